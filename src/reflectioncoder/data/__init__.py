@@ -1,0 +1,1 @@
+"""Samples, problems, files, rendering: everything that is data and needs no model."""

@@ -1,0 +1,148 @@
+"""Files that survive a kill: atomic replacement, appends that can be torn and repaired, JSONL with line numbers.
+
+Every appended file is JSON Lines. A kill can leave at most one unfinished last line; `JsonlAppender` removes it when the file
+is opened again, readers of unfinished files pass `tolerate_torn_tail=True`.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from reflectioncoder.errors import MachineError, UsageError
+
+
+def _storage_error(path: Path, error: OSError) -> MachineError:
+    reason = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
+    return MachineError(f"cannot write {path}: {reason}\n  hint:    what was written before is intact; run again")
+
+
+def write_atomic(path: str | Path, content: str | bytes) -> Path:
+    """Write to a temporary name beside `path`, sync, rename: readers see the old file or the whole new one.
+
+    Raises:
+        MachineError: the disk is full or the place cannot be written. The old file is untouched.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as handle:
+            handle.write(content.encode() if isinstance(content, str) else content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise _storage_error(path, error) from error
+    return path
+
+
+def write_json(path: str | Path, value: Any) -> Path:
+    return write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Raises UsageError naming the file if it is missing or malformed."""
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"file not found: {path}") from None
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
+
+
+def dumps_row(row: Any) -> str:
+    """One JSON Lines row, as the published ReflectionSeq files write it: non-ASCII kept, default separators."""
+    return json.dumps(row, ensure_ascii=False)
+
+
+def read_jsonl(path: str | Path, *, tolerate_torn_tail: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number from 1, object) of a JSON Lines file, one line in memory at a time.
+
+    Raises:
+        UsageError: no such file; an empty line; a line that is not a JSON object (file and line are named).
+    """
+    path = Path(path)
+    try:
+        handle: IO[bytes] = open(path, "rb")  # noqa: SIM115 (closed below; the generator owns it)
+    except FileNotFoundError:
+        raise UsageError(f"file not found: {path}") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path} is a directory, expected a JSON Lines file") from None
+    with handle:
+        for number, line in enumerate(handle, start=1):
+            if tolerate_torn_tail and not line.endswith(b"\n"):
+                return
+            if not line.strip():
+                raise UsageError(f"{path}:{number}: empty line, expected one JSON object")
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise UsageError(f"{path}:{number}: not JSON: {error}") from None
+            if not isinstance(row, dict):
+                raise UsageError(f"{path}:{number}: expected a JSON object, got {type(row).__name__}")
+            yield number, row
+
+
+class JsonlAppender:
+    """Appends rows, each flushed to the kernel as one write; a torn last line from an earlier kill is cut off on open.
+
+    Raises:
+        MachineError: the disk is full; the rows before are intact and the torn row is removed on the next open.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._repair()
+            self._handle = open(self.path, "ab", buffering=0)  # noqa: SIM115 (owned by the object)
+        except OSError as error:
+            raise _storage_error(self.path, error) from error
+
+    def _repair(self) -> None:
+        if not self.path.exists():
+            return
+        with open(self.path, "rb+") as handle:
+            content = handle.read()
+            if content and not content.endswith(b"\n"):
+                handle.truncate(content.rfind(b"\n") + 1)
+
+    def append(self, row: dict[str, Any]) -> None:
+        data = memoryview(dumps_row(row).encode() + b"\n")
+        try:
+            while data:
+                data = data[self._handle.write(data) :]
+        except OSError as error:
+            raise _storage_error(self.path, error) from error
+
+    def close(self) -> None:
+        self._handle.close()
+
+    def __enter__(self) -> JsonlAppender:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def write_jsonl(path: str | Path, rows: list[dict[str, Any]]) -> Path:
+    return write_atomic(path, "".join(dumps_row(row) + "\n" for row in rows))
+
+
+def sha256_file(path: str | Path) -> str:
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def content_hash(*values: Any) -> str:
+    """A stable 16-hex-digit key of JSON values: what a stage's result depends on."""
+    text = json.dumps(values, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,37 @@
+"""The requests that models are trained on and asked with: one text for training, generation and evaluation."""
+
+from __future__ import annotations
+
+import ast
+
+ONE_OFF = "Write a complete Python function for the problem.\n```python\n{prompt}\n```"
+REFLECT = (
+    "Solve the problem. Write assertion tests that cover edge cases and run them. If anything fails, find the root cause, "
+    "correct it and test again.\n```python\n{prompt}\n```"
+)
+OPENING_FENCE = "```python\n"
+"""The beginning of every one-off answer; generation prefills it."""
+
+
+def one_off_request(prompt: str) -> str:
+    return ONE_OFF.format(prompt=prompt.strip("\n"))
+
+
+def reflection_request(prompt: str) -> str:
+    return REFLECT.format(prompt=prompt.strip("\n"))
+
+
+def one_off_answer(program: str) -> str:
+    """The complete program in a fence: what a one-off request should be answered with."""
+    return f"{OPENING_FENCE}{program.strip(chr(10))}\n```"
+
+
+def without_docstring(program: str) -> str:
+    """The program without its functions' docstrings (a body of nothing else keeps it)."""
+    lines = program.split("\n")
+    for node in ast.walk(ast.parse(program)):
+        if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None and len(node.body) > 1:
+            first = node.body[0]
+            for number in range(first.lineno - 1, first.end_lineno or first.lineno):
+                lines[number] = "\0"
+    return "\n".join(line for line in lines if line != "\0")

@@ -1,0 +1,389 @@
+"""One renderer for training, generation and the viewer: dialogues → tokens with exactly tiled spans and labels (method, section 2).
+
+Token rendering: `<BOS>` then per message `<|role|>`, per block `<|type|>` content `<|endofblock|>`, `<|endofmessage|>`, then `<EOS>`.
+Chat rendering: the model's own chat template; code becomes a fenced block, an execution a fenced `output` block.
+
+Text is tokenized piece by piece. Markers are looked up or parsed; content is cut wherever it spells a special token, so it can
+never become one. A piece is a span, and the spans tile the sample: no token is in none or in two.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from reflectioncoder.data.samples import Block, BlockType, Message, Sample, user
+from reflectioncoder.errors import UsageError
+
+IGNORE_INDEX = -100
+ROLE_TOKENS = {"user": "<|user|>", "assistant": "<|assistant|>"}
+BLOCK_TOKENS: dict[BlockType, str] = {"text": "<|text|>", "code": "<|code|>", "execution": "<|execution|>"}
+END_OF_BLOCK, END_OF_MESSAGE = "<|endofblock|>", "<|endofmessage|>"
+ADDED_TOKENS = (*ROLE_TOKENS.values(), *BLOCK_TOKENS.values(), END_OF_BLOCK, END_OF_MESSAGE)
+
+SpanKind = Literal["prefix", "header", "text", "code", "execution", "close", "separator", "eos"]
+"""prefix: BOS or system prompt; header: what opens a message; text, code, execution: one block with its markers; close: what ends
+a message; separator: what a chat template puts between messages (never trained); eos: end of the sample."""
+
+TRAINED_BLOCKS = ("text", "code")
+
+
+@dataclass(frozen=True)
+class Span:
+    """Tokens [start, end) of one piece. `message` counts from 0, `None` for prefix and eos; `block` counts within the message."""
+
+    kind: SpanKind
+    start: int
+    end: int
+    message: int | None = None
+    block: int | None = None
+
+
+@dataclass(frozen=True)
+class RenderedSample:
+    """A sample of T tokens.
+
+    Labels are un-shifted: position p holds token p or IGNORE_INDEX, and is predicted by the logits at p - 1.
+    `answer_start`, `answer_end`: the KL is taken on the logits at [answer_start, answer_end); empty for `generation` samples.
+    """
+
+    input_ids: tuple[int, ...]
+    spans: tuple[Span, ...]
+    teacher_labels: tuple[int, ...]
+    student_labels: tuple[int, ...]
+    answer_start: int
+    answer_end: int
+
+    @property
+    def is_reflection(self) -> bool:
+        return self.answer_end > self.answer_start
+
+    def reflection_blocks(self) -> list[Span]:
+        """The blocks of the reflection sequence `rs`, in order; [] for a generation sample."""
+        return [s for s in self.spans if s.message == 1 and s.block is not None] if self.is_reflection else []
+
+
+@dataclass(frozen=True)
+class _Piece:
+    kind: SpanKind
+    ids: list[int]
+    message: int | None = None
+    block: int | None = None
+
+
+class Renderer(ABC):
+    """Renders samples and one-off requests for one tokenizer (any `transformers` tokenizer)."""
+
+    name: str
+    # Whether the role header of an assistant message is a target (the authors' labels) or given (chat templates).
+    header_is_trained: bool
+
+    def __init__(self, tokenizer: Any):
+        self.tokenizer = tokenizer
+        special = {t.content: i for i, t in tokenizer.added_tokens_decoder.items() if t.special}
+        special |= {t: tokenizer.convert_tokens_to_ids(t) for t in tokenizer.all_special_tokens}
+        self.special_ids = frozenset(special.values())
+        # Lookahead finds overlapping spellings too.
+        spellings = sorted((re.escape(t) for t in special if len(t) > 1), key=len, reverse=True)
+        self._special_spelling = re.compile(f"(?=({'|'.join(spellings)}))") if spellings else None
+
+    # --- tokens -------------------------------------------------------------------------------------------------------
+
+    def encode_content(self, text: str) -> list[int]:
+        """Tokens of plain content; text that spells a special token stays text."""
+        cuts = [m.start() + 1 for m in self._special_spelling.finditer(text)] if self._special_spelling else []
+        ids: list[int] = []
+        for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
+            ids += self.tokenizer.encode(text[start:end], add_special_tokens=False)
+        return ids
+
+    def encode_template(self, text: str) -> list[int]:
+        """Tokens of template text, in which special tokens are meant."""
+        return self.tokenizer.encode(text, add_special_tokens=False) if text else []
+
+    @abstractmethod
+    def _prefix(self) -> list[int]: ...
+
+    @abstractmethod
+    def _header(self, message: int, role: str) -> list[int]: ...
+
+    @abstractmethod
+    def _blocks(self, message: Message) -> list[list[int]]: ...
+
+    @abstractmethod
+    def _close(self, role: str) -> tuple[list[int], list[int]]:
+        """(what ends the message, what separates it from the next one)."""
+
+    @abstractmethod
+    def _eos(self) -> list[int]: ...
+
+    @property
+    @abstractmethod
+    def stop_token_ids(self) -> list[int]:
+        """A one-off completion ends with any of these."""
+
+    # --- samples ------------------------------------------------------------------------------------------------------
+
+    def render(self, sample: Sample) -> RenderedSample:
+        """Tokens, spans and labels of a sample.
+
+        Raises:
+            UsageError: nothing in the sample would be trained.
+        """
+        pieces = [_Piece("prefix", self._prefix())]
+        for number, message in enumerate(sample.messages):
+            pieces.append(_Piece("header", self._header(number, message.role), number))
+            for index, (block, ids) in enumerate(zip(message.content, self._blocks(message), strict=True)):
+                pieces.append(_Piece(block.type, ids, number, index))
+            close, separator = self._close(message.role)
+            pieces.append(_Piece("close", close, number))
+            if number < len(sample.messages) - 1:
+                pieces.append(_Piece("separator", separator, number))
+        pieces.append(_Piece("eos", self._eos()))
+
+        input_ids: list[int] = []
+        spans: list[Span] = []
+        for piece in pieces:
+            if piece.ids:
+                start = len(input_ids)
+                input_ids += piece.ids
+                spans.append(Span(piece.kind, start, len(input_ids), piece.message, piece.block))
+        return self._label(sample, input_ids, spans)
+
+    def _label(self, sample: Sample, input_ids: list[int], spans: list[Span]) -> RenderedSample:
+        last = len(sample.messages) - 1
+        teacher = [IGNORE_INDEX] * len(input_ids)
+        student = list(teacher)
+        answer: list[int] = []
+        for span in spans:
+            by_assistant = span.message is None or sample.messages[span.message].role == "assistant"
+            trained = by_assistant and (
+                span.kind in (*TRAINED_BLOCKS, "close", "eos") or (span.kind == "header" and self.header_is_trained)
+            )
+            if not trained:
+                continue
+            teacher[span.start : span.end] = input_ids[span.start : span.end]
+            if span.message == last:
+                student[span.start : span.end] = input_ids[span.start : span.end]
+                answer += [span.start, span.end]
+        content = [s for s in spans if s.kind in TRAINED_BLOCKS and s.message and sample.messages[s.message].role == "assistant"]
+        if not any(block.content.strip() for s in content for block in [sample.messages[s.message].content[s.block]]):  # pyright: ignore[reportArgumentType, reportCallIssue]
+            raise UsageError(f"sample {sample.id or '(no id)'}: nothing is trained in it: no assistant text or code")
+        start, end = (min(answer), max(answer)) if sample.type == "reflection" and answer else (0, 0)
+        if end > start and not self.header_is_trained:
+            # The header is given: predictions start at its last token, and the last one is that of the closing token.
+            start, end = start - 1, end - 1
+        return RenderedSample(tuple(input_ids), tuple(spans), tuple(teacher), tuple(student), start, end)
+
+    # --- one-off requests -----------------------------------------------------------------------------------------------
+
+    def render_request(self, instruction: str, prefill: str = "") -> list[int]:
+        """Tokens of a one-off request up to where the answer starts, with `prefill` as the answer's beginning."""
+        message = user(instruction)
+        close, separator = self._close("user")
+        ids = self._prefix() + self._header(0, "user")
+        for block in self._blocks(message):
+            ids += block
+        ids += close + separator + self._header(1, "assistant")
+        return ids + self._prefill(prefill)
+
+    @abstractmethod
+    def _prefill(self, text: str) -> list[int]: ...
+
+    @abstractmethod
+    def chat_template(self) -> str | None:
+        """The Jinja template that reproduces `render_request` on any server; None keeps the tokenizer's own."""
+
+
+class TokenRenderer(Renderer):
+    """The paper's rendering. The tokenizer must know the seven added tokens (`train.model.add_tokens`).
+
+    A tokenizer without BOS starts with the first message; one without EOS is refused.
+    """
+
+    name = "token"
+    header_is_trained = True
+
+    def __init__(self, tokenizer: Any):
+        super().__init__(tokenizer)
+        vocabulary = tokenizer.get_vocab()
+        missing = [t for t in ADDED_TOKENS if t not in vocabulary]
+        if missing:
+            raise UsageError(f"the tokenizer lacks {', '.join(missing)}: add the tokens of the token rendering first")
+        if tokenizer.eos_token_id is None:
+            raise UsageError.for_value(
+                "the token rendering needs a tokenizer with an end-of-sequence token",
+                "tokenizer.eos_token",
+                None,
+                "a token of the vocabulary",
+                "set eos_token in the tokenizer, or use model.rendering: chat",
+            )
+        self._ids = {t: tokenizer.convert_tokens_to_ids(t) for t in ADDED_TOKENS}
+
+    def _prefix(self) -> list[int]:
+        bos = self.tokenizer.bos_token_id
+        return [] if bos is None else [bos]
+
+    def _header(self, message: int, role: str) -> list[int]:
+        return [self._ids[ROLE_TOKENS[role]]]
+
+    def _blocks(self, message: Message) -> list[list[int]]:
+        return [
+            [self._ids[BLOCK_TOKENS[b.type]], *self.encode_content(b.content), self._ids[END_OF_BLOCK]]
+            for b in message.content
+        ]
+
+    def _close(self, role: str) -> tuple[list[int], list[int]]:
+        return [self._ids[END_OF_MESSAGE]], []
+
+    def _eos(self) -> list[int]:
+        return [self.tokenizer.eos_token_id]
+
+    def _prefill(self, text: str) -> list[int]:
+        return [self._ids["<|text|>"], *self.encode_content(text)] if text else []
+
+    @property
+    def stop_token_ids(self) -> list[int]:
+        return [self._ids[END_OF_BLOCK], self._ids[END_OF_MESSAGE], self.tokenizer.eos_token_id]
+
+    def chat_template(self) -> str:
+        return (
+            "{{ bos_token }}{% for message in messages %}{{ '<|' + message['role'] + '|><|text|>' + message['content']"
+            " + '<|endofblock|><|endofmessage|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+        )
+
+
+class ChatRenderer(Renderer):
+    """The base model's own chat template, taken apart once with placeholders.
+
+    Raises:
+        UsageError: no chat template; one that changes earlier messages when a later one is added; one without an
+            end-of-turn token.
+    """
+
+    name = "chat"
+    header_is_trained = False
+
+    def __init__(self, tokenizer: Any):
+        super().__init__(tokenizer)
+        if not tokenizer.chat_template:
+            raise UsageError("the tokenizer has no chat template\n  hint:    use model.rendering: token")
+        marks = [f"CONTENT-{n}-OF-MESSAGE" for n in range(4)]
+        roles = ("user", "assistant", "user", "assistant")
+        messages = [{"role": r, "content": m} for r, m in zip(roles, marks, strict=True)]
+        before, headers, closes, previous = [], [], [], ""
+        for count in range(1, 5):
+            text = tokenizer.apply_chat_template(messages[:count], tokenize=False)
+            if not text.startswith(previous) or text.count(marks[count - 1]) != 1:
+                raise UsageError(
+                    "the chat template rewrites earlier messages when a later one is added; spans cannot be exact\n"
+                    "  hint:    use model.rendering: token"
+                )
+            header, close = text[len(previous) :].split(marks[count - 1])
+            headers.append(header)
+            closes.append(close)
+            before.append(previous)
+            previous = text
+        # What a server inserts to ask for an answer is what the answer must be trained after.
+        asked = tokenizer.apply_chat_template(messages[:1], tokenize=False, add_generation_prompt=True)
+        if not asked.startswith(before[1]) or len(asked) == len(before[1]):
+            raise UsageError("the chat template has no generation prompt\n  hint:    use model.rendering: token")
+        self._assistant_header = self.encode_template(asked[len(before[1]) :])
+        self._user_header = self.encode_template(headers[2])
+        prefix = headers[0].removesuffix(headers[2]) if headers[0].endswith(headers[2]) else ""
+        self._first_user_header = self.encode_template(headers[0][len(prefix) :])
+        self._prefix_ids = self.encode_template(prefix)
+        self._closes = {"user": self._split_close(closes[0], "user"), "assistant": self._split_close(closes[1], "assistant")}
+        self._stop = [i for i in self._closes["assistant"][0] if i in self.special_ids]
+
+    def _split_close(self, text: str, role: str) -> tuple[list[int], list[int]]:
+        ids = self.encode_template(text)
+        special = [index for index, token in enumerate(ids) if token in self.special_ids]
+        if special:
+            return ids[: special[-1] + 1], ids[special[-1] + 1 :]
+        if role == "assistant":
+            raise UsageError(
+                "the chat template ends an assistant message without a special token; generation could not stop\n"
+                "  hint:    use model.rendering: token"
+            )
+        return ids, []
+
+    def _prefix(self) -> list[int]:
+        return list(self._prefix_ids)
+
+    def _header(self, message: int, role: str) -> list[int]:
+        if role == "assistant":
+            return list(self._assistant_header)
+        return list(self._first_user_header if message == 0 else self._user_header)
+
+    def _blocks(self, message: Message) -> list[list[int]]:
+        rendered = []
+        for index, block in enumerate(message.content):
+            gap = "\n\n" if index < len(message.content) - 1 else ""
+            rendered.append(self.encode_content(chat_block(block) + gap))
+        return rendered
+
+    def _close(self, role: str) -> tuple[list[int], list[int]]:
+        close, separator = self._closes[role]
+        return list(close), list(separator)
+
+    def _eos(self) -> list[int]:
+        return []  # the closing token of the last message ends the sample
+
+    def _prefill(self, text: str) -> list[int]:
+        return self.encode_content(text)
+
+    @property
+    def stop_token_ids(self) -> list[int]:
+        eos = self.tokenizer.eos_token_id
+        return sorted({*self._stop, *([] if eos is None else [eos])})
+
+    def chat_template(self) -> None:
+        return None
+
+
+def chat_block(block: Block) -> str:
+    """A block as text of a chat message. The fence is longer than any fence inside."""
+    if block.type == "text":
+        return block.content
+    inner = max((len(run) for run in re.findall(r"`{3,}", block.content)), default=2)
+    fence = "`" * (inner + 1)
+    language = "python" if block.type == "code" else "output"
+    return f"{fence}{language}\n{block.content.rstrip()}\n{fence}"
+
+
+RENDERERS: dict[str, type[Renderer]] = {"token": TokenRenderer, "chat": ChatRenderer}
+
+
+@dataclass(frozen=True)
+class RenderReport:
+    """What became of a data set: samples kept, and dropped as too long (ids or row numbers; longest length seen)."""
+
+    num_kept: int
+    too_long: tuple[str, ...]
+    longest: int
+
+
+def render_all(
+    renderer: Renderer, samples: Sequence[Sample], max_length: int
+) -> tuple[list[RenderedSample], list[int], RenderReport]:
+    """Render samples; those longer than `max_length` tokens are dropped and reported, never cut.
+
+    Returns (rendered, their indices in `samples`, report).
+    """
+    kept: list[RenderedSample] = []
+    indices: list[int] = []
+    too_long: list[str] = []
+    longest = 0
+    for index, sample in enumerate(samples):
+        rendered = renderer.render(sample)
+        longest = max(longest, len(rendered.input_ids))
+        if len(rendered.input_ids) > max_length:
+            too_long.append(sample.id or f"#{index}")
+        else:
+            kept.append(rendered)
+            indices.append(index)
+    return kept, indices, RenderReport(len(kept), tuple(too_long), longest)

@@ -1,0 +1,122 @@
+"""The reflection sample (method, section 1): a dialogue of typed blocks, and its JSON Lines form.
+
+On disk: `{"messages": [{"role", "content": [{"type", "content"}]}], "type": "reflection" | "generation"}`, the schema of the
+published ReflectionSeq data sets; `messages` may arrive as a JSON-encoded string. Further top-level keys (`id`, `metadata`)
+are kept as they are, so that reading and writing a published row gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from reflectioncoder.data.files import read_jsonl
+from reflectioncoder.errors import UsageError
+
+Role = Literal["user", "assistant"]
+BlockType = Literal["text", "code", "execution"]
+SampleType = Literal["reflection", "generation"]
+
+ROLES: tuple[Role, ...] = get_args(Role)
+BLOCK_TYPES: tuple[BlockType, ...] = get_args(BlockType)
+SAMPLE_TYPES: tuple[SampleType, ...] = get_args(SampleType)
+
+
+@dataclass(frozen=True)
+class Block:
+    type: BlockType
+    content: str
+
+
+@dataclass(frozen=True)
+class Message:
+    role: Role
+    content: tuple[Block, ...]
+
+    @property
+    def text(self) -> str:
+        """The contents of all blocks, joined: what a plain chat user would see of a one-block message."""
+        return "\n\n".join(block.content for block in self.content)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One training sample. `extra` holds the row's other top-level keys (`id`, `metadata`, ...), untouched."""
+
+    messages: tuple[Message, ...]
+    type: SampleType = "reflection"
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str | None:
+        return self.extra.get("id")
+
+    def to_json(self) -> dict[str, Any]:
+        messages = [
+            {"role": m.role, "content": [{"type": b.type, "content": b.content} for b in m.content]}
+            for m in self.messages
+        ]
+        return {"messages": messages, "type": self.type, **self.extra}
+
+
+def user(text: str) -> Message:
+    return Message("user", (Block("text", text),))
+
+
+def assistant(*blocks: Block) -> Message:
+    return Message("assistant", blocks)
+
+
+def _parse_message(value: Any, where: str) -> Message:
+    if not isinstance(value, dict):
+        raise UsageError(f"{where}: expected an object with role and content, got {type(value).__name__}")
+    if value.get("role") not in ROLES:
+        raise UsageError.for_value("unknown role", f"{where}.role", value.get("role"), ROLES)
+    content = value.get("content")
+    if not isinstance(content, list) or not content:
+        raise UsageError(f"{where}.content: expected a non-empty list of blocks, got {content!r:.80}")
+    blocks: list[Block] = []
+    for index, block in enumerate(content):
+        place = f"{where}.content[{index}]"
+        if not isinstance(block, dict) or not isinstance(block.get("content"), str):
+            raise UsageError(f"{place}: expected an object with type and content (a string), got {block!r:.80}")
+        if block.get("type") not in BLOCK_TYPES:
+            raise UsageError.for_value("unknown block type", f"{place}.type", block.get("type"), BLOCK_TYPES)
+        blocks.append(Block(block["type"], block["content"]))
+    return Message(value["role"], tuple(blocks))
+
+
+def parse_sample(row: dict[str, Any], where: str = "sample") -> Sample:
+    """Check and convert one row.
+
+    Raises:
+        UsageError: `where`, the field, what was found and what is allowed.
+    """
+    messages = row.get("messages")
+    if isinstance(messages, str):
+        try:
+            messages = json.loads(messages)
+        except ValueError as error:
+            raise UsageError(f"{where}: messages is a string but not JSON: {error}") from None
+    if not isinstance(messages, list) or not messages:
+        raise UsageError(f"{where}: messages must be a non-empty list, got {messages!r:.80}")
+    if row.get("type") not in SAMPLE_TYPES:
+        raise UsageError.for_value("unknown sample type", f"{where}: type", row.get("type"), SAMPLE_TYPES)
+    parsed = tuple(_parse_message(m, f"{where}: messages[{i}]") for i, m in enumerate(messages))
+    roles = [m.role for m in parsed]
+    rounds = 2 if row["type"] == "reflection" else 1
+    if roles != ["user", "assistant"] * rounds:
+        raise UsageError.for_value(
+            f"a {row['type']} sample has {rounds} round(s)", where, roles, f"{['user', 'assistant'] * rounds}"
+        )
+    extra = {key: value for key, value in row.items() if key not in ("messages", "type")}
+    return Sample(parsed, row["type"], extra)
+
+
+def read_samples(path: str | Path) -> Iterator[Sample]:
+    """Stream the samples of a JSON Lines file; errors name the file and the line."""
+    for number, row in read_jsonl(path):
+        yield parse_sample(row, f"{path}:{number}")

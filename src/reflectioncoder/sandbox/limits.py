@@ -1,0 +1,83 @@
+"""What a program may use, and what became of it.
+
+A `RunResult` is always about the program. If the sandbox itself fails, `SandboxUnavailableError` is raised instead, so that a
+broken machine can never look like a failing program.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from reflectioncoder.errors import SandboxUnavailableError, UsageError
+
+RunStatus = Literal["ok", "failed", "timeout", "memory", "crashed"]
+"""ok: exit code 0; failed: another exit code; timeout: wall or CPU limit; memory: memory limit; crashed: killed by a signal."""
+
+__all__ = ["CappedOutput", "Limits", "RunResult", "RunStatus", "SandboxUnavailableError"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of one run. Seconds and bytes; `memory_bytes` holds per process (address space) and for all together (resident)."""
+
+    wall_s: float = 10.0
+    cpu_s: float = 5.0
+    memory_bytes: int = 2**30
+    output_bytes: int = 64 * 1024
+    file_bytes: int = 16 * 2**20
+    processes: int = 32
+    open_files: int = 64
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if value < 0 or (value == 0 and name != "file_bytes"):
+                raise UsageError.for_value("a sandbox limit must be positive", name, value, "a number above 0")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Outcome of one run. `stdout` and `stderr` are capped (head and tail kept); `*_length` are the true byte counts."""
+
+    status: RunStatus
+    exit_code: int | None
+    signal: int | None
+    stdout: str
+    stderr: str
+    stdout_length: int
+    stderr_length: int
+    duration_s: float
+    cpu_s: float
+    peak_memory_bytes: int
+    reason: str = ""
+    channel: bytes = b""
+
+    def to_json(self) -> dict[str, Any]:
+        return {key: value for key, value in asdict(self).items() if key != "channel"}
+
+
+class CappedOutput:
+    """Keeps the first and the last bytes of a stream within `cap`, and counts all of them."""
+
+    def __init__(self, cap: int):
+        self.length = 0
+        self._cap = cap
+        self._head = bytearray()
+        self._tail = bytearray()
+
+    def add(self, data: bytes) -> None:
+        self.length += len(data)
+        room = self._cap // 2 - len(self._head)
+        if room > 0:
+            self._head += data[:room]
+            data = data[room:]
+        if data:
+            self._tail += data
+            del self._tail[: max(0, len(self._tail) - (self._cap - self._cap // 2))]
+
+    def text(self) -> str:
+        kept = len(self._head) + len(self._tail)
+        if kept == self.length:
+            return (self._head + self._tail).decode("utf-8", "replace")
+        note = f"\n... {self.length - kept} bytes left out ...\n"
+        return self._head.decode("utf-8", "replace") + note + self._tail.decode("utf-8", "replace")

@@ -1,0 +1,35 @@
+"""Many independent jobs, a bounded number at a time, results in the order of the jobs."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def default_workers() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def map_ordered(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 0) -> Iterator[Result]:
+    """`function` of every job, in order. At most twice `workers` jobs are taken ahead, so endless input is fine.
+
+    Threads are enough: each job waits for a process of its own. Exceptions of a job are raised where its result is due.
+    """
+    workers = workers or default_workers()
+    pending: deque[Future[Result]] = deque()
+    executor = ThreadPoolExecutor(workers)
+    try:
+        for job in jobs:
+            pending.append(executor.submit(function, job))
+            if len(pending) >= 2 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)

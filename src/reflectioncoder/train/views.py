@@ -1,0 +1,54 @@
+"""The two views of one token sequence `[ri, rs, i, c]` (method, section 3). Pure functions, no torch.
+
+teacher view: everything, causal. student view: round one hidden (of `rs` what the mask says), `i` and `c` visible. A hidden token
+is nobody's key and carries no loss, so it is dropped: nothing that is kept changes as long as kept tokens keep their positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from reflectioncoder.data.render import RenderedSample
+
+
+@dataclass(frozen=True)
+class View:
+    """One row for the model, T tokens. `labels` are un-shifted; `kl_rows` index the row's logits that the KL is taken on."""
+
+    input_ids: tuple[int, ...]
+    position_ids: tuple[int, ...]
+    labels: tuple[int, ...]
+    kl_rows: tuple[int, ...]
+
+
+def teacher_view(sample: RenderedSample) -> View:
+    kl_rows = tuple(range(sample.answer_start, sample.answer_end))
+    return View(sample.input_ids, tuple(range(len(sample.input_ids))), sample.teacher_labels, kl_rows)
+
+
+def student_kept(sample: RenderedSample, hidden: Collection[int], positions: str) -> list[int]:
+    """Positions that the student sees: visible `rs` tokens, `i` and `c`; with dense positions the prefix (BOS) too."""
+    kept: list[int] = []
+    for span in sample.spans:
+        round_one = span.message is not None and span.message <= 1
+        reflection_block = span.message == 1 and span.block is not None
+        if (span.kind == "prefix" and positions == "gap") or (round_one and not reflection_block):
+            continue
+        kept += [p for p in range(span.start, span.end) if p not in hidden]
+    return kept
+
+
+def student_view(sample: RenderedSample, hidden: Collection[int], positions: str = "gap") -> View:
+    """The student's row. `hidden` are positions of `rs` (see `masking`).
+
+    positions: "gap" keeps the original position ids (the paper's), "dense" keeps the prefix and renumbers (as at inference).
+    """
+    kept = student_kept(sample, hidden, positions)
+    answer = range(sample.answer_start, sample.answer_end)
+    return View(
+        input_ids=tuple(sample.input_ids[p] for p in kept),
+        position_ids=tuple(kept) if positions == "gap" else tuple(range(len(kept))),
+        labels=tuple(sample.student_labels[p] for p in kept),
+        kl_rows=tuple(index for index, p in enumerate(kept) if p in answer),
+    )
