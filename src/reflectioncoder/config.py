@@ -63,6 +63,7 @@ class BuildConfig:
     two_slip_share: float = doc("share of sequences that take two corrections", 0.25, low=0.0, high=1.0)
     max_operator_share: float = doc("largest share of one kind of slip among the samples", 0.15, low=0.05, high=1.0)
     shown_tests: int = doc("assertions in an attempt's code block", 3, low=1)
+    cell_timeout_s: float = doc("wall-clock limit of one attempt, seconds; below sandbox.cpu_s", 3.0, low=0.1)
     min_samples: int = doc("fewer accepted samples than this is an error", 1, low=1)
 
 

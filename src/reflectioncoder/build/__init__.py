@@ -1,0 +1,1 @@
+"""Building reflection data: authors that write sequences with a real interpreter in the loop, filters, the funnel."""

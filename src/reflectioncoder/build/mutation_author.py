@@ -1,0 +1,173 @@
+"""The offline author: from a reference solution, injected slips and a real interpreter to a reflection sample. No LLM.
+
+An attempt is the program with one or two slips, its shown tests and a closing print, as one cell. The cells of a sample run in one
+fresh session; what the sample says of them is what the interpreter answered.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from reflectioncoder.build.mutation import Mutation, mutations
+from reflectioncoder.build.mutation.diagnosis import (
+    OPENINGS,
+    Failure,
+    diagnose,
+    error_line,
+    failing_test,
+    split_assertion,
+)
+from reflectioncoder.data.problems import Problem
+from reflectioncoder.data.prompts import one_off_answer, one_off_request, reflection_request, without_docstring
+from reflectioncoder.data.samples import Block, Sample, assistant, user
+
+AUTHOR = "mutation"
+ALL_PASSED = 'print("All tests passed.")'
+
+Executor = Callable[[list[str]], list[dict[str, Any]]]
+"""Runs cells in one fresh session → per cell {"status", "output", "error"}."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A planned sequence of attempts for a problem. `steps[k]` is the slip that correction k repairs.
+
+    `programs[k]` still contains `steps[k:]`; the last program is the reference.
+    """
+
+    problem: Problem
+    programs: tuple[str, ...]
+    steps: tuple[Mutation, ...]
+    shown_tests: tuple[str, ...]
+    seed: str
+
+    @property
+    def operators(self) -> list[str]:
+        return [step.operator for step in self.steps]
+
+    @property
+    def cells(self) -> list[str]:
+        tests = "\n".join(self.shown_tests)
+        return [f"{program.rstrip()}\n\n{tests}\n{ALL_PASSED}" for program in self.programs]
+
+
+def answer_program(problem: Problem) -> str:
+    """The reference as a model should answer it: complete, stand-alone, without the docstring."""
+    return without_docstring(problem.reference).strip("\n") + "\n"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A slip that may become a chain. `chain` works it out; it is cheap to hold many candidates."""
+
+    problem: Problem
+    slip: Mutation
+    number: int
+
+    def chain(self, num_shown_tests: int, two_slip_share: float, seed: int) -> Chain:
+        """The sequence of attempts: drawn from the seed and the candidate alone."""
+        chain_seed = f"{seed}/{self.problem.task_id}/{self.number}"
+        rng = random.Random(f"chain/{chain_seed}")
+        tests = self.problem.tests
+        shown = sorted(rng.sample(range(len(tests)), min(num_shown_tests, len(tests))))
+        programs, steps = [self.slip.code, answer_program(self.problem)], [self.slip]
+        if rng.random() < two_slip_share and self.slip.operator != "syntax_slip":
+            second = _second_slip(self.slip, rng)
+            if second is not None:
+                programs, steps = [second.code, *programs], [second, *steps]
+        return Chain(self.problem, tuple(programs), tuple(steps), tuple(tests[i] for i in shown), chain_seed)
+
+
+def candidates(problem: Problem, seed: int) -> list[Candidate]:
+    """All slips of a problem's reference, in a random order fixed by the seed."""
+    slips = mutations(answer_program(problem))
+    random.Random(f"candidates/{seed}/{problem.task_id}").shuffle(slips)
+    return [Candidate(problem, slip, number) for number, slip in enumerate(slips)]
+
+
+def _second_slip(first: Mutation, rng: random.Random) -> Mutation | None:
+    """Another slip elsewhere in the already wrong program, of another kind."""
+    others = [m for m in mutations(first.code) if m.operator != first.operator and m.correct != first.wrong]
+    return rng.choice(others) if others else None
+
+
+@dataclass(frozen=True)
+class Rejected:
+    reason: str
+    detail: str = ""
+
+
+def write_sample(chain: Chain, execute: Executor) -> Sample | Rejected:
+    """Run the chain and write it down, or say why it is no reflection sample."""
+    results = execute(chain.cells)
+    attempts, last = results[:-1], results[-1]
+    for attempt in attempts:
+        if attempt["status"] == "ok":
+            return Rejected("attempt_passes", "the slip survives the shown tests")
+        if attempt["status"] not in ("failed", "timeout"):
+            return Rejected("session_lost", attempt["output"])
+    if last["status"] != "ok" or not last["output"].endswith("All tests passed.\n"):
+        return Rejected("reference_fails", last["output"])
+    if any(len(attempt["output"]) > 2000 for attempt in attempts):
+        return Rejected("output_too_long")
+
+    rng = random.Random(f"words/{chain.seed}")
+    blocks = [Block("text", rng.choice(OPENINGS))]
+    for index, result in enumerate(results):
+        blocks += [Block("code", chain.cells[index]), Block("execution", result["output"].rstrip("\n"))]
+        if index < len(attempts):
+            failure = _failure(chain, index, result, execute)
+            blocks.append(Block("text", diagnose(chain.steps[index], failure, rng)))
+    problem = chain.problem
+    return Sample(
+        (
+            user(reflection_request(problem.prompt)),
+            assistant(*blocks),
+            user(one_off_request(problem.prompt)),
+            assistant(Block("text", one_off_answer(answer_program(problem)))),
+        ),
+        "reflection",
+        {
+            "id": f"{AUTHOR}:{chain.seed}",
+            "metadata": {
+                "author": AUTHOR,
+                "task_id": problem.task_id,
+                "grade": problem.grade,
+                "operators": chain.operators,
+                "shown_tests": list(chain.shown_tests),
+            },
+        },
+    )
+
+
+def _failure(chain: Chain, index: int, result: dict[str, Any], execute: Executor) -> Failure:
+    """What the failing execution shows; for a failed equality also the value that the call really gives."""
+    error = error_line(result["output"])
+    if result["status"] == "timeout":
+        return Failure("timeout", error)
+    if result["error"] in ("SyntaxError", "IndentationError", "TabError"):
+        return Failure("syntax", error)
+    if result["error"] != "AssertionError":
+        return Failure("exception", error)
+    test = failing_test(result["output"], chain.shown_tests) or ""
+    parts = split_assertion(test) if test else None
+    if parts is None:
+        return Failure("assertion" if test else "exception", error, test)
+    # The state after the failing test is the state of the attempt, so the value is asked there.
+    asked = execute([chain.cells[index], f"_value = {parts[0]}\nprint(repr(_value))"])[-1]
+    actual = asked["output"].rstrip("\n")
+    if asked["status"] != "ok" or "\n" in actual or len(actual) > 80 or "`" in actual:
+        return Failure("assertion", error, test)
+    return Failure("wrong_value", error, test, call=parts[0], expected=parts[1], actual=actual)
+
+
+def one_off_sample(problem: Problem) -> Sample:
+    """The problem as a plain instruction sample (`generation`): request and reference answer."""
+    return Sample(
+        (user(one_off_request(problem.prompt)), assistant(Block("text", one_off_answer(answer_program(problem))))),
+        "generation",
+        {"id": f"one_off:{problem.task_id}", "metadata": {"author": "reference", "task_id": problem.task_id}},
+    )

@@ -1,0 +1,231 @@
+"""The training stage: samples → rendered → planned → trained → `model/`, resumable from its own checkpoints."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from reflectioncoder.config import Recipe, TrainConfig
+from reflectioncoder.data.files import write_atomic, write_json
+from reflectioncoder.data.problems import load_problems
+from reflectioncoder.data.render import RenderReport, render_all
+from reflectioncoder.data.samples import Sample, read_samples
+from reflectioncoder.errors import UsageError
+from reflectioncoder.model_source import ModelSource, add_tokens, load_model, load_tokenizer, make_renderer
+from reflectioncoder.progress import Progress, say
+from reflectioncoder.train.masking import MASK_STRATEGIES
+from reflectioncoder.train.plan import RunPlan
+
+
+def training_samples(recipe: Recipe, reflections: Path | None) -> list[Sample]:
+    """All samples that the recipe names: built ones, further files, one-off samples of the problems."""
+    files = [*([str(reflections)] if reflections else []), *recipe.train.reflection_data, *recipe.train.generation_data]
+    samples = [sample for file in files for sample in read_samples(file)]
+    if recipe.train.generation_from_problems:
+        from reflectioncoder.build.mutation_author import one_off_sample
+
+        samples += [one_off_sample(problem) for problem in load_problems(recipe.build.problems)]
+    if not samples:
+        raise UsageError("there is nothing to train on: no built reflections, no train.reflection_data, no train.generation_data")
+    return samples
+
+
+def check_settings(config: TrainConfig) -> None:
+    """What the types of the recipe cannot say."""
+    for strategy in config.mask_strategy:
+        if strategy not in MASK_STRATEGIES:
+            raise UsageError.for_value("unknown mask strategy", "train.mask_strategy", strategy, MASK_STRATEGIES)
+    if not config.mask_strategy:
+        raise UsageError("train.mask_strategy is empty\n  hint:    write [none] to hide nothing")
+    if sorted(config.mask_block_order) != ["code", "execution", "text"]:
+        raise UsageError.for_value(
+            "the block order names each type once", "train.mask_block_order", list(config.mask_block_order),
+            "execution, text and code in any order",
+        )  # fmt: skip
+    if config.lora is not None and config.freeze_layers:
+        raise UsageError("train.lora and train.freeze_layers exclude each other: a LoRA freezes all base weights already")
+
+
+def plan_run(recipe: Recipe, tokenizer: Any, samples: Sequence[Sample]) -> tuple[RunPlan, RenderReport]:
+    """Render and plan.
+
+    Raises:
+        UsageError: no sample fits into `train.max_length`.
+    """
+    renderer = make_renderer(recipe.model.rendering, tokenizer)
+    rendered, _, report = render_all(renderer, samples, recipe.train.max_length)
+    if report.too_long:
+        say(f"train: {len(report.too_long)} of {len(samples)} samples are longer than {recipe.train.max_length} tokens and left out")
+    if not rendered:
+        raise UsageError(
+            f"all {len(samples)} samples are longer than train.max_length = {recipe.train.max_length} (longest: {report.longest})"
+        )
+    return RunPlan(rendered, recipe.train, recipe.seed), report
+
+
+def describe_plan(plan: RunPlan, report: RenderReport) -> dict[str, Any]:
+    visits = [visit for step in plan.steps for visit in step]
+    reflection = sum(plan.samples[visit.index].is_reflection for visit in visits)
+    return {
+        "num_samples": len(plan.samples),
+        "num_too_long": len(report.too_long),
+        "too_long": list(report.too_long),
+        "longest_sample_tokens": report.longest,
+        "total_steps": plan.total_steps,
+        "visits": len(visits),
+        "reflection_visits": reflection,
+        "generation_visits": len(visits) - reflection,
+        "num_tokens": plan.num_tokens,
+    }
+
+
+def prepare_model(recipe: Recipe, source: ModelSource) -> tuple[Any, Any]:
+    """(model, tokenizer), ready to be trained: tokens added, parts frozen, LoRA attached."""
+    model, tokenizer = load_model(recipe.model, source.path)
+    if recipe.model.rendering == "token":
+        add_tokens(model, tokenizer)
+        tokenizer.chat_template = make_renderer("token", tokenizer).chat_template()
+    if recipe.train.freeze_layers:
+        _freeze(model, recipe.train.freeze_layers)
+    if recipe.train.lora is not None:
+        from peft import LoraConfig, TaskType, get_peft_model
+
+        lora = recipe.train.lora
+        trained_too = None
+        if recipe.model.rendering == "token":  # new rows must learn; a LoRA alone leaves them at their means
+            trained_too = ["embed_tokens", "lm_head"] if not model.config.tie_word_embeddings else ["embed_tokens"]
+        model = get_peft_model(
+            model,
+            LoraConfig(
+                task_type=TaskType.CAUSAL_LM,
+                r=lora.rank,
+                lora_alpha=lora.alpha,
+                lora_dropout=0.0,
+                target_modules=list(lora.target_modules) if lora.target_modules else "all-linear",
+                modules_to_save=trained_too,
+            ),
+        )
+    return model, tokenizer
+
+
+def _freeze(model: Any, num_layers: int) -> None:
+    """Fix the embeddings and the lowest transformer layers: no gradients, no optimizer state, no backward below."""
+    layers = model.get_decoder().layers
+    if num_layers > len(layers):
+        raise UsageError.for_value("cannot freeze more layers than there are", "train.freeze_layers", num_layers, f"0 to {len(layers)}")
+    for module in (model.get_input_embeddings(), *layers[:num_layers]):
+        module.requires_grad_(False)
+
+
+def train_model(recipe: Recipe, source: ModelSource, samples: Sequence[Sample], run_dir: Path, *, resume: bool = True) -> dict[str, Any]:
+    """Train and write `run_dir/train/` (checkpoints, train.json) and `run_dir/model/`; returns what train.json says.
+
+    An interrupted run continues from its newest complete checkpoint.
+    """
+    from reflectioncoder.train.trainer import (
+        ReflectionTrainer,
+        StepCallback,
+        resumable_checkpoint,
+        seed_everything,
+        training_arguments,
+    )
+
+    check_settings(recipe.train)
+    seed_everything(recipe.seed)
+    train_dir = run_dir / "train"
+    model, tokenizer = prepare_model(recipe, source)
+    plan, report = plan_run(recipe, tokenizer, samples)
+    summary = describe_plan(plan, report)
+    say(
+        f"train: {summary['visits']} visits of {summary['num_samples']} samples, {plan.total_steps} steps, "
+        f"{summary['num_tokens']:,} tokens on {next(model.parameters()).device}"
+    )
+    checkpoint = resumable_checkpoint(train_dir) if resume else None
+    done_before = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
+    if checkpoint:
+        say(f"train: continuing after step {done_before}")
+    use_cpu = recipe.model.device == "cpu" or not str(next(model.parameters()).device).startswith("cuda")
+    args = training_arguments(recipe.train, plan, train_dir, recipe.seed, use_cpu=use_cpu)
+    with Progress("train", plan.total_steps, done_before) as progress:
+
+        def report_step(step: int, total: int, entry: dict[str, float]) -> None:
+            note = f"loss {entry['loss']:.3f}  ce {entry.get('ce', 0):.3f}  kl {entry.get('kl', 0):.3f}  mask {entry.get('mask_rate', 0):.2f}"
+            progress.update(step, note)
+
+        trainer = ReflectionTrainer(model, args, plan, callbacks=[StepCallback(report_step)])
+        _silence(trainer)
+        started = time.monotonic()
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        duration_s = time.monotonic() - started
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    summary |= {
+        "schema_version": 1,
+        "trained_parameters": trained,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "tokens_this_session": trainer.num_tokens_seen,
+        "duration_s": round(duration_s, 2),
+        "tokens_per_s": round(trainer.num_tokens_seen / duration_s, 2) if duration_s > 0 else None,
+        "device": str(trainer.args.device),
+        "resumed_from_step": done_before,
+        "history": [entry for entry in trainer.state.log_history if "loss" in entry],
+    }
+    save_model(model, tokenizer, recipe, run_dir / "model", summary)
+    write_json(train_dir / "train.json", summary)
+    return summary
+
+
+def _silence(trainer: Any) -> None:
+    """The Trainer prints every log entry when its bar is off; the progress line replaces that."""
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+
+
+def save_model(model: Any, tokenizer: Any, recipe: Recipe, model_dir: Path, summary: dict[str, Any]) -> None:
+    """Merged weights, tokenizer with chat template, generation config and a model card, complete before it gets its name."""
+    import os
+    import shutil
+
+    scratch = model_dir.with_name(f".{model_dir.name}.{os.getpid()}.tmp")
+    if hasattr(model, "merge_and_unload"):
+        model = model.merge_and_unload()
+    renderer = make_renderer(recipe.model.rendering, tokenizer)
+    model.generation_config.eos_token_id = renderer.stop_token_ids
+    model.generation_config.pad_token_id = _pad_token_id(tokenizer, renderer.stop_token_ids)
+    model.save_pretrained(scratch)
+    tokenizer.save_pretrained(scratch)
+    write_json(scratch / "reflectioncoder.json", {"rendering": recipe.model.rendering, "base_model": recipe.model.name})
+    write_atomic(scratch / "README.md", _model_card(recipe, summary))
+    if model_dir.exists():
+        shutil.rmtree(model_dir)
+    os.replace(scratch, model_dir)
+
+
+def _pad_token_id(tokenizer: Any, stop_token_ids: Sequence[int]) -> int:
+    return tokenizer.pad_token_id if tokenizer.pad_token_id is not None else stop_token_ids[-1]
+
+
+def _model_card(recipe: Recipe, summary: dict[str, Any]) -> str:
+    settings = {k: v for k, v in asdict(recipe.train).items() if v not in (None, ())}
+    return (
+        f"---\nbase_model: {recipe.model.name}\nlibrary_name: transformers\npipeline_tag: text-generation\n---\n\n"
+        f"# {recipe.name}\n\n{recipe.description}\n\n"
+        f"{recipe.model.name}, fine-tuned with reflection self-distillation (arXiv 2405.17057) on "
+        f"{summary['reflection_visits']} visits of reflection samples and {summary['generation_visits']} of plain one-off samples, "
+        f"{summary['num_tokens']:,} tokens in {summary['total_steps']} steps.\n\n"
+        f"Rendering: {recipe.model.rendering}; the chat template reproduces the one-off request.\n\n"
+        f"```json\n{json.dumps(settings, indent=2)}\n```\n"
+    )
+
+
+def load_for_generation(path: Path) -> str:
+    """The rendering that a model directory was trained with; "chat" for models that are not ours."""
+    marker = path / "reflectioncoder.json"
+    return json.loads(marker.read_text())["rendering"] if marker.is_file() else "chat"
+
+
+__all__ = ["check_settings", "describe_plan", "load_tokenizer", "plan_run", "train_model", "training_samples"]
