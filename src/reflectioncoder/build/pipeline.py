@@ -57,15 +57,15 @@ class Build:
         self.rejected.append({**row, "reason": reason, "detail": detail[-500:]})
 
 
-def build_reflections(recipe: Recipe, output_dir: Path) -> dict[str, Any]:
-    """Build the data set in `output_dir`; returns what `build.json` says.
+def build_reflections(recipe: Recipe, output_dir: Path, limit: int | None = None) -> dict[str, Any]:
+    """Build the data set in `output_dir`, from the first `limit` problems; returns what `build.json` says.
 
     Raises:
         CheckFailedError: a reference solution fails its own tests (the first ones are shown); too few samples.
         SandboxUnavailableError: programs cannot be run here.
     """
     started = time.monotonic()
-    problems = load_problems(recipe.build.problems)
+    problems = load_problems(recipe.build.problems)[:limit]
     limits = replace(limits_from(recipe.sandbox), wall_s=recipe.build.cell_timeout_s)
     with ExecutionLog(output_dir / "executions.jsonl", limits) as log:
         _check_references(problems, log, recipe.sandbox.workers)

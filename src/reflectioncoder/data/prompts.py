@@ -11,6 +11,8 @@ REFLECT = (
 )
 OPENING_FENCE = "```python\n"
 """The beginning of every one-off answer; generation prefills it."""
+CLOSING_FENCE = "\n```"
+"""The end of every one-off answer; generation stops there."""
 
 
 def one_off_request(prompt: str) -> str:
@@ -23,7 +25,7 @@ def reflection_request(prompt: str) -> str:
 
 def one_off_answer(program: str) -> str:
     """The complete program in a fence: what a one-off request should be answered with."""
-    return f"{OPENING_FENCE}{program.strip(chr(10))}\n```"
+    return OPENING_FENCE + program.strip("\n") + CLOSING_FENCE
 
 
 def without_docstring(program: str) -> str:

@@ -169,7 +169,9 @@ class Renderer(ABC):
             if span.message == last:
                 student[span.start : span.end] = input_ids[span.start : span.end]
                 answer += [span.start, span.end]
-        content = [s for s in spans if s.kind in TRAINED_BLOCKS and s.message and sample.messages[s.message].role == "assistant"]
+        content = [
+            s for s in spans if s.kind in TRAINED_BLOCKS and s.message and sample.messages[s.message].role == "assistant"
+        ]
         if not any(block.content.strip() for s in content for block in [sample.messages[s.message].content[s.block]]):  # pyright: ignore[reportArgumentType, reportCallIssue]
             raise UsageError(f"sample {sample.id or '(no id)'}: nothing is trained in it: no assistant text or code")
         start, end = (min(answer), max(answer)) if sample.type == "reflection" and answer else (0, 0)
@@ -232,8 +234,7 @@ class TokenRenderer(Renderer):
 
     def _blocks(self, message: Message) -> list[list[int]]:
         return [
-            [self._ids[BLOCK_TOKENS[b.type]], *self.encode_content(b.content), self._ids[END_OF_BLOCK]]
-            for b in message.content
+            [self._ids[BLOCK_TOKENS[b.type]], *self.encode_content(b.content), self._ids[END_OF_BLOCK]] for b in message.content
         ]
 
     def _close(self, role: str) -> tuple[list[int], list[int]]:
@@ -296,7 +297,10 @@ class ChatRenderer(Renderer):
         prefix = headers[0].removesuffix(headers[2]) if headers[0].endswith(headers[2]) else ""
         self._first_user_header = self.encode_template(headers[0][len(prefix) :])
         self._prefix_ids = self.encode_template(prefix)
-        self._closes = {"user": self._split_close(closes[0], "user"), "assistant": self._split_close(closes[1], "assistant")}
+        self._closes = {
+            "user": self._split_close(closes[0], "user"),
+            "assistant": self._split_close(closes[1], "assistant"),
+        }
         self._stop = [i for i in self._closes["assistant"][0] if i in self.special_ids]
 
     def _split_close(self, text: str, role: str) -> tuple[list[int], list[int]]:

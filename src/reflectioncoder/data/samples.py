@@ -56,8 +56,7 @@ class Sample:
 
     def to_json(self) -> dict[str, Any]:
         messages = [
-            {"role": m.role, "content": [{"type": b.type, "content": b.content} for b in m.content]}
-            for m in self.messages
+            {"role": m.role, "content": [{"type": b.type, "content": b.content} for b in m.content]} for m in self.messages
         ]
         return {"messages": messages, "type": self.type, **self.extra}
 

@@ -133,7 +133,10 @@ class Session:
                             return None, "the cell wrote too much"
                 now = time.monotonic()
                 if now > deadline:
-                    return None, f"the cell ran longer than {self._limits.wall_s:g} seconds and could not be interrupted"
+                    return (
+                        None,
+                        f"the cell ran longer than {self._limits.wall_s:g} seconds and could not be interrupted",
+                    )
                 if now > next_watch:
                     next_watch = now + 0.1
                     if process.excess():

@@ -14,9 +14,7 @@ from typing import Literal, get_args
 from reflectioncoder.data.render import Span
 from reflectioncoder.data.samples import BLOCK_TYPES
 
-MaskStrategy = Literal[
-    "none", "all", "random_token", "sequential_token", "random_block", "sequential_block", "block_type"
-]
+MaskStrategy = Literal["none", "all", "random_token", "sequential_token", "random_block", "sequential_block", "block_type"]
 MASK_STRATEGIES: tuple[MaskStrategy, ...] = get_args(MaskStrategy)
 BLOCK_TYPE_THRESHOLDS = (0.0, 0.33, 0.67)
 

@@ -114,9 +114,7 @@ class RunPlan:
         return self._tokens(self.total_steps)
 
     def rate(self, step: int, total_steps: int | None = None) -> float:
-        return mask_rate(
-            step, total_steps or self.total_steps, self.config.mask_schedule, self.config.mask_constant_rate
-        )
+        return mask_rate(step, total_steps or self.total_steps, self.config.mask_schedule, self.config.mask_constant_rate)
 
     def hidden(self, visit: PlannedSample, total_steps: int | None = None) -> frozenset[int]:
         """The positions hidden in this visit, drawn from the seed and the visit alone."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,10 +14,10 @@ from typing import Any
 from reflectioncoder.config import Recipe, TrainConfig
 from reflectioncoder.data.files import write_atomic, write_json
 from reflectioncoder.data.problems import load_problems
-from reflectioncoder.data.render import RenderReport, render_all
+from reflectioncoder.data.render import IGNORE_INDEX, RenderReport, render_all
 from reflectioncoder.data.samples import Sample, read_samples
 from reflectioncoder.errors import UsageError
-from reflectioncoder.model_source import ModelSource, add_tokens, load_model, load_tokenizer, make_renderer
+from reflectioncoder.model_source import ModelSource, add_tokens, load_model, make_renderer
 from reflectioncoder.progress import Progress, say
 from reflectioncoder.train.masking import MASK_STRATEGIES
 from reflectioncoder.train.plan import RunPlan
@@ -30,7 +32,9 @@ def training_samples(recipe: Recipe, reflections: Path | None) -> list[Sample]:
 
         samples += [one_off_sample(problem) for problem in load_problems(recipe.build.problems)]
     if not samples:
-        raise UsageError("there is nothing to train on: no built reflections, no train.reflection_data, no train.generation_data")
+        raise UsageError(
+            "there is nothing to train on: no built reflections, no train.reflection_data, no train.generation_data"
+        )
     return samples
 
 
@@ -59,12 +63,37 @@ def plan_run(recipe: Recipe, tokenizer: Any, samples: Sequence[Sample]) -> tuple
     renderer = make_renderer(recipe.model.rendering, tokenizer)
     rendered, _, report = render_all(renderer, samples, recipe.train.max_length)
     if report.too_long:
-        say(f"train: {len(report.too_long)} of {len(samples)} samples are longer than {recipe.train.max_length} tokens and left out")
+        say(
+            f"train: {len(report.too_long)} of {len(samples)} samples are longer than {recipe.train.max_length} tokens and left out"
+        )
     if not rendered:
         raise UsageError(
             f"all {len(samples)} samples are longer than train.max_length = {recipe.train.max_length} (longest: {report.longest})"
         )
     return RunPlan(rendered, recipe.train, recipe.seed), report
+
+
+def preview(renderer: Any, samples: Sequence[Sample], max_length: int, count: int = 8) -> list[dict[str, Any]]:
+    """The first reflection samples as the model sees them, for the viewer: token texts, spans, labels."""
+    shown = []
+    for sample in samples:
+        rendered = renderer.render(sample) if sample.type == "reflection" else None
+        if rendered is None or len(rendered.input_ids) > max_length:
+            continue
+        shown.append(
+            {
+                "id": sample.id,
+                "operators": sample.extra.get("metadata", {}).get("operators", []),
+                "tokens": [renderer.tokenizer.decode([i]) for i in rendered.input_ids],
+                "spans": [asdict(span) for span in rendered.spans],
+                "teacher_trained": [int(label != IGNORE_INDEX) for label in rendered.teacher_labels],
+                "student_trained": [int(label != IGNORE_INDEX) for label in rendered.student_labels],
+                "answer": [rendered.answer_start, rendered.answer_end],
+            }
+        )
+        if len(shown) == count:
+            break
+    return shown
 
 
 def describe_plan(plan: RunPlan, report: RenderReport) -> dict[str, Any]:
@@ -116,12 +145,16 @@ def _freeze(model: Any, num_layers: int) -> None:
     """Fix the embeddings and the lowest transformer layers: no gradients, no optimizer state, no backward below."""
     layers = model.get_decoder().layers
     if num_layers > len(layers):
-        raise UsageError.for_value("cannot freeze more layers than there are", "train.freeze_layers", num_layers, f"0 to {len(layers)}")
+        raise UsageError.for_value(
+            "cannot freeze more layers than there are", "train.freeze_layers", num_layers, f"0 to {len(layers)}"
+        )
     for module in (model.get_input_embeddings(), *layers[:num_layers]):
         module.requires_grad_(False)
 
 
-def train_model(recipe: Recipe, source: ModelSource, samples: Sequence[Sample], run_dir: Path, *, resume: bool = True) -> dict[str, Any]:
+def train_model(
+    recipe: Recipe, source: ModelSource, samples: Sequence[Sample], run_dir: Path, *, resume: bool = True
+) -> dict[str, Any]:
     """Train and write `run_dir/train/` (checkpoints, train.json) and `run_dir/model/`; returns what train.json says.
 
     An interrupted run continues from its newest complete checkpoint.
@@ -144,6 +177,8 @@ def train_model(recipe: Recipe, source: ModelSource, samples: Sequence[Sample], 
         f"train: {summary['visits']} visits of {summary['num_samples']} samples, {plan.total_steps} steps, "
         f"{summary['num_tokens']:,} tokens on {next(model.parameters()).device}"
     )
+    shown = preview(make_renderer(recipe.model.rendering, tokenizer), samples, recipe.train.max_length)
+    write_json(train_dir / "preview.json", shown)
     checkpoint = resumable_checkpoint(train_dir) if resume else None
     done_before = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
     if checkpoint:
@@ -187,9 +222,6 @@ def _silence(trainer: Any) -> None:
 
 def save_model(model: Any, tokenizer: Any, recipe: Recipe, model_dir: Path, summary: dict[str, Any]) -> None:
     """Merged weights, tokenizer with chat template, generation config and a model card, complete before it gets its name."""
-    import os
-    import shutil
-
     scratch = model_dir.with_name(f".{model_dir.name}.{os.getpid()}.tmp")
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
@@ -220,12 +252,3 @@ def _model_card(recipe: Recipe, summary: dict[str, Any]) -> str:
         f"Rendering: {recipe.model.rendering}; the chat template reproduces the one-off request.\n\n"
         f"```json\n{json.dumps(settings, indent=2)}\n```\n"
     )
-
-
-def load_for_generation(path: Path) -> str:
-    """The rendering that a model directory was trained with; "chat" for models that are not ours."""
-    marker = path / "reflectioncoder.json"
-    return json.loads(marker.read_text())["rendering"] if marker.is_file() else "chat"
-
-
-__all__ = ["check_settings", "describe_plan", "load_tokenizer", "plan_run", "train_model", "training_samples"]

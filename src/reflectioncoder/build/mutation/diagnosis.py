@@ -213,7 +213,11 @@ def split_assertion(test: str) -> tuple[str, str] | None:
 
 def error_line(output: str) -> str:
     """The last line of a traceback, `Name: message`."""
-    lines = [line for line in output.rstrip().split("\n") if re.match(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Iteration|Exit)\b", line)]
+    lines = [
+        line
+        for line in output.rstrip().split("\n")
+        if re.match(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Iteration|Exit)\b", line)
+    ]
     return lines[-1] if lines else output.rstrip().split("\n")[-1]
 
 
@@ -221,10 +225,7 @@ def diagnose(mutation: Mutation, failure: Failure, rng: random.Random) -> str:
     """The text block between a failing execution and its correction."""
     observation = rng.choice(OBSERVATIONS[failure.kind]).format(**vars(failure))
     why = rng.choice(WHY[mutation.operator])
-    if mutation.operator == "early_return":
-        shapes = _MOVED
-    else:
-        shapes = _REPLACED if mutation.wrong else _REMOVED
+    shapes = _MOVED if mutation.operator == "early_return" else _REPLACED if mutation.wrong else _REMOVED
     fields = {
         "why": why,
         "why_low": why[0].lower() + why[1:] if not why.startswith(("I ", "`")) else why,

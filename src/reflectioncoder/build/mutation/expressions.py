@@ -25,7 +25,12 @@ _OPPOSITE_COMPARISON = {
     cst.NotIn: cst.In,
 }
 _WRONG_ARITHMETIC = {cst.Add: cst.Subtract, cst.Subtract: cst.Add, cst.Multiply: cst.Add, cst.Power: cst.Multiply}
-_WRONG_BITWISE = {cst.BitAnd: cst.BitOr, cst.BitOr: cst.BitAnd, cst.LeftShift: cst.RightShift, cst.RightShift: cst.LeftShift}
+_WRONG_BITWISE = {
+    cst.BitAnd: cst.BitOr,
+    cst.BitOr: cst.BitAnd,
+    cst.LeftShift: cst.RightShift,
+    cst.RightShift: cst.LeftShift,
+}
 _WRONG_DIVISION = {cst.FloorDivide: cst.Divide, cst.Divide: cst.FloorDivide, cst.Modulo: cst.FloorDivide}
 _ASYMMETRIC = (cst.Subtract, cst.Divide, cst.FloorDivide, cst.Modulo, cst.Power)
 _CONFUSED_METHODS = {
@@ -111,7 +116,10 @@ def off_by_one_range(program: Program) -> Iterator[Mutation]:
                 args[index] = arg.with_changes(value=_shifted(arg.value, by))
                 yield program.replace("off_by_one_range", node, node.with_changes(args=args))
         if len(node.args) == 1:
-            args = [cst.Arg(cst.Integer("1"), comma=cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))), node.args[0]]
+            args = [
+                cst.Arg(cst.Integer("1"), comma=cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))),
+                node.args[0],
+            ]
             yield program.replace("off_by_one_range", node, node.with_changes(args=args))
 
 

@@ -53,11 +53,7 @@ class Program:
 
         `shown` is the enclosing node whose text describes the slip; the replaced node itself if not given.
         """
-        module = (
-            self.module.deep_remove(old)
-            if isinstance(new, cst.RemovalSentinel)
-            else self.module.deep_replace(old, new)
-        )
+        module = self.module.deep_remove(old) if isinstance(new, cst.RemovalSentinel) else self.module.deep_replace(old, new)
         assert isinstance(module, cst.Module)
         around = shown or old
         if shown is not None and not isinstance(new, cst.RemovalSentinel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 
@@ -88,7 +89,7 @@ def _recursive(program: Program, function: cst.FunctionDef) -> bool:
 def early_return(program: Program) -> Iterator[Mutation]:
     """The `return` after a loop ends up inside it, so that only the first item counts."""
     for block, body in _blocks(program):
-        for loop, after in zip(body, body[1:], strict=False):
+        for loop, after in itertools.pairwise(body):
             small = _only_small(after)
             if not isinstance(loop, (cst.For, cst.While)) or not isinstance(small, cst.Return):
                 continue
@@ -161,7 +162,11 @@ def wrong_update(program: Program) -> Iterator[Mutation]:
 def mutable_default(program: Program) -> Iterator[Mutation]:
     """A result list or dict as default argument: it lives on from call to call."""
     for function in program.functions:
-        if not isinstance(function.body, cst.IndentedBlock) or isinstance(function.params.star_arg, (cst.Param, cst.ParamStar)) or function.params.kwonly_params:
+        if (
+            not isinstance(function.body, cst.IndentedBlock)
+            or isinstance(function.params.star_arg, (cst.Param, cst.ParamStar))
+            or function.params.kwonly_params
+        ):
             continue
         for line in function.body.body:
             small = _only_small(line)
@@ -170,7 +175,9 @@ def mutable_default(program: Program) -> Iterator[Mutation]:
             if not isinstance(small.value, (cst.List, cst.Dict)) or small.value.elements:
                 continue
             name = small.targets[0].target
-            param = cst.Param(name, default=small.value, equal=cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace("")))
+            param = cst.Param(
+                name, default=small.value, equal=cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace(""))
+            )
             params = function.params.with_changes(params=[*function.params.params, param])
             body = [other for other in function.body.body if other is not line]
             new = function.with_changes(params=params, body=function.body.with_changes(body=body))

@@ -1,0 +1,57 @@
+"""One module per command: `add_arguments(parser)` and `run(args) -> Outcome`. Heavy imports happen inside `run`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reflectioncoder.config import ResolvedRecipe
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command did: a JSON value, lines for people, the paths it wrote, its exit code."""
+
+    value: dict[str, Any] = field(default_factory=dict)
+    lines: Sequence[str] = ()
+    paths: Sequence[Path] = ()
+    exit_code: int = 0
+
+
+def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", metavar="RECIPE", help="a YAML file, or the name of a shipped recipe")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key, e.g. train.epochs=1")
+    parser.add_argument(
+        "--runs-dir", type=Path, default=Path("runs"), metavar="DIR", help="where run folders are (default: runs)"
+    )
+
+
+def add_benchmark_arguments(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
+    names = "bundled/seen, bundled/unseen, humaneval; NAME:N takes the first N tasks"
+    parser.add_argument("--benchmark", required=True, nargs=nargs, metavar="B", help=names)
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
+    parser.add_argument("--data-dir", metavar="DIR", help="folder with benchmark files, searched first")
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="programs run at once (default: cores)")
+
+
+def resolve_recipe(args: argparse.Namespace) -> ResolvedRecipe:
+    """The recipe of the command line, `--seed` included."""
+    from reflectioncoder.config import load_recipe
+
+    overrides = list(args.set)
+    if args.seed is not None:
+        overrides.append(f"seed={args.seed}")
+    return load_recipe(args.recipe, overrides)
+
+
+def limited(spec: str, limit: int | None) -> str:
+    """A benchmark specification with `--limit` applied."""
+    return spec if limit is None or ":" in spec else f"{spec}:{limit}"
+
+
+def percent(metric: dict[str, Any]) -> str:
+    return f"{100 * metric['value']:.1f} % [{100 * metric['ci_low']:.1f}, {100 * metric['ci_high']:.1f}]"

@@ -1,0 +1,24 @@
+"""Writes runs/<name>/build/: reflections.jsonl, rejected.jsonl, build.json. Interrupted builds continue."""
+
+from __future__ import annotations
+
+import argparse
+
+from reflectioncoder.commands import Outcome, add_recipe_arguments, resolve_recipe
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_recipe_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    from reflectioncoder.build.pipeline import build_reflections
+
+    recipe = resolve_recipe(args).recipe
+    directory = args.runs_dir / recipe.name / "build"
+    summary = build_reflections(recipe, directory, limit=args.limit)
+    lines = [
+        f"{summary['num_accepted']} samples of {summary['num_candidates']} candidates from {summary['num_problems']} problems"
+    ]
+    lines += [f"  rejected, {reason}: {count}" for reason, count in summary["rejected"].items()]
+    return Outcome(summary, lines, [directory / name for name in ("reflections.jsonl", "rejected.jsonl", "build.json")])

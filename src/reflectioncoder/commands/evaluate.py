@@ -1,0 +1,40 @@
+"""Writes DIR/<benchmark>/ with completions.jsonl, samples.jsonl and results.json for each benchmark."""
+
+from __future__ import annotations
+
+import argparse
+
+from reflectioncoder.commands import Outcome, add_benchmark_arguments, limited, percent
+from reflectioncoder.commands.generate import add_model_arguments, generation_recipe
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_benchmark_arguments(parser, nargs="+")
+    add_model_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    from dataclasses import asdict, replace
+
+    from reflectioncoder.data.files import content_hash
+    from reflectioncoder.evaluate.benchmarks import load_benchmark
+    from reflectioncoder.evaluate.results import headline
+    from reflectioncoder.model_source import model_hash, resolve_model
+    from reflectioncoder.pipeline import evaluate_model
+
+    recipe = generation_recipe(args)
+    recipe = replace(recipe, sandbox=replace(recipe.sandbox, workers=args.workers))
+    benchmarks = [load_benchmark(limited(spec, args.limit), args.data_dir) for spec in args.benchmark]
+    from reflectioncoder.generate.transformers_backend import TransformersBackend
+
+    path = resolve_model(recipe.model).path
+    backend = TransformersBackend(recipe.model, path)
+    value, lines, paths = {}, [], []
+    for benchmark in benchmarks:
+        directory = args.output / benchmark.name
+        key = content_hash(benchmark.describe(), asdict(recipe.generate), recipe.seed, model_hash(path))
+        results = evaluate_model(lambda: backend, benchmark, recipe, directory, benchmark.name, key)
+        value[benchmark.name] = results
+        lines.append(f"{benchmark.name}: pass@1 {percent(headline(results))}")
+        paths.append(directory / "results.json")
+    return Outcome(value, lines, paths)

@@ -1,0 +1,123 @@
+"""Colours: what the loss trains is bold green, what only the teacher sees is blue, what both see is plain.
+
+Without --tokenizer words stand for tokens, in the token rendering."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from reflectioncoder.commands import Outcome
+from reflectioncoder.errors import UsageError
+
+if TYPE_CHECKING:
+    from reflectioncoder.data.render import RenderedSample
+    from reflectioncoder.data.samples import Sample
+
+STYLES = {"trained twice": "bold green", "trained, teacher": "cyan", "student sees": "default", "teacher only": "blue"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", metavar="DATA", help="samples, JSON Lines")
+    parser.add_argument("--id", help="the sample with this id (default: the first ones, see --limit)")
+    parser.add_argument("--tokenizer", metavar="M", help="directory or hub id of a tokenizer (default: words)")
+    parser.add_argument("--rendering", choices=("token", "chat"), help="default: chat with --tokenizer, token without")
+    parser.add_argument("--mask-rate", type=float, default=0.5, metavar="R", help="0 to 1 (default: 0.5)")
+    parser.add_argument("--strategy", default="block_type", metavar="S", help="mask strategy (default: block_type)")
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    from itertools import islice
+
+    from reflectioncoder.data.samples import read_samples
+    from reflectioncoder.train.masking import MASK_STRATEGIES
+
+    if args.strategy not in MASK_STRATEGIES:
+        raise UsageError.for_value("unknown mask strategy", "--strategy", args.strategy, MASK_STRATEGIES)
+    if not 0 <= args.mask_rate <= 1:
+        raise UsageError.for_value("the mask rate is out of range", "--mask-rate", args.mask_rate, "0 to 1")
+    samples = read_samples(args.data)
+    if args.id is not None:
+        chosen = [sample for sample in samples if sample.id == args.id]
+        if not chosen:
+            raise UsageError(f"{args.data}: no sample with the id {args.id!r}")
+    else:
+        chosen = list(islice(samples, args.limit or 1))
+        if not chosen:
+            raise UsageError(f"{args.data}: no samples in it")
+    renderer = _renderer(args)
+    values, lines = [], []
+    for sample in chosen:
+        value, text = _show(sample, renderer, args)
+        values.append(value)
+        lines.append(text)
+    return Outcome({"samples": values}, lines)
+
+
+def _renderer(args: argparse.Namespace) -> Any:
+    from reflectioncoder.data.render import RENDERERS
+    from reflectioncoder.data.words import WordTokenizer
+
+    if args.tokenizer is None:
+        if args.rendering == "chat":
+            raise UsageError("the chat rendering needs a --tokenizer")
+        return RENDERERS["token"](WordTokenizer())
+    from reflectioncoder.config import ModelConfig
+    from reflectioncoder.model_source import add_tokens_to, load_tokenizer, resolve_model
+
+    tokenizer = load_tokenizer(resolve_model(ModelConfig(args.tokenizer)).path)
+    if args.rendering == "token":
+        add_tokens_to(tokenizer)
+    return RENDERERS[args.rendering or "chat"](tokenizer)
+
+
+def _roles_of(rendered: RenderedSample, hidden: frozenset[int]) -> list[str]:
+    """Per token, the name of its style."""
+    from reflectioncoder.data.render import IGNORE_INDEX
+    from reflectioncoder.train.views import student_kept
+
+    kept = set(student_kept(rendered, hidden, "gap")) if rendered.is_reflection else set()
+    roles = []
+    for position in range(len(rendered.input_ids)):
+        by_teacher = rendered.teacher_labels[position] != IGNORE_INDEX
+        by_student = position in kept and rendered.student_labels[position] != IGNORE_INDEX
+        sees = "student sees" if position in kept else "teacher only"
+        roles.append("trained twice" if by_student else "trained, teacher" if by_teacher else sees)
+    return roles
+
+
+def _show(sample: Sample, renderer: Any, args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    import random
+
+    from rich.console import Console
+    from rich.text import Text
+
+    from reflectioncoder.train.masking import hidden_positions
+
+    rendered = renderer.render(sample)
+    rng = random.Random(args.seed or 0)
+    hidden = hidden_positions(rendered.reflection_blocks(), args.mask_rate, [args.strategy], rng)
+    roles = _roles_of(rendered, hidden)
+    text = Text()
+    tokens = [renderer.tokenizer.decode([i]) for i in rendered.input_ids]
+    for position, (token, role) in enumerate(zip(tokens, roles, strict=True)):
+        style = STYLES[role] + (" strike" if position in hidden else "")
+        text.append(token, style)
+    counts = {role: roles.count(role) for role in STYLES}
+    head = f"{sample.id or '(no id)'}: {len(tokens)} tokens, {len(hidden)} hidden of the reflection at rate {args.mask_rate:g}"
+    console = Console(width=120, highlight=False)
+    with console.capture() as capture:
+        console.print(head)
+        console.print(Text("  ").join(Text(f"{role}: {counts[role]}", style) for role, style in STYLES.items()))
+        console.print(text, soft_wrap=True)
+    value = {
+        "id": sample.id,
+        "num_tokens": len(tokens),
+        "num_hidden": len(hidden),
+        "counts": counts,
+        "tokens": [
+            {"text": token, "role": role, "hidden": position in hidden}
+            for position, (token, role) in enumerate(zip(tokens, roles, strict=True))
+        ],
+    }
+    return value, capture.get()

@@ -1,0 +1,40 @@
+"""recipes list | recipes show NAME | recipes copy NAME DEST | recipes keys"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from reflectioncoder.commands import Outcome
+from reflectioncoder.errors import UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", nargs="?", choices=("list", "show", "copy", "keys"), default="list")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a shipped recipe")
+    parser.add_argument("dest", nargs="?", type=Path, metavar="DEST", help="file or folder to copy to")
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    from reflectioncoder.config import field_docs, find_recipe, load_recipe, shipped_recipes
+    from reflectioncoder.data.files import write_atomic
+
+    if args.action == "list":
+        found = {name: load_recipe(path).recipe.description for name, path in shipped_recipes().items()}
+        return Outcome({"recipes": found}, [f"{name:<24} {text}" for name, text in found.items()])
+    if args.action == "keys":
+        docs = field_docs()
+        lines = [f"{key:<32} {default or kind:<28} {text}" for key, (kind, default, text) in docs.items()]
+        return Outcome({"keys": {k: {"type": t, "default": d, "doc": x} for k, (t, d, x) in docs.items()}}, lines)
+    if not args.name:
+        raise UsageError(f"recipes {args.action} needs the NAME of a recipe; see: reflectioncoder recipes list")
+    path = find_recipe(args.name)
+    text = path.read_text(encoding="utf-8")
+    if args.action == "show":
+        return Outcome({"name": args.name, "yaml": text}, [text.rstrip("\n")])
+    if args.dest is None:
+        raise UsageError("recipes copy needs a DEST")
+    dest = args.dest / path.name if args.dest.is_dir() else args.dest
+    if dest.exists():
+        raise UsageError(f"{dest} exists already; it is not overwritten")
+    return Outcome({}, [], [write_atomic(dest, text)])

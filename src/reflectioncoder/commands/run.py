@@ -1,0 +1,30 @@
+"""Stages: build, evaluate the base model, train, evaluate the trained model, report. Everything goes to runs/<name>/."""
+
+from __future__ import annotations
+
+import argparse
+
+from reflectioncoder.commands import Outcome, add_recipe_arguments, limited, percent, resolve_recipe
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_recipe_arguments(parser)
+    parser.add_argument("--data-dir", metavar="DIR", help="folder with benchmark files, searched first")
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    from dataclasses import replace
+    from pathlib import Path
+
+    from reflectioncoder.pipeline import BASE, TRAINED, Run
+
+    resolved = resolve_recipe(args)
+    if args.limit is not None:
+        recipe = resolved.recipe
+        benchmarks = tuple(limited(spec, args.limit) for spec in recipe.evaluate.benchmarks)
+        resolved = replace(resolved, recipe=replace(recipe, evaluate=replace(recipe.evaluate, benchmarks=benchmarks)))
+    result = Run(resolved, args.runs_dir, args.data_dir).run()
+    lines = [f"{'benchmark':<20} {'base pass@1':<26} trained pass@1"]
+    for name, pair in result["pass@1"].items():
+        lines.append(f"{name:<20} {percent(pair[BASE]):<26} {percent(pair[TRAINED])}")
+    return Outcome(result, lines, [Path(result["run"]), Path(result["model"]), Path(result["report"])])

@@ -1,0 +1,42 @@
+"""Trains on runs/<name>/build/reflections.jsonl and the recipe's further data; writes runs/<name>/train/ and model/."""
+
+from __future__ import annotations
+
+import argparse
+
+from reflectioncoder.commands import Outcome, add_recipe_arguments, resolve_recipe
+from reflectioncoder.errors import UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_recipe_arguments(parser)
+    parser.add_argument("--dry-run", action="store_true", help="plan and count tokens, train nothing")
+    parser.add_argument("--resume", action="store_true", help="continue from the newest checkpoint")
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    from reflectioncoder.model_source import add_tokens_to, load_tokenizer, resolve_model
+    from reflectioncoder.train.stage import check_settings, describe_plan, plan_run, train_model, training_samples
+
+    recipe = resolve_recipe(args).recipe
+    check_settings(recipe.train)
+    directory = args.runs_dir / recipe.name
+    built = directory / "build" / "reflections.jsonl"
+    samples = training_samples(recipe, built if built.is_file() else None)[: args.limit]
+    source = resolve_model(recipe.model)
+    if args.dry_run:
+        tokenizer = load_tokenizer(source.path)
+        if recipe.model.rendering == "token":
+            add_tokens_to(tokenizer)
+        plan = describe_plan(*plan_run(recipe, tokenizer, samples))
+        return Outcome(plan, [f"{key:<24} {value}" for key, value in plan.items()])
+    if any((directory / "train").glob("checkpoint-*")) and not args.resume:
+        raise UsageError(
+            f"{directory / 'train'} has checkpoints already\n  hint:    --resume continues, or choose another name"
+        )
+    summary = train_model(recipe, source, samples, directory, resume=args.resume)
+    return Outcome(
+        {k: v for k, v in summary.items() if k != "history"},
+        [f"{summary['num_tokens']:,} tokens in {summary['total_steps']} steps, {summary['tokens_per_s']} tokens/s"],
+        [directory / "model", directory / "train" / "train.json"],
+    )

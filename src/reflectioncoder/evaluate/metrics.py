@@ -1,0 +1,65 @@
+"""pass@k and its intervals."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist, fmean
+
+
+@dataclass(frozen=True)
+class Interval:
+    value: float
+    ci_low: float
+    ci_high: float
+
+
+def pass_at_k(num_samples: int, num_correct: int, k: int) -> float:
+    """Unbiased estimate of the chance that one of k samples passes: 1 - C(n-c, k) / C(n, k) (Chen et al., arXiv 2107.03374).
+
+    Raises:
+        ValueError: k > num_samples.
+    """
+    if k > num_samples:
+        raise ValueError(f"pass@{k} needs at least {k} samples, got {num_samples}")
+    return 1.0 - math.comb(num_samples - num_correct, k) / math.comb(num_samples, k)
+
+
+def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> Interval:
+    """Wilson's score interval of a proportion; sensible near 0 and 1 and for few trials."""
+    if trials == 0:
+        return Interval(0.0, 0.0, 1.0)
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    share = successes / trials
+    centre = share + z * z / (2 * trials)
+    spread = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    scale = 1 + z * z / trials
+    return Interval(share, max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale))
+
+
+def bootstrap_interval(values: Sequence[float], confidence: float = 0.95, seed: int = 0, rounds: int = 2000) -> Interval:
+    """Percentile bootstrap of the mean over tasks."""
+    rng = random.Random(seed)
+    means = sorted(fmean(rng.choices(values, k=len(values))) for _ in range(rounds))
+    low = means[math.floor((1 - confidence) / 2 * (rounds - 1))]
+    high = means[math.ceil((1 + confidence) / 2 * (rounds - 1))]
+    return Interval(fmean(values), low, high)
+
+
+def mean_pass_at_k(per_task: Sequence[tuple[int, int]], k: int, confidence: float = 0.95) -> Interval:
+    """Mean pass@k over tasks given as (samples, correct). One sample per task: Wilson; more: bootstrap over tasks."""
+    values = [pass_at_k(n, c, k) for n, c in per_task]
+    if all(n == 1 for n, _ in per_task):
+        return wilson_interval(sum(c for _, c in per_task), len(per_task), confidence)
+    return bootstrap_interval(values, confidence)
+
+
+def exact_mcnemar(only_before: int, only_after: int) -> float:
+    """Two-sided exact p-value that both of two paired runs are equally good, from the tasks that just one of them solves."""
+    discordant = only_before + only_after
+    if discordant == 0:
+        return 1.0
+    tail = sum(math.comb(discordant, i) for i in range(min(only_before, only_after) + 1)) / 2**discordant
+    return min(1.0, 2 * tail)

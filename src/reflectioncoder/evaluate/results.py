@@ -1,0 +1,95 @@
+"""`results.json`: the numbers of one scoring run, with everything needed to read them."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, get_args
+
+from reflectioncoder import __version__
+from reflectioncoder.errors import MachineError
+from reflectioncoder.evaluate.benchmarks import Benchmark
+from reflectioncoder.evaluate.metrics import mean_pass_at_k
+from reflectioncoder.evaluate.score import Status
+from reflectioncoder.sandbox.isolation import detect_isolation
+from reflectioncoder.sandbox.limits import Limits
+
+PASS_AT = (1, 5, 10, 100)
+MAX_SANDBOX_ERRORS = 0.01
+
+
+def summarize(
+    benchmark: Benchmark,
+    rows: Sequence[dict[str, Any]],
+    limits: Limits,
+    confidence: float = 0.95,
+    model: dict[str, Any] | None = None,
+    sampling: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The content of `results.json`. Samples that the sandbox could not run count for nothing."""
+    counts = Counter(row["status"] for row in rows)
+    errors = counts["sandbox_error"]
+    judged = [row for row in rows if row["status"] != "sandbox_error"]
+    isolation = detect_isolation()
+    return {
+        "schema_version": 1,
+        "status": "sandbox_error" if errors > MAX_SANDBOX_ERRORS * len(rows) else "done",
+        "benchmark": benchmark.describe(),
+        "model": model,
+        "sampling": sampling,
+        "sandbox": {"isolation": isolation.describe(), "limits": asdict(limits)},
+        "env": {"python": platform.python_version(), "platform": platform.platform(), "reflectioncoder": __version__},
+        "metrics": _metrics(judged, None, confidence)
+        + [
+            m
+            for grade in _grades(benchmark)
+            for m in _metrics(_of_grade(benchmark, judged, grade), f"grade {grade}", confidence)
+        ],
+        "counts": {status: counts[status] for status in get_args(Status) if counts[status]},
+    }
+
+
+def _grades(benchmark: Benchmark) -> list[int]:
+    return sorted({task.grade for task in benchmark.tasks if task.grade})
+
+
+def _of_grade(benchmark: Benchmark, rows: Sequence[dict[str, Any]], grade: int) -> list[dict[str, Any]]:
+    wanted = {task.task_id for task in benchmark.tasks if task.grade == grade}
+    return [row for row in rows if row["task_id"] in wanted]
+
+
+def _metrics(rows: Sequence[dict[str, Any]], subset: str | None, confidence: float) -> list[dict[str, Any]]:
+    samples: Counter[str] = Counter(row["task_id"] for row in rows)
+    correct: Counter[str] = Counter(row["task_id"] for row in rows if row["status"] == "passed")
+    per_task = [(samples[task], correct[task]) for task in samples]
+    smallest = min(samples.values(), default=0)
+    metrics = []
+    for k in PASS_AT:
+        if k <= smallest:
+            interval = mean_pass_at_k(per_task, k, confidence)
+            metrics.append(
+                {
+                    "name": f"pass@{k}",
+                    "subset": subset,
+                    **asdict(interval),
+                    "num_tasks": len(samples),
+                    "num_samples": len(rows),
+                }
+            )
+    return metrics
+
+
+def headline(results: dict[str, Any]) -> dict[str, Any]:
+    """pass@1 over all tasks."""
+    return next(m for m in results["metrics"] if m["name"] == "pass@1" and m["subset"] is None)
+
+
+def require_sandbox(results: dict[str, Any]) -> None:
+    """Raises MachineError if too many samples could not be judged."""
+    if results["status"] == "sandbox_error":
+        raise MachineError(
+            f"{results['counts'].get('sandbox_error')} samples could not be run in the sandbox; the numbers are not valid\n"
+            "  hint:    reflectioncoder doctor; then run the same command again: only these samples are run"
+        )

@@ -1,0 +1,1 @@
+"""One-off generation: requests in, raw completions and extracted programs out."""

@@ -1,0 +1,77 @@
+"""Batched generation with `transformers`: left padding, greedy or sampled, stops at the rendering's end marks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reflectioncoder.config import GenerateConfig, ModelConfig
+from reflectioncoder.data.files import read_json
+from reflectioncoder.data.prompts import CLOSING_FENCE, OPENING_FENCE
+from reflectioncoder.generate.base import RawCompletion, Request
+from reflectioncoder.model_source import load_model, make_renderer
+
+
+class TransformersBackend:
+    """A local model directory. Its rendering is the one that it was trained with, else that of `config`."""
+
+    def __init__(self, config: ModelConfig, path: Path):
+        self.model, self.tokenizer = load_model(config, path)
+        self.model.eval()
+        self.path = path
+        marker = path / "reflectioncoder.json"
+        self.rendering = read_json(marker)["rendering"] if marker.is_file() else "chat"
+        self.renderer = make_renderer(self.rendering, self.tokenizer)
+        pad = self.tokenizer.pad_token_id
+        self._pad = pad if pad is not None else self.renderer.stop_token_ids[-1]  # padding is masked: any token will do
+        self._encode = lru_cache(maxsize=None)(lambda text: self.renderer.render_request(text, OPENING_FENCE))
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "path": self.path.name,
+            "rendering": self.rendering,
+            "device": str(self.model.device),
+            "dtype": str(self.model.dtype),
+        }
+
+    def prompt_length(self, request: Request) -> int:
+        return len(self._encode(request.instruction))
+
+    @torch.inference_mode()
+    def complete(self, batch: Sequence[Request], config: GenerateConfig, seed: int) -> list[RawCompletion]:
+        prompts = [self._encode(request.instruction) for request in batch]
+        length = max(map(len, prompts))
+        input_ids = torch.full((len(batch), length), self._pad)
+        attention_mask = torch.zeros_like(input_ids)
+        for row, prompt in enumerate(prompts):
+            input_ids[row, length - len(prompt) :] = torch.tensor(prompt)
+            attention_mask[row, length - len(prompt) :] = 1
+        torch.manual_seed(seed)
+        sampling = {"temperature": config.temperature, "top_p": config.top_p, "top_k": 0} if config.temperature > 0 else {}
+        output = self.model.generate(
+            input_ids=input_ids.to(self.model.device),
+            attention_mask=attention_mask.to(self.model.device),
+            max_new_tokens=config.max_new_tokens,
+            do_sample=config.temperature > 0,
+            eos_token_id=self.renderer.stop_token_ids,
+            pad_token_id=self._pad,
+            stop_strings=[CLOSING_FENCE],
+            tokenizer=self.tokenizer,
+            **sampling,
+        )
+        return [self._completion(row[length:].tolist(), config.max_new_tokens) for row in output]
+
+    def _completion(self, ids: list[int], max_new_tokens: int) -> RawCompletion:
+        stop = set(self.renderer.stop_token_ids)
+        end = next((index for index, token in enumerate(ids) if token in stop), None)
+        kept = ids if end is None else ids[:end]
+        text = self.tokenizer.decode(kept, skip_special_tokens=True)
+        stopped = end is not None or CLOSING_FENCE in text
+        num_tokens = len(kept) + (end is not None)
+        if end is None and stopped:  # a row that met the fence is padded up to the longest one
+            num_tokens = sum(token != self._pad for token in ids)
+        return RawCompletion(text, "stop" if stopped or len(ids) < max_new_tokens else "length", num_tokens)
