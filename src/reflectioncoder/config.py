@@ -73,14 +73,13 @@ class LoraConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    max_tokens: int | None = doc(
-        "token budget: teacher and student tokens that go through the model; null: all epochs", None, low=1
-    )
+    max_tokens: int | None = doc("token budget: teacher and student tokens that go through the model; null: all epochs", None, low=1)
     epochs: float = doc("passes over the data, an upper bound when max_tokens is set", 2.0, low=0.001)
     reflection_data: tuple[str, ...] = doc("further reflection samples (JSON Lines) beside the built ones", ())
     generation_data: tuple[str, ...] = doc("plain instruction samples (JSON Lines)", ())
     generation_from_problems: bool = doc("also train on the problems' reference solutions as plain one-off answers", False)
     reflection_upsampling: int = doc("how often each reflection sample counts in an epoch", 1, low=1)
+    generation_upsampling: int = doc("how often each plain one-off sample counts in an epoch", 1, low=1)
     max_length: int = doc("longest sample, tokens; longer ones are dropped and counted", 4096, low=16)
     global_batch_size: int = doc("samples per optimizer step", 8, low=1)
     micro_batch_size: int = doc("samples per forward", 1, low=1)
@@ -221,7 +220,7 @@ def _convert(value: Any, annotation: Any, key: str, where: dict[str, str]) -> An
     """`value` as `annotation` says, or a UsageError that names key, place, value and what is allowed."""
     origin, args = get_origin(annotation), get_args(annotation)
     place = f"{key} ({where.get(key, 'default')})"
-    if is_dataclass(annotation) and isinstance(annotation, type):
+    if isinstance(annotation, type) and is_dataclass(annotation):
         if isinstance(value, dict):
             return _construct(annotation, value, key + ".", where)
     elif origin in (Union, types.UnionType):
@@ -235,9 +234,7 @@ def _convert(value: Any, annotation: Any, key: str, where: dict[str, str]) -> An
     elif origin is tuple:
         if isinstance(value, (list, tuple)):
             return tuple(_convert(item, args[0], key, where) for item in value)
-    elif (annotation is float and isinstance(value, (int, float)) and not isinstance(value, bool)) or (
-        type(value) is annotation
-    ):
+    elif (annotation is float and isinstance(value, (int, float)) and not isinstance(value, bool)) or (type(value) is annotation):
         return annotation(value)
     elif annotation is int and isinstance(value, float) and value.is_integer():
         return int(value)
@@ -357,7 +354,7 @@ def field_docs() -> dict[str, tuple[str, str, str]]:
         hints = typing.get_type_hints(cls)
         for spec in fields(cls):
             annotation, key = hints[spec.name], f"{prefix}{spec.name}"
-            inner = [a for a in (annotation, *get_args(annotation)) if is_dataclass(a) and isinstance(a, type)]
+            inner = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and is_dataclass(a)]
             default = "" if spec.default is dataclasses.MISSING else _scalar(spec.default)
             if inner:
                 if default:

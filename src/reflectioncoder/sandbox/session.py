@@ -6,6 +6,7 @@ that does not help the interpreter is killed, a new one is started for the next 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -87,10 +88,8 @@ class Session:
         started = time.monotonic()
         assert process.process.stdin is not None
         request = json.dumps({"code": code, "timeout_s": self._limits.wall_s}).encode() + b"\n"
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it died; the reason is found below
             process.process.stdin.write(request)
-        except BrokenPipeError:
-            pass  # it died; the reason is found below
         answer, reason = self._wait(process, started + self._limits.wall_s + _GRACE_S)
         duration_s = time.monotonic() - started
         if answer is None:

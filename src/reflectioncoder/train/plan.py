@@ -72,7 +72,7 @@ class RunPlan:
         once = [
             index
             for index, sample in enumerate(self.samples)
-            for _ in range(self.config.reflection_upsampling if sample.is_reflection else 1)
+            for _ in range(self.config.reflection_upsampling if sample.is_reflection else self.config.generation_upsampling)
         ]
         remaining = round(self.config.epochs * len(once))
         epoch = 0

@@ -32,9 +32,7 @@ def training_samples(recipe: Recipe, reflections: Path | None) -> list[Sample]:
 
         samples += [one_off_sample(problem) for problem in load_problems(recipe.build.problems)]
     if not samples:
-        raise UsageError(
-            "there is nothing to train on: no built reflections, no train.reflection_data, no train.generation_data"
-        )
+        raise UsageError("there is nothing to train on: no built reflections, no train.reflection_data, no train.generation_data")
     return samples
 
 
@@ -63,9 +61,7 @@ def plan_run(recipe: Recipe, tokenizer: Any, samples: Sequence[Sample]) -> tuple
     renderer = make_renderer(recipe.model.rendering, tokenizer)
     rendered, _, report = render_all(renderer, samples, recipe.train.max_length)
     if report.too_long:
-        say(
-            f"train: {len(report.too_long)} of {len(samples)} samples are longer than {recipe.train.max_length} tokens and left out"
-        )
+        say(f"train: {len(report.too_long)} of {len(samples)} samples are longer than {recipe.train.max_length} tokens and left out")
     if not rendered:
         raise UsageError(
             f"all {len(samples)} samples are longer than train.max_length = {recipe.train.max_length} (longest: {report.longest})"
@@ -145,9 +141,7 @@ def _freeze(model: Any, num_layers: int) -> None:
     """Fix the embeddings and the lowest transformer layers: no gradients, no optimizer state, no backward below."""
     layers = model.get_decoder().layers
     if num_layers > len(layers):
-        raise UsageError.for_value(
-            "cannot freeze more layers than there are", "train.freeze_layers", num_layers, f"0 to {len(layers)}"
-        )
+        raise UsageError.for_value("cannot freeze more layers than there are", "train.freeze_layers", num_layers, f"0 to {len(layers)}")
     for module in (model.get_input_embeddings(), *layers[:num_layers]):
         module.requires_grad_(False)
 
@@ -188,7 +182,8 @@ def train_model(
     with Progress("train", plan.total_steps, done_before) as progress:
 
         def report_step(step: int, total: int, entry: dict[str, float]) -> None:
-            note = f"loss {entry['loss']:.3f}  ce {entry.get('ce', 0):.3f}  kl {entry.get('kl', 0):.3f}  mask {entry.get('mask_rate', 0):.2f}"
+            shown = (("loss", 3), ("ce", 3), ("kl", 3), ("mask_rate", 2))
+            note = "  ".join(f"{name} {entry.get(name, 0.0):.{digits}f}" for name, digits in shown)
             progress.update(step, note)
 
         trainer = ReflectionTrainer(model, args, plan, callbacks=[StepCallback(report_step)])

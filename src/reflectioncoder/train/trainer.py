@@ -67,9 +67,7 @@ class ReflectionTrainer(Trainer):
         )
         return self.accelerator.prepare(loader)
 
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
+    def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         rows: list[WeightedViews] = inputs["rows"]
         outputs = micro_batch_loss(model, rows, self.args.device)
         self._pending.append(outputs)
@@ -116,7 +114,6 @@ def training_arguments(config: TrainConfig, plan: RunPlan, output_dir: Path, see
         "warmup_steps": round(config.warmup_ratio * plan.total_steps),
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,
-        "gradient_checkpointing": config.gradient_checkpointing,
         "dataloader_num_workers": config.dataloader_workers,
         "seed": seed,
         "save_steps": config.save_steps,
@@ -127,6 +124,8 @@ def training_arguments(config: TrainConfig, plan: RunPlan, output_dir: Path, see
         "disable_tqdm": True,
         "optim": "adamw_torch",
     }
+    if config.gradient_checkpointing:
+        values["gradient_checkpointing"] = True
     return TrainingArguments(**{**values, **overrides})
 
 

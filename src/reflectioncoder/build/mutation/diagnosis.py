@@ -205,18 +205,17 @@ def failing_test(output: str, tests: tuple[str, ...]) -> str | None:
 def split_assertion(test: str) -> tuple[str, str] | None:
     """(call, expected) of `assert call == expected`, else None."""
     node = ast.parse(test).body[0]
-    if isinstance(node, ast.Assert) and isinstance(node.test, ast.Compare) and len(node.test.ops) == 1:
-        if isinstance(node.test.ops[0], (ast.Eq, ast.Is)):
-            return ast.unparse(node.test.left), ast.unparse(node.test.comparators[0])
-    return None
+    if not isinstance(node, ast.Assert) or not isinstance(node.test, ast.Compare) or len(node.test.ops) != 1:
+        return None
+    if not isinstance(node.test.ops[0], (ast.Eq, ast.Is)):
+        return None
+    return ast.unparse(node.test.left), ast.unparse(node.test.comparators[0])
 
 
 def error_line(output: str) -> str:
     """The last line of a traceback, `Name: message`."""
     lines = [
-        line
-        for line in output.rstrip().split("\n")
-        if re.match(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Iteration|Exit)\b", line)
+        line for line in output.rstrip().split("\n") if re.match(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Iteration|Exit)\b", line)
     ]
     return lines[-1] if lines else output.rstrip().split("\n")[-1]
 

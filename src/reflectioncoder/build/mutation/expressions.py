@@ -99,8 +99,9 @@ def _shifted(node: cst.BaseExpression, by: int) -> cst.BaseExpression:
     if isinstance(node, cst.Integer):
         value = int(node.value, 0) + by
         return cst.Integer(str(value)) if value >= 0 else cst.UnaryOperation(cst.Minus(), cst.Integer(str(-value)))
-    if isinstance(node, cst.BinaryOperation) and isinstance(node.right, cst.Integer) and node.right.value == "1":
-        if (isinstance(node.operator, cst.Subtract) and by > 0) or (isinstance(node.operator, cst.Add) and by < 0):
+    if isinstance(node, cst.BinaryOperation):
+        undoes = isinstance(node.operator, cst.Subtract if by > 0 else cst.Add)
+        if undoes and isinstance(node.right, cst.Integer) and node.right.value == "1":  # n - 1 + 1 is n
             return node.left
     return cst.BinaryOperation(node, cst.Add() if by > 0 else cst.Subtract(), cst.Integer("1"))
 
@@ -196,9 +197,10 @@ def wrong_method(program: Program) -> Iterator[Mutation]:
 def missing_conversion(program: Program) -> Iterator[Mutation]:
     """A call of `int`, `str`, `sorted`, `abs` and the like is forgotten."""
     for node in program.nodes:
-        if isinstance(node, cst.Call) and isinstance(node.func, cst.Name) and node.func.value in _CONVERSIONS:
-            if len(node.args) >= 1 and not node.args[0].keyword and not isinstance(node.args[0].value, cst.GeneratorExp):
-                yield program.replace("missing_conversion", node, node.args[0].value, program.enclosing_expression(node))
+        if not (isinstance(node, cst.Call) and isinstance(node.func, cst.Name) and node.func.value in _CONVERSIONS):
+            continue
+        if node.args and not node.args[0].keyword and not isinstance(node.args[0].value, cst.GeneratorExp):
+            yield program.replace("missing_conversion", node, node.args[0].value, program.enclosing_expression(node))
 
 
 def wrong_variable(program: Program) -> Iterator[Mutation]:

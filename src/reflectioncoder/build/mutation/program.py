@@ -70,9 +70,9 @@ class Program:
         """Parameters and assigned names of a function, in order of appearance."""
         names = [p.name.value for p in function.params.params]
         for node in self.nodes:
-            if isinstance(node, (cst.AssignTarget, cst.For, cst.CompFor)) and isinstance(node.target, cst.Name):
-                if function in self.ancestors(node):
-                    names.append(node.target.value)
+            target = node.target if isinstance(node, (cst.AssignTarget, cst.For, cst.CompFor)) else None
+            if isinstance(target, cst.Name) and function in self.ancestors(node):
+                names.append(target.value)
         return list(dict.fromkeys(names))
 
     def enclosing_function(self, node: cst.CSTNode) -> cst.FunctionDef | None:

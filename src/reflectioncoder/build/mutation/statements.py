@@ -175,9 +175,7 @@ def mutable_default(program: Program) -> Iterator[Mutation]:
             if not isinstance(small.value, (cst.List, cst.Dict)) or small.value.elements:
                 continue
             name = small.targets[0].target
-            param = cst.Param(
-                name, default=small.value, equal=cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace(""))
-            )
+            param = cst.Param(name, default=small.value, equal=cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace("")))
             params = function.params.with_changes(params=[*function.params.params, param])
             body = [other for other in function.body.body if other is not line]
             new = function.with_changes(params=params, body=function.body.with_changes(body=body))

@@ -1,0 +1,1 @@
+"""The report: one self-contained HTML page about runs. No network, no build step, no torch."""

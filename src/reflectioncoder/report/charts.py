@@ -1,0 +1,79 @@
+"""Charts as inline SVG strings: lines over steps, intervals, bars. Colours come from the page's style sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 300, 150, 40, 22, 10
+
+
+def line_chart(title: str, points: Sequence[tuple[float, float]], css_class: str, y_max: float | None = None) -> str:
+    """One series over optimizer steps, from 0 up."""
+    if not points:
+        return ""
+    last_x = max(x for x, _ in points)
+    top = y_max if y_max is not None else (max(y for _, y in points) or 1.0) * 1.05
+
+    def place(x: float, y: float) -> str:
+        across = LEFT + (WIDTH - LEFT - 8) * (x / last_x if last_x else 0)
+        return f"{across:.1f},{TOP + (HEIGHT - TOP - BOTTOM) * (1 - y / top):.1f}"
+
+    path = " ".join(place(x, min(y, top)) for x, y in points)
+    ticks = "".join(
+        f'<text class="tick" x="{LEFT - 5}" y="{TOP + (HEIGHT - TOP - BOTTOM) * (1 - share) + 3:.1f}" text-anchor="end">'
+        f"{top * share:.3g}</text>"
+        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - 8}" y1="{TOP + (HEIGHT - TOP - BOTTOM) * (1 - share):.1f}" '
+        f'y2="{TOP + (HEIGHT - TOP - BOTTOM) * (1 - share):.1f}"/>'
+        for share in (0.0, 0.5, 1.0)
+    )
+    first, final = points[0][1], points[-1][1]
+    return (
+        f'<figure><figcaption>{escape(title)} <span class="dim">{first:.3g} → {final:.3g}</span></figcaption>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}, {first:.3g} to {final:.3g}">{ticks}'
+        f'<polyline class="line {css_class}" points="{path}"/>'
+        f'<text class="tick" x="{LEFT}" y="{HEIGHT - 6}">step 0</text>'
+        f'<text class="tick" x="{WIDTH - 8}" y="{HEIGHT - 6}" text-anchor="end">{last_x:.0f}</text></svg></figure>'
+    )
+
+
+def intervals(rows: Sequence[tuple[str, str, dict[str, Any]]]) -> str:
+    """Shares with confidence intervals on one common scale. Rows are (label, css class, metric)."""
+    width, row_height, left, right = 640, 26, 210, 110
+    top_value = max((metric["ci_high"] for _, _, metric in rows), default=1.0) or 1.0
+
+    def x(value: float) -> float:
+        return left + (width - left - right) * value / top_value
+
+    parts = []
+    for number, (label, css_class, metric) in enumerate(rows):
+        y = number * row_height + row_height / 2
+        parts.append(
+            f'<text class="label" x="{left - 10}" y="{y + 4}" text-anchor="end">{escape(label)}</text>'
+            f'<line class="range {css_class}" x1="{x(metric["ci_low"]):.1f}" x2="{x(metric["ci_high"]):.1f}" y1="{y}" y2="{y}"/>'
+            f'<circle class="dot {css_class}" cx="{x(metric["value"]):.1f}" cy="{y}" r="5"/>'
+            f'<text class="tick" x="{width - right + 12}" y="{y + 4}">{100 * metric["value"]:.1f} % of {metric["num_tasks"]}</text>'
+        )
+    height = row_height * len(rows)
+    axis = f'<line class="grid" x1="{left}" x2="{left}" y1="0" y2="{height}"/>'
+    return (
+        f'<svg class="wide" viewBox="0 0 {width} {height}" role="img" aria-label="pass@1 with intervals">{axis}{"".join(parts)}</svg>'
+    )
+
+
+def bars(rows: Sequence[tuple[str, int]], css_class: str = "") -> str:
+    """Horizontal bars with counts."""
+    width, row_height, left = 640, 22, 210
+    longest = max((count for _, count in rows), default=1) or 1
+    parts = []
+    for number, (label, count) in enumerate(rows):
+        y = number * row_height
+        length = (width - left - 70) * count / longest
+        parts.append(
+            f'<text class="label" x="{left - 10}" y="{y + 15}" text-anchor="end">{escape(label)}</text>'
+            f'<rect class="bar {css_class} {"bad" if label.startswith("rejected") else ""}" x="{left}" y="{y + 3}" '
+            f'width="{max(length, 1):.1f}" height="{row_height - 8}" rx="2"/>'
+            f'<text class="tick" x="{left + length + 8:.1f}" y="{y + 15}">{count}</text>'
+        )
+    return f'<svg class="wide" viewBox="0 0 {width} {row_height * len(rows)}" role="img" aria-label="counts">{"".join(parts)}</svg>'

@@ -1,0 +1,125 @@
+"""What a run folder holds, as plain data for the page. A run that has not finished gives what it has."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from reflectioncoder.data.files import read_json, read_jsonl
+from reflectioncoder.errors import UsageError
+from reflectioncoder.evaluate.metrics import exact_mcnemar
+from reflectioncoder.evaluate.results import headline
+from reflectioncoder.train.masking import MASK_STRATEGIES, hidden_positions
+
+RATES = tuple(i / 20 for i in range(21))
+
+
+def collect_run(directory: Path) -> dict[str, Any]:
+    """Everything that the page shows of one run.
+
+    Raises:
+        UsageError: the folder is not a run folder.
+    """
+    if not (directory / "config.yaml").is_file():
+        raise UsageError(f"{directory} is not a run folder: it has no config.yaml")
+    env = _optional(directory / "env.json") or {}
+    return {
+        "name": directory.resolve().name,
+        "config": (directory / "config.yaml").read_text(encoding="utf-8"),
+        "env": env,
+        "build": _optional(directory / "build" / "build.json"),
+        "train": _optional(directory / "train" / "train.json"),
+        "benchmarks": _benchmarks(directory / "eval"),
+        "sequences": [_sequence(sample) for sample in _optional(directory / "train" / "preview.json") or []],
+        "stages": {path.stem: read_json(path)["duration_s"] for path in sorted((directory / "stages").glob("*.json"), key=_written)},
+    }
+
+
+def _written(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def _optional(path: Path) -> Any:
+    return read_json(path) if path.is_file() else None
+
+
+def _benchmarks(directory: Path) -> list[dict[str, Any]]:
+    """Per benchmark: results before and after, and the tasks with both completions."""
+    names = sorted({path.parent.parent.relative_to(directory) for path in directory.rglob("results.json")})
+    return [_benchmark(str(name), directory / name) for name in names]
+
+
+def _benchmark(name: str, directory: Path) -> dict[str, Any]:
+    sides: dict[str, dict[str, Any]] = {}
+    tasks: dict[str, dict[str, Any]] = {}
+    for which in ("base", "trained"):
+        results = _optional(directory / which / "results.json")
+        if results is None:
+            continue
+        grades = [m for m in results["metrics"] if m["subset"]]
+        sides[which] = {"headline": headline(results), "grades": grades, "counts": results["counts"], "results": results}
+        raw = _first_rows(directory / which / "completions.jsonl")
+        for task_id, row in _first_rows(directory / which / "samples.jsonl").items():
+            tasks.setdefault(task_id, {"task_id": task_id})[which] = {
+                "status": row["status"],
+                "solution": row["solution"],
+                "tests": [t["passed"] for t in row["tests"]],
+                "details": [t["detail"] for t in row["tests"]],
+                "stderr_tail": row["stderr_tail"],
+                "raw": raw.get(task_id, {}).get("completion", ""),
+                "extraction": raw.get(task_id, {}).get("extraction", ""),
+            }
+    shown = list(tasks.values())
+    for task in shown:
+        passed = [task.get(which, {}).get("status") == "passed" for which in ("base", "trained")]
+        task["change"] = {(True, True): "both", (False, True): "gained", (True, False): "lost"}.get(tuple(passed), "neither")  # pyright: ignore[reportArgumentType]
+    changes = {kind: sum(task["change"] == kind for task in shown) for kind in ("both", "gained", "lost", "neither")}
+    return {
+        "name": name,
+        "sides": sides,
+        "tasks": shown,
+        "changes": changes,
+        "p_value": exact_mcnemar(changes["lost"], changes["gained"]) if len(sides) == 2 else None,
+    }
+
+
+def _first_rows(path: Path) -> dict[str, dict[str, Any]]:
+    """The first sample of each task."""
+    rows: dict[str, dict[str, Any]] = {}
+    if path.is_file():
+        for _, row in read_jsonl(path, tolerate_torn_tail=True):
+            rows.setdefault(row["task_id"], row)
+    return rows
+
+
+def _sequence(sample: dict[str, Any]) -> dict[str, Any]:
+    """A sample for the viewer, with the hidden token ranges of every strategy at every shown mask rate."""
+    from reflectioncoder.data.render import Span
+
+    blocks = [Span(**s) for s in sample["spans"] if s["message"] == 1 and s["block"] is not None]
+    hidden = {
+        strategy: [_ranges(hidden_positions(blocks, rate, [strategy], random.Random(sample["id"]))) for rate in RATES]
+        for strategy in MASK_STRATEGIES
+    }
+    return {**sample, "hidden": hidden}
+
+
+def _ranges(positions: frozenset[int]) -> list[list[int]]:
+    ranges: list[list[int]] = []
+    for position in sorted(positions):
+        if ranges and ranges[-1][1] == position:
+            ranges[-1][1] += 1
+        else:
+            ranges.append([position, position + 1])
+    return ranges
+
+
+def funnel(build: dict[str, Any]) -> Sequence[tuple[str, int]]:
+    """(label, count) from candidates to accepted samples."""
+    return [
+        ("candidates", build["num_candidates"]),
+        *((f"rejected: {reason.replace('_', ' ')}", count) for reason, count in build["rejected"].items()),
+        ("accepted", build["num_accepted"]),
+    ]
