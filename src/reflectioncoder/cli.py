@@ -89,10 +89,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ReflectionCoderError as error:
         if args.verbose:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print(f"\ninterrupted; to continue: reflectioncoder {shlex.join(argv)}", file=sys.stderr)  # noqa: T201
+        print(f"\ninterrupted; to continue: reflectioncoder {shlex.join(argv)}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader of a pipe (`| head`) has gone: nothing is wrong.
@@ -107,5 +107,5 @@ def _print_outcome(outcome: Outcome, *, as_json: bool) -> None:
     else:
         lines = [*outcome.lines, *(f"wrote {path}" for path in outcome.paths)]
     for line in lines:
-        print(line)  # noqa: T201
+        print(line)
     sys.stdout.flush()

@@ -159,8 +159,8 @@ def _convert_gguf(gguf: Path, target: Path) -> None:
 
 def quiet_libraries() -> None:
     """No progress bars of other libraries between our own lines."""
-    require("huggingface_hub", "train").utils.disable_progress_bars()
-    require("transformers", "train").utils.logging.disable_progress_bar()
+    require("huggingface_hub.utils", "train").disable_progress_bars()
+    require("transformers.utils.logging", "train").disable_progress_bar()
 
 
 def pick_device(name: str) -> str:

@@ -59,11 +59,11 @@ class Progress:
             return
         self._last_line = now
         fresh = done - self._start
-        format_duration((now - self._begun) / fresh * (self.total - done)) if fresh > 0 else "?"
-        note = f"  {note}" if note else ""
+        eta = format_duration((now - self._begun) / fresh * (self.total - done)) if fresh > 0 else "?"
+        say(f"{self.label}: {done}/{self.total}  elapsed {format_duration(now - self._begun)}  eta {eta}  {note}".rstrip())
 
 
 def say(message: str) -> None:
     """One line for people, on stderr."""
     if not Progress.quiet:
-        print(message, file=sys.stderr, flush=True)  # noqa: T201
+        print(message, file=sys.stderr, flush=True)

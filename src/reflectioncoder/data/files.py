@@ -6,6 +6,7 @@ is opened again, readers of unfinished files pass `tolerate_torn_tail=True`.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -38,7 +39,8 @@ def write_atomic(path: str | Path, content: str | bytes) -> Path:
             os.fsync(handle.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise _storage_error(path, error) from error
     return path
 
@@ -108,7 +110,7 @@ class JsonlAppender:
             raise _storage_error(self.path, error) from error
 
     def _repair(self) -> None:
-        if not self.path.exists():
+        if not self.path.is_file():
             return
         with open(self.path, "rb+") as handle:
             content = handle.read()

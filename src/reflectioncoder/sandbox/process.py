@@ -32,9 +32,9 @@ def descendants(pid: int) -> list[int]:
     pending = [pid]
     while pending:
         current = pending.pop()
-        for task in Path(f"/proc/{current}/task").glob("*/children"):
-            with contextlib.suppress(OSError):
-                children = [int(child) for child in task.read_text().split()]
+        with contextlib.suppress(OSError):  # processes come and go while we look
+            for task in os.listdir(f"/proc/{current}/task"):
+                children = [int(child) for child in Path(f"/proc/{current}/task/{task}/children").read_text().split()]
                 found += children
                 pending += children
     return found

@@ -43,7 +43,7 @@ def run_cell(code, namespace):
     if last is not None:
         value = eval(compile(last, FILE, "eval"), namespace)
         if value is not None:
-            pass
+            print(repr(value))
 
 
 def main():

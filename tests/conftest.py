@@ -1,0 +1,133 @@
+"""Fixtures: a real byte-level BPE tokenizer and tiny random models, made on the spot; benchmark data where it is given."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from reflectioncoder.data.problems import bundled_problems
+from reflectioncoder.data.samples import Block, Sample, assistant, user
+
+CHATML = (
+    "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nYou answer with programs.<|im_end|>\n' }}{% endif %}"
+    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def pytest_configure(config):
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder with benchmark files; in CI it must be there."""
+    place = os.environ.get("REFLECTIONCODER_DATA")
+    if place and Path(place).is_dir():
+        return Path(place)
+    if os.environ.get("CI"):
+        pytest.fail("REFLECTIONCODER_DATA must name the benchmark data in CI")
+    pytest.skip("benchmark data is not here: set REFLECTIONCODER_DATA")
+
+
+def make_tokenizer(bos: bool = True, eos: bool = True, pad: bool = True, template: str | None = CHATML):
+    """A byte-level BPE tokenizer trained on the bundled problems, with ChatML tokens."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<s>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=700, special_tokens=specials, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    core.train_from_iterator([p.reference for p in bundled_problems("train")], trainer)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token="<s>" if bos else None,
+        eos_token="<|im_end|>" if eos else None,
+        pad_token="<|endoftext|>" if pad else None,
+        additional_special_tokens=["<|im_start|>"],
+        clean_up_tokenization_spaces=False,
+    )
+    if template is not None:
+        tokenizer.chat_template = template
+    return tokenizer
+
+
+@pytest.fixture(scope="session")
+def chat_tokenizer():
+    return make_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def token_tokenizer():
+    from reflectioncoder.model_source import add_tokens_to
+
+    tokenizer = make_tokenizer()
+    add_tokens_to(tokenizer)
+    return tokenizer
+
+
+def make_model(kind: str, vocab_size: int, *, tied: bool = True, dtype: str = "float64", seed: int = 0):
+    """A tiny random causal language model with grouped-query attention."""
+    import torch
+    import transformers
+
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    config_class, model_class = {
+        "llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM),
+        "qwen2": (transformers.Qwen2Config, transformers.Qwen2ForCausalLM),
+    }[kind]
+    config = config_class(
+        vocab_size=vocab_size,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=4096,
+        tie_word_embeddings=tied,
+        initializer_range=0.3,  # far from uniform, so that errors show
+        bos_token_id=3,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    return model_class(config).to(getattr(torch, dtype))
+
+
+def reflection_sample(number: int = 0, steps: int = 1) -> Sample:
+    """A short reflection sample; lengths vary with `number`."""
+    blocks = [Block("text", f"Attempt {number}. " + "I try. " * (number % 3))]
+    for step in range(steps):
+        blocks += [
+            Block("code", f"def f(x):\n    return x + {number + step}\n\nassert f(1) == {number}"),
+            Block("execution", "AssertionError" + "!" * (number % 5)),
+            Block("text", f"The constant {number} is wrong."),
+        ]
+    blocks += [Block("code", "def f(x):\n    return x\n\nassert f(1) == 1"), Block("execution", "ok")]
+    return Sample(
+        (
+            user(f"Solve and test: f of {number}"),
+            assistant(*blocks),
+            user(f"Write f of {number}."),
+            assistant(Block("text", f"```python\ndef f(x):\n    return x * {number}\n```")),
+        ),
+        "reflection",
+        {"id": f"sample-{number}"},
+    )
+
+
+def generation_sample(number: int = 0) -> Sample:
+    return Sample(
+        (user(f"Write g of {number}."), assistant(Block("text", f"```python\ndef g(x):\n    return x - {number}\n```"))),
+        "generation",
+        {"id": f"plain-{number}"},
+    )

@@ -1,0 +1,70 @@
+"""The sample schema: the published form in and out, byte for byte, and clear errors."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reflectioncoder.data.files import dumps_row
+from reflectioncoder.data.samples import BLOCK_TYPES, Block, Message, Sample, parse_sample, read_samples
+from reflectioncoder.errors import UsageError
+from tests.conftest import generation_sample, reflection_sample
+
+PUBLISHED = (
+    '{"messages": [{"role": "user", "content": [{"type": "text", "content": "Sölve it"}]}, '
+    '{"role": "assistant", "content": [{"type": "text", "content": "a"}, {"type": "code", "content": "1/0"}, '
+    '{"type": "execution", "content": "ZeroDivisionError"}]}, '
+    '{"role": "user", "content": [{"type": "text", "content": "again"}]}, '
+    '{"role": "assistant", "content": [{"type": "text", "content": "done"}]}], "type": "reflection"}'
+)
+
+
+def test_a_published_row_is_written_back_byte_for_byte():
+    assert dumps_row(parse_sample(json.loads(PUBLISHED)).to_json()) == PUBLISHED
+
+
+def test_messages_may_be_a_json_string():
+    row = json.loads(PUBLISHED)
+    packed = {**row, "messages": json.dumps(row["messages"])}
+    assert parse_sample(packed) == parse_sample(row)
+
+
+@given(st.lists(st.tuples(st.sampled_from(BLOCK_TYPES), st.text()), min_size=1, max_size=5), st.text())
+def test_any_text_survives_writing_and_reading(blocks, instruction):
+    sample = Sample(
+        (
+            Message("user", (Block("text", instruction),)),
+            Message("assistant", tuple(Block(kind, text) for kind, text in blocks)),
+        ),
+        "generation",
+        {"id": instruction},
+    )
+    # Lone surrogates cannot be written as UTF-8 by anybody.
+    row = json.loads(json.dumps(sample.to_json()))
+    assert parse_sample(row) == sample
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"type": "reflexion"}, "did you mean 'reflection'"),
+        ({"messages": []}, "non-empty list"),
+        ({"messages": "{"}, "not JSON"),
+        ({"messages": [{"role": "system", "content": []}]}, "unknown role"),
+        ({"messages": [{"role": "user", "content": "plain"}]}, "non-empty list of blocks"),
+        ({"messages": [{"role": "user", "content": [{"type": "txt", "content": ""}]}]}, "did you mean 'text'"),
+        ({"type": "generation"}, "1 round"),
+    ],
+)
+def test_wrong_rows_say_what_is_wrong(change, message):
+    with pytest.raises(UsageError, match=message):
+        parse_sample({**json.loads(PUBLISHED), **change}, "file.jsonl:7")
+
+
+def test_errors_name_file_and_line(tmp_path):
+    path = tmp_path / "samples.jsonl"
+    rows = [generation_sample().to_json(), {**reflection_sample().to_json(), "type": "x"}]
+    path.write_text("".join(dumps_row(row) + "\n" for row in rows))
+    with pytest.raises(UsageError, match=r"samples\.jsonl:2"):
+        list(read_samples(path))

@@ -1,0 +1,172 @@
+"""One run: every limit holds, nothing survives, the result says what happened, and sandbox failure is no program failure."""
+
+import os
+import socket
+import time
+from dataclasses import replace
+
+import pytest
+
+from reflectioncoder.errors import UsageError
+from reflectioncoder.sandbox.isolation import ISOLATIONS, NAMESPACES, RLIMITS, detect_isolation, probe
+from reflectioncoder.sandbox.limits import CappedOutput, Limits, SandboxUnavailableError
+from reflectioncoder.sandbox.pool import map_ordered
+from reflectioncoder.sandbox.process import run_python
+
+LIMITS = Limits(wall_s=10, cpu_s=2, memory_bytes=2**28, output_bytes=4096, file_bytes=2**20, processes=8)
+
+
+@pytest.fixture(scope="module", params=list(ISOLATIONS))
+def isolation(request):
+    chosen = ISOLATIONS[request.param]
+    reason = probe(chosen)
+    if reason is not None:
+        pytest.skip(f"{chosen.name} does not work here: {reason}")
+    return chosen
+
+
+def run(source, isolation, **limits):
+    return run_python(source, replace(LIMITS, **limits), isolation)
+
+
+def test_output_and_exit_code_come_back(isolation):
+    result = run("import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)", isolation)
+    assert (result.status, result.exit_code, result.stdout, result.stderr) == ("failed", 3, "out\n", "err\n")
+    assert run("print('ü')", isolation).stdout == "ü\n"
+
+
+def test_wall_clock_limit(isolation):
+    started = time.monotonic()
+    result = run("import time; time.sleep(60)", isolation, wall_s=1)
+    assert result.status == "timeout"
+    assert "longer than 1 s" in result.reason
+    assert time.monotonic() - started < 8
+
+
+def test_cpu_limit(isolation):
+    result = run("while True: pass", isolation, cpu_s=1, wall_s=60)
+    assert result.status == "timeout"
+    assert "CPU" in result.reason
+
+
+def test_memory_limit_of_one_process(isolation):
+    assert run("x = bytearray(2**29)", isolation).status == "memory"
+
+
+def test_memory_limit_of_a_whole_tree(isolation):
+    source = (
+        "import os, time\nfor _ in range(4): os.fork()\nx = bytearray(2**27)\nfor i in range(0, 2**27, 4096): x[i] = 1\ntime.sleep(20)"
+    )
+    assert run(source, isolation, processes=64, wall_s=30, cpu_s=20).status in ("memory", "crashed")
+
+
+def test_fork_bomb_is_stopped(isolation):
+    source = "import os, time\nfor _ in range(200):\n    if os.fork() == 0: time.sleep(30)\ntime.sleep(30)"
+    result = run(source, isolation)
+    assert result.status in ("crashed", "failed")
+    assert result.duration_s < 9
+
+
+def test_output_flood_is_capped_and_counted(isolation):
+    result = run("print('x' * 10**6, end='END')", isolation)
+    assert result.stdout_length == 10**6 + 3
+    assert len(result.stdout) < 6000
+    assert result.stdout.endswith("END")
+    assert "bytes left out" in result.stdout
+
+
+def test_files_are_limited_and_the_directory_is_private_and_removed(isolation):
+    source = "import os\nprint(os.getcwd(), os.environ['HOME'], os.listdir())\nopen('big', 'wb').write(b'x' * 2**22)"
+    result = run(source, isolation)
+    assert result.status in ("failed", "crashed")
+    directory = result.stdout.split()[0]
+    assert f"{directory} {directory} ['main.py']" in result.stdout
+    assert not os.path.exists(directory)
+
+
+def test_the_environment_is_scrubbed(isolation, monkeypatch):
+    monkeypatch.setenv("SECRET_TOKEN", "hunter2")
+    result = run("import os; print(sorted(os.environ))", isolation)
+    assert "SECRET_TOKEN" not in result.stdout
+    assert "PATH" in result.stdout
+
+
+def test_crash_by_signal_is_told_apart_from_failure(isolation):
+    result = run("import os; os.abort()", isolation)
+    assert (result.status, result.signal) == ("crashed", 6)
+
+
+@pytest.mark.parametrize("detach", ["os.setsid()", "os.setpgid(0, 0)", "None"])
+def test_nothing_survives_the_run(isolation, detach, tmp_path):
+    if detach == "os.setsid()" and not isolation.namespaces:
+        pytest.skip("rlimits alone cannot follow a daemon; the result names the isolation")
+    sign = tmp_path / "alive"
+    source = (
+        f"import os, time\nif os.fork() == 0:\n    {detach}\n    os.close(1); os.close(2)\n"
+        f"    while True:\n        open({str(sign)!r}, 'a').write('x'); time.sleep(0.05)\ntime.sleep(0.3)"
+    )
+    assert run(source, isolation).status == "ok"
+    size = sign.stat().st_size
+    time.sleep(0.4)
+    assert sign.stat().st_size == size > 0
+
+
+def test_no_network_from_namespaces():
+    if probe(NAMESPACES) is not None:
+        pytest.skip("no namespaces here")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        source = f"import socket; socket.create_connection(('127.0.0.1', {server.getsockname()[1]}), timeout=3)"
+        result = run(source, NAMESPACES)
+    assert result.status == "failed"
+    assert "OSError" in result.stderr or "Error" in result.stderr
+
+
+def test_the_program_cannot_kill_the_process_that_reports_on_it(isolation):
+    result = (
+        run("import os, signal\ntry:\n    os.kill(1, signal.SIGKILL)\nexcept OSError: pass\nprint('still here')", isolation)
+        if (isolation.namespaces)
+        else None
+    )
+    if result is not None:
+        assert (result.status, result.stdout) == ("ok", "still here\n")
+
+
+def test_a_broken_sandbox_raises_and_never_fails_the_program(monkeypatch):
+    monkeypatch.setattr("sys.executable", "/nonexistent/python")
+    with pytest.raises(SandboxUnavailableError):
+        run_python("print(1)", LIMITS, RLIMITS)
+
+
+def test_a_limit_of_zero_is_a_usage_error():
+    with pytest.raises(UsageError, match="positive"):
+        Limits(wall_s=0)
+
+
+def test_detection_gives_an_isolation_that_holds():
+    assert probe(detect_isolation()) is None
+
+
+def test_capped_output_keeps_everything_below_the_cap():
+    output = CappedOutput(10)
+    for part in (b"ab", b"cdefgh", b"ij"):
+        output.add(part)
+    assert output.text() == "abcdefghij"
+    output.add(b"k")
+    assert output.length == 11
+    assert output.text().startswith("abcde")
+    assert output.text().endswith("ghijk")
+
+
+def test_results_keep_the_order_of_jobs_and_errors_arrive():
+    assert list(map_ordered(lambda n: n * n, range(50), workers=4)) == [n * n for n in range(50)]
+    with pytest.raises(ZeroDivisionError):
+        list(map_ordered(lambda n: 1 // n, [1, 0, 1], workers=2))
+
+
+def test_no_descriptor_of_ours_leaks_into_the_program(isolation):
+    with open(os.devnull) as ours:
+        os.set_inheritable(ours.fileno(), True)
+        result = run("import os; print(sorted(int(fd) for fd in os.listdir('/proc/self/fd')))", isolation)
+    assert result.status == "ok"
+    fds = [int(fd) for fd in result.stdout.strip("[]\n").split(", ")]
+    assert len(fds) <= 4  # stdin, stdout, stderr and the listing itself

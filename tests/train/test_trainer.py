@@ -1,0 +1,149 @@
+"""The Trainer subclass: resume is bitwise, workers and accumulation change nothing, LoRA and frozen layers train."""
+
+import pytest
+import torch
+
+from reflectioncoder.config import LoraConfig, ModelConfig, Recipe, TrainConfig
+from reflectioncoder.data.render import TokenRenderer
+from reflectioncoder.errors import UsageError
+from reflectioncoder.train.plan import RunPlan
+from reflectioncoder.train.stage import check_settings, train_model
+from reflectioncoder.train.trainer import ReflectionTrainer, resumable_checkpoint, seed_everything, training_arguments
+from tests.conftest import generation_sample, make_model, make_tokenizer, reflection_sample
+
+SAMPLES = [reflection_sample(n) for n in range(6)] + [generation_sample(n) for n in range(2)]
+
+
+def trained(tmp_path, token_tokenizer, *, dtype="float32", resume_from=None, stop_at=None, **settings):
+    config = TrainConfig(
+        **{"epochs": 2, "global_batch_size": 4, "learning_rate": 1e-3, "save_steps": 2, "mask_strategy": ("random_token",), **settings}
+    )
+    renderer = TokenRenderer(token_tokenizer)
+    plan = RunPlan([renderer.render(s) for s in SAMPLES], config, seed=3)
+    seed_everything(3)
+    model = make_model("llama", len(token_tokenizer), dtype=dtype)
+    args = training_arguments(config, plan, tmp_path, 3, use_cpu=True)
+    trainer = ReflectionTrainer(model, args, plan)
+    if stop_at is not None:
+        from transformers import TrainerCallback
+
+        class Stop(TrainerCallback):
+            def on_step_end(self, args, state, control, **kwargs):
+                control.should_training_stop = state.global_step >= stop_at
+
+        trainer.add_callback(Stop())
+    trainer.train(resume_from_checkpoint=resume_from)
+    return trainer
+
+
+def state(trainer):
+    return {k: v.clone() for k, v in trainer.model.state_dict().items()}
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, token_tokenizer):
+    whole = trained(tmp_path / "whole", token_tokenizer)
+    assert whole.state.global_step == 4
+    trained(tmp_path / "cut", token_tokenizer, stop_at=2)
+    checkpoint = resumable_checkpoint(tmp_path / "cut")
+    assert checkpoint.name == "checkpoint-2"
+    resumed = trained(tmp_path / "cut", token_tokenizer, resume_from=str(checkpoint))
+    expected, found = state(whole), state(resumed)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    losses = [[e["loss"] for e in t.state.log_history if "loss" in e] for t in (whole, resumed)]
+    assert losses[0] == losses[1]
+
+
+def test_workers_and_micro_batches_do_not_change_the_weights(tmp_path, token_tokenizer):
+    runs = [
+        trained(tmp_path / "a", token_tokenizer, dtype="float64"),
+        trained(tmp_path / "b", token_tokenizer, dtype="float64", dataloader_workers=2),
+        trained(tmp_path / "c", token_tokenizer, dtype="float64", micro_batch_size=4),
+        trained(tmp_path / "d", token_tokenizer, dtype="float64", micro_batch_size=2, gradient_checkpointing=True),
+    ]
+    expected = state(runs[0])
+    for run in runs[1:]:
+        for name, value in state(run).items():
+            torch.testing.assert_close(value, expected[name], rtol=1e-8, atol=1e-10)
+    rates = [e["mask_rate"] for e in runs[1].state.log_history if "loss" in e]
+    assert rates == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_the_logged_loss_is_ce_plus_weighted_kl_of_the_step(tmp_path, token_tokenizer):
+    trainer = trained(tmp_path, token_tokenizer, dtype="float64", kl_weight=0.5)
+    entries = [e for e in trainer.state.log_history if "loss" in e]
+    for entry in entries:
+        assert entry["loss"] == pytest.approx(entry["ce"] + 0.5 * entry["kl"], abs=2e-4)
+    assert sum(e["tokens"] for e in entries) == trainer.plan.num_tokens
+
+
+def test_an_unfinished_checkpoint_is_not_resumed(tmp_path):
+    (tmp_path / "checkpoint-4").mkdir()
+    (tmp_path / "checkpoint-2").mkdir()
+    (tmp_path / "checkpoint-2" / "trainer_state.json").write_text("{}")
+    assert resumable_checkpoint(tmp_path).name == "checkpoint-2"
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model")
+    tokenizer = make_tokenizer()
+    make_model("llama", len(tokenizer), dtype="float32").save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+@pytest.mark.parametrize("rendering", ["chat", "token"])
+@pytest.mark.parametrize("how", ["full", "lora", "frozen"])
+def test_the_stage_trains_and_saves_a_model_that_answers_requests(tmp_path, model_dir, rendering, how):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from reflectioncoder.config import GenerateConfig
+    from reflectioncoder.generate.base import Request
+    from reflectioncoder.generate.transformers_backend import TransformersBackend
+    from reflectioncoder.model_source import ModelSource
+
+    settings = {"lora": {"lora": LoraConfig(rank=4)}, "frozen": {"freeze_layers": 1}, "full": {}}[how]
+    config = TrainConfig(epochs=1, global_batch_size=4, learning_rate=1e-2, **settings)
+    recipe = Recipe("r", ModelConfig(str(model_dir), rendering=rendering, device="cpu"), train=config)
+    summary = train_model(recipe, ModelSource(model_dir, "local"), SAMPLES, tmp_path)
+    assert summary["total_steps"] == 2
+    assert (summary["trained_parameters"] < summary["parameters"]) == (how != "full")
+    base = AutoModelForCausalLM.from_pretrained(model_dir)
+    after = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    changed = [n for n, p in base.named_parameters() if not torch.equal(p, after.get_parameter(n)[: p.shape[0]])]
+    assert any("layers.1" in name for name in changed)
+    if how == "frozen":
+        assert not any("layers.0" in name or "embed" in name for name in changed)
+    backend = TransformersBackend(recipe.model, tmp_path / "model")
+    assert backend.rendering == rendering
+    requests = [Request("a", 0, "Write f.", "f"), Request("b", 0, "Write a much longer function g.", "g")]
+    together = backend.complete(requests, GenerateConfig(max_new_tokens=12), seed=0)
+    alone = [backend.complete([r], GenerateConfig(max_new_tokens=12), seed=0)[0] for r in requests]
+    assert together == alone  # left padding changes nothing
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    served = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Write f."}], add_generation_prompt=True, tokenize=True, return_dict=False
+    )
+    assert served == backend.renderer.render_request("Write f.")
+
+
+def test_nothing_that_fits_is_an_error(tmp_path, model_dir):
+    from reflectioncoder.model_source import ModelSource
+
+    recipe = Recipe("r", ModelConfig(str(model_dir), device="cpu"), train=TrainConfig(max_length=16))
+    with pytest.raises(UsageError, match=r"longer than train\.max_length"):
+        train_model(recipe, ModelSource(model_dir, "local"), SAMPLES, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mask_strategy": ("random_blok",)}, "did you mean 'random_block'"),
+        ({"mask_strategy": ()}, "empty"),
+        ({"mask_block_order": ("text", "code")}, "names each type once"),
+        ({"lora": LoraConfig(), "freeze_layers": 2}, "exclude each other"),
+    ],
+)
+def test_impossible_settings_are_refused_before_any_work(settings, message):
+    with pytest.raises(UsageError, match=message):
+        check_settings(TrainConfig(**settings))
