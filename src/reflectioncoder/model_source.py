@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,7 +159,8 @@ def _convert_gguf(gguf: Path, target: Path) -> None:
 
 
 def quiet_libraries() -> None:
-    """No progress bars of other libraries between our own lines."""
+    """No progress bars and deprecation notes of other libraries between our own lines."""
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft)\.")
     require("huggingface_hub.utils", "train").disable_progress_bars()
     require("transformers.utils.logging", "train").disable_progress_bar()
 

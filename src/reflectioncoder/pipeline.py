@@ -84,22 +84,21 @@ class Run:
             [sha256_file(file) for file in files],
         ]  # fmt: skip
         key = content_hash(*depends_on)
-        work_dir = self._checkpoints_of(key)
-        return self.stage(
-            "train",
-            depends_on,
-            lambda: train_model(self.recipe, self.source, training_samples(self.recipe, reflections), work_dir),
-        )
 
-    def _checkpoints_of(self, key: str) -> Path:
-        """The run folder, after checkpoints of another configuration have been put aside: they must not be resumed."""
+        def work() -> dict[str, Any]:
+            self._put_foreign_checkpoints_aside(key)
+            return train_model(self.recipe, self.source, training_samples(self.recipe, reflections), self.directory)
+
+        return self.stage("train", depends_on, work)
+
+    def _put_foreign_checkpoints_aside(self, key: str) -> None:
+        """Checkpoints of other settings must not be resumed."""
         train_dir = self.directory / "train"
         owner = train_dir / "settings.json"
         if owner.exists() and read_json(owner)["key"] != key:
             train_dir.rename(self.directory / f"train-{read_json(owner)['key']}")
             say("train: the settings have changed; earlier checkpoints are kept aside")
         write_json(owner, {"key": key})
-        return self.directory
 
     def evaluate(self, which: str, spec: str) -> dict[str, Any]:
         """Generate and score one benchmark with the base or the trained model."""

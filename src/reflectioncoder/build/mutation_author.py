@@ -21,7 +21,7 @@ from reflectioncoder.build.mutation.diagnosis import (
     split_assertion,
 )
 from reflectioncoder.data.problems import Problem
-from reflectioncoder.data.prompts import one_off_answer, one_off_request, reflection_request, without_docstring
+from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request, reflection_request
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 
 AUTHOR = "mutation"
@@ -52,11 +52,6 @@ class Chain:
     def cells(self) -> list[str]:
         tests = "\n".join(self.shown_tests)
         return [f"{program.rstrip()}\n\n{tests}\n{ALL_PASSED}" for program in self.programs]
-
-
-def answer_program(problem: Problem) -> str:
-    """The reference as a model should answer it: complete, stand-alone, without the docstring."""
-    return without_docstring(problem.reference).strip("\n") + "\n"
 
 
 @dataclass(frozen=True)
@@ -162,12 +157,3 @@ def _failure(chain: Chain, index: int, result: dict[str, Any], execute: Executor
     if asked["status"] != "ok" or "\n" in actual or len(actual) > 80 or "`" in actual:
         return Failure("assertion", error, test)
     return Failure("wrong_value", error, test, call=parts[0], expected=parts[1], actual=actual)
-
-
-def one_off_sample(problem: Problem) -> Sample:
-    """The problem as a plain instruction sample (`generation`): request and reference answer."""
-    return Sample(
-        (user(one_off_request(problem.prompt)), assistant(Block("text", one_off_answer(answer_program(problem))))),
-        "generation",
-        {"id": f"one_off:{problem.task_id}", "metadata": {"author": "reference", "task_id": problem.task_id}},
-    )

@@ -15,10 +15,11 @@ from typing import Any
 
 from reflectioncoder.build.executions import ExecutionLog
 from reflectioncoder.build.filters import duplicates, operator_counts, over_share
-from reflectioncoder.build.mutation_author import Chain, Rejected, answer_program, candidates, write_sample
+from reflectioncoder.build.mutation_author import Chain, Rejected, candidates, write_sample
 from reflectioncoder.config import Recipe, SandboxConfig
 from reflectioncoder.data.files import write_json, write_jsonl
 from reflectioncoder.data.problems import Problem, load_problems
+from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.errors import CheckFailedError
 from reflectioncoder.progress import Progress

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 
+from reflectioncoder.data.problems import Problem
+from reflectioncoder.data.samples import Block, Sample, assistant, user
+
 ONE_OFF = "Write a complete Python function for the problem.\n```python\n{prompt}\n```"
 REFLECT = (
     "Solve the problem. Write assertion tests that cover edge cases and run them. If anything fails, find the root cause, "
@@ -37,3 +40,17 @@ def without_docstring(program: str) -> str:
             for number in range(first.lineno - 1, first.end_lineno or first.lineno):
                 lines[number] = "\0"
     return "\n".join(line for line in lines if line != "\0")
+
+
+def answer_program(problem: Problem) -> str:
+    """The reference as a model should answer it: complete, stand-alone, without the docstring."""
+    return without_docstring(problem.reference).strip("\n") + "\n"
+
+
+def one_off_sample(problem: Problem) -> Sample:
+    """The problem as a plain instruction sample (`generation`): request and reference answer."""
+    return Sample(
+        (user(one_off_request(problem.prompt)), assistant(Block("text", one_off_answer(answer_program(problem))))),
+        "generation",
+        {"id": f"one_off:{problem.task_id}", "metadata": {"author": "reference", "task_id": problem.task_id}},
+    )

@@ -36,7 +36,9 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> In
     centre = share + z * z / (2 * trials)
     spread = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
     scale = 1 + z * z / trials
-    return Interval(share, max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale))
+    low = 0.0 if successes == 0 else (centre - spread) / scale
+    high = 1.0 if successes == trials else (centre + spread) / scale
+    return Interval(share, low, high)
 
 
 def bootstrap_interval(values: Sequence[float], confidence: float = 0.95, seed: int = 0, rounds: int = 2000) -> Interval:

@@ -2,7 +2,7 @@
 
 Run as a script by a fresh interpreter (`python -I -S confine.py CONFIG_JSON`), standard library only, never imported by the
 parent. With namespaces the tree is  this script → init of a new pid namespace → the program; init's end kills whatever the
-program left behind, detached daemons too. Without them the parent kills the process group.
+program left behind, detached daemons too. Without them this script adopts detached processes and kills them before it reports.
 
 Report on `status_fd`, one JSON line: {"exit": code | null, "signal": n | null, "cpu_s", "peak_memory_bytes"}, or
 {"unavailable": reason} if confinement failed (then nothing untrusted has run).
@@ -16,7 +16,7 @@ import signal
 import sys
 
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWIPC = 0x10000000, 0x20000000, 0x40000000, 0x08000000
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
 
 
 def _checked(name, result):
@@ -92,6 +92,20 @@ def report(fd, value):
     os.write(fd, json.dumps(value).encode() + b"\n")
 
 
+def kill_leftovers():
+    """Kill and reap what the program has left behind; as subreaper this process is the parent of all of it."""
+    while True:
+        try:
+            with open(f"/proc/self/task/{os.getpid()}/children") as handle:
+                for pid in handle.read().split():
+                    os.kill(int(pid), signal.SIGKILL)
+            os.wait()
+        except (ChildProcessError, FileNotFoundError):
+            return
+        except ProcessLookupError:
+            continue
+
+
 def supervise(config, libc):
     """Start the program, reap everything until it ends, report."""
     child = os.fork()
@@ -101,6 +115,8 @@ def supervise(config, libc):
         pid, status, usage = os.wait4(-1, 0)
         if pid == child:
             break
+    if libc is not None and not config["namespaces"]:
+        kill_leftovers()
     code = os.waitstatus_to_exitcode(status)
     everyone = resource.getrusage(resource.RUSAGE_CHILDREN)
     report(
@@ -120,6 +136,8 @@ def main():
     if libc is not None:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if not config["namespaces"]:
+        if libc is not None:
+            libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         supervise(config, libc)
         os._exit(0)
     try:

@@ -23,6 +23,7 @@ from reflectioncoder.sandbox.isolation import Isolation, detect_isolation
 from reflectioncoder.sandbox.limits import CappedOutput, Limits, RunResult, RunStatus, SandboxUnavailableError
 
 _WATCH_INTERVAL_S = 0.1
+_KILL_PATIENCE_S = 2.0
 _CHANNEL_CAP_BYTES = 1 << 20
 
 
@@ -98,12 +99,10 @@ class ConfinedProcess:
     def excess(self) -> RunStatus | None:
         """Which limit the tree exceeds now that the kernel does not enforce itself: memory of all, number of processes."""
         pids = descendants(self.process.pid)
-        if sum(map(resident_bytes, pids)) > self.limits.memory_bytes:
-            return "memory"
         # The tree holds at most two processes of the sandbox beside the program's own.
         if len(pids) > self.limits.processes + 2:
             return "crashed"
-        return None
+        return "memory" if sum(map(resident_bytes, pids)) > self.limits.memory_bytes else None
 
     @property
     def status_fd(self) -> int:
@@ -130,13 +129,16 @@ class ConfinedProcess:
 
     def kill(self) -> None:
         """Kill the whole tree and wait for its first process."""
-        pids = descendants(self.process.pid)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        if not self.isolation.namespaces:  # else the death of init has taken everything along
+        deadline = time.monotonic() + _KILL_PATIENCE_S
+        # Without namespaces the first process adopts what the program has detached: as long as it lives nothing is out of reach.
+        while not self.isolation.namespaces and time.monotonic() < deadline and (pids := descendants(self.process.pid)):
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
+            time.sleep(0.002)
+        # With namespaces the death of init takes everything along.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def close(self) -> None:

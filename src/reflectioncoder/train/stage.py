@@ -14,6 +14,7 @@ from typing import Any
 from reflectioncoder.config import Recipe, TrainConfig
 from reflectioncoder.data.files import write_atomic, write_json
 from reflectioncoder.data.problems import load_problems
+from reflectioncoder.data.prompts import one_off_sample
 from reflectioncoder.data.render import IGNORE_INDEX, RenderReport, render_all
 from reflectioncoder.data.samples import Sample, read_samples
 from reflectioncoder.errors import UsageError
@@ -28,8 +29,6 @@ def training_samples(recipe: Recipe, reflections: Path | None) -> list[Sample]:
     files = [*([str(reflections)] if reflections else []), *recipe.train.reflection_data, *recipe.train.generation_data]
     samples = [sample for file in files for sample in read_samples(file)]
     if recipe.train.generation_from_problems:
-        from reflectioncoder.build.mutation_author import one_off_sample
-
         samples += [one_off_sample(problem) for problem in load_problems(recipe.build.problems)]
     if not samples:
         raise UsageError("there is nothing to train on: no built reflections, no train.reflection_data, no train.generation_data")
@@ -132,6 +131,7 @@ def prepare_model(recipe: Recipe, source: ModelSource) -> tuple[Any, Any]:
                 lora_dropout=0.0,
                 target_modules=list(lora.target_modules) if lora.target_modules else "all-linear",
                 modules_to_save=trained_too,
+                ensure_weight_tying=bool(trained_too) and model.config.tie_word_embeddings,
             ),
         )
     return model, tokenizer

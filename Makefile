@@ -1,0 +1,59 @@
+# Everything works from a fresh clone: each target first makes .venv and installs what it needs.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Without a GPU this one version is installed first: package sources that carry a CPU build of it then need no CUDA packages.
+# Where your package source has none, point pip at one that does: make setup TORCH_ARGS="--index-url <CPU wheels>".
+TORCH ?= torch==2.13.0
+TORCH_ARGS ?=
+HAS_GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo yes)
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: setup lint type imports test test-all bench demo docs clean
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:
+	@echo "make demo      the whole pipeline on a real model (runs/demo/report.html)"
+	@echo "make test      the tests, as CI runs them"
+	@echo "also: setup lint type imports test-all bench docs clean"
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@if [ -n "$(HAS_GPU)" ]; then echo "GPU found: installing torch with CUDA"; \
+	else $(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH_ARGS) "$(TORCH)"; fi
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+setup: $(VENV)/.ready
+
+lint: setup
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+
+type: setup
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+imports: setup
+	$(BIN)/lint-imports
+
+test: setup
+	OMP_NUM_THREADS=1 $(PYTEST) -n auto -m "not slow"
+
+test-all: setup
+	OMP_NUM_THREADS=1 $(PYTEST) -n auto
+
+bench: setup
+	$(BIN)/python benchmarks/sandbox.py
+	$(BIN)/python benchmarks/training.py
+
+demo: setup
+	$(BIN)/reflectioncoder run recipes/demo.yaml
+
+docs: setup
+	$(BIN)/python docs/make_recipes_page.py
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,139 @@
+"""The build stage on real problems and a real interpreter."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+
+from reflectioncoder.build.filters import operator_counts, over_share
+from reflectioncoder.build.pipeline import build_reflections
+from reflectioncoder.config import BuildConfig, ModelConfig, Recipe, SandboxConfig
+from reflectioncoder.data.problems import bundled_problems
+from reflectioncoder.data.samples import read_samples
+from reflectioncoder.errors import CheckFailedError
+from reflectioncoder.sandbox.limits import Limits
+from reflectioncoder.sandbox.session import Session
+
+FILES = ("reflections.jsonl", "rejected.jsonl")
+
+
+def recipe(tmp_path, problems, **build):
+    path = tmp_path / "problems.jsonl"
+    path.write_text("".join(json.dumps(p.to_json()) + "\n" for p in problems))
+    config = BuildConfig(
+        **{"problems": (str(path),), "samples_per_problem": 3, "two_slip_share": 0.4, "max_operator_share": 0.5, **build}
+    )
+    return Recipe("b", ModelConfig("none"), build=config, sandbox=SandboxConfig(workers=2))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("build")
+    chosen = recipe(directory, bundled_problems("train")[::16])
+    summary = build_reflections(chosen, directory)
+    return chosen, directory, summary, list(read_samples(directory / "reflections.jsonl"))
+
+
+def test_the_funnel_accounts_for_every_candidate(built):
+    _, directory, summary, samples = built
+    rejected = [json.loads(line) for line in (directory / "rejected.jsonl").read_text().splitlines()]
+    assert summary["num_accepted"] == len(samples) >= 40
+    assert sum(summary["rejected"].values()) == len(rejected)
+    assert summary["num_candidates"] == len(samples) + len(rejected)
+    assert 0 < summary["num_two_slip"] < len(samples)
+    assert all(row["reason"] and row["task_id"] and row["operators"] for row in rejected)
+
+
+def test_samples_have_the_form_of_the_method(built):
+    *_, samples = built
+    for sample in samples:
+        kinds = [block.type for block in sample.messages[1].content]
+        slips = len(sample.extra["metadata"]["operators"])
+        assert kinds == ["text", "code", "execution"] * (slips + 1)
+        assert sample.messages[1].content[-1].content == "All tests passed."
+        assert sample.extra["metadata"]["author"] == "mutation"
+        assert [m.role for m in sample.messages] == ["user", "assistant", "user", "assistant"]
+        final = sample.messages[3].content
+        assert len(final) == 1
+        assert final[0].content.startswith("```python\n")
+        assert final[0].content.endswith("\n```")
+        assert "assert" not in final[0].content
+
+
+def test_attempts_fail_and_every_recorded_execution_is_reproduced(built):
+    *_, samples = built
+    for sample in samples[::3]:
+        blocks = sample.messages[1].content
+        code = [b.content for b in blocks if b.type == "code"]
+        recorded = [b.content for b in blocks if b.type == "execution"]
+        with Session(Limits(wall_s=3.0)) as session:
+            results = [session.run(cell) for cell in code]
+        assert [r.output.rstrip("\n") for r in results] == recorded
+        assert [r.status == "ok" for r in results] == [False] * (len(code) - 1) + [True]
+
+
+def test_the_final_program_passes_all_tests_of_its_problem(built):
+    *_, samples = built
+    problems = {p.task_id: p for p in bundled_problems("train")}
+    for sample in samples[::5]:
+        program = sample.messages[3].text.removeprefix("```python\n").removesuffix("\n```")
+        namespace = {}
+        exec(program + "\n" + problems[sample.extra["metadata"]["task_id"]].test_code, namespace)
+
+
+def test_the_same_seed_gives_the_same_bytes_with_any_number_of_workers_and_another_seed_other_data(built, tmp_path):
+    chosen, *_ = built
+    again = replace(chosen, sandbox=replace(chosen.sandbox, workers=5))
+    build_reflections(again, tmp_path / "again", limit=6)
+    build_reflections(chosen, tmp_path / "first", limit=6)
+    build_reflections(replace(chosen, seed=1), tmp_path / "other", limit=6)
+    first, same, other = ([(tmp_path / d / f).read_bytes() for f in FILES] for d in ("first", "again", "other"))
+    assert first == same
+    assert first[0] != other[0]
+
+
+def test_a_build_killed_at_any_time_continues_and_gives_the_same_bytes(built, tmp_path):
+    chosen, directory, *_ = built
+    script = (
+        "import sys, json\nfrom pathlib import Path\nfrom reflectioncoder.build.pipeline import build_reflections\n"
+        "from reflectioncoder.config import BuildConfig, ModelConfig, Recipe, SandboxConfig\n"
+        f"r = Recipe('b', ModelConfig('none'), build=BuildConfig(problems=({chosen.build.problems[0]!r},), samples_per_problem=3,"
+        "two_slip_share=0.4, max_operator_share=0.5), sandbox=SandboxConfig(workers=2))\n"
+        f"print(json.dumps(build_reflections(r, Path({str(tmp_path)!r}))))"
+    )
+    for seconds in (1.5, 2.5, 3.5):
+        process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        time.sleep(seconds)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    final = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert [(tmp_path / f).read_bytes() for f in FILES] == [(directory / f).read_bytes() for f in FILES]
+    assert json.loads(final.stdout)["num_replayed"] > 0
+
+
+def test_a_problem_whose_reference_fails_is_named_with_its_output(tmp_path):
+    good = bundled_problems("train")[0]
+    bad = replace(good, task_id="x/bad", tests=(*good.tests[:5], f"assert {good.entry_point} is None"))
+    with pytest.raises(CheckFailedError, match="x/bad") as error:
+        build_reflections(recipe(tmp_path, [good, bad]), tmp_path / "out")
+    assert "AssertionError" in str(error.value)
+    assert error.value.exit_code == 1
+    assert not (tmp_path / "out" / "reflections.jsonl").exists()
+
+
+def test_too_few_samples_are_an_error_with_the_reasons(tmp_path):
+    with pytest.raises(CheckFailedError, match=r"build\.min_samples is 50"):
+        build_reflections(recipe(tmp_path, bundled_problems("train")[:2], min_samples=50), tmp_path / "out")
+
+
+def test_no_operator_exceeds_its_share_after_the_filter(built):
+    *_, samples = built
+    kept = [s for i, s in enumerate(samples) if i not in over_share(samples, 0.15)]
+    counts = operator_counts(kept)
+    assert len(kept) > len(samples) / 2
+    assert max(counts.values()) <= 0.15 * sum(counts.values()) + 1e-9

@@ -1,0 +1,168 @@
+"""The command line: fast help without torch, exit codes, messages, machine output."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from reflectioncoder.cli import COMMANDS, main
+from reflectioncoder.config import field_docs, load_recipe, shipped_recipes
+from reflectioncoder.data.files import write_jsonl
+from reflectioncoder.errors import UsageError
+from tests.conftest import reflection_sample
+
+
+def run(*argv, **env):
+    return subprocess.run(
+        [sys.executable, "-m", "reflectioncoder", *argv], capture_output=True, text=True, check=False, env={**os.environ, **env}
+    )
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_costs_little_and_imports_nothing_heavy(command):
+    argv = [command, "--help"] if command else ["--help"]
+    script = (
+        "import sys, resource\nfrom reflectioncoder.cli import main\n"
+        f"try:\n    main({argv!r})\nexcept SystemExit as e:\n    assert e.code in (0, None)\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'libcst', 'yaml', 'rich'} & set(sys.modules)\nassert not heavy, heavy\n"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert result.returncode == 0, result.stderr
+    assert "usage: reflectioncoder" in result.stdout
+    assert (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime) < 0.5
+
+
+def test_build_score_report_and_doctor_work_without_torch(tmp_path):
+    """A finder that refuses torch and its company stands in for a machine on which they are not installed."""
+    problems = tmp_path / "samples.jsonl"
+    from reflectioncoder.evaluate.benchmarks import load_benchmark
+
+    tasks = load_benchmark("bundled/seen:2").tasks
+    write_jsonl(problems, [{"task_id": t.task_id, "solution": "x = 1"} for t in tasks])
+    script = f"""
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "transformers", "peft", "accelerate", "numpy"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Refuse())
+from reflectioncoder.cli import main
+out = {str(tmp_path)!r}
+assert main(["build", "demo", "--limit", "3", "--runs-dir", out + "/runs", "--set", "build.min_samples=1"]) == 0
+assert main(["score", {str(problems)!r}, "--benchmark", "bundled/seen:2", "--output", out + "/score"]) == 0
+assert main(["inspect", out + "/runs/demo/build/reflections.jsonl"]) == 0
+assert main(["recipes", "list"]) == 0
+open(out + "/runs/demo/config.yaml", "w").write("name: demo")
+assert main(["report", out + "/runs/demo", "--output", out + "/report.html"]) == 0
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "message"),
+    [
+        (["run", "dmo"], 2, "did you mean 'demo'"),
+        (["run", "demo", "--set", "train.lerning_rate=1"], 2, "did you mean train.learning_rate?"),
+        (["run", "demo", "--set", "seed"], 2, "key.subkey=value"),
+        (["train", "demo", "--set", "train.mask_strategy=[random_blok]", "--dry-run"], 2, "did you mean 'random_block'"),
+        (["score", "no.jsonl", "--benchmark", "bundled/seen", "--output", "x"], 2, "no.jsonl"),
+        (["inspect", "no.jsonl"], 2, "no.jsonl"),
+        (["report", "no-run", "--output", "x.html"], 2, "not a run folder"),
+        (["generate", "./no-model", "--benchmark", "bundled/seen", "--output", "x"], 2, "no such model directory"),
+        (["generate", "owner/no-model", "--benchmark", "bundled/seen", "--output", "x", "--offline"], 3, "hub cannot be reached"),
+        (["generate", "m", "--benchmark", "bundled/seen", "--output", "x", "--num-samples", "3"], 2, "temperature"),
+        (["recipes", "show", "nope"], 2, "no such recipe"),
+    ],
+)
+def test_bad_input_is_one_clear_message_with_the_documented_exit_code(argv, code, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(argv) == code
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_unknown_commands_and_no_command_exit_with_2():
+    assert run("trian").returncode == 2
+    assert run().returncode == 2
+
+
+def test_json_goes_to_stdout_and_logs_to_stderr(tmp_path):
+    data = write_jsonl(tmp_path / "s.jsonl", [reflection_sample(1).to_json()])
+    result = run("inspect", str(data), "--json", "--mask-rate", "1.0")
+    value = json.loads(result.stdout)["samples"][0]
+    assert value["id"] == "sample-1"
+    assert sum(t["hidden"] for t in value["tokens"]) == value["num_hidden"] > 0
+
+
+def test_inspect_shows_colours_on_demand_only(tmp_path):
+    data = write_jsonl(tmp_path / "s.jsonl", [reflection_sample(1).to_json()])
+    assert "\x1b[" not in run("inspect", str(data)).stdout
+    assert "\x1b[" in run("inspect", str(data), FORCE_COLOR="1").stdout
+    assert "\x1b[3" not in run("inspect", str(data), FORCE_COLOR="1", NO_COLOR="1").stdout
+
+
+def test_a_recipe_can_be_copied_once(tmp_path):
+    assert main(["recipes", "copy", "demo", str(tmp_path)]) == 0
+    assert load_recipe(tmp_path / "demo.yaml").recipe == load_recipe("demo").recipe
+    assert main(["recipes", "copy", "demo", str(tmp_path)]) == 2
+
+
+def test_doctor_reports_the_isolation():
+    result = run("doctor", "--json")
+    value = json.loads(result.stdout)
+    assert result.returncode == 0
+    assert value["isolation"] in ("namespaces", "rlimits")
+
+
+# --- recipes --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_every_shipped_recipe_loads_and_its_resolved_form_loads_as_the_same_recipe(name, tmp_path):
+    resolved = load_recipe(name, ["seed=7"])
+    path = tmp_path / "config.yaml"
+    path.write_text(resolved.to_yaml())
+    assert load_recipe(path).recipe == resolved.recipe
+    assert "# [--set seed=7]" in resolved.to_yaml()
+
+
+def test_every_key_is_documented():
+    docs = field_docs()
+    assert len(docs) > 50
+    assert all(text for _, _, text in docs.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: a\nmodel:\n  name: m\n  nme: x\n", r"r\.yaml:4.*|did you mean model\.name"),
+        ("name: a\nmodel: {name: m}\ntrain:\n  epochs: many\n", "a number"),
+        ("name: a\nmodel: {name: m}\ntrain:\n  epochs: -1\n", "out of range"),
+        ("name: a\nname: b\nmodel: {name: m}\n", "given twice"),
+        ("name: a\n", "lacks model"),
+        ("name: [\n", "not valid YAML"),
+        ("- a\n", "a recipe is a mapping"),
+        ("name: a\nmodel: {name: m}\nbuild: {problems: x.jsonl}\n", "a list of text"),
+        ("name: a\nmodel: {name: m, rendering: chatt}\n", "did you mean 'chat'"),
+    ],
+)
+def test_wrong_recipes_say_what_where_got_and_allowed(tmp_path, text, message):
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        load_recipe(path)
+
+
+def test_overrides_reach_sections_that_are_off(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text("name: a\nmodel: {name: m}\n")
+    recipe = load_recipe(path, ["train.lora.rank=4", "train.learning_rate=1e-3", "train.max_tokens=null"]).recipe
+    assert recipe.train.lora.rank == 4
+    assert recipe.train.learning_rate == 1e-3

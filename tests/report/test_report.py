@@ -1,0 +1,119 @@
+"""The page in a real browser: it opens, its script runs without errors, its controls work."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+
+from reflectioncoder.data.files import write_json, write_jsonl
+from reflectioncoder.data.render import TokenRenderer
+from reflectioncoder.data.words import WordTokenizer
+from reflectioncoder.evaluate.benchmarks import load_benchmark
+from reflectioncoder.evaluate.results import summarize
+from reflectioncoder.evaluate.score import read_samples_to_score, score_samples
+from reflectioncoder.report.html import write_report
+from reflectioncoder.sandbox.limits import Limits
+from reflectioncoder.train.stage import preview
+from tests.conftest import reflection_sample
+
+NASTY = "x = '</script><script>document.title = 1</script><!--'\n"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    """A run folder with real scores, a real preview and a program that tries to break out of the page."""
+    run = tmp_path_factory.mktemp("runs") / "nasty & <b>run"
+    run.mkdir()
+    (run / "config.yaml").write_text("name: x  # </pre><script>alert(1)</script>\n")
+    write_json(run / "env.json", {"python": "3", "packages": {"torch": None}, "cpus": 2})
+    benchmark = load_benchmark("bundled/seen:5")
+    for which in ("base", "trained"):
+        folder = run / "eval" / "bundled" / "seen" / which
+        rows = [{"task_id": t.task_id, "completion": NASTY, "solution": NASTY, "extraction": "fenced"} for t in benchmark.tasks]
+        path = write_jsonl(folder / "completions.jsonl", rows)
+        scored = score_samples(read_samples_to_score(path, benchmark), folder / "samples.jsonl", Limits())
+        write_json(folder / "results.json", summarize(benchmark, scored, Limits()))
+    samples = [reflection_sample(n, steps=1 + n % 2) for n in range(3)]
+    write_json(run / "train" / "preview.json", preview(TokenRenderer(WordTokenizer()), samples, 4096))
+    history = [{"step": n, "loss": 2 / n, "ce": 1 / n, "kl": 0.1 * n, "mask_rate": n / 9, "tokens": 10} for n in range(1, 10)]
+    write_json(run / "train" / "train.json", {
+        "history": history, "num_tokens": 90, "total_steps": 9, "tokens_per_s": 5.0, "device": "cpu", "duration_s": 70.0,
+        "reflection_visits": 9, "generation_visits": 0, "num_too_long": 1, "trained_parameters": 10, "parameters": 20,
+    })  # fmt: skip
+    return run
+
+
+class Resources(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.external = []
+
+    def handle_starttag(self, tag, attrs):
+        for name, value in attrs:
+            if name in ("src", "href") and value and not value.startswith(("data:", "#")):
+                self.external.append((tag, value))
+
+
+def test_the_page_is_self_contained_and_escapes_everything(run_dir, tmp_path):
+    page = write_report([run_dir], tmp_path / "report.html").read_text()
+    parser = Resources()
+    parser.feed(page)
+    assert parser.external == []
+    assert "<b>run" not in page
+    assert "</script><script>" not in page
+    assert "<script>alert" not in page
+    embedded = json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)[1])
+    assert embedded["runs"][0]["benchmarks"][0]["tasks"][0]["base"]["solution"] == NASTY
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_a_run_that_has_only_begun_gets_a_page_too(tmp_path):
+    (tmp_path / "config.yaml").write_text("name: begun\n")
+    page = write_report([tmp_path], tmp_path / "report.html").read_text()
+    assert "No benchmark has been scored yet" in page
+
+
+CHECK = """
+<script>
+window.addEventListener("load", () => {
+  const out = [];
+  const viewer = document.querySelector(".viewer");
+  const hidden = () => viewer.querySelectorAll(".tokens .hidden-token").length;
+  const set = (name, value) => { const c = viewer.querySelector(name); c.value = value; c.dispatchEvent(new Event("input")); };
+  set(".pick-rate", 0); out.push(hidden()); set(".pick-rate", 20); out.push(hidden());
+  set(".pick-view", "teacher"); out.push(hidden());
+  set(".pick-view", "loss"); out.push(viewer.querySelectorAll(".tokens .trained-token").length > 5);
+  const tiles = document.querySelectorAll("button.tile"); out.push(tiles.length);
+  tiles[0].click(); out.push(document.querySelector(".task-detail").textContent.includes("document.title = 1"));
+  document.title = "CHECKED " + JSON.stringify(out);
+});
+</script>
+"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_the_page_works_in_a_browser_without_console_errors(run_dir, tmp_path):
+    path = write_report([run_dir], tmp_path / "report.html")
+    # The probe stands before the page's own script, so that it sees its errors too.
+    errors = '<script>window.addEventListener("error", (e) => { document.documentElement.dataset.failed = e.message; });</script>'
+    path.write_text(path.read_text().replace("<body>", f"<body>{errors}").replace("</body>", f"{CHECK}</body>"))
+    browser = [
+        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+        "--disable-background-networking", "--disable-component-update", f"--user-data-dir={tmp_path / 'profile'}",
+        "--enable-logging=stderr", "--virtual-time-budget=4000",
+    ]  # fmt: skip
+    result = subprocess.run([*browser, "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=120, check=False)
+    assert "data-failed" not in result.stdout
+    assert "CONSOLE" not in result.stderr
+    title = re.search(r"<title>CHECKED (.*?)</title>", result.stdout)
+    assert title, result.stdout[:500]
+    at_zero, at_one, teacher, trained, tiles, detail = json.loads(title[1].replace("&quot;", '"'))
+    assert 0 < at_zero < at_one
+    assert teacher == 0
+    assert trained
+    assert tiles == 5
+    assert detail
