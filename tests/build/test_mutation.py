@@ -27,6 +27,13 @@ def score(values, limit=3):
     return max(total, len(seen) - 1)
 
 
+def total_of(values):
+    total = ""
+    for value in values:
+        total += value
+    return total
+
+
 def power(base, n):
     if n == 0:
         return 1
@@ -44,7 +51,7 @@ def by_operator():
 
 def test_there_are_at_least_fifteen_operators_and_this_program_shows_them_all(by_operator):
     assert len(OPERATORS) >= 15
-    assert set(by_operator) == set(OPERATORS) - {"negated_condition"} | {"negated_condition"}
+    assert set(by_operator) == set(OPERATORS)
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
@@ -63,7 +70,7 @@ def test_each_slip_changes_the_program_and_only_syntax_slips_break_the_syntax(by
     ("operator", "fragment"),
     [
         ("wrong_comparison", "values[i] > limit"),
-        ("off_by_one_range", "range(len(values))"),
+        ("off_by_one_range", "range(1, len(values) + 1)"),
         ("wrong_initial_value", "total = 1"),
         ("swapped_arguments", "max(len(seen) - 1, total)"),
         ("missing_conversion", "values[i] // 2"),
@@ -73,6 +80,7 @@ def test_each_slip_changes_the_program_and_only_syntax_slips_break_the_syntax(by
         ("negated_condition", "if values:"),
         ("wrong_update", "total = abs(values[i]) // 2"),
         ("wrong_operator", "n + 1"),
+        ("early_return", "total += value\n        return total"),
     ],
 )
 def test_slips_look_like_what_models_get_wrong(by_operator, operator, fragment):

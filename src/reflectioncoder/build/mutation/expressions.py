@@ -146,8 +146,8 @@ def off_by_one_index(program: Program) -> Iterator[Mutation]:
 def wrong_constant(program: Program) -> Iterator[Mutation]:
     """A number or text constant remembered wrongly."""
     for node in program.nodes:
-        parents = list(program.ancestors(node))[:2]
-        if any(isinstance(p, (cst.Index, cst.Slice, cst.AssignTarget, cst.Expr)) for p in parents[:1]):
+        # Indices and initial values have operators of their own; an Expr is a docstring.
+        if isinstance(program.parent[node], (cst.Index, cst.Slice, cst.Assign, cst.Expr)):
             continue
         if isinstance(node, cst.Integer):
             value = int(node.value, 0)
