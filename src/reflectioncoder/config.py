@@ -37,7 +37,7 @@ class ModelConfig:
     rendering: Literal["token", "chat"] = doc(
         "how dialogues become tokens: seven added tokens (the paper's), or the model's own chat template", "chat"
     )
-    dtype: Literal["auto", "float32", "bfloat16"] = doc("weights and arithmetic; auto: bfloat16 on a GPU", "auto")
+    dtype: Literal["auto", "float32", "bfloat16"] = doc("of the weights; auto: float32 on a CPU, bfloat16 arithmetic on a GPU", "auto")
     device: str = doc("auto, cpu, cuda or cuda:N", "auto")
 
 
@@ -60,7 +60,7 @@ class BuildConfig:
     two_slip_share: float = doc("share of sequences that take two corrections", 0.25, low=0.0, high=1.0)
     max_operator_share: float = doc("largest share of one kind of slip among the samples", 0.15, low=0.05, high=1.0)
     shown_tests: int = doc("assertions in an attempt's code block", 3, low=1)
-    cell_timeout_s: float = doc("wall-clock limit of one attempt, seconds; below sandbox.cpu_s", 3.0, low=0.1)
+    cell_timeout_s: float = doc("wall-clock limit of one attempt, seconds", 3.0, low=0.1)
     min_samples: int = doc("fewer accepted samples than this is an error", 1, low=1)
 
 

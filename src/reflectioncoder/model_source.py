@@ -187,8 +187,10 @@ def load_tokenizer(path: Path) -> Any:
         raise UsageError(f"cannot load a tokenizer from {path}: {error}") from error
 
 
-def load_model(config: ModelConfig, path: Path) -> tuple[Any, Any]:
+def load_model(config: ModelConfig, path: Path, *, for_training: bool = False) -> tuple[Any, Any]:
     """(model on its device, tokenizer).
+
+    dtype "auto" is float32 on a CPU; on a GPU bfloat16 to generate and float32 weights to train (with bfloat16 arithmetic).
 
     Raises:
         UsageError: the directory holds no causal language model.
@@ -197,7 +199,7 @@ def load_model(config: ModelConfig, path: Path) -> tuple[Any, Any]:
     transformers, torch = require("transformers", "train"), require("torch", "train")
     quiet_libraries()
     device = pick_device(config.device)
-    dtype = config.dtype if config.dtype != "auto" else ("float32" if device == "cpu" else "bfloat16")
+    dtype = config.dtype if config.dtype != "auto" else ("float32" if device == "cpu" or for_training else "bfloat16")
     tokenizer = load_tokenizer(path)
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype))

@@ -77,6 +77,29 @@ def test_attempts_fail_and_every_recorded_execution_is_reproduced(built):
         assert [r.status == "ok" for r in results] == [False] * (len(code) - 1) + [True]
 
 
+def test_diagnoses_quote_the_value_that_the_failing_assertion_saw():
+    """Also where a call changes the result of the next one: a mutable default."""
+    from reflectioncoder.build.mutation import mutations
+    from reflectioncoder.build.mutation_author import Chain, write_sample
+    from reflectioncoder.data.problems import Problem
+    from reflectioncoder.data.prompts import answer_program
+
+    body = "    found = []\n    for value in values:\n        if value > 1:\n            found.append(value)\n    return found\n"
+    tests = ("assert f([1, 2]) == [2]", "assert f([5]) == [5]")
+    problem = Problem("t/f", 'def f(values):\n    """Keep."""\n', "f", body, tests)
+    reference = answer_program(problem)
+    slip = next(m for m in mutations(reference) if m.operator == "mutable_default")
+
+    def execute(cells):
+        with Session(Limits(wall_s=3.0)) as session:
+            return [{"status": r.status, "output": r.output, "error": r.error} for r in map(session.run, cells)]
+
+    sample = write_sample(Chain(problem, (slip.code, reference), (slip,), tests, "1"), execute)
+    diagnosis = sample.messages[1].content[3].content
+    assert "`[2, 5]`" in diagnosis
+    assert "`f([5])`" in diagnosis
+
+
 def test_the_final_program_passes_all_tests_of_its_problem(built):
     *_, samples = built
     problems = {p.task_id: p for p in bundled_problems("train")}

@@ -127,6 +127,35 @@ def test_the_stage_trains_and_saves_a_model_that_answers_requests(tmp_path, mode
     assert served == backend.renderer.render_request("Write f.")
 
 
+def test_a_tokenizer_without_bos_and_pad_trains_and_generates(tmp_path):
+    from reflectioncoder.config import GenerateConfig
+    from reflectioncoder.generate.base import Request
+    from reflectioncoder.generate.transformers_backend import TransformersBackend
+    from reflectioncoder.model_source import ModelSource
+
+    tokenizer = make_tokenizer(bos=False, pad=False)
+    make_model("qwen2", len(tokenizer), dtype="float32").save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    recipe = Recipe("r", ModelConfig(str(tmp_path / "base"), device="cpu"), train=TrainConfig(epochs=1, global_batch_size=8))
+    train_model(recipe, ModelSource(tmp_path / "base", "local"), SAMPLES, tmp_path)
+    backend = TransformersBackend(recipe.model, tmp_path / "model")
+    requests = [Request("a", 0, "Write f.", "f"), Request("b", 0, "Write a much longer function g.", "g")]
+    assert len(backend.complete(requests, GenerateConfig(max_new_tokens=4), seed=0)) == 2
+
+
+def test_sampling_depends_on_the_seed_alone(model_dir):
+    from reflectioncoder.config import GenerateConfig
+    from reflectioncoder.generate.base import Request
+    from reflectioncoder.generate.transformers_backend import TransformersBackend
+
+    backend = TransformersBackend(ModelConfig(str(model_dir), device="cpu"), model_dir)
+    config = GenerateConfig(max_new_tokens=16, temperature=1.0, num_samples=2)
+    requests = [Request("a", n, "Write f.", "f") for n in range(2)]
+    first, again, other = (backend.complete(requests, config, seed) for seed in (1, 1, 2))
+    assert first == again != other
+    assert first[0] != first[1]
+
+
 def test_nothing_that_fits_is_an_error(tmp_path, model_dir):
     from reflectioncoder.model_source import ModelSource
 

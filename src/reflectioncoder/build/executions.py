@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,9 @@ class ExecutionLog:
             if key in self._known:
                 self.num_replayed += 1
                 return self._known[key]
-        with Session(self._limits) as session:
+        # The CPU limit holds for a session's whole life: leave every cell its full time.
+        limits = replace(self._limits, cpu_s=self._limits.wall_s * len(cells) + self._limits.cpu_s)
+        with Session(limits) as session:
             ran = [session.run(cell) for cell in cells]
         results = [{"status": r.status, "output": r.output, "error": r.error} for r in ran]
         with self._lock:

@@ -108,14 +108,16 @@ def write_sample(chain: Chain, execute: Executor) -> Sample | Rejected:
         return Rejected("reference_fails", last["output"])
     if any(len(attempt["output"]) > 2000 for attempt in attempts):
         return Rejected("output_too_long")
+    failures = [_failure(chain, index, result, execute) for index, result in enumerate(attempts)]
+    if len(failures) > len(set(failures)):
+        return Rejected("repair_changes_nothing", "the first correction leaves the very same failure")
 
     rng = random.Random(f"words/{chain.seed}")
     blocks = [Block("text", rng.choice(OPENINGS))]
     for index, result in enumerate(results):
         blocks += [Block("code", chain.cells[index]), Block("execution", result["output"].rstrip("\n"))]
         if index < len(attempts):
-            failure = _failure(chain, index, result, execute)
-            blocks.append(Block("text", diagnose(chain.steps[index], failure, rng)))
+            blocks.append(Block("text", diagnose(chain.steps[index], failures[index], rng)))
     problem = chain.problem
     return Sample(
         (
@@ -138,6 +140,17 @@ def write_sample(chain: Chain, execute: Executor) -> Sample | Rejected:
     )
 
 
+def _actual_value(cell: str, test: str, call: str, execute: Executor) -> str | None:
+    """What the call gives where the failing assertion stands: the same run, with a print in the assertion's place.
+
+    None if that run fails in another way or the value is not a short line.
+    """
+    before = cell[: cell.rindex(test)]
+    asked = execute([f"{before}print(repr({call}))"])[0]
+    actual = asked["output"].rstrip("\n").rsplit("\n", 1)[-1]
+    return actual if asked["status"] == "ok" and len(actual) <= 80 and "`" not in actual else None
+
+
 def _failure(chain: Chain, index: int, result: dict[str, Any], execute: Executor) -> Failure:
     """What the failing execution shows; for a failed equality also the value that the call really gives."""
     error = error_line(result["output"])
@@ -151,9 +164,7 @@ def _failure(chain: Chain, index: int, result: dict[str, Any], execute: Executor
     parts = split_assertion(test) if test else None
     if parts is None:
         return Failure("assertion" if test else "exception", error, test)
-    # The state after the failing test is the state of the attempt, so the value is asked there.
-    asked = execute([chain.cells[index], f"_value = {parts[0]}\nprint(repr(_value))"])[-1]
-    actual = asked["output"].rstrip("\n")
-    if asked["status"] != "ok" or "\n" in actual or len(actual) > 80 or "`" in actual:
+    actual = _actual_value(chain.cells[index], test, parts[0], execute)
+    if actual is None or actual == parts[1]:
         return Failure("assertion", error, test)
     return Failure("wrong_value", error, test, call=parts[0], expected=parts[1], actual=actual)

@@ -1,4 +1,6 @@
-"""Stages: build, evaluate the base model, train, evaluate the trained model, report. Everything goes to runs/<name>/."""
+"""Stages: build, evaluate the base model, train, evaluate the trained model, report. Everything goes to runs/<name>/.
+
+--limit N takes the first N tasks of each benchmark."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def describe_plan(plan: RunPlan, report: RenderReport) -> dict[str, Any]:
 
 def prepare_model(recipe: Recipe, source: ModelSource) -> tuple[Any, Any]:
     """(model, tokenizer), ready to be trained: tokens added, parts frozen, LoRA attached."""
-    model, tokenizer = load_model(recipe.model, source.path)
+    model, tokenizer = load_model(recipe.model, source.path, for_training=True)
     if recipe.model.rendering == "token":
         add_tokens(model, tokenizer)
         tokenizer.chat_template = make_renderer("token", tokenizer).chat_template()
@@ -177,8 +177,9 @@ def train_model(
     done_before = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
     if checkpoint:
         say(f"train: continuing after step {done_before}")
-    use_cpu = recipe.model.device == "cpu" or not str(next(model.parameters()).device).startswith("cuda")
-    args = training_arguments(recipe.train, plan, train_dir, recipe.seed, use_cpu=use_cpu)
+    on_gpu = next(model.parameters()).device.type == "cuda"
+    mixed = {"bf16": True} if on_gpu and recipe.model.dtype == "auto" else {}
+    args = training_arguments(recipe.train, plan, train_dir, recipe.seed, use_cpu=not on_gpu, **mixed)
     with Progress("train", plan.total_steps, done_before) as progress:
 
         def report_step(step: int, total: int, entry: dict[str, float]) -> None:

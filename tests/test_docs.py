@@ -1,0 +1,39 @@
+"""Documentation that can be checked is checked."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from reflectioncoder.cli import COMMANDS, _parse
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_the_page_of_recipe_keys_is_what_make_docs_writes():
+    spec = importlib.util.spec_from_file_location("make_recipes_page", ROOT / "docs" / "make_recipes_page.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (ROOT / "docs" / "recipes.md").read_text() == module.page()
+
+
+def documented_commands():
+    for page in PAGES:
+        for line in page.read_text().splitlines():
+            match = re.match(r"\s*(?:\$ )?reflectioncoder ([a-z]+ .*?)(?:\s{2,}.*|\s+#.*)?$", line)
+            if match and match[1].split()[0] in COMMANDS:
+                yield pytest.param(match[1].split(), id=f"{page.name}: {match[1]}")
+
+
+@pytest.mark.parametrize("argv", documented_commands())
+def test_every_documented_command_parses(argv):
+    _parse(argv)
+
+
+def test_links_in_the_pages_lead_to_files():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
