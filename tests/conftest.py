@@ -37,7 +37,7 @@ def data_dir() -> Path:
 
 def make_tokenizer(bos: bool = True, eos: bool = True, pad: bool = True, template: str | None = CHATML):
     """A byte-level BPE tokenizer trained on the bundled problems, with ChatML tokens."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     core = Tokenizer(models.BPE())
@@ -56,6 +56,7 @@ def make_tokenizer(bos: bool = True, eos: bool = True, pad: bool = True, templat
         additional_special_tokens=["<|im_start|>"],
         clean_up_tokenization_spaces=False,
     )
+    tokenizer.add_tokens([AddedToken("<|fim_prefix|>", special=False)])  # as Qwen2.5-Coder has them
     if template is not None:
         tokenizer.chat_template = template
     return tokenizer

@@ -92,25 +92,51 @@ def test_a_changed_setting_redoes_only_what_depends_on_it(whole, world, tmp_path
     assert "settings have changed" in log
     first, second = (read_json(d / "whole/train/train.json")["history"] for d in (world / "runs", tmp_path))
     assert first[-1]["loss"] != second[-1]["loss"]
+    # Back and forth: earlier checkpoints never stand in the way and are never continued.
+    for rate, expected in (("1e-3", first), ("2e-3", second)):
+        assert main([*argv[:-1], f"train.learning_rate={rate}", "-q"]) == 0
+        assert read_json(tmp_path / "whole/train/train.json")["history"][-1]["loss"] == expected[-1]["loss"]
+
+
+def test_a_deleted_output_is_made_again(whole, world, tmp_path):
+    import shutil
+
+    shutil.copytree(whole, tmp_path / "whole")
+    shutil.rmtree(tmp_path / "whole" / "model")
+    (tmp_path / "whole" / "build" / "reflections.jsonl").unlink()
+    assert main(["run", str(world / "whole.yaml"), "--runs-dir", str(tmp_path), "-q"]) == 0
+    for name in ("model/model.safetensors", "build/reflections.jsonl"):
+        assert (tmp_path / "whole" / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_completions_of_another_model_or_of_other_settings_are_never_mixed(world, tmp_path, capsys):
+    base = ["generate", str(world / "model"), "--benchmark", "bundled/seen:2", "--output", str(tmp_path / "o"), "--max-new-tokens", "8"]
+    assert main(base) == 0
+    assert main(base) == 0
+    assert main([*base, "--seed", "1"]) == 2
+    assert "another --output" in capsys.readouterr().err
 
 
 @pytest.mark.timeout(600)
 def test_a_run_killed_at_many_points_ends_with_the_same_results(whole, world):
     recipe = write_recipe(world, "killed")
     command = [sys.executable, "-m", "reflectioncoder", "run", str(recipe), "--runs-dir", str(world / "runs")]
+    other = world / "runs" / "killed"
+    signs = [
+        "build/executions.jsonl", "build/build.json", "eval/bundled/seen/base/completions.jsonl", "train/preview.json",
+        "train/checkpoint-2/trainer_state.json", "train/checkpoint-4", "model", "eval/bundled/unseen/trained/completions.jsonl",
+    ]  # fmt: skip
     killed = 0
-    for seconds in (2, 4, 7, 9, 11, 13):
+    for sign in signs:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + seconds
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
+        while process.poll() is None and not (other / sign).exists():
+            time.sleep(0.002)
         if process.poll() is None:
             os.kill(process.pid, signal.SIGKILL)
             killed += 1
         process.wait()
-    assert killed >= 2
+    assert killed >= 5
     subprocess.run(command, check=True, capture_output=True)
-    other = world / "runs" / "killed"
     assert (other / "build/reflections.jsonl").read_bytes() == (whole / "build/reflections.jsonl").read_bytes()
     assert (other / "model/model.safetensors").read_bytes() == (whole / "model/model.safetensors").read_bytes()
     for part in ("seen", "unseen"):

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from reflectioncoder import __version__
-from reflectioncoder.commands import Outcome
-from reflectioncoder.errors import EXIT_DONE, EXIT_INTERRUPTED, ReflectionCoderError
+from reflectioncoder.commands import Outcome, at_least
+from reflectioncoder.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_INTERRUPTED, ReflectionCoderError
 from reflectioncoder.progress import Progress
 
 COMMANDS = {
@@ -38,7 +38,7 @@ def _global_options() -> argparse.ArgumentParser:
     group.add_argument("-q", "--quiet", action="store_true", help="no progress, no notes")
     group.add_argument("-v", "--verbose", action="store_true", help="tracebacks of errors")
     group.add_argument("--seed", type=int, metavar="N", help="overrides the recipe's seed")
-    group.add_argument("--limit", type=int, metavar="N", help="only the first N problems, samples or tasks")
+    group.add_argument("--limit", type=at_least(1), metavar="N", help="only the first N problems, samples or tasks")
     group.add_argument("--offline", action="store_true", help="never use the network")
     return options
 
@@ -92,12 +92,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print(f"\ninterrupted; to continue: reflectioncoder {shlex.join(argv)}", file=sys.stderr)
+        again = [*argv, "--resume"] if argv[0] == "train" and "--resume" not in argv else argv
+        print(f"\ninterrupted; to continue: reflectioncoder {shlex.join(again)}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader of a pipe (`| head`) has gone: nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
+    except OSError as error:
+        # What the machine refuses and nobody further down could explain better.
+        if args.verbose:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_ENVIRONMENT
     return outcome.exit_code
 
 

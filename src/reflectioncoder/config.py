@@ -315,7 +315,7 @@ def find_recipe(source: str | Path) -> Path:
     if path.is_file():
         return path
     shipped = shipped_recipes()
-    name = path.stem if path.parent.name in ("", "recipes") else str(source)
+    name = str(source).removeprefix("recipes/").removesuffix(".yaml")
     if name in shipped:
         return shipped[name]
     raise UsageError.for_value("no such recipe", "RECIPE", str(source), [*shipped, "or the path of a YAML file"])

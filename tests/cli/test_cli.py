@@ -57,6 +57,7 @@ assert main(["build", "demo", "--limit", "3", "--runs-dir", out + "/runs", "--se
 assert main(["score", {str(problems)!r}, "--benchmark", "bundled/seen:2", "--output", out + "/score"]) == 0
 assert main(["inspect", out + "/runs/demo/build/reflections.jsonl"]) == 0
 assert main(["recipes", "list"]) == 0
+assert main(["doctor"]) == 0
 open(out + "/runs/demo/config.yaml", "w").write("name: demo")
 assert main(["report", out + "/runs/demo", "--output", out + "/report.html"]) == 0
 """
@@ -78,6 +79,13 @@ assert main(["report", out + "/runs/demo", "--output", out + "/report.html"]) ==
         (["generate", "owner/no-model", "--benchmark", "bundled/seen", "--output", "x", "--offline"], 3, "hub cannot be reached"),
         (["generate", "m", "--benchmark", "bundled/seen", "--output", "x", "--num-samples", "3"], 2, "temperature"),
         (["recipes", "show", "nope"], 2, "no such recipe"),
+        (["recipes", "show", "./demo.yaml"], 2, "no such recipe"),
+        (["train", "demo"], 2, "run build first"),
+        (["train", "demo", "--set", "train.reflection_data=[none.jsonl]"], 2, "none.jsonl"),
+        (["run", "demo", "--set", "train.mask_strategy=[random_blok]"], 2, "did you mean 'random_block'"),
+        (["run", "demo", "--set", "evaluate.benchmarks=[humanevall]"], 2, "did you mean 'humaneval'"),
+        (["run", "demo", "--set", "build.problems=[none.jsonl]"], 2, "none.jsonl"),
+        (["run", "demo", "--set", "generate.num_samples=3"], 2, "temperature"),
     ],
 )
 def test_bad_input_is_one_clear_message_with_the_documented_exit_code(argv, code, message, tmp_path, monkeypatch, capsys):
@@ -91,6 +99,23 @@ def test_bad_input_is_one_clear_message_with_the_documented_exit_code(argv, code
 def test_unknown_commands_and_no_command_exit_with_2():
     assert run("trian").returncode == 2
     assert run().returncode == 2
+
+
+@pytest.mark.parametrize("option", [["--limit", "0"], ["--limit", "-1"], ["--workers", "-1"], ["--limit", "x"]])
+def test_numbers_out_of_range_are_usage_errors(option):
+    result = run("score", "x.jsonl", "--benchmark", "bundled/seen", "--output", "x", *option)
+    assert result.returncode == 2
+    assert "allowed: a whole number" in result.stderr
+
+
+def test_limit_takes_the_smaller_number_and_passes_over_other_samples(tmp_path):
+    from reflectioncoder.evaluate.benchmarks import load_benchmark
+
+    rows = [{"task_id": t.task_id, "solution": "x = 1"} for t in load_benchmark("bundled/seen:5").tasks]
+    samples = write_jsonl(tmp_path / "s.jsonl", rows)
+    for limit, expected in (("2", 2), ("9", 4)):
+        argv = ["score", str(samples), "--benchmark", "bundled/seen:4", "--limit", limit, "--output", str(tmp_path / limit), "--json"]
+        assert json.loads(run(*argv).stdout)["counts"] == {"failed": expected}
 
 
 def test_json_goes_to_stdout_and_logs_to_stderr(tmp_path):

@@ -1,11 +1,12 @@
 """Appended files survive a kill at any byte; bad input is named with file and line."""
 
+import errno
 import json
 import os
 
 import pytest
 
-from reflectioncoder.data.files import JsonlAppender, read_jsonl, write_atomic, write_jsonl
+from reflectioncoder.data.files import JsonlAppender, claim, read_jsonl, write_atomic, write_jsonl
 from reflectioncoder.errors import MachineError, UsageError
 
 ROWS = [{"n": 1, "text": "first"}, {"n": 2, "text": "zwei\nZeilen ü"}, {"n": 3, "text": ""}]
@@ -40,14 +41,18 @@ def test_a_full_disk_is_one_clear_error():
     assert error.value.exit_code == 3
 
 
-def test_an_atomic_write_that_fails_leaves_the_old_file(tmp_path):
+def test_an_atomic_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "result.json"
     write_atomic(path, "old")
-    (tmp_path / "result.json.d").mkdir()
-    with pytest.raises(MachineError):
-        write_atomic(tmp_path / "result.json" / "below", "new")
+
+    def full(fd):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(MachineError, match="disk is full"):
+        write_atomic(path, "new and longer")
     assert path.read_text() == "old"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["result.json", "result.json.d"]
+    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
 
 
 @pytest.mark.parametrize(
@@ -70,6 +75,24 @@ def test_malformed_lines_are_named_with_file_and_line(tmp_path, content, line, w
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"nothing\.jsonl"):
         list(read_jsonl(tmp_path / "nothing.jsonl"))
+
+
+def test_a_lone_surrogate_is_written_as_an_escape_and_read_back(tmp_path):
+    rows = [{"text": "a\ud800b"}, {"text": "ü"}]
+    path = tmp_path / "rows.jsonl"
+    with JsonlAppender(path) as appender:
+        for row in rows:
+            appender.append(row)
+    assert [row for _, row in read_jsonl(path)] == rows
+
+
+def test_a_folder_is_claimed_once_and_foreign_ones_are_left_alone(tmp_path):
+    assert claim(tmp_path / "a", "key")
+    assert claim(tmp_path / "a", "key")
+    assert not claim(tmp_path / "a", "other")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "somebody's file").touch()
+    assert not claim(tmp_path / "b", "key")
 
 
 def test_rows_keep_non_ascii_text(tmp_path):

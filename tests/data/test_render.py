@@ -20,7 +20,18 @@ from reflectioncoder.errors import UsageError
 from reflectioncoder.model_source import add_tokens_to
 from tests.conftest import generation_sample, make_tokenizer, reflection_sample
 
-LOOK_ALIKES = [*ADDED_TOKENS, "<|im_start|>", "<|im_end|>", "<s>", "<|endoftext|>", "<|im_end|", "|>", "<|", "<|user<|user|>"]
+LOOK_ALIKES = [
+    *ADDED_TOKENS,
+    "<|im_start|>",
+    "<|im_end|>",
+    "<s>",
+    "<|endoftext|>",
+    "<|fim_prefix|>",
+    "<|im_end|",
+    "|>",
+    "<|",
+    "<|user<|user|>",
+]
 texts = st.lists(st.one_of(st.text(max_size=12), st.sampled_from(LOOK_ALIKES)), max_size=5).map("".join)
 blocks = st.builds(Block, st.sampled_from(["text", "code", "execution"]), texts)
 
@@ -56,7 +67,7 @@ def test_spans_tile_any_sample_and_content_never_becomes_special(renderer, sampl
             expected = block.content
         else:
             expected = chat_block(block)
-        assert not renderer.special_ids & set(ids)
+        assert not set(renderer.tokenizer.added_tokens_decoder) & set(ids)
         decoded = renderer.tokenizer.decode(ids)
         if renderer.name == "chat":
             decoded = decoded.removesuffix("\n\n") if decoded != expected else decoded

@@ -40,9 +40,9 @@ def test_any_text_survives_writing_and_reading(blocks, instruction):
         "generation",
         {"id": instruction},
     )
-    # Lone surrogates cannot be written as UTF-8 by anybody.
-    row = json.loads(json.dumps(sample.to_json()))
-    assert parse_sample(row) == sample
+    line = dumps_row(sample.to_json()).encode() + b"\n"
+    assert line.count(b"\n") == 1
+    assert parse_sample(json.loads(line)) == sample
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,8 @@ TASK = Task("t/double", "def double(x):\n", "double", ("assert double(2) == 4", 
         ("raise SystemExit(0)\n", "failed"),
         ("print('passed')\nimport os\nos.write(1, b'done')\nos._exit(0)\n", "failed"),
         ("def double(x):\n    raise KeyboardInterrupt\n", "failed"),
+        ("def double(x):\n    raise ValueError('x' * 3_000_000)\n", "failed"),
+        ("def double(x):\n    raise ValueError('\\ud800')\n", "failed"),
         ("if __name__ == '__main__':\n    raise ValueError\ndef double(x):\n    return 2 * x\n", "passed"),
     ],
 )
@@ -132,6 +134,18 @@ def test_a_dead_sandbox_is_never_a_failed_program(tmp_path, monkeypatch):
         require_sandbox(results)
     monkeypatch.undo()
     assert {r["status"] for r in score_samples(samples, tmp_path / "samples.jsonl", LIMITS)} == {"failed"}
+
+
+def test_verdicts_of_other_limits_are_not_reused_and_the_file_holds_one_row_a_sample(tmp_path):
+    benchmark = load_benchmark("bundled/seen:2")
+    slow = "import time\ntime.sleep(0.7)\n"
+    path = write_jsonl(tmp_path / "in.jsonl", [{"task_id": t.task_id, "solution": slow} for t in benchmark.tasks])
+    samples = read_samples_to_score(path, benchmark)
+    output = tmp_path / "samples.jsonl"
+    assert {r["status"] for r in score_samples(samples, output, Limits(wall_s=0.3))} == {"timeout"}
+    again = score_samples(samples, output, Limits(wall_s=20))
+    assert {r["status"] for r in again} == {"failed"}
+    assert [json.loads(line) for line in output.read_text().splitlines()] == again
 
 
 @pytest.mark.parametrize(

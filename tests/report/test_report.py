@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from reflectioncoder.config import TrainConfig
 from reflectioncoder.data.files import write_json, write_jsonl
 from reflectioncoder.data.render import TokenRenderer
 from reflectioncoder.data.words import WordTokenizer
@@ -38,7 +39,7 @@ def run_dir(tmp_path_factory):
         scored = score_samples(read_samples_to_score(path, benchmark), folder / "samples.jsonl", Limits())
         write_json(folder / "results.json", summarize(benchmark, scored, Limits()))
     samples = [reflection_sample(n, steps=1 + n % 2) for n in range(3)]
-    write_json(run / "train" / "preview.json", preview(TokenRenderer(WordTokenizer()), samples, 4096))
+    write_json(run / "train" / "preview.json", preview(TokenRenderer(WordTokenizer()), samples, TrainConfig()))
     history = [{"step": n, "loss": 2 / n, "ce": 1 / n, "kl": 0.1 * n, "mask_rate": n / 9, "tokens": 10} for n in range(1, 10)]
     write_json(run / "train" / "train.json", {
         "history": history, "num_tokens": 90, "total_steps": 9, "tokens_per_s": 5.0, "device": "cpu", "duration_s": 70.0,

@@ -92,8 +92,17 @@ def model_dir(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("rendering", ["chat", "token"])
-@pytest.mark.parametrize("how", ["full", "lora", "frozen"])
+def test_frozen_embeddings_are_refused_for_the_token_rendering(tmp_path, model_dir):
+    from reflectioncoder.model_source import ModelSource
+
+    recipe = Recipe("r", ModelConfig(str(model_dir), rendering="token", device="cpu"), train=TrainConfig(freeze_layers=1))
+    with pytest.raises(UsageError, match="untrained"):
+        train_model(recipe, ModelSource(model_dir, "local"), SAMPLES, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rendering", "how"), [("chat", "full"), ("chat", "lora"), ("chat", "frozen"), ("token", "full"), ("token", "lora")]
+)
 def test_the_stage_trains_and_saves_a_model_that_answers_requests(tmp_path, model_dir, rendering, how):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

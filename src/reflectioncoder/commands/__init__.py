@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser, nargs: str | None =
     parser.add_argument("--benchmark", required=True, nargs=nargs, metavar="B", help=names)
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
     parser.add_argument("--data-dir", metavar="DIR", help="folder with benchmark files, searched first")
-    parser.add_argument("--workers", type=int, default=0, metavar="N", help="programs run at once (default: cores)")
+    parser.add_argument("--workers", type=at_least(0), default=0, metavar="N", help="programs run at once (default: cores)")
 
 
 def resolve_recipe(args: argparse.Namespace) -> ResolvedRecipe:
@@ -48,7 +48,31 @@ def resolve_recipe(args: argparse.Namespace) -> ResolvedRecipe:
 
 def limited(spec: str, limit: int | None) -> str:
     """A benchmark specification with `--limit` applied."""
-    return spec if limit is None or ":" in spec else f"{spec}:{limit}"
+    name, _, count = spec.partition(":")
+    return spec if limit is None or (count.isdigit() and int(count) <= limit) else f"{name}:{limit}"
+
+
+def at_least(smallest: int) -> Callable[[str], int]:
+    """An argparse type: a whole number from `smallest` up."""
+
+    def parse(text: str) -> int:
+        value = int(text) if text.lstrip("-").isdigit() else None
+        if value is None or value < smallest:
+            raise argparse.ArgumentTypeError(f"got {text!r}, allowed: a whole number from {smallest} up")
+        return value
+
+    return parse
+
+
+def not_negative(text: str) -> float:
+    """An argparse type: a number from 0 up."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"got {text!r}, allowed: a number from 0 up")
+    return value
 
 
 def percent(metric: dict[str, Any]) -> str:

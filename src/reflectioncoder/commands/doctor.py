@@ -55,10 +55,8 @@ def run(args: argparse.Namespace) -> Outcome:
 
 
 def _gpu() -> str | None:
-    import importlib.util
-
-    if importlib.util.find_spec("torch") is None:
+    try:
+        import torch
+    except ImportError:
         return None
-    import torch
-
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None

@@ -14,26 +14,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    from dataclasses import asdict, replace
+    from dataclasses import replace
 
-    from reflectioncoder.data.files import content_hash
+    from reflectioncoder.data.files import claim
+    from reflectioncoder.errors import UsageError
     from reflectioncoder.evaluate.benchmarks import load_benchmark
     from reflectioncoder.evaluate.results import headline
-    from reflectioncoder.model_source import model_hash, resolve_model
-    from reflectioncoder.pipeline import evaluate_model
+    from reflectioncoder.model_source import resolve_model
+    from reflectioncoder.pipeline import completions_key, evaluate_model
 
     recipe = generation_recipe(args)
     recipe = replace(recipe, sandbox=replace(recipe.sandbox, workers=args.workers))
     benchmarks = [load_benchmark(limited(spec, args.limit), args.data_dir) for spec in args.benchmark]
+    path = resolve_model(recipe.model).path
+    for benchmark in benchmarks:
+        if not claim(args.output / benchmark.name, completions_key(benchmark, recipe, path)):
+            raise UsageError(
+                f"{args.output / benchmark.name} holds results of another model or other settings\n  hint:    choose another --output"
+            )
     from reflectioncoder.generate.transformers_backend import TransformersBackend
 
-    path = resolve_model(recipe.model).path
     backend = TransformersBackend(recipe.model, path)
     value, lines, paths = {}, [], []
     for benchmark in benchmarks:
         directory = args.output / benchmark.name
-        key = content_hash(benchmark.describe(), asdict(recipe.generate), recipe.seed, model_hash(path))
-        results = evaluate_model(lambda: backend, benchmark, recipe, directory, benchmark.name, key)
+        results = evaluate_model(backend, benchmark, recipe, directory, benchmark.name)
         value[benchmark.name] = results
         lines.append(f"{benchmark.name}: pass@1 {percent(headline(results))}")
         paths.append(directory / "results.json")

@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokenizer", metavar="M", help="directory or hub id of a tokenizer (default: words)")
     parser.add_argument("--rendering", choices=("token", "chat"), help="default: chat with --tokenizer, token without")
     parser.add_argument("--mask-rate", type=float, default=0.5, metavar="R", help="0 to 1 (default: 0.5)")
+    parser.add_argument("--positions", choices=("gap", "dense"), default="gap", help="student positions (default: gap)")
     parser.add_argument("--strategy", default="block_type", metavar="S", help="mask strategy (default: block_type)")
 
 
@@ -71,12 +72,12 @@ def _renderer(args: argparse.Namespace) -> Any:
     return RENDERERS[args.rendering or "chat"](tokenizer)
 
 
-def _roles_of(rendered: RenderedSample, hidden: frozenset[int]) -> list[str]:
+def _roles_of(rendered: RenderedSample, hidden: frozenset[int], positions: str) -> list[str]:
     """Per token, the name of its style."""
     from reflectioncoder.data.render import IGNORE_INDEX
     from reflectioncoder.train.views import student_kept
 
-    kept = set(student_kept(rendered, hidden, "gap")) if rendered.is_reflection else set()
+    kept = set(student_kept(rendered, hidden, positions)) if rendered.is_reflection else set()
     roles = []
     for position in range(len(rendered.input_ids)):
         by_teacher = rendered.teacher_labels[position] != IGNORE_INDEX
@@ -97,7 +98,7 @@ def _show(sample: Sample, renderer: Any, args: argparse.Namespace) -> tuple[dict
     rendered = renderer.render(sample)
     rng = random.Random(args.seed or 0)
     hidden = hidden_positions(rendered.reflection_blocks(), args.mask_rate, [args.strategy], rng)
-    roles = _roles_of(rendered, hidden)
+    roles = _roles_of(rendered, hidden, args.positions)
     text = Text()
     tokens = [renderer.tokenizer.decode([i]) for i in rendered.input_ids]
     for position, (token, role) in enumerate(zip(tokens, roles, strict=True)):

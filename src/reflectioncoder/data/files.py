@@ -11,11 +11,14 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from reflectioncoder.errors import MachineError, UsageError
+
+_NEARLY_FULL_BYTES = 2**26
 
 
 def _storage_error(path: Path, error: OSError) -> MachineError:
@@ -61,8 +64,12 @@ def read_json(path: str | Path) -> Any:
 
 
 def dumps_row(row: Any) -> str:
-    """One JSON Lines row, as the published ReflectionSeq files write it: non-ASCII kept, default separators."""
-    return json.dumps(row, ensure_ascii=False)
+    """One JSON Lines row, as the published ReflectionSeq files write it: non-ASCII kept, default separators.
+
+    A row with a lone surrogate, which UTF-8 cannot hold, is written with escapes.
+    """
+    text = json.dumps(row, ensure_ascii=False)
+    return text if text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text) else json.dumps(row)
 
 
 def read_jsonl(path: str | Path, *, tolerate_torn_tail: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -139,6 +146,38 @@ def write_jsonl(path: str | Path, rows: list[dict[str, Any]]) -> Path:
     return write_atomic(path, "".join(dumps_row(row) + "\n" for row in rows))
 
 
+def remove_stale(path: Path) -> None:
+    """Remove what killed writers of `path` have left beside it (`.NAME.PID.tmp`)."""
+    for stale in path.parent.glob(f".{path.name}.*.tmp"):
+        shutil.rmtree(stale) if stale.is_dir() else stale.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def explain_full_disk(path: Path) -> Iterator[None]:
+    """Around libraries that write by themselves: a failure on a full disk becomes our one clear error.
+
+    Raises:
+        MachineError: the body failed and the disk of `path` is full. Other failures pass unchanged.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) or shutil.disk_usage(path).free < _NEARLY_FULL_BYTES:
+            raise _storage_error(path, error if isinstance(error, OSError) else OSError(errno.ENOSPC, str(error))) from error
+        raise
+
+
+def claim(directory: Path, key: str) -> bool:
+    """Whether `directory` is for results of `key`: free ones are claimed (`settings.json`), those of another key are left alone."""
+    owner = directory / "settings.json"
+    if owner.is_file():
+        return read_json(owner)["key"] == key
+    if directory.is_dir() and any(directory.iterdir()):
+        return False
+    write_json(owner, {"key": key})
+    return True
+
+
 def sha256_file(path: str | Path) -> str:
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
@@ -147,4 +186,4 @@ def sha256_file(path: str | Path) -> str:
 def content_hash(*values: Any) -> str:
     """A stable 16-hex-digit key of JSON values: what a stage's result depends on."""
     text = json.dumps(values, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

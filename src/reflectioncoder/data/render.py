@@ -86,8 +86,10 @@ class Renderer(ABC):
         special = {t.content: i for i, t in tokenizer.added_tokens_decoder.items() if t.special}
         special |= {t: tokenizer.convert_tokens_to_ids(t) for t in tokenizer.all_special_tokens}
         self.special_ids = frozenset(special.values())
-        # Lookahead finds overlapping spellings too.
-        spellings = sorted((re.escape(t) for t in special if len(t) > 1), key=len, reverse=True)
+        # Tokenizers look for every added token in the text, special or not (FIM markers are often not). Lookahead finds
+        # overlapping spellings too; a single character cannot be cut and is ordinary text.
+        added = {t.content for t in tokenizer.added_tokens_decoder.values()} | set(special)
+        spellings = sorted((re.escape(t) for t in added if len(t) > 1 and t.strip()), key=len, reverse=True)
         self._special_spelling = re.compile(f"(?=({'|'.join(spellings)}))") if spellings else None
 
     # --- tokens -------------------------------------------------------------------------------------------------------
@@ -199,7 +201,7 @@ class Renderer(ABC):
 
 
 class TokenRenderer(Renderer):
-    """The paper's rendering. The tokenizer must know the seven added tokens (`train.model.add_tokens`).
+    """The paper's rendering. The tokenizer must know the seven added tokens (`model_source.add_tokens`).
 
     A tokenizer without BOS starts with the first message; one without EOS is refused.
     """

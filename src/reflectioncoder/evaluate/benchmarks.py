@@ -46,6 +46,8 @@ class Benchmark:
     version: str
     sha256: str
     tasks: tuple[Task, ...]
+    left_out: frozenset[str] = frozenset()
+    """Tasks beyond the wanted number: their samples are passed over."""
 
     def describe(self) -> dict[str, object]:
         return {"name": self.name, "version": self.version, "sha256": self.sha256, "num_tasks": len(self.tasks)}
@@ -77,7 +79,8 @@ def load_benchmark(spec: str, data_dir: str | None = None) -> Benchmark:
         path = find_data(HUMANEVAL_FILE, data_dir)
         tasks = _humaneval(path)
         version = "1"
-    return Benchmark(name, version, sha256_file(path), tuple(tasks[:limit]))
+    left_out = frozenset(task.task_id for task in tasks[limit:]) if limit is not None else frozenset()
+    return Benchmark(name, version, sha256_file(path), tuple(tasks[:limit]), left_out)
 
 
 def _humaneval(path: Path) -> list[Task]:

@@ -11,7 +11,7 @@ import sys
 
 
 def describe(error):
-    text = "".join(str(error).splitlines()[:1])
+    text = "".join(str(error).splitlines()[:1])[:400]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

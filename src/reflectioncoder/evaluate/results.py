@@ -41,6 +41,7 @@ def summarize(
         "sampling": sampling,
         "sandbox": {"isolation": isolation.describe(), "limits": asdict(limits)},
         "env": {"python": platform.python_version(), "platform": platform.platform(), "reflectioncoder": __version__},
+        "confidence": confidence,
         "metrics": _metrics(judged, None, confidence)
         + [m for grade in _grades(benchmark) for m in _metrics(_of_grade(benchmark, judged, grade), f"grade {grade}", confidence)],
         "counts": {status: counts[status] for status in get_args(Status) if counts[status]},

@@ -6,15 +6,16 @@ wins where both are given. Several rows of a task are several samples.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from reflectioncoder.data.files import JsonlAppender, content_hash, read_jsonl
+from reflectioncoder.data.files import JsonlAppender, content_hash, read_jsonl, write_jsonl
 from reflectioncoder.errors import SandboxUnavailableError, UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, Task
 from reflectioncoder.progress import Progress
@@ -34,10 +35,10 @@ class SampleToScore:
     sample: int
     solution: str
 
-    @property
-    def key(self) -> str:
+    def key(self, limits: Limits) -> str:
         """Identifies verdicts that can be reused when a scoring run is resumed."""
-        return content_hash(self.task.task_id, self.sample, self.solution, self.task.tests)
+        confinement = [asdict(limits), detect_isolation().name]
+        return content_hash(self.task.task_id, self.sample, self.solution, self.task.tests, confinement)
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ def read_samples_to_score(path: Path, benchmark: Benchmark) -> list[SampleToScor
     samples = []
     for number, row in read_jsonl(path):
         task_id = row.get("task_id")
+        if task_id in benchmark.left_out:
+            continue
         if task_id not in tasks:
             raise UsageError.for_value(
                 f"unknown task of {benchmark.name}", f"{path}:{number}: task_id", task_id, f"e.g. {next(iter(tasks))}"
@@ -95,7 +98,8 @@ def _rows(channel: bytes, nonce: str) -> list[dict[str, Any]]:
     for line in channel.decode("utf-8", "replace").split("\n"):
         mark, tab, text = line.partition("\t")
         if mark == nonce and tab:
-            rows.append(json.loads(text))
+            with contextlib.suppress(ValueError):  # a row cut off by a kill: the test has no outcome
+                rows.append(json.loads(text))
     return rows
 
 
@@ -121,27 +125,31 @@ def _tail(result: RunResult, rows: Sequence[dict[str, Any]]) -> str:
 def score_samples(
     samples: Iterable[SampleToScore], output: Path, limits: Limits, workers: int = 0, label: str = "score"
 ) -> list[dict[str, Any]]:
-    """Judge samples and append a row for each to `output` (`samples.jsonl`); rows that are there are not run again.
+    """Judge samples into `output` (`samples.jsonl`), appended as they come; rows that are there are not judged again.
+
+    In the end `output` holds just the rows of these samples, in their order.
 
     Returns the rows in the order of the samples.
 
     Raises:
         SandboxUnavailableError: no program can be confined here.
     """
-    detect_isolation()  # once, before any worker asks
     samples = list(samples)
+    keys = [sample.key(limits) for sample in samples]
     known = {row["key"]: row for _, row in read_jsonl(output, tolerate_torn_tail=True)} if output.exists() else {}
     # A sandbox error is no verdict: it is tried again.
     known = {key: row for key, row in known.items() if row["status"] != "sandbox_error"}
-    todo = [sample for sample in samples if sample.key not in known]
+    todo = [(key, sample) for key, sample in zip(keys, samples, strict=True) if key not in known]
     with JsonlAppender(output) as appender, Progress(label, len(samples), len(samples) - len(todo)) as progress:
-        verdicts = map_ordered(lambda s: judge(s.task, s.solution, limits), todo, workers)
-        for done, (sample, verdict) in enumerate(zip(todo, verdicts, strict=True), start=1):
-            row = _sample_row(sample, verdict)
+        verdicts = map_ordered(lambda item: judge(item[1].task, item[1].solution, limits), todo, workers)
+        for done, ((key, sample), verdict) in enumerate(zip(todo, verdicts, strict=True), start=1):
+            row = {**_sample_row(sample, verdict), "key": key}
             appender.append(row)
-            known[sample.key] = row
+            known[key] = row
             progress.update(len(samples) - len(todo) + done)
-    return [known[sample.key] for sample in samples]
+    rows = [known[key] for key in keys]
+    write_jsonl(output, rows)
+    return rows
 
 
 def _sample_row(sample: SampleToScore, verdict: Verdict) -> dict[str, Any]:
@@ -155,5 +163,4 @@ def _sample_row(sample: SampleToScore, verdict: Verdict) -> dict[str, Any]:
         "duration_s": round(verdict.duration_s, 4),
         "stderr_tail": verdict.stderr_tail,
         "tests": [{"passed": t["passed"], "detail": t["detail"]} for t in verdict.tests],
-        "key": sample.key,
     }

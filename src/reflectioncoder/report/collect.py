@@ -56,7 +56,7 @@ def _benchmark(name: str, directory: Path) -> dict[str, Any]:
     tasks: dict[str, dict[str, Any]] = {}
     for which in ("base", "trained"):
         results = _optional(directory / which / "results.json")
-        if results is None:
+        if results is None or not results["metrics"]:  # not scored, or nothing could be run
             continue
         grades = [m for m in results["metrics"] if m["subset"]]
         sides[which] = {"headline": headline(results), "grades": grades, "counts": results["counts"], "results": results}
@@ -99,11 +99,14 @@ def _sequence(sample: dict[str, Any]) -> dict[str, Any]:
     from reflectioncoder.data.render import Span
 
     blocks = [Span(**s) for s in sample["spans"] if s["message"] == 1 and s["block"] is not None]
+    order = sample["block_order"]
     hidden = {
-        strategy: [_ranges(hidden_positions(blocks, rate, [strategy], random.Random(sample["id"]))) for rate in RATES]
+        strategy: [_ranges(hidden_positions(blocks, rate, [strategy], random.Random(sample["id"]), order)) for rate in RATES]
         for strategy in MASK_STRATEGIES
     }
-    return {**sample, "hidden": hidden}
+    everything = frozenset(range(len(sample["tokens"])))
+    frame = _ranges(everything - frozenset(sample["student_kept"]))
+    return {**{k: v for k, v in sample.items() if k != "student_kept"}, "hidden": hidden, "frame_hidden": frame}
 
 
 def _ranges(positions: frozenset[int]) -> list[list[int]]:

@@ -7,7 +7,7 @@ broken machine can never look like a failing program.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from reflectioncoder.errors import SandboxUnavailableError, UsageError
 
@@ -51,9 +51,6 @@ class RunResult:
     peak_memory_bytes: int
     reason: str = ""
     channel: bytes = b""
-
-    def to_json(self) -> dict[str, Any]:
-        return {key: value for key, value in asdict(self).items() if key != "channel"}
 
 
 class CappedOutput:

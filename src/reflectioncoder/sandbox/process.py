@@ -72,9 +72,10 @@ class ConfinedProcess:
         self.isolation = isolation or detect_isolation()
         self.started_at = time.monotonic()
         self._reported = b""
-        self.directory = tempfile.mkdtemp(prefix="reflectioncoder-")
+        self.directory = ""
         status_write = -1
         try:
+            self.directory = tempfile.mkdtemp(prefix="reflectioncoder-")
             for name, content in (files or {}).items():
                 Path(self.directory, name).write_text(content, encoding="utf-8", errors="surrogatepass")
             self._status_read, status_write = os.pipe()

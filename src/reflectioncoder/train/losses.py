@@ -76,6 +76,8 @@ def forward_rows(model: Any, views: Sequence[View], device: torch.device) -> lis
         logits_to_keep=torch.tensor(union, device=device),
         use_cache=False,
     ).logits
+    if logits_BUV.shape[1] != len(union):
+        raise ValueError(f"the model ignores logits_to_keep: {logits_BUV.shape[1]} rows of logits, {len(union)} asked for")
     place = {index: number for number, index in enumerate(union)}
     selected = []
     for row, indices in enumerate(terms):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from reflectioncoder.config import TrainConfig
 from reflectioncoder.data.render import IGNORE_INDEX, RenderedSample
+from reflectioncoder.errors import UsageError
 from reflectioncoder.train.masking import hidden_positions, mask_rate
 from reflectioncoder.train.views import View, student_kept, student_view, teacher_view
 
@@ -90,8 +91,17 @@ class RunPlan:
     def _affordable_steps(self) -> int:
         """The most steps whose tokens stay within `max_tokens` (the mask rate, and with it the cost, depends on their number)."""
         low, high = 1, -(-len(self._stream) // self.config.global_batch_size)
+        if high == 0:
+            raise UsageError.for_value("not one sample would be trained", "train.epochs", self.config.epochs, "more")
         if self.config.max_tokens is None:
             return high
+        if self._tokens(low) > self.config.max_tokens:
+            raise UsageError.for_value(
+                "the token budget is below one optimizer step",
+                "train.max_tokens",
+                self.config.max_tokens,
+                f"{self._tokens(low)} or more",
+            )
         while low < high:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if self._tokens(middle) <= self.config.max_tokens else (low, middle - 1)

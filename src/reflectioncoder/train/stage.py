@@ -12,21 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.config import Recipe, TrainConfig
-from reflectioncoder.data.files import write_atomic, write_json
+from reflectioncoder.data.files import claim, content_hash, explain_full_disk, remove_stale, write_atomic, write_json
 from reflectioncoder.data.problems import load_problems
 from reflectioncoder.data.prompts import one_off_sample
 from reflectioncoder.data.render import IGNORE_INDEX, RenderReport, render_all
 from reflectioncoder.data.samples import Sample, read_samples
 from reflectioncoder.errors import UsageError
-from reflectioncoder.model_source import ModelSource, add_tokens, load_model, make_renderer
+from reflectioncoder.model_source import ModelSource, add_tokens, load_model, make_renderer, model_hash
 from reflectioncoder.progress import Progress, say
 from reflectioncoder.train.masking import MASK_STRATEGIES
 from reflectioncoder.train.plan import RunPlan
+from reflectioncoder.train.views import student_kept
 
 
 def training_samples(recipe: Recipe, reflections: Path | None) -> list[Sample]:
     """All samples that the recipe names: built ones, further files, one-off samples of the problems."""
     files = [*([str(reflections)] if reflections else []), *recipe.train.reflection_data, *recipe.train.generation_data]
+    if reflections is None and not recipe.train.reflection_data:
+        raise UsageError("no reflection samples: nothing is built yet and train.reflection_data is empty\n  hint:    run build first")
     samples = [sample for file in files for sample in read_samples(file)]
     if recipe.train.generation_from_problems:
         samples += [one_off_sample(problem) for problem in load_problems(recipe.build.problems)]
@@ -68,12 +71,12 @@ def plan_run(recipe: Recipe, tokenizer: Any, samples: Sequence[Sample]) -> tuple
     return RunPlan(rendered, recipe.train, recipe.seed), report
 
 
-def preview(renderer: Any, samples: Sequence[Sample], max_length: int, count: int = 8) -> list[dict[str, Any]]:
-    """The first reflection samples as the model sees them, for the viewer: token texts, spans, labels."""
+def preview(renderer: Any, samples: Sequence[Sample], config: TrainConfig, count: int = 8) -> list[dict[str, Any]]:
+    """The first reflection samples as the model sees them, for the viewer: token texts, spans, labels, what is always hidden."""
     shown = []
     for sample in samples:
         rendered = renderer.render(sample) if sample.type == "reflection" else None
-        if rendered is None or len(rendered.input_ids) > max_length:
+        if rendered is None or len(rendered.input_ids) > config.max_length:
             continue
         shown.append(
             {
@@ -83,7 +86,8 @@ def preview(renderer: Any, samples: Sequence[Sample], max_length: int, count: in
                 "spans": [asdict(span) for span in rendered.spans],
                 "teacher_trained": [int(label != IGNORE_INDEX) for label in rendered.teacher_labels],
                 "student_trained": [int(label != IGNORE_INDEX) for label in rendered.student_labels],
-                "answer": [rendered.answer_start, rendered.answer_end],
+                "student_kept": student_kept(rendered, frozenset(), config.student_positions),
+                "block_order": list(config.mask_block_order),
             }
         )
         if len(shown) == count:
@@ -114,6 +118,8 @@ def prepare_model(recipe: Recipe, source: ModelSource) -> tuple[Any, Any]:
         add_tokens(model, tokenizer)
         tokenizer.chat_template = make_renderer("token", tokenizer).chat_template()
     if recipe.train.freeze_layers:
+        if recipe.model.rendering == "token":
+            raise UsageError("train.freeze_layers would leave the embeddings of the token rendering untrained\n  hint:    use a LoRA")
         _freeze(model, recipe.train.freeze_layers)
     if recipe.train.lora is not None:
         from peft import LoraConfig, TaskType, get_peft_model
@@ -146,6 +152,23 @@ def _freeze(model: Any, num_layers: int) -> None:
         module.requires_grad_(False)
 
 
+def settings_key(recipe: Recipe, source: ModelSource, samples: Sequence[Sample]) -> str:
+    """What a training run depends on; checkpoints of another key cannot be continued."""
+    rows = [sample.to_json() for sample in samples]
+    return content_hash(asdict(recipe.train), asdict(recipe.model), recipe.seed, model_hash(source.path), rows)
+
+
+def own_checkpoints(train_dir: Path, key: str) -> None:
+    """Make `train_dir` the folder of `key`: what other settings have left there is put aside under a free name."""
+    if not claim(train_dir, key):
+        number = 1
+        while (aside := train_dir.with_name(f"{train_dir.name}-before-{number}")).exists():
+            number += 1
+        train_dir.rename(aside)
+        say(f"train: the settings have changed; earlier checkpoints are kept in {aside}")
+        claim(train_dir, key)
+
+
 def train_model(
     recipe: Recipe, source: ModelSource, samples: Sequence[Sample], run_dir: Path, *, resume: bool = True
 ) -> dict[str, Any]:
@@ -164,6 +187,7 @@ def train_model(
     check_settings(recipe.train)
     seed_everything(recipe.seed)
     train_dir = run_dir / "train"
+    own_checkpoints(train_dir, settings_key(recipe, source, samples))
     model, tokenizer = prepare_model(recipe, source)
     plan, report = plan_run(recipe, tokenizer, samples)
     summary = describe_plan(plan, report)
@@ -171,7 +195,7 @@ def train_model(
         f"train: {summary['visits']} visits of {summary['num_samples']} samples, {plan.total_steps} steps, "
         f"{summary['num_tokens']:,} tokens on {next(model.parameters()).device}"
     )
-    shown = preview(make_renderer(recipe.model.rendering, tokenizer), samples, recipe.train.max_length)
+    shown = preview(make_renderer(recipe.model.rendering, tokenizer), samples, recipe.train)
     write_json(train_dir / "preview.json", shown)
     checkpoint = resumable_checkpoint(train_dir) if resume else None
     done_before = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
@@ -190,7 +214,8 @@ def train_model(
         trainer = ReflectionTrainer(model, args, plan, callbacks=[StepCallback(report_step)])
         _silence(trainer)
         started = time.monotonic()
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with explain_full_disk(train_dir):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         duration_s = time.monotonic() - started
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     summary |= {
@@ -224,7 +249,9 @@ def save_model(model: Any, tokenizer: Any, recipe: Recipe, model_dir: Path, summ
     renderer = make_renderer(recipe.model.rendering, tokenizer)
     model.generation_config.eos_token_id = renderer.stop_token_ids
     model.generation_config.pad_token_id = _pad_token_id(tokenizer, renderer.stop_token_ids)
-    model.save_pretrained(scratch)
+    remove_stale(model_dir)
+    with explain_full_disk(model_dir.parent):
+        model.save_pretrained(scratch)
     tokenizer.save_pretrained(scratch)
     write_json(scratch / "reflectioncoder.json", {"rendering": recipe.model.rendering, "base_model": recipe.model.name})
     write_atomic(scratch / "README.md", _model_card(recipe, summary))

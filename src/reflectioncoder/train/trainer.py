@@ -6,7 +6,7 @@ workers, accumulation and resume cannot change what is trained.
 
 from __future__ import annotations
 
-import time
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,14 +88,10 @@ class ReflectionTrainer(Trainer):
 
 
 class StepCallback(TrainerCallback):
-    """Tells `report(step, total_steps, latest log entry)` after each optimizer step, and counts seconds of training."""
+    """Tells `report(step, total_steps, latest log entry)` after each optimizer step."""
 
     def __init__(self, report: Callable[[int, int, dict[str, float]], None]):
         self._report = report
-        self.started_at = time.monotonic()
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.started_at = time.monotonic()
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.log_history and "loss" in state.log_history[-1]:
@@ -126,13 +122,23 @@ def training_arguments(config: TrainConfig, plan: RunPlan, output_dir: Path, see
     }
     if config.gradient_checkpointing:
         values["gradient_checkpointing"] = True
-    return TrainingArguments(**{**values, **overrides})
+    arguments = TrainingArguments(**{**values, **overrides})
+    arguments._n_gpu = min(1, arguments.n_gpu)  # else several visible GPUs mean nn.DataParallel, which would split our rows
+    return arguments
 
 
 def resumable_checkpoint(output_dir: Path) -> Path | None:
-    """The newest complete checkpoint in `output_dir`; an interrupted save (no trainer state) does not count."""
-    complete = [p for p in output_dir.glob("checkpoint-*") if (p / "trainer_state.json").is_file()]
+    """The newest complete checkpoint in `output_dir`. The trainer state is written last: if it cannot be read, the save was cut off."""
+    complete = [p for p in output_dir.glob("checkpoint-*") if _is_json(p / "trainer_state.json")]
     return max(complete, key=lambda p: int(p.name.rsplit("-", 1)[1]), default=None)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def seed_everything(seed: int) -> None:

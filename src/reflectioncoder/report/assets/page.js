@@ -53,24 +53,20 @@ for (const tiles of document.querySelectorAll(".tiles")) {
 
 // --- the viewer of reflection sequences -----------------------------------------------------------------------------------
 
-function roundOneFrame(span) {
-  // Hidden from the student whatever the mask: everything of round one that is not a block of the reflection sequence.
-  return span.kind === "prefix" || span.message === 0 || (span.message === 1 && span.block === null);
-}
-
 function drawSequence(viewer, sample) {
   const view = viewer.querySelector(".pick-view").value;
   const strategy = viewer.querySelector(".pick-strategy").value;
   const step = Number(viewer.querySelector(".pick-rate").value);
   viewer.querySelector(".rate").textContent = data.rates[step].toFixed(2);
+  // What the mask hides of the reflection, and what is hidden from the student at any rate.
   const masked = new Set();
-  for (const [start, end] of sample.hidden[strategy][step]) for (let p = start; p < end; p++) masked.add(p);
+  for (const [start, end] of [...sample.hidden[strategy][step], ...sample.frame_hidden]) for (let p = start; p < end; p++) masked.add(p);
   const output = viewer.querySelector(".tokens");
   output.replaceChildren();
   let seen = 0, trained = 0;
   for (const span of sample.spans) {
     for (let p = span.start; p < span.end; p++) {
-      const hidden = view !== "teacher" && (masked.has(p) || roundOneFrame(span));
+      const hidden = view !== "teacher" && masked.has(p);
       const teacher = sample.teacher_trained[p] === 1, student = sample.student_trained[p] === 1;
       const inLoss = view === "student" ? student && !hidden : teacher || student;
       const classes = ["k-" + span.kind];
