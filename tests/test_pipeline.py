@@ -61,7 +61,7 @@ def test_a_run_leaves_the_documented_files(whole):
     for name in (
         "config.yaml", "env.json", "build/reflections.jsonl", "build/rejected.jsonl", "build/build.json", "train/train.json",
         "model/model.safetensors", "model/chat_template.jinja", "model/generation_config.json", "model/README.md",
-        "eval/bundled/seen/base/results.json", "eval/bundled/unseen/trained/samples.jsonl", "report.html",
+        "eval/bundled/seen/base/results.json", "eval/bundled/unseen/trained/samples.jsonl", "report.html", "logs/run.log",
     ):  # fmt: skip
         assert (whole / name).is_file(), name
     assert load_recipe(whole / "config.yaml").recipe.seed == 5
@@ -72,7 +72,9 @@ def test_a_run_leaves_the_documented_files(whole):
 
 def test_a_second_run_does_nothing_again(whole, world, capsys):
     before = {
-        p: p.stat().st_mtime_ns for p in whole.rglob("*") if p.is_file() and p.name not in ("config.yaml", "env.json", "report.html")
+        p: p.stat().st_mtime_ns
+        for p in whole.rglob("*")
+        if p.is_file() and p.name not in ("config.yaml", "env.json", "report.html", "run.log")
     }
     assert main(["run", str(world / "whole.yaml"), "--runs-dir", str(world / "runs")]) == 0
     after = {p: p.stat().st_mtime_ns for p in before}

@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (0 done, 1 check failed, 2 usage, 3 environment, 130 interrupted)."""
     argv = list(sys.argv[1:] if argv is None else argv)
     args, module = _parse(argv)
-    Progress.quiet = args.quiet
+    Progress.quiet, Progress.log_path = args.quiet, None
     if args.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
     try:

@@ -20,7 +20,8 @@ from typing import Any
 
 from reflectioncoder.config import ModelConfig
 from reflectioncoder.data.files import content_hash, sha256_file, write_json
-from reflectioncoder.data.render import ADDED_TOKENS, RENDERERS, Renderer
+from reflectioncoder.data.render import ADDED_TOKENS, Renderer, TokenRenderer
+from reflectioncoder.data.render_chat import ChatRenderer
 from reflectioncoder.errors import MachineError, UsageError, require
 from reflectioncoder.progress import say
 
@@ -210,8 +211,10 @@ def load_model(config: ModelConfig, path: Path, *, for_training: bool = False) -
     return model.to(device), tokenizer
 
 
-def make_renderer(kind: str, tokenizer: Any) -> Renderer:
-    return RENDERERS[kind](tokenizer)
+def make_renderer(rendering: str, tokenizer: Any) -> Renderer:
+    """The renderer of `model.rendering`, "token" or "chat"."""
+    renderers: dict[str, type[Renderer]] = {"token": TokenRenderer, "chat": ChatRenderer}
+    return renderers[rendering](tokenizer)
 
 
 def add_tokens_to(tokenizer: Any) -> dict[str, list[int]]:

@@ -24,7 +24,7 @@ from reflectioncoder.evaluate.results import headline, require_sandbox, summariz
 from reflectioncoder.evaluate.score import read_samples_to_score, score_samples
 from reflectioncoder.generate.base import Backend, check_sampling, generate
 from reflectioncoder.model_source import ModelSource, model_hash, resolve_model
-from reflectioncoder.progress import format_duration, say
+from reflectioncoder.progress import Progress, format_duration, say
 
 BASE, TRAINED = "base", "trained"
 
@@ -88,6 +88,8 @@ class Run:
     def prepare(self) -> None:
         """The folder, the resolved configuration, the environment."""
         write_atomic(self.directory / "config.yaml", self.resolved.to_yaml())
+        (self.directory / "logs").mkdir(exist_ok=True)
+        Progress.log_path = self.directory / "logs" / "run.log"
         write_json(self.directory / "env.json", {**environment(), "model": self.source.to_json()})
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
 
 PLAIN_INTERVAL_S = 5.0
@@ -18,6 +19,7 @@ class Progress:
     """Use as a context manager; call `update(done, note)`. `start` is what an earlier run had done: it does not count for the ETA."""
 
     quiet = False
+    log_path: Path | None = None
 
     def __init__(self, label: str, total: int, start: int = 0):
         self.label, self.total, self._start = label, total, start
@@ -64,6 +66,9 @@ class Progress:
 
 
 def say(message: str) -> None:
-    """One line for people, on stderr."""
+    """One line for people, on stderr, and with its time in the run's log."""
     if not Progress.quiet:
         print(message, file=sys.stderr, flush=True)
+    if Progress.log_path is not None:
+        with open(Progress.log_path, "a", encoding="utf-8") as log:
+            log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {message}\n")

@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 from reflectioncoder.data.render import (
     ADDED_TOKENS,
     IGNORE_INDEX,
-    ChatRenderer,
     TokenRenderer,
-    chat_block,
     render_all,
 )
+from reflectioncoder.data.render_chat import ChatRenderer, chat_block
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 from reflectioncoder.data.words import WordTokenizer
 from reflectioncoder.errors import UsageError

@@ -43,7 +43,8 @@ def run_dir(tmp_path_factory):
     history = [{"step": n, "loss": 2 / n, "ce": 1 / n, "kl": 0.1 * n, "mask_rate": n / 9, "tokens": 10} for n in range(1, 10)]
     write_json(run / "train" / "train.json", {
         "history": history, "num_tokens": 90, "total_steps": 9, "tokens_per_s": 5.0, "device": "cpu", "duration_s": 70.0,
-        "reflection_visits": 9, "generation_visits": 0, "num_too_long": 1, "trained_parameters": 10, "parameters": 20,
+        "reflection_visits": 9, "resumed_from_step": 0,
+        "generation_visits": 0, "num_too_long": 1, "trained_parameters": 10, "parameters": 20,
     })  # fmt: skip
     return run
 

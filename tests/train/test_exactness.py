@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 
 from reflectioncoder.config import TrainConfig
-from reflectioncoder.data.render import ChatRenderer, TokenRenderer
+from reflectioncoder.data.render import TokenRenderer
+from reflectioncoder.data.render_chat import ChatRenderer
 from reflectioncoder.train.losses import micro_batch_loss
 from reflectioncoder.train.masking import MASK_STRATEGIES
 from reflectioncoder.train.plan import RunPlan

@@ -124,7 +124,7 @@ def test_the_stage_trains_and_saves_a_model_that_answers_requests(tmp_path, mode
     if how == "frozen":
         assert not any("layers.0" in name or "embed" in name for name in changed)
     backend = TransformersBackend(recipe.model, tmp_path / "model")
-    assert backend.rendering == rendering
+    assert backend.renderer.name == rendering
     requests = [Request("a", 0, "Write f.", "f"), Request("b", 0, "Write a much longer function g.", "g")]
     together = backend.complete(requests, GenerateConfig(max_new_tokens=12), seed=0)
     alone = [backend.complete([r], GenerateConfig(max_new_tokens=12), seed=0)[0] for r in requests]
@@ -150,6 +150,21 @@ def test_a_tokenizer_without_bos_and_pad_trains_and_generates(tmp_path):
     backend = TransformersBackend(recipe.model, tmp_path / "model")
     requests = [Request("a", 0, "Write f.", "f"), Request("b", 0, "Write a much longer function g.", "g")]
     assert len(backend.complete(requests, GenerateConfig(max_new_tokens=4), seed=0)) == 2
+
+
+def test_a_base_model_without_template_is_asked_in_plain_text(tmp_path):
+    from reflectioncoder.config import GenerateConfig
+    from reflectioncoder.generate.base import Request
+    from reflectioncoder.generate.transformers_backend import TransformersBackend
+
+    tokenizer = make_tokenizer(bos=False, pad=False, eos=False, template=None)
+    make_model("llama", len(tokenizer), dtype="float32").save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    backend = TransformersBackend(ModelConfig(str(tmp_path), device="cpu"), tmp_path)
+    asked = tokenizer.decode(backend.renderer.render_request("Write f.", "```python\n"))
+    assert asked == "Write f.\n\n```python\n"
+    requests = [Request("a", 0, "Write f.", "f"), Request("b", 0, "Write a longer g.", "g")]
+    assert [c.finish_reason for c in backend.complete(requests, GenerateConfig(max_new_tokens=4), seed=0)] == ["length", "length"]
 
 
 def test_sampling_depends_on_the_seed_alone(model_dir):

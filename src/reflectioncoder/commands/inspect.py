@@ -56,20 +56,20 @@ def run(args: argparse.Namespace) -> Outcome:
 
 
 def _renderer(args: argparse.Namespace) -> Any:
-    from reflectioncoder.data.render import RENDERERS
     from reflectioncoder.data.words import WordTokenizer
+    from reflectioncoder.model_source import make_renderer
 
     if args.tokenizer is None:
         if args.rendering == "chat":
             raise UsageError("the chat rendering needs a --tokenizer")
-        return RENDERERS["token"](WordTokenizer())
+        return make_renderer("token", WordTokenizer())
     from reflectioncoder.config import ModelConfig
     from reflectioncoder.model_source import add_tokens_to, load_tokenizer, resolve_model
 
     tokenizer = load_tokenizer(resolve_model(ModelConfig(args.tokenizer)).path)
     if args.rendering == "token":
         add_tokens_to(tokenizer)
-    return RENDERERS[args.rendering or "chat"](tokenizer)
+    return make_renderer(args.rendering or "chat", tokenizer)
 
 
 def _roles_of(rendered: RenderedSample, hidden: frozenset[int], positions: str) -> list[str]:

@@ -12,28 +12,34 @@ import torch
 from reflectioncoder.config import GenerateConfig, ModelConfig
 from reflectioncoder.data.files import read_json
 from reflectioncoder.data.prompts import CLOSING_FENCE, OPENING_FENCE
+from reflectioncoder.data.render_chat import PlainRequests
 from reflectioncoder.generate.base import RawCompletion, Request
 from reflectioncoder.model_source import load_model, make_renderer
 
 
 class TransformersBackend:
-    """A local model directory. Its rendering is the one that it was trained with, else that of `config`."""
+    """A local model directory, asked in the rendering that it was trained with.
+
+    Models that are not ours are asked in their own chat template, base models without one in plain text.
+    """
 
     def __init__(self, config: ModelConfig, path: Path):
         self.model, self.tokenizer = load_model(config, path)
         self.model.eval()
         self.path = path
         marker = path / "reflectioncoder.json"
-        self.rendering = read_json(marker)["rendering"] if marker.is_file() else "chat"
-        self.renderer = make_renderer(self.rendering, self.tokenizer)
+        if marker.is_file():
+            self.renderer = make_renderer(read_json(marker)["rendering"], self.tokenizer)
+        else:
+            self.renderer = make_renderer("chat", self.tokenizer) if self.tokenizer.chat_template else PlainRequests(self.tokenizer)
         pad = self.tokenizer.pad_token_id
-        self._pad = pad if pad is not None else self.renderer.stop_token_ids[-1]  # padding is masked: any token will do
+        self._pad = pad if pad is not None else (self.renderer.stop_token_ids or [0])[-1]  # it is masked: any token will do
         self._encode = lru_cache(maxsize=None)(lambda text: self.renderer.render_request(text, OPENING_FENCE))
 
     def describe(self) -> dict[str, Any]:
         return {
             "path": self.path.name,
-            "rendering": self.rendering,
+            "rendering": self.renderer.name,
             "device": str(self.model.device),
             "dtype": str(self.model.dtype),
         }
@@ -57,7 +63,7 @@ class TransformersBackend:
             attention_mask=attention_mask.to(self.model.device),
             max_new_tokens=config.max_new_tokens,
             do_sample=config.temperature > 0,
-            eos_token_id=self.renderer.stop_token_ids,
+            eos_token_id=self.renderer.stop_token_ids or None,
             pad_token_id=self._pad,
             stop_strings=[CLOSING_FENCE],
             tokenizer=self.tokenizer,

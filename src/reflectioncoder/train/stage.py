@@ -176,13 +176,7 @@ def train_model(
 
     An interrupted run continues from its newest complete checkpoint.
     """
-    from reflectioncoder.train.trainer import (
-        ReflectionTrainer,
-        StepCallback,
-        resumable_checkpoint,
-        seed_everything,
-        training_arguments,
-    )
+    from reflectioncoder.train.trainer import seed_everything
 
     check_settings(recipe.train)
     seed_everything(recipe.seed)
@@ -197,6 +191,18 @@ def train_model(
     )
     shown = preview(make_renderer(recipe.model.rendering, tokenizer), samples, recipe.train)
     write_json(train_dir / "preview.json", shown)
+    summary |= _fit(model, plan, recipe, train_dir, resume=resume)
+    save_model(model, tokenizer, recipe, run_dir / "model", summary)
+    write_json(train_dir / "train.json", summary)
+    return summary
+
+
+def _fit(model: Any, plan: RunPlan, recipe: Recipe, train_dir: Path, *, resume: bool) -> dict[str, Any]:
+    """Run the Trainer, from the newest complete checkpoint if there is one; returns its part of the summary."""
+    from transformers import PrinterCallback
+
+    from reflectioncoder.train.trainer import ReflectionTrainer, StepCallback, resumable_checkpoint, training_arguments
+
     checkpoint = resumable_checkpoint(train_dir) if resume else None
     done_before = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
     if checkpoint:
@@ -208,19 +214,17 @@ def train_model(
 
         def report_step(step: int, total: int, entry: dict[str, float]) -> None:
             shown = (("loss", 3), ("ce", 3), ("kl", 3), ("mask_rate", 2))
-            note = "  ".join(f"{name} {entry.get(name, 0.0):.{digits}f}" for name, digits in shown)
-            progress.update(step, note)
+            progress.update(step, "  ".join(f"{name} {entry.get(name, 0.0):.{digits}f}" for name, digits in shown))
 
         trainer = ReflectionTrainer(model, args, plan, callbacks=[StepCallback(report_step)])
-        _silence(trainer)
+        trainer.remove_callback(PrinterCallback)  # the progress line replaces its print of every log entry
         started = time.monotonic()
         with explain_full_disk(train_dir):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         duration_s = time.monotonic() - started
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    summary |= {
+    return {
         "schema_version": 1,
-        "trained_parameters": trained,
+        "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "parameters": sum(p.numel() for p in model.parameters()),
         "tokens_this_session": trainer.num_tokens_seen,
         "duration_s": round(duration_s, 2),
@@ -229,16 +233,6 @@ def train_model(
         "resumed_from_step": done_before,
         "history": [entry for entry in trainer.state.log_history if "loss" in entry],
     }
-    save_model(model, tokenizer, recipe, run_dir / "model", summary)
-    write_json(train_dir / "train.json", summary)
-    return summary
-
-
-def _silence(trainer: Any) -> None:
-    """The Trainer prints every log entry when its bar is off; the progress line replaces that."""
-    from transformers import PrinterCallback
-
-    trainer.remove_callback(PrinterCallback)
 
 
 def save_model(model: Any, tokenizer: Any, recipe: Recipe, model_dir: Path, summary: dict[str, Any]) -> None:
