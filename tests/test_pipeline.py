@@ -179,7 +179,8 @@ def test_ctrl_c_prints_the_command_that_continues(world):
     recipe = write_recipe(world, "interrupted")
     command = [sys.executable, "-m", "reflectioncoder", "run", str(recipe), "--runs-dir", str(world / "runs")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    time.sleep(4)
+    while process.poll() is None and not (world / "runs/interrupted/build/executions.jsonl").exists():
+        time.sleep(0.002)
     process.send_signal(signal.SIGINT)
     _, log = process.communicate(timeout=60)
     assert process.returncode == 130
