@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> Outcome:
         if recipe.model.rendering == "token":
             add_tokens_to(tokenizer)
         plan = describe_plan(*plan_run(recipe, tokenizer, samples))
-        return Outcome(plan, [f"{key:<24} {value}" for key, value in plan.items()])
+        return Outcome(plan, [f"{key:<24} {value}" for key, value in plan.items() if not isinstance(value, list)])
     if any((directory / "train").glob("checkpoint-*")) and not args.resume:
         raise UsageError(f"{directory / 'train'} has checkpoints already\n  hint:    --resume continues, or choose another name")
     summary = train_model(recipe, source, samples, directory, resume=args.resume)
