@@ -14,7 +14,7 @@ from tests.conftest import generation_sample, make_model, make_tokenizer, reflec
 SAMPLES = [reflection_sample(n) for n in range(6)] + [generation_sample(n) for n in range(2)]
 
 
-def trained(tmp_path, token_tokenizer, *, dtype="float32", resume_from=None, stop_at=None, **settings):
+def trained(tmp_path, token_tokenizer, *, dtype="float32", resume_from=None, stop_at=None, adapter=False, **settings):
     config = TrainConfig(
         **{"epochs": 2, "global_batch_size": 4, "learning_rate": 1e-3, "save_steps": 2, "mask_strategy": ("random_token",), **settings}
     )
@@ -22,6 +22,10 @@ def trained(tmp_path, token_tokenizer, *, dtype="float32", resume_from=None, sto
     plan = RunPlan([renderer.render(s) for s in SAMPLES], config, seed=3)
     seed_everything(3)
     model = make_model("llama", len(token_tokenizer), dtype=dtype)
+    if adapter:
+        import peft
+
+        model = peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear"))
     args = training_arguments(config, plan, tmp_path, 3, use_cpu=True)
     trainer = ReflectionTrainer(model, args, plan)
     if stop_at is not None:
@@ -40,13 +44,14 @@ def state(trainer):
     return {k: v.clone() for k, v in trainer.model.state_dict().items()}
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, token_tokenizer):
-    whole = trained(tmp_path / "whole", token_tokenizer)
+@pytest.mark.parametrize("adapter", [False, True], ids=["full", "lora"])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, token_tokenizer, adapter):
+    whole = trained(tmp_path / "whole", token_tokenizer, adapter=adapter)
     assert whole.state.global_step == 4
-    trained(tmp_path / "cut", token_tokenizer, stop_at=2)
+    trained(tmp_path / "cut", token_tokenizer, stop_at=2, adapter=adapter)
     checkpoint = resumable_checkpoint(tmp_path / "cut")
     assert checkpoint.name == "checkpoint-2"
-    resumed = trained(tmp_path / "cut", token_tokenizer, resume_from=str(checkpoint))
+    resumed = trained(tmp_path / "cut", token_tokenizer, resume_from=str(checkpoint), adapter=adapter)
     expected, found = state(whole), state(resumed)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     losses = [[e["loss"] for e in t.state.log_history if "loss" in e] for t in (whole, resumed)]
