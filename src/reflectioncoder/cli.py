@@ -26,6 +26,7 @@ COMMANDS = {
     "generate": "one-off completions for a benchmark",
     "score": "run completions against a benchmark's tests in a sandbox",
     "evaluate": "generate and score",
+    "compare": "paired statistics of two scoring runs: who solves what, and is the difference real",
     "report": "one self-contained HTML page about one or more runs",
     "doctor": "what this machine can do: sandbox, packages, GPU, disk, data",
 }

@@ -1,103 +1,232 @@
-"""How a program is confined: the seam behind which stronger means can be put.
+"""How programs are confined here: the tiers, what each is made of, and which of them hold on this machine.
 
-An `Isolation` turns limits and a command into the arguments of a process. The strongest one that works here is found by trying it
-out (`detect_isolation`), never by looking at versions. Every result names it.
+    tier  name        means
+    3     cgroup      tier 2, and memory and processes of the whole tree counted by the kernel (a writable cgroup is needed)
+    2     namespaces  own users, processes, network, IPC and file system (nothing but the interpreter and /usr, read-only), tier 1
+    1     landlock    Landlock on files, sockets and signals; system-call filter; no new privileges; limits; watched memory
+    0     rlimits     limits, a process group, a clean environment: a program can read files and use the network
 
-What the two of this version give, on the scale of tiers that results report:
-  namespaces  tier 0 plus own network (none), process ids and IPC: nothing survives the run, nothing is reachable.
-  rlimits     tier 0: limits, process group, clean environment, private directory. No protection of files or network.
-Neither hides the file system: run programs of a model that you do not trust on a machine that you can lose.
+The strongest that holds is found by a small attack at the start (`probe`), never by looking at versions. Every result names it.
 """
 
 from __future__ import annotations
 
-import json
 import os
+import site
+import socket
+import stat
 import sys
+import sysconfig
+import tempfile
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from reflectioncoder.errors import UsageError
 from reflectioncoder.sandbox.limits import Limits, SandboxUnavailableError
+from reflectioncoder.sandbox.runtime.confine import World
 
-CONFINE = Path(__file__).with_name("confine.py")
-ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+# Packages that programs may import where they are installed. Others stay hidden: some carry benchmark data and solutions.
+PROGRAM_PACKAGES = (
+    "numpy", "pandas", "scipy", "sympy", "mpmath", "networkx", "sklearn", "joblib", "threadpoolctl", "dateutil", "pytz", "tzdata",
+    "six", "sortedcontainers", "regex", "more_itertools",
+)  # fmt: skip
+UNPRIVILEGED_USER = (65534, 65534)
+FLOOR = 1
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives")
 
 
 @dataclass(frozen=True)
 class Isolation:
-    """One way to confine a program."""
+    """One way to confine programs."""
 
     name: str
     tier: int
-    namespaces: bool
-    network: str
+    namespaces: bool = False
+    landlock: bool = False
+    seccomp: bool = False
+    cgroup: bool = False
 
-    def command(self, argv: list[str], cwd: str, limits: Limits, status_fd: int, env: dict[str, str]) -> list[str]:
-        """The command line that confines itself and then runs `argv` (absolute path first) in `cwd`."""
-        config = {
-            "namespaces": self.namespaces,
-            "argv": argv,
-            "cwd": cwd,
-            "env": {**ENVIRONMENT, "HOME": cwd, "TMPDIR": cwd, **env},
-            "limits": asdict(limits),
-            "status_fd": status_fd,
-        }
-        return [sys.executable, "-I", "-S", str(CONFINE), json.dumps(config)]
+    @property
+    def network(self) -> str:
+        return "none" if self.tier >= 1 else "open"
 
     def describe(self) -> dict[str, Any]:
         return {"name": self.name, "tier": self.tier, "network": self.network}
 
+    def world(self, box: str, cgroup_files: list[str]) -> World:
+        """What a server needs to confine programs this way. `box`: an empty directory of ours."""
+        paths = readable_paths()
+        user = UNPRIVILEGED_USER if os.name == "posix" and os.getuid() == 0 and self.tier >= 1 else None
+        return World(
+            namespaces=self.namespaces,
+            landlock=self.landlock,
+            seccomp=self.seccomp,
+            box=box,
+            bind=list(paths.bind),
+            hide=list(paths.hide),
+            show=list(paths.show),
+            readable=expand(paths) if self.landlock and not self.namespaces else [],
+            user=user,
+            keep_read_search=user is not None and not all(map(_open_to_all, paths.bind)),
+            cgroup_files=cgroup_files,
+        )
 
-NAMESPACES = Isolation("namespaces", tier=0, namespaces=True, network="none")
-RLIMITS = Isolation("rlimits", tier=0, namespaces=False, network="open")
-ISOLATIONS = {isolation.name: isolation for isolation in (NAMESPACES, RLIMITS)}
 
-# Run inside the candidate: counts as confined only if a listening port of the parent cannot be reached from there.
+CGROUP = Isolation("cgroup", 3, namespaces=True, landlock=True, seccomp=True, cgroup=True)
+NAMESPACES = Isolation("namespaces", 2, namespaces=True, landlock=True, seccomp=True)
+LANDLOCK = Isolation("landlock", 1, landlock=True, seccomp=True)
+RLIMITS = Isolation("rlimits", 0)
+ISOLATIONS = {isolation.name: isolation for isolation in (CGROUP, NAMESPACES, LANDLOCK, RLIMITS)}
+
+
+@dataclass(frozen=True)
+class ReadablePaths:
+    """`bind`: what programs may read; `hide`: directories in it that they may not; `show`: what of these they may after all."""
+
+    bind: tuple[str, ...]
+    hide: tuple[str, ...]
+    show: tuple[str, ...]
+
+    @property
+    def import_path(self) -> list[str]:
+        return sorted({str(Path(path).parent) for path in self.show})
+
+
+@cache
+def readable_paths() -> ReadablePaths:
+    """For this interpreter: the system's libraries, the standard library, and of the installed packages only some."""
+    base = Path(sys.base_prefix)
+    standard = {Path(sysconfig.get_path("stdlib")).resolve()}
+    libraries = {path.resolve() for path in (*base.glob("lib*/libpython*"), *base.glob("lib*/lib*.so*")) if path.is_file()}
+    interpreter = {Path(base_interpreter()), Path(base_interpreter()).resolve()}
+    wanted = [*map(Path, _SYSTEM), *standard, *sorted(libraries), *interpreter]
+    bind: list[Path] = []
+    for path in wanted:
+        covered = any(path.is_relative_to(other) for other in bind)
+        if path.exists() and not covered:
+            bind.append(path)
+    packages = {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")}
+    installed = packages | {Path(path) for path in site.getsitepackages()} | set(_site_directories(standard))
+    installed |= {directory for pattern in ("lib/python3*", "local/lib/python3*") for directory in _site_directories(Path("/usr").glob(pattern))}
+    hide = {path.resolve() for path in installed if path.is_dir()}
+    show = [
+        path
+        for directory in sorted(packages)
+        for package in PROGRAM_PACKAGES
+        for name in (package, f"{package}.py", f"{package}.libs")
+        if (path := directory.resolve() / name).exists()
+    ]
+    return ReadablePaths(tuple(map(str, bind)), tuple(sorted(map(str, hide))), tuple(map(str, show)))
+
+
+def _site_directories(directories: Any) -> list[Path]:
+    return [directory / name for directory in directories for name in ("site-packages", "dist-packages")]
+
+
+def base_interpreter() -> str:
+    """The interpreter itself, not the link to it in a virtual environment."""
+    return getattr(sys, "_base_executable", None) or sys.executable
+
+
+def expand(paths: ReadablePaths) -> list[str]:
+    """The same set of files as a list of paths that hold nothing hidden."""
+    hidden = [Path(path) for path in paths.hide]
+
+    def parts(path: Path) -> list[str]:
+        if path in hidden:
+            return []
+        if not any(other.is_relative_to(path) for other in hidden):
+            return [str(path)]
+        return [part for entry in sorted(path.iterdir()) if not entry.is_symlink() for part in parts(entry)]
+
+    found = [part for path in paths.bind for part in parts(Path(path).resolve() if Path(path).is_symlink() else Path(path))]
+    return sorted({*found, *paths.show})
+
+
+def _open_to_all(path: str) -> bool:
+    """Whether a user without any rights can reach the path."""
+    ancestors = Path(path).resolve().parents
+    return all(ancestor.stat().st_mode & stat.S_IXOTH for ancestor in ancestors)
+
+
+# Run inside the candidate. It holds if none of these attempts gets through.
 _ATTACK = """
-import os, socket
-try:
-    socket.create_connection(("127.0.0.1", {port}), timeout=2)
-    print("reached")
-except OSError:
-    print("refused", os.getpid())
+import os, signal, socket
+won = []
+def attempt(name, action):
+    try:
+        action()
+    except BaseException:
+        return
+    won.append(name)
+attempt("network", lambda: socket.create_connection(("127.0.0.1", {port}), timeout=2))
+attempt("secret file", lambda: open({secret!r}).read())
+attempt("write outside", lambda: open({secret!r} + ".planted", "w"))
+attempt("change outside", lambda: os.chmod({secret!r}, 0o600))
+attempt("signal", lambda: os.kill({pid}, 0))
+attempt("process table", lambda: open("/proc/{pid}/environ").read())
+open("mine", "w").write("x")
+print(",".join(won) or "held")
 """
 
 
 def probe(isolation: Isolation) -> str | None:
     """Try the isolation with a small attack; None if it holds, else what went wrong."""
-    import socket
-
     from reflectioncoder.sandbox.process import run_python
 
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    if isolation.tier >= 1 and sys.platform != "linux":
+        return "only on Linux"
+    with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as listener:
+        Path(folder).chmod(0o755)
+        secret = Path(folder, "secret")
+        secret.write_text("secret")
+        secret.chmod(0o666)
+        source = _ATTACK.format(port=listener.getsockname()[1], secret=str(secret), pid=os.getpid())
         try:
-            result = run_python(_ATTACK.format(port=server.getsockname()[1]), Limits(wall_s=20), isolation)
+            result = run_python(source, Limits(wall_s=20), isolation)
         except SandboxUnavailableError as error:
             return str(error)
     if result.status != "ok":
-        return f"the probe ended with {result.status}: {result.stderr[-200:]}"
-    if isolation.network == "none" and not result.stdout.startswith("refused"):
-        return "the probe reached the network"
+        return f"the probe ended with {result.status}: {result.reason} {result.stderr[-200:]}".strip()
+    if isolation.tier >= 1 and result.stdout != "held\n":
+        return f"the probe got through: {result.stdout.strip()}"
     return None
 
 
 @cache
 def detect_isolation() -> Isolation:
-    """The strongest isolation that holds on this machine.
+    """The strongest isolation that holds on this machine; `REFLECTIONCODER_ISOLATION` names another.
 
     Raises:
         SandboxUnavailableError: not even the weakest one can run a program here.
     """
     if os.name != "posix":
         raise SandboxUnavailableError("programs are confined with POSIX means only; on Windows use WSL 2 or a container")
+    wanted = os.environ.get("REFLECTIONCODER_ISOLATION")
+    if wanted is not None and wanted not in ISOLATIONS:
+        raise UsageError.for_value("unknown isolation", "REFLECTIONCODER_ISOLATION", wanted, list(ISOLATIONS))
     reasons = []
-    for isolation in (NAMESPACES, RLIMITS):
-        if isolation.namespaces and sys.platform != "linux":
-            continue
+    for isolation in [ISOLATIONS[wanted]] if wanted else ISOLATIONS.values():
         reason = probe(isolation)
         if reason is None:
             return isolation
         reasons.append(f"{isolation.name}: {reason}")
     raise SandboxUnavailableError("no way to run programs here:\n  " + "\n  ".join(reasons))
+
+
+def require_floor(isolation: Isolation, floor: int = FLOOR) -> None:
+    """Refuse to go below a tier.
+
+    Raises:
+        SandboxUnavailableError: the isolation is weaker.
+    """
+    if isolation.tier < floor:
+        raise SandboxUnavailableError(
+            f"programs would run at isolation tier {isolation.tier} ({isolation.name}); tier {floor} is demanded\n"
+            "  meaning: they could read your files and use the network\n"
+            "  hint:    reflectioncoder doctor says why; --floor 0 accepts it and marks the results as unsafe"
+        )
+
+

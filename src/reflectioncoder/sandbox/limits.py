@@ -26,6 +26,8 @@ class Limits:
     memory_bytes: int = 2**30
     output_bytes: int = 64 * 1024
     file_bytes: int = 16 * 2**20
+    disk_bytes: int = 64 * 2**20
+    disk_files: int = 4096
     processes: int = 32
     open_files: int = 64
 
@@ -50,7 +52,6 @@ class RunResult:
     cpu_s: float
     peak_memory_bytes: int
     reason: str = ""
-    channel: bytes = b""
 
 
 class CappedOutput:

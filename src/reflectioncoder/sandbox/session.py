@@ -1,7 +1,8 @@
 """A stateful interpreter: cells run one after another, names stay defined, as in a notebook.
 
 The author of reflection sequences runs its attempts here. A cell that outlives its time is interrupted inside the interpreter; if
-that does not help the interpreter is killed, a new one is started for the next cell, and that result says so.
+that does not help the interpreter is killed. The next cell then starts a new one, in which the earlier cells that succeeded are
+run again on request (`replay`), and its result says that it was restarted.
 """
 
 from __future__ import annotations
@@ -10,19 +11,17 @@ import contextlib
 import json
 import os
 import selectors
-import subprocess
 import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-from reflectioncoder.sandbox.isolation import Isolation
-from reflectioncoder.sandbox.limits import CappedOutput, Limits, SandboxUnavailableError
-from reflectioncoder.sandbox.process import ConfinedProcess, python_argv
+from reflectioncoder.sandbox.forkserver import SERVERS, Running
+from reflectioncoder.sandbox.isolation import Isolation, detect_isolation
+from reflectioncoder.sandbox.limits import CappedOutput, Limits
+from reflectioncoder.sandbox.process import Pipes
 
 CellStatus = Literal["ok", "failed", "timeout", "crashed"]
 _GRACE_S = 1.0
-_WORKER = Path(__file__).with_name("session_worker.py").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -39,16 +38,26 @@ class CellResult:
 class Session:
     """Use as a context manager. `limits.wall_s` holds for each cell, the other limits for the interpreter's life.
 
+    Args:
+        replay: after a restart first run the cells again that had succeeded, so that their names are there.
+        file_name: what tracebacks call every cell; empty: `<cell N>`.
+
     Raises (from `run`):
         SandboxUnavailableError: the sandbox failed, not the program.
     """
 
-    def __init__(self, limits: Limits | None = None, isolation: Isolation | None = None):
+    def __init__(
+        self, limits: Limits | None = None, isolation: Isolation | None = None, *, replay: bool = False, file_name: str = "main.py"
+    ):
         self._limits = limits or Limits()
         self._isolation = isolation
-        self._process: ConfinedProcess | None = None
-        self._answers = -1
+        self._replay = replay
+        self._file_name = file_name
+        self._open = contextlib.ExitStack()
+        self._running: Running | None = None
+        self._pipes: Pipes | None = None
         self._lost_state = False
+        self._succeeded: list[str] = []
 
     def __enter__(self) -> Session:
         return self
@@ -57,86 +66,102 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        if self._process is not None:
-            self._process.close()
-            os.close(self._answers)
-            self._process = None
+        """End the interpreter; a later `run` starts a new one."""
+        self._running = None
+        self._open.close()
 
-    def _start(self) -> ConfinedProcess:
-        self._answers, write = os.pipe()
-        try:
-            self._process = ConfinedProcess(
-                python_argv("session_worker.py"),
-                self._limits,
-                self._isolation,
-                files={"session_worker.py": _WORKER},
-                stdin=subprocess.PIPE,
-                env={"RESULT_FD": str(write)},
-                pass_fds=(write,),
-            )
-        except BaseException:
-            os.close(self._answers)
-            raise
-        finally:
-            os.close(write)
-        return self._process
+    def _start(self) -> tuple[Running, Pipes]:
+        with contextlib.ExitStack() as opening:
+            server = opening.enter_context(SERVERS.lend(self._isolation or detect_isolation()))
+            pipes = opening.enter_context(Pipes(4, 5, reading=(5,)))
+            # The file name is as long as the run: an interpreter's cells share their limits on CPU time and disk.
+            running = server.start("session", {"file_name": self._file_name}, self._limits, pipes.theirs)
+            pipes.close_theirs()
+            opening.callback(running.finish)
+            self._open = opening.pop_all()
+        self._running, self._pipes = running, pipes
+        return running, pipes
 
     def run(self, code: str) -> CellResult:
         """Run one cell and wait for it."""
-        process = self._process or self._start()
         restarted, self._lost_state = self._lost_state, False
+        if restarted and self._replay:
+            for cell in self._succeeded:
+                self._run(cell)
+        result = self._run(code)
+        if result.status == "ok":
+            self._succeeded.append(code)
+        return replace(result, restarted=restarted)
+
+    def _run(self, code: str) -> CellResult:
+        running, pipes = (self._running, self._pipes) if self._running and self._pipes else self._start()
         started = time.monotonic()
-        assert process.process.stdin is not None
         request = json.dumps({"code": code, "timeout_s": self._limits.wall_s}).encode() + b"\n"
-        with contextlib.suppress(BrokenPipeError):  # it died; the reason is found below
-            process.process.stdin.write(request)
-        answer, reason = self._wait(process, started + self._limits.wall_s + _GRACE_S)
+        answer, reason = self._exchange(running, pipes, request)
         duration_s = time.monotonic() - started
         if answer is None:
             self.close()
             self._lost_state = True
-            note = f"{reason}; the interpreter was restarted and its state is lost\n"
             status: CellStatus = "timeout" if "longer" in reason else "crashed"
-            return CellResult(status, note, None, duration_s, restarted)
-        output = CappedOutput(self._limits.output_bytes)
-        output.add(answer["output"].encode("utf-8", "replace"))
-        return CellResult(answer["status"], output.text(), answer["error"], duration_s, restarted)
+            return CellResult(status, f"{reason}; the interpreter was restarted and its state is lost\n", None, duration_s)
+        return CellResult(answer["status"], _cap(answer, self._limits.output_bytes), answer["error"], duration_s)
 
-    def _wait(self, process: ConfinedProcess, deadline: float) -> tuple[dict | None, str]:
+    def _exchange(self, running: Running, pipes: Pipes, request: bytes) -> tuple[dict[str, Any] | None, str]:
         """The cell's answer, or (None, why there is none)."""
-        buffer = bytearray()
-        assert process.process.stdout is not None
-        assert process.process.stderr is not None
-        ignored = (process.process.stdout.fileno(), process.process.stderr.fileno())
+        buffer, unsent = bytearray(), memoryview(request)
+        os.set_blocking(pipes.ours[5], False)
+        began = running.own_time_s()
         next_watch = time.monotonic() + 0.1
         with selectors.DefaultSelector() as selector:
-            for fd in (self._answers, process.status_fd, *ignored):
+            for fd in (pipes.ours[4], running.control_fd):
                 selector.register(fd, selectors.EVENT_READ)
+            selector.register(pipes.ours[5], selectors.EVENT_WRITE)
             while True:
                 for key, _ in selector.select(0.1):
-                    if key.fd == process.status_fd:
-                        process.read_status()
-                        report = process.report()
-                        if report is None:
-                            raise SandboxUnavailableError("the session's first process died without a report")
-                        how = f"signal {report['signal']}" if report["signal"] else f"exit code {report['exit']}"
-                        return None, f"the interpreter ended with {how}"
-                    data = os.read(key.fd, 65536)
-                    if not data:
-                        selector.unregister(key.fd)
-                    elif key.fd == self._answers:
+                    if key.fd == pipes.ours[5]:
+                        try:
+                            unsent = unsent[os.write(key.fd, unsent) :]
+                        except BrokenPipeError:  # it died; the reason comes over the control socket
+                            unsent = unsent[:0]
+                        if not unsent:
+                            selector.unregister(key.fd)
+                    elif key.fd == running.control_fd:
+                        if report := running.poll():
+                            how = f"signal {report['signal']}" if report["signal"] else f"exit code {report['exit']}"
+                            return None, f"the interpreter ended with {how}"
+                    else:
+                        data = os.read(key.fd, 65536)
                         buffer += data
                         if buffer.endswith(b"\n"):
-                            return json.loads(buffer), ""
+                            return _read_answer(buffer)
+                        if not data:
+                            selector.unregister(key.fd)
                         if len(buffer) > 64 * self._limits.output_bytes + 2**20:
                             return None, "the cell wrote too much"
-                now = time.monotonic()
-                if now > deadline:
-                    return (
-                        None,
-                        f"the cell ran longer than {self._limits.wall_s:g} seconds and could not be interrupted",
-                    )
-                if now > next_watch:
-                    next_watch = now + 0.1
-                    if process.excess():
-                        return None, "the cell used too much memory or too many processes"
+                if running.own_time_s() - began > self._limits.wall_s + _GRACE_S:
+                    return None, f"the cell ran longer than {self._limits.wall_s:g} seconds and could not be interrupted"
+                if time.monotonic() > next_watch:
+                    next_watch = time.monotonic() + 0.1
+                    if running.excess():
+                        return None, "the cell used too much memory or too many processes or files"
+
+
+def _read_answer(data: bytes | bytearray) -> tuple[dict[str, Any] | None, str]:
+    """The cell's own process writes this: it may be anything."""
+    with contextlib.suppress(ValueError):
+        answer = json.loads(data)
+        if (
+            isinstance(answer, dict)
+            and answer.get("status") in ("ok", "failed", "timeout")
+            and isinstance(answer.get("output"), str)
+            and isinstance(answer.get("error"), str | None)
+        ):
+            return answer, ""
+    return None, "the interpreter's answer was broken"
+
+
+def _cap(answer: dict[str, Any], output_bytes: int) -> str:
+    """Head and tail of the output; a traceback is at its end and stays."""
+    output = CappedOutput(output_bytes)
+    output.add(answer["output"].encode("utf-8", "replace"))
+    return output.text()

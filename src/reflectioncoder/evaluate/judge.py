@@ -1,0 +1,257 @@
+"""The verdict on one solution: base and plus, each in a fresh process, EvalPlus's rules, nothing that the program could forge.
+
+The program's process gets inputs and sends answers (`sandbox.functions`); expected values and comparison are here. A part ends at
+its first wrong answer. Limits are on the program's own time; a verdict that rests on one is `on_limit` and is to be taken again
+alone (`alone=True`) before it counts.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from reflectioncoder.evaluate.evalplus import FunctionTests, PartName
+from reflectioncoder.evaluate.oracles import FLOAT_TOLERANCE, MIN_TIME_LIMIT_S, ORACLE_ENTRY_POINTS, SET_ENTRY_POINTS, Rules, matches
+from reflectioncoder.evaluate.reference import (
+    Reference,
+    ReferencePart,
+    Summary,
+    answer_in_full,
+    load_reference,
+    read_summary,
+    time_scale,
+)
+from reflectioncoder.sandbox.answers import BrokenAnswerError, read_value
+from reflectioncoder.sandbox.functions import CallEnd, CallReport, Calls, call
+from reflectioncoder.sandbox.isolation import Isolation
+from reflectioncoder.sandbox.limits import Limits
+from reflectioncoder.sandbox.runtime.calls import digest
+
+PartStatus = Literal["passed", "failed", "timeout", "memory", "compile_error", "crashed"]
+
+# EvalPlus 0.3.1: four times the reference's time, at least the rules' floor; the whole at most 60 s and 2 s of patience.
+TIME_FACTOR = 4.0
+MAX_PART_S = 60.0
+PATIENCE_S = 2.0
+# A first run in company is given this much; only a run alone gets the whole limit.
+FIRST_LIMIT_S = 1.0
+# Frames on the stack of EvalPlus's process when it calls the solution (started by its command line; measured, 0.3.1).
+STACK_DEPTH = 42
+LIMITS = Limits(memory_bytes=4 * 2**30, processes=64)
+_END_STATUS: dict[CallEnd, PartStatus] = {
+    "ended": "failed",
+    "broken": "failed",
+    "timeout": "timeout",
+    "memory": "memory",
+    "crashed": "crashed",
+}
+
+
+@dataclass(frozen=True)
+class PartVerdict:
+    """`failed_input`: the number of the input at which it ended; -1: before any, None: all passed. `on_limit`: see the module."""
+
+    status: PartStatus
+    failed_input: int | None
+    detail: str
+    duration_s: float
+    on_limit: bool = False
+
+
+class FunctionJudge:
+    """Judges solutions of tasks that are tested by comparing answers. Safe to call from several threads.
+
+    Args:
+        reference_folder: where expected values are kept, by content.
+    """
+
+    def __init__(self, isolation: Isolation, rules: Rules, reference_folder: Path):
+        self._isolation = isolation
+        self._rules: Rules = rules
+        self._folder = reference_folder
+        self._references: dict[str, Reference] = {}
+        self._locks: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def reference(self, task_id: str, entry_point: str, tests: FunctionTests) -> Reference:
+        with self._lock:
+            lock = self._locks.setdefault(task_id, threading.Lock())
+        with lock:
+            if task_id not in self._references:
+                self._references[task_id] = load_reference(task_id, entry_point, tests, self._folder, self._isolation)
+            return self._references[task_id]
+
+    def forget(self, task_id: str) -> None:
+        """Let go of a task's expected values: nothing more of it will be judged soon."""
+        with self._lock:
+            self._references.pop(task_id, None)
+
+    def judge_part(
+        self, task_id: str, entry_point: str, tests: FunctionTests, name: PartName, solution: str, *, alone: bool
+    ) -> PartVerdict:
+        """One part of one solution.
+
+        Raises:
+            SandboxUnavailableError: the sandbox failed.
+            MachineError: the canonical solution does not run here.
+        """
+        reference = self.reference(task_id, entry_point, tests)
+        run = _PartRun(entry_point, tests, name, solution, reference, self._rules, self._isolation)
+        return run.verdict(alone=alone)
+
+
+class _PartRun:
+    def __init__(
+        self,
+        entry_point: str,
+        tests: FunctionTests,
+        name: PartName,
+        solution: str,
+        reference: Reference,
+        rules: Rules,
+        isolation: Isolation,
+    ):
+        self._entry_point = entry_point
+        self._tests = tests
+        self._part = tests.part(name)
+        self._solution = solution
+        self._expected: ReferencePart = reference.part(name)
+        self._scale = time_scale(reference)
+        self._rules: Rules = rules
+        self._isolation = isolation
+        self._as_set = entry_point in SET_ENTRY_POINTS
+        # Equal values do not decide these: 0.3.1 fails every answer to find_zero.
+        self._bytes_decide = not (entry_point == "find_zero" and rules == "evalplus-0.3.1")
+        self._arguments: list[list[Any]] | None = None
+        self._next = -1
+        self._verdict: tuple[PartStatus, str] | None = None
+        self._unclear = False
+        self._may_be_unclear = True
+
+    def time_limit_s(self, number: int) -> float:
+        """Own seconds for the call of one input."""
+        floor = MIN_TIME_LIMIT_S[self._rules]
+        return max(floor, TIME_FACTOR * self._expected.times.get(number, 0.0)) * self._scale
+
+    def whole_limit_s(self) -> float:
+        floor = MIN_TIME_LIMIT_S[self._rules]
+        total = floor * self._part.num_inputs + sum(max(0.0, TIME_FACTOR * t - floor) for t in self._expected.times.values())
+        return (min(MAX_PART_S, total) + PATIENCE_S) * self._scale
+
+    def verdict(self, *, alone: bool) -> PartVerdict:
+        whole = self.whole_limit_s()
+        limits = replace(LIMITS, wall_s=whole, cpu_s=whole + 5)
+
+        def limit(frame: int) -> float:  # frame 0 is the program's loading
+            full = self.time_limit_s(frame - 1) if frame else whole
+            return full if alone else min(full, max(FIRST_LIMIT_S, self._expected.times.get(frame - 1, 0.0) * TIME_FACTOR))
+
+        report = self._run(limits, limit)
+        if self._unclear:  # once more, with the long answers in full
+            in_full = [n for n in range(self._part.num_inputs) if self._expected.letter(n) == "D"]
+            report = self._run(limits, limit, {*in_full, self._next})
+        if report.end == "stopped" and self._verdict is None:
+            return PartVerdict("passed", None, "", report.duration_s)
+        status, detail = self._verdict or (_END_STATUS[report.end], report.detail)
+        return PartVerdict(status, self._next, detail, report.duration_s, status == "timeout")
+
+    def _run(self, limits: Limits, limit: Callable[[int], float], in_full: Collection[int] = ()) -> CallReport:
+        self._next, self._verdict, self._unclear = -1, None, False
+        self._may_be_unclear = not in_full
+        calls = Calls(
+            self._solution,
+            self._entry_point,
+            self._part.inputs,
+            stack_depth=STACK_DEPTH,
+            as_set=self._as_set,
+            in_full=tuple(in_full),
+        )
+        return call(calls, limits, self._isolation, self._consume, limit)
+
+    def _consume(self, letter: str, content: bytes) -> bool:
+        """Take one frame; False when the verdict is there (none means passed)."""
+        if self._next < 0:
+            if letter == "L":
+                self._next = 0
+                return self._part.num_inputs > 0
+            if letter in "CE":
+                status: PartStatus = "compile_error" if letter == "C" else _status_of_error(content)
+                self._verdict = status, content[:400].decode("utf-8", "replace")
+                return False
+            raise BrokenAnswerError("an answer before the program was loaded")
+        if letter == "E":
+            self._verdict = _status_of_error(content), content[:400].decode("utf-8", "replace")
+            return False
+        if letter not in ("V", "D", "P"):
+            raise BrokenAnswerError("not an answer")
+        if not self._is_right(self._next, letter, content):
+            if not self._unclear:
+                self._verdict = "failed", f"wrong answer to input {self._next}"
+            return False
+        self._next += 1
+        return self._next < self._part.num_inputs
+
+    def _is_right(self, number: int, letter: str, content: bytes) -> bool:
+        """May set `_unclear` (and is then False): bytes are missing to decide."""
+        expected_letter, expected = self._expected.letter(number), self._expected.content(number)
+        if self._bytes_decide and number not in self._expected.odd:
+            if letter == expected_letter == "V" and content == expected:
+                return True
+            if expected_letter == "D" and letter in "DV":
+                mark = content[:16] if letter == "D" else digest(read_value(letter, content)[1])
+                if mark == expected[:16]:
+                    return True
+        if letter == "D":
+            if not self._may_be_unclear or self._differs_for_sure(number, read_summary(content)):
+                return False
+            self._unclear = True
+            return False
+        answer = read_value(letter, content)
+        if expected_letter == "D":
+            if self._may_be_unclear and letter == "V" and self._differs_for_sure(number, _summary_of(answer)):
+                return False
+            wanted = self._expected_in_full(number)
+        else:
+            wanted = read_value(expected_letter, expected)
+        atol = self._tests.atol
+        if atol == 0 and self._expected.first_floats is not None and self._expected.first_floats < number:
+            atol = FLOAT_TOLERANCE  # set by an earlier input, and it stays
+        arguments = self._all_arguments()[number]
+        return matches(self._tests.family, self._entry_point, arguments, answer, wanted, atol, self._rules)
+
+    def _differs_for_sure(self, number: int, answer: Summary) -> bool:
+        """Other type or length: neither equal nor close. Not for types that equal others, nor for tasks with an oracle."""
+        if self._tests.family == "mbpp" and self._entry_point in ORACLE_ENTRY_POINTS:
+            return False
+        if self._expected.letter(number) == "D":
+            expected = self._expected.summary(number)
+        else:
+            expected = _summary_of(read_value(self._expected.letter(number), self._expected.content(number)))
+        ordered = {"list", "tuple", "str", "bytes"}
+        if answer.type_name in ordered or expected.type_name in ordered:
+            return (answer.type_name, answer.length) != (expected.type_name, expected.length)
+        return False
+
+    def _expected_in_full(self, number: int) -> tuple[str, Any]:
+        inputs = [self._all_arguments()[number]]
+        wanted = answer_in_full(self._tests.canonical_solution, self._entry_point, inputs, self._isolation)
+        if wanted is None:
+            raise BrokenAnswerError("the expected value is too long for an inexact comparison")
+        return wanted
+
+    def _all_arguments(self) -> list[list[Any]]:
+        if self._arguments is None:
+            self._arguments = self._part.arguments()
+        return self._arguments
+
+
+def _summary_of(answer: tuple[str, Any]) -> Summary:
+    type_name, value = answer
+    return Summary(type_name, len(value) if hasattr(value, "__len__") else 0, False, True)
+
+
+def _status_of_error(text: bytes) -> PartStatus:
+    return "memory" if text.startswith(b"MemoryError") else "failed"

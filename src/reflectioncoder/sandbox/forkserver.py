@@ -1,0 +1,341 @@
+"""The trusted side of the warm servers: start them, lend them out, run programs through them.
+
+A `ForkServer` runs one program at a time; a `Running` program has its pipes, its clocks and its end. Servers are kept warm by what
+they have imported and lent to one caller at a time; a server that misbehaves is thrown away with everything below it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import marshal
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sysconfig
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from reflectioncoder.sandbox.isolation import Isolation, base_interpreter, readable_paths
+from reflectioncoder.sandbox.limits import Limits, RunStatus, SandboxUnavailableError
+
+PRELOADS: tuple[tuple[str, ...], ...] = (("pandas", "numpy"), ("numpy",), ())
+COMMON_MODULES = (
+    "abc", "array", "bisect", "cmath", "collections", "copy", "dataclasses", "datetime", "decimal", "enum", "fractions", "functools",
+    "hashlib", "heapq", "inspect", "io", "itertools", "json", "math", "numbers", "operator", "random", "re", "shutil", "statistics",
+    "string", "struct", "subprocess", "textwrap", "time", "types", "typing", "unicodedata",
+)  # fmt: skip
+# What a program's environment is made of, and the servers' own: a fixed hash seed makes the order of sets repeatable.
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+_START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from reflectioncoder.sandbox.runtime.server import main; main()"
+_SOURCES = str(Path(__file__).resolve().parents[2])
+_START_PATIENCE_S = 60.0
+_KILL_PATIENCE_S = 5.0
+
+
+class ForkServer:
+    """One warm server process and its private directory.
+
+    Raises:
+        SandboxUnavailableError: it cannot be started, or the isolation does not work here.
+    """
+
+    def __init__(self, isolation: Isolation, preload: Sequence[str] = (), cgroup_files: Sequence[str] = ()):
+        self.isolation = isolation
+        self.preload = tuple(preload)
+        self._pending = b""
+        self._box = tempfile.mkdtemp(prefix="reflectioncoder-")
+        self.control, theirs = socket.socketpair()
+        try:
+            world = isolation.world(self._box, list(cgroup_files))
+            self._work = Path(self._box, "work")
+            self._work_owner = world.user
+            if not isolation.namespaces:
+                Path(self._box).chmod(0o711)
+                self._make_work()
+            self.process = subprocess.Popen(
+                [base_interpreter(), "-S", "-P", "-X", "utf8", "-c", _START, _SOURCES, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+                env=ENVIRONMENT,
+            )
+        except OSError as error:
+            self.control.close()
+            shutil.rmtree(self._box, ignore_errors=True)
+            raise SandboxUnavailableError(f"the sandbox cannot start a process: {error}") from error
+        finally:
+            theirs.close()
+        self._environment = {**ENVIRONMENT, "HOME": world.work, "TMPDIR": world.work}
+        paths = readable_paths()
+        standard = sysconfig.get_path("stdlib")
+        imports = [standard, f"{standard}/lib-dynload", *paths.import_path]
+        setup = {"world": asdict(world), "import_paths": imports, "preload": [*COMMON_MODULES, *preload]}
+        try:
+            self.control.sendall(json.dumps(setup).encode() + b"\n")
+            self._expect("ready", _START_PATIENCE_S)
+        except (OSError, SandboxUnavailableError) as error:
+            self.close()
+            raise SandboxUnavailableError(f"isolation {isolation.name}: {error}") from error
+
+    def start(self, kind: str, payload: dict[str, Any], limits: Limits, fds: dict[int, int]) -> Running:
+        """Start a program.
+
+        Args:
+            payload: what the kind of program takes (see `runtime.programs`), values that marshal knows.
+            fds: the program's descriptor → ours. 0-2 are /dev/null where they are not given.
+        """
+        payload = {"env": self._environment, **payload}
+        with tempfile.TemporaryFile() as handle, open(os.devnull, "r+b") as null:
+            marshal.dump(payload, handle, 2)
+            handle.flush()
+            handle.seek(0)
+            all_fds = {0: null.fileno(), 1: null.fileno(), 2: null.fileno(), 3: handle.fileno(), **fds}
+            request = {"run": kind, "limits": asdict(limits), "fds": list(all_fds)}
+            try:
+                socket.send_fds(self.control, [json.dumps(request).encode() + b"\n"], list(all_fds.values()))
+                pid = self._expect("pid", _START_PATIENCE_S)["pid"]
+            except OSError as error:
+                raise SandboxUnavailableError(f"the sandbox's server is gone: {error}{self._last_words()}") from error
+        return Running(self, pid, limits)
+
+    def read_message(self) -> dict[str, Any] | None:
+        """A message if one is there now.
+
+        Raises:
+            SandboxUnavailableError: the server is gone, or says that the confinement failed.
+        """
+        while b"\n" not in self._pending:
+            if not select.select([self.control], [], [], 0)[0]:
+                return None
+            data = self.control.recv(65536)
+            if not data:
+                raise SandboxUnavailableError(f"the sandbox's server died{self._last_words()}")
+            self._pending += data
+        line, self._pending = self._pending.split(b"\n", 1)
+        message = json.loads(line)
+        if "unavailable" in message:
+            raise SandboxUnavailableError(f"isolation {self.isolation.name}: {message['unavailable'].strip()}")
+        return message
+
+    def _expect(self, key: str, patience_s: float) -> dict[str, Any]:
+        deadline = time.monotonic() + patience_s
+        while (message := self.read_message()) is None:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise SandboxUnavailableError("the sandbox's server does not answer")
+            select.select([self.control], [], [], left)
+        if key not in message:
+            raise SandboxUnavailableError(f"unexpected answer of the sandbox's server: {message}")
+        return message
+
+    def _last_words(self) -> str:
+        assert self.process.stderr is not None
+        os.set_blocking(self.process.stderr.fileno(), False)
+        with contextlib.suppress(OSError, ValueError):
+            return ": " + (self.process.stderr.read() or b"").decode("utf-8", "replace")[-500:].strip()
+        return ""
+
+    def work_usage(self) -> tuple[int, int]:
+        """Files and bytes in the private directory; (0, 0) where the kernel keeps it within its size itself."""
+        if self.isolation.namespaces:
+            return 0, 0
+        count = total = 0
+        pending = [str(self._work)]
+        while pending:
+            with contextlib.suppress(OSError), os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    count += 1
+                    with contextlib.suppress(OSError):
+                        total += entry.stat(follow_symlinks=False).st_blocks * 512
+                        if entry.is_dir(follow_symlinks=False):
+                            pending.append(entry.path)
+        return count, total
+
+    def _make_work(self) -> None:
+        self._work.mkdir(mode=0o700)
+        if self._work_owner:
+            os.chown(self._work, *self._work_owner)
+
+    def tidy(self) -> None:
+        """Empty the private directory for the next program: the directory stays, Landlock knows it by its inode."""
+        if not self.isolation.namespaces:
+            with os.scandir(self._work) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        shutil.rmtree(entry.path, ignore_errors=True)
+                    else:
+                        os.unlink(entry.path)
+
+    def close(self) -> None:
+        """End the server and everything below it."""
+        self.control.close()  # it kills its program and goes
+        try:
+            self.process.wait(_KILL_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            for pid in descendants(self.process.pid):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.kill()
+            self.process.wait()
+        if self.process.stderr:
+            self.process.stderr.close()
+        shutil.rmtree(self._box, ignore_errors=True)
+
+
+class Running:
+    """A program that runs. `finish` must be called in the end; it is harmless twice."""
+
+    def __init__(self, server: ForkServer, pid: int, limits: Limits):
+        self.server = server
+        self.pid = pid
+        self.limits = limits
+        self.started_at = time.monotonic()
+        self.report: dict[str, Any] | None = None
+        self._killed = False
+
+    @property
+    def control_fd(self) -> int:
+        """Readable when the program has ended (then `poll`)."""
+        return self.server.control.fileno()
+
+    def poll(self) -> dict[str, Any] | None:
+        """How it ended: {"exit", "signal", "cpu_s", "peak_memory_bytes"}; None while it runs.
+
+        Raises:
+            SandboxUnavailableError: the confinement failed, or the server died.
+        """
+        if self.report is None:
+            self.report = self.server.read_message()
+        return self.report
+
+    def own_time_s(self) -> float:
+        """Seconds since its start in which it could have run: wall time less the time it has waited for a processor.
+
+        A loop and a sleep both count in full; the load of the machine does not.
+        """
+        return time.monotonic() - self.started_at - self.waited_s()
+
+    def waited_s(self) -> float:
+        try:
+            return int(Path(f"/proc/{self.pid}/schedstat").read_bytes().split()[1]) / 1e9
+        except (OSError, IndexError, ValueError):
+            return 0.0
+
+    def cpu_s(self) -> float:
+        """CPU time of the program's first process so far (its clock, readable by anyone)."""
+        try:
+            return time.clock_gettime((~self.pid << 3) | 2)
+        except OSError:
+            return 0.0
+
+    def excess(self) -> RunStatus | None:
+        """Which limit is exceeded of those that this isolation's kernel means do not hold: memory of all, processes, disk."""
+        pids = [self.pid, *descendants(self.pid)]
+        if len(pids) > self.limits.processes:
+            return "crashed"
+        if sum(map(resident_bytes, pids)) > self.limits.memory_bytes:
+            return "memory"
+        files, disk_bytes = self.server.work_usage()
+        return "crashed" if files > self.limits.disk_files or disk_bytes > self.limits.disk_bytes else None
+
+    def kill(self) -> None:
+        if not self._killed and self.report is None:
+            self._killed = True
+            with contextlib.suppress(OSError):
+                self.server.control.sendall(b'{"kill": true}\n')
+
+    def finish(self) -> dict[str, Any]:
+        """Kill it if it still runs; wait until all of it is gone.
+
+        Raises:
+            SandboxUnavailableError: the server does not manage that, or is gone.
+        """
+        self.kill()
+        if self.report is None:
+            self.report = self.server._expect("exit", _KILL_PATIENCE_S)
+        return self.report
+
+
+def descendants(pid: int) -> list[int]:
+    """Process ids of all descendants, from /proc; empty where the kernel does not tell."""
+    found: list[int] = []
+    pending = [pid]
+    while pending:
+        current = pending.pop()
+        with contextlib.suppress(OSError):  # processes come and go while we look
+            for task in os.listdir(f"/proc/{current}/task"):
+                children = [int(child) for child in Path(f"/proc/{current}/task/{task}/children").read_text().split()]
+                found += children
+                pending += children
+    return found
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory of its own: pages shared with the warm server are the server's."""
+    try:
+        fields = Path(f"/proc/{pid}/statm").read_text().split()
+        return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def preload_for(source: str) -> tuple[str, ...]:
+    """Which warm server suits a program, by what it seems to import."""
+    words = set(re.findall(r"\b(?:numpy|pandas)\b", source))
+    return PRELOADS[0] if "pandas" in words else PRELOADS[1] if "numpy" in words else PRELOADS[2]
+
+
+class ServerPool:
+    """Warm servers by isolation and preload, each lent to one caller at a time."""
+
+    def __init__(self) -> None:
+        self._idle: dict[tuple[str, tuple[str, ...]], list[ForkServer]] = {}
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def lend(self, isolation: Isolation, preload: Sequence[str] = ()):
+        """A server for the length of a `with`; thrown away if the block raises."""
+        key = (isolation.name, tuple(preload))
+        with self._lock:
+            idle = self._idle.setdefault(key, [])
+            server = idle.pop() if idle else None
+        server = server or _start_server(isolation, preload)
+        try:
+            yield server
+            server.tidy()
+        except BaseException:
+            server.close()
+            raise
+        with self._lock:
+            self._idle[key].append(server)
+
+    def close(self) -> None:
+        with self._lock:
+            servers = [server for idle in self._idle.values() for server in idle]
+            self._idle.clear()
+        for server in servers:
+            server.close()
+
+
+def _start_server(isolation: Isolation, preload: Sequence[str]) -> ForkServer:
+    installed = {Path(path).name for path in readable_paths().show}
+    return ForkServer(isolation, [name for name in preload if name in installed])
+
+
+SERVERS = ServerPool()
+"""The process's warm servers."""
+
+atexit.register(SERVERS.close)

@@ -1,0 +1,140 @@
+"""Calling a function of an untrusted program with inputs of ours: the answers come back as data, nothing else does.
+
+`call` runs one program to its end, to a limit, or until the consumer of its answers has seen enough. Limits are on the program's
+own time (see `Running.own_time_s`), so that the load of the machine does not decide.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from reflectioncoder.sandbox.answers import BrokenAnswerError, FrameReader
+from reflectioncoder.sandbox.forkserver import SERVERS, Running, preload_for
+from reflectioncoder.sandbox.isolation import Isolation
+from reflectioncoder.sandbox.limits import Limits
+from reflectioncoder.sandbox.process import Pipes
+
+_WATCH_INTERVAL_S = 0.05
+
+CallEnd = Literal["stopped", "ended", "timeout", "memory", "crashed", "broken"]
+"""stopped: by the consumer; ended: the program did; broken: it sent something that is no answer."""
+
+
+@dataclass(frozen=True)
+class Calls:
+    """A program and what it is called with.
+
+    Attributes:
+        inputs: a list of argument lists, one a call, marshalled (version 2).
+        stack_depth: frames that count against the recursion limit of 1000 before the program's own; 0: as it comes.
+        guard: take away the names that EvalPlus's guard takes away.
+        reference: the program is ours: long answers are described more closely, and the time of each call is sent at the end.
+        in_full: the calls whose answers are sent whole, however long.
+        as_set: answers are compared as sets, so those of other iterable types are wanted as sets.
+    """
+
+    source: str
+    entry_point: str
+    inputs: bytes
+    stack_depth: int = 0
+    guard: bool = True
+    reference: bool = False
+    in_full: tuple[int, ...] = ()
+    as_set: bool = False
+
+
+@dataclass(frozen=True)
+class CallReport:
+    end: CallEnd
+    own_time_s: float
+    duration_s: float
+    detail: str = ""
+
+
+def call(
+    calls: Calls,
+    limits: Limits,
+    isolation: Isolation,
+    consume: Callable[[str, bytes], bool],
+    time_limit_s: Callable[[int], float],
+) -> CallReport:
+    """Run the program.
+
+    Args:
+        limits: `wall_s` is the limit on the own time of the whole.
+        consume: takes each frame (letter, content); False ends the run.
+        time_limit_s: own seconds from frame n - 1 to frame n; frame 0 comes when the program has been loaded.
+
+    Raises:
+        SandboxUnavailableError: the sandbox failed, not the program.
+    """
+    payload = {
+        "source": calls.source.encode("utf-8", "surrogatepass"),
+        "entry_point": calls.entry_point,
+        "inputs": calls.inputs,
+        "depth": calls.stack_depth,
+        "guard": calls.guard,
+        "reference": calls.reference,
+        "in_full": list(calls.in_full),
+        "as_set": calls.as_set,
+    }
+    with SERVERS.lend(isolation, preload_for(calls.source)) as server, Pipes(4) as pipes:
+        running = server.start("calls", payload, limits, pipes.theirs)
+        pipes.close_theirs()
+        end, detail, own_time_s = _follow(running, pipes.ours[4], consume, time_limit_s)
+        duration_s = time.monotonic() - running.started_at
+        report = running.finish()
+    if end == "ended" and report["signal"] is not None:
+        timed_out = report["signal"] == signal.SIGKILL and report["cpu_s"] >= limits.cpu_s
+        end = "timeout" if timed_out else "crashed"
+        detail = f"killed by signal {report['signal']}"
+    return CallReport(end, own_time_s, duration_s, detail)
+
+
+def _follow(
+    running: Running, channel: int, consume: Callable[[str, bytes], bool], time_limit_s: Callable[[int], float]
+) -> tuple[CallEnd, str, float]:
+    frames = FrameReader()
+    num_frames = 0
+    ended = False
+    since = 0.0
+    next_watch = time.monotonic() + _WATCH_INTERVAL_S
+    with selectors.DefaultSelector() as selector:
+        for fd in (channel, running.control_fd):
+            selector.register(fd, selectors.EVENT_READ)
+        while True:
+            ready = {key.fd for key, _ in selector.select(_WATCH_INTERVAL_S)}
+            if channel in ready:
+                data = os.read(channel, 1 << 18)
+                before = num_frames
+                try:
+                    for letter, content in frames.feed(data):
+                        num_frames += 1
+                        if not consume(letter, content):
+                            return "stopped", "", running.own_time_s()
+                except BrokenAnswerError as error:
+                    return "broken", str(error), running.own_time_s()
+                if not data:  # it has closed the channel: it has ended, or it never will
+                    return "ended", "ended before its last answer", running.own_time_s()
+                if num_frames > before:
+                    since = running.own_time_s()
+            elif ready and running.poll():
+                os.set_blocking(channel, False)  # what it has sent is there: read on to the end
+                selector.unregister(running.control_fd)
+                ended = True
+            elif ended:
+                return "ended", "ended before its last answer", running.own_time_s()
+            if time.monotonic() < next_watch:
+                continue
+            next_watch = time.monotonic() + _WATCH_INTERVAL_S
+            own_time_s = running.own_time_s()
+            if own_time_s > running.limits.wall_s or own_time_s - since > time_limit_s(num_frames):
+                return "timeout", f"no answer within {min(time_limit_s(num_frames), running.limits.wall_s):.3g} s", own_time_s
+            if exceeded := running.excess():
+                return ("memory" if exceeded == "memory" else "crashed"), "used too much memory or too many processes", own_time_s

@@ -1,0 +1,313 @@
+"""Inside the sandbox: run a solution, call its entry point with each argument list, send the answers.
+
+The trusted side owns inputs, expected values and the comparison; this process knows none of the expected values. Whatever a
+hostile solution does here, it can only send other answers.
+
+Frames on the channel: one letter, the length as 4 bytes little endian, the content:
+    L  loaded: the solution ran, its entry point exists
+    C  does not compile; E  the solution or the entry point raised (text: exception type and first line)
+    V  an answer of plain values: marshal version 2 (deterministic, no references)
+    D  the same, too long to send: its `digest`, then marshal of (type name, length, all floats, equal to itself)
+    P  an answer with other types: marshal of a tree of (kind, ...) nodes, see `portable`
+    T  [of a reference, at the end] CPU seconds of each call and of sending its answer
+    B  [beside a V, D or P of a call by request] the arguments after the call
+
+The world of a solution is made equal to EvalPlus's (evalplus 0.3.1, `unsafe_execute` and `reliability_guard`): empty globals,
+closed stdin, the same names absent, the same depth of stack. That is for equal verdicts; protection is the kernel's business.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import hashlib
+import io
+import marshal
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+CHANNEL_FD, REQUEST_FD = 4, 5
+MARSHAL_VERSION = 2
+MAX_PLAIN_BYTES, MAX_WHOLE_BYTES = 4096, 32 * 2**20
+CHUNK = 4096
+MAX_NODES = 200_000
+FLUSH_BYTES, FLUSH_S = 32768, 0.002
+_SCALARS = frozenset((int, float, bool, str, type(None), complex, bytes))
+_SEQUENCES = frozenset((list, tuple, set, frozenset))
+_MAX_DEPTH = 200
+
+# Set to None by EvalPlus's guard.
+_ABSENT = {
+    os: "kill system putenv remove removedirs rmdir fchdir setuid fork forkpty killpg rename renames truncate replace unlink fchmod "
+    "fchown chmod chown chroot lchflags lchmod lchown getcwd chdir",
+    shutil: "rmtree move chown",
+    subprocess: "Popen",
+    builtins: "exit quit open help",
+}
+_ABSENT_MODULES = ("ipdb", "joblib", "resource", "psutil", "tkinter")
+
+
+class ClosedInput(io.StringIO):
+    """Takes what is written and refuses to be read."""
+
+    def read(self, *args: object, **kwargs: object) -> str:
+        raise OSError
+
+    readline = readlines = read  # type: ignore[assignment]
+
+    def readable(self) -> bool:
+        return False
+
+
+@contextlib.contextmanager
+def closed_streams() -> Iterator[None]:
+    stream = ClosedInput()
+    old = sys.stdin, sys.stdout, sys.stderr
+    sys.stdin = sys.stdout = sys.stderr = stream
+    try:
+        yield
+    finally:
+        sys.stdin, sys.stdout, sys.stderr = old
+
+
+def is_plain(value: object) -> bool:
+    """Only built-in types, exactly, all the way down. At C speed: whole levels at a time."""
+    level: list[Any] = [value]
+    for _ in range(_MAX_DEPTH):
+        kinds = set(map(type, level))
+        containers = kinds - _SCALARS
+        if not containers:
+            return True
+        if not containers <= _SEQUENCES and not containers <= _SEQUENCES | {dict}:
+            return False
+        if len(kinds) > len(containers):
+            level = [item for item in level if type(item) in containers]
+        if dict in containers:
+            parts = [chain(item.keys(), item.values()) if type(item) is dict else item for item in level]
+            level = list(chain.from_iterable(parts))
+        else:
+            level = list(chain.from_iterable(level))
+    return False
+
+
+class TooLargeError(Exception):
+    pass
+
+
+class _Tree:
+    """Turns a value of any type into plain nodes; hostile types can only raise, which counts as an opaque object."""
+
+    def __init__(self) -> None:
+        self._left = MAX_NODES
+
+    def node(self, value: Any, depth: int = 0) -> tuple[Any, ...]:
+        self._left -= 1
+        if self._left < 0 or depth > _MAX_DEPTH:
+            raise TooLargeError
+        kind = type(value)
+        if kind in _SCALARS:
+            return ("v", value)
+        if kind in _SEQUENCES:
+            return (kind.__name__, [self.node(item, depth + 1) for item in value])
+        if kind is dict:
+            return ("dict", [(self.node(k, depth + 1), self.node(v, depth + 1)) for k, v in value.items()])
+        return self._other(value, kind, depth)
+
+    def _other(self, value: Any, kind: type, depth: int) -> tuple[Any, ...]:
+        name = f"{kind.__module__}.{kind.__qualname__}"
+        numpy = sys.modules.get("numpy")
+        if numpy is not None and isinstance(value, numpy.generic):
+            return ("numpy", str(value.dtype), value.item()) if is_plain(value.item()) else ("object", name)
+        if numpy is not None and kind is numpy.ndarray:
+            if value.size > MAX_NODES or value.dtype.hasobject:
+                return ("object", name)
+            return ("ndarray", str(value.dtype), self.node(value.tolist(), depth + 1))
+        if kind in (type({}.keys()), type({}.items())):
+            return ("set", [self.node(item, depth + 1) for item in value])
+        if name == "fractions.Fraction":
+            return ("fraction", value.numerator, value.denominator)
+        if name == "decimal.Decimal":
+            return ("decimal", str(value))
+        for base, plain in _BASES.items():
+            if isinstance(value, base):
+                return ("subclass", name, self.node(plain(value), depth + 1))
+        return ("object", name)
+
+
+# The built-in value inside an instance of a subclass, whatever the subclass overrides.
+_BASES: dict[type, Any] = {
+    int: lambda v: int.__add__(v, 0),
+    float: lambda v: float.__add__(v, 0.0),
+    complex: lambda v: complex.__add__(v, 0),
+    str: lambda v: str.__add__(v, ""),
+    bytes: lambda v: bytes.__add__(v, b""),
+    list: lambda v: list(list.__iter__(v)),
+    tuple: lambda v: tuple(tuple.__iter__(v)),
+    dict: lambda v: dict(dict.items(v)),
+    set: lambda v: set(set.__iter__(v)),
+    frozenset: lambda v: frozenset(frozenset.__iter__(v)),
+}
+
+
+def portable(value: object) -> tuple[Any, ...]:
+    try:
+        return _Tree().node(value)
+    except BaseException:
+        return ("object", type(value).__name__)
+
+
+def all_floats(value: object) -> bool:
+    """EvalPlus's `is_floats`."""
+    if isinstance(value, float):
+        return True
+    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(item, float) for item in value)
+
+
+def describe_error(error: BaseException) -> bytes:
+    try:
+        text = "".join(str(error).splitlines()[:1])[:400]
+    except BaseException:
+        text = ""
+    name = type(error).__name__
+    return (f"{name}: {text}" if text else name).encode("utf-8", "replace")
+
+
+class Channel:
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._last = 0.0
+
+    def send(self, letter: bytes, content: bytes) -> None:
+        self._buffer += letter + struct.pack("<I", len(content)) + content
+        now = _clock()
+        if len(self._buffer) > FLUSH_BYTES or now - self._last > FLUSH_S:
+            self.flush()
+            self._last = now
+
+    def flush(self) -> None:
+        data = memoryview(bytes(self._buffer))
+        self._buffer.clear()
+        while data:
+            data = data[_write(CHANNEL_FD, data) :]
+
+
+_clock, _write = time.perf_counter, os.write
+
+
+def digest(value: Any) -> bytes | None:
+    """16 bytes for a long plain value, the same for equal bytes of marshal; None if it is not plain. Never holds much at a time."""
+    state = hashlib.blake2b(digest_size=16)
+    if type(value) in (list, tuple) and len(value) > CHUNK:
+        state.update(f"{type(value).__name__} {len(value)}".encode())
+        parts = (value[at : at + CHUNK] for at in range(0, len(value), CHUNK))
+    else:
+        parts = iter((value,))
+    for part in parts:
+        if not is_plain(part):
+            return None
+        state.update(marshal.dumps(part, MARSHAL_VERSION))
+    return state.digest()
+
+
+def encode_answer(value: Any, reference: bool, in_full: bool, as_set: bool) -> tuple[bytes, bytes]:
+    """(letter, content) of an answer's frame."""
+    most = MAX_WHOLE_BYTES if in_full else MAX_PLAIN_BYTES
+    # Each item takes at least a byte: a longer sequence is not tried.
+    if not (type(value) in (list, tuple) and len(value) > most) and is_plain(value):
+        data = marshal.dumps(value, MARSHAL_VERSION)
+        if len(data) <= most:
+            return b"V", data
+    mark = digest(value)
+    if mark is None:
+        tree = portable(value)
+        if as_set and tree[0] == "object":  # a generator, say: what EvalPlus's set(out) makes of it
+            tree = portable(frozenset(value))
+        return b"P", marshal.dumps(tree, MARSHAL_VERSION)
+    length = len(value) if hasattr(value, "__len__") else 0
+    summary = (type(value).__name__, length, all_floats(value), not reference or _equals_itself(value))
+    return b"D", mark + marshal.dumps(summary, MARSHAL_VERSION)
+
+
+def _equals_itself(value: Any) -> bool:
+    """Not with a NaN inside, which Python's comparison by identity would hide."""
+    parts = (value[at : at + CHUNK] for at in range(0, len(value), CHUNK)) if type(value) in (list, tuple) else (value,)
+    return all(marshal.loads(data) == marshal.loads(data) for data in (marshal.dumps(part, MARSHAL_VERSION) for part in parts))
+
+
+def serve_calls(payload: dict[str, Any]) -> None:
+    """`payload`: source, entry_point, inputs (marshalled list, or None: by request), depth, guard, reference, in_full, as_set."""
+    channel = Channel()
+    inputs = marshal.loads(payload["inputs"]) if payload["inputs"] is not None else _requests()
+    in_full = frozenset(payload["in_full"])
+    by_request = payload["inputs"] is None
+    if payload["guard"]:
+        _take_away()
+    _align_stack(payload["depth"])
+    scope: dict[str, Any] = {}
+    try:
+        with closed_streams():
+            source = payload["source"].decode("utf-8", "surrogatepass")
+            code = compile(source, "<string>", "exec", dont_inherit=True)
+            exec(code, scope)
+        function = scope[payload["entry_point"]]
+    except BaseException as error:
+        compiles = isinstance(error, (SyntaxError, ValueError)) and "code" not in locals()
+        channel.send(b"C" if compiles else b"E", describe_error(error))
+        channel.flush()
+        return
+    channel.send(b"L", b"")
+    channel.flush()
+    times: list[float] = []
+    for number, arguments in enumerate(inputs):
+        began = time.process_time()
+        try:
+            with closed_streams():
+                answer = function(*arguments)
+            frame = encode_answer(answer, payload["reference"], number in in_full, payload["as_set"])
+        except BaseException as error:
+            channel.send(b"E", describe_error(error))
+            if not by_request:
+                break
+        else:
+            channel.send(*frame)
+            times.append(time.process_time() - began)
+        if by_request:
+            channel.send(*encode_answer(arguments, False, True, False))
+            channel.flush()
+    if payload["reference"]:
+        channel.send(b"T", marshal.dumps(times, MARSHAL_VERSION))
+    channel.flush()
+
+
+def _requests() -> Iterator[list[Any]]:
+    with io.open(REQUEST_FD, "rb", closefd=False) as handle:
+        while True:
+            try:
+                yield marshal.load(handle)
+            except EOFError:
+                return
+
+
+def _take_away() -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"
+    for module, names in _ABSENT.items():
+        for name in names.split():
+            setattr(module, name, None)
+    for name in _ABSENT_MODULES:
+        sys.modules[name] = None  # type: ignore[assignment]
+
+
+def _align_stack(depth: int) -> None:
+    """Leave the solution as many frames as it would have at `depth` frames below the limit of 1000."""
+    if depth:
+        frame, own = sys._getframe(), 0
+        while frame is not None:
+            own, frame = own + 1, frame.f_back
+        sys.setrecursionlimit(1000 + own - depth)

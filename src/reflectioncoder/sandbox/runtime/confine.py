@@ -1,0 +1,246 @@
+"""The confinement itself, in two halves.
+
+`enter_world` runs once, in the warm server, and does what is the same for all programs: namespaces without network, a root that
+holds the interpreter and the system's libraries read-only, the Landlock rules. `confine_program` runs in every program's own
+process before the first line of the program: private process ids, /proc and disk, limits, the rules, the system-call filter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import sys
+from dataclasses import dataclass, field
+
+LINUX = sys.platform == "linux"
+if LINUX:
+    from reflectioncoder.sandbox.runtime import kernel, seccomp
+
+BOX = "/box"
+WORK = "/box/work"
+_STACK_BYTES = 128 * 2**20  # more is never there: the gap below the stack is set when the interpreter starts
+_DEVICES = ("null", "zero", "full", "random", "urandom")
+_LINKS = (("/box/work", "/tmp"), ("/proc/self/fd", "/dev/fd"), ("/proc/self/fd/0", "/dev/stdin"), ("/box/work", "/dev/shm"))
+
+
+@dataclass(frozen=True)
+class World:
+    """What the server confines programs with. Made by `reflectioncoder.sandbox.isolation`, sent as JSON.
+
+    Attributes:
+        namespaces, landlock, seccomp: the means in use.
+        box: a host directory, ours alone; programs without namespaces work in its subdirectory `work`.
+        bind: directories and files that programs may read, at their own paths.
+        hide: directories below `bind` that programs must not see (the installed packages: benchmark data may be among them).
+        show: what of `hide` they may see all the same.
+        readable: `bind` without `hide` and with `show`, as a list for Landlock, which cannot exclude.
+        user: (uid, gid) to run as if the server is started by root; None otherwise.
+        keep_read_search: the interpreter lies in a directory that `user` cannot enter; Landlock still decides what is read.
+        cgroup_files: `cgroup.procs` files that a program joins.
+    """
+
+    namespaces: bool
+    landlock: bool
+    seccomp: bool
+    box: str
+    bind: list[str] = field(default_factory=list)
+    hide: list[str] = field(default_factory=list)
+    show: list[str] = field(default_factory=list)
+    readable: list[str] = field(default_factory=list)
+    user: tuple[int, int] | None = None
+    keep_read_search: bool = False
+    cgroup_files: list[str] = field(default_factory=list)
+
+    @property
+    def work(self) -> str:
+        return WORK if self.namespaces else os.path.join(self.box, "work")
+
+
+@dataclass
+class Entered:
+    """What the server holds after `enter_world`."""
+
+    world: World
+    ruleset: int = -1
+    seccomp_program: bytes = b""
+    cgroup_fds: tuple[int, ...] = ()
+    owned_ids: tuple[int, int] | None = None
+
+
+def enter_world(world: World) -> Entered:
+    """Confine the server as far as it goes for all programs. Raises OSError where this machine does not let us."""
+    entered = Entered(world)
+    entered.cgroup_fds = tuple(os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in world.cgroup_files)
+    if not LINUX:
+        return entered
+    kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+    if world.namespaces:
+        _enter_namespaces(world)
+    if world.landlock:
+        if world.namespaces:
+            entered.ruleset = kernel.landlock_ruleset(["/"], [BOX], ["/dev/null", "/dev/zero", "/dev/full"])
+        else:
+            devices = [f"/dev/{name}" for name in _DEVICES]
+            entered.ruleset = kernel.landlock_ruleset([*world.readable, *devices[1:]], [world.work], devices[:1])
+    if world.seccomp and (world.namespaces or kernel.landlock_abi() >= 6):
+        entered.seccomp_program = seccomp.filter_program(private_mounts=world.namespaces, own_pid=None)
+    return entered
+
+
+def _enter_namespaces(world: World) -> None:
+    others = kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS
+    if world.user is not None:
+        # Root builds the root file system (it may enter every directory), then goes on as an ordinary user: the limit on
+        # processes never holds for root, not even for root inside of a user namespace.
+        kernel.unshare(kernel.CLONE_NEWNS)
+        _build_root(world)
+        os.setgroups([])
+        os.setresgid(world.user[1], world.user[1], world.user[1])
+        os.setresuid(world.user[0], world.user[0], world.user[0])
+        kernel.prctl(kernel.PR_SET_DUMPABLE, 1)  # /proc/self belongs to us again
+        _enter_user_namespace(others | kernel.CLONE_NEWNS)
+    else:
+        _enter_user_namespace(others | kernel.CLONE_NEWNS)
+        _build_root(world)
+
+
+def _enter_user_namespace(more: int) -> None:
+    uid, gid = os.getuid(), os.getgid()
+    kernel.unshare(kernel.CLONE_NEWUSER | more)
+    for name, content in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+        with open(f"/proc/self/{name}", "w") as handle:
+            handle.write(content)
+
+
+def _build_root(world: World) -> None:
+    """A new root on a small tmpfs, read-only, with read-only binds of what programs may see."""
+    root = world.box
+    kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
+    kernel.mount("tmpfs", root, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=1m,mode=755")
+    locked = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID
+    for path in world.bind:
+        target = root + path
+        if os.path.islink(path):  # /bin → usr/bin
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            os.symlink(os.readlink(path), target)
+            continue
+        _bind(path, target)
+        kernel.lock_mount(target, locked)
+    hidden = [root + path for path in world.hide if os.path.isdir(root + path)]
+    for target in hidden:
+        kernel.mount("tmpfs", target, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=1m,mode=755")
+    for path in world.show:
+        _bind(path, root + path)
+        kernel.lock_mount(root + path, locked)
+    for target in hidden:
+        kernel.lock_mount(target, locked, recursive=False)
+    _bind("/proc", root + "/proc")  # each program mounts its own over it; the kernel demands that one is visible already
+    for name in _DEVICES:
+        _bind(f"/dev/{name}", f"{root}/dev/{name}")
+    os.makedirs(root + WORK)
+    os.makedirs(root + "/etc", exist_ok=True)
+    uid, gid = world.user or (os.getuid(), os.getgid())
+    with open(root + "/etc/passwd", "w") as handle:
+        handle.write(f"sandbox:x:{uid}:{gid}::{WORK}:/bin/sh\n")
+    with open(root + "/etc/group", "w") as handle:
+        handle.write(f"sandbox:x:{gid}:\n")
+    for target, link in _LINKS:
+        os.symlink(target, root + link)
+    kernel.pivot_into(root)
+    kernel.lock_mount("/", locked, recursive=False)
+
+
+def _bind(source: str, target: str) -> None:
+    if os.path.isdir(source):
+        os.makedirs(target, exist_ok=True)
+    else:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        with open(target, "a"):
+            pass
+    kernel.mount(source, target, None, kernel.MS_BIND | kernel.MS_REC)
+
+
+def fork_program(entered: Entered) -> int:
+    """The process of one program: process 1 of its own process namespace where there are namespaces. 0 in the child."""
+    if entered.world.namespaces:
+        return kernel.fork_into(kernel.CLONE_NEWPID | kernel.CLONE_NEWNS)
+    return os.fork()
+
+
+def confine_program(entered: Entered, limits: dict[str, float]) -> None:
+    """In the program's process, before the program: the rest of the confinement. Raises OSError; then nothing may run."""
+    world = entered.world
+    for fd in entered.cgroup_fds:
+        os.write(fd, b"0")
+    if world.namespaces:
+        flags = kernel.MS_NOSUID | kernel.MS_NODEV
+        size = f"size={int(limits['disk_bytes'])},nr_inodes={int(limits['disk_files'])},mode=700"
+        kernel.mount("tmpfs", WORK, "tmpfs", flags, size)
+        kernel.mount("proc", "/proc", "proc", flags | kernel.MS_NOEXEC | kernel.MS_RDONLY, "subset=pid")
+    else:
+        os.setsid()
+    set_limits(limits, world)
+    os.chdir(world.work)
+    if not LINUX:
+        return
+    # After the limits: no_new_privs first, because Landlock and the filter ask for it.
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    _drop_privileges(world)
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # a change of user would have cleared it
+    if entered.ruleset >= 0:
+        kernel.landlock_restrict(entered.ruleset)
+    if world.seccomp:
+        seccomp.install(entered.seccomp_program or seccomp.filter_program(world.namespaces, own_pid=os.getpid()))
+
+
+def _drop_privileges(world: World) -> None:
+    if world.user is not None and not world.namespaces:
+        uid, gid = world.user
+        kept = 1 << kernel.CAP_DAC_READ_SEARCH if world.keep_read_search else 0
+        kernel.prctl(kernel.PR_SET_KEEPCAPS, 1)
+        os.setgroups([])
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+        kernel.set_capabilities(kept)
+        if kept:
+            kernel.keep_capability_over_exec(kernel.CAP_DAC_READ_SEARCH)
+    else:
+        kernel.set_capabilities(0)
+
+
+def set_limits(limits: dict[str, float], world: World) -> None:
+    cpu = max(1, int(limits["cpu_s"] + 0.999))
+    pairs = [
+        # Soft and hard alike: SIGXCPU could be ignored, and process 1 of a namespace ignores it anyway.
+        (resource.RLIMIT_CPU, cpu),
+        (resource.RLIMIT_AS, int(limits["memory_bytes"])),
+        (resource.RLIMIT_FSIZE, int(limits["file_bytes"])),
+        (resource.RLIMIT_NOFILE, int(limits["open_files"])),
+        (resource.RLIMIT_CORE, 0),
+    ]
+    if LINUX:
+        pairs += [(resource.RLIMIT_MEMLOCK, 65536), (resource.RLIMIT_MSGQUEUE, 0), (resource.RLIMIT_SIGPENDING, 1024)]
+        pairs.append((resource.RLIMIT_STACK, _STACK_BYTES))
+        if world.namespaces:  # counted within our user namespace: the server and this program
+            pairs.append((resource.RLIMIT_NPROC, int(limits["processes"]) + 1))
+        elif os.getuid() != 0 or world.user is not None:  # root is never counted; the parent's watch counts instead
+            uid = world.user[0] if world.user else os.getuid()
+            pairs.append((resource.RLIMIT_NPROC, count_tasks(uid) + int(limits["processes"])))
+    for kind, value in pairs:
+        ceiling = resource.getrlimit(kind)[1]
+        if ceiling != resource.RLIM_INFINITY:
+            value = min(value, ceiling)
+        resource.setrlimit(kind, (value, value))
+
+
+def count_tasks(uid: int) -> int:
+    """Threads that the user runs now: RLIMIT_NPROC counts them all."""
+    count = 0
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(OSError):
+                if os.stat(f"/proc/{entry}").st_uid == uid:
+                    count += len(os.listdir(f"/proc/{entry}/task"))
+    return count
