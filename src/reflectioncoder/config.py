@@ -50,6 +50,8 @@ class SandboxConfig:
     file_bytes: int = doc("largest file that a program may write, bytes", 16 * 2**20, low=0)
     processes: int = doc("processes and threads of one program", 32, low=1)
     workers: int = doc("programs run at the same time; 0: number of cores", 0, low=0)
+    floor: int = doc("weakest isolation tier that programs may run at (docs/sandbox.md)", 1, low=0, high=3)
+    rules: Literal["evalplus-head", "evalplus-0.3.1"] = doc("whose verdicts on HumanEval(+) and MBPP(+)", "evalplus-head")
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,11 @@ class ModelSource:
         return {"path": str(self.path), "origin": self.origin}
 
 
+def is_offline() -> bool:
+    """`--offline`, or the hub's own variable."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+
+
 def cache_dir() -> Path:
     base = os.environ.get("REFLECTIONCODER_CACHE")
     if base:
@@ -108,7 +113,7 @@ def _from_package(package: GgufPackage) -> Path:
     target = cache_dir() / "models" / f"{package.name}-{package.version}"
     if (target / "config.json").is_file():
         return target
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+    if is_offline():
         raise MachineError(f"offline, and the model of the package {package.name} is not in the cache {target.parent}")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:

@@ -21,7 +21,7 @@ from reflectioncoder.data.files import claim, content_hash, read_json, sha256_fi
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark, requests_for
 from reflectioncoder.evaluate.results import headline, require_sandbox, summarize
-from reflectioncoder.evaluate.score import read_samples_to_score, score_samples
+from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, score_samples
 from reflectioncoder.generate.base import Backend, check_sampling, generate
 from reflectioncoder.model_source import ModelSource, model_hash, resolve_model
 from reflectioncoder.progress import Progress, format_duration, say
@@ -184,11 +184,11 @@ def evaluate_model(model: Backend, benchmark: Benchmark, recipe: Recipe, directo
     completions = directory / "completions.jsonl"
     requests = requests_for(benchmark, recipe.generate.num_samples)
     generate(model, requests, recipe.generate, recipe.seed, completions, f"generate {label}")
-    limits = limits_from(recipe.sandbox)
+    scorer = Scorer(benchmark, limits_from(recipe.sandbox), recipe.sandbox.rules, recipe.sandbox.floor)
     samples = read_samples_to_score(completions, benchmark)
-    rows = score_samples(samples, directory / "samples.jsonl", limits, recipe.sandbox.workers, f"score {label}")
+    rows = score_samples(samples, directory / "samples.jsonl", scorer, recipe.sandbox.workers, f"score {label}")
     sampling = {**asdict(recipe.generate), "seed": recipe.seed}
-    results = summarize(benchmark, rows, limits, recipe.evaluate.confidence, model.describe(), sampling)
+    results = summarize(scorer, rows, recipe.evaluate.confidence, model.describe(), sampling)
     write_json(directory / "results.json", results)
     require_sandbox(results)
     return results

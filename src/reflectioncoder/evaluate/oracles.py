@@ -17,8 +17,7 @@ FLOAT_TOLERANCE = 1e-6
 MIN_TIME_LIMIT_S: dict[Rules, float] = {"evalplus-head": 4.0, "evalplus-0.3.1": 1.0}
 
 SET_ENTRY_POINTS = frozenset(
-    ("similar_elements", "find_char_long", "common_in_nested_lists", "extract_singly", "larg_nnum", "intersection_array")
-    + ("find_dissimilar", "Diff")
+    "similar_elements find_char_long common_in_nested_lists extract_singly larg_nnum intersection_array find_dissimilar Diff".split()
 )
 NOT_NONE_ENTRY_POINTS = frozenset(("check_str", "text_match_three", "text_starta_endb"))
 ORACLE_ENTRY_POINTS = SET_ENTRY_POINTS | NOT_NONE_ENTRY_POINTS | {"are_equivalent", "sum_div", "surface_Area", "digit_distance_nums"}
@@ -97,5 +96,5 @@ def matches(
         import numpy as np
 
         return bool(np.allclose(value, wanted, rtol=1e-07, atol=atol))
-    except Exception:
+    except Exception:  # noqa: BLE001 (as there: any error of the comparison fails the test)
         return False

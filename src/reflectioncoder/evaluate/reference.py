@@ -193,5 +193,11 @@ def answer_in_full(source: str, entry_point: str, inputs: list[Any], isolation: 
             found.append(read_value(letter, content))
         return letter == "L"
 
-    call(Calls(source, entry_point, marshal.dumps(inputs, 2), guard=False, in_full=(0,)), _LIMITS, isolation, consume, lambda _: _LIMITS.wall_s)
+    call(
+        Calls(source, entry_point, marshal.dumps(inputs, 2), guard=False, in_full=(0,)),
+        _LIMITS,
+        isolation,
+        consume,
+        lambda _: _LIMITS.wall_s,
+    )
     return found[0] if found else None

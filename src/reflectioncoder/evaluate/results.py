@@ -10,20 +10,18 @@ from typing import Any, get_args
 
 from reflectioncoder import __version__
 from reflectioncoder.errors import MachineError
-from reflectioncoder.evaluate.benchmarks import Benchmark
+from reflectioncoder.evaluate.benchmarks import EVALPLUS, Benchmark
 from reflectioncoder.evaluate.metrics import mean_pass_at_k
-from reflectioncoder.evaluate.score import Status
-from reflectioncoder.sandbox.isolation import detect_isolation
-from reflectioncoder.sandbox.limits import Limits
+from reflectioncoder.evaluate.score import Scorer, Status
+from reflectioncoder.sandbox.isolation import FLOOR
 
 PASS_AT = (1, 5, 10, 100)
 MAX_SANDBOX_ERRORS = 0.01
 
 
 def summarize(
-    benchmark: Benchmark,
+    scorer: Scorer,
     rows: Sequence[dict[str, Any]],
-    limits: Limits,
     confidence: float = 0.95,
     model: dict[str, Any] | None = None,
     sampling: dict[str, Any] | None = None,
@@ -32,20 +30,37 @@ def summarize(
     counts = Counter(row["status"] for row in rows)
     errors = counts["sandbox_error"]
     judged = [row for row in rows if row["status"] != "sandbox_error"]
-    isolation = detect_isolation()
+    benchmark = scorer.benchmark
+    subsets = _subset_metrics(benchmark, judged, confidence)
     return {
         "schema_version": 1,
         "status": "sandbox_error" if errors > MAX_SANDBOX_ERRORS * len(rows) else "done",
         "benchmark": benchmark.describe(),
         "model": model,
         "sampling": sampling,
-        "sandbox": {"isolation": isolation.describe(), "limits": asdict(limits)},
+        "sandbox": {
+            "isolation": scorer.isolation.describe(),
+            "safe": scorer.isolation.tier >= FLOOR,
+            "floor": scorer.floor,
+            "limits": asdict(scorer.limits),
+        },
+        "rules": scorer.rules,
         "env": {"python": platform.python_version(), "platform": platform.platform(), "reflectioncoder": __version__},
         "confidence": confidence,
-        "metrics": _metrics(judged, None, confidence)
-        + [m for grade in _grades(benchmark) for m in _metrics(_of_grade(benchmark, judged, grade), f"grade {grade}", confidence)],
+        "metrics": subsets,
         "counts": {status: counts[status] for status in get_args(Status) if counts[status]},
+        "num_on_limit": sum(bool(row["on_limit"]) for row in judged),
     }
+
+
+def _subset_metrics(benchmark: Benchmark, judged: Sequence[dict[str, Any]], confidence: float) -> list[dict[str, Any]]:
+    """EvalPlus's benchmarks: base, and plus (which counts only with base). The bundled ones: all, and by grade."""
+    if benchmark.name not in EVALPLUS:
+        by_grade = [(f"grade {grade}", _of_grade(benchmark, judged, grade)) for grade in _grades(benchmark)]
+        return [m for subset, rows in [(None, judged), *by_grade] for m in _metrics(rows, subset, confidence)]
+    base = [{**row, "status": row["base_status"]} for row in judged]
+    metrics = _metrics(base, "base", confidence)
+    return metrics + (_metrics(judged, "plus", confidence) if "plus" in benchmark.parts else [])
 
 
 def _grades(benchmark: Benchmark) -> list[int]:
@@ -79,8 +94,9 @@ def _metrics(rows: Sequence[dict[str, Any]], subset: str | None, confidence: flo
 
 
 def headline(results: dict[str, Any]) -> dict[str, Any]:
-    """pass@1 over all tasks."""
-    return next(m for m in results["metrics"] if m["name"] == "pass@1" and m["subset"] is None)
+    """pass@1 over all tasks; with base and plus tests that of plus."""
+    by_subset = {m["subset"]: m for m in results["metrics"] if m["name"] == "pass@1"}
+    return next(by_subset[subset] for subset in ("plus", "base", None) if subset in by_subset)
 
 
 def require_sandbox(results: dict[str, Any]) -> None:

@@ -6,27 +6,28 @@ wins where both are given. Several rows of a task are several samples.
 
 from __future__ import annotations
 
-import contextlib
-import json
-import secrets
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from reflectioncoder.data.files import JsonlAppender, content_hash, read_jsonl, write_jsonl
 from reflectioncoder.errors import SandboxUnavailableError, UsageError
-from reflectioncoder.evaluate.benchmarks import Benchmark, Task
+from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task
+from reflectioncoder.evaluate.evalplus import FunctionTests
+from reflectioncoder.evaluate.judge import FunctionJudge
+from reflectioncoder.evaluate.oracles import Rules
+from reflectioncoder.model_source import cache_dir
 from reflectioncoder.progress import Progress
-from reflectioncoder.sandbox.isolation import detect_isolation
-from reflectioncoder.sandbox.limits import Limits, RunResult
+from reflectioncoder.sandbox.asserted import run_tests
+from reflectioncoder.sandbox.isolation import FLOOR, Isolation, detect_isolation, require_floor
+from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import map_ordered
-from reflectioncoder.sandbox.process import run_python
 
 Status = Literal["passed", "failed", "timeout", "memory", "compile_error", "crashed", "no_code", "sandbox_error"]
-_HARNESS = Path(__file__).with_name("harness.py").read_text(encoding="utf-8")
 _TAIL_CHARS = 400
+_FIRST_WALL_S = 2.0  # own time of a first run in company; only a run alone gets the whole limit
 
 
 @dataclass(frozen=True)
@@ -35,18 +36,104 @@ class SampleToScore:
     sample: int
     solution: str
 
-    def key(self, limits: Limits) -> str:
-        """Identifies verdicts that can be reused when a scoring run is resumed."""
-        confinement = [asdict(limits), detect_isolation().name]
-        return content_hash(self.task.task_id, self.sample, self.solution, self.task.tests, confinement)
-
 
 @dataclass(frozen=True)
 class Verdict:
+    """`on_limit`: it rests on a limit of time. `tests`: outcome of each test program, where there are such.
+
+    `failed_inputs`: part → number of the input at which it failed (-1: before any), where there are inputs.
+    """
+
     status: Status
-    tests: tuple[dict[str, Any], ...]
-    duration_s: float
-    stderr_tail: str
+    base_status: Status
+    plus_status: Status | None = None
+    duration_s: float = 0.0
+    detail: str = ""
+    on_limit: bool = False
+    tests: tuple[dict[str, Any], ...] = ()
+    failed_inputs: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Judges samples of one benchmark.
+
+    Args:
+        limits: of tests that are programs; answers to inputs are limited as EvalPlus does (`evaluate.judge`).
+        floor: the weakest isolation tier that is accepted.
+
+    Raises:
+        SandboxUnavailableError: no program can be confined here, or only below the floor.
+    """
+
+    benchmark: Benchmark
+    limits: Limits = field(default_factory=Limits)
+    rules: Rules = "evalplus-head"
+    floor: int = FLOOR
+    isolation: Isolation = field(default_factory=detect_isolation)
+
+    def __post_init__(self) -> None:
+        require_floor(self.isolation, self.floor)
+        judge = FunctionJudge(self.isolation, self.rules, cache_dir() / "expected")
+        object.__setattr__(self, "_function_judge", judge)
+
+    _function_judge: FunctionJudge = field(init=False, repr=False, compare=False)
+
+    def key(self, sample: SampleToScore) -> str:
+        """Identifies verdicts that can be reused when a scoring run is resumed."""
+        settings = [asdict(self.limits), self.rules, self.isolation.name, self.benchmark.parts]
+        return content_hash(sample.task.task_id, sample.sample, sample.solution, sample.task.tests.key(), settings)
+
+    def judge(self, task: Task, solution: str, *, alone: bool = True) -> Verdict:
+        """The verdict on one solution. One that is `on_limit` counts only if nothing else was running (`alone`)."""
+        if not solution.strip():
+            return Verdict("no_code", "no_code", "no_code" if "plus" in self.benchmark.parts else None)
+        try:
+            if isinstance(task.tests, FunctionTests):
+                return self._judge_function(task, task.tests, solution, alone)
+            return self._judge_programs(task, task.tests, solution, alone)
+        except SandboxUnavailableError as error:
+            return Verdict("sandbox_error", "sandbox_error", detail=str(error)[-_TAIL_CHARS:])
+
+    def _judge_function(self, task: Task, tests: FunctionTests, solution: str, alone: bool) -> Verdict:
+        verdicts = [
+            self._function_judge.judge_part(task.task_id, task.entry_point, tests, part, solution, alone=alone)
+            for part in self.benchmark.parts
+        ]
+        base, plus = verdicts[0], verdicts[1] if len(verdicts) > 1 else None
+        deciding = base if plus is None or base.status != "passed" else plus
+        return Verdict(
+            status=deciding.status,
+            base_status=base.status,
+            plus_status=plus.status if plus else None,
+            duration_s=sum(verdict.duration_s for verdict in verdicts),
+            detail=deciding.detail,
+            on_limit=any(verdict.on_limit for verdict in verdicts),
+            failed_inputs={
+                part: verdict.failed_input
+                for part, verdict in zip(self.benchmark.parts, verdicts, strict=True)
+                if verdict.failed_input is not None
+            },
+        )
+
+    def _judge_programs(self, task: Task, tests: ProgramTests, solution: str, alone: bool) -> Verdict:
+        limits = self.limits if alone else replace(self.limits, wall_s=min(self.limits.wall_s, _FIRST_WALL_S))
+        report = run_tests(solution, task.entry_point, tests.setup, tests.programs, limits, self.isolation)
+        outcomes = tuple({"passed": row["passed"], "detail": row["detail"]} for row in report.rows if "test" in row)
+        done = any(row.get("done") for row in report.rows)
+        errors = [str(row.get(key)) for row in report.rows for key in ("compile_error", "load_error", "detail") if row.get(key)]
+        status: Status
+        if report.end != "ended":
+            status = report.end
+        elif any("compile_error" in row for row in report.rows):
+            status = "compile_error"
+        elif any(error.startswith("MemoryError") for error in errors):
+            status = "memory"
+        else:
+            complete = done and len(outcomes) == len(tests.programs)
+            status = "passed" if complete and all(outcome["passed"] for outcome in outcomes) else "failed"
+        detail = next(iter(errors), report.detail or ("" if done else "ended before its tests did"))
+        return Verdict(status, status, None, report.duration_s, detail[-_TAIL_CHARS:], status == "timeout", outcomes)
 
 
 def read_samples_to_score(path: Path, benchmark: Benchmark) -> list[SampleToScore]:
@@ -63,12 +150,11 @@ def read_samples_to_score(path: Path, benchmark: Benchmark) -> list[SampleToScor
         if task_id in benchmark.left_out:
             continue
         if task_id not in tasks:
-            raise UsageError.for_value(
-                f"unknown task of {benchmark.name}", f"{path}:{number}: task_id", task_id, f"e.g. {next(iter(tasks))}"
-            )
+            what = "no task_id" if task_id is None else f"unknown task of {benchmark.name}"
+            raise UsageError.for_value(what, f"{path}:{number}: task_id", task_id, f"e.g. {next(iter(tasks))}")
         solution, completion = row.get("solution"), row.get("completion")
         if solution is None and isinstance(completion, str):
-            solution = tasks[task_id].prompt + completion
+            solution = tasks[task_id].prompt + completion if completion.strip() else ""
         if not isinstance(solution, str):
             raise UsageError(f"{path}:{number}: needs solution or completion, a string")
         samples.append(SampleToScore(tasks[task_id], counts[task_id], solution))
@@ -78,75 +164,49 @@ def read_samples_to_score(path: Path, benchmark: Benchmark) -> list[SampleToScor
     return samples
 
 
-def judge(task: Task, solution: str, limits: Limits) -> Verdict:
-    """Run one solution against its task's tests."""
-    if not solution.strip():
-        return Verdict("no_code", (), 0.0, "")
-    nonce = secrets.token_hex(16)
-    files = {"solution.py": solution, "tests.json": json.dumps({"tests": list(task.tests), "nonce": nonce})}
-    try:
-        result = run_python(_HARNESS, limits, files=files, with_channel=True)
-    except SandboxUnavailableError as error:
-        return Verdict("sandbox_error", (), 0.0, str(error)[-_TAIL_CHARS:])
-    rows = _rows(result.channel, nonce)
-    tests = tuple(row for row in rows if "test" in row)
-    return Verdict(_status(result, rows, tests, len(task.tests)), tests, result.duration_s, _tail(result, rows))
-
-
-def _rows(channel: bytes, nonce: str) -> list[dict[str, Any]]:
-    rows = []
-    for line in channel.decode("utf-8", "replace").split("\n"):
-        mark, tab, text = line.partition("\t")
-        if mark == nonce and tab:
-            with contextlib.suppress(ValueError):  # a row cut off by a kill: the test has no outcome
-                rows.append(json.loads(text))
-    return rows
-
-
-def _status(result: RunResult, rows: Sequence[dict[str, Any]], tests: Sequence[dict[str, Any]], num_tests: int) -> Status:
-    if result.status in ("timeout", "memory", "crashed"):
-        return result.status
-    if any("compile_error" in row for row in rows):
-        return "compile_error"
-    if any(row.get("load_error", row.get("detail", "")).startswith("MemoryError") for row in rows):
-        return "memory"
-    complete = any(row.get("done") for row in rows) and [row["test"] for row in tests] == list(range(num_tests))
-    return "passed" if complete and all(row["passed"] for row in tests) else "failed"
-
-
-def _tail(result: RunResult, rows: Sequence[dict[str, Any]]) -> str:
-    reasons = [row.get("compile_error") or row.get("load_error") or row.get("detail") for row in rows]
-    first = next((reason for reason in reasons if reason), result.reason)
-    if not first and not any(row.get("done") for row in rows):
-        first = "ended before its tests did"
-    return "\n".join(part for part in (first, result.stderr[-_TAIL_CHARS:].strip()) if part)
+def require_all_tasks(samples: Sequence[SampleToScore], benchmark: Benchmark, path: Path) -> None:
+    """Raises UsageError if tasks have no sample: a mean over the rest would not be the benchmark's."""
+    there = {sample.task.task_id for sample in samples}
+    missing = [task.task_id for task in benchmark.tasks if task.task_id not in there]
+    if missing:
+        raise UsageError(
+            f"{path}: {len(missing)} of {len(benchmark.tasks)} tasks of {benchmark.name} have no sample, e.g. {missing[0]}\n"
+            f"  hint:    --partial scores what is there; {benchmark.name}:N or --limit N takes the first N tasks"
+        )
 
 
 def score_samples(
-    samples: Iterable[SampleToScore], output: Path, limits: Limits, workers: int = 0, label: str = "score"
+    samples: Iterable[SampleToScore], output: Path, scorer: Scorer, workers: int = 0, label: str = "score"
 ) -> list[dict[str, Any]]:
     """Judge samples into `output` (`samples.jsonl`), appended as they come; rows that are there are not judged again.
 
-    In the end `output` holds just the rows of these samples, in their order.
+    A verdict that rests on a limit is taken once more at the end, with nothing else running, and only that one counts. In the end
+    `output` holds just the rows of these samples, in their order.
 
     Returns the rows in the order of the samples.
-
-    Raises:
-        SandboxUnavailableError: no program can be confined here.
     """
     samples = list(samples)
-    keys = [sample.key(limits) for sample in samples]
+    keys = [scorer.key(sample) for sample in samples]
     known = {row["key"]: row for _, row in read_jsonl(output, tolerate_torn_tail=True)} if output.exists() else {}
     # A sandbox error is no verdict: it is tried again.
     known = {key: row for key, row in known.items() if row["status"] != "sandbox_error"}
     todo = [(key, sample) for key, sample in zip(keys, samples, strict=True) if key not in known]
+    again: list[tuple[str, SampleToScore]] = []
     with JsonlAppender(output) as appender, Progress(label, len(samples), len(samples) - len(todo)) as progress:
-        verdicts = map_ordered(lambda item: judge(item[1].task, item[1].solution, limits), todo, workers)
-        for done, ((key, sample), verdict) in enumerate(zip(todo, verdicts, strict=True), start=1):
-            row = {**_sample_row(sample, verdict), "key": key}
-            appender.append(row)
-            known[key] = row
-            progress.update(len(samples) - len(todo) + done)
+
+        def keep(key: str, sample: SampleToScore, verdict: Verdict) -> None:
+            known[key] = {**_sample_row(sample, verdict), "key": key}
+            appender.append(known[key])
+            progress.update(len(known))
+
+        verdicts = map_ordered(lambda item: scorer.judge(item[1].task, item[1].solution, alone=False), todo, workers)
+        for (key, sample), verdict in zip(todo, verdicts, strict=True):
+            if verdict.on_limit:
+                again.append((key, sample))
+            else:
+                keep(key, sample, verdict)
+        for key, sample in again:
+            keep(key, sample, scorer.judge(sample.task, sample.solution, alone=True))
     rows = [known[key] for key in keys]
     write_jsonl(output, rows)
     return rows
@@ -158,9 +218,11 @@ def _sample_row(sample: SampleToScore, verdict: Verdict) -> dict[str, Any]:
         "sample": sample.sample,
         "solution": sample.solution,
         "status": verdict.status,
-        "base_status": verdict.status,
-        "plus_status": None,
+        "base_status": verdict.base_status,
+        "plus_status": verdict.plus_status,
         "duration_s": round(verdict.duration_s, 4),
-        "stderr_tail": verdict.stderr_tail,
-        "tests": [{"passed": t["passed"], "detail": t["detail"]} for t in verdict.tests],
+        "stderr_tail": verdict.detail,
+        "on_limit": verdict.on_limit,
+        "failed_inputs": verdict.failed_inputs,
+        "tests": list(verdict.tests),
     }

@@ -144,7 +144,11 @@ class _Reader:
 
 def _refuse_collisions(keys: list[Any]) -> None:
     """A table of n keys with one hash takes n² steps to build."""
-    if len(keys) > _MAX_COLLIDING and len(set(map(hash, keys))) < len(keys) - _MAX_COLLIDING and len(set(map(hash, keys))) < len(keys) / 2:
+    if (
+        len(keys) > _MAX_COLLIDING
+        and len(set(map(hash, keys))) < len(keys) - _MAX_COLLIDING
+        and len(set(map(hash, keys))) < len(keys) / 2
+    ):
         raise BrokenAnswerError("keys that collide")
 
 
@@ -205,6 +209,8 @@ def _rebuild(tree: Any, depth: int) -> tuple[str, Any]:
         import numpy as np
 
         return "numpy.ndarray", np.array(_rebuild(rest[1], depth + 1)[1], dtype=_numpy_dtype(rest[0]))
+    if kind == "iterator":
+        return str(rest[0]), iter([_rebuild(node, depth + 1)[1] for node in rest[1]])
     if kind == "object":
         return str(rest[0]), Opaque(str(rest[0]))
     raise BrokenAnswerError(f"a node of the kind {kind!r:.40}")

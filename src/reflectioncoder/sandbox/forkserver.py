@@ -26,6 +26,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from reflectioncoder.sandbox.cgroup import ControlGroup
 from reflectioncoder.sandbox.isolation import Isolation, base_interpreter, readable_paths
 from reflectioncoder.sandbox.limits import Limits, RunStatus, SandboxUnavailableError
 
@@ -36,7 +37,13 @@ COMMON_MODULES = (
     "string", "struct", "subprocess", "textwrap", "time", "types", "typing", "unicodedata",
 )  # fmt: skip
 # What a program's environment is made of, and the servers' own: a fixed hash seed makes the order of sets repeatable.
-ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "LANG": "C.UTF-8",
+    "PYTHONHASHSEED": "0",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "OMP_NUM_THREADS": "1",
+}
 _START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from reflectioncoder.sandbox.runtime.server import main; main()"
 _SOURCES = str(Path(__file__).resolve().parents[2])
 _START_PATIENCE_S = 60.0
@@ -50,14 +57,16 @@ class ForkServer:
         SandboxUnavailableError: it cannot be started, or the isolation does not work here.
     """
 
-    def __init__(self, isolation: Isolation, preload: Sequence[str] = (), cgroup_files: Sequence[str] = ()):
+    def __init__(self, isolation: Isolation, preload: Sequence[str] = ()):
         self.isolation = isolation
+        self.cgroup = ControlGroup.create() if isolation.cgroup else None
         self.preload = tuple(preload)
         self._pending = b""
+        self._broken = ""
         self._box = tempfile.mkdtemp(prefix="reflectioncoder-")
         self.control, theirs = socket.socketpair()
         try:
-            world = isolation.world(self._box, list(cgroup_files))
+            world = isolation.world(self._box, self.cgroup.join_files if self.cgroup else [])
             self._work = Path(self._box, "work")
             self._work_owner = world.user
             if not isolation.namespaces:
@@ -75,6 +84,8 @@ class ForkServer:
         except OSError as error:
             self.control.close()
             shutil.rmtree(self._box, ignore_errors=True)
+            if self.cgroup:
+                self.cgroup.remove()
             raise SandboxUnavailableError(f"the sandbox cannot start a process: {error}") from error
         finally:
             theirs.close()
@@ -105,6 +116,8 @@ class ForkServer:
             all_fds = {0: null.fileno(), 1: null.fileno(), 2: null.fileno(), 3: handle.fileno(), **fds}
             request = {"run": kind, "limits": asdict(limits), "fds": list(all_fds)}
             try:
+                if self.cgroup:
+                    self.cgroup.limit(limits)
                 socket.send_fds(self.control, [json.dumps(request).encode() + b"\n"], list(all_fds.values()))
                 pid = self._expect("pid", _START_PATIENCE_S)["pid"]
             except OSError as error:
@@ -117,17 +130,21 @@ class ForkServer:
         Raises:
             SandboxUnavailableError: the server is gone, or says that the confinement failed.
         """
+        if self._broken:
+            raise SandboxUnavailableError(self._broken)
         while b"\n" not in self._pending:
             if not select.select([self.control], [], [], 0)[0]:
                 return None
             data = self.control.recv(65536)
             if not data:
-                raise SandboxUnavailableError(f"the sandbox's server died{self._last_words()}")
+                self._broken = f"the sandbox's server died{self._last_words()}"
+                raise SandboxUnavailableError(self._broken)
             self._pending += data
         line, self._pending = self._pending.split(b"\n", 1)
         message = json.loads(line)
         if "unavailable" in message:
-            raise SandboxUnavailableError(f"isolation {self.isolation.name}: {message['unavailable'].strip()}")
+            self._broken = f"isolation {self.isolation.name}: {message['unavailable'].strip()}"
+            raise SandboxUnavailableError(self._broken)
         return message
 
     def _expect(self, key: str, patience_s: float) -> dict[str, Any]:
@@ -192,6 +209,8 @@ class ForkServer:
             self.process.wait()
         if self.process.stderr:
             self.process.stderr.close()
+        if self.cgroup:
+            self.cgroup.remove()
         shutil.rmtree(self._box, ignore_errors=True)
 
 
@@ -205,6 +224,7 @@ class Running:
         self.started_at = time.monotonic()
         self.report: dict[str, Any] | None = None
         self._killed = False
+        self._oom_kills_before = server.cgroup.num_oom_kills() if server.cgroup else 0
 
     @property
     def control_fd(self) -> int:
@@ -251,21 +271,33 @@ class Running:
         files, disk_bytes = self.server.work_usage()
         return "crashed" if files > self.limits.disk_files or disk_bytes > self.limits.disk_bytes else None
 
+    def out_of_memory(self) -> bool:
+        """Whether the kernel has killed something of it for exceeding its memory (known with a control group only)."""
+        return self.server.cgroup is not None and self.server.cgroup.num_oom_kills() > self._oom_kills_before
+
+    def out_of_cpu_time(self) -> bool:
+        """Whether the kernel has ended it at its limit on CPU time. It counts in ticks, so a little less may be measured."""
+        report = self.report or {}
+        return report.get("signal") == signal.SIGKILL and not self._killed and report["cpu_s"] > 0.9 * self.limits.cpu_s
+
     def kill(self) -> None:
         if not self._killed and self.report is None:
             self._killed = True
             with contextlib.suppress(OSError):
                 self.server.control.sendall(b'{"kill": true}\n')
 
-    def finish(self) -> dict[str, Any]:
-        """Kill it if it still runs; wait until all of it is gone.
+    def finish(self, patience_s: float = 0.0) -> dict[str, Any]:
+        """Kill it if it still runs after `patience_s`; wait until all of it is gone.
 
         Raises:
             SandboxUnavailableError: the server does not manage that, or is gone.
         """
-        self.kill()
-        if self.report is None:
+        if self.poll() is None:
+            select.select([self.control_fd], [], [], patience_s)
+        if self.poll() is None:
+            self.kill()
             self.report = self.server._expect("exit", _KILL_PATIENCE_S)
+        assert self.report is not None
         return self.report
 
 

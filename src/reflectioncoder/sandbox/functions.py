@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import selectors
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.process import Pipes
 
 _WATCH_INTERVAL_S = 0.05
+_END_PATIENCE_S = 1.0  # from closing its channel to its end
 
 CallEnd = Literal["stopped", "ended", "timeout", "memory", "crashed", "broken"]
 """stopped: by the consumer; ended: the program did; broken: it sent something that is no answer."""
@@ -89,10 +89,11 @@ def call(
         pipes.close_theirs()
         end, detail, own_time_s = _follow(running, pipes.ours[4], consume, time_limit_s)
         duration_s = time.monotonic() - running.started_at
-        report = running.finish()
+        report = running.finish(_END_PATIENCE_S if end == "ended" else 0.0)
+        if end == "ended" and running.out_of_memory():
+            end, detail = "memory", "used too much memory"
     if end == "ended" and report["signal"] is not None:
-        timed_out = report["signal"] == signal.SIGKILL and report["cpu_s"] >= limits.cpu_s
-        end = "timeout" if timed_out else "crashed"
+        end = "timeout" if running.out_of_cpu_time() else "crashed"
         detail = f"killed by signal {report['signal']}"
     return CallReport(end, own_time_s, duration_s, detail)
 

@@ -18,7 +18,7 @@ import stat
 import sys
 import sysconfig
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,9 @@ def readable_paths() -> ReadablePaths:
             bind.append(path)
     packages = {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")}
     installed = packages | {Path(path) for path in site.getsitepackages()} | set(_site_directories(standard))
-    installed |= {directory for pattern in ("lib/python3*", "local/lib/python3*") for directory in _site_directories(Path("/usr").glob(pattern))}
+    installed |= {
+        directory for pattern in ("lib/python3*", "local/lib/python3*") for directory in _site_directories(Path("/usr").glob(pattern))
+    }
     hide = {path.resolve() for path in installed if path.is_dir()}
     show = [
         path
@@ -171,6 +173,16 @@ open("mine", "w").write("x")
 print(",".join(won) or "held")
 """
 
+# Four processes, each below the limit, together above it.
+_HOG_LIMIT_BYTES = 2**27
+_HOG = """
+import os
+for _ in range(2): os.fork()
+x = bytearray(2**26)
+for at in range(0, len(x), 4096): x[at] = 1
+os.wait()
+"""
+
 
 def probe(isolation: Isolation) -> str | None:
     """Try the isolation with a small attack; None if it holds, else what went wrong."""
@@ -192,6 +204,10 @@ def probe(isolation: Isolation) -> str | None:
         return f"the probe ended with {result.status}: {result.reason} {result.stderr[-200:]}".strip()
     if isolation.tier >= 1 and result.stdout != "held\n":
         return f"the probe got through: {result.stdout.strip()}"
+    if isolation.cgroup:
+        hog = run_python(_HOG, Limits(wall_s=20, memory_bytes=_HOG_LIMIT_BYTES), isolation)
+        if hog.status != "memory":
+            return f"the memory of several processes is not limited together: {hog.status} {hog.stderr[-200:]}".strip()
     return None
 
 
@@ -228,5 +244,3 @@ def require_floor(isolation: Isolation, floor: int = FLOOR) -> None:
             "  meaning: they could read your files and use the network\n"
             "  hint:    reflectioncoder doctor says why; --floor 0 accepts it and marks the results as unsafe"
         )
-
-

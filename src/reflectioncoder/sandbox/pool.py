@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+_AHEAD = 16  # a slow job at the head holds up the results, not the other workers
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -17,7 +19,7 @@ def default_workers() -> int:
 
 
 def map_ordered(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 0) -> Iterator[Result]:
-    """`function` of every job, in order. At most twice `workers` jobs are taken ahead, so endless input is fine.
+    """`function` of every job, in order. A bounded number of jobs is taken ahead, so endless input is fine.
 
     Threads are enough: each job waits for a process of its own. Exceptions of a job are raised where its result is due.
     """
@@ -27,7 +29,7 @@ def map_ordered(function: Callable[[Job], Result], jobs: Iterable[Job], workers:
     try:
         for job in jobs:
             pending.append(executor.submit(function, job))
-            if len(pending) >= 2 * workers:
+            if len(pending) >= _AHEAD * workers:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

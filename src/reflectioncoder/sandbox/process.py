@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
-import signal
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -48,9 +47,7 @@ def run_command(
     return _run("exec", {"argv": list(argv), "files": files or {}, "env": ENVIRONMENT}, (), limits, isolation)
 
 
-def _run(
-    kind: str, payload: dict[str, Any], preload: Sequence[str], limits: Limits | None, isolation: Isolation | None
-) -> RunResult:
+def _run(kind: str, payload: dict[str, Any], preload: Sequence[str], limits: Limits | None, isolation: Isolation | None) -> RunResult:
     limits = limits or Limits()
     with SERVERS.lend(isolation or detect_isolation(), preload) as server, Pipes(1, 2) as pipes:
         running = server.start(kind, payload, limits, pipes.theirs)
@@ -72,10 +69,13 @@ class Pipes(contextlib.AbstractContextManager["Pipes"]):
         while self.theirs:
             os.close(self.theirs.popitem()[1])
 
-    def __exit__(self, *exc: object) -> None:
-        self.close_theirs()
+    def close_ours(self) -> None:
         while self.ours:
             os.close(self.ours.popitem()[1])
+
+    def __exit__(self, *exc: object) -> None:
+        self.close_theirs()
+        self.close_ours()
 
 
 def _watch(running: Running, stdout: int, stderr: int) -> RunResult:
@@ -103,16 +103,25 @@ def _watch(running: Running, stdout: int, stderr: int) -> RunResult:
                 if running.own_time_s() > limits.wall_s:
                     exceeded = "timeout"
     report = running.finish()
+    if running.out_of_memory():
+        exceeded = "memory"
     for fd, sink in sinks.items():  # what is still in the pipes after all of it is dead
         os.set_blocking(fd, False)
         with contextlib.suppress(BlockingIOError):
             while data := os.read(fd, 65536):
                 sink(data)
-    return _result(report, exceeded, out, err, time.monotonic() - running.started_at, limits)
+    duration_s = time.monotonic() - running.started_at
+    return _result(report, exceeded, running.out_of_cpu_time(), out, err, duration_s, limits)
 
 
 def _result(
-    report: dict[str, Any], exceeded: RunStatus | None, out: CappedOutput, err: CappedOutput, duration_s: float, limits: Limits
+    report: dict[str, Any],
+    exceeded: RunStatus | None,
+    out_of_cpu_time: bool,
+    out: CappedOutput,
+    err: CappedOutput,
+    duration_s: float,
+    limits: Limits,
 ) -> RunResult:
     stderr = err.text()
     last_line = stderr.rstrip().rsplit("\n", 1)[-1]
@@ -123,7 +132,7 @@ def _result(
         reason = {"timeout": f"ran longer than {limits.wall_s:g} s", "memory": "used too much memory"}.get(
             exceeded, "started too many processes or wrote too many files"
         )
-    elif report["signal"] == signal.SIGKILL and report["cpu_s"] >= limits.cpu_s:
+    elif out_of_cpu_time:
         status, reason = "timeout", f"used more than {limits.cpu_s:g} s of CPU"
     elif report["signal"] is not None:
         status, reason = "crashed", f"killed by signal {report['signal']}"

@@ -30,7 +30,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 CHANNEL_FD, REQUEST_FD = 4, 5
@@ -104,8 +104,9 @@ class TooLargeError(Exception):
 class _Tree:
     """Turns a value of any type into plain nodes; hostile types can only raise, which counts as an opaque object."""
 
-    def __init__(self) -> None:
+    def __init__(self, exhaust: bool) -> None:
         self._left = MAX_NODES
+        self._exhaust = exhaust
 
     def node(self, value: Any, depth: int = 0) -> tuple[Any, ...]:
         self._left -= 1
@@ -138,6 +139,8 @@ class _Tree:
         for base, plain in _BASES.items():
             if isinstance(value, base):
                 return ("subclass", name, self.node(plain(value), depth + 1))
+        if self._exhaust and isinstance(value, (Iterator, range)):
+            return ("iterator", name, [self.node(item, depth + 1) for item in islice(value, MAX_NODES)])
         return ("object", name)
 
 
@@ -156,9 +159,10 @@ _BASES: dict[type, Any] = {
 }
 
 
-def portable(value: object) -> tuple[Any, ...]:
+def portable(value: object, exhaust: bool = False) -> tuple[Any, ...]:
+    """`exhaust`: of an iterator send the items."""
     try:
-        return _Tree().node(value)
+        return _Tree(exhaust).node(value)
     except BaseException:
         return ("object", type(value).__name__)
 
@@ -216,7 +220,7 @@ def digest(value: Any) -> bytes | None:
     return state.digest()
 
 
-def encode_answer(value: Any, reference: bool, in_full: bool, as_set: bool) -> tuple[bytes, bytes]:
+def encode_answer(value: Any, reference: bool, in_full: bool, as_set: bool, exhaust: bool = False) -> tuple[bytes, bytes]:
     """(letter, content) of an answer's frame."""
     most = MAX_WHOLE_BYTES if in_full else MAX_PLAIN_BYTES
     # Each item takes at least a byte: a longer sequence is not tried.
@@ -226,7 +230,7 @@ def encode_answer(value: Any, reference: bool, in_full: bool, as_set: bool) -> t
             return b"V", data
     mark = digest(value)
     if mark is None:
-        tree = portable(value)
+        tree = portable(value, exhaust)
         if as_set and tree[0] == "object":  # a generator, say: what EvalPlus's set(out) makes of it
             tree = portable(frozenset(value))
         return b"P", marshal.dumps(tree, MARSHAL_VERSION)
@@ -265,12 +269,13 @@ def serve_calls(payload: dict[str, Any]) -> None:
     channel.send(b"L", b"")
     channel.flush()
     times: list[float] = []
-    for number, arguments in enumerate(inputs):
+    for number, item in enumerate(inputs):
+        arguments, keywords = item if by_request else (item, {})
         began = time.process_time()
         try:
             with closed_streams():
-                answer = function(*arguments)
-            frame = encode_answer(answer, payload["reference"], number in in_full, payload["as_set"])
+                answer = function(*arguments, **keywords)
+            frame = encode_answer(answer, payload["reference"], by_request or number in in_full, payload["as_set"], by_request)
         except BaseException as error:
             channel.send(b"E", describe_error(error))
             if not by_request:
@@ -287,7 +292,8 @@ def serve_calls(payload: dict[str, Any]) -> None:
 
 
 def _requests() -> Iterator[list[Any]]:
-    with io.open(REQUEST_FD, "rb", closefd=False) as handle:
+    """[arguments, keyword arguments] of each call."""
+    with open(REQUEST_FD, "rb", closefd=False) as handle:
         while True:
             try:
                 yield marshal.load(handle)

@@ -19,7 +19,7 @@ from typing import Any
 CHANNEL_FD, REQUEST_FD = 4, 5
 
 
-class CellTimeout(BaseException):  # noqa: N818 (shown to nobody; must pass every `except Exception`)
+class CellTimeout(BaseException):
     pass
 
 

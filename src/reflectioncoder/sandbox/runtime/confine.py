@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 LINUX = sys.platform == "linux"
@@ -66,7 +67,11 @@ class Entered:
     ruleset: int = -1
     seccomp_program: bytes = b""
     cgroup_fds: tuple[int, ...] = ()
-    owned_ids: tuple[int, int] | None = None
+
+    def move_fds(self, move: Callable[[int], int]) -> None:
+        self.cgroup_fds = tuple(map(move, self.cgroup_fds))
+        if self.ruleset >= 0:
+            self.ruleset = move(self.ruleset)
 
 
 def enter_world(world: World) -> Entered:

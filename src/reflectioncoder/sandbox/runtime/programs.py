@@ -3,6 +3,7 @@
     script   a Python program, as `python main.py` would run it
     session  cells of a stateful interpreter, on request
     calls    a function called with given arguments, its answers sent back (`reflectioncoder.sandbox.runtime.calls`)
+    asserts  tests of a function in another process (`reflectioncoder.sandbox.runtime.asserts`)
     exec     another executable
 
 Descriptors: 0-2 the standard streams, 3 the payload (marshal, written by the trusted side), 4 the channel, 5 the requests.
@@ -23,7 +24,7 @@ import types
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from reflectioncoder.sandbox.runtime import calls, cells
+from reflectioncoder.sandbox.runtime import asserts, calls, cells
 
 PAYLOAD_FD, CHANNEL_FD, REQUEST_FD = 3, 4, 5
 SCRIPT = "main.py"
@@ -31,7 +32,7 @@ SCRIPT = "main.py"
 
 def start(kind: str) -> NoReturn:
     """Become a program of the given kind."""
-    with open(PAYLOAD_FD, "rb") as handle:
+    with open(PAYLOAD_FD, "rb") as handle:  # and closed: a script has no descriptors but the standard ones
         payload = marshal.load(handle)
     os.environ.clear()
     os.environ.update(payload.get("env", {}))
@@ -86,7 +87,7 @@ def leave(code: int) -> NoReturn:
 
 
 def run_executable(payload: dict[str, Any]) -> NoReturn:
-    os.closerange(PAYLOAD_FD, REQUEST_FD + 1)
+    os.closerange(PAYLOAD_FD, REQUEST_FD + 2)
     try:
         os.execve(payload["argv"][0], payload["argv"], payload["env"])
     except OSError as error:
@@ -99,4 +100,5 @@ _KINDS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "exec": run_executable,
     "session": cells.serve_cells,
     "calls": calls.serve_calls,
+    "asserts": asserts.serve_asserts,
 }

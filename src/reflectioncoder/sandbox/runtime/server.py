@@ -2,7 +2,7 @@
 
 It is started by `reflectioncoder.sandbox.forkserver` and talks with it over one socket, JSON lines:
 
-    →  {"run": kind, "limits": {...}}      with the program's descriptors (0, 1, 2, 3 = payload, 4 = channel, 5 = requests)
+    →  {"run": kind, "limits": {...}}      with the program's descriptors (0, 1, 2, 3 = payload, 4 = channel, 5 = requests, ...)
     ←  {"pid": n}                          the program's process as the other side numbers it
     →  {"kill": true}                      at any time while it runs
     ←  {"exit": code | null, "signal": n | null, "cpu_s", "peak_memory_bytes"}   everything of the program is dead and reaped
@@ -28,9 +28,9 @@ import traceback
 
 from reflectioncoder.sandbox.runtime import confine, programs
 
-_FIRST_FREE_FD = 6
+_FIRST_FREE_FD = 7
 _CONFINEMENT_FAILED = 125
-_NUM_FDS = 6
+_NUM_FDS = 7
 _HIGH_FDS = 64  # the server's own descriptors lie here and above, a program's below
 
 
@@ -69,6 +69,7 @@ class Server:
             importlib.import_module(name)
         try:
             self._entered = confine.enter_world(confine.World(**setup["world"]))
+            self._entered.move_fds(_out_of_the_way)
         except OSError as error:
             self.send({"unavailable": str(error)})
             return
@@ -169,7 +170,9 @@ class Server:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             failure_write = _out_of_the_way(failure_write)
-            for fd, target in zip([_out_of_the_way(fd) for fd in fds], request["fds"], strict=True):
+            theirs = [_out_of_the_way(fd) for fd in fds]
+            os.closerange(0, _HIGH_FDS)
+            for fd, target in zip(theirs, request["fds"], strict=True):
                 os.dup2(fd, target)
             confine.confine_program(self._entered, request["limits"])
         except BaseException:

@@ -1,0 +1,96 @@
+"""Running tests that are programs against a solution in another process (`runtime.asserts`), watched from here."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from reflectioncoder.sandbox.forkserver import SERVERS, Running, preload_for
+from reflectioncoder.sandbox.isolation import Isolation
+from reflectioncoder.sandbox.limits import Limits
+from reflectioncoder.sandbox.process import Pipes
+
+_WATCH_INTERVAL_S = 0.05
+_END_PATIENCE_S = 1.0
+_DONE = b'{"done": true}\n'
+
+TestsEnd = Literal["ended", "timeout", "memory", "crashed"]
+
+
+@dataclass(frozen=True)
+class TestsReport:
+    """`rows`: what the tests' process said (see `runtime.asserts`); `end`: of the solution."""
+
+    __test__ = False  # not a test case, whatever its name
+
+    end: TestsEnd
+    rows: tuple[dict[str, Any], ...]
+    duration_s: float
+    detail: str = ""
+
+
+def run_tests(solution: str, entry_point: str, setup: str, tests: Sequence[str], limits: Limits, isolation: Isolation) -> TestsReport:
+    """Run every test against the solution. `limits.wall_s` is the own time of the solution, waiting for its tests included.
+
+    Raises:
+        SandboxUnavailableError: the sandbox failed, not the program.
+    """
+    calls = {
+        "source": solution.encode("utf-8", "surrogatepass"),
+        "entry_point": entry_point,
+        "inputs": None,
+        "depth": 0,
+        "guard": False,
+        "reference": False,
+        "in_full": [],
+        "as_set": False,
+    }
+    checks = {"entry_point": entry_point, "setup": setup, "tests": list(tests)}
+    with (
+        SERVERS.lend(isolation, preload_for(solution)) as solution_server,
+        SERVERS.lend(isolation) as tests_server,
+        Pipes(4) as verdicts,
+        Pipes(4) as answers,
+        Pipes(5) as requests,
+    ):
+        running = solution_server.start("calls", calls, limits, {4: answers.theirs[4], 5: requests.ours[5]})
+        checking = tests_server.start("asserts", checks, limits, {4: verdicts.theirs[4], 5: answers.ours[4], 6: requests.theirs[5]})
+        for pipes in (verdicts, answers, requests):
+            pipes.close_theirs()
+        answers.close_ours()
+        requests.close_ours()
+        end, data, detail = _watch(running, checking, verdicts.ours[4])
+        duration_s = time.monotonic() - running.started_at
+        report = running.finish(_END_PATIENCE_S if not data.endswith(_DONE) and end == "ended" else 0.0)
+        checking.finish()
+        if end == "ended" and running.out_of_memory():
+            end, detail = "memory", "used too much memory"
+    if end == "ended" and report["signal"] is not None and not data.endswith(_DONE):
+        end, detail = ("timeout" if running.out_of_cpu_time() else "crashed"), f"killed by signal {report['signal']}"
+    rows = tuple(json.loads(line) for line in data.split(b"\n")[:-1])
+    return TestsReport(end, rows, duration_s, detail)
+
+
+def _watch(running: Running, checking: Running, verdicts: int) -> tuple[TestsEnd, bytes, str]:
+    """Until the tests' process is through or the solution exceeds a limit."""
+    data = bytearray()
+    next_watch = time.monotonic() + _WATCH_INTERVAL_S
+    with selectors.DefaultSelector() as selector:
+        selector.register(verdicts, selectors.EVENT_READ)
+        while True:
+            if selector.select(_WATCH_INTERVAL_S):
+                received = os.read(verdicts, 65536)
+                data += received
+                if not received:
+                    return "ended", bytes(data), ""
+            if time.monotonic() >= next_watch:
+                next_watch = time.monotonic() + _WATCH_INTERVAL_S
+                if min(running.own_time_s(), checking.own_time_s()) > running.limits.wall_s:
+                    return "timeout", bytes(data), f"ran longer than {running.limits.wall_s:g} s"
+                if exceeded := running.excess():
+                    return ("memory" if exceeded == "memory" else "crashed"), bytes(data), "used too much memory or too many processes"

@@ -1,0 +1,127 @@
+"""One control group for each server, where this user may make one: the kernel counts memory and processes of the whole tree.
+
+Version 2 (one directory) where memory and pids are delegated to us, version 1 (a directory for each controller) elsewhere. As root,
+or inside a delegated scope (`systemd-run --user --scope -p Delegate=yes ...`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from reflectioncoder.sandbox.limits import Limits, SandboxUnavailableError
+
+_MOUNTS = Path("/proc/self/mountinfo")
+_CONTROLLERS = ("memory", "pids")
+_numbers = itertools.count()
+_naming = threading.Lock()
+
+
+@dataclass(frozen=True)
+class ControlGroup:
+    """`directories`: controller → directory; the same one twice in version 2."""
+
+    directories: dict[str, Path]
+    version: int
+
+    @classmethod
+    def create(cls) -> ControlGroup:
+        """A new, empty group below our own.
+
+        Raises:
+            SandboxUnavailableError: nothing here lets us make one.
+        """
+        with _naming:
+            name = f"reflectioncoder-{os.getpid()}-{next(_numbers)}"
+        reasons = []
+        for version, parents in _candidates():
+            group = cls({controller: parent / name for controller, parent in parents.items()}, version)
+            try:
+                group._make()
+            except OSError as error:
+                reasons.append(f"version {version}: {error.strerror}: {error.filename}")
+                group.remove()
+            else:
+                return group
+        raise SandboxUnavailableError("no control group: " + ("; ".join(reasons) or "no memory and pids controllers"))
+
+    def _make(self) -> None:
+        for directory in {*self.directories.values()}:
+            directory.mkdir()
+        for controller, name in (("memory", self._memory_file), ("pids", "pids.max")):
+            if not (self.directories[controller] / name).exists():
+                raise OSError(None, "not delegated", str(self.directories[controller] / name))
+
+    @property
+    def _memory_file(self) -> str:
+        return "memory.max" if self.version == 2 else "memory.limit_in_bytes"
+
+    @property
+    def join_files(self) -> list[str]:
+        """A process that writes 0 to each of these is in the group."""
+        return sorted({str(directory / "cgroup.procs") for directory in self.directories.values()})
+
+    def limit(self, limits: Limits) -> None:
+        self._write("memory", self._memory_file, limits.memory_bytes)
+        self._write("pids", "pids.max", limits.processes)
+        if self.version == 2:
+            with contextlib.suppress(OSError):
+                self._write("memory", "memory.swap.max", 0)
+
+    def _write(self, controller: str, name: str, value: int) -> None:
+        (self.directories[controller] / name).write_text(str(value))
+
+    def num_oom_kills(self) -> int:
+        name = "memory.events" if self.version == 2 else "memory.oom_control"
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            fields = dict(line.split() for line in (self.directories["memory"] / name).read_text().splitlines())
+            return int(fields["oom_kill"])
+        return 0
+
+    def remove(self) -> None:
+        for directory in {*self.directories.values()}:
+            for _ in range(50):  # the kernel takes a moment to let go of the last process
+                try:
+                    directory.rmdir()
+                except FileNotFoundError:
+                    break
+                except OSError:
+                    time.sleep(0.02)
+                else:
+                    break
+
+
+def _candidates() -> list[tuple[int, dict[str, Path]]]:
+    """(version, controller → our own group's directory)."""
+    with contextlib.suppress(OSError):
+        mounted = _mounted()
+        own = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+        found: list[tuple[int, dict[str, Path]]] = []
+        if "" in mounted:
+            path = next((path for _, names, path in own if names == ""), "/")
+            directory = mounted[""] / path.lstrip("/")
+            found.append((2, dict.fromkeys(_CONTROLLERS, directory)))
+        paths = {name: path for _, names, path in own for name in names.split(",")}
+        if all(controller in mounted and controller in paths for controller in _CONTROLLERS):
+            found.append((1, {c: mounted[c] / paths[c].lstrip("/") for c in _CONTROLLERS}))
+        return found
+    return []
+
+
+def _mounted() -> dict[str, Path]:
+    """Controller → mount point of its version 1 hierarchy; "" → version 2."""
+    mounted: dict[str, Path] = {}
+    for line in _MOUNTS.read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        kind, _, options = after.split(" ", 2)
+        if kind == "cgroup2":
+            mounted[""] = Path(before.split()[4])
+        elif kind == "cgroup":
+            for controller in set(options.split(",")) & set(_CONTROLLERS):
+                mounted[controller] = Path(before.split()[4])
+    return mounted
