@@ -46,7 +46,7 @@ test-all: setup
 	OMP_NUM_THREADS=1 $(PYTEST) -n auto
 
 bench: setup
-	$(BIN)/python benchmarks/sandbox.py
+	$(BIN)/python benchmarks/judge.py launch
 	$(BIN)/python benchmarks/training.py
 
 demo: setup

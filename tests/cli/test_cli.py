@@ -12,6 +12,7 @@ from reflectioncoder.cli import COMMANDS, main
 from reflectioncoder.config import field_docs, load_recipe, shipped_recipes
 from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.errors import UsageError
+from reflectioncoder.sandbox.isolation import ISOLATIONS
 from tests.conftest import reflection_sample
 
 
@@ -143,7 +144,8 @@ def test_doctor_reports_the_isolation():
     result = run("doctor", "--json")
     value = json.loads(result.stdout)
     assert result.returncode == 0
-    assert value["isolation"] in ("namespaces", "rlimits")
+    assert value["isolation"] in ISOLATIONS
+    assert value["tier"] == ISOLATIONS[value["isolation"]].tier
 
 
 # --- recipes --------------------------------------------------------------------------------------------------------------

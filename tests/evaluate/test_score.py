@@ -143,6 +143,39 @@ def test_verdicts_of_other_limits_are_not_reused_and_the_file_holds_one_row_a_sa
     assert [json.loads(line) for line in output.read_text().splitlines()] == again
 
 
+def test_a_file_that_misses_tasks_is_refused_unless_told(tmp_path):
+    benchmark = load_benchmark("bundled/seen:3")
+    path = write_jsonl(tmp_path / "in.jsonl", [{"task_id": benchmark.tasks[0].task_id, "solution": "x = 1\n"}])
+    samples = read_samples_to_score(path, benchmark)
+    with pytest.raises(UsageError, match="2 of 3 tasks"):
+        require_all_tasks(samples, benchmark, path)
+    require_all_tasks(samples, load_benchmark("bundled/seen:1"), path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"task_id": "x", "solution": "a"}\n{"task_id": "x", "sol', "in.jsonl:2: not JSON"),
+        (b'{"task_id": "x", "solution": "\xff\xfe"}\n', "in.jsonl:1: not JSON"),
+        (b'{"solution": "a"}\n', "no task_id"),
+        (b"", "no samples"),
+    ],
+)
+def test_broken_files_are_named_with_their_line(tmp_path, content, message):
+    (tmp_path / "in.jsonl").write_bytes(content.replace(b'"x"', json.dumps(load_benchmark("bundled/seen:1").tasks[0].task_id).encode()))
+    with pytest.raises(UsageError) as error:
+        read_samples_to_score(tmp_path / "in.jsonl", load_benchmark("bundled/seen:1"))
+    assert message in str(error.value)
+
+
+def test_a_completion_of_ten_megabytes_and_an_empty_one_get_a_verdict(tmp_path, scorer):
+    assert scorer.judge(TASK, "x = '" + "a" * 10_000_000 + "'\ndef double(x):\n    return 2 * x\n").status == "passed"
+    assert scorer.judge(TASK, "# " + "a" * 10_000_000).status == "failed"
+    rows = [{"task_id": TASK.task_id, "completion": ""}]
+    samples = read_samples_to_score(write_jsonl(tmp_path / "in.jsonl", rows), scorer.benchmark)
+    assert scorer.judge(TASK, samples[0].solution).status == "no_code"
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [({"task_id": "nope", "solution": ""}, "unknown task"), ({"task_id": "{first}"}, "needs solution or completion")],

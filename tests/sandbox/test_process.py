@@ -105,7 +105,8 @@ def test_nothing_survives_the_run(isolation, detach):
     name = f"survivor-{os.getpid()}-{time.monotonic_ns()}"
     source = (
         f"import os, time, ctypes\nctypes.CDLL(None).prctl(15, b'{name[-15:]}', 0, 0, 0)\nif os.fork() == 0:\n"
-        f"    try:\n        {detach}\n    except OSError:\n        pass\n    os.close(1); os.close(2)\n    time.sleep(60)\ntime.sleep(0.3)"
+        f"    try:\n        {detach}\n    except OSError:\n        pass\n"
+        "    os.close(1); os.close(2)\n    time.sleep(60)\ntime.sleep(0.3)"
     )
     assert run(source, isolation).status == "ok"
     left = [p for p in os.listdir("/proc") if p.isdigit() and name[-15:] in _comm(p)]

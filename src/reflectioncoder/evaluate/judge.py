@@ -168,6 +168,7 @@ class _PartRun:
             stack_depth=STACK_DEPTH,
             as_set=self._as_set,
             in_full=tuple(in_full),
+            flush_before=tuple(self._expected.times),
         )
         return call(calls, limits, self._isolation, self._consume, limit)
 

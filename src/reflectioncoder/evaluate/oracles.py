@@ -17,9 +17,10 @@ FLOAT_TOLERANCE = 1e-6
 MIN_TIME_LIMIT_S: dict[Rules, float] = {"evalplus-head": 4.0, "evalplus-0.3.1": 1.0}
 
 SET_ENTRY_POINTS = frozenset(
-    "similar_elements find_char_long common_in_nested_lists extract_singly larg_nnum intersection_array find_dissimilar Diff".split()
+    {"similar_elements", "find_char_long", "common_in_nested_lists", "extract_singly", "larg_nnum", "intersection_array"}
+    | {"find_dissimilar", "Diff"}
 )
-NOT_NONE_ENTRY_POINTS = frozenset(("check_str", "text_match_three", "text_starta_endb"))
+NOT_NONE_ENTRY_POINTS = frozenset({"check_str", "text_match_three", "text_starta_endb"})
 ORACLE_ENTRY_POINTS = SET_ENTRY_POINTS | NOT_NONE_ENTRY_POINTS | {"are_equivalent", "sum_div", "surface_Area", "digit_distance_nums"}
 
 
@@ -83,7 +84,7 @@ def matches(
     try:
         if family == "humaneval" and entry_point == "find_zero":
             # 0.3.1 never records that such a test has passed; fixed later.
-            return rules != "evalplus-0.3.1" and bool(abs(polynomial(*arguments, value)) <= atol)
+            return rules != "evalplus-0.3.1" and bool(abs(polynomial(arguments[0], value)) <= atol)
         exact = value == wanted if family == "humaneval" else _mbpp_exact(entry_point, arguments, value, wanted, atol)
         if atol == 0 and is_floats(wanted):
             atol = FLOAT_TOLERANCE

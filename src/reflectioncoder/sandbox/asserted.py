@@ -48,6 +48,7 @@ def run_tests(solution: str, entry_point: str, setup: str, tests: Sequence[str],
         "guard": False,
         "reference": False,
         "in_full": [],
+        "flush_before": [],
         "as_set": False,
     }
     checks = {"entry_point": entry_point, "setup": setup, "tests": list(tests)}

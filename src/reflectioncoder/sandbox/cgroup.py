@@ -66,9 +66,14 @@ class ControlGroup:
         """A process that writes 0 to each of these is in the group."""
         return sorted({str(directory / "cgroup.procs") for directory in self.directories.values()})
 
-    def limit(self, limits: Limits) -> None:
-        self._write("memory", self._memory_file, limits.memory_bytes)
-        self._write("pids", "pids.max", limits.processes)
+    def used_bytes(self) -> int:
+        name = "memory.current" if self.version == 2 else "memory.usage_in_bytes"
+        return int((self.directories["memory"] / name).read_text())
+
+    def limit(self, limits: Limits, server_bytes: int) -> None:
+        """Limit the next program. The server is in the group as well: one process, `server_bytes` of memory."""
+        self._write("memory", self._memory_file, limits.memory_bytes + server_bytes)
+        self._write("pids", "pids.max", limits.processes + 1)
         if self.version == 2:
             with contextlib.suppress(OSError):
                 self._write("memory", "memory.swap.max", 0)

@@ -97,6 +97,7 @@ class ForkServer:
         try:
             self.control.sendall(json.dumps(setup).encode() + b"\n")
             self._expect("ready", _START_PATIENCE_S)
+            self._own_bytes = self.cgroup.used_bytes() if self.cgroup else 0
         except (OSError, SandboxUnavailableError) as error:
             self.close()
             raise SandboxUnavailableError(f"isolation {isolation.name}: {error}") from error
@@ -117,7 +118,7 @@ class ForkServer:
             request = {"run": kind, "limits": asdict(limits), "fds": list(all_fds)}
             try:
                 if self.cgroup:
-                    self.cgroup.limit(limits)
+                    self.cgroup.limit(limits, self._own_bytes)
                 socket.send_fds(self.control, [json.dumps(request).encode() + b"\n"], list(all_fds.values()))
                 pid = self._expect("pid", _START_PATIENCE_S)["pid"]
             except OSError as error:

@@ -36,6 +36,7 @@ class Calls:
         guard: take away the names that EvalPlus's guard takes away.
         reference: the program is ours: long answers are described more closely, and the time of each call is sent at the end.
         in_full: the calls whose answers are sent whole, however long.
+        flush_before: calls with another time limit than their neighbours: all answers before them are sent first.
         as_set: answers are compared as sets, so those of other iterable types are wanted as sets.
     """
 
@@ -46,6 +47,7 @@ class Calls:
     guard: bool = True
     reference: bool = False
     in_full: tuple[int, ...] = ()
+    flush_before: tuple[int, ...] = ()
     as_set: bool = False
 
 
@@ -82,6 +84,7 @@ def call(
         "guard": calls.guard,
         "reference": calls.reference,
         "in_full": list(calls.in_full),
+        "flush_before": list(calls.flush_before),
         "as_set": calls.as_set,
     }
     with SERVERS.lend(isolation, preload_for(calls.source)) as server, Pipes(4) as pipes:

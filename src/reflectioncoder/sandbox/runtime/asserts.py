@@ -52,8 +52,9 @@ class Solution:
         if letter == "E":
             name, _, text = content.decode("utf-8", "replace").partition(": ")
             kind = getattr(builtins, name, None)
-            known = isinstance(kind, type) and issubclass(kind, Exception)
-            raise kind(text) if known else RuntimeError(f"{name}: {text}")
+            if isinstance(kind, type) and issubclass(kind, Exception):
+                raise kind(text)
+            raise RuntimeError(f"{name}: {text}")
         return read_value(letter, content)[1]
 
 

@@ -41,6 +41,7 @@ MAX_NODES = 200_000
 FLUSH_BYTES, FLUSH_S = 32768, 0.002
 _SCALARS = frozenset((int, float, bool, str, type(None), complex, bytes))
 _SEQUENCES = frozenset((list, tuple, set, frozenset))
+_CONTAINERS = _SEQUENCES | {dict}
 _MAX_DEPTH = 200
 
 # Set to None by EvalPlus's guard.
@@ -78,21 +79,22 @@ def closed_streams() -> Iterator[None]:
 
 
 def is_plain(value: object) -> bool:
-    """Only built-in types, exactly, all the way down. At C speed: whole levels at a time."""
+    """Only built-in types, exactly, all the way down. At C speed: whole levels at a time, and the last one is never held."""
+    kinds = {type(value)}
     level: list[Any] = [value]
     for _ in range(_MAX_DEPTH):
-        kinds = set(map(type, level))
         containers = kinds - _SCALARS
         if not containers:
             return True
-        if not containers <= _SEQUENCES and not containers <= _SEQUENCES | {dict}:
+        if not containers <= _CONTAINERS:
             return False
         if len(kinds) > len(containers):
             level = [item for item in level if type(item) in containers]
         if dict in containers:
-            parts = [chain(item.keys(), item.values()) if type(item) is dict else item for item in level]
-            level = list(chain.from_iterable(parts))
-        else:
+            level = [chain(item.keys(), item.values()) if type(item) is dict else item for item in level]
+            level = [list(item) for item in level]
+        kinds = set(map(type, chain.from_iterable(level)))
+        if kinds - _SCALARS:
             level = list(chain.from_iterable(level))
     return False
 
@@ -206,29 +208,37 @@ _clock, _write = time.perf_counter, os.write
 
 
 def digest(value: Any) -> bytes | None:
-    """16 bytes for a long plain value, the same for equal bytes of marshal; None if it is not plain. Never holds much at a time."""
+    """16 bytes for a plain value, the same for equal bytes of marshal; None if it is not plain. Holds little of a long sequence."""
     state = hashlib.blake2b(digest_size=16)
-    if type(value) in (list, tuple) and len(value) > CHUNK:
+    if _is_long(value):
         state.update(f"{type(value).__name__} {len(value)}".encode())
-        parts = (value[at : at + CHUNK] for at in range(0, len(value), CHUNK))
-    else:
-        parts = iter((value,))
-    for part in parts:
+    for part in _parts(value):
         if not is_plain(part):
             return None
         state.update(marshal.dumps(part, MARSHAL_VERSION))
     return state.digest()
 
 
+def _is_long(value: Any) -> bool:
+    return type(value) in (list, tuple) and len(value) > CHUNK
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    return (value[at : at + CHUNK] for at in range(0, len(value), CHUNK)) if _is_long(value) else iter((value,))
+
+
 def encode_answer(value: Any, reference: bool, in_full: bool, as_set: bool, exhaust: bool = False) -> tuple[bytes, bytes]:
     """(letter, content) of an answer's frame."""
     most = MAX_WHOLE_BYTES if in_full else MAX_PLAIN_BYTES
-    # Each item takes at least a byte: a longer sequence is not tried.
-    if not (type(value) in (list, tuple) and len(value) > most) and is_plain(value):
+    if _is_long(value) and len(value) > most:  # each item takes at least a byte
+        mark = digest(value)
+    elif is_plain(value):
         data = marshal.dumps(value, MARSHAL_VERSION)
         if len(data) <= most:
             return b"V", data
-    mark = digest(value)
+        mark = digest(value) if _is_long(value) else hashlib.blake2b(data, digest_size=16).digest()
+    else:
+        mark = None
     if mark is None:
         tree = portable(value, exhaust)
         if as_set and tree[0] == "object":  # a generator, say: what EvalPlus's set(out) makes of it
@@ -241,12 +251,11 @@ def encode_answer(value: Any, reference: bool, in_full: bool, as_set: bool, exha
 
 def _equals_itself(value: Any) -> bool:
     """Not with a NaN inside, which Python's comparison by identity would hide."""
-    parts = (value[at : at + CHUNK] for at in range(0, len(value), CHUNK)) if type(value) in (list, tuple) else (value,)
-    return all(marshal.loads(data) == marshal.loads(data) for data in (marshal.dumps(part, MARSHAL_VERSION) for part in parts))
+    return all(marshal.loads(data) == marshal.loads(data) for data in (marshal.dumps(part, MARSHAL_VERSION) for part in _parts(value)))
 
 
 def serve_calls(payload: dict[str, Any]) -> None:
-    """`payload`: source, entry_point, inputs (marshalled list, or None: by request), depth, guard, reference, in_full, as_set."""
+    """`payload`: the fields of `sandbox.functions.Calls`; `inputs` is a marshalled list, or None: they come by request."""
     channel = Channel()
     inputs = marshal.loads(payload["inputs"]) if payload["inputs"] is not None else _requests()
     in_full = frozenset(payload["in_full"])
@@ -269,7 +278,10 @@ def serve_calls(payload: dict[str, Any]) -> None:
     channel.send(b"L", b"")
     channel.flush()
     times: list[float] = []
+    flush_before = frozenset(payload["flush_before"])
     for number, item in enumerate(inputs):
+        if number in flush_before:
+            channel.flush()
         arguments, keywords = item if by_request else (item, {})
         began = time.process_time()
         try:

@@ -12,13 +12,11 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-LINUX = sys.platform == "linux"
-if LINUX:
-    from reflectioncoder.sandbox.runtime import kernel, seccomp
+from reflectioncoder.sandbox.runtime import kernel, seccomp
 
+LINUX = sys.platform == "linux"
 BOX = "/box"
 WORK = "/box/work"
 _STACK_BYTES = 128 * 2**20  # more is never there: the gap below the stack is set when the interpreter starts
@@ -39,7 +37,7 @@ class World:
         readable: `bind` without `hide` and with `show`, as a list for Landlock, which cannot exclude.
         user: (uid, gid) to run as if the server is started by root; None otherwise.
         keep_read_search: the interpreter lies in a directory that `user` cannot enter; Landlock still decides what is read.
-        cgroup_files: `cgroup.procs` files that a program joins.
+        cgroup_files: `cgroup.procs` files that the server joins.
     """
 
     namespaces: bool
@@ -66,18 +64,14 @@ class Entered:
     world: World
     ruleset: int = -1
     seccomp_program: bytes = b""
-    cgroup_fds: tuple[int, ...] = ()
-
-    def move_fds(self, move: Callable[[int], int]) -> None:
-        self.cgroup_fds = tuple(map(move, self.cgroup_fds))
-        if self.ruleset >= 0:
-            self.ruleset = move(self.ruleset)
 
 
 def enter_world(world: World) -> Entered:
     """Confine the server as far as it goes for all programs. Raises OSError where this machine does not let us."""
     entered = Entered(world)
-    entered.cgroup_fds = tuple(os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in world.cgroup_files)
+    for path in world.cgroup_files:  # programs are born into the group: moving each of them would cost milliseconds
+        with open(path, "w") as handle:
+            handle.write("0")
     if not LINUX:
         return entered
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
@@ -177,8 +171,9 @@ def fork_program(entered: Entered) -> int:
 def confine_program(entered: Entered, limits: dict[str, float]) -> None:
     """In the program's process, before the program: the rest of the confinement. Raises OSError; then nothing may run."""
     world = entered.world
-    for fd in entered.cgroup_fds:
-        os.write(fd, b"0")
+    if world.cgroup_files:
+        with open("/proc/self/oom_score_adj", "w") as handle:
+            handle.write("1000")  # the group's memory is up: the program goes, not the server
     if world.namespaces:
         flags = kernel.MS_NOSUID | kernel.MS_NODEV
         size = f"size={int(limits['disk_bytes'])},nr_inodes={int(limits['disk_files'])},mode=700"

@@ -25,6 +25,7 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Mapping
 
 from reflectioncoder.sandbox.runtime import confine, programs
 
@@ -46,7 +47,7 @@ class Server:
         signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
         self._entered: confine.Entered | None = None
 
-    def send(self, value: dict[str, object]) -> None:
+    def send(self, value: Mapping[str, object]) -> None:
         self._control.sendall(json.dumps(value).encode() + b"\n")
 
     def receive(self) -> dict | None:
@@ -69,7 +70,8 @@ class Server:
             importlib.import_module(name)
         try:
             self._entered = confine.enter_world(confine.World(**setup["world"]))
-            self._entered.move_fds(_out_of_the_way)
+            if self._entered.ruleset >= 0:
+                self._entered.ruleset = _out_of_the_way(self._entered.ruleset)
         except OSError as error:
             self.send({"unavailable": str(error)})
             return
