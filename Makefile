@@ -18,13 +18,15 @@ help:
 	@echo "make test      the tests, as CI runs them"
 	@echo "also: setup lint type imports test-all bench docs clean"
 
-$(VENV)/.ready: pyproject.toml
+$(VENV)/.ready: pyproject.toml Makefile
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	@if [ -n "$(HAS_GPU)" ]; then echo "GPU found: installing torch with CUDA"; \
 	else $(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH_ARGS) "$(TORCH)"; fi
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@# The peer whose comparison rules ours are tested against, without its many dependencies: only its rules are used.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps evalplus==0.3.1
 	touch $@
 
 setup: $(VENV)/.ready

@@ -23,6 +23,7 @@ from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.errors import CheckFailedError
 from reflectioncoder.progress import Progress
+from reflectioncoder.sandbox.isolation import detect_isolation, require_floor
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import map_ordered
 
@@ -68,6 +69,7 @@ def build_reflections(recipe: Recipe, output_dir: Path, limit: int | None = None
     started = time.monotonic()
     problems = load_problems(recipe.build.problems)[:limit]
     limits = replace(limits_from(recipe.sandbox), wall_s=recipe.build.cell_timeout_s)
+    require_floor(detect_isolation(), recipe.sandbox.floor)
     with ExecutionLog(output_dir / "executions.jsonl", limits) as log:
         _check_references(problems, log, recipe.sandbox.workers)
         build = _build_in_rounds(recipe, problems, log)

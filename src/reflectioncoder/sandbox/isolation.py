@@ -112,7 +112,8 @@ def readable_paths() -> ReadablePaths:
     installed |= {
         directory for pattern in ("lib/python3*", "local/lib/python3*") for directory in _site_directories(Path("/usr").glob(pattern))
     }
-    hide = {path.resolve() for path in installed if path.is_dir()}
+    ours = Path(__file__).resolve().parents[1]  # the bundled problems come with their solutions
+    hide = {path.resolve() for path in installed if path.is_dir()} | {ours}
     show = [
         path
         for directory in sorted(packages)

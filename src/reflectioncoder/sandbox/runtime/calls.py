@@ -24,6 +24,7 @@ import hashlib
 import io
 import marshal
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -43,6 +44,7 @@ _SCALARS = frozenset((int, float, bool, str, type(None), complex, bytes))
 _SEQUENCES = frozenset((list, tuple, set, frozenset))
 _CONTAINERS = _SEQUENCES | {dict}
 _MAX_DEPTH = 200
+_NAN_BYTES = re.compile(rb"[\xf0-\xff][\x7f\xff]")
 
 # Set to None by EvalPlus's guard.
 _ABSENT = {
@@ -251,7 +253,13 @@ def encode_answer(value: Any, reference: bool, in_full: bool, as_set: bool, exha
 
 def _equals_itself(value: Any) -> bool:
     """Not with a NaN inside, which Python's comparison by identity would hide."""
-    return all(marshal.loads(data) == marshal.loads(data) for data in (marshal.dumps(part, MARSHAL_VERSION) for part in _parts(value)))
+    encoded = (marshal.dumps(part, MARSHAL_VERSION) for part in _parts(value))
+    return all(marshal.loads(data) == marshal.loads(data) for data in encoded if may_hold_nan(data))
+
+
+def may_hold_nan(data: bytes) -> bool:
+    """Whether the upper bytes of a NaN (or of an infinity) occur; a real look at every value would take far longer."""
+    return _NAN_BYTES.search(data) is not None
 
 
 def serve_calls(payload: dict[str, Any]) -> None:
@@ -323,9 +331,9 @@ def _take_away() -> None:
 
 
 def _align_stack(depth: int) -> None:
-    """Leave the solution as many frames as it would have at `depth` frames below the limit of 1000."""
+    """Leave the solution as much of the recursion limit of 1000 as it has when it is called with `depth` frames on the stack."""
     if depth:
-        frame, own = sys._getframe(), 0
+        frame, own = sys._getframe(1), 0
         while frame is not None:
             own, frame = own + 1, frame.f_back
         sys.setrecursionlimit(1000 + own - depth)
