@@ -14,9 +14,8 @@ from reflectioncoder.data.render import TokenRenderer
 from reflectioncoder.data.words import WordTokenizer
 from reflectioncoder.evaluate.benchmarks import load_benchmark
 from reflectioncoder.evaluate.results import summarize
-from reflectioncoder.evaluate.score import read_samples_to_score, score_samples
+from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, score_samples
 from reflectioncoder.report.html import write_report
-from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.train.stage import preview
 from tests.conftest import reflection_sample
 
@@ -36,8 +35,9 @@ def run_dir(tmp_path_factory):
         folder = run / "eval" / "bundled" / "seen" / which
         rows = [{"task_id": t.task_id, "completion": NASTY, "solution": NASTY, "extraction": "fenced"} for t in benchmark.tasks]
         path = write_jsonl(folder / "completions.jsonl", rows)
-        scored = score_samples(read_samples_to_score(path, benchmark), folder / "samples.jsonl", Limits())
-        write_json(folder / "results.json", summarize(benchmark, scored, Limits()))
+        scorer = Scorer(benchmark)
+        scored = score_samples(read_samples_to_score(path, benchmark), folder / "samples.jsonl", scorer)
+        write_json(folder / "results.json", summarize(scorer, scored))
     samples = [reflection_sample(n, steps=1 + n % 2) for n in range(3)]
     write_json(run / "train" / "preview.json", preview(TokenRenderer(WordTokenizer()), samples, TrainConfig()))
     history = [{"step": n, "loss": 2 / n, "ce": 1 / n, "kl": 0.1 * n, "mask_rate": n / 9, "tokens": 10} for n in range(1, 10)]

@@ -58,8 +58,9 @@ def _benchmark(name: str, directory: Path) -> dict[str, Any]:
         results = _optional(directory / which / "results.json")
         if results is None or not results["metrics"]:  # not scored, or nothing could be run
             continue
-        grades = [m for m in results["metrics"] if m["subset"]]
-        sides[which] = {"headline": headline(results), "grades": grades, "counts": results["counts"], "results": results}
+        main = headline(results)
+        subsets = [m for m in results["metrics"] if m["subset"] not in (None, main["subset"])]
+        sides[which] = {"headline": main, "subsets": subsets, "counts": results["counts"], "results": results}
         raw = _first_rows(directory / which / "completions.jsonl")
         for task_id, row in _first_rows(directory / which / "samples.jsonl").items():
             tasks.setdefault(task_id, {"task_id": task_id})[which] = {

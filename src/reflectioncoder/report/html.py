@@ -63,12 +63,12 @@ def _for_page(run: dict[str, Any]) -> dict[str, Any]:
 def _interval_rows(benchmark: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
     sides = benchmark["sides"]
     rows = [(f"all, {which}", which, side["headline"]) for which, side in sides.items()]
-    grades = [metric["subset"] for side in list(sides.values())[:1] for metric in side["grades"] if metric["name"] == "pass@1"]
-    for grade in grades:
+    subsets = [metric["subset"] for side in list(sides.values())[:1] for metric in side["subsets"] if metric["name"] == "pass@1"]
+    for subset in subsets:
         for which, side in sides.items():
-            metric = next((m for m in side["grades"] if m["subset"] == grade and m["name"] == "pass@1"), None)
+            metric = next((m for m in side["subsets"] if m["subset"] == subset and m["name"] == "pass@1"), None)
             if metric is not None:
-                rows.append((f"{grade}, {which}", which, metric))
+                rows.append((f"{subset}, {which}", which, metric))
     return rows
 
 
