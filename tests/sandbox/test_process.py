@@ -96,7 +96,7 @@ def test_crash_by_signal_is_told_apart_from_failure(isolation):
     result = run("import os; os.abort()", isolation)
     # Process 1 of a namespace ignores its own SIGABRT; abort() then ends it with an invalid instruction.
     assert result.status == "crashed"
-    assert result.signal == (6 if isolation.tier < 2 else 11)
+    assert result.signal == (11 if isolation.namespaces else 6)
 
 
 @pytest.mark.parametrize("detach", ["os.setsid()", "os.setpgid(0, 0)", "None"])

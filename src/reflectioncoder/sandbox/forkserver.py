@@ -72,8 +72,9 @@ class ForkServer:
             if not isolation.namespaces:
                 Path(self._box).chmod(0o711)
                 self._make_work()
+            argv = [base_interpreter(), "-S", "-P", "-X", "utf8", "-c", _START, _SOURCES, str(theirs.fileno())]
             self.process = subprocess.Popen(
-                [base_interpreter(), "-S", "-P", "-X", "utf8", "-c", _START, _SOURCES, str(theirs.fileno())],
+                isolation.wrap(argv, self._box, _SOURCES),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -123,7 +124,16 @@ class ForkServer:
                 pid = self._expect("pid", _START_PATIENCE_S)["pid"]
             except OSError as error:
                 raise SandboxUnavailableError(f"the sandbox's server is gone: {error}{self._last_words()}") from error
-        return Running(self, pid, limits)
+        return Running(self, self._pid_here(pid) if self.isolation.wrapper else pid, limits)
+
+    def _pid_here(self, pid: int) -> int:
+        """The program's number as we see it, when the wrapper has put the server into a process namespace of its own."""
+        for candidate in descendants(self.process.pid):
+            with contextlib.suppress(OSError, StopIteration):
+                lines = Path(f"/proc/{candidate}/status").read_text().splitlines()
+                if int(next(line for line in lines if line.startswith("NSpid:")).split()[-1]) == pid:
+                    return candidate
+        raise SandboxUnavailableError("the program is not found below the sandbox's server")
 
     def read_message(self) -> dict[str, Any] | None:
         """A message if one is there now.

@@ -12,12 +12,14 @@ The strongest that holds is found by a small attack at the start (`probe`), neve
 from __future__ import annotations
 
 import os
+import shutil
 import site
 import socket
 import stat
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -47,6 +49,8 @@ class Isolation:
     landlock: bool = False
     seccomp: bool = False
     cgroup: bool = False
+    wrapper: str = ""
+    """A program that the server is started through and that makes the namespaces in its place."""
 
     @property
     def network(self) -> str:
@@ -55,10 +59,40 @@ class Isolation:
     def describe(self) -> dict[str, Any]:
         return {"name": self.name, "tier": self.tier, "network": self.network}
 
+    def wrap(self, argv: list[str], box: str, sources: str) -> list[str]:
+        """The command that starts the server: `argv`, or `argv` inside of the wrapper.
+
+        Raises:
+            SandboxUnavailableError: the wrapper is not installed.
+        """
+        if not self.wrapper:
+            return argv
+        path = shutil.which(self.wrapper)
+        if path is None:
+            raise SandboxUnavailableError(f"{self.wrapper} is not installed")
+        paths = readable_paths()
+        binds = [("--ro-bind", source) for source in paths.bind] + [
+            ("--tmpfs", hidden) for hidden in paths.hide if _below(hidden, paths.bind)
+        ]
+        binds += [("--ro-bind", source) for source in (*paths.show, f"{sources}/reflectioncoder")] + [("--bind", box)]
+        mounts = [part for kind, place in binds for part in ((kind, place) if kind == "--tmpfs" else (kind, place, place))]
+        flags = [
+            "--unshare-user",
+            "--unshare-pid",
+            "--unshare-net",
+            "--unshare-ipc",
+            "--unshare-uts",
+            "--die-with-parent",
+            "--proc",
+            "/proc",
+        ]
+        return [path, *flags, "--dev", "/dev", *mounts, "--", *argv]
+
     def world(self, box: str, cgroup_files: list[str]) -> World:
         """What a server needs to confine programs this way. `box`: an empty directory of ours."""
         paths = readable_paths()
-        user = UNPRIVILEGED_USER if os.name == "posix" and os.getuid() == 0 and self.tier >= 1 else None
+        as_root = os.name == "posix" and os.getuid() == 0 and self.tier >= 1
+        user = UNPRIVILEGED_USER if as_root and not self.wrapper else None
         return World(
             namespaces=self.namespaces,
             landlock=self.landlock,
@@ -78,7 +112,10 @@ CGROUP = Isolation("cgroup", 3, namespaces=True, landlock=True, seccomp=True, cg
 NAMESPACES = Isolation("namespaces", 2, namespaces=True, landlock=True, seccomp=True)
 LANDLOCK = Isolation("landlock", 1, landlock=True, seccomp=True)
 RLIMITS = Isolation("rlimits", 0)
-ISOLATIONS = {isolation.name: isolation for isolation in (CGROUP, NAMESPACES, LANDLOCK, RLIMITS)}
+BUBBLEWRAP = Isolation("bubblewrap", 2, landlock=True, seccomp=True, wrapper="bwrap")
+AUTOMATIC = (CGROUP, NAMESPACES, LANDLOCK, RLIMITS)
+ISOLATIONS = {isolation.name: isolation for isolation in (*AUTOMATIC, BUBBLEWRAP)}
+"""Those that are tried one after another, and those that are used when they are named."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +183,10 @@ def expand(paths: ReadablePaths) -> list[str]:
 
     found = [part for path in paths.bind for part in parts(Path(path).resolve() if Path(path).is_symlink() else Path(path))]
     return sorted({*found, *paths.show})
+
+
+def _below(path: str, places: Iterable[str]) -> bool:
+    return any(Path(path).is_relative_to(place) for place in places)
 
 
 def _open_to_all(path: str) -> bool:
@@ -225,7 +266,7 @@ def detect_isolation() -> Isolation:
     if wanted is not None and wanted not in ISOLATIONS:
         raise UsageError.for_value("unknown isolation", "REFLECTIONCODER_ISOLATION", wanted, list(ISOLATIONS))
     reasons = []
-    for isolation in [ISOLATIONS[wanted]] if wanted else ISOLATIONS.values():
+    for isolation in [ISOLATIONS[wanted]] if wanted else AUTOMATIC:
         reason = probe(isolation)
         if reason is None:
             return isolation
