@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import json
 import marshal
+import math
 import os
 import re
 import select
@@ -176,20 +177,27 @@ class ForkServer:
             return ": " + (self.process.stderr.read() or b"").decode("utf-8", "replace")[-500:].strip()
         return ""
 
-    def work_usage(self) -> tuple[int, int]:
-        """Files and bytes in the private directory; (0, 0) where the kernel keeps it within its size itself."""
+    def work_usage(self) -> tuple[float, float]:
+        """Files and bytes in the private directory; (0, 0) where the kernel keeps it within its size itself.
+
+        A directory that cannot be listed (no right to read, nested too deep) counts as infinitely many: it may hide any.
+        """
         if self.isolation.namespaces:
             return 0, 0
         count = total = 0
         pending = [str(self._work)]
         while pending:
-            with contextlib.suppress(OSError), os.scandir(pending.pop()) as entries:
-                for entry in entries:
-                    count += 1
-                    with contextlib.suppress(OSError):
+            try:
+                with os.scandir(pending.pop()) as entries:
+                    for entry in entries:
+                        count += 1
                         total += entry.stat(follow_symlinks=False).st_blocks * 512
                         if entry.is_dir(follow_symlinks=False):
                             pending.append(entry.path)
+            except FileNotFoundError:  # gone while we look
+                continue
+            except OSError:
+                return math.inf, math.inf
         return count, total
 
     def _make_work(self) -> None:
@@ -198,14 +206,14 @@ class ForkServer:
             os.chown(self._work, *self._work_owner)
 
     def tidy(self) -> None:
-        """Empty the private directory for the next program: the directory stays, Landlock knows it by its inode."""
+        """Empty the private directory for the next program: the directory stays, Landlock knows it by its inode.
+
+        Raises:
+            SandboxUnavailableError: something stays; this server must not be used again.
+        """
         if not self.isolation.namespaces:
-            with os.scandir(self._work) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        shutil.rmtree(entry.path, ignore_errors=True)
-                    else:
-                        os.unlink(entry.path)
+            for name in os.listdir(self._work):
+                _remove(str(self._work / name))
 
     def close(self) -> None:
         """End the server and everything below it."""
@@ -222,7 +230,8 @@ class ForkServer:
             self.process.stderr.close()
         if self.cgroup:
             self.cgroup.remove()
-        shutil.rmtree(self._box, ignore_errors=True)
+        with contextlib.suppress(OSError, SandboxUnavailableError):
+            _remove(self._box)
 
 
 class Running:
@@ -317,6 +326,22 @@ def descendants(pid: int) -> list[int]:
                 found += children
                 pending += children
     return found
+
+
+def _remove(path: str) -> None:
+    """Remove whatever a program has left, unreadable or nested too deep for recursion as it may be."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        os.chmod(path, 0o700)
+        for directory, names, _ in os.walk(path):
+            for name in names:
+                if not os.path.islink(inner := os.path.join(directory, name)):
+                    with contextlib.suppress(OSError):
+                        os.chmod(inner, 0o700)
+        subprocess.run(["rm", "-rf", "--", path], check=False, capture_output=True)
+    else:
+        os.unlink(path)
+    if os.path.lexists(path):
+        raise SandboxUnavailableError(f"what a program has left cannot be removed: {path}")
 
 
 def resident_bytes(pid: int) -> int:
