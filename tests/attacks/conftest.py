@@ -68,7 +68,7 @@ print(verdict)
 """
 
 
-@pytest.fixture(scope="session", params=[name for name, isolation in ISOLATIONS.items() if isolation.tier >= 1])
+@pytest.fixture(scope="session", params=[name for name, isolation in ISOLATIONS.items() if isolation.tier >= 1 and not isolation.wrapper])
 def isolation(request) -> Isolation:
     """Every way of confinement that promises something. The weakest promises next to nothing; it serves as the control."""
     chosen = ISOLATIONS[request.param]

@@ -53,7 +53,8 @@ CALLS = {
     "TCP": _TCP,
     "TCP, over another thread": f"seen = []; t = threading.Thread(target=lambda: seen.append(can(lambda: {_TCP})))\n"
     "t.start(); t.join()\nif not seen[0]: check(-1)",
-    "TCP, from a child": f"if (child := os.fork()) == 0: os._exit(0 if can(lambda: {_TCP}) else 1)\nif os.waitpid(child, 0)[1]: check(-1)",
+    "TCP, from a child": f"if (child := os.fork()) == 0: os._exit(0 if can(lambda: {_TCP}) else 1)\n"
+    f"if os.waitpid(child, 0)[1]: check(-1)",
     "TCP, by the shell": "import subprocess\ncommand = ['/bin/bash', '-c', f'echo > /dev/tcp/127.0.0.1/{tcp_port}']\n"
     "if subprocess.run(command, stderr=subprocess.DEVNULL).returncode: check(-1)",
     "TCP, by another interpreter": "import subprocess\ncode = f'import socket; socket.create_connection((\"127.0.0.1\", {tcp_port}))'\n"
@@ -69,7 +70,8 @@ CALLS = {
     "an abstract name, from a pair": "socket.socketpair(type=socket.SOCK_DGRAM)[0].sendto(b'x', datagram_name)",
     "a path, from a reconnected pair": "socket.socketpair(type=socket.SOCK_DGRAM)[0].connect(datagram_path)",
     "a path, from a stream pair": "socket.socketpair()[0].sendto(b'x', stream_path)",
-    "a path, from a pair of packets": "a, b = socket.socketpair(type=socket.SOCK_SEQPACKET); a.sendto(b'x', datagram_path); b.recv(1); check(-1)",
+    "a path, from a pair of packets": "a, b = socket.socketpair(type=socket.SOCK_SEQPACKET); a.sendto(b'x', datagram_path); "
+    "b.recv(1); check(-1)",
 }
 _CAN = """
 def can(action):
@@ -120,7 +122,10 @@ def test_a_program_cannot_look_up(what, isolation, host):
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "127.0.0.1", "::1"])
 def test_a_program_cannot_listen_on(address, isolation):
-    body = "s = socket.socket(socket.AF_INET6 if ':' in address else socket.AF_INET); s.bind((address, 0)); s.listen(); return s.getsockname()"
+    body = (
+        "s = socket.socket(socket.AF_INET6 if ':' in address else socket.AF_INET); s.bind((address, 0)); s.listen(); "
+        "return s.getsockname()"
+    )
     assert_lost(attempt(body, isolation, {"address": address}), "EPERM")
 
 

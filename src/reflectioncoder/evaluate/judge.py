@@ -122,9 +122,9 @@ class _PartRun:
         self._scale = time_scale(reference)
         self._rules: Rules = rules
         self._isolation = isolation
-        self._as_set = entry_point in SET_ENTRY_POINTS
-        # Equal values do not decide these: 0.3.1 fails every answer to find_zero.
-        self._bytes_decide = not (entry_point == "find_zero" and rules == "evalplus-0.3.1")
+        self._as_set = tests.family == "mbpp" and entry_point in SET_ENTRY_POINTS
+        # Equal values do not decide these: 0.3.1 fails every answer to find_zero, and not every list is a set.
+        self._bytes_decide = not self._as_set and not (entry_point == "find_zero" and rules == "evalplus-0.3.1")
         self._arguments: list[list[Any]] | None = None
         self._next = -1
         self._verdict: tuple[PartStatus, str] | None = None

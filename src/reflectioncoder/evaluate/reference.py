@@ -21,13 +21,13 @@ from reflectioncoder.data.files import content_hash, write_atomic
 from reflectioncoder.errors import MachineError
 from reflectioncoder.evaluate.evalplus import FunctionTests, PartName
 from reflectioncoder.evaluate.oracles import NOT_NONE_ENTRY_POINTS, is_floats
-from reflectioncoder.sandbox.answers import read_value
+from reflectioncoder.sandbox.answers import BrokenAnswerError, read_value
 from reflectioncoder.sandbox.functions import Calls, call
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.runtime.calls import may_hold_nan
 
-_FORMAT = 2
+_FORMAT = 3
 _LIMITS = Limits(wall_s=600, cpu_s=600, memory_bytes=8 * 2**30, processes=64)
 _MIN_KEPT_TIME_S = 0.05  # shorter calls never move a limit
 
@@ -77,10 +77,10 @@ class Reference:
 
 
 def read_summary(content: bytes) -> Summary:
-    """Of a D frame; ValueError where it is none."""
+    """Of a D frame; BrokenAnswerError where it is none."""
     _, fields = read_value("V", content[16:])
     if not (isinstance(fields, tuple) and len(fields) == 4 and isinstance(fields[0], str) and isinstance(fields[1], int)):
-        raise ValueError("a malformed summary")
+        raise BrokenAnswerError("a malformed summary")
     return Summary(fields[0], fields[1], bool(fields[2]), bool(fields[3]))
 
 
@@ -160,8 +160,8 @@ def _compute(task_id: str, entry_point: str, tests: FunctionTests, name: PartNam
     report = call(calls, _LIMITS, isolation, consume, lambda _: _LIMITS.wall_s)
     if len(answers) != part.num_inputs or len(times) != part.num_inputs:
         raise MachineError(f"{task_id}: the canonical solution does not run here: {report.end} {report.detail}")
-    if entry_point in NOT_NONE_ENTRY_POINTS:
-        answers = [b"V" + marshal.dumps(_value(answer) is not None, 2) for answer in answers]
+    if tests.family == "mbpp" and entry_point in NOT_NONE_ENTRY_POINTS:
+        answers = [b"V" + marshal.dumps(answer[0:1] == b"D" or _value(answer) is not None, 2) for answer in answers]
     first = next((number for number, answer in enumerate(answers) if _all_floats(answer)), None)
     slow = {number: round(seconds, 3) for number, seconds in enumerate(times) if seconds >= _MIN_KEPT_TIME_S}
     return ReferencePart(tuple(answers), slow, first, frozenset(n for n, answer in enumerate(answers) if _is_odd(answer)))

@@ -7,16 +7,22 @@ chosen to collide. Errors are `BrokenAnswerError`: the program's fault.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-MAX_FRAME_BYTES = 64 * 2**20
+MAX_FRAME_BYTES = 8 * 2**20
+MAX_WHOLE_FRAME_BYTES = 33 * 2**20  # of answers that were asked for in full
 _MAX_DEPTH = 400
+_MAX_NODES = 6_000_000  # what a whole frame of integers holds; a container counts as ten
+_MAX_LONG_DIGITS = 200_000  # of 15 bits
 _MAX_COLLIDING = 1000
+_MAX_TEXT_ARRAY_CHARS = 2**22
+_NUMPY_TYPES = re.compile(r"(float(16|32|64)|u?int(8|16|32|64)|complex(64|128)|bool)")
 
 
 class BrokenAnswerError(ValueError):
@@ -38,8 +44,9 @@ class Opaque:
 class FrameReader:
     """Bytes in, (letter, content) out."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int = MAX_FRAME_BYTES) -> None:
         self._buffer = bytearray()
+        self._max_bytes = max_bytes
 
     def feed(self, data: bytes) -> Iterator[tuple[str, bytes]]:
         self._buffer += data
@@ -47,7 +54,7 @@ class FrameReader:
         try:
             while end - at >= 5:
                 letter, length = chr(self._buffer[at]), int.from_bytes(self._buffer[at + 1 : at + 5], "little")
-                if length > MAX_FRAME_BYTES:
+                if length > self._max_bytes:
                     raise BrokenAnswerError(f"an answer of {length} bytes")
                 if end - at < 5 + length:
                     break
@@ -68,9 +75,9 @@ def decode(data: bytes) -> Any:
         value = reader.value(0)
     except BrokenAnswerError:
         raise
-    except (struct.error, IndexError, UnicodeDecodeError, TypeError, RecursionError, OverflowError, MemoryError) as error:
-        raise BrokenAnswerError(str(error)) from error
-    if reader.at != len(data):
+    except Exception as error:
+        raise BrokenAnswerError(f"{type(error).__name__}: {error}") from error
+    if reader.at != len(data) or value is _END:
         raise BrokenAnswerError("bytes after the answer")
     return value
 
@@ -82,6 +89,7 @@ class _Reader:
     def __init__(self, data: bytes):
         self.data = data
         self.at = 0
+        self.left = _MAX_NODES
 
     def _take(self, length: int) -> bytes:
         if length < 0 or self.at + length > len(self.data):
@@ -96,6 +104,9 @@ class _Reader:
         if depth > _MAX_DEPTH:
             raise BrokenAnswerError("an answer nested too deep")
         tag = self._take(1)
+        self.left -= 10 if tag in _SEQUENCES or tag == b"{" else 1
+        if self.left < 0:
+            raise BrokenAnswerError("an answer of too many values")
         if tag in _CONSTANTS:
             return _CONSTANTS[tag]
         if tag == b"i":
@@ -129,11 +140,13 @@ class _Reader:
         items = []
         while (key := self.value(depth + 1)) is not _END:
             items.append((key, self._item(depth)))
-        _refuse_collisions([key for key, _ in items])
+        _refuse_collisions(key for key, _ in items)
         return dict(items)
 
     def _long(self) -> int:
         count = self._int()
+        if abs(count) > _MAX_LONG_DIGITS:
+            raise BrokenAnswerError("an integer of too many digits")
         digits = struct.unpack(f"<{abs(count)}H", self._take(2 * abs(count)))
         if any(digit >> 15 for digit in digits):
             raise BrokenAnswerError("a malformed integer")
@@ -142,17 +155,24 @@ class _Reader:
         return -number if count < 0 else number
 
 
-def _refuse_collisions(keys: list[Any]) -> None:
-    """A table of n keys with one hash takes n² steps to build."""
-    if (
-        len(keys) > _MAX_COLLIDING
-        and len(set(map(hash, keys))) < len(keys) - _MAX_COLLIDING
-        and len(set(map(hash, keys))) < len(keys) / 2
-    ):
-        raise BrokenAnswerError("keys that collide")
+def _refuse_collisions(items: Iterable[Any]) -> None:
+    """A table of n different keys with one hash takes n² steps to build."""
+    items = list(items)
+    if len(items) <= _MAX_COLLIDING:
+        return
+    by_hash: dict[int, Any] = {}
+    unequal: Counter[int] = Counter()
+    for item in items:
+        first = by_hash.setdefault(key := hash(item), item)
+        if first is not item and first != item:
+            unequal[key] += 1
+            if unequal[key] > _MAX_COLLIDING:
+                raise BrokenAnswerError("keys that collide")
 
 
-def _as_set(items: list[Any]) -> set[Any]:
+def as_set(items: Iterable[Any]) -> set[Any]:
+    """set(items), refused where it would take quadratic time."""
+    items = list(items)
     _refuse_collisions(items)
     return set(items)
 
@@ -161,68 +181,118 @@ _CONSTANTS: dict[bytes, Any] = {b"N": None, b"T": True, b"F": False, b"0": _END}
 _SEQUENCES: dict[bytes, Callable[[list[Any]], Any]] = {
     b"[": list,
     b"(": tuple,
-    b"<": _as_set,
-    b">": lambda items: frozenset(_as_set(items)),
+    b"<": as_set,
+    b">": lambda items: frozenset(as_set(items)),
 }
 
 
-def rebuild(tree: Any, depth: int = 0) -> tuple[str, Any]:
+def rebuild(tree: Any) -> tuple[str, Any]:
     """A value from the nodes of `runtime.calls.portable`: (its type's name, the value with Python's own equality).
 
-    Instances of subclasses come back as the built-in value inside them, whatever their class overrides.
+    Instances of subclasses come back as the built-in value inside them, whatever their class overrides, under a name that is no
+    built-in type's, whatever they claim.
 
     Raises:
         BrokenAnswerError: not such a tree.
     """
     try:
-        return _rebuild(tree, depth)
+        return _rebuild(tree, 0)
     except BrokenAnswerError:
         raise
-    except (TypeError, ValueError, IndexError, KeyError, ArithmeticError, AttributeError) as error:
-        raise BrokenAnswerError(str(error)) from error
+    except Exception as error:
+        raise BrokenAnswerError(f"{type(error).__name__}: {error}") from error
 
 
 def _rebuild(tree: Any, depth: int) -> tuple[str, Any]:
     if depth > _MAX_DEPTH or not isinstance(tree, tuple) or not tree:
         raise BrokenAnswerError("a malformed tree")
     kind, *rest = tree
-    if kind == "v":
-        return type(rest[0]).__name__, rest[0]
-    if kind in ("list", "tuple", "set", "frozenset"):
-        items = [_rebuild(node, depth + 1)[1] for node in rest[0]]
-        build = {"list": list, "tuple": tuple, "set": _as_set, "frozenset": lambda items: frozenset(_as_set(items))}[kind]
-        return kind, build(items)
-    if kind == "dict":
-        pairs = [(_rebuild(key, depth + 1)[1], _rebuild(value, depth + 1)[1]) for key, value in rest[0]]
-        _refuse_collisions([key for key, _ in pairs])
-        return kind, dict(pairs)
-    if kind == "subclass":
-        name, value = str(rest[0]), _rebuild(rest[1], depth + 1)[1]
-        return name, Counter(value) if name == "collections.Counter" else value
-    if kind == "fraction":
-        return "fractions.Fraction", Fraction(rest[0], rest[1])
-    if kind == "decimal":
-        return "decimal.Decimal", Decimal(rest[0])
-    if kind == "numpy":
-        return f"numpy.{rest[0]}", _numpy_dtype(rest[0]).type(rest[1])
-    if kind == "ndarray":
-        import numpy as np
-
-        return "numpy.ndarray", np.array(_rebuild(rest[1], depth + 1)[1], dtype=_numpy_dtype(rest[0]))
-    if kind == "iterator":
-        return str(rest[0]), iter([_rebuild(node, depth + 1)[1] for node in rest[1]])
-    if kind == "object":
-        return str(rest[0]), Opaque(str(rest[0]))
-    raise BrokenAnswerError(f"a node of the kind {kind!r:.40}")
+    build = _BUILDERS.get(kind) if isinstance(kind, str) else None
+    if build is None:
+        raise BrokenAnswerError(f"a node of the kind {kind!r:.40}")
+    return build(*rest, depth=depth + 1)
 
 
-def _numpy_dtype(name: Any) -> Any:
+def _scalar(value: Any, *, depth: int) -> tuple[str, Any]:
+    if type(value) not in (int, float, bool, str, type(None), complex, bytes):
+        raise BrokenAnswerError("not a scalar")
+    return type(value).__name__, value
+
+
+def _sequence(name: str, make: Callable[[list[Any]], Any]) -> Callable[..., tuple[str, Any]]:
+    return lambda nodes, *, depth: (name, make([_rebuild(node, depth)[1] for node in nodes]))
+
+
+def _mapping(nodes: Any, *, depth: int) -> tuple[str, Any]:
+    pairs = [(_rebuild(key, depth)[1], _rebuild(value, depth)[1]) for key, value in nodes]
+    _refuse_collisions(key for key, _ in pairs)
+    return "dict", dict(pairs)
+
+
+def _counter(name: Any, node: Any, *, depth: int) -> tuple[str, Any]:
+    _, value = _rebuild(node, depth)
+    if type(value) is not dict:
+        raise BrokenAnswerError("a counter that is no dictionary")
+    return "collections.Counter" if name == "collections.Counter" else f"subclass {name!s:.200}", Counter(value)
+
+
+def _fraction(numerator: Any, denominator: Any, *, depth: int) -> tuple[str, Any]:
+    if type(numerator) is not int or type(denominator) is not int or (numerator * denominator).bit_length() > 100_000:
+        raise BrokenAnswerError("a malformed fraction")
+    return "subclass Fraction", Fraction(numerator, denominator)
+
+
+def _decimal(text: Any, *, depth: int) -> tuple[str, Any]:
+    if type(text) is not str or len(text) > 10_000:
+        raise BrokenAnswerError("a malformed decimal")
+    return "subclass Decimal", Decimal(text)
+
+
+def _numpy_scalar(dtype: Any, value: Any, *, depth: int) -> tuple[str, Any]:
     import numpy as np
 
-    dtype = np.dtype(str(name)[:20])
-    if dtype.hasobject or dtype.names or dtype.kind not in "biufcUS":
+    _scalar(value, depth=depth)
+    if isinstance(value, str):
+        return "numpy.str_", np.str_(value)
+    return f"numpy.{dtype}", _numpy_type(dtype)(value)
+
+
+def _numpy_array(dtype: Any, node: Any, *, depth: int) -> tuple[str, Any]:
+    import numpy as np
+
+    _, items = _rebuild(node, depth)
+    if dtype == "str":
+        flat = [items] if isinstance(items, str) else items
+        if not all(isinstance(item, str) for item in flat) or max(map(len, flat), default=0) * len(flat) > _MAX_TEXT_ARRAY_CHARS:
+            raise BrokenAnswerError("a malformed array of texts")
+        return "numpy.ndarray", np.array(items, dtype=str)
+    return "numpy.ndarray", np.array(items, dtype=_numpy_type(dtype))
+
+
+def _numpy_type(name: Any) -> Any:
+    import numpy as np
+
+    if not isinstance(name, str) or not _NUMPY_TYPES.fullmatch(name):
         raise BrokenAnswerError(f"a numpy type {name!r:.40}")
-    return dtype
+    return np.dtype(name).type
+
+
+_BUILDERS: dict[str, Callable[..., tuple[str, Any]]] = {
+    "v": _scalar,
+    "list": _sequence("list", list),
+    "tuple": _sequence("tuple", tuple),
+    "set": _sequence("set", as_set),
+    "frozenset": _sequence("frozenset", lambda items: frozenset(as_set(items))),
+    "iterator": _sequence("iterator", iter),
+    "dict": _mapping,
+    "subclass": lambda name, node, *, depth: (f"subclass {name!s:.200}", _rebuild(node, depth)[1]),
+    "counter": _counter,
+    "fraction": _fraction,
+    "decimal": _decimal,
+    "numpy": _numpy_scalar,
+    "ndarray": _numpy_array,
+    "object": lambda name, *, depth: (f"object {name!s:.200}", Opaque(str(name)[:200])),
+}
 
 
 def read_value(letter: str, content: bytes) -> tuple[str, Any]:

@@ -94,4 +94,5 @@ def _watch(running: Running, checking: Running, verdicts: int) -> tuple[TestsEnd
                 if min(running.own_time_s(), checking.own_time_s()) > running.limits.wall_s:
                     return "timeout", bytes(data), f"ran longer than {running.limits.wall_s:g} s"
                 if exceeded := running.excess():
-                    return ("memory" if exceeded == "memory" else "crashed"), bytes(data), "used too much memory or too many processes"
+                    end: TestsEnd = exceeded if exceeded in ("memory", "timeout") else "crashed"
+                    return end, bytes(data), "used too much memory, CPU time or too many processes"

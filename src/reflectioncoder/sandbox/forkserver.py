@@ -264,9 +264,11 @@ class Running:
     def own_time_s(self) -> float:
         """Seconds since its start in which it could have run: wall time less the time it has waited for a processor.
 
-        A loop and a sleep both count in full; the load of the machine does not.
+        A loop and a sleep both count in full; the load of the machine does not. At least an eighth of the wall time: threads and
+        children of its own could keep its first thread waiting.
         """
-        return time.monotonic() - self.started_at - self.waited_s()
+        wall_s = time.monotonic() - self.started_at
+        return max(wall_s - self.waited_s(), wall_s / 8)
 
     def waited_s(self) -> float:
         try:
@@ -276,9 +278,14 @@ class Running:
 
     def excess(self) -> RunStatus | None:
         """Which limit is exceeded of those that this isolation's kernel means do not hold: memory of all, processes, disk."""
-        pids = [self.pid, *descendants(self.pid)]
-        if len(pids) > self.limits.processes:
+        # What lost its parent has another: process 1, which is the program, or the server, which has one program at a time (behind a
+        # wrapper it is a descendant itself, below another).
+        alone = self.server.isolation.namespaces
+        pids = [self.pid, *descendants(self.pid)] if alone else descendants(self.server.process.pid)
+        if len(pids) > self.limits.processes + (2 if self.server.isolation.wrapper else 0):
             return "crashed"
+        if sum(map(cpu_seconds, pids)) > 1.5 * self.limits.cpu_s:  # a single process is ended by the kernel
+            return "timeout"
         if sum(map(resident_bytes, pids)) > self.limits.memory_bytes:
             return "memory"
         files, disk_bytes = self.server.work_usage()
@@ -351,6 +358,18 @@ def resident_bytes(pid: int) -> int:
         return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError, ValueError):
         return 0
+
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process and of its children that have ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:15])) / _TICKS_PER_S
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
 def preload_for(source: str) -> tuple[str, ...]:

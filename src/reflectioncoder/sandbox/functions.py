@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from reflectioncoder.sandbox.answers import BrokenAnswerError, FrameReader
+from reflectioncoder.sandbox.answers import MAX_FRAME_BYTES, MAX_WHOLE_FRAME_BYTES, BrokenAnswerError, FrameReader
 from reflectioncoder.sandbox.forkserver import SERVERS, Running, preload_for
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import Limits
@@ -24,6 +24,9 @@ _END_PATIENCE_S = 1.0  # from closing its channel to its end
 
 CallEnd = Literal["stopped", "ended", "timeout", "memory", "crashed", "broken"]
 """stopped: by the consumer; ended: the program did; broken: it sent something that is no answer."""
+
+
+_EXCESS: dict[str, CallEnd] = {"memory": "memory", "timeout": "timeout"}
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def call(
     with SERVERS.lend(isolation, preload_for(calls.source)) as server, Pipes(4) as pipes:
         running = server.start("calls", payload, limits, pipes.theirs)
         pipes.close_theirs()
-        end, detail, own_time_s = _follow(running, pipes.ours[4], consume, time_limit_s)
+        end, detail, own_time_s = _follow(running, pipes.ours[4], consume, time_limit_s, bool(calls.in_full))
         duration_s = time.monotonic() - running.started_at
         report = running.finish(_END_PATIENCE_S if end == "ended" else 0.0)
         if end == "ended" and running.out_of_memory():
@@ -102,9 +105,9 @@ def call(
 
 
 def _follow(
-    running: Running, channel: int, consume: Callable[[str, bytes], bool], time_limit_s: Callable[[int], float]
+    running: Running, channel: int, consume: Callable[[str, bytes], bool], time_limit_s: Callable[[int], float], in_full: bool
 ) -> tuple[CallEnd, str, float]:
-    frames = FrameReader()
+    frames = FrameReader(MAX_WHOLE_FRAME_BYTES if in_full else MAX_FRAME_BYTES)
     num_frames = 0
     ended = False
     since = 0.0
@@ -141,4 +144,4 @@ def _follow(
             if own_time_s > running.limits.wall_s or own_time_s - since > time_limit_s(num_frames):
                 return "timeout", f"no answer within {min(time_limit_s(num_frames), running.limits.wall_s):.3g} s", own_time_s
             if exceeded := running.excess():
-                return ("memory" if exceeded == "memory" else "crashed"), "used too much memory or too many processes", own_time_s
+                return _EXCESS.get(exceeded, "crashed"), "used too much memory, CPU time or too many processes", own_time_s

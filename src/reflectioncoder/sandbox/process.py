@@ -129,7 +129,7 @@ def _result(
     reason = ""
     if exceeded:
         status = exceeded
-        reason = {"timeout": f"ran longer than {limits.wall_s:g} s", "memory": "used too much memory"}.get(
+        reason = {"timeout": f"ran longer than {limits.wall_s:g} s, or used too much CPU", "memory": "used too much memory"}.get(
             exceeded, "started too many processes or wrote too many files"
         )
     elif out_of_cpu_time:

@@ -148,13 +148,14 @@ class Session:
 
 def _read_answer(data: bytes | bytearray) -> tuple[dict[str, Any] | None, str]:
     """The cell's own process writes this: it may be anything."""
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         answer = json.loads(data)
         if (
             isinstance(answer, dict)
             and answer.get("status") in ("ok", "failed", "timeout")
             and isinstance(answer.get("output"), str)
-            and isinstance(answer.get("error"), str | None)
+            and (answer.get("error") is None or (isinstance(answer["error"], str) and answer["error"].isidentifier()))
+            and len(answer.get("error") or "") <= 200
         ):
             return answer, ""
     return None, "the interpreter's answer was broken"

@@ -13,55 +13,75 @@ import builtins
 import json
 import marshal
 import os
-from typing import Any
+from typing import Any, NoReturn
 
-from reflectioncoder.sandbox.answers import BrokenAnswerError, FrameReader, read_value
+from reflectioncoder.sandbox.answers import MAX_WHOLE_FRAME_BYTES, BrokenAnswerError, FrameReader, read_value
 
 VERDICT_FD, ANSWER_FD, CALL_FD = 4, 5, 6
 _MARSHAL_VERSION = 2
 
 
-class SolutionEndedError(Exception):
-    """The solution's process ended before it had answered."""
+class SolutionLost(BaseException):  # no test may catch it as the error that it expects
+    """The solution's process ended before it had answered, or sent what is no answer."""
 
 
 class Solution:
     """The solution on the other side; called like the function that it stands for."""
 
     def __init__(self) -> None:
-        self._reader = FrameReader()
+        self._reader = FrameReader(MAX_WHOLE_FRAME_BYTES)
         self._frames: list[tuple[str, bytes]] = []
+        self.lost = ""
 
     def next_frame(self) -> tuple[str, bytes]:
         while not self._frames:
             data = os.read(ANSWER_FD, 1 << 18)
             if not data:
-                raise SolutionEndedError("the program ended before its tests did")
-            self._frames += self._reader.feed(data)
+                self.lose("the program ended before its tests did")
+            try:
+                self._frames += self._reader.feed(data)
+            except BrokenAnswerError as error:
+                self.lose(str(error))
         return self._frames.pop(0)
 
+    def lose(self, reason: str) -> NoReturn:
+        self.lost = self.lost or reason
+        raise SolutionLost(self.lost)
+
+    def _value(self, letter: str, content: bytes) -> Any:
+        if letter not in ("V", "P"):
+            self.lose("an answer that is none, or too long")
+        try:
+            return read_value(letter, content)[1]
+        except BrokenAnswerError as error:
+            self.lose(str(error))
+
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        if self.lost:
+            self.lose(self.lost)
         data = memoryview(marshal.dumps([list(arguments), keywords], _MARSHAL_VERSION))
         while data:
             try:
                 data = data[os.write(CALL_FD, data) :]
             except BrokenPipeError:
-                raise SolutionEndedError("the program ended before its tests did") from None
+                self.lose("the program ended before its tests did")
         letter, content = self.next_frame()
-        _put_back(arguments, read_value(*self.next_frame())[1])
+        after = self._value(*self.next_frame())
+        if not isinstance(after, list) or len(after) != len(arguments):
+            self.lose("not the arguments of the call")
+        _put_back(arguments, after)
         if letter == "E":
             name, _, text = content.decode("utf-8", "replace").partition(": ")
             kind = getattr(builtins, name, None)
-            if isinstance(kind, type) and issubclass(kind, Exception):
+            # An end of iteration would end the loops of the tests.
+            if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, StopIteration | StopAsyncIteration):
                 raise kind(text)
             raise RuntimeError(f"{name}: {text}")
-        return read_value(letter, content)[1]
+        return self._value(letter, content)
 
 
-def _put_back(arguments: tuple[Any, ...], after: Any) -> None:
+def _put_back(arguments: tuple[Any, ...], after: list[Any]) -> None:
     """What the call has changed in its arguments, so that tests of changes in place see it."""
-    if not isinstance(after, list) or len(after) != len(arguments):
-        raise BrokenAnswerError("not the arguments of the call")
     for before, now in zip(arguments, after, strict=True):
         if type(before) is not type(now) or before == now:
             continue
@@ -86,7 +106,7 @@ def serve_asserts(payload: dict[str, Any]) -> None:
     solution = Solution()
     try:
         letter, content = solution.next_frame()
-    except (SolutionEndedError, BrokenAnswerError):
+    except SolutionLost:
         return
     if letter != "L":
         report(**{"compile_error" if letter == "C" else "load_error": content.decode("utf-8", "replace")})
@@ -97,11 +117,11 @@ def serve_asserts(payload: dict[str, Any]) -> None:
     for number, test in enumerate(payload["tests"]):
         try:
             exec(compile(test, "test", "exec", dont_inherit=True), scope)
-        except (SolutionEndedError, BrokenAnswerError) as error:
-            report(test=number, passed=False, detail=str(error))
+            error = None
+        except BaseException as caught:
+            error = caught
+        if solution.lost:  # whatever the test has made of it
+            report(test=number, passed=False, detail=solution.lost)
             return
-        except BaseException as error:
-            report(test=number, passed=False, detail=_describe(error))
-        else:
-            report(test=number, passed=True, detail="")
+        report(test=number, passed=error is None, detail=_describe(error) if error else "")
     report(done=True)

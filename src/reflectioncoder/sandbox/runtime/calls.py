@@ -30,8 +30,12 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections import ChainMap, Counter, UserDict, UserList, UserString
+from collections.abc import ItemsView, Iterator, KeysView
+from decimal import Decimal
+from fractions import Fraction
 from itertools import chain, islice
+from types import MappingProxyType
 from typing import Any
 
 CHANNEL_FD, REQUEST_FD = 4, 5
@@ -43,7 +47,7 @@ FLUSH_BYTES, FLUSH_S = 32768, 0.002
 _SCALARS = frozenset((int, float, bool, str, type(None), complex, bytes))
 _SEQUENCES = frozenset((list, tuple, set, frozenset))
 _CONTAINERS = _SEQUENCES | {dict}
-_MAX_DEPTH = 200
+_MAX_DEPTH, _MAX_TREE_DEPTH = 200, 100
 _NAN_BYTES = re.compile(rb"[\xf0-\xff][\x7f\xff]")
 
 # Set to None by EvalPlus's guard.
@@ -114,7 +118,7 @@ class _Tree:
 
     def node(self, value: Any, depth: int = 0) -> tuple[Any, ...]:
         self._left -= 1
-        if self._left < 0 or depth > _MAX_DEPTH:
+        if self._left < 0 or depth > _MAX_TREE_DEPTH:
             raise TooLargeError
         kind = type(value)
         if kind in _SCALARS:
@@ -128,24 +132,34 @@ class _Tree:
     def _other(self, value: Any, kind: type, depth: int) -> tuple[Any, ...]:
         name = f"{kind.__module__}.{kind.__qualname__}"
         numpy = sys.modules.get("numpy")
-        if numpy is not None and isinstance(value, numpy.generic):
-            return ("numpy", str(value.dtype), value.item()) if is_plain(value.item()) else ("object", name)
-        if numpy is not None and kind is numpy.ndarray:
-            if value.size > MAX_NODES or value.dtype.hasobject:
-                return ("object", name)
-            return ("ndarray", str(value.dtype), self.node(value.tolist(), depth + 1))
-        if kind in (type({}.keys()), type({}.items())):
-            return ("set", [self.node(item, depth + 1) for item in value])
-        if name == "fractions.Fraction":
+        if numpy is not None and isinstance(value, (numpy.generic, numpy.ndarray)):
+            return self._numpy(value, kind, name, numpy, depth)
+        if isinstance(value, (KeysView, ItemsView)):
+            return ("set", [self.node(item, depth + 1) for item in frozenset(value)])
+        if isinstance(value, Counter):
+            return ("counter", name, self.node(dict(dict.items(value)), depth + 1))
+        if isinstance(value, Fraction):
             return ("fraction", value.numerator, value.denominator)
-        if name == "decimal.Decimal":
+        if isinstance(value, Decimal):
             return ("decimal", str(value))
-        for base, plain in _BASES.items():
+        for base, plain in (*_BASES.items(), *_EQUALS.items()):
             if isinstance(value, base):
                 return ("subclass", name, self.node(plain(value), depth + 1))
         if self._exhaust and isinstance(value, (Iterator, range)):
-            return ("iterator", name, [self.node(item, depth + 1) for item in islice(value, MAX_NODES)])
+            return ("iterator", [self.node(item, depth + 1) for item in islice(value, MAX_NODES)])
         return ("object", name)
+
+    def _numpy(self, value: Any, kind: type, name: str, numpy: Any, depth: int) -> tuple[Any, ...]:
+        letter = value.dtype.kind
+        if kind is numpy.ndarray:
+            if value.size > MAX_NODES or letter not in "biufcU" or value.dtype.itemsize > 16:
+                return ("object", name)
+            return ("ndarray", "str" if letter == "U" else str(value.dtype), self.node(value.tolist(), depth + 1))
+        if isinstance(value, numpy.ndarray) or letter not in "biufcU":
+            return ("object", name)
+        if letter in "fc" and value.dtype.itemsize > {"f": 8, "c": 16}[letter]:  # long double
+            return ("subclass", name, ("v", float(value) if letter == "f" else complex(value)))
+        return ("numpy", str(value.dtype), value.item())
 
 
 # The built-in value inside an instance of a subclass, whatever the subclass overrides.
@@ -160,6 +174,16 @@ _BASES: dict[type, Any] = {
     dict: lambda v: dict(dict.items(v)),
     set: lambda v: set(set.__iter__(v)),
     frozenset: lambda v: frozenset(frozenset.__iter__(v)),
+}
+
+
+# Types of the standard library that equal a built-in value without being one.
+_EQUALS: dict[type, Any] = {
+    ChainMap: dict,
+    UserDict: dict,
+    MappingProxyType: dict,
+    UserList: list,
+    UserString: str,
 }
 
 

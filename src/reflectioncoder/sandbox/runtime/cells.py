@@ -69,7 +69,7 @@ def serve_cells(payload: dict[str, Any]) -> None:
                 status, error_name = "timeout", "TimeoutError"
                 output.write(f"TimeoutError: the cell ran longer than {request['timeout_s']:g} seconds\n")
             except BaseException as error:  # SystemExit too: the session goes on
-                status, error_name = "failed", type(error).__name__
+                status, error_name = "failed", type(error).__name__[:200]
                 frames = _own_frames(error, files)
                 output.write("".join(traceback.format_exception(type(error), error, frames)))
             finally:

@@ -179,8 +179,7 @@ def confine_program(entered: Entered, limits: dict[str, float]) -> None:
         size = f"size={int(limits['disk_bytes'])},nr_inodes={int(limits['disk_files'])},mode=700"
         kernel.mount("tmpfs", WORK, "tmpfs", flags, size)
         kernel.mount("proc", "/proc", "proc", flags | kernel.MS_NOEXEC | kernel.MS_RDONLY, "subset=pid")
-    else:
-        os.setsid()
+    os.setsid()  # a group of its own: by it everything is killed, and kill(0, ...) reaches nobody else
     set_limits(limits, world)
     os.chdir(world.work)
     if not LINUX:

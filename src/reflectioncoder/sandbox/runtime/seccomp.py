@@ -53,6 +53,8 @@ _METADATA: dict[str, tuple[int | None, int | None]] = {
     "futimesat": (261, None), "utimensat": (280, 88), "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
     "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16), "setxattrat": (463, 463),
     "removexattrat": (466, 466), "file_setattr": (469, 469),
+    # watching what others do with files
+    "inotify_init": (253, None), "inotify_init1": (294, 26), "inotify_add_watch": (254, 27),
     # leaving the process group, by which everything is killed there
     "setsid": (112, 157), "setpgid": (109, 154),
 }  # fmt: skip
@@ -60,9 +62,14 @@ _METADATA: dict[str, tuple[int | None, int | None]] = {
 # Allowed for the process itself only: the argument that names a process must be 0 (`own`: or its own number).
 _SELF_ONLY: dict[str, tuple[tuple[int | None, int | None], int]] = {
     "prlimit64": ((302, 261), 0), "sched_setaffinity": ((203, 122), 0), "sched_setparam": ((142, 118), 0),
-    "sched_setscheduler": ((144, 119), 0), "sched_setattr": ((314, 274), 0), "setpriority": ((141, 140), 1),
-    "ioprio_set": ((251, 30), 1),
+    "sched_setscheduler": ((144, 119), 0), "sched_setattr": ((314, 274), 0),
 }  # fmt: skip
+# The same with a kind before it: one process, not a group or all of a user.
+_SELF_ONLY_BY_KIND: dict[str, tuple[tuple[int | None, int | None], int]] = {
+    "setpriority": ((141, 140), 0), "ioprio_set": ((251, 30), 1),
+}  # fmt: skip
+# Pairs of connected Unix stream sockets only: one that takes datagrams could send to any path.
+_SOCKETPAIR, _UNIX, _STREAM = (53, 199), 1, 1
 _SIGNALS: dict[str, tuple[tuple[int | None, int | None], int]] = {
     "kill": ((62, 129), 0), "tkill": ((200, 130), 0), "tgkill": ((234, 131), 0), "rt_sigqueueinfo": ((129, 138), 0),
     "rt_tgsigqueueinfo": ((297, 240), 0),
@@ -72,7 +79,7 @@ _CLONE, _CLONE3, _PRCTL, _IOCTL = (56, 220), (435, 435), (157, 167), (16, 29)
 _TERMINAL_INJECTION = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
 
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
-_LOAD, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x06
+_LOAD, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_ANY_BIT, _RETURN, _AND = 0x20, 0x15, 0x25, 0x45, 0x06, 0x54
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 
 
@@ -123,6 +130,11 @@ def filter_program(private_mounts: bool, own_pid: int | None) -> bytes:
     ), allow)  # fmt: skip
     for numbers, index in _SELF_ONLY.values():
         on(numbers, (_LOAD, 0, 0, _argument(index)), (_JUMP_EQUAL, 1, 0, 0), refuse, allow)
+    for numbers, kind in _SELF_ONLY_BY_KIND.values():
+        own = (_LOAD, 0, 0, _argument(1)), (_JUMP_EQUAL, 1, 0, 0)
+        on(numbers, (_LOAD, 0, 0, _argument(0)), (_JUMP_EQUAL, 1, 0, kind), refuse, *own, refuse, allow)
+    stream = (_LOAD, 0, 0, _argument(1)), (_AND, 0, 0, 0xF), (_JUMP_EQUAL, 1, 0, _STREAM)
+    on(_SOCKETPAIR, (_LOAD, 0, 0, _argument(0)), (_JUMP_EQUAL, 1, 0, _UNIX), refuse, *stream, refuse, allow)
     if own_pid is not None:
         on(_PIDFD_SEND_SIGNAL, refuse)
         for numbers, index in _SIGNALS.values():

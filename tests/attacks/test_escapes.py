@@ -1,0 +1,561 @@
+"""Ways out: descriptors, privileges, namespaces, and the parts of the kernel that a program has no business with."""
+
+import contextlib
+import functools
+import os
+import secrets
+import stat
+from pathlib import Path
+
+import pytest
+
+from reflectioncoder.sandbox.forkserver import SERVERS
+from tests.attacks.conftest import ROOT, X86_64, assert_lost, attack, attempt, needs_x86_64, unconfined
+
+# name: (number on x86_64, arguments). All of these are refused before the kernel looks at the arguments.
+_SECOND = "os.fork() or time.sleep(60)"
+CALLS = {
+    "ptrace": (101, "0, 0, 0, 0"),
+    "process_vm_readv": (310, "os.getpid(), 0, 0, 0, 0, 0"),
+    "process_vm_writev": (311, "os.getpid(), 0, 0, 0, 0, 0"),
+    "kcmp": (312, "os.getpid(), os.getpid(), 1, 0, 0"),
+    "pidfd_getfd": (438, "os.pidfd_open(os.getpid()), 0, 0"),
+    "process_madvise": (440, "-1, 0, 0, 0, 0"),
+    "process_mrelease": (448, "-1, 0"),
+    "perf_event_open": (298, "(ctypes.c_uint64 * 16)(1 | 128 << 32), 0, -1, -1, 0"),
+    "migrate_pages": (256, "0, 0, 0, 0"),
+    "move_pages": (279, "0, 0, 0, 0, 0, 0"),
+    "shmget": (29, "0, 4096, 0o1600"),
+    "shmat": (30, "0, 0, 0"),
+    "shmctl": (31, "0, 0, 0"),
+    "semget": (64, "0, 1, 0o1600"),
+    "semop": (65, "0, 0, 0"),
+    "semctl": (66, "0, 0, 0"),
+    "semtimedop": (220, "0, 0, 0, 0"),
+    "msgget": (68, "0, 0o1600"),
+    "msgsnd": (69, "0, 0, 0, 0"),
+    "msgrcv": (70, "0, 0, 0, 0, 0"),
+    "msgctl": (71, "0, 0, 0"),
+    "mq_open": (240, "b'x', 0o102, 0o600, 0"),
+    "mq_unlink": (241, "b'x'"),
+    "memfd_create": (319, "b'x', 0"),
+    "memfd_secret": (447, "0"),
+    "setns": (308, "os.open('.', 0), 0"),
+    "mount": (165, "b'none', b'.', b'tmpfs', 0, 0"),
+    "bind mount": (165, "b'/', b'.', 0, 4096, 0"),
+    "remount": (165, "b'none', b'/', 0, 32 | 4096, 0"),
+    "umount2": (166, "b'/proc', 2"),
+    "pivot_root": (155, "b'.', b'.'"),
+    "chroot": (161, "b'.'"),
+    "open_tree": (428, "-100, b'/', 1"),
+    "move_mount": (429, "-100, b'/', -100, b'.', 0"),
+    "fsopen": (430, "b'tmpfs', 0"),
+    "fsconfig": (431, "-1, 0, 0, 0, 0"),
+    "fsmount": (432, "-1, 0, 0"),
+    "fspick": (433, "-100, b'/', 0"),
+    "mount_setattr": (442, "-100, b'/', 0, 0, 0"),
+    "open_tree_attr": (467, "-100, b'/', 1, 0, 0"),
+    "name_to_handle_at": (303, "-100, b'/', (ctypes.c_uint32 * 34)(128), (ctypes.c_int * 1)(), 0"),
+    "open_by_handle_at": (304, "os.open('.', 0), (ctypes.c_uint32 * 34)(8, 1, 2), 0"),
+    "mknod": (133, "b'x', 0o20666, 259"),
+    "mknodat": (259, "-100, b'x', 0o20666, 259"),
+    "quotactl": (179, "0x80000001 - 2**32, 0, 0, 0"),
+    "quotactl_fd": (443, "0, 0, 0, 0"),
+    "fanotify_init": (300, "0x200, 0"),
+    "bpf": (321, "0, (ctypes.c_uint32 * 32)(1, 4, 4, 1), 128"),
+    "userfaultfd": (323, "1"),
+    "keyctl": (250, "0, -3, 1"),
+    "add_key": (248, "b'user', b'x', b'x', 1, -3"),
+    "request_key": (249, "b'user', b'x', 0, -3"),
+    "io_uring_setup": (425, "1, (ctypes.c_uint32 * 30)()"),
+    "io_uring_enter": (426, "0, 0, 0, 0, 0"),
+    "io_uring_register": (427, "0, 0, 0, 0"),
+    "modify_ldt": (154, "0, 0, 0"),
+    "lookup_dcookie": (212, "0, 0, 0"),
+    "nfsservctl": (180, "0, 0, 0"),
+    "uselib": (134, "b'x'"),
+    "vmsplice": (278, "1, 0, 0, 0"),
+    "kexec_load": (246, "0, 0, 0, 0"),
+    "kexec_file_load": (320, "-1, -1, 0, 0, 0"),
+    "init_module": (175, "0, 0, 0"),
+    "finit_module": (313, "-1, 0, 0"),
+    "delete_module": (176, "b'none', 0"),
+    "reboot": (169, "0, 0, 0, 0"),
+    "swapon": (167, "b'none', 0"),
+    "swapoff": (168, "b'none'"),
+    "acct": (163, "b'none'"),
+    "syslog": (103, "10, 0, 0"),
+    "sethostname": (170, "b'x', 1"),
+    "setdomainname": (171, "b'x', 1"),
+    "settimeofday": (164, "0, 0"),
+    "clock_settime": (227, "1, 0"),
+    "clock_adjtime": (305, "0, 0"),
+    "adjtimex": (159, "0"),
+    "iopl": (172, "0"),
+    "ioperm": (173, "0, 1, 0"),
+    "vhangup": (153, ""),
+    "personality": (135, "0x0040000"),
+    "clone3": (435, "(ctypes.c_uint64 * 11)(0, 0, 0, 0, 17), 88"),
+    "a call that does not exist yet": (600, ""),
+    "a call of x32": (0x40000000 + 39, ""),
+}
+
+
+@needs_x86_64
+@pytest.mark.parametrize("name", CALLS)
+def test_the_kernel_refuses_a_program(name, isolation):
+    number, arguments = CALLS[name]
+    assert_lost(attempt(f"syscall({number}, {arguments})", isolation), "EPERM", "ENOSYS")
+
+
+_NAMESPACES = {
+    "mounts": 0x00020000,
+    "control groups": 0x02000000,
+    "host name": 0x04000000,
+    "IPC": 0x08000000,
+    "users": 0x10000000,
+    "processes": 0x20000000,
+    "network": 0x40000000,
+    "time": 0x00000080,
+    "users and all others": 0x7E020080,
+}
+
+
+@needs_x86_64
+@pytest.mark.parametrize("kind", _NAMESPACES)
+def test_a_program_cannot_unshare_its(kind, isolation):
+    assert_lost(attempt(f"syscall(272, {_NAMESPACES[kind]})", isolation), "EPERM")
+
+
+@needs_x86_64
+@pytest.mark.parametrize("kind", [kind for kind in _NAMESPACES if kind != "time"])
+def test_a_program_cannot_clone_itself_into_new(kind, isolation):
+    body = f"if syscall(56, {_NAMESPACES[kind]} | 17, 0, 0, 0, 0) == 0: os._exit(0)"
+    assert_lost(attempt(body, isolation), "EPERM")
+
+
+@needs_x86_64
+def test_the_upper_half_of_an_argument_does_not_hide_what_is_asked_for(isolation):
+    body = "if syscall(56, 0xFFFFFFFF << 32 | 0x10000000 | 17, 0, 0, 0, 0) == 0: os._exit(0)"
+    assert_lost(attempt(body, isolation), "EPERM")
+
+
+def test_a_command_cannot_make_a_user_namespace(isolation):
+    body = "import subprocess\nif subprocess.run(['/usr/bin/unshare', '-Ur', '/bin/true'], stderr=-3).returncode: check(-1)"
+    assert_lost(attempt(body, isolation))
+
+
+@needs_x86_64
+def test_a_call_of_32_bit_kills_the_program(isolation):
+    """int 0x80: getpid of another architecture, whose numbers the filter does not know."""
+    body = """
+    import mmap
+    code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    code.write(bytes.fromhex("b814000000" "cd80" "c3"))
+    print(ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))())
+    """
+    result = attack(f"def f():{body}\nf()", isolation)
+    assert (result.status, result.stdout) == ("crashed", "")
+
+
+@needs_x86_64
+def test_numbers_of_system_calls_have_no_upper_half(isolation):
+    """The kernel takes 32 bits of the register on some paths and 64 on others; the filter sees 32."""
+    assert_lost(attempt("syscall(1 << 32 | 41, 2, 1, 0)", isolation), "EPERM", "ENOSYS")
+
+
+IDENTITIES = {
+    "root": "os.setuid(0)",
+    "root for files": "os.seteuid(0)",
+    "root, all": "os.setresuid(0, 0, 0)",
+    "somebody else": "os.setuid(1000)",
+    "root's group": "os.setgid(0)",
+    "root's group, all": "os.setresgid(0, 0, 0)",
+    "more groups": "os.setgroups([0])",
+    "no groups": "os.setgroups([])",
+    "the names of groups": "os.initgroups('root', 0)",
+}
+
+
+@pytest.mark.parametrize("who", IDENTITIES)
+def test_a_program_cannot_become(who, isolation):
+    assert_lost(attempt(IDENTITIES[who], isolation), "EPERM", "EINVAL")
+
+
+def test_a_program_is_not_root(isolation):
+    result = attack("print(0 in (*os.getresuid(), *os.getresgid()), os.getgroups() if os.getuid() == 65534 else [])", isolation)
+    assert result.stdout == "False []\n"
+
+
+def test_a_program_has_no_capabilities(isolation):
+    source = """
+    header, data = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    check(libc.capget(header, data))
+    print(list(data), [n for n in range(41) if libc.prctl(47, 1, n, 0, 0) == 1])
+    """
+    assert attack(source, isolation).stdout == "[0, 0, 0, 0, 0, 0] []\n"
+
+
+def test_a_program_cannot_raise_a_capability(isolation):
+    source = """
+    raised = []
+    for capability in range(41):
+        header, data = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+        for i in range(3): data[3 * (capability // 32) + i] = 1 << capability % 32
+        if libc.capset(header, data) == 0: raised.append(capability)
+    print(raised)
+    """
+    assert attack(source, isolation).stdout == "[]\n"
+
+
+def test_a_program_cannot_read_what_only_its_capability_would_let_it(isolation):
+    """A file of the system that is closed to other users, in a folder that programs may read."""
+    closed = _closed_files("/usr")
+    if not closed:
+        pytest.skip("there is none on this machine")
+    body = "for path in paths:\n    try: return open(path, 'rb').read(1)\n    except OSError as error: last = error\nraise last"
+    assert_lost(attempt(body, isolation, {"paths": closed[:20]}))
+
+
+@functools.cache
+def _closed_files(folder):
+    found = []
+    for directory, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                is_ = os.lstat(os.path.join(directory, name))
+                if stat.S_ISREG(is_.st_mode) and not is_.st_mode & stat.S_IROTH and is_.st_uid not in (65534, os.getuid() or -1):
+                    found.append(os.path.join(directory, name))
+    return found
+
+
+_STATE = {
+    "no new privileges": ("libc.prctl(39, 0, 0, 0, 0)", "1"),
+    "a filter of system calls": ("libc.prctl(21, 0, 0, 0, 0)", "2"),
+    "death with its parent": ("(s := ctypes.c_int(), libc.prctl(2, ctypes.byref(s), 0, 0, 0))[0].value", "9"),
+    "no core dumps": ("__import__('resource').getrlimit(4)", "(0, 0)"),
+    "the usual mask of modes": ("oct(os.umask(0))", "0o22"),
+    "no controlling terminal": ("os.path.exists('/dev/tty') and os.access('/dev/tty', 4)", "False"),
+}
+
+
+@pytest.mark.parametrize("what", _STATE)
+def test_a_program_runs_with(what, isolation):
+    expression, expected = _STATE[what]
+    if what == "no core dumps":  # 1 is as good: nothing fits into it, and the kernel then spares a helper of the host the dump
+        assert attack(f"print({expression})", isolation).stdout.strip() in ("(0, 0)", "(1, 1)")
+    elif what == "no controlling terminal" and not isolation.namespaces:
+        assert_lost(attempt("os.open('/dev/tty', os.O_RDWR)", isolation))
+    else:
+        assert attack(f"print({expression})", isolation).stdout.strip() == expected
+
+
+@pytest.mark.parametrize("resource", ["CPU", "AS", "FSIZE", "NOFILE", "NPROC", "CORE", "MEMLOCK", "MSGQUEUE", "SIGPENDING", "STACK"])
+def test_a_program_cannot_raise_its_limit(resource, isolation):
+    body = f"""
+    import resource
+    kind = resource.RLIMIT_{resource} if hasattr(resource, "RLIMIT_{resource}") else {{"SIGPENDING": 11}}.get("{resource}")
+    hard = resource.getrlimit(kind)[1]
+    if hard == resource.RLIM_INFINITY: return "unlimited"
+    try: resource.setrlimit(kind, (hard, hard + 1))
+    except ValueError as error: raise OSError(errno.EPERM, str(error))
+    """
+    assert_lost(attempt(body, isolation), "EPERM")
+
+
+@pytest.mark.parametrize("resource", ["RTPRIO", "NICE"])
+def test_a_program_has_no_right_to_urgency(resource, isolation):
+    assert attack(f"import resource; print(resource.getrlimit(resource.RLIMIT_{resource}))", isolation).stdout == "(0, 0)\n"
+
+
+_PRCTL = {
+    "forget its parent's death": "libc.prctl(1, 0, 0, 0, 0)",
+    "get back its privileges": "libc.prctl(38, 0, 0, 0, 0)",
+    "leave its filter": "libc.prctl(22, 0, 0, 0, 0)",
+    "change how root counts": "libc.prctl(28, 0x2f, 0, 0, 0)",
+    "change its memory map": "libc.prctl(35, 1, 0x1000, 0, 0)",
+    "keep a capability": "libc.prctl(47, 2, 2, 0, 0)",
+}
+
+
+@pytest.mark.parametrize("what", _PRCTL)
+def test_a_program_cannot(what, isolation):
+    assert_lost(attempt(f"check({_PRCTL[what]})", isolation))
+
+
+TERMINAL = {"type into a terminal": 0x5412, "paste into a console": 0x541C}
+
+
+@pytest.mark.parametrize("what", TERMINAL)
+@pytest.mark.parametrize("upper", [0, 1 << 32])
+def test_a_program_cannot_by_ioctl(what, upper, isolation):
+    body = f"check(libc.ioctl(0, ctypes.c_ulong({TERMINAL[what] | upper}), b'x'))"
+    assert_lost(attempt(body, isolation), "EPERM")
+
+
+@pytest.mark.parametrize(
+    "command", ["/usr/bin/su", "/usr/bin/mount", "/usr/bin/passwd", "/usr/bin/newgrp", "/usr/bin/sudo", "/usr/bin/chsh"]
+)
+def test_a_program_gains_nothing_from_the_setuid_program(command, isolation):
+    if not os.path.exists(command) or not os.stat(command).st_mode & stat.S_ISUID:
+        pytest.skip("this machine has no such setuid program")
+    arguments = {
+        "/usr/bin/su": ["-c", "id -u", "root"],
+        "/usr/bin/mount": ["-t", "tmpfs", "none", "/box"],
+        "/usr/bin/passwd": ["-d", "root"],
+        "/usr/bin/newgrp": ["root"],
+        "/usr/bin/sudo": ["-n", "id", "-u"],
+        "/usr/bin/chsh": ["-s", "/bin/sh", "root"],
+    }[command]
+    shadow = Path("/etc/passwd").read_bytes(), Path("/etc/shadow").read_bytes() if ROOT else b"", Path("/proc/mounts").read_bytes()
+    body = """
+    import subprocess
+    done = subprocess.run([command, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    if done.returncode: check(-1)
+    return done.stdout
+    """
+    verdict = attempt(body, isolation, {"command": command, "arguments": arguments})
+    assert "b'0\\n'" not in verdict
+    if "newgrp" not in command:  # it starts a shell all the same, in the old group
+        assert_lost(verdict)
+    after = Path("/etc/passwd").read_bytes(), Path("/etc/shadow").read_bytes() if ROOT else b"", Path("/proc/mounts").read_bytes()
+    assert after == shadow
+
+
+def test_a_setuid_program_of_its_own_making_gains_nothing(isolation):
+    source = """
+    import shutil, subprocess
+    try:
+        shutil.copyfile("/usr/bin/id", "id"); os.chmod("id", 0o6755)
+    except OSError: print("lost"); sys.exit()
+    print(subprocess.run(["./id", "-u"], capture_output=True, text=True).stdout.strip() == str(os.getuid()) and "lost")
+    """
+    assert attack(source, isolation).stdout == "lost\n"
+
+
+@pytest.mark.parametrize("file", ["uid_map", "gid_map", "setgroups", "mem", "attr/current", "projid_map"])
+def test_a_program_cannot_write_of_itself(file, isolation):
+    assert_lost(attempt(f"os.open('/proc/self/{file}', os.O_WRONLY)", isolation))
+
+
+def test_every_mount_but_its_own_disk_is_locked(hidden_world):
+    """Read-only, or a single device; and nothing of it counts as setuid."""
+    result = attack("print(open('/proc/self/mountinfo').read())", hidden_world, output_bytes=2**20)
+    mounts = {line.split()[4]: line for line in result.stdout.strip().splitlines()}  # of those at one place the last is seen
+    for point, line in mounts.items():
+        options = line.split()[5].split(",")
+        assert "ro" in options or point == "/box/work" or point.startswith("/dev/"), line
+        assert "nosuid" in options or point.startswith("/dev/"), line
+
+
+def test_the_root_directory_is_the_end_of_the_way_up(hidden_world, host):
+    body = "for _ in range(50): os.chdir('..')\nreturn os.listdir(folder.lstrip('/'))"
+    assert_lost(attempt(body, hidden_world, host.given), "ENOENT")
+
+
+# Descriptors
+
+
+def test_a_program_inherits_three_descriptors(isolation):
+    source = """
+    found = []
+    for fd in range(4096):
+        try: os.fstat(fd); found.append(fd)
+        except OSError: pass
+    print(found)
+    """
+    assert attack(source, isolation).stdout == "[0, 1, 2]\n"
+
+
+def test_another_program_inherits_three_descriptors(isolation):
+    """Bash itself uses 10 and 255."""
+    command = 'for fd in {0..9} {11..254}; do { true <&$fd; } 2>/dev/null && echo -n "$fd "; done'
+    assert set(attack(f"os.execv('/bin/bash', ['bash', '-c', {command!r}])", isolation).stdout.split()) == {"0", "1", "2"}
+
+
+def test_the_inherited_descriptors_are_what_they_should_be(isolation):
+    source = """
+    import stat
+    print([stat.S_IFMT(os.fstat(fd).st_mode) == kind for fd, kind in ((0, stat.S_IFCHR), (1, stat.S_IFIFO), (2, stat.S_IFIFO))])
+    """
+    assert attack(source, isolation).stdout == "[True, True, True]\n"
+
+
+def test_the_server_s_socket_is_out_of_reach_of_the_objects_in_memory(isolation):
+    source = """
+    import gc
+    gc.unfreeze()
+    won = []
+    for thing in gc.get_objects():
+        if isinstance(thing, socket.socket) and thing.fileno() >= 0:
+            try: thing.send(b'{"exit": 0}\\n'); won.append(thing)
+            except OSError: pass
+    print(won)
+    """
+    assert attack(source, isolation).stdout == "[]\n"
+
+
+def test_a_program_cannot_forge_its_result_by_a_descriptor(isolation):
+    """Whatever it writes to whatever it has, the result is about its own end."""
+    source = """
+    for fd in range(3, 4096):
+        for data in (b'{"exit": 0, "signal": null, "cpu_s": 0, "peak_memory_bytes": 0}\\n', b'{"unavailable": "no"}\\n'):
+            try: os.write(fd, data)
+            except OSError: pass
+    os._exit(7)
+    """
+    result = attack(source, isolation)
+    assert (result.status, result.exit_code) == ("failed", 7)
+
+
+def test_a_program_cannot_block_its_server_by_a_descriptor(isolation, own_servers):
+    """It fills every pipe that it finds, after making it wait: who writes to it next, waits for ever."""
+    source = """
+    import fcntl
+    for fd in range(3, 4096):
+        try:
+            fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_NONBLOCK)
+            try:
+                while True: os.write(fd, bytes(65536))
+            except BlockingIOError:
+                while True: os.write(fd, b"x")
+        except OSError: pass
+        try: fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_NONBLOCK)
+        except OSError: pass
+    time.sleep(0.3)
+    print("end", flush=True)
+    """
+    for _ in range(3):
+        result = attack(source, isolation, wall_s=2)
+        assert (result.status, result.stdout) == ("ok", "end\n")
+        assert result.duration_s < 1.5
+
+
+@needs_x86_64
+@pytest.mark.parametrize("secret", ["public_secret", "private_secret", "own_secret"])
+def test_a_program_cannot_open_the_world_for_the_next_one(secret, isolation, host, own_servers):
+    """A Landlock ruleset is a descriptor: who holds that of the server can add "/" to what the next program may read and write."""
+    open_up = """
+    rights = 1 << 16
+    while rights > 1:
+        rights >>= 1
+        for path in (b"/", folder.encode()):
+            for fd in range(3, 4096):
+                rule = ctypes.create_string_buffer(12)
+                ctypes.c_uint64.from_buffer(rule, 0).value = rights
+                try: place = os.open(path, os.O_PATH)
+                except FileNotFoundError: break
+                ctypes.c_int32.from_buffer(rule, 8).value = place
+                libc.syscall(445, fd, 1, rule, 0)
+                os.close(place)
+                if fd > 70: break
+    print("end")
+    """
+    assert attack(open_up, isolation, host.given).stdout == "end\n"
+    assert_lost(attempt("return open(path).read()", isolation, {"path": host.given[secret]}))
+    assert_lost(attempt("open(open_folder + '/planted', 'w')", isolation, host.given))
+    host.assert_untouched()
+
+
+# What is in memory
+
+
+def test_a_program_does_not_inherit_the_environment(isolation, monkeypatch, own_servers):
+    token = "token-" + secrets.token_hex(8)
+    monkeypatch.setenv("ATTACK_SECRET", token)
+    source = """
+    texts = [repr(dict(os.environ))]
+    libc.getenv.restype = ctypes.c_char_p
+    texts.append(repr(libc.getenv(b"ATTACK_SECRET")))
+    for path in ("/proc/self/environ", "/proc/1/environ", "/proc/self/cmdline"):
+        try: texts.append(open(path, errors="replace").read())
+        except OSError: pass
+    print(token in "".join(texts))
+    """
+    split = {"first": token[:9], "second": token[9:]}
+    assert attack("token = first + second\n" + source.replace("\n    ", "\n"), isolation, split).stdout == "False\n"
+
+
+def test_the_environment_of_a_program_is_the_same_everywhere(isolation):
+    result = attack("print(sorted(os.environ))", isolation)
+    names = ["HOME", "LANG", "OMP_NUM_THREADS", "PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED", "TMPDIR"]
+    assert result.stdout == f"{names}\n"
+
+
+_SEARCH = """
+import gc
+gc.unfreeze()
+needle = (first + second).encode()
+found = []
+def look(name, text):
+    if needle in text: found.append(name)
+for thing in gc.get_objects():
+    for value in (thing.values() if isinstance(thing, dict) else thing if isinstance(thing, (list, tuple, set)) else ()):
+        if isinstance(value, str): look("object", value.encode("utf-8", "replace"))
+        if isinstance(value, bytes): look("object", value)
+try:
+    maps = open("/proc/self/maps").read().splitlines()
+    memory = open("/proc/self/mem", "rb", 0)
+except OSError:
+    maps = []
+for line in maps:
+    start, end = (int(x, 16) for x in line.split()[0].split("-"))
+    if "r" not in line.split()[1] or "[v" in line: continue
+    memory.seek(start)
+    try: block = memory.read(end - start)
+    except OSError: continue
+    at = block.find(needle)
+    if at >= 0 and block.count(needle) > 0 and not line.endswith("[stack]"):
+        own = start <= id(needle) < end
+        found += ["memory"] * (block.count(needle) - (1 if own else 0))
+    del block
+print(len(found))
+"""
+
+
+def test_a_program_finds_nothing_of_an_earlier_program_in_memory(isolation, own_servers):
+    """Compared with a word that nobody ever used: the search itself holds the needle more than once."""
+    tokens = ["earlier" + secrets.token_hex(8), "nobody." + secrets.token_hex(8)]
+    assert attack(f"x = {tokens[0]!r}\nprint(x[:7])", isolation).stdout == "earlier\n"
+    counts = [int(attack(_SEARCH, isolation, {"first": token[:9], "second": token[9:]}).stdout) for token in tokens]
+    assert counts[0] <= counts[1]
+
+
+def test_a_program_does_not_see_our_modules(isolation):
+    source = """
+    import gc
+    gc.unfreeze()
+    names = {getattr(thing, "__module__", "") for thing in gc.get_objects() if isinstance(thing, type)} | set(sys.modules)
+    print(sorted(name for name in names if isinstance(name, str) and "evaluate" in name or "problems" in str(name)))
+    """
+    assert attack(source, isolation).stdout == "[]\n"
+
+
+def test_programs_do_not_share_their_chance(isolation):
+    """A fork of one warm interpreter: its generators must not give all programs the same numbers, nor what the next one will get."""
+    source = "import random, uuid; print(random.random(), uuid.uuid4(), os.urandom(4).hex())"
+    outputs = [attack(source, isolation).stdout.split() for _ in range(2)]
+    assert all(a != b for a, b in zip(*outputs, strict=True))
+
+
+def test_a_core_is_not_dumped(isolation, own_servers):
+    before = set(os.listdir("/proc/self/cwd"))
+    source = (
+        "x = bytearray(2**20)\nif os.fork() == 0: ctypes.string_at(0)\n_, status = os.wait()\nprint(os.WCOREDUMP(status), os.listdir())"
+    )
+    assert attack(source, isolation).stdout == "False ['main.py']\n"
+    assert set(os.listdir("/proc/self/cwd")) == before
+    assert not list(own_servers.rglob("core*"))
+
+
+@pytest.mark.skipif(not X86_64 or not ROOT, reason="needs root, x86_64")
+@pytest.mark.parametrize("name", ["memfd_create", "shmget", "add_key", "inotify"])
+def test_without_confinement_the_kernel_says_yes_to(name):
+    number, arguments = {**CALLS, "inotify": (294, "0")}[name]
+    assert unconfined(f"syscall({number}, {arguments})").startswith("won ")
+
+
+def test_servers_stay_whole_after_all_of_this(isolation):
+    assert attack("print(6 * 7)", isolation).stdout == "42\n"
+    with SERVERS.lend(isolation) as server:
+        assert server.process.poll() is None
