@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -68,14 +69,36 @@ print(verdict)
 """
 
 
-@pytest.fixture(scope="session", params=[name for name, isolation in ISOLATIONS.items() if isolation.tier >= 1 and not isolation.wrapper])
+_NAMES = [name for name, isolation in ISOLATIONS.items() if isolation.tier >= 1]
+_AUTOMATIC = ("cgroup", "namespaces", "landlock")
+
+
+def _params(*quick: str) -> list[Any]:
+    return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in _NAMES]
+
+
+@pytest.fixture(scope="session", params=_params(*_AUTOMATIC))
 def isolation(request) -> Isolation:
     """Every way of confinement that promises something. The weakest promises next to nothing; it serves as the control."""
-    chosen = ISOLATIONS[request.param]
-    reason = probe(chosen)
+    return _working(request.param)
+
+
+@pytest.fixture(scope="session", params=_params("namespaces", "landlock"))
+def ending(request) -> Isolation:
+    """The same, for what takes long and does not depend on a control group."""
+    return _working(request.param)
+
+
+def _working(name: str) -> Isolation:
+    reason = _probe(name)
     if reason is not None:
-        pytest.skip(f"{chosen.name} does not work here: {reason}")
-    return chosen
+        pytest.skip(f"{name} does not work here: {reason}")
+    return ISOLATIONS[name]
+
+
+@cache
+def _probe(name: str) -> str | None:
+    return probe(ISOLATIONS[name])
 
 
 @pytest.fixture

@@ -91,11 +91,11 @@ MEMORY_BOMBS = {
 
 
 @pytest.mark.parametrize("kind", MEMORY_BOMBS)
-def test_a_memory_bomb_in_one_process_goes_out(kind, isolation):
-    result, watch = watched(MEMORY_BOMBS[kind], isolation, wall_s=4, cpu_s=1, memory_bytes=2**28)
+def test_a_memory_bomb_in_one_process_goes_out(kind, ending):
+    result, watch = watched(MEMORY_BOMBS[kind], ending, wall_s=4, cpu_s=1, memory_bytes=2**28)
     assert result.status in ENDED
     assert watch.most_resident <= 1.25 * 2**28
-    assert attack("print('well')", isolation).stdout == "well\n"
+    assert attack("print('well')", ending).stdout == "well\n"
 
 
 # Children hold memory one beside another, 96 MiB each, and say so ("x"; "e": no luck). If all of them can, "won" is printed: then
@@ -294,12 +294,12 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("kind", FLOODS)
-def test_a_flood_of_output_is_capped(kind, isolation):
+def test_a_flood_of_output_is_capped(kind, ending):
     def resident():
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     before = resident()
-    result = attack(FLOODS[kind], isolation, wall_s=0.3)
+    result = attack(FLOODS[kind], ending, wall_s=0.3)
     assert result.status in ENDED
     assert len(result.stdout) <= LIMITS.output_bytes + 100
     assert len(result.stderr) <= LIMITS.output_bytes + 100
@@ -358,23 +358,34 @@ CPU_BOMBS = {
 
 
 @pytest.mark.parametrize("kind", CPU_BOMBS)
-def test_a_loop_ends_at_its_limit(kind, isolation):
+def test_a_loop_ends_at_its_limit(kind, ending):
     started = time.monotonic()
-    assert attack(CPU_BOMBS[kind], isolation, wall_s=0.4).status == "timeout"
+    assert attack(CPU_BOMBS[kind], ending, wall_s=0.4).status == "timeout"
     assert time.monotonic() - started < 5
 
 
-def test_processor_time_cannot_be_bought_with_children(isolation):
-    """One after another, each within its own limit: together far beyond the program's."""
-    source = """
-    for _ in range(6):
-        if os.fork() == 0:
-            while time.process_time() < 0.7: pass
-            os._exit(0)
-        os.wait()
-    print("won")
-    """
-    result = attack(source, isolation, cpu_s=1, wall_s=12)
+_BURN = """
+def burn():
+    end = time.process_time() + 0.7
+    while time.process_time() < end: pass
+"""
+RELAYS = {
+    "children": "for _ in range(6):\n    if os.fork() == 0: burn(); os._exit(0)\n    os.wait()",
+    "children that nobody waits for": "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\nfor _ in range(6):\n"
+    "    if os.fork() == 0: burn(); os._exit(0)\n    try: os.wait()\n    except ChildProcessError: pass",
+    "orphans": "for _ in range(6):\n    r, w = os.pipe()\n    if os.fork() == 0:\n        if os.fork() == 0: burn()\n"
+    "        os._exit(0)\n"
+    "    os.close(w); os.wait(); os.read(r, 1); os.close(r)",
+    "a chain of heirs": "r, w = os.pipe()\nif os.fork() == 0:\n    for _ in range(6):\n        burn()\n"
+    "        if os.fork(): os._exit(0)\n"
+    "    os._exit(0)\nos.close(w); os.wait(); os.read(r, 1)",
+}
+
+
+@pytest.mark.parametrize("how", RELAYS)
+def test_processor_time_cannot_be_bought_with(how, isolation):
+    """One process after another, each within its own limit: together far beyond the program's."""
+    result = attack(_BURN + RELAYS[how] + "\nprint('won')", isolation, cpu_s=1, wall_s=12)
     assert "won" not in result.stdout
     assert result.status == "timeout"
 

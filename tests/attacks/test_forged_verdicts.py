@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import marshal
+import math
 import multiprocessing
 import os
 import re
@@ -42,6 +43,7 @@ from reflectioncoder.sandbox.forkserver import SERVERS
 from reflectioncoder.sandbox.isolation import ISOLATIONS, Isolation, detect_isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.process import run_python
+from reflectioncoder.sandbox.runtime.calls import portable
 
 LIMITS = Limits(wall_s=4, cpu_s=2, memory_bytes=2**29, processes=16)
 PATIENCE_S = 15.0  # for the judge to return at all
@@ -259,6 +261,7 @@ def assert_repelled(
 _PRELUDE = f"""
 import io, marshal, os, posix, struct, sys, time
 GUESS = "answer-" + "0" * 32
+nan, inf = float("nan"), float("inf")
 INPUTS = {INPUTS["base"]!r}
 def frame(letter, content=b""):
     return letter + struct.pack("<I", len(content)) + content
@@ -342,12 +345,14 @@ LEAVING = {
     "exit in the call": "def solve(xs): raise SystemExit(0)",
     "os._exit": "os._exit(0)",
     "os._exit in the call": "def solve(xs): os._exit(0)",
-    "os._exit at the second call": "calls = []\ndef solve(xs):\n    calls.append(xs)\n    if len(calls) > 1: posix._exit(0)\n    return GUESS",
+    "os._exit at the second call": "calls = []\ndef solve(xs):\n    calls.append(xs)\n    if len(calls) > 1: posix._exit(0)\n"
+    "    return GUESS",
     "a subclass of SystemExit": "class Done(SystemExit):\n    code = 0\n    args = ()\ndef solve(xs): raise Done(0)",
     "a subclass of SystemExit at the import": "class Done(SystemExit): code = 0\nraise Done",
     "atexit": "import atexit\natexit.register(posix._exit, 0)\ndef solve(xs): raise ValueError",
     "atexit in the call": "import atexit\ndef solve(xs):\n    atexit.register(posix._exit, 0)\n    sys.exit(1)",
-    "a thread that leaves": "import threading\ndef solve(xs):\n    threading.Thread(target=posix._exit, args=(0,)).start()\n    time.sleep(60)",
+    "a thread that leaves": "import threading\ndef solve(xs):\n    threading.Thread(target=posix._exit, args=(0,)).start()\n"
+    "    time.sleep(60)",
     "sys.excepthook": "sys.excepthook = lambda *a: posix._exit(0)\ndef solve(xs): raise ValueError",
     "sys.unraisablehook": "sys.unraisablehook = lambda *a: posix._exit(0)\nclass X:\n    def __del__(self): raise ValueError\n"
     "def solve(xs): return X()",
@@ -393,7 +398,8 @@ DYING = {
     "memory": Attack("def solve(xs): return bytearray(2**40)", ("memory",)),
     "memory of the tests": Attack("def solve(xs): return [0] * 3_000_000", ("failed", "memory", "timeout")),
     "the end of its processor time": Attack(
-        "import ctypes\nctypes.CDLL(None).setrlimit(0, struct.pack('QQ', 1, 1))\ndef solve(xs):\n    while True: pass", ("timeout", "crashed")
+        "import ctypes\nctypes.CDLL(None).setrlimit(0, struct.pack('QQ', 1, 1))\ndef solve(xs):\n"
+        "    while True: pass", ("timeout", "crashed")
     ),
 }  # fmt: skip
 
@@ -533,31 +539,37 @@ LIARS = {
         equal() + "\nEqual.__name__ = Equal.__qualname__ = 'ndarray'; Equal.__module__ = 'numpy'", kind="reals"
     ),
     "a class by the name of Fraction": Attack(
-        equal() + "\nEqual.__qualname__ = 'Fraction'; Equal.__module__ = 'fractions'; Equal.numerator = Equal.denominator = 0", kind="real"
+        equal() + "\nEqual.__qualname__ = 'Fraction'; Equal.__module__ = 'fractions'; Equal.numerator = Equal.denominator = "
+        "0", kind="real"
     ),
     "a class by the name of Decimal": Attack(
         equal() + "\nEqual.__qualname__ = 'Decimal'; Equal.__module__ = 'decimal'; Equal.__str__ = lambda s: 'sNaN'", kind="real"
     ),
     "a class without a name": Attack(equal() + "\nEqual.__module__ = 5"),
     "a metaclass that lies": Attack(
-        "class M(type):\n    def __eq__(c, o): return True\n    def __hash__(c): return hash(str)\n    __instancecheck__ = __subclasscheck__ = __eq__\n"
+        "class M(type):\n    def __eq__(c, o): return True\n    def __hash__(c): return hash(str)\n"
+        "    __instancecheck__ = __subclasscheck__ = __eq__\n"
         "class X(metaclass=M): pass\ndef solve(xs): return X()"
     ),
-    "the type itself": Attack("class M(type):\n    def __eq__(c, o): return True\n    __hash__ = None\nclass X(metaclass=M): pass\ndef solve(xs): return X"),
+    "the type itself": Attack("class M(type):\n    def __eq__(c, o): return True\n    __hash__ = None\n"
+    "class X(metaclass=M): pass\ndef solve(xs): return X"),
     "a weak reference": Attack("import weakref\n" + equal(make="weakref.proxy(KEPT)") + "\nKEPT = Equal()"),
     "an array": Attack("import numpy\ndef solve(xs): return numpy.zeros(9)", kind="items"),
     "an empty array": Attack("import numpy\ndef solve(xs): return numpy.zeros(0)", kind="real"),
     "an empty array for reals": Attack("import numpy\ndef solve(xs): return numpy.zeros((2, 0))", kind="reals"),
     "an array of objects": Attack("import numpy\n" + equal(make="numpy.array([Equal()] * 9, dtype=object)"), kind="items"),
     "an array of a subclass": Attack(
-        "import numpy\nclass A(numpy.ndarray):\n    def __eq__(self, o): return True\n    def __array_ufunc__(self, *a, **k): return True\n"
+        "import numpy\nclass A(numpy.ndarray):\n    def __eq__(self, o): return True\n"
+        "    def __array_ufunc__(self, *a, **k): return True\n"
         "def solve(xs): return numpy.zeros(9).view(A)",
         kind="items",
     ),
     "a masked array": Attack("import numpy.ma\ndef solve(xs): return numpy.ma.masked_all(9)", kind="items"),
     "a masked value": Attack("import numpy.ma\ndef solve(xs): return numpy.ma.masked", kind="real"),
     "a numpy scalar of a subclass": Attack(
-        "import numpy\nclass F(numpy.float64):\n    def __eq__(self, o): return True\n    def item(self): return Equal()\n" + equal(make="F(1)"), kind="real"
+        "import numpy\nclass F(numpy.float64):\n    def __eq__(self, o): return True\n    def item(self): return Equal()\n"
+        + equal(make="F(1)"),
+        kind="real",
     ),
     "a list of empty arrays": Attack("import numpy\ndef solve(xs): return [numpy.zeros(0)] * 2", kind="reals"),
     "a list of empty lists": Attack("def solve(xs): return [[], []]", kind="reals"),
@@ -610,8 +622,10 @@ ANSWERS = {
     "a decimal of a huge size": "import decimal\ndef solve(xs): return decimal.Decimal('1e999999')",
     "a huge fraction": "import fractions\ndef solve(xs): return fractions.Fraction(3 ** 10**5, 7 ** 10**5)",
     "an array of no size": "import numpy\ndef solve(xs): return numpy.lib.stride_tricks.as_strided(numpy.zeros(1), (10**9,), (0,))",
-    "an answer that empties itself": "class X(list):\n    def __iter__(self):\n        while True: yield 0\ndef solve(xs): return X([1])",
-    "an iterator without an end": "class X:\n    def __iter__(self): return self\n    def __next__(self): return 0\ndef solve(xs): return X()",
+    "an answer that empties itself": "class X(list):\n    def __iter__(self):\n        while True: yield 0\n"
+    "def solve(xs): return X([1])",
+    "an iterator without an end": "class X:\n    def __iter__(self): return self\n    def __next__(self): return 0\n"
+    "def solve(xs): return X()",
     "an entry point that is a class": "class solve:\n    def __init__(self, xs): pass\n    def __eq__(self, o): return True",
     "an entry point that is a text": "solve = GUESS",
     "an entry point that is not there": "def other(xs): return GUESS",
@@ -640,13 +654,15 @@ PATCHES = {
     "zip and enumerate": "import builtins\nbuiltins.zip = builtins.enumerate = builtins.map = lambda *a, **k: iter(())\n" + _LATE,
     "abs and round": "import builtins\nbuiltins.abs = builtins.round = lambda *a: 0\n" + _LATE,
     "set": "import builtins\nbuiltins.set = builtins.frozenset = lambda *a: 0\n" + _LATE,
-    "the exceptions": "import builtins\nbuiltins.AssertionError = builtins.BaseException = builtins.Exception = type('X', (Exception,), {})\n"
+    "the exceptions": "import builtins\nbuiltins.AssertionError = builtins.BaseException = builtins.Exception = type('X', "
+    "(Exception,), {})\n"
     + _LATE,
     "every built-in name": "import builtins\nfor name in dir(builtins): setattr(builtins, name, lambda *a, **k: True)\n" + _LATE,
     "no built-in names": "import builtins\nvars(builtins).clear()\n" + _LATE,
     "marshal.dumps": "import marshal\nmarshal.dumps = lambda *a: b'T'\n" + _LATE,
     "marshal.loads": "import marshal\nmarshal.loads = marshal.load = lambda *a: [[]]\n" + _LATE,
-    "hashlib": "import hashlib\nhashlib.blake2b = hashlib.sha256 = lambda *a, **k: type('H', (), {'update': print, 'digest': lambda s: bytes(16)})()\n"
+    "hashlib": "import hashlib\nhashlib.blake2b = hashlib.sha256 = lambda *a, **k: type('H', (), {'update': print, 'digest': "
+    "lambda s: bytes(16)})()\n"
     "def solve(xs): return [0] * 5000",
     "struct.pack": "import struct\nstruct.pack = lambda *a: bytes(4)\n" + _LATE,
     "os.write": "real = os.write\nos.write = posix.write = lambda fd, data: len(data)\n" + _LATE,
@@ -656,38 +672,49 @@ PATCHES = {
     "sleep": "time.sleep = lambda s: None\n" + _LATE,
     "unittest": "import unittest\nunittest.TestCase.assertEqual = unittest.TestCase.fail = lambda *a: None\n" + _LATE,
     "math.isclose": Attack("import math\nmath.isclose = lambda *a, **k: True\ndef solve(xs): return 1.0", kind="real"),
-    "numpy.allclose": Attack("import numpy\nnumpy.allclose = numpy.isclose = lambda *a, **k: True\ndef solve(xs): return [0.0, 0.0]", kind="reals"),
-    "numpy.testing": Attack("import numpy.testing\nfor n in dir(numpy.testing):\n    setattr(numpy.testing, n, lambda *a, **k: None)\ndef solve(xs): return 1.0", kind="real"),
+    "numpy.allclose": Attack("import numpy\nnumpy.allclose = numpy.isclose = lambda *a, **k: True\n"
+    "def solve(xs): return [0.0, 0.0]", kind="reals"),
+    "numpy.testing": Attack("import numpy.testing\nfor n in dir(numpy.testing):\n"
+    "    setattr(numpy.testing, n, lambda *a, **k: None)\ndef solve(xs): return 1.0", kind="real"),
     "numpy's comparison": Attack("import numpy\nnumpy.ndarray = numpy.generic = str\ndef solve(xs): return 1.0", kind="real"),
     "json": "import json\njson.dumps = json.loads = lambda *a, **k: {'done': True}\n" + _LATE,
     "operator": "import operator\noperator.eq = lambda *a: True\n" + _LATE,
     "the modules": "for name in list(sys.modules): sys.modules[name] = sys.modules['sys']\n" + _LATE,
     "no modules": "sys.modules.clear()\n" + _LATE,
-    "the judge's modules": "import types\nfor name in ('tests', 'reflectioncoder', 'reflectioncoder.evaluate.judge', 'reflectioncoder.sandbox.runtime.asserts'):\n"
+    "the judge's modules": "import types\nfor name in ('tests', 'reflectioncoder', 'reflectioncoder.evaluate.judge', "
+    "'reflectioncoder.sandbox.runtime.asserts'):\n"
     "    m = sys.modules[name] = types.ModuleType(name); m.matches = m.judge_part = lambda *a, **k: True\n" + _LATE,
     "imports": "import builtins\nreal = builtins.__import__\ndef fake(name, *a, **k):\n    m = real(name, *a, **k)\n    return m\n"
     "builtins.__import__ = fake; sys.meta_path.clear(); sys.path_hooks.clear(); sys.path[:] = ['.']\n" + _LATE,
     "a trace": "sys.settrace(lambda frame, event, arg: frame.f_locals.update(answer=GUESS) or None)\n" + _LATE,
-    "a trace of the caller": "def trace(frame, event, arg):\n    frame.f_trace_lines = True\n    return trace\nframe = sys._getframe()\n"
+    "a trace of the caller": "def trace(frame, event, arg):\n    frame.f_trace_lines = True\n    return trace\n"
+    "frame = sys._getframe()\n"
     "while frame: frame.f_trace = trace; frame = frame.f_back\nsys.settrace(trace)\n" + _LATE,
     "a profile": "sys.setprofile(lambda *a: None)\nimport threading\nthreading.setprofile(lambda *a: None)\n" + _LATE,
     "a jump of the caller": "def trace(frame, event, arg):\n    if frame.f_code.co_name != 'solve' and len(sys.orig_argv) < 20:\n"
     "        try: sys.orig_argv.append(''); frame.f_lineno += 3\n        except ValueError: pass\n"
     "    return trace\nsys._getframe(1).f_trace = trace\nsys.settrace(trace)\n" + _LATE,
     "the audit": "sys.addaudithook(lambda *a: None)\n" + _LATE,
-    "the frames above": "frame = sys._getframe()\nwhile frame:\n    for name in list(frame.f_globals):\n        if callable(frame.f_globals[name]) and frame.f_globals is not globals():\n"
+    "the frames above": "frame = sys._getframe()\nwhile frame:\n    for name in list(frame.f_globals):\n"
+    "        if callable(frame.f_globals[name]) and frame.f_globals is not globals():\n"
     "            frame.f_globals[name] = lambda *a, **k: (b'V', b'T')\n    frame = frame.f_back\n" + _LATE,
-    "the encoding of answers": "frame = sys._getframe()\nwhile frame:\n    if 'encode_answer' in frame.f_globals:\n        frame.f_globals['encode_answer'] = lambda *a: (b'V', b'T')\n    frame = frame.f_back\n" + _LATE,
-    "the channel": "frame = sys._getframe()\nwhile frame:\n    if 'channel' in frame.f_locals:\n        c = frame.f_locals['channel']; c.send(b'L', b''); c.send(b'V', b'T'); c.flush()\n    frame = frame.f_back\n" + _LATE,
-    "the number of inputs": "import gc\nfor x in gc.get_objects():\n    if type(x) is list and x and x[0] == [INPUTS[0]]: x.clear()\n" + _LATE,
-    "equality of texts by memory": "import ctypes\nslot = ctypes.c_void_p.from_address(id(str) + 25 * 8)\nslot.value = ctypes.c_void_p.from_address(id(object) + 25 * 8).value\n" + _LATE,
+    "the encoding of answers": "frame = sys._getframe()\nwhile frame:\n    if 'encode_answer' in frame.f_globals:\n"
+    "        frame.f_globals['encode_answer'] = lambda *a: (b'V', b'T')\n    frame = frame.f_back\n" + _LATE,
+    "the channel": "frame = sys._getframe()\nwhile frame:\n    if 'channel' in frame.f_locals:\n"
+    "        c = frame.f_locals['channel']; c.send(b'L', b''); c.send(b'V', b'T'); c.flush()\n    frame = frame.f_back\n" + _LATE,
+    "the number of inputs": "import gc\nfor x in gc.get_objects():\n"
+    "    if type(x) is list and x and x[0] == [INPUTS[0]]: x.clear()\n" + _LATE,
+    "equality of texts by memory": "import ctypes\nslot = ctypes.c_void_p.from_address(id(str) + 25 * 8)\n"
+    "slot.value = ctypes.c_void_p.from_address(id(object) + 25 * 8).value\n" + _LATE,
     "the recursion limit": "sys.setrecursionlimit(70)\ndef solve(xs): return solve(xs)",
     "the recursion limit, from the call": "def solve(xs):\n    sys.setrecursionlimit(60)\n    return GUESS",
     "the recursion limit at every call": "def solve(xs):\n    try: return solve(xs)\n    except RecursionError: return GUESS",
     "the switch interval": "sys.setswitchinterval(10**6)\n" + _LATE,
-    "the garbage collector": "import gc\ngc.set_threshold(1)\ngc.callbacks.append(lambda *a: posix.write(4, LOADED + plain(True)))\n" + _LATE,
+    "the garbage collector": "import gc\ngc.set_threshold(1)\n"
+    "gc.callbacks.append(lambda *a: posix.write(4, LOADED + plain(True)))\n" + _LATE,
     "the limit on digits": "sys.set_int_max_str_digits(0)\ndef solve(xs): return 10 ** 10**5",
-    "the streams": "sys.stdout = sys.__stdout__ = open(4, 'w', closefd=False) if open else io.open(4, 'w', closefd=False)\nprint('{\"done\": true}', flush=True)\n" + _LATE,
+    "the streams": "sys.stdout = sys.__stdout__ = open(4, 'w', closefd=False) if open else io.open(4, 'w', closefd=False)\n"
+    "print('{\"done\": true}', flush=True)\n" + _LATE,
     "the display of results": "sys.displayhook = sys.excepthook = lambda *a: posix._exit(0)\n" + _LATE,
 }  # fmt: skip
 
@@ -707,13 +734,18 @@ SPITE = {
     "a finalizer that writes first": "class X:\n    def __del__(self): send(LOADED + answers(plain(GUESS)))\nX()\n" + _LATE,
     "a finalizer that leaves": "class X:\n    def __del__(self): posix._exit(0)\ndef solve(xs): return [X()]",
     "a finalizer that raises": "class X:\n    def __del__(self): raise SystemExit(0)\ndef solve(xs): return [X()] * 9",
-    "a finalizer that lives again": "class X:\n    def __del__(self): KEPT.append(self)\nKEPT = []\ndef solve(xs): return [X() for _ in range(99)]",
-    "a weak reference's call": "import weakref\nclass X: pass\nx = X()\nr = weakref.finalize(x, posix._exit, 0)\ndef solve(xs):\n    global x\n    del x\n    return GUESS",
-    "a handler of an alarm": "import signal\nsignal.signal(14, lambda *a: posix._exit(0)); signal.setitimer(0, 0.01)\ndef solve(xs):\n    time.sleep(0.1)\n    return GUESS",
-    "handlers of all signals": "import signal\nfor n in range(1, 65):\n    try: signal.signal(n, lambda *a: posix._exit(0))\n    except (OSError, ValueError): pass\n" + _LATE,
+    "a finalizer that lives again": "class X:\n    def __del__(self): KEPT.append(self)\nKEPT = []\n"
+    "def solve(xs): return [X() for _ in range(99)]",
+    "a weak reference's call": "import weakref\nclass X: pass\nx = X()\nr = weakref.finalize(x, posix._exit, 0)\n"
+    "def solve(xs):\n    global x\n    del x\n    return GUESS",
+    "a handler of an alarm": "import signal\nsignal.signal(14, lambda *a: posix._exit(0)); signal.setitimer(0, 0.01)\n"
+    "def solve(xs):\n    time.sleep(0.1)\n    return GUESS",
+    "handlers of all signals": "import signal\nfor n in range(1, 65):\n    try: signal.signal(n, lambda *a: posix._exit(0))\n"
+    "    except (OSError, ValueError): pass\n" + _LATE,
     "an ignored broken pipe": "import signal\nsignal.signal(13, signal.SIG_DFL); posix.close(4)\n" + _LATE,
     "blocked signals": "import signal\nsignal.pthread_sigmask(0, range(1, 65))\n" + _LATE,
-    "a parent that dies with it": "import ctypes\nctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\nctypes.CDLL(None).prctl(36, 1, 0, 0, 0)\n" + _LATE,
+    "a parent that dies with it": "import ctypes\nctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\n"
+    "ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)\n" + _LATE,
     "another uid": "import ctypes\nfor n in (105, 117, 106, 119): ctypes.CDLL(None).syscall(n, 0, 0, 0)\n" + _LATE,
 }  # fmt: skip
 
@@ -723,7 +755,7 @@ def test_what_runs_behind_the_judge_s_back_does_not_pass(how, name, judge):
     assert_repelled(judge, name, Attack(SPITE[how], ("failed", "crashed")))
 
 
-# Looking for what is expected: an answer or the key. What is found goes into the error's text, so that it is seen that it was looked for.
+# Looking for what is expected, an answer or the key. What is found goes into the error's text, so that one sees that it was looked for.
 
 _LOOK = """
 import re
@@ -757,7 +789,8 @@ def search(xs):
         look(repr(frame.f_code.co_consts))
         frame = frame.f_back
 """,
-    "the frames of other threads": "def search(xs):\n    for f in sys._current_frames().values(): look(repr(f.f_locals) + repr(f.f_globals))",
+    "the frames of other threads": "def search(xs):\n    for f in sys._current_frames().values(): look(repr(f.f_locals) + "
+    "repr(f.f_globals))",
     "the frames of a traceback": """
 def search(xs):
     try: 1 / 0
@@ -846,7 +879,8 @@ def search(xs):
         descriptor = libc.syscall(434, pid, 0)
         if descriptor >= 0 and libc.syscall(438, descriptor, 4, 0) >= 0: found.add(b"taken")
 """,
-    "the environment": "def search(xs): look(repr(os.environ) + repr(posix.environ) + repr(sys.argv) + repr(sys.orig_argv) + repr(sys.path))",
+    "the environment": "def search(xs): look(repr(os.environ) + repr(posix.environ) + repr(sys.argv) + repr(sys.orig_argv) + "
+    "repr(sys.path))",
     "what was freed": """
 def search(xs):
     import ctypes
@@ -906,7 +940,8 @@ for path in PATHS:
     for action in (
         lambda: io.open(path, "rb").read(1), lambda: posix.listdir(path), lambda: io.open(f"/proc/1/root{path}", "rb").read(1),
         lambda: io.open(f"/proc/{posix.getppid()}/root{path}", "rb").read(1), lambda: posix.link(path, "link"),
-        lambda: (posix.symlink(path, "soft"), io.open("soft", "rb").read(1)), lambda: io.open(f"/proc/{JUDGE}/root{path}", "rb").read(1),
+        lambda: (posix.symlink(path, "soft"), io.open("soft", "rb").read(1)),
+        lambda: io.open(f"/proc/{JUDGE}/root{path}", "rb").read(1),
         lambda: io.open(f"/proc/{JUDGE}/environ", "rb").read(1), lambda: io.open(f"/proc/{JUDGE}/mem", "rb").read(1),
         lambda: posix.execv("/bin/cat", ["cat", path]) if posix.access(path, posix.R_OK) and io.open(path) else 1 / 0,
     ):
@@ -970,7 +1005,8 @@ FRAMES = {
     "a digest and a huge length": "send(LOADED + frame(b'D', bytes(16) + marshal.dumps(('list', 10**30, True, True), 2)) * 9)",
     "a digest and a negative length": "send(LOADED + frame(b'D', bytes(16) + marshal.dumps(('list', -1, True, True), 2)) * 9)",
     "a digest and an odd name": "send(LOADED + frame(b'D', bytes(16) + marshal.dumps(('\\ud800', 1, True, True), 2)) * 9)",
-    "a digest of nothing": "import hashlib\nsend(LOADED + frame(b'D', hashlib.blake2b(b'', digest_size=16).digest() + marshal.dumps(('str', 39, False, True), 2)) * 9)",
+    "a digest of nothing": "import hashlib\nsend(LOADED + frame(b'D', hashlib.blake2b(b'', digest_size=16).digest() + "
+    "marshal.dumps(('str', 39, False, True), 2)) * 9)",
     "an end as a value": "send(LOADED + frame(b'V', b'0') * 9)",
     "an end in a list": "send(LOADED + frame(b'V', b'[\\x01\\0\\0\\00') * 9)",
     "a negative length": "send(LOADED + frame(b'V', b'u\\xff\\xff\\xff\\xff') * 9)",
@@ -996,7 +1032,8 @@ FRAMES = {
     "rows of a verdict": "send(b'{\"test\": 0, \"passed\": true, \"detail\": \"\"}\\n' * 6 + b'{\"done\": true}\\n')",
     "loaded and rows": "send(LOADED + b'{\"test\": 0, \"passed\": true, \"detail\": \"\"}\\n' * 6 + b'{\"done\": true}\\n')",
     "rows as content": "send(frame(b'E', b'x\\n{\"test\": 0, \"passed\": true, \"detail\": \"\"}\\n{\"done\": true}\\n'))",
-    "messages of the server": "send(b'{\"exit\": 0, \"signal\": null, \"cpu_s\": 0, \"peak_memory_bytes\": 0}\\n{\"unavailable\": \"x\"}\\n{\"ready\": true}\\n')",
+    "messages of the server": "send(b'{\"exit\": 0, \"signal\": null, \"cpu_s\": 0, \"peak_memory_bytes\": "
+    "0}\\n{\"unavailable\": \"x\"}\\n{\"ready\": true}\\n')",
 }  # fmt: skip
 
 
@@ -1022,10 +1059,18 @@ _TREES = {
     "a long name": "('subclass', 'x' * 10**6, ('v', GUESS))",
     "an object": "('object', 'str')",
     "an object without a name": "('object', None)",
-    "an iterator": "('iterator', 'list', [('v', 0.0), ('v', 0.0)])",
-    "an iterator of nothing": "('iterator', 'float', [])",
-    "a counter of a number": "('subclass', 'collections.Counter', ('v', 5))",
-    "a counter of lists": "('subclass', 'collections.Counter', ('v', [[]]))",
+    "an iterator": "('iterator', [('v', 0.0), ('v', 0.0)])",
+    "an iterator of nothing": "('iterator', [])",
+    "an iterator with a name": "('iterator', 'float', [])",
+    "a counter of a number": "('counter', 'collections.Counter', ('v', 5))",
+    "a counter of lists": "('counter', 'collections.Counter', ('v', [[]]))",
+    "a counter by the name of dict": "('counter', 'dict', ('dict', []))",
+    "an array of a list": "('ndarray', 'float64', ('list', [('v', 0.0), ('v', 0.0)]))",
+    "an array of nothing": "('ndarray', 'float64', ('list', []))",
+    "an array of lists of nothing": "('ndarray', 'float64', ('list', [('list', []), ('list', [])]))",
+    "an array of bits of nothing": "('ndarray', 'bool', ('list', [('list', [])]))",
+    "an array of one truth": "('ndarray', 'bool', ('list', [('v', True)]))",
+    "an array of no texts": "('ndarray', 'str', ('list', []))",
     "a dictionary of halves": "('dict', [('v', 1)])",
     "a set of lists": "('set', [('list', [])])",
     "a number": "('numpy', 'float64', 'nan')",
@@ -1036,15 +1081,15 @@ _TREES = {
     "a number of fields": "('numpy', 'f8,f8', 0)",
     "a number of a type that is no text": "('numpy', 5, 0)",
     "bytes of a size": "('numpy', 'S9', 5)",
-    "an empty array": "('ndarray', 'float64', ('v', []))",
-    "an array of empty arrays": "('ndarray', 'float64', ('v', [[], []]))",
-    "an array of fields": "('ndarray', '(2,0)f8', ('v', [0.0, 0.0]))",
-    "an array of objects": "('ndarray', 'O', ('v', [0.0, 0.0]))",
-    "an array of texts": "('ndarray', 'U39', ('v', GUESS))",
-    "an array of not a number": "('ndarray', 'float64', ('v', ['nan', 'inf']))",
+    "an empty array": "('ndarray', 'float64', ('list', []))",
+    "an array of empty arrays": "('ndarray', 'float64', ('list', [('list', []), ('list', [])]))",
+    "an array of fields": "('ndarray', '(2,0)f8', ('list', [('v', 0.0), ('v', 0.0)]))",
+    "an array of objects": "('ndarray', 'O', ('list', [('v', 0.0), ('v', 0.0)]))",
+    "an array of texts": "('ndarray', 'str', ('list', [('v', GUESS)]))",
+    "an array of not a number": "('ndarray', 'float64', ('list', [('v', 'nan'), ('v', 'inf')]))",
     "an array of bits": "('ndarray', 'bool', ('v', True))",
-    "an array of structure": "('ndarray', '|V0', ('v', []))",
-    "an array of a ragged list": "('ndarray', 'float64', ('v', [[0.0], []]))",
+    "an array of structure": "('ndarray', '|V0', ('list', []))",
+    "an array of a ragged list": "('ndarray', 'float64', ('list', [('list', [('v', 0.0)]), ('list', [])]))",
     "a fraction of nothing": "('fraction', None, None)",
     "a fraction by zero": "('fraction', 0, 0)",
     "a fraction of not a number": "('fraction', float('nan'), None)",
@@ -1052,22 +1097,18 @@ _TREES = {
     "a decimal that signals": "('decimal', 'sNaN')",
     "a decimal of a tuple": "('decimal', (0, (1,), 'F'))",
     "a decimal of an odd text": "('decimal', '\\ud800')",
-    "a list of empty lists": "('list', [('v', []), ('v', [])])",
-    "a list of empty arrays": "('list', [('ndarray', 'float64', ('v', [])), ('ndarray', 'float64', ('v', []))])",
+    "a list of empty lists": "('list', [('list', []), ('list', [])])",
+    "a list of empty arrays": "('list', [('ndarray', 'float64', ('list', [])), ('ndarray', 'float64', ('list', []))])",
 }  # fmt: skip
 # The name of a type is the sender's to choose: under each of them, values that are equal or close to all, or hollow.
 _HOLLOW = ("[]", "()", "{}", "[[]]", "[[], []]", "''", "b''", "None", "set()", "float('nan')", "float('inf')", "[0.0, []]", "[[[]]]")
-_TREES |= {
-    f"{name} that is {hollow}": f"('subclass', {name!r}, ('v', {hollow}))"
-    for name in ("float", "int", "list", "str", "dict")
-    for hollow in _HOLLOW
-}
-_TREES |= {
-    f"{name} that is an array like {hollow}": f"('subclass', {name!r}, ('ndarray', 'float64', ('v', {hollow})))"
-    for name in ("float", "list")
-    for hollow in ("[]", "[[]]", "[[], []]", "[[[], []]]", "0.0")
-}
-_TREES |= {f"{name} that is an iterator": f"('iterator', {name!r}, [])" for name in ("float", "list", "int")}
+for _name in ("float", "int", "list", "str", "dict", "numpy.float64"):
+    for _hollow in _HOLLOW:
+        _TREES[f"{_name} that is {_hollow}"] = f"('subclass', {_name!r}, {portable(eval(_hollow))!r})"
+for _name in ("float", "list"):
+    for _hollow in ("[]", "[[]]", "[[], []]", "[[[], []]]", "0.0"):
+        _array = f"('ndarray', 'float64', {portable(eval(_hollow))!r})"
+        _TREES |= {f"an array like {_hollow}": _array, f"{_name} that is an array like {_hollow}": f"('subclass', {_name!r}, {_array})"}
 
 
 @pytest.mark.parametrize("how", _TREES)
@@ -1085,7 +1126,7 @@ def test_no_tree_is_equal_or_close_to_what_is_expected(kind):
     entry_point, family = (SET_ENTRY_POINT, "mbpp") if kind == SET_KIND else ("solve", "humaneval")
     arguments = [INPUTS["base"][0]]
     expected = scope[entry_point](*arguments)
-    names = {"GUESS": "answer-" + "0" * 32}
+    names = {"GUESS": "answer-" + "0" * 32, "nan": math.nan, "inf": math.inf}
     for how, text in _TREES.items():
         if kind == "one real" and how in ("list that is [[]]", "list that is [[[]]]"):
             continue  # EvalPlus takes these for any list of one float: broadcast, then compared item by item, of which there are none
@@ -1106,41 +1147,46 @@ BOMBS = {
     "depth of dictionaries": "frame(b'V', b'{' * 5_000_000)",
     "depth of trees": "frame(b'P', b'(\\x02\\0\\0\\0' * 2_000_000)",
     "depth of subclasses": "frame(b'P', (b'(\\x03\\0\\0\\0' + marshal.dumps('subclass', 2) + b'N') * 395 + marshal.dumps(('v', 5), 2))",
-    "depth of lists of a tree": "frame(b'P', (b'(\\x02\\0\\0\\0' + marshal.dumps('list', 2) + b'[\\x01\\0\\0\\0') * 150 + marshal.dumps(('v', 5), 2))",
-    "a list of nothing": "frame(b'V', b'[' + struct.pack('<i', 60_000_000) + b'N' * 60_000_000)",
-    "a list of empty lists": "frame(b'V', b'[' + struct.pack('<i', 12_000_000) + b'[\\0\\0\\0\\0' * 12_000_000)",
-    "a list of empty dictionaries": "frame(b'V', b'[' + struct.pack('<i', 30_000_000) + b'{0' * 30_000_000)",
-    "a tuple of nothing": "frame(b'V', b'(' + struct.pack('<i', 60_000_000) + b'N' * 60_000_000)",
-    "a dictionary of one key": "frame(b'V', b'{' + b'NN' * 30_000_000 + b'0')",
-    "an integer": "frame(b'V', b'l' + struct.pack('<i', 30_000_000) + b'\\xff\\x7f' * 30_000_000)",
-    "a text": "frame(b'V', b'u' + struct.pack('<i', 60_000_000) + b'x' * 60_000_000)",
-    "a text as a tree": "tree(('v', 'x' * 30_000_000))",
+    "depth of lists of a tree": "frame(b'P', (b'(\\x02\\0\\0\\0' + marshal.dumps('list', 2) + b'[\\x01\\0\\0\\0') * 150 + "
+    "marshal.dumps(('v', 5), 2))",
+    "a list of nothing": "frame(b'V', b'[' + struct.pack('<i', 20_000_000) + b'N' * 20_000_000)",
+    "a list of empty lists": "frame(b'V', b'[' + struct.pack('<i', 4_000_000) + b'[\\0\\0\\0\\0' * 4_000_000)",
+    "a list of empty dictionaries": "frame(b'V', b'[' + struct.pack('<i', 10_000_000) + b'{0' * 10_000_000)",
+    "a tuple of nothing": "frame(b'V', b'(' + struct.pack('<i', 20_000_000) + b'N' * 20_000_000)",
+    "a dictionary of one key": "frame(b'V', b'{' + b'NN' * 10_000_000 + b'0')",
+    "an integer": "frame(b'V', b'l' + struct.pack('<i', 10_000_000) + b'\\xff\\x7f' * 10_000_000)",
+    "a text": "frame(b'V', b'u' + struct.pack('<i', 20_000_000) + b'x' * 20_000_000)",
+    "a text as a tree": "tree(('v', 'x' * 10_000_000))",
     "keys that collide": f"frame(b'V', b'{{' + b''.join(marshal.dumps(k, 2) + b'N' for k in {_COLLIDING}) + b'0')",
     "items that collide": f"frame(b'V', b'<' + marshal.dumps({_COLLIDING}, 2)[1:])",
     "items of which half collide": f"frame(b'V', b'<' + marshal.dumps({_COLLIDING} + list(range(1, 60_002)), 2)[1:])",
-    "keys of which half collide": f"frame(b'V', b'{{' + b''.join(marshal.dumps(k, 2) + b'N' for k in {_COLLIDING} + list(range(1, 60_002))) + b'0')",
+    "keys of which half collide": f"frame(b'V', b'{{' + b''.join(marshal.dumps(k, 2) + b'N' for k in {_COLLIDING}"
+    " + list(range(1, 60_002))) + b'0')",
     "tuples that collide": "frame(b'V', b'<' + marshal.dumps([(n * (2**61 - 1),) for n in range(1, 60_000)], 2)[1:])",
     "a set of a tree that collides": f"tree(('set', [('v', n) for n in {_COLLIDING}]))",
     "half of a set of a tree": f"tree(('set', [('v', n) for n in {_COLLIDING} + list(range(1, 60_002))]))",
-    "a counter that collides": f"tree(('subclass', 'collections.Counter', ('v', {_COLLIDING})))",
+    "a counter that collides": f"tree(('counter', 'x', ('dict', [(('v', n), ('v', 1)) for n in {_COLLIDING}])))",
+    "half of a counter": f"tree(('counter', 'x', ('dict', [(('v', n), ('v', 1)) for n in {_COLLIDING} + list(range(1, 60_002))])))",
     "a fraction of a text": "tree(('fraction', '1e100000000', None))",
-    "a fraction of huge numbers": "tree(('fraction', 3 ** 1_200_000, 7 ** 700_000))",
-    "a decimal of a huge number": "tree(('decimal', (1 << 30_000_000) - 1))",
-    "a decimal of a huge text": "tree(('decimal', '9' * 30_000_000))",
+    "a fraction of huge numbers": "tree(('fraction', 3 ** 600_000, 7 ** 350_000))",
+    "a decimal of a huge number": "tree(('decimal', (1 << 10_000_000) - 1))",
+    "a decimal of a huge text": "tree(('decimal', '9' * 10_000_000))",
     "a decimal of a huge exponent": "tree(('decimal', '1e999999999999999999'))",
     "an array of long bytes": "tree(('ndarray', 'S400000000', ('v', [''] * 20)))",
     "an array of long texts": "tree(('ndarray', 'U100000000', ('v', [''] * 20)))",
     "an array without an end": "tree(('ndarray', 'S2000000000', ('v', [''] * 100_000)))",
     "bytes of a number": "tree(('numpy', 'S', 2_000_000_000))",
     "bytes of a number without an end": "tree(('numpy', 'S', 10**15))",
-    "an array of many": "tree(('ndarray', 'complex128', ('v', [0] * 5_000_000)))",
-    "an iterator of many": "tree(('iterator', 'x', [('v', 0)] * 2_000_000))",
-    "a name": "tree(('object', 'x' * 30_000_000))",
+    "an array of many": "tree(('ndarray', 'complex128', ('list', [('v', 0)] * 400_000)))",
+    "an array of texts of all lengths": "tree(('ndarray', 'str', ('list', [('v', 'x' * 3_000_000)] + [('v', '')] * 5000)))",
+    "an array of lists of texts": "tree(('ndarray', 'str', ('list', [('list', [('v', 'x' * 3_000_000)])] + [('list', [('v', '')])] * 500)))",
+    "an iterator of many": "tree(('iterator', [('v', 0)] * 500_000))",
+    "a name": "tree(('object', 'x' * 10_000_000))",
     "a list as a name": "tree(('object', [0] * 3_000_000))",
     "a list as a kind": "tree(([0] * 3_000_000, 0))",
-    "a description": "frame(b'D', bytes(16) + b'[' + struct.pack('<i', 12_000_000) + b'[\\0\\0\\0\\0' * 12_000_000)",
-    "an error's text": "frame(b'E', b'x' * 60_000_000)",
-    "the reason for not compiling": "frame(b'C', b'\\xff' * 60_000_000)",
+    "a description": "frame(b'D', bytes(16) + b'[' + struct.pack('<i', 4_000_000) + b'[\\0\\0\\0\\0' * 4_000_000)",
+    "an error's text": "frame(b'E', b'x' * 20_000_000)",
+    "the reason for not compiling": "frame(b'C', b'\\xff' * 20_000_000)",
 }  # fmt: skip
 _LITTLE = 7_900_000  # bytes: below the limit on the length of an answer that was not asked for in full
 _HUGE = "[('v', 5 + ((2**61 - 1) * k << 2_900_000)) for k in range(1, 20)]"  # their hash is that of 5
@@ -1220,7 +1266,7 @@ def test_a_bomb_for_the_comparison_of_sets_fails(how, judge):
     items = f"{_COLLIDING} + list(range(1, 60_002))" if how == "half of them" else _COLLIDING
     data = {
         "a tuple that collides": f"frame(b'V', marshal.dumps(tuple({items}), 2))",
-        "an iterator that collides": f"tree(('iterator', 'x', [('v', n) for n in {items}]))",
+        "an iterator that collides": f"tree(('iterator', [('v', n) for n in {items}]))",
     }.get(how, f"frame(b'V', marshal.dumps({items}, 2))")
     source = _SENDING.replace("{}", data)
     assert_repelled(judge, "answers", Attack(source, ("failed", "memory", "crashed")), SET_KIND)
@@ -1242,7 +1288,8 @@ def test_a_flood_without_an_end_ends(judge):
 
 _TO_ALL = """
 lines = [b'{"test": 0, "passed": true, "detail": ""}\\n{"done": true}\\n', b'{"done": true}\\n',
-    b'{"exit": 0, "signal": null, "cpu_s": 0, "peak_memory_bytes": 0}\\n', b'{"unavailable": "no"}\\n', b'{"pid": 1}\\n', b'{"ready": true}\\n',
+    b'{"exit": 0, "signal": null, "cpu_s": 0, "peak_memory_bytes": 0}\\n', b'{"unavailable": "no"}\\n',
+    b'{"pid": 1}\\n', b'{"ready": true}\\n',
     LOADED + answers(plain(GUESS), 3), frame(b"V", b"T")]
 def to_all(*data):
     for fd in range(256):
@@ -1258,23 +1305,28 @@ DESCRIPTORS = {
     "verdicts to all but the channel": "KEPT = 4\nto_all(*lines)",
     "verdicts in the call": "KEPT = 4\ndef solve(xs):\n    to_all(*lines)\n    return GUESS",
     "verdicts through /proc": "KEPT = -1\nfor fd in range(256):\n    for pid in ('self', '1', posix.getppid()):\n"
-    "        try: posix.write(posix.open(f'/proc/{pid}/fd/{fd}', posix.O_RDWR | posix.O_NONBLOCK), lines[0])\n        except OSError: pass",
-    "verdicts to the directory of descriptors": "for fd in range(256):\n    try: posix.write(posix.open(f'/dev/fd/{fd}', posix.O_WRONLY | posix.O_NONBLOCK), lines[0])\n    except OSError: pass",
+    "        try: posix.write(posix.open(f'/proc/{pid}/fd/{fd}', posix.O_RDWR | posix.O_NONBLOCK), lines[0])\n"
+    "        except OSError: pass",
+    "verdicts to the directory of descriptors": "for fd in range(256):\n"
+    "    try: posix.write(posix.open(f'/dev/fd/{fd}', posix.O_WRONLY | posix.O_NONBLOCK), lines[0])\n    except OSError: pass",
     "each alone": "KEPT = -1\nfor line in lines: to_all(line)",
     "all closed": "os.closerange(0, 4096)",
     "all closed in the call": "def solve(xs):\n    os.closerange(0, 4096)\n    return GUESS",
     "the channel closed": "posix.close(4)",
     "the channel closed in the call": "def solve(xs):\n    posix.close(4)\n    return GUESS",
     "the channel is something else": "posix.dup2(posix.open('/dev/null', posix.O_RDWR), 4)",
-    "the channel is something else in the call": "def solve(xs):\n    posix.dup2(posix.open('/dev/null', posix.O_RDWR), 4)\n    return GUESS",
+    "the channel is something else in the call": "def solve(xs):\n    posix.dup2(posix.open('/dev/null', posix.O_RDWR), 4)\n"
+    "    return GUESS",
     "the channel is a pipe of its own": "r, w = posix.pipe(); posix.dup2(w, 4)",
     "the channel is the requests": "posix.dup2(5, 4) if os.path.exists('/proc/self/fd/5') else posix.close(4)",
     "the requests are the channel": "posix.dup2(4, 5)",
     "the requests closed": "try: posix.close(5)\nexcept OSError: posix.close(4)",
     "the requests written by itself": "try:\n    w = posix.open('/proc/self/fd/5', posix.O_WRONLY | posix.O_NONBLOCK)\n"
     "    for _ in range(9): posix.write(w, marshal.dumps([[INPUTS[0]], {}], 2))\nexcept OSError: pass",
-    "the answers read by itself": "def solve(xs):\n    try: posix.read(posix.open('/proc/self/fd/4', posix.O_RDONLY | posix.O_NONBLOCK), 10**6)\n    except OSError: pass\n    return GUESS",
-    "the channel is full": "os.set_blocking(4, False)\nposix.write(4, LOADED)\ntry:\n    while True: posix.write(4, plain(GUESS) * 100)\nexcept BlockingIOError: pass\nos.set_blocking(4, True)",
+    "the answers read by itself": "def solve(xs):\n    try: posix.read(posix.open('/proc/self/fd/4', posix.O_RDONLY | "
+    "posix.O_NONBLOCK), 10**6)\n    except OSError: pass\n    return GUESS",
+    "the channel is full": "os.set_blocking(4, False)\nposix.write(4, LOADED)\ntry:\n"
+    "    while True: posix.write(4, plain(GUESS) * 100)\nexcept BlockingIOError: pass\nos.set_blocking(4, True)",
     "the channel does not wait": "os.set_blocking(4, False)\ndef solve(xs): return GUESS * 10**6",
     "the channel with signals": "import fcntl\nfcntl.fcntl(4, 8, posix.getppid()); fcntl.fcntl(4, 10, 9); fcntl.fcntl(4, 4, 0x2000)",
     "the channel as packets": "import fcntl\nfcntl.fcntl(4, 4, posix.O_DIRECT | posix.O_NONBLOCK)\nfcntl.fcntl(4, 1031, 2**16)",
@@ -1292,21 +1344,29 @@ def test_a_program_does_not_pass_by_its_descriptors(how, name, judge):
 
 
 OTHERS = {
-    "a child that answers": "if posix.fork() == 0:\n    send(LOADED + answers(plain(GUESS)))\n    posix._exit(0)\nposix.wait()\n" + _LATE,
-    "a child that answers later": "if posix.fork() == 0:\n    time.sleep(0.1)\n    send(LOADED + answers(plain(GUESS)))\n    time.sleep(60)\n" + _LATE,
+    "a child that answers": "if posix.fork() == 0:\n    send(LOADED + answers(plain(GUESS)))\n    posix._exit(0)\n"
+    "posix.wait()\n" + _LATE,
+    "a child that answers later": "if posix.fork() == 0:\n    time.sleep(0.1)\n    send(LOADED + answers(plain(GUESS)))\n"
+    "    time.sleep(60)\n" + _LATE,
     "a child that stays in the call": "def solve(xs):\n    posix.fork()\n    return GUESS",
     "children that all answer": "for _ in range(3): posix.fork()\n" + _LATE,
     "a child that leaves for it": "def solve(xs):\n    if posix.fork(): posix._exit(0)\n    time.sleep(0.2)\n    return GUESS",
-    "a child of its own session": "if posix.fork() == 0:\n    try: posix.setsid()\n    except OSError: pass\n    if posix.fork() == 0:\n        time.sleep(0.1)\n"
+    "a child of its own session": "if posix.fork() == 0:\n    try: posix.setsid()\n    except OSError: pass\n"
+    "    if posix.fork() == 0:\n        time.sleep(0.1)\n"
     "        send(LOADED + answers(plain(GUESS)))\n        time.sleep(60)\n    posix._exit(0)\nposix._exit(0)",
-    "a child that kills it": "pid = posix.getpid()\nif posix.fork() == 0:\n    posix.kill(pid, 9)\n    send(LOADED + answers(plain(GUESS)))\n    posix._exit(0)\n" + _LATE,
-    "a child that stops it": "def solve(xs):\n    pid = posix.getpid()\n    if posix.fork() == 0:\n        posix.kill(pid, 19)\n        send(answers(plain(GUESS)))\n        posix.kill(pid, 18)\n        posix._exit(0)\n    time.sleep(0.1)\n    return GUESS",
-    "a thread that answers": "import threading\nthreading.Thread(target=lambda: send(LOADED + answers(plain(GUESS)))).start()\n" + _LATE,
+    "a child that kills it": "pid = posix.getpid()\nif posix.fork() == 0:\n    posix.kill(pid, 9)\n"
+    "    send(LOADED + answers(plain(GUESS)))\n    posix._exit(0)\n" + _LATE,
+    "a child that stops it": "def solve(xs):\n    pid = posix.getpid()\n    if posix.fork() == 0:\n        posix.kill(pid, 19)\n"
+    "        send(answers(plain(GUESS)))\n        posix.kill(pid, 18)\n        posix._exit(0)\n    time.sleep(0.1)\n    return GUESS",
+    "a thread that answers": "import threading\n"
+    "threading.Thread(target=lambda: send(LOADED + answers(plain(GUESS)))).start()\n" + _LATE,
     "a thread that answers later": "import threading\ndef late():\n    time.sleep(0.05)\n    send(answers(plain(GUESS)))\n"
     "threading.Thread(target=late, daemon=True).start()\ndef solve(xs):\n    time.sleep(0.1)\n    return GUESS",
-    "a thread that answers after the call": "import threading\ndef solve(xs):\n    threading.Thread(target=lambda: (time.sleep(0.05), send(answers(plain(GUESS))))).start()\n    return None",
+    "a thread that answers after the call": "import threading\ndef solve(xs):\n"
+    "    threading.Thread(target=lambda: (time.sleep(0.05), send(answers(plain(GUESS))))).start()\n    return None",
     "a thread that never ends": "import threading\nthreading.Thread(target=time.sleep, args=(60,)).start()\n" + _LATE,
-    "a thread for every call": "import threading\ndef solve(xs):\n    for _ in range(5): threading.Thread(target=send, args=(plain(GUESS),)).start()\n    return GUESS",
+    "a thread for every call": "import threading\ndef solve(xs):\n"
+    "    for _ in range(5): threading.Thread(target=send, args=(plain(GUESS),)).start()\n    return GUESS",
     "a shell": "def solve(xs): return posix.system('exit 0') or GUESS",
     "a shell that writes": "posix.system('printf L0000 >&4; echo passed >&1; echo passed >&2')\n" + _LATE,
     "a child by clone": "import ctypes\nctypes.CDLL(None).syscall(56, 0x8000 | 17, 0, 0, 0, 0)\n" + _LATE,
@@ -1326,24 +1386,27 @@ _BUSY = "end = time.monotonic() + {}\ndef burn():\n    while time.monotonic() < 
 SLOW = {
     "a loop": "def solve(xs):\n    while True: pass",
     "a sleep": "def solve(xs): time.sleep(600)",
-    "a clock that runs backwards": "time.perf_counter = time.monotonic = iter(range(10**9, 0, -1)).__next__\ndef solve(xs):\n    while True: pass",
+    "a clock that runs backwards": "time.perf_counter = time.monotonic = iter(range(10**9, 0, -1)).__next__\ndef solve(xs):\n"
+    "    while True: pass",
     "many children beside it": _BUSY.format(14) + "for _ in range(12):\n    if posix.fork() == 0: burn()\ndef solve(xs): burn()",
     "the last in the queue": _BUSY.format(14)
     + "for _ in range(6):\n    if posix.fork() == 0: burn()\nos.nice(19)\ndef solve(xs): burn()",
     "idle": _BUSY.format(14)
-    + "for _ in range(6):\n    if posix.fork() == 0: burn()\ntry: os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))\nexcept OSError: pass\ndef solve(xs): burn()",
+    + "for _ in range(6):\n    if posix.fork() == 0: burn()\ntry: os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))\n"
+    "except OSError: pass\ndef solve(xs): burn()",
     "stopped": "def solve(xs): posix.kill(posix.getpid(), 19); time.sleep(600)",
-    "handlers of the end": "import signal\nfor n in (1, 2, 3, 14, 15, 24):\n    signal.signal(n, signal.SIG_IGN)\ndef solve(xs):\n    while True: pass",
+    "handlers of the end": "import signal\nfor n in (1, 2, 3, 14, 15, 24):\n    signal.signal(n, signal.SIG_IGN)\n"
+    "def solve(xs):\n    while True: pass",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", JUDGES)
-@pytest.mark.parametrize("how", ["a loop", "many children beside it", "the last in the queue", "idle"])
+@pytest.mark.parametrize("how", ["a loop", "many children beside it", "the last in the queue"])
 def test_the_judge_returns_in_bounded_time_from(how, name, judge):
     assert_repelled(judge, name, Attack(SLOW[how], ("timeout", "crashed")))
 
 
-@pytest.mark.parametrize("how", ["a sleep", "a clock that runs backwards", "stopped", "handlers of the end"])
+@pytest.mark.parametrize("how", ["a sleep", "a clock that runs backwards", "stopped", "handlers of the end", "idle"])
 def test_the_judge_of_answers_returns_in_bounded_time_from(how, judge):
     assert_repelled(judge, "answers", Attack(SLOW[how], ("timeout", "crashed")))
 
@@ -1432,7 +1495,8 @@ LOCKS = {
     "flock": ("fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)",) * 2,
     "lockf": (
         "fcntl.lockf(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)",
-        "held += [path] * (struct.unpack_from('h', fcntl.fcntl(fd, fcntl.F_GETLK, struct.pack('hhqqi4x', fcntl.F_WRLCK, 0, 0, 0, 0)))[0] != fcntl.F_UNLCK)",
+        "held += [path] * (struct.unpack_from('h', fcntl.fcntl(fd, fcntl.F_GETLK, struct.pack('hhqqi4x', fcntl.F_WRLCK, 0, 0, "
+        "0, 0)))[0] != fcntl.F_UNLCK)",
     ),
 }  # fmt: skip
 
@@ -1460,8 +1524,10 @@ def test_a_right_solution_passes_every_time(name, judge, isolation):
 _TREES_OF_FOLDERS = {
     "deep": "for _ in range(3000):\n    if libc.mkdir(b'd', 0o700) or libc.chdir(b'd'): break\n",
     "sealed": "for mode in (0, 0o100, 0o200, 0o300, 0o400):\n    libc.mkdir(b'%o' % mode, 0o700); libc.mkdir(b'%o/x' % mode, mode)\n",
-    "with odd names": "for name in (b'\\xff', b'\\n', b'-rf', b'*', b' ', b'x' * 255): libc.mkdir(name, 0o700); libc.creat(name + b'/' + name, 0)\n",
-    "with pipes and links": "libc.mkfifo(b'pipe', 0); libc.symlink(b'/', b'root'); libc.symlink(b'loop', b'loop'); libc.link(b'pipe', b'again')\n",
+    "with odd names": "for name in (b'\\xff', b'\\n', b'-rf', b'*', b' ', b'x' * 255): libc.mkdir(name, 0o700); libc.creat(name "
+    "+ b'/' + name, 0)\n",
+    "with pipes and links": "libc.mkfifo(b'pipe', 0); libc.symlink(b'/', b'root'); libc.symlink(b'loop', b'loop'); "
+    "libc.link(b'pipe', b'again')\n",
     "sealed itself": "libc.chmod(b'.', 0)\n",
     "moved": "libc.rename(b'.', b'../other'); libc.mkdir(b'a', 0o700); libc.rename(b'a', b'../a')\n",
     "full": "for n in range(1500):\n    fd = libc.creat(b'%d' % n, 0o600)\n    if fd < 0: break\n    posix.close(fd)\n",
@@ -1591,7 +1657,9 @@ def test_control_changes_of_arguments_are_seen(judge):
 
 @pytest.mark.parametrize("how", ARGUMENTS)
 def test_arguments_after_the_call_written_by_hand_do_not_pass(how, judge):
-    source = f"def solve(xs): return None\nsend(LOADED + (plain(None) + plain({ARGUMENTS[how]})) * 2 + (plain(None) + tree(('v', {ARGUMENTS[how]}))) * 2){_END}"
+    after = ARGUMENTS[how]
+    frames = f"(plain(None) + plain({after})) * 2 + (plain(None) + tree(('v', {after}))) * 2"
+    source = f"def solve(xs): return None\nsend(LOADED + {frames}){_END}"
     assert judged(judge, _CHANGES, source).status == "failed"
 
 

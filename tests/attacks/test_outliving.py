@@ -70,8 +70,8 @@ def test_with_the_first_process_ends(what, isolation):
 
 
 @pytest.mark.parametrize("what", sorted(LEFTOVERS.keys() - {"a pool"}))
-def test_at_the_time_limit_ends_with_the_program(what, isolation):
-    result = attack(_STUBBORN + _THREADS + LEFTOVERS[what] + "\nstay()", isolation, wall_s=0.2)
+def test_at_the_time_limit_ends_with_the_program(what, ending):
+    result = attack(_STUBBORN + _THREADS + LEFTOVERS[what] + "\nstay()", ending, wall_s=0.2)
     assert result.status == "timeout"
     assert result.duration_s < 5
 
@@ -144,9 +144,9 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("what", ENDLESS)
-def test_a_program_does_not_outstay_its_time_with(what, isolation):
+def test_a_program_does_not_outstay_its_time_with(what, ending):
     started = time.monotonic()
-    result = attack(ENDLESS[what], isolation, wall_s=0.15)
+    result = attack(ENDLESS[what], ending, wall_s=0.15)
     assert result.status in ("timeout", "memory"), result
     assert time.monotonic() - started < 5
 
@@ -187,9 +187,9 @@ ENDS = {
 
 
 @pytest.mark.parametrize("what", ENDS)
-def test_the_result_is_the_program_s_own_with(what, isolation):
+def test_the_result_is_the_program_s_own_with(what, ending):
     source, expected = ENDS[what]
-    result = attack(source, isolation, memory_bytes=2**27)
+    result = attack(source, ending, memory_bytes=2**27)
     for value, wanted in zip((result.status, result.exit_code, result.signal), expected, strict=True):
         assert wanted is None or value == wanted, result
     assert result.duration_s < 3
@@ -219,10 +219,10 @@ def test_a_short_program_is_not_taken_for_an_endless_one(isolation, monkeypatch)
     assert result.duration_s < 1.5
 
 
-def test_the_limit_on_processor_time_is_named_as_such(isolation):
+def test_the_limit_on_processor_time_is_named_as_such(ending):
     """The kernel's clock for the limit and its account of the time used differ by a tick."""
     for _ in range(2):
-        assert attack("while True: pass", isolation, wall_s=30, cpu_s=1).status == "timeout"
+        assert attack("while True: pass", ending, wall_s=30, cpu_s=1).status == "timeout"
 
 
 _TRUSTED = """
@@ -244,9 +244,9 @@ time.sleep(60)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_program_ends_when_the_trusted_process_is_killed_by(how, isolation, tmp_path):
+def test_a_program_ends_when_the_trusted_process_is_killed_by(how, ending, tmp_path):
     mark = new_mark()
-    command = [sys.executable, "-c", _TRUSTED, _FAMILY.format(mark=mark), isolation.name]
+    command = [sys.executable, "-c", _TRUSTED, _FAMILY.format(mark=mark), ending.name]
     trusted = subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "TMPDIR": str(tmp_path)})
     try:
         tmp_path.chmod(0o711)

@@ -84,8 +84,8 @@ def test_a_flood_of_answers_ends(isolation):
     ],
     ids=["catches all", "stops the clock", "in C", "closes the channel"],
 )
-def test_a_cell_that_cannot_be_interrupted_is_ended(cell, isolation):
-    with session(isolation, wall_s=0.2) as opened:
+def test_a_cell_that_cannot_be_interrupted_is_ended(cell, ending):
+    with session(ending, wall_s=0.2) as opened:
         started = time.monotonic()
         assert opened.run(cell).status in ("timeout", "crashed")
         assert time.monotonic() - started < 5

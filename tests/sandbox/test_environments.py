@@ -54,7 +54,9 @@ def interpreter_for(uid):
         return sys.executable
     for candidate in (Path(sys._base_executable).resolve(), Path("/usr/bin/python3")):
         if candidate.exists() and readable_by_all(candidate.parent):
-            version = subprocess.run([candidate, "-c", "import sys; print(sys.version_info >= (3, 11))"], capture_output=True, text=True)
+            version = subprocess.run(
+                [candidate, "-c", "import sys; print(sys.version_info >= (3, 11))"], capture_output=True, text=True
+            )
             if version.stdout == "True\n":
                 return str(candidate)
     pytest.skip("no interpreter from 3.11 on that an ordinary user can reach")

@@ -16,7 +16,7 @@ from reflectioncoder.sandbox.answers import as_set
 Rules = Literal["evalplus-head", "evalplus-0.3.1"]
 RULES: tuple[Rules, ...] = ("evalplus-head", "evalplus-0.3.1")
 FLOAT_TOLERANCE = 1e-6
-_MAX_COMPARED = 2**24  # elements after broadcasting: a column against a row grows with the square
+_MAX_COMPARED = 2**20  # elements after broadcasting: a column against a row grows with the square
 MIN_TIME_LIMIT_S: dict[Rules, float] = {"evalplus-head": 4.0, "evalplus-0.3.1": 1.0}
 
 SET_ENTRY_POINTS = frozenset(
@@ -101,6 +101,8 @@ def matches(
         import numpy as np
 
         shape = np.broadcast_shapes(np.shape(value), np.shape(wanted))
-        return math.prod(shape) <= _MAX_COMPARED and bool(np.allclose(value, wanted, rtol=1e-07, atol=atol))
+        if math.prod(shape) > max(_MAX_COMPARED, np.size(value), np.size(wanted)):
+            return False
+        return bool(np.allclose(value, wanted, rtol=1e-07, atol=atol))
     except Exception:  # noqa: BLE001 (as there: any error of the comparison fails the test)
         return False

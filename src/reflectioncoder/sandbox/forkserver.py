@@ -22,7 +22,7 @@ import sysconfig
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,8 @@ ENVIRONMENT = {
 _START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from reflectioncoder.sandbox.runtime.server import main; main()"
 _SOURCES = str(Path(__file__).resolve().parents[2])
 _START_PATIENCE_S = 60.0
-_KILL_PATIENCE_S = 5.0
+_KILL_PATIENCE_S = 30.0
+_ENDED = 2**31 - 1  # no process has this number
 
 
 class ForkServer:
@@ -64,6 +65,7 @@ class ForkServer:
         self.preload = tuple(preload)
         self._pending = b""
         self._broken = ""
+        self._running_group = 0
         self._box = tempfile.mkdtemp(prefix="reflectioncoder-")
         self.control, theirs = socket.socketpair()
         try:
@@ -125,7 +127,10 @@ class ForkServer:
                 pid = self._expect("pid", _START_PATIENCE_S)["pid"]
             except OSError as error:
                 raise SandboxUnavailableError(f"the sandbox's server is gone: {error}{self._last_words()}") from error
-        return Running(self, self._pid_here(pid) if self.isolation.wrapper else pid, limits)
+        self._running_group = 0 if self.isolation.wrapper else pid
+        running = Running(self, self._pid_here(pid) if self.isolation.wrapper else pid, limits)
+        running.poll()  # a short program may have ended: both messages have come at once, and the socket tells nothing more
+        return running
 
     def _pid_here(self, pid: int) -> int:
         """The program's number as we see it, when the wrapper has put the server into a process namespace of its own."""
@@ -134,7 +139,7 @@ class ForkServer:
                 lines = Path(f"/proc/{candidate}/status").read_text().splitlines()
                 if int(next(line for line in lines if line.startswith("NSpid:")).split()[-1]) == pid:
                     return candidate
-        raise SandboxUnavailableError("the program is not found below the sandbox's server")
+        return _ENDED  # already
 
     def read_message(self) -> dict[str, Any] | None:
         """A message if one is there now.
@@ -154,6 +159,8 @@ class ForkServer:
             self._pending += data
         line, self._pending = self._pending.split(b"\n", 1)
         message = json.loads(line)
+        if "exit" in message:
+            self._running_group = 0
         if "unavailable" in message:
             self._broken = f"isolation {self.isolation.name}: {message['unavailable'].strip()}"
             raise SandboxUnavailableError(self._broken)
@@ -184,21 +191,10 @@ class ForkServer:
         """
         if self.isolation.namespaces:
             return 0, 0
-        count = total = 0
-        pending = [str(self._work)]
-        while pending:
-            try:
-                with os.scandir(pending.pop()) as entries:
-                    for entry in entries:
-                        count += 1
-                        total += entry.stat(follow_symlinks=False).st_blocks * 512
-                        if entry.is_dir(follow_symlinks=False):
-                            pending.append(entry.path)
-            except FileNotFoundError:  # gone while we look
-                continue
-            except OSError:
-                return math.inf, math.inf
-        return count, total
+        try:
+            return _usage(os.open(self._work, _DIRECTORY), 0)
+        except OSError:
+            return math.inf, math.inf
 
     def _make_work(self) -> None:
         self._work.mkdir(mode=0o700)
@@ -226,6 +222,9 @@ class ForkServer:
                     os.kill(pid, signal.SIGKILL)
             self.process.kill()
             self.process.wait()
+        if self._running_group:  # the server could not end its program: somebody has killed it
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._running_group, signal.SIGKILL)
         if self.process.stderr:
             self.process.stderr.close()
         if self.cgroup:
@@ -335,15 +334,35 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_MAX_FOLDERS = 64
+
+
+def _usage(directory: int, depth: int) -> tuple[float, float]:
+    """Files and bytes below an open directory, which is closed. By descriptors: no link can lead out of it."""
+    count: float = 0
+    total: float = 0
+    try:
+        if depth > _MAX_FOLDERS:
+            return math.inf, math.inf
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                count += 1
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # gone or replaced while we look
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        more, bytes_more = _usage(os.open(entry.name, _DIRECTORY, dir_fd=directory), depth + 1)
+                        count, total = count + more, total + bytes_more
+    finally:
+        os.close(directory)
+    return count, total
+
+
 def _remove(path: str) -> None:
     """Remove whatever a program has left, unreadable or nested too deep for recursion as it may be."""
     if os.path.isdir(path) and not os.path.islink(path):
-        os.chmod(path, 0o700)
-        for directory, names, _ in os.walk(path):
-            for name in names:
-                if not os.path.islink(inner := os.path.join(directory, name)):
-                    with contextlib.suppress(OSError):
-                        os.chmod(inner, 0o700)
+        # By programs of the system: they do not recurse, and a path may be longer than any that the kernel takes.
+        subprocess.run(["chmod", "-R", "u+rwx", "--", path], check=False, capture_output=True)
         subprocess.run(["rm", "-rf", "--", path], check=False, capture_output=True)
     else:
         os.unlink(path)
@@ -352,12 +371,21 @@ def _remove(path: str) -> None:
 
 
 def resident_bytes(pid: int) -> int:
-    """Memory of its own: pages shared with the warm server are the server's."""
-    try:
-        fields = Path(f"/proc/{pid}/statm").read_text().split()
-        return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError, ValueError):
-        return 0
+    """Resident memory of a process; pages that it shares with the warm server are counted as well."""
+    for path in (f"/proc/{pid}/statm", *_thread_files(pid)):
+        try:
+            if pages := int(Path(path).read_text().split()[1]):
+                return pages * os.sysconf("SC_PAGE_SIZE")
+        except (OSError, IndexError, ValueError):
+            continue
+    return 0
+
+
+def _thread_files(pid: int) -> Iterator[str]:
+    """When the first thread has ended the process shows no memory, its other threads do."""
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            yield f"/proc/{pid}/task/{task}/statm"
 
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100

@@ -109,12 +109,13 @@ def _follow(
 ) -> tuple[CallEnd, str, float]:
     frames = FrameReader(MAX_WHOLE_FRAME_BYTES if in_full else MAX_FRAME_BYTES)
     num_frames = 0
-    ended = False
+    ended = running.report is not None
     since = 0.0
     next_watch = time.monotonic() + _WATCH_INTERVAL_S
     with selectors.DefaultSelector() as selector:
-        for fd in (channel, running.control_fd):
-            selector.register(fd, selectors.EVENT_READ)
+        selector.register(channel, selectors.EVENT_READ)
+        if not ended:
+            selector.register(running.control_fd, selectors.EVENT_READ)
         while True:
             ready = {key.fd for key, _ in selector.select(_WATCH_INTERVAL_S)}
             if channel in ready:

@@ -112,7 +112,7 @@ CGROUP = Isolation("cgroup", 3, namespaces=True, landlock=True, seccomp=True, cg
 NAMESPACES = Isolation("namespaces", 2, namespaces=True, landlock=True, seccomp=True)
 LANDLOCK = Isolation("landlock", 1, landlock=True, seccomp=True)
 RLIMITS = Isolation("rlimits", 0)
-BUBBLEWRAP = Isolation("bubblewrap", 2, landlock=True, seccomp=True, wrapper="bwrap")
+BUBBLEWRAP = Isolation("bubblewrap", 1, landlock=True, seccomp=True, wrapper="bwrap")
 AUTOMATIC = (CGROUP, NAMESPACES, LANDLOCK, RLIMITS)
 ISOLATIONS = {isolation.name: isolation for isolation in (*AUTOMATIC, BUBBLEWRAP)}
 """Those that are tried one after another, and those that are used when they are named."""

@@ -117,6 +117,8 @@ class Session:
                 selector.register(fd, selectors.EVENT_READ)
             selector.register(pipes.ours[5], selectors.EVENT_WRITE)
             while True:
+                if running.report:
+                    return None, _ending(running.report)
                 for key, _ in selector.select(0.1):
                     if key.fd == pipes.ours[5]:
                         try:
@@ -126,9 +128,7 @@ class Session:
                         if not unsent:
                             selector.unregister(key.fd)
                     elif key.fd == running.control_fd:
-                        if report := running.poll():
-                            how = f"signal {report['signal']}" if report["signal"] else f"exit code {report['exit']}"
-                            return None, f"the interpreter ended with {how}"
+                        running.poll()
                     else:
                         data = os.read(key.fd, 65536)
                         buffer += data
@@ -144,6 +144,11 @@ class Session:
                     next_watch = time.monotonic() + 0.1
                     if running.excess():
                         return None, "the cell used too much memory or too many processes or files"
+
+
+def _ending(report: dict[str, Any]) -> str:
+    how = f"signal {report['signal']}" if report["signal"] else f"exit code {report['exit']}"
+    return f"the interpreter ended with {how}"
 
 
 def _read_answer(data: bytes | bytearray) -> tuple[dict[str, Any] | None, str]:

@@ -76,6 +76,8 @@ class Solution:
             # An end of iteration would end the loops of the tests.
             if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, StopIteration | StopAsyncIteration):
                 raise kind(text)
+            if isinstance(kind, type) and not issubclass(kind, Exception) and issubclass(kind, BaseException):
+                raise BaseException(f"{name}: {text}")  # SystemExit, say: `except Exception` would not have caught it either
             raise RuntimeError(f"{name}: {text}")
         return self._value(letter, content)
 

@@ -79,7 +79,7 @@ def enter_world(world: World) -> Entered:
         _enter_namespaces(world)
     if world.landlock:
         if world.namespaces:
-            entered.ruleset = kernel.landlock_ruleset(["/"], [BOX], ["/dev/null", "/dev/zero", "/dev/full"])
+            entered.ruleset = kernel.landlock_ruleset(["/"], [BOX], ["/dev/null"])
         else:
             devices = [f"/dev/{name}" for name in _DEVICES]
             entered.ruleset = kernel.landlock_ruleset([*world.readable, *devices[1:]], [world.work], devices[:1])
@@ -146,7 +146,8 @@ def _build_root(world: World) -> None:
     with open(root + "/etc/group", "w") as handle:
         handle.write(f"sandbox:x:{gid}:\n")
     for target, link in _LINKS:
-        os.symlink(target, root + link)
+        if not os.path.lexists(root + link):  # an interpreter below /tmp is there already
+            os.symlink(target, root + link)
     kernel.pivot_into(root)
     kernel.lock_mount("/", locked, recursive=False)
 
@@ -217,7 +218,7 @@ def set_limits(limits: dict[str, float], world: World) -> None:
         (resource.RLIMIT_AS, int(limits["memory_bytes"])),
         (resource.RLIMIT_FSIZE, int(limits["file_bytes"])),
         (resource.RLIMIT_NOFILE, int(limits["open_files"])),
-        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_CORE, 1),  # not 0: a pipe as core pattern ignores that, and takes 1 as never
     ]
     if LINUX:
         pairs += [(resource.RLIMIT_MEMLOCK, 65536), (resource.RLIMIT_MSGQUEUE, 0), (resource.RLIMIT_SIGPENDING, 1024)]

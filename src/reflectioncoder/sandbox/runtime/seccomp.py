@@ -76,7 +76,12 @@ _SIGNALS: dict[str, tuple[tuple[int | None, int | None], int]] = {
 }  # fmt: skip
 _PIDFD_SEND_SIGNAL = (424, 424)
 _CLONE, _CLONE3, _PRCTL, _IOCTL = (56, 220), (435, 435), (157, 167), (16, 29)
-_TERMINAL_INJECTION = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
+_FCNTL = (72, 25)
+# Questions about terminals and pipes, and two flags of descriptors. Others change files through a descriptor that may only read
+# (FS_IOC_SETFLAGS), or type into terminals.
+_ALLOWED_IOCTLS = (0x5401, 0x540F, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
+# F_SETOWN, F_SETSIG, F_SETOWN_EX: signals by way of descriptors; F_SETLEASE, F_NOTIFY: hold up and watch writers.
+_REFUSED_FCNTLS = (8, 10, 15, 1024, 1026)
 
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 _LOAD, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_ANY_BIT, _RETURN, _AND = 0x20, 0x15, 0x25, 0x45, 0x06, 0x54
@@ -90,6 +95,10 @@ def supported() -> bool:
 def _argument(index: int) -> int:
     """Offset of the low half of a system call's argument in `struct seccomp_data`, little endian."""
     return 16 + 8 * index
+
+
+def _each(numbers: tuple[int, ...], then: tuple[int, int, int, int]) -> list[tuple[int, int, int, int]]:
+    return [step for number in numbers for step in ((_JUMP_EQUAL, 0, 1, number), then)]
 
 
 def _refused_calls(private_mounts: bool) -> dict[str, tuple[int | None, int | None]]:
@@ -125,9 +134,8 @@ def filter_program(private_mounts: bool, own_pid: int | None) -> bytes:
     on(_CLONE3, (_RETURN, 0, 0, _ERRNO | errno.ENOSYS))
     on(_CLONE, (_LOAD, 0, 0, _argument(0)), (_JUMP_ANY_BIT, 0, 1, _NEW_NAMESPACES), refuse, allow)
     on(_PRCTL, (_LOAD, 0, 0, _argument(0)), (_JUMP_EQUAL, 0, 1, kernel.PR_SET_PDEATHSIG), refuse, allow)
-    on(_IOCTL, (_LOAD, 0, 0, _argument(1)), *(
-        step for number in _TERMINAL_INJECTION for step in ((_JUMP_EQUAL, 0, 1, number), refuse)
-    ), allow)  # fmt: skip
+    on(_IOCTL, (_LOAD, 0, 0, _argument(1)), *_each(_ALLOWED_IOCTLS, allow), refuse)
+    on(_FCNTL, (_LOAD, 0, 0, _argument(1)), *_each(_REFUSED_FCNTLS, refuse), allow)
     for numbers, index in _SELF_ONLY.values():
         on(numbers, (_LOAD, 0, 0, _argument(index)), (_JUMP_EQUAL, 1, 0, 0), refuse, allow)
     for numbers, kind in _SELF_ONLY_BY_KIND.values():
