@@ -99,7 +99,7 @@ def verdicts(args) -> None:
 
         def ours(cache: str) -> dict[str, float]:
             folder = tempfile.mkdtemp(dir=scratch)
-            command = [str(Path(sys.executable).with_name("reflectioncoder")), "--quiet", "score", args.samples]
+            command = [str(Path(sys.executable).with_name("reflectioncoder")), "score", args.samples, "--quiet"]
             command += ["--benchmark", args.benchmark, "--data-dir", args.data_dir, "--output", folder, "--workers", "2"]
             command += ["--rules", "evalplus-0.3.1", "--format", "evalplus"]
             figures = measured(command, {"REFLECTIONCODER_CACHE": cache})

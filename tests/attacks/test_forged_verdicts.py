@@ -71,7 +71,8 @@ KINDS = {
     "set": "{int(d[:8], 16), int(d[8:16], 16)}",
     "many items": "[int(d[:8], 16) + n for n in range(2000)]",
     "many reals": "[int(d[:8], 16) / 1024 + 0.1 + n for n in range(1500)]",
-    "thousands of reals": "[int(d[:8], 16) / 1024 + 0.1 + n for n in range(8000)]",
+    "thousands of reals": "[int(d[:8], 16) / 1024 + 0.1 + n for n in range(20_000)]",
+    "points": "{(x, y) for x in range(-25, 25) for y in range(-25, 25)} | {(int(d[:8], 16), 0)}",  # hash(-1) == hash(-2)
 }
 # For these the judge of answers compares sets, as MBPP+ has it.
 SET_KIND, SET_ENTRY_POINT = "items as set", "Diff"
@@ -312,6 +313,14 @@ def test_right_answers_pass(how, name, judge):
 @pytest.mark.parametrize("name", JUDGES)
 def test_right_answers_of_every_type_pass(kind, name, judge):
     assert judge.ask(name, kind, solution(kind)).status == "passed"
+
+
+@pytest.mark.parametrize("name", JUDGES)
+def test_a_set_in_another_order_passes(name, judge):
+    source = (
+        solution("points").replace("def solve(", "def ordered(") + "\ndef solve(xs): return set(sorted(ordered(xs), reverse=True))\n"
+    )
+    assert judge.ask(name, "points", source).status == "passed"
 
 
 def test_right_answers_in_frames_written_by_hand_pass(judge):
@@ -1151,12 +1160,9 @@ BOMBS = {
     "marshal.dumps(('v', 5), 2))",
     "a list of nothing": "frame(b'V', b'[' + struct.pack('<i', 20_000_000) + b'N' * 20_000_000)",
     "a list of empty lists": "frame(b'V', b'[' + struct.pack('<i', 4_000_000) + b'[\\0\\0\\0\\0' * 4_000_000)",
-    "a list of empty dictionaries": "frame(b'V', b'[' + struct.pack('<i', 10_000_000) + b'{0' * 10_000_000)",
-    "a tuple of nothing": "frame(b'V', b'(' + struct.pack('<i', 20_000_000) + b'N' * 20_000_000)",
     "a dictionary of one key": "frame(b'V', b'{' + b'NN' * 10_000_000 + b'0')",
     "an integer": "frame(b'V', b'l' + struct.pack('<i', 10_000_000) + b'\\xff\\x7f' * 10_000_000)",
     "a text": "frame(b'V', b'u' + struct.pack('<i', 20_000_000) + b'x' * 20_000_000)",
-    "a text as a tree": "tree(('v', 'x' * 10_000_000))",
     "keys that collide": f"frame(b'V', b'{{' + b''.join(marshal.dumps(k, 2) + b'N' for k in {_COLLIDING}) + b'0')",
     "items that collide": f"frame(b'V', b'<' + marshal.dumps({_COLLIDING}, 2)[1:])",
     "items of which half collide": f"frame(b'V', b'<' + marshal.dumps({_COLLIDING} + list(range(1, 60_002)), 2)[1:])",
@@ -1170,7 +1176,6 @@ BOMBS = {
     "a fraction of a text": "tree(('fraction', '1e100000000', None))",
     "a fraction of huge numbers": "tree(('fraction', 3 ** 600_000, 7 ** 350_000))",
     "a decimal of a huge number": "tree(('decimal', (1 << 10_000_000) - 1))",
-    "a decimal of a huge text": "tree(('decimal', '9' * 10_000_000))",
     "a decimal of a huge exponent": "tree(('decimal', '1e999999999999999999'))",
     "an array of long bytes": "tree(('ndarray', 'S400000000', ('v', [''] * 20)))",
     "an array of long texts": "tree(('ndarray', 'U100000000', ('v', [''] * 20)))",
@@ -1179,14 +1184,13 @@ BOMBS = {
     "bytes of a number without an end": "tree(('numpy', 'S', 10**15))",
     "an array of many": "tree(('ndarray', 'complex128', ('list', [('v', 0)] * 400_000)))",
     "an array of texts of all lengths": "tree(('ndarray', 'str', ('list', [('v', 'x' * 3_000_000)] + [('v', '')] * 5000)))",
-    "an array of lists of texts": "tree(('ndarray', 'str', ('list', [('list', [('v', 'x' * 3_000_000)])] + [('list', [('v', '')])] * 500)))",
+    "an array of lists of texts": "tree(('ndarray', 'str', ('list', [('list', [('v', 'x' * 3_000_000)])] "
+    "+ [('list', [('v', '')])] * 99)))",
     "an iterator of many": "tree(('iterator', [('v', 0)] * 500_000))",
     "a name": "tree(('object', 'x' * 10_000_000))",
     "a list as a name": "tree(('object', [0] * 3_000_000))",
-    "a list as a kind": "tree(([0] * 3_000_000, 0))",
     "a description": "frame(b'D', bytes(16) + b'[' + struct.pack('<i', 4_000_000) + b'[\\0\\0\\0\\0' * 4_000_000)",
     "an error's text": "frame(b'E', b'x' * 20_000_000)",
-    "the reason for not compiling": "frame(b'C', b'\\xff' * 20_000_000)",
 }  # fmt: skip
 _LITTLE = 7_900_000  # bytes: below the limit on the length of an answer that was not asked for in full
 _HUGE = "[('v', 5 + ((2**61 - 1) * k << 2_900_000)) for k in range(1, 20)]"  # their hash is that of 5
@@ -1194,7 +1198,6 @@ BOMBS |= {
     "a shorter list of nothing": f"frame(b'V', b'[' + struct.pack('<i', {_LITTLE}) + b'N' * {_LITTLE})",
     "a shorter list of empty lists": f"frame(b'V', b'[' + struct.pack('<i', {_LITTLE // 5}) + b'[\\0\\0\\0\\0' * {_LITTLE // 5})",
     "a shorter dictionary of one key": f"frame(b'V', b'{{' + b'NN' * {_LITTLE // 2} + b'0')",
-    "a shorter integer": f"frame(b'V', b'l' + struct.pack('<i', {_LITTLE // 2}) + b'\\xff\\x7f' * {_LITTLE // 2})",
     "integers": f"frame(b'V', b'[' + struct.pack('<i', {_LITTLE // 15}) + marshal.dumps(1 << 62, 2) * {_LITTLE // 15})",
     "a shorter decimal of a huge number": "tree(('decimal', (1 << 2_900_000) - 1))",
     "a shorter fraction of huge numbers": "tree(('fraction', 3 ** 1_800_000, 7 ** 1_000_000))",
@@ -1244,7 +1247,16 @@ def test_an_answer_in_full_that_is_a_bomb_fails_in_little_time_and_memory(how, j
     assert_repelled(judge, "answers", Attack(source, ("failed", "memory", "crashed")), "many items")
 
 
-@pytest.mark.parametrize("rows", [180_000, 90_000])
+@pytest.mark.parametrize("kind", ["many reals", "many items"])
+def test_texts_are_not_compared_with_numbers_as_an_array_of_texts(kind, judge):
+    """Each of which would be as long as the longest."""
+    length = {"many reals": 1500, "many items": 2000}[kind]
+    source = f"def solve(xs): return ['x' * 1_000_000] + [''] * {length - 1}"
+    for each in (source, _SENDING.replace("{}", f"plain(['x' * 1_000_000] + [''] * {length - 1})")):
+        assert_repelled(judge, "answers", Attack(each, ("failed", "memory")), kind)
+
+
+@pytest.mark.parametrize("rows", [70_000, 20_000])
 def test_a_column_against_a_long_row_is_not_compared_item_by_item(rows, judge):
     """By hand, and as an array that the program returns."""
     by_hand = f"frame(b'P', marshal.dumps(('ndarray', 'float64', ('list', [('list', [('v', 0.0)])] * {rows})), 2))"
@@ -1391,9 +1403,6 @@ SLOW = {
     "many children beside it": _BUSY.format(14) + "for _ in range(12):\n    if posix.fork() == 0: burn()\ndef solve(xs): burn()",
     "the last in the queue": _BUSY.format(14)
     + "for _ in range(6):\n    if posix.fork() == 0: burn()\nos.nice(19)\ndef solve(xs): burn()",
-    "idle": _BUSY.format(14)
-    + "for _ in range(6):\n    if posix.fork() == 0: burn()\ntry: os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))\n"
-    "except OSError: pass\ndef solve(xs): burn()",
     "stopped": "def solve(xs): posix.kill(posix.getpid(), 19); time.sleep(600)",
     "handlers of the end": "import signal\nfor n in (1, 2, 3, 14, 15, 24):\n    signal.signal(n, signal.SIG_IGN)\n"
     "def solve(xs):\n    while True: pass",
@@ -1406,7 +1415,7 @@ def test_the_judge_returns_in_bounded_time_from(how, name, judge):
     assert_repelled(judge, name, Attack(SLOW[how], ("timeout", "crashed")))
 
 
-@pytest.mark.parametrize("how", ["a sleep", "a clock that runs backwards", "stopped", "handlers of the end", "idle"])
+@pytest.mark.parametrize("how", ["a sleep", "a clock that runs backwards", "stopped", "handlers of the end"])
 def test_the_judge_of_answers_returns_in_bounded_time_from(how, judge):
     assert_repelled(judge, "answers", Attack(SLOW[how], ("timeout", "crashed")))
 
@@ -1521,8 +1530,16 @@ def test_a_right_solution_passes_every_time(name, judge, isolation):
         assert outcome.status == "passed", outcome
 
 
+def test_the_processor_time_of_earlier_programs_is_not_charged_to_later_ones(isolation):
+    if isolation.namespaces:
+        pytest.skip("the server is not among the processes that are counted")
+    for _ in range(5):
+        result = run_python("import time\nwhile time.process_time() < 0.4: pass", replace(LIMITS, cpu_s=1), isolation)
+        assert result.status == "ok", result
+
+
 _TREES_OF_FOLDERS = {
-    "deep": "for _ in range(3000):\n    if libc.mkdir(b'd', 0o700) or libc.chdir(b'd'): break\n",
+    "deep": "for _ in range(1200):\n    if libc.mkdir(b'deep', 0o700) or libc.chdir(b'deep'): break\n",
     "sealed": "for mode in (0, 0o100, 0o200, 0o300, 0o400):\n    libc.mkdir(b'%o' % mode, 0o700); libc.mkdir(b'%o/x' % mode, mode)\n",
     "with odd names": "for name in (b'\\xff', b'\\n', b'-rf', b'*', b' ', b'x' * 255): libc.mkdir(name, 0o700); libc.creat(name "
     "+ b'/' + name, 0)\n",

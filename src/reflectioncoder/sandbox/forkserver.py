@@ -152,7 +152,10 @@ class ForkServer:
         while b"\n" not in self._pending:
             if not select.select([self.control], [], [], 0)[0]:
                 return None
-            data = self.control.recv(65536)
+            try:
+                data = self.control.recv(65536)
+            except OSError:  # killed with something unread
+                data = b""
             if not data:
                 self._broken = f"the sandbox's server died{self._last_words()}"
                 raise SandboxUnavailableError(self._broken)
@@ -283,7 +286,10 @@ class Running:
         pids = [self.pid, *descendants(self.pid)] if alone else descendants(self.server.process.pid)
         if len(pids) > self.limits.processes + (2 if self.server.isolation.wrapper else 0):
             return "crashed"
-        if sum(map(cpu_seconds, pids)) > 1.5 * self.limits.cpu_s:  # a single process is ended by the kernel
+        # Behind a wrapper the server is among them, with the time of all programs before.
+        if (
+            not self.server.isolation.wrapper and sum(map(cpu_seconds, pids)) > 1.5 * self.limits.cpu_s
+        ):  # a single process is ended by the kernel
             return "timeout"
         if sum(map(resident_bytes, pids)) > self.limits.memory_bytes:
             return "memory"

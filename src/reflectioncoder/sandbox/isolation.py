@@ -150,7 +150,8 @@ def readable_paths() -> ReadablePaths:
         directory for pattern in ("lib/python3*", "local/lib/python3*") for directory in _site_directories(Path("/usr").glob(pattern))
     }
     ours = Path(__file__).resolve().parents[1]  # the bundled problems come with their solutions
-    hide = {path.resolve() for path in installed if path.is_dir()} | {ours}
+    # Sources and data of the user's own lie in /usr/src in many containers.
+    hide = {path.resolve() for path in installed if path.is_dir()} | {ours, Path("/usr/src")}
     show = [
         path
         for directory in sorted(packages)
