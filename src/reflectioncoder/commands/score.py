@@ -20,13 +20,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.data.files import write_json
-    from reflectioncoder.evaluate.benchmarks import load_benchmark
+    from reflectioncoder.errors import UsageError
+    from reflectioncoder.evaluate.benchmarks import EVALPLUS, load_benchmark
     from reflectioncoder.evaluate.evalplus_format import evalplus_results
     from reflectioncoder.evaluate.results import require_sandbox, summarize
     from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, require_all_tasks, score_samples
     from reflectioncoder.sandbox.limits import Limits
 
     benchmark = load_benchmark(limited(args.benchmark, args.limit), args.data_dir)
+    if args.wall_s is not None and benchmark.is_judged_by_answers:
+        raise UsageError.for_value("this benchmark has EvalPlus's time limits", "--wall-s", args.wall_s, "no --wall-s", "see --rules")
+    if args.format == "evalplus" and not benchmark.is_judged_by_answers:
+        raise UsageError.for_value("no such file for this benchmark", "--format", args.format, ", ".join(EVALPLUS))
     limits = Limits() if args.wall_s is None else replace(Limits(), wall_s=args.wall_s)
     samples = read_samples_to_score(args.samples, benchmark)
     if not args.partial:

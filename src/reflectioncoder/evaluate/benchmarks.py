@@ -39,11 +39,12 @@ BENCHMARKS = (*BUNDLED, *EVALPLUS)
 
 @dataclass(frozen=True)
 class DataFile:
-    """A published file. `sha256` is of its content, unpacked: the packed bytes differ between copies."""
+    """A published file. `sha256` and `md5` are of its content, unpacked: the packed bytes differ between copies."""
 
     pattern: str
     version: str
     sha256: str
+    md5: str
     num_tasks: int
     url: str
 
@@ -52,6 +53,7 @@ HUMANEVAL = DataFile(
     "HumanEval.jsonl.gz",
     "original tests",
     "1d49078ba3e2b196b9344535bef34a43021f038fad9561d6ee7c53450609a6a2",
+    "88771747746422b8669027625578460c",
     164,
     "https://github.com/openai/human-eval/raw/master/data/HumanEval.jsonl.gz",
 )
@@ -60,6 +62,7 @@ EVALPLUS_FILES: dict[Family, DataFile] = {
         "HumanEvalPlus*.jsonl.gz",
         "v0.1.10",
         "42526ec0e7d5f3ee0b06d6ced98f8c8bae3d76519151bfb3d36f79010645bd7f",
+        "fe585eb4df8c88d844eeb463ea4d0302",
         164,
         "https://github.com/evalplus/humanevalplus_release/releases/download/v0.1.10/HumanEvalPlus.jsonl.gz",
     ),
@@ -67,6 +70,7 @@ EVALPLUS_FILES: dict[Family, DataFile] = {
         "MbppPlus*.jsonl.gz",
         "v0.2.0",
         "b54e762755248ca411b523c917fa9f93c07b5ff2966bf60b3917b853926a3dad",
+        "ee43ecabebf20deef4bb776a405ac5b1",
         378,
         "https://github.com/evalplus/mbppplus_release/releases/download/v0.2.0/MbppPlus.jsonl.gz",
     ),
@@ -116,6 +120,13 @@ class Benchmark:
     """What a solution must pass; results report them one by one if there are two."""
     left_out: frozenset[str] = frozenset()
     """Tasks beyond the wanted number: their samples are passed over."""
+    md5: str = ""
+    """EvalPlus names a data set by this in its result files; empty for the bundled ones."""
+
+    @property
+    def is_judged_by_answers(self) -> bool:
+        """By comparing answers to inputs, as EvalPlus does; otherwise by test programs."""
+        return isinstance(self.tasks[0].tests, FunctionTests)
 
     def describe(self) -> dict[str, object]:
         return {"name": self.name, "version": self.version, "sha256": self.sha256, "num_tasks": len(self.tasks)}
@@ -145,7 +156,7 @@ def load_benchmark(spec: str, data_dir: str | None = None) -> Benchmark:
         tasks = [
             Task(p.task_id, p.prompt, p.entry_point, ProgramTests(p.tests), p.topic, p.grade) for p in bundled_problems(BUNDLED[name])
         ]
-        version, sha256 = "1", sha256_file(path)
+        version, sha256, md5 = "1", sha256_file(path), ""
     else:
         family, parts = EVALPLUS[name]
         file = EVALPLUS_FILES[family]
@@ -157,9 +168,9 @@ def load_benchmark(spec: str, data_dir: str | None = None) -> Benchmark:
             path = path or download(file)
             rows = _checked_rows(file, path)
             tasks = [Task(row["task_id"], row["prompt"], row["entry_point"], function_tests(family, row)) for row in rows]
-        version, sha256 = file.version, file.sha256
+        version, sha256, md5 = file.version, file.sha256, file.md5
     left_out = frozenset(task.task_id for task in tasks[limit:]) if limit is not None else frozenset()
-    return Benchmark(name, version, sha256, tuple(tasks[:limit]), parts, left_out)
+    return Benchmark(name, version, sha256, tuple(tasks[:limit]), parts, left_out, md5)
 
 
 def _humaneval(path: Path) -> list[Task]:

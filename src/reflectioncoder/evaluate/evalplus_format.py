@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,7 +13,7 @@ from reflectioncoder.evaluate.evalplus import FunctionTests, PartName, serializa
 _STATUS = {"passed": "pass", "timeout": "timeout"}
 
 
-def evalplus_results(benchmark: Benchmark, rows: Sequence[dict[str, Any]], data_md5: str | None = None) -> dict[str, Any]:
+def evalplus_results(benchmark: Benchmark, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """`{"date", "hash", "eval": {task_id: [{"base_status", "plus_status", "base_fail_tests", ...}]}}`.
 
     EvalPlus knows pass, fail and timeout; everything else that is not a pass is its "fail".
@@ -29,8 +28,7 @@ def evalplus_results(benchmark: Benchmark, rows: Sequence[dict[str, Any]], data_
             entry[f"{part}_status"] = None if status is None else _STATUS.get(status, "fail")
             entry[f"{part}_fail_tests"] = _failed(row, tests, part) if isinstance(tests, FunctionTests) else []
         evaluations[row["task_id"]].append(entry)
-    digest = data_md5 or hashlib.md5(benchmark.sha256.encode()).hexdigest()
-    return {"date": datetime.now().strftime("%Y-%m-%d %H:%M"), "hash": digest, "eval": dict(evaluations)}
+    return {"date": datetime.now().strftime("%Y-%m-%d %H:%M"), "hash": benchmark.md5, "eval": dict(evaluations)}
 
 
 def _failed(row: dict[str, Any], tests: FunctionTests, part: PartName) -> list[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,6 +41,15 @@ FIRST_LIMIT_S = 1.0
 # Frames on the stack when EvalPlus 0.3.1, started by its command, calls a solution (measured): recursion has the rest.
 STACK_DEPTH = 27
 LIMITS = Limits(memory_bytes=4 * 2**30, processes=64)
+
+
+def describe_limits(rules: Rules) -> dict[str, Any]:
+    """What holds for each part of a solution; seconds, bytes."""
+    held = {key: value for key, value in asdict(LIMITS).items() if key not in ("wall_s", "cpu_s")}
+    times = {"min_call_s": MIN_TIME_LIMIT_S[rules], "reference_time_factor": TIME_FACTOR, "max_part_s": MAX_PART_S}
+    return {**held, **times}
+
+
 _END_STATUS: dict[CallEnd, PartStatus] = {
     "ended": "failed",
     "broken": "failed",

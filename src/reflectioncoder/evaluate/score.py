@@ -16,7 +16,7 @@ from reflectioncoder.data.files import JsonlAppender, content_hash, read_jsonl, 
 from reflectioncoder.errors import SandboxUnavailableError, UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task
 from reflectioncoder.evaluate.evalplus import FunctionTests
-from reflectioncoder.evaluate.judge import FunctionJudge
+from reflectioncoder.evaluate.judge import FunctionJudge, describe_limits
 from reflectioncoder.evaluate.oracles import Rules
 from reflectioncoder.model_source import cache_dir
 from reflectioncoder.progress import Progress
@@ -79,9 +79,14 @@ class Scorer:
 
     _function_judge: FunctionJudge = field(init=False, repr=False, compare=False)
 
+    def describe_limits(self) -> dict[str, Any]:
+        """The limits that hold for this benchmark's samples."""
+        return describe_limits(self.rules) if self.benchmark.is_judged_by_answers else asdict(self.limits)
+
     def key(self, sample: SampleToScore) -> str:
         """Identifies verdicts that can be reused when a scoring run is resumed."""
-        settings = [asdict(self.limits), self.rules, self.isolation.name, self.benchmark.parts]
+        rules = self.rules if self.benchmark.is_judged_by_answers else None
+        settings = [self.describe_limits(), rules, self.isolation.name, self.benchmark.parts]
         return content_hash(sample.task.task_id, sample.sample, sample.solution, sample.task.tests.key(), settings)
 
     def judge(self, task: Task, solution: str, *, alone: bool = True) -> Verdict:

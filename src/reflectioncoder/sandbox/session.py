@@ -74,7 +74,6 @@ class Session:
         with contextlib.ExitStack() as opening:
             server = opening.enter_context(SERVERS.lend(self._isolation or detect_isolation()))
             pipes = opening.enter_context(Pipes(4, 5, reading=(5,)))
-            # The file name is as long as the run: an interpreter's cells share their limits on CPU time and disk.
             running = server.start("session", {"file_name": self._file_name}, self._limits, pipes.theirs)
             pipes.close_theirs()
             opening.callback(running.finish)

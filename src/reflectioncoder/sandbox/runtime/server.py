@@ -90,6 +90,8 @@ class Server:
         try:
             pid = confine.fork_program(self._entered)
         except OSError as error:
+            for fd in (*fds, failure_read, failure_write):
+                os.close(fd)
             self.send({"unavailable": f"cannot start a process: {error}"})
             return
         if pid == 0:
