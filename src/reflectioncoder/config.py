@@ -18,6 +18,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import yaml
 
 from reflectioncoder.errors import UsageError
+from reflectioncoder.rules import RULES, Rules
 
 RECIPES_DIR = Path(__file__).parent / "recipes"
 
@@ -51,7 +52,7 @@ class SandboxConfig:
     processes: int = doc("processes and threads of one program", 32, low=1)
     workers: int = doc("programs run at the same time; 0: number of cores", 0, low=0)
     floor: int = doc("weakest isolation tier that programs may run at (docs/sandbox.md)", 1, low=0, high=3)
-    rules: Literal["evalplus-head", "evalplus-0.3.1"] = doc("whose verdicts on HumanEval(+) and MBPP(+)", "evalplus-head")
+    rules: Rules = doc("whose verdicts on HumanEval(+) and MBPP(+)", RULES[0])
 
 
 @dataclass(frozen=True)

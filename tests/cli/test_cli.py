@@ -1,5 +1,7 @@
 """The command line: fast help without torch, exit codes, messages, machine output."""
 
+import gzip
+import hashlib
 import json
 import os
 import resource
@@ -107,6 +109,37 @@ def test_numbers_out_of_range_are_usage_errors(option):
     result = run("score", "x.jsonl", "--benchmark", "bundled/seen", "--output", "x", *option)
     assert result.returncode == 2
     assert "allowed: a whole number" in result.stderr
+
+
+def test_a_time_limit_for_a_benchmark_with_its_own_is_refused(data_dir, tmp_path):
+    argv = ["score", str(tmp_path / "s.jsonl"), "--benchmark", "mbpp+:2", "--output", str(tmp_path), "--data-dir", str(data_dir)]
+    result = run(*argv, "--wall-s", "3")
+    assert result.returncode == 2
+    assert "--wall-s" in result.stderr
+    assert "EvalPlus's time limits" in result.stderr
+
+
+def test_evalpluss_file_is_refused_for_a_benchmark_that_it_does_not_have(tmp_path):
+    result = run("score", "x.jsonl", "--benchmark", "bundled/seen", "--output", str(tmp_path), "--format", "evalplus")
+    assert result.returncode == 2
+    assert "allowed: humaneval, humaneval+" in result.stderr
+
+
+def test_evalpluss_file_has_the_form_hash_and_verdicts_of_its_own(data_dir, tmp_path):
+    samples = data_dir / "generations/ReflectionCoder-CL-7B/humaneval.jsonl"
+    argv = ["score", str(samples), "--benchmark", "humaneval+:12", "--output", str(tmp_path), "--data-dir", str(data_dir)]
+    run(*argv, "--format", "evalplus")
+    written = json.loads((tmp_path / "humaneval.eval_results.json").read_text())
+    packed = next(data_dir.rglob("HumanEvalPlus*.jsonl.gz"))
+    assert written["hash"] == hashlib.md5(gzip.decompress(packed.read_bytes())).hexdigest()
+    recorded = json.loads((data_dir / "generations/evalplus-verdicts/ReflectionCoder-CL-7B_humaneval.json").read_text())
+    assert len(written["eval"]) == 12
+    for task_id, (entry,) in written["eval"].items():
+        assert entry["task_id"] == task_id
+        for part in ("base", "plus"):
+            passed = recorded["tasks"][task_id]["runs"]["head/warm1"][part == "plus"] == "pass"
+            assert (entry[f"{part}_status"] == "pass") == passed
+            assert (entry[f"{part}_fail_tests"] == []) == (entry[f"{part}_status"] == "pass")
 
 
 def test_limit_takes_the_smaller_number_and_passes_over_other_samples(tmp_path):

@@ -26,8 +26,9 @@ import pytest
 from reflectioncoder.evaluate.benchmarks import Benchmark, Task, look_up
 from reflectioncoder.evaluate.evalplus import Family, FunctionTests, Part, restore_inputs
 from reflectioncoder.evaluate.judge import FunctionJudge, PartVerdict
-from reflectioncoder.evaluate.oracles import NOT_NONE_ENTRY_POINTS, SET_ENTRY_POINTS, Rules, matches
+from reflectioncoder.evaluate.oracles import NOT_NONE_ENTRY_POINTS, SET_ENTRY_POINTS, matches
 from reflectioncoder.evaluate.score import Scorer
+from reflectioncoder.rules import Rules
 from reflectioncoder.sandbox.answers import BrokenAnswerError, read_value
 from reflectioncoder.sandbox.functions import CallReport, Calls
 from reflectioncoder.sandbox.isolation import RLIMITS

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-RULES = ("evalplus-head", "evalplus-0.3.1")
+from reflectioncoder.rules import RULES
 
 if TYPE_CHECKING:
     from reflectioncoder.config import ResolvedRecipe

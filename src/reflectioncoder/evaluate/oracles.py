@@ -11,10 +11,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from reflectioncoder.rules import RULES, Rules
 from reflectioncoder.sandbox.answers import as_set
 
-Rules = Literal["evalplus-head", "evalplus-0.3.1"]
-RULES: tuple[Rules, ...] = ("evalplus-head", "evalplus-0.3.1")
 FLOAT_TOLERANCE = 1e-6
 _MAX_COMPARED = 2**20  # elements after broadcasting: a column against a row grows with the square
 MIN_TIME_LIMIT_S: dict[Rules, float] = {"evalplus-head": 4.0, "evalplus-0.3.1": 1.0}
@@ -88,7 +87,7 @@ def matches(
     answer: tuple[str, Any],
     expected: tuple[str, Any],
     atol: float,
-    rules: Rules = "evalplus-head",
+    rules: Rules = RULES[0],
 ) -> bool:
     """Whether EvalPlus takes the answer.
 

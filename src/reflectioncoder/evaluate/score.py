@@ -17,9 +17,9 @@ from reflectioncoder.errors import SandboxUnavailableError, UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task
 from reflectioncoder.evaluate.evalplus import FunctionTests
 from reflectioncoder.evaluate.judge import FunctionJudge, describe_limits
-from reflectioncoder.evaluate.oracles import Rules
 from reflectioncoder.model_source import cache_dir
 from reflectioncoder.progress import Progress
+from reflectioncoder.rules import RULES, Rules
 from reflectioncoder.sandbox.asserted import run_tests
 from reflectioncoder.sandbox.isolation import FLOOR, Isolation, detect_isolation, require_floor
 from reflectioncoder.sandbox.limits import Limits
@@ -68,7 +68,7 @@ class Scorer:
 
     benchmark: Benchmark
     limits: Limits = field(default_factory=Limits)
-    rules: Rules = "evalplus-head"
+    rules: Rules = RULES[0]
     floor: int = FLOOR
     isolation: Isolation = field(default_factory=detect_isolation)
 

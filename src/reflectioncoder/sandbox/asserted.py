@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import selectors
 import time
@@ -10,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from reflectioncoder.sandbox.forkserver import SERVERS, Running, preload_for
+from reflectioncoder.sandbox.forkserver import SERVERS, WATCH_INTERVAL_S, Running, preload_for
+from reflectioncoder.sandbox.functions import Calls
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.process import Pipes
 
-_WATCH_INTERVAL_S = 0.05
 _END_PATIENCE_S = 1.0
 _DONE = b'{"done": true}\n'
 
@@ -40,17 +41,7 @@ def run_tests(solution: str, entry_point: str, setup: str, tests: Sequence[str],
     Raises:
         SandboxUnavailableError: the sandbox failed, not the program.
     """
-    calls = {
-        "source": solution.encode("utf-8", "surrogatepass"),
-        "entry_point": entry_point,
-        "inputs": None,
-        "depth": 0,
-        "guard": False,
-        "reference": False,
-        "in_full": [],
-        "flush_before": [],
-        "as_set": False,
-    }
+    calls = Calls(solution, entry_point, inputs=None, guard=False).payload()
     checks = {"entry_point": entry_point, "setup": setup, "tests": list(tests)}
     with (
         SERVERS.lend(isolation, preload_for(solution)) as solution_server,
@@ -69,8 +60,8 @@ def run_tests(solution: str, entry_point: str, setup: str, tests: Sequence[str],
         duration_s = time.monotonic() - running.started_at
         report = running.finish(_END_PATIENCE_S if not data.endswith(_DONE) and end == "ended" else 0.0)
         checking.finish()
-        if end == "ended" and running.out_of_memory():
-            end, detail = "memory", "used too much memory"
+        if end == "ended" and (exceeded := running.out_of_memory()):
+            end, detail = exceeded.status, exceeded.reason
     if end == "ended" and report["signal"] is not None and not data.endswith(_DONE):
         end, detail = ("timeout" if running.out_of_cpu_time() else "crashed"), f"killed by signal {report['signal']}"
     rows = tuple(json.loads(line) for line in data.split(b"\n")[:-1])
@@ -80,19 +71,15 @@ def run_tests(solution: str, entry_point: str, setup: str, tests: Sequence[str],
 def _watch(running: Running, checking: Running, verdicts: int) -> tuple[TestsEnd, bytes, str]:
     """Until the tests' process is through or the solution exceeds a limit."""
     data = bytearray()
-    next_watch = time.monotonic() + _WATCH_INTERVAL_S
     with selectors.DefaultSelector() as selector:
         selector.register(verdicts, selectors.EVENT_READ)
         while True:
-            if selector.select(_WATCH_INTERVAL_S):
+            if selector.select(WATCH_INTERVAL_S):
                 received = os.read(verdicts, 65536)
                 data += received
                 if not received:
                     return "ended", bytes(data), ""
-            if time.monotonic() >= next_watch:
-                next_watch = time.monotonic() + _WATCH_INTERVAL_S
-                if min(running.own_time_s(), checking.own_time_s()) > running.limits.wall_s:
-                    return "timeout", bytes(data), f"ran longer than {running.limits.wall_s:g} s"
-                if exceeded := running.excess():
-                    end: TestsEnd = exceeded if exceeded in ("memory", "timeout") else "crashed"
-                    return end, bytes(data), "used too much memory, CPU time or too many processes"
+            # Each waits for the other: the time of a solution counts while its tests are not kept from running.
+            limit_s = running.limits.wall_s if checking.own_time_s() > running.limits.wall_s else math.inf
+            if exceeded := running.watch(limit_s):
+                return exceeded.status, bytes(data), exceeded.reason

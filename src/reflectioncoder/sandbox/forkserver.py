@@ -10,7 +10,6 @@ import atexit
 import contextlib
 import json
 import marshal
-import math
 import os
 import re
 import select
@@ -22,14 +21,16 @@ import sysconfig
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from reflectioncoder.sandbox.cgroup import ControlGroup
 from reflectioncoder.sandbox.isolation import Isolation, base_interpreter, readable_paths
-from reflectioncoder.sandbox.limits import Limits, RunStatus, SandboxUnavailableError
+from reflectioncoder.sandbox.limits import Limits, SandboxUnavailableError
+from reflectioncoder.sandbox.private_dir import PrivateDir, remove
+from reflectioncoder.sandbox.process_tree import cpu_seconds, descendants, resident_bytes, waiting_seconds
 
 PRELOADS: tuple[tuple[str, ...], ...] = (("pandas", "numpy"), ("numpy",), ())
 COMMON_MODULES = (
@@ -47,6 +48,7 @@ ENVIRONMENT = {
 }
 _START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from reflectioncoder.sandbox.runtime.server import main; main()"
 _SOURCES = str(Path(__file__).resolve().parents[2])
+WATCH_INTERVAL_S = 0.05
 _START_PATIENCE_S = 60.0
 _KILL_PATIENCE_S = 30.0
 _ENDED = 2**31 - 1  # no process has this number
@@ -62,22 +64,20 @@ class ForkServer:
     def __init__(self, isolation: Isolation, preload: Sequence[str] = ()):
         self.isolation = isolation
         self.cgroup = ControlGroup.create() if isolation.cgroup else None
-        self.preload = tuple(preload)
+        self.private_dir: PrivateDir | None = None
         self._pending = b""
         self._broken = ""
         self._running_group = 0
-        self._box = tempfile.mkdtemp(prefix="reflectioncoder-")
+        self._box = Path(tempfile.mkdtemp(prefix="reflectioncoder-"))
         self.control, theirs = socket.socketpair()
         try:
-            world = isolation.world(self._box, self.cgroup.join_files if self.cgroup else [])
-            self._work = Path(self._box, "work")
-            self._work_owner = world.user
-            if not isolation.namespaces:
-                Path(self._box).chmod(0o711)
-                self._make_work()
+            world = isolation.world(str(self._box), self.cgroup.join_files if self.cgroup else [])
+            if not isolation.namespaces:  # there the kernel keeps one, and within its size
+                self._box.chmod(0o711)
+                self.private_dir = PrivateDir(self._box / "work", world.user)
             argv = [base_interpreter(), "-S", "-P", "-X", "utf8", "-c", _START, _SOURCES, str(theirs.fileno())]
             self.process = subprocess.Popen(
-                isolation.wrap(argv, self._box, _SOURCES),
+                isolation.wrap(argv, str(self._box), _SOURCES),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -187,32 +187,14 @@ class ForkServer:
             return ": " + (self.process.stderr.read() or b"").decode("utf-8", "replace")[-500:].strip()
         return ""
 
-    def work_usage(self) -> tuple[float, float]:
-        """Files and bytes in the private directory; (0, 0) where the kernel keeps it within its size itself.
-
-        A directory that cannot be listed (no right to read, nested too deep) counts as infinitely many: it may hide any.
-        """
-        if self.isolation.namespaces:
-            return 0, 0
-        try:
-            return _usage(os.open(self._work, _DIRECTORY), 0)
-        except OSError:
-            return math.inf, math.inf
-
-    def _make_work(self) -> None:
-        self._work.mkdir(mode=0o700)
-        if self._work_owner:
-            os.chown(self._work, *self._work_owner)
-
     def tidy(self) -> None:
-        """Empty the private directory for the next program: the directory stays, Landlock knows it by its inode.
+        """Remove what the last program has left.
 
         Raises:
             SandboxUnavailableError: something stays; this server must not be used again.
         """
-        if not self.isolation.namespaces:
-            for name in os.listdir(self._work):
-                _remove(str(self._work / name))
+        if self.private_dir:
+            self.private_dir.empty()
 
     def close(self) -> None:
         """End the server and everything below it."""
@@ -233,7 +215,18 @@ class ForkServer:
         if self.cgroup:
             self.cgroup.remove()
         with contextlib.suppress(OSError, SandboxUnavailableError):
-            _remove(self._box)
+            remove(self._box)
+
+
+@dataclass(frozen=True)
+class Excess:
+    """The limit that a program has exceeded: what that makes of it, and in words."""
+
+    status: Literal["timeout", "memory", "crashed"]
+    reason: str
+
+
+OUT_OF_MEMORY = Excess("memory", "used too much memory")
 
 
 class Running:
@@ -244,6 +237,7 @@ class Running:
         self.pid = pid
         self.limits = limits
         self.started_at = time.monotonic()
+        self._next_watch = self.started_at + WATCH_INTERVAL_S
         self.report: dict[str, Any] | None = None
         self._killed = False
         self._oom_kills_before = server.cgroup.num_oom_kills() if server.cgroup else 0
@@ -270,35 +264,40 @@ class Running:
         children of its own could keep its first thread waiting.
         """
         wall_s = time.monotonic() - self.started_at
-        return max(wall_s - self.waited_s(), wall_s / 8)
+        return max(wall_s - waiting_seconds(self.pid), wall_s / 8)
 
-    def waited_s(self) -> float:
-        try:
-            return int(Path(f"/proc/{self.pid}/schedstat").read_bytes().split()[1]) / 1e9
-        except (OSError, IndexError, ValueError):
-            return 0.0
+    def watch(self, max_own_s: float, since_s: float = 0.0) -> Excess | None:
+        """Which limit is exceeded of those that this isolation's kernel means do not hold: time, memory of all, processes, disk.
 
-    def excess(self) -> RunStatus | None:
-        """Which limit is exceeded of those that this isolation's kernel means do not hold: memory of all, processes, disk."""
+        `max_own_s`: of its own time, counted from when that was `since_s`. Looks every `WATCH_INTERVAL_S`: calls in
+        between find nothing.
+        """
+        if time.monotonic() < self._next_watch:
+            return None
+        self._next_watch = time.monotonic() + WATCH_INTERVAL_S
+        if self.own_time_s() - since_s > max_own_s:
+            return Excess("timeout", f"ran longer than {max_own_s:.3g} s")
         # What lost its parent has another: process 1, which is the program, or the server, which has one program at a time (behind a
         # wrapper it is a descendant itself, below another).
-        alone = self.server.isolation.namespaces
-        pids = [self.pid, *descendants(self.pid)] if alone else descendants(self.server.process.pid)
-        if len(pids) > self.limits.processes + (2 if self.server.isolation.wrapper else 0):
-            return "crashed"
-        # Behind a wrapper the server is among them, with the time of all programs before.
-        if (
-            not self.server.isolation.wrapper and sum(map(cpu_seconds, pids)) > 1.5 * self.limits.cpu_s
-        ):  # a single process is ended by the kernel
-            return "timeout"
+        server, wrapped = self.server, bool(self.server.isolation.wrapper)
+        pids = [self.pid, *descendants(self.pid)] if server.isolation.namespaces else descendants(server.process.pid)
+        if len(pids) > self.limits.processes + 2 * wrapped:
+            return Excess("crashed", f"started more than {self.limits.processes} processes")
+        # The kernel ends a single process. Behind a wrapper the server is among them, with the time of all programs before.
+        if not wrapped and sum(map(cpu_seconds, pids)) > 1.5 * self.limits.cpu_s:
+            return Excess("timeout", f"used more than {self.limits.cpu_s:g} s of CPU")
         if sum(map(resident_bytes, pids)) > self.limits.memory_bytes:
-            return "memory"
-        files, disk_bytes = self.server.work_usage()
-        return "crashed" if files > self.limits.disk_files or disk_bytes > self.limits.disk_bytes else None
+            return OUT_OF_MEMORY
+        if server.private_dir:
+            files, disk_bytes = server.private_dir.usage()
+            if files > self.limits.disk_files or disk_bytes > self.limits.disk_bytes:
+                return Excess("crashed", "wrote too much to disk")
+        return None
 
-    def out_of_memory(self) -> bool:
+    def out_of_memory(self) -> Excess | None:
         """Whether the kernel has killed something of it for exceeding its memory (known with a control group only)."""
-        return self.server.cgroup is not None and self.server.cgroup.num_oom_kills() > self._oom_kills_before
+        killed = self.server.cgroup is not None and self.server.cgroup.num_oom_kills() > self._oom_kills_before
+        return OUT_OF_MEMORY if killed else None
 
     def out_of_cpu_time(self) -> bool:
         """Whether the kernel has ended it at its limit on CPU time. It counts in ticks, so on a loaded machine less may be measured."""
@@ -324,86 +323,6 @@ class Running:
             self.report = self.server._expect("exit", _KILL_PATIENCE_S)
         assert self.report is not None
         return self.report
-
-
-def descendants(pid: int) -> list[int]:
-    """Process ids of all descendants, from /proc; empty where the kernel does not tell."""
-    found: list[int] = []
-    pending = [pid]
-    while pending:
-        current = pending.pop()
-        with contextlib.suppress(OSError):  # processes come and go while we look
-            for task in os.listdir(f"/proc/{current}/task"):
-                children = [int(child) for child in Path(f"/proc/{current}/task/{task}/children").read_text().split()]
-                found += children
-                pending += children
-    return found
-
-
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_MAX_FOLDERS = 64
-
-
-def _usage(directory: int, depth: int) -> tuple[float, float]:
-    """Files and bytes below an open directory, which is closed. By descriptors: no link can lead out of it."""
-    count: float = 0
-    total: float = 0
-    try:
-        if depth > _MAX_FOLDERS:
-            return math.inf, math.inf
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                count += 1
-                with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # gone or replaced while we look
-                    total += entry.stat(follow_symlinks=False).st_blocks * 512
-                    if entry.is_dir(follow_symlinks=False):
-                        more, bytes_more = _usage(os.open(entry.name, _DIRECTORY, dir_fd=directory), depth + 1)
-                        count, total = count + more, total + bytes_more
-    finally:
-        os.close(directory)
-    return count, total
-
-
-def _remove(path: str) -> None:
-    """Remove whatever a program has left, unreadable or nested too deep for recursion as it may be."""
-    if os.path.isdir(path) and not os.path.islink(path):
-        # By programs of the system: they do not recurse, and a path may be longer than any that the kernel takes.
-        subprocess.run(["chmod", "-R", "u+rwx", "--", path], check=False, capture_output=True)
-        subprocess.run(["rm", "-rf", "--", path], check=False, capture_output=True)
-    else:
-        os.unlink(path)
-    if os.path.lexists(path):
-        raise SandboxUnavailableError(f"what a program has left cannot be removed: {path}")
-
-
-def resident_bytes(pid: int) -> int:
-    """Resident memory of a process; pages that it shares with the warm server are counted as well."""
-    for path in (f"/proc/{pid}/statm", *_thread_files(pid)):
-        try:
-            if pages := int(Path(path).read_text().split()[1]):
-                return pages * os.sysconf("SC_PAGE_SIZE")
-        except (OSError, IndexError, ValueError):
-            continue
-    return 0
-
-
-def _thread_files(pid: int) -> Iterator[str]:
-    """When the first thread has ended the process shows no memory, its other threads do."""
-    with contextlib.suppress(OSError):
-        for task in os.listdir(f"/proc/{pid}/task"):
-            yield f"/proc/{pid}/task/{task}/statm"
-
-
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
-
-
-def cpu_seconds(pid: int) -> float:
-    """CPU time of a process and of its children that have ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return sum(map(int, fields[11:15])) / _TICKS_PER_S
-    except (OSError, IndexError, ValueError):
-        return 0.0
 
 
 def preload_for(source: str) -> tuple[str, ...]:

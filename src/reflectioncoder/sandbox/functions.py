@@ -11,22 +11,18 @@ import selectors
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from reflectioncoder.sandbox.answers import MAX_FRAME_BYTES, MAX_WHOLE_FRAME_BYTES, BrokenAnswerError, FrameReader
-from reflectioncoder.sandbox.forkserver import SERVERS, Running, preload_for
+from reflectioncoder.sandbox.forkserver import SERVERS, WATCH_INTERVAL_S, Running, preload_for
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.process import Pipes
 
-_WATCH_INTERVAL_S = 0.05
 _END_PATIENCE_S = 1.0  # from closing its channel to its end
 
 CallEnd = Literal["stopped", "ended", "timeout", "memory", "crashed", "broken"]
 """stopped: by the consumer; ended: the program did; broken: it sent something that is no answer."""
-
-
-_EXCESS: dict[str, CallEnd] = {"memory": "memory", "timeout": "timeout"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +30,7 @@ class Calls:
     """A program and what it is called with.
 
     Attributes:
-        inputs: a list of argument lists, one a call, marshalled (version 2).
+        inputs: a list of argument lists, one a call, marshalled (version 2); None: they come one by one (see `asserted`).
         stack_depth: frames that count against the recursion limit of 1000 before the program's own; 0: as it comes.
         guard: take away the names that EvalPlus's guard takes away.
         reference: the program is ours: long answers are described more closely, and the time of each call is sent at the end.
@@ -45,13 +41,27 @@ class Calls:
 
     source: str
     entry_point: str
-    inputs: bytes
+    inputs: bytes | None
     stack_depth: int = 0
     guard: bool = True
     reference: bool = False
     in_full: tuple[int, ...] = ()
     flush_before: tuple[int, ...] = ()
     as_set: bool = False
+
+    def payload(self) -> dict[str, Any]:
+        """What `runtime.programs` takes."""
+        return {
+            "source": self.source.encode("utf-8", "surrogatepass"),
+            "entry_point": self.entry_point,
+            "inputs": self.inputs,
+            "depth": self.stack_depth,
+            "guard": self.guard,
+            "reference": self.reference,
+            "in_full": list(self.in_full),
+            "flush_before": list(self.flush_before),
+            "as_set": self.as_set,
+        }
 
 
 @dataclass(frozen=True)
@@ -79,25 +89,14 @@ def call(
     Raises:
         SandboxUnavailableError: the sandbox failed, not the program.
     """
-    payload = {
-        "source": calls.source.encode("utf-8", "surrogatepass"),
-        "entry_point": calls.entry_point,
-        "inputs": calls.inputs,
-        "depth": calls.stack_depth,
-        "guard": calls.guard,
-        "reference": calls.reference,
-        "in_full": list(calls.in_full),
-        "flush_before": list(calls.flush_before),
-        "as_set": calls.as_set,
-    }
     with SERVERS.lend(isolation, preload_for(calls.source)) as server, Pipes(4) as pipes:
-        running = server.start("calls", payload, limits, pipes.theirs)
+        running = server.start("calls", calls.payload(), limits, pipes.theirs)
         pipes.close_theirs()
         end, detail, own_time_s = _follow(running, pipes.ours[4], consume, time_limit_s, bool(calls.in_full))
         duration_s = time.monotonic() - running.started_at
         report = running.finish(_END_PATIENCE_S if end == "ended" else 0.0)
-        if end == "ended" and running.out_of_memory():
-            end, detail = "memory", "used too much memory"
+        if end == "ended" and (exceeded := running.out_of_memory()):
+            end, detail = exceeded.status, exceeded.reason
     if end == "ended" and report["signal"] is not None:
         end = "timeout" if running.out_of_cpu_time() else "crashed"
         detail = f"killed by signal {report['signal']}"
@@ -111,13 +110,12 @@ def _follow(
     num_frames = 0
     ended = running.report is not None
     since = 0.0
-    next_watch = time.monotonic() + _WATCH_INTERVAL_S
     with selectors.DefaultSelector() as selector:
         selector.register(channel, selectors.EVENT_READ)
         if not ended:
             selector.register(running.control_fd, selectors.EVENT_READ)
         while True:
-            ready = {key.fd for key, _ in selector.select(_WATCH_INTERVAL_S)}
+            ready = {key.fd for key, _ in selector.select(WATCH_INTERVAL_S)}
             if channel in ready:
                 data = os.read(channel, 1 << 18)
                 before = num_frames
@@ -138,11 +136,6 @@ def _follow(
                 ended = True
             elif ended:
                 return "ended", "ended before its last answer", running.own_time_s()
-            if time.monotonic() < next_watch:
-                continue
-            next_watch = time.monotonic() + _WATCH_INTERVAL_S
-            own_time_s = running.own_time_s()
-            if own_time_s > running.limits.wall_s or own_time_s - since > time_limit_s(num_frames):
-                return "timeout", f"no answer within {min(time_limit_s(num_frames), running.limits.wall_s):.3g} s", own_time_s
-            if exceeded := running.excess():
-                return _EXCESS.get(exceeded, "crashed"), "used too much memory, CPU time or too many processes", own_time_s
+            left_s = min(time_limit_s(num_frames), running.limits.wall_s - since)
+            if exceeded := running.watch(left_s, since_s=since):
+                return exceeded.status, exceeded.reason, running.own_time_s()

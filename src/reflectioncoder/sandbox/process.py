@@ -9,11 +9,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from reflectioncoder.sandbox.forkserver import ENVIRONMENT, SERVERS, Running, preload_for
+from reflectioncoder.sandbox.forkserver import ENVIRONMENT, SERVERS, WATCH_INTERVAL_S, Excess, Running, preload_for
 from reflectioncoder.sandbox.isolation import Isolation, detect_isolation
 from reflectioncoder.sandbox.limits import CappedOutput, Limits, RunResult, RunStatus
-
-_WATCH_INTERVAL_S = 0.05
 
 
 def run_python(
@@ -83,13 +81,12 @@ def _watch(running: Running, stdout: int, stderr: int) -> RunResult:
     limits = running.limits
     out, err = CappedOutput(limits.output_bytes), CappedOutput(limits.output_bytes)
     sinks = {stdout: out.add, stderr: err.add}
-    exceeded: RunStatus | None = None
-    next_watch = running.started_at + _WATCH_INTERVAL_S
+    exceeded: Excess | None = None
     with selectors.DefaultSelector() as selector:
         for fd in (*sinks, running.control_fd):
             selector.register(fd, selectors.EVENT_READ)
         while exceeded is None and running.report is None:
-            for key, _ in selector.select(_WATCH_INTERVAL_S):
+            for key, _ in selector.select(WATCH_INTERVAL_S):
                 if key.fd == running.control_fd:
                     running.poll()
                     continue
@@ -97,14 +94,9 @@ def _watch(running: Running, stdout: int, stderr: int) -> RunResult:
                 sinks[key.fd](data)
                 if not data:
                     selector.unregister(key.fd)
-            if time.monotonic() >= next_watch:
-                next_watch = time.monotonic() + _WATCH_INTERVAL_S
-                exceeded = running.excess()
-                if running.own_time_s() > limits.wall_s:
-                    exceeded = "timeout"
+            exceeded = running.watch(limits.wall_s)
     report = running.finish()
-    if running.out_of_memory():
-        exceeded = "memory"
+    exceeded = running.out_of_memory() or exceeded
     for fd, sink in sinks.items():  # what is still in the pipes after all of it is dead
         os.set_blocking(fd, False)
         with contextlib.suppress(BlockingIOError):
@@ -116,7 +108,7 @@ def _watch(running: Running, stdout: int, stderr: int) -> RunResult:
 
 def _result(
     report: dict[str, Any],
-    exceeded: RunStatus | None,
+    exceeded: Excess | None,
     out_of_cpu_time: bool,
     out: CappedOutput,
     err: CappedOutput,
@@ -128,10 +120,7 @@ def _result(
     status: RunStatus
     reason = ""
     if exceeded:
-        status = exceeded
-        reason = {"timeout": f"ran longer than {limits.wall_s:g} s, or used too much CPU", "memory": "used too much memory"}.get(
-            exceeded, "started too many processes or wrote too many files"
-        )
+        status, reason = exceeded.status, exceeded.reason
     elif out_of_cpu_time:
         status, reason = "timeout", f"used more than {limits.cpu_s:g} s of CPU"
     elif report["signal"] is not None:

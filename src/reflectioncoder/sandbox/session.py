@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from reflectioncoder.sandbox.forkserver import SERVERS, Running
+from reflectioncoder.sandbox.forkserver import SERVERS, WATCH_INTERVAL_S, Excess, Running
 from reflectioncoder.sandbox.isolation import Isolation, detect_isolation
 from reflectioncoder.sandbox.limits import CappedOutput, Limits
 from reflectioncoder.sandbox.process import Pipes
@@ -96,29 +96,28 @@ class Session:
         running, pipes = (self._running, self._pipes) if self._running and self._pipes else self._start()
         started = time.monotonic()
         request = json.dumps({"code": code, "timeout_s": self._limits.wall_s}).encode() + b"\n"
-        answer, reason = self._exchange(running, pipes, request)
+        answer = self._exchange(running, pipes, request)
         duration_s = time.monotonic() - started
-        if answer is None:
+        if isinstance(answer, Excess):
             self.close()
             self._lost_state = True
-            status: CellStatus = "timeout" if "longer" in reason else "crashed"
-            return CellResult(status, f"{reason}; the interpreter was restarted and its state is lost\n", None, duration_s)
+            status: CellStatus = "timeout" if answer.status == "timeout" else "crashed"
+            return CellResult(status, f"{answer.reason}; the interpreter was restarted and its state is lost\n", None, duration_s)
         return CellResult(answer["status"], _cap(answer, self._limits.output_bytes), answer["error"], duration_s)
 
-    def _exchange(self, running: Running, pipes: Pipes, request: bytes) -> tuple[dict[str, Any] | None, str]:
-        """The cell's answer, or (None, why there is none)."""
+    def _exchange(self, running: Running, pipes: Pipes, request: bytes) -> dict[str, Any] | Excess:
+        """The cell's answer, or why there is none."""
         buffer, unsent = bytearray(), memoryview(request)
         os.set_blocking(pipes.ours[5], False)
         began = running.own_time_s()
-        next_watch = time.monotonic() + 0.1
         with selectors.DefaultSelector() as selector:
             for fd in (pipes.ours[4], running.control_fd):
                 selector.register(fd, selectors.EVENT_READ)
             selector.register(pipes.ours[5], selectors.EVENT_WRITE)
             while True:
                 if running.report:
-                    return None, _ending(running.report)
-                for key, _ in selector.select(0.1):
+                    return _ending(running.report)
+                for key, _ in selector.select(WATCH_INTERVAL_S):
                     if key.fd == pipes.ours[5]:
                         try:
                             unsent = unsent[os.write(key.fd, unsent) :]
@@ -136,21 +135,17 @@ class Session:
                         if not data:
                             selector.unregister(key.fd)
                         if len(buffer) > 64 * self._limits.output_bytes + 2**20:
-                            return None, "the cell wrote too much"
-                if running.own_time_s() - began > self._limits.wall_s + _GRACE_S:
-                    return None, f"the cell ran longer than {self._limits.wall_s:g} seconds and could not be interrupted"
-                if time.monotonic() > next_watch:
-                    next_watch = time.monotonic() + 0.1
-                    if running.excess():
-                        return None, "the cell used too much memory or too many processes or files"
+                            return Excess("crashed", "the cell wrote too much")
+                if exceeded := running.watch(self._limits.wall_s + _GRACE_S, since_s=began):
+                    return replace(exceeded, reason=f"the cell {exceeded.reason}")
 
 
-def _ending(report: dict[str, Any]) -> str:
+def _ending(report: dict[str, Any]) -> Excess:
     how = f"signal {report['signal']}" if report["signal"] else f"exit code {report['exit']}"
-    return f"the interpreter ended with {how}"
+    return Excess("crashed", f"the interpreter ended with {how}")
 
 
-def _read_answer(data: bytes | bytearray) -> tuple[dict[str, Any] | None, str]:
+def _read_answer(data: bytes | bytearray) -> dict[str, Any] | Excess:
     """The cell's own process writes this: it may be anything."""
     with contextlib.suppress(ValueError, RecursionError):
         answer = json.loads(data)
@@ -161,8 +156,8 @@ def _read_answer(data: bytes | bytearray) -> tuple[dict[str, Any] | None, str]:
             and (answer.get("error") is None or (isinstance(answer["error"], str) and answer["error"].isidentifier()))
             and len(answer.get("error") or "") <= 200
         ):
-            return answer, ""
-    return None, "the interpreter's answer was broken"
+            return answer
+    return Excess("crashed", "the interpreter's answer was broken")
 
 
 def _cap(answer: dict[str, Any], output_bytes: int) -> str:

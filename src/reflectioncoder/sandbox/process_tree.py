@@ -1,0 +1,59 @@
+"""What /proc tells of a process and of those below it. Where it tells nothing, there is nothing: no children, no memory, no time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+
+
+def descendants(pid: int) -> list[int]:
+    """Process ids of all descendants."""
+    found: list[int] = []
+    pending = [pid]
+    while pending:
+        current = pending.pop()
+        with contextlib.suppress(OSError):  # processes come and go while we look
+            for task in os.listdir(f"/proc/{current}/task"):
+                children = [int(child) for child in Path(f"/proc/{current}/task/{task}/children").read_text().split()]
+                found += children
+                pending += children
+    return found
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident memory of a process; pages that it shares with the warm server are counted as well."""
+    for path in (f"/proc/{pid}/statm", *_thread_files(pid)):
+        try:
+            if pages := int(Path(path).read_text().split()[1]):
+                return pages * os.sysconf("SC_PAGE_SIZE")
+        except (OSError, IndexError, ValueError):
+            continue
+    return 0
+
+
+def _thread_files(pid: int) -> Iterator[str]:
+    """When the first thread has ended the process shows no memory, its other threads do."""
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            yield f"/proc/{pid}/task/{task}/statm"
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process and of its children that have ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:15])) / _TICKS_PER_S
+    except (OSError, IndexError, ValueError):
+        return 0.0
+
+
+def waiting_seconds(pid: int) -> float:
+    """How long a process was ready to run and another had the processor."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_bytes().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
