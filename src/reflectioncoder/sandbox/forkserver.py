@@ -30,7 +30,7 @@ from reflectioncoder.sandbox.cgroup import ControlGroup
 from reflectioncoder.sandbox.isolation import Isolation, base_interpreter, readable_paths
 from reflectioncoder.sandbox.limits import Limits, SandboxUnavailableError
 from reflectioncoder.sandbox.private_dir import PrivateDir, remove
-from reflectioncoder.sandbox.process_tree import cpu_seconds, descendants, resident_bytes, waiting_seconds
+from reflectioncoder.sandbox.process_tree import cpu_seconds, descendants, num_threads, resident_bytes, waiting_seconds
 
 PRELOADS: tuple[tuple[str, ...], ...] = (("pandas", "numpy"), ("numpy",), ())
 COMMON_MODULES = (
@@ -240,6 +240,8 @@ class Running:
         self._next_watch = self.started_at + WATCH_INTERVAL_S
         self.report: dict[str, Any] | None = None
         self._killed = False
+        # Behind a wrapper the server is counted too, with the time of all programs before.
+        self._cpu_s_before = sum(map(cpu_seconds, self._pids())) if server.isolation.wrapper else 0.0
         self._oom_kills_before = server.cgroup.num_oom_kills() if server.cgroup else 0
 
     @property
@@ -266,6 +268,13 @@ class Running:
         wall_s = time.monotonic() - self.started_at
         return max(wall_s - waiting_seconds(self.pid), wall_s / 8)
 
+    def _pids(self) -> list[int]:
+        """The program's processes. What lost its parent has another: process 1, which is the program, or the server, which has one
+        program at a time; behind a wrapper the server and the wrapper's own process are among them.
+        """
+        alone = self.server.isolation.namespaces
+        return [self.pid, *descendants(self.pid)] if alone else descendants(self.server.process.pid)
+
     def watch(self, max_own_s: float, since_s: float = 0.0) -> Excess | None:
         """Which limit is exceeded of those that this isolation's kernel means do not hold: time, memory of all, processes, disk.
 
@@ -277,19 +286,15 @@ class Running:
         self._next_watch = time.monotonic() + WATCH_INTERVAL_S
         if self.own_time_s() - since_s > max_own_s:
             return Excess("timeout", f"ran longer than {max_own_s:.3g} s")
-        # What lost its parent has another: process 1, which is the program, or the server, which has one program at a time (behind a
-        # wrapper it is a descendant itself, below another).
-        server, wrapped = self.server, bool(self.server.isolation.wrapper)
-        pids = [self.pid, *descendants(self.pid)] if server.isolation.namespaces else descendants(server.process.pid)
-        if len(pids) > self.limits.processes + 2 * wrapped:
-            return Excess("crashed", f"started more than {self.limits.processes} processes")
-        # The kernel ends a single process. Behind a wrapper the server is among them, with the time of all programs before.
-        if not wrapped and sum(map(cpu_seconds, pids)) > 1.5 * self.limits.cpu_s:
+        pids = self._pids()
+        if sum(map(num_threads, pids)) > self.limits.processes + 2 * bool(self.server.isolation.wrapper):
+            return Excess("crashed", f"started more than {self.limits.processes} processes and threads")
+        if sum(map(cpu_seconds, pids)) - self._cpu_s_before > 1.5 * self.limits.cpu_s:  # a single process is ended by the kernel
             return Excess("timeout", f"used more than {self.limits.cpu_s:g} s of CPU")
         if sum(map(resident_bytes, pids)) > self.limits.memory_bytes:
             return OUT_OF_MEMORY
-        if server.private_dir:
-            files, disk_bytes = server.private_dir.usage()
+        if self.server.private_dir:
+            files, disk_bytes = self.server.private_dir.usage()
             if files > self.limits.disk_files or disk_bytes > self.limits.disk_bytes:
                 return Excess("crashed", "wrote too much to disk")
         return None

@@ -24,6 +24,13 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def num_threads(pid: int) -> int:
+    try:
+        return len(os.listdir(f"/proc/{pid}/task"))
+    except OSError:
+        return 0
+
+
 def resident_bytes(pid: int) -> int:
     """Resident memory of a process; pages that it shares with the warm server are counted as well."""
     for path in (f"/proc/{pid}/statm", *_thread_files(pid)):
