@@ -38,7 +38,7 @@ TIME_FACTOR = 4.0
 MAX_PART_S = 60.0
 PATIENCE_S = 2.0
 # A first run in company is given this much; only a run alone gets the whole limit.
-FIRST_LIMIT_S = 1.0
+FIRST_LIMIT_S = 0.3
 # Frames on the stack when EvalPlus 0.3.1, started by its command, calls a solution (measured): recursion has the rest.
 STACK_DEPTH = 27
 LIMITS = Limits(memory_bytes=4 * 2**30, processes=64)
