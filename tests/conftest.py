@@ -76,17 +76,19 @@ def token_tokenizer():
     return tokenizer
 
 
-def make_model(kind: str, vocab_size: int, *, tied: bool = True, dtype: str = "float64", seed: int = 0):
-    """A tiny random causal language model with grouped-query attention."""
+def make_model(kind: str, vocab_size: int, *, tied: bool = True, dtype: str = "float64", seed: int = 0, **settings):
+    """A tiny random causal language model with grouped-query attention; a mistral's attention reaches back 40 tokens."""
     import torch
     import transformers
 
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    config_class, model_class = {
-        "llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM),
-        "qwen2": (transformers.Qwen2Config, transformers.Qwen2ForCausalLM),
-    }[kind]
+    name = {"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3", "mistral": "Mistral", "gemma": "Gemma", "gemma2": "Gemma2",
+            "gpt2": "GPT2", "granite": "Granite", "mamba": "Mamba"}[kind]  # fmt: skip
+    config_class = getattr(transformers, f"{name}Config")
+    model_class = getattr(transformers, f"{name}LMHeadModel" if kind == "gpt2" else f"{name}ForCausalLM")
+    special = {"gemma": {"head_dim": 8}, "gemma2": {"head_dim": 8}, "qwen3": {"head_dim": 8}, "mistral": {"sliding_window": 40},
+               "granite": {"logits_scaling": 2.0}}  # fmt: skip
     config = config_class(
         vocab_size=vocab_size,
         hidden_size=32,
@@ -100,6 +102,8 @@ def make_model(kind: str, vocab_size: int, *, tied: bool = True, dtype: str = "f
         bos_token_id=3,
         eos_token_id=2,
         pad_token_id=0,
+        **special.get(kind, {}),
+        **settings,
     )
     return model_class(config).to(getattr(torch, dtype))
 

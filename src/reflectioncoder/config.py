@@ -85,7 +85,9 @@ class TrainConfig:
     generation_upsampling: int = doc("how often each plain one-off sample counts in an epoch", 1, low=1)
     max_length: int = doc("longest sample, tokens; longer ones are dropped and counted", 4096, low=16)
     global_batch_size: int = doc("samples per optimizer step", 8, low=1)
-    micro_batch_size: int = doc("samples per forward", 1, low=1)
+    micro_batch_tokens: int = doc(
+        "tokens (of both views) that several samples packed into one forward may have; 0: one sample each", 0, low=0
+    )
     mask_strategy: tuple[str, ...] = doc(
         "what the student does not see of the reflection sequence; several are drawn uniformly per sample",
         ("block_type",),

@@ -231,20 +231,24 @@ def add_tokens_to(tokenizer: Any) -> dict[str, list[int]]:
     return spelled
 
 
-def add_tokens(model: Any, tokenizer: Any) -> None:
+def add_tokens(model: Any, tokenizer: Any) -> int:
     """Add the seven tokens to both; each new row (input and output) is the mean of the rows that spelled it.
 
-    Storage is never shrunk, and grows to a multiple of 64 (method, section 2).
+    Storage is never shrunk, and grows to a multiple of 64 (method, section 2). Returns how many of its rows are tokens: what was added
+    to fill up is zero, and is to be kept out of the softmax.
     """
     torch = require("torch", "train")
     spelled = add_tokens_to(tokenizer)
-    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
-        model.resize_token_embeddings(len(tokenizer), pad_to_multiple_of=64, mean_resizing=False)
+    num_tokens = max(len(tokenizer), model.get_input_embeddings().weight.shape[0])
+    if num_tokens > model.get_input_embeddings().weight.shape[0]:
+        model.resize_token_embeddings(num_tokens, pad_to_multiple_of=64, mean_resizing=False)
     tables = {id(t.weight): t.weight for t in (model.get_input_embeddings(), model.get_output_embeddings()) if t is not None}
     with torch.no_grad():
         for weight in tables.values():
             for token, ids in spelled.items():
                 weight[tokenizer.convert_tokens_to_ids(token)] = weight[ids].mean(dim=0)
+            weight[num_tokens:] = 0.0
+    return num_tokens
 
 
 def model_hash(path: Path) -> str:

@@ -62,8 +62,8 @@ def test_workers_and_micro_batches_do_not_change_the_weights(tmp_path, token_tok
     runs = [
         trained(tmp_path / "a", token_tokenizer, dtype="float64"),
         trained(tmp_path / "b", token_tokenizer, dtype="float64", dataloader_workers=2),
-        trained(tmp_path / "c", token_tokenizer, dtype="float64", micro_batch_size=4),
-        trained(tmp_path / "d", token_tokenizer, dtype="float64", micro_batch_size=2, gradient_checkpointing=True),
+        trained(tmp_path / "c", token_tokenizer, dtype="float64", micro_batch_tokens=10_000),
+        trained(tmp_path / "d", token_tokenizer, dtype="float64", micro_batch_tokens=400, gradient_checkpointing=True),
     ]
     expected = state(runs[0])
     for run in runs[1:]:

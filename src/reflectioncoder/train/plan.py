@@ -1,20 +1,23 @@
 """The whole run as a pure function of (samples, settings, seed): which sample goes where, at which mask rate, with which weights.
 
-Nothing is decided while training: masks, order and normalization are the same for any number of data-loading workers and any
-resume point, and no live trainer state is read. No torch.
+Nothing is decided while training: masks, order, packing and normalization are the same for any number of data-loading workers and
+ranks and any resume point, and no live trainer state is read. No torch.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from reflectioncoder.config import TrainConfig
 from reflectioncoder.data.render import IGNORE_INDEX, RenderedSample
 from reflectioncoder.errors import UsageError
+from reflectioncoder.train.balance import balance
 from reflectioncoder.train.masking import hidden_positions, mask_rate
-from reflectioncoder.train.views import View, student_kept, student_view, teacher_view
+from reflectioncoder.train.packing import PackedBatch, pack
+from reflectioncoder.train.views import View, WeightedViews, student_view, teacher_view
 
 
 @dataclass(frozen=True)
@@ -28,18 +31,13 @@ class PlannedSample:
 
 
 @dataclass(frozen=True)
-class WeightedViews:
-    """The rows of one visit. The step's loss is the sum over all visits of ce_weight · ΣCE + kl_weight · ΣKL."""
+class SampleSize:
+    """What no mask changes: tokens of the teacher, of a student from whom no block is hidden, and the terms of both."""
 
-    teacher: View
-    student: View | None
-    ce_weight: float
-    kl_weight: float
-
-
-def num_targets(view: View) -> int:
-    """Targets that a row really has: position 0 is predicted by nothing."""
-    return sum(label != IGNORE_INDEX for label in view.labels[1:])
+    teacher_tokens: int
+    student_tokens: int
+    num_ce: int
+    num_kl: int
 
 
 class RunPlan:
@@ -50,23 +48,12 @@ class RunPlan:
         self.config = config
         self.seed = seed
         self._stream = list(self._visits())
-        self._counts_of_step: dict[int, tuple[int, int]] = {}  # of the step at hand only
+        self._sizes: dict[int, SampleSize] = {}
         self.total_steps = self._affordable_steps()
         self.steps = [
             [PlannedSample(index, epoch, step, slot) for slot, (index, epoch) in enumerate(self._chunk(step))]
             for step in range(self.total_steps)
         ]
-        self.micro_batches = [
-            visits[start : start + config.micro_batch_size]
-            for visits in self.steps
-            for start in range(0, len(visits), config.micro_batch_size)
-        ]
-
-    @property
-    def accumulation_steps(self) -> int:
-        """Micro-batches per optimizer step."""
-        size = min(self.config.global_batch_size, max((len(s) for s in self.steps), default=1))
-        return -(-size // self.config.micro_batch_size)
 
     def _visits(self) -> Iterator[tuple[int, int]]:
         """(index, epoch) of every visit, shuffled within each epoch."""
@@ -108,17 +95,14 @@ class RunPlan:
         return low
 
     def _tokens(self, total_steps: int) -> int:
-        total = 0
-        for step in range(total_steps):
-            for slot, (index, epoch) in enumerate(self._chunk(step)):
-                visit, sample = PlannedSample(index, epoch, step, slot), self.samples[index]
-                total += len(sample.input_ids)
-                if sample.is_reflection:
-                    hidden = self.hidden(visit, total_steps)
-                    total += len(student_kept(sample, hidden, self.config.student_positions))
-        return total
+        visits = (
+            PlannedSample(index, epoch, step, slot)
+            for step in range(total_steps)
+            for slot, (index, epoch) in enumerate(self._chunk(step))
+        )
+        return sum(self.cost(visit, total_steps) for visit in visits)
 
-    @property
+    @cached_property
     def num_tokens(self) -> int:
         """Teacher and student tokens that go through the model in the whole run."""
         return self._tokens(self.total_steps)
@@ -142,34 +126,46 @@ class RunPlan:
             return teacher_view(sample), None
         return teacher_view(sample), student_view(sample, self.hidden(visit), self.config.student_positions)
 
-    def micro_batch(self, number: int) -> list[WeightedViews]:
-        """The rows of micro-batch `number` of the run, weighted such that a step's sum is the loss of method, section 3."""
-        visits = self.micro_batches[number]
-        step = visits[0].step
-        num_ce, num_kl = self._step_counts(step)
-        share = 1.0 if self.config.normalization == "global" else 1.0 / len(self.steps[step])
-        rows = []
+    def size(self, index: int) -> SampleSize:
+        if index not in self._sizes:
+            sample = self.samples[index]
+            student = student_view(sample, (), self.config.student_positions) if sample.is_reflection else None
+            packed = pack([WeightedViews(teacher_view(sample), student, 1.0, self.config.kl_weight)])
+            teacher_tokens, student_tokens = (*packed.lengths, 0, 0)[:2]
+            self._sizes[index] = SampleSize(teacher_tokens, student_tokens, packed.num_targets, packed.num_pairs)
+        return self._sizes[index]
+
+    def cost(self, visit: PlannedSample, total_steps: int | None = None) -> int:
+        """Tokens of a visit that go through the model."""
+        size = self.size(visit.index)
+        hidden = len(self.hidden(visit, total_steps)) if size.student_tokens else 0
+        return size.teacher_tokens + size.student_tokens - hidden
+
+    def weighted_views(self, visits: Sequence[PlannedSample]) -> list[WeightedViews]:
+        """Visits of one step, weighted such that the sum over all of the step's visits is the loss of method, section 3."""
+        of_step = [self.size(visit.index) for visit in self.steps[visits[0].step]] if visits else []
+        num_ce, num_kl, share = sum(size.num_ce for size in of_step), sum(size.num_kl for size in of_step), 1.0
+        weighted = []
         for visit in visits:
-            teacher, student = self.views(visit)
+            own = self.size(visit.index)
             if self.config.normalization == "per_sample":
-                num_ce, num_kl = _counts(teacher, student)
-            rows.append(
-                WeightedViews(
-                    teacher,
-                    student,
-                    ce_weight=share / num_ce if num_ce else 0.0,
-                    kl_weight=self.config.kl_weight * share / num_kl if num_kl else 0.0,
-                )
-            )
-        return rows
+                num_ce, num_kl, share = own.num_ce, own.num_kl, 1.0 / len(of_step)
+            ce_weight = share / num_ce if num_ce else 0.0
+            kl_weight = self.config.kl_weight * share / num_kl if own.num_kl else 0.0
+            weighted.append(WeightedViews(*self.views(visit), ce_weight, kl_weight))
+        return weighted
 
-    def _step_counts(self, step: int) -> tuple[int, int]:
-        """(CE targets, KL rows) of a whole optimizer step."""
-        if step not in self._counts_of_step:
-            counts = [_counts(*self.views(visit)) for visit in self.steps[step]]
-            self._counts_of_step = {step: (sum(ce for ce, _ in counts), sum(kl for _, kl in counts))}
-        return self._counts_of_step[step]
+    def batches(self, step: int, rank: int = 0, num_ranks: int = 1) -> list[PackedBatch]:
+        """What a rank computes in an optimizer step, a forward each; every rank has equally many.
 
+        Where there are fewer visits than ranks, some compute a visit without weight.
+        """
+        visits = self.steps[step]
+        costs = [self.cost(visit) for visit in visits]
+        forwards = balance(costs, num_ranks, self.config.micro_batch_tokens)[rank]
+        return [pack(self.weighted_views([visits[slot] for slot in slots])) if slots else self._idle(visits) for slots in forwards]
 
-def _counts(teacher: View, student: View | None) -> tuple[int, int]:
-    return num_targets(teacher) + (num_targets(student) if student else 0), len(teacher.kl_rows)
+    def _idle(self, visits: Sequence[PlannedSample]) -> PackedBatch:
+        shortest = min(visits, key=lambda visit: (self.size(visit.index).teacher_tokens, visit.slot))
+        batch = pack([WeightedViews(teacher_view(self.samples[shortest.index]), None, 0.0, 0.0)])
+        return replace(batch, targets=(IGNORE_INDEX,) * len(batch.targets))

@@ -111,11 +111,12 @@ def describe_plan(plan: RunPlan, report: RenderReport) -> dict[str, Any]:
     }
 
 
-def prepare_model(recipe: Recipe, source: ModelSource) -> tuple[Any, Any]:
-    """(model, tokenizer), ready to be trained: tokens added, parts frozen, LoRA attached."""
+def prepare_model(recipe: Recipe, source: ModelSource) -> tuple[Any, Any, int | None]:
+    """(model, tokenizer, rows of the output layer that are tokens), ready to be trained: tokens added, parts frozen, LoRA attached."""
     model, tokenizer = load_model(recipe.model, source.path, for_training=True)
+    vocab_size = None
     if recipe.model.rendering == "token":
-        add_tokens(model, tokenizer)
+        vocab_size = add_tokens(model, tokenizer)
         tokenizer.chat_template = make_renderer("token", tokenizer).chat_template()
     if recipe.train.freeze_layers:
         if recipe.model.rendering == "token":
@@ -140,7 +141,7 @@ def prepare_model(recipe: Recipe, source: ModelSource) -> tuple[Any, Any]:
                 ensure_weight_tying=bool(trained_too) and model.config.tie_word_embeddings,
             ),
         )
-    return model, tokenizer
+    return model, tokenizer, vocab_size
 
 
 def _freeze(model: Any, num_layers: int) -> None:
@@ -182,7 +183,7 @@ def train_model(
     seed_everything(recipe.seed)
     train_dir = run_dir / "train"
     own_checkpoints(train_dir, settings_key(recipe, source, samples))
-    model, tokenizer = prepare_model(recipe, source)
+    model, tokenizer, vocab_size = prepare_model(recipe, source)
     plan, report = plan_run(recipe, tokenizer, samples)
     summary = describe_plan(plan, report)
     say(
@@ -191,13 +192,13 @@ def train_model(
     )
     shown = preview(make_renderer(recipe.model.rendering, tokenizer), samples, recipe.train)
     write_json(train_dir / "preview.json", shown)
-    summary |= _fit(model, plan, recipe, train_dir, resume=resume)
+    summary |= _fit(model, vocab_size, plan, recipe, train_dir, resume=resume)
     save_model(model, tokenizer, recipe, run_dir / "model", summary)
     write_json(train_dir / "train.json", summary)
     return summary
 
 
-def _fit(model: Any, plan: RunPlan, recipe: Recipe, train_dir: Path, *, resume: bool) -> dict[str, Any]:
+def _fit(model: Any, vocab_size: int | None, plan: RunPlan, recipe: Recipe, train_dir: Path, *, resume: bool) -> dict[str, Any]:
     """Run the Trainer, from the newest complete checkpoint if there is one; returns its part of the summary."""
     from transformers import PrinterCallback
 
@@ -216,11 +217,12 @@ def _fit(model: Any, plan: RunPlan, recipe: Recipe, train_dir: Path, *, resume: 
             shown = (("loss", 3), ("ce", 3), ("kl", 3), ("mask_rate", 2))
             progress.update(step, "  ".join(f"{name} {entry.get(name, 0.0):.{digits}f}" for name, digits in shown))
 
-        trainer = ReflectionTrainer(model, args, plan, callbacks=[StepCallback(report_step)])
+        trainer = ReflectionTrainer(model, args, plan, vocab_size=vocab_size, callbacks=[StepCallback(report_step)])
         trainer.remove_callback(PrinterCallback)  # the progress line replaces its print of every log entry
         started = time.monotonic()
         with explain_full_disk(train_dir):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.engine.close()
         duration_s = time.monotonic() - started
     return {
         "schema_version": 1,

@@ -1,11 +1,12 @@
 """`transformers.Trainer` with the batching, the views and the loss of reflection self-distillation, and nothing else changed.
 
-The run is planned before it starts (`plan`): micro-batch n of the data loader is micro-batch n of the plan, so prefetching
-workers, accumulation and resume cannot change what is trained.
+The run is planned before it starts (`plan`): item n of the data loader is optimizer step n of the plan, all forwards of this rank, so
+prefetching workers, ranks and resume cannot change what is trained.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,22 +17,22 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from reflectioncoder.config import TrainConfig
-from reflectioncoder.errors import UsageError
-from reflectioncoder.train.losses import LossOutputs, micro_batch_loss
-from reflectioncoder.train.plan import RunPlan, WeightedViews
+from reflectioncoder.train.engine import Engine, LossOutputs
+from reflectioncoder.train.packing import PackedBatch
+from reflectioncoder.train.plan import RunPlan
 
 
-class PlannedMicroBatches(Dataset):
-    """Item n is micro-batch n of the plan."""
+class PlannedSteps(Dataset):
+    """Item n: what one rank computes in optimizer step n."""
 
-    def __init__(self, plan: RunPlan):
-        self.plan = plan
+    def __init__(self, plan: RunPlan, rank: int, num_ranks: int):
+        self.plan, self.rank, self.num_ranks = plan, rank, num_ranks
 
     def __len__(self) -> int:
-        return len(self.plan.micro_batches)
+        return self.plan.total_steps
 
-    def __getitem__(self, number: int) -> dict[str, Any]:
-        return {"rows": self.plan.micro_batch(number), "step": self.plan.micro_batches[number][0].step}
+    def __getitem__(self, step: int) -> dict[str, Any]:
+        return {"batches": self.plan.batches(step, self.rank, self.num_ranks)}
 
 
 def _only(items: Sequence[Any]) -> Any:
@@ -39,16 +40,12 @@ def _only(items: Sequence[Any]) -> Any:
 
 
 class ReflectionTrainer(Trainer):
-    """Trains `model` according to `plan`. Build `args` with `training_arguments`.
+    """Trains `model` according to `plan`. Build `args` with `training_arguments`."""
 
-    Raises:
-        UsageError: more than one process; the plan is for one.
-    """
-
-    def __init__(self, model: Any, args: TrainingArguments, plan: RunPlan, **kwargs: Any):
-        super().__init__(model=model, args=args, train_dataset=PlannedMicroBatches(plan), **kwargs)
-        if self.args.world_size > 1:
-            raise UsageError("training on several processes is not supported yet; start one process")
+    def __init__(self, model: Any, args: TrainingArguments, plan: RunPlan, *, vocab_size: int | None = None, **kwargs: Any):
+        self.engine = Engine(model, vocab_size=vocab_size)
+        dataset = PlannedSteps(plan, args.process_index, args.world_size)
+        super().__init__(model=model, args=args, train_dataset=dataset, **kwargs)
         self.plan = plan
         # Our weights already divide by the counts of the whole optimizer step.
         self.loss_is_scaled_for_ga = True
@@ -56,33 +53,47 @@ class ReflectionTrainer(Trainer):
         self.num_tokens_seen = 0
 
     def get_train_dataloader(self) -> DataLoader:
-        assert isinstance(self.train_dataset, PlannedMicroBatches)
-        loader = DataLoader(
-            self.train_dataset,
-            batch_size=1,
-            shuffle=False,
-            collate_fn=_only,
-            num_workers=self.args.dataloader_num_workers,
-            persistent_workers=False,
-        )
-        return self.accelerator.prepare(loader)
+        # Not prepared by accelerate, which would deal the items out to the ranks: each rank has its own share of every step.
+        assert isinstance(self.train_dataset, PlannedSteps)
+        workers = self.args.dataloader_num_workers
+        return DataLoader(self.train_dataset, batch_size=1, shuffle=False, collate_fn=_only, num_workers=workers)
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        """All forwards and backwards of an optimizer step; gradients are exchanged in the last one only."""
+        model.train()
+        batches: list[PackedBatch] = inputs["batches"]
+        total = torch.zeros((), device=self.args.device)
+        for number, batch in enumerate(batches):
+            last = number == len(batches) - 1
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
+                with self.compute_loss_context_manager():
+                    loss = self.compute_loss(model, {"batch": batch})
+                # Ranks take the mean of their gradients; ours is a sum over all of them.
+                loss = loss * self.args.world_size
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        return total
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
-        rows: list[WeightedViews] = inputs["rows"]
-        outputs = micro_batch_loss(model, rows, self.args.device)
+        outputs = self.engine.loss(model, inputs["batch"], self.args.device)
         self._pending.append(outputs)
         self.num_tokens_seen += outputs.num_tokens
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Adds the mean CE and KL (nats per token), the mask rate and the token count since the last log."""
+        """Adds the mean CE and KL (nats per token) of all ranks, the mask rate and the token count since the last log."""
         if self._pending and "loss" in logs:
-            num_ce = sum(o.num_ce for o in self._pending)
-            num_kl = sum(o.num_kl for o in self._pending)
-            logs["ce"] = sum(o.ce_sum for o in self._pending) / max(num_ce, 1)
-            logs["kl"] = sum(o.kl_sum for o in self._pending) / max(num_kl, 1)
+            sums = torch.tensor(
+                [[float(o.ce_sum), float(o.kl_sum), o.num_ce, o.num_kl, o.num_tokens] for o in self._pending],
+                dtype=torch.float64 if self.args.device.type != "mps" else torch.float32,
+                device=self.args.device,
+            ).sum(0)
+            total: Any = self.accelerator.reduce(sums)
+            ce_sum, kl_sum, num_ce, num_kl, num_tokens = total.tolist()
+            logs["ce"] = ce_sum / max(num_ce, 1)
+            logs["kl"] = kl_sum / max(num_kl, 1)
             logs["mask_rate"] = self.plan.rate(max(self.state.global_step - 1, 0))
-            logs["tokens"] = sum(o.num_tokens for o in self._pending)
+            logs["tokens"] = round(num_tokens)
             self._pending = []
         super().log(logs, *args, **kwargs)
 
@@ -103,8 +114,7 @@ def training_arguments(config: TrainConfig, plan: RunPlan, output_dir: Path, see
     values: dict[str, Any] = {
         "output_dir": str(output_dir),
         "max_steps": plan.total_steps,
-        "gradient_accumulation_steps": plan.accumulation_steps,
-        "per_device_train_batch_size": 1,  # one planned micro-batch
+        "per_device_train_batch_size": 1,  # one planned optimizer step
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": config.lr_scheduler,
         "warmup_steps": round(config.warmup_ratio * plan.total_steps),

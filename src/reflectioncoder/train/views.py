@@ -22,6 +22,16 @@ class View:
     kl_rows: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class WeightedViews:
+    """Both views of one visit. The step's loss is the sum over all visits of ce_weight · ΣCE + kl_weight · ΣKL."""
+
+    teacher: View
+    student: View | None
+    ce_weight: float
+    kl_weight: float
+
+
 def teacher_view(sample: RenderedSample) -> View:
     kl_rows = tuple(range(sample.answer_start, sample.answer_end))
     return View(sample.input_ids, tuple(range(len(sample.input_ids))), sample.teacher_labels, kl_rows)

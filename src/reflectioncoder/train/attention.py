@@ -1,0 +1,106 @@
+"""Causal attention inside the segments of one packed row, registered as an attention function of transformers.
+
+Boundaries are explicit. transformers 5 would infer them from position ids: wrongly for a student, whose positions have gaps. A
+function that is registered here and not among the mask functions gets no mask, and gets what the model's forward was called with,
+in the recomputation of a checkpoint too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (the field's name for it)
+from transformers import AttentionInterface
+
+from reflectioncoder.errors import UsageError
+
+NAME = "reflectioncoder_segments"
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Segments of a packed row: their lengths, and where they begin as int32 on the device (one more than segments)."""
+
+    lengths: tuple[int, ...]
+    offsets: torch.Tensor
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], device: torch.device) -> Segments:
+        return cls(tuple(lengths), F.pad(torch.tensor(lengths).cumsum(0), (1, 0)).to(device, torch.int32))
+
+
+def segment_attention(
+    module: torch.nn.Module,
+    query_1HTD: torch.Tensor,
+    key_1GTD: torch.Tensor,
+    value_1GTD: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    segments: Segments | None = None,
+    position_ids: torch.Tensor | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention of T tokens, H query heads, G key heads; returns (output_1THD, None).
+
+    A sliding window is one of positions, as it is for the whole row with its hidden tokens in place.
+
+    Raises:
+        UsageError: the architecture needs what is not exact here.
+    """
+    if segments is None or attention_mask is not None or query_1HTD.shape[0] != 1:
+        raise ValueError("segment attention takes one packed row, its segments, and no mask")
+    if dropout or softcap is not None or s_aux is not None:
+        what = "attention dropout" if dropout else "capped attention logits" if softcap is not None else "attention sinks"
+        raise UsageError(f"{type(module).__name__}: {what} cannot be trained on packed segments")
+    window = None
+    if sliding_window is not None and max(segments.lengths) > 1:
+        assert position_ids is not None
+        window = sliding_window if _reach(position_ids[0], segments.lengths) >= sliding_window else None
+    on_gpu = query_1HTD.is_cuda and query_1HTD.dtype in (torch.bfloat16, torch.float16)
+    if on_gpu and window is None:
+        from torch.nn.attention.varlen import varlen_attn
+
+        longest = max(segments.lengths)
+        query_THD, key_TGD, value_TGD = (x[0].transpose(0, 1) for x in (query_1HTD, key_1GTD, value_1GTD))
+        output_THD = varlen_attn(
+            query_THD,
+            key_TGD,
+            value_TGD,
+            segments.offsets,
+            segments.offsets,
+            longest,
+            longest,
+            scale=scaling,
+            window_size=(-1, 0),
+            enable_gqa=query_1HTD.shape[1] != key_1GTD.shape[1],
+        )
+        assert isinstance(output_THD, torch.Tensor)
+        return output_THD[None], None
+    groups = query_1HTD.shape[1] // key_1GTD.shape[1]
+    if groups > 1:
+        key_1GTD, value_1GTD = (x.repeat_interleave(groups, dim=1) for x in (key_1GTD, value_1GTD))
+    outputs = []
+    positions = position_ids[0].split(segments.lengths) if window is not None and position_ids is not None else None
+    parts = zip(*(x.split(segments.lengths, dim=2) for x in (query_1HTD, key_1GTD, value_1GTD)), strict=True)
+    for number, (query, key, value) in enumerate(parts):
+        mask = None
+        if positions is not None and window is not None:
+            behind = positions[number][:, None] - positions[number][None, :]
+            mask = (behind >= 0) & (behind < window)
+        outputs.append(F.scaled_dot_product_attention(query, key, value, mask, is_causal=mask is None, scale=scaling))
+    return torch.cat(outputs, dim=2).transpose(1, 2), None
+
+
+def _reach(position_ids_T: torch.Tensor, lengths: Sequence[int]) -> int:
+    """The largest distance between two positions of one segment; positions ascend within a segment."""
+    return max(int(part[-1] - part[0]) for part in position_ids_T.split(list(lengths)))
+
+
+AttentionInterface.register(NAME, segment_attention)

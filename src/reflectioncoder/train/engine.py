@@ -1,0 +1,124 @@
+"""Runs packed batches through any Hugging Face causal language model: its trunk as it is, our attention, our output layer.
+
+The model is prepared once (`Engine(model)`) and then called as usual, so that whatever wraps it (DDP, FSDP, LoRA, autocast,
+checkpointing) does its work: the attention function is chosen by name, and the output layer returns the loss in place of logits.
+Outside of `Engine.loss` the output layer is what it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from reflectioncoder.errors import UsageError
+from reflectioncoder.train.attention import NAME, Segments
+from reflectioncoder.train.head import CHUNK_ROWS, weighted_loss
+from reflectioncoder.train.packing import PackedBatch
+
+
+@dataclass(frozen=True)
+class LossOutputs:
+    """`loss` carries gradients; the rest are detached sums and counts for logging (nats, tokens)."""
+
+    loss: torch.Tensor
+    ce_sum: torch.Tensor
+    kl_sum: torch.Tensor
+    num_ce: int
+    num_kl: int
+    num_tokens: int
+
+
+class Engine:
+    """Use `loss`; `close` gives the model back as it was.
+
+    Args:
+        model: a causal language model of transformers, perhaps in peft's wrapping, before it is wrapped for several processes.
+        vocab_size: rows of the output layer that are tokens; None: all. Rows that pad the storage stay out of the softmax.
+
+    Raises:
+        UsageError: the architecture cannot be trained on packed segments.
+    """
+
+    def __init__(self, model: Any, *, vocab_size: int | None = None, chunk_rows: int = CHUNK_ROWS):
+        base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        if not getattr(base, "_supports_attention_backend", False) or base.get_output_embeddings() is None:
+            raise UsageError(f"{type(base).__name__} cannot be trained: it does not let its attention be chosen (see docs/training.md)")
+        self._base = base
+        self._head = base.get_output_embeddings()
+        self._attention = base.config._attn_implementation
+        self._original_forward = self._head.forward
+        self._vocab_size = vocab_size
+        self._chunk_rows = chunk_rows
+        self._batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
+        self._result: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._trusted = False
+        base.set_attn_implementation(NAME)
+        if base.config._attn_implementation != NAME:
+            raise UsageError(f"{type(base).__name__} cannot be trained: it keeps its own attention")
+        self._head.forward = self._head_forward
+
+    def close(self) -> None:
+        self._head.forward = self._original_forward
+        self._base.set_attn_implementation(self._attention)
+
+    def loss(self, model: Any, batch: PackedBatch, device: torch.device) -> LossOutputs:
+        """The weighted loss of one packed batch. `model`: the prepared one, or what wraps it.
+
+        Raises:
+            UsageError: the model does something with its logits after the output layer, or ignores `logits_to_keep`.
+        """
+        exact = torch.float64 if self._base.dtype == torch.float64 else torch.float32
+        self._batch = (
+            torch.tensor(batch.targets, device=device),
+            torch.tensor(batch.ce_weights, device=device, dtype=exact),
+            torch.tensor(batch.kl_weights, device=device, dtype=exact),
+        )
+        try:
+            loss = model(
+                input_ids=torch.tensor([batch.input_ids], device=device),
+                position_ids=torch.tensor([batch.position_ids], device=device),
+                segments=Segments.of(batch.lengths, device),
+                logits_to_keep=torch.tensor(batch.rows, device=device),
+                use_cache=False,
+            ).logits
+        finally:
+            self._batch = None
+        result, self._result = self._result, None
+        # Some architectures scale or cap their logits behind the output layer: then this is not the loss any more.
+        self._trusted = self._trusted or (result is not None and torch.equal(result[0].detach(), loss.detach()))
+        if result is None or not self._trusted:
+            raise UsageError(f"{type(self._base).__name__} cannot be trained: its logits are not those of its output layer")
+        statistics = result[1]
+        return LossOutputs(loss, statistics[0], statistics[1], batch.num_targets, batch.num_pairs, batch.num_tokens)
+
+    def _head_forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        if self._batch is None:
+            return self._original_forward(hidden)
+        targets_R, ce_weights_R, kl_weights_P = self._batch
+        hidden_RH = hidden.reshape(-1, hidden.shape[-1])
+        if len(hidden_RH) != len(targets_R):
+            raise UsageError(f"{type(self._base).__name__} cannot be trained: it ignores logits_to_keep")
+        weight_VH, bias_V = head_weight(self._head)
+        if self._vocab_size is not None:
+            weight_VH, bias_V = weight_VH[: self._vocab_size], None if bias_V is None else bias_V[: self._vocab_size]
+        self._result = weighted_loss(hidden_RH, weight_VH, bias_V, targets_R, ce_weights_R, kl_weights_P, self._chunk_rows)
+        return self._result[0]
+
+
+def head_weight(head: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """(weight_VH, bias_V) that the output layer multiplies with, with what peft adds to it.
+
+    Raises:
+        UsageError: a layer of another kind.
+    """
+    if hasattr(head, "get_merged_weights"):  # peft, trainable_token_indices
+        return head.get_merged_weights(head.active_adapters), None  # type: ignore[operator, union-attr]
+    if hasattr(head, "token_adapter"):
+        return head_weight(head.token_adapter)  # type: ignore[arg-type]
+    if hasattr(head, "modules_to_save"):  # peft: a trained copy
+        return head_weight(head.modules_to_save[head.active_adapter])  # type: ignore[index]
+    if isinstance(head, torch.nn.Linear):
+        return head.weight, head.bias
+    raise UsageError(f"an output layer of type {type(head).__name__} cannot be trained")
