@@ -174,14 +174,16 @@ def quiet_libraries() -> None:
 
 
 def pick_device(name: str) -> str:
-    """ "auto" is the GPU if there is one.
+    """ "auto" is the GPU if there is one; of several processes (torchrun) each has its own.
 
     Raises:
         MachineError: a GPU is asked for and there is none.
     """
     torch = require("torch", "train")
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and "LOCAL_RANK" in os.environ:
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise MachineError(f"model.device is {name}, but torch {torch.__version__} sees no GPU\n  hint:    --set model.device=cpu")
     return name

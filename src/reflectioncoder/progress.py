@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -66,7 +67,9 @@ class Progress:
 
 
 def say(message: str) -> None:
-    """One line for people, on stderr, and with its time in the run's log."""
+    """One line for people, on stderr, and with its time in the run's log; of several processes (torchrun) the first one speaks."""
+    if os.environ.get("RANK", "0") != "0":
+        return
     if not Progress.quiet:
         print(message, file=sys.stderr, flush=True)
     if Progress.log_path is not None:

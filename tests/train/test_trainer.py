@@ -1,11 +1,17 @@
 """The Trainer subclass: resume is bitwise, workers and accumulation change nothing, LoRA and frozen layers train."""
 
+import json
+import signal
+import subprocess
+import sys
+import time
+
 import pytest
 import torch
 
 from reflectioncoder.config import LoraConfig, ModelConfig, Recipe, TrainConfig
 from reflectioncoder.data.render import TokenRenderer
-from reflectioncoder.errors import UsageError
+from reflectioncoder.errors import CheckFailedError, UsageError
 from reflectioncoder.train.plan import RunPlan
 from reflectioncoder.train.stage import check_settings, train_model
 from reflectioncoder.train.trainer import ReflectionTrainer, resumable_checkpoint, seed_everything, training_arguments
@@ -81,6 +87,11 @@ def test_the_logged_loss_is_ce_plus_weighted_kl_of_the_step(tmp_path, token_toke
     assert sum(e["tokens"] for e in entries) == trainer.plan.num_tokens
 
 
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_samples(tmp_path, token_tokenizer):
+    with pytest.raises(CheckFailedError, match=r"step [23] is (nan|inf)\n  samples: #\d, #\d"):
+        trained(tmp_path, token_tokenizer, learning_rate=1e30, max_grad_norm=0.0, warmup_ratio=0.0)
+
+
 def test_an_unfinished_checkpoint_is_not_resumed(tmp_path):
     (tmp_path / "checkpoint-4").mkdir()
     (tmp_path / "checkpoint-2").mkdir()
@@ -139,6 +150,51 @@ def test_the_stage_trains_and_saves_a_model_that_answers_requests(tmp_path, mode
         [{"role": "user", "content": "Write f."}], add_generation_prompt=True, tokenize=True, return_dict=False
     )
     assert served == backend.renderer.render_request("Write f.")
+
+
+TRAIN_ALONE = """
+import json, sys
+from pathlib import Path
+from reflectioncoder.config import ModelConfig, Recipe, TrainConfig
+from reflectioncoder.model_source import ModelSource
+from reflectioncoder.train.stage import train_model
+from tests.train.test_trainer import SAMPLES
+model, run_dir, epochs = sys.argv[1:]
+config = TrainConfig(epochs=float(epochs), global_batch_size=4, save_steps=1000)
+recipe = Recipe("r", ModelConfig(model, device="cpu"), train=config)
+try:
+    train_model(recipe, ModelSource(Path(model), "local"), SAMPLES, Path(run_dir))
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_sigterm_saves_a_checkpoint_and_the_run_goes_on_as_if_nothing_had_been(tmp_path, model_dir):
+    def start(run_dir):
+        return subprocess.Popen([sys.executable, "-c", TRAIN_ALONE, str(model_dir), str(run_dir), "20"], stderr=subprocess.PIPE)
+
+    def rows(run_dir):
+        path = run_dir / "train" / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    cut = start(tmp_path / "cut")
+    while not rows(tmp_path / "cut"):
+        assert cut.poll() is None, cut.stderr.read().decode()
+        time.sleep(0.02)
+    cut.send_signal(signal.SIGTERM)
+    assert cut.wait(60) == 130, cut.stderr.read().decode()
+    done = len(rows(tmp_path / "cut"))
+    assert 0 < done < 40
+    assert resumable_checkpoint(tmp_path / "cut" / "train").name == f"checkpoint-{done}"
+    for name in ("cut", "whole"):
+        process = start(tmp_path / name)
+        assert process.wait(120) == 0, process.stderr.read().decode()
+    cut_rows, whole_rows = rows(tmp_path / "cut"), rows(tmp_path / "whole")
+    assert [row["step"] for row in cut_rows] == list(range(1, 41))
+    assert [row["loss"] for row in cut_rows] == [row["loss"] for row in whole_rows]
+    assert all(row["tokens_per_s"] > 0 and row["peak_memory_bytes"] > 0 for row in cut_rows)
+    weights = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("cut", "whole")]
+    assert weights[0] == weights[1]
 
 
 def test_a_tokenizer_without_bos_and_pad_trains_and_generates(tmp_path):

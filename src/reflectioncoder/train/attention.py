@@ -7,6 +7,7 @@ in the recomputation of a checkpoint too.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,14 +23,26 @@ NAME = "reflectioncoder_segments"
 
 @dataclass(frozen=True)
 class Segments:
-    """Segments of a packed row: their lengths, and where they begin as int32 on the device (one more than segments)."""
+    """Segments of a packed row.
+
+    Attributes:
+        lengths: tokens of each.
+        offsets: where they begin, and the end, int32 on the device.
+        reach: the largest distance between two positions of one segment.
+    """
 
     lengths: tuple[int, ...]
     offsets: torch.Tensor
+    reach: int
 
     @classmethod
-    def of(cls, lengths: Sequence[int], device: torch.device) -> Segments:
-        return cls(tuple(lengths), F.pad(torch.tensor(lengths).cumsum(0), (1, 0)).to(device, torch.int32))
+    def of(cls, lengths: Sequence[int], position_ids: Sequence[int], device: torch.device) -> Segments:
+        ends = list(itertools.accumulate(lengths))
+        offsets = torch.tensor([0, *ends], device=device, dtype=torch.int32)
+        # Positions ascend within a segment.
+        return cls(
+            tuple(lengths), offsets, max(position_ids[end - 1] - position_ids[end - n] for n, end in zip(lengths, ends, strict=True))
+        )
 
 
 def segment_attention(
@@ -59,10 +72,7 @@ def segment_attention(
     if dropout or softcap is not None or s_aux is not None:
         what = "attention dropout" if dropout else "capped attention logits" if softcap is not None else "attention sinks"
         raise UsageError(f"{type(module).__name__}: {what} cannot be trained on packed segments")
-    window = None
-    if sliding_window is not None and max(segments.lengths) > 1:
-        assert position_ids is not None
-        window = sliding_window if _reach(position_ids[0], segments.lengths) >= sliding_window else None
+    window = sliding_window if sliding_window is not None and segments.reach >= sliding_window else None
     on_gpu = query_1HTD.is_cuda and query_1HTD.dtype in (torch.bfloat16, torch.float16)
     if on_gpu and window is None:
         from torch.nn.attention.varlen import varlen_attn
@@ -96,11 +106,6 @@ def segment_attention(
             mask = (behind >= 0) & (behind < window)
         outputs.append(F.scaled_dot_product_attention(query, key, value, mask, is_causal=mask is None, scale=scaling))
     return torch.cat(outputs, dim=2).transpose(1, 2), None
-
-
-def _reach(position_ids_T: torch.Tensor, lengths: Sequence[int]) -> int:
-    """The largest distance between two positions of one segment; positions ascend within a segment."""
-    return max(int(part[-1] - part[0]) for part in position_ids_T.split(list(lengths)))
 
 
 AttentionInterface.register(NAME, segment_attention)

@@ -76,13 +76,7 @@ class Engine:
             torch.tensor(batch.kl_weights, device=device, dtype=exact),
         )
         try:
-            loss = model(
-                input_ids=torch.tensor([batch.input_ids], device=device),
-                position_ids=torch.tensor([batch.position_ids], device=device),
-                segments=Segments.of(batch.lengths, device),
-                logits_to_keep=torch.tensor(batch.rows, device=device),
-                use_cache=False,
-            ).logits
+            loss = self._forward(model, batch, device)
         finally:
             self._batch = None
         result, self._result = self._result, None
@@ -91,7 +85,25 @@ class Engine:
         if result is None or not self._trusted:
             raise UsageError(f"{type(self._base).__name__} cannot be trained: its logits are not those of its output layer")
         statistics = result[1]
-        return LossOutputs(loss, statistics[0], statistics[1], batch.num_targets, batch.num_pairs, batch.num_tokens)
+        num_tokens = batch.num_tokens if batch.num_targets or batch.num_pairs else 0  # else it only keeps the ranks in step
+        return LossOutputs(loss, statistics[0], statistics[1], batch.num_targets, batch.num_pairs, num_tokens)
+
+    def hidden_states(self, model: Any, batch: PackedBatch, device: torch.device) -> torch.Tensor:
+        """The input of the output layer, [1, R, H]: the trunk alone."""
+        self._head.forward = lambda hidden: hidden
+        try:
+            return self._forward(model, batch, device)
+        finally:
+            self._head.forward = self._head_forward
+
+    def _forward(self, model: Any, batch: PackedBatch, device: torch.device) -> torch.Tensor:
+        return model(
+            input_ids=torch.tensor([batch.input_ids], device=device),
+            position_ids=torch.tensor([batch.position_ids], device=device),
+            segments=Segments.of(batch.lengths, batch.position_ids, device),
+            logits_to_keep=torch.tensor(batch.rows, device=device),
+            use_cache=False,
+        ).logits
 
     def _head_forward(self, hidden: torch.Tensor) -> torch.Tensor:
         if self._batch is None:

@@ -41,10 +41,15 @@ class SampleSize:
 
 
 class RunPlan:
-    """All optimizer steps of a run. `steps[s]` are the visits of step s; the last step may be smaller."""
+    """All optimizer steps of a run. `steps[s]` are the visits of step s; the last step may be smaller.
 
-    def __init__(self, samples: Sequence[RenderedSample], config: TrainConfig, seed: int):
+    Args:
+        names: of the samples, for messages.
+    """
+
+    def __init__(self, samples: Sequence[RenderedSample], config: TrainConfig, seed: int, names: Sequence[str] = ()):
         self.samples = samples
+        self._names = names
         self.config = config
         self.seed = seed
         self._stream = list(self._visits())
@@ -119,6 +124,9 @@ class RunPlan:
             random.Random(f"mask/{self.seed}/{visit.epoch}/{visit.step}/{visit.slot}/{visit.index}"),
             self.config.mask_block_order,
         )
+
+    def name_of(self, visit: PlannedSample) -> str:
+        return self._names[visit.index] if self._names else f"#{visit.index}"
 
     def views(self, visit: PlannedSample) -> tuple[View, View | None]:
         sample = self.samples[visit.index]

@@ -18,7 +18,7 @@ from reflectioncoder.data.prompts import one_off_sample
 from reflectioncoder.data.render import IGNORE_INDEX, RenderReport, render_all
 from reflectioncoder.data.samples import Sample, read_samples
 from reflectioncoder.errors import UsageError
-from reflectioncoder.model_source import ModelSource, add_tokens, load_model, make_renderer, model_hash
+from reflectioncoder.model_source import ModelSource, add_tokens, load_model, make_renderer, model_hash, pick_device
 from reflectioncoder.progress import Progress, say
 from reflectioncoder.train.masking import MASK_STRATEGIES
 from reflectioncoder.train.plan import RunPlan
@@ -61,14 +61,14 @@ def plan_run(recipe: Recipe, tokenizer: Any, samples: Sequence[Sample]) -> tuple
         UsageError: no sample fits into `train.max_length`.
     """
     renderer = make_renderer(recipe.model.rendering, tokenizer)
-    rendered, _, report = render_all(renderer, samples, recipe.train.max_length)
+    rendered, indices, report = render_all(renderer, samples, recipe.train.max_length)
     if report.too_long:
         say(f"train: {len(report.too_long)} of {len(samples)} samples are longer than {recipe.train.max_length} tokens and left out")
     if not rendered:
         raise UsageError(
             f"all {len(samples)} samples are longer than train.max_length = {recipe.train.max_length} (longest: {report.longest})"
         )
-    return RunPlan(rendered, recipe.train, recipe.seed), report
+    return RunPlan(rendered, recipe.train, recipe.seed, [samples[i].id or f"#{i}" for i in indices]), report
 
 
 def preview(renderer: Any, samples: Sequence[Sample], config: TrainConfig, count: int = 8) -> list[dict[str, Any]]:
@@ -176,25 +176,37 @@ def train_model(
     """Train and write `run_dir/train/` (checkpoints, train.json) and `run_dir/model/`; returns what train.json says.
 
     An interrupted run continues from its newest complete checkpoint.
+
+    Raises:
+        CheckFailedError: the loss is not finite.
+        KeyboardInterrupt: stopped by SIGTERM, after a checkpoint.
     """
+    from accelerate import PartialState
+
     from reflectioncoder.train.trainer import seed_everything
 
     check_settings(recipe.train)
     seed_everything(recipe.seed)
+    processes = PartialState(cpu=pick_device(recipe.model.device) == "cpu")
     train_dir = run_dir / "train"
-    own_checkpoints(train_dir, settings_key(recipe, source, samples))
+    with processes.main_process_first():
+        own_checkpoints(train_dir, settings_key(recipe, source, samples))
     model, tokenizer, vocab_size = prepare_model(recipe, source)
     plan, report = plan_run(recipe, tokenizer, samples)
     summary = describe_plan(plan, report)
-    say(
-        f"train: {summary['visits']} visits of {summary['num_samples']} samples, {plan.total_steps} steps, "
-        f"{summary['num_tokens']:,} tokens on {next(model.parameters()).device}"
-    )
-    shown = preview(make_renderer(recipe.model.rendering, tokenizer), samples, recipe.train)
-    write_json(train_dir / "preview.json", shown)
+    if processes.is_main_process:
+        ranks = f" in {processes.num_processes} processes" if processes.num_processes > 1 else ""
+        say(
+            f"train: {summary['visits']} visits of {summary['num_samples']} samples, {plan.total_steps} steps, "
+            f"{summary['num_tokens']:,} tokens on {next(model.parameters()).device}{ranks}"
+        )
+        shown = preview(make_renderer(recipe.model.rendering, tokenizer), samples, recipe.train)
+        write_json(train_dir / "preview.json", shown)
     summary |= _fit(model, vocab_size, plan, recipe, train_dir, resume=resume)
-    save_model(model, tokenizer, recipe, run_dir / "model", summary)
-    write_json(train_dir / "train.json", summary)
+    if processes.is_main_process:
+        save_model(model, tokenizer, recipe, run_dir / "model", summary)
+        write_json(train_dir / "train.json", summary)
+    processes.wait_for_everyone()
     return summary
 
 
@@ -202,7 +214,8 @@ def _fit(model: Any, vocab_size: int | None, plan: RunPlan, recipe: Recipe, trai
     """Run the Trainer, from the newest complete checkpoint if there is one; returns its part of the summary."""
     from transformers import PrinterCallback
 
-    from reflectioncoder.train.trainer import ReflectionTrainer, StepCallback, resumable_checkpoint, training_arguments
+    from reflectioncoder.train.callbacks import MetricsCallback, StepCallback, StopOnSignal
+    from reflectioncoder.train.trainer import ReflectionTrainer, resumable_checkpoint, training_arguments
 
     checkpoint = resumable_checkpoint(train_dir) if resume else None
     done_before = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
@@ -217,12 +230,17 @@ def _fit(model: Any, vocab_size: int | None, plan: RunPlan, recipe: Recipe, trai
             shown = (("loss", 3), ("ce", 3), ("kl", 3), ("mask_rate", 2))
             progress.update(step, "  ".join(f"{name} {entry.get(name, 0.0):.{digits}f}" for name, digits in shown))
 
-        trainer = ReflectionTrainer(model, args, plan, vocab_size=vocab_size, callbacks=[StepCallback(report_step)])
+        stop = StopOnSignal()
+        callbacks = [StepCallback(report_step), MetricsCallback(train_dir / "metrics.jsonl"), stop]
+        trainer = ReflectionTrainer(model, args, plan, vocab_size=vocab_size, callbacks=callbacks)
         trainer.remove_callback(PrinterCallback)  # the progress line replaces its print of every log entry
         started = time.monotonic()
         with explain_full_disk(train_dir):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         trainer.engine.close()
+        if stop.stopped:
+            say(f"train: stopped after step {trainer.state.global_step}, its checkpoint is complete")
+            raise KeyboardInterrupt
         duration_s = time.monotonic() - started
     return {
         "schema_version": 1,

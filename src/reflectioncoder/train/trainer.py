@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainingArguments
 
 from reflectioncoder.config import TrainConfig
+from reflectioncoder.errors import CheckFailedError
 from reflectioncoder.train.engine import Engine, LossOutputs
 from reflectioncoder.train.packing import PackedBatch
 from reflectioncoder.train.plan import RunPlan
@@ -32,7 +33,7 @@ class PlannedSteps(Dataset):
         return self.plan.total_steps
 
     def __getitem__(self, step: int) -> dict[str, Any]:
-        return {"batches": self.plan.batches(step, self.rank, self.num_ranks)}
+        return {"step": step, "batches": self.plan.batches(step, self.rank, self.num_ranks)}
 
 
 def _only(items: Sequence[Any]) -> Any:
@@ -59,7 +60,11 @@ class ReflectionTrainer(Trainer):
         return DataLoader(self.train_dataset, batch_size=1, shuffle=False, collate_fn=_only, num_workers=workers)
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        """All forwards and backwards of an optimizer step; gradients are exchanged in the last one only."""
+        """All forwards and backwards of an optimizer step; gradients are exchanged in the last one only.
+
+        Raises:
+            CheckFailedError: the loss is not finite; no parameter has been touched by it.
+        """
         model.train()
         batches: list[PackedBatch] = inputs["batches"]
         total = torch.zeros((), device=self.args.device)
@@ -72,12 +77,18 @@ class ReflectionTrainer(Trainer):
                 loss = loss * self.args.world_size
                 self.accelerator.backward(loss)
             total += loss.detach()
+        if not torch.isfinite(total):
+            step = inputs["step"]
+            names = ", ".join(self.plan.name_of(visit) for visit in self.plan.steps[step])
+            raise CheckFailedError(
+                f"the loss of step {step + 1} is {total.item()}\n  samples: {names}\n"
+                "  hint:    a lower train.learning_rate, longer train.warmup_ratio; the last checkpoint is intact"
+            )
         return total
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         outputs = self.engine.loss(model, inputs["batch"], self.args.device)
         self._pending.append(outputs)
-        self.num_tokens_seen += outputs.num_tokens
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
@@ -94,19 +105,9 @@ class ReflectionTrainer(Trainer):
             logs["kl"] = kl_sum / max(num_kl, 1)
             logs["mask_rate"] = self.plan.rate(max(self.state.global_step - 1, 0))
             logs["tokens"] = round(num_tokens)
+            self.num_tokens_seen += round(num_tokens)
             self._pending = []
         super().log(logs, *args, **kwargs)
-
-
-class StepCallback(TrainerCallback):
-    """Tells `report(step, total_steps, latest log entry)` after each optimizer step."""
-
-    def __init__(self, report: Callable[[int, int, dict[str, float]], None]):
-        self._report = report
-
-    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.log_history and "loss" in state.log_history[-1]:
-            self._report(state.global_step, state.max_steps, state.log_history[-1])
 
 
 def training_arguments(config: TrainConfig, plan: RunPlan, output_dir: Path, seed: int, **overrides: Any) -> TrainingArguments:

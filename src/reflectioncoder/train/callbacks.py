@@ -1,0 +1,94 @@
+"""What goes on beside the optimizer steps: a progress line, `metrics.jsonl`, a checkpoint and an orderly end on SIGTERM."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+from reflectioncoder.data.files import JsonlAppender, read_jsonl, write_jsonl
+
+
+class StepCallback(TrainerCallback):
+    """Tells `report(step, total_steps, latest log entry)` after each optimizer step."""
+
+    def __init__(self, report: Callable[[int, int, dict[str, float]], None]):
+        self._report = report
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.log_history and "loss" in state.log_history[-1]:
+            self._report(state.global_step, state.max_steps, state.log_history[-1])
+
+
+class MetricsCallback(TrainerCallback):
+    """A row for each optimizer step in `path`: the log entry, tokens per second, peak memory (bytes; of the GPU if there is one).
+
+    A resumed run continues the file after the step of its checkpoint.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._appender: JsonlAppender | None = None
+        self._since = 0.0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not state.is_world_process_zero:
+            return
+        if self._path.exists():
+            rows = [row for _, row in read_jsonl(self._path, tolerate_torn_tail=True) if row["step"] <= state.global_step]
+            write_jsonl(self._path, rows)
+        self._appender = JsonlAppender(self._path)
+        self._since = time.monotonic()
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._appender is None or not state.log_history or "loss" not in state.log_history[-1]:
+            return
+        now = time.monotonic()
+        entry = state.log_history[-1]
+        speed = round(entry["tokens"] / (now - self._since), 1)
+        self._appender.append({"step": state.global_step, **entry, "tokens_per_s": speed, "peak_memory_bytes": peak_memory_bytes()})
+        self._since = now
+
+
+def peak_memory_bytes() -> int:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return 0
+
+
+class StopOnSignal(TrainerCallback):
+    """On SIGTERM: finish the optimizer step, save a checkpoint, stop (`stopped`). All ranks stop together if one is asked to."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._asked = False
+        self._before: Any = None
+
+    def _ask(self, *_: Any) -> None:
+        self._asked = True
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if threading.current_thread() is threading.main_thread():  # handlers can be set there only
+            self._before = signal.signal(signal.SIGTERM, self._ask)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if args.world_size > 1:
+            flag = torch.tensor(int(self._asked), device=args.device)
+            torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
+            self._asked = bool(flag)
+        if self._asked and state.global_step < state.max_steps:
+            self.stopped = control.should_save = control.should_training_stop = True

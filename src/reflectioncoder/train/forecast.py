@@ -1,0 +1,100 @@
+"""How much memory a training step will take, before any of it is taken.
+
+The forward runs at full size with torch's fake tensors, which have shapes and no storage; what autograd keeps for the backward is
+counted as it goes by. So the forecast knows no architecture and needs no formula of one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from reflectioncoder.train.engine import Engine
+from reflectioncoder.train.head import CHUNK_ROWS
+from reflectioncoder.train.packing import PackedBatch
+
+
+@dataclass(frozen=True)
+class MemoryForecast:
+    """Bytes on one device in the middle of a run. `activations` are those of the largest forward."""
+
+    parameters: int
+    gradients: int
+    optimizer: int
+    activations: int
+    output_layer: int
+
+    @property
+    def total(self) -> int:
+        return sum(asdict(self).values())
+
+    def to_json(self) -> dict[str, int]:
+        return {**asdict(self), "total": self.total}
+
+
+def forecast_memory(
+    model: Any, batch: PackedBatch, *, checkpointing: bool = False, autocast: torch.dtype | None = None
+) -> MemoryForecast:
+    """Of full fine-tuning or of a LoRA with AdamW.
+
+    Args:
+        model: made and used within a `FakeTensorMode`, in the type that it is trained in; what is frozen is frozen.
+        batch: the largest forward.
+        autocast: the type of the arithmetic, if it is another one than the parameters'.
+    """
+    parameters = list({id(p): p for p in model.parameters()}.values())
+    trained = [p for p in parameters if p.requires_grad]
+    gradients = sum(p.numel() * p.element_size() for p in trained)
+    activations = _saved_bytes(model, batch, checkpointing, autocast)
+    if checkpointing:  # one layer is computed again while the inputs of all are kept
+        layers = max(1, getattr(model.config, "num_hidden_layers", 1))
+        activations += _saved_bytes(model, batch, False, autocast) // layers
+    return MemoryForecast(
+        parameters=sum(p.numel() * p.element_size() for p in parameters),
+        gradients=gradients,
+        optimizer=2 * gradients,
+        activations=activations,
+        output_layer=_output_layer_bytes(model, batch, autocast),
+    )
+
+
+def _output_layer_bytes(model: Any, batch: PackedBatch, autocast: torch.dtype | None) -> int:
+    """One chunk: logits, their softmax and the ratio of the pairs in float32; the gradients that are formed in the forward."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    weight = base.get_output_embeddings().weight
+    rows = min(CHUNK_ROWS, len(batch.rows))
+    compute = torch.empty((), dtype=autocast or weight.dtype).element_size()
+    chunk = rows * weight.shape[0] * (4 + 4 // 2 + (compute if compute < 4 else 0))
+    kept = len(batch.rows) * weight.shape[1] * compute
+    of_weight = weight.numel() * (4 + (compute if compute < 4 else 0)) if weight.requires_grad else 0
+    return chunk + kept + of_weight
+
+
+def _saved_bytes(model: Any, batch: PackedBatch, checkpointing: bool, autocast: torch.dtype | None) -> int:
+    own = {p.untyped_storage()._cdata for p in model.parameters()}
+    kept: dict[int, Any] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            kept[storage._cdata] = storage  # held, so that its identity is not given to another
+        return tensor
+
+    model.train()
+    if checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    device = next(model.parameters()).device
+    try:
+        with contextlib.ExitStack() as stack:
+            engine = stack.enter_context(contextlib.closing(Engine(model)))
+            stack.enter_context(torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor))
+            if autocast is not None:
+                stack.enter_context(torch.autocast(device.type, autocast))
+            engine.hidden_states(model, batch, device)
+    finally:
+        if checkpointing:
+            model.gradient_checkpointing_disable()
+    return sum(storage.nbytes() for storage in kept.values())

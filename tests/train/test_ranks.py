@@ -1,0 +1,63 @@
+"""Several processes train as one does: real processes, gloo, torchrun."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.conftest import make_model, make_tokenizer
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from reflectioncoder.config import ModelConfig, Recipe, TrainConfig
+from reflectioncoder.model_source import ModelSource
+from reflectioncoder.train.stage import train_model
+from tests.train.test_trainer import SAMPLES
+model, run_dir, micro_batch_tokens = sys.argv[1:]
+config = TrainConfig(
+    epochs=3, global_batch_size=5, learning_rate=1e-3, mask_strategy=("random_token",), micro_batch_tokens=int(micro_batch_tokens)
+)
+recipe = Recipe("r", ModelConfig(model, dtype="float64", device="cpu"), train=config)
+train_model(recipe, ModelSource(Path(model), "local"), SAMPLES, Path(run_dir))
+"""
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model")
+    tokenizer = make_tokenizer()
+    make_model("llama", len(tokenizer)).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+def trained(model_dir, run_dir, num_ranks, micro_batch_tokens):
+    run_dir.mkdir()
+    script = run_dir / "script.py"
+    script.write_text(SCRIPT)
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks)] if num_ranks > 1 else []
+    argv = [sys.executable, *launch, str(script), str(model_dir), str(run_dir), str(micro_batch_tokens)]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = [json.loads(line) for line in (run_dir / "train" / "metrics.jsonl").read_text().splitlines()]
+    return rows, load_file(run_dir / "model" / "model.safetensors")
+
+
+@pytest.mark.parametrize("micro_batch_tokens", [0, 400])
+def test_two_processes_come_to_the_losses_gradients_and_weights_of_one(model_dir, tmp_path, micro_batch_tokens):
+    """5 steps of 5 samples in two processes: unequal shares, and at the end a step of 4."""
+    one_rows, one = trained(model_dir, tmp_path / "one", 1, micro_batch_tokens)
+    two_rows, two = trained(model_dir, tmp_path / "two", 2, micro_batch_tokens)
+    assert len(one_rows) == len(two_rows) == 5
+    for ours, theirs in zip(two_rows, one_rows, strict=True):
+        for name in ("loss", "grad_norm", "ce", "kl", "mask_rate", "tokens"):
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-9), name
+    assert one.keys() == two.keys()
+    for name, expected in one.items():
+        torch.testing.assert_close(two[name], expected, rtol=1e-7, atol=1e-9)
