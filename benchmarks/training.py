@@ -91,7 +91,7 @@ class Contest:
     def __init__(self, args, rate: float, lengths: str):
         self.device = torch.device(args.device)
         self.model, vocab_size = make_model(args, self.device)
-        rng = random.Random(1)
+        rng = random.Random(args.seed)
         scales = [1.0] * args.samples if lengths == "typical" else [rng.lognormvariate(-0.3, 0.6) for _ in range(args.samples)]
         samples = [rendered_sample(rng, vocab_size, min(scale, 2.5) * args.scale) for scale in scales]
         train = {
@@ -100,6 +100,7 @@ class Contest:
             "mask_schedule": "constant",
             "mask_constant_rate": rate,
             "mask_strategy": ("random_block",),
+            "normalization": "per_sample",  # as the original at B = 1
         }
         self.plan = RunPlan(samples, TrainConfig(**train), seed=1)
         self.packed = RunPlan(samples, TrainConfig(**train, micro_batch_tokens=args.pack), seed=1)
@@ -213,6 +214,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of a CPU; more than one spend time in waiting")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--samples", type=int, default=4, help="samples of a step; a round is one step of each contender")
+    parser.add_argument("--seed", type=int, default=1, help="of tokens and varied lengths")
     parser.add_argument("--scale", type=float, default=1.0, help="of all lengths")
     parser.add_argument("--rates", type=float, nargs="+", default=[0.1, 0.5, 0.9])
     parser.add_argument("--lengths", choices=["typical", "varied"], nargs="+", default=["typical", "varied"])

@@ -111,7 +111,9 @@ class TrainConfig:
     max_grad_norm: float = doc("gradient clipping; 0: off", 1.0, low=0.0)
     lora: LoraConfig | None = doc("train a LoRA instead of all weights; null: off", None)
     freeze_layers: int = doc("number of lowest transformer layers kept fixed; above 0 the embeddings are fixed too", 0, low=0)
-    gradient_checkpointing: bool = doc("recompute activations in the backward pass to save memory", False)
+    gradient_checkpointing: Literal["auto", "always", "never"] = doc(
+        "recompute activations in the backward pass to save memory; auto: only where the forecast does not fit without", "auto"
+    )
     save_steps: int = doc("optimizer steps between checkpoints", 50, low=1)
     dataloader_workers: int = doc("processes that prepare batches; 0: in the trainer", 0, low=0)
 

@@ -9,7 +9,6 @@ import pytest
 MEASURE = """
 import json, sys
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import LlamaConfig, LlamaForCausalLM
 from reflectioncoder.data.render import IGNORE_INDEX
 from reflectioncoder.train.engine import Engine
@@ -22,7 +21,7 @@ def status(field):
 
 checkpointing, frozen, tokens = json.loads(sys.argv[1])
 torch.set_num_threads(1)
-config = LlamaConfig(vocab_size=16_000, hidden_size=384, intermediate_size=1024, num_hidden_layers=8, num_attention_heads=6,
+config = LlamaConfig(vocab_size=16_000, hidden_size=384, intermediate_size=1024, num_hidden_layers=6, num_attention_heads=6,
                      num_key_value_heads=2, tie_word_embeddings=True)
 ids = tuple(range(3, 3 + tokens))
 labels = tuple(i if n > 200 else IGNORE_INDEX for n, i in enumerate(ids))
@@ -35,12 +34,13 @@ def prepared():
     model = LlamaForCausalLM(config)
     if frozen:
         model.get_decoder().requires_grad_(False)
-        for layer in model.get_decoder().layers[4:]:
+        for layer in model.get_decoder().layers[3:]:
             layer.requires_grad_(True)
     return model
 
-with FakeTensorMode():
-    forecast = forecast_memory(prepared(), batch, checkpointing=checkpointing)
+with torch.device("meta"):
+    meta = prepared()
+forecast = forecast_memory(meta, batch, checkpointing=checkpointing)
 Engine(LlamaForCausalLM(LlamaConfig(vocab_size=64, hidden_size=32, intermediate_size=32, num_hidden_layers=1))).close()  # imports
 before = status("VmRSS")
 model = prepared().train()
@@ -48,7 +48,7 @@ if checkpointing:
     model.gradient_checkpointing_enable({"use_reentrant": False})
 optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad])
 engine = Engine(model)
-for _ in range(3):
+for _ in range(2):
     for _ in range(2):
         engine.loss(model, batch, torch.device("cpu")).loss.backward()
     optimizer.step()
@@ -57,7 +57,7 @@ print(json.dumps({**forecast.to_json(), "measured": status("VmHWM") - before}))
 """
 
 
-@pytest.mark.parametrize("settings", [[False, False, 1200], [True, False, 1200], [False, True, 1200], [False, False, 600]], ids=str)
+@pytest.mark.parametrize("settings", [[False, False, 1000], [True, False, 1000], [False, True, 1000]], ids=str)
 def test_the_forecast_is_within_a_fifth_of_a_real_step(settings):
     argv = [sys.executable, "-c", MEASURE, json.dumps(settings)]
     # Freed memory goes back to the system at once, so that the peak is that of what is in use.

@@ -20,7 +20,9 @@ from tests.conftest import generation_sample, make_model, make_tokenizer, reflec
 SAMPLES = [reflection_sample(n) for n in range(6)] + [generation_sample(n) for n in range(2)]
 
 
-def trained(tmp_path, token_tokenizer, *, dtype="float32", resume_from=None, stop_at=None, adapter=False, **settings):
+def trained(
+    tmp_path, token_tokenizer, *, dtype="float32", resume_from=None, stop_at=None, adapter=False, checkpointing=False, **settings
+):
     config = TrainConfig(
         **{"epochs": 2, "global_batch_size": 4, "learning_rate": 1e-3, "save_steps": 2, "mask_strategy": ("random_token",), **settings}
     )
@@ -32,7 +34,7 @@ def trained(tmp_path, token_tokenizer, *, dtype="float32", resume_from=None, sto
         import peft
 
         model = peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear"))
-    args = training_arguments(config, plan, tmp_path, 3, use_cpu=True)
+    args = training_arguments(config, plan, tmp_path, 3, use_cpu=True, gradient_checkpointing=checkpointing)
     trainer = ReflectionTrainer(model, args, plan)
     if stop_at is not None:
         from transformers import TrainerCallback
@@ -69,7 +71,7 @@ def test_workers_and_micro_batches_do_not_change_the_weights(tmp_path, token_tok
         trained(tmp_path / "a", token_tokenizer, dtype="float64"),
         trained(tmp_path / "b", token_tokenizer, dtype="float64", dataloader_workers=2),
         trained(tmp_path / "c", token_tokenizer, dtype="float64", micro_batch_tokens=10_000),
-        trained(tmp_path / "d", token_tokenizer, dtype="float64", micro_batch_tokens=400, gradient_checkpointing=True),
+        trained(tmp_path / "d", token_tokenizer, dtype="float64", micro_batch_tokens=400, checkpointing=True),
     ]
     expected = state(runs[0])
     for run in runs[1:]:

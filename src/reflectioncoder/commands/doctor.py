@@ -1,14 +1,15 @@
-"""Exit code 3 if programs cannot be confined here at all."""
+"""Exit code 3 if programs cannot be confined here at all, 1 if the model that was asked about cannot be trained."""
 
 from __future__ import annotations
 
 import argparse
 
 from reflectioncoder.commands import Outcome
-from reflectioncoder.errors import EXIT_DONE, EXIT_ENVIRONMENT, SandboxUnavailableError
+from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT, SandboxUnavailableError, require
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", metavar="M", help="also check that this model's architecture can be trained exactly")
     parser.add_argument("--data-dir", metavar="DIR", help="folder with benchmark files, searched first")
 
 
@@ -57,7 +58,23 @@ def run(args: argparse.Namespace) -> Outcome:
         *(f"data         {pattern:<24} {path or 'not found'}" for pattern, path in value["data"].items()),
         *(f"{name:<12} {version or 'not installed'}" for name, version in value["packages"].items()),
     ]
-    return Outcome(value, lines, exit_code=EXIT_DONE if strongest else EXIT_ENVIRONMENT)
+    exit_code = EXIT_DONE if strongest else EXIT_ENVIRONMENT
+    if args.model:
+        reason = _why_not_trainable(args.model)
+        value["model"] = {"name": args.model, "trainable": reason is None, "reason": reason}
+        lines.append(f"model        {args.model}: {'can be trained exactly' if reason is None else f'CANNOT be trained: {reason}'}")
+        exit_code = exit_code or (EXIT_CHECK_FAILED if reason else EXIT_DONE)
+    return Outcome(value, lines, exit_code=exit_code)
+
+
+def _why_not_trainable(name: str) -> str | None:
+    from reflectioncoder.config import ModelConfig
+    from reflectioncoder.model_source import quiet_libraries, resolve_model
+    from reflectioncoder.train.selfcheck import why_not_exact
+
+    transformers = require("transformers", "train")
+    quiet_libraries()
+    return why_not_exact(transformers.AutoConfig.from_pretrained(resolve_model(ModelConfig(name)).path))
 
 
 def _gpu() -> str | None:

@@ -10,12 +10,13 @@ from reflectioncoder.errors import UsageError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe_arguments(parser)
-    parser.add_argument("--dry-run", action="store_true", help="plan and count tokens, train nothing")
+    parser.add_argument("--dry-run", action="store_true", help="plan, count tokens and forecast the memory; train nothing")
     parser.add_argument("--resume", action="store_true", help="continue from the newest checkpoint")
 
 
 def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.model_source import add_tokens_to, load_tokenizer, resolve_model
+    from reflectioncoder.train.prepare import forecast_run, needs_checkpointing
     from reflectioncoder.train.stage import check_settings, describe_plan, plan_run, train_model, training_samples
 
     recipe = resolve_recipe(args).recipe
@@ -28,8 +29,14 @@ def run(args: argparse.Namespace) -> Outcome:
         tokenizer = load_tokenizer(source.path)
         if recipe.model.rendering == "token":
             add_tokens_to(tokenizer)
-        plan = describe_plan(*plan_run(recipe, tokenizer, samples))
-        return Outcome(plan, [f"{key:<24} {value}" for key, value in plan.items() if not isinstance(value, list)])
+        plan, report = plan_run(recipe, tokenizer, samples)
+        value = describe_plan(plan, report)
+        lines = [f"{key:<24} {value}" for key, value in value.items() if not isinstance(value, list)]
+        checkpointing = needs_checkpointing(recipe, source, tokenizer, plan)
+        memory = forecast_run(recipe, source, tokenizer, plan, checkpointing=checkpointing).to_json()
+        lines.append(f"{'gradient_checkpointing':<24} {checkpointing}")
+        lines += [f"{'memory_' + key:<24} {size / 1e9:.2f} GB" for key, size in memory.items()]
+        return Outcome({**value, "gradient_checkpointing": checkpointing, "memory_bytes": memory}, lines)
     if any((directory / "train").glob("checkpoint-*")) and not args.resume:
         raise UsageError(f"{directory / 'train'} has checkpoints already\n  hint:    --resume continues, or choose another name")
     summary = train_model(recipe, source, samples, directory, resume=args.resume)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from reflectioncoder.train.engine import Engine
 from reflectioncoder.train.head import CHUNK_ROWS
@@ -36,22 +37,25 @@ class MemoryForecast:
 
 
 def forecast_memory(
-    model: Any, batch: PackedBatch, *, checkpointing: bool = False, autocast: torch.dtype | None = None
+    model: Any, batch: PackedBatch, device: str = "cpu", *, checkpointing: bool = False, autocast: torch.dtype | None = None
 ) -> MemoryForecast:
     """Of full fine-tuning or of a LoRA with AdamW.
 
     Args:
-        model: made and used within a `FakeTensorMode`, in the type that it is trained in; what is frozen is frozen.
+        model: on the meta device, in the type that it is trained in; what is frozen is frozen. It is of no use afterwards.
         batch: the largest forward.
+        device: where the run will be; it need not be there now.
         autocast: the type of the arithmetic, if it is another one than the parameters'.
     """
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    _fake(model, mode, torch.device(device))
     parameters = list({id(p): p for p in model.parameters()}.values())
     trained = [p for p in parameters if p.requires_grad]
     gradients = sum(p.numel() * p.element_size() for p in trained)
-    activations = _saved_bytes(model, batch, checkpointing, autocast)
+    activations = _saved_bytes(model, batch, mode, checkpointing, autocast)
     if checkpointing:  # one layer is computed again while the inputs of all are kept
         layers = max(1, getattr(model.config, "num_hidden_layers", 1))
-        activations += _saved_bytes(model, batch, False, autocast) // layers
+        activations += _saved_bytes(model, batch, mode, False, autocast) // layers
     return MemoryForecast(
         parameters=sum(p.numel() * p.element_size() for p in parameters),
         gradients=gradients,
@@ -73,7 +77,28 @@ def _output_layer_bytes(model: Any, batch: PackedBatch, autocast: torch.dtype | 
     return chunk + kept + of_weight
 
 
-def _saved_bytes(model: Any, batch: PackedBatch, checkpointing: bool, autocast: torch.dtype | None) -> int:
+def _fake(model: torch.nn.Module, mode: FakeTensorMode, device: torch.device) -> None:
+    """Give the parameters and buffers of a model on the meta device the device that they will be on: kernels differ."""
+    made: dict[int, torch.Tensor] = {}
+
+    def fake(tensor: torch.Tensor) -> torch.Tensor:
+        if id(tensor) not in made:
+            made[id(tensor)] = mode.fake_tensor_converter.from_meta_and_device(mode, tensor.detach(), device)
+        return made[id(tensor)]
+
+    parameters: dict[int, torch.nn.Parameter] = {}
+    for module in model.modules():
+        for name, tensor in module._parameters.items():
+            if tensor is not None:
+                if id(tensor) not in parameters:
+                    parameters[id(tensor)] = torch.nn.Parameter(fake(tensor), requires_grad=tensor.requires_grad)
+                module._parameters[name] = parameters[id(tensor)]
+        for name, tensor in module._buffers.items():
+            if tensor is not None:
+                module._buffers[name] = fake(tensor)
+
+
+def _saved_bytes(model: Any, batch: PackedBatch, mode: FakeTensorMode, checkpointing: bool, autocast: torch.dtype | None) -> int:
     own = {p.untyped_storage()._cdata for p in model.parameters()}
     kept: dict[int, Any] = {}
 
@@ -89,6 +114,7 @@ def _saved_bytes(model: Any, batch: PackedBatch, checkpointing: bool, autocast: 
     device = next(model.parameters()).device
     try:
         with contextlib.ExitStack() as stack:
+            stack.enter_context(mode)
             engine = stack.enter_context(contextlib.closing(Engine(model)))
             stack.enter_context(torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor))
             if autocast is not None:

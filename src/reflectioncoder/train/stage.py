@@ -18,7 +18,7 @@ from reflectioncoder.data.prompts import one_off_sample
 from reflectioncoder.data.render import IGNORE_INDEX, RenderReport, render_all
 from reflectioncoder.data.samples import Sample, read_samples
 from reflectioncoder.errors import UsageError
-from reflectioncoder.model_source import ModelSource, add_tokens, load_model, make_renderer, model_hash, pick_device
+from reflectioncoder.model_source import ModelSource, make_renderer, model_hash, pick_device
 from reflectioncoder.progress import Progress, say
 from reflectioncoder.train.masking import MASK_STRATEGIES
 from reflectioncoder.train.plan import RunPlan
@@ -111,48 +111,6 @@ def describe_plan(plan: RunPlan, report: RenderReport) -> dict[str, Any]:
     }
 
 
-def prepare_model(recipe: Recipe, source: ModelSource) -> tuple[Any, Any, int | None]:
-    """(model, tokenizer, rows of the output layer that are tokens), ready to be trained: tokens added, parts frozen, LoRA attached."""
-    model, tokenizer = load_model(recipe.model, source.path, for_training=True)
-    vocab_size = None
-    if recipe.model.rendering == "token":
-        vocab_size = add_tokens(model, tokenizer)
-        tokenizer.chat_template = make_renderer("token", tokenizer).chat_template()
-    if recipe.train.freeze_layers:
-        if recipe.model.rendering == "token":
-            raise UsageError("train.freeze_layers would leave the embeddings of the token rendering untrained\n  hint:    use a LoRA")
-        _freeze(model, recipe.train.freeze_layers)
-    if recipe.train.lora is not None:
-        from peft import LoraConfig, TaskType, get_peft_model
-
-        lora = recipe.train.lora
-        trained_too = None
-        if recipe.model.rendering == "token":  # new rows must learn; a LoRA alone leaves them at their means
-            trained_too = ["embed_tokens", "lm_head"] if not model.config.tie_word_embeddings else ["embed_tokens"]
-        model = get_peft_model(
-            model,
-            LoraConfig(
-                task_type=TaskType.CAUSAL_LM,
-                r=lora.rank,
-                lora_alpha=lora.alpha,
-                lora_dropout=0.0,
-                target_modules=list(lora.target_modules) if lora.target_modules else "all-linear",
-                modules_to_save=trained_too,
-                ensure_weight_tying=bool(trained_too) and model.config.tie_word_embeddings,
-            ),
-        )
-    return model, tokenizer, vocab_size
-
-
-def _freeze(model: Any, num_layers: int) -> None:
-    """Fix the embeddings and the lowest transformer layers: no gradients, no optimizer state, no backward below."""
-    layers = model.get_decoder().layers
-    if num_layers > len(layers):
-        raise UsageError.for_value("cannot freeze more layers than there are", "train.freeze_layers", num_layers, f"0 to {len(layers)}")
-    for module in (model.get_input_embeddings(), *layers[:num_layers]):
-        module.requires_grad_(False)
-
-
 def settings_key(recipe: Recipe, source: ModelSource, samples: Sequence[Sample]) -> str:
     """What a training run depends on; checkpoints of another key cannot be continued."""
     rows = [sample.to_json() for sample in samples]
@@ -183,6 +141,8 @@ def train_model(
     """
     from accelerate import PartialState
 
+    from reflectioncoder.train.prepare import needs_checkpointing, prepare_model
+    from reflectioncoder.train.selfcheck import why_not_exact
     from reflectioncoder.train.trainer import seed_everything
 
     check_settings(recipe.train)
@@ -192,8 +152,11 @@ def train_model(
     with processes.main_process_first():
         own_checkpoints(train_dir, settings_key(recipe, source, samples))
     model, tokenizer, vocab_size = prepare_model(recipe, source)
+    if reason := why_not_exact(model.config):
+        raise UsageError(f"this model cannot be trained exactly\n  {reason}\n  hint:    docs/training.md")
     plan, report = plan_run(recipe, tokenizer, samples)
     summary = describe_plan(plan, report)
+    checkpointing = needs_checkpointing(recipe, source, tokenizer, plan)
     if processes.is_main_process:
         ranks = f" in {processes.num_processes} processes" if processes.num_processes > 1 else ""
         say(
@@ -202,7 +165,7 @@ def train_model(
         )
         shown = preview(make_renderer(recipe.model.rendering, tokenizer), samples, recipe.train)
         write_json(train_dir / "preview.json", shown)
-    summary |= _fit(model, vocab_size, plan, recipe, train_dir, resume=resume)
+    summary |= _fit(model, vocab_size, plan, recipe, train_dir, resume=resume, checkpointing=checkpointing)
     if processes.is_main_process:
         save_model(model, tokenizer, recipe, run_dir / "model", summary)
         write_json(train_dir / "train.json", summary)
@@ -210,7 +173,9 @@ def train_model(
     return summary
 
 
-def _fit(model: Any, vocab_size: int | None, plan: RunPlan, recipe: Recipe, train_dir: Path, *, resume: bool) -> dict[str, Any]:
+def _fit(
+    model: Any, vocab_size: int | None, plan: RunPlan, recipe: Recipe, train_dir: Path, *, resume: bool, checkpointing: bool
+) -> dict[str, Any]:
     """Run the Trainer, from the newest complete checkpoint if there is one; returns its part of the summary."""
     from transformers import PrinterCallback
 
@@ -222,8 +187,8 @@ def _fit(model: Any, vocab_size: int | None, plan: RunPlan, recipe: Recipe, trai
     if checkpoint:
         say(f"train: continuing after step {done_before}")
     on_gpu = next(model.parameters()).device.type == "cuda"
-    mixed = {"bf16": True} if on_gpu and recipe.model.dtype == "auto" else {}
-    args = training_arguments(recipe.train, plan, train_dir, recipe.seed, use_cpu=not on_gpu, **mixed)
+    settings = {"bf16": on_gpu and recipe.model.dtype == "auto", "gradient_checkpointing": checkpointing}
+    args = training_arguments(recipe.train, plan, train_dir, recipe.seed, use_cpu=not on_gpu, **settings)
     with Progress("train", plan.total_steps, done_before) as progress:
 
         def report_step(step: int, total: int, entry: dict[str, float]) -> None:
@@ -250,6 +215,7 @@ def _fit(model: Any, vocab_size: int | None, plan: RunPlan, recipe: Recipe, trai
         "duration_s": round(duration_s, 2),
         "tokens_per_s": round(trainer.num_tokens_seen / duration_s, 2) if duration_s > 0 else None,
         "device": str(trainer.args.device),
+        "gradient_checkpointing": checkpointing,
         "resumed_from_step": done_before,
         "history": [entry for entry in trainer.state.log_history if "loss" in entry],
     }

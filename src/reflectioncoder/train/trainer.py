@@ -131,8 +131,6 @@ def training_arguments(config: TrainConfig, plan: RunPlan, output_dir: Path, see
         "disable_tqdm": True,
         "optim": "adamw_torch",
     }
-    if config.gradient_checkpointing:
-        values["gradient_checkpointing"] = True
     arguments = TrainingArguments(**{**values, **overrides})
     arguments._n_gpu = min(1, arguments.n_gpu)  # else several visible GPUs mean nn.DataParallel, which would split our rows
     return arguments

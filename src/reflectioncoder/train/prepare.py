@@ -1,0 +1,109 @@
+"""The model of a recipe, ready to be trained, and what its training will take."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+
+from reflectioncoder.config import Recipe
+from reflectioncoder.data.render import ADDED_TOKENS
+from reflectioncoder.errors import UsageError
+from reflectioncoder.model_source import ModelSource, add_tokens, load_model, make_renderer, pick_device
+from reflectioncoder.train.forecast import MemoryForecast, forecast_memory
+from reflectioncoder.train.packing import PackedBatch
+from reflectioncoder.train.plan import RunPlan
+
+_SAFE_SHARE = 0.9  # of the device's memory: the rest is fragmentation and what others have
+
+
+def prepare_model(recipe: Recipe, source: ModelSource) -> tuple[Any, Any, int | None]:
+    """(model, tokenizer, rows of the output layer that are tokens), ready to be trained."""
+    model, tokenizer = load_model(recipe.model, source.path, for_training=True)
+    model, vocab_size = adapt_model(model, tokenizer, recipe)
+    if recipe.model.rendering == "token":
+        tokenizer.chat_template = make_renderer("token", tokenizer).chat_template()
+    return model, tokenizer, vocab_size
+
+
+def adapt_model(model: Any, tokenizer: Any, recipe: Recipe) -> tuple[Any, int | None]:
+    """Tokens added, parts frozen, LoRA attached; returns (model, rows of the output layer that are tokens)."""
+    vocab_size = add_tokens(model, tokenizer) if recipe.model.rendering == "token" else None
+    if recipe.train.freeze_layers:
+        if recipe.model.rendering == "token":
+            raise UsageError("train.freeze_layers would leave the embeddings of the token rendering untrained\n  hint:    use a LoRA")
+        _freeze(model, recipe.train.freeze_layers)
+    if recipe.train.lora is not None:
+        from peft import LoraConfig, TaskType, get_peft_model
+
+        lora = recipe.train.lora
+        new_rows = None
+        if recipe.model.rendering == "token":  # they must learn; a LoRA alone leaves them at their means
+            ids = tokenizer.convert_tokens_to_ids(list(ADDED_TOKENS))
+            tables = ["embed_tokens"] if model.config.tie_word_embeddings else ["embed_tokens", "lm_head"]
+            new_rows = dict.fromkeys(tables, ids)
+        model = get_peft_model(
+            model,
+            LoraConfig(
+                task_type=TaskType.CAUSAL_LM,
+                r=lora.rank,
+                lora_alpha=lora.alpha,
+                lora_dropout=0.0,
+                target_modules=list(lora.target_modules) if lora.target_modules else "all-linear",
+                trainable_token_indices=new_rows,  # type: ignore[arg-type]
+            ),
+        )
+    return model, vocab_size
+
+
+def _freeze(model: Any, num_layers: int) -> None:
+    """Fix the embeddings and the lowest transformer layers: no gradients, no optimizer state, no backward below."""
+    layers = model.get_decoder().layers
+    if num_layers > len(layers):
+        raise UsageError.for_value("cannot freeze more layers than there are", "train.freeze_layers", num_layers, f"0 to {len(layers)}")
+    for module in (model.get_input_embeddings(), *layers[:num_layers]):
+        module.requires_grad_(False)
+
+
+def forecast_run(recipe: Recipe, source: ModelSource, tokenizer: Any, plan: RunPlan, *, checkpointing: bool) -> MemoryForecast:
+    """Of the run's largest forward, without loading a weight."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    on_gpu = pick_device(recipe.model.device).startswith("cuda")
+    dtype = torch.float32 if recipe.model.dtype == "auto" else getattr(torch, recipe.model.dtype)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(source.path), dtype=dtype)
+        model, _ = adapt_model(model, tokenizer, recipe)
+    autocast = torch.bfloat16 if on_gpu and recipe.model.dtype == "auto" else None
+    device = "cuda" if on_gpu else "cpu"
+    return forecast_memory(model, largest_batch(plan), device, checkpointing=checkpointing, autocast=autocast)
+
+
+def largest_batch(plan: RunPlan) -> PackedBatch:
+    """The forward with the most tokens."""
+    costs = [[plan.cost(visit) for visit in visits] for visits in plan.steps]
+    if plan.config.micro_batch_tokens:  # packs are filled: any step with the most tokens has one of the fullest
+        step = max(range(len(costs)), key=lambda n: (min(sum(costs[n]), plan.config.micro_batch_tokens), max(costs[n])))
+    else:
+        step = max(range(len(costs)), key=lambda n: max(costs[n]))
+    return max(plan.batches(step), key=lambda batch: batch.num_tokens)
+
+
+def needs_checkpointing(recipe: Recipe, source: ModelSource, tokenizer: Any, plan: RunPlan) -> bool:
+    """What `train.gradient_checkpointing` says; "auto": only where the forecast does not fit without."""
+    if recipe.train.gradient_checkpointing != "auto":
+        return recipe.train.gradient_checkpointing == "always"
+    forecast = forecast_run(recipe, source, tokenizer, plan, checkpointing=False)
+    return forecast.total > _SAFE_SHARE * device_bytes(pick_device(recipe.model.device))
+
+
+def device_bytes(device: str) -> int:
+    """Memory of a GPU, or what is available of the machine's."""
+    if device.startswith("cuda"):
+        return torch.cuda.mem_get_info(device)[1]
+    try:
+        with open("/proc/meminfo") as handle:
+            return next(int(line.split()[1]) * 1024 for line in handle if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
