@@ -110,6 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _print_outcome(outcome: Outcome, *, as_json: bool) -> None:
+    if os.environ.get("RANK", "0") != "0":  # of several processes (torchrun) the first one speaks
+        return
     if as_json:
         lines = [json.dumps({**outcome.value, "paths": [str(p) for p in outcome.paths]}, indent=2, ensure_ascii=False)]
     else:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from tests.conftest import make_model, make_tokenizer
 
+LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 SCRIPT = """
 import sys
 from pathlib import Path
@@ -40,7 +41,7 @@ def trained(model_dir, run_dir, num_ranks, micro_batch_tokens):
     run_dir.mkdir()
     script = run_dir / "script.py"
     script.write_text(SCRIPT)
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks)] if num_ranks > 1 else []
+    launch = [*LAUNCH, str(num_ranks)] if num_ranks > 1 else []
     argv = [sys.executable, *launch, str(script), str(model_dir), str(run_dir), str(micro_batch_tokens)]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=200)
@@ -61,3 +62,69 @@ def test_two_processes_come_to_the_losses_gradients_and_weights_of_one(model_dir
     assert one.keys() == two.keys()
     for name, expected in one.items():
         torch.testing.assert_close(two[name], expected, rtol=1e-7, atol=1e-9)
+
+
+SHARDED = """
+import json, sys
+import torch
+import torch.distributed as dist
+from torch.distributed.fsdp import fully_shard
+from reflectioncoder.config import TrainConfig
+from reflectioncoder.data.render import TokenRenderer
+from reflectioncoder.model_source import add_tokens_to
+from reflectioncoder.train.engine import Engine
+from reflectioncoder.train.plan import RunPlan
+from tests.conftest import make_model, make_tokenizer
+from tests.train.test_trainer import SAMPLES
+
+tied, checkpointing = json.loads(sys.argv[1])
+dist.init_process_group("gloo")
+rank, num_ranks = dist.get_rank(), dist.get_world_size()
+tokenizer = make_tokenizer()
+add_tokens_to(tokenizer)
+renderer = TokenRenderer(tokenizer)
+config = TrainConfig(global_batch_size=8, epochs=1, mask_schedule="constant", mask_constant_rate=0.5)
+plan = RunPlan([renderer.render(sample) for sample in SAMPLES], config, seed=1)
+
+def gradients(model, called, rank, num_ranks):
+    model.train()
+    if checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    engine = Engine(model)
+    loss = torch.zeros((), dtype=torch.float64)
+    for batch in plan.batches(0, rank, num_ranks):
+        part = engine.loss(called(model), batch, torch.device("cpu")).loss
+        (part * num_ranks).backward()
+        loss += part.detach()
+    return loss, {name: p.grad for name, p in model.named_parameters()}
+
+def sharded(model):
+    if not hasattr(model, "set_requires_gradient_sync"):
+        for layer in model.model.layers:
+            fully_shard(layer)
+        fully_shard(model)
+    return model
+
+plain_loss, plain = gradients(make_model("llama", len(tokenizer), tied=tied), lambda model: model, 0, 1)
+loss, ours = gradients(make_model("llama", len(tokenizer), tied=tied), sharded, rank, num_ranks)
+dist.all_reduce(loss)
+assert abs(loss - plain_loss) <= 1e-12 * abs(plain_loss), (loss, plain_loss)
+for name, expected in plain.items():
+    found = ours[name].full_tensor()
+    error = (found - expected).norm() / expected.norm()
+    assert error <= 1e-10, (name, error)
+    assert ours[name].to_local().numel() < expected.numel()
+print("equal")
+"""
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("tied", [True, False])
+def test_parameters_sharded_over_processes_get_the_gradients_of_whole_ones(tmp_path, tied, checkpointing):
+    """FSDP2 as torch has it (`fully_shard`): the output layer is gathered like any other module, because it is called like one."""
+    (tmp_path / "script.py").write_text(SHARDED)
+    argv = [sys.executable, *LAUNCH, "2", str(tmp_path / "script.py"), json.dumps([tied, checkpointing])]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("equal") == 2
