@@ -115,6 +115,8 @@ class TrainConfig:
         "recompute activations in the backward pass to save memory; auto: only where the forecast does not fit without", "auto"
     )
     save_steps: int = doc("optimizer steps between checkpoints", 50, low=1)
+    keep_checkpoints: int = doc("how many of the newest checkpoints are kept", 2, low=1)
+    report_to: tuple[str, ...] = doc("trackers beside metrics.jsonl, as transformers names them: tensorboard, wandb, trackio, …", ())
     dataloader_workers: int = doc("processes that prepare batches; 0: in the trainer", 0, low=0)
 
 

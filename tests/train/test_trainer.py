@@ -11,7 +11,7 @@ import torch
 
 from reflectioncoder.config import LoraConfig, ModelConfig, Recipe, TrainConfig
 from reflectioncoder.data.render import TokenRenderer
-from reflectioncoder.errors import CheckFailedError, UsageError
+from reflectioncoder.errors import CheckFailedError, MachineError, UsageError
 from reflectioncoder.train.plan import RunPlan
 from reflectioncoder.train.stage import check_settings, train_model
 from reflectioncoder.train.trainer import ReflectionTrainer, resumable_checkpoint, seed_everything, training_arguments
@@ -249,6 +249,11 @@ def test_nothing_that_fits_is_an_error(tmp_path, model_dir):
     recipe = Recipe("r", ModelConfig(str(model_dir), device="cpu"), train=TrainConfig(max_length=16))
     with pytest.raises(UsageError, match=r"longer than train\.max_length"):
         train_model(recipe, ModelSource(model_dir, "local"), SAMPLES, tmp_path)
+
+
+def test_a_tracker_that_is_not_installed_is_named_before_any_work():
+    with pytest.raises(MachineError, match="wandbee is not installed"):
+        check_settings(TrainConfig(report_to=("wandbee",)))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from reflectioncoder.data.problems import load_problems
 from reflectioncoder.data.prompts import one_off_sample
 from reflectioncoder.data.render import IGNORE_INDEX, RenderReport, render_all
 from reflectioncoder.data.samples import Sample, read_samples
-from reflectioncoder.errors import UsageError
+from reflectioncoder.errors import MachineError, UsageError, require
 from reflectioncoder.model_source import ModelSource, make_renderer, model_hash, pick_device
 from reflectioncoder.progress import Progress, say
 from reflectioncoder.train.masking import MASK_STRATEGIES
@@ -39,7 +39,12 @@ def training_samples(recipe: Recipe, reflections: Path | None) -> list[Sample]:
 
 
 def check_settings(config: TrainConfig) -> None:
-    """What the types of the recipe cannot say."""
+    """What the types of the recipe cannot say.
+
+    Raises:
+        UsageError: impossible settings.
+        MachineError: a tracker is not installed.
+    """
     for strategy in config.mask_strategy:
         if strategy not in MASK_STRATEGIES:
             raise UsageError.for_value("unknown mask strategy", "train.mask_strategy", strategy, MASK_STRATEGIES)
@@ -50,6 +55,14 @@ def check_settings(config: TrainConfig) -> None:
             "the block order names each type once", "train.mask_block_order", list(config.mask_block_order),
             "execution, text and code in any order",
         )  # fmt: skip
+    if config.report_to:
+        require("transformers", "train")
+        from transformers.integrations import get_available_reporting_integrations
+
+        available = get_available_reporting_integrations()
+        for tracker in config.report_to:
+            if tracker not in available:
+                raise MachineError(f"train.report_to: {tracker} is not installed; installed: {', '.join(available) or 'none'}")
     if config.lora is not None and config.freeze_layers:
         raise UsageError("train.lora and train.freeze_layers exclude each other: a LoRA freezes all base weights already")
 
