@@ -57,7 +57,7 @@ def check_settings(config: TrainConfig) -> None:
         )  # fmt: skip
     if config.report_to:
         require("transformers", "train")
-        from transformers.integrations import get_available_reporting_integrations
+        from transformers.integrations.integration_utils import get_available_reporting_integrations
 
         available = get_available_reporting_integrations()
         for tracker in config.report_to:
