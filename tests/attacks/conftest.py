@@ -30,6 +30,7 @@ from reflectioncoder.sandbox.forkserver import SERVERS
 from reflectioncoder.sandbox.isolation import ISOLATIONS, RLIMITS, UNPRIVILEGED_USER, Isolation, probe
 from reflectioncoder.sandbox.limits import Limits, RunResult
 from reflectioncoder.sandbox.process import run_python
+from tests.attacks.judges import Judge
 
 LIMITS = Limits(
     wall_s=5,
@@ -363,3 +364,16 @@ def own_servers(isolation, monkeypatch) -> Iterator[Path]:
 def unconfined(body: str, given: dict[str, Any] | None = None, **limits: Any) -> str:
     """The control: the same attempt where nothing but limits holds. An attack that loses here too shows nothing."""
     return attempt(body, RLIMITS, given, **limits)
+
+
+@pytest.fixture(scope="module")
+def judge() -> Iterator[Judge]:
+    folder = Path(tempfile.mkdtemp(prefix="forged-"))
+    folder.chmod(0o755)
+    judge = Judge(folder)
+    judge.start()
+    try:
+        yield judge
+    finally:
+        judge.close()
+        subprocess.run(["rm", "-rf", str(folder)], check=False)

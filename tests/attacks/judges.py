@@ -17,11 +17,9 @@ import os
 import re
 import resource
 import secrets
-import subprocess
 import tempfile
 import textwrap
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -200,19 +198,6 @@ class Judge:
             self._process.kill()
             self._process.join()
             self._process = None
-
-
-@pytest.fixture(scope="module")
-def judge() -> Iterator[Judge]:
-    folder = Path(tempfile.mkdtemp(prefix="forged-"))
-    folder.chmod(0o755)
-    judge = Judge(folder)
-    judge.start()
-    try:
-        yield judge
-    finally:
-        judge.close()
-        subprocess.run(["rm", "-rf", str(folder)], check=False)
 
 
 # What an attack that was not tried at all would end with: a mistake in its source.
