@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reflectioncoder.train.balance import balance, idle_share
+from reflectioncoder.train.balance import balance
 from reflectioncoder.train.head import weighted_loss
 
 
@@ -40,6 +40,12 @@ def test_a_run_takes_fewer_operations_than_the_original_by_these_factors(benchma
         ratios[rate] = contest.flops("original, B = 1") / contest.flops("ours, one by one")
     assert sum(ratios.values()) / len(ratios) >= 1.4, ratios
     assert ratios[0.9] >= 1.6, ratios
+
+
+def idle_share(costs, assignment):
+    """Share of the ranks' time that is spent waiting for the busiest one, if time is tokens."""
+    loads = [sum(costs[i] for items in forwards for i in items) for forwards in assignment]
+    return 1 - sum(loads) / (len(loads) * max(loads))
 
 
 def test_ranks_wait_less_than_a_hundredth_of_the_time():

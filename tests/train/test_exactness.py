@@ -179,14 +179,17 @@ def test_every_architecture_mode_and_packing_equals_the_doubled_batch(kind, tied
 
 
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["", "checkpointing"])
-@pytest.mark.parametrize("trained_too", [None, "modules_to_save", "trainable_token_indices"])
+@pytest.mark.parametrize("trained_too", [None, "modules_to_save", "trainable_token_indices", "untied trainable_token_indices"])
 def test_a_lora_gets_the_gradients_of_the_doubled_batch(trained_too, checkpointing, token_tokenizer):
     import peft
 
     model = make_model("qwen2", len(token_tokenizer), tied=trained_too == "trainable_token_indices")
     extra = {"modules_to_save": ["embed_tokens", "lm_head"]} if trained_too == "modules_to_save" else {}
+    new_rows = list(range(len(token_tokenizer) - 7, len(token_tokenizer)))
     if trained_too == "trainable_token_indices":
-        extra = {"trainable_token_indices": list(range(len(token_tokenizer) - 7, len(token_tokenizer)))}
+        extra = {"trainable_token_indices": new_rows}
+    if trained_too == "untied trainable_token_indices":
+        extra = {"trainable_token_indices": {"embed_tokens": new_rows, "lm_head": new_rows}}
     config = peft.LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear", init_lora_weights=False, **extra)
     model = peft.get_peft_model(model, config)
     if checkpointing:
@@ -249,6 +252,30 @@ def test_the_statistics_are_the_plain_sums(token_tokenizer):
     assert (outputs.num_ce, outputs.num_kl) == (num_ce, num_kl)
     assert outputs.ce_sum.item() == pytest.approx(ce.item(), rel=1e-12)
     assert outputs.kl_sum.item() == pytest.approx(kl.item(), rel=1e-11)
+
+
+def test_under_autocast_the_loss_and_gradients_are_those_of_single_precision_up_to_rounding(token_tokenizer, monkeypatch):
+    """The arithmetic of a GPU run, on the CPU: float32 weights, bfloat16 products. The output layer's gradient stays float32."""
+    seen = []
+    original = F.scaled_dot_product_attention
+
+    def watched(query, key, value, *args, **kwargs):
+        seen.append({query.dtype, key.dtype, value.dtype})
+        return original(query, key, value, *args, **kwargs)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", watched)
+    model = make_model("llama", len(token_tokenizer), tied=False, dtype="float32")
+    plan = planned(MIXED, TokenRenderer(token_tokenizer), mask_constant_rate=0.5, micro_batch_tokens=100_000)
+    exact_loss, exact = our_loss_and_gradients(model, plan)
+    seen.clear()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, found = our_loss_and_gradients(model, plan)
+    assert all(dtypes == {torch.bfloat16} for dtypes in seen)
+    assert seen
+    assert loss == pytest.approx(exact_loss, rel=2e-3)
+    assert {grad.dtype for grad in found.values()} == {torch.float32}
+    flat = [torch.cat([grad.flatten() for grad in grads.values()]) for grads in (found, exact)]
+    assert F.cosine_similarity(*flat, dim=0) > 0.998
 
 
 def test_the_model_is_as_before_when_the_engine_is_closed(token_tokenizer):

@@ -31,10 +31,16 @@ REFUSED = {
     "dropout of residuals": (lambda: transformers.Starcoder2Config(residual_dropout=0.1), "residual_dropout = 0.1"),
     "capped attention": (transformers.Gemma2Config, "capped attention"),
     "scaled logits": (lambda: transformers.GraniteConfig(logits_scaling=8.0), "its logits are not those of its output layer"),
-    "state-space layers": (transformers.MambaConfig, "Mamba"),
-    "linear attention": (transformers.Qwen3NextConfig, "Qwen3Next"),
-    "biased attention": (transformers.BloomConfig, "Bloom"),
-    "sinks": (transformers.GptOssConfig, "GptOss"),
+    "state-space layers": (transformers.MambaConfig, "does not let its attention be chosen"),
+    "linear attention": (lambda: transformers.Qwen3NextConfig(linear_num_value_heads=4, linear_num_key_heads=2), "Qwen3Next"),
+    "biased attention": (transformers.BloomConfig, "does not let its attention be chosen"),
+    "sinks": (transformers.GptOssConfig, "attention sinks"),
+    "a window in the mask alone": (lambda: transformers.Qwen2MoeConfig(use_sliding_window=True, max_window_layers=28), "differ"),
+    "positions that depend on the batch": (
+        lambda: transformers.LlamaConfig(rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}),
+        "type dynamic",
+    ),
+    "a composite that does not shrink": (transformers.Gemma3Config, "parameters"),
 }
 
 

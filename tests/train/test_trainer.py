@@ -90,7 +90,7 @@ def test_the_logged_loss_is_ce_plus_weighted_kl_of_the_step(tmp_path, token_toke
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_samples(tmp_path, token_tokenizer):
-    with pytest.raises(CheckFailedError, match=r"step [23] is (nan|inf)\n  samples: #\d, #\d"):
+    with pytest.raises(CheckFailedError, match=r"gradient of step [1-4] is (nan|inf)\n  samples: #\d, #\d"):
         trained(tmp_path, token_tokenizer, learning_rate=1e30, max_grad_norm=0.0, warmup_ratio=0.0)
 
 
@@ -108,6 +108,25 @@ def model_dir(tmp_path_factory):
     make_model("llama", len(tokenizer), dtype="float32").save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path
+
+
+def test_how_a_run_is_carried_out_may_change_when_it_is_continued_and_what_is_computed_may_not(model_dir):
+    from reflectioncoder.model_source import ModelSource
+    from reflectioncoder.train.stage import settings_key
+
+    def key(**settings):
+        recipe = Recipe("r", ModelConfig(str(model_dir), device="cpu"), train=TrainConfig(**settings))
+        return settings_key(recipe, ModelSource(model_dir, "local"), SAMPLES)
+
+    assert key() == key(gradient_checkpointing="always", micro_batch_tokens=4096, save_steps=7, dataloader_workers=2)
+    assert key() != key(learning_rate=1e-4)
+
+
+def test_a_numbered_gpu_is_refused_with_the_way_to_choose_one(tmp_path, model_dir):
+    from reflectioncoder.model_source import ModelSource
+
+    with pytest.raises(UsageError, match="CUDA_VISIBLE_DEVICES=1"):
+        train_model(Recipe("r", ModelConfig(str(model_dir), device="cuda:1")), ModelSource(model_dir, "local"), SAMPLES, tmp_path)
 
 
 def test_frozen_embeddings_are_refused_for_the_token_rendering(tmp_path, model_dir):
@@ -139,6 +158,12 @@ def test_the_stage_trains_and_saves_a_model_that_answers_requests(tmp_path, mode
     after = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
     changed = [n for n, p in base.named_parameters() if not torch.equal(p, after.get_parameter(n)[: p.shape[0]])]
     assert any("layers.1" in name for name in changed)
+    if rendering == "token":  # the new rows have learned
+        start = base.get_input_embeddings().weight
+        ids = AutoTokenizer.from_pretrained(model_dir).encode("<|user|>", add_special_tokens=False)
+        row = after.get_input_embeddings().weight[AutoTokenizer.from_pretrained(tmp_path / "model").convert_tokens_to_ids("<|user|>")]
+        assert not torch.equal(row, start[ids].mean(0))
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["use_cache"]
     if how == "frozen":
         assert not any("layers.0" in name or "embed" in name for name in changed)
     backend = TransformersBackend(recipe.model, tmp_path / "model")

@@ -73,6 +73,11 @@ def segment_attention(
         what = "attention dropout" if dropout else "capped attention logits" if softcap is not None else "attention sinks"
         raise UsageError(f"{type(module).__name__}: {what} cannot be trained on packed segments")
     window = sliding_window if sliding_window is not None and segments.reach >= sliding_window else None
+    if window is not None and position_ids is None:
+        raise UsageError(f"{type(module).__name__}: a sliding window without positions cannot be trained on packed segments")
+    if torch.is_autocast_enabled(query_1HTD.device.type):  # rotation by float32 angles has promoted queries and keys
+        dtype = torch.get_autocast_dtype(query_1HTD.device.type)
+        query_1HTD, key_1GTD, value_1GTD = (x.to(dtype) for x in (query_1HTD, key_1GTD, value_1GTD))
     on_gpu = query_1HTD.is_cuda and query_1HTD.dtype in (torch.bfloat16, torch.float16)
     if on_gpu and window is None:
         from torch.nn.attention.varlen import varlen_attn

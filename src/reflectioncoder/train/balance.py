@@ -42,9 +42,3 @@ def _longest_first(costs: Sequence[int], num_bins: int, capacity: int | None = N
         if capacity is None or len(bins[number]) < capacity:
             heapq.heappush(open_bins, (load + costs[index], number))
     return bins
-
-
-def idle_share(costs: Sequence[int], assignment: Sequence[Sequence[Sequence[int]]]) -> float:
-    """Share of the ranks' time that is spent waiting for the busiest one, if time is tokens."""
-    loads = [sum(costs[i] for items in forwards for i in items) for forwards in assignment]
-    return 1 - sum(loads) / (len(loads) * max(loads))

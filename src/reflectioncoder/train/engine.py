@@ -14,7 +14,7 @@ import torch
 
 from reflectioncoder.errors import UsageError
 from reflectioncoder.train.attention import NAME, Segments
-from reflectioncoder.train.head import CHUNK_ROWS, weighted_loss
+from reflectioncoder.train.head import weighted_loss
 from reflectioncoder.train.packing import PackedBatch
 
 
@@ -41,7 +41,7 @@ class Engine:
         UsageError: the architecture cannot be trained on packed segments.
     """
 
-    def __init__(self, model: Any, *, vocab_size: int | None = None, chunk_rows: int = CHUNK_ROWS):
+    def __init__(self, model: Any, *, vocab_size: int | None = None, chunk_rows: int | None = None):
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
         if not getattr(base, "_supports_attention_backend", False) or base.get_output_embeddings() is None:
             raise UsageError(f"{type(base).__name__} cannot be trained: it does not let its attention be chosen (see docs/training.md)")
@@ -60,7 +60,7 @@ class Engine:
         self._head.forward = self._head_forward
 
     def close(self) -> None:
-        self._head.forward = self._original_forward
+        del self._head.forward  # the class has it
         self._base.set_attn_implementation(self._attention)
 
     def loss(self, model: Any, batch: PackedBatch, device: torch.device) -> LossOutputs:

@@ -14,7 +14,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from reflectioncoder.train.engine import Engine
-from reflectioncoder.train.head import CHUNK_ROWS
+from reflectioncoder.train.head import default_chunk_rows
 from reflectioncoder.train.packing import PackedBatch
 
 
@@ -69,12 +69,13 @@ def _output_layer_bytes(model: Any, batch: PackedBatch, autocast: torch.dtype | 
     """One chunk: logits, their softmax and the ratio of the pairs in float32; the gradients that are formed in the forward."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     weight = base.get_output_embeddings().weight
-    rows = min(CHUNK_ROWS, len(batch.rows))
+    rows = min(default_chunk_rows(weight.device), len(batch.rows))
     compute = torch.empty((), dtype=autocast or weight.dtype).element_size()
     chunk = rows * weight.shape[0] * (4 + 4 // 2 + (compute if compute < 4 else 0))
     kept = len(batch.rows) * weight.shape[1] * compute
     of_weight = weight.numel() * (4 + (compute if compute < 4 else 0)) if weight.requires_grad else 0
-    return chunk + kept + of_weight
+    cast = weight.numel() * compute if compute != weight.element_size() else 0
+    return chunk + kept + of_weight + cast
 
 
 def _fake(model: torch.nn.Module, mode: FakeTensorMode, device: torch.device) -> None:

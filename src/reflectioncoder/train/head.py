@@ -13,7 +13,7 @@ import torch
 
 from reflectioncoder.data.render import IGNORE_INDEX
 
-CHUNK_ROWS = 256
+CHUNK_ROWS, CHUNK_ROWS_ON_GPU = 256, 1024  # the second has not been measured: there each chunk is to be worth a launch
 
 
 class _WeightedLoss(torch.autograd.Function):
@@ -28,16 +28,19 @@ class _WeightedLoss(torch.autograd.Function):
         targets_R: torch.Tensor,
         ce_weights_R: torch.Tensor,
         kl_weights_P: torch.Tensor,
+        dtype: torch.dtype,
         chunk_rows: int,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         # Gradients are formed only where they are wanted: of a frozen head (LoRA) only those of its input.
         wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
-        exact = torch.float64 if hidden_RH.dtype == torch.float64 else torch.float32
+        exact = torch.float64 if dtype == torch.float64 else torch.float32
+        ctx.dtypes = hidden_RH.dtype, weight_VH.dtype, bias_V.dtype if bias_V is not None else None
+        hidden_RH, weight_VH = hidden_RH.to(dtype), weight_VH.to(dtype)
         grad_hidden_RH = torch.empty_like(hidden_RH) if wants_hidden else None
         grad_weight_VH = torch.zeros_like(weight_VH, dtype=exact) if wants_weight else None
         grad_bias_V = torch.zeros_like(bias_V, dtype=exact) if bias_V is not None and wants_bias else None
         sums = torch.zeros(3, dtype=exact, device=hidden_RH.device)  # loss, ΣCE, ΣKL
-        for rows, num_pairs, pairs in _chunks(len(hidden_RH), len(kl_weights_P), chunk_rows):
+        for rows, num_pairs, pairs in _chunks(len(hidden_RH), len(kl_weights_P), chunk_rows, hidden_RH.device):
             hidden_NH = hidden_RH[rows]
             logits_NV = (hidden_NH @ weight_VH.T).to(exact)
             if bias_V is not None:
@@ -56,7 +59,6 @@ class _WeightedLoss(torch.autograd.Function):
                     grad_weight_VH += grad_NV.T @ hidden_NH
         ctx.save_for_backward(grad_hidden_RH, grad_weight_VH, grad_bias_V)
         ctx.used = False
-        ctx.dtypes = weight_VH.dtype, bias_V.dtype if bias_V is not None else None
         loss, statistics = sums[0].clone(), sums[1:].clone()
         ctx.mark_non_differentiable(statistics)
         return loss, statistics
@@ -68,21 +70,22 @@ class _WeightedLoss(torch.autograd.Function):
         ctx.used = True
         grad_loss = grads[0]
         hidden_RH, weight_VH, bias_V = ctx.saved_tensors
-        weight_dtype, bias_dtype = ctx.dtypes
+        hidden_dtype, weight_dtype, bias_dtype = ctx.dtypes
         return (
-            hidden_RH * grad_loss.to(hidden_RH.dtype) if hidden_RH is not None else None,
+            (hidden_RH * grad_loss).to(hidden_dtype) if hidden_RH is not None else None,
             weight_VH.mul_(grad_loss).to(weight_dtype) if weight_VH is not None else None,
             (bias_V * grad_loss).to(bias_dtype) if bias_V is not None else None,
-            *[None] * 4,
+            *[None] * 5,
         )
 
 
-def _chunks(num_rows: int, num_pairs: int, size: int) -> Iterator[tuple[torch.Tensor | slice, int, slice]]:
+def _chunks(num_rows: int, num_pairs: int, size: int, device: torch.device) -> Iterator[tuple[torch.Tensor | slice, int, slice]]:
     """(rows, how many pairs they begin with, which pairs): a pair's two rows are always in one chunk."""
     half = max(1, size // 2)
     for start in range(0, num_pairs, half):
         end = min(start + half, num_pairs)
-        yield torch.cat([torch.arange(start, end), torch.arange(num_pairs + start, num_pairs + end)]), end - start, slice(start, end)
+        teachers = torch.arange(start, end, device=device)
+        yield torch.cat([teachers, teachers + num_pairs]), end - start, slice(start, end)
     for start in range(2 * num_pairs, num_rows, size):
         yield slice(start, min(start + size, num_rows)), 0, slice(0, 0)
 
@@ -124,7 +127,7 @@ def weighted_loss(
     targets_R: torch.Tensor,
     ce_weights_R: torch.Tensor,
     kl_weights_P: torch.Tensor,
-    chunk_rows: int = CHUNK_ROWS,
+    chunk_rows: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(Σ ce_weight · CE + Σ kl_weight · KL(p_teacher ‖ p_student), [ΣCE, ΣKL] unweighted and detached, nats).
 
@@ -132,14 +135,21 @@ def weighted_loss(
     where a row has no cross-entropy. Under autocast the products are taken in its type; sums and softmax in float32 at least.
     """
     device = hidden_RH.device
-    if torch.is_autocast_enabled(device.type):
-        dtype = torch.get_autocast_dtype(device.type)
-        hidden_RH, weight_VH = hidden_RH.to(dtype), weight_VH.to(dtype)
-    elif hidden_RH.dtype != weight_VH.dtype:
-        hidden_RH = hidden_RH.to(weight_VH.dtype)
-    exact = torch.float64 if hidden_RH.dtype == torch.float64 else torch.float32
+    dtype = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else weight_VH.dtype
+    exact = torch.float64 if dtype == torch.float64 else torch.float32
     with torch.autocast(device.type, enabled=False):
         loss, statistics = _WeightedLoss.apply(  # type: ignore[misc]
-            hidden_RH, weight_VH, bias_V, targets_R, ce_weights_R.to(exact), kl_weights_P.to(exact), chunk_rows
+            hidden_RH,
+            weight_VH,
+            bias_V,
+            targets_R,
+            ce_weights_R.to(exact),
+            kl_weights_P.to(exact),
+            dtype,
+            chunk_rows or default_chunk_rows(device),
         )
     return loss, statistics
+
+
+def default_chunk_rows(device: torch.device) -> int:
+    return CHUNK_ROWS if device.type == "cpu" else CHUNK_ROWS_ON_GPU

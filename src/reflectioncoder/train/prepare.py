@@ -11,6 +11,7 @@ from reflectioncoder.config import Recipe
 from reflectioncoder.data.render import ADDED_TOKENS
 from reflectioncoder.errors import UsageError
 from reflectioncoder.model_source import ModelSource, add_tokens, load_model, make_renderer, pick_device
+from reflectioncoder.progress import say
 from reflectioncoder.train.forecast import MemoryForecast, forecast_memory
 from reflectioncoder.train.packing import PackedBatch
 from reflectioncoder.train.plan import RunPlan
@@ -21,6 +22,8 @@ _SAFE_SHARE = 0.9  # of the device's memory: the rest is fragmentation and what 
 def prepare_model(recipe: Recipe, source: ModelSource) -> tuple[Any, Any, int | None]:
     """(model, tokenizer, rows of the output layer that are tokens), ready to be trained."""
     model, tokenizer = load_model(recipe.model, source.path, for_training=True)
+    if model.dtype == torch.bfloat16 and recipe.train.lora is None:
+        say("train: bfloat16 weights lose most updates of a usual learning rate; model.dtype: auto keeps them in float32")
     model, vocab_size = adapt_model(model, tokenizer, recipe)
     if recipe.model.rendering == "token":
         tokenizer.chat_template = make_renderer("token", tokenizer).chat_template()
@@ -90,20 +93,34 @@ def largest_batch(plan: RunPlan) -> PackedBatch:
     return max(plan.batches(step), key=lambda batch: batch.num_tokens)
 
 
-def needs_checkpointing(recipe: Recipe, source: ModelSource, tokenizer: Any, plan: RunPlan) -> bool:
-    """What `train.gradient_checkpointing` says; "auto": only where the forecast does not fit without."""
+def needs_checkpointing(recipe: Recipe, source: ModelSource, tokenizer: Any, plan: RunPlan, num_ranks: int = 1) -> bool:
+    """What `train.gradient_checkpointing` says; "auto": only where the forecast does not fit without, or cannot be made.
+
+    To be asked before the weights are loaded: on a CPU they would be counted twice.
+    """
     if recipe.train.gradient_checkpointing != "auto":
         return recipe.train.gradient_checkpointing == "always"
-    forecast = forecast_run(recipe, source, tokenizer, plan, checkpointing=False)
-    return forecast.total > _SAFE_SHARE * device_bytes(pick_device(recipe.model.device))
+    available = _SAFE_SHARE * device_bytes(pick_device(recipe.model.device), num_ranks)
+    try:
+        forecast = forecast_run(recipe, source, tokenizer, plan, checkpointing=False)
+    except Exception as error:  # noqa: BLE001 (an architecture whose forward asks for values)
+        say(f"train: no memory forecast for this architecture ({type(error).__name__}); activations will be computed again")
+        return True
+    buckets = forecast.gradients if num_ranks > 1 else 0  # DDP's own copy
+    if forecast.total + buckets <= available:
+        return False
+    least = forecast_run(recipe, source, tokenizer, plan, checkpointing=True).total + buckets
+    if least > available:
+        say(f"train: the forecast is {least / 1e9:.1f} GB of memory, there are {available / 1e9:.1f} GB")
+    return True
 
 
-def device_bytes(device: str) -> int:
-    """Memory of a GPU, or what is available of the machine's."""
+def device_bytes(device: str, num_ranks: int = 1) -> float:
+    """Memory of a GPU, or a rank's share of what is available of the machine's."""
     if device.startswith("cuda"):
         return torch.cuda.mem_get_info(device)[1]
     try:
         with open("/proc/meminfo") as handle:
-            return next(int(line.split()[1]) * 1024 for line in handle if line.startswith("MemAvailable:"))
+            return next(int(line.split()[1]) * 1024 / num_ranks for line in handle if line.startswith("MemAvailable:"))
     except (OSError, StopIteration):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / num_ranks

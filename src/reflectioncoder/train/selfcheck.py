@@ -23,7 +23,8 @@ from reflectioncoder.train.views import View, WeightedViews
 
 # Rounding is 1e-13; norms that some models compute in float32 whatever the weights bring 1e-7; what is wrong brings 1e-2.
 TOLERANCE = 1e-5
-_VOCAB_SIZE, _LENGTH = 128, 48
+_VOCAB_SIZE, _LENGTH, _WINDOW = 128, 48, 16
+_MOST_PARAMETERS = 20_000_000
 
 
 def why_not_exact(config: Any) -> str | None:
@@ -33,6 +34,8 @@ def why_not_exact(config: Any) -> str | None:
         config: of `transformers`, of any size.
     """
     name = type(config).__name__
+    if rotary := _rotary_kinds(config) & {"dynamic", "longrope"}:  # a short row does not show it
+        return f"{name}: rotary positions of type {', '.join(rotary)} depend on the longest row of a batch"
     try:
         model = tiny_model(config)
     except Exception as error:  # noqa: BLE001 (whatever goes wrong in a foreign architecture is the reason)
@@ -48,6 +51,12 @@ def why_not_exact(config: Any) -> str | None:
     dropouts = [f"{key} = {value}" for key, value in config.to_dict().items() if ("dropout" in key or "pdrop" in key) and value]
     hint = f"; {', '.join(dropouts)}" if dropouts else ""
     return f"{name}: gradients of a packed batch differ from those of the plain one by {difference:.1e} (relative){hint}"
+
+
+def _rotary_kinds(config: Any) -> set[str]:
+    parameters = getattr(config, "rope_parameters", None) or {}
+    groups = [parameters, *(value for value in parameters.values() if isinstance(value, dict))]
+    return {str(group.get("rope_type")) for group in groups}
 
 
 def tiny_model(config: Any) -> Any:
@@ -83,7 +92,16 @@ def tiny_model(config: Any) -> Any:
         if hasattr(small, key):
             setattr(small, key, value)
     if kinds:
-        small.layer_types = (kinds * 2)[:num_layers]
+        with contextlib.suppress(AttributeError):  # some work it out themselves
+            small.layer_types = (kinds * 2)[:num_layers]
+    if getattr(small, "sliding_window", None):
+        small.sliding_window = _WINDOW  # so that it bites
+    if getattr(small, "attention_chunk_size", None):
+        small.attention_chunk_size = _WINDOW
+    with torch.device("meta"):
+        num_parameters = sum(p.numel() for p in AutoModelForCausalLM.from_config(small).parameters())
+    if num_parameters > _MOST_PARAMETERS:
+        raise UsageError(f"it stays at {num_parameters / 1e6:.0f}M parameters")
     random_state = torch.get_rng_state()
     try:
         torch.manual_seed(0)
@@ -139,11 +157,16 @@ def _plain_loss(model: Any, sample: WeightedViews) -> torch.Tensor:
     visible = torch.tensor([[True] * size, [p in student.position_ids for p in range(size)]])
     # A hidden token looks at itself: nobody sees it, and a row without keys would be NaN.
     allowed = torch.ones(size, size, dtype=torch.bool).tril() & (visible[:, None, :] | torch.eye(size, dtype=torch.bool))
+    window = getattr(model.config, "sliding_window", None) or size
+    masks = {
+        "full_attention": _additive(allowed),
+        "sliding_attention": _additive(allowed & ~torch.ones(size, size, dtype=torch.bool).tril(-window)),
+    }
+    kinds = set(getattr(model.config, "layer_types", None) or [])
+    one = masks["sliding_attention" if kinds <= {"sliding_attention"} else "full_attention"]
     logits = model(
         input_ids=torch.tensor([teacher.input_ids] * 2),
-        attention_mask=torch.zeros(2, 1, size, size, dtype=torch.float64).masked_fill(
-            ~allowed[:, None], torch.finfo(torch.float64).min
-        ),
+        attention_mask={kind: masks.get(kind, masks["full_attention"]) for kind in kinds} if len(kinds) > 1 else one,
         position_ids=torch.arange(size).repeat(2, 1),
         use_cache=False,
     ).logits
@@ -155,3 +178,8 @@ def _plain_loss(model: Any, sample: WeightedViews) -> torch.Tensor:
     p_teacher = logits[0, rows].detach().log_softmax(-1)
     kl = F.kl_div(logits[1, rows].log_softmax(-1), p_teacher, reduction="sum", log_target=True)
     return sample.ce_weight * ce + sample.kl_weight * kl
+
+
+def _additive(allowed_BTT: torch.Tensor) -> torch.Tensor:
+    mask = torch.zeros(allowed_BTT.shape, dtype=torch.float64)
+    return mask.masked_fill(~allowed_BTT, torch.finfo(torch.float64).min)[:, None]

@@ -18,7 +18,7 @@ from reflectioncoder.data.prompts import one_off_sample
 from reflectioncoder.data.render import IGNORE_INDEX, RenderReport, render_all
 from reflectioncoder.data.samples import Sample, read_samples
 from reflectioncoder.errors import MachineError, UsageError, require
-from reflectioncoder.model_source import ModelSource, make_renderer, model_hash, pick_device
+from reflectioncoder.model_source import ModelSource, add_tokens_to, load_tokenizer, make_renderer, model_hash, pick_device
 from reflectioncoder.progress import Progress, say
 from reflectioncoder.train.masking import MASK_STRATEGIES
 from reflectioncoder.train.plan import RunPlan
@@ -124,10 +124,18 @@ def describe_plan(plan: RunPlan, report: RenderReport) -> dict[str, Any]:
     }
 
 
+# How a run is carried out, not what comes out: these may change when it is continued.
+_WITHOUT_EFFECT = frozenset(
+    {"gradient_checkpointing", "micro_batch_tokens", "dataloader_workers", "save_steps", "keep_checkpoints", "report_to"}
+)
+
+
 def settings_key(recipe: Recipe, source: ModelSource, samples: Sequence[Sample]) -> str:
-    """What a training run depends on; checkpoints of another key cannot be continued."""
+    """What the result of a training run depends on; checkpoints of another key cannot be continued."""
     rows = [sample.to_json() for sample in samples]
-    return content_hash(asdict(recipe.train), asdict(recipe.model), recipe.seed, model_hash(source.path), rows)
+    train = {key: value for key, value in asdict(recipe.train).items() if key not in _WITHOUT_EFFECT}
+    model = {key: value for key, value in asdict(recipe.model).items() if key != "device"}
+    return content_hash(train, model, recipe.seed, model_hash(source.path), rows)
 
 
 def own_checkpoints(train_dir: Path, key: str) -> None:
@@ -159,17 +167,26 @@ def train_model(
     from reflectioncoder.train.trainer import seed_everything
 
     check_settings(recipe.train)
+    if ":" in recipe.model.device:
+        hint = f"CUDA_VISIBLE_DEVICES={recipe.model.device.partition(':')[2]}"
+        raise UsageError.for_value(
+            "training takes the first GPU it sees", "model.device", recipe.model.device, "auto, cpu or cuda", hint
+        )
     seed_everything(recipe.seed)
     processes = PartialState(cpu=pick_device(recipe.model.device) == "cpu")
     train_dir = run_dir / "train"
-    with processes.main_process_first():
+    if processes.is_main_process:
         own_checkpoints(train_dir, settings_key(recipe, source, samples))
+    processes.wait_for_everyone()
+    tokenizer = load_tokenizer(source.path)
+    if recipe.model.rendering == "token":
+        add_tokens_to(tokenizer)
+    plan, report = plan_run(recipe, tokenizer, samples)
+    checkpointing = needs_checkpointing(recipe, source, tokenizer, plan, processes.num_processes)
     model, tokenizer, vocab_size = prepare_model(recipe, source)
     if reason := why_not_exact(model.config):
         raise UsageError(f"this model cannot be trained exactly\n  {reason}\n  hint:    docs/training.md")
-    plan, report = plan_run(recipe, tokenizer, samples)
     summary = describe_plan(plan, report)
-    checkpointing = needs_checkpointing(recipe, source, tokenizer, plan)
     if processes.is_main_process:
         ranks = f" in {processes.num_processes} processes" if processes.num_processes > 1 else ""
         say(

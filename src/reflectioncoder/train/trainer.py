@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +62,7 @@ class ReflectionTrainer(Trainer):
         return DataLoader(self.train_dataset, batch_size=1, shuffle=False, collate_fn=_only, num_workers=workers)
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        """All forwards and backwards of an optimizer step; gradients are exchanged in the last one only.
-
-        Raises:
-            CheckFailedError: the loss is not finite; no parameter has been touched by it.
-        """
+        """All forwards and backwards of an optimizer step; gradients are exchanged in the last one only."""
         model.train()
         batches: list[PackedBatch] = inputs["batches"]
         total = torch.zeros((), device=self.args.device)
@@ -77,18 +75,27 @@ class ReflectionTrainer(Trainer):
                 loss = loss * self.args.world_size
                 self.accelerator.backward(loss)
             total += loss.detach()
-        if not torch.isfinite(total):
-            step = inputs["step"]
+        return total
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """The Trainer asks for it after the gradients have been exchanged and before the optimizer's step.
+
+        Raises:
+            CheckFailedError: it is not finite, as after a loss that is not; no parameter has been touched.
+        """
+        norm: Any = super()._get_grad_norm(model, grad_norm)
+        if not math.isfinite(norm):
+            step = self.state.global_step
             names = ", ".join(self.plan.name_of(visit) for visit in self.plan.steps[step])
             raise CheckFailedError(
-                f"the loss of step {step + 1} is {total.item()}\n  samples: {names}\n"
-                "  hint:    a lower train.learning_rate, longer train.warmup_ratio; the last checkpoint is intact"
+                f"the gradient of step {step + 1} is {float(norm)}\n  samples: {names}\n"
+                "  hint:    a lower train.learning_rate, a longer train.warmup_ratio; the last checkpoint is intact"
             )
-        return total
+        return norm
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         outputs = self.engine.loss(model, inputs["batch"], self.args.device)
-        self._pending.append(outputs)
+        self._pending.append(replace(outputs, loss=outputs.loss.detach()))  # not its graph
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
@@ -130,6 +137,8 @@ def training_arguments(config: TrainConfig, plan: RunPlan, output_dir: Path, see
         "remove_unused_columns": False,
         "disable_tqdm": True,
         "optim": "adamw_torch",
+        "ddp_find_unused_parameters": False,  # every forward uses all
+        "use_cache": True,  # of the saved configuration; the engine's forwards do without
     }
     arguments = TrainingArguments(**{**values, **overrides})
     arguments._n_gpu = min(1, arguments.n_gpu)  # else several visible GPUs mean nn.DataParallel, which would split our rows
@@ -154,4 +163,3 @@ def seed_everything(seed: int) -> None:
     from transformers import set_seed
 
     set_seed(seed)
-    torch.use_deterministic_algorithms(False)
