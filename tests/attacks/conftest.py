@@ -7,6 +7,7 @@ failed test, because the program must end by itself and say "lost".
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -185,18 +186,17 @@ class Watch:
 
     def _look(self) -> None:
         while not self._over.wait(0.02):
-            processes = tasks = resident = 0
+            found: dict[str, tuple[int, int]] = {}
             for survivor in survivors(self.mark):
                 folder = f"/proc/{survivor.split()[0]}"
-                try:
-                    tasks += len(os.listdir(f"{folder}/task"))
-                    resident += int(Path(f"{folder}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-                except OSError:
-                    continue
-                processes += 1
-            self.most_processes = max(self.most_processes, processes)
-            self.most_tasks = max(self.most_tasks, tasks)
-            self.most_resident = max(self.most_resident, resident)
+                with contextlib.suppress(OSError):
+                    resident = int(Path(f"{folder}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+                    found[folder] = len(os.listdir(f"{folder}/task")), resident
+            # Looking takes time, in which some end and others begin: those that are still there have been there together.
+            together = [found[folder] for folder in found if os.path.exists(folder)]
+            self.most_processes = max(self.most_processes, len(together))
+            self.most_tasks = max(self.most_tasks, sum(tasks for tasks, _ in together))
+            self.most_resident = max(self.most_resident, sum(resident for _, resident in together))
 
 
 @dataclass(frozen=True)

@@ -37,11 +37,19 @@ FORK_BOMBS = {
 }
 
 
+def most_processes(isolation) -> int:
+    """Without a user namespace the kernel counts all processes of the user: what another worker's program ran at the start comes on top,
+    until the watch sees it.
+    """
+    others = 0 if isolation.namespaces else LIMITS.processes + 2
+    return LIMITS.processes + 2 + others
+
+
 @pytest.mark.parametrize("kind", FORK_BOMBS)
 def test_a_fork_bomb_goes_out(kind, isolation):
     result, watch = watched(FORK_BOMBS[kind], isolation, wall_s=0.4, cpu_s=1)
     assert result.status in (*ENDED, "ok")  # ok: its first process has ended by itself
-    assert watch.most_processes <= LIMITS.processes + 2
+    assert watch.most_processes <= most_processes(isolation)
     assert result.duration_s < 5
 
 
@@ -65,7 +73,7 @@ def test_a_thread_bomb_goes_out(start, isolation):
         wall_s=1,
     )
     assert result.status in ENDED
-    assert watch.most_tasks <= LIMITS.processes + 2
+    assert watch.most_tasks <= most_processes(isolation)
 
 
 MEMORY_BOMBS = {
