@@ -38,8 +38,8 @@ FORK_BOMBS = {
 
 
 def most_processes(isolation) -> int:
-    """Without a user namespace the kernel counts all processes of the user: what another worker's program ran at the start comes on top,
-    until the watch sees it.
+    """Without a user namespace the kernel counts all processes of the user: what another worker's program ran at the start comes
+    on top, until the watch sees it.
     """
     others = 0 if isolation.namespaces else LIMITS.processes + 2
     return LIMITS.processes + 2 + others
