@@ -200,6 +200,8 @@ def train_model(
         save_model(model, tokenizer, recipe, run_dir / "model", summary)
         write_json(train_dir / "train.json", summary)
     processes.wait_for_everyone()
+    if processes.num_processes > 1:  # else its threads may be cut off at the end, which aborts the process
+        processes.destroy_process_group()
     return summary
 
 
