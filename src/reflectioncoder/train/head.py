@@ -17,7 +17,7 @@ CHUNK_ROWS, CHUNK_ROWS_ON_GPU = 256, 1024  # the second has not been measured: t
 
 
 class _WeightedLoss(torch.autograd.Function):
-    """forward(hidden_RH, weight_VH, bias_V, targets_R, ce_weights_R, kl_weights_P, num_rows) → (loss, ΣCE, ΣKL)."""
+    """forward(…, type of the products, rows of a chunk) → (loss, [ΣCE, ΣKL]); see `weighted_loss`."""
 
     @staticmethod
     def forward(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -157,7 +158,8 @@ def train_model(
     An interrupted run continues from its newest complete checkpoint.
 
     Raises:
-        CheckFailedError: the loss is not finite.
+        CheckFailedError: a gradient is not finite.
+        UsageError: impossible settings, or an architecture that cannot be trained exactly.
         KeyboardInterrupt: stopped by SIGTERM, after a checkpoint.
     """
     from accelerate import PartialState
@@ -232,9 +234,8 @@ def _fit(
         trainer = ReflectionTrainer(model, args, plan, vocab_size=vocab_size, callbacks=callbacks)
         trainer.remove_callback(PrinterCallback)  # the progress line replaces its print of every log entry
         started = time.monotonic()
-        with explain_full_disk(train_dir):
+        with contextlib.closing(trainer.engine), explain_full_disk(train_dir):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        trainer.engine.close()
         if stop.stopped:
             say(f"train: stopped after step {trainer.state.global_step}, its checkpoint is complete")
             raise KeyboardInterrupt
