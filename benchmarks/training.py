@@ -2,7 +2,7 @@
 
     python benchmarks/training.py                               small Llama on the CPU
     python benchmarks/training.py --model DIR_OR_ID             a real model
-    python benchmarks/training.py --device cuda --model DIR_OR_ID --checkpointing --pack 8192
+    python benchmarks/training.py --device cuda --model DIR_OR_ID --pack 8192 --samples 16 --trl
 
 Original: teacher and student as two full rows with a mask, logits in float32 at every position (B samples: 2B rows, padded).
 Ours: hidden tokens dropped, segments packed, the output layer only where a term is. All take the same samples at the same mask
@@ -12,18 +12,22 @@ tokens of instruction, 900 of reflection in 7 blocks and 350 of answer ("typical
 """
 
 import argparse
+import contextlib
 import json
 import random
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch.utils.flop_counter import FlopCounterMode
 
-from reflectioncoder.config import ModelConfig, TrainConfig
+from reflectioncoder.config import TrainConfig
 from reflectioncoder.data.render import IGNORE_INDEX, RenderedSample, Span
 from reflectioncoder.train.engine import Engine
 from reflectioncoder.train.plan import RunPlan
@@ -87,13 +91,86 @@ def original_loss(model, plan: RunPlan, visits, device):
     return ce + kl / at.sum()
 
 
+def trl_loss(model, plan: RunPlan, visits, device):
+    """The nearest assembly of TRL's parts: rows padded on the right, its fused output layers for cross-entropy and for divergence.
+
+    It gets hidden tokens dropped and positions with gaps as ours does, which none of its data collators would give it.
+    """
+    from trl.kernels.chunked_divergence import ChunkedDivergenceFunction
+    from trl.kernels.chunked_logprob import ChunkedLogProbFunction
+
+    pairs = [plan.views(visit) for visit in visits]
+    views = [teacher for teacher, _ in pairs] + [student for _, student in pairs]
+    size = max(len(view.input_ids) for view in views)
+
+    def padded(field, filler):
+        return torch.tensor([[*getattr(v, field), *[filler] * (size - len(getattr(v, field)))] for v in views], device=device)
+
+    lengths = torch.tensor([len(view.input_ids) for view in views], device=device)
+    trunk, head = model.model, model.get_output_embeddings()
+    hidden = trunk(
+        input_ids=padded("input_ids", 0),
+        attention_mask=(torch.arange(size, device=device) < lengths[:, None]).long(),
+        position_ids=padded("position_ids", 0),
+        use_cache=False,
+    ).last_hidden_state
+    labels = padded("labels", IGNORE_INDEX)[:, 1:]
+    has_label = labels != IGNORE_INDEX
+    width = 8192  # TRL's own default, of the vocabulary
+    log_p = ChunkedLogProbFunction.apply(hidden[:, :-1][has_label], head.weight, None, labels[has_label], 1.0, width, None, 1.0, ())[0]
+    rows = [torch.tensor(view.kl_rows, device=device) for view in views]
+    states = [hidden[number, own] for number, own in enumerate(rows)]
+    teacher, student = torch.cat(states[: len(visits)]).detach(), torch.cat(states[len(visits) :])
+    kl = ChunkedDivergenceFunction.apply(student, head.weight, None, teacher, head.weight.detach(), None, 0.0)[0]
+    return kl.mean() - log_p.mean()
+
+
+@dataclass(frozen=True)
+class Contender:
+    """`rows`: samples of a forward of a reference; None: ours."""
+
+    loss: Callable | None = None
+    rows: int = 1
+    packed: bool = False
+    checkpointing: bool = False
+    compiled: bool = False  # the output layer
+    layers_compiled: bool = False
+
+
+def contenders(args, lengths: str) -> dict[str, Contender]:
+    """The first is what the others are compared with."""
+    on_gpu = args.device != "cpu"
+    chosen = {"original, B = 1": Contender(original_loss)}
+    if on_gpu:
+        chosen = {"original, B = 1, ckpt": Contender(original_loss, checkpointing=True), **chosen}
+    if lengths == "varied":
+        chosen["original, B = 4 padded"] = Contender(original_loss, 4, checkpointing=on_gpu)
+    if args.trl:
+        chosen["TRL parts, B = 1"] = Contender(trl_loss, checkpointing=on_gpu)
+        if lengths == "varied":
+            chosen["TRL parts, B = 4 padded"] = Contender(trl_loss, 4, checkpointing=on_gpu)
+    chosen["ours, one by one"] = Contender()
+    if on_gpu:
+        chosen["ours, one by one, ckpt"] = Contender(checkpointing=True)
+    if args.pack:
+        chosen["ours, packed"] = Contender(packed=True)
+        if on_gpu:
+            chosen["ours, packed, ckpt"] = Contender(packed=True, checkpointing=True)
+    if on_gpu:
+        for name, own in list(chosen.items()):
+            if own.loss is None:
+                chosen[f"{name}, head compiled"] = replace(own, compiled=True)
+                chosen[f"{name}, all compiled"] = replace(own, compiled=True, layers_compiled=True)
+    return chosen
+
+
 class Contest:
-    def __init__(self, args, rate: float, lengths: str):
+    def __init__(self, args, rate: float, lengths: str, model):
         self.device = torch.device(args.device)
-        self.model, vocab_size = make_model(args, self.device)
+        self.model = model
         rng = random.Random(args.seed)
         scales = [1.0] * args.samples if lengths == "typical" else [rng.lognormvariate(-0.3, 0.6) for _ in range(args.samples)]
-        samples = [rendered_sample(rng, vocab_size, min(scale, 2.5) * args.scale) for scale in scales]
+        samples = [rendered_sample(rng, model.config.vocab_size, min(scale, 2.5) * args.scale) for scale in scales]
         train = {
             "epochs": 1,
             "global_batch_size": args.samples,
@@ -105,34 +182,39 @@ class Contest:
         self.plan = RunPlan(samples, TrainConfig(**train), seed=1)
         self.packed = RunPlan(samples, TrainConfig(**train, micro_batch_tokens=args.pack), seed=1)
         self.visits = self.plan.steps[0]
-        self.contenders = {"original, B = 1": 1, "ours, one by one": 0}
-        if lengths == "varied":
-            self.contenders["original, B = 4 padded"] = 4
-        if args.pack:
-            self.contenders["ours, packed"] = -1
+        self.contenders = contenders(args, lengths)
+        self.compiled_layers: dict = {}
 
     def run(self, name: str) -> float:
         """All samples, forward and backward; returns the mean of the losses."""
-        size = self.contenders[name]
-        precision = torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda")
-        losses = []
-        if size > 0:
-            for start in range(0, len(self.visits), size):
-                visits = self.visits[start : start + size]
-                with precision:
-                    loss = original_loss(self.model, self.plan, visits, self.device)
+        own = self.contenders[name]
+        if own.checkpointing:
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        else:
+            self.model.gradient_checkpointing_disable()
+        for layer in self.model.model.layers:
+            if own.layers_compiled and layer not in self.compiled_layers:
+                layer.compile(dynamic=True)
+                self.compiled_layers[layer] = layer._compiled_call_impl
+            layer._compiled_call_impl = self.compiled_layers[layer] if own.layers_compiled else None
+        with contextlib.closing(Engine(self.model, compiled=own.compiled)) if own.loss is None else contextlib.nullcontext() as engine:
+            losses = []
+            for part, share in self.parts(own):
+                with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
+                    if engine is None:
+                        loss = own.loss(self.model, self.plan, part, self.device) * share
+                    else:
+                        loss = engine.loss(self.model, part, self.device).loss
                 loss.backward()
-                losses += [loss.item()] * len(visits)
-            return statistics.mean(losses)
-        plan = self.plan if size == 0 else self.packed
-        engine = Engine(self.model)
-        for batch in plan.batches(0):
-            with precision:
-                loss = engine.loss(self.model, batch, self.device).loss
-            loss.backward()
-            losses.append(loss.item())
-        engine.close()
-        return sum(losses)
+                losses.append(loss.detach())
+        return sum(losses).item()
+
+    def parts(self, own: Contender) -> list:
+        """(what a forward takes, the share of its mean in the step's)."""
+        if own.loss is None:
+            return [(batch, 1.0) for batch in (self.packed if own.packed else self.plan).batches(0)]
+        parts = [self.visits[start : start + own.rows] for start in range(0, len(self.visits), own.rows)]
+        return [(part, len(part) / len(self.visits)) for part in parts]
 
     def seconds(self, name: str) -> float:
         clock = time.process_time if self.device.type == "cpu" else time.perf_counter
@@ -143,15 +225,34 @@ class Contest:
         return clock() - began
 
     def flops(self, name: str) -> int:
+        """Counted; of attention over segments on a GPU there is no count."""
         with FlopCounterMode(display=False) as counter:
             self.run(name)
         return counter.get_total_flops()
+
+    def useful_flops(self) -> float:
+        """Of the tokens and rows that have to be computed, forward and backward, nothing twice: for the share of the GPU's peak."""
+        trunk, head = self.model.model, self.model.get_output_embeddings()
+        table = self.model.get_input_embeddings().weight.numel()
+        weights = sum(p.numel() for p in trunk.parameters()) - table
+        config = self.model.config
+        width = (
+            config.num_hidden_layers
+            * config.num_attention_heads
+            * (getattr(config, "head_dim", 0) or config.hidden_size // config.num_attention_heads)
+        )
+        total = 0.0
+        for batch in self.packed.batches(0):
+            attention = width * sum(length**2 for length in batch.lengths)  # half of the square, two products
+            total += 6 * (weights * batch.num_tokens + head.weight.numel() * len(batch.rows)) + 6 * attention
+        return total
 
     def peak_bytes(self, name: str) -> int:
         """Beyond weights and gradients, which exist before."""
         for parameter in self.model.parameters():
             parameter.grad = torch.zeros_like(parameter)
         if self.device.type == "cuda":
+            torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
             before = torch.cuda.memory_allocated()
             self.run(name)
@@ -171,12 +272,16 @@ def synchronize(device) -> None:
         torch.cuda.synchronize()
 
 
-def make_model(args, device):
+def make_model(args):
     if args.model:
-        from reflectioncoder.model_source import load_model, resolve_model
+        from transformers import AutoConfig, AutoModelForCausalLM
 
-        config = ModelConfig(args.model, dtype="float32", device=args.device)
-        model, _ = load_model(config, resolve_model(config).path, for_training=True)
+        torch.manual_seed(0)  # of a folder with a configuration alone the weights are random: the time is the same
+        if any(Path(args.model).glob("*.safetensors")) or not Path(args.model).is_dir():
+            model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32)
+        else:
+            with torch.device(args.device):
+                model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(args.model), dtype=torch.float32)
     else:
         from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -191,17 +296,14 @@ def make_model(args, device):
                 num_key_value_heads=4,
                 tie_word_embeddings=True,
             )
-        ).to(device)
-    model.train()
-    if args.checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-    return model, model.config.vocab_size
+        )
+    return model.to(args.device).train()
 
 
-def memory_of(args, rate: float, lengths: str, name: str) -> float:
+def memory_of(args, contest: Contest, rate: float, lengths: str, name: str) -> float:
     """GB; on a CPU measured in a process of its own."""
     if args.device != "cpu":
-        return Contest(args, rate, lengths).peak_bytes(name) / 1e9
+        return contest.peak_bytes(name) / 1e9
     settings = {**vars(args), "only": [rate, lengths, name]}
     done = subprocess.run([sys.executable, __file__, "--settings", json.dumps(settings)], capture_output=True, text=True, check=True)
     return float(done.stdout) / 1e9
@@ -209,7 +311,7 @@ def memory_of(args, rate: float, lengths: str, name: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="hub id or folder; default: a small Llama with random weights")
+    parser.add_argument("--model", help="hub id or folder, without weights too; default: a small Llama with random weights")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1, help="of a CPU; more than one spend time in waiting")
     parser.add_argument("--rounds", type=int, default=5)
@@ -219,35 +321,61 @@ def main() -> None:
     parser.add_argument("--rates", type=float, nargs="+", default=[0.1, 0.5, 0.9])
     parser.add_argument("--lengths", choices=["typical", "varied"], nargs="+", default=["typical", "varied"])
     parser.add_argument("--pack", type=int, default=0, help="tokens of a pack; 0: ours one by one only")
-    parser.add_argument("--checkpointing", action="store_true")
+    parser.add_argument("--trl", action="store_true", help="TRL's parts too (pip install trl)")
+    parser.add_argument("--peak-tflops", type=float, default=989.0, help="of the GPU in bfloat16, for its use")
     parser.add_argument("--settings", help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.settings:
-        settings = json.loads(args.settings)
-        rate, lengths, name = settings.pop("only")
-        print(Contest(argparse.Namespace(**settings), rate, lengths).peak_bytes(name))
+        settings = argparse.Namespace(**json.loads(args.settings))
+        rate, lengths, name = settings.only
+        print(Contest(settings, rate, lengths, make_model(settings)).peak_bytes(name))
         return
-    unit = "CPU-s" if args.device == "cpu" else "s"
+    model = make_model(args)
     for lengths in args.lengths:
+        totals: dict[str, float] = {}
         for rate in args.rates:
-            contest = Contest(args, rate, lengths)
-            losses = {name: contest.run(name) for name in contest.contenders}
-            seconds: dict[str, list[float]] = {name: [] for name in contest.contenders}
-            for _ in range(args.rounds):
-                for name in contest.contenders:
-                    seconds[name].append(contest.seconds(name))
-            flops = {name: contest.flops(name) for name in contest.contenders}
-            sizes = [len(contest.plan.samples[visit.index].input_ids) for visit in contest.visits]
-            print(f"\n{lengths} lengths {sizes}, mask rate {rate:g}, medians of {args.rounds}", flush=True)
-            for name in contest.contenders:
-                times = statistics.median(a / b for a, b in zip(seconds["original, B = 1"], seconds[name], strict=True))
-                print(
-                    f"  {name:<24} {statistics.median(seconds[name]):8.2f} {unit}  {times:5.2f} x   "
-                    f"{flops[name] / 1e12:7.3f} TFLOP {flops['original, B = 1'] / flops[name]:5.2f} x   "
-                    f"{memory_of(args, rate, lengths, name):6.2f} GB   loss {losses[name]:.6f}",
-                    flush=True,
-                )
+            for name, seconds in compare(args, Contest(args, rate, lengths, model), rate, lengths).items():
+                totals[name] = totals.get(name, 0.0) + seconds
+        reference = next(iter(totals))
+        print(f"\n{lengths} lengths, the mean of the rates {args.rates}, times faster than {reference}")
+        for name, seconds in totals.items():
+            print(f"  {name:<34} {totals[reference] / seconds:5.2f} x", flush=True)
+
+
+def compare(args, contest: Contest, rate: float, lengths: str) -> dict[str, float]:
+    """Prints a table; returns the median seconds of each contender."""
+    on_gpu = args.device != "cpu"
+    names, losses = list(contest.contenders), {}
+    for name in names:
+        try:
+            losses[name] = contest.run(name)
+            contest.run(name)  # compiled for sizes that differ
+        except torch.OutOfMemoryError:
+            contest.model.zero_grad()
+            print(f"{name}: out of memory")
+    names = list(losses)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(args.rounds):
+        for name in names:
+            seconds[name].append(contest.seconds(name))
+    sizes = [len(contest.plan.samples[visit.index].input_ids) for visit in contest.visits]
+    print(f"\n{lengths} lengths {sizes}, mask rate {rate:g}, medians of {args.rounds}", flush=True)
+    reference_flops = 0 if on_gpu else contest.flops(names[0])
+    for name in names:
+        median = statistics.median(seconds[name])
+        times = statistics.median(a / b for a, b in zip(seconds[names[0]], seconds[name], strict=True))
+        use = (
+            f"{contest.useful_flops() / median / args.peak_tflops / 1e10:5.1f} % of peak"
+            if on_gpu
+            else f"{reference_flops / contest.flops(name):5.2f} x FLOP"
+        )
+        print(
+            f"  {name:<34} {median * 1e3 if on_gpu else median:8.2f} {'ms' if on_gpu else 'CPU-s'}  {times:5.2f} x   {use}   "
+            f"{memory_of(args, contest, rate, lengths, name):6.2f} GB   loss {losses[name]:.6f}",
+            flush=True,
+        )
+    return {name: statistics.median(of) for name, of in seconds.items()}
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ in the recomputation of a checkpoint too.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,11 +30,13 @@ class Segments:
     Attributes:
         lengths: tokens of each.
         offsets: where they begin, and the end, int32 on the device.
+        longest: the largest of the lengths.
         reach: the largest distance between two positions of one segment.
     """
 
     lengths: tuple[int, ...]
     offsets: torch.Tensor
+    longest: int
     reach: int
 
     @classmethod
@@ -40,9 +44,20 @@ class Segments:
         ends = list(itertools.accumulate(lengths))
         offsets = torch.tensor([0, *ends], device=device, dtype=torch.int32)
         # Positions ascend within a segment.
-        return cls(
-            tuple(lengths), offsets, max(position_ids[end - 1] - position_ids[end - n] for n, end in zip(lengths, ends, strict=True))
-        )
+        reach = max(position_ids[end - 1] - position_ids[end - n] for n, end in zip(lengths, ends, strict=True))
+        return cls(tuple(lengths), offsets, max(lengths), reach)
+
+
+@functools.cache
+def _varlen_attention() -> Callable[..., Any] | None:
+    """Flash attention over segments, grouped heads included; None where torch does not have it (before 2.10)."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    # Before torch 2.12 the kernel takes grouped heads without being told.
+    knows_groups = "enable_gqa" in inspect.signature(varlen_attn).parameters
+    return functools.partial(varlen_attn, enable_gqa=True) if knows_groups else varlen_attn
 
 
 def segment_attention(
@@ -78,25 +93,11 @@ def segment_attention(
     if torch.is_autocast_enabled(query_1HTD.device.type):  # rotation by float32 angles has promoted queries and keys
         dtype = torch.get_autocast_dtype(query_1HTD.device.type)
         query_1HTD, key_1GTD, value_1GTD = (x.to(dtype) for x in (query_1HTD, key_1GTD, value_1GTD))
-    on_gpu = query_1HTD.is_cuda and query_1HTD.dtype in (torch.bfloat16, torch.float16)
-    if on_gpu and window is None:
-        from torch.nn.attention.varlen import varlen_attn
-
-        longest = max(segments.lengths)
+    varlen = _varlen_attention() if query_1HTD.is_cuda and query_1HTD.dtype in (torch.bfloat16, torch.float16) else None
+    if varlen is not None and window is None:
         query_THD, key_TGD, value_TGD = (x[0].transpose(0, 1) for x in (query_1HTD, key_1GTD, value_1GTD))
-        output_THD = varlen_attn(
-            query_THD,
-            key_TGD,
-            value_TGD,
-            segments.offsets,
-            segments.offsets,
-            longest,
-            longest,
-            scale=scaling,
-            window_size=(-1, 0),
-            enable_gqa=query_1HTD.shape[1] != key_1GTD.shape[1],
-        )
-        assert isinstance(output_THD, torch.Tensor)
+        offsets, longest = segments.offsets, segments.longest
+        output_THD = varlen(query_THD, key_TGD, value_TGD, offsets, offsets, longest, longest, scale=scaling, window_size=(-1, 0))
         return output_THD[None], None
     groups = query_1HTD.shape[1] // key_1GTD.shape[1]
     if groups > 1:

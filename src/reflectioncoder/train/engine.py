@@ -41,7 +41,7 @@ class Engine:
         UsageError: the architecture cannot be trained on packed segments.
     """
 
-    def __init__(self, model: Any, *, vocab_size: int | None = None, chunk_rows: int | None = None):
+    def __init__(self, model: Any, *, vocab_size: int | None = None, chunk_rows: int | None = None, compiled: bool = False):
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
         if not getattr(base, "_supports_attention_backend", False) or base.get_output_embeddings() is None:
             raise UsageError(f"{type(base).__name__} cannot be trained: it does not let its attention be chosen (see docs/training.md)")
@@ -51,6 +51,7 @@ class Engine:
         self._original_forward = self._head.forward
         self._vocab_size = vocab_size
         self._chunk_rows = chunk_rows
+        self._compiled = compiled
         self._batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
         self._result: tuple[torch.Tensor, torch.Tensor] | None = None
         self._trusted = False
@@ -115,7 +116,9 @@ class Engine:
         weight_VH, bias_V = head_weight(self._head)
         if self._vocab_size is not None:
             weight_VH, bias_V = weight_VH[: self._vocab_size], None if bias_V is None else bias_V[: self._vocab_size]
-        self._result = weighted_loss(hidden_RH, weight_VH, bias_V, targets_R, ce_weights_R, kl_weights_P, self._chunk_rows)
+        self._result = weighted_loss(
+            hidden_RH, weight_VH, bias_V, targets_R, ce_weights_R, kl_weights_P, self._chunk_rows, self._compiled
+        )
         return self._result[0]
 
 

@@ -6,6 +6,7 @@ V vocabulary. Logits exist for one chunk only; gradients are formed in the forwa
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,9 +16,12 @@ from reflectioncoder.data.render import IGNORE_INDEX
 
 CHUNK_ROWS, CHUNK_ROWS_ON_GPU = 256, 1024  # the second has not been measured: there each chunk is to be worth a launch
 
+# Products of 16-bit factors with a sum of 32 bits: torch 2.8 and later, on CUDA.
+_KEEPS_SUMS = "dtype" in torch.ops.aten.addmm.overloads()
+
 
 class _WeightedLoss(torch.autograd.Function):
-    """forward(…, type of the products, rows of a chunk) → (loss, [ΣCE, ΣKL]); see `weighted_loss`."""
+    """forward(…, type of the products, rows of a chunk, compiled?) → (loss, [ΣCE, ΣKL]); see `weighted_loss`."""
 
     @staticmethod
     def forward(
@@ -30,6 +34,7 @@ class _WeightedLoss(torch.autograd.Function):
         kl_weights_P: torch.Tensor,
         dtype: torch.dtype,
         chunk_rows: int,
+        compiled: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         # Gradients are formed only where they are wanted: of a frozen head (LoRA) only those of its input.
         wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
@@ -40,23 +45,25 @@ class _WeightedLoss(torch.autograd.Function):
         grad_weight_VH = torch.zeros_like(weight_VH, dtype=exact) if wants_weight else None
         grad_bias_V = torch.zeros_like(bias_V, dtype=exact) if bias_V is not None and wants_bias else None
         sums = torch.zeros(3, dtype=exact, device=hidden_RH.device)  # loss, ΣCE, ΣKL
-        for rows, num_pairs, pairs in _chunks(len(hidden_RH), len(kl_weights_P), chunk_rows, hidden_RH.device):
+        losses_of_rows, losses_of_pairs = _compiled() if compiled else (_losses_of_rows, _losses_of_pairs)
+        for rows, pairs in _chunks(len(hidden_RH), len(kl_weights_P), chunk_rows, hidden_RH.device):
             hidden_NH = hidden_RH[rows]
-            logits_NV = (hidden_NH @ weight_VH.T).to(exact)
+            logits_NV = _product(hidden_NH, weight_VH.T, exact)
             if bias_V is not None:
                 logits_NV += bias_V
-            targets_N, ce_weights_N, kl_weights_M = targets_R[rows], ce_weights_R[rows], kl_weights_P[pairs]
-            grad_logits_NV = _losses_of_chunk(logits_NV, targets_N, ce_weights_N, kl_weights_M, num_pairs, sums)
+            if pairs is None:
+                added, grad_NV = losses_of_rows(logits_NV, targets_R[rows], ce_weights_R[rows], dtype)
+            else:
+                added, grad_NV = losses_of_pairs(logits_NV, targets_R[rows], ce_weights_R[rows], kl_weights_P[pairs], dtype)
+            sums += added
+            del logits_NV  # before the next chunk's
             if grad_bias_V is not None:
-                grad_bias_V += grad_logits_NV.sum(0)
-            grad_NV = grad_logits_NV.to(hidden_NH.dtype)
+                grad_bias_V += grad_NV.sum(0, dtype=exact)
             if grad_hidden_RH is not None:
                 grad_hidden_RH[rows] = grad_NV @ weight_VH
             if grad_weight_VH is not None:
-                if grad_NV.dtype == exact:
-                    grad_weight_VH.addmm_(grad_NV.T, hidden_NH)
-                else:
-                    grad_weight_VH += grad_NV.T @ hidden_NH
+                _add_product(grad_weight_VH, grad_NV.T, hidden_NH)
+            del grad_NV
         ctx.save_for_backward(grad_hidden_RH, grad_weight_VH, grad_bias_V)
         ctx.used = False
         loss, statistics = sums[0].clone(), sums[1:].clone()
@@ -75,49 +82,114 @@ class _WeightedLoss(torch.autograd.Function):
             (hidden_RH * grad_loss).to(hidden_dtype) if hidden_RH is not None else None,
             weight_VH.mul_(grad_loss).to(weight_dtype) if weight_VH is not None else None,
             (bias_V * grad_loss).to(bias_dtype) if bias_V is not None else None,
-            *[None] * 5,
+            *[None] * 6,
         )
 
 
-def _chunks(num_rows: int, num_pairs: int, size: int, device: torch.device) -> Iterator[tuple[torch.Tensor | slice, int, slice]]:
-    """(rows, how many pairs they begin with, which pairs): a pair's two rows are always in one chunk."""
+def _chunks(num_rows: int, num_pairs: int, size: int, device: torch.device) -> Iterator[tuple[torch.Tensor | slice, slice | None]]:
+    """(rows, which pairs): the two rows of a pair are always in one chunk, all teachers before all students, and no others."""
     half = max(1, size // 2)
     for start in range(0, num_pairs, half):
         end = min(start + half, num_pairs)
         teachers = torch.arange(start, end, device=device)
-        yield torch.cat([teachers, teachers + num_pairs]), end - start, slice(start, end)
+        yield torch.cat([teachers, teachers + num_pairs]), slice(start, end)
     for start in range(2 * num_pairs, num_rows, size):
-        yield slice(start, min(start + size, num_rows)), 0, slice(0, 0)
+        yield slice(start, min(start + size, num_rows)), None
 
 
-def _losses_of_chunk(
-    logits_NV: torch.Tensor,
-    targets_N: torch.Tensor,
-    ce_weights_N: torch.Tensor,
-    kl_weights_M: torch.Tensor,
-    num_pairs: int,
-    sums: torch.Tensor,
-) -> torch.Tensor:
-    """Add the chunk's terms to `sums`; returns the gradient of the loss with respect to the logits (in their storage)."""
+def _losses_of_rows(
+    logits_NV: torch.Tensor, targets_N: torch.Tensor, ce_weights_N: torch.Tensor, dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """([loss, ΣCE, 0], the gradient with respect to the logits in `dtype`): w (p - onehot). The logits are used up."""
+    log_p_NV, ce_N, ce_weights_N, targets_N1 = _cross_entropies(logits_NV, targets_N, ce_weights_N)
+    grad_NV = log_p_NV.exp_().mul_(ce_weights_N[:, None]).scatter_add_(1, targets_N1, -ce_weights_N[:, None])
+    return torch.stack([(ce_weights_N * ce_N).sum(), ce_N.sum(), ce_N.new_zeros(())]), grad_NV.to(dtype)
+
+
+def _losses_of_pairs(
+    logits_NV: torch.Tensor, targets_N: torch.Tensor, ce_weights_N: torch.Tensor, kl_weights_M: torch.Tensor, dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same of M teachers and their M students, with the KL, whose gradient is w (p_student - p_teacher) in the student's rows."""
+    log_p_NV, ce_N, ce_weights_N, targets_N1 = _cross_entropies(logits_NV, targets_N, ce_weights_N)
+    num_pairs = len(kl_weights_M)
+    ratio_MV = log_p_NV[:num_pairs] - log_p_NV[num_pairs:]
+    p_NV = log_p_NV.exp_()
+    teacher_MV, student_MV = p_NV[:num_pairs], p_NV[num_pairs:]
+    kl_M = ratio_MV.mul_(teacher_MV).sum(-1)
+    student_MV.mul_((ce_weights_N[num_pairs:] + kl_weights_M)[:, None]).addcmul_(teacher_MV, kl_weights_M[:, None], value=-1)
+    teacher_MV.mul_(ce_weights_N[:num_pairs, None])
+    grad_NV = p_NV.scatter_add_(1, targets_N1, -ce_weights_N[:, None])
+    loss = (ce_weights_N * ce_N).sum() + (kl_weights_M * kl_M).sum()
+    return torch.stack([loss, ce_N.sum(), kl_M.sum()]), grad_NV.to(dtype)
+
+
+def _cross_entropies(
+    logits_NV: torch.Tensor, targets_N: torch.Tensor, ce_weights_N: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(log p in the storage of the logits, cross-entropies, their weights, targets to index with); 0 where there is no target."""
     has_target_N = targets_N != IGNORE_INDEX
     targets_N1 = targets_N.clamp_min(0)[:, None]
-    ce_weights_N = torch.where(has_target_N, ce_weights_N, 0.0)
     log_p_NV = logits_NV.sub_(logits_NV.logsumexp(-1, keepdim=True))
     ce_N = torch.where(has_target_N, -log_p_NV.gather(1, targets_N1)[:, 0], 0.0)
-    sums[0] += (ce_weights_N * ce_N).sum()
-    sums[1] += ce_N.sum()
-    ratio_MV = log_p_NV[:num_pairs] - log_p_NV[num_pairs : 2 * num_pairs]
-    p_NV = log_p_NV.exp_()
-    teacher_MV, student_MV = p_NV[:num_pairs], p_NV[num_pairs : 2 * num_pairs]
-    kl_M = ratio_MV.mul_(teacher_MV).sum(-1)
-    sums[0] += (kl_weights_M * kl_M).sum()
-    sums[2] += kl_M.sum()
-    # Cross-entropy: w (p - onehot). KL, the teacher detached: w (p_student - p_teacher), in the student's rows.
-    student_MV.mul_((ce_weights_N[num_pairs : 2 * num_pairs] + kl_weights_M)[:, None])
-    student_MV.addcmul_(teacher_MV, kl_weights_M[:, None], value=-1)
-    teacher_MV.mul_(ce_weights_N[:num_pairs, None])
-    p_NV[2 * num_pairs :].mul_(ce_weights_N[2 * num_pairs :, None])
-    return p_NV.scatter_add_(1, targets_N1, -ce_weights_N[:, None])
+    return log_p_NV, ce_N, torch.where(has_target_N, ce_weights_N, 0.0), targets_N1
+
+
+def _losses_of_rows_functional(
+    logits_NV: torch.Tensor, targets_N: torch.Tensor, ce_weights_N: torch.Tensor, dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`_losses_of_rows` for the compiler, which reads the logits twice and writes the gradient once; in eager mode a waste of memory."""
+    log_p_NV = logits_NV - logits_NV.logsumexp(-1, keepdim=True)
+    ce_N, ce_weights_N, is_target_NV = _cross_entropies_functional(log_p_NV, targets_N, ce_weights_N)
+    grad_NV = ce_weights_N[:, None] * (log_p_NV.exp() - is_target_NV.to(log_p_NV.dtype))
+    return torch.stack([(ce_weights_N * ce_N).sum(), ce_N.sum(), ce_N.new_zeros(())]), grad_NV.to(dtype)
+
+
+def _losses_of_pairs_functional(
+    logits_NV: torch.Tensor, targets_N: torch.Tensor, ce_weights_N: torch.Tensor, kl_weights_M: torch.Tensor, dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor]:
+    log_p_NV = logits_NV - logits_NV.logsumexp(-1, keepdim=True)
+    ce_N, ce_weights_N, is_target_NV = _cross_entropies_functional(log_p_NV, targets_N, ce_weights_N)
+    (log_t_MV, log_s_MV), (is_target_t_MV, is_target_s_MV) = log_p_NV.chunk(2), is_target_NV.to(log_p_NV.dtype).chunk(2)
+    weights_t_M1, weights_s_M1 = ce_weights_N[:, None].chunk(2)
+    teacher_MV, student_MV = log_t_MV.exp(), log_s_MV.exp()
+    kl_M = (teacher_MV * (log_t_MV - log_s_MV)).sum(-1)
+    grad_t_MV = weights_t_M1 * (teacher_MV - is_target_t_MV)
+    grad_s_MV = weights_s_M1 * (student_MV - is_target_s_MV) + kl_weights_M[:, None] * (student_MV - teacher_MV)
+    loss = (ce_weights_N * ce_N).sum() + (kl_weights_M * kl_M).sum()
+    return torch.stack([loss, ce_N.sum(), kl_M.sum()]), torch.cat([grad_t_MV, grad_s_MV]).to(dtype)
+
+
+def _cross_entropies_functional(
+    log_p_NV: torch.Tensor, targets_N: torch.Tensor, ce_weights_N: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    has_target_N = targets_N != IGNORE_INDEX
+    is_target_NV = targets_N[:, None] == torch.arange(log_p_NV.shape[1], device=log_p_NV.device)
+    ce_N = -torch.where(is_target_NV, log_p_NV, 0.0).sum(-1)
+    return torch.where(has_target_N, ce_N, 0.0), torch.where(has_target_N, ce_weights_N, 0.0), is_target_NV
+
+
+@functools.cache
+def _compiled() -> tuple[Any, Any]:
+    return torch.compile(_losses_of_rows_functional, dynamic=True), torch.compile(_losses_of_pairs_functional, dynamic=True)
+
+
+def _product(a_NH: torch.Tensor, b_HV: torch.Tensor, exact: torch.dtype) -> torch.Tensor:
+    """In `exact`, not rounded to the factors' type on the way where the device can do that."""
+    if a_NH.dtype == exact:
+        return a_NH @ b_HV
+    if _KEEPS_SUMS and a_NH.is_cuda:
+        return torch.mm(a_NH, b_HV, out_dtype=exact)
+    return (a_NH @ b_HV).to(exact)
+
+
+def _add_product(sum_VH: torch.Tensor, a_VN: torch.Tensor, b_NH: torch.Tensor) -> None:
+    """sum += a @ b, likewise: rounding every chunk's share would add up."""
+    if a_VN.dtype == sum_VH.dtype:
+        sum_VH.addmm_(a_VN, b_NH)
+    elif _KEEPS_SUMS and a_VN.is_cuda:
+        torch.addmm(sum_VH, a_VN, b_NH, out_dtype=sum_VH.dtype, out=sum_VH)
+    else:
+        sum_VH += a_VN @ b_NH
 
 
 def weighted_loss(
@@ -128,6 +200,7 @@ def weighted_loss(
     ce_weights_R: torch.Tensor,
     kl_weights_P: torch.Tensor,
     chunk_rows: int | None = None,
+    compiled: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(Σ ce_weight · CE + Σ kl_weight · KL(p_teacher ‖ p_student), [ΣCE, ΣKL] unweighted and detached, nats).
 
@@ -147,6 +220,7 @@ def weighted_loss(
             kl_weights_P.to(exact),
             dtype,
             chunk_rows or default_chunk_rows(device),
+            compiled,
         )
     return loss, statistics
 
