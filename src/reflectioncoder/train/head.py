@@ -137,7 +137,7 @@ def _cross_entropies(
 def _losses_of_rows_functional(
     logits_NV: torch.Tensor, targets_N: torch.Tensor, ce_weights_N: torch.Tensor, dtype: torch.dtype
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`_losses_of_rows` for the compiler, which reads the logits twice and writes the gradient once; in eager mode a waste of memory."""
+    """`_losses_of_rows` for the compiler, which reads the logits twice and writes the gradient once; else a waste."""
     log_p_NV = logits_NV - logits_NV.logsumexp(-1, keepdim=True)
     ce_N, ce_weights_N, is_target_NV = _cross_entropies_functional(log_p_NV, targets_N, ce_weights_N)
     grad_NV = ce_weights_N[:, None] * (log_p_NV.exp() - is_target_NV.to(log_p_NV.dtype))

@@ -85,24 +85,31 @@ def closed_streams() -> Iterator[None]:
 
 
 def is_plain(value: object) -> bool:
-    """Only built-in types, exactly, all the way down. At C speed: whole levels at a time, and the last one is never held."""
+    """Only built-in types, exactly, all the way down."""
+    return _plain_kinds(value) is not None
+
+
+def _plain_kinds(value: object) -> set[type] | None:
+    """All types inside a plain value, None of another one. At C speed: whole levels at a time, and the last one is never held."""
     kinds = {type(value)}
+    found = set(kinds)
     level: list[Any] = [value]
     for _ in range(_MAX_DEPTH):
         containers = kinds - _SCALARS
         if not containers:
-            return True
+            return found
         if not containers <= _CONTAINERS:
-            return False
+            return None
         if len(kinds) > len(containers):
             level = [item for item in level if type(item) in containers]
         if dict in containers:
             level = [chain(item.keys(), item.values()) if type(item) is dict else item for item in level]
             level = [list(item) for item in level]
         kinds = set(map(type, chain.from_iterable(level)))
+        found |= kinds
         if kinds - _SCALARS:
             level = list(chain.from_iterable(level))
-    return False
+    return None
 
 
 class TooLargeError(Exception):
@@ -235,14 +242,20 @@ _clock, _write = time.perf_counter, os.write
 
 def digest(value: Any) -> bytes | None:
     """16 bytes for a plain value, the same for equal bytes of marshal; None if it is not plain. Holds little of a long sequence."""
-    state = hashlib.blake2b(digest_size=16)
+    return _digest_and_kinds(value)[0]
+
+
+def _digest_and_kinds(value: Any) -> tuple[bytes | None, set[type]]:
+    state, found = hashlib.blake2b(digest_size=16), set[type]()
     if _is_long(value):
         state.update(f"{type(value).__name__} {len(value)}".encode())
     for part in _parts(value):
-        if not is_plain(part):
-            return None
+        kinds = _plain_kinds(part)
+        if kinds is None:
+            return None, found
+        found |= kinds
         state.update(marshal.dumps(part, MARSHAL_VERSION))
-    return state.digest()
+    return state.digest(), found
 
 
 def _is_long(value: Any) -> bool:
@@ -256,22 +269,22 @@ def _parts(value: Any) -> Iterator[Any]:
 def encode_answer(value: Any, reference: bool, in_full: bool, as_set: bool, exhaust: bool = False) -> tuple[bytes, bytes]:
     """(letter, content) of an answer's frame."""
     most = MAX_WHOLE_BYTES if in_full else MAX_PLAIN_BYTES
+    mark = None
     if _is_long(value) and len(value) > most:  # each item takes at least a byte
-        mark = digest(value)
-    elif is_plain(value):
+        mark, kinds = _digest_and_kinds(value)
+    elif (kinds := _plain_kinds(value)) is not None:
         data = marshal.dumps(value, MARSHAL_VERSION)
         if len(data) <= most:
             return b"V", data
         mark = digest(value) if _is_long(value) else hashlib.blake2b(data, digest_size=16).digest()
-    else:
-        mark = None
     if mark is None:
         tree = portable(value, exhaust)
         if as_set and tree[0] == "object":  # a generator, say: what EvalPlus's set(out) makes of it
             tree = portable(frozenset(value))
         return b"P", marshal.dumps(tree, MARSHAL_VERSION)
     length = len(value) if hasattr(value, "__len__") else 0
-    summary = (type(value).__name__, length, all_floats(value), not reference or _equals_itself(value))
+    equals_itself = not reference or kinds is None or kinds.isdisjoint((float, complex)) or _equals_itself(value)
+    summary = (type(value).__name__, length, all_floats(value), equals_itself)
     return b"D", mark + marshal.dumps(summary, MARSHAL_VERSION)
 
 
