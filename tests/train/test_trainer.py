@@ -110,6 +110,41 @@ def model_dir(tmp_path_factory):
     return path
 
 
+@pytest.mark.parametrize("micro_batch_tokens", [0, 4096])
+def test_held_out_answers_are_evaluated_as_at_inference(tmp_path, model_dir, micro_batch_tokens):
+    """The evaluation before any update moves a weight is the cross-entropy of the bare request and its answer, by the model itself."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from reflectioncoder.data.files import write_jsonl
+    from reflectioncoder.data.render_chat import ChatRenderer
+    from reflectioncoder.model_source import ModelSource
+
+    held_out = [reflection_sample(20), reflection_sample(21, steps=2), generation_sample(22)]
+    write_jsonl(tmp_path / "held-out.jsonl", [sample.to_json() for sample in held_out])
+    config = TrainConfig(
+        epochs=1, global_batch_size=3, learning_rate=0.0, eval_data=(str(tmp_path / "held-out.jsonl"),), eval_steps=2,
+        micro_batch_tokens=micro_batch_tokens,
+    )  # fmt: skip
+    recipe = Recipe("r", ModelConfig(str(model_dir), rendering="chat", device="cpu"), train=config)
+    summary = train_model(recipe, ModelSource(model_dir, "local"), SAMPLES, tmp_path)
+    assert summary["total_steps"] == 3
+    assert [entry["step"] for entry in summary["evaluations"]] == [2, 3]
+    rows = [json.loads(line) for line in (tmp_path / "train" / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["step"], "eval_loss" in row) for row in rows] == [(1, False), (2, False), (2, True), (3, False), (3, True)]
+
+    tokenizer, model = AutoTokenizer.from_pretrained(model_dir), AutoModelForCausalLM.from_pretrained(model_dir)
+    total, count = 0.0, 0
+    for sample in held_out:
+        request, answer = (message.text for message in sample.messages[-2:])
+        prompt = ChatRenderer(tokenizer).render_request(request)
+        ids = prompt + tokenizer.encode(answer + "<|im_end|>", add_special_tokens=False)
+        with torch.no_grad():
+            log_p = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+        total -= sum(log_p[at - 1, ids[at]].item() for at in range(len(prompt), len(ids)))
+        count += len(ids) - len(prompt)
+    assert summary["evaluations"][0]["eval_loss"] == pytest.approx(total / count, rel=1e-5)
+
+
 def test_how_a_run_is_carried_out_may_change_when_it_is_continued_and_what_is_computed_may_not(model_dir):
     from reflectioncoder.model_source import ModelSource
     from reflectioncoder.train.stage import settings_key

@@ -29,7 +29,7 @@ class StepCallback(TrainerCallback):
 class MetricsCallback(TrainerCallback):
     """A row for each optimizer step in `path`: the log entry, tokens per second, peak memory (bytes; of the GPU if there is one).
 
-    A resumed run continues the file after the step of its checkpoint.
+    An evaluation is a row of its own, with `eval_loss`. A resumed run continues the file after the step of its checkpoint.
     """
 
     def __init__(self, path: Path):
@@ -47,10 +47,14 @@ class MetricsCallback(TrainerCallback):
         self._since = time.monotonic()
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self._appender is None or not state.log_history or "loss" not in state.log_history[-1]:
+        entry = state.log_history[-1] if state.log_history else {}
+        if self._appender is None or not {"loss", "eval_loss"} & entry.keys():
             return
         now = time.monotonic()
-        entry = state.log_history[-1]
+        if "eval_loss" in entry:
+            self._appender.append({"step": state.global_step, **entry})
+            self._since = now  # its time is none of the next step's
+            return
         speed = round(entry["tokens"] / (now - self._since), 1)
         self._appender.append({"step": state.global_step, **entry, "tokens_per_s": speed, "peak_memory_bytes": peak_memory_bytes()})
         self._since = now

@@ -21,6 +21,7 @@ from reflectioncoder.data.samples import Sample, read_samples
 from reflectioncoder.errors import MachineError, UsageError, require
 from reflectioncoder.model_source import ModelSource, add_tokens_to, load_tokenizer, make_renderer, model_hash, pick_device
 from reflectioncoder.progress import Progress, say
+from reflectioncoder.train.heldout import HeldOut
 from reflectioncoder.train.masking import MASK_STRATEGIES
 from reflectioncoder.train.plan import RunPlan
 from reflectioncoder.train.views import student_kept
@@ -85,6 +86,23 @@ def plan_run(recipe: Recipe, tokenizer: Any, samples: Sequence[Sample]) -> tuple
     return RunPlan(rendered, recipe.train, recipe.seed, [samples[i].id or f"#{i}" for i in indices]), report
 
 
+def held_out_samples(recipe: Recipe, tokenizer: Any) -> HeldOut | None:
+    """Of `train.eval_data`; what is longer than `train.max_length` is left out and said.
+
+    Raises:
+        UsageError: nothing is left.
+    """
+    if not recipe.train.eval_data:
+        return None
+    samples = [sample for file in recipe.train.eval_data for sample in read_samples(file)]
+    rendered, _, report = render_all(make_renderer(recipe.model.rendering, tokenizer), samples, recipe.train.max_length)
+    if report.too_long:
+        say(f"train: {len(report.too_long)} of {len(samples)} held-out samples are longer than {recipe.train.max_length} tokens")
+    if not rendered:
+        raise UsageError(f"train.eval_data: none of {len(samples)} samples fits into train.max_length = {recipe.train.max_length}")
+    return HeldOut(rendered, recipe.train.micro_batch_tokens)
+
+
 def preview(renderer: Any, samples: Sequence[Sample], config: TrainConfig, count: int = 8) -> list[dict[str, Any]]:
     """The first reflection samples as the model sees them, for the viewer: token texts, spans, labels, what is always hidden."""
     shown = []
@@ -127,7 +145,10 @@ def describe_plan(plan: RunPlan, report: RenderReport) -> dict[str, Any]:
 
 # How a run is carried out, not what comes out: these may change when it is continued.
 _WITHOUT_EFFECT = frozenset(
-    {"gradient_checkpointing", "micro_batch_tokens", "dataloader_workers", "save_steps", "keep_checkpoints", "report_to"}
+    {
+        *("gradient_checkpointing", "micro_batch_tokens", "torch_compile", "dataloader_workers"),
+        *("eval_data", "eval_steps", "save_steps", "keep_checkpoints", "report_to"),
+    }
 )
 
 
@@ -184,6 +205,7 @@ def train_model(
     if recipe.model.rendering == "token":
         add_tokens_to(tokenizer)
     plan, report = plan_run(recipe, tokenizer, samples)
+    held_out = held_out_samples(recipe, tokenizer)
     checkpointing = needs_checkpointing(recipe, source, tokenizer, plan, processes.num_processes)
     model, tokenizer, vocab_size = prepare_model(recipe, source)
     if reason := why_not_exact(model.config):
@@ -197,7 +219,7 @@ def train_model(
         )
         shown = preview(make_renderer(recipe.model.rendering, tokenizer), samples, recipe.train)
         write_json(train_dir / "preview.json", shown)
-    summary |= _fit(model, vocab_size, plan, recipe, train_dir, resume=resume, checkpointing=checkpointing)
+    summary |= _fit(model, vocab_size, plan, held_out, recipe, train_dir, resume=resume, checkpointing=checkpointing)
     if processes.is_main_process:
         save_model(model, tokenizer, recipe, run_dir / "model", summary)
         write_json(train_dir / "train.json", summary)
@@ -208,7 +230,15 @@ def train_model(
 
 
 def _fit(
-    model: Any, vocab_size: int | None, plan: RunPlan, recipe: Recipe, train_dir: Path, *, resume: bool, checkpointing: bool
+    model: Any,
+    vocab_size: int | None,
+    plan: RunPlan,
+    held_out: HeldOut | None,
+    recipe: Recipe,
+    train_dir: Path,
+    *,
+    resume: bool,
+    checkpointing: bool,
 ) -> dict[str, Any]:
     """Run the Trainer, from the newest complete checkpoint if there is one; returns its part of the summary."""
     from transformers import PrinterCallback
@@ -231,14 +261,14 @@ def _fit(
 
         stop = StopOnSignal()
         callbacks = [StepCallback(report_step), MetricsCallback(train_dir / "metrics.jsonl"), stop]
-        trainer = ReflectionTrainer(model, args, plan, vocab_size=vocab_size, callbacks=callbacks)
+        trainer = ReflectionTrainer(model, args, plan, held_out=held_out, vocab_size=vocab_size, callbacks=callbacks)
         trainer.remove_callback(PrinterCallback)  # the progress line replaces its print of every log entry
         started = time.monotonic()
         with contextlib.closing(trainer.engine), explain_full_disk(train_dir):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        if stop.stopped:
-            say(f"train: stopped after step {trainer.state.global_step}, its checkpoint is complete")
-            raise KeyboardInterrupt
+            if stop.stopped:
+                say(f"train: stopped after step {trainer.state.global_step}, its checkpoint is complete")
+                raise KeyboardInterrupt
         duration_s = time.monotonic() - started
     return {
         "schema_version": 1,
@@ -251,6 +281,7 @@ def _fit(
         "gradient_checkpointing": checkpointing,
         "resumed_from_step": done_before,
         "history": [entry for entry in trainer.state.log_history if "loss" in entry],
+        "evaluations": [entry for entry in trainer.state.log_history if "eval_loss" in entry],
     }
 
 

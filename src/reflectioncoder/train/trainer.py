@@ -21,6 +21,7 @@ from transformers import Trainer, TrainingArguments
 from reflectioncoder.config import TrainConfig
 from reflectioncoder.errors import CheckFailedError
 from reflectioncoder.train.engine import Engine, LossOutputs
+from reflectioncoder.train.heldout import HeldOut
 from reflectioncoder.train.packing import PackedBatch
 from reflectioncoder.train.plan import RunPlan
 
@@ -43,13 +44,23 @@ def _only(items: Sequence[Any]) -> Any:
 
 
 class ReflectionTrainer(Trainer):
-    """Trains `model` according to `plan`. Build `args` with `training_arguments`."""
+    """Trains `model` according to `plan`, and measures it on `held_out`. Build `args` with `training_arguments`."""
 
-    def __init__(self, model: Any, args: TrainingArguments, plan: RunPlan, *, vocab_size: int | None = None, **kwargs: Any):
-        self.engine = Engine(model, vocab_size=vocab_size)
+    def __init__(
+        self,
+        model: Any,
+        args: TrainingArguments,
+        plan: RunPlan,
+        *,
+        held_out: HeldOut | None = None,
+        vocab_size: int | None = None,
+        **kwargs: Any,
+    ):
+        self.engine = Engine(model, vocab_size=vocab_size, compiled=plan.config.torch_compile)
         dataset = PlannedSteps(plan, args.process_index, args.world_size)
-        super().__init__(model=model, args=args, train_dataset=dataset, **kwargs)
+        super().__init__(model=model, args=args, train_dataset=dataset, eval_dataset=held_out, **kwargs)  # type: ignore[arg-type]
         self.plan = plan
+        self._held_out = held_out
         # Our weights already divide by the counts of the whole optimizer step.
         self.loss_is_scaled_for_ga = True
         self._pending: list[LossOutputs] = []
@@ -98,6 +109,25 @@ class ReflectionTrainer(Trainer):
         self._pending.append(replace(outputs, loss=outputs.loss.detach()))  # not its graph
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
+    @torch.no_grad()
+    def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> dict[str, float]:
+        """`eval_loss`: cross-entropy of the held-out one-off answers, nats per token; `eval_perplexity`."""
+        assert self._held_out is not None
+        assert self.model is not None
+        self.model.eval()
+        sums = torch.zeros(2, dtype=torch.float64 if self.args.device.type != "mps" else torch.float32, device=self.args.device)
+        for batch in self._held_out.batches(self.args.process_index, self.args.world_size):
+            with self.compute_loss_context_manager():
+                outputs = self.engine.loss(self.model_wrapped, batch, self.args.device)
+            sums[0] += outputs.ce_sum
+            sums[1] += outputs.num_ce
+        ce_sum, num_ce = self.accelerator.reduce(sums).tolist()  # type: ignore[union-attr]
+        loss = ce_sum / max(num_ce, 1)
+        metrics = {f"{metric_key_prefix}_loss": loss, f"{metric_key_prefix}_perplexity": math.exp(min(loss, 700.0))}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Adds the mean CE and KL (nats per token) of all ranks, the mask rate and the token count since the last log."""
         if self._pending and "loss" in logs:
@@ -133,6 +163,8 @@ def training_arguments(config: TrainConfig, plan: RunPlan, output_dir: Path, see
         "save_steps": config.save_steps,
         "save_total_limit": config.keep_checkpoints,
         "logging_steps": 1,
+        "eval_strategy": "steps" if config.eval_data else "no",
+        "eval_steps": config.eval_steps,
         "report_to": list(config.report_to),
         "remove_unused_columns": False,
         "disable_tqdm": True,
