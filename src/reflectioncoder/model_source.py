@@ -197,8 +197,8 @@ def load_tokenizer(path: Path) -> Any:
         raise UsageError(f"cannot load a tokenizer from {path}: {error}") from error
 
 
-def load_model(config: ModelConfig, path: Path, *, for_training: bool = False) -> tuple[Any, Any]:
-    """(model on its device, tokenizer).
+def load_model(config: ModelConfig, path: Path, *, for_training: bool = False, sharded: bool = False) -> tuple[Any, Any]:
+    """(model on its device, tokenizer). `sharded`: left where it was loaded, for it would not fit on one device.
 
     dtype "auto" is float32 on a CPU; on a GPU bfloat16 to generate and float32 weights to train (with bfloat16 arithmetic).
 
@@ -215,7 +215,7 @@ def load_model(config: ModelConfig, path: Path, *, for_training: bool = False) -
         model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype))
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot load a causal language model from {path}: {error}") from error
-    return model.to(device), tokenizer
+    return model if sharded else model.to(device), tokenizer
 
 
 def make_renderer(rendering: str, tokenizer: Any) -> Renderer:

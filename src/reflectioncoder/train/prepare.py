@@ -15,13 +15,14 @@ from reflectioncoder.progress import say
 from reflectioncoder.train.forecast import MemoryForecast, forecast_memory
 from reflectioncoder.train.packing import PackedBatch
 from reflectioncoder.train.plan import RunPlan
+from reflectioncoder.train.sharding import is_sharded
 
 _SAFE_SHARE = 0.9  # of the device's memory: the rest is fragmentation and what others have
 
 
 def prepare_model(recipe: Recipe, source: ModelSource) -> tuple[Any, Any, int | None]:
     """(model, tokenizer, rows of the output layer that are tokens), ready to be trained."""
-    model, tokenizer = load_model(recipe.model, source.path, for_training=True)
+    model, tokenizer = load_model(recipe.model, source.path, for_training=True, sharded=is_sharded())
     if model.dtype == torch.bfloat16 and recipe.train.lora is None:
         say("train: bfloat16 weights lose most updates of a usual learning rate; model.dtype: auto keeps them in float32")
     model, vocab_size = adapt_model(model, tokenizer, recipe)
@@ -44,6 +45,11 @@ def adapt_model(model: Any, tokenizer: Any, recipe: Recipe) -> tuple[Any, int | 
         new_rows = None
         if recipe.model.rendering == "token":  # they must learn; a LoRA alone leaves them at their means
             ids = tokenizer.convert_tokens_to_ids(list(ADDED_TOKENS))
+            if is_sharded() and model.config.tie_word_embeddings:
+                raise UsageError(
+                    "a LoRA with added tokens on tied embeddings cannot be spread over processes\n"
+                    "  hint:    train.sharding: none, model.rendering: chat, or no LoRA"
+                )
             tables = ["embed_tokens"] if model.config.tie_word_embeddings else ["embed_tokens", "lm_head"]
             new_rows = dict.fromkeys(tables, ids)
         model = get_peft_model(
@@ -106,10 +112,13 @@ def needs_checkpointing(recipe: Recipe, source: ModelSource, tokenizer: Any, pla
     except Exception as error:  # noqa: BLE001 (an architecture whose forward asks for values)
         say(f"train: no memory forecast for this architecture ({type(error).__name__}); activations will be computed again")
         return True
-    buckets = forecast.gradients if num_ranks > 1 else 0  # DDP's own copy
-    if forecast.total + buckets <= available:
+    if is_sharded():
+        elsewhere = (forecast.parameters + forecast.gradients + forecast.optimizer) * (1 - 1 / num_ranks)
+    else:
+        elsewhere = -forecast.gradients if num_ranks > 1 else 0.0  # DDP's own copy
+    if forecast.total - elsewhere <= available:
         return False
-    least = forecast_run(recipe, source, tokenizer, plan, checkpointing=True).total + buckets
+    least = forecast_run(recipe, source, tokenizer, plan, checkpointing=True).total - elsewhere
     if least > available:
         say(f"train: the forecast is {least / 1e9:.1f} GB of memory, there are {available / 1e9:.1f} GB")
     return True

@@ -24,6 +24,7 @@ from reflectioncoder.progress import Progress, say
 from reflectioncoder.train.heldout import HeldOut
 from reflectioncoder.train.masking import MASK_STRATEGIES
 from reflectioncoder.train.plan import RunPlan
+from reflectioncoder.train.sharding import is_sharded, set_up_sharding
 from reflectioncoder.train.views import student_kept
 
 
@@ -196,6 +197,7 @@ def train_model(
             "training takes the first GPU it sees", "model.device", recipe.model.device, "auto, cpu or cuda", hint
         )
     seed_everything(recipe.seed)
+    set_up_sharding(recipe.train.sharding)
     processes = PartialState(cpu=pick_device(recipe.model.device) == "cpu")
     train_dir = run_dir / "train"
     if processes.is_main_process:
@@ -215,12 +217,16 @@ def train_model(
         ranks = f" in {processes.num_processes} processes" if processes.num_processes > 1 else ""
         say(
             f"train: {summary['visits']} visits of {summary['num_samples']} samples, {plan.total_steps} steps, "
-            f"{summary['num_tokens']:,} tokens on {next(model.parameters()).device}{ranks}"
+            f"{summary['num_tokens']:,} tokens on {pick_device(recipe.model.device)}{ranks}"
         )
         shown = preview(make_renderer(recipe.model.rendering, tokenizer), samples, recipe.train)
         write_json(train_dir / "preview.json", shown)
-    summary |= _fit(model, vocab_size, plan, held_out, recipe, train_dir, resume=resume, checkpointing=checkpointing)
+    results, weights = _fit(model, vocab_size, plan, held_out, recipe, train_dir, resume=resume, checkpointing=checkpointing)
+    summary |= results
     if processes.is_main_process:
+        if weights is not None:
+            model, tokenizer, _ = prepare_model(recipe, source)
+            model.load_state_dict(weights)
         save_model(model, tokenizer, recipe, run_dir / "model", summary)
         write_json(train_dir / "train.json", summary)
     processes.wait_for_everyone()
@@ -239,8 +245,11 @@ def _fit(
     *,
     resume: bool,
     checkpointing: bool,
-) -> dict[str, Any]:
-    """Run the Trainer, from the newest complete checkpoint if there is one; returns its part of the summary."""
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Run the Trainer, from the newest complete checkpoint if there is one.
+
+    Returns its part of the summary, and the trained weights where those of the model are spread over the processes.
+    """
     from transformers import PrinterCallback
 
     from reflectioncoder.train.callbacks import MetricsCallback, StepCallback, StopOnSignal
@@ -250,7 +259,7 @@ def _fit(
     done_before = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
     if checkpoint:
         say(f"train: continuing after step {done_before}")
-    on_gpu = next(model.parameters()).device.type == "cuda"
+    on_gpu = pick_device(recipe.model.device).startswith("cuda")
     settings = {"bf16": on_gpu and recipe.model.dtype == "auto", "gradient_checkpointing": checkpointing}
     args = training_arguments(recipe.train, plan, train_dir, recipe.seed, use_cpu=not on_gpu, **settings)
     with Progress("train", plan.total_steps, done_before) as progress:
@@ -266,11 +275,12 @@ def _fit(
         started = time.monotonic()
         with contextlib.closing(trainer.engine), explain_full_disk(train_dir):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            weights = trainer.whole_weights() if is_sharded() and not stop.stopped else None
             if stop.stopped:
                 say(f"train: stopped after step {trainer.state.global_step}, its checkpoint is complete")
                 raise KeyboardInterrupt
         duration_s = time.monotonic() - started
-    return {
+    results = {
         "schema_version": 1,
         "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -283,6 +293,7 @@ def _fit(
         "history": [entry for entry in trainer.state.log_history if "loss" in entry],
         "evaluations": [entry for entry in trainer.state.log_history if "eval_loss" in entry],
     }
+    return results, weights
 
 
 def save_model(model: Any, tokenizer: Any, recipe: Recipe, model_dir: Path, summary: dict[str, Any]) -> None:

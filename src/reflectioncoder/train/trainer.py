@@ -109,6 +109,14 @@ class ReflectionTrainer(Trainer):
         self._pending.append(replace(outputs, loss=outputs.loss.detach()))  # not its graph
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
+    def whole_weights(self) -> dict[str, torch.Tensor]:
+        """Of a model whose parameters are spread over the processes, on the CPU of the first; every process must ask."""
+        from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+        assert self.model is not None
+        weights = get_model_state_dict(self.model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+        return {name: tensor for name, tensor in weights.items() if isinstance(tensor, torch.Tensor)}
+
     @torch.no_grad()
     def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> dict[str, float]:
         """`eval_loss`: cross-entropy of the held-out one-off answers, nats per token; `eval_perplexity`."""

@@ -1,0 +1,105 @@
+"""Parameters spread over processes by accelerate (FSDP2), end to end: loading, training, checkpoints, resume, the saved model."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.conftest import make_model, make_tokenizer
+
+# accelerate puts processes on CPUs side by side (DDP) whatever it is told; here it does as it is told.
+SCRIPT = """
+import json, sys
+from pathlib import Path
+import accelerate.state
+
+plain_init = accelerate.state.AcceleratorState.__init__
+def init(self, *args, fsdp_plugin=None, **kwargs):
+    plain_init(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
+    if fsdp_plugin is not None:
+        self.distributed_type, self.fsdp_plugin = accelerate.state.DistributedType.FSDP, fsdp_plugin
+accelerate.state.AcceleratorState.__init__ = init
+
+from reflectioncoder.config import LoraConfig, ModelConfig, Recipe, TrainConfig
+from reflectioncoder.model_source import ModelSource
+from reflectioncoder.train.stage import train_model
+from reflectioncoder.train.trainer import ReflectionTrainer
+from tests.train.test_trainer import SAMPLES
+
+model, run_dir, rendering, lora, sharded = sys.argv[1:]
+kind = "DTensor" if sharded == "sharded" else "Parameter"
+plain_step = ReflectionTrainer.training_step
+def step(self, model, *args, **kwargs):
+    assert {type(p).__name__ for p in model.parameters()} == {kind}
+    return plain_step(self, model, *args, **kwargs)
+ReflectionTrainer.training_step = step
+
+config = TrainConfig(epochs=3, global_batch_size=5, learning_rate=1e-3, mask_strategy=("random_token",), save_steps=2,
+                     keep_checkpoints=9, micro_batch_tokens=400, sharding="fsdp2", lora=LoraConfig(rank=4) if lora == "lora" else None)
+recipe = Recipe("r", ModelConfig(model, rendering=rendering, dtype="float32", device="cpu"), train=config)
+train_model(recipe, ModelSource(Path(model), "local"), SAMPLES, Path(run_dir))
+"""  # fmt: skip
+
+
+def model_dir(folder, tied):
+    tokenizer = make_tokenizer()
+    make_model("llama", len(tokenizer), tied=tied, dtype="float32").save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def trained(model_dir, run_dir, rendering, lora, *, sharded):
+    run_dir.mkdir(exist_ok=True)
+    script = run_dir / "script.py"
+    script.write_text(SCRIPT)
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"] if sharded else []
+    kind = "sharded" if sharded else "whole"
+    argv = [sys.executable, *launch, str(script), str(model_dir), str(run_dir), rendering, lora, kind]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=250)
+    assert done.returncode == 0, done.stderr[-9000:]
+    rows = [json.loads(line) for line in (run_dir / "train" / "metrics.jsonl").read_text().splitlines()]
+    return [row["loss"] for row in rows], load_file(run_dir / "model" / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("rendering", "lora", "tied"),
+    [
+        ("token", "full", True),
+        ("token", "lora", False),
+        pytest.param("token", "full", False, marks=pytest.mark.slow),
+        pytest.param("chat", "lora", True, marks=pytest.mark.slow),
+    ],
+)
+def test_two_processes_that_share_the_parameters_train_what_one_trains_and_resume(tmp_path, rendering, lora, tied):
+    base = model_dir(tmp_path / "base", tied)
+    one_losses, one = trained(base, tmp_path / "one", rendering, lora, sharded=False)
+    losses, two = trained(base, tmp_path / "two", rendering, lora, sharded=True)
+    assert losses == pytest.approx(one_losses, rel=1e-5)
+    assert one.keys() == two.keys()
+    for name, expected in one.items():
+        torch.testing.assert_close(two[name], expected, rtol=1e-4, atol=1e-6, msg=name)
+    shutil.rmtree(tmp_path / "two" / "model")
+    shutil.rmtree(tmp_path / "two" / "train" / "checkpoint-5")
+    resumed_losses, resumed = trained(base, tmp_path / "two", rendering, lora, sharded=True)
+    assert resumed_losses == losses
+    assert all(torch.equal(resumed[name], two[name]) for name in two)
+
+
+def test_what_cannot_be_spread_is_refused(tmp_path, monkeypatch):
+    from reflectioncoder.config import LoraConfig, ModelConfig, Recipe, TrainConfig
+    from reflectioncoder.errors import UsageError
+    from reflectioncoder.model_source import ModelSource
+    from reflectioncoder.train.prepare import prepare_model
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    base = model_dir(tmp_path / "base", tied=True)
+    recipe = Recipe("r", ModelConfig(str(base), rendering="token", device="cpu"), train=TrainConfig(lora=LoraConfig()))
+    with pytest.raises(UsageError, match="cannot be spread"):
+        prepare_model(recipe, ModelSource(base, "local"))
