@@ -114,8 +114,10 @@ class TrainConfig:
     gradient_checkpointing: Literal["auto", "always", "never"] = doc(
         "recompute activations in the backward pass to save memory; auto: only where the forecast does not fit without", "auto"
     )
-    sharding: Literal["none", "fsdp2"] = doc(
-        "of several processes: none: each holds the whole model; fsdp2: parameters, gradients and optimizer state are spread", "none"
+    sharding: Literal["none", "fsdp2", "zero1", "zero3"] = doc(
+        "of several processes: none: each holds everything; fsdp2, zero3: parameters, gradients and optimizer state are spread; "
+        "zero1: the optimizer state alone",
+        "none",
     )
     torch_compile: bool = doc("compile the kernels of the output layer (torch.compile); for GPUs", False)
     eval_data: tuple[str, ...] = doc("held-out samples (JSON Lines): the loss of their one-off answers is taken while training", ())

@@ -1,4 +1,4 @@
-"""Parameters spread over processes by accelerate (FSDP2), end to end: loading, training, checkpoints, resume, the saved model."""
+"""What is spread over processes by accelerate (FSDP2, DeepSpeed ZeRO), end to end: training, checkpoints, resume, the saved model."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from tests.conftest import make_model, make_tokenizer
 
-# accelerate puts processes on CPUs side by side (DDP) whatever it is told; here it does as it is told.
+# accelerate gives every process on a CPU the whole model (DDP) where FSDP is asked for; here it does as it is told.
 SCRIPT = """
 import json, sys
 from pathlib import Path
@@ -31,16 +31,18 @@ from reflectioncoder.train.stage import train_model
 from reflectioncoder.train.trainer import ReflectionTrainer
 from tests.train.test_trainer import SAMPLES
 
-model, run_dir, rendering, lora, sharded = sys.argv[1:]
-kind = "DTensor" if sharded == "sharded" else "Parameter"
+model, run_dir, rendering, lora, sharding = sys.argv[1:]
 plain_step = ReflectionTrainer.training_step
 def step(self, model, *args, **kwargs):
-    assert {type(p).__name__ for p in model.parameters()} == {kind}
+    parameters = list(model.parameters())
+    assert {type(p).__name__ for p in parameters} == {"DTensor" if sharding == "fsdp2" else "Parameter"}
+    assert all(hasattr(p, "ds_tensor") for p in parameters) == (sharding == "zero3")
+    assert ("ZeroOptimizer" in type(self.optimizer.optimizer).__name__) == sharding.startswith("zero"), type(self.optimizer.optimizer)
     return plain_step(self, model, *args, **kwargs)
 ReflectionTrainer.training_step = step
 
 config = TrainConfig(epochs=3, global_batch_size=5, learning_rate=1e-3, mask_strategy=("random_token",), save_steps=2,
-                     keep_checkpoints=9, micro_batch_tokens=400, sharding="fsdp2", lora=LoraConfig(rank=4) if lora == "lora" else None)
+                     keep_checkpoints=9, micro_batch_tokens=400, sharding=sharding, lora=LoraConfig(rank=4) if lora == "lora" else None)
 recipe = Recipe("r", ModelConfig(model, rendering=rendering, dtype="float32", device="cpu"), train=config)
 train_model(recipe, ModelSource(Path(model), "local"), SAMPLES, Path(run_dir))
 """  # fmt: skip
@@ -53,40 +55,50 @@ def model_dir(folder, tied):
     return folder
 
 
-def trained(model_dir, run_dir, rendering, lora, *, sharded):
+def trained(model_dir, run_dir, rendering, lora, sharding):
     run_dir.mkdir(exist_ok=True)
     script = run_dir / "script.py"
     script.write_text(SCRIPT)
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"] if sharded else []
-    kind = "sharded" if sharded else "whole"
-    argv = [sys.executable, *launch, str(script), str(model_dir), str(run_dir), rendering, lora, kind]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+    launch = [] if sharding == "none" else ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    argv = [sys.executable, *launch, str(script), str(model_dir), str(run_dir), rendering, lora, sharding]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd(), "DS_ACCELERATOR": "cpu"}
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=250)
-    assert done.returncode == 0, done.stderr[-9000:]
+    assert done.returncode == 0, done.stderr[-20000:]
     rows = [json.loads(line) for line in (run_dir / "train" / "metrics.jsonl").read_text().splitlines()]
     return [row["loss"] for row in rows], load_file(run_dir / "model" / "model.safetensors")
 
 
 @pytest.mark.parametrize(
-    ("rendering", "lora", "tied"),
+    ("sharding", "rendering", "lora", "tied"),
     [
-        ("token", "full", True),
-        ("token", "lora", False),
-        pytest.param("token", "full", False, marks=pytest.mark.slow),
-        pytest.param("chat", "lora", True, marks=pytest.mark.slow),
+        ("fsdp2", "token", "full", True),
+        ("fsdp2", "token", "lora", False),
+        ("zero1", "chat", "full", True),
+        ("zero3", "token", "full", True),
+        *(
+            pytest.param(*settings, marks=pytest.mark.slow)
+            for settings in [
+                ("fsdp2", "token", "full", False),
+                ("fsdp2", "chat", "lora", True),
+                ("zero3", "token", "full", False),
+                ("zero3", "token", "lora", False),
+            ]
+        ),
     ],
 )
-def test_two_processes_that_share_the_parameters_train_what_one_trains_and_resume(tmp_path, rendering, lora, tied):
+def test_two_processes_that_share_a_model_train_what_one_trains_and_resume(tmp_path, sharding, rendering, lora, tied):
+    if sharding.startswith("zero"):
+        pytest.importorskip("deepspeed")
     base = model_dir(tmp_path / "base", tied)
-    one_losses, one = trained(base, tmp_path / "one", rendering, lora, sharded=False)
-    losses, two = trained(base, tmp_path / "two", rendering, lora, sharded=True)
+    one_losses, one = trained(base, tmp_path / "one", rendering, lora, "none")
+    losses, two = trained(base, tmp_path / "two", rendering, lora, sharding)
     assert losses == pytest.approx(one_losses, rel=1e-5)
     assert one.keys() == two.keys()
     for name, expected in one.items():
         torch.testing.assert_close(two[name], expected, rtol=1e-4, atol=1e-6, msg=name)
     shutil.rmtree(tmp_path / "two" / "model")
     shutil.rmtree(tmp_path / "two" / "train" / "checkpoint-5")
-    resumed_losses, resumed = trained(base, tmp_path / "two", rendering, lora, sharded=True)
+    resumed_losses, resumed = trained(base, tmp_path / "two", rendering, lora, sharding)
     assert resumed_losses == losses
     assert all(torch.equal(resumed[name], two[name]) for name in two)
 

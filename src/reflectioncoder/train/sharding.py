@@ -1,4 +1,4 @@
-"""Spreading parameters, gradients and optimizer state over the processes of a run, through accelerate (FSDP2).
+"""Spreading parameters, gradients and optimizer state over the processes of a run, through accelerate (FSDP2, DeepSpeed ZeRO).
 
 accelerate is told by environment variables, as its own launcher would; variables that are set already win, so that
 `accelerate launch` with a configuration of one's own does too.
@@ -7,6 +7,8 @@ accelerate is told by environment variables, as its own launcher would; variable
 from __future__ import annotations
 
 import os
+
+from reflectioncoder.errors import require
 
 _FSDP2 = {
     "ACCELERATE_USE_FSDP": "true",
@@ -18,13 +20,31 @@ _FSDP2 = {
     "FSDP_CPU_RAM_EFFICIENT_LOADING": "true",
     "FSDP_SYNC_MODULE_STATES": "true",
 }
+_ZERO = {
+    "ACCELERATE_USE_DEEPSPEED": "true",
+    "ACCELERATE_GRADIENT_CLIPPING": "auto",  # the Trainer's
+    "ACCELERATE_DEEPSPEED_ZERO3_SAVE_16BIT_MODEL": "true",
+}
+SETTINGS = {
+    "none": {},
+    "fsdp2": _FSDP2,
+    "zero1": {**_ZERO, "ACCELERATE_DEEPSPEED_ZERO_STAGE": "1"},
+    "zero3": {**_ZERO, "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"},
+}
 
 
 def set_up_sharding(sharding: str) -> None:
-    """Before anything of accelerate is made."""
-    if sharding == "fsdp2" and num_processes() > 1:
-        for name, value in _FSDP2.items():
-            os.environ.setdefault(name, value)
+    """Before anything of accelerate is made.
+
+    Raises:
+        MachineError: DeepSpeed is not installed.
+    """
+    if num_processes() == 1:
+        return
+    if sharding.startswith("zero"):
+        require("deepspeed", "deepspeed")
+    for name, value in SETTINGS[sharding].items():
+        os.environ.setdefault(name, value)
 
 
 def num_processes() -> int:
@@ -32,5 +52,11 @@ def num_processes() -> int:
 
 
 def is_sharded() -> bool:
-    """Whether the parameters are spread over several processes."""
-    return num_processes() > 1 and os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+    """Whether the parameters themselves are spread over several processes."""
+    if num_processes() == 1:
+        return False
+    return _is_on("FSDP") or (_is_on("DEEPSPEED") and os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3")
+
+
+def _is_on(name: str) -> bool:
+    return os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true"

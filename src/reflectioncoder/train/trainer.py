@@ -79,7 +79,9 @@ class ReflectionTrainer(Trainer):
         total = torch.zeros((), device=self.args.device)
         for number, batch in enumerate(batches):
             last = number == len(batches) - 1
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
+            if self.is_deepspeed_enabled:  # which takes its optimizer's step in the backward, if told that this is the last
+                self.accelerator.gradient_state._set_sync_gradients(last)
+            with contextlib.nullcontext() if last or self.is_deepspeed_enabled else self.accelerator.no_sync(model):
                 with self.compute_loss_context_manager():
                     loss = self.compute_loss(model, {"batch": batch})
                 # Ranks take the mean of their gradients; ours is a sum over all of them.
@@ -111,6 +113,12 @@ class ReflectionTrainer(Trainer):
 
     def whole_weights(self) -> dict[str, torch.Tensor]:
         """Of a model whose parameters are spread over the processes, on the CPU of the first; every process must ask."""
+        if self.is_deepspeed_enabled:
+            from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+            weights: Any = self.accelerator.get_state_dict(self.model_wrapped)
+            unset_hf_deepspeed_config()  # or the next model to be loaded would be spread too
+            return weights or {}
         from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
         assert self.model is not None
