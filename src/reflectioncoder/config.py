@@ -72,6 +72,7 @@ class LoraConfig:
     rank: int = doc("rank of the update", 16, low=1)
     alpha: int = doc("scale of the update (alpha / rank)", 32, low=1)
     target_modules: tuple[str, ...] | None = doc("names of the adapted layers; null: all linear layers", None)
+    quantization: Literal["none", "nf4"] = doc("of the base weights while training; nf4: 4 bits each (QLoRA)", "none")
 
 
 @dataclass(frozen=True)

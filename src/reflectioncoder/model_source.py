@@ -197,8 +197,12 @@ def load_tokenizer(path: Path) -> Any:
         raise UsageError(f"cannot load a tokenizer from {path}: {error}") from error
 
 
-def load_model(config: ModelConfig, path: Path, *, for_training: bool = False, sharded: bool = False) -> tuple[Any, Any]:
-    """(model on its device, tokenizer). `sharded`: left where it was loaded, for it would not fit on one device.
+def load_model(
+    config: ModelConfig, path: Path, *, for_training: bool = False, sharded: bool = False, quantized: bool = False
+) -> tuple[Any, Any]:
+    """(model on its device, tokenizer).
+
+    `sharded`: left where it was loaded, for it would not fit on one device. `quantized`: linear layers in 4 bits (NF4).
 
     dtype "auto" is float32 on a CPU; on a GPU bfloat16 to generate and float32 weights to train (with bfloat16 arithmetic).
 
@@ -211,11 +215,21 @@ def load_model(config: ModelConfig, path: Path, *, for_training: bool = False, s
     device = pick_device(config.device)
     dtype = config.dtype if config.dtype != "auto" else ("float32" if device == "cpu" or for_training else "bfloat16")
     tokenizer = load_tokenizer(path)
+    settings: dict[str, Any] = {"dtype": getattr(torch, dtype)}
+    if quantized:
+        require("bitsandbytes", "qlora")
+        settings["device_map"] = {"": device}
+        settings["quantization_config"] = transformers.BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.float32 if device == "cpu" else torch.bfloat16,
+        )
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype))
+        model = transformers.AutoModelForCausalLM.from_pretrained(path, **settings)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot load a causal language model from {path}: {error}") from error
-    return model if sharded else model.to(device), tokenizer
+    return model if sharded or quantized else model.to(device), tokenizer
 
 
 def make_renderer(rendering: str, tokenizer: Any) -> Renderer:

@@ -64,7 +64,7 @@ def plain_rows(model, ids, hidden, positions):
         causal &= ~torch.ones(length, length, dtype=torch.bool).tril(-window)
     # A hidden query may look at itself: nobody sees it, and a row without keys would be NaN.
     allowed = causal & (visible[:, None, :] | torch.eye(length, dtype=torch.bool))
-    mask = torch.zeros(2, 1, length, length, dtype=torch.float64).masked_fill(~allowed[:, None], torch.finfo(torch.float64).min)
+    mask = torch.zeros(2, 1, length, length, dtype=model.dtype).masked_fill(~allowed[:, None], torch.finfo(model.dtype).min)
     if positions == "gap":
         logits = model(
             input_ids=torch.tensor([ids, ids]), attention_mask=mask, position_ids=torch.arange(length).repeat(2, 1), use_cache=False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,18 +18,42 @@ from reflectioncoder.train.packing import PackedBatch
 from reflectioncoder.train.plan import RunPlan
 from reflectioncoder.train.sharding import is_sharded
 
+_NF4_BYTES = 0.52  # of a weight, with its share of the scales
 _SAFE_SHARE = 0.9  # of the device's memory: the rest is fragmentation and what others have
 
 
 def prepare_model(recipe: Recipe, source: ModelSource) -> tuple[Any, Any, int | None]:
     """(model, tokenizer, rows of the output layer that are tokens), ready to be trained."""
-    model, tokenizer = load_model(recipe.model, source.path, for_training=True, sharded=is_sharded())
+    quantized = is_quantized(recipe)
+    if quantized and is_sharded():
+        raise UsageError("weights in 4 bits cannot be spread over processes\n  hint:    train.sharding: none")
+    model, tokenizer = load_model(recipe.model, source.path, for_training=True, sharded=is_sharded(), quantized=quantized)
     if model.dtype == torch.bfloat16 and recipe.train.lora is None:
         say("train: bfloat16 weights lose most updates of a usual learning rate; model.dtype: auto keeps them in float32")
     model, vocab_size = adapt_model(model, tokenizer, recipe)
     if recipe.model.rendering == "token":
         tokenizer.chat_template = make_renderer("token", tokenizer).chat_template()
     return model, tokenizer, vocab_size
+
+
+def is_quantized(recipe: Recipe) -> bool:
+    return recipe.train.lora is not None and recipe.train.lora.quantization != "none"
+
+
+def whole_model(recipe: Recipe, source: ModelSource, weights: dict[str, torch.Tensor]) -> Any:
+    """The model in full precision on this process alone, with trained `weights`; what has not been trained is the base model's."""
+    if recipe.train.lora is not None:
+        recipe = replace(recipe, train=replace(recipe.train, lora=replace(recipe.train.lora, quantization="none")))
+    model, _, _ = prepare_model(recipe, source)
+    unexpected = model.load_state_dict(weights, strict=False).unexpected_keys
+    missing = {name for name, p in model.named_parameters() if p.requires_grad} - weights.keys()
+    if unexpected or missing:
+        raise RuntimeError(f"the trained weights are not those of the model: {unexpected or missing}")
+    return model
+
+
+def trained_weights(model: Any) -> dict[str, torch.Tensor]:
+    return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
 
 
 def adapt_model(model: Any, tokenizer: Any, recipe: Recipe) -> tuple[Any, int | None]:
@@ -86,7 +111,13 @@ def forecast_run(recipe: Recipe, source: ModelSource, tokenizer: Any, plan: RunP
         model, _ = adapt_model(model, tokenizer, recipe)
     autocast = torch.bfloat16 if on_gpu and recipe.model.dtype == "auto" else None
     device = "cuda" if on_gpu else "cpu"
-    return forecast_memory(model, largest_batch(plan), device, checkpointing=checkpointing, autocast=autocast)
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not base.get_output_embeddings()]
+    in_4_bits = sum(m.weight.numel() for m in linear if not m.weight.requires_grad)
+    forecast = forecast_memory(model, largest_batch(plan), device, checkpointing=checkpointing, autocast=autocast)
+    if not is_quantized(recipe):
+        return forecast
+    return replace(forecast, parameters=forecast.parameters - round(in_4_bits * (dtype.itemsize - _NF4_BYTES)))
 
 
 def largest_batch(plan: RunPlan) -> PackedBatch:

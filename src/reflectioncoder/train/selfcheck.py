@@ -64,6 +64,8 @@ def tiny_model(config: Any) -> Any:
     from transformers import AutoModelForCausalLM
 
     small = copy.deepcopy(config)
+    if hasattr(small, "quantization_config"):
+        del small.quantization_config
     heads = getattr(config, "num_attention_heads", 4)
     groups = max(1, heads // (getattr(config, "num_key_value_heads", None) or heads))
     layer_types = getattr(config, "layer_types", None)

@@ -186,7 +186,7 @@ def train_model(
     """
     from accelerate import PartialState
 
-    from reflectioncoder.train.prepare import needs_checkpointing, prepare_model
+    from reflectioncoder.train.prepare import needs_checkpointing, prepare_model, whole_model
     from reflectioncoder.train.selfcheck import why_not_exact
     from reflectioncoder.train.trainer import seed_everything
 
@@ -225,8 +225,7 @@ def train_model(
     summary |= results
     if processes.is_main_process:
         if weights is not None:
-            model, tokenizer, _ = prepare_model(recipe, source)
-            model.load_state_dict(weights)
+            model = whole_model(recipe, source, weights)
         save_model(model, tokenizer, recipe, run_dir / "model", summary)
         write_json(train_dir / "train.json", summary)
     processes.wait_for_everyone()
@@ -248,11 +247,12 @@ def _fit(
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Run the Trainer, from the newest complete checkpoint if there is one.
 
-    Returns its part of the summary, and the trained weights where those of the model are spread over the processes.
+    Returns its part of the summary, and the trained weights where the model cannot be saved as it is: spread, or quantized.
     """
     from transformers import PrinterCallback
 
     from reflectioncoder.train.callbacks import MetricsCallback, StepCallback, StopOnSignal
+    from reflectioncoder.train.prepare import is_quantized, trained_weights
     from reflectioncoder.train.trainer import ReflectionTrainer, resumable_checkpoint, training_arguments
 
     checkpoint = resumable_checkpoint(train_dir) if resume else None
@@ -275,7 +275,11 @@ def _fit(
         started = time.monotonic()
         with contextlib.closing(trainer.engine), explain_full_disk(train_dir):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-            weights = trainer.whole_weights() if is_sharded() and not stop.stopped else None
+            weights = None
+            if is_sharded() and not stop.stopped:
+                weights = trainer.whole_weights()
+            elif is_quantized(recipe):
+                weights = trained_weights(model)
             if stop.stopped:
                 say(f"train: stopped after step {trainer.state.global_step}, its checkpoint is complete")
                 raise KeyboardInterrupt
