@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from reflectioncoder.build.log import BuildLog
 from reflectioncoder.cli import main
 from reflectioncoder.config import load_recipe
 from reflectioncoder.data.files import read_json
@@ -125,7 +126,7 @@ def test_a_run_killed_at_many_points_ends_with_the_same_results(whole, world):
     command = [sys.executable, "-m", "reflectioncoder", "run", str(recipe), "--runs-dir", str(world / "runs")]
     other = world / "runs" / "killed"
     signs = [
-        "build/executions.jsonl", "build/build.json", "eval/bundled/seen/base/completions.jsonl", "train/preview.json",
+        "build/log.sqlite", "build/build.json", "eval/bundled/seen/base/completions.jsonl", "train/preview.json",
         "train/checkpoint-2/trainer_state.json", "train/checkpoint-4", "model", "eval/bundled/unseen/trained/completions.jsonl",
     ]  # fmt: skip
     killed = 0
@@ -162,24 +163,26 @@ def test_a_full_disk_while_building_is_one_message_and_loses_nothing(world, tmp_
     script = (
         "import resource, signal, sys\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "from reflectioncoder.cli import main\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))\n"
         f"sys.exit(main(['build', {str(recipe)!r}, '--runs-dir', {str(tmp_path)!r}]))"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert result.returncode == 3
     assert "cannot write" in result.stderr
     assert "Traceback" not in result.stderr
-    saved = (tmp_path / "full/build/executions.jsonl").read_bytes()
+    with BuildLog(tmp_path / "full/build/log.sqlite") as log:
+        saved = log.entries("execution")
     assert saved
     assert main(["build", str(recipe), "--runs-dir", str(tmp_path), "-q"]) == 0
-    assert (tmp_path / "full/build/executions.jsonl").read_bytes().startswith(saved[: saved.rfind(b"\n") + 1])
+    with BuildLog(tmp_path / "full/build/log.sqlite") as log:
+        assert log.entries("execution")[: len(saved)] == saved
 
 
 def test_ctrl_c_prints_the_command_that_continues(world):
     recipe = write_recipe(world, "interrupted")
     command = [sys.executable, "-m", "reflectioncoder", "run", str(recipe), "--runs-dir", str(world / "runs")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and not (world / "runs/interrupted/build/executions.jsonl").exists():
+    while process.poll() is None and not (world / "runs/interrupted/build/log.sqlite").exists():
         time.sleep(0.002)
     process.send_signal(signal.SIGINT)
     _, log = process.communicate(timeout=60)

@@ -56,8 +56,34 @@ class SandboxConfig:
 
 
 @dataclass(frozen=True)
+class EndpointConfig:
+    base_url: str = doc("of an OpenAI-compatible server", "http://127.0.0.1:8080/v1")
+    model: str = doc("the model's name there", "")
+    revision: str = doc("of the model, where the name does not say it: answers of another one are not taken from the log", "")
+    api_key_env: str = doc("environment variable that holds the key; empty: no key is sent", "")
+    temperature: float = doc("of the sampling", 0.7, low=0.0)
+    top_p: float = doc("nucleus of the sampling", 0.95, low=0.0, high=1.0)
+    max_tokens: int = doc("longest answer, tokens", 1024, low=16)
+    timeout_s: float = doc("longest wait for an answer, seconds", 600.0, low=1.0)
+    retries: int = doc("how often a request that failed is made again", 6, low=0)
+    max_in_flight: int = doc("requests at a time at most; fewer where the server complains", 16, low=1)
+
+
+@dataclass(frozen=True)
 class BuildConfig:
-    author: Literal["mutation"] = doc("who writes the reflection sequences; mutation: injected slips, offline", "mutation")
+    author: Literal["mutation", "openai"] = doc(
+        "who writes the reflection sequences; mutation: injected slips, offline; openai: a model behind an OpenAI-compatible server",
+        "mutation",
+    )
+    endpoint: EndpointConfig = field(default_factory=EndpointConfig, metadata={"doc": "openai: the server"})
+    rollouts: int = doc("openai: dialogues per problem", 1, low=1)
+    max_executions: int = doc("openai: attempts in a dialogue at most", 5, low=1)
+    keep_first_try: bool = doc("openai: keep dialogues whose first attempt passes; they hold no reflection", False)
+    min_killed_mutants: float = doc(
+        "openai: share of slips in the final program that its own tests must notice", 0.5, low=0.0, high=1.0
+    )
+    budget_tokens: int | None = doc("openai: tokens, read and written, that the build may use; null: no bound", None, low=1)
+    prompts: str = doc("openai: a version that comes with the package, or a folder with reflect, feedback and answer.jinja", "v1")
     problems: tuple[str, ...] = doc("problem files, or bundled:<split>", ("bundled:train",))
     samples_per_problem: int = doc("reflection samples kept per problem at most", 4, low=1)
     two_slip_share: float = doc("share of sequences that take two corrections", 0.25, low=0.0, high=1.0)

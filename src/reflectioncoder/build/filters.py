@@ -19,6 +19,8 @@ def over_share(samples: Sequence[Sample], max_share: float) -> set[int]:
     kept = dict(enumerate(samples))
     while kept:
         counts = operator_counts(list(kept.values()))
+        if not counts:
+            break
         total = sum(counts.values())
         operator, count = max(counts.items(), key=lambda item: (item[1], item[0]))
         if len(counts) * max_share <= 1 or count <= max(1, math.floor(max_share * total)):

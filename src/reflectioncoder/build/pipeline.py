@@ -1,11 +1,12 @@
-"""The build stage: problems → candidate chains → executions → samples, filters, and a funnel that accounts for every candidate.
+"""The build stage: problems → dialogues or chains of slips → samples, filters, and a funnel that accounts for every candidate.
 
-Writes `reflections.jsonl`, `rejected.jsonl`, `build.json` at the end, and `executions.jsonl` as it goes (the resume log). The result
-depends on the recipe and the seed only, not on workers, speed or interruptions.
+Writes `reflections.jsonl`, `rejected.jsonl`, `build.json` at the end, and `log.sqlite` as it goes: what was asked and run. The result
+depends on the recipe, the seed and the log only, not on workers, speed or interruptions.
 """
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import time
 from collections import Counter
@@ -13,8 +14,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.build.executions import ExecutionLog
+from reflectioncoder.build.endpoint import Endpoint
+from reflectioncoder.build.executions import Executions
 from reflectioncoder.build.filters import duplicates, operator_counts, over_share
+from reflectioncoder.build.llm_author import LlmAuthor, Rollout
+from reflectioncoder.build.log import BuildLog
 from reflectioncoder.build.mutation_author import Chain, Rejected, candidates, write_sample
 from reflectioncoder.config import Recipe, SandboxConfig
 from reflectioncoder.data.files import write_json, write_jsonl
@@ -59,10 +63,15 @@ class Build:
         self.rejected.append({**row, "reason": reason, "detail": detail[-500:]})
 
 
-def build_reflections(recipe: Recipe, output_dir: Path, limit: int | None = None) -> dict[str, Any]:
+def build_reflections(recipe: Recipe, output_dir: Path, limit: int | None = None, *, fork: bool = False) -> dict[str, Any]:
     """Build the data set in `output_dir`, from the first `limit` problems; returns what `build.json` says.
 
+    Args:
+        fork: go on with other settings than those that the folder was begun with.
+
     Raises:
+        UsageError: impossible settings, or others than before.
+        MachineError: the server of the model does not answer, or the budget is used up; run again to go on.
         CheckFailedError: a reference solution fails its own tests (the first ones are shown); too few samples.
         SandboxUnavailableError: programs cannot be run here.
     """
@@ -70,11 +79,23 @@ def build_reflections(recipe: Recipe, output_dir: Path, limit: int | None = None
     problems = load_problems(recipe.build.problems)[:limit]
     limits = replace(limits_from(recipe.sandbox), wall_s=recipe.build.cell_timeout_s)
     require_floor(detect_isolation(), recipe.sandbox.floor)
-    with ExecutionLog(output_dir / "executions.jsonl", limits) as log:
-        _check_references(problems, log, recipe.sandbox.workers)
-        build = _build_in_rounds(recipe, problems, log)
-        num_run, num_replayed = log.num_run, log.num_replayed
-    samples = _filtered(build, recipe.build.max_operator_share)
+    with BuildLog(output_dir / "log.sqlite") as log:
+        if recipe.build.author != "mutation":  # whose executions cost nothing
+            log.require_settings(_settings(recipe, limits), fork=fork)
+        execute = Executions(log, limits)
+        _check_references(problems, execute, recipe.sandbox.workers)
+        if recipe.build.author == "mutation":
+            build = _build_in_rounds(recipe, problems, execute)
+        else:
+            build = _build_from_dialogues(recipe, problems, log, execute)
+        counts = {
+            "num_executions": log.num_new["execution"],
+            "num_replayed": log.num_replayed["execution"],
+            "num_requests": log.num_new["request"],
+            "num_replayed_requests": log.num_replayed["request"],
+            **_tokens(log),
+        }
+    samples = _filtered(build, recipe.build.max_operator_share if recipe.build.author == "mutation" else 1.0)
     funnel = Counter(row["reason"] for row in build.rejected)
     summary = {
         "schema_version": 1,
@@ -87,8 +108,7 @@ def build_reflections(recipe: Recipe, output_dir: Path, limit: int | None = None
         "num_problems_with_samples": len({s.extra["metadata"]["task_id"] for s in samples}),
         "rejected": dict(funnel.most_common()),
         "operators": dict(operator_counts(samples).most_common()),
-        "num_executions": num_run,
-        "num_replayed": num_replayed,
+        **counts,
         "duration_s": round(time.monotonic() - started, 2),
         "python": platform.python_version(),
         "limits": asdict(limits),
@@ -104,11 +124,51 @@ def build_reflections(recipe: Recipe, output_dir: Path, limit: int | None = None
     return summary
 
 
-def _check_references(problems: list[Problem], log: ExecutionLog, workers: int) -> None:
+def _settings(recipe: Recipe, limits: Limits) -> dict[str, Any]:
+    """What an answer in the log depends on. How the server is reached, and how much of it is used, may change."""
+    build = asdict(recipe.build)
+    for name in ("problems", "budget_tokens", "min_samples"):
+        del build[name]
+    for name in ("base_url", "api_key_env", "timeout_s", "retries", "max_in_flight"):
+        del build["endpoint"][name]
+    flat = {f"build.{key}": value for key, value in build.items()}
+    return {**flat, "seed": recipe.seed, "limits": asdict(limits), "python": platform.python_version()}
+
+
+def _tokens(log: BuildLog) -> dict[str, int]:
+    """Read and written by the model for all that is in the log."""
+    replies = [reply for _, reply in log.entries("request")]
+    return {f"{kind}_tokens": sum(reply[f"{kind}_tokens"] for reply in replies) for kind in ("input", "output")}
+
+
+def _build_from_dialogues(recipe: Recipe, problems: list[Problem], log: BuildLog, execute: Executions) -> Build:
+    """Every rollout of every problem; results in the order of the problems, whatever answers first."""
+    config = recipe.build
+    spent = sum(_tokens(log).values())
+    rollouts = [Rollout(problem, number) for number in range(config.rollouts) for problem in problems]
+    build = Build()
+    with (
+        contextlib.closing(Endpoint(config.endpoint, budget_tokens=config.budget_tokens, spent_tokens=spent)) as endpoint,
+        Progress("build: dialogues", len(rollouts)) as progress,
+    ):
+        author = LlmAuthor(config, recipe.seed, endpoint, log, execute)
+        # Twice as many dialogues as requests: while some run their programs others are answered.
+        for done, outcome in enumerate(map_ordered(author.write, rollouts, 2 * config.endpoint.max_in_flight), start=1):
+            rollout = rollouts[done - 1]
+            if isinstance(outcome, Rejected):
+                row = {"id": rollout.id, "task_id": rollout.problem.task_id, "operators": []}
+                build.rejected.append({**row, "reason": outcome.reason, "detail": outcome.detail[-500:]})
+            else:
+                build.accepted.append(outcome)
+            progress.update(done, f"{len(build.accepted)} accepted")
+    return build
+
+
+def _check_references(problems: list[Problem], execute: Executions, workers: int) -> None:
     """Every reference passes all its tests, in the very form in which it becomes the answer."""
 
     def check(problem: Problem) -> dict[str, Any]:
-        return log([f"{answer_program(problem)}\n\n{problem.test_code}"])[0]
+        return execute([f"{answer_program(problem)}\n\n{problem.test_code}"])[0]
 
     failures = []
     with Progress("build: references", len(problems)) as progress:
@@ -123,7 +183,7 @@ def _check_references(problems: list[Problem], log: ExecutionLog, workers: int) 
         )
 
 
-def _build_in_rounds(recipe: Recipe, problems: list[Problem], log: ExecutionLog) -> Build:
+def _build_in_rounds(recipe: Recipe, problems: list[Problem], execute: Executions) -> Build:
     """Each round takes one candidate of every problem that wants more; slips used least so far go first.
 
     Rounds make the choice independent of the order in which executions finish.
@@ -147,7 +207,7 @@ def _build_in_rounds(recipe: Recipe, problems: list[Problem], log: ExecutionLog)
                     round_chains.append(chain)
             if not round_chains:
                 break
-            outcomes = map_ordered(lambda c: write_sample(c, log), round_chains, recipe.sandbox.workers)
+            outcomes = map_ordered(lambda c: write_sample(c, execute), round_chains, recipe.sandbox.workers)
             for chain, outcome in zip(round_chains, outcomes, strict=True):
                 if isinstance(outcome, Rejected):
                     used.subtract(chain.operators)

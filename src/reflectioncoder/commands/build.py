@@ -9,6 +9,7 @@ from reflectioncoder.commands import Outcome, add_recipe_arguments, resolve_reci
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe_arguments(parser)
+    parser.add_argument("--fork", action="store_true", help="go on with other settings than those that the build was begun with")
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -16,7 +17,10 @@ def run(args: argparse.Namespace) -> Outcome:
 
     recipe = resolve_recipe(args).recipe
     directory = args.runs_dir / recipe.name / "build"
-    summary = build_reflections(recipe, directory, limit=args.limit)
+    summary = build_reflections(recipe, directory, limit=args.limit, fork=args.fork)
     lines = [f"{summary['num_accepted']} samples of {summary['num_candidates']} candidates from {summary['num_problems']} problems"]
+    if summary["num_requests"] + summary["num_replayed_requests"]:
+        tokens = summary["input_tokens"] + summary["output_tokens"]
+        lines.append(f"{tokens:,} tokens, {tokens / max(1, summary['num_accepted']):,.0f} a sample")
     lines += [f"  rejected, {reason}: {count}" for reason, count in summary["rejected"].items()]
     return Outcome(summary, lines, [directory / name for name in ("reflections.jsonl", "rejected.jsonl", "build.json")])

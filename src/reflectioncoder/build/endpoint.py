@@ -1,0 +1,201 @@
+"""An OpenAI-compatible server: chat requests with retries, as many at a time as it can take, within a budget.
+
+How many go at once is found out: one more after every round without a complaint, half as many after a 429 or 503 (additive increase,
+multiplicative decrease). Retry-After is honoured. After many failures in a row nothing more is asked (`EndpointError`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import threading
+import time
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx2
+
+from reflectioncoder.config import EndpointConfig
+from reflectioncoder.errors import MachineError, UsageError
+
+_BUSY = frozenset((429, 503, 529))
+_AGAIN = frozenset((408, 409, 425, 500, 502, 504)) | _BUSY
+_FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 60.0
+_FAILURES_IN_A_ROW = 40  # over all requests: then the server counts as gone
+
+
+class EndpointError(MachineError):
+    """The server does not answer as it should, for good; what was answered before is logged."""
+
+
+class BudgetError(MachineError):
+    """The next request could exceed the budget."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    text: str
+    finish_reason: str
+    input_tokens: int
+    output_tokens: int
+
+
+class Limiter:
+    """A number of permits that adapts, from 1 to `most`; a context manager for each request."""
+
+    def __init__(self, most: int):
+        self._most = most
+        self._permits = float(min(most, 4))
+        self._in_use = 0
+        self._not_before = 0.0
+        self._changed = threading.Condition()
+
+    def __enter__(self) -> None:
+        with self._changed:
+            while True:
+                wait_s = self._not_before - time.monotonic()
+                if wait_s <= 0 and self._in_use < max(1, int(self._permits)):
+                    self._in_use += 1
+                    return
+                self._changed.wait(wait_s if wait_s > 0 else None)
+
+    def __exit__(self, *exc: object) -> None:
+        with self._changed:
+            self._in_use -= 1
+            self._changed.notify_all()
+
+    def succeeded(self) -> None:
+        with self._changed:
+            self._permits = min(self._most, self._permits + 1 / max(1.0, self._permits))
+            self._changed.notify_all()
+
+    def too_many(self, pause_s: float) -> None:
+        with self._changed:
+            self._permits = max(1.0, self._permits / 2)
+            self._not_before = max(self._not_before, time.monotonic() + pause_s)
+            self._changed.notify_all()
+
+    @property
+    def permits(self) -> int:
+        return max(1, int(self._permits))
+
+
+class Endpoint:
+    """`chat` asks; all counts are of what this process has asked.
+
+    Raises:
+        MachineError: the variable with the key is not set.
+    """
+
+    def __init__(self, config: EndpointConfig, *, budget_tokens: int | None = None, spent_tokens: int = 0):
+        if not config.model:
+            raise UsageError("build.endpoint.model is empty: which model is to be asked?")
+        key = os.environ.get(config.api_key_env, "") if config.api_key_env else ""
+        if config.api_key_env and not key:
+            raise MachineError(
+                f"the environment variable {config.api_key_env} is not set\n  hint:    api_key_env: '' if no key is needed"
+            )
+        self._config = config
+        self._budget_tokens = budget_tokens
+        self._reserved_tokens = spent_tokens
+        self._limiter = Limiter(config.max_in_flight)
+        self._lock = threading.Lock()
+        self._failures_in_a_row = 0
+        self.num_retries = 0
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._client = httpx2.Client(
+            base_url=config.base_url.rstrip("/") + "/",
+            headers=headers,
+            timeout=httpx2.Timeout(config.timeout_s, connect=10.0),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=config.max_in_flight),
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def chat(self, payload: dict[str, Any]) -> Reply:
+        """The answer to a chat request.
+
+        Raises:
+            BudgetError: it could exceed the budget.
+            UsageError: the server refuses the request as such (a 4xx).
+            EndpointError: no good answer after all retries.
+        """
+        reserved = self._reserve(payload)
+        reason = ""
+        for attempt in range(self._config.retries + 1):
+            if attempt:
+                with self._lock:
+                    self.num_retries += 1
+            if self._failures_in_a_row >= _FAILURES_IN_A_ROW:
+                break
+            with self._limiter:
+                outcome = self._ask(payload)
+            if isinstance(outcome, Reply):
+                with self._lock:
+                    self._failures_in_a_row = 0
+                    self._reserved_tokens += outcome.input_tokens + outcome.output_tokens - reserved
+                self._limiter.succeeded()
+                return outcome
+            reason, busy, retry_after_s = outcome
+            delay_s = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2**attempt) * random.uniform(0.5, 1.0)
+            if busy:
+                self._limiter.too_many(retry_after_s if retry_after_s is not None else delay_s)
+            else:
+                with self._lock:
+                    self._failures_in_a_row += 1
+            time.sleep(delay_s if retry_after_s is None else 0.0)
+        with self._lock:
+            self._reserved_tokens -= reserved
+        raise EndpointError(f"{self._config.base_url} gives no good answer: {reason}\n  hint:    what was answered is kept; run again")
+
+    def _reserve(self, payload: dict[str, Any]) -> int:
+        """Count the most that the request can take before it is made."""
+        most = sum(len(message["content"]) for message in payload["messages"]) // 3 + payload["max_tokens"]
+        with self._lock:
+            if self._budget_tokens is not None and self._reserved_tokens + most > self._budget_tokens:
+                raise BudgetError(
+                    f"the budget of {self._budget_tokens} tokens is used up\n  hint:    raise build.budget_tokens and run again"
+                )
+            self._reserved_tokens += most
+        return most
+
+    def _ask(self, payload: dict[str, Any]) -> Reply | tuple[str, bool, float | None]:
+        """One request: a reply, or (what went wrong, is the server busy, seconds that it asks to wait)."""
+        try:
+            response = self._client.post("chat/completions", json=payload)
+        except httpx2.HTTPError as error:
+            return f"{type(error).__name__}: {error}", False, None
+        if response.status_code in _AGAIN:
+            return f"status {response.status_code}", response.status_code in _BUSY, _retry_after_s(response.headers.get("retry-after"))
+        if response.status_code >= 400:
+            raise UsageError(f"{self._config.base_url} refuses the request: status {response.status_code}: {response.text[:300]}")
+        try:
+            return _read_reply(response.json())
+        except (json.JSONDecodeError, KeyError, IndexError, TypeError, ValueError) as error:
+            return f"not a chat completion: {type(error).__name__}: {error}", False, None
+
+
+def _read_reply(body: dict[str, Any]) -> Reply:
+    choice = body["choices"][0]
+    text, reason = choice["message"]["content"], choice["finish_reason"]
+    if not isinstance(text, str) or reason not in ("stop", "length"):
+        raise ValueError(f"finish_reason {reason!r}")
+    usage = body.get("usage") or {}
+    return Reply(text, reason, int(usage.get("prompt_tokens", 0)), int(usage.get("completion_tokens", 0)))
+
+
+def _retry_after_s(value: str | None) -> float | None:
+    """Seconds from now, of both forms of the header (RFC 9110, 10.2.3)."""
+    if value is None:
+        return None
+    try:
+        return min(_LONGEST_DELAY_S, max(0.0, float(value)))
+    except ValueError:
+        pass
+    try:
+        return min(_LONGEST_DELAY_S, max(0.0, parsedate_to_datetime(value).timestamp() - time.time()))
+    except ValueError:
+        return None

@@ -1,0 +1,215 @@
+"""The author that asks a model: the two-stage dialogue with a real interpreter (method, section 1).
+
+Stage one: the model writes a program with tests, it is run, the model is shown what the interpreter prints and corrects itself, until
+everything passes. Stage two: it gives the final program. In the sample stage one is one assistant turn of typed blocks, and the long
+request of stage two is replaced by the plain one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateNotFound
+
+from reflectioncoder.build import gates
+from reflectioncoder.build.endpoint import Endpoint
+from reflectioncoder.build.log import BuildLog
+from reflectioncoder.build.mutation import mutations
+from reflectioncoder.build.mutation_author import Executor, Rejected
+from reflectioncoder.config import BuildConfig
+from reflectioncoder.data.problems import Problem
+from reflectioncoder.data.prompts import one_off_answer, one_off_request, reflection_request
+from reflectioncoder.data.samples import Block, Sample, assistant, user
+from reflectioncoder.errors import UsageError
+
+AUTHOR = "openai"
+_MAX_OUTPUT_CHARS = 2000
+_NUM_MUTANTS = 8
+_STOP = ["\n```\n"]
+"""The end of a code block: what follows would be a made-up output."""
+
+
+class Prompts:
+    """The templates reflect, feedback and answer.
+
+    Raises:
+        UsageError: neither a version of the package nor a folder with the three.
+    """
+
+    def __init__(self, name: str):
+        bundled = Path(__file__).parent / "prompts"
+        folder = bundled / name if (bundled / name).is_dir() else Path(name)
+        environment = Environment(loader=FileSystemLoader(folder), undefined=StrictUndefined, keep_trailing_newline=False)
+        try:
+            self.reflect, self.feedback, self.answer = (
+                environment.get_template(f"{part}.jinja") for part in ("reflect", "feedback", "answer")
+            )
+        except TemplateNotFound as error:
+            known = sorted(path.name for path in bundled.iterdir() if path.is_dir())
+            raise UsageError.for_value(f"no template {error}", "build.prompts", name, [*known, "a folder with the three"]) from error
+        texts = [(folder / f"{part}.jinja").read_text(encoding="utf-8") for part in ("reflect", "feedback", "answer")]
+        self.digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One dialogue to be held."""
+
+    problem: Problem
+    number: int
+
+    @property
+    def id(self) -> str:
+        return f"{AUTHOR}:{self.problem.task_id}:{self.number}"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    text: str
+    code: str
+    status: str
+    output: str
+
+
+class LlmAuthor:
+    """`write(rollout)` holds a dialogue; the same one whenever it is held again with the same log.
+
+    Raises (from `write`):
+        EndpointError, BudgetError, SandboxUnavailableError: nothing of the dialogue is lost, it goes on in the next run.
+    """
+
+    def __init__(self, config: BuildConfig, seed: int, endpoint: Endpoint, log: BuildLog, execute: Executor):
+        self._config = config
+        self._seed = seed
+        self._endpoint = endpoint
+        self._log = log
+        self._execute = execute
+        self._prompts = Prompts(config.prompts)
+
+    def write(self, rollout: Rollout) -> Sample | Rejected:
+        problem = rollout.problem
+        messages = [{"role": "user", "content": self._prompts.reflect.render(problem=_shown(problem))}]
+        attempts: list[Attempt] = []
+        while not attempts or attempts[-1].status != "ok":
+            if len(attempts) == self._config.max_executions:
+                return Rejected("unresolved", attempts[-1].output)
+            answered = self._ask(messages, rollout, len(attempts))
+            found = gates.first_code_block(answered["text"])
+            if found is None or answered["finish_reason"] == "length":
+                return Rejected("no_code" if found is None else "answer_cut_off", answered["text"][-500:])
+            text, code = found
+            ran = self._execute([*(attempt.code for attempt in attempts), code])[-1]
+            if ran["status"] == "crashed":
+                return Rejected("session_lost", ran["output"])
+            output = ran["output"].rstrip("\n")
+            if len(output) > _MAX_OUTPUT_CHARS:
+                return Rejected("output_too_long", output[-500:])
+            attempts.append(Attempt(text, code, ran["status"], output))
+            messages.append({"role": "assistant", "content": f"{text}\n\n```python\n{code}\n```".strip()})
+            if ran["status"] != "ok":
+                messages.append({"role": "user", "content": self._prompts.feedback.render(output=output)})
+        if rejected := self._judge_attempts(attempts):
+            return rejected
+        messages.append({"role": "user", "content": self._prompts.answer.render()})
+        answered = self._ask(messages, rollout, len(attempts))
+        return self._judge_answer(rollout, attempts, answered)
+
+    def _ask(self, messages: list[dict[str, str]], rollout: Rollout, turn: int) -> dict[str, Any]:
+        endpoint = self._config.endpoint
+        own_seed = int.from_bytes(hashlib.sha256(f"{self._seed}/{rollout.id}/{turn}".encode()).digest()[:4], "big") >> 1
+        payload = {
+            "model": endpoint.model,
+            "messages": messages,
+            "max_tokens": endpoint.max_tokens,
+            "temperature": endpoint.temperature,
+            "top_p": endpoint.top_p,
+            "stop": _STOP,
+            "seed": own_seed,
+        }
+        request = {"payload": payload, "revision": endpoint.revision, "rollout": rollout.number}
+        return self._log.recall("request", request, lambda: asdict(self._endpoint.chat(payload)))
+
+    def _judge_attempts(self, attempts: list[Attempt]) -> Rejected | None:
+        texts = [part for attempt in attempts for part in (attempt.text, attempt.code, attempt.output)]
+        if gates.spells_special_token(*texts):
+            return Rejected("special_tokens")
+        if len(attempts) == 1 and not self._config.keep_first_try:
+            return Rejected("first_try")
+        last = gates.assertions(attempts[-1].code)
+        earlier = gates.assertions(attempts[-2].code) if len(attempts) > 1 else []
+        if not last:
+            return Rejected("no_assertion", attempts[-1].code[-500:])
+        if gates.is_weakened(earlier, last):
+            return Rejected("assertions_weakened", "\n".join(sorted(set(earlier) - set(last))))
+        if any(gates.uses_outside_world(attempt.code) for attempt in attempts):
+            return Rejected("outside_world")
+        return None
+
+    def _judge_answer(self, rollout: Rollout, attempts: list[Attempt], answered: dict[str, Any]) -> Sample | Rejected:
+        found = gates.first_code_block(answered["text"])
+        if found is None or answered["finish_reason"] == "length" or gates.parse(found[1]) is None:
+            return Rejected("answer_without_program", answered["text"][-500:])
+        problem, program = rollout.problem, found[1]
+        if gates.spells_special_token(program):
+            return Rejected("special_tokens")
+        if gates.refers_back(program):
+            return Rejected("answer_refers_back", program[-500:])
+        if gates.assertions(program):
+            return Rejected("answer_has_tests", program[-500:])
+        if gates.uses_outside_world(program):
+            return Rejected("outside_world")
+        own_tests = "\n".join(f"assert {test}" for test in gates.assertions(attempts[-1].code))
+        runs = [self._execute([f"{program}\n\n{own_tests}\n{mark}"])[0]["status"] for mark in ("", "# once more")]
+        if runs[0] != runs[1]:
+            return Rejected("not_deterministic", program[-500:])
+        if runs[0] != "ok":
+            return Rejected("answer_fails_own_tests", program[-500:])
+        if self._execute([f"{program}\n\n{problem.test_code}"])[0]["status"] != "ok":
+            return Rejected("answer_fails_tests", program[-500:])
+        killed = self._share_of_killed_mutants(program, own_tests)
+        if killed < self._config.min_killed_mutants:
+            return Rejected("vacuous_tests", f"{killed:.2f} of the slips are noticed")
+        return self._sample(rollout, attempts, program, killed)
+
+    def _share_of_killed_mutants(self, program: str, own_tests: str) -> float:
+        slips = mutations(program)
+        chosen = slips[:: max(1, -(-len(slips) // _NUM_MUTANTS))]
+        killed = [self._execute([f"{slip.code}\n\n{own_tests}"])[0]["status"] != "ok" for slip in chosen]
+        return sum(killed) / len(killed) if killed else 1.0
+
+    def _sample(self, rollout: Rollout, attempts: list[Attempt], program: str, killed: float) -> Sample:
+        blocks: list[Block] = []
+        for attempt in attempts:
+            blocks += [Block("text", attempt.text)] if attempt.text else []
+            blocks += [Block("code", attempt.code), Block("execution", attempt.output)]
+        problem = rollout.problem
+        metadata = {
+            "author": AUTHOR,
+            "model": self._config.endpoint.model,
+            "task_id": problem.task_id,
+            "grade": problem.grade,
+            "operators": [],
+            "passes": [attempt.status == "ok" for attempt in attempts],
+            "killed_mutants": round(killed, 3),
+        }
+        return Sample(
+            (
+                user(reflection_request(problem.prompt)),
+                assistant(*blocks),
+                user(one_off_request(problem.prompt)),
+                assistant(Block("text", one_off_answer(program))),
+            ),
+            "reflection",
+            {"id": rollout.id, "metadata": metadata},
+        )
+
+
+def _shown(problem: Problem) -> str:
+    return f"```python\n{problem.prompt.strip()}\n```"
+
+
+Author = Callable[[Rollout], Sample | Rejected]

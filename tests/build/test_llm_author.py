@@ -1,0 +1,247 @@
+"""Reflection data from a model behind a server: the dialogue, the gates, retries, budget, and that nothing is lost or asked twice."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import yaml
+
+from reflectioncoder.build import gates
+from reflectioncoder.build.endpoint import BudgetError, Endpoint, EndpointError, Limiter
+from reflectioncoder.build.llm_author import Prompts
+from reflectioncoder.build.pipeline import build_reflections
+from reflectioncoder.config import BuildConfig, EndpointConfig, ModelConfig, Recipe, SandboxConfig
+from reflectioncoder.data.problems import load_problems
+from reflectioncoder.data.samples import read_samples
+from reflectioncoder.errors import MachineError, UsageError
+from tests.build.server import Script, serving
+
+PROBLEMS = load_problems(("bundled:train",))
+ENDPOINT = EndpointConfig(model="scripted", max_in_flight=4, timeout_s=1.0, retries=6)
+
+
+def make_recipe(url, **build):
+    settings = {"author": "openai", "endpoint": replace(ENDPOINT, base_url=url), "min_samples": 0, "min_killed_mutants": 0.0, **build}
+    return Recipe("r", ModelConfig("none"), build=BuildConfig(**settings), sandbox=SandboxConfig(workers=2))
+
+
+def payload(content="x"):
+    return {"model": "m", "messages": [{"role": "user", "content": PROBLEMS[0].prompt + content}], "max_tokens": 100, "seed": 1}
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr("reflectioncoder.build.endpoint._FIRST_DELAY_S", 0.01)
+
+
+def test_a_dialogue_becomes_a_sample_with_what_the_interpreter_really_printed(tmp_path):
+    with serving(Script(PROBLEMS)) as url:
+        summary = build_reflections(make_recipe(url), tmp_path, limit=6)
+    samples = list(read_samples(tmp_path / "reflections.jsonl"))
+    assert summary["num_accepted"] == len(samples) >= 4
+    assert summary["num_accepted"] + sum(summary["rejected"].values()) == 6
+    assert summary["input_tokens"] == 100 * summary["num_requests"]
+    for sample in samples:
+        blocks = sample.messages[1].content
+        assert [block.type for block in blocks] == ["text", "code", "execution", "text", "code", "execution"]
+        assert "Error" in blocks[2].content or "interrupted" in blocks[2].content
+        assert blocks[5].content == ""
+        assert sample.messages[2].text.startswith("Write a complete Python function")
+        assert sample.extra["metadata"]["passes"] == [False, True]
+
+
+def test_a_build_that_is_run_again_asks_nothing_and_writes_the_same_bytes(tmp_path):
+    script = Script(PROBLEMS)
+    with serving(script) as url:
+        build_reflections(make_recipe(url), tmp_path, limit=4)
+        asked, first = script.num_requests, (tmp_path / "reflections.jsonl").read_bytes()
+        summary = build_reflections(make_recipe(url), tmp_path, limit=4)
+        assert script.num_requests == asked
+        assert summary["num_requests"] == summary["num_executions"] == 0
+        assert (tmp_path / "reflections.jsonl").read_bytes() == first
+
+
+def test_other_settings_are_refused_unless_forked(tmp_path):
+    script = Script(PROBLEMS)
+    with serving(script) as url:
+        build_reflections(make_recipe(url), tmp_path, limit=1)
+        changed = make_recipe(url, max_executions=3)
+        with pytest.raises(UsageError, match=r"setting: build.max_executions\n  before:  5\n  now:     3"):
+            build_reflections(changed, tmp_path, limit=1)
+        asked = script.num_requests
+        build_reflections(changed, tmp_path, limit=1, fork=True)
+        assert script.num_requests == asked  # the questions are the same
+        build_reflections(replace(changed, build=replace(changed.build, rollouts=2)), tmp_path, limit=1, fork=True)
+        assert script.num_requests > asked
+
+
+FAULTS = [429, 500, 502, 503, "garbage", "cut", "reset", "hang"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_faults_of_the_server_lose_nothing_and_never_reach_the_text(tmp_path):
+    with serving(Script(PROBLEMS)) as url:
+        build_reflections(make_recipe(url), tmp_path / "good", limit=8)
+    faults = {number: FAULTS[number // 2 % len(FAULTS)] for number in range(0, 40, 2)}
+    script = Script(PROBLEMS, faults=faults)
+    with serving(script) as url:
+        build_reflections(make_recipe(url), tmp_path / "bad", limit=8)
+    assert (tmp_path / "bad" / "reflections.jsonl").read_bytes() == (tmp_path / "good" / "reflections.jsonl").read_bytes()
+    assert set(script.answered.values()) == {1}
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_server_that_takes_few_requests_at_a_time_is_found_out(tmp_path):
+    script = Script(PROBLEMS, latency_s=0.02, most_at_once=3)
+    with serving(script) as url:
+        recipe = make_recipe(url, endpoint=replace(ENDPOINT, base_url=url, max_in_flight=32, retries=20))
+        summary = build_reflections(recipe, tmp_path, limit=20)
+    assert summary["num_accepted"] + sum(summary["rejected"].values()) == 20
+    assert set(script.answered.values()) == {1}
+    assert script.num_requests < 1.5 * len(script.answered)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_server_that_is_gone_is_one_error_and_the_build_goes_on_later(tmp_path):
+    recipe = make_recipe("http://127.0.0.1:9/v1", endpoint=replace(ENDPOINT, base_url="http://127.0.0.1:9/v1", retries=2))
+    with pytest.raises(EndpointError, match=r"127\.0\.0\.1:9/v1 gives no good answer: ConnectError"):
+        build_reflections(recipe, tmp_path, limit=2)
+    with serving(Script(PROBLEMS)) as url:  # another address of the same model
+        assert build_reflections(make_recipe(url), tmp_path, limit=2)["num_problems"] == 2
+
+
+def test_a_refused_request_is_not_made_again():
+    script = Script(PROBLEMS, faults={0: 401})
+    with serving(script) as url, pytest.raises(UsageError, match="status 401"):
+        Endpoint(replace(ENDPOINT, base_url=url)).chat(payload())
+    assert script.num_requests == 1
+
+
+def test_the_budget_is_asked_before_every_request(tmp_path):
+    script = Script(PROBLEMS)
+    with serving(script) as url:
+        recipe = make_recipe(url, budget_tokens=6000)
+        with pytest.raises(BudgetError, match="6000"):
+            build_reflections(recipe, tmp_path, limit=40)
+        spent = 150 * script.num_requests
+        assert 0 < spent <= 6000
+        with pytest.raises(BudgetError):  # what is in the log counts
+            build_reflections(make_recipe(url, budget_tokens=spent + 100), tmp_path, limit=40)
+
+
+def test_a_missing_key_and_a_missing_model_are_named(monkeypatch):
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    with pytest.raises(MachineError, match="NO_SUCH_KEY"):
+        Endpoint(replace(ENDPOINT, api_key_env="NO_SUCH_KEY"))
+    with pytest.raises(UsageError, match="model is empty"):
+        Endpoint(EndpointConfig())
+    with pytest.raises(UsageError, match=r"no template .*reflect"):
+        Prompts("v0")
+
+
+def test_the_limiter_grows_with_success_and_halves_when_told():
+    limiter = Limiter(16)
+    for _ in range(200):
+        with limiter:
+            pass
+        limiter.succeeded()
+    assert limiter.permits == 16
+    limiter.too_many(0.0)
+    assert limiter.permits == 8
+
+
+@pytest.mark.timeout(280)
+def test_a_build_killed_at_ten_random_points_ends_with_the_same_bytes_and_asks_hardly_more(tmp_path):
+    script = Script(PROBLEMS, latency_s=0.03)
+    with serving(script) as url:
+        recipe = tmp_path / "r.yaml"
+
+        def write(name):
+            build = {
+                "author": "openai", "min_killed_mutants": 0.3,
+                "endpoint": {"base_url": url, "model": "scripted", "max_in_flight": 4},
+            }  # fmt: skip
+            recipe.write_text(yaml.safe_dump({"name": name, "model": {"name": "none"}, "build": build}))
+            return [sys.executable, "-m", "reflectioncoder", "build", str(recipe), "--limit", "40", "--runs-dir", str(tmp_path)]
+
+        subprocess.run(write("whole"), check=True, capture_output=True)
+        needed, script.num_requests = script.num_requests, 0
+        command, rng, killed = write("cut"), random.Random(7), 0
+        for _ in range(10):
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            before = script.num_requests
+            wanted = before + rng.randrange(1, max(2, needed // 10))
+            while process.poll() is None and script.num_requests < wanted:
+                time.sleep(0.002)
+            time.sleep(rng.random() * 0.03)
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGKILL)
+                killed += 1
+            process.wait()
+        subprocess.run(command, check=True, capture_output=True)
+    assert killed >= 8
+    for name in ("reflections.jsonl", "rejected.jsonl"):
+        assert (tmp_path / "cut/build" / name).read_bytes() == (tmp_path / "whole/build" / name).read_bytes()
+    # Only what was in flight at a kill is asked again.
+    assert needed <= script.num_requests <= needed + 4 * killed
+    cut, whole = (json.loads((tmp_path / name / "build/build.json").read_text()) for name in ("cut", "whole"))
+    for key in ("input_tokens", "output_tokens", "num_accepted", "rejected"):
+        assert cut[key] == whole[key]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("Say.\n```python\nx = 1\n```\nmore", "x = 1"),
+        ("```\nx = 1\n```", "x = 1"),
+        ("```python\nx = 1", "x = 1"),
+        ("```output\n3\n```\n```py\nx = 2\n```", "x = 2"),
+        ("no code", None),
+        ("```python\n```", None),
+    ],
+)
+def test_the_first_code_block_of_an_answer(text, code):
+    found = gates.first_code_block(text)
+    assert (found[1] if found else None) == code
+
+
+def test_assertions_are_compared_as_syntax():
+    before = gates.assertions('def f(x):\n    assert x\n    return x\nassert f("a")  ==  1, "no"\nassert f(2) == 2')
+    assert before == ["f('a') == 1", "f(2) == 2"]
+    assert not gates.is_weakened(before, gates.assertions("assert f('a') == 1\nassert f(2)==2\nassert f(3)"))
+    assert gates.is_weakened(before, gates.assertions("assert f('a') == 1"))
+    assert gates.is_weakened(before, gates.assertions("assert f('a') == 1\nassert f(2) == 3"))
+    assert gates.assertions("def test_f():\n    assert f(1)\ntest_f()") == ["f(1)"]
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("import socket", True),
+        ("from urllib.request import urlopen", True),
+        ("x = input()", True),
+        ("open('f')", True),
+        ("import re", False),
+    ],
+)
+def test_programs_that_need_the_outside_world_are_seen(code, found):
+    assert gates.uses_outside_world(code) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("# Corrected version", True),
+        ("# fixed: off by one", True),
+        ("def previous_prime(n): ...", False),
+        ("# the original list", False),
+    ],
+)
+def test_answers_that_speak_of_earlier_attempts_are_seen(text, found):
+    assert gates.refers_back(text) == found
