@@ -21,6 +21,7 @@ COMMANDS = {
     "run": "the whole pipeline of a recipe; running it again continues where it stopped",
     "recipes": "list, show or copy the recipes that come with the package",
     "build": "make reflection data with a real interpreter in the loop",
+    "check": "run the programs of a data set again and compare what they print",
     "inspect": "look at samples: what teacher, student and loss see, token by token",
     "train": "fine-tune with reflection self-distillation",
     "generate": "one-off completions for a benchmark",

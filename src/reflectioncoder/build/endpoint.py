@@ -89,7 +89,7 @@ class Endpoint:
         MachineError: the variable with the key is not set.
     """
 
-    def __init__(self, config: EndpointConfig, *, budget_tokens: int | None = None, spent_tokens: int = 0):
+    def __init__(self, config: EndpointConfig, budget_tokens: int | None = None, spent_tokens: int = 0):
         if not config.model:
             raise UsageError("build.endpoint.model is empty: which model is to be asked?")
         key = os.environ.get(config.api_key_env, "") if config.api_key_env else ""

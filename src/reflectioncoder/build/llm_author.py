@@ -26,7 +26,7 @@ from reflectioncoder.data.prompts import one_off_answer, one_off_request, reflec
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 from reflectioncoder.errors import UsageError
 
-AUTHOR = "openai"
+AUTHOR = "llm"
 _MAX_OUTPUT_CHARS = 2000
 _NUM_MUTANTS = 8
 _STOP = ["\n```\n"]

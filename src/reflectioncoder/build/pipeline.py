@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from reflectioncoder.build.embedded import embedded_server
 from reflectioncoder.build.endpoint import Endpoint
 from reflectioncoder.build.executions import Executions
 from reflectioncoder.build.filters import duplicates, operator_counts, over_share
@@ -26,6 +27,7 @@ from reflectioncoder.data.problems import Problem, load_problems
 from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.errors import CheckFailedError
+from reflectioncoder.model_source import resolve_gguf
 from reflectioncoder.progress import Progress
 from reflectioncoder.sandbox.isolation import detect_isolation, require_floor
 from reflectioncoder.sandbox.limits import Limits
@@ -147,10 +149,13 @@ def _build_from_dialogues(recipe: Recipe, problems: list[Problem], log: BuildLog
     spent = sum(_tokens(log).values())
     rollouts = [Rollout(problem, number) for number in range(config.rollouts) for problem in problems]
     build = Build()
-    with (
-        contextlib.closing(Endpoint(config.endpoint, budget_tokens=config.budget_tokens, spent_tokens=spent)) as endpoint,
-        Progress("build: dialogues", len(rollouts)) as progress,
-    ):
+    with contextlib.ExitStack() as stack:
+        settings = config.endpoint
+        if config.author == "local":
+            url = stack.enter_context(embedded_server(resolve_gguf(settings.model), settings.max_in_flight))
+            settings = replace(settings, base_url=url, api_key_env="")
+        endpoint = stack.enter_context(contextlib.closing(Endpoint(settings, config.budget_tokens, spent)))
+        progress = stack.enter_context(Progress("build: dialogues", len(rollouts)))
         author = LlmAuthor(config, recipe.seed, endpoint, log, execute)
         # Twice as many dialogues as requests: while some run their programs others are answered.
         for done, outcome in enumerate(map_ordered(author.write, rollouts, 2 * config.endpoint.max_in_flight), start=1):

@@ -1,0 +1,48 @@
+"""Runs every program of the samples again, each sample's in one session, and reports what is printed otherwise (exit code 1)."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+from reflectioncoder.commands import Outcome
+from reflectioncoder.errors import CheckFailedError, UsageError
+
+_SHOWN = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", metavar="DATA", help="samples, JSON Lines")
+    parser.add_argument("--cell-timeout-s", type=float, default=3.0, metavar="S", help="limit of one program (default: 3, as in build)")
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="sessions at a time (default: number of cores)")
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    from itertools import islice
+
+    from reflectioncoder.build.pipeline import limits_from
+    from reflectioncoder.build.replay import replay
+    from reflectioncoder.config import SandboxConfig
+    from reflectioncoder.data.samples import read_samples
+    from reflectioncoder.progress import Progress
+    from reflectioncoder.sandbox.isolation import detect_isolation, require_floor
+
+    config = SandboxConfig()
+    require_floor(detect_isolation(), config.floor)
+    samples = list(islice(read_samples(args.data), args.limit))
+    if not samples:
+        raise UsageError(f"{args.data}: no samples in it")
+    limits = replace(limits_from(config), wall_s=args.cell_timeout_s)
+    drifts, num_executions = [], 0
+    with Progress("check", len(samples)) as progress:
+        for done, replayed in enumerate(replay(samples, limits, args.workers), start=1):
+            num_executions += replayed.num_executions
+            drifts += replayed.drifts
+            progress.update(done, f"{len(drifts)} differ")
+    if drifts:
+        shown = "\n".join(
+            f"  {d.sample_id}, block {d.block}:\n    stored: {d.stored!r:.200}\n    found:  {d.found!r:.200}" for d in drifts[:_SHOWN]
+        )
+        raise CheckFailedError(f"{len(drifts)} of {num_executions} executions print something else now\n{shown}")
+    value = {"num_samples": len(samples), "num_executions": num_executions}
+    return Outcome(value, [f"{num_executions} executions of {len(samples)} samples print what they did"])
