@@ -66,6 +66,8 @@ class EndpointConfig:
     max_tokens: int = doc("longest answer, tokens", 1024, low=16)
     timeout_s: float = doc("longest wait for an answer, seconds", 600.0, low=1.0)
     retries: int = doc("how often a request that failed is made again", 6, low=0)
+    input_usd: float = doc("price of a million tokens read", 0.0, low=0.0)
+    output_usd: float = doc("price of a million tokens written", 0.0, low=0.0)
     max_in_flight: int = doc("requests at a time at most; fewer where the server complains", 16, low=1)
 
 
@@ -77,6 +79,7 @@ class BuildConfig:
         "mutation",
     )
     endpoint: EndpointConfig = field(default_factory=EndpointConfig, metadata={"doc": "openai, local: the server"})
+    hybrid: bool = doc("models: take one attempt from the model and the repair from the reference solution; for weak models", False)
     rollouts: int = doc("models: dialogues per problem", 1, low=1)
     max_executions: int = doc("models: attempts in a dialogue at most", 5, low=1)
     keep_first_try: bool = doc("models: keep dialogues whose first attempt passes; they hold no reflection", False)
@@ -84,6 +87,7 @@ class BuildConfig:
         "openai: share of slips in the final program that its own tests must notice", 0.5, low=0.0, high=1.0
     )
     budget_tokens: int | None = doc("models: tokens, read and written, that the build may use; null: no bound", None, low=1)
+    budget_usd: float | None = doc("models: what the build may cost at the prices of the endpoint; null: no bound", None, low=0.0)
     prompts: str = doc("models: a version that comes with the package, or a folder with reflect, feedback and answer.jinja", "v1")
     problems: tuple[str, ...] = doc("problem files, or bundled:<split>", ("bundled:train",))
     samples_per_problem: int = doc("reflection samples kept per problem at most", 4, low=1)

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import yaml
 from reflectioncoder.build import gates
 from reflectioncoder.build.endpoint import BudgetError, Endpoint, EndpointError, Limiter
 from reflectioncoder.build.llm_author import Prompts
+from reflectioncoder.build.log import BuildLog
 from reflectioncoder.build.pipeline import build_reflections
 from reflectioncoder.cli import main
 from reflectioncoder.config import BuildConfig, EndpointConfig, ModelConfig, Recipe, SandboxConfig
@@ -80,6 +82,23 @@ def test_the_programs_of_a_data_set_are_run_again_and_compared(tmp_path, capsys)
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert main(["check", str(data)]) == 1
     assert "NameError: another one" in capsys.readouterr().err
+
+
+def test_a_failing_attempt_of_the_model_is_repaired_by_the_reference(tmp_path):
+    with serving(Script(PROBLEMS)) as url:
+        summary = build_reflections(make_recipe(url, hybrid=True, rollouts=2), tmp_path, limit=5)
+    samples = list(read_samples(tmp_path / "reflections.jsonl"))
+    assert summary["num_requests"] == 10  # one for each
+    assert summary["num_accepted"] + sum(summary["rejected"].values()) == 10
+    assert len(samples) >= 4
+    for sample in samples:
+        blocks = sample.messages[1].content
+        assert [block.type for block in blocks] == ["text", "code", "execution"] * 2
+        assert blocks[5].content == "All tests passed."
+        tests = sample.extra["metadata"]["shown_tests"]
+        assert all(test in blocks[1].content and test in blocks[4].content for test in tests)
+        assert sample.messages[3].text.removeprefix("```python\n").split("\n```")[0] in blocks[4].content
+    assert main(["check", str(tmp_path / "reflections.jsonl")]) == 0
 
 
 def test_what_is_turned_away_has_a_reason_that_is_documented():
@@ -154,6 +173,29 @@ def test_the_budget_is_asked_before_every_request(tmp_path):
         assert 0 < spent <= 6000
         with pytest.raises(BudgetError):  # what is in the log counts
             build_reflections(make_recipe(url, budget_tokens=spent + 100), tmp_path, limit=40)
+
+
+def test_a_price_bounds_the_build_too(tmp_path):
+    script = Script(PROBLEMS)
+    endpoint = replace(ENDPOINT, input_usd=10.0, output_usd=20.0)  # 0.002 for each answer of the script
+    with serving(script) as url:
+        recipe = make_recipe(url, budget_usd=0.2, endpoint=replace(endpoint, base_url=url))
+        with pytest.raises(BudgetError, match=r"0\.2 USD"):
+            build_reflections(recipe, tmp_path, limit=100)
+        assert 0 < 0.002 * script.num_requests <= 0.2
+        enough = replace(recipe, build=replace(recipe.build, budget_usd=None))
+        summary = build_reflections(enough, tmp_path, limit=2)
+        assert summary["usd"] == pytest.approx(0.002 * script.num_requests, abs=1e-4)
+
+
+def test_the_whole_is_forecast_after_twenty_dialogues(tmp_path, capsys):
+    with serving(Script(PROBLEMS)) as url:
+        build_reflections(make_recipe(url), tmp_path, limit=24)
+    line = next(line for line in capsys.readouterr().err.splitlines() if "looks like" in line)
+    forecast = int(re.search(r"([\d,]+) tokens", line)[1].replace(",", ""))
+    with BuildLog(tmp_path / "log.sqlite") as log:
+        used = sum(reply["input_tokens"] + reply["output_tokens"] for _, reply in log.entries("request"))
+    assert forecast == pytest.approx(used, rel=0.35)
 
 
 def test_a_missing_key_and_a_missing_model_are_named(monkeypatch):

@@ -42,6 +42,39 @@ class Reply:
     output_tokens: int
 
 
+class Budget:
+    """What may be used, asked before every request: the most that it can take is set aside until it is known what it took."""
+
+    def __init__(self, config: EndpointConfig, most_tokens: int | None = None, most_usd: float | None = None):
+        self._prices = config.input_usd / 1e6, config.output_usd / 1e6
+        self._most_tokens, self._most_usd = most_tokens, most_usd
+        self._tokens, self._usd = 0, 0.0
+        self._lock = threading.Lock()
+
+    def usd(self, input_tokens: int, output_tokens: int) -> float:
+        return input_tokens * self._prices[0] + output_tokens * self._prices[1]
+
+    def take(self, input_tokens: int, output_tokens: int) -> None:
+        """
+        Raises:
+            BudgetError: it would be too much.
+        """
+        tokens, usd = input_tokens + output_tokens, self.usd(input_tokens, output_tokens)
+        with self._lock:
+            if self._most_tokens is not None and self._tokens + tokens > self._most_tokens:
+                raise BudgetError(f"the budget of {self._most_tokens} tokens is used up\n  hint:    raise build.budget_tokens")
+            if self._most_usd is not None and self._usd + usd > self._most_usd:
+                raise BudgetError(f"the budget of {self._most_usd} USD is used up\n  hint:    raise build.budget_usd")
+            self._tokens += tokens
+            self._usd += usd
+
+    def settle(self, taken: tuple[int, int], used: tuple[int, int]) -> None:
+        """Replace what was set aside by what was used. What has been used before this process counts with (0, 0) taken."""
+        with self._lock:
+            self._tokens += sum(used) - sum(taken)
+            self._usd += self.usd(*used) - self.usd(*taken)
+
+
 class Limiter:
     """A number of permits that adapts, from 1 to `most`; a context manager for each request."""
 
@@ -89,7 +122,7 @@ class Endpoint:
         MachineError: the variable with the key is not set.
     """
 
-    def __init__(self, config: EndpointConfig, budget_tokens: int | None = None, spent_tokens: int = 0):
+    def __init__(self, config: EndpointConfig, budget: Budget | None = None):
         if not config.model:
             raise UsageError("build.endpoint.model is empty: which model is to be asked?")
         key = os.environ.get(config.api_key_env, "") if config.api_key_env else ""
@@ -98,8 +131,7 @@ class Endpoint:
                 f"the environment variable {config.api_key_env} is not set\n  hint:    api_key_env: '' if no key is needed"
             )
         self._config = config
-        self._budget_tokens = budget_tokens
-        self._reserved_tokens = spent_tokens
+        self._budget = budget or Budget(config)
         self._limiter = Limiter(config.max_in_flight)
         self._lock = threading.Lock()
         self._failures_in_a_row = 0
@@ -123,7 +155,9 @@ class Endpoint:
             UsageError: the server refuses the request as such (a 4xx).
             EndpointError: no good answer after all retries.
         """
-        reserved = self._reserve(payload)
+        # Programs and English have about four characters a token.
+        most = sum(len(message["content"]) for message in payload["messages"]) // 3, payload["max_tokens"]
+        self._budget.take(*most)
         reason = ""
         for attempt in range(self._config.retries + 1):
             if attempt:
@@ -136,7 +170,7 @@ class Endpoint:
             if isinstance(outcome, Reply):
                 with self._lock:
                     self._failures_in_a_row = 0
-                    self._reserved_tokens += outcome.input_tokens + outcome.output_tokens - reserved
+                self._budget.settle(most, (outcome.input_tokens, outcome.output_tokens))
                 self._limiter.succeeded()
                 return outcome
             reason, busy, retry_after_s = outcome
@@ -147,20 +181,8 @@ class Endpoint:
                 with self._lock:
                     self._failures_in_a_row += 1
             time.sleep(delay_s if retry_after_s is None else 0.0)
-        with self._lock:
-            self._reserved_tokens -= reserved
+        self._budget.settle(most, (0, 0))
         raise EndpointError(f"{self._config.base_url} gives no good answer: {reason}\n  hint:    what was answered is kept; run again")
-
-    def _reserve(self, payload: dict[str, Any]) -> int:
-        """Count the most that the request can take before it is made."""
-        most = sum(len(message["content"]) for message in payload["messages"]) // 3 + payload["max_tokens"]
-        with self._lock:
-            if self._budget_tokens is not None and self._reserved_tokens + most > self._budget_tokens:
-                raise BudgetError(
-                    f"the budget of {self._budget_tokens} tokens is used up\n  hint:    raise build.budget_tokens and run again"
-                )
-            self._reserved_tokens += most
-        return most
 
     def _ask(self, payload: dict[str, Any]) -> Reply | tuple[str, bool, float | None]:
         """One request: a reply, or (what went wrong, is the server busy, seconds that it asks to wait)."""

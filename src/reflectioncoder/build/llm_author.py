@@ -8,7 +8,6 @@ request of stage two is replaced by the plain one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from reflectioncoder.build.endpoint import Endpoint
 from reflectioncoder.build.log import BuildLog
 from reflectioncoder.build.mutation import mutations
 from reflectioncoder.build.mutation_author import Executor, Rejected
-from reflectioncoder.config import BuildConfig
+from reflectioncoder.config import BuildConfig, EndpointConfig
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import one_off_answer, one_off_request, reflection_request
 from reflectioncoder.data.samples import Block, Sample, assistant, user
@@ -67,6 +66,37 @@ class Rollout:
         return f"{AUTHOR}:{self.problem.task_id}:{self.number}"
 
 
+class Asker:
+    """`asker(messages, rollout, turn)` is the model's answer, {"text", "finish_reason", …}, from the log where it is there.
+
+    Raises (from calls): what `Endpoint.chat` raises.
+    """
+
+    def __init__(self, config: EndpointConfig, seed: int, endpoint: Endpoint, log: BuildLog):
+        self._config = config
+        self._seed = seed
+        self._endpoint = endpoint
+        self._log = log
+
+    @property
+    def model(self) -> str:
+        return self._config.model
+
+    def __call__(self, messages: list[dict[str, str]], rollout: Rollout, turn: int) -> dict[str, Any]:
+        name = f"{self._seed}/{rollout.id}/{turn}"
+        payload = {
+            "model": self._config.model,
+            "messages": messages,
+            "max_tokens": self._config.max_tokens,
+            "temperature": self._config.temperature,
+            "top_p": self._config.top_p,
+            "stop": _STOP,
+            "seed": int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") >> 1,
+        }
+        request = {"payload": payload, "revision": self._config.revision, "rollout": rollout.number}
+        return self._log.recall("request", request, lambda: asdict(self._endpoint.chat(payload)))
+
+
 @dataclass(frozen=True)
 class Attempt:
     text: str
@@ -82,11 +112,9 @@ class LlmAuthor:
         EndpointError, BudgetError, SandboxUnavailableError: nothing of the dialogue is lost, it goes on in the next run.
     """
 
-    def __init__(self, config: BuildConfig, seed: int, endpoint: Endpoint, log: BuildLog, execute: Executor):
+    def __init__(self, config: BuildConfig, ask: Asker, execute: Executor):
         self._config = config
-        self._seed = seed
-        self._endpoint = endpoint
-        self._log = log
+        self._ask = ask
         self._execute = execute
         self._prompts = Prompts(config.prompts)
 
@@ -117,21 +145,6 @@ class LlmAuthor:
         messages.append({"role": "user", "content": self._prompts.answer.render()})
         answered = self._ask(messages, rollout, len(attempts))
         return self._judge_answer(rollout, attempts, answered)
-
-    def _ask(self, messages: list[dict[str, str]], rollout: Rollout, turn: int) -> dict[str, Any]:
-        endpoint = self._config.endpoint
-        own_seed = int.from_bytes(hashlib.sha256(f"{self._seed}/{rollout.id}/{turn}".encode()).digest()[:4], "big") >> 1
-        payload = {
-            "model": endpoint.model,
-            "messages": messages,
-            "max_tokens": endpoint.max_tokens,
-            "temperature": endpoint.temperature,
-            "top_p": endpoint.top_p,
-            "stop": _STOP,
-            "seed": own_seed,
-        }
-        request = {"payload": payload, "revision": endpoint.revision, "rollout": rollout.number}
-        return self._log.recall("request", request, lambda: asdict(self._endpoint.chat(payload)))
 
     def _judge_attempts(self, attempts: list[Attempt]) -> Rejected | None:
         texts = [part for attempt in attempts for part in (attempt.text, attempt.code, attempt.output)]
@@ -189,7 +202,7 @@ class LlmAuthor:
         problem = rollout.problem
         metadata = {
             "author": AUTHOR,
-            "model": self._config.endpoint.model,
+            "model": self._ask.model,
             "task_id": problem.task_id,
             "grade": problem.grade,
             "operators": [],
@@ -210,6 +223,3 @@ class LlmAuthor:
 
 def _shown(problem: Problem) -> str:
     return f"```python\n{problem.prompt.strip()}\n```"
-
-
-Author = Callable[[Rollout], Sample | Rejected]

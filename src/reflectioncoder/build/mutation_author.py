@@ -108,7 +108,7 @@ def write_sample(chain: Chain, execute: Executor) -> Sample | Rejected:
         return Rejected("reference_fails", last["output"])
     if any(len(attempt["output"]) > 2000 for attempt in attempts):
         return Rejected("output_too_long")
-    failures = [_failure(chain, index, result, execute) for index, result in enumerate(attempts)]
+    failures = [read_failure(chain.cells[index], chain.shown_tests, result, execute) for index, result in enumerate(attempts)]
     if len(failures) > len(set(failures)):
         return Rejected("repair_changes_nothing", "the first correction leaves the very same failure")
 
@@ -151,8 +151,8 @@ def _actual_value(cell: str, test: str, call: str, execute: Executor) -> str | N
     return actual if asked["status"] == "ok" and len(actual) <= 80 and "`" not in actual else None
 
 
-def _failure(chain: Chain, index: int, result: dict[str, Any], execute: Executor) -> Failure:
-    """What the failing execution shows; for a failed equality also the value that the call really gives."""
+def read_failure(cell: str, shown_tests: tuple[str, ...], result: dict[str, Any], execute: Executor) -> Failure:
+    """What the failing execution of a cell shows; for a failed equality also the value that the call really gives."""
     error = error_line(result["output"])
     if result["status"] == "timeout":
         return Failure("timeout", error)
@@ -160,11 +160,11 @@ def _failure(chain: Chain, index: int, result: dict[str, Any], execute: Executor
         return Failure("syntax", error)
     if result["error"] != "AssertionError":
         return Failure("exception", error)
-    test = failing_test(result["output"], chain.shown_tests) or ""
+    test = failing_test(result["output"], shown_tests) or ""
     parts = split_assertion(test) if test else None
     if parts is None:
         return Failure("assertion" if test else "exception", error, test)
-    actual = _actual_value(chain.cells[index], test, parts[0], execute)
+    actual = _actual_value(cell, test, parts[0], execute)
     if actual is None or actual == parts[1]:
         return Failure("assertion", error, test)
     return Failure("wrong_value", error, test, call=parts[0], expected=parts[1], actual=actual)

@@ -15,23 +15,26 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.build.embedded import embedded_server
-from reflectioncoder.build.endpoint import Endpoint
+from reflectioncoder.build.endpoint import Budget, Endpoint
 from reflectioncoder.build.executions import Executions
 from reflectioncoder.build.filters import duplicates, operator_counts, over_share
-from reflectioncoder.build.llm_author import LlmAuthor, Rollout
+from reflectioncoder.build.hybrid_author import HybridAuthor
+from reflectioncoder.build.llm_author import Asker, LlmAuthor, Rollout
 from reflectioncoder.build.log import BuildLog
 from reflectioncoder.build.mutation_author import Chain, Rejected, candidates, write_sample
-from reflectioncoder.config import Recipe, SandboxConfig
+from reflectioncoder.config import EndpointConfig, Recipe, SandboxConfig
 from reflectioncoder.data.files import write_json, write_jsonl
 from reflectioncoder.data.problems import Problem, load_problems
 from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.errors import CheckFailedError
 from reflectioncoder.model_source import resolve_gguf
-from reflectioncoder.progress import Progress
+from reflectioncoder.progress import Progress, say
 from reflectioncoder.sandbox.isolation import detect_isolation, require_floor
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import map_ordered
+
+_FORECAST_AFTER = 20  # dialogues
 
 
 def limits_from(config: SandboxConfig) -> Limits:
@@ -95,7 +98,7 @@ def build_reflections(recipe: Recipe, output_dir: Path, limit: int | None = None
             "num_replayed": log.num_replayed["execution"],
             "num_requests": log.num_new["request"],
             "num_replayed_requests": log.num_replayed["request"],
-            **_tokens(log),
+            **_used(log, recipe.build.endpoint),
         }
     samples = _filtered(build, recipe.build.max_operator_share if recipe.build.author == "mutation" else 1.0)
     funnel = Counter(row["reason"] for row in build.rejected)
@@ -129,24 +132,38 @@ def build_reflections(recipe: Recipe, output_dir: Path, limit: int | None = None
 def _settings(recipe: Recipe, limits: Limits) -> dict[str, Any]:
     """What an answer in the log depends on. How the server is reached, and how much of it is used, may change."""
     build = asdict(recipe.build)
-    for name in ("problems", "budget_tokens", "min_samples"):
+    for name in ("problems", "budget_tokens", "budget_usd", "min_samples"):
         del build[name]
-    for name in ("base_url", "api_key_env", "timeout_s", "retries", "max_in_flight"):
+    for name in ("base_url", "api_key_env", "timeout_s", "retries", "max_in_flight", "input_usd", "output_usd"):
         del build["endpoint"][name]
     flat = {f"build.{key}": value for key, value in build.items()}
     return {**flat, "seed": recipe.seed, "limits": asdict(limits), "python": platform.python_version()}
 
 
-def _tokens(log: BuildLog) -> dict[str, int]:
-    """Read and written by the model for all that is in the log."""
+def _used(log: BuildLog, endpoint: EndpointConfig) -> dict[str, Any]:
+    """By the model for all that is in the log."""
     replies = [reply for _, reply in log.entries("request")]
-    return {f"{kind}_tokens": sum(reply[f"{kind}_tokens"] for reply in replies) for kind in ("input", "output")}
+    read, written = (sum(reply[f"{kind}_tokens"] for reply in replies) for kind in ("input", "output"))
+    return {"input_tokens": read, "output_tokens": written, "usd": round(Budget(endpoint).usd(read, written), 4)}
+
+
+def _forecast(done: int, total: int, accepted: int, used: dict[str, Any], seconds: float) -> str:
+    """What the whole build will take, from its first dialogues."""
+    factor = total / done
+    tokens = (used["input_tokens"] + used["output_tokens"]) * factor
+    price = f", {used['usd'] * factor:.2f} USD" if used["usd"] else ""
+    return (
+        f"build: after {done} of {total} dialogues the whole looks like {tokens:,.0f} tokens{price}, "
+        f"{seconds * factor / 60:.0f} minutes, {accepted * factor:.0f} samples ({100 * accepted / done:.0f} %)"
+    )
 
 
 def _build_from_dialogues(recipe: Recipe, problems: list[Problem], log: BuildLog, execute: Executions) -> Build:
     """Every rollout of every problem; results in the order of the problems, whatever answers first."""
     config = recipe.build
-    spent = sum(_tokens(log).values())
+    used, started = _used(log, config.endpoint), time.monotonic()
+    budget = Budget(config.endpoint, config.budget_tokens, config.budget_usd)
+    budget.settle((0, 0), (used["input_tokens"], used["output_tokens"]))
     rollouts = [Rollout(problem, number) for number in range(config.rollouts) for problem in problems]
     build = Build()
     with contextlib.ExitStack() as stack:
@@ -154,9 +171,10 @@ def _build_from_dialogues(recipe: Recipe, problems: list[Problem], log: BuildLog
         if config.author == "local":
             url = stack.enter_context(embedded_server(resolve_gguf(settings.model), settings.max_in_flight))
             settings = replace(settings, base_url=url, api_key_env="")
-        endpoint = stack.enter_context(contextlib.closing(Endpoint(settings, config.budget_tokens, spent)))
+        endpoint = stack.enter_context(contextlib.closing(Endpoint(settings, budget)))
         progress = stack.enter_context(Progress("build: dialogues", len(rollouts)))
-        author = LlmAuthor(config, recipe.seed, endpoint, log, execute)
+        ask = Asker(settings, recipe.seed, endpoint, log)
+        author = HybridAuthor(ask, recipe.seed, config.shown_tests, execute) if config.hybrid else LlmAuthor(config, ask, execute)
         # Twice as many dialogues as requests: while some run their programs others are answered.
         for done, outcome in enumerate(map_ordered(author.write, rollouts, 2 * config.endpoint.max_in_flight), start=1):
             rollout = rollouts[done - 1]
@@ -166,6 +184,9 @@ def _build_from_dialogues(recipe: Recipe, problems: list[Problem], log: BuildLog
             else:
                 build.accepted.append(outcome)
             progress.update(done, f"{len(build.accepted)} accepted")
+            if done == _FORECAST_AFTER < len(rollouts):
+                so_far = _used(log, config.endpoint)
+                say(_forecast(done, len(rollouts), len(build.accepted), so_far, time.monotonic() - started))
     return build
 
 

@@ -21,6 +21,7 @@ def run(args: argparse.Namespace) -> Outcome:
     lines = [f"{summary['num_accepted']} samples of {summary['num_candidates']} candidates from {summary['num_problems']} problems"]
     if summary["num_requests"] + summary["num_replayed_requests"]:
         tokens = summary["input_tokens"] + summary["output_tokens"]
-        lines.append(f"{tokens:,} tokens, {tokens / max(1, summary['num_accepted']):,.0f} a sample")
+        price = f", {summary['usd']:.2f} USD" if summary["usd"] else ""
+        lines.append(f"{tokens:,} tokens{price}, {tokens / max(1, summary['num_accepted']):,.0f} tokens a sample")
     lines += [f"  rejected, {reason}: {count}" for reason, count in summary["rejected"].items()]
     return Outcome(summary, lines, [directory / name for name in ("reflections.jsonl", "rejected.jsonl", "build.json")])

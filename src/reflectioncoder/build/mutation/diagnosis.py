@@ -220,9 +220,14 @@ def error_line(output: str) -> str:
     return lines[-1] if lines else output.rstrip().split("\n")[-1]
 
 
+def observe(failure: Failure, rng: random.Random) -> str:
+    """What the interpreter showed, in a sentence."""
+    return rng.choice(OBSERVATIONS[failure.kind]).format(**vars(failure))
+
+
 def diagnose(mutation: Mutation, failure: Failure, rng: random.Random) -> str:
     """The text block between a failing execution and its correction."""
-    observation = rng.choice(OBSERVATIONS[failure.kind]).format(**vars(failure))
+    observation = observe(failure, rng)
     why = rng.choice(WHY[mutation.operator])
     shapes = _MOVED if mutation.operator == "early_return" else _REPLACED if mutation.wrong else _REMOVED
     fields = {

@@ -1,0 +1,89 @@
+"""The author for weak models: a model's own failing attempt, with the reference solution as its repair.
+
+The attempt is what the model answers to the plain one-off request; it is run with tests of the problem, so that what fails is the
+program and not the model's idea of the tests. What the sample says of the failure is what the interpreter showed.
+"""
+
+from __future__ import annotations
+
+import random
+
+from reflectioncoder.build import gates
+from reflectioncoder.build.llm_author import Asker, Rollout
+from reflectioncoder.build.mutation.diagnosis import OPENINGS, observe
+from reflectioncoder.build.mutation_author import ALL_PASSED, Executor, Rejected, read_failure
+from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request, reflection_request
+from reflectioncoder.data.samples import Block, Sample, assistant, user
+
+AUTHOR = "hybrid"
+_MAX_OUTPUT_CHARS = 2000
+_REPAIRS = (
+    "Reading the statement again, the logic of the function does not do what is asked. I write it anew.",
+    "The mistake is in the function, not in the test. Here is the function as the statement asks for it.",
+    "The statement asks for something else than what this computes. I replace the body of the function.",
+    "That is not what is asked for. I go through the statement step by step and rewrite the function.",
+)
+
+
+class HybridAuthor:
+    """`write(rollout)` asks for one attempt and completes it; raises what the asker and the sandbox raise."""
+
+    def __init__(self, ask: Asker, seed: int, shown_tests: int, execute: Executor):
+        self._ask = ask
+        self._seed = seed
+        self._shown_tests = shown_tests
+        self._execute = execute
+
+    def write(self, rollout: Rollout) -> Sample | Rejected:
+        problem = rollout.problem
+        messages = [{"role": "user", "content": one_off_request(problem.prompt)}]
+        answered = self._ask(messages, rollout, 0)
+        found = gates.first_code_block(answered["text"])
+        if found is None or answered["finish_reason"] == "length":
+            return Rejected("no_code" if found is None else "answer_cut_off", answered["text"][-500:])
+        program = gates.without_tests(found[1])
+        if gates.spells_special_token(program):
+            return Rejected("special_tokens")
+        if gates.uses_outside_world(program):
+            return Rejected("outside_world")
+        rng = random.Random(f"hybrid/{self._seed}/{rollout.problem.task_id}/{rollout.number}")
+        shown = sorted(rng.sample(range(len(problem.tests)), min(self._shown_tests, len(problem.tests))))
+        tests = tuple(problem.tests[number] for number in shown)
+        cells = ["\n\n".join([code.strip(), "\n".join([*tests, ALL_PASSED])]) for code in (program, answer_program(problem))]
+        first, second = self._execute(cells)
+        if first["status"] == "ok":
+            return Rejected("first_try")
+        if first["status"] == "crashed":
+            return Rejected("session_lost", first["output"])
+        if len(first["output"]) > _MAX_OUTPUT_CHARS:
+            return Rejected("output_too_long", first["output"][-500:])
+        if second["status"] != "ok":
+            return Rejected("answer_fails_tests", second["output"][-500:])
+        failure = read_failure(cells[0], tests, first, self._execute)
+        blocks = [
+            Block("text", rng.choice(OPENINGS)),
+            Block("code", cells[0]),
+            Block("execution", first["output"].rstrip("\n")),
+            Block("text", f"{observe(failure, rng)} {rng.choice(_REPAIRS)}"),
+            Block("code", cells[1]),
+            Block("execution", second["output"].rstrip("\n")),
+        ]
+        metadata = {
+            "author": AUTHOR,
+            "model": self._ask.model,
+            "task_id": problem.task_id,
+            "grade": problem.grade,
+            "operators": [],
+            "passes": [False, True],
+            "shown_tests": list(tests),
+        }
+        return Sample(
+            (
+                user(reflection_request(problem.prompt)),
+                assistant(*blocks),
+                user(one_off_request(problem.prompt)),
+                assistant(Block("text", one_off_answer(answer_program(problem)))),
+            ),
+            "reflection",
+            {"id": f"{AUTHOR}:{problem.task_id}:{rollout.number}", "metadata": metadata},
+        )
