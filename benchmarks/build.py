@@ -3,8 +3,8 @@
     python benchmarks/build.py
     python benchmarks/build.py --latency-s 1 --in-flight 32 --dialogues 200
 
-Ideal is (requests x latency) / (requests at a time that the server takes). Faults: one request in ten gets a 429, a 5xx, an answer that is cut off or no
-chat completion, a closed connection, or none for three seconds (the time-out is two latencies).
+Ideal is (requests x latency) / (requests at a time that the server takes). Faults: one request in ten gets a 429, a 5xx, an answer
+that is cut off or no chat completion, a closed connection, or an answer after three seconds.
 """
 
 import argparse

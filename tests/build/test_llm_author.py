@@ -21,7 +21,9 @@ from reflectioncoder.build.log import BuildLog
 from reflectioncoder.build.pipeline import build_reflections
 from reflectioncoder.cli import main
 from reflectioncoder.config import BuildConfig, EndpointConfig, ModelConfig, Recipe, SandboxConfig
+from reflectioncoder.data.decontaminate import KnownTasks
 from reflectioncoder.data.problems import load_problems
+from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.data.samples import read_samples
 from reflectioncoder.errors import MachineError, UsageError
 from tests.build.server import Script, serving
@@ -69,6 +71,26 @@ def test_a_build_that_is_run_again_asks_nothing_and_writes_the_same_bytes(tmp_pa
         assert script.num_requests == asked
         assert summary["num_requests"] == summary["num_executions"] == 0
         assert (tmp_path / "reflections.jsonl").read_bytes() == first
+
+
+def test_benchmark_tasks_are_left_out_by_id_text_and_code(tmp_path):
+    by_id, by_text, by_code, by_answer, other = PROBLEMS[:5]
+    known = KnownTasks()
+    known.names.append("some benchmark")
+    known.add(by_id.task_id, "", "")
+    known.add("B/text", by_text.prompt.upper(), "")
+    known.add("B/code", "", answer_program(by_code))
+    known.add("B/answer", "", f"{answer_program(by_answer)}")
+    with serving(Script(PROBLEMS)) as url:
+        summary = build_reflections(make_recipe(url), tmp_path, limit=5, known=known)
+    rows = [json.loads(line) for line in (tmp_path / "rejected.jsonl").read_text().splitlines()]
+    details = {row["task_id"]: row["detail"] for row in rows if row["reason"] == "contaminated"}
+    assert details[by_id.task_id] == f"{by_id.task_id}, by its id"
+    assert details[by_text.task_id].startswith("B/text, by its text: ")
+    assert details[by_code.task_id].startswith("B/code, by its code: ")
+    assert other.task_id not in details
+    assert summary["decontamination"] == {"against": ["some benchmark"], "words": 10, "problems_left_out": 4}
+    assert {sample.extra["metadata"]["task_id"] for sample in read_samples(tmp_path / "reflections.jsonl")} <= {other.task_id}
 
 
 def test_the_programs_of_a_data_set_are_run_again_and_compared(tmp_path, capsys):

@@ -134,6 +134,17 @@ def test_no_problem_shares_ten_words_of_text_or_code_with_a_benchmark(benchmark_
         assert not codes.matches(problem.canonical_solution), problem.task_id
 
 
+def test_the_benchmarks_on_this_machine_are_known(data_dir, monkeypatch):
+    from reflectioncoder.evaluate.contamination import known_tasks
+
+    monkeypatch.setenv("REFLECTIONCODER_DATA", str(data_dir))
+    known = known_tasks.__wrapped__()
+    assert known.names == ["humaneval+", "mbpp+", "humaneval"]
+    assert known.find("HumanEval/7", "", "") == "HumanEval/7, by its id"
+    assert known.find("Mbpp/2", "", "") == "Mbpp/2, by its id"
+    assert not any(known.find(p.task_id, p.prompt, p.canonical_solution) for p in PROBLEMS)
+
+
 def test_no_reference_passes_the_tests_of_a_benchmark_task(benchmark_tasks):
     compiled = []
     for task_id, _, code, test, name in benchmark_tasks:

@@ -26,6 +26,7 @@ REASONS = {
     "special_tokens": "a text spells a special token",
     "vacuous_tests": "the dialogue's tests do not notice slips in the final program",
     "duplicate": "the same attempts occurred before",
+    "contaminated": "the problem or the final program is a benchmark task: by its id, or by 10 words in a row",
 }
 
 _FENCE = re.compile(r"```[ \t]*([\w+-]*)[ \t]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)

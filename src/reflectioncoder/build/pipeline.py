@@ -23,6 +23,7 @@ from reflectioncoder.build.llm_author import Asker, LlmAuthor, Rollout
 from reflectioncoder.build.log import BuildLog
 from reflectioncoder.build.mutation_author import Chain, Rejected, candidates, write_sample
 from reflectioncoder.config import EndpointConfig, Recipe, SandboxConfig
+from reflectioncoder.data.decontaminate import KnownTasks
 from reflectioncoder.data.files import write_json, write_jsonl
 from reflectioncoder.data.problems import Problem, load_problems
 from reflectioncoder.data.prompts import answer_program
@@ -68,11 +69,14 @@ class Build:
         self.rejected.append({**row, "reason": reason, "detail": detail[-500:]})
 
 
-def build_reflections(recipe: Recipe, output_dir: Path, limit: int | None = None, *, fork: bool = False) -> dict[str, Any]:
+def build_reflections(
+    recipe: Recipe, output_dir: Path, limit: int | None = None, *, fork: bool = False, known: KnownTasks | None = None
+) -> dict[str, Any]:
     """Build the data set in `output_dir`, from the first `limit` problems; returns what `build.json` says.
 
     Args:
         fork: go on with other settings than those that the folder was begun with.
+        known: benchmark tasks, which are left out of problems and samples.
 
     Raises:
         UsageError: impossible settings, or others than before.
@@ -81,7 +85,8 @@ def build_reflections(recipe: Recipe, output_dir: Path, limit: int | None = None
         SandboxUnavailableError: programs cannot be run here.
     """
     started = time.monotonic()
-    problems = load_problems(recipe.build.problems)[:limit]
+    known = known or KnownTasks()
+    problems, contaminated = _without_known(load_problems(recipe.build.problems)[:limit], known)
     limits = replace(limits_from(recipe.sandbox), wall_s=recipe.build.cell_timeout_s)
     require_floor(detect_isolation(), recipe.sandbox.floor)
     with BuildLog(output_dir / "log.sqlite") as log:
@@ -100,13 +105,15 @@ def build_reflections(recipe: Recipe, output_dir: Path, limit: int | None = None
             "num_replayed_requests": log.num_replayed["request"],
             **_used(log, recipe.build.endpoint),
         }
-    samples = _filtered(build, recipe.build.max_operator_share if recipe.build.author == "mutation" else 1.0)
+    build.rejected = [*contaminated, *build.rejected]
+    samples = _filtered(build, known, recipe.build.max_operator_share if recipe.build.author == "mutation" else 1.0)
     funnel = Counter(row["reason"] for row in build.rejected)
     summary = {
         "schema_version": 1,
         "author": recipe.build.author,
         "seed": recipe.seed,
         "num_problems": len(problems),
+        "decontamination": {"against": known.names, "words": 10, "problems_left_out": len(contaminated)},
         "num_candidates": len(samples) + len(build.rejected),
         "num_accepted": len(samples),
         "num_two_slip": sum(len(s.extra["metadata"]["operators"]) > 1 for s in samples),
@@ -127,6 +134,21 @@ def build_reflections(recipe: Recipe, output_dir: Path, limit: int | None = None
     write_jsonl(output_dir / "reflections.jsonl", [sample.to_json() for sample in samples])
     write_json(output_dir / "build.json", summary)
     return summary
+
+
+def _without_known(problems: list[Problem], known: KnownTasks) -> tuple[list[Problem], list[dict[str, Any]]]:
+    """(the problems that are no benchmark tasks, rows that say which the others are)."""
+    kept, rows = [], []
+    for problem in problems:
+        found = known.find(problem.task_id, problem.prompt, answer_program(problem))
+        if found is None:
+            kept.append(problem)
+        else:
+            row = {"id": f"problem:{problem.task_id}", "task_id": problem.task_id, "operators": []}
+            rows.append({**row, "reason": "contaminated", "detail": found})
+    if rows:
+        say(f"build: {len(rows)} of {len(problems)} problems are benchmark tasks and left out")
+    return kept, rows
 
 
 def _settings(recipe: Recipe, limits: Limits) -> dict[str, Any]:
@@ -246,8 +268,14 @@ def _build_in_rounds(recipe: Recipe, problems: list[Problem], execute: Execution
     return build
 
 
-def _filtered(build: Build, max_operator_share: float) -> list[Sample]:
-    samples = build.accepted
+def _filtered(build: Build, known: KnownTasks, max_operator_share: float) -> list[Sample]:
+    samples = []
+    for sample in build.accepted:
+        found = known.find("", "", sample.messages[-1].text)
+        if found is None:
+            samples.append(sample)
+        else:
+            build.reject(sample, "contaminated", found)
     for reason, find in (("duplicate", duplicates), ("operator_share", lambda s: over_share(s, max_operator_share))):
         dropped = find(samples)
         for index in sorted(dropped):

@@ -14,11 +14,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.build.pipeline import build_reflections
+    from reflectioncoder.evaluate.contamination import known_tasks
 
     recipe = resolve_recipe(args).recipe
     directory = args.runs_dir / recipe.name / "build"
-    summary = build_reflections(recipe, directory, limit=args.limit, fork=args.fork)
+    summary = build_reflections(recipe, directory, limit=args.limit, fork=args.fork, known=known_tasks())
     lines = [f"{summary['num_accepted']} samples of {summary['num_candidates']} candidates from {summary['num_problems']} problems"]
+    against = summary["decontamination"]["against"]
+    lines.append(
+        f"no overlap with {', '.join(against)}" if against else "overlap with benchmarks was not looked for: their data is not here"
+    )
     if summary["num_requests"] + summary["num_replayed_requests"]:
         tokens = summary["input_tokens"] + summary["output_tokens"]
         price = f", {summary['usd']:.2f} USD" if summary["usd"] else ""

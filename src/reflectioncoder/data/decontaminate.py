@@ -25,3 +25,29 @@ class NgramIndex:
     def matches(self, text: str) -> list[tuple[str, str]]:
         """(document, shared words) of every known n-gram in `text`; [] if there is none."""
         return [(self._known[ngram], " ".join(ngram)) for ngram in self._ngrams(text) if ngram in self._known]
+
+
+class KnownTasks:
+    """Tasks that training data must not hold: `names` are the sets that were found.
+
+    A problem counts as one of them by its id, or by 10 words in a row of its text or of its code.
+    """
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._ids: set[str] = set()
+        self._texts, self._codes = NgramIndex(), NgramIndex()
+
+    def add(self, task_id: str, text: str, code: str) -> None:
+        self._ids.add(task_id)
+        self._texts.add(task_id, text)
+        self._codes.add(task_id, code)
+
+    def find(self, task_id: str, text: str, code: str) -> str | None:
+        """Which task it is and by what; None if it is none."""
+        if task_id in self._ids:
+            return f"{task_id}, by its id"
+        for kind, index, content in (("text", self._texts, text), ("code", self._codes, code)):
+            if matches := index.matches(content):
+                return f"{matches[0][0]}, by its {kind}: {matches[0][1]}"
+        return None

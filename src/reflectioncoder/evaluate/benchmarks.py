@@ -166,7 +166,7 @@ def load_benchmark(spec: str, data_dir: str | None = None) -> Benchmark:
             tasks = _humaneval(path)
         else:
             path = path or download(file)
-            rows = _checked_rows(file, path)
+            rows = read_published(file, path)
             tasks = [Task(row["task_id"], row["prompt"], row["entry_point"], function_tests(family, row)) for row in rows]
         version, sha256, md5 = file.version, file.sha256, file.md5
     left_out = frozenset(task.task_id for task in tasks[limit:]) if limit is not None else frozenset()
@@ -175,7 +175,7 @@ def load_benchmark(spec: str, data_dir: str | None = None) -> Benchmark:
 
 def _humaneval(path: Path) -> list[Task]:
     tasks = []
-    for row in _checked_rows(HUMANEVAL, path):
+    for row in read_published(HUMANEVAL, path):
         # Some tests call helpers that the prompt defines before the function to be written.
         setup = row["prompt"] + "    pass\n"
         tests = ProgramTests((f"{row['test']}\ncheck({row['entry_point']})\n",), setup)
@@ -183,7 +183,7 @@ def _humaneval(path: Path) -> list[Task]:
     return tasks
 
 
-def _checked_rows(file: DataFile, path: Path) -> list[dict]:
+def read_published(file: DataFile, path: Path) -> list[dict]:
     """The rows of a data file whose content is the published one.
 
     Raises:
@@ -240,7 +240,7 @@ def download(file: DataFile) -> Path:
         raise MachineError(f"{missing}  and it cannot be downloaded: {error}\n{hint}") from error
     write_atomic(target, content)
     try:
-        _checked_rows(file, target)
+        read_published(file, target)
     except MachineError:
         target.unlink()
         raise
