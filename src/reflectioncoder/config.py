@@ -154,6 +154,7 @@ class TrainConfig:
     torch_compile: bool = doc("compile the kernels of the output layer (torch.compile); for GPUs", False)
     eval_data: tuple[str, ...] = doc("held-out samples (JSON Lines): the loss of their one-off answers is taken while training", ())
     eval_steps: int = doc("optimizer steps between two evaluations of eval_data", 50, low=1)
+    offload_activations: bool = doc("activations wait in the machine's memory for the backward instead of the GPU's", False)
     save_steps: int = doc("optimizer steps between checkpoints", 50, low=1)
     keep_checkpoints: int = doc("how many of the newest checkpoints are kept", 2, low=1)
     report_to: tuple[str, ...] = doc("trackers beside metrics.jsonl, as transformers names them: tensorboard, wandb, trackio, …", ())

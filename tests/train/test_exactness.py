@@ -359,3 +359,32 @@ def test_the_plan_is_pure_and_keeps_to_its_token_budget(token_tokenizer):
     small = RunPlan(samples, TrainConfig(**{**vars(config), "max_tokens": budget}), seed=5)
     assert small.num_tokens <= budget < first.num_tokens
     assert small.rate(small.total_steps - 1) == 1.0
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_activations_in_the_machine_s_memory_change_nothing(token_tokenizer, monkeypatch, checkpointing):
+    from reflectioncoder.train import offload
+
+    monkeypatch.setattr(offload, "_SMALLEST", 64)
+    moved = []
+    plain_empty = torch.empty
+    monkeypatch.setattr(offload.torch, "empty", lambda *args, **kwargs: moved.append(1) or plain_empty(*args, **kwargs))
+    plan = planned(MIXED, TokenRenderer(token_tokenizer), mask_strategy=("random_token",), mask_constant_rate=0.5)
+    model = make_model("llama", len(token_tokenizer))
+    if checkpointing:
+        model.train()
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    plain = our_loss_and_gradients(model, plan)
+    moved.clear()
+    model.zero_grad()
+    total = 0.0
+    with contextlib.closing(Engine(model)) as engine:
+        for batch in plan.batches(0):
+            with offload.activations_in_host_memory(model):
+                loss = engine.loss(model, batch, CPU).loss
+            loss.backward()
+            total += loss.item()
+    assert len(moved) > 5
+    assert total == plain[0]
+    found = gradients(model)
+    assert all(torch.equal(found[name], expected) for name, expected in plain[1].items())

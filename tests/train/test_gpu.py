@@ -206,3 +206,20 @@ def test_the_trainer_trains(tmp_path):
     ce = [entry["ce"] for entry in trainer.state.log_history if "ce" in entry]
     assert ce[-1] < ce[0] - 0.5
     assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+def test_activations_in_the_machine_s_memory_leave_the_gpu_s(tmp_path):
+    from reflectioncoder.train.offload import activations_in_host_memory
+
+    model, plan = make_model(make_config()), make_plan("llama")
+    batch = plan.batches(0)[0]
+    kept = {}
+    for name, context in (("gpu", contextlib.nullcontext()), ("host", activations_in_host_memory(model))):
+        before = torch.cuda.memory_allocated()
+        with contextlib.closing(Engine(model)) as engine:
+            with torch.autocast("cuda", torch.bfloat16), context:
+                loss = engine.loss(model, batch, GPU).loss
+            kept[name] = torch.cuda.memory_allocated() - before
+            loss.backward()
+        model.zero_grad()
+    assert kept["host"] < 0.5 * kept["gpu"]

@@ -14,7 +14,7 @@ REASONS = {
     "session_lost": "an attempt took the interpreter down",
     "first_try": "the first attempt passed: nothing was reflected on",
     "no_assertion": "an attempt that passed, or the last before it, ran no assertion",
-    "assertions_weakened": "an assertion of an earlier attempt is missing from the last or says something else",
+    "assertions_weakened": "what an earlier attempt asserted something of, the last does not (another expected value is a correction)",
     "output_too_long": "the interpreter printed too much",
     "answer_without_program": "the final answer is not one program in one code block",
     "answer_has_tests": "the final answer brings tests or usage",
@@ -110,8 +110,18 @@ def spells_special_token(*texts: str) -> bool:
     return any(token in text for text in texts for token in (*ADDED_TOKENS, "<|im_start|>", "<|im_end|>", "<|endoftext|>"))
 
 
-def is_weakened(earlier: list[str], last: list[str]) -> bool:
-    return bool(set(earlier) - set(last))
+def no_longer_asserted(earlier: list[str], last: list[str]) -> list[str]:
+    """What was asserted of before and is not now: `f(2)` of `f(2) == 3`, `not f(2)` and `f(2)`, else the whole assertion."""
+    return sorted({_subject(test) for test in earlier} - {_subject(test) for test in last})
+
+
+def _subject(test: str) -> str:
+    node = ast.parse(test, mode="eval").body
+    while isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        node = node.operand
+    if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], (ast.Eq, ast.Is)):
+        node = node.left
+    return ast.unparse(node)
 
 
 def refers_back(text: str) -> bool:

@@ -156,8 +156,8 @@ class LlmAuthor:
         earlier = gates.assertions(attempts[-2].code) if len(attempts) > 1 else []
         if not last:
             return Rejected("no_assertion", attempts[-1].code[-500:])
-        if gates.is_weakened(earlier, last):
-            return Rejected("assertions_weakened", "\n".join(sorted(set(earlier) - set(last))))
+        if gone := gates.no_longer_asserted(earlier, last):
+            return Rejected("assertions_weakened", "\n".join(gone))
         if any(gates.uses_outside_world(attempt.code) for attempt in attempts):
             return Rejected("outside_world")
         return None

@@ -143,6 +143,8 @@ def needs_checkpointing(recipe: Recipe, source: ModelSource, tokenizer: Any, pla
     except Exception as error:  # noqa: BLE001 (an architecture whose forward asks for values)
         say(f"train: no memory forecast for this architecture ({type(error).__name__}); activations will be computed again")
         return True
+    if recipe.train.offload_activations and pick_device(recipe.model.device) != "cpu":
+        forecast = replace(forecast, activations=0)
     if is_sharded():
         elsewhere = (forecast.parameters + forecast.gradients + forecast.optimizer) * (1 - 1 / num_ranks)
     else:

@@ -147,7 +147,7 @@ def describe_plan(plan: RunPlan, report: RenderReport) -> dict[str, Any]:
 # How a run is carried out, not what comes out: these may change when it is continued.
 _WITHOUT_EFFECT = frozenset(
     {
-        *("gradient_checkpointing", "micro_batch_tokens", "torch_compile", "dataloader_workers"),
+        *("gradient_checkpointing", "micro_batch_tokens", "torch_compile", "offload_activations", "dataloader_workers"),
         *("eval_data", "eval_steps", "save_steps", "keep_checkpoints", "report_to"),
     }
 )

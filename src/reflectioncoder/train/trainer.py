@@ -22,6 +22,7 @@ from reflectioncoder.config import TrainConfig
 from reflectioncoder.errors import CheckFailedError
 from reflectioncoder.train.engine import Engine, LossOutputs
 from reflectioncoder.train.heldout import HeldOut
+from reflectioncoder.train.offload import activations_in_host_memory
 from reflectioncoder.train.packing import PackedBatch
 from reflectioncoder.train.plan import RunPlan
 
@@ -82,13 +83,19 @@ class ReflectionTrainer(Trainer):
             if self.is_deepspeed_enabled:  # which takes its optimizer's step in the backward, if told that this is the last
                 self.accelerator.gradient_state._set_sync_gradients(last)
             with contextlib.nullcontext() if last or self.is_deepspeed_enabled else self.accelerator.no_sync(model):
-                with self.compute_loss_context_manager():
+                with self.compute_loss_context_manager(), self._offload():
                     loss = self.compute_loss(model, {"batch": batch})
                 # Ranks take the mean of their gradients; ours is a sum over all of them.
                 loss = loss * self.args.world_size
                 self.accelerator.backward(loss)
             total += loss.detach()
         return total
+
+    def _offload(self) -> contextlib.AbstractContextManager[None]:
+        if not self.plan.config.offload_activations or self.args.device.type == "cpu":
+            return contextlib.nullcontext()
+        assert self.model is not None
+        return activations_in_host_memory(self.model)
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         """The Trainer asks for it after the gradients have been exchanged and before the optimizer's step.

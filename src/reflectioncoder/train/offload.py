@@ -1,0 +1,31 @@
+"""Activations that wait for the backward in the machine's memory instead of the GPU's: slower than keeping them, and exact."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+_SMALLEST = 2**16  # elements; what is smaller is not worth a transfer
+
+
+@contextlib.contextmanager
+def activations_in_host_memory(model: torch.nn.Module) -> Iterator[None]:
+    """For the forward; the backward fetches them again. Weights stay where they are.
+
+    Both copies run on the current stream, so that no memory is used again before it has been read.
+    """
+    weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor | tuple[torch.device, torch.Tensor]:
+        if tensor.numel() < _SMALLEST or tensor.untyped_storage()._cdata in weights:
+            return tensor
+        host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
+        return tensor.device, host.copy_(tensor, non_blocking=True)
+
+    def unpack(packed: torch.Tensor | tuple[torch.device, torch.Tensor]) -> torch.Tensor:
+        return packed if isinstance(packed, torch.Tensor) else packed[1].to(packed[0], non_blocking=True)
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+        yield
