@@ -104,7 +104,7 @@ class Run:
     def build(self) -> dict[str, Any]:
         recipe = self.recipe
         problem_files = [sha256_file(file) for file in self._problem_files()]
-        depends_on = [asdict(recipe.build), _limits(recipe), recipe.seed, problem_files]
+        depends_on = [asdict(recipe.build), _limits(recipe), recipe.seed, problem_files, known_tasks().names]
         work = lambda: build_reflections(recipe, self.directory / "build", known=known_tasks())  # noqa: E731
         return self.stage("build", depends_on, [self.reflections], work)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import socket
 import threading
 import time
 from collections import Counter
@@ -73,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, script, payload, fault):
         if fault == "reset":
-            self.connection.close()
+            self._hang_up()
             return
         if isinstance(fault, int):
             self._send(fault, b"{}", {"Retry-After": script.retry_after} if fault in (429, 503) else {})
@@ -92,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data[: len(data) // 2])
-            self.connection.close()
+            self._hang_up()
             return
         with script.lock:
             script.answered[hashlib.sha256(json.dumps(payload).encode()).hexdigest()] += fault is None
@@ -106,6 +107,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
+
+    def _hang_up(self):
+        self.close_connection = True
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_RDWR)
 
     def log_message(self, *args):
         pass

@@ -237,8 +237,12 @@ def test_the_limiter_grows_with_success_and_halves_when_told():
             pass
         limiter.succeeded()
     assert limiter.permits == 16
-    limiter.too_many(0.0)
-    assert limiter.permits == 8
+    asked_at = time.monotonic()
+    for _ in range(5):  # of one overload
+        limiter.too_many(asked_at, 0.0)
+    assert limiter.permits == 16 // 2
+    limiter.too_many(time.monotonic(), 0.0)
+    assert limiter.permits == 4
 
 
 @pytest.mark.timeout(280)
@@ -345,3 +349,73 @@ def test_a_real_model_on_this_machine_holds_dialogues(tmp_path):
     again = build_reflections(recipe, tmp_path, limit=4)
     assert again["num_requests"] == 0
     assert again["rejected"] == first["rejected"]
+
+
+@pytest.mark.parametrize(
+    ("code", "left"),
+    [
+        (
+            "import sys\nsys.setrecursionlimit(5000)\nmemo = {}\nfor i in range(3):\n    memo[i] = i\ndef f(n):\n    return n\nprint(f(1))",
+            6,
+        ),
+        ("def run_transfers(x):\n    return x\nassert run_transfers(1) == 1", 2),
+        ("def f():\n    return 1\ndef test_f():\n    assert f() == 1\nif __name__ == '__main__':\n    test_f()", 2),
+    ],
+)
+def test_tests_are_taken_out_and_nothing_else(code, left):
+    assert len(gates.without_tests(code).strip().split("\n")) == left
+
+
+def test_every_reference_is_left_whole_without_its_tests():
+    for problem in PROBLEMS:
+        program = answer_program(problem)
+        assert gates.without_tests(program).strip() == "\n".join(line for line in program.split("\n") if line.strip()).strip() or all(
+            line in gates.without_tests(program) for line in program.split("\n") if not line.startswith("#")
+        ), problem.task_id
+        assert not gates.has_usage(program), problem.task_id
+
+
+def test_tests_run_in_their_context_with_the_final_program():
+    checks = "for a, b in cases:\n    assert f(a) == b\ntry:\n    f('x')\n    assert False\nexcept TypeError:\n    pass"
+    attempt = f"def f(x):\n    return 0\ncases = [(1, 1), (2, 4)]\n{checks}"
+    program = "def f(x):\n    return x ** 2"
+    tests = gates.tests_for(program, attempt)
+    assert "def f" not in tests
+    exec(f"{program}\n{tests}", {})
+    with pytest.raises(AssertionError):
+        exec(f"def f(x):\n    return x ** 3\n{tests}", {})
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_request_that_gets_no_text_is_turned_away_and_not_asked_again(tmp_path):
+    with serving(Script(PROBLEMS, faults={6: 400, 9: 400})) as url:
+        summary = build_reflections(make_recipe(url), tmp_path, limit=6)
+        assert summary["rejected"]["refused"] == 2
+        assert build_reflections(make_recipe(url), tmp_path, limit=6)["num_requests"] == 0
+
+
+def test_two_builds_in_one_folder_are_one_too_many(tmp_path):
+    with BuildLog(tmp_path / "log.sqlite"), pytest.raises(MachineError, match="another build"):
+        BuildLog(tmp_path / "log.sqlite")
+
+
+def test_ctrl_c_does_not_wait_for_the_dialogues(tmp_path):
+    with serving(Script(PROBLEMS, latency_s=0.5)) as url:
+        recipe = tmp_path / "r.yaml"
+        endpoint = {"base_url": url, "model": "scripted", "max_in_flight": 4}
+        recipe.write_text(yaml.safe_dump({"name": "r", "model": {"name": "none"}, "build": {"author": "openai", "endpoint": endpoint}}))
+        command = [sys.executable, "-m", "reflectioncoder", "build", str(recipe), "--runs-dir", str(tmp_path)]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        time.sleep(6)
+        process.send_signal(signal.SIGINT)
+        _, log = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "to continue" in log
+
+
+@pytest.mark.parametrize("code", ["def f(c):\n    return(c)", "def f(a):\n    if(not a):\n        return not(a)\n    return a"])
+def test_programs_with_odd_spacing_can_be_searched_for_slips(code):
+    from reflectioncoder.build.llm_author import LlmAuthor
+
+    author = LlmAuthor(BuildConfig(), None, lambda cells: [{"status": "failed"}])
+    assert author._share_of_killed_mutants(code, "") == 1.0

@@ -16,12 +16,10 @@ from typing import Any
 
 from reflectioncoder.errors import MachineError, require
 
-_CONTEXT_TOKENS = 6144  # of one dialogue
-
 
 @contextlib.contextmanager
-def embedded_server(gguf: Path, parallel: int) -> Iterator[str]:
-    """Gives the base URL of a server that answers `parallel` requests at a time (continuous batching).
+def embedded_server(gguf: Path, parallel: int, context_tokens: int) -> Iterator[str]:
+    """Gives the base URL of a server that answers `parallel` requests at a time, each of `context_tokens` at most.
 
     Raises:
         MachineError: the package is not installed, or the server does not start; its last words are shown.
@@ -29,7 +27,7 @@ def embedded_server(gguf: Path, parallel: int) -> Iterator[str]:
     require("xllamacpp", "local")
     # Threads that wait by spinning would keep the programs that the answers hold from running.
     env = {**os.environ, "GOMP_SPINCOUNT": "0", "OMP_WAIT_POLICY": "PASSIVE"}
-    command = [sys.executable, "-m", "reflectioncoder.build.embedded", str(gguf), str(parallel)]
+    command = [sys.executable, "-m", "reflectioncoder.build.embedded", str(gguf), str(parallel), str(context_tokens)]
     with tempfile.TemporaryFile() as words:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, env=env)
         try:
@@ -45,12 +43,12 @@ def embedded_server(gguf: Path, parallel: int) -> Iterator[str]:
             process.wait()
 
 
-def _serve(gguf: str, parallel: int) -> None:
+def _serve(gguf: str, parallel: int, context_tokens: int) -> None:
     xllamacpp: Any = require("xllamacpp", "local")
     params = xllamacpp.CommonParams()
     params.model.path = gguf
     params.n_parallel = parallel
-    params.n_ctx = _CONTEXT_TOKENS * parallel
+    params.n_ctx = context_tokens * parallel
     params.port = 0
     params.cont_batching = True
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = len(os.sched_getaffinity(0))
@@ -61,4 +59,4 @@ def _serve(gguf: str, parallel: int) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], int(sys.argv[2]))
+    _serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -21,9 +21,11 @@ from reflectioncoder.config import EndpointConfig
 from reflectioncoder.errors import MachineError, UsageError
 
 _BUSY = frozenset((429, 503, 529))
-_AGAIN = frozenset((408, 409, 425, 500, 502, 504)) | _BUSY
+_AGAIN = frozenset((408, 409, 425)) | _BUSY
+_TOO_LONG = frozenset((400, 413, 422))  # of a request like others that are answered
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 60.0
-_FAILURES_IN_A_ROW = 40  # over all requests: then the server counts as gone
+_LONGEST_BUSY_S = 900.0  # that a server may ask a request to wait, all in all
+_ROUNDS_OF_FAILURES = 5  # of all requests that are under way: then the server counts as gone
 
 
 class EndpointError(MachineError):
@@ -36,6 +38,8 @@ class BudgetError(MachineError):
 
 @dataclass(frozen=True)
 class Reply:
+    """`finish_reason`: "stop", "length", or "refused" where the server gives no text."""
+
     text: str
     finish_reason: str
     input_tokens: int
@@ -82,12 +86,15 @@ class Limiter:
         self._most = most
         self._permits = float(min(most, 4))
         self._in_use = 0
-        self._not_before = 0.0
+        self._not_before = self._lowered_at = 0.0
+        self._stopped = False
         self._changed = threading.Condition()
 
     def __enter__(self) -> None:
         with self._changed:
             while True:
+                if self._stopped:
+                    raise EndpointError("the build has been stopped")
                 wait_s = self._not_before - time.monotonic()
                 if wait_s <= 0 and self._in_use < max(1, int(self._permits)):
                     self._in_use += 1
@@ -104,9 +111,25 @@ class Limiter:
             self._permits = min(self._most, self._permits + 1 / max(1.0, self._permits))
             self._changed.notify_all()
 
-    def too_many(self, pause_s: float) -> None:
+    def stop(self) -> None:
+        """Let nobody in any more, also of those that wait."""
         with self._changed:
-            self._permits = max(1.0, self._permits / 2)
+            self._stopped = True
+            self._changed.notify_all()
+
+    def pause(self, seconds: float) -> None:
+        """Sleep, unless stopped."""
+        until = time.monotonic() + seconds
+        with self._changed:
+            while not self._stopped and (left := until - time.monotonic()) > 0:
+                self._changed.wait(left)
+
+    def too_many(self, asked_at: float, pause_s: float) -> None:
+        """`asked_at`: one overload is answered by many complaints, of requests that were made before it was known; it counts once."""
+        with self._changed:
+            if asked_at >= self._lowered_at:
+                self._permits = max(1.0, self._permits / 2)
+                self._lowered_at = time.monotonic()
             self._not_before = max(self._not_before, time.monotonic() + pause_s)
             self._changed.notify_all()
 
@@ -122,7 +145,7 @@ class Endpoint:
         MachineError: the variable with the key is not set.
     """
 
-    def __init__(self, config: EndpointConfig, budget: Budget | None = None):
+    def __init__(self, config: EndpointConfig, budget: Budget | None = None, *, trust_env: bool = True):
         if not config.model:
             raise UsageError("build.endpoint.model is empty: which model is to be asked?")
         key = os.environ.get(config.api_key_env, "") if config.api_key_env else ""
@@ -135,6 +158,7 @@ class Endpoint:
         self._limiter = Limiter(config.max_in_flight)
         self._lock = threading.Lock()
         self._failures_in_a_row = 0
+        self._has_answered = False
         self.num_retries = 0
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._client = httpx2.Client(
@@ -142,7 +166,13 @@ class Endpoint:
             headers=headers,
             timeout=httpx2.Timeout(config.timeout_s, connect=10.0),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=config.max_in_flight),
+            trust_env=trust_env,
         )
+        self._most_failures = max(40, _ROUNDS_OF_FAILURES * config.max_in_flight)
+
+    def stop(self) -> None:
+        """Make no more requests: those that wait, and later ones, raise EndpointError."""
+        self._limiter.stop()
 
     def close(self) -> None:
         self._client.close()
@@ -152,61 +182,72 @@ class Endpoint:
 
         Raises:
             BudgetError: it could exceed the budget.
-            UsageError: the server refuses the request as such (a 4xx).
+            UsageError: the server refuses all requests (a 4xx), or cannot be asked.
             EndpointError: no good answer after all retries.
         """
-        # Programs and English have about four characters a token.
+        # Programs and English have about four characters a token; what the server counts replaces this.
         most = sum(len(message["content"]) for message in payload["messages"]) // 3, payload["max_tokens"]
-        self._budget.take(*most)
-        reason = ""
-        for attempt in range(self._config.retries + 1):
-            if attempt:
-                with self._lock:
-                    self.num_retries += 1
-            if self._failures_in_a_row >= _FAILURES_IN_A_ROW:
-                break
+        reason, failures, waited_s = "too many failures", 0, 0.0
+        while failures <= self._config.retries and waited_s <= _LONGEST_BUSY_S and self._failures_in_a_row < self._most_failures:
             with self._limiter:
-                outcome = self._ask(payload)
+                self._budget.take(*most)
+                asked_at = time.monotonic()
+                try:
+                    outcome = self._ask(payload, most)
+                finally:
+                    self._budget.settle(most, (0, 0))
             if isinstance(outcome, Reply):
                 with self._lock:
                     self._failures_in_a_row = 0
-                self._budget.settle(most, (outcome.input_tokens, outcome.output_tokens))
+                self._budget.settle((0, 0), (outcome.input_tokens, outcome.output_tokens))
                 self._limiter.succeeded()
                 return outcome
             reason, busy, retry_after_s = outcome
-            delay_s = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2**attempt) * random.uniform(0.5, 1.0)
-            if busy:
-                self._limiter.too_many(retry_after_s if retry_after_s is not None else delay_s)
+            delay_s = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2**failures) * random.uniform(0.5, 1.0)
+            delay_s = delay_s if retry_after_s is None else retry_after_s
+            with self._lock:
+                self.num_retries += 1
+                self._failures_in_a_row += not busy
+            if busy:  # all wait, and this one for its turn
+                self._limiter.too_many(asked_at, delay_s)
+                waited_s += max(delay_s, 0.01)
             else:
-                with self._lock:
-                    self._failures_in_a_row += 1
-            time.sleep(delay_s if retry_after_s is None else 0.0)
-        self._budget.settle(most, (0, 0))
+                failures += 1
+                self._limiter.pause(delay_s)
         raise EndpointError(f"{self._config.base_url} gives no good answer: {reason}\n  hint:    what was answered is kept; run again")
 
-    def _ask(self, payload: dict[str, Any]) -> Reply | tuple[str, bool, float | None]:
+    def _ask(self, payload: dict[str, Any], estimate: tuple[int, int]) -> Reply | tuple[str, bool, float | None]:
         """One request: a reply, or (what went wrong, is the server busy, seconds that it asks to wait)."""
         try:
             response = self._client.post("chat/completions", json=payload)
         except httpx2.HTTPError as error:
             return f"{type(error).__name__}: {error}", False, None
-        if response.status_code in _AGAIN:
+        except (httpx2.InvalidURL, UnicodeEncodeError, ImportError) as error:
+            raise UsageError(f"{self._config.base_url} cannot be asked: {error}") from error
+        if response.status_code in _TOO_LONG and self._has_answered:
+            return Reply("", "refused", 0, 0)
+        if response.status_code in _AGAIN or response.status_code >= 500:
             return f"status {response.status_code}", response.status_code in _BUSY, _retry_after_s(response.headers.get("retry-after"))
         if response.status_code >= 400:
             raise UsageError(f"{self._config.base_url} refuses the request: status {response.status_code}: {response.text[:300]}")
         try:
-            return _read_reply(response.json())
+            reply = _read_reply(response.json(), estimate)
+            self._has_answered = True
+            return reply
         except (json.JSONDecodeError, KeyError, IndexError, TypeError, ValueError) as error:
             return f"not a chat completion: {type(error).__name__}: {error}", False, None
 
 
-def _read_reply(body: dict[str, Any]) -> Reply:
+def _read_reply(body: dict[str, Any], estimate: tuple[int, int]) -> Reply:
+    """`estimate`: what counts as used where the server does not say."""
     choice = body["choices"][0]
     text, reason = choice["message"]["content"], choice["finish_reason"]
-    if not isinstance(text, str) or reason not in ("stop", "length"):
-        raise ValueError(f"finish_reason {reason!r}")
     usage = body.get("usage") or {}
-    return Reply(text, reason, int(usage.get("prompt_tokens", 0)), int(usage.get("completion_tokens", 0)))
+    read, written = (usage.get(f"{kind}_tokens") for kind in ("prompt", "completion"))
+    used = int(estimate[0] if read is None else read), int(estimate[1] if written is None else written)
+    if not isinstance(text, str) or reason not in ("stop", "length"):  # filtered, or all tokens went into a reasoning that is not shown
+        return Reply("", "refused", *used)
+    return Reply(text, reason, *used)
 
 
 def _retry_after_s(value: str | None) -> float | None:

@@ -9,11 +9,12 @@ from reflectioncoder.data.render import ADDED_TOKENS
 
 REASONS = {
     "no_code": "the model wrote no code block",
+    "refused": "the server gives no text for the request: too long for its context, or filtered",
     "answer_cut_off": "an answer reached endpoint.max_tokens",
     "unresolved": "no attempt passed within max_executions",
     "session_lost": "an attempt took the interpreter down",
     "first_try": "the first attempt passed: nothing was reflected on",
-    "no_assertion": "an attempt that passed, or the last before it, ran no assertion",
+    "no_assertion": "the attempt that passed, or all before it, hold no assertion",
     "assertions_weakened": "what an earlier attempt asserted something of, the last does not (another expected value is a correction)",
     "output_too_long": "the interpreter printed too much",
     "answer_without_program": "the final answer is not one program in one code block",
@@ -22,6 +23,7 @@ REASONS = {
     "answer_fails_own_tests": "the final program fails the tests of the dialogue",
     "answer_fails_tests": "the final program fails the problem's own tests",
     "not_deterministic": "the final program passes its tests on one run and not on another",
+    "not_understood": "the final program cannot be taken apart for the search for slips",
     "outside_world": "a program reads input or files, or uses the network",
     "special_tokens": "a text spells a special token",
     "vacuous_tests": "the dialogue's tests do not notice slips in the final program",
@@ -36,8 +38,25 @@ _REFERS_BACK = re.compile(
     r"|#\s*(fix|fixed|corrected|correction|bug)\b",
     re.IGNORECASE,
 )
-_OUTSIDE = frozenset(("socket", "urllib", "http", "requests", "httpx", "ftplib", "smtplib", "subprocess", "ctypes", "multiprocessing"))
-_OUTSIDE_CALLS = frozenset(("input", "open", "exec", "eval", "breakpoint"))
+_OUTSIDE = frozenset(
+    (
+        "socket",
+        "urllib",
+        "http",
+        "requests",
+        "httpx",
+        "ftplib",
+        "smtplib",
+        "subprocess",
+        "ctypes",
+        "multiprocessing",
+        "pathlib",
+        "shutil",
+        "os",
+    )
+)
+_OUTSIDE_CALLS = frozenset(("input", "open", "exec", "breakpoint"))
+_IS_TEST = re.compile(r"_?test(_|s?$)|check$|main$|run_(all_)?tests?$")
 
 
 def first_code_block(text: str) -> tuple[str, str] | None:
@@ -60,16 +79,19 @@ def assertions(code: str) -> list[str]:
     tree = parse(code)
     if tree is None:
         return []
-    return [ast.unparse(node.test) for node in _outside_of_functions(tree) if isinstance(node, ast.Assert)]
+    try:
+        return [ast.unparse(node.test) for node in _outside_of_functions(tree) if isinstance(node, ast.Assert)]
+    except RecursionError:
+        return []
 
 
 def _outside_of_functions(tree: ast.Module) -> list[ast.AST]:
-    """Also in functions that a test program calls: any whose name begins with "test" or that is called `check` or `main`."""
+    """Also in functions that hold tests, by their names."""
     found: list[ast.AST] = []
     waiting: list[ast.AST] = [*tree.body]
     while waiting:
         node = waiting.pop(0)
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and not re.match(r"_?test|check$|main$|run_", node.name):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and not _IS_TEST.match(node.name):
             continue
         found.append(node)
         waiting = [*ast.iter_child_nodes(node), *waiting]
@@ -77,18 +99,59 @@ def _outside_of_functions(tree: ast.Module) -> list[ast.AST]:
 
 
 def without_tests(code: str) -> str:
-    """The program without what stands at module level and is neither definition, import nor assignment."""
+    """The program without assertions, test functions, what stands under `if __name__ == …`, and expressions such as a print."""
     tree = parse(code)
     if tree is None:
         return code
-    kept = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
-    lines = code.split("\n")
-    parts = []
-    for node in tree.body:
-        is_test = isinstance(node, ast.FunctionDef) and re.match(r"_?test|check$|main$|run_", node.name)
-        if isinstance(node, kept) and not is_test:
-            first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
-            parts.append("\n".join(lines[first - 1 : node.end_lineno]))
+    return _lines_of(code, [node for node in tree.body if not _is_test(node)])
+
+
+def tests_for(program: str, attempt: str) -> str:
+    """What an attempt does at module level, with `program` in the place of what both define: the attempt's tests in their context."""
+    tree, own = parse(attempt), parse(program)
+    if tree is None or own is None:
+        return ""
+    defined = {name for node in own.body for name in _names(node)}
+    return _lines_of(attempt, [node for node in tree.body if not (_names(node) and _names(node) <= defined)])
+
+
+def has_usage(code: str) -> bool:
+    """Whether a program does at module level what only a test or an example does."""
+    tree = parse(code)
+    return tree is not None and any(
+        _is_test(node) for node in tree.body if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+    )
+
+
+def defines(code: str, name: str) -> bool:
+    tree = parse(code)
+    return tree is not None and any(name in _names(node) for node in tree.body)
+
+
+def _is_test(node: ast.stmt) -> bool:
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return _IS_TEST.match(node.name) is not None
+    if isinstance(node, ast.If):
+        return any(isinstance(part, ast.Name) and part.id == "__name__" for part in ast.walk(node.test))
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):  # sys.setrecursionlimit(…) stays
+        return isinstance(node.value.func, ast.Name)
+    return isinstance(node, ast.Assert)
+
+
+def _names(node: ast.stmt) -> set[str]:
+    """What a statement of a module defines."""
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return {node.name}
+    if isinstance(node, ast.Assign):
+        return {part.id for target in node.targets for part in ast.walk(target) if isinstance(part, ast.Name)}
+    return {node.target.id} if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) else set()
+
+
+def _lines_of(code: str, nodes: list[ast.stmt]) -> str:
+    lines, parts = code.split("\n"), []
+    for node in nodes:
+        first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
+        parts.append("\n".join(lines[first - 1 : node.end_lineno]))
     return "\n".join(parts) + "\n"
 
 
@@ -103,6 +166,8 @@ def uses_outside_world(code: str) -> bool:
             return True
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _OUTSIDE_CALLS:
             return True
+        if isinstance(node, ast.Attribute) and node.attr == "stdin":
+            return True
     return False
 
 
@@ -116,7 +181,7 @@ def no_longer_asserted(earlier: list[str], last: list[str]) -> list[str]:
 
 
 def _subject(test: str) -> str:
-    node = ast.parse(test, mode="eval").body
+    node: ast.expr = ast.parse(test, mode="eval").body
     while isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         node = node.operand
     if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], (ast.Eq, ast.Is)):

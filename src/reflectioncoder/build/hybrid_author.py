@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 
 from reflectioncoder.build import gates
-from reflectioncoder.build.llm_author import Asker, Rollout
+from reflectioncoder.build.llm_author import Asker, Rollout, unusable
 from reflectioncoder.build.mutation.diagnosis import OPENINGS, observe
 from reflectioncoder.build.mutation_author import ALL_PASSED, Executor, Rejected, read_failure
 from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request, reflection_request
@@ -39,9 +39,12 @@ class HybridAuthor:
         messages = [{"role": "user", "content": one_off_request(problem.prompt)}]
         answered = self._ask(messages, rollout, 0)
         found = gates.first_code_block(answered["text"])
-        if found is None or answered["finish_reason"] == "length":
-            return Rejected("no_code" if found is None else "answer_cut_off", answered["text"][-500:])
+        if rejected := unusable(answered, found):
+            return rejected
+        assert found is not None
         program = gates.without_tests(found[1])
+        if not gates.defines(found[1], problem.entry_point):
+            return Rejected("no_code", found[1][-500:])
         if gates.spells_special_token(program):
             return Rejected("special_tokens")
         if gates.uses_outside_world(program):

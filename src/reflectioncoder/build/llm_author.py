@@ -7,12 +7,14 @@ request of stage two is replaced by the plain one.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateNotFound
+import libcst
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError, TemplateNotFound
 
 from reflectioncoder.build import gates
 from reflectioncoder.build.endpoint import Endpoint
@@ -28,8 +30,8 @@ from reflectioncoder.errors import UsageError
 AUTHOR = "llm"
 _MAX_OUTPUT_CHARS = 2000
 _NUM_MUTANTS = 8
-_STOP = ["\n```\n"]
-"""The end of a code block: what follows would be a made-up output."""
+_STOP = ["\n```\n\n", "```output"]
+"""The end of a code block (an opening fence has no empty line behind it): what follows would be a made-up output."""
 
 
 class Prompts:
@@ -47,9 +49,13 @@ class Prompts:
             self.reflect, self.feedback, self.answer = (
                 environment.get_template(f"{part}.jinja") for part in ("reflect", "feedback", "answer")
             )
+            for template, fields in ((self.reflect, {"problem": ""}), (self.feedback, {"output": ""}), (self.answer, {})):
+                template.render(fields)
         except TemplateNotFound as error:
             known = sorted(path.name for path in bundled.iterdir() if path.is_dir())
             raise UsageError.for_value(f"no template {error}", "build.prompts", name, [*known, "a folder with the three"]) from error
+        except (TemplateError, UnicodeDecodeError) as error:
+            raise UsageError(f"build.prompts: a template of {folder} is malformed: {error}") from error
         texts = [(folder / f"{part}.jinja").read_text(encoding="utf-8") for part in ("reflect", "feedback", "answer")]
         self.digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
@@ -127,8 +133,9 @@ class LlmAuthor:
                 return Rejected("unresolved", attempts[-1].output)
             answered = self._ask(messages, rollout, len(attempts))
             found = gates.first_code_block(answered["text"])
-            if found is None or answered["finish_reason"] == "length":
-                return Rejected("no_code" if found is None else "answer_cut_off", answered["text"][-500:])
+            if rejected := unusable(answered, found):
+                return rejected
+            assert found is not None
             text, code = found
             ran = self._execute([*(attempt.code for attempt in attempts), code])[-1]
             if ran["status"] == "crashed":
@@ -153,8 +160,8 @@ class LlmAuthor:
         if len(attempts) == 1 and not self._config.keep_first_try:
             return Rejected("first_try")
         last = gates.assertions(attempts[-1].code)
-        earlier = gates.assertions(attempts[-2].code) if len(attempts) > 1 else []
-        if not last:
+        earlier = [test for attempt in attempts[:-1] for test in gates.assertions(attempt.code)]
+        if not last or (len(attempts) > 1 and not earlier):
             return Rejected("no_assertion", attempts[-1].code[-500:])
         if gone := gates.no_longer_asserted(earlier, last):
             return Rejected("assertions_weakened", "\n".join(gone))
@@ -164,18 +171,21 @@ class LlmAuthor:
 
     def _judge_answer(self, rollout: Rollout, attempts: list[Attempt], answered: dict[str, Any]) -> Sample | Rejected:
         found = gates.first_code_block(answered["text"])
-        if found is None or answered["finish_reason"] == "length" or gates.parse(found[1]) is None:
+        if answered["finish_reason"] == "refused":
+            return Rejected("refused")
+        problem = rollout.problem
+        if found is None or answered["finish_reason"] == "length" or not gates.defines(found[1], problem.entry_point):
             return Rejected("answer_without_program", answered["text"][-500:])
-        problem, program = rollout.problem, found[1]
+        program = found[1]
         if gates.spells_special_token(program):
             return Rejected("special_tokens")
         if gates.refers_back(program):
             return Rejected("answer_refers_back", program[-500:])
-        if gates.assertions(program):
+        if gates.assertions(program) or gates.has_usage(program):
             return Rejected("answer_has_tests", program[-500:])
         if gates.uses_outside_world(program):
             return Rejected("outside_world")
-        own_tests = "\n".join(f"assert {test}" for test in gates.assertions(attempts[-1].code))
+        own_tests = gates.tests_for(program, attempts[-1].code)
         runs = [self._execute([f"{program}\n\n{own_tests}\n{mark}"])[0]["status"] for mark in ("", "# once more")]
         if runs[0] != runs[1]:
             return Rejected("not_deterministic", program[-500:])
@@ -184,12 +194,18 @@ class LlmAuthor:
         if self._execute([f"{program}\n\n{problem.test_code}"])[0]["status"] != "ok":
             return Rejected("answer_fails_tests", program[-500:])
         killed = self._share_of_killed_mutants(program, own_tests)
+        if killed is None:
+            return Rejected("not_understood", program[-500:])
         if killed < self._config.min_killed_mutants:
             return Rejected("vacuous_tests", f"{killed:.2f} of the slips are noticed")
         return self._sample(rollout, attempts, program, killed)
 
-    def _share_of_killed_mutants(self, program: str, own_tests: str) -> float:
-        slips = mutations(program)
+    def _share_of_killed_mutants(self, program: str, own_tests: str) -> float | None:
+        """None if the program cannot be taken apart."""
+        try:
+            slips = mutations(ast.unparse(ast.parse(program)))  # without odd spacing and parentheses, which no reference has
+        except (libcst.CSTValidationError, libcst.ParserSyntaxError, RecursionError):
+            return None
         chosen = slips[:: max(1, -(-len(slips) // _NUM_MUTANTS))]
         killed = [self._execute([f"{slip.code}\n\n{own_tests}"])[0]["status"] != "ok" for slip in chosen]
         return sum(killed) / len(killed) if killed else 1.0
@@ -219,6 +235,15 @@ class LlmAuthor:
             "reflection",
             {"id": rollout.id, "metadata": metadata},
         )
+
+
+def unusable(answered: dict[str, Any], found: tuple[str, str] | None) -> Rejected | None:
+    """Why an answer holds no program, if it does not."""
+    if answered["finish_reason"] == "refused":
+        return Rejected("refused")
+    if found is None or answered["finish_reason"] == "length":
+        return Rejected("no_code" if found is None else "answer_cut_off", answered["text"][-500:])
+    return None
 
 
 def _shown(problem: Problem) -> str:

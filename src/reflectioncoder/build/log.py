@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from reflectioncoder.errors import MachineError, UsageError
 
@@ -21,6 +21,18 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, kind TEXT NOT NULL, request TEXT NOT NULL, response TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS settings (only INTEGER PRIMARY KEY CHECK (only = 1), value TEXT NOT NULL);
 """
+
+
+def _lock_alone(handle: IO[str], path: Path) -> None:
+    """Two builds in one folder would ask everything twice."""
+    try:
+        import fcntl
+    except ImportError:  # not POSIX
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise MachineError(f"another build is at work in {path.parent}") from None
 
 
 class BuildLog:
@@ -39,13 +51,15 @@ class BuildLog:
         self.num_replayed = {"request": 0, "execution": 0}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            self._claim = open(path.with_suffix(".lock"), "w")  # noqa: SIM115 (held while the log is open)
+            _lock_alone(self._claim, path)
             self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
             self._connection.executescript(_SCHEMA)
+        except sqlite3.OperationalError as error:
+            raise MachineError(f"cannot write {path}: {error}") from error
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise MachineError(f"cannot write {path}: {error}") from error
             raise UsageError(f"{path} is not the log of a build: {error}") from error
         except OSError as error:
             raise MachineError(f"cannot write {path}: {error}") from error
@@ -64,7 +78,7 @@ class BuildLog:
             row = self._connection.execute("SELECT value FROM settings").fetchone()
             if row is not None and row[0] != text and not fork:
                 before = json.loads(row[0])
-                name = next(key for key in sorted({*before, *settings}) if before.get(key) != settings.get(key))
+                name = next((key for key in sorted({*before, *settings}) if before.get(key) != settings.get(key)), "")
                 raise UsageError(
                     f"{self._path.parent} was begun with other settings\n  setting: {name}\n  before:  {before.get(name)!r}\n"
                     f"  now:     {settings.get(name)!r}\n  hint:    another name for the run, or --fork to go on with the new settings"
@@ -107,6 +121,14 @@ class BuildLog:
                 ) from error
             self.num_new[kind] += 1
 
+    def used(self) -> tuple[int, int]:
+        """Tokens read and written for all requests in the log."""
+        sums = (f"coalesce(sum(json_extract(response, '$.{kind}_tokens')), 0)" for kind in ("input", "output"))
+        query = f"SELECT {', '.join(sums)} FROM entries WHERE kind = 'request'"
+        with self._lock:
+            read, written = self._connection.execute(query).fetchone()
+        return read, written
+
     def entries(self, kind: str) -> list[tuple[dict[str, Any], Any]]:
         """(request, response) of every entry, in the order in which they were made."""
         with self._lock:
@@ -115,6 +137,7 @@ class BuildLog:
 
     def close(self) -> None:
         self._connection.close()
+        self._claim.close()
 
     def __enter__(self) -> BuildLog:
         return self

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.build.embedded import embedded_server
-from reflectioncoder.build.endpoint import Budget, Endpoint
+from reflectioncoder.build.endpoint import Budget, Endpoint, EndpointError
 from reflectioncoder.build.executions import Executions
 from reflectioncoder.build.filters import duplicates, operator_counts, over_share
 from reflectioncoder.build.hybrid_author import HybridAuthor
-from reflectioncoder.build.llm_author import Asker, LlmAuthor, Rollout
+from reflectioncoder.build.llm_author import Asker, LlmAuthor, Prompts, Rollout
 from reflectioncoder.build.log import BuildLog
 from reflectioncoder.build.mutation_author import Chain, Rejected, candidates, write_sample
 from reflectioncoder.config import EndpointConfig, Recipe, SandboxConfig
@@ -36,6 +36,7 @@ from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import map_ordered
 
 _FORECAST_AFTER = 20  # dialogues
+_TOKENS_OF_A_TURN = 800  # a problem, or what the interpreter prints
 
 
 def limits_from(config: SandboxConfig) -> Limits:
@@ -92,7 +93,7 @@ def build_reflections(
     with BuildLog(output_dir / "log.sqlite") as log:
         if recipe.build.author != "mutation":  # whose executions cost nothing
             log.require_settings(_settings(recipe, limits), fork=fork)
-        execute = Executions(log, limits)
+        execute = Executions(log, limits, recipe.sandbox.workers)
         _check_references(problems, execute, recipe.sandbox.workers)
         if recipe.build.author == "mutation":
             build = _build_in_rounds(recipe, problems, execute)
@@ -159,13 +160,18 @@ def _settings(recipe: Recipe, limits: Limits) -> dict[str, Any]:
     for name in ("base_url", "api_key_env", "timeout_s", "retries", "max_in_flight", "input_usd", "output_usd"):
         del build["endpoint"][name]
     flat = {f"build.{key}": value for key, value in build.items()}
-    return {**flat, "seed": recipe.seed, "limits": asdict(limits), "python": platform.python_version()}
+    return {
+        **flat,
+        "prompts": Prompts(recipe.build.prompts).digest,
+        "seed": recipe.seed,
+        "limits": asdict(limits),
+        "python": platform.python_version(),
+    }
 
 
 def _used(log: BuildLog, endpoint: EndpointConfig) -> dict[str, Any]:
     """By the model for all that is in the log."""
-    replies = [reply for _, reply in log.entries("request")]
-    read, written = (sum(reply[f"{kind}_tokens"] for reply in replies) for kind in ("input", "output"))
+    read, written = log.used()
     return {"input_tokens": read, "output_tokens": written, "usd": round(Budget(endpoint).usd(read, written), 4)}
 
 
@@ -191,24 +197,39 @@ def _build_from_dialogues(recipe: Recipe, problems: list[Problem], log: BuildLog
     with contextlib.ExitStack() as stack:
         settings = config.endpoint
         if config.author == "local":
-            url = stack.enter_context(embedded_server(resolve_gguf(settings.model), settings.max_in_flight))
+            context_tokens = (config.max_executions + 1) * (settings.max_tokens + _TOKENS_OF_A_TURN)
+            url = stack.enter_context(embedded_server(resolve_gguf(settings.model), settings.max_in_flight, context_tokens))
             settings = replace(settings, base_url=url, api_key_env="")
-        endpoint = stack.enter_context(contextlib.closing(Endpoint(settings, budget)))
+        endpoint = stack.enter_context(contextlib.closing(Endpoint(settings, budget, trust_env=config.author != "local")))
         progress = stack.enter_context(Progress("build: dialogues", len(rollouts)))
         ask = Asker(settings, recipe.seed, endpoint, log)
         author = HybridAuthor(ask, recipe.seed, config.shown_tests, execute) if config.hybrid else LlmAuthor(config, ask, execute)
+
+        failures: list[BaseException] = []
+
+        def write(rollout: Rollout) -> Sample | Rejected:
+            try:
+                return author.write(rollout)
+            except BaseException as error:  # the build ends with this: the others are to ask no more
+                failures.append(error)
+                endpoint.stop()
+                raise
+
+        stack.callback(endpoint.stop)
         # Twice as many dialogues as requests: while some run their programs others are answered.
-        for done, outcome in enumerate(map_ordered(author.write, rollouts, 2 * config.endpoint.max_in_flight), start=1):
-            rollout = rollouts[done - 1]
-            if isinstance(outcome, Rejected):
-                row = {"id": rollout.id, "task_id": rollout.problem.task_id, "operators": []}
-                build.rejected.append({**row, "reason": outcome.reason, "detail": outcome.detail[-500:]})
-            else:
-                build.accepted.append(outcome)
-            progress.update(done, f"{len(build.accepted)} accepted")
-            if done == _FORECAST_AFTER < len(rollouts):
-                so_far = _used(log, config.endpoint)
-                say(_forecast(done, len(rollouts), len(build.accepted), so_far, time.monotonic() - started))
+        try:
+            for done, outcome in enumerate(map_ordered(write, rollouts, 2 * config.endpoint.max_in_flight, endpoint.stop), start=1):
+                rollout = rollouts[done - 1]
+                if isinstance(outcome, Rejected):
+                    row = {"id": rollout.id, "task_id": rollout.problem.task_id, "operators": []}
+                    build.rejected.append({**row, "reason": outcome.reason, "detail": outcome.detail[-500:]})
+                else:
+                    build.accepted.append(outcome)
+                progress.update(done, f"{len(build.accepted)} accepted")
+                if done == _FORECAST_AFTER < len(rollouts) and not used["output_tokens"]:  # a resumed build has been forecast
+                    say(_forecast(done, len(rollouts), len(build.accepted), _used(log, config.endpoint), time.monotonic() - started))
+        except EndpointError as error:
+            raise failures[0] from error  # the first; others have been stopped by it
     return build
 
 

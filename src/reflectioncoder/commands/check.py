@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
-from reflectioncoder.commands import Outcome
+from reflectioncoder.commands import Outcome, at_least
 from reflectioncoder.errors import CheckFailedError, UsageError
 
 _SHOWN = 5
@@ -14,7 +14,7 @@ _SHOWN = 5
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help="samples, JSON Lines")
     parser.add_argument("--cell-timeout-s", type=float, default=3.0, metavar="S", help="limit of one program (default: 3, as in build)")
-    parser.add_argument("--workers", type=int, default=0, metavar="N", help="sessions at a time (default: number of cores)")
+    parser.add_argument("--workers", type=at_least(0), default=0, metavar="N", help="sessions at a time (default: number of cores)")
 
 
 def run(args: argparse.Namespace) -> Outcome:

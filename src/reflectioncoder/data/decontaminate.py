@@ -8,11 +8,16 @@ _WORD = re.compile(r"\w+")
 
 
 class NgramIndex:
-    """Word n-grams of known documents. Case and punctuation do not count; documents shorter than n words never match."""
+    """Word n-grams of known documents. Case and punctuation do not count; documents shorter than n words never match.
 
-    def __init__(self, size: int = 10):
+    Args:
+        without_common: leave out what occurs in several documents: phrases of the trade, which say nothing.
+    """
+
+    def __init__(self, size: int = 10, *, without_common: bool = False):
+        self._without_common = without_common
         self._size = size
-        self._known: dict[tuple[str, ...], str] = {}
+        self._known: dict[tuple[str, ...], str | None] = {}
 
     def _ngrams(self, text: str) -> list[tuple[str, ...]]:
         words = _WORD.findall(text.lower())
@@ -20,11 +25,12 @@ class NgramIndex:
 
     def add(self, name: str, text: str) -> None:
         for ngram in self._ngrams(text):
-            self._known.setdefault(ngram, name)
+            if self._known.setdefault(ngram, name) != name and self._without_common:
+                self._known[ngram] = None
 
     def matches(self, text: str) -> list[tuple[str, str]]:
         """(document, shared words) of every known n-gram in `text`; [] if there is none."""
-        return [(self._known[ngram], " ".join(ngram)) for ngram in self._ngrams(text) if ngram in self._known]
+        return [(name, " ".join(ngram)) for ngram in self._ngrams(text) if (name := self._known.get(ngram)) is not None]
 
 
 class KnownTasks:
@@ -36,7 +42,7 @@ class KnownTasks:
     def __init__(self) -> None:
         self.names: list[str] = []
         self._ids: set[str] = set()
-        self._texts, self._codes = NgramIndex(), NgramIndex()
+        self._texts, self._codes = NgramIndex(without_common=True), NgramIndex(without_common=True)
 
     def add(self, task_id: str, text: str, code: str) -> None:
         self._ids.add(task_id)

@@ -14,6 +14,7 @@ import importlib.util
 import os
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,7 +192,7 @@ def read_published(file: DataFile, path: Path) -> list[dict]:
     """
     try:
         found = hashlib.sha256(gzip.decompress(path.read_bytes())).hexdigest()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise MachineError(f"{path} cannot be read: {error}") from error
     if found != file.sha256:
         raise MachineError(

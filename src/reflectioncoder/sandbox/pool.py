@@ -18,10 +18,13 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
-def map_ordered(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 0) -> Iterator[Result]:
+def map_ordered(
+    function: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 0, stop: Callable[[], None] = lambda: None
+) -> Iterator[Result]:
     """`function` of every job, in order. A bounded number of jobs is taken ahead, so endless input is fine.
 
-    Threads are enough: each job waits for a process of its own. Exceptions of a job are raised where its result is due.
+    Threads are enough: each job waits for a process of its own. Exceptions of a job are raised where its result is due. At the end,
+    early or not, `stop` is called before jobs that are under way are waited for.
     """
     workers = workers or default_workers()
     pending: deque[Future[Result]] = deque()
@@ -34,4 +37,5 @@ def map_ordered(function: Callable[[Job], Result], jobs: Iterable[Job], workers:
         while pending:
             yield pending.popleft().result()
     finally:
+        stop()
         executor.shutdown(wait=True, cancel_futures=True)
