@@ -355,8 +355,8 @@ def test_a_real_model_on_this_machine_holds_dialogues(tmp_path):
     ("code", "left"),
     [
         (
-            "import sys\nsys.setrecursionlimit(5000)\nmemo = {}\nfor i in range(3):\n    memo[i] = i\ndef f(n):\n    return n\nprint(f(1))",
-            6,
+            "import sys\nsys.setrecursionlimit(500)\nm = {}\nfor i in range(3):\n    m[i] = i\ndef f(n):\n    return n\nprint(f(1))",
+            7,
         ),
         ("def run_transfers(x):\n    return x\nassert run_transfers(1) == 1", 2),
         ("def f():\n    return 1\ndef test_f():\n    assert f() == 1\nif __name__ == '__main__':\n    test_f()", 2),

@@ -23,7 +23,7 @@ REASONS = {
     "answer_fails_own_tests": "the final program fails the tests of the dialogue",
     "answer_fails_tests": "the final program fails the problem's own tests",
     "not_deterministic": "the final program passes its tests on one run and not on another",
-    "not_understood": "the final program cannot be taken apart for the search for slips",
+    "not_understood": "a program cannot be taken apart: into function and tests, or for slips",
     "outside_world": "a program reads input or files, or uses the network",
     "special_tokens": "a text spells a special token",
     "vacuous_tests": "the dialogue's tests do not notice slips in the final program",

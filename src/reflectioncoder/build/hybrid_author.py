@@ -17,12 +17,18 @@ from reflectioncoder.data.samples import Block, Sample, assistant, user
 
 AUTHOR = "hybrid"
 _MAX_OUTPUT_CHARS = 2000
-_REPAIRS = (
+_WRONG = (
     "Reading the statement again, the logic of the function does not do what is asked. I write it anew.",
     "The mistake is in the function, not in the test. Here is the function as the statement asks for it.",
-    "The statement asks for something else than what this computes. I replace the body of the function.",
+    "The statement asks for something else than what this computes. I rewrite the function.",
     "That is not what is asked for. I go through the statement step by step and rewrite the function.",
 )
+_BROKEN = (
+    "The program does not work as it is written. I write it anew, as the statement asks for it.",
+    "So the function cannot even be judged. I rewrite it, step by step.",
+    "This has to run before it can be right. Here is the function again, written with care.",
+)
+_REPAIRS = {"wrong_value": _WRONG, "assertion": _WRONG}
 
 
 class HybridAuthor:
@@ -43,8 +49,8 @@ class HybridAuthor:
             return rejected
         assert found is not None
         program = gates.without_tests(found[1])
-        if not gates.defines(found[1], problem.entry_point):
-            return Rejected("no_code", found[1][-500:])
+        if gates.defines(found[1], problem.entry_point) and not gates.defines(program, problem.entry_point):
+            return Rejected("not_understood", found[1][-500:])
         if gates.spells_special_token(program):
             return Rejected("special_tokens")
         if gates.uses_outside_world(program):
@@ -67,7 +73,7 @@ class HybridAuthor:
             Block("text", rng.choice(OPENINGS)),
             Block("code", cells[0]),
             Block("execution", first["output"].rstrip("\n")),
-            Block("text", f"{observe(failure, rng)} {rng.choice(_REPAIRS)}"),
+            Block("text", f"{observe(failure, rng)} {rng.choice(_REPAIRS.get(failure.kind, _BROKEN))}"),
             Block("code", cells[1]),
             Block("execution", second["output"].rstrip("\n")),
         ]

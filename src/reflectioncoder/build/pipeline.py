@@ -228,8 +228,8 @@ def _build_from_dialogues(recipe: Recipe, problems: list[Problem], log: BuildLog
                 progress.update(done, f"{len(build.accepted)} accepted")
                 if done == _FORECAST_AFTER < len(rollouts) and not used["output_tokens"]:  # a resumed build has been forecast
                     say(_forecast(done, len(rollouts), len(build.accepted), _used(log, config.endpoint), time.monotonic() - started))
-        except EndpointError as error:
-            raise failures[0] from error  # the first; others have been stopped by it
+        except EndpointError:
+            raise failures[0] from None  # the first; others have been stopped by it
     return build
 
 
