@@ -32,6 +32,10 @@ from reflectioncoder.train.trainer import ReflectionTrainer
 from tests.train.test_trainer import SAMPLES
 
 model, run_dir, rendering, lora, sharding = sys.argv[1:]
+if sharding == "fsdp2 in bfloat16":  # as on a GPU
+    import reflectioncoder.train.trainer as trainer
+    sharding, plain_arguments = "fsdp2", trainer.training_arguments
+    trainer.training_arguments = lambda *args, **kwargs: plain_arguments(*args, **{**kwargs, "bf16": True})
 plain_step = ReflectionTrainer.training_step
 def step(self, model, *args, **kwargs):
     parameters = list(model.parameters())
@@ -101,6 +105,16 @@ def test_two_processes_that_share_a_model_train_what_one_trains_and_resume(tmp_p
     resumed_losses, resumed = trained(base, tmp_path / "two", rendering, lora, sharding)
     assert resumed_losses == losses
     assert all(torch.equal(resumed[name], two[name]) for name in two)
+
+
+def test_parameters_that_are_spread_train_in_bfloat16_with_a_loss_that_is_not_rounded(tmp_path):
+    base = model_dir(tmp_path / "base", tied=True)
+    one_losses, one = trained(base, tmp_path / "one", "chat", "full", "none")
+    losses, two = trained(base, tmp_path / "two", "chat", "full", "fsdp2 in bfloat16")
+    assert losses == pytest.approx(one_losses, rel=2e-2)
+    assert any(loss != torch.tensor(loss).bfloat16().item() for loss in losses)
+    assert {tensor.dtype for tensor in two.values()} == {torch.float32}
+    assert one.keys() == two.keys()
 
 
 def test_what_cannot_be_spread_is_refused(tmp_path, monkeypatch):

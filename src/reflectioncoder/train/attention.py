@@ -50,14 +50,16 @@ class Segments:
 
 @functools.cache
 def _varlen_attention() -> Callable[..., Any] | None:
-    """Flash attention over segments, grouped heads included; None where torch does not have it (before 2.10)."""
+    """Flash attention over segments, grouped heads included; None where torch cannot do what is needed (before 2.11)."""
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:
         return None
+    parameters = inspect.signature(varlen_attn).parameters
+    if not {"scale", "window_size"} <= parameters.keys():
+        return None
     # Before torch 2.12 the kernel takes grouped heads without being told.
-    knows_groups = "enable_gqa" in inspect.signature(varlen_attn).parameters
-    return functools.partial(varlen_attn, enable_gqa=True) if knows_groups else varlen_attn
+    return functools.partial(varlen_attn, enable_gqa=True) if "enable_gqa" in parameters else varlen_attn
 
 
 def segment_attention(

@@ -96,3 +96,4 @@ class StopOnSignal(TrainerCallback):
             self._asked = bool(flag)
         if self._asked and state.global_step < state.max_steps:
             self.stopped = control.should_save = control.should_training_stop = True
+            control.should_evaluate = False  # there may be no time for it

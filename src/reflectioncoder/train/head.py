@@ -16,8 +16,9 @@ from reflectioncoder.data.render import IGNORE_INDEX
 
 CHUNK_ROWS, CHUNK_ROWS_ON_GPU = 256, 1024  # the second has not been measured: there each chunk is to be worth a launch
 
-# Products of 16-bit factors with a sum of 32 bits: torch 2.8 and later, on CUDA.
-_KEEPS_SUMS = "dtype" in torch.ops.aten.addmm.overloads()
+# Products of 16-bit factors in 32 bits, on CUDA; added to what is there already in torch 2.10 and later only.
+_KEEPS_PRODUCTS = "dtype" in torch.ops.aten.mm.overloads()
+_KEEPS_SUMS = _KEEPS_PRODUCTS and tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 10)
 
 
 class _WeightedLoss(torch.autograd.Function):
@@ -177,7 +178,7 @@ def _product(a_NH: torch.Tensor, b_HV: torch.Tensor, exact: torch.dtype) -> torc
     """In `exact`, not rounded to the factors' type on the way where the device can do that."""
     if a_NH.dtype == exact:
         return a_NH @ b_HV
-    if _KEEPS_SUMS and a_NH.is_cuda:
+    if _KEEPS_PRODUCTS and a_NH.is_cuda:
         return torch.mm(a_NH, b_HV, out_dtype=exact)
     return (a_NH @ b_HV).to(exact)
 
@@ -188,6 +189,8 @@ def _add_product(sum_VH: torch.Tensor, a_VN: torch.Tensor, b_NH: torch.Tensor) -
         sum_VH.addmm_(a_VN, b_NH)
     elif _KEEPS_SUMS and a_VN.is_cuda:
         torch.addmm(sum_VH, a_VN, b_NH, out_dtype=sum_VH.dtype, out=sum_VH)
+    elif _KEEPS_PRODUCTS and a_VN.is_cuda:
+        sum_VH += torch.mm(a_VN, b_NH, out_dtype=sum_VH.dtype)
     else:
         sum_VH += a_VN @ b_NH
 
@@ -210,6 +213,8 @@ def weighted_loss(
     device = hidden_RH.device
     dtype = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else weight_VH.dtype
     exact = torch.float64 if dtype == torch.float64 else torch.float32
+    if not torch.is_grad_enabled():  # the function would form the gradients all the same
+        weight_VH, bias_V = weight_VH.detach(), bias_V.detach() if bias_V is not None else None
     with torch.autocast(device.type, enabled=False):
         loss, statistics = _WeightedLoss.apply(  # type: ignore[misc]
             hidden_RH,

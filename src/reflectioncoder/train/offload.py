@@ -12,14 +12,15 @@ _SMALLEST = 2**16  # elements; what is smaller is not worth a transfer
 
 @contextlib.contextmanager
 def activations_in_host_memory(model: torch.nn.Module) -> Iterator[None]:
-    """For the forward; the backward fetches them again. Weights stay where they are.
+    """For the forward; the backward fetches them again. Weights stay where they are, copies of them in another type too.
 
     Both copies run on the current stream, so that no memory is used again before it has been read.
     """
-    weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
+    shapes = [tuple(getattr(parameter, "ds_shape", parameter.shape)) for parameter in model.parameters()]
+    weights = {*shapes, *(shape[::-1] for shape in shapes)}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor | tuple[torch.device, torch.Tensor]:
-        if tensor.numel() < _SMALLEST or tensor.untyped_storage()._cdata in weights:
+        if tensor.numel() < _SMALLEST or tuple(tensor.shape) in weights:
             return tensor
         host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
         return tensor.device, host.copy_(tensor, non_blocking=True)

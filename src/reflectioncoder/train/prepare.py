@@ -22,12 +22,12 @@ _NF4_BYTES = 0.52  # of a weight, with its share of the scales
 _SAFE_SHARE = 0.9  # of the device's memory: the rest is fragmentation and what others have
 
 
-def prepare_model(recipe: Recipe, source: ModelSource) -> tuple[Any, Any, int | None]:
-    """(model, tokenizer, rows of the output layer that are tokens), ready to be trained."""
+def prepare_model(recipe: Recipe, source: ModelSource, *, on_cpu: bool = False) -> tuple[Any, Any, int | None]:
+    """(model, tokenizer, rows of the output layer that are tokens), ready to be trained; `on_cpu`: wherever that would be."""
     quantized = is_quantized(recipe)
     if quantized and is_sharded():
         raise UsageError("weights in 4 bits cannot be spread over processes\n  hint:    train.sharding: none")
-    model, tokenizer = load_model(recipe.model, source.path, for_training=True, sharded=is_sharded(), quantized=quantized)
+    model, tokenizer = load_model(recipe.model, source.path, for_training=True, sharded=on_cpu or is_sharded(), quantized=quantized)
     if model.dtype == torch.bfloat16 and recipe.train.lora is None:
         say("train: bfloat16 weights lose most updates of a usual learning rate; model.dtype: auto keeps them in float32")
     model, vocab_size = adapt_model(model, tokenizer, recipe)
@@ -41,10 +41,10 @@ def is_quantized(recipe: Recipe) -> bool:
 
 
 def whole_model(recipe: Recipe, source: ModelSource, weights: dict[str, torch.Tensor]) -> Any:
-    """The model in full precision on this process alone, with trained `weights`; what has not been trained is the base model's."""
+    """The model in full precision on the CPU, with trained `weights`; what has not been trained is the base model's."""
     if recipe.train.lora is not None:
         recipe = replace(recipe, train=replace(recipe.train, lora=replace(recipe.train.lora, quantization="none")))
-    model, _, _ = prepare_model(recipe, source)
+    model, _, _ = prepare_model(recipe, source, on_cpu=True)
     unexpected = model.load_state_dict(weights, strict=False).unexpected_keys
     missing = {name for name, p in model.named_parameters() if p.requires_grad} - weights.keys()
     if unexpected or missing:
@@ -53,7 +53,16 @@ def whole_model(recipe: Recipe, source: ModelSource, weights: dict[str, torch.Te
 
 
 def trained_weights(model: Any) -> dict[str, torch.Tensor]:
-    return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+    return {name: p.detach().cpu() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def num_parameters(model: Any, *, trained_only: bool = False) -> int:
+    """Also of parameters that are spread over processes or hold two weights in a byte."""
+    return sum(
+        getattr(p, "ds_numel", p.numel()) * (2 if p.dtype == torch.uint8 else 1)
+        for p in model.parameters()
+        if p.requires_grad or not trained_only
+    )
 
 
 def adapt_model(model: Any, tokenizer: Any, recipe: Recipe) -> tuple[Any, int | None]:
@@ -112,12 +121,19 @@ def forecast_run(recipe: Recipe, source: ModelSource, tokenizer: Any, plan: RunP
     autocast = torch.bfloat16 if on_gpu and recipe.model.dtype == "auto" else None
     device = "cuda" if on_gpu else "cpu"
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not base.get_output_embeddings()]
+    output_layer = {id(module) for module in base.get_output_embeddings().modules()}
+    linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and id(m) not in output_layer]
     in_4_bits = sum(m.weight.numel() for m in linear if not m.weight.requires_grad)
     forecast = forecast_memory(model, largest_batch(plan), device, checkpointing=checkpointing, autocast=autocast)
     if not is_quantized(recipe):
         return forecast
-    return replace(forecast, parameters=forecast.parameters - round(in_4_bits * (dtype.itemsize - _NF4_BYTES)))
+    # Weights in 4 bits are unpacked where they are used; autocast's copies of them are not kept.
+    copies = 0 if autocast is None or checkpointing else in_4_bits * autocast.itemsize
+    return replace(
+        forecast,
+        parameters=forecast.parameters - round(in_4_bits * (dtype.itemsize - _NF4_BYTES)),
+        activations=max(0, forecast.activations - copies),
+    )
 
 
 def largest_batch(plan: RunPlan) -> PackedBatch:
@@ -144,7 +160,7 @@ def needs_checkpointing(recipe: Recipe, source: ModelSource, tokenizer: Any, pla
         say(f"train: no memory forecast for this architecture ({type(error).__name__}); activations will be computed again")
         return True
     if recipe.train.offload_activations and pick_device(recipe.model.device) != "cpu":
-        forecast = replace(forecast, activations=0)
+        forecast = replace(forecast, activations=forecast.parameters // 2)  # autocast's copies of the weights stay
     if is_sharded():
         elsewhere = (forecast.parameters + forecast.gradients + forecast.optimizer) * (1 - 1 / num_ranks)
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from reflectioncoder.data.files import read_json
 from reflectioncoder.errors import require
 
 _FSDP2 = {
@@ -55,7 +56,15 @@ def is_sharded() -> bool:
     """Whether the parameters themselves are spread over several processes."""
     if num_processes() == 1:
         return False
-    return _is_on("FSDP") or (_is_on("DEEPSPEED") and os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3")
+    return _is_on("FSDP") or (_is_on("DEEPSPEED") and _zero_stage() == 3)
+
+
+def _zero_stage() -> int:
+    """Of the configuration file that accelerate's launcher was given, or as it says by itself."""
+    path = os.environ.get("ACCELERATE_DEEPSPEED_CONFIG_FILE", "none")
+    if path != "none":
+        return int(read_json(path).get("zero_optimization", {}).get("stage", 0))
+    return int(os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2"))
 
 
 def _is_on(name: str) -> bool:

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +199,8 @@ def train_model(
         )
     seed_everything(recipe.seed)
     set_up_sharding(recipe.train.sharding)
-    processes = PartialState(cpu=pick_device(recipe.model.device) == "cpu")
+    # The others wait while the first builds and saves the whole model.
+    processes = PartialState(cpu=pick_device(recipe.model.device) == "cpu", timeout=timedelta(hours=6))
     train_dir = run_dir / "train"
     if processes.is_main_process:
         own_checkpoints(train_dir, settings_key(recipe, source, samples))
@@ -252,7 +254,7 @@ def _fit(
     from transformers import PrinterCallback
 
     from reflectioncoder.train.callbacks import MetricsCallback, StepCallback, StopOnSignal
-    from reflectioncoder.train.prepare import is_quantized, trained_weights
+    from reflectioncoder.train.prepare import is_quantized, num_parameters, trained_weights
     from reflectioncoder.train.trainer import ReflectionTrainer, resumable_checkpoint, training_arguments
 
     checkpoint = resumable_checkpoint(train_dir) if resume else None
@@ -276,7 +278,7 @@ def _fit(
         with contextlib.closing(trainer.engine), explain_full_disk(train_dir):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
             weights = None
-            if is_sharded() and not stop.stopped:
+            if (is_sharded() or trainer.is_deepspeed_enabled) and not stop.stopped:
                 weights = trainer.whole_weights()
             elif is_quantized(recipe):
                 weights = trained_weights(model)
@@ -286,8 +288,8 @@ def _fit(
         duration_s = time.monotonic() - started
     results = {
         "schema_version": 1,
-        "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "trained_parameters": num_parameters(model, trained_only=True),
+        "parameters": num_parameters(model),
         "tokens_this_session": trainer.num_tokens_seen,
         "duration_s": round(duration_s, 2),
         "tokens_per_s": round(trainer.num_tokens_seen / duration_s, 2) if duration_s > 0 else None,

@@ -60,6 +60,13 @@ class ReflectionTrainer(Trainer):
         self.engine = Engine(model, vocab_size=vocab_size, compiled=plan.config.torch_compile)
         dataset = PlannedSteps(plan, args.process_index, args.world_size)
         super().__init__(model=model, args=args, train_dataset=dataset, eval_dataset=held_out, **kwargs)  # type: ignore[arg-type]
+        if self.is_fsdp_enabled and args.bf16:
+            from torch.distributed.fsdp import MixedPrecisionPolicy
+
+            # accelerate's own would round what the output layer returns, the loss, and sum gradients in 16 bits.
+            policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+            plugin: Any = self.accelerator.state.fsdp_plugin
+            plugin.mixed_precision_policy = policy
         self.plan = plan
         self._held_out = held_out
         # Our weights already divide by the counts of the whole optimizer step.
@@ -82,7 +89,9 @@ class ReflectionTrainer(Trainer):
             last = number == len(batches) - 1
             if self.is_deepspeed_enabled:  # which takes its optimizer's step in the backward, if told that this is the last
                 self.accelerator.gradient_state._set_sync_gradients(last)
-            with contextlib.nullcontext() if last or self.is_deepspeed_enabled else self.accelerator.no_sync(model):
+            # What FSDP does not exchange it keeps whole, on every rank.
+            exchanges = last or self.is_deepspeed_enabled or self.is_fsdp_enabled
+            with contextlib.nullcontext() if exchanges else self.accelerator.no_sync(model):
                 with self.compute_loss_context_manager(), self._offload():
                     loss = self.compute_loss(model, {"batch": batch})
                 # Ranks take the mean of their gradients; ours is a sum over all of them.
@@ -119,13 +128,23 @@ class ReflectionTrainer(Trainer):
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
     def whole_weights(self) -> dict[str, torch.Tensor]:
-        """Of a model whose parameters are spread over the processes, on the CPU of the first; every process must ask."""
+        """Of a model whose parameters are spread over the processes, or rounded by DeepSpeed, on the CPU of the first process.
+
+        Every process must ask. With DeepSpeed: of what has been trained, in float32.
+        """
+        weights: dict[str, Any] = {}
         if self.is_deepspeed_enabled:
+            from deepspeed.utils import safe_get_full_fp32_param
             from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-            weights: Any = self.accelerator.get_state_dict(self.model_wrapped)
+            assert self.model is not None
+            for name, parameter in self.model.named_parameters():
+                if parameter.requires_grad:
+                    whole = safe_get_full_fp32_param(parameter)
+                    if self.is_world_process_zero() and whole is not None:
+                        weights[name] = whole.detach().cpu().reshape(getattr(parameter, "ds_shape", parameter.shape))
             unset_hf_deepspeed_config()  # or the next model to be loaded would be spread too
-            return weights or {}
+            return weights
         from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
         assert self.model is not None
