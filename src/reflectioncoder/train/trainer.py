@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainingArguments
 
 from reflectioncoder.config import TrainConfig
-from reflectioncoder.errors import CheckFailedError
+from reflectioncoder.errors import CheckFailedError, require
 from reflectioncoder.train.engine import Engine, LossOutputs
 from reflectioncoder.train.heldout import HeldOut
 from reflectioncoder.train.offload import activations_in_host_memory
@@ -134,13 +134,13 @@ class ReflectionTrainer(Trainer):
         """
         weights: dict[str, Any] = {}
         if self.is_deepspeed_enabled:
-            from deepspeed.utils import safe_get_full_fp32_param
             from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
+            deepspeed = require("deepspeed.utils", "deepspeed")
             assert self.model is not None
             for name, parameter in self.model.named_parameters():
                 if parameter.requires_grad:
-                    whole = safe_get_full_fp32_param(parameter)
+                    whole = deepspeed.safe_get_full_fp32_param(parameter)
                     if self.is_world_process_zero() and whole is not None:
                         weights[name] = whole.detach().cpu().reshape(getattr(parameter, "ds_shape", parameter.shape))
             unset_hf_deepspeed_config()  # or the next model to be loaded would be spread too
