@@ -1,6 +1,10 @@
 import sys
 
 from reflectioncoder.cli import main
+from reflectioncoder.train.sharding import leave, num_processes
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    if num_processes() > 1:
+        leave(code)
+    sys.exit(code)

@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from reflectioncoder.config import ModelConfig, Recipe, TrainConfig
 from reflectioncoder.model_source import ModelSource
+from reflectioncoder.train.sharding import leave
 from reflectioncoder.train.stage import train_model
 from tests.train.test_trainer import SAMPLES
 model, run_dir, micro_batch_tokens = sys.argv[1:]
@@ -25,6 +26,7 @@ config = TrainConfig(
 )
 recipe = Recipe("r", ModelConfig(model, dtype="float64", device="cpu"), train=config)
 train_model(recipe, ModelSource(Path(model), "local"), SAMPLES, Path(run_dir))
+leave(0)
 """
 
 
@@ -74,6 +76,7 @@ from reflectioncoder.data.render import TokenRenderer
 from reflectioncoder.model_source import add_tokens_to
 from reflectioncoder.train.engine import Engine
 from reflectioncoder.train.plan import RunPlan
+from reflectioncoder.train.sharding import leave
 from tests.conftest import make_model, make_tokenizer
 from tests.train.test_trainer import SAMPLES
 
@@ -116,7 +119,8 @@ for name, expected in plain.items():
     assert ours[name].to_local().numel() < expected.numel()
 print("equal", flush=True)
 dist.barrier()
-dist.destroy_process_group()  # else its threads may be cut off at the end, which aborts the process
+dist.destroy_process_group()
+leave(0)
 """
 
 

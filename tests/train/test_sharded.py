@@ -27,6 +27,7 @@ accelerate.state.AcceleratorState.__init__ = init
 
 from reflectioncoder.config import LoraConfig, ModelConfig, Recipe, TrainConfig
 from reflectioncoder.model_source import ModelSource
+from reflectioncoder.train.sharding import leave
 from reflectioncoder.train.stage import train_model
 from reflectioncoder.train.trainer import ReflectionTrainer
 from tests.train.test_trainer import SAMPLES
@@ -49,6 +50,7 @@ config = TrainConfig(epochs=3, global_batch_size=5, learning_rate=1e-3, mask_str
                      keep_checkpoints=9, micro_batch_tokens=400, sharding=sharding, lora=LoraConfig(rank=4) if lora == "lora" else None)
 recipe = Recipe("r", ModelConfig(model, rendering=rendering, dtype="float32", device="cpu"), train=config)
 train_model(recipe, ModelSource(Path(model), "local"), SAMPLES, Path(run_dir))
+leave(0)
 """  # fmt: skip
 
 
