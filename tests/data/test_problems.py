@@ -174,7 +174,9 @@ def test_the_behaviour_check_would_notice_a_benchmark_task(benchmark_tasks):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"tests": []}, "tests is empty"),
+        ({"prompt": "", "canonical_solution": ""}, "a prompt or an instruction, got neither"),
+        ({"entry_point": ""}, "what do the tests call"),
+        ({"setup": "def"}, "not valid Python"),
         ({"tests": ["f(1)"]}, "one assert statement"),
         ({"prompt": "def f(x)\n"}, "not valid Python"),
         ({"entry_point": "g"}, "does not define its entry point"),
@@ -192,3 +194,9 @@ def test_a_task_id_given_twice_is_named_with_its_line(tmp_path):
     path.write_text((json.dumps(GOOD) + "\n") * 2)
     with pytest.raises(UsageError, match=r"p\.jsonl:2.*twice"):
         read_problems(path)
+
+
+def test_a_problem_in_words_needs_neither_code_nor_tests():
+    problem = parse_problem({"task_id": "w/1", "instruction": "Reverse a string."})
+    assert not problem.has_reference and problem.reference == "" and problem.tests == ()
+    assert parse_problem(problem.to_json()) == problem

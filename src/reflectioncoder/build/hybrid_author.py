@@ -42,7 +42,7 @@ class HybridAuthor:
 
     def write(self, rollout: Rollout) -> Sample | Rejected:
         problem = rollout.problem
-        messages = [{"role": "user", "content": one_off_request(problem.prompt)}]
+        messages = [{"role": "user", "content": one_off_request(problem.prompt, problem.instruction)}]
         answered = self._ask(messages, rollout, 0)
         found = gates.first_code_block(answered["text"])
         if rejected := unusable(answered, found):
@@ -88,9 +88,9 @@ class HybridAuthor:
         }
         return Sample(
             (
-                user(reflection_request(problem.prompt)),
+                user(reflection_request(problem.prompt, problem.instruction)),
                 assistant(*blocks),
-                user(one_off_request(problem.prompt)),
+                user(one_off_request(problem.prompt, problem.instruction)),
                 assistant(Block("text", one_off_answer(answer_program(problem)))),
             ),
             "reflection",

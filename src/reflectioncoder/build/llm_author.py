@@ -227,9 +227,9 @@ class LlmAuthor:
         }
         return Sample(
             (
-                user(reflection_request(problem.prompt)),
+                user(reflection_request(problem.prompt, problem.instruction)),
                 assistant(*blocks),
-                user(one_off_request(problem.prompt)),
+                user(one_off_request(problem.prompt, problem.instruction)),
                 assistant(Block("text", one_off_answer(program))),
             ),
             "reflection",

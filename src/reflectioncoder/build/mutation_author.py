@@ -121,9 +121,9 @@ def write_sample(chain: Chain, execute: Executor) -> Sample | Rejected:
     problem = chain.problem
     return Sample(
         (
-            user(reflection_request(problem.prompt)),
+            user(reflection_request(problem.prompt, problem.instruction)),
             assistant(*blocks),
-            user(one_off_request(problem.prompt)),
+            user(one_off_request(problem.prompt, problem.instruction)),
             assistant(Block("text", one_off_answer(answer_program(problem)))),
         ),
         "reflection",

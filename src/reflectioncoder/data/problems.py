@@ -1,14 +1,15 @@
-"""Programming problems in the HumanEval style, and the set that ships with this package.
+"""Programming problems, and the set that ships with this package.
 
-One JSON object a line: `task_id, topic, grade (1 trivial ... 5 hard), split, prompt (signature and docstring), entry_point,
-canonical_solution (the body, such that prompt + canonical_solution is the program), tests (a list of assert statements)`.
-`topic`, `grade` and `split` are optional in problem files of your own.
+One JSON object a line. In the HumanEval style: `task_id, prompt (signature and docstring), entry_point, canonical_solution (the body,
+such that prompt + canonical_solution is the program), tests (a list of assert statements)`. A problem in words has an `instruction`
+instead of a prompt, or beside it. Without `canonical_solution` only a model can write about it, without `tests` the model's own count.
+Optional: `setup` (code that the tests need), `topic`, `grade` (1 trivial ... 5 hard), `split`, `source`, `license`.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,81 +23,119 @@ BUNDLED_DIR = Path(__file__).parent.parent / "problems"
 
 @dataclass(frozen=True)
 class Problem:
+    """`prompt`: code that the program begins with; `instruction`: the statement in words; at least one of them is not empty."""
+
     task_id: str
-    prompt: str
-    entry_point: str
-    canonical_solution: str
-    tests: tuple[str, ...]
+    prompt: str = ""
+    entry_point: str = ""
+    canonical_solution: str = ""
+    tests: tuple[str, ...] = ()
     topic: str = ""
     grade: int = 0
     split: str = ""
+    instruction: str = ""
+    setup: str = ""
+    source: str = ""
+    license: str = ""
+
+    @property
+    def has_reference(self) -> bool:
+        return bool(self.canonical_solution)
 
     @property
     def reference(self) -> str:
-        """The complete reference program."""
-        return self.prompt + self.canonical_solution
+        """The complete reference program; "" if there is none."""
+        return self.prompt + self.canonical_solution if self.has_reference else ""
 
     @property
     def test_code(self) -> str:
-        return "\n".join(self.tests) + "\n"
+        return "\n".join([*([self.setup] if self.setup else []), *self.tests]) + "\n"
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "tests": list(self.tests)}
+        """The row of a problem file: what is empty is left out."""
+        return {key: list(value) if key == "tests" else value for key, value in asdict(self).items() if value or key in _REQUIRED}
 
 
-_REQUIRED = {"task_id": str, "prompt": str, "entry_point": str, "canonical_solution": str, "tests": list}
-_OPTIONAL = {"topic": str, "grade": int, "split": str}
+_REQUIRED = {"task_id": str}
+_OPTIONAL: dict[str, type] = {
+    "prompt": str,
+    "entry_point": str,
+    "canonical_solution": str,
+    "tests": list,
+    "topic": str,
+    "grade": int,
+    "split": str,
+    "instruction": str,
+    "setup": str,
+    "source": str,
+    "license": str,
+}
 
 
 def parse_problem(row: dict[str, Any], where: str = "problem") -> Problem:
-    """Check one row: all fields there, the reference defines the entry point, every test is an assert statement."""
-    for name, kind in _REQUIRED.items():
-        if not isinstance(row.get(name), kind):
+    """Check one row: types, a statement, a reference that defines the entry point, tests that are assert statements.
+
+    Raises:
+        UsageError: `where`, the field, what was found and what is allowed.
+    """
+    known = {**_REQUIRED, **_OPTIONAL}
+    if unknown := sorted(set(row) - set(known)):
+        raise UsageError.for_value("unknown field in a problem", where, unknown[0], list(known))
+    for name, kind in known.items():
+        if not isinstance(row.get(name, kind()), kind) or (name in _REQUIRED and not row.get(name)):
             raise UsageError(f"{where}: {name} must be a {kind.__name__}, got {row.get(name)!r:.60}")
-    unknown = sorted(set(row) - set(_REQUIRED) - set(_OPTIONAL))
-    if unknown:
-        raise UsageError.for_value("unknown field in a problem", where, unknown[0], [*_REQUIRED, *_OPTIONAL])
+    problem = Problem(**{**row, "tests": tuple(row.get("tests", ()))})
+    if not (problem.prompt.strip() or problem.instruction.strip()):
+        raise UsageError(f"{where}: a problem has a prompt or an instruction, got neither")
+    if (problem.tests or problem.prompt) and not problem.entry_point:
+        raise UsageError(f"{where}: entry_point is empty: what do the tests call?")
     try:
-        functions = [n.name for n in ast.parse(row["prompt"] + row["canonical_solution"]).body if hasattr(n, "name")]  # pyright: ignore[reportAttributeAccessIssue]
-        if not row["tests"]:
-            raise UsageError(f"{where}: tests is empty")
-        for test in row["tests"]:
-            if not all(isinstance(node, ast.Assert) for node in ast.parse(test).body):
+        ast.parse(problem.setup)
+        for test in problem.tests:
+            if not isinstance(test, str) or not all(isinstance(node, ast.Assert) for node in ast.parse(test).body):
                 raise UsageError(f"{where}: every test is one assert statement, got {test!r:.60}")
-    except SyntaxError as error:
+        functions = [node.name for node in ast.parse(problem.reference).body if hasattr(node, "name")]  # pyright: ignore[reportAttributeAccessIssue]
+    except (SyntaxError, ValueError) as error:
         raise UsageError(f"{where}: the program or a test is not valid Python: {error}") from None
-    if row["entry_point"] not in functions:
-        raise UsageError.for_value("the program does not define its entry point", where, row["entry_point"], functions)
-    known = {name: row[name] for name in (*_REQUIRED, *_OPTIONAL) if name in row}
-    return Problem(**{**known, "tests": tuple(row["tests"])})
+    if problem.has_reference and problem.entry_point and problem.entry_point not in functions:
+        raise UsageError.for_value("the program does not define its entry point", where, problem.entry_point, functions)
+    return problem
 
 
-def read_problems(path: str | Path) -> list[Problem]:
-    """All problems of a JSON Lines file.
+def iter_problems(sources: Iterable[str]) -> Iterator[Problem]:
+    """Problems from several sources, one in memory at a time: `bundled:<split>` or the path of a JSON Lines file.
 
     Raises:
         UsageError: a malformed row or a `task_id` given twice (file and line are named).
     """
-    problems: dict[str, Problem] = {}
-    for number, row in read_jsonl(path):
-        problem = parse_problem(row, f"{path}:{number}")
-        if problem.task_id in problems:
-            raise UsageError(f"{path}:{number}: task_id {problem.task_id!r} occurs twice")
-        problems[problem.task_id] = problem
-    return list(problems.values())
+    seen: set[int] = set()  # hashes: of 10^5 ids 10 MB less
+    for source in sources:
+        kind, _, split = source.partition(":")
+        path = _bundled_file(split) if kind == "bundled" else source
+        for number, row in read_jsonl(path):
+            problem = parse_problem(row, f"{path}:{number}")
+            if hash(problem.task_id) in seen:
+                raise UsageError(f"{path}:{number}: task_id {problem.task_id!r} occurs twice")
+            seen.add(hash(problem.task_id))
+            yield problem
+
+
+def _bundled_file(split: str) -> Path:
+    if split not in BUNDLED_SPLITS:
+        raise UsageError.for_value("unknown split of the bundled problems", "split", split, BUNDLED_SPLITS)
+    return BUNDLED_DIR / f"{split}.jsonl"
+
+
+def read_problems(path: str | Path) -> list[Problem]:
+    """All problems of a JSON Lines file; raises what `iter_problems` raises."""
+    return list(iter_problems([str(path)]))
 
 
 def bundled_problems(split: str) -> list[Problem]:
     """One split of the bundled set: `train`, `test_seen` (held out, topics of `train`) or `test_unseen` (new topics)."""
-    if split not in BUNDLED_SPLITS:
-        raise UsageError.for_value("unknown split of the bundled problems", "split", split, BUNDLED_SPLITS)
-    return read_problems(BUNDLED_DIR / f"{split}.jsonl")
+    return read_problems(_bundled_file(split))
 
 
 def load_problems(sources: Iterable[str]) -> list[Problem]:
-    """Problems from several sources: `bundled:<split>` or the path of a JSON Lines file."""
-    problems: list[Problem] = []
-    for source in sources:
-        kind, _, split = source.partition(":")
-        problems += bundled_problems(split) if kind == "bundled" else read_problems(source)
-    return problems
+    """All problems of several sources; raises what `iter_problems` raises."""
+    return list(iter_problems(sources))

@@ -7,10 +7,10 @@ import ast
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 
-ONE_OFF = "Write a complete Python function for the problem.\n```python\n{prompt}\n```"
+ONE_OFF = "Write a complete Python function for the problem."
 REFLECT = (
     "Solve the problem. Write assertion tests that cover edge cases and run them. If anything fails, find the root cause, "
-    "correct it and test again.\n```python\n{prompt}\n```"
+    "correct it and test again."
 )
 OPENING_FENCE = "```python\n"
 """The beginning of every one-off answer; generation prefills it."""
@@ -18,12 +18,20 @@ CLOSING_FENCE = "\n```"
 """The end of every one-off answer; generation stops there."""
 
 
-def one_off_request(prompt: str) -> str:
-    return ONE_OFF.format(prompt=prompt.strip("\n"))
+def one_off_request(prompt: str, instruction: str = "") -> str:
+    """A problem in words is a request as it stands; code to begin with, if there is any, stands below it in a fence."""
+    return statement(prompt, instruction) if instruction else f"{ONE_OFF}\n{statement(prompt)}"
 
 
-def reflection_request(prompt: str) -> str:
-    return REFLECT.format(prompt=prompt.strip("\n"))
+def reflection_request(prompt: str, instruction: str = "") -> str:
+    return f"{REFLECT}\n{statement(prompt, instruction)}"
+
+
+def statement(prompt: str, instruction: str = "") -> str:
+    """The problem as it is shown: in words, in code, or both."""
+    words = instruction.strip("\n")
+    code = f"{OPENING_FENCE}{prompt.strip(chr(10))}{CLOSING_FENCE}" if prompt.strip() else ""
+    return "\n".join(part for part in (words, code) if part)
 
 
 def one_off_answer(program: str) -> str:
@@ -50,7 +58,7 @@ def answer_program(problem: Problem) -> str:
 def one_off_sample(problem: Problem) -> Sample:
     """The problem as a plain instruction sample (`generation`): request and reference answer."""
     return Sample(
-        (user(one_off_request(problem.prompt)), assistant(Block("text", one_off_answer(answer_program(problem))))),
+        (user(one_off_request(problem.prompt, problem.instruction)), assistant(Block("text", one_off_answer(answer_program(problem))))),
         "generation",
         {"id": f"one_off:{problem.task_id}", "metadata": {"author": "reference", "task_id": problem.task_id}},
     )
