@@ -61,6 +61,12 @@ class EndpointConfig:
     model: str = doc("the model's name there", "")
     revision: str = doc("of the model, where the name does not say it: answers of another one are not taken from the log", "")
     api_key_env: str = doc("environment variable that holds the key; empty: no key is sent", "")
+    api: Literal["chat", "completion"] = doc("what the server is asked for; completion: plain text, for base models", "chat")
+    assistant_prefix: Literal["none", "vllm", "llama.cpp", "deepseek"] = doc(
+        "chat: how the server is told to go on with an unfinished assistant message; the whole of stage one is then one turn, with "
+        "what the interpreter prints in it; none: feedback is a user turn",
+        "none",
+    )
     temperature: float = doc("of the sampling", 0.7, low=0.0)
     top_p: float = doc("nucleus of the sampling", 0.95, low=0.0, high=1.0)
     max_tokens: int = doc("longest answer, tokens", 1024, low=16)
@@ -73,9 +79,10 @@ class EndpointConfig:
 
 @dataclass(frozen=True)
 class BuildConfig:
-    author: Literal["mutation", "openai", "local"] = doc(
+    author: Literal["mutation", "openai", "local", "vllm"] = doc(
         "who writes the reflection sequences; mutation: injected slips, offline; openai: a model behind an OpenAI-compatible server; "
-        "local: a model (endpoint.model: a GGUF file, or one that comes in packages) that is served here, on the CPU",
+        "local: a model (endpoint.model: a GGUF file, or one that comes in packages) that is served here, on the CPU; "
+        "vllm: a model (endpoint.model: hub id or folder) that is served here, on GPUs",
         "mutation",
     )
     endpoint: EndpointConfig = field(default_factory=EndpointConfig, metadata={"doc": "openai, local: the server"})
@@ -93,6 +100,12 @@ class BuildConfig:
     samples_per_problem: int = doc("reflection samples kept per problem at most", 4, low=1)
     two_slip_share: float = doc("share of sequences that take two corrections", 0.25, low=0.0, high=1.0)
     max_operator_share: float = doc("largest share of one kind of slip among the samples", 0.15, low=0.05, high=1.0)
+    near_duplicates: float = doc(
+        "samples this similar (Jaccard of five-word shingles) to an earlier one are left out; 1: off; mutation: of other problems only",
+        0.85,
+        low=0.1,
+        high=1.0,
+    )
     shown_tests: int = doc("assertions in an attempt's code block", 3, low=1)
     cell_timeout_s: float = doc("wall-clock limit of one attempt, seconds", 3.0, low=0.1)
     min_samples: int = doc("fewer accepted samples than this is an error", 1, low=1)

@@ -20,7 +20,7 @@ from reflectioncoder.config import Recipe, ResolvedRecipe
 from reflectioncoder.data.files import claim, content_hash, read_json, sha256_file, write_atomic, write_json
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark, requests_for
-from reflectioncoder.evaluate.contamination import known_tasks
+from reflectioncoder.evaluate.contamination import known_behaviour, known_tasks
 from reflectioncoder.evaluate.results import headline, require_sandbox, summarize
 from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, score_samples
 from reflectioncoder.generate.base import Backend, check_sampling, generate
@@ -105,7 +105,8 @@ class Run:
         recipe = self.recipe
         problem_files = [sha256_file(file) for file in self._problem_files()]
         depends_on = [asdict(recipe.build), _limits(recipe), recipe.seed, problem_files, known_tasks().names]
-        work = lambda: build_reflections(recipe, self.directory / "build", known=known_tasks())  # noqa: E731
+        directory = self.directory / "build"
+        work = lambda: build_reflections(recipe, directory, known=known_tasks(), behaviour=known_behaviour())  # noqa: E731
         return self.stage("build", depends_on, [self.reflections], work)
 
     def train(self) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def test_benchmark_tasks_are_left_out_by_id_text_and_code(tmp_path):
     assert details[by_text.task_id].startswith("B/text, by its text: ")
     assert details[by_code.task_id].startswith("B/code, by its code: ")
     assert other.task_id not in details
-    assert summary["decontamination"] == {"against": ["some benchmark"], "words": 10, "problems_left_out": 4}
+    assert summary["decontamination"] == {"against": ["some benchmark"], "words": 10, "behaviour": False}
     assert {sample.extra["metadata"]["task_id"] for sample in read_samples(tmp_path / "reflections.jsonl")} <= {other.task_id}
 
 
@@ -181,7 +181,7 @@ def test_a_server_that_is_gone_is_one_error_and_the_build_goes_on_later(tmp_path
 def test_a_refused_request_is_not_made_again():
     script = Script(PROBLEMS, faults={0: 401})
     with serving(script) as url, pytest.raises(UsageError, match="status 401"):
-        Endpoint(replace(ENDPOINT, base_url=url)).chat(payload())
+        Endpoint(replace(ENDPOINT, base_url=url)).ask(payload())
     assert script.num_requests == 1
 
 
@@ -233,7 +233,7 @@ def test_a_missing_key_and_a_missing_model_are_named(monkeypatch):
 def test_the_limiter_grows_with_success_and_halves_when_told():
     limiter = Limiter(16)
     for _ in range(200):
-        with limiter:
+        with limiter.permit():
             pass
         limiter.succeeded()
     assert limiter.permits == 16

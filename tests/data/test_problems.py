@@ -198,5 +198,5 @@ def test_a_task_id_given_twice_is_named_with_its_line(tmp_path):
 
 def test_a_problem_in_words_needs_neither_code_nor_tests():
     problem = parse_problem({"task_id": "w/1", "instruction": "Reverse a string."})
-    assert not problem.has_reference and problem.reference == "" and problem.tests == ()
+    assert (problem.has_reference, problem.reference, problem.tests) == (False, "", ())
     assert parse_problem(problem.to_json()) == problem

@@ -1,16 +1,21 @@
-"""An OpenAI-compatible server: chat requests with retries, as many at a time as it can take, within a budget.
+"""An OpenAI-compatible server: chat and completion requests with retries, as many at a time as it can take, within a budget.
 
-How many go at once is found out: one more after every round without a complaint, half as many after a 429 or 503 (additive increase,
-multiplicative decrease). Retry-After is honoured. After many failures in a row nothing more is asked (`EndpointError`).
+How many go at once is found out: twice as many after every round until the first complaint, from then on one more after every round
+without, half as many after a 429 or 503 (slow start, additive increase, multiplicative decrease). Retry-After is honoured. After many
+failures in a row nothing more is asked (`EndpointError`).
 """
 
 from __future__ import annotations
 
+import contextlib
+import heapq
+import itertools
 import json
 import os
 import random
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -23,6 +28,7 @@ from reflectioncoder.errors import MachineError, UsageError
 _BUSY = frozenset((429, 503, 529))
 _AGAIN = frozenset((408, 409, 425)) | _BUSY
 _TOO_LONG = frozenset((400, 413, 422))  # of a request like others that are answered
+_FIRST_PERMITS = 4
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 60.0
 _LONGEST_BUSY_S = 900.0  # that a server may ask a request to wait, all in all
 _ROUNDS_OF_FAILURES = 5  # of all requests that are under way: then the server counts as gone
@@ -80,35 +86,55 @@ class Budget:
 
 
 class Limiter:
-    """A number of permits that adapts, from 1 to `most`; a context manager for each request."""
+    """A number of permits that adapts, from 1 to `most`; `adapts=False`: always `most`. Who waits with the lowest order is next."""
 
-    def __init__(self, most: int):
+    def __init__(self, most: int, *, adapts: bool = True):
         self._most = most
-        self._permits = float(min(most, 4))
+        self._adapts = adapts
+        self._permits = float(min(most, _FIRST_PERMITS) if adapts else most)
+        self._has_been_too_many = False
         self._in_use = 0
         self._not_before = self._lowered_at = 0.0
         self._stopped = False
         self._changed = threading.Condition()
+        self._waiting: list[tuple[int, int]] = []
+        self._num_tickets = itertools.count()
 
-    def __enter__(self) -> None:
+    @contextlib.contextmanager
+    def permit(self, order: int = 0) -> Iterator[None]:
+        """
+        Raises:
+            EndpointError: `stop` has been called.
+        """
+        self._enter(order)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._in_use -= 1
+                self._changed.notify_all()
+
+    def _enter(self, order: int) -> None:
         with self._changed:
+            ticket = order, next(self._num_tickets)
+            heapq.heappush(self._waiting, ticket)
             while True:
                 if self._stopped:
                     raise EndpointError("the build has been stopped")
                 wait_s = self._not_before - time.monotonic()
-                if wait_s <= 0 and self._in_use < max(1, int(self._permits)):
+                if wait_s <= 0 and self._waiting[0] == ticket and self._in_use < self.permits:
+                    heapq.heappop(self._waiting)
                     self._in_use += 1
+                    self._changed.notify_all()
                     return
                 self._changed.wait(wait_s if wait_s > 0 else None)
 
-    def __exit__(self, *exc: object) -> None:
-        with self._changed:
-            self._in_use -= 1
-            self._changed.notify_all()
-
     def succeeded(self) -> None:
+        if not self._adapts:
+            return
         with self._changed:
-            self._permits = min(self._most, self._permits + 1 / max(1.0, self._permits))
+            more = 1 / max(1.0, self._permits) if self._has_been_too_many else 1.0
+            self._permits = min(self._most, self._permits + more)
             self._changed.notify_all()
 
     def stop(self) -> None:
@@ -127,7 +153,8 @@ class Limiter:
     def too_many(self, asked_at: float, pause_s: float) -> None:
         """`asked_at`: one overload is answered by many complaints, of requests that were made before it was known; it counts once."""
         with self._changed:
-            if asked_at >= self._lowered_at:
+            self._has_been_too_many = True
+            if self._adapts and asked_at >= self._lowered_at:
                 self._permits = max(1.0, self._permits / 2)
                 self._lowered_at = time.monotonic()
             self._not_before = max(self._not_before, time.monotonic() + pause_s)
@@ -139,13 +166,16 @@ class Limiter:
 
 
 class Endpoint:
-    """`chat` asks; all counts are of what this process has asked.
+    """`ask` asks; all counts are of what this process has asked.
+
+    Args:
+        adapts: find out how many requests at a time the server takes; else it is always `config.max_in_flight`.
 
     Raises:
         MachineError: the variable with the key is not set.
     """
 
-    def __init__(self, config: EndpointConfig, budget: Budget | None = None, *, trust_env: bool = True):
+    def __init__(self, config: EndpointConfig, budget: Budget | None = None, *, trust_env: bool = True, adapts: bool = True):
         if not config.model:
             raise UsageError("build.endpoint.model is empty: which model is to be asked?")
         key = os.environ.get(config.api_key_env, "") if config.api_key_env else ""
@@ -155,7 +185,7 @@ class Endpoint:
             )
         self._config = config
         self._budget = budget or Budget(config)
-        self._limiter = Limiter(config.max_in_flight)
+        self._limiter = Limiter(config.max_in_flight, adapts=adapts)
         self._lock = threading.Lock()
         self._failures_in_a_row = 0
         self._has_answered = False
@@ -177,8 +207,8 @@ class Endpoint:
     def close(self) -> None:
         self._client.close()
 
-    def chat(self, payload: dict[str, Any]) -> Reply:
-        """The answer to a chat request.
+    def ask(self, payload: dict[str, Any], order: int = 0) -> Reply:
+        """The answer to a chat request (`messages`) or a completion request (`prompt`); of those that wait, lower orders go first.
 
         Raises:
             BudgetError: it could exceed the budget.
@@ -186,10 +216,11 @@ class Endpoint:
             EndpointError: no good answer after all retries.
         """
         # Programs and English have about four characters a token; what the server counts replaces this.
-        most = sum(len(message["content"]) for message in payload["messages"]) // 3, payload["max_tokens"]
+        texts = [message["content"] for message in payload["messages"]] if "messages" in payload else [payload["prompt"]]
+        most = sum(map(len, texts)) // 3, payload["max_tokens"]
         reason, failures, waited_s = "too many failures", 0, 0.0
         while failures <= self._config.retries and waited_s <= _LONGEST_BUSY_S and self._failures_in_a_row < self._most_failures:
-            with self._limiter:
+            with self._limiter.permit(order):
                 self._budget.take(*most)
                 asked_at = time.monotonic()
                 try:
@@ -219,7 +250,7 @@ class Endpoint:
     def _ask(self, payload: dict[str, Any], estimate: tuple[int, int]) -> Reply | tuple[str, bool, float | None]:
         """One request: a reply, or (what went wrong, is the server busy, seconds that it asks to wait)."""
         try:
-            response = self._client.post("chat/completions", json=payload)
+            response = self._client.post("chat/completions" if "messages" in payload else "completions", json=payload)
         except httpx2.HTTPError as error:
             return f"{type(error).__name__}: {error}", False, None
         except (httpx2.InvalidURL, UnicodeEncodeError, ImportError) as error:
@@ -235,13 +266,13 @@ class Endpoint:
             self._has_answered = True
             return reply
         except (json.JSONDecodeError, KeyError, IndexError, TypeError, ValueError) as error:
-            return f"not a chat completion: {type(error).__name__}: {error}", False, None
+            return f"not a completion: {type(error).__name__}: {error}", False, None
 
 
 def _read_reply(body: dict[str, Any], estimate: tuple[int, int]) -> Reply:
     """`estimate`: what counts as used where the server does not say."""
     choice = body["choices"][0]
-    text, reason = choice["message"]["content"], choice["finish_reason"]
+    text, reason = choice["message"]["content"] if "message" in choice else choice["text"], choice["finish_reason"]
     usage = body.get("usage") or {}
     read, written = (usage.get(f"{kind}_tokens") for kind in ("prompt", "completion"))
     used = int(estimate[0] if read is None else read), int(estimate[1] if written is None else written)

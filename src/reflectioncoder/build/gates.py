@@ -28,7 +28,11 @@ REASONS = {
     "special_tokens": "a text spells a special token",
     "vacuous_tests": "the dialogue's tests do not notice slips in the final program",
     "duplicate": "the same attempts occurred before",
+    "near_duplicate": "nearly the same attempts occurred before (MinHash of their words)",
     "contaminated": "the problem or the final program is a benchmark task: by its id, or by 10 words in a row",
+    "behaves_like_benchmark": "the final program passes the tests of a benchmark task",
+    "no_reference": "the problem has no reference solution or no tests, and the author needs them",
+    "reference_fails": "the problem's reference solution fails its own tests",
 }
 
 _FENCE = re.compile(r"```[ \t]*([\w+-]*)[ \t]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
@@ -126,6 +130,12 @@ def has_usage(code: str) -> bool:
 def defines(code: str, name: str) -> bool:
     tree = parse(code)
     return tree is not None and any(name in _names(node) for node in tree.body)
+
+
+def defines_something(code: str) -> bool:
+    """Whether a program defines a function or a class."""
+    tree = parse(code)
+    return tree is not None and any(isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) for node in tree.body)
 
 
 def _is_test(node: ast.stmt) -> bool:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import random
 
 from reflectioncoder.build import gates
+from reflectioncoder.build.conversation import Conversation
 from reflectioncoder.build.llm_author import Asker, Rollout, unusable
 from reflectioncoder.build.mutation.diagnosis import OPENINGS, observe
-from reflectioncoder.build.mutation_author import ALL_PASSED, Executor, Rejected, read_failure
+from reflectioncoder.build.mutation_author import Executor, Rejected, cell, read_failure
 from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request, reflection_request
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 
@@ -42,8 +43,8 @@ class HybridAuthor:
 
     def write(self, rollout: Rollout) -> Sample | Rejected:
         problem = rollout.problem
-        messages = [{"role": "user", "content": one_off_request(problem.prompt, problem.instruction)}]
-        answered = self._ask(messages, rollout, 0)
+        request = one_off_request(problem.prompt, problem.instruction)
+        answered = self._ask(Conversation(self._ask.config, request, in_a_fence=True), rollout, 0)
         found = gates.first_code_block(answered["text"])
         if rejected := unusable(answered, found):
             return rejected
@@ -58,7 +59,7 @@ class HybridAuthor:
         rng = random.Random(f"hybrid/{self._seed}/{rollout.problem.task_id}/{rollout.number}")
         shown = sorted(rng.sample(range(len(problem.tests)), min(self._shown_tests, len(problem.tests))))
         tests = tuple(problem.tests[number] for number in shown)
-        cells = ["\n\n".join([code.strip(), "\n".join([*tests, ALL_PASSED])]) for code in (program, answer_program(problem))]
+        cells = [cell(code, problem, tests) for code in (program.lstrip("\n"), answer_program(problem))]
         first, second = self._execute(cells)
         if first["status"] == "ok":
             return Rejected("first_try")
@@ -79,7 +80,7 @@ class HybridAuthor:
         ]
         metadata = {
             "author": AUTHOR,
-            "model": self._ask.model,
+            "model": self._ask.config.model,
             "task_id": problem.task_id,
             "grade": problem.grade,
             "operators": [],

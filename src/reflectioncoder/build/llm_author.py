@@ -17,21 +17,20 @@ import libcst
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError, TemplateNotFound
 
 from reflectioncoder.build import gates
+from reflectioncoder.build.conversation import Conversation
 from reflectioncoder.build.endpoint import Endpoint
 from reflectioncoder.build.log import BuildLog
 from reflectioncoder.build.mutation import mutations
 from reflectioncoder.build.mutation_author import Executor, Rejected
 from reflectioncoder.config import BuildConfig, EndpointConfig
 from reflectioncoder.data.problems import Problem
-from reflectioncoder.data.prompts import one_off_answer, one_off_request, reflection_request
+from reflectioncoder.data.prompts import one_off_answer, one_off_request, reflection_request, statement
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 from reflectioncoder.errors import UsageError
 
 AUTHOR = "llm"
 _MAX_OUTPUT_CHARS = 2000
 _NUM_MUTANTS = 8
-_STOP = ["\n```\n\n", "```output"]
-"""The end of a code block (an opening fence has no empty line behind it): what follows would be a made-up output."""
 
 
 class Prompts:
@@ -66,6 +65,7 @@ class Rollout:
 
     problem: Problem
     number: int
+    order: int = 0  # lower ones go first where requests wait
 
     @property
     def id(self) -> str:
@@ -73,34 +73,37 @@ class Rollout:
 
 
 class Asker:
-    """`asker(messages, rollout, turn)` is the model's answer, {"text", "finish_reason", …}, from the log where it is there.
+    """`asker(conversation, rollout, turn)` is the model's answer, {"text", "finish_reason", …}, from the log where it is there.
 
-    Raises (from calls): what `Endpoint.chat` raises.
+    Raises (from calls): what `Endpoint.ask` raises.
     """
 
     def __init__(self, config: EndpointConfig, seed: int, endpoint: Endpoint, log: BuildLog):
-        self._config = config
+        self.config = config
         self._seed = seed
         self._endpoint = endpoint
         self._log = log
+        self._used: dict[int, tuple[int, int]] = {}
 
-    @property
-    def model(self) -> str:
-        return self._config.model
-
-    def __call__(self, messages: list[dict[str, str]], rollout: Rollout, turn: int) -> dict[str, Any]:
+    def __call__(self, conversation: Conversation, rollout: Rollout, turn: int) -> dict[str, Any]:
         name = f"{self._seed}/{rollout.id}/{turn}"
         payload = {
-            "model": self._config.model,
-            "messages": messages,
-            "max_tokens": self._config.max_tokens,
-            "temperature": self._config.temperature,
-            "top_p": self._config.top_p,
-            "stop": _STOP,
+            "model": self.config.model,
+            **conversation.payload,
+            "max_tokens": self.config.max_tokens,
+            "temperature": self.config.temperature,
+            "top_p": self.config.top_p,
             "seed": int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") >> 1,
         }
-        request = {"payload": payload, "revision": self._config.revision, "rollout": rollout.number}
-        return self._log.recall("request", request, lambda: asdict(self._endpoint.chat(payload)))
+        request = {"payload": payload, "revision": self.config.revision, "rollout": rollout.number}
+        answered = self._log.recall("request", request, lambda: asdict(self._endpoint.ask(payload, rollout.order)))
+        read, written = self._used.get(rollout.order, (0, 0))
+        self._used[rollout.order] = read + answered["input_tokens"], written + answered["output_tokens"]
+        return {**answered, "text": conversation.opening + answered["text"]}
+
+    def used(self, rollout: Rollout) -> tuple[int, int]:
+        """Tokens read and written for a dialogue that has ended, replayed answers included; can be asked once."""
+        return self._used.pop(rollout.order, (0, 0))
 
 
 @dataclass(frozen=True)
@@ -126,12 +129,13 @@ class LlmAuthor:
 
     def write(self, rollout: Rollout) -> Sample | Rejected:
         problem = rollout.problem
-        messages = [{"role": "user", "content": self._prompts.reflect.render(problem=_shown(problem))}]
+        shown = statement(problem.prompt, problem.instruction)
+        conversation = Conversation(self._ask.config, self._prompts.reflect.render(problem=shown))
         attempts: list[Attempt] = []
         while not attempts or attempts[-1].status != "ok":
             if len(attempts) == self._config.max_executions:
                 return Rejected("unresolved", attempts[-1].output)
-            answered = self._ask(messages, rollout, len(attempts))
+            answered = self._ask(conversation, rollout, len(attempts))
             found = gates.first_code_block(answered["text"])
             if rejected := unusable(answered, found):
                 return rejected
@@ -144,13 +148,13 @@ class LlmAuthor:
             if len(output) > _MAX_OUTPUT_CHARS:
                 return Rejected("output_too_long", output[-500:])
             attempts.append(Attempt(text, code, ran["status"], output))
-            messages.append({"role": "assistant", "content": f"{text}\n\n```python\n{code}\n```".strip()})
+            conversation.attempted(text, code)
             if ran["status"] != "ok":
-                messages.append({"role": "user", "content": self._prompts.feedback.render(output=output)})
+                conversation.failed(output, self._prompts.feedback.render(output=output))
         if rejected := self._judge_attempts(attempts):
             return rejected
-        messages.append({"role": "user", "content": self._prompts.answer.render()})
-        answered = self._ask(messages, rollout, len(attempts))
+        conversation.passed(attempts[-1].output, self._prompts.answer.render())
+        answered = self._ask(conversation, rollout, len(attempts))
         return self._judge_answer(rollout, attempts, answered)
 
     def _judge_attempts(self, attempts: list[Attempt]) -> Rejected | None:
@@ -174,7 +178,7 @@ class LlmAuthor:
         if answered["finish_reason"] == "refused":
             return Rejected("refused")
         problem = rollout.problem
-        if found is None or answered["finish_reason"] == "length" or not gates.defines(found[1], problem.entry_point):
+        if found is None or answered["finish_reason"] == "length" or not _answers(found[1], problem):
             return Rejected("answer_without_program", answered["text"][-500:])
         program = found[1]
         if gates.spells_special_token(program):
@@ -191,7 +195,7 @@ class LlmAuthor:
             return Rejected("not_deterministic", program[-500:])
         if runs[0] != "ok":
             return Rejected("answer_fails_own_tests", program[-500:])
-        if self._execute([f"{program}\n\n{problem.test_code}"])[0]["status"] != "ok":
+        if problem.tests and self._execute([f"{program}\n\n{problem.test_code}"])[0]["status"] != "ok":
             return Rejected("answer_fails_tests", program[-500:])
         killed = self._share_of_killed_mutants(program, own_tests)
         if killed is None:
@@ -218,7 +222,7 @@ class LlmAuthor:
         problem = rollout.problem
         metadata = {
             "author": AUTHOR,
-            "model": self._ask.model,
+            "model": self._ask.config.model,
             "task_id": problem.task_id,
             "grade": problem.grade,
             "operators": [],
@@ -237,6 +241,11 @@ class LlmAuthor:
         )
 
 
+def _answers(program: str, problem: Problem) -> bool:
+    """Whether a program defines what is asked for; anything at all where the problem names nothing."""
+    return gates.defines(program, problem.entry_point) if problem.entry_point else gates.defines_something(program)
+
+
 def unusable(answered: dict[str, Any], found: tuple[str, str] | None) -> Rejected | None:
     """Why an answer holds no program, if it does not."""
     if answered["finish_reason"] == "refused":
@@ -244,7 +253,3 @@ def unusable(answered: dict[str, Any], found: tuple[str, str] | None) -> Rejecte
     if found is None or answered["finish_reason"] == "length":
         return Rejected("no_code" if found is None else "answer_cut_off", answered["text"][-500:])
     return None
-
-
-def _shown(problem: Problem) -> str:
-    return f"```python\n{problem.prompt.strip()}\n```"

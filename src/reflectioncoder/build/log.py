@@ -10,6 +10,7 @@ import hashlib
 import json
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -47,8 +48,8 @@ class BuildLog:
         self._path = path
         self._lock = threading.Lock()
         self._waiting: dict[str, Future[Any]] = {}
-        self.num_new = {"request": 0, "execution": 0}
-        self.num_replayed = {"request": 0, "execution": 0}
+        self.num_new: Counter[str] = Counter()  # by kind
+        self.num_replayed: Counter[str] = Counter()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._claim = open(path.with_suffix(".lock"), "w")  # noqa: SIM115 (held while the log is open)

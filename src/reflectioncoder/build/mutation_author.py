@@ -49,9 +49,18 @@ class Chain:
         return [step.operator for step in self.steps]
 
     @property
+    def id(self) -> str:
+        return f"{AUTHOR}:{self.seed}"
+
+    @property
     def cells(self) -> list[str]:
-        tests = "\n".join(self.shown_tests)
-        return [f"{program.rstrip()}\n\n{tests}\n{ALL_PASSED}" for program in self.programs]
+        return [cell(program, self.problem, self.shown_tests) for program in self.programs]
+
+
+def cell(program: str, problem: Problem, tests: tuple[str, ...]) -> str:
+    """An attempt's code block: the program, what the tests need, the tests, and a line that says that they have passed."""
+    setup = f"{problem.setup.strip()}\n\n" if problem.setup.strip() else ""
+    return f"{program.rstrip()}\n\n{setup}" + "\n".join(tests) + f"\n{ALL_PASSED}"
 
 
 @dataclass(frozen=True)
@@ -128,7 +137,7 @@ def write_sample(chain: Chain, execute: Executor) -> Sample | Rejected:
         ),
         "reflection",
         {
-            "id": f"{AUTHOR}:{chain.seed}",
+            "id": chain.id,
             "metadata": {
                 "author": AUTHOR,
                 "task_id": problem.task_id,

@@ -14,11 +14,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.build.pipeline import build_reflections
-    from reflectioncoder.evaluate.contamination import known_tasks
+    from reflectioncoder.evaluate.contamination import known_behaviour, known_tasks
 
     recipe = resolve_recipe(args).recipe
     directory = args.runs_dir / recipe.name / "build"
-    summary = build_reflections(recipe, directory, limit=args.limit, fork=args.fork, known=known_tasks())
+    known, behaviour = known_tasks(), known_behaviour()
+    summary = build_reflections(recipe, directory, limit=args.limit, fork=args.fork, known=known, behaviour=behaviour)
     lines = [f"{summary['num_accepted']} samples of {summary['num_candidates']} candidates from {summary['num_problems']} problems"]
     against = summary["decontamination"]["against"]
     lines.append(

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -144,6 +144,33 @@ class JsonlAppender:
 
 def write_jsonl(path: str | Path, rows: list[dict[str, Any]]) -> Path:
     return write_atomic(path, "".join(dumps_row(row) + "\n" for row in rows))
+
+
+@contextlib.contextmanager
+def writing_jsonl(path: str | Path) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Gives a function that writes a row. The file appears whole at the end of the body, or not at all; rows are not kept in memory.
+
+    Raises:
+        MachineError: the disk is full or the place cannot be written. The old file is untouched.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "w", encoding="utf-8", newline="\n") as handle:
+
+            def write(row: dict[str, Any]) -> None:
+                handle.write(dumps_row(row) + "\n")
+
+            yield write
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _storage_error(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def remove_stale(path: Path) -> None:

@@ -39,6 +39,11 @@ def one_off_answer(program: str) -> str:
     return OPENING_FENCE + program.strip("\n") + CLOSING_FENCE
 
 
+def program_of_answer(text: str) -> str:
+    """The program of a one-off answer."""
+    return text.removeprefix(OPENING_FENCE).removesuffix(CLOSING_FENCE)
+
+
 def without_docstring(program: str) -> str:
     """The program without its functions' docstrings (a body of nothing else keeps it)."""
     lines = program.split("\n")

@@ -1,11 +1,11 @@
-"""Many independent jobs, a bounded number at a time, results in the order of the jobs."""
+"""Many independent jobs, a bounded number at a time; endless input is fine."""
 
 from __future__ import annotations
 
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 _AHEAD = 16  # a slow job at the head holds up the results, not the other workers
@@ -36,6 +36,27 @@ def map_ordered(
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+    finally:
+        stop()
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def map_unordered(
+    function: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 0, stop: Callable[[], None] = lambda: None
+) -> Iterator[Result]:
+    """`function` of every job, as they end: a slow one holds up nothing. Otherwise as `map_ordered`."""
+    workers = workers or default_workers()
+    pending: set[Future[Result]] = set()
+    executor = ThreadPoolExecutor(workers)
+    try:
+        for job in jobs:
+            pending.add(executor.submit(function, job))
+            if len(pending) >= 2 * workers:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
     finally:
         stop()
         executor.shutdown(wait=True, cancel_futures=True)

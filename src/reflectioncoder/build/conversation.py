@@ -1,0 +1,69 @@
+"""A dialogue in the form that its server takes: turns, one assistant turn that grows, or plain text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reflectioncoder.config import EndpointConfig
+from reflectioncoder.data.prompts import OPENING_FENCE
+
+_STOP = ["\n```\n\n", "```output"]
+"""The end of a code block (an opening fence has no empty line behind it): what follows would be a made-up output."""
+_STOP_OF_A_BLOCK = ["\n```"]
+_CONTINUES: dict[str, dict[str, Any]] = {
+    "vllm": {"continue_final_message": True, "add_generation_prompt": False},
+    "llama.cpp": {},  # does so whenever the last message is the assistant's
+    "deepseek": {},  # marks the message itself
+}
+
+
+class Conversation:
+    """What has been said so far; `payload` asks for what comes next.
+
+    Feedback is a user turn. With `config.assistant_prefix` or completions it is a part of the one assistant turn, as the sample has it.
+
+    Args:
+        in_a_fence: the answer is a program alone; to a server of completions its fence is opened already (`opening`).
+    """
+
+    def __init__(self, config: EndpointConfig, request: str, *, in_a_fence: bool = False):
+        self._config = config
+        self._grows = config.api == "completion" or config.assistant_prefix != "none"
+        self._messages = [{"role": "user", "content": request}]
+        self._said = ""  # of an assistant turn that is not finished
+        self.opening = OPENING_FENCE if in_a_fence and config.api == "completion" else ""
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """`messages` or `prompt`, `stop`, and what the server has to be told."""
+        if self._config.api == "completion":
+            texts = [*(message["content"] for message in self._messages), self._said + self.opening]
+            return {"prompt": "\n\n".join(texts), "stop": _STOP_OF_A_BLOCK if self.opening else _STOP}
+        if not self._said:
+            return {"messages": [*self._messages], "stop": _STOP}
+        last: dict[str, Any] = {"role": "assistant", "content": self._said}
+        if self._config.assistant_prefix == "deepseek":
+            last["prefix"] = True
+        return {"messages": [*self._messages, last], "stop": _STOP, **_CONTINUES[self._config.assistant_prefix]}
+
+    def attempted(self, text: str, code: str) -> None:
+        """The model has written this."""
+        attempt = f"{text}\n\n```python\n{code}\n```".strip()
+        if self._grows:
+            self._said += attempt
+        else:
+            self._messages.append({"role": "assistant", "content": attempt})
+
+    def failed(self, output: str, feedback: str) -> None:
+        """The interpreter printed `output`; `feedback` says so to models that are told in a turn of the user's."""
+        if self._grows:
+            self._said += f"\n\n```output\n{output}\n```\n\n"
+        else:
+            self._messages.append({"role": "user", "content": feedback})
+
+    def passed(self, output: str, request: str) -> None:
+        """Everything passes: on to the next request."""
+        if self._grows:
+            self._messages.append({"role": "assistant", "content": f"{self._said}\n\n```output\n{output}\n```"})
+            self._said = ""
+        self._messages.append({"role": "user", "content": request})
