@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from reflectioncoder.build.pipeline import build_reflections
 from reflectioncoder.cli import main
 from reflectioncoder.config import BuildConfig, ModelConfig, Recipe, SandboxConfig
-from reflectioncoder.data.decontaminate import KnownTasks
 from reflectioncoder.data.files import read_jsonl, write_json, write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.samples import Block, Sample, assistant, read_samples, user
@@ -47,16 +46,14 @@ ALTERNATING = (
 
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory):
-    """A run folder with a build by the mutation author, looked at for a benchmark of one task."""
+    """A run folder with a build by the mutation author."""
     directory = tmp_path_factory.mktemp("runs") / "small"
     problems = bundled_problems("train")[::24]
     path = directory / "problems.jsonl"
     write_jsonl(path, [problem.to_json() for problem in problems])
     config = BuildConfig(problems=(str(path),), samples_per_problem=2, two_slip_share=0.4, max_operator_share=0.5)
-    known = KnownTasks()
-    build_reflections(
-        Recipe("small", ModelConfig("none"), build=config, sandbox=SandboxConfig(workers=2)), directory / "build", known=known
-    )
+    recipe = Recipe("small", ModelConfig("none"), build=config, sandbox=SandboxConfig(workers=2))
+    build_reflections(recipe, directory / "build")
     return directory
 
 
@@ -130,6 +127,15 @@ def test_trl_reads_and_renders_the_conversational_formats(exported_dir, tool_tok
             )
             assert set(shown) == ({"text"} if "messages" in row else set(row) - {"id"})
             assert all(shown.values())
+
+
+def test_a_template_shows_rows_as_datasets_loads_them_like_the_written_ones(exported_dir, tool_tokenizer, tmp_path):
+    """There every message has every key, absent ones as None."""
+    datasets = pytest.importorskip("datasets")
+    loaded = datasets.load_dataset(str(exported_dir), "tool", split="train", cache_dir=str(tmp_path))
+    for found, written in zip(loaded, rows_of(exported_dir, "tool"), strict=True):
+        texts = [tool_tokenizer.apply_chat_template(row["messages"], tools=row["tools"], tokenize=False) for row in (found, written)]
+        assert texts[0] == texts[1]
 
 
 def test_tool_turns_hold_the_programs_and_outputs_in_order(exported_dir, run_dir):
@@ -241,7 +247,8 @@ def test_the_card_sets_forecast_against_fact_and_names_models_sources_and_licenc
     build = {
         "author": "openai", "seed": 1, "num_problems": 1, "num_candidates": 5, "num_accepted": 3, "rejected": {"first_try": 2},
         "decontamination": {"against": ["HumanEval+"], "words": 10, "problems_left_out": 4}, "input_tokens": 900, "output_tokens": 100,
-        "usd": 0.25, "duration_s": 60.5, "python": "3.12.1", "forecast": {"tokens": 2000, "usd": 0.5, "duration_s": 90.0, "accepted": 4},
+        "usd": 0.25, "duration_s": 60.5, "python": "3.12.1",
+        "forecast": {"tokens": 2000, "usd": 0.5, "duration_s": 90.0, "accepted": 4},
     }  # fmt: skip
     write_json(run / "build" / "build.json", build)
     assert main(["export", str(run), "--output", str(tmp_path / "out"), "--format", "chat"]) == 0
@@ -295,8 +302,8 @@ def test_a_template_that_changes_contents_is_found(tmp_path):
 
 
 LOOK_ALIKES = [
-    "```", "````python\n", "```output\n3\n```", "\n\n", " \t\n", "3", "<|im_end|>\n", "<|im_start|>assistant\n", "{{ x }}", '{"code": "',
-    "</call>", "BLOCK-0-", "<|endofblock|>", "\\n", '"', "é\u2028", "</think>",
+    "```", "````python\n", "```output\n3\n```", "\n\n", " \t\n", "3", "<|im_end|>\n", "<|im_start|>assistant\n", "{{ x }}",
+    '{"code": "', "</call>", "BLOCK-0-", "<|endofblock|>", "\\n", '"', "é\u2028", "</think>",
 ]  # fmt: skip
 contents = st.lists(st.one_of(st.text(max_size=6), st.sampled_from(LOOK_ALIKES)), max_size=5).map("".join)
 

@@ -77,8 +77,8 @@ def _introduction(exported: Exported) -> str:
         f"{CARD_SIGN}: {exported.num_samples} samples{first}, {types['reflection']} of the type `reflection` and "
         f"{types['generation']} of the type `generation`.\n\n"
         "A reflection sample is a dialogue of two rounds about one programming problem. In the first the assistant writes a program "
-        "with tests, runs it, reads what the interpreter printed, and corrects the program until its tests pass. In the second it answers "
-        "the plain request with the final program alone. A generation sample is one request and its answer."
+        "with tests, runs it, reads what the interpreter printed, and corrects the program until its tests pass. In the second it "
+        "answers the plain request with the final program alone. A generation sample is one request and its answer."
     )
 
 
@@ -143,7 +143,7 @@ def _cost(build: dict[str, Any]) -> str:
     if not fact["tokens"]:
         return ""
     price = f", {fact['usd']:.2f} USD" if fact["usd"] else ""
-    return f"The authors' models took {build['input_tokens']:,} tokens in and {build['output_tokens']:,} out{price}."
+    return f"The authors' models took {build.get('input_tokens', 0):,} tokens in and {build.get('output_tokens', 0):,} out{price}."
 
 
 def _contents(exported: Exported) -> str:
