@@ -103,6 +103,12 @@ def test_canonical_rows_are_the_samples_and_can_be_exported_again(exported_dir, 
         assert rows_of(tmp_path / "again", name) == rows_of(exported_dir, name)
 
 
+def test_the_check_that_the_card_names_holds_on_an_export(exported_dir, capsys):
+    assert "reflectioncoder check canonical.jsonl" in (exported_dir / "README.md").read_text()
+    assert main(["check", str(exported_dir / "canonical.jsonl"), "--limit", "6"]) == 0
+    assert "6 samples print what they did" in capsys.readouterr().out
+
+
 def test_canonical_has_one_schema_for_authors_with_different_metadata(tmp_path):
     samples = [
         replace(reflection_sample(1), extra={"id": "a", "metadata": {"author": "llm", "passes": [False, True], "operators": []}}),
@@ -226,7 +232,7 @@ def test_the_card_says_what_the_build_says(exported_dir, run_dir, tool_tokenizer
     assert f"| accepted | {build['num_accepted']} |" in text
     for reason, count in build["rejected"].items():
         assert f"| rejected: `{reason}` | {count} |" in text
-    assert f"| mutation | none | {build['num_accepted']} |" in text
+    assert f"| mutation | not named | {build['num_accepted']} |" in text
     assert f"are about {build['num_problems_with_samples']} problems" in text
     assert "overlap with benchmarks was not looked for" in text
     assert f"| unknown | unknown | {build['num_accepted']} |" in text

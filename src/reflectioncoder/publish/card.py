@@ -84,16 +84,15 @@ def _introduction(exported: Exported) -> str:
 
 def _origin(exported: Exported) -> str:
     tally = exported.tally
-    writers = [[_text(author), _text(model, "none"), count] for (author, model), count in tally.writers.most_common()]
+    writers = [[_text(author), _text(model, "not named"), count] for (author, model), count in tally.writers.most_common()]
     origins = [[_text(source), _text(license), count] for (source, license), count in tally.origins.most_common()]
-    distinct = f"{len(tally.tasks)} problems"
-    if tally.num_without_task:
-        distinct += f", and {tally.num_without_task} samples that do not name theirs"
+    about = [f"The samples are about {len(tally.tasks)} problems."] if tally.tasks else []
+    about += [f"{tally.num_without_task} samples do not name their problem."] if tally.num_without_task else []
     return (
         "## Origin\n\n"
-        "Who wrote the samples (an author without a model works by rules):\n\n"
+        "Who wrote the samples (the author `mutation` works by rules, without a model):\n\n"
         f"{_table(['author', 'model', 'samples'], writers)}\n\n"
-        f"The samples are about {distinct}. Where the problems come from, as the samples say it:\n\n"
+        f"{' '.join(about)} Where the problems come from, as the samples say it:\n\n"
         f"{_table(['source', 'licence', 'samples'], origins)}"
     )
 
