@@ -53,8 +53,11 @@ class RowRenderer:
         except (jinja2.TemplateError, TypeError) as error:
             raise _unsupported(form, f"the template says: {error}") from error
 
-    def num_tokens(self, text: str) -> int | None:
-        return None if self.tokenizer is None else len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+    def num_tokens(self, form: Format, text: str) -> int | None:
+        """None without a tokenizer, and for rows that their readers render otherwise."""
+        if self.tokenizer is None or form.name in _BY_THEIR_READERS:
+            return None
+        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def check_row(form: Format, row: Row, conversations: tuple[Conversation, ...], renderer: RowRenderer, name: str) -> list[str]:

@@ -137,7 +137,7 @@ def _checked_row(form_name: str, sample: Sample, renderer: RowRenderer, name: st
     texts = check_row(form, row, selected, renderer, name)
     counts.num_rows += 1
     counts.num_chars.append(max(map(len, texts)))
-    if (num_tokens := [n for n in map(renderer.num_tokens, texts) if n is not None]) != []:
+    if num_tokens := [count for text in texts if (count := renderer.num_tokens(form, text)) is not None]:
         counts.num_tokens.append(max(num_tokens))
     return row
 
