@@ -153,8 +153,8 @@ def _contents(exported: Exported) -> str:
     executions = [[number, count] for number, count in sorted(exported.tally.executions.items())]
     parts = [
         "## Contents",
-        "Lengths are smallest / median / largest of a row as it was rendered for the check: by the chat template of the tokenizer, if one "
-        "was given. Tokens are not counted where the reader brings a template of its own.",
+        "Lengths are smallest / median / largest of a row as it was rendered for the check: by the chat template of the tokenizer, "
+        "if one was given. Tokens are not counted where the reader brings a template of its own.",
         _table(["format", "rows", "characters", "tokens", "for"], rows),
     ]
     if skipped:
