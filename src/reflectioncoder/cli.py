@@ -29,6 +29,7 @@ COMMANDS = {
     "evaluate": "generate and score",
     "compare": "paired statistics of two scoring runs: who solves what, and is the difference real",
     "report": "one self-contained HTML page about one or more runs",
+    "export": "data sets for other trainers, with a card",
     "doctor": "what this machine can do: sandbox, packages, GPU, disk, data",
 }
 

@@ -1,0 +1,57 @@
+"""Each row is checked: rendered (with --tokenizer by its chat template), every block's text occurs exactly once.
+
+Formats: see "Exports" in docs/building.md. Samples of several runs are written one after the other."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from reflectioncoder.commands import Outcome
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from reflectioncoder.publish.formats import FORMATS
+
+    parser.add_argument("data", nargs="+", type=Path, metavar="RUN_OR_DATA", help="run folders, or samples as JSON Lines")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder for the data sets and their card")
+    names = ", ".join(FORMATS)
+    parser.add_argument(
+        "--format", nargs="+", choices=list(FORMATS), default=list(FORMATS), metavar="F", help=f"default: all ({names})"
+    )
+    parser.add_argument("--tokenizer", metavar="M", help="check the rows with its chat template: directory or hub id")
+    parser.add_argument("--verify", action="store_true", help="read everything again with the package datasets, and compare")
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    from reflectioncoder.data.files import write_atomic
+    from reflectioncoder.publish.card import card
+    from reflectioncoder.publish.export import CARD_NAME, export, find_source, verify
+
+    sources = [find_source(path) for path in args.data]
+    exported = export(sources, args.output, args.format, _tokenizer(args.tokenizer), args.limit)
+    written = [name for name, counts in exported.formats.items() if counts.num_rows]
+    write_atomic(args.output / CARD_NAME, card(exported))
+    lines = [f"{exported.num_samples} samples"]
+    for name, counts in exported.formats.items():
+        lines.append(f"  {name}: {counts.num_rows} rows" + ("" if counts.num_rows else ", no file"))
+        lines += [f"    {count} samples without a row: {reason}" for reason, count in counts.skipped.items()]
+    if args.verify:
+        verify(args.output, written)
+        lines.append("read again with datasets: the same")
+    value: dict[str, Any] = {
+        "num_samples": exported.num_samples,
+        "formats": {name: {"num_rows": c.num_rows, "skipped": dict(c.skipped)} for name, c in exported.formats.items()},
+        "verified": args.verify,
+    }
+    return Outcome(value, lines, [args.output / name for name in (*(f"{name}.jsonl" for name in written), CARD_NAME)])
+
+
+def _tokenizer(name: str | None) -> Any:
+    from reflectioncoder.config import ModelConfig
+    from reflectioncoder.model_source import load_tokenizer, resolve_model
+
+    if name is None:
+        return None
+    return load_tokenizer(Path(name) if Path(name).is_dir() else resolve_model(ModelConfig(name)).path)

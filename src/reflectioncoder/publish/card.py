@@ -1,0 +1,230 @@
+"""The card of an exported data set: where it comes from, how much was turned away, what is in it. Numbers come from the samples and
+from each build's `build.json`; what neither tells is said to be unknown or left out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from statistics import median
+from typing import Any
+
+import yaml
+
+from reflectioncoder.build.gates import REASONS
+from reflectioncoder.publish.export import CARD_SIGN, Exported, Source
+from reflectioncoder.publish.formats import FORMATS
+
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
+_UNKNOWN = "unknown"
+_LICENSE_ID = re.compile(r"[a-z0-9][a-z0-9.\-]*")
+_FIELDS = {
+    "canonical": (
+        "`messages` (`role`; `content`: a list of `type`, one of `text`, `code`, `execution`, and `content`), "
+        "`type` (`reflection`: two rounds; `generation`: one), `id`, `metadata` (a JSON object as text)"
+    ),
+    "tool": "`messages` (`role`, `content`, `tool_calls`, `tool_call_id`, `name`), `tools` (JSON schemas), `id`",
+    "llama-factory": "`conversations` (`from`, `value`), `tools` (JSON schemas as text), `id`",
+    "axolotl": "`messages` (`role`; `content`: a list of `type`, `text`, `train`), `id`",
+    "chat": "`messages` (`role`, `content`), `id`",
+    "prompt-completion": "`prompt`, `completion` (lists of one message), `id`",
+    "preference": "`prompt`, `chosen`, `rejected` (lists of one message), `id`",
+}
+
+
+def card(exported: Exported) -> str:
+    """The text of README.md, with the front matter that the hub and `datasets` read."""
+    sections = [
+        _front_matter(exported),
+        _introduction(exported),
+        _origin(exported),
+        *[_build(source) for source in exported.sources if source.build is not None],
+        _contents(exported),
+        _usage(exported),
+        _limits(exported),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _front_matter(exported: Exported) -> str:
+    names = _written(exported)
+    licenses = sorted({_license_id(license) for _, license in exported.tally.origins})
+    value = {
+        "license": licenses,
+        "language": ["en", "code"],
+        "size_categories": [next((name for limit, name in _SIZES if exported.num_samples < limit), "n>10M")],
+        "tags": ["code", "self-distillation", "reflection", "execution-feedback"],
+        "configs": [
+            {"config_name": name, "data_files": f"{name}.jsonl", **({"default": True} if index == 0 else {})}
+            for index, name in enumerate(names)
+        ],
+    }
+    return f"---\n{yaml.safe_dump(value, sort_keys=False)}---"
+
+
+def _license_id(license: str | None) -> str:
+    """The hub takes short identifiers only; other wordings stand in the table of origins."""
+    if license is None:
+        return _UNKNOWN
+    return license.lower() if _LICENSE_ID.fullmatch(license.lower()) else "other"
+
+
+def _introduction(exported: Exported) -> str:
+    types = exported.tally.types
+    title = ", ".join(_text(source.name) for source in exported.sources)
+    first = f", the first {exported.limit} at most" if exported.limit else ""
+    return (
+        f"# Reflection data: {title}\n\n"
+        f"{CARD_SIGN}: {exported.num_samples} samples{first}, {types['reflection']} of the type `reflection` and "
+        f"{types['generation']} of the type `generation`.\n\n"
+        "A reflection sample is a dialogue of two rounds about one programming problem. In the first the assistant writes a program "
+        "with tests, runs it, reads what the interpreter printed, and corrects the program until its tests pass. In the second it "
+        "answers the plain request with the final program alone. A generation sample is one request and its answer."
+    )
+
+
+def _origin(exported: Exported) -> str:
+    tally = exported.tally
+    writers = [[_text(author), _text(model, "not named"), count] for (author, model), count in tally.writers.most_common()]
+    origins = [[_text(source), _text(license), count] for (source, license), count in tally.origins.most_common()]
+    about = [f"The samples are about {len(tally.tasks)} problems."] if tally.tasks else []
+    about += [f"{tally.num_without_task} samples do not name their problem."] if tally.num_without_task else []
+    return (
+        "## Origin\n\n"
+        "Who wrote the samples (the author `mutation` works by rules, without a model):\n\n"
+        f"{_table(['author', 'model', 'samples'], writers)}\n\n"
+        f"{' '.join(about)} Where the problems come from, as the samples say it:\n\n"
+        f"{_table(['source', 'licence', 'samples'], origins)}"
+    )
+
+
+def _build(source: Source) -> str:
+    build = source.build or {}
+    rejected: dict[str, int] = build.get("rejected", {})
+    rows = [["candidates", build.get("num_candidates", _UNKNOWN), ""]]
+    rows += [[f"rejected: `{reason}`", count, REASONS.get(reason, "")] for reason, count in rejected.items()]
+    rows.append(["accepted", build.get("num_accepted", _UNKNOWN), ""])
+    parts = [
+        f"## How {_text(source.name)} was built",
+        f"Author `{build.get('author', _UNKNOWN)}`, seed {build.get('seed', _UNKNOWN)}, "
+        f"{build.get('num_problems', _UNKNOWN)} problems, Python {build.get('python', _UNKNOWN)}. "
+        "Programs ran in a sandbox; every stored output is what the interpreter printed.",
+        _table(["", "number", ""], rows),
+    ]
+    parts += [text for text in (_decontamination(build), _cost(build)) if text]
+    return "\n\n".join(parts)
+
+
+def _decontamination(build: dict[str, Any]) -> str:
+    found = build.get("decontamination")
+    if found is None:
+        return "Decontamination: unknown."
+    if not found["against"]:
+        return "Decontamination: overlap with benchmarks was not looked for; their data was not there."
+    return (
+        f"Decontamination: problems and final programs were compared with {', '.join(found['against'])}, by task id and by "
+        f"{found['words']} words in a row; {found['problems_left_out']} problems were left out. "
+        "Tasks that were reworded and rewritten are not recognised."
+    )
+
+
+def _cost(build: dict[str, Any]) -> str:
+    """What the build took; beside it what was forecast, if a forecast was made."""
+    fact = {
+        "tokens": build.get("input_tokens", 0) + build.get("output_tokens", 0),
+        "usd": build.get("usd"),
+        "duration_s": build.get("duration_s"),
+        "accepted": build.get("num_accepted"),
+    }
+    forecast = build.get("forecast")
+    if forecast:
+        rows = [[name, _number(forecast.get(name)), _number(value)] for name, value in fact.items()]
+        return f"Forecast against fact (seconds are those of the last run of the build):\n\n{_table(['', 'forecast', 'fact'], rows)}"
+    if not fact["tokens"]:
+        return ""
+    price = f", {fact['usd']:.2f} USD" if fact["usd"] else ""
+    return f"The authors' models took {build.get('input_tokens', 0):,} tokens in and {build.get('output_tokens', 0):,} out{price}."
+
+
+def _contents(exported: Exported) -> str:
+    rows, skipped = [], []
+    for name, counts in exported.formats.items():
+        rows.append([f"`{name}`", counts.num_rows, _spread(counts.num_chars), _spread(counts.num_tokens), FORMATS[name].readers])
+        skipped += [f"- `{name}`: {count} samples have no row: {reason}." for reason, count in counts.skipped.items()]
+    executions = [[number, count] for number, count in sorted(exported.tally.executions.items())]
+    parts = [
+        "## Contents",
+        "Lengths are smallest / median / largest of a row as it was rendered for the check: by the chat template of the tokenizer, "
+        "if one was given. Tokens are not counted where the reader brings a template of its own.",
+        _table(["format", "rows", "characters", "tokens", "for"], rows),
+    ]
+    if skipped:
+        parts.append("\n".join(skipped))
+    if executions:
+        parts.append(f"Programs run in a reflection sample:\n\n{_table(['executions', 'samples'], executions)}")
+    written = _written(exported)
+    parts.append("\n".join(f"- `{name}`: {FORMATS[name].description}. Fields: {_FIELDS[name]}." for name in written))
+    return "\n\n".join(parts)
+
+
+def _usage(exported: Exported) -> str:
+    names = _written(exported)
+    text = (
+        f'## Use\n\n```python\nfrom datasets import load_dataset\n\nrows = load_dataset("DIRECTORY", "{names[0]}", split="train")\n```'
+    )
+    if "canonical" in names:
+        text += (
+            "\n\nTo run every program again and compare what it prints with what is stored:\n\n"
+            "```\nreflectioncoder check canonical.jsonl\n```"
+        )
+    if "axolotl" in names:
+        text += (
+            "\n\naxolotl, with the loss on what the assistant wrote:\n\n"
+            "```yaml\ndatasets:\n  - path: axolotl.jsonl\n    ds_type: json\n    type: chat_template\n"
+            '    roles_to_train: ["assistant"]\n```'
+        )
+    if "llama-factory" in names:
+        text += (
+            "\n\nLLaMA-Factory, in `dataset_info.json`:\n\n"
+            '```json\n"reflection": {"file_name": "llama-factory.jsonl", "formatting": "sharegpt", '
+            '"columns": {"messages": "conversations", "tools": "tools"}}\n```'
+        )
+    return text
+
+
+def _limits(exported: Exported) -> str:
+    limits = [
+        "The tests in a dialogue are those that its author wrote or was shown: a program that passes them can be wrong.",
+        "Programs are Python.",
+    ]
+    names = _written(exported)
+    if "tool" in names:
+        limits.append(
+            "`tool`: a request follows the last output without a turn of the assistant; templates that forbid this refuse it."
+        )
+    if "llama-factory" in names:
+        limits.append("`llama-factory`: templates of reasoning models can drop what stands in `<think>` before the last turn.")
+    if "preference" in names:
+        limits.append("`preference`: a rejected program failed the tests of its attempt; these can have been wrong.")
+    return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
+
+
+def _written(exported: Exported) -> list[str]:
+    return [name for name, counts in exported.formats.items() if counts.num_rows]
+
+
+def _spread(lengths: Sequence[int]) -> str:
+    return f"{min(lengths):,} / {median(lengths):,.0f} / {max(lengths):,}" if lengths else "not counted"
+
+
+def _number(value: float | None) -> str:
+    return _UNKNOWN if value is None else f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
+
+
+def _text(value: str | None, missing: str = _UNKNOWN) -> str:
+    """A value of somebody's file as one line of Markdown, in a table or outside."""
+    return missing if value is None else re.sub(r"([\\|`*_<>\[\]#])", r"\\\1", " ".join(str(value).split()))
+
+
+def _table(head: list[str], rows: Iterable[list[Any]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)

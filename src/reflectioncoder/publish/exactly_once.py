@@ -1,0 +1,173 @@
+"""Every exported row says what its sample says: each block occurs exactly once, in order, and nothing else is there but template.
+
+A row is rendered twice, once as it is and once with a placeholder in the place of each block's content. What stands between the
+placeholders is the template's; the row's own text must be the same template text with the contents in between. Contents may be found
+as JSON (arguments of tool calls) and without the white space at their ends, which templates strip. Blank blocks have no placeholder.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jinja2
+
+from reflectioncoder.data.files import content_hash
+from reflectioncoder.data.render import BLOCK_TOKENS, END_OF_BLOCK, END_OF_MESSAGE, ROLE_TOKENS
+from reflectioncoder.data.samples import Message
+from reflectioncoder.errors import CheckFailedError, UsageError
+from reflectioncoder.publish.formats import Conversation, Format, Row
+
+_BY_THEIR_READERS = ("canonical", "llama-factory")
+_HINTS = {"tool": "use --format chat or axolotl, where programs and outputs are text"}
+
+
+class RowRenderer:
+    """The text of a row: by the tokenizer's chat template, or plainly, one part below the other.
+
+    `canonical` rows are rendered with the token rendering and `llama-factory` rows plainly: their readers bring their own templates.
+    """
+
+    def __init__(self, tokenizer: Any = None):
+        if tokenizer is not None and not tokenizer.chat_template:
+            raise UsageError("the tokenizer has no chat template\n  hint:    leave --tokenizer out, or name one of an instruct model")
+        self.tokenizer = tokenizer
+
+    def texts(self, form: Format, row: Row) -> list[str]:
+        """One text for each of the row's conversations.
+
+        Raises:
+            UsageError: the template refuses such a conversation.
+        """
+        if form.name == "canonical":
+            return [_token_text(messages) for messages in form.chats(row)]
+        if self.tokenizer is None or form.name in _BY_THEIR_READERS:
+            return [_plain_text(messages) for messages in form.chats(row)]
+        try:
+            return [
+                self.tokenizer.apply_chat_template(messages, tools=row.get("tools"), tokenize=False) for messages in form.chats(row)
+            ]
+        except (jinja2.TemplateError, TypeError) as error:
+            raise _unsupported(form, f"the template says: {error}") from error
+
+    def num_tokens(self, form: Format, text: str) -> int | None:
+        """None without a tokenizer, and for rows that their readers render otherwise."""
+        if self.tokenizer is None or form.name in _BY_THEIR_READERS:
+            return None
+        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def check_row(form: Format, row: Row, conversations: tuple[Conversation, ...], renderer: RowRenderer, name: str) -> list[str]:
+    """The row's texts.
+
+    Raises:
+        CheckFailedError: `name`, the block, and where the text differs.
+        UsageError: the template leaves out what the format consists of.
+    """
+    marked, marks = _marked(conversations)
+    skeletons = renderer.texts(form, {**row, **form.build(marked)})
+    texts = renderer.texts(form, row)
+    for skeleton, text, conversation in zip(skeletons, texts, conversations, strict=True):
+        wanted = [marks[key] for key in _keys(conversation) if key in marks]
+        _compare(text, list(_pieces(skeleton, wanted, form)), wanted, f"{form.name}: sample {name}")
+    return texts
+
+
+@dataclass(frozen=True)
+class _Mark:
+    where: str
+    content: str
+    placeholder: str
+
+
+_Key = tuple[int, int]
+
+
+def _keys(conversation: Conversation) -> Iterator[_Key]:
+    """A message that is in two conversations (a pair's request) is one message."""
+    for message in conversation:
+        yield from ((id(message), index) for index in range(len(message.content)))
+
+
+def _marked(conversations: tuple[Conversation, ...]) -> tuple[tuple[Conversation, ...], dict[_Key, _Mark]]:
+    """The conversations with placeholders, which are as long a run of backticks as the content: fences depend on it."""
+    marks: dict[_Key, _Mark] = {}
+    digest = content_hash([block.content for conversation in conversations for message in conversation for block in message.content])
+    marked = []
+    for conversation in conversations:
+        messages: list[Message] = []
+        for position, message in enumerate(conversation):
+            blocks = []
+            for index, block in enumerate(message.content):
+                if block.content.strip():
+                    key = (id(message), index)
+                    fence = max(re.findall(r"`{3,}", block.content), key=len, default="")
+                    where = f"message {position}, block {index} ({block.type})"
+                    mark = marks.setdefault(key, _Mark(where, block.content, f"BLOCK-{len(marks)}-{digest}{fence}"))
+                    block = replace(block, content=mark.placeholder)
+                blocks.append(block)
+            messages.append(replace(message, content=tuple(blocks)))
+        marked.append(tuple(messages))
+    return tuple(marked), marks
+
+
+def _pieces(skeleton: str, marks: list[_Mark], form: Format) -> Iterator[str]:
+    """The template's text before, between and after the placeholders."""
+    start = 0
+    for mark in marks:
+        found = skeleton.find(mark.placeholder, start)
+        if found < 0 or skeleton.count(mark.placeholder) != 1:
+            raise _unsupported(form, f"{mark.where} is rendered {skeleton.count(mark.placeholder)} times, or out of order")
+        yield skeleton[start:found]
+        start = found + len(mark.placeholder)
+    yield skeleton[start:]
+
+
+def _compare(text: str, pieces: list[str], marks: list[_Mark], name: str) -> None:
+    if not text.startswith(pieces[0]):
+        raise CheckFailedError(f"{name}: the text does not begin as the template does\n  found: {text[:80]!r}")
+    position = len(pieces[0])
+    for index, mark in enumerate(marks):
+        after, is_last = pieces[index + 1], index == len(marks) - 1
+        for form_of_content in _forms(mark.content):
+            end = position + len(form_of_content) + len(after)
+            if text.startswith(form_of_content + after, position) and (not is_last or end == len(text)):
+                position = end
+                break
+        else:
+            raise CheckFailedError(
+                f"{name}: {mark.where} is not found exactly once\n"
+                f"  expected: {mark.content[:80]!r}, then {after[:80]!r}\n"
+                f"  found:    {text[position : position + 160]!r}"
+            )
+
+
+def _forms(content: str) -> list[str]:
+    """How a template may show a content, the longest first."""
+    stripped = {content, content.rstrip(), content.lstrip(), content.strip()}
+    escaped = {json.dumps(text, ensure_ascii=ascii_only)[1:-1] for text in stripped for ascii_only in (False, True)}
+    return sorted(stripped | escaped, key=lambda text: (-len(text), text))
+
+
+def _unsupported(form: Format, reason: str) -> UsageError:
+    hint = _HINTS.get(form.name, "leave --tokenizer out, or name another format")
+    return UsageError(f"the tokenizer's chat template cannot show rows of the format {form.name!r}: {reason}\n  hint:    {hint}")
+
+
+def _token_text(messages: list[dict[str, Any]]) -> str:
+    shown = []
+    for message in messages:
+        blocks = "".join(BLOCK_TOKENS[b["type"]] + b["content"] + END_OF_BLOCK for b in message["content"])
+        shown.append(ROLE_TOKENS[message["role"]] + blocks + END_OF_MESSAGE)
+    return "".join(shown)
+
+
+def _plain_text(messages: list[dict[str, Any]]) -> str:
+    shown = []
+    for message in messages:
+        shown += [message.get("role") or message["from"], message.get("content") or message.get("value") or ""]
+        shown += [call["function"]["arguments"]["code"] for call in message.get("tool_calls", [])]
+    return "\n".join(shown) + "\n"

@@ -1,0 +1,226 @@
+"""Exports: samples in, one JSON Lines file per format out, each row checked; then the card, and on request everything read again.
+
+Samples are streamed: what is kept of them is counts, hashes of ids and one length per row. A file appears when it is complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from reflectioncoder.data.files import dumps_row, explain_full_disk, read_json, read_jsonl
+from reflectioncoder.data.samples import Sample, read_samples
+from reflectioncoder.errors import CheckFailedError, UsageError, require
+from reflectioncoder.publish.exactly_once import RowRenderer, check_row
+from reflectioncoder.publish.formats import FORMATS, Row, Skipped, metadata_of
+
+CARD_NAME = "README.md"
+CARD_SIGN = "Exported by ReflectionCoder"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Samples, and what the build that made them says of itself (`build.json`; None for a plain file)."""
+
+    name: str
+    samples: Path
+    build: dict[str, Any] | None = None
+
+
+@dataclass
+class FormatCounts:
+    """Rows written, samples without a row by reason, and the length of each row (`array`: four bytes a row)."""
+
+    num_rows: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    num_chars: array[int] = field(default_factory=lambda: array("L"))
+    num_tokens: array[int] = field(default_factory=lambda: array("L"))
+
+
+@dataclass
+class Tally:
+    """What the card says about the samples themselves; `None` in a key is what a sample does not tell."""
+
+    types: Counter[str] = field(default_factory=Counter)
+    writers: Counter[tuple[str | None, str | None]] = field(default_factory=Counter)
+    origins: Counter[tuple[str | None, str | None]] = field(default_factory=Counter)
+    executions: Counter[int] = field(default_factory=Counter)
+    tasks: set[int] = field(default_factory=set)
+    num_without_task: int = 0
+
+    def add(self, sample: Sample) -> None:
+        metadata = metadata_of(sample)
+        self.types[sample.type] += 1
+        self.writers[metadata.get("author"), metadata.get("model")] += 1
+        self.origins[metadata.get("source") or None, metadata.get("license") or None] += 1
+        if sample.type == "reflection":
+            self.executions[sum(block.type == "execution" for block in sample.messages[1].content)] += 1
+        if "task_id" in metadata:
+            self.tasks.add(hash(metadata["task_id"]))
+        else:
+            self.num_without_task += 1
+
+
+@dataclass(frozen=True)
+class Exported:
+    sources: tuple[Source, ...]
+    formats: dict[str, FormatCounts]
+    tally: Tally
+    limit: int | None = None
+
+    @property
+    def num_samples(self) -> int:
+        return self.tally.types.total()
+
+
+def find_source(path: Path) -> Source:
+    """A run folder with a finished build, or a JSON Lines file of samples.
+
+    Raises:
+        UsageError: neither.
+    """
+    if path.is_dir():
+        samples, build = path / "build" / "reflections.jsonl", path / "build" / "build.json"
+        if not samples.is_file() or not build.is_file():
+            raise UsageError(f"{path} is not a run with a finished build: it has no {samples.relative_to(path)} and build.json")
+        return Source(path.resolve().name, samples, read_json(build))
+    if not path.is_file():
+        raise UsageError(f"file not found: {path}")
+    return Source(path.name, path)
+
+
+def export(
+    sources: Sequence[Source], output_dir: Path, formats: Iterable[str], tokenizer: Any = None, limit: int | None = None
+) -> Exported:
+    """Write `<format>.jsonl` for each format. A format without any row gets no file.
+
+    Raises:
+        UsageError: no samples, an id given twice, a template that cannot show a format, an output folder with other files.
+        CheckFailedError: a row does not say exactly what its sample says.
+    """
+    names = [name for name in FORMATS if name in set(formats)]
+    require_free(output_dir, names)
+    renderer = RowRenderer(tokenizer)
+    counts = {name: FormatCounts() for name in names}
+    tally = Tally()
+    output_dir.mkdir(parents=True, exist_ok=True)
+    with explain_full_disk(output_dir), contextlib.ExitStack() as stack:
+        write = {name: stack.enter_context(writing_jsonl(output_dir / f"{name}.jsonl")) for name in names}
+        for sample, name in islice(_unique(sources), limit):
+            tally.add(sample)
+            for form_name in names:
+                row = _checked_row(form_name, sample, renderer, name, counts[form_name])
+                if row is not None:
+                    write[form_name](row)
+        if not tally.types:
+            raise UsageError(f"no samples in {', '.join(str(source.samples) for source in sources)}")
+    for name in [name for name, count in counts.items() if not count.num_rows]:
+        (output_dir / f"{name}.jsonl").unlink()
+    return Exported(tuple(sources), counts, tally, limit)
+
+
+def _checked_row(form_name: str, sample: Sample, renderer: RowRenderer, name: str, counts: FormatCounts) -> Row | None:
+    form = FORMATS[form_name]
+    selected = form.select(sample)
+    if isinstance(selected, Skipped):
+        counts.skipped[selected.reason] += 1
+        return None
+    row = {**form.build(selected), **form.extra(sample)}
+    texts = check_row(form, row, selected, renderer, name)
+    counts.num_rows += 1
+    counts.num_chars.append(max(map(len, texts)))
+    if num_tokens := [count for text in texts if (count := renderer.num_tokens(form, text)) is not None]:
+        counts.num_tokens.append(max(num_tokens))
+    return row
+
+
+def _unique(sources: Sequence[Source]) -> Iterator[tuple[Sample, str]]:
+    """(sample, its name in messages). Ids occur once; samples without an id are named by their place."""
+    seen: set[int] = set()
+    for source in sources:
+        for number, sample in enumerate(read_samples(source.samples), start=1):
+            if sample.id and hash(sample.id) in seen:
+                raise UsageError(
+                    f"{source.samples}:{number}: the id {sample.id!r} occurs twice; exported samples have ids of their own"
+                )
+            seen.add(hash(sample.id))
+            yield sample, repr(sample.id) if sample.id else f"{source.samples}:{number}"
+
+
+def require_free(output_dir: Path, formats: Iterable[str]) -> None:
+    """Exports overwrite earlier exports of the same formats, and nothing else.
+
+    Raises:
+        UsageError: the folder holds other files, or is a file.
+    """
+    if output_dir.exists() and not output_dir.is_dir():
+        raise UsageError(f"{output_dir} is a file, expected a folder")
+    card = output_dir / CARD_NAME
+    own = {f"{name}.jsonl" for name in formats}
+    if card.is_file() and CARD_SIGN in card.read_text(encoding="utf-8", errors="replace"):
+        own.add(CARD_NAME)
+    others = sorted(path.name for path in output_dir.iterdir() if path.name not in own) if output_dir.is_dir() else []
+    if others:
+        shown = ", ".join(others[:5]) + (", …" if len(others) > 5 else "")
+        raise UsageError(f"{output_dir} holds files that are not of this export: {shown}\n  hint:    name a new folder")
+
+
+@contextlib.contextmanager
+def writing_jsonl(path: Path) -> Iterator[Callable[[Row], None]]:
+    """Gives a function that appends a row; the file appears under its name when the body has ended without an error."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as handle:
+            yield lambda row: _write(handle, row)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write(handle: Any, row: Row) -> None:
+    handle.write(dumps_row(row).encode() + b"\n")
+
+
+def verify(output_dir: Path, formats: Iterable[str]) -> dict[str, int]:
+    """Read every format as a user would, by its configuration in the card, and compare with what was written; rows per format.
+
+    Raises:
+        CheckFailedError: `datasets` reads something else than what the file says.
+        MachineError: `datasets` is not installed.
+    """
+    datasets = require("datasets", "dev")
+    datasets.disable_progress_bars()
+    num_rows = {}
+    for name in formats:
+        with tempfile.TemporaryDirectory() as cache:
+            try:
+                loaded = datasets.load_dataset(str(output_dir), name, split="train", cache_dir=cache)
+            except (ValueError, datasets.exceptions.DatasetsError) as error:
+                raise CheckFailedError(f"{name}: datasets cannot load it: {error}") from error
+            written = read_jsonl(output_dir / f"{name}.jsonl")
+            for (number, row), found in zip(written, loaded, strict=False):
+                if _without_none(row) != _without_none(found):
+                    raise CheckFailedError(f"{name}.jsonl:{number}: datasets reads something else\n  found: {str(found)[:300]}")
+            num_rows[name] = len(loaded)
+            expected = sum(1 for _ in read_jsonl(output_dir / f"{name}.jsonl"))
+            if num_rows[name] != expected:
+                raise CheckFailedError(f"{name}.jsonl has {expected} rows, datasets reads {num_rows[name]}")
+            del loaded
+    return num_rows
+
+
+def _without_none(value: Any) -> Any:
+    """`datasets` fills keys that only some rows have with None."""
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return [_without_none(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,333 @@
+"""The rows that other trainers read, each a pure function of a sample; nothing is written or rendered here.
+
+A format has two parts: `select` takes from a sample the conversations that a row is about (or says why there is no row), `build`
+makes the row of them. What is put into a row goes through `build` only, so that the same row can be made with other contents
+(`exactly_once`). Field names were compared with the documentation of the readers:
+
+* TRL: "Dataset formats and types" (`messages`, `tools`, `prompt`, `completion`, `chosen`, `rejected`; arguments of a tool call are an
+  object), and `trl.data_utils` 1.16.
+* axolotl: docs/dataset-formats/conversation.qmd, "Content parts with per-part training control" (pull request 3592: `type`, `text`,
+  `train`; white space belongs to the beginning of the next part) and "Using tool use" (`tools`, `tool_calls`, `tool_call_id`, `name`).
+* LLaMA-Factory: data/README.md, sharegpt format (`conversations`, `human`, `function_call`, `observation`, `gpt`; the first and third
+  at odd places), and `FunctionFormatter`: what stands between `<think>` and `</think>` before the call is kept as text.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from reflectioncoder.build.gates import parse, without_tests
+from reflectioncoder.data.prompts import one_off_answer
+from reflectioncoder.data.render_chat import chat_block
+from reflectioncoder.data.samples import Block, Message, Sample, assistant
+
+Row = dict[str, Any]
+Conversation = tuple[Message, ...]
+
+TOOL_NAME = "python"
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": TOOL_NAME,
+        "description": "Runs a Python program in a session that keeps its state, and returns what it prints.",
+        "parameters": {
+            "type": "object",
+            "properties": {"code": {"type": "string", "description": "The program."}},
+            "required": ["code"],
+        },
+    },
+}
+_GAP = "\n\n"
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """There is no row for this sample; `reason` is counted."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Format:
+    """`build` is given the conversations that `select` gave, or the same with other contents; `extra` adds what is not rendered.
+
+    `chats` gives back from a row the conversations that a template renders.
+    """
+
+    name: str
+    readers: str
+    description: str
+    select: Callable[[Sample], tuple[Conversation, ...] | Skipped]
+    build: Callable[[tuple[Conversation, ...]], Row]
+    chats: Callable[[Row], list[list[dict[str, Any]]]]
+    extra: Callable[[Sample], Row]
+
+
+def metadata_of(sample: Sample) -> dict[str, Any]:
+    """What is known of a sample's origin; an exported sample carries it as a JSON string."""
+    found = sample.extra.get("metadata") or {}
+    if isinstance(found, str):
+        found = json.loads(found)
+    return {**found, **{key: value for key, value in sample.extra.items() if key not in ("id", "metadata")}}
+
+
+def fold(message: Message) -> str:
+    """All blocks as one text: programs and outputs in fences. Empty texts are left out."""
+    return _GAP.join(chat_block(block) for block in message.content if not _is_blank(block))
+
+
+def _is_blank(block: Block) -> bool:
+    return block.type == "text" and not block.content.strip()
+
+
+# canonical
+
+
+def _canonical(conversations: tuple[Conversation, ...]) -> Row:
+    return {key: value for key, value in Sample(conversations[0]).to_json().items() if key == "messages"}
+
+
+def _canonical_extra(sample: Sample) -> Row:
+    """One schema for all authors: what else is known of a sample is one JSON string."""
+    return {"type": sample.type, "id": sample.id or "", "metadata": json.dumps(metadata_of(sample), ensure_ascii=False)}
+
+
+# tool
+
+
+def _tool_select(sample: Sample) -> tuple[Conversation, ...] | Skipped:
+    """A tool that is called answers, and only then: (text* code execution)* text*."""
+    for message in sample.messages:
+        open_call = False
+        for block in message.content:
+            if open_call != (block.type == "execution"):
+                return Skipped("a program without an execution, or an execution without a program")
+            open_call = block.type == "code"
+        if open_call:
+            return Skipped("a program without an execution, or an execution without a program")
+    return (sample.messages,)
+
+
+def _steps(message: Message) -> Iterator[tuple[str, str | None, str | None]]:
+    """(text, program, output) of each call; at the end (text, None, None) if the message ends in text."""
+    texts: list[str] = []
+    program = ""
+    for block in message.content:
+        if block.type == "text":
+            texts += [] if _is_blank(block) else [block.content]
+        elif block.type == "code":
+            program = block.content
+        else:
+            yield _GAP.join(texts), program, block.content
+            texts = []
+    if texts:
+        yield _GAP.join(texts), None, None
+
+
+def _tool(conversations: tuple[Conversation, ...]) -> Row:
+    messages: list[dict[str, Any]] = []
+    number = 0
+    for message in conversations[0]:
+        if message.role == "user":
+            messages.append({"role": "user", "content": fold(message)})
+            continue
+        for text, program, output in _steps(message):
+            turn: dict[str, Any] = {"role": "assistant", "content": text}
+            messages.append(turn)
+            if program is not None:
+                number += 1
+                name = f"call{number:05d}"  # nine letters and digits, as Mistral's templates want them
+                call = {"id": name, "type": "function", "function": {"name": TOOL_NAME, "arguments": {"code": program}}}
+                turn["tool_calls"] = [call]
+                messages.append({"role": "tool", "tool_call_id": name, "name": TOOL_NAME, "content": output})
+    return {"messages": messages, "tools": [TOOL]}
+
+
+# llama-factory
+
+
+def _llama_factory_select(sample: Sample) -> tuple[Conversation, ...] | Skipped:
+    """The reader wants a model's turn after each output: the final answer stands there, without the request for it."""
+    selected = _tool_select(sample)
+    if isinstance(selected, Skipped) or sample.type == "generation":
+        return selected
+    if sample.messages[1].content[-1].type != "execution":
+        return Skipped("the dialogue does not end in an execution")
+    return ((sample.messages[0], Message("assistant", (*sample.messages[1].content, *sample.messages[-1].content))),)
+
+
+def _llama_factory(conversations: tuple[Conversation, ...]) -> Row:
+    turns: list[dict[str, str]] = []
+    for message in conversations[0]:
+        if message.role == "user":
+            turns.append({"from": "human", "value": fold(message)})
+            continue
+        for text, program, output in _steps(message):
+            if program is None or output is None:
+                turns.append({"from": "gpt", "value": text})
+                continue
+            call = json.dumps({"name": TOOL_NAME, "arguments": {"code": program}}, ensure_ascii=False)
+            turns.append({"from": "function_call", "value": f"<think>\n{text}\n</think>{_GAP}{call}" if text else call})
+            turns.append({"from": "observation", "value": output})
+    return {"conversations": turns, "tools": json.dumps([TOOL])}
+
+
+# axolotl
+
+
+def _axolotl(conversations: tuple[Conversation, ...]) -> Row:
+    return {"messages": [{"role": m.role, "content": list(_parts(m))} for m in conversations[0]]}
+
+
+def _parts(message: Message) -> Iterator[dict[str, Any]]:
+    blocks = [block for block in message.content if not _is_blank(block)] or [Block("text", "")]
+    for index, block in enumerate(blocks):
+        text = chat_block(block) if index == 0 else _GAP + chat_block(block)
+        yield {"type": "text", "text": text, "train": message.role == "assistant" and block.type != "execution"}
+
+
+# chat, prompt-completion, preference
+
+
+def _turn(message: Message) -> dict[str, str]:
+    return {"role": message.role, "content": fold(message)}
+
+
+def _chat(conversations: tuple[Conversation, ...]) -> Row:
+    return {"messages": [_turn(message) for message in conversations[0]]}
+
+
+def _prompt_completion(conversations: tuple[Conversation, ...]) -> Row:
+    prompt, completion = conversations[0]
+    return {"prompt": [_turn(prompt)], "completion": [_turn(completion)]}
+
+
+def first_failing_attempt(sample: Sample) -> str | None:
+    """The program of the first execution that failed.
+
+    By `metadata.passes` (one verdict for each program); else every execution but the last failed, as in all reflection samples.
+    """
+    if sample.type != "reflection":
+        return None
+    programs = [block.content for block in sample.messages[1].content if block.type == "code"]
+    passes = metadata_of(sample).get("passes")
+    if not isinstance(passes, list) or len(passes) != len(programs):
+        passes = [False] * (len(programs) - 1) + [True]
+    return next((program for program, passed in zip(programs, passes, strict=True) if not passed), None)
+
+
+def _preference_select(sample: Sample) -> tuple[Conversation, ...] | Skipped:
+    attempt = first_failing_attempt(sample)
+    if attempt is None:
+        return Skipped("no failing attempt")
+    if parse(attempt) is None:
+        return Skipped("the failing attempt is no valid Python: its tests cannot be taken off")
+    program = without_tests(attempt)
+    chosen = sample.messages[-1]
+    rejected = one_off_answer(program)
+    if not program.strip():
+        return Skipped("the failing attempt holds nothing but tests")
+    if _same_program(rejected, fold(chosen)):
+        return Skipped("the failing attempt's program is the final one: its tests were wrong")
+    prompt = sample.messages[-2]
+    return ((prompt, chosen), (prompt, assistant(Block("text", rejected))))
+
+
+def _same_program(first: str, second: str) -> bool:
+    trees = [parse(text.removeprefix("```python\n").removesuffix("\n```")) for text in (first, second)]
+    return first == second or (None not in trees and len({ast.dump(tree) for tree in trees if tree}) == 1)
+
+
+def _preference(conversations: tuple[Conversation, ...]) -> Row:
+    (prompt, chosen), (_, rejected) = conversations
+    return {"prompt": [_turn(prompt)], "chosen": [_turn(chosen)], "rejected": [_turn(rejected)]}
+
+
+def _messages(row: Row) -> list[list[dict[str, Any]]]:
+    return [row["messages"]]
+
+
+def _joined_parts(row: Row) -> list[list[dict[str, Any]]]:
+    return [[{"role": m["role"], "content": "".join(part["text"] for part in m["content"])} for m in row["messages"]]]
+
+
+def _with_id(sample: Sample) -> Row:
+    return {"id": sample.id or ""}
+
+
+def _all(sample: Sample) -> tuple[Conversation, ...]:
+    return (sample.messages,)
+
+
+FORMATS = {
+    f.name: f
+    for f in (
+        Format(
+            "canonical",
+            "ReflectionCoder, the authors' training script",
+            "typed blocks, as in the published ReflectionSeq data sets; what else is known of a sample is JSON in `metadata`",
+            _all,
+            _canonical,
+            _messages,
+            _canonical_extra,
+        ),
+        Format(
+            "tool",
+            "TRL, axolotl (`chat_template`)",
+            "programs are calls of a tool `python` (arguments are an object, as TRL documents it), outputs are its answers",
+            _tool_select,
+            _tool,
+            _messages,
+            _with_id,
+        ),
+        Format(
+            "llama-factory",
+            "LLaMA-Factory (`formatting: sharegpt`)",
+            "`human`, `function_call`, `observation`, `gpt`; texts before a call in `<think>`; the final answer ends the dialogue",
+            _llama_factory_select,
+            _llama_factory,
+            lambda row: [row["conversations"]],
+            _with_id,
+        ),
+        Format(
+            "axolotl",
+            "axolotl (`chat_template`)",
+            "messages of parts; programs and texts have `train: true`, what the interpreter printed has `train: false`",
+            _all,
+            _axolotl,
+            _joined_parts,
+            _with_id,
+        ),
+        Format(
+            "chat",
+            "whatever reads `messages`",
+            "the reflection sequence folded into one turn: programs in `python` fences, outputs in `output` fences",
+            _all,
+            _chat,
+            _messages,
+            _with_id,
+        ),
+        Format(
+            "prompt-completion",
+            "TRL",
+            "the one-off round alone: the plain request and the final answer",
+            lambda sample: (sample.messages[-2:],),
+            _prompt_completion,
+            lambda row: [[*row["prompt"], *row["completion"]]],
+            _with_id,
+        ),
+        Format(
+            "preference",
+            "TRL (DPO)",
+            "the one-off request; chosen: the final answer, rejected: the program of the first failing attempt, without its tests",
+            _preference_select,
+            _preference,
+            lambda row: [[*row["prompt"], *row["chosen"]], [*row["prompt"], *row["rejected"]]],
+            _with_id,
+        ),
+    )
+}
