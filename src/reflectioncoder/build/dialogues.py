@@ -25,6 +25,7 @@ from reflectioncoder.progress import Progress, format_duration, say
 from reflectioncoder.sandbox.pool import map_unordered
 
 _FORECAST_AFTER = 20  # dialogues: the first ones
+_DIALOGUES_A_REQUEST = 4
 _TOKENS_OF_A_TURN = 800  # a problem, or what the interpreter prints
 
 
@@ -83,9 +84,9 @@ def hold_dialogues(
                 raise
 
         stack.callback(endpoint.stop)
-        # Twice as many dialogues as requests: while some run their programs others are answered.
+        # More dialogues than requests: while some run their programs, or wait for a processor, others are answered.
         try:
-            for rollout, outcome in map_unordered(write, rollouts(), 2 * served.max_in_flight, endpoint.stop):
+            for rollout, outcome in map_unordered(write, rollouts(), _DIALOGUES_A_REQUEST * served.max_in_flight, endpoint.stop):
                 if isinstance(outcome, Rejected):
                     outcomes.reject(rollout.order, rejection(rollout.id, rollout.problem.task_id, outcome.reason, outcome.detail))
                 else:
@@ -98,7 +99,7 @@ def hold_dialogues(
 
 
 def unwritable(problem: Problem, config: BuildConfig, execute: Executions) -> Rejected | None:
-    """Why nothing can be written about a problem. A reference has to pass all tests in the very form in which it becomes the answer."""
+    """Why nothing can be written about a problem. A reference has to pass all tests in the form in which it becomes the answer."""
     if not (problem.has_reference and problem.tests):
         needs_reference = config.hybrid or config.author == "mutation"
         return Rejected("no_reference") if needs_reference else None
@@ -123,7 +124,7 @@ def _server(config: BuildConfig) -> Iterator[EndpointConfig]:
 
 
 class Forecast:
-    """What the whole build will take, from its first dialogues: said once, kept in the log, so that it can be compared with the fact."""
+    """What the whole build will take, from its first dialogues: said once, kept in the log to be compared with the fact."""
 
     def __init__(self, total: int, budget: Budget, log: BuildLog):
         self._total = total

@@ -82,6 +82,7 @@ class HybridAuthor:
             "author": AUTHOR,
             "model": self._ask.config.model,
             "task_id": problem.task_id,
+            **problem.provenance,
             "grade": problem.grade,
             "operators": [],
             "passes": [False, True],

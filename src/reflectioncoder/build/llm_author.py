@@ -224,6 +224,7 @@ class LlmAuthor:
             "author": AUTHOR,
             "model": self._ask.config.model,
             "task_id": problem.task_id,
+            **problem.provenance,
             "grade": problem.grade,
             "operators": [],
             "passes": [attempt.status == "ok" for attempt in attempts],

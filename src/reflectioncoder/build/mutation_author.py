@@ -141,6 +141,7 @@ def write_sample(chain: Chain, execute: Executor) -> Sample | Rejected:
             "metadata": {
                 "author": AUTHOR,
                 "task_id": problem.task_id,
+                **problem.provenance,
                 "grade": problem.grade,
                 "operators": chain.operators,
                 "shown_tests": list(chain.shown_tests),

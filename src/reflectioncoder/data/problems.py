@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,11 @@ class Problem:
     @property
     def test_code(self) -> str:
         return "\n".join([*([self.setup] if self.setup else []), *self.tests]) + "\n"
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """`source` and `license`, as far as they are known."""
+        return {name: value for name, value in (("source", self.source), ("license", self.license)) if value}
 
     def to_json(self) -> dict[str, Any]:
         """The row of a problem file: what is empty is left out."""
@@ -117,7 +122,11 @@ def iter_problems(sources: Iterable[str]) -> Iterator[Problem]:
             if hash(problem.task_id) in seen:
                 raise UsageError(f"{path}:{number}: task_id {problem.task_id!r} occurs twice")
             seen.add(hash(problem.task_id))
-            yield problem
+            yield (
+                problem
+                if kind != "bundled"
+                else replace(problem, source=f"ReflectionCoder's own problems, {split}", license="Apache-2.0")
+            )
 
 
 def _bundled_file(split: str) -> Path:
