@@ -24,6 +24,7 @@ COMMANDS = {
     "check": "run the programs of a data set again and compare what they print",
     "inspect": "look at samples: what teacher, student and loss see, token by token",
     "train": "fine-tune with reflection self-distillation",
+    "improve": "rounds of attempts, repairs, training and scoring, until the held-out score stops rising",
     "generate": "one-off completions for a benchmark",
     "score": "run completions against a benchmark's tests in a sandbox",
     "evaluate": "generate and score",

@@ -79,14 +79,16 @@ class EndpointConfig:
 
 @dataclass(frozen=True)
 class BuildConfig:
-    author: Literal["mutation", "openai", "local", "vllm"] = doc(
+    author: Literal["mutation", "openai", "local", "vllm", "attempts"] = doc(
         "who writes the reflection sequences; mutation: injected slips, offline; openai: a model behind an OpenAI-compatible server; "
         "local: a model (endpoint.model: a GGUF file, or one that comes in packages) that is served here, on the CPU; "
-        "vllm: a model (endpoint.model: hub id or folder) that is served here, on GPUs",
+        "vllm: a model (endpoint.model: hub id or folder) that is served here, on GPUs; attempts: completions in a file (attempts), "
+        "the failing ones repaired by the reference solutions",
         "mutation",
     )
     endpoint: EndpointConfig = field(default_factory=EndpointConfig, metadata={"doc": "openai, local: the server"})
     hybrid: bool = doc("models: take one attempt from the model and the repair from the reference solution; for weak models", False)
+    attempts: str = doc("attempts: completions (JSON Lines, of generate or EvalPlus) by the model that endpoint.model names", "")
     rollouts: int = doc("models: dialogues per problem", 1, low=1)
     max_executions: int = doc("models: attempts in a dialogue at most", 5, low=1)
     keep_first_try: bool = doc("models: keep dialogues whose first attempt passes; they hold no reflection", False)
@@ -189,6 +191,16 @@ class EvaluateConfig:
         "what is measured before and after; name or name:N for its first N tasks", ("bundled/seen", "bundled/unseen")
     )
     confidence: float = doc("level of the intervals", 0.95, low=0.5, high=0.999)
+    allow_contaminated: bool = doc("also print numbers on benchmarks that the training data holds tasks of", False)
+
+
+@dataclass(frozen=True)
+class ImproveConfig:
+    rounds: int = doc("rounds at most", 3, low=1)
+    problems_per_round: int = doc("fresh problems of build.problems that each round attempts", 100, low=1)
+    samples: int = doc("attempts at each problem", 1, low=1)
+    temperature: float = doc("of the attempts; 0: greedy", 0.8, low=0.0)
+    patience: int = doc("rounds without a better held-out score after which it ends", 1, low=1)
 
 
 @dataclass(frozen=True)
@@ -201,6 +213,7 @@ class Recipe:
     train: TrainConfig = field(default_factory=TrainConfig, metadata={"doc": "fine-tuning"})
     generate: GenerateConfig = field(default_factory=GenerateConfig, metadata={"doc": "one-off generation"})
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig, metadata={"doc": "benchmarks"})
+    improve: ImproveConfig = field(default_factory=ImproveConfig, metadata={"doc": "rounds on the model's own attempts"})
     sandbox: SandboxConfig = field(default_factory=SandboxConfig, metadata={"doc": "limits of programs that are run"})
 
 

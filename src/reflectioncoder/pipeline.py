@@ -20,7 +20,7 @@ from reflectioncoder.config import Recipe, ResolvedRecipe
 from reflectioncoder.data.files import claim, content_hash, read_json, sha256_file, write_atomic, write_json
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark, requests_for
-from reflectioncoder.evaluate.contamination import known_behaviour, known_tasks
+from reflectioncoder.evaluate.contamination import known_behaviour, known_tasks, record_training_data, require_clean
 from reflectioncoder.evaluate.results import headline, require_sandbox, summarize
 from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, score_samples
 from reflectioncoder.generate.base import Backend, check_sampling, generate
@@ -103,7 +103,8 @@ class Run:
 
     def build(self) -> dict[str, Any]:
         recipe = self.recipe
-        problem_files = [sha256_file(file) for file in self._problem_files()]
+        attempts = [Path(recipe.build.attempts)] if recipe.build.author == "attempts" else []
+        problem_files = [sha256_file(file) for file in (*self._problem_files(), *attempts)]
         depends_on = [asdict(recipe.build), _limits(recipe), recipe.seed, problem_files, known_tasks().names]
         directory = self.directory / "build"
         work = lambda: build_reflections(recipe, directory, known=known_tasks(), behaviour=known_behaviour())  # noqa: E731
@@ -117,7 +118,10 @@ class Run:
         depends_on = [asdict(recipe.train), asdict(recipe.model), recipe.seed, model_hash(self.source.path), files]
 
         def work() -> dict[str, Any]:
-            return train_model(recipe, self.source, training_samples(recipe, self.reflections), self.directory)
+            samples = training_samples(recipe, self.reflections)
+            summary = train_model(recipe, self.source, samples, self.directory)
+            record_training_data(self.model, samples)
+            return summary
 
         return self.stage("train", depends_on, [self.model / "config.json"], work)
 
@@ -125,6 +129,8 @@ class Run:
         """Generate and score one benchmark with the base or the trained model."""
         benchmark = load_benchmark(spec, self.data_dir)
         path = self.source.path if which == BASE else self.model
+        if note := require_clean(path, benchmark.name, allow=self.recipe.evaluate.allow_contaminated):
+            say(note)
         recipe = self.recipe
         key = completions_key(benchmark, recipe, path)
         directory = self.directory / "eval" / benchmark.name / which

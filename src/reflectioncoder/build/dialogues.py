@@ -11,7 +11,7 @@ from typing import Any
 from reflectioncoder.build.embedded import embedded_server, vllm_server
 from reflectioncoder.build.endpoint import Budget, Endpoint, EndpointError
 from reflectioncoder.build.executions import Executions
-from reflectioncoder.build.hybrid_author import HybridAuthor
+from reflectioncoder.build.hybrid_author import AskedAttempts, AttemptsFile, HybridAuthor
 from reflectioncoder.build.llm_author import Asker, LlmAuthor, Rollout
 from reflectioncoder.build.log import BuildLog
 from reflectioncoder.build.mutation_author import Rejected
@@ -22,7 +22,7 @@ from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.model_source import resolve_gguf
 from reflectioncoder.progress import Progress, format_duration, say
-from reflectioncoder.sandbox.pool import map_unordered
+from reflectioncoder.sandbox.pool import default_workers, map_unordered
 
 _FORECAST_AFTER = 20  # dialogues: the first ones
 _DIALOGUES_A_REQUEST = 4
@@ -66,42 +66,66 @@ def hold_dialogues(
                     outcomes.reject(order, rejection(f"problem:{problem.task_id}", problem.task_id, "contaminated", found))
 
     with contextlib.ExitStack() as stack:
-        served = stack.enter_context(_server(config))
-        # A server of this machine's takes what it was started for; others are found out about.
-        own = config.author in ("local", "vllm")
-        endpoint = stack.enter_context(contextlib.closing(Endpoint(served, budget, trust_env=not own, adapts=not own)))
-        ask = Asker(served, recipe.seed, endpoint, log)
-        author = HybridAuthor(ask, recipe.seed, config.shown_tests, execute) if config.hybrid else LlmAuthor(config, ask, execute)
+        writer = stack.enter_context(_writer(recipe, budget, log, execute))
         progress = stack.enter_context(Progress("build: dialogues", total))
         failures: list[BaseException] = []
 
         def write(rollout: Rollout) -> tuple[Rollout, Sample | Rejected]:
             try:
-                return rollout, unwritable(rollout.problem, config, execute) or author.write(rollout)
+                return rollout, unwritable(rollout.problem, config, execute) or writer.write(rollout)
             except BaseException as error:  # the build ends with this: the others are to ask no more
                 failures.append(error)
-                endpoint.stop()
+                writer.stop()
                 raise
 
-        stack.callback(endpoint.stop)
-        # More dialogues than requests: while some run their programs, or wait for a processor, others are answered.
+        stack.callback(writer.stop)
         try:
-            for rollout, outcome in map_unordered(write, rollouts(), _DIALOGUES_A_REQUEST * served.max_in_flight, endpoint.stop):
+            for rollout, outcome in map_unordered(write, rollouts(), writer.at_once, writer.stop):
                 if isinstance(outcome, Rejected):
                     outcomes.reject(rollout.order, rejection(rollout.id, rollout.problem.task_id, outcome.reason, outcome.detail))
                 else:
                     outcomes.accept(rollout.order, outcome)
-                forecast.add(rollout.order, not isinstance(outcome, Rejected), ask.used(rollout))
+                forecast.add(rollout.order, not isinstance(outcome, Rejected), writer.used(rollout))
                 progress.update(len(outcomes), f"{outcomes.num_accepted} accepted")
         except EndpointError:
             raise failures[0] from None  # the first; others have been stopped by it
     return forecast.made
 
 
+@dataclass(frozen=True)
+class _Writer:
+    """An author, how many of its dialogues are held at once, how they are stopped, and what each has used."""
+
+    write: Callable[[Rollout], Sample | Rejected]
+    at_once: int
+    stop: Callable[[], None] = lambda: None
+    used: Callable[[Rollout], tuple[int, int]] = lambda _: (0, 0)
+
+
+@contextlib.contextmanager
+def _writer(recipe: Recipe, budget: Budget, log: BuildLog, execute: Executions) -> Iterator[_Writer]:
+    config = recipe.build
+    name, shown = config.endpoint.model, config.shown_tests
+    if config.author == "attempts":
+        author = HybridAuthor(AttemptsFile(config.attempts), name, recipe.seed, shown, execute)
+        yield _Writer(author.write, recipe.sandbox.workers or default_workers())
+        return
+    # A server of this machine's takes what it was started for; others are found out about.
+    own = config.author in ("local", "vllm")
+    with _server(config) as served, contextlib.closing(Endpoint(served, budget, trust_env=not own, adapts=not own)) as endpoint:
+        ask = Asker(served, recipe.seed, endpoint, log)
+        if config.hybrid:
+            write = HybridAuthor(AskedAttempts(ask), name, recipe.seed, shown, execute).write
+        else:
+            write = LlmAuthor(config, ask, execute).write
+        # More dialogues than requests: while some run their programs, or wait for a processor, others are answered.
+        yield _Writer(write, _DIALOGUES_A_REQUEST * served.max_in_flight, endpoint.stop, ask.used)
+
+
 def unwritable(problem: Problem, config: BuildConfig, execute: Executions) -> Rejected | None:
     """Why nothing can be written about a problem. A reference has to pass all tests in the form in which it becomes the answer."""
     if not (problem.has_reference and problem.tests):
-        needs_reference = config.hybrid or config.author == "mutation"
+        needs_reference = config.hybrid or config.author in ("mutation", "attempts")
         return Rejected("no_reference") if needs_reference else None
     ran = execute([f"{answer_program(problem)}\n\n{problem.test_code}"])[0]
     return None if ran["status"] == "ok" else Rejected("reference_fails", ran["output"])

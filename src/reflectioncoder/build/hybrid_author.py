@@ -1,20 +1,26 @@
 """The author for weak models: a model's own failing attempt, with the reference solution as its repair.
 
-The attempt is what the model answers to the plain one-off request; it is run with tests of the problem, so that what fails is the
-program and not the model's idea of the tests. What the sample says of the failure is what the interpreter showed.
+The attempt is what the model answers to the plain one-off request, asked for here or read from a file; it is run with tests of the
+problem, so that what fails is the program and not the model's idea of the tests. What the sample says of the failure is what the
+interpreter showed.
 """
 
 from __future__ import annotations
 
 import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 from reflectioncoder.build import gates
 from reflectioncoder.build.conversation import Conversation
 from reflectioncoder.build.llm_author import Asker, Rollout, unusable
 from reflectioncoder.build.mutation.diagnosis import OPENINGS, observe
 from reflectioncoder.build.mutation_author import Executor, Rejected, cell, read_failure
+from reflectioncoder.data.files import read_jsonl
 from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request, reflection_request
 from reflectioncoder.data.samples import Block, Sample, assistant, user
+from reflectioncoder.errors import UsageError
 
 AUTHOR = "hybrid"
 _MAX_OUTPUT_CHARS = 2000
@@ -32,19 +38,58 @@ _BROKEN = (
 _REPAIRS = {"wrong_value": _WRONG, "assertion": _WRONG}
 
 
-class HybridAuthor:
-    """`write(rollout)` asks for one attempt and completes it; raises what the asker and the sandbox raise."""
+class AttemptsFile:
+    """`attempts(rollout)` is what a file of completions has for a problem: rows as `generate` writes them, or EvalPlus's samples.
 
-    def __init__(self, ask: Asker, seed: int, shown_tests: int, execute: Executor):
+    Raises:
+        UsageError: a row without task_id and solution or completion (file and line are named).
+    """
+
+    def __init__(self, path: str):
+        self._answers: dict[tuple[str, int], dict[str, Any]] = {}
+        counts: Counter[str] = Counter()
+        for number, row in read_jsonl(path):
+            program = row.get("solution", row.get("completion"))
+            task_id = row.get("task_id")
+            if not isinstance(program, str) or not isinstance(task_id, str):
+                raise UsageError(f"{path}:{number}: expected task_id and solution (or completion), got {sorted(row)}")
+            answer = {"text": one_off_answer(program) if program.strip() else "", "finish_reason": row.get("finish_reason", "stop")}
+            self._answers[task_id, row.get("sample", counts[task_id])] = answer
+            counts[task_id] += 1
+
+    def __call__(self, rollout: Rollout) -> dict[str, Any]:
+        return self._answers.get((rollout.problem.task_id, rollout.number), {"text": "", "finish_reason": "stop"})
+
+
+class AskedAttempts:
+    """`attempts(rollout)` is what a model answers now; raises what the asker raises."""
+
+    def __init__(self, ask: Asker):
         self._ask = ask
+
+    def __call__(self, rollout: Rollout) -> dict[str, Any]:
+        request = one_off_request(rollout.problem.prompt, rollout.problem.instruction)
+        return self._ask(Conversation(self._ask.config, request, in_a_fence=True), rollout, 0)
+
+
+class HybridAuthor:
+    """`write(rollout)` takes one attempt and completes it; raises what comes from attempts and the sandbox.
+
+    Args:
+        attempts: a model's answer to the one-off request, {"text", "finish_reason"}.
+        model: whose answers they are.
+    """
+
+    def __init__(self, attempts: Callable[[Rollout], dict[str, Any]], model: str, seed: int, shown_tests: int, execute: Executor):
+        self._attempts = attempts
+        self._model = model
         self._seed = seed
         self._shown_tests = shown_tests
         self._execute = execute
 
     def write(self, rollout: Rollout) -> Sample | Rejected:
         problem = rollout.problem
-        request = one_off_request(problem.prompt, problem.instruction)
-        answered = self._ask(Conversation(self._ask.config, request, in_a_fence=True), rollout, 0)
+        answered = self._attempts(rollout)
         found = gates.first_code_block(answered["text"])
         if rejected := unusable(answered, found):
             return rejected
@@ -80,7 +125,7 @@ class HybridAuthor:
         ]
         metadata = {
             "author": AUTHOR,
-            "model": self._ask.config.model,
+            "model": self._model,
             "task_id": problem.task_id,
             **problem.provenance,
             "grade": problem.grade,

@@ -28,11 +28,11 @@ from reflectioncoder.build.log import BuildLog
 from reflectioncoder.build.outcomes import Outcomes, rejected_sample, rejection
 from reflectioncoder.config import EndpointConfig, Recipe, SandboxConfig
 from reflectioncoder.data.decontaminate import KnownTasks
-from reflectioncoder.data.files import write_json, writing_jsonl
+from reflectioncoder.data.files import sha256_file, write_json, writing_jsonl
 from reflectioncoder.data.problems import Problem, iter_problems
 from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.data.samples import Sample
-from reflectioncoder.errors import CheckFailedError
+from reflectioncoder.errors import CheckFailedError, UsageError
 from reflectioncoder.progress import Progress, say
 from reflectioncoder.sandbox.isolation import detect_isolation, require_floor
 from reflectioncoder.sandbox.limits import Limits
@@ -75,6 +75,8 @@ def build_reflections(
     started = time.monotonic()
     known = known or KnownTasks()
     config = recipe.build
+    if config.author == "attempts" and not Path(config.attempts).is_file():
+        raise UsageError(f"file not found: {config.attempts!r}\n  key:     build.attempts, the completions to be repaired")
     limits = replace(limits_from(recipe.sandbox), wall_s=config.cell_timeout_s)
     require_floor(detect_isolation(), recipe.sandbox.floor)
     each = partial(_first, config.problems, limit)
@@ -154,7 +156,7 @@ def _usable(
 def _settings(recipe: Recipe, limits: Limits) -> dict[str, Any]:
     """What an answer in the log depends on. How the server is reached, and how much of it is used, may change."""
     build = asdict(recipe.build)
-    for name in ("problems", "budget_tokens", "budget_usd", "min_samples", "near_duplicates"):
+    for name in ("problems", "budget_tokens", "budget_usd", "min_samples", "near_duplicates", "attempts"):
         del build[name]
     for name in ("base_url", "api_key_env", "timeout_s", "retries", "max_in_flight", "input_usd", "output_usd"):
         del build["endpoint"][name]
@@ -162,6 +164,7 @@ def _settings(recipe: Recipe, limits: Limits) -> dict[str, Any]:
     return {
         **flat,
         "prompts": Prompts(recipe.build.prompts).digest,
+        "attempts": sha256_file(recipe.build.attempts) if recipe.build.author == "attempts" else "",
         "seed": recipe.seed,
         "limits": asdict(limits),
         "python": platform.python_version(),

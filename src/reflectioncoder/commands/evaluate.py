@@ -11,6 +11,7 @@ from reflectioncoder.commands.generate import add_model_arguments, generation_re
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_benchmark_arguments(parser, nargs="+")
     add_model_arguments(parser)
+    parser.add_argument("--allow-contaminated", action="store_true", help="also on benchmarks that the training data holds tasks of")
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -19,6 +20,7 @@ def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.data.files import claim
     from reflectioncoder.errors import UsageError
     from reflectioncoder.evaluate.benchmarks import load_benchmark
+    from reflectioncoder.evaluate.contamination import require_clean
     from reflectioncoder.evaluate.results import headline
     from reflectioncoder.model_source import resolve_model
     from reflectioncoder.pipeline import completions_key, evaluate_model
@@ -27,7 +29,10 @@ def run(args: argparse.Namespace) -> Outcome:
     recipe = replace(recipe, sandbox=replace(recipe.sandbox, workers=args.workers, rules=args.rules, floor=args.floor))
     benchmarks = [load_benchmark(limited(spec, args.limit), args.data_dir) for spec in args.benchmark]
     path = resolve_model(recipe.model).path
+    lines = []
     for benchmark in benchmarks:
+        note = require_clean(path, benchmark.name, allow=args.allow_contaminated)
+        lines += [note] if note else []
         if not claim(args.output / benchmark.name, completions_key(benchmark, recipe, path)):
             raise UsageError(
                 f"{args.output / benchmark.name} holds results of another model or other settings\n  hint:    choose another --output"
@@ -35,7 +40,7 @@ def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.generate.transformers_backend import TransformersBackend
 
     backend = TransformersBackend(recipe.model, path)
-    value, lines, paths = {}, [], []
+    value, paths = {}, []
     for benchmark in benchmarks:
         directory = args.output / benchmark.name
         results = evaluate_model(backend, benchmark, recipe, directory, benchmark.name)

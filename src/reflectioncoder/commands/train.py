@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from reflectioncoder.commands import Outcome, add_recipe_arguments, resolve_recipe
 from reflectioncoder.errors import UsageError
@@ -15,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
+    from reflectioncoder.evaluate.contamination import record_training_data
     from reflectioncoder.model_source import add_tokens_to, load_tokenizer, resolve_model
     from reflectioncoder.train.prepare import forecast_run, needs_checkpointing
     from reflectioncoder.train.stage import check_settings, describe_plan, plan_run, train_model, training_samples
@@ -40,6 +42,8 @@ def run(args: argparse.Namespace) -> Outcome:
     if any((directory / "train").glob("checkpoint-*")) and not args.resume:
         raise UsageError(f"{directory / 'train'} has checkpoints already\n  hint:    --resume continues, or choose another name")
     summary = train_model(recipe, source, samples, directory, resume=args.resume)
+    if os.environ.get("RANK", "0") == "0":
+        record_training_data(directory / "model", samples)
     return Outcome(
         {k: v for k, v in summary.items() if k != "history"},
         [f"{summary['num_tokens']:,} tokens in {summary['total_steps']} steps, {summary['tokens_per_s']} tokens/s"],

@@ -45,13 +45,13 @@ class KnownTasks:
         self._texts, self._codes = NgramIndex(without_common=True), NgramIndex(without_common=True)
 
     def add(self, task_id: str, text: str, code: str) -> None:
-        self._ids.add(task_id)
+        self._ids.add(task_id.lower())
         self._texts.add(task_id, text)
         self._codes.add(task_id, code)
 
     def find(self, task_id: str, text: str, code: str) -> str | None:
         """Which task it is and by what; None if it is none."""
-        if task_id in self._ids:
+        if task_id.lower() in self._ids:
             return f"{task_id}, by its id"
         for kind, index, content in (("text", self._texts, text), ("code", self._codes, code)):
             if matches := index.matches(content):

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from reflectioncoder.data.decontaminate import KnownTasks
-from reflectioncoder.errors import MachineError
+from reflectioncoder.data.files import read_json, write_json
+from reflectioncoder.data.prompts import program_of_answer
+from reflectioncoder.data.samples import Sample
+from reflectioncoder.errors import CheckFailedError, MachineError
 from reflectioncoder.evaluate.behaviour import Behaviour, BenchmarkTask
 from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES, HUMANEVAL, look_up, read_published
 from reflectioncoder.evaluate.evalplus import Family
 from reflectioncoder.sandbox.isolation import detect_isolation
 
+_RECORD = "training_data.json"
+_SHOWN = 5
 _EVALPLUS: tuple[Family, ...] = ("humaneval", "mbpp")
 
 
@@ -49,3 +56,42 @@ def _rows(name: str) -> list[dict[str, Any]]:
         return [{**row, "plus_input": []} for row in read_published(file, path)]
     except MachineError:
         return []
+
+
+def record_training_data(model: Path, samples: Iterable[Sample]) -> None:
+    """Leave beside a model which benchmark tasks its training data holds: `training_data.json`, read by `require_clean`."""
+    known = known_tasks()
+    matches: dict[str, set[str]] = {family: set() for family in _EVALPLUS if f"{family}+" in known.names}
+    count = 0
+    for sample in samples:
+        count += 1
+        task_id = str((sample.extra.get("metadata") or {}).get("task_id", ""))
+        request = "\n".join(message.text for message in sample.messages if message.role == "user")
+        found = known.find(task_id, request, program_of_answer(sample.messages[-1].text))
+        if found is not None:
+            matches.setdefault(found.partition("/")[0].lower(), set()).add(found)
+    value = {"schema_version": 1, "num_samples": count, "matches": {family: sorted(found) for family, found in matches.items()}}
+    write_json(model / _RECORD, value)
+
+
+def require_clean(model: Path, benchmark: str, *, allow: bool) -> str | None:
+    """A sentence for the reader if nothing is known of the model's training data, or if matches are allowed; None if it is clean.
+
+    Raises:
+        CheckFailedError: the training data of the model holds tasks of the benchmark.
+    """
+    family = benchmark.removesuffix("+")
+    if family not in _EVALPLUS or not (model / _RECORD).is_file():
+        return None
+    matches = read_json(model / _RECORD)["matches"].get(family)
+    if matches is None:
+        return f"{benchmark}: this model's training data was not compared with it: the benchmark's data was not there"
+    if not matches:
+        return None
+    shown = "\n".join(f"  {match}" for match in matches[:_SHOWN])
+    if not allow:
+        raise CheckFailedError(
+            f"the training data of {model} holds {len(matches)} tasks of {benchmark}; a number would mean nothing\n{shown}\n"
+            "  hint:    --allow-contaminated (evaluate.allow_contaminated) prints it all the same"
+        )
+    return f"{benchmark}: the training data holds {len(matches)} of its tasks\n{shown}"

@@ -36,7 +36,7 @@ def training_samples(recipe: Recipe, reflections: Path | None) -> list[Sample]:
         raise UsageError("no reflection samples: nothing is built yet and train.reflection_data is empty\n  hint:    run build first")
     samples = [sample for file in files for sample in read_samples(file)]
     if recipe.train.generation_from_problems:
-        samples += [one_off_sample(problem) for problem in load_problems(recipe.build.problems)]
+        samples += [one_off_sample(problem) for problem in load_problems(recipe.build.problems) if problem.has_reference]
     if not samples:
         raise UsageError("there is nothing to train on: no built reflections, no train.reflection_data, no train.generation_data")
     return samples

@@ -1,0 +1,36 @@
+"""Each round: the current model attempts fresh problems of the recipe, its failures are repaired by the reference solutions, the base
+model is trained on all samples so far and scored. Writes runs/<name>/improve.json and rounds/; what was interrupted continues."""
+
+from __future__ import annotations
+
+import argparse
+
+from reflectioncoder.commands import Outcome, add_recipe_arguments, limited, resolve_recipe
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_recipe_arguments(parser)
+    parser.add_argument("--data-dir", metavar="DIR", help="folder with benchmark files, searched first")
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    from dataclasses import replace
+    from pathlib import Path
+
+    from reflectioncoder.improve import Improvement, best
+
+    resolved = resolve_recipe(args)
+    recipe = resolved.recipe
+    benchmarks = tuple(limited(spec, args.limit) for spec in recipe.evaluate.benchmarks)
+    resolved = replace(resolved, recipe=replace(recipe, evaluate=replace(recipe.evaluate, benchmarks=benchmarks)))
+    improvement = Improvement(resolved, args.runs_dir, args.data_dir)
+    rounds = improvement.run()
+    chosen = best(rounds)
+    lines = [f"{'round':<7}{'problems':>9}{'samples':>9}  held-out pass@1"]
+    for r in rounds:
+        each = ", ".join(f"{name} {100 * value:.1f} %" for name, value in r.pass_at_1.items())
+        lines.append(
+            f"{r.number:<7}{r.num_problems:>9}{r.num_samples:>9}  {100 * r.score:.1f} % ({each}){'  best' if r is chosen else ''}"
+        )
+    value = {"rounds": [r.to_json() for r in rounds], "best": chosen.number, "model": chosen.model}
+    return Outcome(value, lines, [improvement.directory / "improve.json", Path(chosen.model)])

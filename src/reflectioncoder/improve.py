@@ -1,0 +1,161 @@
+"""`improve`: rounds in which a model attempts fresh problems, is trained on its corrected failures, and is scored on held-out tasks.
+
+A round's attempts are the current model's one-off answers; the failing ones become reflection samples with the reference solutions as
+repairs (`build.author: attempts`). Every round trains the base model anew on the samples of all rounds so far, so that mistakes of one
+training do not add up (as STaR does, arXiv 2203.14465). Ends when the held-out score does not rise any more.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from reflectioncoder.config import Recipe, ResolvedRecipe
+from reflectioncoder.data.files import claim, content_hash, write_json, writing_jsonl
+from reflectioncoder.data.problems import Problem, iter_problems
+from reflectioncoder.data.prompts import one_off_request
+from reflectioncoder.errors import UsageError
+from reflectioncoder.evaluate.results import headline
+from reflectioncoder.generate.base import Request, generate
+from reflectioncoder.generate.extract import prompt_preamble
+from reflectioncoder.model_source import model_hash
+from reflectioncoder.pipeline import BASE, TRAINED, Run
+from reflectioncoder.progress import say
+
+
+@dataclass(frozen=True)
+class Round:
+    """`score`: mean pass@1 over the benchmarks of the recipe; round 0 is the base model."""
+
+    number: int
+    num_problems: int
+    num_samples: int
+    score: float
+    pass_at_1: dict[str, float]
+    model: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "pass_at_1": dict(self.pass_at_1)}
+
+
+class Improvement:
+    """The folder runs/<name>/ with a run for every round in rounds/<number>/; each continues from its own files."""
+
+    def __init__(self, resolved: ResolvedRecipe, runs_dir: Path, data_dir: str | None = None):
+        self.recipe: Recipe = resolved.recipe
+        self.directory = runs_dir / self.recipe.name
+        self._resolved = resolved
+        self._data_dir = data_dir
+        self._base = Run(resolved, runs_dir, data_dir)
+
+    def run(self) -> list[Round]:
+        """All rounds, the base model's score first; improve.json holds them after every round.
+
+        Raises:
+            UsageError: impossible settings; not problems enough for one round.
+            CheckFailedError: too few samples in a round.
+        """
+        config = self.recipe.improve
+        if not self.recipe.evaluate.benchmarks:
+            raise UsageError("improve needs held-out tasks: evaluate.benchmarks is empty")
+        self._base.check()
+        self._base.prepare()
+        scores = {spec: headline(self._base.evaluate(BASE, spec))["value"] for spec in self.recipe.evaluate.benchmarks}
+        rounds = [Round(0, 0, 0, _mean(scores), scores, str(self._base.source.path))]
+        self._write(rounds)
+        for number in range(1, config.rounds + 1):
+            if number - best(rounds).number > config.patience:
+                say(f"improve: no better score for {config.patience} round(s)")
+                break
+            problems = self._problems(number)
+            if not problems:
+                say(f"improve: the problems are used up after {number - 1} rounds")
+                break
+            rounds.append(self._round(number, problems, Path(rounds[-1].model)))
+            self._write(rounds)
+        if len(rounds) == 1:
+            raise UsageError("build.problems holds no problem with a reference and tests: nothing to attempt")
+        return rounds
+
+    def _problems(self, number: int) -> list[Problem]:
+        """Those of round `number`: no round sees another's."""
+        usable = (p for p in iter_problems(self.recipe.build.problems) if p.has_reference and p.tests)
+        size = self.recipe.improve.problems_per_round
+        return list(itertools.islice(usable, (number - 1) * size, number * size))
+
+    def _round(self, number: int, problems: list[Problem], model: Path) -> Round:
+        recipe = self.recipe
+        directory = self.directory / "rounds" / str(number)
+        file = directory / "problems.jsonl"
+        with writing_jsonl(file) as write:
+            for problem in problems:
+                write(problem.to_json())
+        say(f"improve: round {number}, {len(problems)} problems attempted by {model}")
+        build = replace(
+            recipe.build,
+            author="attempts",
+            attempts=str(directory / "attempts" / "completions.jsonl"),
+            problems=(str(file),),
+            rollouts=recipe.improve.samples,
+            endpoint=replace(recipe.build.endpoint, model=str(number - 1)),
+        )
+        earlier = [str(self.directory / "rounds" / str(n) / "build" / "reflections.jsonl") for n in range(1, number)]
+        train = replace(recipe.train, reflection_data=(*recipe.train.reflection_data, *earlier))
+        own = replace(recipe, name=str(number), build=build, train=train)
+        run = Run(replace(self._resolved, recipe=own), self.directory / "rounds", self._data_dir)
+        run.prepare()
+        self._attempt(run, problems, model)
+        built = run.build()
+        run.train()
+        scores = {spec: headline(run.evaluate(TRAINED, spec))["value"] for spec in recipe.evaluate.benchmarks}
+        result = Round(number, len(problems), built["num_accepted"], _mean(scores), scores, str(run.model))
+        say(f"improve: round {number}: {result.num_samples} samples, held-out score {100 * result.score:.1f} %")
+        return result
+
+    def _attempt(self, run: Run, problems: list[Problem], model: Path) -> None:
+        """The current model's one-off answers to the problems."""
+        improve = self.recipe.improve
+        config = replace(self.recipe.generate, temperature=improve.temperature, num_samples=improve.samples)
+        requests = [
+            Request(
+                p.task_id, sample, one_off_request(p.prompt, p.instruction), p.entry_point, prompt_preamble(p.prompt, p.entry_point)
+            )
+            for p in problems
+            for sample in range(improve.samples)
+        ]
+        path = Path(run.recipe.build.attempts)
+
+        def work() -> dict[str, Any]:
+            from reflectioncoder.generate.transformers_backend import TransformersBackend
+
+            backend = TransformersBackend(self.recipe.model, model)
+            return generate(backend, requests, config, self.recipe.seed, path, f"attempts of round {run.recipe.name}")
+
+        key = content_hash([p.to_json() for p in problems], vars(config), model_hash(model))
+        if not claim(path.parent, key):  # attempts at other problems, or of another model: what was built on them goes too
+            shutil.rmtree(path.parent)
+            shutil.rmtree(run.directory / "build", ignore_errors=True)
+            claim(path.parent, key)
+        run.stage("attempts", [key], [path], work)
+
+    def _write(self, rounds: list[Round]) -> None:
+        value = {"schema_version": 1, "rounds": [r.to_json() for r in rounds], "best": best(rounds).number}
+        write_json(self.directory / "improve.json", value)
+
+
+def best(rounds: list[Round]) -> Round:
+    """The first of those with the highest held-out score."""
+    return max(rounds, key=lambda r: (r.score, -r.number))
+
+
+def _mean(scores: dict[str, float]) -> float:
+    return sum(scores.values()) / len(scores)
+
+
+def request(problem: Problem, sample: int) -> Request:
+    """The one-off request for a problem."""
+    preamble = prompt_preamble(problem.prompt, problem.entry_point)
+    return Request(problem.task_id, sample, one_off_request(problem.prompt, problem.instruction), problem.entry_point, preamble)

@@ -1,0 +1,71 @@
+"""The improve loop on a tiny random model: every attempt fails, every round repairs, trains and scores, and everything continues."""
+
+import pytest
+
+from reflectioncoder.cli import main
+from reflectioncoder.data.files import read_json, write_jsonl
+from reflectioncoder.data.problems import bundled_problems, read_problems
+from reflectioncoder.data.samples import read_samples
+from reflectioncoder.improve import Round, best
+from tests.conftest import make_model, make_tokenizer
+
+RECIPE = """
+name: better
+seed: 5
+model: {{name: {folder}/model, rendering: chat, device: cpu}}
+build: {{problems: [{folder}/problems.jsonl], min_samples: 1}}
+train: {{epochs: 1, global_batch_size: 4, learning_rate: 1e-3}}
+generate: {{batch_size: 4, max_new_tokens: 40}}
+evaluate: {{benchmarks: ["bundled/seen:4"]}}
+improve: {{rounds: 3, problems_per_round: 5, patience: 2}}
+"""
+
+
+@pytest.fixture(scope="module")
+def improved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("world")
+    tokenizer = make_tokenizer()
+    model = make_model("llama", len(tokenizer), dtype="float32")
+    model.get_output_embeddings().weight.data[tokenizer.eos_token_id] *= 8  # its answers end soon
+    model.save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    write_jsonl(folder / "problems.jsonl", [p.to_json() for p in bundled_problems("train")[:12]])
+    (folder / "r.yaml").write_text(RECIPE.format(folder=folder))
+    assert main(["improve", str(folder / "r.yaml"), "--runs-dir", str(folder / "runs"), "-q"]) == 0
+    return folder
+
+
+def test_every_round_attempts_fresh_problems_with_the_model_of_the_round_before(improved):
+    directory = improved / "runs" / "better"
+    result = read_json(directory / "improve.json")
+    assert [r["number"] for r in result["rounds"]] == [0, 1, 2]  # nothing is solved: the second round is the last
+    tasks = [{problem.task_id for problem in read_problems(directory / f"rounds/{n}/problems.jsonl")} for n in (1, 2)]
+    assert all(len(names) == 5 for names in tasks)
+    assert not tasks[0] & tasks[1]
+    for number in (1, 2):
+        samples = list(read_samples(directory / f"rounds/{number}/build/reflections.jsonl"))
+        assert result["rounds"][number]["num_samples"] == len(samples) >= 1
+        assert all(s.extra["metadata"]["passes"] == [False, True] for s in samples)
+        assert {s.extra["metadata"]["model"] for s in samples} == {str(number - 1)}
+    # The second round trains on both rounds' samples.
+    both = sum(r["num_samples"] for r in result["rounds"])
+    assert read_json(directory / "rounds/2/train/train.json")["num_samples"] == both
+
+
+def test_a_second_call_does_nothing_again(improved):
+    files = [p for p in (improved / "runs").rglob("*") if p.name in ("completions.jsonl", "model.safetensors", "samples.jsonl")]
+    before = {p: p.stat().st_mtime_ns for p in files}
+    assert len(before) >= 8
+    assert main(["improve", str(improved / "r.yaml"), "--runs-dir", str(improved / "runs"), "-q"]) == 0
+    assert {p: p.stat().st_mtime_ns for p in files} == before
+
+
+def test_the_best_round_is_the_first_of_equals():
+    rounds = [Round(n, 0, 0, score, {}, "") for n, score in enumerate((0.2, 0.4, 0.4))]
+    assert best(rounds).number == 1
+
+
+def test_impossible_settings_are_named(improved, capsys):
+    for change, message in (("evaluate.benchmarks=[]", "held-out tasks"), ("build.problems=[none.jsonl]", "none.jsonl")):
+        assert main(["improve", str(improved / "r.yaml"), "--runs-dir", str(improved / "x"), "--set", change]) == 2
+        assert message in capsys.readouterr().err
