@@ -22,8 +22,8 @@ from reflectioncoder.data.prompts import answer_program
 class Script:
     """`faults`: what happens to the n-th request, by its number: a status, "hang", "garbage", "cut", "reset", or nothing.
 
-    The answer to a request depends on its text alone: a first attempt with a slip (or, where `solves_at_once`, without), then a
-    right one, then the program.
+    The answer to a request depends on its text alone: a first attempt with a slip, then a right one, then the program. Feedback may
+    come as a user turn, in an assistant turn to be continued, or in the text to be completed.
     """
 
     problems: list[Problem]
@@ -38,17 +38,18 @@ class Script:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def reply(self, payload: dict) -> str:
-        first = payload["messages"][0]["content"]
+        messages = payload.get("messages") or [{"role": "user", "content": payload["prompt"]}]
+        first = messages[0]["content"]
         problem = next(p for p in self.problems if p.prompt.strip() in first)
         program = answer_program(problem)
         tests = "\n".join(problem.tests)
-        last = payload["messages"][-1]["content"]
-        if last.startswith("All tests pass"):
+        last = messages[-1]["content"]
+        if "\nAll tests pass" in f"\n{last}":
             return f"```python\n{program}```"
-        if "The interpreter prints" in last:
+        if "The interpreter prints" in last or "```output\n" in last:
             return f"The slip was easy to see.\n\n```python\n{program}\n{tests}"  # cut off by the stop text
         slips = mutations(program)
-        number = int(hashlib.sha256(f"{first}{payload['seed']}".encode()).hexdigest(), 16)
+        number = int(hashlib.sha256(f"{problem.prompt}{payload['seed']}".encode()).hexdigest(), 16)
         return f"I try it.\n\n```python\n{slips[number % len(slips)].code}\n{tests}\n```"
 
 
@@ -81,8 +82,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         time.sleep(script.latency_s if fault != "hang" else 3.0)
         text = script.reply(payload)
+        said = {"message": {"role": "assistant", "content": text}} if self.path.endswith("/chat/completions") else {"text": text}
         body = {
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+            "choices": [{"index": 0, **said, "finish_reason": "stop"}],
             "usage": {"prompt_tokens": 100, "completion_tokens": 50},
         }
         data = json.dumps(body).encode()

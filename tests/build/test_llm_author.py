@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,15 +17,18 @@ import yaml
 
 from reflectioncoder.build import gates
 from reflectioncoder.build.endpoint import BudgetError, Endpoint, EndpointError, Limiter
+from reflectioncoder.build.filters import NearDuplicates, sift
 from reflectioncoder.build.llm_author import Prompts
 from reflectioncoder.build.log import BuildLog
+from reflectioncoder.build.outcomes import Outcomes
 from reflectioncoder.build.pipeline import build_reflections
 from reflectioncoder.cli import main
 from reflectioncoder.config import BuildConfig, EndpointConfig, ModelConfig, Recipe, SandboxConfig
 from reflectioncoder.data.decontaminate import KnownTasks
+from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.data.problems import load_problems
-from reflectioncoder.data.prompts import answer_program
-from reflectioncoder.data.samples import read_samples
+from reflectioncoder.data.prompts import answer_program, one_off_answer
+from reflectioncoder.data.samples import Block, Sample, assistant, read_samples, user
 from reflectioncoder.errors import MachineError, UsageError
 from tests.build.server import Script, serving
 
@@ -243,6 +247,114 @@ def test_the_limiter_grows_with_success_and_halves_when_told():
     assert limiter.permits == 16 // 2
     limiter.too_many(time.monotonic(), 0.0)
     assert limiter.permits == 4
+
+
+def test_a_limit_that_is_fixed_neither_grows_nor_shrinks():
+    limiter = Limiter(6, adapts=False)
+    assert limiter.permits == 6
+    limiter.too_many(time.monotonic(), 0.0)
+    limiter.succeeded()
+    assert limiter.permits == 6
+
+
+def test_of_those_that_wait_the_lowest_order_is_next():
+    limiter, entered = Limiter(1), []
+
+    def enter(order):
+        with limiter.permit(order):
+            entered.append(order)
+
+    with limiter.permit():
+        threads = [threading.Thread(target=enter, args=(order,)) for order in (5, 3, 9, 1)]
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + 10
+        while len(limiter._waiting) < 4 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    for thread in threads:
+        thread.join()
+    assert entered == [1, 3, 5, 9]
+
+
+@pytest.mark.parametrize(
+    "change", [{"api": "completion"}, {"assistant_prefix": "vllm"}, {"assistant_prefix": "llama.cpp"}, {"assistant_prefix": "deepseek"}]
+)
+def test_stage_one_can_be_one_growing_turn_or_plain_text(tmp_path, change):
+    with serving(Script(PROBLEMS)) as url:
+        build_reflections(make_recipe(url), tmp_path / "turns", limit=5)
+        grown = make_recipe(url, endpoint=replace(ENDPOINT, base_url=url, **change))
+        build_reflections(grown, tmp_path / "grown", limit=5)
+    # What is said is the same, so are the samples; what the server was sent is not.
+    assert (tmp_path / "grown/reflections.jsonl").read_bytes() == (tmp_path / "turns/reflections.jsonl").read_bytes() != b""
+    with BuildLog(tmp_path / "grown/log.sqlite") as log:
+        payloads = [request["payload"] for request, _ in log.entries("request")]
+    continued = [p for p in payloads if "```output\n" in (p["prompt"] if "prompt" in p else p["messages"][-1]["content"])]
+    assert continued
+    for asked in continued:
+        if "messages" in asked and asked["messages"][-1]["role"] == "assistant":
+            assert asked.get("continue_final_message", False) == (change.get("assistant_prefix") == "vllm")
+            assert asked["messages"][-1].get("prefix", False) == (change.get("assistant_prefix") == "deepseek")
+    assert all(("prompt" in p) == ("api" in change) for p in payloads)
+
+
+def test_attempts_of_a_file_are_repaired(tmp_path):
+    wrong, right, unknown = PROBLEMS[:3]
+    rows = [
+        {"task_id": wrong.task_id, "solution": f"def {wrong.entry_point}(*args):\n    return None\n"},
+        {"task_id": right.task_id, "completion": answer_program(right)},
+    ]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    endpoint = replace(ENDPOINT, model="somebody")
+    recipe = make_recipe("", author="attempts", attempts=str(tmp_path / "a.jsonl"), endpoint=endpoint)
+    summary = build_reflections(recipe, tmp_path / "out", limit=3)
+    assert summary["rejected"] == {"first_try": 1, "no_code": 1}
+    (sample,) = read_samples(tmp_path / "out/reflections.jsonl")
+    assert sample.extra["metadata"]["task_id"] == wrong.task_id
+    assert sample.extra["metadata"]["model"] == "somebody"
+    assert unknown.task_id in (tmp_path / "out/rejected.jsonl").read_text()
+    (tmp_path / "a.jsonl").write_text('{"id": 1}\n')
+    with pytest.raises(UsageError, match=r"a\.jsonl:1: expected task_id"):
+        build_reflections(recipe, tmp_path / "other", limit=3)
+
+
+def test_a_problem_without_tests_is_judged_by_the_models_own(tmp_path):
+    bare = replace(PROBLEMS[0], tests=(), canonical_solution="", task_id="bare")
+    write_jsonl(tmp_path / "p.jsonl", [bare.to_json()])
+    with serving(Script(PROBLEMS)) as url:
+        summary = build_reflections(make_recipe(url, problems=(str(tmp_path / "p.jsonl"),), rollouts=6), tmp_path)
+        hybrid = make_recipe(url, problems=(str(tmp_path / "p.jsonl"),), hybrid=True)
+        assert build_reflections(hybrid, tmp_path / "hybrid")["rejected"] == {"no_reference": 1}
+    assert summary["num_accepted"] >= 1
+
+
+def sample_of(problem, task_id, program):
+    blocks = (Block("text", "I try it."), Block("code", program), Block("execution", "AssertionError"))
+    answer = assistant(Block("text", one_off_answer(program)))
+    extra = {"id": f"llm:{task_id}:0", "metadata": {"task_id": task_id, "operators": []}}
+    return Sample((user("Solve it."), assistant(*blocks), user("Write it."), answer), "reflection", extra)
+
+
+def test_near_duplicates_are_left_out_and_named():
+    program = max(map(answer_program, PROBLEMS), key=len)
+    one = sample_of(PROBLEMS[0], "one", program)
+    twin = sample_of(PROBLEMS[0], "twin", program.replace("return", "return  ", 1) + "# the end\n")
+    other = sample_of(PROBLEMS[1], "other", answer_program(PROBLEMS[1]))
+    variant = sample_of(PROBLEMS[0], "one", program + "# the end\n")
+    near = NearDuplicates(0.85, same_problem=False)
+    assert near.find_or_add(one) is None
+    assert near.find_or_add(other) is None
+    assert near.find_or_add(twin).startswith("llm:one:0 (0.9")
+    assert near.find_or_add(variant) is None
+    assert NearDuplicates(0.85, same_problem=True).find_or_add(variant) is None
+    outcomes = Outcomes()
+    for position, sample in enumerate((one, twin, other)):
+        outcomes.accept(position, sample)
+    sifted = list(
+        sift(outcomes, KnownTasks(), lambda p: "B/1" if p == program.strip("\n") else None, near_duplicates=1.0, same_problem=True)
+    )
+    assert [getattr(row, "id", row["reason"] if isinstance(row, dict) else "") for row in sifted] == [
+        "behaves_like_benchmark", "llm:twin:0", "llm:other:0",
+    ]  # fmt: skip
 
 
 @pytest.mark.timeout(280)

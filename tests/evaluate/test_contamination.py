@@ -1,0 +1,110 @@
+"""Benchmark tasks are recognised by what a program does, and models that were trained on some are not scored in silence."""
+
+import json
+import re
+
+import pytest
+
+from reflectioncoder.cli import main
+from reflectioncoder.data.problems import bundled_problems
+from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request
+from reflectioncoder.data.samples import Block, Sample, assistant, user
+from reflectioncoder.errors import CheckFailedError
+from reflectioncoder.evaluate.behaviour import Behaviour, BenchmarkTask, _alike
+from reflectioncoder.evaluate.contamination import known_behaviour, known_tasks, record_training_data, require_clean
+from reflectioncoder.sandbox.isolation import detect_isolation
+from tests.conftest import make_model, make_tokenizer
+
+ROW = {
+    "task_id": "HumanEval/900",
+    "entry_point": "double",
+    "prompt": "def double(x):\n",
+    "canonical_solution": "    return 2 * x\n",
+    "base_input": [[1], [2.5], ["ab"], [[1, 2]]],
+    "plus_input": [],
+    "atol": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def behaviour():
+    return Behaviour([BenchmarkTask("humaneval", ROW)], detect_isolation())
+
+
+@pytest.mark.parametrize(
+    ("program", "found"),
+    [
+        ("def twice(value):\n    return value + value\n", "HumanEval/900, by what twice does"),
+        ("def helper(y):\n    return y\n\ndef add(y):\n    return helper(y) + y\n", "HumanEval/900, by what add does"),
+        ("print('noise')\ndef f(x):\n    print('more')\n    return x * 2\n", "HumanEval/900, by what f does"),
+        ("def f(x):\n    return x * 3\n", None),
+        ("def f(x):\n    return x * 2 if x != [1, 2] else None\n", None),  # right on the first inputs only
+        ("def f(x, y):\n    return x * 2\n", None),
+        ("def f(x):\n    while True:\n        try:\n            pass\n        except BaseException:\n            pass\n", None),
+        ("import os\ndef f(x):\n    os._exit(0)\n", None),
+        ("def f(:\n", None),
+        ("x = 3\n", None),
+    ],
+)
+def test_a_task_is_recognised_by_what_a_program_does(behaviour, program, found):
+    assert behaviour(program) == found
+
+
+def test_answers_may_differ_as_the_tests_allow():
+    assert _alike("0.1", "0.10000000001")
+    assert _alike("[1, 2]", "(1, 2)")
+    assert not _alike("", "")
+    assert not _alike("1", "2")
+    assert not _alike("<object at 0x1>", "[1]")
+
+
+def test_every_sixth_task_is_found_under_another_name(data_dir):
+    """N-grams cannot: every name is another one here, and the text is gone."""
+    behaviour = known_behaviour()
+    missed = []
+    tasks = behaviour._tasks[::6]
+    for task in tasks:
+        program = task.row["prompt"] + task.row["canonical_solution"]
+        renamed = re.sub(rf"\b{task.row['entry_point']}\b", "my_function", program)
+        if behaviour(renamed) is None:
+            missed.append(task.row["task_id"])
+    assert len(tasks) > 85
+    assert len(missed) <= 2, missed
+
+
+def test_no_bundled_reference_behaves_like_a_benchmark_task(data_dir):
+    behaviour = known_behaviour()
+    assert [p.task_id for p in bundled_problems("train")[::8] if behaviour(answer_program(p))] == []
+
+
+def one_off(request, program, task_id="x"):
+    return Sample((user(request), assistant(Block("text", one_off_answer(program)))), "generation", {"metadata": {"task_id": task_id}})
+
+
+def test_a_model_that_was_trained_on_a_task_is_refused_unless_told(data_dir, tmp_path, capsys):
+    task = known_behaviour()._tasks[40].row
+    clean = one_off("Write nothing.", "def f():\n    pass")
+    record_training_data(tmp_path, [clean])
+    assert require_clean(tmp_path, "humaneval+", allow=False) is None
+    record_training_data(tmp_path, [clean, one_off(one_off_request(task["prompt"]), "pass")])
+    for name in ("humaneval", "humaneval+"):
+        with pytest.raises(CheckFailedError, match=f"holds 1 tasks of {re.escape(name)}"):
+            require_clean(tmp_path, name, allow=False)
+        assert "holds 1 of its tasks" in require_clean(tmp_path, name, allow=True)
+    assert require_clean(tmp_path, "mbpp", allow=False) is None
+    assert require_clean(tmp_path, "bundled/seen", allow=False) is None
+    assert json.loads((tmp_path / "training_data.json").read_text())["num_samples"] == 2
+
+
+def test_evaluate_refuses_before_it_generates(data_dir, tmp_path, capsys):
+    tokenizer = make_tokenizer()
+    make_model("llama", len(tokenizer), dtype="float32").save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    record_training_data(tmp_path / "model", [one_off("Write it.", "pass", "HumanEval/7")])
+    command = ["evaluate", str(tmp_path / "model"), "--benchmark", "humaneval", "--limit", "2", "--output", str(tmp_path / "out")]
+    assert main([*command, "--max-new-tokens", "4"]) == 1
+    assert "HumanEval/7, by its id" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main([*command, "--max-new-tokens", "4", "--allow-contaminated"]) == 0
+    assert "holds 1 of its tasks" in capsys.readouterr().out
+    assert "humaneval+" in known_tasks().names
