@@ -105,7 +105,8 @@ def read_jsonl(path: str | Path, *, tolerate_torn_tail: bool = False) -> Iterato
 
 def _unpacked(path: Path, file: IO[bytes]) -> Iterator[bytes]:
     try:
-        yield from gzip.open(file)
+        with gzip.open(file) as unpacked:
+            yield from unpacked
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UsageError(f"{path} cannot be unpacked: {error}") from None
 
@@ -166,7 +167,7 @@ class JsonlWriter:
     def __enter__(self) -> JsonlWriter:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._handle = open(self._temporary, "wb")  # noqa: SIM115 (owned by the object)
+            self._handle = open(self._temporary, "wb")
         except OSError as error:
             raise _storage_error(self.path, error) from error
         return self

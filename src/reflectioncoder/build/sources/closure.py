@@ -1,4 +1,4 @@
-"""A function of a module with all that it needs: imports of the standard library, helper functions, constants, and those of these."""
+"""A function of a module with all that it needs: standard imports, helper functions and classes, constants, and those of these."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Module:
 
     def program_with(self, function: ast.FunctionDef) -> str | None:
         """A program that defines the function and works alone; None if there is none."""
-        imports: set[str] = set()
+        imports: set[tuple[str, str]] = set()
         parts: dict[int, str] = {}
         waiting, known = [function.name], set[str]()
         while waiting:
@@ -67,15 +67,15 @@ class Module:
             if others:
                 return None
             if isinstance(node, ast.Import | ast.ImportFrom):
-                if (line := _standard_import(node, name)) is None:
+                if not is_standard(node):
                     return None
-                imports.add(line)
-            elif isinstance(node, ast.FunctionDef | ast.Assign | ast.AnnAssign):
+                imports.add(_alias(node, name))
+            elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign):
                 parts[node.lineno] = self._code(node)
                 waiting += free_names(parts[node.lineno]) | bound_names(parts[node.lineno])
             else:
                 return None
-        head = "\n".join(sorted(imports, key=lambda line: (line.startswith("from"), line)))
+        head = "\n".join(_import_lines(imports))
         return "\n\n\n".join(part for part in (head, *(parts[line] for line in sorted(parts))) if part) + "\n"
 
 
@@ -83,11 +83,20 @@ def _is_star(node: ast.stmt) -> bool:
     return isinstance(node, ast.ImportFrom) and node.names[0].name == "*"
 
 
-def _standard_import(node: ast.Import | ast.ImportFrom, name: str) -> str | None:
-    """The import of one name; None where it comes from elsewhere than the standard library."""
+def is_standard(node: ast.Import | ast.ImportFrom) -> bool:
+    """Whether an import takes from the standard library only. `__future__` holds for a whole file and cannot be carried along."""
+    names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else ["" if node.level else node.module or ""]
+    return all(name != "__future__" and name.partition(".")[0] in sys.stdlib_module_names for name in names)
+
+
+def _alias(node: ast.Import | ast.ImportFrom, name: str) -> tuple[str, str]:
+    """(module that is imported from or "", what is imported) as it is written."""
     alias = next(a for a in node.names if name == (a.asname or a.name.partition(".")[0]))
-    if isinstance(node, ast.ImportFrom):
-        if node.level or node.module == "__future__" or (node.module or "").partition(".")[0] not in sys.stdlib_module_names:
-            return None
-        return ast.unparse(ast.ImportFrom(node.module, [alias], 0))
-    return ast.unparse(ast.Import([alias])) if alias.name.partition(".")[0] in sys.stdlib_module_names else None
+    return (node.module or "" if isinstance(node, ast.ImportFrom) else ""), ast.unparse(alias)
+
+
+def _import_lines(imports: set[tuple[str, str]]) -> list[str]:
+    lines = [f"import {what}" for module, what in sorted(imports) if not module]
+    for module in sorted({module for module, _ in imports} - {""}):
+        lines.append(f"from {module} import {', '.join(what for other, what in sorted(imports) if other == module)}")
+    return lines

@@ -14,9 +14,9 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
-from reflectioncoder.build.sources.closure import BUILTINS, Module, bound_names, free_names
+from reflectioncoder.build.sources.closure import BUILTINS, Module, bound_names, free_names, is_standard
 from reflectioncoder.build.sources.draft import Draft, Dropped
-from reflectioncoder.build.sources.packages import import_names, package_root, provenance, python_files
+from reflectioncoder.build.sources.packages import import_names, modules, package_root, provenance
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import ONE_OFF, statement
 
@@ -33,8 +33,7 @@ def from_doctests(package: str) -> Iterator[Draft | Dropped]:
     for name in import_names(package):
         root = package_root(name, package)
         source, license_ = provenance(name)
-        for path in python_files(root):
-            module_name = ".".join([name, *path.relative_to(root).with_suffix("").parts]).removesuffix(".__init__")
+        for module_name, path in modules(name, root).items():
             yield from _from_module(path, module_name, source, license_)
 
 
@@ -110,9 +109,9 @@ class Examples:
         except SyntaxError:
             body = []
         match body:
-            case [ast.Import() | ast.ImportFrom() as node] if free_of_package(node):
+            case [ast.Import() | ast.ImportFrom() as node] if is_standard(node):
                 self._define(ast.unparse(node))
-            case [ast.FunctionDef() as node] if self._is_known(ast.unparse(node), own={node.name}):
+            case [ast.FunctionDef() as node] if self._is_known(ast.unparse(node), own=node.name):
                 self._define(ast.unparse(node))
             case [ast.Import() | ast.ImportFrom() | ast.FunctionDef()]:
                 pass
@@ -135,8 +134,8 @@ class Examples:
         self.setup.append(code)
         self._defined |= bound_names(code)
 
-    def _is_known(self, code: str, own: set[str] = frozenset()) -> bool:  # pyright: ignore[reportArgumentType]
-        return free_names(code) <= self._defined | own
+    def _is_known(self, code: str, own: str = "") -> bool:
+        return free_names(code) <= self._defined | {own}
 
     def _write_out(self, value: ast.expr) -> ast.expr | None:
         """The expression with values in the place of names; None if it needs a name that is not known."""
@@ -174,16 +173,8 @@ class _Replaced(ast.NodeTransformer):
     def __init__(self, values: dict[str, ast.expr]):
         self._values = values
 
-    def visit_Name(self, node: ast.Name) -> ast.expr:  # noqa: N802 (ast's name)
+    def visit_Name(self, node: ast.Name) -> ast.expr:
         return copy.deepcopy(self._values.get(node.id, node)) if isinstance(node.ctx, ast.Load) else node
-
-
-def free_of_package(node: ast.Import | ast.ImportFrom) -> bool:
-    """Whether an import takes from the standard library only."""
-    import sys
-
-    names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
-    return all(name.partition(".")[0] in sys.stdlib_module_names for name in names)
 
 
 def _is_plain(value: ast.expr) -> bool:

@@ -12,7 +12,7 @@ REASONS = {
     "no_entry_point": "no test calls a function that the program defines",
     "not_python": "the answer is in another language",
     "no_examples": "no doctest example calls the function with a result that can be compared",
-    "not_self_contained": "the function needs a class, another package, or what is defined conditionally",
+    "not_self_contained": "the function needs another module or package, or what is defined conditionally or twice",
     "third_party": "the program imports what does not come with Python",
     "outside_world": "the program reads input, files or the clock, or uses the network",
     "not_comparable": "what the program returns cannot be written as JSON, or is nothing",
@@ -20,7 +20,7 @@ REASONS = {
     "vacuous_tests": "the generator gives too few different inputs, or all have the same result",
     "too_slow": "a run takes longer than the limit of one cell",
     "reference_fails": "the reference fails its own tests",
-    "not_deterministic": "the reference passes its tests on one run and not on the other",
+    "not_deterministic": "the reference returns something else on the next run",
     "duplicate_id": "the task_id occurred before",
 }
 

@@ -66,12 +66,13 @@ def provenance(import_name: str) -> tuple[str, str]:
     return f"{about['Name']} {about['Version']}", licenses[0] if licenses else ""
 
 
-def python_files(root: Path) -> list[Path]:
-    """The Python files below a package's folder, without its tests."""
+def modules(name: str, root: Path) -> dict[str, Path]:
+    """The files of a package's modules, without its tests, by what the modules are called."""
     if root.is_file():
-        return [root]
-    return [
-        path
-        for path in sorted(root.rglob("*.py"))
-        if not _TEST_FOLDERS & set(path.relative_to(root).parts) and not path.name.startswith(("test_", "conftest"))
-    ]
+        return {name: root}
+    found = {}
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        if not _TEST_FOLDERS & set(parts) and not path.name.startswith(("test_", "conftest")):
+            found[".".join([name, *parts]).removesuffix(".__init__")] = path
+    return found

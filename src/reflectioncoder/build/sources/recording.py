@@ -29,7 +29,7 @@ def same_as_json(found, expected):
         if isinstance(a, list) and isinstance(b, list):
             return len(a) == len(b) and all(map(same, a, b))
         if isinstance(a, (int, float)) and isinstance(b, (int, float)):
-            return math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-9) if float in (type(a), type(b)) else a == b
+            return math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-12) if float in (type(a), type(b)) else a == b
         return a == b
 
     return same(json.loads(json.dumps(found)), expected)
@@ -75,7 +75,7 @@ def _assertion(entry_point: str, call: Call) -> str:
         arguments = f"**{call.arguments!r}"
     text = f"{entry_point}({arguments})"
     if isinstance(call.result, float):
-        return f"assert abs({text} - {call.result!r}) <= {max(1e-9, 1e-6 * abs(call.result)):.3g}"
+        return f"assert abs({text} - {call.result!r}) <= {max(1e-12, 1e-6 * abs(call.result)):.3g}"
     if isinstance(call.result, str | int) or (call.exact and not _has_float(call.result)):
         return f"assert {text} == {call.result!r}"
     return f"assert same_as_json({text}, {call.result!r})"
