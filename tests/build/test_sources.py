@@ -94,9 +94,15 @@ def test_what_cannot_be_a_problem_is_counted_by_its_reason(tmp_path):
     problems, summary = collected(tmp_path, written(tmp_path / "mbpp.jsonl", rows))
     assert [p.task_id for p in problems] == ["mbpp/1"]
     assert summary["dropped"] == {
-        "reference_fails": 2, "outside_world": 2, "malformed": 2, "duplicate_id": 1, "third_party": 1, "too_slow": 1, "no_entry_point": 1,
+        "reference_fails": 2,
+        "outside_world": 2,
+        "malformed": 2,
+        "duplicate_id": 1,
+        "third_party": 1,
+        "too_slow": 1,
+        "no_entry_point": 1,
         "no_statement": 1,
-    }  # fmt: skip
+    }
 
 
 def test_a_reference_that_passes_only_sometimes_is_not_kept(tmp_path):
@@ -194,10 +200,23 @@ def test_codeio_from_the_package_records_what_the_references_return(tmp_path):
     assert "reasoning_gym" not in sys.modules
 
 
+def test_without_the_package_the_error_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(sys, "path", [])
+    with pytest.raises(MachineError, match=r"pip install 'reflectioncoder\[codeio\]'"):
+        list(read_source("reasoning-gym:codeio"))
+    with pytest.raises(UsageError, match="did you mean 'codeio'"):
+        list(read_source("reasoning-gym:code-io"))
+
+
 def test_recorded_tests_compare_by_value_by_tolerance_or_after_json(tmp_path):
     def row(name, body, generator="return {'n': rng.randint(1, 999)}"):
-        return {"id": f"io/{name}", "task_description": "Compute.", "input_output_spec": "", "code_sample": f"def main_solution(n):\n    {body}",
-                "input_generator": f"def generate_inputs(rng):\n    {generator}"}  # fmt: skip
+        return {
+            "id": f"io/{name}",
+            "task_description": "Compute.",
+            "input_output_spec": "",
+            "code_sample": f"def main_solution(n):\n    {body}",
+            "input_generator": f"def generate_inputs(rng):\n    {generator}",
+        }
 
     rows = [
         row("exact", "return {'n': [n]}"),
@@ -214,7 +233,7 @@ def test_recorded_tests_compare_by_value_by_tolerance_or_after_json(tmp_path):
     exact, float_, after_json = problems
     assert not exact.setup
     assert not float_.setup
-    assert after_json.setup == SAME_AS_JSON.rstrip("\n") or after_json.setup == SAME_AS_JSON
+    assert after_json.setup == SAME_AS_JSON
     assert all(" == {'n': [" in test for test in exact.tests)
     assert all(map(passes, problems))
     wrong = "def main_solution(n):\n    return n / 7 * 1.00001\n" + float_.test_code
@@ -297,15 +316,11 @@ def test_rows_of_an_unknown_form_are_an_error_that_names_fields_and_forms(tmp_pa
 
 
 def test_the_command_reports_counts_and_missing_things_by_exit_code(tmp_path, capsys):
-    source, output = (
-        written(tmp_path / "mbpp.jsonl", [MBPP, {**MBPP, "task_id": 1, "test_list": ["assert longest(['a']) == 'b'"]}]),
-        "out.jsonl",
-    )
-    assert main(["problems", source, "--output", str(tmp_path / output), "--json", "-q"]) == 0
+    failing = {**MBPP, "task_id": 1, "test_list": ["assert longest(['a']) == 'b'"]}
+    source, output = written(tmp_path / "mbpp.jsonl", [MBPP, failing]), str(tmp_path / "out.jsonl")
+    assert main(["problems", source, "--output", output, "--json", "-q"]) == 0
     value = json.loads(capsys.readouterr().out)
-    assert value == {
-        "num_problems": 1, "num_verified": 1, "dropped": {"reference_fails": 1}, "paths": [str(tmp_path / output)]
-    }  # fmt: skip
+    assert value == {"num_problems": 1, "num_verified": 1, "dropped": {"reference_fails": 1}, "paths": [output]}
     for source, code, said in (
         ("doctest:no_such_package_here", 3, "pip install 'no_such_package_here'"),
         ("doctest:_heapq", 2, "compiled"),
