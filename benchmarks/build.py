@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from reflectioncoder.build.pipeline import build_reflections
 from reflectioncoder.config import BuildConfig, EndpointConfig, ModelConfig, Recipe
-from reflectioncoder.data.files import writing_jsonl
+from reflectioncoder.data.files import JsonlWriter
 from reflectioncoder.data.problems import load_problems
 from tests.build.server import Script, serving
 
@@ -95,9 +95,9 @@ def memory(counts):
 def _memory_of(count):
     problem = PROBLEMS[0]
     with served(Script([problem])) as (url, _), tempfile.TemporaryDirectory() as folder:
-        with writing_jsonl(Path(folder) / "problems.jsonl") as write:
+        with JsonlWriter(Path(folder) / "problems.jsonl") as problems:
             for number in range(count):
-                write(replace(problem, task_id=f"p/{number}", instruction=f"Variant {number}.").to_json())
+                problems.write(replace(problem, task_id=f"p/{number}", instruction=f"Variant {number}.").to_json())
         began = time.perf_counter()
         endpoint = EndpointConfig(model="scripted", max_in_flight=8)
         summary = build(url, folder, endpoint, problems=(str(Path(folder) / "problems.jsonl"),), min_samples=0)

@@ -20,6 +20,7 @@ from reflectioncoder.progress import Progress
 COMMANDS = {
     "run": "the whole pipeline of a recipe; running it again continues where it stopped",
     "recipes": "list, show or copy the recipes that come with the package",
+    "problems": "turn a data set, a package's doctests or a file into problems for build",
     "build": "make reflection data with a real interpreter in the loop",
     "check": "run the programs of a data set again and compare what they print",
     "inspect": "look at samples: what teacher, student and loss see, token by token",

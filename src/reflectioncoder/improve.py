@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.config import Recipe, ResolvedRecipe
-from reflectioncoder.data.files import claim, content_hash, write_json, writing_jsonl
+from reflectioncoder.data.files import JsonlWriter, claim, content_hash, write_json
 from reflectioncoder.data.problems import Problem, iter_problems
 from reflectioncoder.data.prompts import one_off_request
 from reflectioncoder.errors import UsageError
@@ -90,9 +90,9 @@ class Improvement:
         recipe = self.recipe
         directory = self.directory / "rounds" / str(number)
         file = directory / "problems.jsonl"
-        with writing_jsonl(file) as write:
+        with JsonlWriter(file) as written:
             for problem in problems:
-                write(problem.to_json())
+                written.write(problem.to_json())
         say(f"improve: round {number}, {len(problems)} problems attempted by {model}")
         build = replace(
             recipe.build,

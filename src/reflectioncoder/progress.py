@@ -17,12 +17,15 @@ def format_duration(seconds: float) -> str:
 
 
 class Progress:
-    """Use as a context manager; call `update(done, note)`. `start` is what an earlier run had done: it does not count for the ETA."""
+    """Use as a context manager; call `update(done, note)`. `start` is what an earlier run had done: it does not count for the ETA.
+
+    `total` may be unknown (None).
+    """
 
     quiet = False
     log_path: Path | None = None
 
-    def __init__(self, label: str, total: int, start: int = 0):
+    def __init__(self, label: str, total: int | None, start: int = 0):
         self.label, self.total, self._start = label, total, start
         self._begun = time.monotonic()
         self._last_line = self._begun
@@ -58,12 +61,16 @@ class Progress:
             self._bar.update(self._task, completed=done, note=note)
             return
         now = time.monotonic()
-        if self.quiet or (done < self.total and now - self._last_line < PLAIN_INTERVAL_S):
+        if self.quiet or ((self.total is None or done < self.total) and now - self._last_line < PLAIN_INTERVAL_S):
             return
         self._last_line = now
+        elapsed = format_duration(now - self._begun)
+        if self.total is None:
+            say(f"{self.label}: {done}  elapsed {elapsed}  {note}".rstrip())
+            return
         fresh = done - self._start
         eta = format_duration((now - self._begun) / fresh * (self.total - done)) if fresh > 0 else "?"
-        say(f"{self.label}: {done}/{self.total}  elapsed {format_duration(now - self._begun)}  eta {eta}  {note}".rstrip())
+        say(f"{self.label}: {done}/{self.total}  elapsed {elapsed}  eta {eta}  {note}".rstrip())
 
 
 def say(message: str) -> None:

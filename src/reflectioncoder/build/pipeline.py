@@ -28,7 +28,7 @@ from reflectioncoder.build.log import BuildLog
 from reflectioncoder.build.outcomes import Outcomes, rejected_sample, rejection
 from reflectioncoder.config import EndpointConfig, Recipe, SandboxConfig
 from reflectioncoder.data.decontaminate import KnownTasks
-from reflectioncoder.data.files import sha256_file, write_json, writing_jsonl
+from reflectioncoder.data.files import JsonlWriter, sha256_file, write_json
 from reflectioncoder.data.problems import Problem, iter_problems
 from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.data.samples import Sample
@@ -189,7 +189,7 @@ def _write(sifted: Outcomes, output_dir: Path, max_operator_share: float, min_sa
     kinds: Counter[str] = Counter()
     tasks: set[str] = set()
     num_two_slip = 0
-    with writing_jsonl(output_dir / "rejected.jsonl") as write:
+    with JsonlWriter(output_dir / "rejected.jsonl") as written:
         numbers = itertools.count()
         for outcome in sifted:
             if isinstance(outcome, Sample):
@@ -197,13 +197,13 @@ def _write(sifted: Outcomes, output_dir: Path, max_operator_share: float, min_sa
                     continue
                 outcome = rejected_sample(outcome, "operator_share")
             reasons[outcome["reason"]] += 1
-            write(outcome)
+            written.write(outcome)
     if (num_accepted := len(operators) - len(dropped)) < min_samples:
         raise CheckFailedError(
             f"only {num_accepted} reflection samples, build.min_samples is {min_samples}\n"
             f"  rejected: {dict(reasons.most_common())} (see {output_dir / 'rejected.jsonl'})"
         )
-    with writing_jsonl(output_dir / "reflections.jsonl") as write:
+    with JsonlWriter(output_dir / "reflections.jsonl") as written:
         samples = (outcome for outcome in sifted if isinstance(outcome, Sample))
         for number, sample in enumerate(samples):
             if number not in dropped:
@@ -211,7 +211,7 @@ def _write(sifted: Outcomes, output_dir: Path, max_operator_share: float, min_sa
                 tasks.add(metadata["task_id"])
                 kinds.update(metadata["operators"])
                 num_two_slip += len(metadata["operators"]) > 1
-                write(sample.to_json())
+                written.write(sample.to_json())
     return {
         "num_accepted": num_accepted,
         "num_two_slip": num_two_slip,

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gzip
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -73,20 +75,21 @@ def dumps_row(row: Any) -> str:
 
 
 def read_jsonl(path: str | Path, *, tolerate_torn_tail: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number from 1, object) of a JSON Lines file, one line in memory at a time.
+    """Yield (line number from 1, object) of a JSON Lines file, plain or packed (`.gz`), one line in memory at a time.
 
     Raises:
         UsageError: no such file; an empty line; a line that is not a JSON object (file and line are named).
     """
     path = Path(path)
     try:
-        handle: IO[bytes] = open(path, "rb")  # noqa: SIM115 (closed below; the generator owns it)
+        file: IO[bytes] = open(path, "rb")  # noqa: SIM115 (closed below; the generator owns it)
     except FileNotFoundError:
         raise UsageError(f"file not found: {path}") from None
     except IsADirectoryError:
         raise UsageError(f"{path} is a directory, expected a JSON Lines file") from None
-    with handle:
-        for number, line in enumerate(handle, start=1):
+    with file:
+        lines = _unpacked(path, file) if path.suffix == ".gz" else file
+        for number, line in enumerate(lines, start=1):
             if tolerate_torn_tail and not line.endswith(b"\n"):
                 return
             if not line.strip():
@@ -98,6 +101,14 @@ def read_jsonl(path: str | Path, *, tolerate_torn_tail: bool = False) -> Iterato
             if not isinstance(row, dict):
                 raise UsageError(f"{path}:{number}: expected a JSON object, got {type(row).__name__}")
             yield number, row
+
+
+def _unpacked(path: Path, file: IO[bytes]) -> Iterator[bytes]:
+    try:
+        with gzip.open(file) as unpacked:
+            yield from unpacked
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UsageError(f"{path} cannot be unpacked: {error}") from None
 
 
 class JsonlAppender:
@@ -142,35 +153,47 @@ class JsonlAppender:
         self.close()
 
 
-def write_jsonl(path: str | Path, rows: list[dict[str, Any]]) -> Path:
-    return write_atomic(path, "".join(dumps_row(row) + "\n" for row in rows))
-
-
-@contextlib.contextmanager
-def writing_jsonl(path: str | Path) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Gives a function that writes a row. The file appears whole at the end of the body, or not at all; rows are not kept in memory.
+class JsonlWriter:
+    """Writes rows as they come into a temporary file beside `path`, which takes its place when the `with` block ends without an error.
 
     Raises:
         MachineError: the disk is full or the place cannot be written. The old file is untouched.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "w", encoding="utf-8", newline="\n") as handle:
 
-            def write(row: dict[str, Any]) -> None:
-                handle.write(dumps_row(row) + "\n")
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
 
-            yield write
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise _storage_error(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    def __enter__(self) -> JsonlWriter:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._handle = open(self._temporary, "wb")
+        except OSError as error:
+            raise _storage_error(self.path, error) from error
+        return self
+
+    def write(self, row: dict[str, Any]) -> None:
+        try:
+            self._handle.write(dumps_row(row).encode() + b"\n")
+        except OSError as error:
+            raise _storage_error(self.path, error) from error
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        try:
+            with self._handle:
+                self._handle.flush()
+                os.fsync(self._handle.fileno())
+            if kind is None:
+                os.replace(self._temporary, self.path)
+        except OSError as failure:
+            raise _storage_error(self.path, failure) from failure
+        finally:
+            with contextlib.suppress(OSError):
+                self._temporary.unlink()
+
+
+def write_jsonl(path: str | Path, rows: list[dict[str, Any]]) -> Path:
+    return write_atomic(path, "".join(dumps_row(row) + "\n" for row in rows))
 
 
 def remove_stale(path: Path) -> None:

@@ -6,17 +6,16 @@ Samples are streamed: what is kept of them is counts, hashes of ids and one leng
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.data.files import dumps_row, explain_full_disk, read_json, read_jsonl
+from reflectioncoder.data.files import JsonlWriter, read_json, read_jsonl
 from reflectioncoder.data.samples import Sample, read_samples
 from reflectioncoder.errors import CheckFailedError, UsageError, require
 from reflectioncoder.publish.exactly_once import RowRenderer, check_row
@@ -112,14 +111,14 @@ def export(
     counts = {name: FormatCounts() for name in names}
     tally = Tally()
     output_dir.mkdir(parents=True, exist_ok=True)
-    with explain_full_disk(output_dir), contextlib.ExitStack() as stack:
-        write = {name: stack.enter_context(writing_jsonl(output_dir / f"{name}.jsonl")) for name in names}
+    with contextlib.ExitStack() as stack:
+        files = {name: stack.enter_context(JsonlWriter(output_dir / f"{name}.jsonl")) for name in names}
         for sample, name in islice(_unique(sources), limit):
             tally.add(sample)
             for form_name in names:
                 row = _checked_row(form_name, sample, renderer, name, counts[form_name])
                 if row is not None:
-                    write[form_name](row)
+                    files[form_name].write(row)
         if not tally.types:
             raise UsageError(f"no samples in {', '.join(str(source.samples) for source in sources)}")
     for name in [name for name, count in counts.items() if not count.num_rows]:
@@ -171,24 +170,6 @@ def require_free(output_dir: Path, formats: Iterable[str]) -> None:
     if others:
         shown = ", ".join(others[:5]) + (", …" if len(others) > 5 else "")
         raise UsageError(f"{output_dir} holds files that are not of this export: {shown}\n  hint:    name a new folder")
-
-
-@contextlib.contextmanager
-def writing_jsonl(path: Path) -> Iterator[Callable[[Row], None]]:
-    """Gives a function that appends a row; the file appears under its name when the body has ended without an error."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as handle:
-            yield lambda row: _write(handle, row)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _write(handle: Any, row: Row) -> None:
-    handle.write(dumps_row(row).encode() + b"\n")
 
 
 def verify(output_dir: Path, formats: Iterable[str]) -> dict[str, int]:

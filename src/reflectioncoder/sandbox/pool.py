@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
@@ -20,7 +20,7 @@ def default_workers() -> int:
 
 def map_ordered(
     function: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 0, stop: Callable[[], None] = lambda: None
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """`function` of every job, in order. A bounded number of jobs is taken ahead, so endless input is fine.
 
     Threads are enough: each job waits for a process of its own. Exceptions of a job are raised where its result is due. At the end,

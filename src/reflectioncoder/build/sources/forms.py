@@ -1,0 +1,215 @@
+"""Rows of published data sets, recognised by their fields, as drafts of problems.
+
+An answer in a chat (CodeFeedback, OSS-Instruct) is no verified program: such rows become a statement without reference and tests.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from reflectioncoder.build.gates import first_code_block, parse
+from reflectioncoder.build.sources.draft import Draft, Dropped
+from reflectioncoder.build.sources.recording import NUM_TESTS, Call, with_tests
+from reflectioncoder.data.problems import Problem, parse_problem
+from reflectioncoder.data.prompts import statement
+from reflectioncoder.errors import UsageError
+
+Row = dict[str, Any]
+_PROBLEM_FIELDS = frozenset(field.name for field in fields(Problem))
+_PYTHON = ("python", "py", "python3")
+_TYPING_NAMES = ("Any", "Callable", "Dict", "Iterable", "List", "Optional", "Set", "Tuple", "Union")
+
+
+@dataclass(frozen=True)
+class Form:
+    """`fields`: what a row must have, and of which type; it may have more."""
+
+    name: str
+    fields: dict[str, type]
+    convert: Callable[[Row, str], Draft | Dropped]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where rows come from. `prefix` begins the ids of rows that have none; `source` and `license` hold where a row says nothing."""
+
+    prefix: str
+    source: str = ""
+    license: str = ""
+
+
+def draft_from(row: Row, number: int, where: str, origin: Origin) -> Draft | Dropped:
+    """The draft of one row.
+
+    Raises:
+        UsageError: the fields are of no known form; our own form with a mistake in it.
+    """
+    if "task_id" in row and row.keys() <= _PROBLEM_FIELDS:
+        return Draft(parse_problem(row, where))
+    form = next((form for form in FORMS if form.fields.keys() <= row.keys()), None)
+    if form is None:
+        known = "\n".join(f"    {form.name}: {', '.join(form.fields)}" for form in FORMS)
+        raise UsageError(
+            f"{where}: problems of an unknown form\n  fields:  {', '.join(map(str, row))}\n  known:\n"
+            f"    ours: {', '.join(sorted(_PROBLEM_FIELDS))}\n{known}"
+        )
+    task_id = _task_id(row, number, origin.prefix)
+    if not all(isinstance(row[name], kind) for name, kind in form.fields.items()):
+        return Dropped(task_id, "malformed")
+    stated = {name: row[name] for name in ("source", "license") if isinstance(row.get(name), str) and row[name]}
+    return form.convert({**row, "source": origin.source, "license": origin.license, **stated}, task_id)
+
+
+def _task_id(row: Row, number: int, prefix: str) -> str:
+    own = next((row[name] for name in ("task_id", "id", "name") if isinstance(row.get(name), int | str)), number)
+    return str(own) if "/" in str(own) else f"{prefix}/{own}"
+
+
+def _text(row: Row, name: str) -> str:
+    """An optional field; Windows line ends become ours."""
+    value = row.get(name)
+    return "\n".join(value.splitlines()) if isinstance(value, str) else ""
+
+
+def _problem(row: Row, task_id: str, **values: Any) -> Draft:
+    return Draft(Problem(task_id, source=_text(row, "source"), license=_text(row, "license"), **values))
+
+
+def _with_assertions(row: Row, task_id: str, words: str, program: str, tests: list, setup: str) -> Draft | Dropped:
+    """MBPP's way: the first assertion tells the function's name and how it is called."""
+    tree = parse(program)
+    if tree is None or not all(isinstance(test, str) and parse(test) for test in tests):
+        return Dropped(task_id, "malformed")
+    if not words:
+        return Dropped(task_id, "no_statement")
+    tests = [test.strip() for test in tests]
+    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    called = [node.id for test in tests for node in ast.walk(ast.parse(test)) if isinstance(node, ast.Name) and node.id in functions]
+    if not called:
+        return Dropped(task_id, "no_entry_point")
+    return _problem(
+        row,
+        task_id,
+        entry_point=called[0],
+        canonical_solution=f"{program}\n",
+        tests=tuple(tests),
+        instruction=statement(tests[0], words),
+        setup=setup,
+    )
+
+
+def _mbpp(row: Row, task_id: str) -> Draft | Dropped:
+    words = (_text(row, "text") or _text(row, "prompt")).strip()
+    imports = [line for line in row.get("test_imports") or [] if isinstance(line, str)]
+    setup = "\n".join([*imports, _text(row, "test_setup_code")]).strip()
+    return _with_assertions(row, task_id, words, _text(row, "code"), row["test_list"], setup)
+
+
+def _with_tests(row: Row, task_id: str) -> Draft | Dropped:
+    return _with_assertions(row, task_id, row["instruction"].strip(), _text(row, "solution"), row["tests"], _text(row, "setup"))
+
+
+def _with_calls(row: Row, task_id: str) -> Draft | Dropped:
+    recorded = row["io_tests"]
+    if not all(
+        isinstance(test, dict) and {"input", "expected"} <= test.keys() and isinstance(test["input"], dict) for test in recorded
+    ):
+        return Dropped(task_id, "malformed")
+    draft = _function_draft(row, task_id, row["instruction"], _text(row, "io_spec"), _text(row, "solution"), row["entry_point"])
+    if isinstance(draft, Dropped):
+        return draft
+    return Draft(with_tests(draft.problem, [Call(test["input"], test["expected"]) for test in recorded[:NUM_TESTS]]))
+
+
+def _codeio(row: Row, task_id: str) -> Draft | Dropped:
+    program = _text(row, "code_sample")
+    draft = _function_draft(row, task_id, row["task_description"], _text(row, "input_output_spec"), program, "main_solution")
+    return draft if isinstance(draft, Dropped) else Draft(draft.problem, _text(row, "input_generator"))
+
+
+def _function_draft(row: Row, task_id: str, words: str, specification: str, program: str, entry_point: str) -> Draft | Dropped:
+    """A statement in words, what goes in and out, and the head of the function to be written."""
+    tree = parse(program)
+    functions = [] if tree is None else [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == entry_point]
+    if not functions:
+        return Dropped(task_id, "malformed" if tree is None else "no_entry_point")
+    if not words.strip():
+        return Dropped(task_id, "no_statement")
+    head = f"def {entry_point}({ast.unparse(functions[-1].args)}):"
+    instruction = statement(head, "\n\n".join(part.strip() for part in (words, specification) if part.strip()))
+    return _problem(row, task_id, entry_point=entry_point, canonical_solution=f"{program}\n", instruction=instruction)
+
+
+def _puzzle(row: Row, task_id: str) -> Draft | Dropped:
+    return _search(row, task_id, row["instruction"], row["checker"], row["signature"], _text(row, "solution"))
+
+
+def _published_puzzle(row: Row, task_id: str) -> Draft | Dropped:
+    words = _text(row, "sol_docstring").strip().strip("\"'")
+    bodies = [body for body in row["sol_bodies"] if isinstance(body, str) and body.strip()]
+    return _search(row, task_id, words, row["sat"], row["sol_header"], f"{row['sol_header']}\n{bodies[0]}" if bodies else "")
+
+
+def _search(row: Row, task_id: str, words: str, checker: str, head: str, program: str) -> Draft | Dropped:
+    """A puzzle: whatever the checker accepts is right, so the checker is shown."""
+    if not words.strip():
+        return Dropped(task_id, "no_statement")
+    instruction = f"{inspect.cleandoc(words)}\n\nWrite `sol` such that `sat(sol())` is true."
+    return _problem(
+        row,
+        task_id,
+        entry_point="sol",
+        canonical_solution=f"{_with_typing(program)}\n" if program else "",
+        tests=("assert sat(sol())",),
+        instruction=statement(f"{_with_typing(checker)}\n\n\n{head}", instruction),
+        setup=_with_typing(checker),
+    )
+
+
+def _with_typing(code: str) -> str:
+    """With an import of the names that the published puzzles use without one."""
+    names = [name for name in _TYPING_NAMES if re.search(rf"\b{name}\b", code)]
+    return f"from typing import {', '.join(names)}\n\n\n{code}" if names and "from typing" not in code else code
+
+
+def _chat(question: str, answer: str) -> Callable[[Row, str], Draft | Dropped]:
+    def convert(row: Row, task_id: str) -> Draft | Dropped:
+        words = "\n".join(part for part in (_text(row, question).strip(), _text(row, "input").strip()) if part)
+        if not words:
+            return Dropped(task_id, "no_statement")
+        language = _text(row, "lang").lower()
+        if language not in _PYTHON if language else not _is_python(row[answer]):
+            return Dropped(task_id, "not_python")
+        return _problem(row, task_id, instruction=words)
+
+    return convert
+
+
+def _is_python(answer: str) -> bool:
+    """Whether a program stands in the first code block; where there is none, in the whole text."""
+    found = first_code_block(answer)
+    if found is None and "```" in answer:
+        return False
+    tree = parse(found[1] if found else answer)
+    program = (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.For, ast.Assign)
+    return tree is not None and any(isinstance(node, program) for node in tree.body)
+
+
+FORMS = (
+    Form("recorded calls", {"instruction": str, "solution": str, "entry_point": str, "io_tests": list}, _with_calls),
+    Form("CodeI/O", {"task_description": str, "input_output_spec": str, "code_sample": str, "input_generator": str}, _codeio),
+    Form("puzzle", {"instruction": str, "solution": str, "signature": str, "checker": str}, _puzzle),
+    Form("puzzle as published", {"name": str, "sat": str, "sol_header": str, "sol_bodies": list}, _published_puzzle),
+    Form("assertions", {"instruction": str, "solution": str, "tests": list}, _with_tests),
+    Form("MBPP", {"text": str, "code": str, "test_list": list}, _mbpp),
+    Form("MBPP, sanitized", {"prompt": str, "code": str, "test_list": list}, _mbpp),
+    Form("CodeFeedback", {"query": str, "answer": str}, _chat("query", "answer")),
+    Form("OSS-Instruct", {"problem": str, "solution": str}, _chat("problem", "solution")),
+    Form("instruction and output", {"instruction": str, "output": str}, _chat("instruction", "output")),
+    Form("instruction and response", {"instruction": str, "response": str}, _chat("instruction", "response")),
+)

@@ -1,0 +1,78 @@
+"""Installed packages as sources: where their files lie, which version, which licence. Nothing of them is imported."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import re
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from reflectioncoder.errors import MachineError, UsageError
+
+_TEST_FOLDERS = frozenset(("test", "tests", "testing"))
+_LONGEST_LICENSE = 60  # some packages give the whole text
+
+
+def package_root(name: str, install: str) -> Path:
+    """The folder of an importable package, or the file of a module. `install` is what pip is to be asked for.
+
+    Raises:
+        MachineError: it is not installed.
+        UsageError: it is compiled.
+    """
+    top, *rest = name.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None:
+        raise MachineError(f"the package {name!r} is needed here and is not installed\n  hint:    pip install '{install}'")
+    origins = [*(spec.submodule_search_locations or ()), *([spec.origin] if spec.origin else [])]
+    for origin in origins:
+        path = Path(origin).joinpath(*rest)
+        for found in (path, path.with_suffix(".py")):
+            if found.is_dir() or (found.is_file() and found.suffix == ".py"):
+                return found
+    raise UsageError(f"{name}: no Python files of it are found; it may be compiled")
+
+
+def import_names(package: str) -> list[str]:
+    """What a package is imported as: its own name, or the names that the distribution of that name brings (more-itertools)."""
+    wanted = _normalized(package)
+    brought = [name for name, distributions in metadata.packages_distributions().items() if wanted in map(_normalized, distributions)]
+    if package.partition(".")[0].isidentifier() and (package not in brought):
+        return [package]
+    return sorted(name for name in brought if name.isidentifier() and not name.startswith("_")) or [package]
+
+
+def _normalized(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def provenance(import_name: str) -> tuple[str, str]:
+    """(name and version, licence) of what brings a package; the licence is "" where its metadata does not say."""
+    top = import_name.partition(".")[0]
+    if top in sys.stdlib_module_names:
+        return f"Python {platform.python_version()}", "PSF-2.0"
+    distributions = metadata.packages_distributions().get(top, [])
+    if not distributions:
+        return top, ""
+    about = metadata.metadata(distributions[0])
+    classifiers = [line.rpartition(" :: ")[2] for line in about.get_all("Classifier") or [] if line.startswith("License ::")]
+    stated = [about["License-Expression"] or "", *classifiers, about["License"] or ""]
+    licenses = [text.strip() for text in stated if text.strip() and "\n" not in text and len(text) <= _LONGEST_LICENSE]
+    return f"{about['Name']} {about['Version']}", licenses[0] if licenses else ""
+
+
+def modules(name: str, root: Path) -> dict[str, Path]:
+    """The files of a package's modules, without its tests, by what the modules are called."""
+    if root.is_file():
+        return {name: root}
+    found = {}
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        if not _TEST_FOLDERS & set(parts) and not path.name.startswith(("test_", "conftest")):
+            found[".".join([name, *parts]).removesuffix(".__init__")] = path
+    return found

@@ -1,0 +1,24 @@
+"""Sources: bundled:SPLIT, a JSON or JSON Lines file (also .gz), hub:NAME[:CONFIG][:SPLIT], reasoning-gym:codeio, doctest:PACKAGE."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from reflectioncoder.commands import Outcome, at_least
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="where problems come from (see below)")
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="the problem file, JSON Lines, for build.problems")
+    parser.add_argument("--workers", type=at_least(0), default=0, metavar="N", help="programs run at once (default: number of cores)")
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    from reflectioncoder.build.sources.collect import collect_problems
+    from reflectioncoder.build.sources.draft import REASONS
+
+    summary = collect_problems(args.sources, args.output, args.limit, args.workers)
+    lines = [f"{summary['num_problems']} problems, {summary['num_verified']} of them with a reference that passed its tests twice"]
+    lines += [f"  dropped, {reason}: {count} ({REASONS[reason]})" for reason, count in summary["dropped"].items()]
+    return Outcome(summary, lines, [args.output])
