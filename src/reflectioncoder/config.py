@@ -102,6 +102,7 @@ class BuildConfig:
     samples_per_problem: int = doc("reflection samples kept per problem at most", 4, low=1)
     two_slip_share: float = doc("share of sequences that take two corrections", 0.25, low=0.0, high=1.0)
     max_operator_share: float = doc("largest share of one kind of slip among the samples", 0.15, low=0.05, high=1.0)
+    max_chars: int = doc("longest sample, characters; a token of a program has about three", 16_000, low=100)
     near_duplicates: float = doc(
         "samples this similar (Jaccard of five-word shingles) to an earlier one are left out; 1: off; mutation: of other problems only",
         0.85,

@@ -24,7 +24,7 @@ from reflectioncoder.build.outcomes import Outcomes
 from reflectioncoder.build.pipeline import build_reflections
 from reflectioncoder.cli import main
 from reflectioncoder.config import BuildConfig, EndpointConfig, ModelConfig, Recipe, SandboxConfig
-from reflectioncoder.data.decontaminate import KnownTasks
+from reflectioncoder.data.decontaminate import BENCHMARK_IDS, KnownTasks
 from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.data.problems import load_problems
 from reflectioncoder.data.prompts import answer_program, one_off_answer
@@ -350,7 +350,14 @@ def test_near_duplicates_are_left_out_and_named():
     for position, sample in enumerate((one, twin, other)):
         outcomes.accept(position, sample)
     sifted = list(
-        sift(outcomes, KnownTasks(), lambda p: "B/1" if p == program.strip("\n") else None, near_duplicates=1.0, same_problem=True)
+        sift(
+            outcomes,
+            KnownTasks(),
+            lambda p: "B/1" if p == program.strip("\n") else None,
+            max_chars=10**6,
+            near_duplicates=1.0,
+            same_problem=True,
+        )
     )
     assert [getattr(row, "id", row["reason"] if isinstance(row, dict) else "") for row in sifted] == [
         "behaves_like_benchmark", "llm:twin:0", "llm:other:0",
@@ -476,6 +483,21 @@ def test_a_real_model_on_this_machine_holds_dialogues(tmp_path):
 )
 def test_tests_are_taken_out_and_nothing_else(code, left):
     assert len(gates.without_tests(code).strip().split("\n")) == left
+
+
+def test_samples_that_are_too_long_are_left_out(tmp_path):
+    with serving(Script(PROBLEMS)) as url:
+        summary = build_reflections(make_recipe(url, max_chars=100), tmp_path, limit=3)
+    assert summary["num_accepted"] == 0
+    assert summary["rejected"]["too_long"] >= 1
+
+
+def test_ids_of_benchmark_tasks_are_known_without_their_data():
+    known = KnownTasks()
+    assert len(BENCHMARK_IDS) == 164 + 378
+    assert known.find("Mbpp/809", "", "") == "Mbpp/809, by its id"
+    assert known.find("HumanEval/163", "", "") is not None
+    assert known.find("mbpp/601", "", "") is None
 
 
 def test_every_reference_is_left_whole_without_its_tests():

@@ -37,6 +37,14 @@ class Problems:
     count: int
 
 
+@dataclass(frozen=True)
+class Held:
+    """What is said of all dialogues: the forecast, if there were enough for one, and how many requests were made again."""
+
+    forecast: dict[str, Any] | None = None
+    num_retries: int = 0
+
+
 def hold_dialogues(
     recipe: Recipe,
     problems: Problems,
@@ -44,8 +52,8 @@ def hold_dialogues(
     log: BuildLog,
     execute: Executions,
     outcomes: Outcomes,
-) -> dict[str, Any] | None:
-    """Every rollout of every problem; returns the forecast that was made, if there were dialogues enough for one.
+) -> Held:
+    """Every rollout of every problem.
 
     Raises:
         EndpointError, BudgetError, SandboxUnavailableError, UsageError: the first that a dialogue met; what was answered is in the log.
@@ -89,7 +97,7 @@ def hold_dialogues(
                 progress.update(len(outcomes), f"{outcomes.num_accepted} accepted")
         except EndpointError:
             raise failures[0] from None  # the first; others have been stopped by it
-    return forecast.made
+    return Held(forecast.made, writer.num_retries())
 
 
 @dataclass(frozen=True)
@@ -100,6 +108,7 @@ class _Writer:
     at_once: int
     stop: Callable[[], None] = lambda: None
     used: Callable[[Rollout], tuple[int, int]] = lambda _: (0, 0)
+    num_retries: Callable[[], int] = lambda: 0
 
 
 @contextlib.contextmanager
@@ -119,7 +128,7 @@ def _writer(recipe: Recipe, budget: Budget, log: BuildLog, execute: Executions) 
         else:
             write = LlmAuthor(config, ask, execute).write
         # More dialogues than requests: while some run their programs, or wait for a processor, others are answered.
-        yield _Writer(write, _DIALOGUES_A_REQUEST * served.max_in_flight, endpoint.stop, ask.used)
+        yield _Writer(write, _DIALOGUES_A_REQUEST * served.max_in_flight, endpoint.stop, ask.used, lambda: endpoint.num_retries)
 
 
 def unwritable(problem: Problem, config: BuildConfig, execute: Executions) -> Rejected | None:

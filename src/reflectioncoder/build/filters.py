@@ -28,11 +28,12 @@ def sift(
     known: KnownTasks,
     behaviour: Callable[[str], str | None] | None,
     *,
+    max_chars: int,
     near_duplicates: float,
     same_problem: bool,
     workers: int = 0,
 ) -> Outcomes:
-    """The outcomes without contaminated samples and repetitions; nothing of them is kept in memory but hashes.
+    """The outcomes without contaminated and over-long samples and repetitions; nothing of them is kept in memory but hashes.
 
     Args:
         behaviour: names the benchmark task that a program solves, if any.
@@ -63,6 +64,8 @@ def sift(
                 sifted.reject(position, outcome)
             elif found is not None:
                 sifted.reject(position, rejected_sample(outcome, *found))
+            elif (length := sum(map(len, _texts(outcome)))) > max_chars:
+                sifted.reject(position, rejected_sample(outcome, "too_long", f"{length} characters"))
             elif (attempts := _digest_of_attempts(outcome)) in seen:
                 sifted.reject(position, rejected_sample(outcome, "duplicate"))
             elif near is not None and (earlier := near.find_or_add(outcome)):
@@ -72,6 +75,10 @@ def sift(
                 sifted.accept(position, outcome)
             progress.update(position + 1, f"{sifted.num_accepted} accepted")
     return sifted
+
+
+def _texts(sample: Sample) -> list[str]:
+    return [block.content for message in sample.messages for block in message.content]
 
 
 def _digest_of_attempts(sample: Sample) -> bytes:

@@ -27,6 +27,7 @@ REASONS = {
     "outside_world": "a program reads input or files, or uses the network",
     "special_tokens": "a text spells a special token",
     "vacuous_tests": "the dialogue's tests do not notice slips in the final program",
+    "too_long": "the sample has more than build.max_chars characters",
     "duplicate": "the same attempts occurred before",
     "near_duplicate": "nearly the same attempts occurred before (MinHash of their words)",
     "contaminated": "the problem or the final program is a benchmark task: by its id, or by 10 words in a row",

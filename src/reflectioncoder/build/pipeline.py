@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.build.chains import build_chains
-from reflectioncoder.build.dialogues import Problems, hold_dialogues, unwritable
+from reflectioncoder.build.dialogues import Held, Problems, hold_dialogues, unwritable
 from reflectioncoder.build.endpoint import Budget
 from reflectioncoder.build.executions import Executions
 from reflectioncoder.build.filters import over_share, sift
@@ -89,14 +89,14 @@ def build_reflections(
         if not by_mutation:  # whose executions cost nothing
             log.require_settings(_settings(recipe, limits), fork=fork)
         execute = Executions(log, limits, recipe.sandbox.workers)
-        forecast = None
+        held = Held()
         if by_mutation:
             build_chains(recipe, _usable(recipe, problems, contaminated_by, execute, outcomes), execute, outcomes)
         else:
-            forecast = hold_dialogues(recipe, problems, contaminated_by, log, execute, outcomes)
+            held = hold_dialogues(recipe, problems, contaminated_by, log, execute, outcomes)
         # Slips of one problem are variants of one sequence by design.
-        sift_ = partial(sift, near_duplicates=config.near_duplicates, same_problem=not by_mutation, workers=recipe.sandbox.workers)
-        sifted = stack.enter_context(contextlib.closing(sift_(outcomes, known, behaviour)))
+        bounds = {"max_chars": config.max_chars, "near_duplicates": config.near_duplicates, "same_problem": not by_mutation}
+        sifted = stack.enter_context(contextlib.closing(sift(outcomes, known, behaviour, workers=recipe.sandbox.workers, **bounds)))
         funnel = _write(sifted, output_dir, config.max_operator_share if by_mutation else 1.0, config.min_samples)
         summary = {
             "schema_version": 1,
@@ -113,8 +113,9 @@ def build_reflections(
             "num_replayed": log.num_replayed["execution"],
             "num_requests": log.num_new["request"],
             "num_replayed_requests": log.num_replayed["request"],
+            "num_retries": held.num_retries,
             **_used(log, config.endpoint),
-            "forecast": forecast,
+            "forecast": held.forecast,
             "duration_s": round(time.monotonic() - started, 2),
             "python": platform.python_version(),
             "limits": asdict(limits),
@@ -156,7 +157,7 @@ def _usable(
 def _settings(recipe: Recipe, limits: Limits) -> dict[str, Any]:
     """What an answer in the log depends on. How the server is reached, and how much of it is used, may change."""
     build = asdict(recipe.build)
-    for name in ("problems", "budget_tokens", "budget_usd", "min_samples", "near_duplicates", "attempts"):
+    for name in ("problems", "budget_tokens", "budget_usd", "min_samples", "max_chars", "near_duplicates", "attempts"):
         del build[name]
     for name in ("base_url", "api_key_env", "timeout_s", "retries", "max_in_flight", "input_usd", "output_usd"):
         del build["endpoint"][name]
