@@ -14,7 +14,7 @@ name: better
 seed: 5
 model: {{name: {folder}/model, rendering: chat, device: cpu}}
 build: {{problems: [{folder}/problems.jsonl], min_samples: 1}}
-train: {{epochs: 1, global_batch_size: 4, learning_rate: 1e-3}}
+train: {{epochs: 1, generation_from_problems: true, global_batch_size: 4, learning_rate: 1e-3}}
 generate: {{batch_size: 4, max_new_tokens: 40}}
 evaluate: {{benchmarks: ["bundled/seen:4"]}}
 improve: {{rounds: 3, problems_per_round: 5, patience: 2}}
@@ -47,8 +47,8 @@ def test_every_round_attempts_fresh_problems_with_the_model_of_the_round_before(
         assert result["rounds"][number]["num_samples"] == len(samples) >= 1
         assert all(s.extra["metadata"]["passes"] == [False, True] for s in samples)
         assert {s.extra["metadata"]["model"] for s in samples} == {str(number - 1)}
-    # The second round trains on both rounds' samples.
-    both = sum(r["num_samples"] for r in result["rounds"])
+    # The second round trains on both rounds' samples, and on the references of both.
+    both = sum(r["num_samples"] + r["num_problems"] for r in result["rounds"])
     assert read_json(directory / "rounds/2/train/train.json")["num_samples"] == both
 
 

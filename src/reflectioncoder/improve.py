@@ -16,7 +16,7 @@ from typing import Any
 from reflectioncoder.config import Recipe, ResolvedRecipe
 from reflectioncoder.data.files import JsonlWriter, claim, content_hash, write_json
 from reflectioncoder.data.problems import Problem, iter_problems
-from reflectioncoder.data.prompts import one_off_request
+from reflectioncoder.data.prompts import one_off_request, one_off_sample
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.results import headline
 from reflectioncoder.generate.base import Request, generate
@@ -24,6 +24,8 @@ from reflectioncoder.generate.extract import prompt_preamble
 from reflectioncoder.model_source import model_hash
 from reflectioncoder.pipeline import BASE, TRAINED, Run
 from reflectioncoder.progress import say
+
+_ONE_OFF = "one_off.jsonl"
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,15 @@ class Improvement:
             rollouts=recipe.improve.samples,
             endpoint=replace(recipe.build.endpoint, model=str(number - 1)),
         )
-        earlier = [str(self.directory / "rounds" / str(n) / "build" / "reflections.jsonl") for n in range(1, number)]
+        rounds = [self.directory / "rounds" / str(n) for n in range(1, number + 1)]
+        earlier = [str(folder / "build" / "reflections.jsonl") for folder in rounds[:-1]]
         train = replace(recipe.train, reflection_data=(*recipe.train.reflection_data, *earlier))
+        if train.generation_from_problems:  # of all rounds so far, as the reflections are
+            with JsonlWriter(directory / _ONE_OFF) as written:
+                for problem in problems:
+                    written.write(one_off_sample(problem).to_json())
+            plain = [str(folder / _ONE_OFF) for folder in rounds]
+            train = replace(train, generation_from_problems=False, generation_data=(*train.generation_data, *plain))
         own = replace(recipe, name=str(number), build=build, train=train)
         run = Run(replace(self._resolved, recipe=own), self.directory / "rounds", self._data_dir)
         run.prepare()

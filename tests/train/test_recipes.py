@@ -42,7 +42,7 @@ SAMPLES = [reflection_sample(n) for n in range(6)] + [generation_sample(n) for n
 
 
 def test_all_recipes_are_here():
-    assert set(shipped_recipes()) == {"demo", *BASES}
+    assert set(shipped_recipes()) == {"demo", "improve-smollm2", "reflections-local", "reflections-server", *BASES}
 
 
 @pytest.mark.parametrize("overrides", [[], ["train.lora.rank=16"]], ids=["full", "lora"])
