@@ -202,7 +202,7 @@ def test_codeio_from_the_package_records_what_the_references_return(tmp_path):
 
 def test_without_the_package_the_error_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(sys, "path", [])
-    with pytest.raises(MachineError, match=r"pip install 'reflectioncoder\[codeio\]'"):
+    with pytest.raises(MachineError, match=r"pip install --no-deps reasoning-gym"):
         list(read_source("reasoning-gym:codeio"))
     with pytest.raises(UsageError, match="did you mean 'codeio'"):
         list(read_source("reasoning-gym:code-io"))
@@ -322,7 +322,7 @@ def test_the_command_reports_counts_and_missing_things_by_exit_code(tmp_path, ca
     value = json.loads(capsys.readouterr().out)
     assert value == {"num_problems": 1, "num_verified": 1, "dropped": {"reference_fails": 1}, "paths": [output]}
     for source, code, said in (
-        ("doctest:no_such_package_here", 3, "pip install 'no_such_package_here'"),
+        ("doctest:no_such_package_here", 3, "pip install no_such_package_here"),
         ("doctest:_heapq", 2, "compiled"),
         (str(tmp_path / "missing.jsonl"), 2, "file not found"),
         ("hup:x", 2, "did you mean 'hub'?"),

@@ -142,7 +142,7 @@ def read_problems(path: str | Path) -> list[Problem]:
 
 def bundled_problems(split: str) -> list[Problem]:
     """One split of the bundled set: `train`, `test_seen` (held out, topics of `train`) or `test_unseen` (new topics)."""
-    return read_problems(_bundled_file(split))
+    return list(iter_problems([f"bundled:{split}"]))
 
 
 def load_problems(sources: Iterable[str]) -> list[Problem]:

@@ -23,7 +23,7 @@ def from_reasoning_gym(data: str) -> Iterator[Draft | Dropped]:
     """
     if data not in DATA:
         raise UsageError.for_value("unknown data of reasoning-gym", "source", data, DATA)
-    path = package_root(PACKAGE, "reflectioncoder[codeio]") / "data" / DATA[data]
+    path = package_root(PACKAGE, "--no-deps reasoning-gym") / "data" / DATA[data]
     source, license_ = provenance(PACKAGE)
     origin = Origin(data, f"CodeI/O, {source}", f"{license_}; CodeI/O: ODC-BY")
     for number, row in read_jsonl(path):

@@ -28,7 +28,7 @@ def package_root(name: str, install: str) -> Path:
     except (ImportError, ValueError):
         spec = None
     if spec is None:
-        raise MachineError(f"the package {name!r} is needed here and is not installed\n  hint:    pip install '{install}'")
+        raise MachineError(f"the package {name!r} is needed here and is not installed\n  hint:    pip install {install}")
     origins = [*(spec.submodule_search_locations or ()), *([spec.origin] if spec.origin else [])]
     for origin in origins:
         path = Path(origin).joinpath(*rest)
