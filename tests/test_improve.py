@@ -5,6 +5,7 @@ import pytest
 from reflectioncoder.cli import main
 from reflectioncoder.data.files import read_json, write_jsonl
 from reflectioncoder.data.problems import bundled_problems, read_problems
+from reflectioncoder.data.prompts import one_off_sample
 from reflectioncoder.data.samples import read_samples
 from reflectioncoder.improve import Round, best
 from tests.conftest import make_model, make_tokenizer
@@ -12,12 +13,20 @@ from tests.conftest import make_model, make_tokenizer
 RECIPE = """
 name: better
 seed: 5
-model: {{name: {folder}/model, rendering: chat, device: cpu}}
+model: {{name: {folder}/first/model, rendering: chat, device: cpu}}
 build: {{problems: [{folder}/problems.jsonl], min_samples: 1}}
 train: {{epochs: 1, generation_from_problems: true, global_batch_size: 4, learning_rate: 1e-3}}
-generate: {{batch_size: 4, max_new_tokens: 40}}
+generate: {{batch_size: 4, max_new_tokens: 120}}
 evaluate: {{benchmarks: ["bundled/seen:4"]}}
 improve: {{rounds: 3, problems_per_round: 5, patience: 2}}
+"""
+
+
+FIRST = """
+name: first
+seed: 5
+model: {{name: {folder}/random, rendering: chat, device: cpu}}
+train: {{reflection_data: [{folder}/one_off.jsonl], epochs: 40, global_batch_size: 4, learning_rate: 5e-3, save_steps: 1000}}
 """
 
 
@@ -25,11 +34,13 @@ improve: {{rounds: 3, problems_per_round: 5, patience: 2}}
 def improved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("world")
     tokenizer = make_tokenizer()
-    model = make_model("llama", len(tokenizer), dtype="float32")
-    model.get_output_embeddings().weight.data[tokenizer.eos_token_id] *= 8  # its answers end soon
-    model.save_pretrained(folder / "model")
-    tokenizer.save_pretrained(folder / "model")
+    make_model("llama", len(tokenizer), dtype="float32").save_pretrained(folder / "random")
+    tokenizer.save_pretrained(folder / "random")
     write_jsonl(folder / "problems.jsonl", [p.to_json() for p in bundled_problems("train")[:12]])
+    # A model that knows how a program begins and ends, and no more.
+    write_jsonl(folder / "one_off.jsonl", [one_off_sample(p).to_json() for p in bundled_problems("train")[:12]])
+    (folder / "first.yaml").write_text(FIRST.format(folder=folder))
+    assert main(["train", str(folder / "first.yaml"), "--runs-dir", str(folder), "-q"]) == 0
     (folder / "r.yaml").write_text(RECIPE.format(folder=folder))
     assert main(["improve", str(folder / "r.yaml"), "--runs-dir", str(folder / "runs"), "-q"]) == 0
     return folder

@@ -111,7 +111,7 @@ class BuildConfig:
     )
     shown_tests: int = doc("assertions in an attempt's code block", 3, low=1)
     cell_timeout_s: float = doc("wall-clock limit of one attempt, seconds", 3.0, low=0.1)
-    min_samples: int = doc("fewer accepted samples than this is an error", 1, low=1)
+    min_samples: int = doc("fewer accepted samples than this is an error", 1, low=0)
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,8 @@ class Improvement:
         if not self.recipe.evaluate.benchmarks:
             raise UsageError("improve needs held-out tasks: evaluate.benchmarks is empty")
         self._base.check()
+        if not self._problems(1):
+            raise UsageError("build.problems holds no problem with a reference and tests: nothing to attempt")
         self._base.prepare()
         scores = {spec: headline(self._base.evaluate(BASE, spec))["value"] for spec in self.recipe.evaluate.benchmarks}
         rounds = [Round(0, 0, 0, _mean(scores), scores, str(self._base.source.path))]
@@ -76,10 +78,12 @@ class Improvement:
             if not problems:
                 say(f"improve: the problems are used up after {number - 1} rounds")
                 break
-            rounds.append(self._round(number, problems, Path(rounds[-1].model)))
+            result = self._round(number, problems, Path(rounds[-1].model))
+            if result is None:
+                say(f"improve: none of the attempts of round {number} can be learned from")
+                break
+            rounds.append(result)
             self._write(rounds)
-        if len(rounds) == 1:
-            raise UsageError("build.problems holds no problem with a reference and tests: nothing to attempt")
         return rounds
 
     def _problems(self, number: int) -> list[Problem]:
@@ -88,7 +92,8 @@ class Improvement:
         size = self.recipe.improve.problems_per_round
         return list(itertools.islice(usable, (number - 1) * size, number * size))
 
-    def _round(self, number: int, problems: list[Problem], model: Path) -> Round:
+    def _round(self, number: int, problems: list[Problem], model: Path) -> Round | None:
+        """None if nothing fails, or nothing that fails becomes a sample."""
         recipe = self.recipe
         directory = self.directory / "rounds" / str(number)
         file = directory / "problems.jsonl"
@@ -102,6 +107,7 @@ class Improvement:
             attempts=str(directory / "attempts" / "completions.jsonl"),
             problems=(str(file),),
             rollouts=recipe.improve.samples,
+            min_samples=0,
             endpoint=replace(recipe.build.endpoint, model=str(number - 1)),
         )
         rounds = [self.directory / "rounds" / str(n) for n in range(1, number + 1)]
@@ -118,6 +124,8 @@ class Improvement:
         run.prepare()
         self._attempt(run, problems, model)
         built = run.build()
+        if not built["num_accepted"]:
+            return None
         run.train()
         scores = {spec: headline(run.evaluate(TRAINED, spec))["value"] for spec in recipe.evaluate.benchmarks}
         result = Round(number, len(problems), built["num_accepted"], _mean(scores), scores, str(run.model))
@@ -128,13 +136,7 @@ class Improvement:
         """The current model's one-off answers to the problems."""
         improve = self.recipe.improve
         config = replace(self.recipe.generate, temperature=improve.temperature, num_samples=improve.samples)
-        requests = [
-            Request(
-                p.task_id, sample, one_off_request(p.prompt, p.instruction), p.entry_point, prompt_preamble(p.prompt, p.entry_point)
-            )
-            for p in problems
-            for sample in range(improve.samples)
-        ]
+        requests = [request(problem, sample) for problem in problems for sample in range(improve.samples)]
         path = Path(run.recipe.build.attempts)
 
         def work() -> dict[str, Any]:
@@ -143,7 +145,7 @@ class Improvement:
             backend = TransformersBackend(self.recipe.model, model)
             return generate(backend, requests, config, self.recipe.seed, path, f"attempts of round {run.recipe.name}")
 
-        key = content_hash([p.to_json() for p in problems], vars(config), model_hash(model))
+        key = content_hash([p.to_json() for p in problems], vars(config), vars(self.recipe.model), self.recipe.seed, model_hash(model))
         if not claim(path.parent, key):  # attempts at other problems, or of another model: what was built on them goes too
             shutil.rmtree(path.parent)
             shutil.rmtree(run.directory / "build", ignore_errors=True)

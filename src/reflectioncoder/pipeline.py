@@ -120,7 +120,7 @@ class Run:
         def work() -> dict[str, Any]:
             samples = training_samples(recipe, self.reflections)
             summary = train_model(recipe, self.source, samples, self.directory)
-            record_training_data(self.model, samples)
+            record_training_data(self.model, samples, self.source.path)
             return summary
 
         return self.stage("train", depends_on, [self.model / "config.json"], work)

@@ -16,8 +16,9 @@ import pytest
 import yaml
 
 from reflectioncoder.build import gates
-from reflectioncoder.build.endpoint import BudgetError, Endpoint, EndpointError, Limiter
+from reflectioncoder.build.endpoint import Budget, BudgetError, Endpoint, EndpointError, Limiter
 from reflectioncoder.build.filters import NearDuplicates, sift
+from reflectioncoder.build.hybrid_author import AttemptsFile
 from reflectioncoder.build.llm_author import Prompts
 from reflectioncoder.build.log import BuildLog
 from reflectioncoder.build.outcomes import Outcomes
@@ -257,6 +258,76 @@ def test_a_limit_that_is_fixed_neither_grows_nor_shrinks():
     assert limiter.permits == 6
 
 
+def test_hundreds_of_requests_at_a_time_cost_hardly_any_cpu_to_arrange():
+    limiter = Limiter(128, adapts=False)
+
+    def work(order):
+        for _ in range(4):
+            with limiter.permit(order):
+                time.sleep(0.01)
+
+    threads = [threading.Thread(target=work, args=(order,)) for order in range(512)]
+    before = time.process_time()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert time.process_time() - before < 5.0  # waking all for each took 9
+
+
+def test_a_budget_that_is_only_set_aside_is_waited_for():
+    budget = Budget(ENDPOINT, most_tokens=1000)
+    budget.take(100, 800)
+    taken = threading.Event()
+    threading.Thread(target=lambda: (budget.take(100, 500), taken.set()), daemon=True).start()
+    assert not taken.wait(0.2)
+    budget.settle((100, 800), (100, 50))
+    assert taken.wait(5)
+    budget.settle((100, 500), (100, 500))
+    with pytest.raises(BudgetError):
+        budget.take(100, 200)
+
+
+def test_what_a_refusing_server_says_is_not_kept(tmp_path):
+    """A resumed build meets a request that is too long first, and a server that is put right is asked again."""
+    script = Script(PROBLEMS, faults=dict.fromkeys(range(3, 10**4), 400))
+    with serving(script) as url:
+        recipe = make_recipe(url, endpoint=replace(ENDPOINT, base_url=url, max_in_flight=1))
+        first = build_reflections(recipe, tmp_path, limit=4)
+        assert first["rejected"]["refused"] >= 3
+        again = build_reflections(recipe, tmp_path, limit=4)  # answered before: these are not like the others
+        assert again["rejected"] == first["rejected"]
+        with pytest.raises(UsageError, match="status 400"):
+            build_reflections(recipe, tmp_path, limit=60)
+        script.faults.clear()
+        assert "refused" not in build_reflections(recipe, tmp_path, limit=4)["rejected"]
+
+
+def test_answers_that_were_made_and_lost_count_against_the_budget(tmp_path):
+    script = Script(PROBLEMS, faults={number: "cut" for number in range(10**4) if number % 5})
+    with serving(script) as url:
+        recipe = make_recipe(url, budget_tokens=30_000)
+        with pytest.raises(BudgetError):
+            build_reflections(recipe, tmp_path, limit=60)
+    with BuildLog(tmp_path / "log.sqlite") as log:
+        lost = log.entries("lost")
+        assert len(lost) >= 5
+        assert sum(log.used()) <= 30_000
+
+
+@pytest.mark.parametrize("name", ["check", "test_it", "main"])
+def test_an_entry_point_may_be_named_like_a_test(tmp_path, name):
+    problem = PROBLEMS[0]
+    renamed = {key: re.sub(rf"\b{problem.entry_point}\b", name, getattr(problem, key)) for key in ("prompt", "canonical_solution")}
+    tests = tuple(re.sub(rf"\b{problem.entry_point}\b", name, test) for test in problem.tests)
+    other = replace(problem, **renamed, tests=tests, entry_point=name, task_id="x")
+    write_jsonl(tmp_path / "p.jsonl", [other.to_json()])
+    with serving(Script([other])) as url:
+        for hybrid in (False, True):
+            recipe = make_recipe(url, problems=(str(tmp_path / "p.jsonl"),), rollouts=6, hybrid=hybrid, near_duplicates=1.0)
+            assert build_reflections(recipe, tmp_path / str(hybrid))["num_accepted"] >= 1
+
+
 def test_of_those_that_wait_the_lowest_order_is_next():
     limiter, entered = Limiter(1), []
 
@@ -312,6 +383,9 @@ def test_attempts_of_a_file_are_repaired(tmp_path):
     assert sample.extra["metadata"]["task_id"] == wrong.task_id
     assert sample.extra["metadata"]["model"] == "somebody"
     assert unknown.task_id in (tmp_path / "out/rejected.jsonl").read_text()
+    body = wrong.canonical_solution.rstrip() + "  # EvalPlus's completions are bodies\n"
+    assert AttemptsFile._whole(body, wrong).startswith(wrong.prompt)
+    assert AttemptsFile._whole(f"```python\n{answer_program(wrong)}```", wrong) == answer_program(wrong).strip("\n")
     (tmp_path / "a.jsonl").write_text('{"id": 1}\n')
     with pytest.raises(UsageError, match=r"a\.jsonl:1: expected task_id"):
         build_reflections(recipe, tmp_path / "other", limit=3)
@@ -343,7 +417,7 @@ def test_near_duplicates_are_left_out_and_named():
     near = NearDuplicates(0.85, same_problem=False)
     assert near.find_or_add(one) is None
     assert near.find_or_add(other) is None
-    assert near.find_or_add(twin).startswith("llm:one:0 (0.9")
+    assert near.find_or_add(twin).startswith("llm:one:0 (0.")
     assert near.find_or_add(variant) is None
     assert NearDuplicates(0.85, same_problem=True).find_or_add(variant) is None
     outcomes = Outcomes()
@@ -521,11 +595,14 @@ def test_tests_run_in_their_context_with_the_final_program():
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_request_that_gets_no_text_is_turned_away_and_not_asked_again(tmp_path):
+def test_a_request_that_gets_no_text_is_turned_away_and_asked_again_by_another_run_only(tmp_path):
     with serving(Script(PROBLEMS, faults={6: 400, 9: 400})) as url:
         summary = build_reflections(make_recipe(url), tmp_path, limit=6)
         assert summary["rejected"]["refused"] == 2
-        assert build_reflections(make_recipe(url), tmp_path, limit=6)["num_requests"] == 0
+        assert summary["num_retries"] == 0
+        again = build_reflections(make_recipe(url), tmp_path, limit=6)  # it has cost nothing, and the server may be another
+        assert again["num_requests"] >= 2
+        assert "refused" not in again["rejected"]
 
 
 def test_two_builds_in_one_folder_are_one_too_many(tmp_path):

@@ -38,6 +38,8 @@ def behaviour():
         ("def helper(y):\n    return y\n\ndef add(y):\n    return helper(y) + y\n", "HumanEval/900, by what add does"),
         ("print('noise')\ndef f(x):\n    print('more')\n    return x * 2\n", "HumanEval/900, by what f does"),
         ("def f(x):\n    return x * 3\n", None),
+        ("import time\ntime.sleep(0.3)\nf = lambda x: x + x\n", "HumanEval/900, by what f does"),  # loading takes its own time
+        ("def double(y):\n    return 2 * y\n\ndef f(x):\n    return [double(x)]\n", None),  # a helper is not what it is for
         ("def f(x):\n    return x * 2 if x != [1, 2] else None\n", None),  # right on the first inputs only
         ("def f(x, y):\n    return x * 2\n", None),
         ("def f(x):\n    while True:\n        try:\n            pass\n        except BaseException:\n            pass\n", None),
@@ -92,6 +94,11 @@ def test_a_model_that_was_trained_on_a_task_is_refused_unless_told(data_dir, tmp
             require_clean(tmp_path, name, allow=False)
         assert "holds 1 of its tasks" in require_clean(tmp_path, name, allow=True)
     assert require_clean(tmp_path, "mbpp", allow=False) is None
+    trained_again = tmp_path / "again"
+    trained_again.mkdir()
+    record_training_data(trained_again, [clean], tmp_path)
+    with pytest.raises(CheckFailedError):
+        require_clean(trained_again, "humaneval", allow=False)
     assert require_clean(tmp_path, "bundled/seen", allow=False) is None
     assert json.loads((tmp_path / "training_data.json").read_text())["num_samples"] == 2
 

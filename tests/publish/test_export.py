@@ -10,11 +10,14 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reflectioncoder.build.mutation_author import cell
 from reflectioncoder.build.pipeline import build_reflections
 from reflectioncoder.cli import main
 from reflectioncoder.config import BuildConfig, ModelConfig, Recipe, SandboxConfig
+from reflectioncoder.data.decontaminate import KnownTasks
 from reflectioncoder.data.files import read_jsonl, write_json, write_jsonl
-from reflectioncoder.data.problems import bundled_problems
+from reflectioncoder.data.problems import Problem, bundled_problems
+from reflectioncoder.data.prompts import one_off_answer
 from reflectioncoder.data.samples import Block, Sample, assistant, read_samples, user
 from reflectioncoder.errors import CheckFailedError, UsageError
 from reflectioncoder.publish.card import card
@@ -235,9 +238,9 @@ def test_the_card_says_what_the_build_says(exported_dir, run_dir, tool_tokenizer
     assert f"| mutation | not named | {build['num_accepted']} |" in text
     assert f"are about {build['num_problems_with_samples']} problems" in text
     assert "overlap with benchmarks was not looked for" in text
-    assert f"| unknown | unknown | {build['num_accepted']} |" in text
+    assert f"| ReflectionCoder, train | Apache-2.0 | {build['num_accepted']} |" in text
     assert "Forecast" not in text
-    assert front_matter(exported_dir)["license"] == ["unknown"]
+    assert front_matter(exported_dir)["license"] == ["apache-2.0"]
     assert front_matter(exported_dir)["size_categories"] == ["n<1K"]
     shown = [tool_tokenizer.apply_chat_template(row["messages"], tokenize=False) for row in rows_of(exported_dir, "chat")]
     num_tokens = [len(tool_tokenizer.encode(text, add_special_tokens=False)) for text in shown]
@@ -251,8 +254,8 @@ def test_the_card_sets_forecast_against_fact_and_names_models_sources_and_licenc
     samples = [replace(reflection_sample(i), extra={"id": f"s{i}", "metadata": metadata}) for i in range(3)]
     write_jsonl(run / "build" / "reflections.jsonl", [sample.to_json() for sample in samples])
     build = {
-        "author": "openai", "seed": 1, "num_problems": 1, "num_candidates": 5, "num_accepted": 3, "rejected": {"first_try": 2},
-        "decontamination": {"against": ["HumanEval+"], "words": 10, "problems_left_out": 4}, "input_tokens": 900, "output_tokens": 100,
+        "author": "openai", "seed": 1, "num_problems": 1, "num_candidates": 5, "num_accepted": 3, "rejected": {"first_try": 2, "contaminated": 4},
+        "decontamination": {"against": ["HumanEval+"], "words": 10, "behaviour": True}, "input_tokens": 900, "output_tokens": 100,
         "usd": 0.25, "duration_s": 60.5, "python": "3.12.1",
         "forecast": {"tokens": 2000, "usd": 0.5, "duration_s": 90.0, "accepted": 4},
     }  # fmt: skip
@@ -263,8 +266,35 @@ def test_the_card_sets_forecast_against_fact_and_names_models_sources_and_licenc
         assert line in text
     assert "| llm | some/model | 3 |" in text
     assert "| problems\\|of mine | Apache-2.0 | 3 |" in text
-    assert "HumanEval+, by task id and by 10 words in a row; 4 problems were left out" in text
+    assert "HumanEval+, by task id and by 10 words in a row (4 left out), and by what final programs do" in text
     assert front_matter(tmp_path / "out")["license"] == ["apache-2.0"]
+
+
+def test_a_build_that_was_compared_with_benchmarks_has_a_card_that_says_so(tmp_path):
+    known = KnownTasks()
+    known.names.append("some benchmark")
+    config = BuildConfig(samples_per_problem=1)
+    recipe = Recipe("b", ModelConfig("none"), build=config)
+    build_reflections(recipe, tmp_path / "run" / "build", limit=3, known=known, behaviour=lambda program: None)
+    assert main(["export", str(tmp_path / "run"), "--output", str(tmp_path / "out"), "--format", "chat"]) == 0
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "compared with some benchmark" in text
+    assert "by what final programs do with the benchmarks' inputs (0 left out)" in text
+
+
+def test_a_pair_of_a_problem_with_a_setup_differs_in_its_program_alone():
+    setup = "def same(a, b):\n    return a == b"
+    wrong, right = "def f(x):\n    return 1\n", "def f(x):\n    return 2\n"
+    problem = Problem("t", entry_point="f", setup=setup, tests=("assert same(f(1), 2)",), instruction="Write f.")
+    blocks = (Block("code", cell(wrong, problem, problem.tests)), Block("execution", "AssertionError"), Block("code", right))
+    metadata = {"task_id": "t", "operators": [], "setup": setup}
+    sequence = assistant(*blocks, Block("execution", "ok"))
+    answer = assistant(Block("text", one_off_answer(right)))
+    sample = Sample((user("Solve."), sequence, user("Write."), answer), "reflection", {"id": "s", "metadata": metadata})
+    form = FORMATS["preference"]
+    row = form.build(form.select(sample))
+    assert row["rejected"][0]["content"] == one_off_answer(wrong)
+    assert row["chosen"][0]["content"] == one_off_answer(right)
 
 
 def test_several_sources_are_one_data_set_and_limit_counts_samples(tmp_path, run_dir):

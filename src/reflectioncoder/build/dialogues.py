@@ -31,10 +31,21 @@ _TOKENS_OF_A_TURN = 800  # a problem, or what the interpreter prints
 
 @dataclass(frozen=True)
 class Problems:
-    """Those that a build is of: `each()` reads them anew, one at a time."""
+    """Those that a build is of: `each()` reads them anew, one at a time; `left_out`: number → why one is not written about."""
 
     each: Callable[[], Iterator[Problem]]
     count: int
+    left_out: dict[int, str]
+
+    @classmethod
+    def read(cls, each: Callable[[], Iterator[Problem]], contaminated_by: Callable[[Problem], str | None]) -> Problems:
+        """Reads them all once: what is malformed is found before anything is asked."""
+        count, left_out = 0, {}
+        for problem in each():
+            if found := contaminated_by(problem):
+                left_out[count] = found
+            count += 1
+        return cls(each, count, left_out)
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,6 @@ class Held:
 def hold_dialogues(
     recipe: Recipe,
     problems: Problems,
-    contaminated_by: Callable[[Problem], str | None],
     log: BuildLog,
     execute: Executions,
     outcomes: Outcomes,
@@ -62,16 +72,19 @@ def hold_dialogues(
     budget = Budget(config.endpoint, config.budget_tokens, config.budget_usd)
     budget.settle((0, 0), log.used())
     total = config.rollouts * problems.count
-    forecast = Forecast(total, budget, log)
+    forecast = Forecast(config.rollouts * (problems.count - len(problems.left_out)), budget, log)
+    author = "hybrid" if config.hybrid or config.author == "attempts" else "llm"
 
     def rollouts() -> Iterator[Rollout]:
         for number in range(config.rollouts):
             for index, problem in enumerate(problems.each()):
                 order = number * problems.count + index
-                if (found := contaminated_by(problem)) is None:
-                    yield Rollout(problem, number, order)
+                if index not in problems.left_out:
+                    forecast.expect(order)
+                    yield Rollout(problem, number, order, author, config.endpoint.model, recipe.seed)
                 elif number == 0:
-                    outcomes.reject(order, rejection(f"problem:{problem.task_id}", problem.task_id, "contaminated", found))
+                    row = rejection(f"problem:{problem.task_id}", problem.task_id, "contaminated", problems.left_out[index])
+                    outcomes.reject(order, row)
 
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(_writer(recipe, budget, log, execute))
@@ -116,12 +129,14 @@ def _writer(recipe: Recipe, budget: Budget, log: BuildLog, execute: Executions) 
     config = recipe.build
     name, shown = config.endpoint.model, config.shown_tests
     if config.author == "attempts":
-        author = HybridAuthor(AttemptsFile(config.attempts), name, recipe.seed, shown, execute)
-        yield _Writer(author.write, recipe.sandbox.workers or default_workers())
+        attempts = AttemptsFile(config.attempts)
+        yield _Writer(HybridAuthor(attempts, name, recipe.seed, shown, execute).write, recipe.sandbox.workers or default_workers())
+        if attempts.num_not_asked:
+            say(f"build: {attempts.num_not_asked} rows of {config.attempts} are of no problem or rollout of this build")
         return
     # A server of this machine's takes what it was started for; others are found out about.
     own = config.author in ("local", "vllm")
-    with _server(config) as served, contextlib.closing(Endpoint(served, budget, trust_env=not own, adapts=not own)) as endpoint:
+    with _server(config) as served, contextlib.closing(_endpoint(served, budget, log, own=own)) as endpoint:
         ask = Asker(served, recipe.seed, endpoint, log)
         if config.hybrid:
             write = HybridAuthor(AskedAttempts(ask), name, recipe.seed, shown, execute).write
@@ -138,6 +153,10 @@ def unwritable(problem: Problem, config: BuildConfig, execute: Executions) -> Re
         return Rejected("no_reference") if needs_reference else None
     ran = execute([f"{answer_program(problem)}\n\n{problem.test_code}"])[0]
     return None if ran["status"] == "ok" else Rejected("reference_fails", ran["output"])
+
+
+def _endpoint(served: EndpointConfig, budget: Budget, log: BuildLog, *, own: bool) -> Endpoint:
+    return Endpoint(served, budget, trust_env=not own, adapts=not own, has_answered=log.used() != (0, 0), on_lost=log.add_lost)
 
 
 @contextlib.contextmanager
@@ -164,16 +183,20 @@ class Forecast:
         self._budget = budget
         self._log = log
         self._started, self._before = time.monotonic(), sum(log.used())
-        self._first: dict[int, tuple[bool, tuple[int, int]]] = {}
+        self._first: dict[int, tuple[bool, tuple[int, int]] | None] = {}
         self.made: dict[str, Any] | None = None
 
-    def add(self, order: int, accepted: bool, used: tuple[int, int]) -> None:
-        """`used`: tokens that the dialogue has read and written."""
-        if self.made is not None or self._total <= _FORECAST_AFTER:
-            return
-        if order < 2 * _FORECAST_AFTER:  # some of the first may be left out as contaminated
-            self._first[order] = accepted, used
+    def expect(self, order: int) -> None:
+        """A dialogue begins."""
         if len(self._first) < _FORECAST_AFTER:
+            self._first[order] = None
+
+    def add(self, order: int, accepted: bool, used: tuple[int, int]) -> None:
+        """It has ended; `used`: tokens that it has read and written. The first ones to end would not do: they are the short ones."""
+        if self.made is not None or self._total <= _FORECAST_AFTER or order not in self._first:
+            return
+        self._first[order] = accepted, used
+        if None in self._first.values() or len(self._first) < _FORECAST_AFTER:
             return
         made = self.made = self._log.recall("forecast", {"dialogues": self._total}, lambda: asdict(self._make()))
         if self._log.num_new["forecast"]:
@@ -184,18 +207,18 @@ class Forecast:
             )
 
     def _make(self) -> Estimate:
-        count = len(self._first)
-        factor = self._total / count
-        read, written = (sum(used[kind] for _, used in self._first.values()) for kind in (0, 1))
+        first = [ended for ended in self._first.values() if ended is not None]
+        factor = self._total / len(first)
+        read, written = (sum(used[kind] for _, used in first) for kind in (0, 1))
         tokens = factor * (read + written)
         asked = sum(self._log.used()) - self._before
         seconds = time.monotonic() - self._started
         return Estimate(
-            dialogues=count,
+            dialogues=len(first),
             tokens=round(tokens),
             usd=round(factor * self._budget.usd(read, written), 4),
             duration_s=round(seconds * tokens / asked if asked else 0.0, 1),
-            accepted=round(factor * sum(accepted for accepted, _ in self._first.values())),
+            accepted=round(factor * sum(accepted for accepted, _ in first)),
         )
 
 

@@ -49,7 +49,9 @@ def vllm_server(model: str, parallel: int, context_tokens: int) -> contextlib.Ab
 def _serving(kind: str, name: str, arguments: list[str], env: dict[str, str]) -> Iterator[str]:
     command = [sys.executable, "-m", "reflectioncoder.build.embedded", kind, *arguments]
     with tempfile.TemporaryFile() as words:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, env={**os.environ, **env})
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, env={**os.environ, **env}, start_new_session=True
+        )
         try:
             assert process.stdout is not None
             url = next((line.decode().strip() for line in process.stdout if line.startswith(b"http://")), None)
@@ -64,7 +66,7 @@ def _serving(kind: str, name: str, arguments: list[str], env: dict[str, str]) ->
             try:
                 process.wait(_LONGEST_END_S)
             except subprocess.TimeoutExpired:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
 
@@ -88,15 +90,14 @@ def _serve_vllm(model: str, parallel: int, context_tokens: int) -> None:
         port = free.getsockname()[1]
     server = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model, "--host", "127.0.0.1", "--port", str(port)]
     limits = ["--max-num-seqs", str(parallel), "--max-model-len", str(context_tokens), "--enable-prefix-caching"]
-    # What it says goes where our errors go; its workers are in its process group and end with it.
-    process = subprocess.Popen([*server, *limits], stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True)
+    # What it says goes where our errors go; its workers are in its process group and end with it, which is ours: it ends with us.
+    process = subprocess.Popen([*server, *limits], stdin=subprocess.DEVNULL, stdout=sys.stderr)
     url = f"http://127.0.0.1:{port}"
     threading.Thread(target=_announce, args=(url, process), daemon=True).start()
-    sys.stdin.buffer.read()
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    os._exit(0)
+    try:
+        sys.stdin.buffer.read()
+    finally:
+        os.killpg(0, signal.SIGKILL)
 
 
 def _announce(url: str, process: subprocess.Popen[bytes]) -> None:
@@ -108,7 +109,7 @@ def _announce(url: str, process: subprocess.Popen[bytes]) -> None:
                 return
         except OSError:
             time.sleep(0.5)
-    os._exit(1)
+    os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":

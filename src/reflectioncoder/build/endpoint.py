@@ -15,7 +15,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -31,6 +31,7 @@ _TOO_LONG = frozenset((400, 413, 422))  # of a request like others that are answ
 _FIRST_PERMITS = 4
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 60.0
 _LONGEST_BUSY_S = 900.0  # that a server may ask a request to wait, all in all
+_MOST_REFUSALS = 20  # in a row: then the server takes nothing of this kind
 _ROUNDS_OF_FAILURES = 5  # of all requests that are under way: then the server counts as gone
 
 
@@ -52,37 +53,56 @@ class Reply:
     output_tokens: int
 
 
+class RefusedError(Exception):
+    """The server does not take this request, though it takes others: it is too long for the model, or filtered."""
+
+
 class Budget:
     """What may be used, asked before every request: the most that it can take is set aside until it is known what it took."""
 
     def __init__(self, config: EndpointConfig, most_tokens: int | None = None, most_usd: float | None = None):
         self._prices = config.input_usd / 1e6, config.output_usd / 1e6
         self._most_tokens, self._most_usd = most_tokens, most_usd
-        self._tokens, self._usd = 0, 0.0
-        self._lock = threading.Lock()
+        self._used = self._set_aside = (0, 0)
+        self._changed = threading.Condition()
 
     def usd(self, input_tokens: int, output_tokens: int) -> float:
         return input_tokens * self._prices[0] + output_tokens * self._prices[1]
 
     def take(self, input_tokens: int, output_tokens: int) -> None:
-        """
+        """Set it aside; waits while only what others have set aside stands in the way.
+
         Raises:
-            BudgetError: it would be too much.
+            BudgetError: it would be too much with what is used.
         """
-        tokens, usd = input_tokens + output_tokens, self.usd(input_tokens, output_tokens)
-        with self._lock:
-            if self._most_tokens is not None and self._tokens + tokens > self._most_tokens:
-                raise BudgetError(f"the budget of {self._most_tokens} tokens is used up\n  hint:    raise build.budget_tokens")
-            if self._most_usd is not None and self._usd + usd > self._most_usd:
-                raise BudgetError(f"the budget of {self._most_usd} USD is used up\n  hint:    raise build.budget_usd")
-            self._tokens += tokens
-            self._usd += usd
+        wanted = input_tokens, output_tokens
+        with self._changed:
+            while True:
+                if exceeded := self._exceeded(self._used, wanted):
+                    raise BudgetError(exceeded)
+                if not self._exceeded(self._used, self._set_aside, wanted):
+                    self._set_aside = _sum(self._set_aside, wanted)
+                    return
+                self._changed.wait()
+
+    def _exceeded(self, *parts: tuple[int, int]) -> str | None:
+        read, written = _sum(*parts)
+        if self._most_tokens is not None and read + written > self._most_tokens:
+            return f"the budget of {self._most_tokens} tokens is used up\n  hint:    raise build.budget_tokens"
+        if self._most_usd is not None and self.usd(read, written) > self._most_usd:
+            return f"the budget of {self._most_usd} USD is used up\n  hint:    raise build.budget_usd"
+        return None
 
     def settle(self, taken: tuple[int, int], used: tuple[int, int]) -> None:
         """Replace what was set aside by what was used. What has been used before this process counts with (0, 0) taken."""
-        with self._lock:
-            self._tokens += sum(used) - sum(taken)
-            self._usd += self.usd(*used) - self.usd(*taken)
+        with self._changed:
+            self._set_aside = self._set_aside[0] - taken[0], self._set_aside[1] - taken[1]
+            self._used = _sum(self._used, used)
+            self._changed.notify_all()
+
+
+def _sum(*parts: tuple[int, int]) -> tuple[int, int]:
+    return sum(part[0] for part in parts), sum(part[1] for part in parts)
 
 
 class Limiter:
@@ -95,9 +115,9 @@ class Limiter:
         self._has_been_too_many = False
         self._in_use = 0
         self._not_before = self._lowered_at = 0.0
-        self._stopped = False
-        self._changed = threading.Condition()
-        self._waiting: list[tuple[int, int]] = []
+        self._stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[int, int, threading.Event]] = []  # each is woken alone: there may be thousands
         self._num_tickets = itertools.count()
 
     @contextlib.contextmanager
@@ -106,59 +126,64 @@ class Limiter:
         Raises:
             EndpointError: `stop` has been called.
         """
-        self._enter(order)
+        admitted = threading.Event()
+        with self._lock:
+            heapq.heappush(self._waiting, (order, next(self._num_tickets), admitted))
+            self._admit()
+        admitted.wait()
         try:
+            if self._stopped.is_set():
+                raise EndpointError("the build has been stopped")
             yield
         finally:
-            with self._changed:
+            with self._lock:
                 self._in_use -= 1
-                self._changed.notify_all()
+                self._admit()
 
-    def _enter(self, order: int) -> None:
-        with self._changed:
-            ticket = order, next(self._num_tickets)
-            heapq.heappush(self._waiting, ticket)
-            while True:
-                if self._stopped:
-                    raise EndpointError("the build has been stopped")
-                wait_s = self._not_before - time.monotonic()
-                if wait_s <= 0 and self._waiting[0] == ticket and self._in_use < self.permits:
-                    heapq.heappop(self._waiting)
-                    self._in_use += 1
-                    self._changed.notify_all()
-                    return
-                self._changed.wait(wait_s if wait_s > 0 else None)
+    def _admit(self) -> None:
+        """Let in those that may. Called with the lock."""
+        while self._waiting and (self._stopped.is_set() or (self._in_use < self.permits and time.monotonic() >= self._not_before)):
+            self._in_use += 1
+            heapq.heappop(self._waiting)[2].set()
+
+    def _admit_later(self, seconds: float) -> None:
+        def admit() -> None:
+            with self._lock:
+                self._admit()
+
+        timer = threading.Timer(seconds, admit)
+        timer.daemon = True
+        timer.start()
 
     def succeeded(self) -> None:
         if not self._adapts:
             return
-        with self._changed:
+        with self._lock:
             more = 1 / max(1.0, self._permits) if self._has_been_too_many else 1.0
             self._permits = min(self._most, self._permits + more)
-            self._changed.notify_all()
+            self._admit()
 
     def stop(self) -> None:
         """Let nobody in any more, also of those that wait."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
+        self._stopped.set()
+        with self._lock:
+            self._admit()
 
     def pause(self, seconds: float) -> None:
         """Sleep, unless stopped."""
-        until = time.monotonic() + seconds
-        with self._changed:
-            while not self._stopped and (left := until - time.monotonic()) > 0:
-                self._changed.wait(left)
+        self._stopped.wait(seconds)
 
     def too_many(self, asked_at: float, pause_s: float) -> None:
         """`asked_at`: one overload is answered by many complaints, of requests that were made before it was known; it counts once."""
-        with self._changed:
+        now = time.monotonic()
+        with self._lock:
             self._has_been_too_many = True
             if self._adapts and asked_at >= self._lowered_at:
                 self._permits = max(1.0, self._permits / 2)
-                self._lowered_at = time.monotonic()
-            self._not_before = max(self._not_before, time.monotonic() + pause_s)
-            self._changed.notify_all()
+                self._lowered_at = now
+            if now + pause_s > self._not_before:
+                self._not_before = now + pause_s
+                self._admit_later(pause_s + 0.001)
 
     @property
     def permits(self) -> int:
@@ -170,12 +195,23 @@ class Endpoint:
 
     Args:
         adapts: find out how many requests at a time the server takes; else it is always `config.max_in_flight`.
+        has_answered: it has taken such requests before: one that it refuses is not like them.
+        on_lost: is told the tokens of an answer that was made and did not arrive.
 
     Raises:
         MachineError: the variable with the key is not set.
     """
 
-    def __init__(self, config: EndpointConfig, budget: Budget | None = None, *, trust_env: bool = True, adapts: bool = True):
+    def __init__(
+        self,
+        config: EndpointConfig,
+        budget: Budget | None = None,
+        *,
+        trust_env: bool = True,
+        adapts: bool = True,
+        has_answered: bool = False,
+        on_lost: Callable[[int, int], None] = lambda *_: None,
+    ):
         if not config.model:
             raise UsageError("build.endpoint.model is empty: which model is to be asked?")
         key = os.environ.get(config.api_key_env, "") if config.api_key_env else ""
@@ -187,8 +223,9 @@ class Endpoint:
         self._budget = budget or Budget(config)
         self._limiter = Limiter(config.max_in_flight, adapts=adapts)
         self._lock = threading.Lock()
-        self._failures_in_a_row = 0
-        self._has_answered = False
+        self._failures_in_a_row = self._refusals_in_a_row = 0
+        self._has_answered = has_answered
+        self._on_lost = on_lost
         self.num_retries = 0
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._client = httpx2.Client(
@@ -212,7 +249,8 @@ class Endpoint:
 
         Raises:
             BudgetError: it could exceed the budget.
-            UsageError: the server refuses all requests (a 4xx), or cannot be asked.
+            RefusedError: the server does not take this request.
+            UsageError: it refuses all requests (a 4xx), or cannot be asked.
             EndpointError: no good answer after all retries.
         """
         # Programs and English have about four characters a token; what the server counts replaces this.
@@ -222,18 +260,23 @@ class Endpoint:
         while failures <= self._config.retries and waited_s <= _LONGEST_BUSY_S and self._failures_in_a_row < self._most_failures:
             with self._limiter.permit(order):
                 self._budget.take(*most)
-                asked_at = time.monotonic()
+                asked_at, used = time.monotonic(), (0, 0)
                 try:
                     outcome = self._ask(payload, most)
+                    if isinstance(outcome, Reply):
+                        used = outcome.input_tokens, outcome.output_tokens
+                    elif outcome[3]:
+                        used = most
                 finally:
-                    self._budget.settle(most, (0, 0))
+                    self._budget.settle(most, used)
             if isinstance(outcome, Reply):
                 with self._lock:
-                    self._failures_in_a_row = 0
-                self._budget.settle((0, 0), (outcome.input_tokens, outcome.output_tokens))
+                    self._failures_in_a_row = self._refusals_in_a_row = 0
                 self._limiter.succeeded()
                 return outcome
-            reason, busy, retry_after_s = outcome
+            reason, busy, retry_after_s, lost = outcome
+            if lost:
+                self._on_lost(*most)
             delay_s = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2**failures) * random.uniform(0.5, 1.0)
             delay_s = delay_s if retry_after_s is None else retry_after_s
             with self._lock:
@@ -247,18 +290,27 @@ class Endpoint:
                 self._limiter.pause(delay_s)
         raise EndpointError(f"{self._config.base_url} gives no good answer: {reason}\n  hint:    what was answered is kept; run again")
 
-    def _ask(self, payload: dict[str, Any], estimate: tuple[int, int]) -> Reply | tuple[str, bool, float | None]:
-        """One request: a reply, or (what went wrong, is the server busy, seconds that it asks to wait)."""
+    def _ask(self, payload: dict[str, Any], estimate: tuple[int, int]) -> Reply | tuple[str, bool, float | None, bool]:
+        """One request: a reply, or (what went wrong, is the server busy, seconds it asks to wait, may an answer have been paid)."""
         try:
             response = self._client.post("chat/completions" if "messages" in payload else "completions", json=payload)
         except httpx2.HTTPError as error:
-            return f"{type(error).__name__}: {error}", False, None
+            lost = not isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout))
+            return f"{type(error).__name__}: {error}", False, None, lost
         except (httpx2.InvalidURL, UnicodeEncodeError, ImportError) as error:
             raise UsageError(f"{self._config.base_url} cannot be asked: {error}") from error
         if response.status_code in _TOO_LONG and self._has_answered:
-            return Reply("", "refused", 0, 0)
+            with self._lock:
+                self._refusals_in_a_row += 1
+            if self._refusals_in_a_row <= _MOST_REFUSALS:
+                raise RefusedError(f"status {response.status_code}: {response.text[:300]}")
         if response.status_code in _AGAIN or response.status_code >= 500:
-            return f"status {response.status_code}", response.status_code in _BUSY, _retry_after_s(response.headers.get("retry-after"))
+            return (
+                f"status {response.status_code}",
+                response.status_code in _BUSY,
+                _retry_after_s(response.headers.get("retry-after")),
+                False,
+            )
         if response.status_code >= 400:
             raise UsageError(f"{self._config.base_url} refuses the request: status {response.status_code}: {response.text[:300]}")
         try:
@@ -266,7 +318,7 @@ class Endpoint:
             self._has_answered = True
             return reply
         except (json.JSONDecodeError, KeyError, IndexError, TypeError, ValueError) as error:
-            return f"not a completion: {type(error).__name__}: {error}", False, None
+            return f"not a completion: {type(error).__name__}: {error}", False, None, True
 
 
 def _read_reply(body: dict[str, Any], estimate: tuple[int, int]) -> Reply:

@@ -87,7 +87,7 @@ def _digest_of_attempts(sample: Sample) -> bytes:
 
 
 class NearDuplicates:
-    """Samples whose problem, attempts and answer are nearly those of an earlier one: MinHash over shingles of five words."""
+    """Samples whose attempts and answer are nearly those of an earlier one: MinHash over shingles of five words."""
 
     def __init__(self, threshold: float, *, same_problem: bool):
         self._threshold = threshold
@@ -97,7 +97,7 @@ class NearDuplicates:
 
     def find_or_add(self, sample: Sample) -> str | None:
         """The id of an earlier sample that is nearly the same, and how similar it is; the sample is added if there is none."""
-        text = "\n".join(block.content for message in sample.messages[1:] for block in message.content if block.type != "execution")
+        text = "\n".join(block.content for message in sample.messages[1::2] for block in message.content if block.type != "execution")
         words = _WORDS.findall(text)
         own = RMinHash(num_perm=_NUM_HASHES, seed=0)
         own.update([" ".join(words[start : start + _SHINGLE]) for start in range(max(1, len(words) - _SHINGLE + 1))])
@@ -112,23 +112,24 @@ class NearDuplicates:
         return None
 
 
-def operator_counts(samples: Sequence[Sample]) -> Counter[str]:
-    """How many slips of each kind the samples hold."""
-    return Counter(op for sample in samples for op in sample.extra["metadata"]["operators"])
-
-
 def over_share(operators: Sequence[Sequence[str]], max_share: float) -> set[int]:
     """Indices of samples to drop, last ones first, until no kind of slip exceeds `max_share` of all slips.
 
     Args:
         operators: the kinds of slips of each sample.
     """
-    kept = dict(enumerate(operators))
+    with_operator: dict[str, list[int]] = {}
+    for index, names in enumerate(operators):
+        for name in names:
+            with_operator.setdefault(name, []).append(index)
     counts = Counter(name for names in operators for name in names)
+    dropped: set[int] = set()
     while counts:
         operator, count = max(counts.items(), key=lambda item: (item[1], item[0]))
         if len(counts) * max_share <= 1 or count <= max(1, math.floor(max_share * counts.total())):
             break
-        last = max(index for index, names in kept.items() if operator in names)
-        counts -= Counter(kept.pop(last))
-    return set(range(len(operators))) - set(kept)
+        last = with_operator[operator].pop()
+        if last not in dropped:
+            dropped.add(last)
+            counts -= Counter(operators[last])
+    return dropped

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 
+from reflectioncoder import syntax
 from reflectioncoder.data.render import ADDED_TOKENS
 
 REASONS = {
@@ -74,41 +75,41 @@ def first_code_block(text: str) -> tuple[str, str] | None:
 
 def parse(code: str) -> ast.Module | None:
     try:
-        return ast.parse(code)
+        return syntax.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
 
-def assertions(code: str) -> list[str]:
+def assertions(code: str, entry_point: str = "") -> list[str]:
     """The assertions that stand outside of functions, as normalized text: spacing and quotes do not count, messages neither."""
     tree = parse(code)
     if tree is None:
         return []
     try:
-        return [ast.unparse(node.test) for node in _outside_of_functions(tree) if isinstance(node, ast.Assert)]
+        return [ast.unparse(node.test) for node in _outside_of_functions(tree, entry_point) if isinstance(node, ast.Assert)]
     except RecursionError:
         return []
 
 
-def _outside_of_functions(tree: ast.Module) -> list[ast.AST]:
-    """Also in functions that hold tests, by their names."""
+def _outside_of_functions(tree: ast.Module, entry_point: str) -> list[ast.AST]:
+    """Also in functions that hold tests, by their names; the entry point never does."""
     found: list[ast.AST] = []
     waiting: list[ast.AST] = [*tree.body]
     while waiting:
         node = waiting.pop(0)
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and not _IS_TEST.match(node.name):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and (node.name == entry_point or not _IS_TEST.match(node.name)):
             continue
         found.append(node)
         waiting = [*ast.iter_child_nodes(node), *waiting]
     return found
 
 
-def without_tests(code: str) -> str:
+def without_tests(code: str, entry_point: str = "") -> str:
     """The program without assertions, test functions, what stands under `if __name__ == …`, and expressions such as a print."""
     tree = parse(code)
     if tree is None:
         return code
-    return _lines_of(code, [node for node in tree.body if not _is_test(node)])
+    return _lines_of(code, [node for node in tree.body if not _is_test(node, entry_point)])
 
 
 def tests_for(program: str, attempt: str) -> str:
@@ -120,11 +121,11 @@ def tests_for(program: str, attempt: str) -> str:
     return _lines_of(attempt, [node for node in tree.body if not (_names(node) and _names(node) <= defined)])
 
 
-def has_usage(code: str) -> bool:
+def has_usage(code: str, entry_point: str = "") -> bool:
     """Whether a program does at module level what only a test or an example does."""
     tree = parse(code)
     return tree is not None and any(
-        _is_test(node) for node in tree.body if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        _is_test(node, entry_point) for node in tree.body if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
     )
 
 
@@ -139,9 +140,9 @@ def defines_something(code: str) -> bool:
     return tree is not None and any(isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) for node in tree.body)
 
 
-def _is_test(node: ast.stmt) -> bool:
+def _is_test(node: ast.stmt, entry_point: str) -> bool:
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        return _IS_TEST.match(node.name) is not None
+        return node.name != entry_point and _IS_TEST.match(node.name) is not None
     if isinstance(node, ast.If):
         return any(isinstance(part, ast.Name) and part.id == "__name__" for part in ast.walk(node.test))
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):  # sys.setrecursionlimit(…) stays
@@ -192,7 +193,7 @@ def no_longer_asserted(earlier: list[str], last: list[str]) -> list[str]:
 
 
 def _subject(test: str) -> str:
-    node: ast.expr = ast.parse(test, mode="eval").body
+    node: ast.expr = syntax.parse(test, "eval").body
     while isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         node = node.operand
     if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], (ast.Eq, ast.Is)):

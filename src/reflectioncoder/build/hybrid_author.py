@@ -8,6 +8,7 @@ interpreter showed.
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -18,12 +19,14 @@ from reflectioncoder.build.llm_author import Asker, Rollout, unusable
 from reflectioncoder.build.mutation.diagnosis import OPENINGS, observe
 from reflectioncoder.build.mutation_author import Executor, Rejected, cell, read_failure
 from reflectioncoder.data.files import read_jsonl
+from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request, reflection_request
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 from reflectioncoder.errors import UsageError
 
 AUTHOR = "hybrid"
 _MAX_OUTPUT_CHARS = 2000
+_DEFINES = re.compile(r"^\s*(async\s+def|def|class)\s", re.MULTILINE)  # also in a program that is no valid Python
 _WRONG = (
     "Reading the statement again, the logic of the function does not do what is asked. I write it anew.",
     "The mistake is in the function, not in the test. Here is the function as the statement asks for it.",
@@ -49,16 +52,34 @@ class AttemptsFile:
         self._answers: dict[tuple[str, int], dict[str, Any]] = {}
         counts: Counter[str] = Counter()
         for number, row in read_jsonl(path):
-            program = row.get("solution", row.get("completion"))
             task_id = row.get("task_id")
-            if not isinstance(program, str) or not isinstance(task_id, str):
+            if not isinstance(row.get("solution", row.get("completion")), str) or not isinstance(task_id, str):
                 raise UsageError(f"{path}:{number}: expected task_id and solution (or completion), got {sorted(row)}")
-            answer = {"text": one_off_answer(program) if program.strip() else "", "finish_reason": row.get("finish_reason", "stop")}
-            self._answers[task_id, row.get("sample", counts[task_id])] = answer
+            sample = row.get("sample", counts[task_id])
+            if type(sample) is not int:
+                raise UsageError(f"{path}:{number}: sample must be a whole number, got {sample!r:.60}")
+            self._answers[task_id, sample] = row
             counts[task_id] += 1
+        self._not_asked = set(self._answers)
+
+    @property
+    def num_not_asked(self) -> int:
+        """Rows of no problem or rollout that was asked for."""
+        return len(self._not_asked)
 
     def __call__(self, rollout: Rollout) -> dict[str, Any]:
-        return self._answers.get((rollout.problem.task_id, rollout.number), {"text": "", "finish_reason": "stop"})
+        key = rollout.problem.task_id, rollout.number
+        self._not_asked.discard(key)
+        row = self._answers.get(key, {})
+        program = row["solution"] if "solution" in row else self._whole(row.get("completion", ""), rollout.problem)
+        return {"text": one_off_answer(program) if program.strip() else "", "finish_reason": row.get("finish_reason", "stop")}
+
+    @staticmethod
+    def _whole(completion: str, problem: Problem) -> str:
+        """The program of a completion: in a fence, whole, or what stands behind the prompt."""
+        found = gates.first_code_block(completion) if "```" in completion else None
+        program = found[1] if found else completion
+        return program if not program.strip() or gates.defines(program, problem.entry_point) else problem.prompt + program
 
 
 class AskedAttempts:
@@ -94,7 +115,9 @@ class HybridAuthor:
         if rejected := unusable(answered, found):
             return rejected
         assert found is not None
-        program = gates.without_tests(found[1])
+        program = gates.without_tests(found[1], problem.entry_point)
+        if not _DEFINES.search(program):
+            return Rejected("no_code", found[1][-500:])
         if gates.defines(found[1], problem.entry_point) and not gates.defines(program, problem.entry_point):
             return Rejected("not_understood", found[1][-500:])
         if gates.spells_special_token(program):
@@ -132,6 +155,7 @@ class HybridAuthor:
             "operators": [],
             "passes": [False, True],
             "shown_tests": list(tests),
+            **({"setup": problem.setup} if problem.setup else {}),
         }
         return Sample(
             (
@@ -141,5 +165,5 @@ class HybridAuthor:
                 assistant(Block("text", one_off_answer(answer_program(problem)))),
             ),
             "reflection",
-            {"id": f"{AUTHOR}:{problem.task_id}:{rollout.number}", "metadata": metadata},
+            {"id": rollout.id, "metadata": metadata},
         )

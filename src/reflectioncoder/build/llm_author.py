@@ -16,9 +16,10 @@ from typing import Any
 import libcst
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError, TemplateNotFound
 
+from reflectioncoder import syntax
 from reflectioncoder.build import gates
 from reflectioncoder.build.conversation import Conversation
-from reflectioncoder.build.endpoint import Endpoint
+from reflectioncoder.build.endpoint import Endpoint, RefusedError, Reply
 from reflectioncoder.build.log import BuildLog
 from reflectioncoder.build.mutation import mutations
 from reflectioncoder.build.mutation_author import Executor, Rejected
@@ -61,15 +62,19 @@ class Prompts:
 
 @dataclass(frozen=True)
 class Rollout:
-    """One dialogue to be held."""
+    """One dialogue to be held: the `number`-th about a problem, the `order`-th of all."""
 
     problem: Problem
     number: int
     order: int = 0  # lower ones go first where requests wait
+    author: str = AUTHOR
+    model: str = ""
+    seed: int = 0
 
     @property
     def id(self) -> str:
-        return f"{AUTHOR}:{self.problem.task_id}:{self.number}"
+        """The sample's: also in data sets of several models and seeds."""
+        return f"{self.author}:{self.model.rpartition('/')[2]}:{self.problem.task_id}:{self.seed}-{self.number}"
 
 
 class Asker:
@@ -86,7 +91,7 @@ class Asker:
         self._used: dict[int, tuple[int, int]] = {}
 
     def __call__(self, conversation: Conversation, rollout: Rollout, turn: int) -> dict[str, Any]:
-        name = f"{self._seed}/{rollout.id}/{turn}"
+        name = f"{self._seed}/{rollout.problem.task_id}:{rollout.number}/{turn}"
         payload = {
             "model": self.config.model,
             **conversation.payload,
@@ -96,7 +101,10 @@ class Asker:
             "seed": int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") >> 1,
         }
         request = {"payload": payload, "revision": self.config.revision, "rollout": rollout.number}
-        answered = self._log.recall("request", request, lambda: asdict(self._endpoint.ask(payload, rollout.order)))
+        try:
+            answered = self._log.recall("request", request, lambda: asdict(self._endpoint.ask(payload, rollout.order)))
+        except RefusedError:  # not logged: it has cost nothing, and another server may take it
+            answered = asdict(Reply("", "refused", 0, 0))
         read, written = self._used.get(rollout.order, (0, 0))
         self._used[rollout.order] = read + answered["input_tokens"], written + answered["output_tokens"]
         return {**answered, "text": conversation.opening + answered["text"]}
@@ -151,20 +159,20 @@ class LlmAuthor:
             conversation.attempted(text, code)
             if ran["status"] != "ok":
                 conversation.failed(output, self._prompts.feedback.render(output=output))
-        if rejected := self._judge_attempts(attempts):
+        if rejected := self._judge_attempts(attempts, problem.entry_point):
             return rejected
         conversation.passed(attempts[-1].output, self._prompts.answer.render())
         answered = self._ask(conversation, rollout, len(attempts))
         return self._judge_answer(rollout, attempts, answered)
 
-    def _judge_attempts(self, attempts: list[Attempt]) -> Rejected | None:
+    def _judge_attempts(self, attempts: list[Attempt], entry_point: str) -> Rejected | None:
         texts = [part for attempt in attempts for part in (attempt.text, attempt.code, attempt.output)]
         if gates.spells_special_token(*texts):
             return Rejected("special_tokens")
         if len(attempts) == 1 and not self._config.keep_first_try:
             return Rejected("first_try")
-        last = gates.assertions(attempts[-1].code)
-        earlier = [test for attempt in attempts[:-1] for test in gates.assertions(attempt.code)]
+        last = gates.assertions(attempts[-1].code, entry_point)
+        earlier = [test for attempt in attempts[:-1] for test in gates.assertions(attempt.code, entry_point)]
         if not last or (len(attempts) > 1 and not earlier):
             return Rejected("no_assertion", attempts[-1].code[-500:])
         if gone := gates.no_longer_asserted(earlier, last):
@@ -185,7 +193,7 @@ class LlmAuthor:
             return Rejected("special_tokens")
         if gates.refers_back(program):
             return Rejected("answer_refers_back", program[-500:])
-        if gates.assertions(program) or gates.has_usage(program):
+        if gates.assertions(program, problem.entry_point) or gates.has_usage(program, problem.entry_point):
             return Rejected("answer_has_tests", program[-500:])
         if gates.uses_outside_world(program):
             return Rejected("outside_world")
@@ -207,7 +215,7 @@ class LlmAuthor:
     def _share_of_killed_mutants(self, program: str, own_tests: str) -> float | None:
         """None if the program cannot be taken apart."""
         try:
-            slips = mutations(ast.unparse(ast.parse(program)))  # without odd spacing and parentheses, which no reference has
+            slips = mutations(ast.unparse(syntax.parse(program)))  # without odd spacing and parentheses, which no reference has
         except (libcst.CSTValidationError, libcst.ParserSyntaxError, RecursionError):
             return None
         chosen = slips[:: max(1, -(-len(slips) // _NUM_MUTANTS))]

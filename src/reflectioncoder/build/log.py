@@ -10,6 +10,7 @@ import hashlib
 import json
 import sqlite3
 import threading
+import uuid
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -122,10 +123,16 @@ class BuildLog:
                 ) from error
             self.num_new[kind] += 1
 
+    def add_lost(self, input_tokens: int, output_tokens: int) -> None:
+        """Tokens that were paid for an answer that did not arrive."""
+        row = (uuid.uuid4().hex, "lost", "{}", json.dumps({"input_tokens": input_tokens, "output_tokens": output_tokens}))
+        with self._lock:
+            self._connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?)", row)
+
     def used(self) -> tuple[int, int]:
-        """Tokens read and written for all requests in the log."""
+        """Tokens read and written for all requests in the log, those included whose answers were lost."""
         sums = (f"coalesce(sum(json_extract(response, '$.{kind}_tokens')), 0)" for kind in ("input", "output"))
-        query = f"SELECT {', '.join(sums)} FROM entries WHERE kind = 'request'"
+        query = f"SELECT {', '.join(sums)} FROM entries WHERE kind IN ('request', 'lost')"
         with self._lock:
             read, written = self._connection.execute(query).fetchone()
         return read, written

@@ -145,6 +145,7 @@ def write_sample(chain: Chain, execute: Executor) -> Sample | Rejected:
                 "grade": problem.grade,
                 "operators": chain.operators,
                 "shown_tests": list(chain.shown_tests),
+                **({"setup": problem.setup} if problem.setup else {}),
             },
         },
     )

@@ -1,8 +1,8 @@
 """The build stage: problems → dialogues or chains of slips → samples, filters, and a funnel that accounts for every candidate.
 
 Writes `reflections.jsonl`, `rejected.jsonl`, `build.json` at the end, and `log.sqlite` as it goes: what was asked and run. The result
-depends on the recipe, the seed and the log only, not on workers, speed or interruptions. Problems, candidates and samples are read from
-disk and written there one at a time.
+depends on the recipe, the seed and the log only, not on workers, speed or interruptions. What models write is read from disk and
+written there one at a time; the mutation author has all problems in memory, with their slips.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from reflectioncoder.build.log import BuildLog
 from reflectioncoder.build.outcomes import Outcomes, rejected_sample, rejection
 from reflectioncoder.config import EndpointConfig, Recipe, SandboxConfig
 from reflectioncoder.data.decontaminate import KnownTasks
-from reflectioncoder.data.files import JsonlWriter, sha256_file, write_json
+from reflectioncoder.data.files import JsonlWriter, write_json
 from reflectioncoder.data.problems import Problem, iter_problems
 from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.data.samples import Sample
@@ -80,23 +80,23 @@ def build_reflections(
     limits = replace(limits_from(recipe.sandbox), wall_s=config.cell_timeout_s)
     require_floor(detect_isolation(), recipe.sandbox.floor)
     each = partial(_first, config.problems, limit)
-    problems = Problems(each, sum(1 for _ in each()))  # reads them all: what is malformed is found before anything is asked
-    contaminated_by = partial(_contaminated_by, known)
+    problems = Problems.read(each, partial(_contaminated_by, known))
     by_mutation = config.author == "mutation"
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(BuildLog(output_dir / "log.sqlite"))
         outcomes = stack.enter_context(contextlib.closing(Outcomes()))
-        if not by_mutation:  # whose executions cost nothing
+        if config.author not in ("mutation", "attempts"):  # whose executions cost nothing
             log.require_settings(_settings(recipe, limits), fork=fork)
         execute = Executions(log, limits, recipe.sandbox.workers)
         held = Held()
         if by_mutation:
-            build_chains(recipe, _usable(recipe, problems, contaminated_by, execute, outcomes), execute, outcomes)
+            build_chains(recipe, _usable(recipe, problems, execute, outcomes), execute, outcomes)
         else:
-            held = hold_dialogues(recipe, problems, contaminated_by, log, execute, outcomes)
+            held = hold_dialogues(recipe, problems, log, execute, outcomes)
+        judged = _logged(behaviour, known, log) if behaviour else None
         # Slips of one problem are variants of one sequence by design.
         bounds = {"max_chars": config.max_chars, "near_duplicates": config.near_duplicates, "same_problem": not by_mutation}
-        sifted = stack.enter_context(contextlib.closing(sift(outcomes, known, behaviour, workers=recipe.sandbox.workers, **bounds)))
+        sifted = stack.enter_context(contextlib.closing(sift(outcomes, known, judged, workers=recipe.sandbox.workers, **bounds)))
         funnel = _write(sifted, output_dir, config.max_operator_share if by_mutation else 1.0, config.min_samples)
         summary = {
             "schema_version": 1,
@@ -124,6 +124,11 @@ def build_reflections(
     return summary
 
 
+def _logged(behaviour: Callable[[str], str | None], known: KnownTasks, log: BuildLog) -> Callable[[str], str | None]:
+    """A verdict on a program may rest on a limit of time: once taken, it stays."""
+    return lambda program: log.recall("behaviour", {"program": program, "against": known.names}, lambda: behaviour(program))
+
+
 def _first(sources: tuple[str, ...], limit: int | None) -> Iterator[Problem]:
     return itertools.islice(iter_problems(sources), limit)
 
@@ -133,22 +138,20 @@ def _contaminated_by(known: KnownTasks, problem: Problem) -> str | None:
     return known.find(problem.task_id, f"{problem.instruction}\n{problem.prompt}", code)
 
 
-def _usable(
-    recipe: Recipe, problems: Problems, contaminated_by: Callable[[Problem], str | None], execute: Executions, outcomes: Outcomes
-) -> list[Problem]:
+def _usable(recipe: Recipe, problems: Problems, execute: Executions, outcomes: Outcomes) -> list[Problem]:
     """The problems that can be written about; the others are rejected by name."""
     usable = []
     with Progress("build: references", problems.count) as progress:
         checked = map_ordered(lambda p: (p, unwritable(p, recipe.build, execute)), problems.each(), recipe.sandbox.workers)
-        for done, (problem, rejected) in enumerate(checked, start=1):
+        for index, (problem, rejected) in enumerate(checked):
             reason, detail = ("", "") if rejected is None else (rejected.reason, rejected.detail)
-            if found := contaminated_by(problem):
+            if found := problems.left_out.get(index):
                 reason, detail = "contaminated", found
             if reason:
                 outcomes.reject(len(outcomes), rejection(f"problem:{problem.task_id}", problem.task_id, reason, detail))
             else:
                 usable.append(problem)
-            progress.update(done)
+            progress.update(index + 1)
     if outcomes.num_rejected:
         say(f"build: {outcomes.num_rejected} of {problems.count} problems cannot be used; rejected.jsonl says why")
     return usable
@@ -165,7 +168,6 @@ def _settings(recipe: Recipe, limits: Limits) -> dict[str, Any]:
     return {
         **flat,
         "prompts": Prompts(recipe.build.prompts).digest,
-        "attempts": sha256_file(recipe.build.attempts) if recipe.build.author == "attempts" else "",
         "seed": recipe.seed,
         "limits": asdict(limits),
         "python": platform.python_version(),

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from reflectioncoder.commands import Outcome, at_least
+from reflectioncoder.errors import CheckFailedError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,4 +22,6 @@ def run(args: argparse.Namespace) -> Outcome:
     summary = collect_problems(args.sources, args.output, args.limit, args.workers)
     lines = [f"{summary['num_problems']} problems, {summary['num_verified']} of them with a reference that passed its tests twice"]
     lines += [f"  dropped, {reason}: {count} ({REASONS[reason]})" for reason, count in summary["dropped"].items()]
+    if not summary["num_problems"]:
+        raise CheckFailedError("\n".join(["there is not one problem in it", *lines[1:]]))
     return Outcome(summary, lines, [args.output])

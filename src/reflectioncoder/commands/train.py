@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> Outcome:
         raise UsageError(f"{directory / 'train'} has checkpoints already\n  hint:    --resume continues, or choose another name")
     summary = train_model(recipe, source, samples, directory, resume=args.resume)
     if os.environ.get("RANK", "0") == "0":
-        record_training_data(directory / "model", samples)
+        record_training_data(directory / "model", samples, source.path)
     return Outcome(
         {k: v for k, v in summary.items() if k != "history"},
         [f"{summary['num_tokens']:,} tokens in {summary['total_steps']} steps, {summary['tokens_per_s']} tokens/s"],

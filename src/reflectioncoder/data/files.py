@@ -167,6 +167,7 @@ class JsonlWriter:
     def __enter__(self) -> JsonlWriter:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            remove_stale(self.path)
             self._handle = open(self._temporary, "wb")
         except OSError as error:
             raise _storage_error(self.path, error) from error

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from reflectioncoder import syntax
 from reflectioncoder.data.files import read_jsonl
 from reflectioncoder.errors import UsageError
 
@@ -95,13 +96,13 @@ def parse_problem(row: dict[str, Any], where: str = "problem") -> Problem:
     if (problem.tests or problem.prompt) and not problem.entry_point:
         raise UsageError(f"{where}: entry_point is empty: what do the tests call?")
     try:
-        ast.parse(problem.setup)
+        syntax.parse(problem.setup)
         for test in problem.tests:
-            if not isinstance(test, str) or not all(isinstance(node, ast.Assert) for node in ast.parse(test).body):
+            if not isinstance(test, str) or [type(node) for node in syntax.parse(test).body] != [ast.Assert]:
                 raise UsageError(f"{where}: every test is one assert statement, got {test!r:.60}")
-        functions = [node.name for node in ast.parse(problem.reference).body if hasattr(node, "name")]  # pyright: ignore[reportAttributeAccessIssue]
-    except (SyntaxError, ValueError) as error:
-        raise UsageError(f"{where}: the program or a test is not valid Python: {error}") from None
+        functions = [node.name for node in syntax.parse(problem.reference).body if hasattr(node, "name")]  # pyright: ignore[reportAttributeAccessIssue]
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UsageError(f"{where}: the program or a test is not valid Python: {error or type(error).__name__}") from None
     if problem.has_reference and problem.entry_point and problem.entry_point not in functions:
         raise UsageError.for_value("the program does not define its entry point", where, problem.entry_point, functions)
     return problem

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 
+from reflectioncoder import syntax
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 
@@ -47,9 +48,11 @@ def program_of_answer(text: str) -> str:
 def without_docstring(program: str) -> str:
     """The program without its functions' docstrings (a body of nothing else keeps it)."""
     lines = program.split("\n")
-    for node in ast.walk(ast.parse(program)):
+    for node in ast.walk(syntax.parse(program)):
         if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None and len(node.body) > 1:
             first = node.body[0]
+            if node.body[1].lineno <= (first.end_lineno or first.lineno) or first.lineno == node.lineno:
+                continue  # other code stands on its lines
             for number in range(first.lineno - 1, first.end_lineno or first.lineno):
                 lines[number] = "\0"
     return "\n".join(line for line in lines if line != "\0")

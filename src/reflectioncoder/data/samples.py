@@ -7,6 +7,7 @@ are kept as they are, so that reading and writing a published row gives the same
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -53,6 +54,23 @@ class Sample:
     @property
     def id(self) -> str | None:
         return self.extra.get("id")
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What is known of its origin; {} if nothing is. Exported samples carry it as JSON in a string.
+
+        Raises:
+            UsageError: it is something else.
+        """
+        found = self.extra.get("metadata") or {}
+        if isinstance(found, str):
+            with contextlib.suppress(ValueError):
+                found = json.loads(found)
+        if not isinstance(found, dict):
+            raise UsageError(
+                f"sample {self.id or '(no id)'}: metadata must be an object, or one as JSON in a string, got {found!r:.60}"
+            )
+        return found
 
     def to_json(self) -> dict[str, Any]:
         messages = [{"role": m.role, "content": [{"type": b.type, "content": b.content} for b in m.content]} for m in self.messages]

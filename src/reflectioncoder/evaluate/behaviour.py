@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from reflectioncoder import syntax
 from reflectioncoder.data.files import content_hash
 from reflectioncoder.evaluate.evalplus import Family, function_tests, restore_inputs
 from reflectioncoder.evaluate.judge import FunctionJudge
 from reflectioncoder.model_source import cache_dir
+from reflectioncoder.progress import say
 from reflectioncoder.rules import RULES
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import Limits
@@ -96,6 +98,9 @@ class Behaviour:
                 self._expected = [[] for _ in self._tasks]
                 for (number, _, _), answer in zip(calls, answers, strict=True):
                     self._expected[number].append(answer)
+                unknown = [self._tasks[number].row["task_id"] for number, answers in enumerate(self._expected) if not all(answers)]
+                if unknown:
+                    say(f"decontamination: no answers of the references of {', '.join(unknown)}: these tasks are not recognised")
             return self._expected
 
     def _ask(self, programs: list[str], calls: list[tuple[int, str, bytes]], seconds: float) -> list[str]:
@@ -129,15 +134,27 @@ class Behaviour:
         entry_point = task.row["entry_point"]
         renamed = program if name == entry_point else f"{program}\n\n{entry_point} = {name}\n"
         tests = function_tests(task.family, task.row)
-        return self._judge.judge_part(task.row["task_id"], entry_point, tests, "base", renamed, alone=False).status == "passed"
+        verdict = self._judge.judge_part(task.row["task_id"], entry_point, tests, "base", renamed, alone=False)
+        if verdict.on_limit:
+            verdict = self._judge.judge_part(task.row["task_id"], entry_point, tests, "base", renamed, alone=True)
+        return verdict.status == "passed"
 
 
 def _functions(program: str) -> list[str]:
+    """Those that no other function uses: what a helper does is not what the program is for."""
     try:
-        tree = ast.parse(program)
+        tree = syntax.parse(program)
     except (SyntaxError, ValueError, RecursionError):
         return []
-    return [node.name for node in tree.body if isinstance(node, ast.FunctionDef)][-_MOST_FUNCTIONS:]
+    defined: dict[str, ast.stmt] = {}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            defined[node.name] = node
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
+            defined |= {target.id: node for target in node.targets if isinstance(target, ast.Name)}
+    used_by = {name: {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} for name, node in defined.items()}
+    roots = [name for name in defined if not any(name in used for other, used in used_by.items() if other != name)]
+    return (roots or list(defined))[-_MOST_FUNCTIONS:]
 
 
 def _alike(given: str, expected: str) -> bool:

@@ -58,31 +58,49 @@ def _rows(name: str) -> list[dict[str, Any]]:
         return []
 
 
-def record_training_data(model: Path, samples: Iterable[Sample]) -> None:
-    """Leave beside a model which benchmark tasks its training data holds: `training_data.json`, read by `require_clean`."""
+def record_training_data(model: Path, samples: Iterable[Sample], base: Path | None = None) -> None:
+    """Leave beside a model which benchmark tasks its training data holds: `training_data.json`, read by `require_clean`.
+
+    Args:
+        base: the model that was trained; what its record says goes on holding.
+    """
     known = known_tasks()
     matches: dict[str, set[str]] = {family: set() for family in _EVALPLUS if f"{family}+" in known.names}
     count = 0
     for sample in samples:
         count += 1
-        task_id = str((sample.extra.get("metadata") or {}).get("task_id", ""))
+        task_id = str(sample.metadata.get("task_id", ""))
         request = "\n".join(message.text for message in sample.messages if message.role == "user")
         found = known.find(task_id, request, program_of_answer(sample.messages[-1].text))
         if found is not None:
             matches.setdefault(found.partition("/")[0].lower(), set()).add(found)
+    if base is not None and (base / _RECORD).is_file():
+        before = read_json(base / _RECORD)
+        count += before["num_samples"]
+        for family in list(matches):
+            if family not in before["matches"]:
+                del matches[family]  # of the base it is not known
+        for family, found in before["matches"].items():
+            if found:
+                matches.setdefault(family, set()).update(found)
     value = {"schema_version": 1, "num_samples": count, "matches": {family: sorted(found) for family, found in matches.items()}}
     write_json(model / _RECORD, value)
 
 
 def require_clean(model: Path, benchmark: str, *, allow: bool) -> str | None:
-    """A sentence for the reader if nothing is known of the model's training data, or if matches are allowed; None if it is clean.
+    """A sentence for the reader if nothing is known of the training data of a model of ours, or if matches are allowed.
+
+    None if it is clean, and for models of others.
 
     Raises:
         CheckFailedError: the training data of the model holds tasks of the benchmark.
     """
     family = benchmark.removesuffix("+")
-    if family not in _EVALPLUS or not (model / _RECORD).is_file():
+    if family not in _EVALPLUS:
         return None
+    if not (model / _RECORD).is_file():
+        ours = (model / "reflectioncoder.json").is_file()
+        return f"{benchmark}: what this model was trained on is not known: it has no {_RECORD}" if ours else None
     matches = read_json(model / _RECORD)["matches"].get(family)
     if matches is None:
         return f"{benchmark}: this model's training data was not compared with it: the benchmark's data was not there"

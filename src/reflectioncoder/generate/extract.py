@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from dataclasses import dataclass
 from typing import Literal
 
+from reflectioncoder import syntax
 from reflectioncoder.data.prompts import OPENING_FENCE
 
 ExtractionReason = Literal["fenced", "open_fence", "no_code"]
@@ -45,7 +45,7 @@ def prompt_preamble(prompt: str, entry_point: str) -> str:
     match = re.search(rf"^(async\s+)?def\s+{re.escape(entry_point)}\b", prompt, re.MULTILINE)
     preamble = prompt[: match.start()] if match else ""
     try:
-        ast.parse(preamble)
+        syntax.parse(preamble)
     except SyntaxError:  # a decorator belongs to the function itself
         return ""
     return preamble.strip("\n")

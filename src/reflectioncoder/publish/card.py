@@ -120,10 +120,15 @@ def _decontamination(build: dict[str, Any]) -> str:
         return "Decontamination: unknown."
     if not found["against"]:
         return "Decontamination: overlap with benchmarks was not looked for; their data was not there."
+    rejected = build.get("rejected", {})
+    behaviour = (
+        f"and by what final programs do with the benchmarks' inputs ({rejected.get('behaves_like_benchmark', 0)} left out)."
+        if found.get("behaviour")
+        else "not by what programs do: tasks that were reworded and rewritten are not recognised."
+    )
     return (
         f"Decontamination: problems and final programs were compared with {', '.join(found['against'])}, by task id and by "
-        f"{found['words']} words in a row; {found['problems_left_out']} problems were left out. "
-        "Tasks that were reworded and rewritten are not recognised."
+        f"{found['words']} words in a row ({rejected.get('contaminated', 0)} left out), {behaviour}"
     )
 
 

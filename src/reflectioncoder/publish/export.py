@@ -6,6 +6,7 @@ Samples are streamed: what is kept of them is counts, hashes of ids and one leng
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
 from array import array
 from collections import Counter
@@ -166,7 +167,9 @@ def require_free(output_dir: Path, formats: Iterable[str]) -> None:
     own = {f"{name}.jsonl" for name in formats}
     if card.is_file() and CARD_SIGN in card.read_text(encoding="utf-8", errors="replace"):
         own.add(CARD_NAME)
-    others = sorted(path.name for path in output_dir.iterdir() if path.name not in own) if output_dir.is_dir() else []
+    unfinished = re.compile(rf"\.({'|'.join(map(re.escape, own))})\.\d+\.tmp")  # left by an export that was killed
+    found = sorted(path.name for path in output_dir.iterdir()) if output_dir.is_dir() else []
+    others = [name for name in found if name not in own and not unfinished.fullmatch(name)]
     if others:
         shown = ", ".join(others[:5]) + (", …" if len(others) > 5 else "")
         raise UsageError(f"{output_dir} holds files that are not of this export: {shown}\n  hint:    name a new folder")

@@ -69,10 +69,7 @@ class Format:
 
 def metadata_of(sample: Sample) -> dict[str, Any]:
     """What is known of a sample's origin; an exported sample carries it as a JSON string."""
-    found = sample.extra.get("metadata") or {}
-    if isinstance(found, str):
-        found = json.loads(found)
-    return {**found, **{key: value for key, value in sample.extra.items() if key not in ("id", "metadata")}}
+    return {**sample.metadata, **{key: value for key, value in sample.extra.items() if key not in ("id", "metadata")}}
 
 
 def fold(message: Message) -> str:
@@ -226,7 +223,7 @@ def _preference_select(sample: Sample) -> tuple[Conversation, ...] | Skipped:
         return Skipped("no failing attempt")
     if parse(attempt) is None:
         return Skipped("the failing attempt is no valid Python: its tests cannot be taken off")
-    program = without_tests(attempt)
+    program = without_tests(attempt.replace(str(sample.metadata.get("setup") or "\0").strip(), ""))
     chosen = sample.messages[-1]
     rejected = one_off_answer(program)
     if not program.strip():

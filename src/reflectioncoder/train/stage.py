@@ -115,7 +115,7 @@ def preview(renderer: Any, samples: Sequence[Sample], config: TrainConfig, count
         shown.append(
             {
                 "id": sample.id,
-                "operators": sample.extra.get("metadata", {}).get("operators", []),
+                "operators": sample.metadata.get("operators", []),
                 "tokens": [renderer.tokenizer.decode([i]) for i in rendered.input_ids],
                 "spans": [asdict(span) for span in rendered.spans],
                 "teacher_trained": [int(label != IGNORE_INDEX) for label in rendered.teacher_labels],

@@ -11,6 +11,7 @@ import random
 import re
 from dataclasses import dataclass
 
+from reflectioncoder import syntax
 from reflectioncoder.build.mutation.program import Mutation
 
 OPENINGS = (
@@ -204,7 +205,7 @@ def failing_test(output: str, tests: tuple[str, ...]) -> str | None:
 
 def split_assertion(test: str) -> tuple[str, str] | None:
     """(call, expected) of `assert call == expected`, else None."""
-    node = ast.parse(test).body[0]
+    node = syntax.parse(test).body[0]
     if not isinstance(node, ast.Assert) or not isinstance(node.test, ast.Compare) or len(node.test.ops) != 1:
         return None
     if not isinstance(node.test.ops[0], (ast.Eq, ast.Is)):

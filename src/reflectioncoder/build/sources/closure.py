@@ -7,6 +7,8 @@ import builtins
 import symtable
 import sys
 
+from reflectioncoder import syntax
+
 BUILTINS = frozenset(name for name in dir(builtins) if not name.startswith("__"))
 
 
@@ -39,7 +41,7 @@ class Module:
 
     def __init__(self, text: str):
         self._lines = text.split("\n")
-        self.tree = ast.parse(text)
+        self.tree = syntax.parse(text)
         self._definitions: dict[str, list[ast.stmt]] = {}
         for node in self.tree.body:
             for name in bound_names(self._code(node)) if not _is_star(node) else ():

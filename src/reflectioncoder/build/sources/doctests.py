@@ -14,6 +14,7 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
+from reflectioncoder import syntax
 from reflectioncoder.build.sources.closure import BUILTINS, Module, bound_names, free_names, is_standard
 from reflectioncoder.build.sources.draft import Draft, Dropped
 from reflectioncoder.build.sources.packages import import_names, modules, package_root, provenance
@@ -105,7 +106,7 @@ class Examples:
 
     def add(self, example: doctest.Example) -> None:
         try:
-            body = ast.parse(example.source).body
+            body = syntax.parse(example.source).body
         except SyntaxError:
             body = []
         match body:
@@ -166,7 +167,7 @@ class Examples:
             ast.literal_eval(want)
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             return None if "\n" in want else f"assert repr({ast.unparse(written)}) == {want!r}"
-        return ast.unparse(ast.Assert(ast.Compare(written, [ast.Eq()], [ast.parse(want, mode="eval").body])))
+        return ast.unparse(ast.Assert(ast.Compare(written, [ast.Eq()], [syntax.parse(want, "eval").body])))
 
 
 class _Replaced(ast.NodeTransformer):

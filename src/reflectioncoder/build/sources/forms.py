@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
+from reflectioncoder import syntax
 from reflectioncoder.build.gates import first_code_block, parse
 from reflectioncoder.build.sources.draft import Draft, Dropped
 from reflectioncoder.build.sources.recording import NUM_TESTS, Call, with_tests
@@ -89,7 +90,7 @@ def _with_assertions(row: Row, task_id: str, words: str, program: str, tests: li
         return Dropped(task_id, "no_statement")
     tests = [test.strip() for test in tests]
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    called = [node.id for test in tests for node in ast.walk(ast.parse(test)) if isinstance(node, ast.Name) and node.id in functions]
+    called = [node.id for test in tests for node in ast.walk(syntax.parse(test)) if isinstance(node, ast.Name) and node.id in functions]
     if not called:
         return Dropped(task_id, "no_entry_point")
     return _problem(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,21 @@ def from_hub(address: str) -> Iterator[Draft | Dropped]:
             f"hub:{address} cannot be read: {_first_line(error)}\n  hint:    a local folder can be given as NAME"
         ) from error
     origin = Origin(Path(name).name, name, rows.info.license or _stated_license(name))
-    for number, row in enumerate(itertools.chain(first, itertools.islice(rows, 1, None))):
+    for number, row in enumerate(_readable(itertools.chain(first, itertools.islice(rows, 1, None)), address)):
         yield draft_from(row, number, f"hub:{address}, row {number}", origin)
+
+
+def _readable(rows: Iterable[dict[str, Any]], address: str) -> Iterator[dict[str, Any]]:
+    """The rows; whatever the libraries below raise of a broken file is one error that names the row."""
+    iterator = iter(rows)
+    for number in itertools.count():
+        try:
+            row = next(iterator)
+        except StopIteration:
+            return
+        except Exception as error:
+            raise MachineError(f"hub:{address}, row {number}: cannot be read: {_first_line(error)}") from error
+        yield row
 
 
 def _config_and_split(datasets: Any, name: str, parts: list[str]) -> tuple[str | None, str]:

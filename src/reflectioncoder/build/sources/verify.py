@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 
+from reflectioncoder import syntax
 from reflectioncoder.build import gates
 from reflectioncoder.build.sources.draft import Draft, Dropped
 from reflectioncoder.build.sources.recording import record_tests
@@ -53,7 +54,7 @@ def verify(draft: Draft, limits: Limits) -> Problem | Dropped:
 
 def _unfit(program: str) -> str | None:
     """Why a program is no reference, whatever it returns."""
-    tree = ast.parse(program)
+    tree = syntax.parse(program)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

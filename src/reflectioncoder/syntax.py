@@ -1,0 +1,21 @@
+"""Parsing of Python, for programs with threads: CPython 3.11 counts the depth of all threads' parses together, and one that is switched
+away from in the middle can end another with a SystemError ("AST constructor recursion depth mismatch").
+"""
+
+from __future__ import annotations
+
+import ast
+import threading
+from typing import Literal, overload
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+@overload
+def parse(source: str) -> ast.Module: ...
+@overload
+def parse(source: str, mode: Literal["eval"]) -> ast.Expression: ...
+def parse(source: str, mode: Literal["exec", "eval"] = "exec") -> ast.AST:
+    """As `ast.parse`; raises what it raises."""
+    with _ONE_AT_A_TIME:
+        return ast.parse(source, mode=mode)
