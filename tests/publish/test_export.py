@@ -238,7 +238,7 @@ def test_the_card_says_what_the_build_says(exported_dir, run_dir, tool_tokenizer
     assert f"| mutation | not named | {build['num_accepted']} |" in text
     assert f"are about {build['num_problems_with_samples']} problems" in text
     assert "overlap with benchmarks was not looked for" in text
-    assert f"| ReflectionCoder, train | Apache-2.0 | {build['num_accepted']} |" in text
+    assert f"| ReflectionCoder's own problems, train | Apache-2.0 | {build['num_accepted']} |" in text
     assert "Forecast" not in text
     assert front_matter(exported_dir)["license"] == ["apache-2.0"]
     assert front_matter(exported_dir)["size_categories"] == ["n<1K"]

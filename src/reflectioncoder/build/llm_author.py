@@ -91,7 +91,7 @@ class Asker:
         self._used: dict[int, tuple[int, int]] = {}
 
     def __call__(self, conversation: Conversation, rollout: Rollout, turn: int) -> dict[str, Any]:
-        name = f"{self._seed}/{rollout.problem.task_id}:{rollout.number}/{turn}"
+        name = f"{self._seed}/{AUTHOR}:{rollout.problem.task_id}:{rollout.number}/{turn}"
         payload = {
             "model": self.config.model,
             **conversation.payload,
