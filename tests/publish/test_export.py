@@ -254,7 +254,8 @@ def test_the_card_sets_forecast_against_fact_and_names_models_sources_and_licenc
     samples = [replace(reflection_sample(i), extra={"id": f"s{i}", "metadata": metadata}) for i in range(3)]
     write_jsonl(run / "build" / "reflections.jsonl", [sample.to_json() for sample in samples])
     build = {
-        "author": "openai", "seed": 1, "num_problems": 1, "num_candidates": 5, "num_accepted": 3, "rejected": {"first_try": 2, "contaminated": 4},
+        "author": "openai", "seed": 1, "num_problems": 1, "num_candidates": 5, "num_accepted": 3,
+        "rejected": {"first_try": 2, "contaminated": 4},
         "decontamination": {"against": ["HumanEval+"], "words": 10, "behaviour": True}, "input_tokens": 900, "output_tokens": 100,
         "usd": 0.25, "duration_s": 60.5, "python": "3.12.1",
         "forecast": {"tokens": 2000, "usd": 0.5, "duration_s": 90.0, "accepted": 4},

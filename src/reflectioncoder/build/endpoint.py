@@ -1,8 +1,8 @@
 """An OpenAI-compatible server: chat and completion requests with retries, as many at a time as it can take, within a budget.
 
 How many go at once is found out: twice as many after every round until the first complaint, from then on one more after every round
-without, three quarters of it after a 429 or 503 (slow start, additive increase, multiplicative decrease). Retry-After is honoured. After many
-failures in a row nothing more is asked (`EndpointError`).
+without, three quarters after a 429 or 503 (slow start, additive increase, multiplicative decrease). Retry-After is honoured. After
+many failures in a row nothing more is asked (`EndpointError`).
 """
 
 from __future__ import annotations
