@@ -3,7 +3,8 @@
     python benchmarks/build.py                        three servers: without faults, with room for half of what is asked, with faults
     python benchmarks/build.py --problems 1000 10000 100000        peak memory by the number of problems
 
-Ideal is (requests x latency) / (requests at a time that the server takes). Faults: one request in ten gets a 429, a 5xx, an answer
+Ideal is (answers x latency) / (requests at a time that the server takes). The server is busy for 100 % where it always has as many as it
+takes: on a machine whose cores the programs occupy an answer takes longer than its latency. Faults: one request in ten gets a 429, a 5xx, an answer
 that is cut off or no chat completion, a closed connection, or an answer after three seconds. The server is a process of its own.
 """
 
@@ -35,7 +36,7 @@ def _serve(connection, script):
         connection.send(url)
         connection.recv()
         doubled = sum(count > 1 for count in script.answered.values())
-        connection.send((script.num_requests, len(script.answered), doubled, script.peak))
+        connection.send((script.num_requests, len(script.answered), doubled, script.peak, script.busy_s))
 
 
 @contextmanager
@@ -75,10 +76,11 @@ def throughput(args):
             began = time.perf_counter()
             summary = build(url, folder, replace(endpoint, max_in_flight=asked), rollouts=rollouts)
             seconds = time.perf_counter() - began
-            requests, needed, doubled, peak = counts()
+            requests, needed, doubled, peak, busy_s = counts()
         ideal = needed * args.latency_s / args.in_flight
         print(
-            f"{name:<24} {seconds:7.1f} s, ideal {ideal:6.1f} s ({100 * ideal / seconds:3.0f} %)   {requests} requests for {needed} "
+            f"{name:<24} {seconds:7.1f} s, ideal {ideal:6.1f} s ({100 * ideal / seconds:3.0f} %), "
+            f"the server busy {100 * busy_s / args.in_flight / seconds:3.0f} %   {requests} requests for {needed} "
             f"answers, {doubled} twice   {summary['num_accepted']} accepted of {summary['num_candidates']}   peak {peak}",
             flush=True,
         )

@@ -35,6 +35,7 @@ class Script:
     answered: Counter[str] = field(default_factory=Counter)
     at_once: int = 0
     peak: int = 0
+    busy_s: float = 0.0  # all answers together, from the request's arrival on
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def reply(self, payload: dict) -> str:
@@ -65,6 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
             script.at_once += 1
             script.peak = max(script.peak, script.at_once)
             too_many = script.at_once > script.most_at_once
+        began = time.monotonic()
         try:
             self._answer(script, payload, 429 if too_many else script.faults.get(number))
         except OSError:  # the asker is gone
@@ -72,6 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             with script.lock:
                 script.at_once -= 1
+                script.busy_s += time.monotonic() - began
 
     def _answer(self, script, payload, fault):
         if fault == "reset":
