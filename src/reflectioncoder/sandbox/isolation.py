@@ -37,6 +37,15 @@ PROGRAM_PACKAGES = (
 UNPRIVILEGED_USER = (65534, 65534)
 FLOOR = 1
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives")
+_RUNTIMES = (
+    "etc/java-*-openjdk",
+    "etc/mono",
+    "etc/R",
+    "etc/php",
+    "etc/perl",
+    "etc/racket",
+    "etc/ldc2.conf",
+)  # settings without which they do not start
 
 
 @dataclass(frozen=True)
@@ -138,7 +147,8 @@ def readable_paths() -> ReadablePaths:
     standard = {Path(sysconfig.get_path("stdlib")).resolve()}
     libraries = {path.resolve() for path in (*base.glob("lib*/libpython*"), *base.glob("lib*/lib*.so*")) if path.is_file()}
     interpreter = {Path(base_interpreter()), Path(base_interpreter()).resolve()}
-    wanted = [*map(Path, _SYSTEM), *standard, *sorted(libraries), *interpreter]
+    runtimes = [path for pattern in _RUNTIMES for path in sorted(Path("/").glob(pattern))]
+    wanted = [*map(Path, _SYSTEM), *runtimes, *standard, *sorted(libraries), *interpreter]
     bind: list[Path] = []
     for path in wanted:
         covered = any(path.is_relative_to(other) for other in bind)

@@ -19,7 +19,11 @@ __all__ = ["CappedOutput", "Limits", "RunResult", "RunStatus", "SandboxUnavailab
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of one run. Seconds and bytes; `memory_bytes` holds per process (address space) and for all together (resident)."""
+    """Limits of one run. Seconds and bytes.
+
+    `memory_bytes` holds for all processes together (resident) and, where `address_space_bytes` is None, for the address space of each;
+    runtimes that reserve far more than they use (JVM, Go, .NET, Node) need another bound there.
+    """
 
     wall_s: float = 10.0
     cpu_s: float = 5.0
@@ -30,9 +34,12 @@ class Limits:
     disk_files: int = 4096
     processes: int = 32
     open_files: int = 64
+    address_space_bytes: int | None = None
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
+            if value is None:
+                continue
             if value < 0 or (value == 0 and name != "file_bytes"):
                 raise UsageError.for_value("a sandbox limit must be positive", name, value, "a number above 0")
 
@@ -72,6 +79,10 @@ class CappedOutput:
         if data:
             self._tail += data
             del self._tail[: max(0, len(self._tail) - (self._cap - self._cap // 2))]
+
+    def content(self) -> bytes | None:
+        """All of it; None if something was left out."""
+        return bytes(self._head + self._tail) if len(self._head) + len(self._tail) == self.length else None
 
     def text(self) -> str:
         kept = len(self._head) + len(self._tail)

@@ -7,6 +7,7 @@ import os
 import selectors
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from reflectioncoder.sandbox.forkserver import ENVIRONMENT, SERVERS, WATCH_INTERVAL_S, Excess, Running, preload_for
@@ -36,21 +37,52 @@ def run_command(
     isolation: Isolation | None = None,
     *,
     files: dict[str, bytes] | None = None,
+    env: dict[str, str] | None = None,
 ) -> RunResult:
     """Run an executable (absolute path) that the sandbox's file system holds, and wait for it.
 
     Raises:
         SandboxUnavailableError: the sandbox failed, not the program.
     """
-    return _run("exec", {"argv": list(argv), "files": files or {}, "env": ENVIRONMENT}, (), limits, isolation)
+    return _run("exec", {"argv": list(argv), "files": files or {}, "env": {**ENVIRONMENT, **(env or {})}}, (), limits, isolation)
 
 
-def _run(kind: str, payload: dict[str, Any], preload: Sequence[str], limits: Limits | None, isolation: Isolation | None) -> RunResult:
+def build_command(
+    argv: Sequence[str],
+    outputs: Sequence[str],
+    limits: Limits,
+    isolation: Isolation | None = None,
+    *,
+    files: dict[str, bytes],
+    env: dict[str, str] | None = None,
+) -> tuple[RunResult, bytes | None]:
+    """Run a compiler and fetch what it leaves: (how it went, its output with stderr; a tar archive of `outputs`, patterns of the shell).
+
+    The archive is None where it failed, or where the archive exceeds `limits.file_bytes`.
+
+    Raises:
+        SandboxUnavailableError: the sandbox failed, not the compiler.
+    """
+    script = f'"$@" 1>&2 && exec tar -cf - -- {" ".join(outputs)}'
+    payload = {"argv": ["/bin/sh", "-c", script, "sh", *argv], "files": files, "env": {**ENVIRONMENT, **(env or {})}}
+    archive = CappedOutput(2 * limits.file_bytes)
+    ran = _run("exec", payload, (), limits, isolation, archive)
+    return replace(ran, stdout=""), archive.content() if ran.status == "ok" else None
+
+
+def _run(
+    kind: str,
+    payload: dict[str, Any],
+    preload: Sequence[str],
+    limits: Limits | None,
+    isolation: Isolation | None,
+    stdout: CappedOutput | None = None,
+) -> RunResult:
     limits = limits or Limits()
     with SERVERS.lend(isolation or detect_isolation(), preload) as server, Pipes(1, 2) as pipes:
         running = server.start(kind, payload, limits, pipes.theirs)
         pipes.close_theirs()
-        return _watch(running, pipes.ours[1], pipes.ours[2])
+        return _watch(running, pipes.ours[1], pipes.ours[2], stdout)
 
 
 class Pipes(contextlib.AbstractContextManager["Pipes"]):
@@ -76,10 +108,10 @@ class Pipes(contextlib.AbstractContextManager["Pipes"]):
         self.close_ours()
 
 
-def _watch(running: Running, stdout: int, stderr: int) -> RunResult:
+def _watch(running: Running, stdout: int, stderr: int, out: CappedOutput | None = None) -> RunResult:
     """Read everything until the program ends or a limit is met."""
     limits = running.limits
-    out, err = CappedOutput(limits.output_bytes), CappedOutput(limits.output_bytes)
+    out, err = out or CappedOutput(limits.output_bytes), CappedOutput(limits.output_bytes)
     sinks = {stdout: out.add, stderr: err.add}
     exceeded: Excess | None = None
     with selectors.DefaultSelector() as selector:

@@ -215,7 +215,7 @@ def set_limits(limits: dict[str, float], world: World) -> None:
     pairs = [
         # Soft and hard alike: SIGXCPU could be ignored, and process 1 of a namespace ignores it anyway.
         (resource.RLIMIT_CPU, cpu),
-        (resource.RLIMIT_AS, int(limits["memory_bytes"])),
+        (resource.RLIMIT_AS, int(limits.get("address_space_bytes") or limits["memory_bytes"])),
         (resource.RLIMIT_FSIZE, int(limits["file_bytes"])),
         (resource.RLIMIT_NOFILE, int(limits["open_files"])),
         (resource.RLIMIT_CORE, 1),  # not 0: a pipe as core pattern ignores that, and takes 1 as never
