@@ -4,6 +4,7 @@ bundled/seen, bundled/unseen   the held-out problems of this package
 humaneval, humaneval+          EvalPlus's HumanEval+ file; the first uses its base inputs only. Where just the original HumanEval
                                file is there, `humaneval` uses that one's own tests (another `version` in the results)
 mbpp, mbpp+                    EvalPlus's MBPP+ file (378 tasks); the first uses its base inputs only
+multipl-e/<language>           MultiPL-E's HumanEval in another language, by MultiPL-E's names
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from reflectioncoder.data.files import sha256_file, write_atomic
 from reflectioncoder.data.problems import BUNDLED_DIR, bundled_problems
 from reflectioncoder.data.prompts import one_off_request
 from reflectioncoder.errors import MachineError, UsageError
+from reflectioncoder.evaluate import multipl_e
 from reflectioncoder.evaluate.evalplus import Family, FunctionTests, PartName, function_tests, read_rows
+from reflectioncoder.evaluate.multipl_e import LanguageTests
 from reflectioncoder.generate.base import Request
 from reflectioncoder.generate.extract import prompt_preamble
 from reflectioncoder.model_source import cache_dir, is_offline
@@ -35,7 +38,8 @@ EVALPLUS: dict[str, tuple[Family, tuple[PartName, ...]]] = {
     "mbpp": ("mbpp", ("base",)),
     "mbpp+": ("mbpp", ("base", "plus")),
 }
-BENCHMARKS = (*BUNDLED, *EVALPLUS)
+MULTIPL_E = {f"multipl-e/{name}": name for name in multipl_e.FILES}
+BENCHMARKS = (*BUNDLED, *EVALPLUS, *MULTIPL_E)
 
 
 @dataclass(frozen=True)
@@ -94,13 +98,17 @@ class Task:
     task_id: str
     prompt: str
     entry_point: str
-    tests: ProgramTests | FunctionTests
+    tests: ProgramTests | FunctionTests | LanguageTests
     topic: str = ""
     grade: int = 0
 
     def request(self, sample: int) -> Request:
         if isinstance(self.tests, FunctionTests) and self.tests.family == "mbpp":
             return Request(self.task_id, sample, mbpp_request(self.prompt), self.entry_point, "")
+        if isinstance(self.tests, LanguageTests):
+            language = self.tests.language
+            asked, begun = multipl_e.request_text(language, self.prompt), multipl_e.prefill(language, self.prompt)
+            return Request(self.task_id, sample, asked, "", self.prompt, begun, language, self.tests.stop_tokens)
         preamble = prompt_preamble(self.prompt, self.entry_point)
         return Request(self.task_id, sample, one_off_request(self.prompt), self.entry_point, preamble)
 
@@ -128,6 +136,12 @@ class Benchmark:
     def is_judged_by_answers(self) -> bool:
         """By comparing answers to inputs, as EvalPlus does; otherwise by test programs."""
         return isinstance(self.tasks[0].tests, FunctionTests)
+
+    @property
+    def language(self) -> str | None:
+        """Of MultiPL-E; None for Python's benchmarks."""
+        tests = self.tasks[0].tests
+        return tests.language if isinstance(tests, LanguageTests) else None
 
     def describe(self) -> dict[str, object]:
         return {"name": self.name, "version": self.version, "sha256": self.sha256, "num_tasks": len(self.tasks)}
@@ -158,6 +172,12 @@ def load_benchmark(spec: str, data_dir: str | None = None) -> Benchmark:
             Task(p.task_id, p.prompt, p.entry_point, ProgramTests(p.tests), p.topic, p.grade) for p in bundled_problems(BUNDLED[name])
         ]
         version, sha256, md5 = "1", sha256_file(path), ""
+    elif name in MULTIPL_E:
+        file = _multipl_e_file(MULTIPL_E[name])
+        path = look_up(file.pattern, data_dir) or download(file)
+        rows = multipl_e.parse_tasks(read_published(file, path), multipl_e.language_of(MULTIPL_E[name]), str(path))
+        tasks = [Task(row["name"], row["prompt"], "", row["tests"]) for row in rows]
+        version, sha256, md5 = file.version, file.sha256, ""
     else:
         family, parts = EVALPLUS[name]
         file = EVALPLUS_FILES[family]
@@ -172,6 +192,11 @@ def load_benchmark(spec: str, data_dir: str | None = None) -> Benchmark:
         version, sha256, md5 = file.version, file.sha256, file.md5
     left_out = frozenset(task.task_id for task in tasks[limit:]) if limit is not None else frozenset()
     return Benchmark(name, version, sha256, tuple(tasks[:limit]), parts, left_out, md5)
+
+
+def _multipl_e_file(name: str) -> DataFile:
+    file, sha256, count = multipl_e.FILES[name]
+    return DataFile(file, "humaneval, as carried by DeepSeek-Coder", sha256, "", count, multipl_e.URL.format(file=file))
 
 
 def _humaneval(path: Path) -> list[Task]:
@@ -191,7 +216,9 @@ def read_published(file: DataFile, path: Path) -> list[dict]:
         MachineError: it is not.
     """
     try:
-        found = hashlib.sha256(gzip.decompress(path.read_bytes())).hexdigest()
+        content = path.read_bytes()
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
+        found = hashlib.sha256(content).hexdigest()
     except (OSError, EOFError, zlib.error) as error:
         raise MachineError(f"{path} cannot be read: {error}") from error
     if found != file.sha256:
@@ -199,7 +226,7 @@ def read_published(file: DataFile, path: Path) -> list[dict]:
             f"{path} is not the published file\n  version: {file.version}, {file.num_tasks} tasks\n"
             f"  SHA-256 of the content: {found}\n  expected:               {file.sha256}\n  hint:    {file.url}"
         )
-    return read_rows(path)
+    return read_rows(content)
 
 
 def search_places(data_dir: str | None = None) -> list[Path]:

@@ -6,12 +6,10 @@ task (evalplus 0.3.1, `mbpp_deserialize_inputs`).
 
 from __future__ import annotations
 
-import gzip
 import json
 import marshal
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from reflectioncoder.data.files import content_hash
@@ -110,9 +108,8 @@ def serializable_inputs(task_id: str, inputs: list[Any]) -> list[Any]:
     return inputs
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    with gzip.open(path, "rt", encoding="utf-8") as handle:
-        return [json.loads(line) for line in handle if line.strip()]
+def read_rows(content: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in content.split(b"\n") if line.strip()]
 
 
 def function_tests(family: Family, row: dict[str, Any]) -> FunctionTests:

@@ -14,39 +14,76 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-from reflectioncoder.data.files import content_hash, read_jsonl, write_atomic
-from reflectioncoder.errors import MachineError, UsageError
+from reflectioncoder.data.files import content_hash, write_atomic
+from reflectioncoder.errors import MachineError
 from reflectioncoder.model_source import cache_dir
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.languages import LANGUAGES, Language, version_of
 from reflectioncoder.sandbox.limits import RunResult
 from reflectioncoder.sandbox.process import build_command, run_command
 
-CutRule = Literal["multipl-e", "reflectioncoder"]
 HarnessStatus = Literal["OK", "Exception", "Timeout", "SyntaxError"]
 Reason = Literal["", "wrong answer", "exception", "early exit", "compile error", "timeout", "out of memory", "crashed"]
 
 _TAIL_CHARS = 2000
-# The authors' script: stops in place of the data's (PHP, JS), or beside them, and what is put back behind the cut.
-_AUTHORS_STOPS: dict[str, tuple[str, ...]] = {
-    "cpp": ("\nint main",), "js": ("\n}",), "php": ("\n}",), "ts": ("\n}",), "rs": ("\nfn main()",)
-}  # fmt: skip
-_AUTHORS_REPLACE = frozenset(("js", "php"))
-_AUTHORS_CLOSING = frozenset(("js", "php", "ts"))
+
+FILES: dict[str, tuple[str, str, int]] = {
+    "cpp": ("humaneval-cpp.jsonl", "8717eabdf202137158c84506144b0fb1e73d5ecccbe5363ec79009ca014df629", 161),
+    "cs-bu": ("humaneval-cs-bu.jsonl", "d281b53b24e0f44cb76f1b1a8702b1ca668ff2a29c7621276ee8b658f5c124c6", 158),
+    "cs": ("humaneval-cs.jsonl", "1c3fe18be10addc2d0b96311f4db192ae3232e08628d17768d889d6ab87be224", 158),
+    "d": ("humaneval-d.jsonl", "226938c015f90d713a3e30d8f174f4a6d2c88820cf50512379a16890dda70332", 156),
+    "go": ("humaneval-go.jsonl", "7f5dfe3ff001049b1221e9d21a8119b5cbc38eb87c97fefc5d57fa7adc1df888", 154),
+    "java": ("humaneval-java.jsonl", "b21b015763452ec4f9f4e0e6425148ec331ace4da1232c8b4d441186185f6265", 158),
+    "jl": ("humaneval-jl.jsonl", "ef21bd920889c9c1ab0e87a825cc26bd895e7a715f569f8ba7de577f870b6815", 159),
+    "js": ("humaneval-js.jsonl", "634e2eee8d6e22de07c121b972207683dd96be76256bf44bdfc1a3386b739287", 161),
+    "lua": ("humaneval-lua.jsonl", "d2e91f3603f6aee63db2c2d5754d165397603a8c9bd6130842af7988b27a96fc", 161),
+    "php": ("humaneval-php.jsonl", "bebd86875b1d8e65a8b7e692ed7bdf64612b44aa388825ea4dab40c7047c786b", 161),
+    "pl": ("humaneval-pl.jsonl", "949048bff3eaea7ae47cd5759042c088a7c227d53c74fe95a80728fd5aefbf77", 161),
+    "py": ("humaneval-python.jsonl", "0eae07adadbb00d51962fdb78b9e2a26bfa8ade85dc54eb57cae9bffed2f5c54", 164),
+    "r": ("humaneval-r.jsonl", "c2a3268ea54d2bfb8ce65bb2c808437ac0d9934c6caf99fcf75d6b6a4fb3f911", 161),
+    "rb": ("humaneval-rb.jsonl", "4204395b835019e32d55513325a0fad01c6d382fd1eb97b516f0458d00058302", 161),
+    "rkt": ("humaneval-rkt.jsonl", "083325daf55daf431ae6d6d17cf017afb18a6ec790d4c841b7c2b4752c5807ff", 161),
+    "rs": ("humaneval-rs.jsonl", "e33f562838e973b7e6b8d76dbc1fb84b076d7426629b4cdc624f12678778d2fa", 156),
+    "scala": ("humaneval-scala.jsonl", "482b72a16613a563755d642e37792da68471399789b069fba5b1249e831445f3", 160),
+    "sh": ("humaneval-sh.jsonl", "2f702106e9ce4aa7385de568d9248d6c57c90382d782b162cb9e072fbd01ccf8", 158),
+    "swift": ("humaneval-swift.jsonl", "e4418d6f532e4298969e727690cda80dc88b94e4abf836f8ff79ac18a737eaaa", 158),
+    "ts": ("humaneval-ts.jsonl", "4b1af1050c9f226335d54a8c80553c39454a525cace3e67bdcfcc9092ba02637", 159),
+}
+"""What comes after `multipl-e/` in a benchmark's name: file, SHA-256, number of tasks. `cs-bu` is the quirk that the authors' README
+recommends: 45 of its C# tasks compare references, and right programs fail them."""
+URL = "https://github.com/deepseek-ai/DeepSeek-Coder/raw/main/Evaluation/HumanEval/data/{file}"
+
+
+def language_of(name: str) -> str:
+    """The language of a data file: `cs` of `cs-bu`."""
+    return name.partition("-")[0]
+
 
 _OUT_OF_MEMORY = re.compile(
     r"heap out of memory|OutOfMemoryError|Allowed memory size|MemoryError|bad_alloc|out of memory|not enough memory|cannot allocate",
     re.I,
 )
 _WRONG: dict[str, str] = {
-    "cpp": r"Assertion .* failed", "java": r"AssertionError", "js": r"AssertionError|ERR_ASSERTION", "ts": r"AssertionError|ERR_ASSERTION",
-    "php": r"Test failed!", "py": r"AssertionError", "rb": r"^Failure:", "lua": r"expected: .*actual: ", "rs": r"assertion .*failed",
-    "go": r"expected '.*', got '", "d": r"unittest failure|AssertError", "jl": r"Test Failed", "r": r"isTRUE\(all\.equal", "rkt": r"FAILURE",
-    "scala": r"assertion failed", "cs": r"Debug\.Assert|Assertion Failed|Fail:", "swift": r"Assertion failed",
-}  # fmt: skip
+    "cpp": r"Assertion .* failed",
+    "java": r"AssertionError",
+    "js": r"AssertionError|ERR_ASSERTION",
+    "ts": r"AssertionError|ERR_ASSERTION",
+    "php": r"Test failed!",
+    "py": r"AssertionError",
+    "rb": r"^Failure:",
+    "lua": r"expected: .*actual: ",
+    "rs": r"assertion .*failed",
+    "go": r"expected '.*', got '",
+    "d": r"unittest failure|AssertError",
+    "jl": r"Test Failed",
+    "r": r"isTRUE\(all\.equal",
+    "rkt": r"FAILURE",
+    "scala": r"assertion failed",
+    "cs": r"Debug\.Assert|Assertion Failed|Fail:",
+    "swift": r"Assertion failed",
+}
 _SILENT = frozenset(("sh", "pl"))  # their tests end with an exit code and no word
 _FAILS_WITH_CODE_0 = {"rkt": re.compile(r"FAILURE|ERROR")}
 
@@ -67,7 +104,7 @@ class LanguageTests:
 class ProgramVerdict:
     """`reason` tells failures apart; `on_limit`: the machine's load may have decided."""
 
-    status: str
+    status: Literal["passed", "failed", "timeout", "memory", "compile_error", "crashed"]
     reason: Reason
     harness_status: HarnessStatus
     detail: str
@@ -78,33 +115,21 @@ class ProgramVerdict:
         return self.status == "timeout"
 
 
-def read_tasks(path: Path, language: str) -> list[dict[str, Any]]:
+def parse_tasks(rows: Sequence[dict[str, Any]], language: str, where: str) -> list[dict[str, Any]]:
     """Rows of a humaneval-<language>.jsonl: name, prompt, tests, stop_tokens.
 
     Raises:
-        UsageError: a row that lacks one of them (file and line are named).
+        MachineError: a row that lacks one of them (the row is named).
     """
-    rows = []
-    for number, row in read_jsonl(path):
+    tasks = []
+    for number, row in enumerate(rows, start=1):
         tests = row.get("tests", row.get("test"))
         name = row.get("name", row.get("task_id"))
         if not all(isinstance(value, str) for value in (name, row.get("prompt"), tests)):
-            raise UsageError(f"{path}:{number}: a task of MultiPL-E has name, prompt, tests and stop_tokens, got {sorted(row)}")
+            raise MachineError(f"{where}:{number}: a task of MultiPL-E has name, prompt, tests and stop_tokens, got {sorted(row)}")
         stops = tuple(row.get("stop_tokens") or ())
-        rows.append({"name": name, "prompt": row["prompt"], "tests": LanguageTests(language, tests, stops)})
-    return rows
-
-
-def cut_completion(completion: str, tests: LanguageTests, rule: CutRule = "multipl-e") -> str:
-    """What of a completion belongs to the program."""
-    if rule == "multipl-e":
-        return completion[: min((at for stop in tests.stop_tokens if (at := completion.find(stop)) >= 0), default=len(completion))]
-    language = tests.language
-    own = _AUTHORS_STOPS.get(language, ())
-    for stop in own if language in _AUTHORS_REPLACE else (*tests.stop_tokens, *own):
-        if (at := completion.rfind(stop)) >= 0:
-            completion = completion[:at]
-    return completion + "\n}" if language in _AUTHORS_CLOSING else completion
+        tasks.append({"name": name, "prompt": row["prompt"], "tests": LanguageTests(language, tests, stops)})
+    return tasks
 
 
 def require_toolchain(language: str) -> None:
@@ -208,7 +233,3 @@ def _fence(language: str) -> str:
 
 
 _FENCES = {"cpp": "cpp", "cs": "csharp", "sh": "bash", "r": "r"}
-
-
-def languages_of(names: Sequence[str]) -> list[Language]:
-    return [LANGUAGES[name] for name in names]

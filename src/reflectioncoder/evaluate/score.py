@@ -17,11 +17,14 @@ from reflectioncoder.errors import SandboxUnavailableError, UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task
 from reflectioncoder.evaluate.evalplus import FunctionTests
 from reflectioncoder.evaluate.judge import FunctionJudge, describe_limits
+from reflectioncoder.evaluate.multipl_e import LanguageTests, judge_program
+from reflectioncoder.generate.extract import cut_completion
 from reflectioncoder.model_source import cache_dir
 from reflectioncoder.progress import Progress
 from reflectioncoder.rules import RULES, Rules
 from reflectioncoder.sandbox.asserted import run_tests
 from reflectioncoder.sandbox.isolation import FLOOR, Isolation, detect_isolation, require_floor
+from reflectioncoder.sandbox.languages import LANGUAGES
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import map_ordered
 
@@ -42,6 +45,7 @@ class Verdict:
     """`on_limit`: it rests on a limit of time. `tests`: outcome of each test program, where there are such.
 
     `failed_inputs`: part → number of the input at which it failed (-1: before any), where there are inputs.
+    `reason`, `harness_status`: of MultiPL-E's programs (`evaluate.multipl_e`).
     """
 
     status: Status
@@ -52,6 +56,8 @@ class Verdict:
     on_limit: bool = False
     tests: tuple[dict[str, Any], ...] = ()
     failed_inputs: dict[str, int] = field(default_factory=dict)
+    reason: str = ""
+    harness_status: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,9 @@ class Scorer:
 
     def describe_limits(self) -> dict[str, Any]:
         """The limits that hold for this benchmark's samples."""
+        if self.benchmark.language is not None:
+            language = LANGUAGES[self.benchmark.language]
+            return {"run": asdict(language.limits), "build": asdict(language.build_limits) if language.build else None}
         return describe_limits(self.rules) if self.benchmark.is_judged_by_answers else asdict(self.limits)
 
     def key(self, sample: SampleToScore) -> str:
@@ -96,6 +105,8 @@ class Scorer:
         try:
             if isinstance(task.tests, FunctionTests):
                 return self._judge_function(task, task.tests, solution, alone)
+            if isinstance(task.tests, LanguageTests):
+                return self._judge_language(task.tests, solution)
             return self._judge_programs(task, task.tests, solution, alone)
         except SandboxUnavailableError as error:
             return Verdict("sandbox_error", "sandbox_error", detail=str(error)[-_TAIL_CHARS:])
@@ -119,6 +130,18 @@ class Scorer:
                 for part, verdict in zip(self.benchmark.parts, verdicts, strict=True)
                 if verdict.failed_input is not None
             },
+        )
+
+    def _judge_language(self, tests: LanguageTests, solution: str) -> Verdict:
+        judged = judge_program(solution, tests, self.isolation)
+        return Verdict(
+            judged.status,
+            judged.status,
+            duration_s=judged.duration_s,
+            detail=judged.detail[-_TAIL_CHARS:],
+            on_limit=judged.on_limit,
+            reason=judged.reason,
+            harness_status=judged.harness_status,
         )
 
     def _judge_programs(self, task: Task, tests: ProgramTests, solution: str, alone: bool) -> Verdict:
@@ -159,7 +182,10 @@ def read_samples_to_score(path: Path, benchmark: Benchmark) -> list[SampleToScor
             raise UsageError.for_value(what, f"{path}:{number}: task_id", task_id, f"e.g. {next(iter(tasks))}")
         solution, completion = row.get("solution"), row.get("completion")
         if solution is None and isinstance(completion, str):
-            solution = tasks[task_id].prompt + completion if completion.strip() else ""
+            tests, prompt = tasks[task_id].tests, tasks[task_id].prompt
+            if isinstance(tests, LanguageTests):
+                completion = cut_completion(completion, tests.language, tests.stop_tokens)
+            solution = prompt + completion if completion.strip() else ""
         if not isinstance(solution, str):
             raise UsageError(f"{path}:{number}: needs solution or completion, a string")
         samples.append(SampleToScore(tasks[task_id], counts[task_id], solution))
@@ -230,4 +256,5 @@ def _sample_row(sample: SampleToScore, verdict: Verdict) -> dict[str, Any]:
         "on_limit": verdict.on_limit,
         "failed_inputs": verdict.failed_inputs,
         "tests": list(verdict.tests),
+        **({"reason": verdict.reason, "harness_status": verdict.harness_status} if verdict.harness_status else {}),
     }

@@ -9,25 +9,33 @@ from typing import Any, Protocol
 
 from reflectioncoder.config import GenerateConfig
 from reflectioncoder.data.files import JsonlAppender, read_jsonl
+from reflectioncoder.data.prompts import CLOSING_FENCE, OPENING_FENCE
 from reflectioncoder.errors import UsageError
-from reflectioncoder.generate.extract import extract_program
+from reflectioncoder.generate.extract import Extraction, cut_completion, extract_program
 from reflectioncoder.progress import Progress
 
 
 @dataclass(frozen=True)
 class Request:
-    """One completion to be made. `preamble` is what the prompt has before the asked function (imports, helpers)."""
+    """One completion to be made. `preamble` is what the prompt has before the asked function (imports, helpers).
+
+    A task in another language than Python has its prompt in `prefill`, the beginning of the answer, and in `preamble`: the program is
+    the prompt and the completion, cut at `stop_tokens`.
+    """
 
     task_id: str
     sample: int
     instruction: str
     entry_point: str
     preamble: str = ""
+    prefill: str = OPENING_FENCE
+    language: str = "py"
+    stop_tokens: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class RawCompletion:
-    """What a model wrote after the prefilled opening fence, and why it ended ("stop" or "length")."""
+    """What a model wrote after the prefilled beginning, and why it ended ("stop" or "length")."""
 
     text: str
     finish_reason: str
@@ -80,7 +88,12 @@ def generate(
 
 
 def completion_row(request: Request, completion: RawCompletion) -> dict[str, Any]:
-    extraction = extract_program(completion.text, request.entry_point, request.preamble)
+    if request.prefill == OPENING_FENCE:
+        extraction = extract_program(completion.text, request.entry_point, request.preamble)
+    else:
+        text = completion.text.partition(CLOSING_FENCE)[0]
+        cut = cut_completion(text, request.language, request.stop_tokens)
+        extraction = Extraction(request.preamble + cut, "open_fence" if text == completion.text else "fenced")
     return {
         "task_id": request.task_id,
         "sample": request.sample,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,3 +50,25 @@ def prompt_preamble(prompt: str, entry_point: str) -> str:
     except SyntaxError:  # a decorator belongs to the function itself
         return ""
     return preamble.strip("\n")
+
+
+CutRule = Literal["multipl-e", "reflectioncoder"]
+# The authors' script: stops in place of the data's (PHP, JavaScript) or beside them, and what is put back behind the cut.
+_AUTHORS_STOPS = {"cpp": ("\nint main",), "js": ("\n}",), "php": ("\n}",), "ts": ("\n}",), "rs": ("\nfn main()",)}
+_AUTHORS_REPLACE = frozenset(("js", "php"))
+_AUTHORS_CLOSING = frozenset(("js", "php", "ts"))
+
+
+def cut_completion(completion: str, language: str, stops: Sequence[str], rule: CutRule = "multipl-e") -> str:
+    """What of a completion of a MultiPL-E prompt belongs to the program.
+
+    `multipl-e`: up to the first stop token, as MultiPL-E and bigcode-evaluation-harness cut; `reflectioncoder`: up to the last
+    occurrence of each stop in turn, with stops of its own, as the authors' script does.
+    """
+    if rule == "multipl-e":
+        return completion[: min((at for stop in stops if (at := completion.find(stop)) >= 0), default=len(completion))]
+    own = _AUTHORS_STOPS.get(language, ())
+    for stop in own if language in _AUTHORS_REPLACE else (*stops, *own):
+        if (at := completion.rfind(stop)) >= 0:
+            completion = completion[:at]
+    return completion + "\n}" if language in _AUTHORS_CLOSING else completion

@@ -11,7 +11,7 @@ import torch
 
 from reflectioncoder.config import GenerateConfig, ModelConfig
 from reflectioncoder.data.files import read_json
-from reflectioncoder.data.prompts import CLOSING_FENCE, OPENING_FENCE
+from reflectioncoder.data.prompts import CLOSING_FENCE
 from reflectioncoder.data.render_chat import PlainRequests
 from reflectioncoder.generate.base import RawCompletion, Request
 from reflectioncoder.model_source import load_model, make_renderer
@@ -34,7 +34,7 @@ class TransformersBackend:
             self.renderer = make_renderer("chat", self.tokenizer) if self.tokenizer.chat_template else PlainRequests(self.tokenizer)
         pad = self.tokenizer.pad_token_id
         self._pad = pad if pad is not None else (self.renderer.stop_token_ids or [0])[-1]  # it is masked: any token will do
-        self._encode = lru_cache(maxsize=None)(lambda text: self.renderer.render_request(text, OPENING_FENCE))
+        self._encode = lru_cache(maxsize=None)(lambda text, prefill: self.renderer.render_request(text, prefill))
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -45,11 +45,11 @@ class TransformersBackend:
         }
 
     def prompt_length(self, request: Request) -> int:
-        return len(self._encode(request.instruction))
+        return len(self._encode(request.instruction, request.prefill))
 
     @torch.inference_mode()
     def complete(self, batch: Sequence[Request], config: GenerateConfig, seed: int) -> list[RawCompletion]:
-        prompts = [self._encode(request.instruction) for request in batch]
+        prompts = [self._encode(request.instruction, request.prefill) for request in batch]
         length = max(map(len, prompts))
         input_ids = torch.full((len(batch), length), self._pad)
         attention_mask = torch.zeros_like(input_ids)
