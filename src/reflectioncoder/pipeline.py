@@ -18,7 +18,7 @@ from reflectioncoder import __version__
 from reflectioncoder.build.pipeline import build_reflections, limits_from
 from reflectioncoder.config import Recipe, ResolvedRecipe
 from reflectioncoder.data.files import claim, content_hash, read_json, sha256_file, write_atomic, write_json
-from reflectioncoder.errors import UsageError
+from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark, requests_for
 from reflectioncoder.evaluate.contamination import known_behaviour, known_tasks, record_training_data, require_clean
 from reflectioncoder.evaluate.results import headline, require_sandbox, summarize
@@ -75,7 +75,8 @@ class Run:
         check_settings(recipe.train)
         check_sampling(recipe.generate)
         for spec in recipe.evaluate.benchmarks:
-            load_benchmark(spec, self.data_dir)
+            if reason := load_benchmark(spec, self.data_dir).why_skipped():
+                raise MachineError(f"{spec} cannot be run here: {reason}")
         for file in (*self._problem_files(), *self._data_files()):
             if not file.is_file():
                 raise UsageError(f"file not found: {file}")

@@ -31,7 +31,7 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_benchmark_arguments(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
-    names = "bundled/seen, bundled/unseen, humaneval, humaneval+, mbpp, mbpp+; NAME:N takes the first N tasks"
+    names = "bundled/seen, bundled/unseen, humaneval, humaneval+, mbpp, mbpp+, multipl-e/LANGUAGE; NAME:N takes the first N tasks"
     parser.add_argument("--benchmark", required=True, nargs=nargs, metavar="B", help=names)
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
     parser.add_argument("--data-dir", metavar="DIR", help="folder with benchmark files, searched first")

@@ -20,6 +20,7 @@ def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.model_source import cache_dir
     from reflectioncoder.pipeline import environment
     from reflectioncoder.sandbox.isolation import FLOOR, ISOLATIONS, PROGRAM_PACKAGES, probe, readable_paths
+    from reflectioncoder.sandbox.languages import LANGUAGES, version_of
 
     checks: dict[str, str | None] = {}
     for name, isolation in ISOLATIONS.items():
@@ -41,14 +42,21 @@ def run(args: argparse.Namespace) -> Outcome:
         "program_packages": imports,
         "gpu": _gpu(),
         "disk_free_bytes": shutil.disk_usage(existing).free,
+        "languages": {},
         "data": {pattern: str(path) if path else None for pattern, path in data.items()},
     }
+    languages = []
     lines = [
         f"python       {value['python']} on {value['platform']}, {value['cpus']} CPUs",
         f"isolation    {value['isolation'] or 'NONE'}"
         + (f" (tier {strongest.tier}, network: {strongest.network})" if strongest else ""),
         *(f"  tier {ISOLATIONS[name].tier}: {name:<11} {result}" for name, result in value["isolation_checks"].items()),
     ]
+    for name, language in LANGUAGES.items():
+        version, missing = version_of(name), language.missing()
+        value["languages"][name] = {"version": version, "missing": missing, "install": language.install if missing else None}
+        found = f"{language.needs[0]} {version}" if missing is None else f"{missing} is missing: {language.install}"
+        languages.append(f"language     {name:<6} {language.title:<11} {found}")
     if strongest and strongest.tier < FLOOR:
         lines.append("  UNSAFE: programs could read your files and use the network; score refuses to run them without --floor 0")
     lines += [
@@ -56,6 +64,7 @@ def run(args: argparse.Namespace) -> Outcome:
         f"gpu          {value['gpu'] or 'none'}",
         f"disk free    {value['disk_free_bytes'] / 1e9:.1f} GB at {existing}",
         *(f"data         {pattern:<24} {path or 'not found'}" for pattern, path in value["data"].items()),
+        *languages,
         *(f"{name:<12} {version or 'not installed'}" for name, version in value["packages"].items()),
     ]
     exit_code = EXIT_DONE if strongest else EXIT_ENVIRONMENT

@@ -17,11 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     from dataclasses import replace
 
-    from reflectioncoder.data.files import claim
-    from reflectioncoder.errors import UsageError
+    from reflectioncoder.data.files import claim, write_json
+    from reflectioncoder.errors import EXIT_DONE, EXIT_ENVIRONMENT, UsageError
     from reflectioncoder.evaluate.benchmarks import load_benchmark
     from reflectioncoder.evaluate.contamination import require_clean
-    from reflectioncoder.evaluate.results import headline
+    from reflectioncoder.evaluate.results import headline, skipped
     from reflectioncoder.model_source import resolve_model
     from reflectioncoder.pipeline import completions_key, evaluate_model
 
@@ -37,14 +37,20 @@ def run(args: argparse.Namespace) -> Outcome:
             raise UsageError(
                 f"{args.output / benchmark.name} holds results of another model or other settings\n  hint:    choose another --output"
             )
-    from reflectioncoder.generate.transformers_backend import TransformersBackend
-
-    backend = TransformersBackend(recipe.model, path)
-    value, paths = {}, []
+    value, paths, backend = {}, [], None
     for benchmark in benchmarks:
         directory = args.output / benchmark.name
+        if reason := benchmark.why_skipped():
+            value[benchmark.name] = skipped(benchmark, reason)
+            paths.append(write_json(directory / "results.json", value[benchmark.name]))
+            lines.append(f"{benchmark.name}: {len(benchmark.tasks)} tasks skipped: {reason}")
+            continue
+        if backend is None:
+            from reflectioncoder.generate.transformers_backend import TransformersBackend
+
+            backend = TransformersBackend(recipe.model, path)
         results = evaluate_model(backend, benchmark, recipe, directory, benchmark.name)
         value[benchmark.name] = results
         lines.append(f"{benchmark.name}: pass@1 {percent(headline(results))}")
         paths.append(directory / "results.json")
-    return Outcome(value, lines, paths)
+    return Outcome(value, lines, paths, EXIT_DONE if backend is not None else EXIT_ENVIRONMENT)

@@ -20,10 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.data.files import write_json
-    from reflectioncoder.errors import UsageError
+    from reflectioncoder.errors import EXIT_ENVIRONMENT, UsageError
     from reflectioncoder.evaluate.benchmarks import EVALPLUS, load_benchmark
     from reflectioncoder.evaluate.evalplus_format import evalplus_results
-    from reflectioncoder.evaluate.results import require_sandbox, summarize
+    from reflectioncoder.evaluate.results import require_sandbox, skipped, summarize
     from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, require_all_tasks, score_samples
     from reflectioncoder.sandbox.limits import Limits
 
@@ -33,6 +33,10 @@ def run(args: argparse.Namespace) -> Outcome:
     if args.format == "evalplus" and not benchmark.is_judged_by_answers:
         raise UsageError.for_value("no such file for this benchmark", "--format", args.format, ", ".join(EVALPLUS))
     limits = Limits() if args.wall_s is None else replace(Limits(), wall_s=args.wall_s)
+    if reason := benchmark.why_skipped():
+        path = write_json(args.output / "results.json", skipped(benchmark, reason))
+        line = f"{benchmark.name}: {len(benchmark.tasks)} tasks skipped: {reason}"
+        return Outcome({"status": "skipped", "reason": reason}, [line], [path], EXIT_ENVIRONMENT)
     samples = read_samples_to_score(args.samples, benchmark)
     if not args.partial:
         require_all_tasks(samples, benchmark, args.samples)

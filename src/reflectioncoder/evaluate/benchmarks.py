@@ -30,6 +30,7 @@ from reflectioncoder.evaluate.multipl_e import LanguageTests
 from reflectioncoder.generate.base import Request
 from reflectioncoder.generate.extract import prompt_preamble
 from reflectioncoder.model_source import cache_dir, is_offline
+from reflectioncoder.sandbox.languages import LANGUAGES
 
 BUNDLED = {"bundled/seen": "test_seen", "bundled/unseen": "test_unseen"}
 EVALPLUS: dict[str, tuple[Family, tuple[PartName, ...]]] = {
@@ -142,6 +143,12 @@ class Benchmark:
         """Of MultiPL-E; None for Python's benchmarks."""
         tests = self.tasks[0].tests
         return tests.language if isinstance(tests, LanguageTests) else None
+
+    def why_skipped(self) -> str | None:
+        """What of its language's toolchain is missing here, and how to get it; None if it can be run."""
+        if self.language is None or (missing := LANGUAGES[self.language].missing()) is None:
+            return None
+        return f"{missing} is missing; {LANGUAGES[self.language].install}"
 
     def describe(self) -> dict[str, object]:
         return {"name": self.name, "version": self.version, "sha256": self.sha256, "num_tasks": len(self.tasks)}

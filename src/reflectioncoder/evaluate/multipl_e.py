@@ -123,9 +123,8 @@ def parse_tasks(rows: Sequence[dict[str, Any]], language: str, where: str) -> li
     """
     tasks = []
     for number, row in enumerate(rows, start=1):
-        tests = row.get("tests", row.get("test"))
-        name = row.get("name", row.get("task_id"))
-        if not all(isinstance(value, str) for value in (name, row.get("prompt"), tests)):
+        tests, name = row.get("tests", row.get("test")), row.get("name", row.get("task_id"))
+        if not isinstance(tests, str) or not isinstance(name, str) or not isinstance(row.get("prompt"), str):
             raise MachineError(f"{where}:{number}: a task of MultiPL-E has name, prompt, tests and stop_tokens, got {sorted(row)}")
         stops = tuple(row.get("stop_tokens") or ())
         tasks.append({"name": name, "prompt": row["prompt"], "tests": LanguageTests(language, tests, stops)})

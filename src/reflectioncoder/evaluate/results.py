@@ -53,6 +53,23 @@ def summarize(
     }
 
 
+def skipped(benchmark: Benchmark, reason: str) -> dict[str, Any]:
+    """The content of `results.json` where nothing can be run: a count, and no number."""
+    return {
+        "schema_version": 1,
+        "status": "skipped",
+        "reason": reason,
+        "benchmark": benchmark.describe(),
+        "model": None,
+        "sampling": None,
+        "sandbox": None,
+        "rules": None,
+        "env": {"python": platform.python_version(), "platform": platform.platform(), "reflectioncoder": __version__},
+        "metrics": [],
+        "counts": {"skipped": len(benchmark.tasks)},
+    }
+
+
 def _subset_metrics(benchmark: Benchmark, judged: Sequence[dict[str, Any]], confidence: float) -> list[dict[str, Any]]:
     """EvalPlus's benchmarks: base, and plus (which counts only with base). The bundled ones: all, and by grade."""
     if benchmark.name not in EVALPLUS:

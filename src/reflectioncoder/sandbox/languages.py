@@ -143,7 +143,8 @@ _TABLE = (
         reserves=True,
     ),
     Language(
-        "py", "Python", "main.py", ("python3",), "apt install python3", run=("python3", "main.py"), end=("append", 'print("\\n{mark}")'),
+        "py", "Python", "main.py", ("python3",), "apt install python3", run=("python3", "main.py"),
+        end=("append", 'print("\\n{mark}")'),
     ),
     Language(
         "rb", "Ruby", "main.rb", ("ruby",), "apt install ruby ruby-test-unit", run=("ruby", "main.rb"),
@@ -185,7 +186,8 @@ _TABLE = (
         end=("before", "2", 'println("\\n{mark}")'), reserves=True, build_s=45.0, run_s=30.0,
     ),
     Language(
-        "cs", "C#", "main.cs", ("mcs", "mono"), "apt install mono-mcs mono-runtime", build=("mcs", "-d:DEBUG", "main.cs", "-out:main.exe"),
+        "cs", "C#", "main.cs", ("mcs", "mono"), "apt install mono-mcs mono-runtime",
+        build=("mcs", "-d:DEBUG", "main.cs", "-out:main.exe"),
         outputs=("main.exe",), run=("mono", "main.exe"), end=("before", "2", 'Console.WriteLine("\\n{mark}");'), reserves=True,
         env={"MONO_TRACE_LISTENER": "Console.Error"},
     ),

@@ -56,7 +56,7 @@ def build_command(
     files: dict[str, bytes],
     env: dict[str, str] | None = None,
 ) -> tuple[RunResult, bytes | None]:
-    """Run a compiler and fetch what it leaves: (how it went, its output with stderr; a tar archive of `outputs`, patterns of the shell).
+    """Run a compiler and fetch what it leaves: (how it went, all that it said in stderr; a tar archive of `outputs`, shell patterns).
 
     The archive is None where it failed, or where the archive exceeds `limits.file_bytes`.
 
