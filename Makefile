@@ -9,14 +9,14 @@ TORCH_ARGS ?=
 HAS_GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo yes)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup lint type imports test test-all bench demo docs clean
+.PHONY: toolchains setup lint type imports test test-all bench demo toolchains docs clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help:
 	@echo "make demo      the whole pipeline on a real model (runs/demo/report.html)"
 	@echo "make test      the tests, as CI runs them"
-	@echo "also: setup lint type imports test-all bench docs clean"
+	@echo "also: setup lint type imports test-all bench toolchains docs clean"
 
 $(VENV)/.ready: pyproject.toml Makefile
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
@@ -48,6 +48,11 @@ test: setup
 
 test-all: setup
 	OMP_NUM_THREADS=1 $(PYTEST) -n auto
+
+# Languages of MultiPL-E that Debian has; as root.
+toolchains:
+	apt-get install -y --no-install-recommends g++ default-jdk-headless libjavatuples-java nodejs bash perl libtest-deep-perl php-cli \
+		ruby ruby-test-unit lua5.4 lua-unit golang-go rustc r-base-core racket ldc scala mono-mcs mono-runtime
 
 bench: setup
 	$(BIN)/python benchmarks/judge.py launch
