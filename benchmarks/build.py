@@ -3,9 +3,10 @@
     python benchmarks/build.py                        three servers: without faults, with room for half of what is asked, with faults
     python benchmarks/build.py --problems 1000 10000 100000        peak memory by the number of problems
 
-Ideal is (answers x latency) / (requests at a time that the server takes). The server is busy for 100 % where it always has as many as it
-takes: on a machine whose cores the programs occupy an answer takes longer than its latency. Faults: one request in ten gets a 429, a 5xx, an answer
-that is cut off or no chat completion, a closed connection, or an answer after three seconds. The server is a process of its own.
+Ideal is (answers x latency) / (requests at a time that the server takes). The server is busy for 100 % where it always has as many as
+it takes: on a machine whose cores the programs occupy an answer takes longer than its latency. Faults: one request in ten gets a 429,
+a 5xx, an answer that is cut off or no chat completion, a closed connection, or an answer after three seconds. The server is a process
+of its own.
 """
 
 import argparse
