@@ -95,6 +95,8 @@ class Isolation:
             "--proc",
             "/proc",
         ]
+        if os.getuid() == 0:
+            flags += ["--uid", str(UNPRIVILEGED_USER[0]), "--gid", str(UNPRIVILEGED_USER[1])]
         return [path, *flags, "--dev", "/dev", *mounts, "--", *argv]
 
     def world(self, box: str, cgroup_files: list[str]) -> World:

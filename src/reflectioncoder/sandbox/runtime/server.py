@@ -66,8 +66,6 @@ class Server:
         if setup is None:
             return
         sys.path[:] = [*setup["import_paths"]]
-        for name in setup["preload"]:
-            importlib.import_module(name)
         try:
             self._entered = confine.enter_world(confine.World(**setup["world"]))
             if self._entered.ruleset >= 0:
@@ -75,6 +73,11 @@ class Server:
         except OSError as error:
             self.send({"unavailable": str(error)})
             return
+        # Within the world, where a package cannot pull in one that programs do not see: pandas would load pyarrow, which starts a
+        # thread, and a process with two threads cannot enter a user namespace.
+        for name in setup["preload"]:
+            with contextlib.suppress(Exception):  # what cannot be imported here is the program's own to meet
+                importlib.import_module(name)
         # What is alive now is never garbage: keep the collector from touching (and thereby copying) these pages in every child.
         gc.collect()
         gc.freeze()
