@@ -1,92 +1,50 @@
 """Programs of other languages, compiled and run: right, wrong, broken, too long, too big, and ended before their tests."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from reflectioncoder.cli import main
+from reflectioncoder.errors import MachineError
+from reflectioncoder.evaluate import preflight, toolchain
 from reflectioncoder.evaluate.benchmarks import MULTIPL_E, load_benchmark
-from reflectioncoder.evaluate.multipl_e import FILES, judge_program
+from reflectioncoder.evaluate.multipl_e import FILES, LanguageTests, judge_program
+from reflectioncoder.evaluate.preflight import preflight_programs, require_preflight
+from reflectioncoder.evaluate.toolchain import execute, trim_builds
+from reflectioncoder.evaluate.witness import WITNESSES, Marks, with_witness
 from reflectioncoder.generate.base import RawCompletion, completion_row
 from reflectioncoder.generate.extract import cut_completion
 from reflectioncoder.sandbox.isolation import detect_isolation
 from reflectioncoder.sandbox.languages import LANGUAGES
 
-TASK = "HumanEval_23_strlen"  # for PHP another: there a function of this name exists
-PHP_TASK = "HumanEval_27_flip_case"
-RIGHT = {
-    "cpp": "    return string.size();\n",
-    "java": "        return (long) string.length();\n",
-    "js": "    return string.length;\n}",
-    "ts": "    return string.length;\n}",
-    "sh": "    echo ${#1}\n",
-    "pl": "    return length($string);\n}",
-    "php": "    return strtolower($string) ^ strtoupper($string) ^ $string;\n}",
-    "rb": "    string.length\nend",
-    "lua": "    return #string\nend",
-    "go": "    return len(myString)\n}\n",
-    "rs": "    string.len() as isize\n",
-    "d": "{\n    return cast(long) string.length;\n}",
-    "r": "\n    nchar(string)\n}",
-    "rkt": "  (string-length string))",
-    "cs": "        return s.Length;\n",
+STUBS = {  # bodies that compile for any signature and raise
+    "cpp": 'throw std::runtime_error("stub");',
+    "java": 'throw new RuntimeException("stub");',
+    "cs": 'throw new Exception("stub");',
+    "scala": 'throw new RuntimeException("stub")',
+    "rs": 'panic!("stub")',
+    "go": 'panic("stub")\n}',
+    "d": '{ throw new Exception("stub"); }',
+    "js": "throw new Error('stub');\n}",
+    "ts": "throw new Error('stub');\n}",
+    "php": "throw new Error('stub');\n}",
+    "lua": "error('stub')\nend",
+    "rb": "raise 'stub'\nend",
+    "pl": "die 'stub';\n}",
+    "r": "\n stop('stub')\n}",
+    "rkt": '(error "stub"))',
+    "sh": "no_such_command",
+    "py": "\n    raise RuntimeError('stub')",
 }
-WRONG = {
-    "cpp": "    return 7;\n",
-    "java": "        return 7L;\n",
-    "js": "    return 7;\n}",
-    "ts": "    return 7;\n}",
-    "sh": "    echo 7\n",
-    "pl": "    return 7;\n}",
-    "php": "    return 'x';\n}",
-    "rb": "    7\nend",
-    "lua": "    return 7\nend",
-    "go": "    return 7\n}\n",
-    "rs": "    7\n",
-    "d": "{\n    return 7;\n}",
-    "r": "\n    7\n}",
-    "rkt": "  7)",
+BROKEN_TASKS = {  # in the data: no program can pass them
+    "HumanEval_137_compare_one": "cpp",
+    "HumanEval_51_remove_vowels": "js",
+    "HumanEval_87_get_row": "go",
+    "HumanEval_95_check_dict_case": "d",
 }
-ENDS_EARLY = {
-    "cpp": "    std::exit(0);\n",
-    "java": "        System.exit(0); return 0;\n",
-    "js": "    process.exit(0);\n}",
-    "ts": "    declare_exit(); return 0;\n}\ndeclare var process: any;\nfunction declare_exit() { process.exit(0); }",
-    "pl": "    exit(0);\n}",
-    "php": "    exit(0);\n}",
-    "rb": "    exit!(0)\nend",
-    "rs": "    std::process::exit(0);\n",
-    "r": "\n    quit(status = 0)\n}",
-    "rkt": "  (exit 0))",
-}
-RAISES = {
-    "cpp": '    throw std::runtime_error("x");\n',
-    "java": '        throw new RuntimeException("x");\n',
-    "js": "    throw new Error('x');\n}",
-    "sh": "    no_such_command_here\n    return 3\n",
-    "pl": "    die 'x';\n}",
-    "php": "    throw new Error('x');\n}",
-    "rb": "    raise 'x'\nend",
-    "lua": "    error('x')\nend",
-    "go": '    panic("x")\n}\n',
-    "rs": '    panic!("x");\n',
-    "r": "\n    stop('x')\n}",
-}
-LOOPS = {
-    "cpp": '    while (true) { asm volatile(""); }\n',
-    "js": "    while (true) {}\n}",
-    "sh": "    while true; do :; done\n",
-    "pl": "    while (1) {}\n}",
-}
-FILLS_MEMORY = {
-    "cpp": "    std::vector<std::string> v; while (true) v.push_back(std::string(1 << 20, 'x'));\n",
-    "java": "        List<long[]> l = new ArrayList<>(); while (true) l.add(new long[1 << 20]);\n",
-    "js": "    let l = []; while (true) l.push(new Array(1 << 20).fill(1.5));\n}",
-    "pl": "    my @l; while (1) { push @l, 'x' x (1 << 22); }\n}",
-    "php": "    $l = []; while (true) $l[] = str_repeat('x', 1 << 22);\n}",
-    "rb": "    l = []; loop { l << 'x' * (1 << 22) }\nend",
-}
-COMPILED = frozenset(name for name, language in LANGUAGES.items() if language.build)
+TASK = "HumanEval_23_strlen"
+RIGHT_SH, WRONG_SH = "    echo ${#1}\n", "    echo 7\n"
 
 
 def needs(name):
@@ -95,72 +53,110 @@ def needs(name):
 
 
 @pytest.fixture(scope="module")
-def judged(data_dir):
-    """`judged(language, completion)`: the verdict on the prompt, the completion and the tests of a task."""
-    isolation = detect_isolation()
-
-    def judge(name, completion):
-        wanted = PHP_TASK if name == "php" else TASK
-        task = next(task for task in load_benchmark(f"multipl-e/{name}").tasks if task.task_id == wanted)
-        return judge_program(task.prompt + completion, task.tests, isolation)
-
-    return judge
+def isolation():
+    return detect_isolation()
 
 
-@pytest.mark.parametrize("name", RIGHT)
-def test_right_and_wrong_and_broken_programs_are_told_apart(judged, name):
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_programs_with_known_verdicts_get_them(name, isolation, tmp_path, monkeypatch):
+    """Five tasks by hand, right and wrong; what does not compile, raises, loops, fills memory, ends early, disarms its tests."""
     needs(name)
-    right = judged(name, RIGHT[name])
-    assert (right.status, right.harness_status) == ("passed", "OK"), right.detail
-    if name in WRONG:
-        wrong = judged(name, WRONG[name])
-        assert (wrong.status, wrong.reason, wrong.harness_status) == ("failed", "wrong answer", "Exception"), wrong.detail
-    broken = judged(name, "  ((( \n")
-    assert broken.status == ("compile_error" if name in COMPILED else "failed"), broken.detail
-    assert broken.harness_status == ("SyntaxError" if name in COMPILED else "Exception")
+    programs = preflight_programs(name)
+    assert len({program.task for program in programs}) >= 5
+    assert {program.kind for program in programs} == {*preflight.EXPECTED}
+    monkeypatch.setattr(preflight, "cache_dir", lambda: tmp_path)
+    assert require_preflight(name, isolation)["num_programs"] == len(programs)
 
 
-@pytest.mark.parametrize("name", ENDS_EARLY)
-def test_a_program_that_ends_before_its_tests_has_not_passed_them(judged, name):
-    needs(name)
-    verdict = judged(name, ENDS_EARLY[name])
-    assert (verdict.status, verdict.reason) == ("failed", "early exit"), verdict.detail
-    assert verdict.harness_status == "OK"  # what the usual harness says
+def test_a_language_that_is_judged_wrongly_is_not_scored(isolation, tmp_path, monkeypatch):
+    monkeypatch.setattr(preflight, "cache_dir", lambda: tmp_path)
+    monkeypatch.setitem(LANGUAGES, "sh", replace(LANGUAGES["sh"], run=("bash", "-n", "main.sh")))  # reads it, runs nothing
+    with pytest.raises(MachineError, match=r"positive_sum, right: expected passed, got early exit") as error:
+        require_preflight("sh", isolation)
+    assert "positive_sum, timeout: expected timeout" in str(error.value)
+    assert not list(tmp_path.rglob("*.json"))
 
 
-@pytest.mark.parametrize("name", RAISES)
-def test_an_exception_is_no_wrong_answer(judged, name):
-    needs(name)
-    verdict = judged(name, RAISES[name])
-    assert verdict.status in ("failed", "crashed")
-    assert verdict.reason in ("exception", "crashed"), verdict.detail
-    assert verdict.harness_status == "Exception"
+def test_what_held_is_remembered_for_this_toolchain_only(isolation, tmp_path, monkeypatch):
+    monkeypatch.setattr(preflight, "cache_dir", lambda: tmp_path)
+    held = require_preflight("sh", isolation)
+    monkeypatch.setattr(preflight, "judge_program", None)
+    assert require_preflight("sh", isolation) == held
+    monkeypatch.setitem(LANGUAGES, "sh", replace(LANGUAGES["sh"], run=("bash", "--posix", "main.sh")))
+    with pytest.raises(TypeError):
+        require_preflight("sh", isolation)
 
 
-@pytest.mark.parametrize("name", FILLS_MEMORY)
-def test_memory_that_runs_out_is_named(judged, name):
-    needs(name)
-    assert judged(name, FILLS_MEMORY[name]).status == "memory"
+def test_exit_codes_alone_pass_what_is_not_passed(isolation):
+    """The usual harness's verdict stays beside ours: it takes programs that end early or whose tests hold nothing."""
+    fooled = {}
+    for name in ("cpp", "js", "sh"):
+        needs(name)
+        for program in preflight_programs(name):
+            if program.kind in ("right", "wrong", "early_exit", "unchecked"):
+                verdict = judge_program(program.program, program.tests, isolation)
+                fooled.setdefault(program.kind, set()).add((verdict.harness_status == "OK", verdict.status == "passed"))
+    assert fooled == {"right": {(True, True)}, "wrong": {(False, False)}, "early_exit": {(True, False)}, "unchecked": {(True, False)}}
 
 
-@pytest.mark.parametrize("name", LOOPS)
-def test_a_loop_without_end_is_a_timeout(judged, name, monkeypatch):
-    needs(name)
-    from dataclasses import replace
+def test_an_object_that_is_equal_to_anything_does_not_pass(isolation):
+    needs("cpp")
+    tests = LanguageTests(
+        "cpp", "}\nint main() {\n    auto candidate = f;\n    assert(candidate(1) == 2);\n    assert(candidate(2) == 3);\n}\n", ()
+    )
+    honest = "#include <cassert>\n#include <csetjmp>\n#include <csignal>\n#include <cstdio>\nint f(int n) {\n    return n + 1;"
+    equal = honest.replace(
+        "int f(int n) {\n    return n + 1;", "struct Any { bool operator==(int) const { return true; } };\nAny f(int) {\n    return {};"
+    )
+    assert judge_program(honest, tests, isolation).status == "passed"
+    assert (judge_program(equal, tests, isolation).reason, judge_program(equal, tests, isolation).harness_status) == ("unchecked", "OK")
 
-    monkeypatch.setitem(LANGUAGES, name, replace(LANGUAGES[name], run_s=1.0))
-    verdict = judged(name, LOOPS[name])
-    assert (verdict.status, verdict.harness_status) == ("timeout", "Timeout")
 
-
-def test_the_tests_of_every_task_get_their_end(data_dir):
-    """Where the end of the tests is looked for there must be one, in each task of each language."""
+def test_the_tests_of_every_task_bear_witness(data_dir):
+    """Each task of each language ends as its language's do, and has a test that is false, but for those with one expectation only."""
+    marks = Marks("MARK-HELD", "MARK-UNCHECKED", "name")
     for name, file in MULTIPL_E.items():
         tasks = load_benchmark(name).tasks
         assert len(tasks) == FILES[file][2]
-        for task in tasks:
-            ended = LANGUAGES[task.tests.language].with_end(task.tests.tests, "MARK-OF-THE-END")
-            assert ended.count("MARK-OF-THE-END") == 1, (name, task.task_id)
+        texts = [with_witness(task.tests.tests, task.tests.language, marks) for task in tasks]
+        assert {text.count("MARK-HELD") for text in texts} == {1}, name
+        with_control = sum(text.count("MARK-UNCHECKED") for text in texts)
+        if WITNESSES[tasks[0].tests.language].control:
+            assert with_control >= (len(tasks) - 60 if name == "multipl-e/py" else len(tasks) - 7), name
+
+
+@pytest.mark.parametrize("every", [20, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", STUBS)
+def test_what_is_put_into_the_tests_compiles(name, every, data_dir, isolation):
+    """A program that raises must be told from one that does not compile, whatever its tests look like."""
+    needs(name)
+    some = load_benchmark(f"multipl-e/{name}").tasks[:: 4 * every if name == "scala" else every]
+    verdicts = {task.task_id: judge_program(task.prompt + STUBS[name], task.tests, isolation) for task in some}
+    assert {
+        task: verdict.detail for task, verdict in verdicts.items() if verdict.reason != "exception" and BROKEN_TASKS.get(task) != name
+    } == {}
+
+
+def test_no_right_program_fails_the_false_test(data_dir, isolation):
+    """HumanEval's own solutions, in the language that they are written in."""
+    right = {task.task_id.partition("/")[2]: task.tests.canonical_solution for task in load_benchmark("humaneval").tasks}
+    tasks = {task.task_id.partition("/")[2]: task.tests for task in load_benchmark("multipl-e/py").tasks}
+    verdicts = {number: judge_program(right[number], tests, isolation) for number, tests in tasks.items()}
+    assert {task: verdict.reason for task, verdict in verdicts.items() if verdict.status != "passed"} == {}
+
+
+def test_builds_are_kept_by_content_and_removed_when_they_are_many(isolation, tmp_path, monkeypatch):
+    needs("cpp")
+    monkeypatch.setattr(toolchain, "cache_dir", lambda: tmp_path)
+    monkeypatch.setattr(toolchain, "warm_up", lambda name: None)
+    monkeypatch.setitem(LANGUAGES, "cpp", replace(LANGUAGES["cpp"], build=("g++", "main.cpp", "-o", "main"), warm=""))
+    program = '#include <cstdio>\nint main() { puts("%s"); }'
+    first, again, other = (execute("cpp", program % word, isolation) for word in ("x", "x", "y"))
+    assert [done.built is None for done in (first, again, other)] == [False, True, False]
+    assert [done.ran.stdout for done in (first, again, other)] == ["x\n", "x\n", "y\n"]
+    kept = sorted((tmp_path / "builds").glob("*/*.tar"), key=lambda path: path.stat().st_mtime)
+    trim_builds(kept[1].stat().st_size)
+    assert [path.exists() for path in kept] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -190,7 +186,7 @@ def test_the_answer_begins_with_the_prompt_and_the_program_too(data_dir):
 def test_score_takes_completions_and_whole_programs(data_dir, tmp_path, capsys):
     needs("sh")
     task = next(task for task in load_benchmark("multipl-e/sh").tasks if task.task_id == TASK)
-    rows = [{"task_id": TASK, "completion": RIGHT["sh"] + "}\nrm x"}, {"task_id": TASK, "solution": task.prompt + WRONG["sh"]}]
+    rows = [{"task_id": TASK, "completion": RIGHT_SH + "}\nrm x"}, {"task_id": TASK, "solution": task.prompt + WRONG_SH}]
     (tmp_path / "s.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     command = ["score", str(tmp_path / "s.jsonl"), "--benchmark", "multipl-e/sh", "--partial", "--output", str(tmp_path / "out")]
     assert main(command) == 0

@@ -2,32 +2,31 @@
 
 Completions are cut by one of two named rules: `multipl-e` (at the first stop token, as MultiPL-E and bigcode-evaluation-harness do) and
 `reflectioncoder` (the authors' script: at the last occurrence of each stop token in turn, with stops of its own). Verdicts differ from
-the harness's in one point: a program that ends with exit code 0 before its tests are over has not passed them (`harness_status`
-keeps what the harness would say). Source: MultiPL-E, arXiv 2208.08227.
+the harness's where an exit code of 0 shows nothing (`evaluate.witness`): a program that ends before its tests are over has not passed
+them, nor has one that passes a false test as well. `harness_status` keeps what the harness would say. Source: MultiPL-E, arXiv
+2208.08227.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
-import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from reflectioncoder.data.files import content_hash, write_atomic
+from reflectioncoder.data.files import content_hash
 from reflectioncoder.errors import MachineError
-from reflectioncoder.model_source import cache_dir
+from reflectioncoder.evaluate.harness import HarnessStatus, status_of_build, status_of_run
+from reflectioncoder.evaluate.toolchain import execute, sign
+from reflectioncoder.evaluate.witness import WITNESSES, Marks, with_witness
 from reflectioncoder.sandbox.isolation import Isolation
-from reflectioncoder.sandbox.languages import LANGUAGES, Language, version_of
+from reflectioncoder.sandbox.languages import LANGUAGES, version_of
 from reflectioncoder.sandbox.limits import RunResult
-from reflectioncoder.sandbox.process import build_command, run_command
 
-HarnessStatus = Literal["OK", "Exception", "Timeout", "SyntaxError"]
-Reason = Literal["", "wrong answer", "exception", "early exit", "compile error", "timeout", "out of memory", "crashed"]
+Reason = Literal["", "wrong answer", "exception", "early exit", "unchecked", "compile error", "timeout", "out of memory", "crashed"]
 
 _TAIL_CHARS = 2000
+_JUDGE_VERSION = 1  # of what follows from a run in this module and in `evaluate.harness`
 
 FILES: dict[str, tuple[str, str, int]] = {
     "cpp": ("humaneval-cpp.jsonl", "8717eabdf202137158c84506144b0fb1e73d5ecccbe5363ec79009ca014df629", 161),
@@ -62,8 +61,9 @@ def language_of(name: str) -> str:
 
 
 _OUT_OF_MEMORY = re.compile(
-    r"heap out of memory|OutOfMemoryError|Allowed memory size|MemoryError|bad_alloc|out of memory|not enough memory|cannot allocate",
-    re.I,
+    r"heap out of memory|OutOfMemory|Allowed memory size|MemoryError|bad_alloc|out of memory|not enough memory|cannot allocate"
+    r"|memory allocation of \d+ bytes failed|attempt to index a string value \(local 'err'\)",  # the last: LuaUnit, of Lua's own error
+    re.IGNORECASE,
 )
 _WRONG: dict[str, str] = {
     "cpp": r"Assertion .* failed",
@@ -73,10 +73,10 @@ _WRONG: dict[str, str] = {
     "php": r"Test failed!",
     "py": r"AssertionError",
     "rb": r"^Failure:",
-    "lua": r"expected: .*actual: ",
+    "lua": r"expected: (.|\n)*?actual: ",
     "rs": r"assertion .*failed",
     "go": r"expected '.*', got '",
-    "d": r"unittest failure|AssertError",
+    "d": r"\[unittest\]|AssertError",
     "jl": r"Test Failed",
     "r": r"isTRUE\(all\.equal",
     "rkt": r"FAILURE",
@@ -85,7 +85,20 @@ _WRONG: dict[str, str] = {
     "swift": r"Assertion failed",
 }
 _SILENT = frozenset(("sh", "pl"))  # their tests end with an exit code and no word
-_FAILS_WITH_CODE_0 = {"rkt": re.compile(r"FAILURE|ERROR")}
+_UNCAUGHT = re.compile(r"^terminate called after throwing", re.MULTILINE)  # an exception, by the signal that ends it
+_SYNTAX: dict[str, str] = {  # of the languages that are not compiled before they run
+    "js": r"^SyntaxError",
+    "ts": r"^SyntaxError",
+    "php": r"Parse error:",
+    "py": r"^(SyntaxError|IndentationError|TabError)",
+    "sh": r"syntax error",
+    "pl": r"syntax error at|compilation errors|Missing right curly",
+    "rb": r"syntax error|\(SyntaxError\)",
+    "lua": r"^\S*lua\S*: main\.lua:\d+: .* near ",
+    "r": r"^Error: (unexpected|invalid)",
+    "rkt": r"read-syntax|unbound identifier|bad syntax",
+    "jl": r"syntax:|ParseError",
+}
 
 
 @dataclass(frozen=True)
@@ -97,7 +110,7 @@ class LanguageTests:
     stop_tokens: tuple[str, ...]
 
     def key(self) -> str:
-        return content_hash(self.language, self.tests, version_of(self.language))
+        return content_hash(self.language, self.tests, version_of(self.language), judging_key(self.language))
 
 
 @dataclass(frozen=True)
@@ -108,7 +121,8 @@ class ProgramVerdict:
     reason: Reason
     harness_status: HarnessStatus
     detail: str
-    duration_s: float
+    duration_s: float = 0.0
+    cpu_s: float = 0.0
 
     @property
     def on_limit(self) -> bool:
@@ -131,91 +145,64 @@ def parse_tasks(rows: Sequence[dict[str, Any]], language: str, where: str) -> li
     return tasks
 
 
-def require_toolchain(language: str) -> None:
-    """
-    Raises:
-        MachineError: something of the language's toolchain is missing; the message says what and how to get it.
-    """
-    row = LANGUAGES[language]
-    if missing := row.missing():
-        raise MachineError(f"{row.title} cannot be run here: {missing} is missing\n  hint:    {row.install}")
+def judging_key(language: str) -> str:
+    """Identifies how a language's programs are judged."""
+    return content_hash(repr((LANGUAGES[language], WITNESSES[language], _JUDGE_VERSION)))
 
 
-def judge_program(solution: str, tests: LanguageTests, isolation: Isolation) -> ProgramVerdict:
-    """Compile and run one program.
+def judge_program(solution: str, tests: LanguageTests, isolation: Isolation, *, run_s: float | None = None) -> ProgramVerdict:
+    """Compile and run one program; `run_s`: a time limit in place of the language's.
 
     Raises:
         SandboxUnavailableError: the sandbox failed.
         MachineError: the toolchain is missing.
     """
-    require_toolchain(tests.language)
-    language = LANGUAGES[tests.language]
-    mark = _mark(solution, tests)
-    program = f"{solution}\n{language.with_end(tests.tests, mark)}".encode("utf-8", "replace")
-    files, argv, seconds = {language.source: program}, language.command(language.run), 0.0
-    if language.build:
-        built = _build(language, program, isolation)
-        if isinstance(built, RunResult):
-            return _of_failed_build(built)
-        files = {"built.tar": built}
-        argv = ["/bin/sh", "-c", 'tar -xf built.tar && exec "$@"', "sh", *argv]
-    ran = run_command(argv, language.limits, isolation, files=files, env=language.env)
-    return _of_run(language, ran, mark, seconds)
+    parts = (tests.language, tests.tests, solution)
+    marks = Marks(sign("held", *parts), sign("unchecked", *parts), f"rc_{sign('name', *parts)[:10]}")
+    program = f"{solution}\n{with_witness(tests.tests, tests.language, marks)}"
+    done = execute(tests.language, program, isolation, run_s=run_s)
+    ran = done.ran
+    if ran is None:
+        assert done.built is not None
+        return replace(_of_failed_build(done.built, tests.language), duration_s=done.duration_s, cpu_s=done.cpu_s)
+    verdict = _of_run(ran, tests.language, marks)
+    return replace(verdict, duration_s=done.duration_s, cpu_s=done.cpu_s)
 
 
-def _mark(solution: str, tests: LanguageTests) -> str:
-    """A line that nobody can know who writes a solution, and that is the same for the same program: builds can be kept."""
-    place = cache_dir() / "mark.key"
-    if not place.is_file():
-        write_atomic(place, secrets.token_bytes(32))
-    text = f"{tests.language}\0{tests.tests}\0{solution}".encode("utf-8", "replace")
-    return hmac.new(place.read_bytes(), text, hashlib.sha256).hexdigest()[:32]
+def _of_failed_build(built: RunResult, language: str) -> ProgramVerdict:
+    harness = status_of_build(built, language)
+    if built.status == "timeout":
+        return ProgramVerdict("timeout", "timeout", harness, f"the compiler: {built.reason}")
+    if built.status == "memory":
+        return ProgramVerdict("memory", "out of memory", harness, f"the compiler: {built.reason}")
+    return ProgramVerdict("compile_error", "compile error", harness, built.stderr[-_TAIL_CHARS:])
 
 
-def _build(language: Language, program: bytes, isolation: Isolation) -> bytes | RunResult:
-    """The archive of what the compiler leaves, kept by content; how it ended if it failed."""
-    key = hashlib.sha256(b"\0".join((repr((language.build, version_of(language.name))).encode(), program))).hexdigest()
-    kept = cache_dir() / "builds" / key[:2] / f"{key}.tar"
-    if kept.is_file():
-        return kept.read_bytes()
-    argv = language.command(language.build)
-    ran, archive = build_command(
-        argv, language.outputs, language.build_limits, isolation, files={language.source: program}, env=language.env
-    )
-    if archive is None:
-        return ran
-    write_atomic(kept, archive)
-    return archive
-
-
-def _of_failed_build(ran: RunResult) -> ProgramVerdict:
-    if ran.status in ("timeout", "memory"):
-        reason: Reason = "timeout" if ran.status == "timeout" else "out of memory"
-        harness: HarnessStatus = "Timeout" if ran.status == "timeout" else "SyntaxError"
-        return ProgramVerdict(ran.status, reason, harness, f"the compiler: {ran.reason}", ran.duration_s)
-    return ProgramVerdict("compile_error", "compile error", "SyntaxError", ran.stderr[-_TAIL_CHARS:], ran.duration_s)
-
-
-def _of_run(language: Language, ran: RunResult, mark: str, seconds: float) -> ProgramVerdict:
-    seconds += ran.duration_s
+def _of_run(ran: RunResult, language: str, marks: Marks) -> ProgramVerdict:
+    harness = status_of_run(ran, language)
+    printed = set(ran.stdout.splitlines())
     said = f"{ran.stdout}\n{ran.stderr}"
-    detail = (ran.stderr.strip() or ran.stdout.replace(mark, "").strip() or ran.reason)[-_TAIL_CHARS:]
-    unnoticed = _FAILS_WITH_CODE_0.get(language.name)
+    detail = (ran.stderr.strip() or ran.stdout.strip() or ran.reason)[-_TAIL_CHARS:]
     if ran.status == "timeout":
-        return ProgramVerdict("timeout", "timeout", "Timeout", ran.reason, seconds)
+        return ProgramVerdict("timeout", "timeout", harness, ran.reason)
     if ran.status == "memory" or (ran.status != "ok" and _OUT_OF_MEMORY.search(said)):
-        return ProgramVerdict("memory", "out of memory", "Exception", detail, seconds)
-    if ran.status == "ok" and not (unnoticed and unnoticed.search(said)):
-        if mark in ran.stdout.splitlines():
-            return ProgramVerdict("passed", "", "OK", "", seconds)
-        return ProgramVerdict("failed", "early exit", "OK", "ended with exit code 0 before its tests did", seconds)
-    pattern = _WRONG.get(language.name)
+        return ProgramVerdict("memory", "out of memory", harness, detail)
+    if harness == "OK":
+        if marks.held not in printed:
+            return ProgramVerdict("failed", "early exit", harness, "ended with exit code 0 while its tests were not over or had failed")
+        if marks.unchecked in printed:
+            return ProgramVerdict("failed", "unchecked", harness, "a false test passes as well")
+        return ProgramVerdict("passed", "", harness, "")
+    syntax = _SYNTAX.get(language)
+    if syntax and re.search(syntax, said, re.MULTILINE):
+        return ProgramVerdict("compile_error", "compile error", harness, detail)
+    pattern = _WRONG.get(language)
     wrong = re.search(pattern, said, re.MULTILINE) if pattern else None
-    if wrong or (language.name in _SILENT and not ran.stderr.strip()):
-        return ProgramVerdict("failed", "wrong answer", "Exception", detail, seconds)
-    if ran.status == "crashed":
-        return ProgramVerdict("crashed", "crashed", "Exception", detail or ran.reason, seconds)
-    return ProgramVerdict("failed", "exception", "Exception", detail, seconds)
+    if wrong or (language in _SILENT and not ran.stderr.strip()):
+        return ProgramVerdict("failed", "wrong answer", harness, detail)
+    if ran.status == "crashed" and not _UNCAUGHT.search(said):
+        return ProgramVerdict("crashed", "crashed", harness, detail)
+    return ProgramVerdict("failed", "exception", harness, detail)
 
 
 def request_text(language: str, prompt: str) -> str:

@@ -14,9 +14,11 @@ from reflectioncoder.evaluate.benchmarks import EVALPLUS, Benchmark
 from reflectioncoder.evaluate.metrics import mean_pass_at_k
 from reflectioncoder.evaluate.score import Scorer, Status
 from reflectioncoder.sandbox.isolation import FLOOR
+from reflectioncoder.sandbox.languages import version_of
 
 PASS_AT = (1, 5, 10, 100)
 MAX_SANDBOX_ERRORS = 0.01
+HARNESS = "harness"  # the subset of MultiPL-E's own verdicts: exit codes
 
 
 def summarize(
@@ -43,12 +45,14 @@ def summarize(
             "safe": scorer.isolation.tier >= FLOOR,
             "floor": scorer.floor,
             "limits": scorer.describe_limits(),
+            **({"toolchain": version_of(benchmark.language)} if benchmark.language else {}),
         },
         "rules": scorer.rules if benchmark.is_judged_by_answers else None,
         "env": {"python": platform.python_version(), "platform": platform.platform(), "reflectioncoder": __version__},
         "confidence": confidence,
         "metrics": subsets,
         "counts": {status: counts[status] for status in get_args(Status) if counts[status]},
+        **({"reasons": dict(Counter(row["reason"] for row in judged if row.get("reason")))} if benchmark.language else {}),
         "num_on_limit": sum(bool(row["on_limit"]) for row in judged),
     }
 
@@ -71,7 +75,11 @@ def skipped(benchmark: Benchmark, reason: str) -> dict[str, Any]:
 
 
 def _subset_metrics(benchmark: Benchmark, judged: Sequence[dict[str, Any]], confidence: float) -> list[dict[str, Any]]:
-    """EvalPlus's benchmarks: base, and plus (which counts only with base). The bundled ones: all, and by grade."""
+    """EvalPlus's benchmarks: base, and plus (which counts only with base). MultiPL-E's: ours, and what its own evaluators say. The
+    bundled ones: all, and by grade."""
+    if benchmark.language:
+        harness = [{**row, "status": "passed" if row.get("harness_status") == "OK" else "failed"} for row in judged]
+        return _metrics(judged, None, confidence) + _metrics(harness, HARNESS, confidence)
     if benchmark.name not in EVALPLUS:
         by_grade = [(f"grade {grade}", _of_grade(benchmark, judged, grade)) for grade in _grades(benchmark)]
         return [m for subset, rows in [(None, judged), *by_grade] for m in _metrics(rows, subset, confidence)]

@@ -18,6 +18,8 @@ from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task
 from reflectioncoder.evaluate.evalplus import FunctionTests
 from reflectioncoder.evaluate.judge import FunctionJudge, describe_limits
 from reflectioncoder.evaluate.multipl_e import LanguageTests, judge_program
+from reflectioncoder.evaluate.preflight import require_preflight
+from reflectioncoder.evaluate.toolchain import trim_builds
 from reflectioncoder.generate.extract import cut_completion
 from reflectioncoder.model_source import cache_dir
 from reflectioncoder.progress import Progress
@@ -26,7 +28,7 @@ from reflectioncoder.sandbox.asserted import run_tests
 from reflectioncoder.sandbox.isolation import FLOOR, Isolation, detect_isolation, require_floor
 from reflectioncoder.sandbox.languages import LANGUAGES
 from reflectioncoder.sandbox.limits import Limits
-from reflectioncoder.sandbox.pool import map_ordered
+from reflectioncoder.sandbox.pool import default_workers, map_ordered, workers_within_memory
 
 Status = Literal["passed", "failed", "timeout", "memory", "compile_error", "crashed", "no_code", "sandbox_error"]
 _TAIL_CHARS = 400
@@ -91,6 +93,19 @@ class Scorer:
             language = LANGUAGES[self.benchmark.language]
             return {"run": asdict(language.limits), "build": asdict(language.build_limits) if language.build else None}
         return describe_limits(self.rules) if self.benchmark.is_judged_by_answers else asdict(self.limits)
+
+    def prepare(self, workers: int) -> int:
+        """Make sure that verdicts can be believed; how many programs may be judged at a time.
+
+        Raises:
+            MachineError: known programs of the benchmark's language are not judged rightly here.
+        """
+        if self.benchmark.language is None:
+            return workers
+        trim_builds()
+        workers = min(workers or default_workers(), workers_within_memory(LANGUAGES[self.benchmark.language].memory_bytes))
+        require_preflight(self.benchmark.language, self.isolation, workers)
+        return workers
 
     def key(self, sample: SampleToScore) -> str:
         """Identifies verdicts that can be reused when a scoring run is resumed."""
@@ -222,6 +237,8 @@ def score_samples(
     # A sandbox error is no verdict: it is tried again.
     known = {key: row for key, row in known.items() if row["status"] != "sandbox_error"}
     todo = [(key, sample) for key, sample in zip(keys, samples, strict=True) if key not in known]
+    if todo:
+        workers = scorer.prepare(workers)
     again: list[tuple[str, SampleToScore]] = []
     with JsonlAppender(output) as appender, Progress(label, len(samples), len(samples) - len(todo)) as progress:
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reflectioncoder.sandbox.cgroup import ControlGroup
-from reflectioncoder.sandbox.isolation import Isolation, base_interpreter, readable_paths
+from reflectioncoder.sandbox.isolation import Isolation, ReadablePaths, base_interpreter, readable_paths
 from reflectioncoder.sandbox.limits import Limits, SandboxUnavailableError
 from reflectioncoder.sandbox.private_dir import PrivateDir, remove
 from reflectioncoder.sandbox.process_tree import cpu_seconds, descendants, num_threads, resident_bytes, waiting_seconds
@@ -337,16 +337,16 @@ def preload_for(source: str) -> tuple[str, ...]:
 
 
 class ServerPool:
-    """Warm servers by isolation and preload, each lent to one caller at a time."""
+    """Warm servers by isolation, preload and what programs may read, each lent to one caller at a time."""
 
     def __init__(self) -> None:
-        self._idle: dict[tuple[str, tuple[str, ...]], list[ForkServer]] = {}
+        self._idle: dict[tuple[str, tuple[str, ...], ReadablePaths], list[ForkServer]] = {}
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
     def lend(self, isolation: Isolation, preload: Sequence[str] = ()):
         """A server for the length of a `with`; thrown away if the block raises."""
-        key = (isolation.name, tuple(preload))
+        key = (isolation.name, tuple(preload), readable_paths())
         with self._lock:
             idle = self._idle.setdefault(key, [])
             server = idle.pop() if idle else None

@@ -142,15 +142,28 @@ class ReadablePaths:
         return sorted({str(Path(path).parent) for path in self.show})
 
 
-@cache
+def share(directory: Path) -> None:
+    """Let the programs of servers that are started from now on read a directory."""
+    global _shared
+    _shared |= {directory.resolve()}
+
+
+_shared: frozenset[Path] = frozenset()
+
+
 def readable_paths() -> ReadablePaths:
-    """For this interpreter: the system's libraries, the standard library, and of the installed packages only some."""
+    """For this interpreter: the system's libraries, the standard library, of the installed packages only some, and what is shared."""
+    return _readable_paths(_shared)
+
+
+@cache
+def _readable_paths(shared: frozenset[Path]) -> ReadablePaths:
     base = Path(sys.base_prefix)
     standard = {Path(sysconfig.get_path("stdlib")).resolve()}
     libraries = {path.resolve() for path in (*base.glob("lib*/libpython*"), *base.glob("lib*/lib*.so*")) if path.is_file()}
     interpreter = {Path(base_interpreter()), Path(base_interpreter()).resolve()}
     runtimes = [path for pattern in _RUNTIMES for path in sorted(Path("/").glob(pattern))]
-    wanted = [*map(Path, _SYSTEM), *runtimes, *standard, *sorted(libraries), *interpreter]
+    wanted = [*map(Path, _SYSTEM), *runtimes, *standard, *sorted(libraries), *interpreter, *sorted(shared)]
     bind: list[Path] = []
     for path in wanted:
         covered = any(path.is_relative_to(other) for other in bind)

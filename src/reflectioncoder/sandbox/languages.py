@@ -24,8 +24,8 @@ _UNBOUNDED = 2**45  # address space: the resident memory is what is limited
 class Language:
     """`needs`: commands, the first is asked for its version with `version`; `files`: what must be there too.
 
-    `end` is put into the tests where they are over, and prints a line: ("append", text), ("before", n, text) in front of the n-th brace
-    from the end, or ("replace", old, text). `{mark}` stands for the line.
+    `warm`: a shell command that makes, in an empty directory and once for each version, what makes building fast; `build` and `env`
+    name that directory as {warm}.
     """
 
     name: str
@@ -34,12 +34,12 @@ class Language:
     needs: tuple[str, ...]
     install: str
     run: tuple[str, ...]
-    end: tuple[str, ...]
     build: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     version: tuple[str, ...] = ("--version",)
     files: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
+    warm: str = ""
     build_s: float = 15.0
     run_s: float = 15.0
     memory_bytes: int = _GB
@@ -77,19 +77,6 @@ class Language:
         place = argv[0] if argv[0].startswith(("/", "./")) else which(argv[0])
         return [place or f"/usr/bin/{argv[0]}", *argv[1:]]
 
-    def with_end(self, tests: str, mark: str) -> str:
-        """The tests with a line of output where they are over."""
-        kind, *rest = self.end
-        text = rest[-1].replace("{mark}", mark)
-        if kind == "append":
-            return f"{tests.rstrip()}\n{text}\n"
-        if kind == "replace":
-            return text.join(tests.rsplit(rest[0], 1)) if rest[0] in tests else f"{tests}\n"
-        place = len(tests)
-        for _ in range(int(rest[0])):
-            place = tests.rindex("}", 0, place)
-        return f"{tests[:place]}{text}\n{tests[place:]}"
-
 
 def which(name: str) -> str | None:
     return shutil.which(name, path=PATH)
@@ -109,92 +96,69 @@ def version_of(name: str) -> str | None:
 
 _JAVATUPLES = "/usr/share/java/javatuples.jar"
 _JVM = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xss64m", "-Xmx512m")
+_STANDARD_HEADER = "echo '#include <bits/stdc++.h>' > all.h && g++ -std=c++17 all.h -o all.h.gch"  # two thirds of a compilation
 
 _TABLE = (
     Language(
         "cpp", "C++", "main.cpp", ("g++",), "apt install g++",
-        build=("g++", "-std=c++17", "main.cpp", "-o", "main"), outputs=("main",), run=("./main",),
-        end=("before", "1", 'std::fflush(stdout); std::puts("\\n{mark}"); std::fflush(stdout);'),
+        build=("g++", "-std=c++17", "-include", "{warm}/all.h", "main.cpp", "-o", "main"), outputs=("main",), run=("./main",),
+        warm=_STANDARD_HEADER,
     ),
     Language(
         "java", "Java", "Problem.java", ("javac", "java"), "apt install default-jdk-headless libjavatuples-java",
         build=("javac", "-encoding", "UTF8", "-J-XX:TieredStopAtLevel=1", "-J-XX:+UseSerialGC", "-cp", _JAVATUPLES, "Problem.java"),
-        outputs=("*.class",), run=("java", "-ea", *_JVM, "-cp", f"{_JAVATUPLES}:.", "Problem"),
-        end=("before", "2", 'System.out.println("\\n{mark}");'), files=(_JAVATUPLES,), memory_bytes=_GB, reserves=True,
+        outputs=("*.class",), run=("java", "-ea", *_JVM, "-cp", f"{_JAVATUPLES}:.", "Problem"), files=(_JAVATUPLES,), reserves=True,
     ),
-    Language(
-        "js", "JavaScript", "main.js", ("node",), "apt install nodejs", run=("node", "main.js"),
-        end=("append", 'console.log("\\n{mark}");'), reserves=True,
-    ),
+    Language("js", "JavaScript", "main.js", ("node",), "apt install nodejs", run=("node", "main.js"), reserves=True),
     Language(
         "ts", "TypeScript", "main.ts", ("tsc", "node"), "npm install --global typescript",
-        build=("tsc", "--target", "es5", "--lib", "es2020,dom", "main.ts"), outputs=("main.js",), run=("node", "main.js"),
-        end=("append", 'console.log("\\n{mark}");'), reserves=True,
-    ),
-    Language(
-        "sh", "Bash", "main.sh", ("bash",), "apt install bash", run=("bash", "main.sh"), end=("append", "printf '\\n%s\\n' {mark}"),
-    ),
-    Language(
-        "pl", "Perl", "main.pl", ("perl",), "apt install perl libtest-deep-perl", run=("perl", "main.pl"),
-        end=("append", 'print "\\n{mark}\\n";'), files=("/usr/share/perl5/Test/Deep.pm",),
-    ),
-    Language(
-        "php", "PHP", "main.php", ("php",), "apt install php-cli", run=("php", "main.php"), end=("append", 'echo "\\n{mark}\\n";'),
+        build=("tsc", "--target", "esnext", "--strict", "false", "main.ts"), outputs=("main.js",), run=("node", "main.js"),
         reserves=True,
     ),
+    Language("sh", "Bash", "main.sh", ("bash",), "apt install bash", run=("bash", "main.sh")),
     Language(
-        "py", "Python", "main.py", ("python3",), "apt install python3", run=("python3", "main.py"),
-        end=("append", 'print("\\n{mark}")'),
+        "pl", "Perl", "main.pl", ("perl",), "apt install perl libtest-deep-perl", run=("perl", "main.pl"),
+        files=("/usr/share/perl5/Test/Deep.pm",),
     ),
-    Language(
-        "rb", "Ruby", "main.rb", ("ruby",), "apt install ruby ruby-test-unit", run=("ruby", "main.rb"),
-        end=("append", 'Test::Unit.at_exit { puts "\\n{mark}" }'), reserves=True,
-    ),
+    Language("php", "PHP", "main.php", ("php",), "apt install php-cli", run=("php", "main.php"), reserves=True),
+    Language("py", "Python", "main.py", ("python3",), "apt install python3", run=("python3", "main.py")),
+    Language("rb", "Ruby", "main.rb", ("ruby",), "apt install ruby ruby-test-unit", run=("ruby", "main.rb"), reserves=True),
     Language(
         "lua", "Lua", "main.lua", ("lua5.4",), "apt install lua5.4 lua-unit", version=("-v",), run=("lua5.4", "main.lua"),
-        end=("replace", "os.exit(lu.LuaUnit.run())", 'local code = lu.LuaUnit.run() print("\\n{mark}") os.exit(code)'),
         files=("/usr/share/lua/5.4/luaunit.lua",),
     ),
     Language(
         "rs", "Rust", "main.rs", ("rustc",), "apt install rustc", build=("rustc", "--edition", "2021", "-o", "main", "main.rs"),
-        outputs=("main",), run=("./main",), end=("before", "1", 'println!("\\n{mark}");'),
+        outputs=("main",), run=("./main",),
     ),
     Language(
         "go", "Go", "main_test.go", ("go",), "apt install golang-go", version=("version",),
         build=("go", "test", "-vet=off", "-c", "-o", "main", "main_test.go"), outputs=("main",), run=("./main", "-test.v"),
-        end=("append", 'func TestZzz(t *testing.T) { fmt.Println("\\n{mark}") }'),
         env={"GO111MODULE": "off", "GOCACHE": "/tmp/go", "GOFLAGS": "-p=2"}, build_s=30.0, reserves=True,
     ),
     Language(
         "d", "D", "main.d", ("ldc2",), "apt install ldc", build=("ldc2", "-unittest", "-of=main", "main.d"), outputs=("main",),
-        run=("./main",), end=("replace", "void main(){}", 'void main(){ import std.stdio; writeln("\\n{mark}"); }'),
+        run=("./main",),
     ),
     Language(
         "jl", "Julia", "main.jl", ("julia",), "julia is not among Debian's packages: julialang.org", run=("julia", "main.jl"),
-        end=("append", 'println("\\n{mark}")'), reserves=True, run_s=30.0,
+        reserves=True, run_s=30.0,
     ),
-    Language(
-        "r", "R", "main.r", ("Rscript",), "apt install r-base-core", run=("Rscript", "main.r"), end=("append", 'cat("\\n{mark}\\n")'),
-    ),
-    Language(
-        "rkt", "Racket", "main.rkt", ("racket",), "apt install racket", run=("racket", "main.rkt"),
-        end=("append", '(displayln "\\n{mark}")'), reserves=True,
-    ),
+    Language("r", "R", "main.r", ("Rscript",), "apt install r-base-core", run=("Rscript", "main.r")),
+    Language("rkt", "Racket", "main.rkt", ("racket",), "apt install racket", run=("racket", "main.rkt"), reserves=True),
     Language(
         "scala", "Scala", "main.scala", ("scalac", "scala"), "apt install scala", version=("-version",),
         build=("scalac", "-d", ".", "main.scala"), outputs=("*.class",), run=("scala", "-cp", ".", "Problem"),
-        end=("before", "2", 'println("\\n{mark}")'), reserves=True, build_s=45.0, run_s=30.0,
+        reserves=True, build_s=45.0, run_s=30.0,
     ),
     Language(
         "cs", "C#", "main.cs", ("mcs", "mono"), "apt install mono-mcs mono-runtime",
-        build=("mcs", "-d:DEBUG", "main.cs", "-out:main.exe"),
-        outputs=("main.exe",), run=("mono", "main.exe"), end=("before", "2", 'Console.WriteLine("\\n{mark}");'), reserves=True,
-        env={"MONO_TRACE_LISTENER": "Console.Error"},
+        build=("mcs", "-d:DEBUG", "-r:System.Numerics.dll", "main.cs", "-out:main.exe"),
+        outputs=("main.exe",), run=("mono", "main.exe"), reserves=True, env={"MONO_TRACE_LISTENER": "Console.Error"},
     ),
     Language(
         "swift", "Swift", "main.swift", ("swiftc",), "swift is not among Debian's packages: swift.org",
-        build=("swiftc", "main.swift", "-o", "main"), outputs=("main",), run=("./main",), end=("append", 'print("\\n{mark}")'),
-        build_s=60.0, reserves=True,
+        build=("swiftc", "main.swift", "-o", "main"), outputs=("main",), run=("./main",), build_s=60.0, reserves=True,
     ),
 )  # fmt: skip
 

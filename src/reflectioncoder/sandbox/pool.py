@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -16,6 +17,16 @@ Result = TypeVar("Result")
 
 def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def workers_within_memory(bytes_each: int) -> int:
+    """How many jobs of a size fit into half of what is free now, at least one; no bound where the system does not say."""
+    try:
+        with open("/proc/meminfo") as handle:
+            free = next(int(line.split()[1]) * 1024 for line in handle if line.startswith("MemAvailable:"))
+    except (OSError, ValueError, StopIteration):
+        return sys.maxsize
+    return max(1, free // 2 // bytes_each)
 
 
 def map_ordered(

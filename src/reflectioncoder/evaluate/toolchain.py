@@ -1,0 +1,175 @@
+"""Programs of other languages, compiled once and run in the sandbox; what compilers leave is kept by content.
+
+In the cache directory: `toolchains/`, what each compiler needs to be fast, made once for each version and the only part of it that
+programs can read; `builds/`, one archive for each program that compiled, the oldest removed beyond `BUILDS_BYTES`; `marks.key`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+import threading
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from reflectioncoder.errors import MachineError
+from reflectioncoder.model_source import cache_dir
+from reflectioncoder.sandbox.isolation import Isolation, share
+from reflectioncoder.sandbox.languages import LANGUAGES, Language, version_of
+from reflectioncoder.sandbox.limits import RunResult
+from reflectioncoder.sandbox.process import build_command, run_command
+
+BUILDS_BYTES = 2 * 2**30
+_WARM_UP_S = 300.0
+_warming = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a program was built (None: nothing to build, or it was kept) and run (None: it did not compile)."""
+
+    built: RunResult | None
+    ran: RunResult | None
+
+    @property
+    def cpu_s(self) -> float:
+        return sum(part.cpu_s for part in (self.built, self.ran) if part)
+
+    @property
+    def duration_s(self) -> float:
+        return sum(part.duration_s for part in (self.built, self.ran) if part)
+
+
+def require_toolchain(name: str) -> None:
+    """
+    Raises:
+        MachineError: something of the language's toolchain is missing; the message says what and how to get it.
+    """
+    language = LANGUAGES[name]
+    if missing := language.missing():
+        raise MachineError(f"{language.title} cannot be run here: {missing} is missing\n  hint:    {language.install}")
+
+
+def execute(name: str, program: str, isolation: Isolation, *, run_s: float | None = None) -> Execution:
+    """Compile a program of a language, if it is one that is compiled, and run it, for at most `run_s` seconds.
+
+    Raises:
+        SandboxUnavailableError: the sandbox failed.
+        MachineError: the toolchain is missing, or what makes it fast cannot be made.
+    """
+    require_toolchain(name)
+    language = LANGUAGES[name]
+    warm = warm_up(name)
+    env = {variable: value.format(warm=warm) for variable, value in language.env.items()}
+    content = program.encode("utf-8", "replace")
+    files, argv, built = {language.source: content}, language.command(language.run), None
+    if language.build:
+        built, archive = _build(language, content, warm, env, isolation)
+        if archive is None:
+            return Execution(built, None)
+        files = {"built.tar": archive}
+        argv = ["/bin/sh", "-c", 'tar -xf built.tar && rm built.tar && exec "$@"', "sh", *argv]
+    limits = language.limits if run_s is None else replace(language.limits, wall_s=run_s)
+    return Execution(built, run_command(argv, limits, isolation, files=files, env=env))
+
+
+def _build(
+    language: Language, content: bytes, warm: Path | None, env: dict[str, str], isolation: Isolation
+) -> tuple[RunResult | None, bytes | None]:
+    """How the compiler went, None if its work was kept; the archive of what it left, None if it failed."""
+    identity = repr((language.build, language.warm, version_of(language.name))).encode()
+    key = hashlib.sha256(b"\0".join((identity, content))).hexdigest()
+    kept = cache_dir() / "builds" / key[:2] / f"{key}.tar"
+    with contextlib.suppress(OSError):
+        archive = kept.read_bytes()
+        os.utime(kept)
+        return None, archive
+    argv = language.command(tuple(part.format(warm=warm) for part in language.build))
+    ran, archive = build_command(argv, language.outputs, language.build_limits, isolation, files={language.source: content}, env=env)
+    if archive is not None:
+        _keep(kept, archive)
+    return ran, archive
+
+
+def _keep(place: Path, archive: bytes) -> None:
+    """A build that cannot be kept is made again: nothing is said of it."""
+    with contextlib.suppress(OSError):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=place.parent)
+        with open(handle, "wb") as file:
+            file.write(archive)
+        os.replace(temporary, place)
+
+
+def trim_builds(limit_bytes: int = BUILDS_BYTES) -> None:
+    """Remove the builds that were not used for longest, until the rest fits."""
+    entries = []
+    for path in (cache_dir() / "builds").glob("*/*"):
+        with contextlib.suppress(OSError):
+            entries.append((path.stat().st_mtime, path.stat().st_size, path))
+    total = sum(size for _, size, _ in entries)
+    for _, size, path in sorted(entries):
+        if total <= limit_bytes:
+            return
+        path.unlink(missing_ok=True)
+        total -= size
+
+
+def warm_up(name: str) -> Path | None:
+    """The directory of what makes building fast, made if it is not there; None for a language that needs none.
+
+    Raises:
+        MachineError: it cannot be made.
+    """
+    with _warming:
+        return _warm_up(name, cache_dir() / "toolchains")
+
+
+@cache
+def _warm_up(name: str, place: Path) -> Path | None:
+    language = LANGUAGES[name]
+    if not language.warm:
+        return None
+    identity = hashlib.sha256(repr((language.warm, version_of(name))).encode()).hexdigest()[:12]
+    directory = place / f"{name}-{identity}"
+    if not directory.is_dir():
+        place.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=place))
+        unfinished.chmod(0o755)
+        command = ["/bin/sh", "-c", language.warm]
+        made = subprocess.run(command, cwd=unfinished, capture_output=True, text=True, timeout=_WARM_UP_S, check=False)
+        try:
+            if made.returncode:
+                raise MachineError(f"{language.title}: `{language.warm}` failed: {made.stderr.strip()[-500:]}")
+            with contextlib.suppress(OSError):  # another process was first
+                unfinished.rename(directory)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    share(directory)
+    return directory
+
+
+def sign(*parts: str) -> str:
+    """A word that only this user's processes can make, the same for the same parts."""
+    return hmac.new(_key(cache_dir() / "marks.key"), repr(parts).encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:32]
+
+
+@cache
+def _key(place: Path) -> bytes:
+    with contextlib.suppress(FileExistsError):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=place.parent)
+        with open(handle, "wb") as file:
+            file.write(secrets.token_bytes(32))
+        try:
+            os.link(temporary, place)
+        finally:
+            os.unlink(temporary)
+    return place.read_bytes()

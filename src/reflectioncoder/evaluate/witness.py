@@ -1,0 +1,224 @@
+"""What is put into the tests of a program of MultiPL-E so that an exit code of 0 is not the only witness.
+
+Two lines of output that nobody can know who writes a program. The first is printed where the tests are over and all of them held: a
+program that ends before, by `exit(0)` say, does not print it. The second is printed if the program passes a test that is false, and
+so shows that the tests hold it to nothing: that is how redefined assertions and results that are equal to everything are found.
+The false test is the call of one assertion in the frame of another that expects something else (`assert f(1) == 3` of `assert f(1)
+== 2` and `assert f(2) == 3`); it runs after everything else and is caught, so that the program ends as it would have.
+
+A program that reads its own source or memory can still find both lines and print the one without the other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from reflectioncoder.errors import MachineError
+
+
+@dataclass(frozen=True)
+class Witness:
+    """Of one language. `{mark}`, `{unchecked}`: the two lines; `{name}`: an identifier; `{wrong}`: the false test.
+
+    `call`: a pattern for the call of the function under test, with the group `open` at its bracket; `place`: for what stands
+    behind the last test; `edits`: (pattern, replacement) within the tests; `start`: in front of the first test.
+    """
+
+    over: str
+    place: str = r"\Z"
+    control: str = ""
+    call: str = r"\bcandidate(?P<open>\()"
+    start: str = ""
+    edits: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Marks:
+    """`held`: all tests held; `unchecked`: so did a false one; `name`: an identifier that the program does not use."""
+
+    held: str
+    unchecked: str
+    name: str
+
+
+_IN_ASSERT = r"(?<=[aA]ssert\()\w+(?P<open>\()"
+_IN_TEST = r"\}\s*test\(\);\s*\Z"
+_IN_MAIN = r"\}\s*\}\s*\Z"
+_CONSOLE = Witness(
+    over='console.log("\\n{mark}");',
+    control='try {{ {wrong} console.log("\\n{unchecked}"); }} catch ({name}) {{ }}',
+    place=_IN_TEST,
+)
+
+WITNESSES: dict[str, Witness] = {
+    "cpp": Witness(
+        over='std::fflush(stdout); std::puts("\\n{mark}"); std::fflush(stdout);',
+        control="{{ static std::jmp_buf {name}; std::signal(SIGABRT, [](int) {{ std::longjmp({name}, 1); }});\n"
+        'if (setjmp({name}) == 0) try {{ {wrong} std::puts("\\n{unchecked}"); }} catch (...) {{ }}\n'
+        "std::signal(SIGABRT, SIG_DFL); }}",
+        place=r"\}\s*\Z",
+    ),
+    "java": Witness(
+        over='System.out.println("\\n{mark}");',
+        control='try {{ {wrong} System.out.println("\\n{unchecked}"); }} catch (Throwable {name}) {{ }}',
+        place=_IN_MAIN,
+        call=_IN_ASSERT,
+    ),
+    "js": _CONSOLE,
+    "ts": _CONSOLE,
+    "sh": Witness(
+        over="[[ -n ${name} ]] || printf '\\n%s\\n' {mark}",
+        control="if {wrong}; then printf '\\n%s\\n' {unchecked}; fi",
+        place=r"\}\s*run_test\s*\Z",
+        call=r"\$(?P<open>\()candidate",
+        edits=((r"\]\]$", "]] || {{ {name}=1; [[ held = not ]]; }}"),),  # `set` and `false` can be functions of the program
+    ),
+    "pl": Witness(
+        over='print "\\n{mark}\\n" unless $::{name};',
+        control='{wrong} print "\\n{unchecked}\\n"; }}',
+        place=r"\}\s*testhumaneval\(\);\s*\Z",
+        call=r"\$candidate->(?P<open>\()",
+        edits=((r"exit 1;", "$::{name} = 1; exit 1;"),),  # `exit` can be the program's
+    ),
+    "php": Witness(
+        over='echo "\\n{mark}\\n";',
+        control='try {{ {wrong} echo "\\n{unchecked}\\n"; }} catch (\\Throwable ${name}) {{ }}',
+        place=_IN_TEST,
+    ),
+    "py": Witness(
+        over='print("\\n{mark}")',
+        control='try:\n    {wrong}\n    print("\\n{unchecked}")\nexcept BaseException:\n    pass',
+        call=r"(?<=assert )\w+(?P<open>\()",
+    ),
+    "rb": Witness(
+        over='puts "\\n{mark}"; $stdout.flush',
+        control='begin; {wrong}; puts "\\n{unchecked}"; rescue Exception; end',
+        place=r"end\s*end\s*\Z",
+        call=r"\bcandidate\.call(?P<open>\()",
+    ),
+    "lua": Witness(
+        over='print("\\n{mark}")',
+        control='if pcall(function() {wrong} end) then print("\\n{unchecked}") end',
+        place=r"end\s*os\.exit\(lu\.LuaUnit\.run\(\)\)\s*\Z",
+    ),
+    "rs": Witness(
+        over='println!("\\n{mark}");',
+        control='if std::panic::catch_unwind(|| {{ {wrong} }}).is_ok() {{ println!("\\n{unchecked}"); }}',
+        place=r"\}\s*\Z",
+    ),
+    "go": Witness(over='if !t.Failed() {{ fmt.Println("\\n{mark}") }}', place=r"\}\s*\Z"),  # nothing of it can be the program's own
+    "d": Witness(
+        over='{{ import std.stdio; writeln("\\n{mark}"); }}',
+        control='try {{ import std.stdio; {wrong} writeln("\\n{unchecked}"); }} catch (Throwable {name}) {{ }}',
+        place=r"\}\s*void main\(\)\s*\{\s*\}\s*\Z",
+        call=r"(?<=assert\()candidate(?P<open>\()",
+    ),
+    "jl": Witness(over='println("\\n{mark}")'),
+    "r": Witness(
+        over='cat("\\n{mark}\\n")',
+        control='try({{ {wrong}; cat("\\n{unchecked}\\n") }}, silent = TRUE)',
+        place=r"\}\s*test_humaneval\(\)\s*\Z",
+    ),
+    "rkt": Witness(  # a check that fails says so and goes on
+        over='(when (zero? (car ({name} #:display? #f #:exit? #f))) (displayln "\\n{mark}"))',
+        control='(with-handlers ([void void]) (parameterize ([current-check-handler raise]) {wrong} (displayln "\\n{unchecked}")))',
+        place=r"\)\s*\)\s*\(test-humaneval\)\s*\Z",
+        call=r"(?P<open>\()candidate\b",
+        edits=((r"\(require rackunit\)", "(require rackunit (only-in rackunit/log [test-log {name}]))"),),
+    ),
+    "scala": Witness(
+        over='println("\\n{mark}")',
+        control='try {{ {wrong} println("\\n{unchecked}") }} catch {{ case {name}: Throwable => }}',
+        place=_IN_MAIN,
+        call=_IN_ASSERT,
+    ),
+    "cs": Witness(  # an assertion that fails says so and goes on
+        start="var {name} = new System.IO.StringWriter(); "
+        "System.Diagnostics.Debug.Listeners.Add(new System.Diagnostics.TextWriterTraceListener({name}));",
+        over='if ({name}.ToString() == "") System.Console.WriteLine("\\n{mark}");',
+        control="System.Diagnostics.Debug.Listeners.Clear(); {name} = new System.IO.StringWriter();\n"
+        "System.Diagnostics.Debug.Listeners.Add(new System.Diagnostics.TextWriterTraceListener({name}));\n"
+        'try {{ {wrong} if ({name}.ToString() == "") System.Console.WriteLine("\\n{unchecked}"); }} catch (System.Exception) {{ }}',
+        place=_IN_MAIN,
+        call=_IN_ASSERT,
+    ),
+    "swift": Witness(over='print("\\n{mark}")'),
+}
+
+
+def with_witness(tests: str, language: str, marks: Marks) -> str:
+    """The tests of a task, with what makes them bear witness.
+
+    Raises:
+        MachineError: they do not end as the tests of this language do.
+    """
+    witness = WITNESSES[language]
+    frames = list(_frames(tests, witness.call))
+    wrong = _wrong(frames) if witness.control else None
+    values = {"mark": marks.held, "unchecked": marks.unchecked, "name": marks.name, "wrong": wrong}
+    end = re.search(witness.place, tests)
+    if end is None:
+        raise MachineError(f"these tests do not end as those of {language} do: …{tests[-200:]!r}")
+    added = [witness.over, *([witness.control] if wrong else [])]
+    head, tail = tests[: end.start()].rstrip("\n"), tests[end.start() :]
+    for pattern, replacement in witness.edits:
+        head = re.sub(pattern, lambda _, text=replacement: text.format(**values), head, flags=re.MULTILINE)
+    if witness.start and frames:
+        first = frames[0].line
+        lines = head.split("\n")
+        head = "\n".join([*lines[:first], witness.start.format(**values), *lines[first:]])
+    return "\n".join([head, *(text.format(**values) for text in added), tail])
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """A line of the tests with a call of the function under test."""
+
+    line: int
+    before: str
+    call: str
+    after: str
+
+    @property
+    def expects(self) -> list[str]:
+        """What it expects: `1` and `1.0` are the same, one map in two orders as well; the message of Python's assertions is none of it."""
+        after = re.sub(r",\s*([\"']).*\1\s*$", "", self.after)
+        return sorted(re.sub(r"\.0\b|[\s()]", "", self.before + after))
+
+
+def _frames(tests: str, call: str) -> Iterator[_Frame]:
+    for number, line in enumerate(tests.split("\n")):
+        found = re.search(call, line)
+        end = _closing(line, found.start("open")) if found else None
+        if found and end:
+            yield _Frame(number, line[: found.start()], line[found.start() : end], line[end:])
+
+
+def _wrong(frames: list[_Frame]) -> str | None:
+    """A test that is false; None if all tests expect the same."""
+    for other in frames[1:]:
+        if other.expects != frames[0].expects:
+            return (other.before + frames[0].call + other.after).strip()
+    return None
+
+
+def _closing(line: str, opening: int) -> int | None:
+    """The place behind the bracket that closes the one at `opening`; None if it is not in this line."""
+    depth, quote, at = 0, "", opening
+    while at < len(line):
+        character = line[at]
+        if quote:
+            at += character == "\\"
+            quote = "" if character == quote else quote
+        elif character in "\"'":
+            quote = character
+        elif character in "([{":
+            depth += 1
+        elif character in ")]}":
+            depth -= 1
+            if depth == 0:
+                return at + 1
+        at += 1
+    return None
