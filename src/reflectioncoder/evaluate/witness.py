@@ -183,7 +183,7 @@ class _Frame:
 
     @property
     def expects(self) -> list[str]:
-        """What it expects: `1` and `1.0` are the same, one map in two orders as well; the message of Python's assertions is none of it."""
+        """What it expects: `1` and `1.0` are the same, one map in two orders as well; messages of Python do not count."""
         after = re.sub(r",\s*([\"']).*\1\s*$", "", self.after)
         return sorted(re.sub(r"\.0\b|[\s()]", "", self.before + after))
 
