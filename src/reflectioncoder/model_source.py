@@ -23,6 +23,7 @@ from reflectioncoder.data.files import content_hash, sha256_file, write_json
 from reflectioncoder.data.render import ADDED_TOKENS, Renderer, TokenRenderer
 from reflectioncoder.data.render_chat import ChatRenderer
 from reflectioncoder.errors import MachineError, UsageError, require
+from reflectioncoder.places import cache_dir
 from reflectioncoder.progress import say
 
 _WEIGHTS_AND_TOKENIZER = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
@@ -76,13 +77,6 @@ class ModelSource:
 def is_offline() -> bool:
     """`--offline`, or the hub's own variable."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
-
-
-def cache_dir() -> Path:
-    base = os.environ.get("REFLECTIONCODER_CACHE")
-    if base:
-        return Path(base)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reflectioncoder"
 
 
 def resolve_model(config: ModelConfig) -> ModelSource:

@@ -7,16 +7,17 @@ import pytest
 
 from reflectioncoder.cli import main
 from reflectioncoder.errors import MachineError
-from reflectioncoder.evaluate import preflight, toolchain
+from reflectioncoder.evaluate import preflight
 from reflectioncoder.evaluate.benchmarks import MULTIPL_E, load_benchmark
 from reflectioncoder.evaluate.multipl_e import FILES, LanguageTests, judge_program
 from reflectioncoder.evaluate.preflight import preflight_programs, require_preflight
-from reflectioncoder.evaluate.toolchain import execute, trim_builds
 from reflectioncoder.evaluate.witness import WITNESSES, Marks, with_witness
 from reflectioncoder.generate.base import RawCompletion, completion_row
 from reflectioncoder.generate.extract import cut_completion
+from reflectioncoder.sandbox import toolchain
 from reflectioncoder.sandbox.isolation import detect_isolation
 from reflectioncoder.sandbox.languages import LANGUAGES
+from reflectioncoder.sandbox.toolchain import execute, trim_builds
 
 STUBS = {  # bodies that compile for any signature and raise
     "cpp": 'throw std::runtime_error("stub");',

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from reflectioncoder.config import EndpointConfig
-from reflectioncoder.data.prompts import OPENING_FENCE
 
 _STOP = ["\n```\n\n", "```output"]
 """The end of a code block (an opening fence has no empty line behind it): what follows would be a made-up output."""
@@ -23,15 +22,15 @@ class Conversation:
     Feedback is a user turn. With `config.assistant_prefix` or completions it is a part of the one assistant turn, as the sample has it.
 
     Args:
-        in_a_fence: the answer is a program alone; to a server of completions its fence is opened already (`opening`).
+        fence: the answer is a program alone, in this fence; to a server of completions it is opened already (`opening`).
     """
 
-    def __init__(self, config: EndpointConfig, request: str, *, in_a_fence: bool = False):
+    def __init__(self, config: EndpointConfig, request: str, *, fence: str = ""):
         self._config = config
         self._grows = config.api == "completion" or config.assistant_prefix != "none"
         self._messages = [{"role": "user", "content": request}]
         self._said = ""  # of an assistant turn that is not finished
-        self.opening = OPENING_FENCE if in_a_fence and config.api == "completion" else ""
+        self.opening = fence if config.api == "completion" else ""
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -45,6 +44,10 @@ class Conversation:
         if self._config.assistant_prefix == "deepseek":
             last["prefix"] = True
         return {"messages": [*self._messages, last], "stop": _STOP, **_CONTINUES[self._config.assistant_prefix]}
+
+    def continuation(self, text: str) -> str:
+        """What the model has added: some servers (llama.cpp of late) answer with the whole message, what it began with included."""
+        return self.opening + (text.removeprefix(self._said) if self._said and self._config.api == "chat" else text)
 
     def attempted(self, text: str, code: str) -> None:
         """The model has written this."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from reflectioncoder.build.coding import reference_cell
 from reflectioncoder.build.embedded import embedded_server, vllm_server
 from reflectioncoder.build.endpoint import Budget, Endpoint, EndpointError
 from reflectioncoder.build.executions import Executions
@@ -17,8 +18,8 @@ from reflectioncoder.build.log import BuildLog
 from reflectioncoder.build.mutation_author import Rejected
 from reflectioncoder.build.outcomes import Outcomes, rejection
 from reflectioncoder.config import BuildConfig, EndpointConfig, Recipe
+from reflectioncoder.data.languages import PYTHON
 from reflectioncoder.data.problems import Problem
-from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.model_source import resolve_gguf
 from reflectioncoder.progress import Progress, format_duration, say
@@ -148,10 +149,13 @@ def _writer(recipe: Recipe, budget: Budget, log: BuildLog, execute: Executions) 
 
 def unwritable(problem: Problem, config: BuildConfig, execute: Executions) -> Rejected | None:
     """Why nothing can be written about a problem. A reference has to pass all tests in the form in which it becomes the answer."""
+    whole = config.author == "mutation" or not (config.hybrid or config.author == "attempts")
+    if whole and problem.language != PYTHON.name:
+        return Rejected("not_python")
     if not (problem.has_reference and problem.tests):
         needs_reference = config.hybrid or config.author in ("mutation", "attempts")
         return Rejected("no_reference") if needs_reference else None
-    ran = execute([f"{answer_program(problem)}\n\n{problem.test_code}"])[0]
+    ran = execute([reference_cell(problem)], problem.language)[0]
     return None if ran["status"] == "ok" else Rejected("reference_fails", ran["output"])
 
 

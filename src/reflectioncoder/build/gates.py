@@ -6,6 +6,7 @@ import ast
 import re
 
 from reflectioncoder import syntax
+from reflectioncoder.data.languages import PYTHON, CodeLanguage
 from reflectioncoder.data.render import ADDED_TOKENS
 
 REASONS = {
@@ -33,6 +34,7 @@ REASONS = {
     "near_duplicate": "nearly the same attempts occurred before (MinHash of their words)",
     "contaminated": "the problem or the final program is a benchmark task: by its id, or by 10 words in a row",
     "behaves_like_benchmark": "the final program passes the tests of a benchmark task",
+    "not_python": "this author writes about problems in Python only",
     "no_reference": "the problem has no reference solution or no tests, and the author needs them",
     "reference_fails": "the problem's reference solution fails its own tests",
 }
@@ -65,10 +67,10 @@ _OUTSIDE_CALLS = frozenset(("input", "open", "exec", "breakpoint"))
 _IS_TEST = re.compile(r"_?test(_|s?$)|check$|main$|run_(all_)?tests?$")
 
 
-def first_code_block(text: str) -> tuple[str, str] | None:
+def first_code_block(text: str, language: CodeLanguage = PYTHON) -> tuple[str, str] | None:
     """(what stands before it, its content); a block that is still open counts. None if there is none."""
     for match in _FENCE.finditer(text):
-        if match[1].lower() in ("", "python", "py", "python3") and match[2].strip():
+        if match[1].lower() in ("", language.fence, *language.other_fences) and match[2].strip():
             return text[: match.start()].strip(), match[2].strip("\n")
     return None
 

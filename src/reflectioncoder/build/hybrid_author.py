@@ -8,25 +8,26 @@ interpreter showed.
 from __future__ import annotations
 
 import random
-import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from reflectioncoder.build import gates
+from reflectioncoder.build.coding import coding_of
 from reflectioncoder.build.conversation import Conversation
+from reflectioncoder.build.executions import Executions
 from reflectioncoder.build.llm_author import Asker, Rollout, unusable
-from reflectioncoder.build.mutation.diagnosis import OPENINGS, observe
-from reflectioncoder.build.mutation_author import Executor, Rejected, cell, read_failure
+from reflectioncoder.build.mutation.diagnosis import OPENINGS
+from reflectioncoder.build.mutation_author import Rejected
 from reflectioncoder.data.files import read_jsonl
+from reflectioncoder.data.languages import PYTHON
 from reflectioncoder.data.problems import Problem
-from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request, reflection_request
+from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request, opening_fence, reflection_request
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 from reflectioncoder.errors import UsageError
 
 AUTHOR = "hybrid"
 _MAX_OUTPUT_CHARS = 2000
-_DEFINES = re.compile(r"^\s*(async\s+def|def|class)\s", re.MULTILINE)  # also in a program that is no valid Python
 _WRONG = (
     "Reading the statement again, the logic of the function does not do what is asked. I write it anew.",
     "The mistake is in the function, not in the test. Here is the function as the statement asks for it.",
@@ -72,14 +73,16 @@ class AttemptsFile:
         self._not_asked.discard(key)
         row = self._answers.get(key, {})
         program = row["solution"] if "solution" in row else self._whole(row.get("completion", ""), rollout.problem)
-        return {"text": one_off_answer(program) if program.strip() else "", "finish_reason": row.get("finish_reason", "stop")}
+        answer = one_off_answer(program, rollout.problem.language)
+        return {"text": answer if program.strip() else "", "finish_reason": row.get("finish_reason", "stop")}
 
     @staticmethod
     def _whole(completion: str, problem: Problem) -> str:
         """The program of a completion: in a fence, whole, or what stands behind the prompt."""
-        found = gates.first_code_block(completion) if "```" in completion else None
+        coding = coding_of(problem)
+        found = gates.first_code_block(completion, coding.language) if "```" in completion else None
         program = found[1] if found else completion
-        return program if not program.strip() or gates.defines(program, problem.entry_point) else problem.prompt + program
+        return program if not program.strip() or coding.defines(program, problem.entry_point) else problem.prompt + program
 
 
 class AskedAttempts:
@@ -89,8 +92,9 @@ class AskedAttempts:
         self._ask = ask
 
     def __call__(self, rollout: Rollout) -> dict[str, Any]:
-        request = one_off_request(rollout.problem.prompt, rollout.problem.instruction)
-        return self._ask(Conversation(self._ask.config, request, in_a_fence=True), rollout, 0)
+        problem = rollout.problem
+        request = one_off_request(problem.prompt, problem.instruction, problem.language)
+        return self._ask(Conversation(self._ask.config, request, fence=opening_fence(problem.language)), rollout, 0)
 
 
 class HybridAuthor:
@@ -101,7 +105,7 @@ class HybridAuthor:
         model: whose answers they are.
     """
 
-    def __init__(self, attempts: Callable[[Rollout], dict[str, Any]], model: str, seed: int, shown_tests: int, execute: Executor):
+    def __init__(self, attempts: Callable[[Rollout], dict[str, Any]], model: str, seed: int, shown_tests: int, execute: Executions):
         self._attempts = attempts
         self._model = model
         self._seed = seed
@@ -110,25 +114,26 @@ class HybridAuthor:
 
     def write(self, rollout: Rollout) -> Sample | Rejected:
         problem = rollout.problem
+        coding = coding_of(problem)
         answered = self._attempts(rollout)
-        found = gates.first_code_block(answered["text"])
+        found = gates.first_code_block(answered["text"], coding.language)
         if rejected := unusable(answered, found):
             return rejected
         assert found is not None
-        program = gates.without_tests(found[1], problem.entry_point)
-        if not _DEFINES.search(program):
+        program = coding.without_tests(found[1], problem.entry_point)
+        if not coding.defines_something(program):
             return Rejected("no_code", found[1][-500:])
-        if gates.defines(found[1], problem.entry_point) and not gates.defines(program, problem.entry_point):
+        if coding.defines(found[1], problem.entry_point) and not coding.defines(program, problem.entry_point):
             return Rejected("not_understood", found[1][-500:])
         if gates.spells_special_token(program):
             return Rejected("special_tokens")
-        if gates.uses_outside_world(program):
+        if coding.uses_outside_world(program):
             return Rejected("outside_world")
         rng = random.Random(f"hybrid/{self._seed}/{rollout.problem.task_id}/{rollout.number}")
         shown = sorted(rng.sample(range(len(problem.tests)), min(self._shown_tests, len(problem.tests))))
         tests = tuple(problem.tests[number] for number in shown)
-        cells = [cell(code, problem, tests) for code in (program.lstrip("\n"), answer_program(problem))]
-        first, second = self._execute(cells)
+        cells = [coding.cell(code, problem, tests) for code in (program.lstrip("\n"), answer_program(problem))]
+        first, second = self._execute(cells, problem.language)
         if first["status"] == "ok":
             return Rejected("first_try")
         if first["status"] == "crashed":
@@ -137,13 +142,14 @@ class HybridAuthor:
             return Rejected("output_too_long", first["output"][-500:])
         if second["status"] != "ok":
             return Rejected("answer_fails_tests", second["output"][-500:])
-        failure = read_failure(cells[0], tests, first, self._execute)
+        failure = coding.read_failure(cells[0], tests, first, self._execute)
+        fence = coding.language.fence
         blocks = [
             Block("text", rng.choice(OPENINGS)),
-            Block("code", cells[0]),
+            Block("code", cells[0], fence),
             Block("execution", first["output"].rstrip("\n")),
-            Block("text", f"{observe(failure, rng)} {rng.choice(_REPAIRS.get(failure.kind, _BROKEN))}"),
-            Block("code", cells[1]),
+            Block("text", f"{coding.observe(failure, rng)} {rng.choice(_REPAIRS.get(failure.kind, _BROKEN))}"),
+            Block("code", cells[1], fence),
             Block("execution", second["output"].rstrip("\n")),
         ]
         metadata = {
@@ -151,6 +157,7 @@ class HybridAuthor:
             "model": self._model,
             "task_id": problem.task_id,
             **problem.provenance,
+            **({"language": problem.language} if problem.language != PYTHON.name else {}),
             "grade": problem.grade,
             "operators": [],
             "passes": [False, True],
@@ -159,10 +166,10 @@ class HybridAuthor:
         }
         return Sample(
             (
-                user(reflection_request(problem.prompt, problem.instruction)),
+                user(reflection_request(problem.prompt, problem.instruction, problem.language)),
                 assistant(*blocks),
-                user(one_off_request(problem.prompt, problem.instruction)),
-                assistant(Block("text", one_off_answer(answer_program(problem)))),
+                user(one_off_request(problem.prompt, problem.instruction, problem.language)),
+                assistant(Block("text", one_off_answer(answer_program(problem), problem.language))),
             ),
             "reflection",
             {"id": rollout.id, "metadata": metadata},

@@ -107,7 +107,7 @@ class Asker:
             answered = asdict(Reply("", "refused", 0, 0))
         read, written = self._used.get(rollout.order, (0, 0))
         self._used[rollout.order] = read + answered["input_tokens"], written + answered["output_tokens"]
-        return {**answered, "text": conversation.opening + answered["text"]}
+        return {**answered, "text": conversation.continuation(answered["text"])}
 
     def used(self, rollout: Rollout) -> tuple[int, int]:
         """Tokens read and written for a dialogue that has ended, replayed answers included; can be asked once."""

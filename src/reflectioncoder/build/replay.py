@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from reflectioncoder.build.executions import run_as_cell
+from reflectioncoder.data.languages import PYTHON
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import map_ordered
@@ -39,12 +41,16 @@ def replay(samples: Iterable[Sample], limits: Limits, workers: int = 0) -> Itera
 def _replay(sample: Sample, limits: Limits) -> Replayed:
     drifts, count = [], 0
     blocks = [block for message in sample.messages if message.role == "assistant" for block in message.content]
+    language = sample.metadata.get("language", PYTHON.name)
     num_programs = sum(block.type == "code" for block in blocks)
     with Session(replace(limits, cpu_s=limits.wall_s * num_programs + limits.cpu_s)) as session:
         printed = None
         for number, block in enumerate(blocks):
             if block.type == "code":
-                printed = session.run(block.content).output.rstrip("\n")
+                if language == PYTHON.name:
+                    printed = session.run(block.content).output.rstrip("\n")
+                else:
+                    printed = run_as_cell(block.content, language, limits.wall_s)["output"].rstrip("\n")
             elif block.type == "execution" and printed is not None:
                 count += 1
                 if printed != block.content.rstrip("\n"):

@@ -17,8 +17,8 @@ def run(args: argparse.Namespace) -> Outcome:
     import shutil
 
     from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES, HUMANEVAL, look_up
-    from reflectioncoder.model_source import cache_dir
     from reflectioncoder.pipeline import environment
+    from reflectioncoder.places import cache_dir
     from reflectioncoder.sandbox.isolation import FLOOR, ISOLATIONS, PROGRAM_PACKAGES, probe, readable_paths
     from reflectioncoder.sandbox.languages import LANGUAGES, version_of
 

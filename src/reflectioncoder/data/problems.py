@@ -3,7 +3,8 @@
 One JSON object a line. In the HumanEval style: `task_id, prompt (signature and docstring), entry_point, canonical_solution (the body,
 such that prompt + canonical_solution is the program), tests (a list of assert statements)`. A problem in words has an `instruction`
 instead of a prompt, or beside it. Without `canonical_solution` only a model can write about it, without `tests` the model's own count.
-Optional: `setup` (code that the tests need), `topic`, `grade` (1 trivial ... 5 hard), `split`, `source`, `license`.
+Optional: `setup` (code that the tests need), `topic`, `grade` (1 trivial ... 5 hard), `split`, `source`, `license`, `language` (py, js
+or cpp; the tests of another language than Python are statements that end the program if they do not hold).
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from typing import Any
 
 from reflectioncoder import syntax
 from reflectioncoder.data.files import read_jsonl
+from reflectioncoder.data.languages import CODE_LANGUAGES, PYTHON
 from reflectioncoder.errors import UsageError
 
 BUNDLED_SPLITS = ("train", "test_seen", "test_unseen")
+BUNDLED_LANGUAGES = ("js", "cpp")  # a handful of problems each
 BUNDLED_DIR = Path(__file__).parent.parent / "problems"
 
 
@@ -38,6 +41,7 @@ class Problem:
     setup: str = ""
     source: str = ""
     license: str = ""
+    language: str = PYTHON.name
 
     @property
     def has_reference(self) -> bool:
@@ -59,7 +63,8 @@ class Problem:
 
     def to_json(self) -> dict[str, Any]:
         """The row of a problem file: what is empty is left out."""
-        return {key: list(value) if key == "tests" else value for key, value in asdict(self).items() if value or key in _REQUIRED}
+        row = {key: list(value) if key == "tests" else value for key, value in asdict(self).items() if value or key in _REQUIRED}
+        return {key: value for key, value in row.items() if (key, value) != ("language", PYTHON.name)}
 
 
 _REQUIRED = {"task_id": str}
@@ -75,6 +80,7 @@ _OPTIONAL: dict[str, type] = {
     "setup": str,
     "source": str,
     "license": str,
+    "language": str,
 }
 
 
@@ -90,11 +96,19 @@ def parse_problem(row: dict[str, Any], where: str = "problem") -> Problem:
     for name, kind in known.items():
         if not isinstance(row.get(name, kind()), kind) or (name in _REQUIRED and not row.get(name)):
             raise UsageError(f"{where}: {name} must be a {kind.__name__}, got {row.get(name)!r:.60}")
+    if (language := row.get("language", PYTHON.name)) not in CODE_LANGUAGES:
+        raise UsageError.for_value("unknown language", f"{where}: language", language, list(CODE_LANGUAGES))
     problem = Problem(**{**row, "tests": tuple(row.get("tests", ()))})
     if not (problem.prompt.strip() or problem.instruction.strip()):
         raise UsageError(f"{where}: a problem has a prompt or an instruction, got neither")
     if (problem.tests or problem.prompt) and not problem.entry_point:
         raise UsageError(f"{where}: entry_point is empty: what do the tests call?")
+    if problem.language != PYTHON.name:
+        if not all(isinstance(test, str) and test.strip() for test in problem.tests):
+            raise UsageError(f"{where}: every test is one statement, got {list(problem.tests)!r:.60}")
+        if problem.has_reference and problem.entry_point not in problem.reference:
+            raise UsageError(f"{where}: the program does not name its entry point {problem.entry_point}")
+        return problem
     try:
         syntax.parse(problem.setup)
         for test in problem.tests:
@@ -131,8 +145,8 @@ def iter_problems(sources: Iterable[str]) -> Iterator[Problem]:
 
 
 def _bundled_file(split: str) -> Path:
-    if split not in BUNDLED_SPLITS:
-        raise UsageError.for_value("unknown split of the bundled problems", "split", split, BUNDLED_SPLITS)
+    if split not in (allowed := (*BUNDLED_SPLITS, *BUNDLED_LANGUAGES)):
+        raise UsageError.for_value("unknown split of the bundled problems", "split", split, allowed)
     return BUNDLED_DIR / f"{split}.jsonl"
 
 

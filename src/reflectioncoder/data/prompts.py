@@ -3,46 +3,54 @@
 from __future__ import annotations
 
 import ast
+import re
 
 from reflectioncoder import syntax
+from reflectioncoder.data.languages import CODE_LANGUAGES, PYTHON
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 
-ONE_OFF = "Write a complete Python function for the problem."
+_ONE_OFF = "Write a complete {title} function for the problem."
+ONE_OFF = _ONE_OFF.format(title=PYTHON.title)
 REFLECT = (
     "Solve the problem. Write assertion tests that cover edge cases and run them. If anything fails, find the root cause, "
     "correct it and test again."
 )
 OPENING_FENCE = "```python\n"
-"""The beginning of every one-off answer; generation prefills it."""
+"""The beginning of every one-off answer in Python; generation prefills it."""
 CLOSING_FENCE = "\n```"
 """The end of every one-off answer; generation stops there."""
 
 
-def one_off_request(prompt: str, instruction: str = "") -> str:
+def one_off_request(prompt: str, instruction: str = "", language: str = PYTHON.name) -> str:
     """A problem in words is a request as it stands; code to begin with, if there is any, stands below it in a fence."""
-    return statement(prompt, instruction) if instruction else f"{ONE_OFF}\n{statement(prompt)}"
+    shown = statement(prompt, instruction, language)
+    return shown if instruction else f"{_ONE_OFF.format(title=CODE_LANGUAGES[language].title)}\n{shown}"
 
 
-def reflection_request(prompt: str, instruction: str = "") -> str:
-    return f"{REFLECT}\n{statement(prompt, instruction)}"
+def reflection_request(prompt: str, instruction: str = "", language: str = PYTHON.name) -> str:
+    return f"{REFLECT}\n{statement(prompt, instruction, language)}"
 
 
-def statement(prompt: str, instruction: str = "") -> str:
+def opening_fence(language: str = PYTHON.name) -> str:
+    return f"```{CODE_LANGUAGES[language].fence}\n"
+
+
+def statement(prompt: str, instruction: str = "", language: str = PYTHON.name) -> str:
     """The problem as it is shown: in words, in code, or both."""
     words = instruction.strip("\n")
-    code = f"{OPENING_FENCE}{prompt.strip(chr(10))}{CLOSING_FENCE}" if prompt.strip() else ""
+    code = f"{opening_fence(language)}{prompt.strip(chr(10))}{CLOSING_FENCE}" if prompt.strip() else ""
     return "\n".join(part for part in (words, code) if part)
 
 
-def one_off_answer(program: str) -> str:
+def one_off_answer(program: str, language: str = PYTHON.name) -> str:
     """The complete program in a fence: what a one-off request should be answered with."""
-    return OPENING_FENCE + program.strip("\n") + CLOSING_FENCE
+    return opening_fence(language) + program.strip("\n") + CLOSING_FENCE
 
 
 def program_of_answer(text: str) -> str:
     """The program of a one-off answer."""
-    return text.removeprefix(OPENING_FENCE).removesuffix(CLOSING_FENCE)
+    return re.sub(r"\A```\w*\n", "", text).removesuffix(CLOSING_FENCE)
 
 
 def without_docstring(program: str) -> str:
@@ -59,14 +67,20 @@ def without_docstring(program: str) -> str:
 
 
 def answer_program(problem: Problem) -> str:
-    """The reference as a model should answer it: complete, stand-alone, without the docstring."""
+    """The reference as a model should answer it: complete, stand-alone, without the docstring (the comment at the left margin)."""
+    if problem.language != PYTHON.name:
+        lines = problem.reference.strip("\n").split("\n")
+        return "\n".join(line for line in lines if not line.startswith("//")).strip("\n") + "\n"
     return without_docstring(problem.reference).strip("\n") + "\n"
 
 
 def one_off_sample(problem: Problem) -> Sample:
     """The problem as a plain instruction sample (`generation`): request and reference answer."""
     return Sample(
-        (user(one_off_request(problem.prompt, problem.instruction)), assistant(Block("text", one_off_answer(answer_program(problem))))),
+        (
+            user(one_off_request(problem.prompt, problem.instruction, problem.language)),
+            assistant(Block("text", one_off_answer(answer_program(problem), problem.language))),
+        ),
         "generation",
         {"id": f"one_off:{problem.task_id}", "metadata": {"author": "reference", "task_id": problem.task_id}},
     )

@@ -108,7 +108,7 @@ def chat_block(block: Block) -> str:
         return block.content
     inner = max((len(run) for run in re.findall(r"`{3,}", block.content)), default=2)
     fence = "`" * (inner + 1)
-    language = "python" if block.type == "code" else "output"
+    language = block.language if block.type == "code" else "output"
     return f"{fence}{language}\n{block.content.rstrip()}\n{fence}"
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from reflectioncoder.data.files import read_jsonl
+from reflectioncoder.data.languages import CODE_LANGUAGES, PYTHON
 from reflectioncoder.errors import UsageError
 
 Role = Literal["user", "assistant"]
@@ -28,8 +29,11 @@ SAMPLE_TYPES: tuple[SampleType, ...] = get_args(SampleType)
 
 @dataclass(frozen=True)
 class Block:
+    """`language`: of code, as fences name it; it is not written with the block but taken from the sample's metadata."""
+
     type: BlockType
     content: str
+    language: str = PYTHON.fence
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ def assistant(*blocks: Block) -> Message:
     return Message("assistant", blocks)
 
 
-def _parse_message(value: Any, where: str) -> Message:
+def _parse_message(value: Any, where: str, language: str) -> Message:
     if not isinstance(value, dict):
         raise UsageError(f"{where}: expected an object with role and content, got {type(value).__name__}")
     if value.get("role") not in ROLES:
@@ -100,7 +104,7 @@ def _parse_message(value: Any, where: str) -> Message:
             raise UsageError(f"{place}: expected an object with type and content (a string), got {block!r:.80}")
         if block.get("type") not in BLOCK_TYPES:
             raise UsageError.for_value("unknown block type", f"{place}.type", block.get("type"), BLOCK_TYPES)
-        blocks.append(Block(block["type"], block["content"]))
+        blocks.append(Block(block["type"], block["content"], language))
     return Message(value["role"], tuple(blocks))
 
 
@@ -120,13 +124,23 @@ def parse_sample(row: dict[str, Any], where: str = "sample") -> Sample:
         raise UsageError(f"{where}: messages must be a non-empty list, got {messages!r:.80}")
     if row.get("type") not in SAMPLE_TYPES:
         raise UsageError.for_value("unknown sample type", f"{where}: type", row.get("type"), SAMPLE_TYPES)
-    parsed = tuple(_parse_message(m, f"{where}: messages[{i}]") for i, m in enumerate(messages))
+    extra = {key: value for key, value in row.items() if key not in ("messages", "type")}
+    language = _language_of(extra)
+    parsed = tuple(_parse_message(m, f"{where}: messages[{i}]", language) for i, m in enumerate(messages))
     roles = [m.role for m in parsed]
     rounds = 2 if row["type"] == "reflection" else 1
     if roles != ["user", "assistant"] * rounds:
         raise UsageError.for_value(f"a {row['type']} sample has {rounds} round(s)", where, roles, f"{['user', 'assistant'] * rounds}")
-    extra = {key: value for key, value in row.items() if key not in ("messages", "type")}
     return Sample(parsed, row["type"], extra)
+
+
+def _language_of(extra: dict[str, Any]) -> str:
+    """The fence of the sample's code: `language` of its metadata, which may be anything in other people's files."""
+    metadata = extra.get("metadata")
+    with contextlib.suppress(ValueError):
+        metadata = json.loads(metadata) if isinstance(metadata, str) else metadata
+    name = metadata.get("language") if isinstance(metadata, dict) else None
+    return CODE_LANGUAGES[name].fence if isinstance(name, str) and name in CODE_LANGUAGES else PYTHON.fence
 
 
 def read_samples(path: str | Path) -> Iterator[Sample]:

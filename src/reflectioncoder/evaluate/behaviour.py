@@ -20,7 +20,7 @@ from reflectioncoder import syntax
 from reflectioncoder.data.files import content_hash
 from reflectioncoder.evaluate.evalplus import Family, function_tests, restore_inputs
 from reflectioncoder.evaluate.judge import FunctionJudge
-from reflectioncoder.model_source import cache_dir
+from reflectioncoder.places import cache_dir
 from reflectioncoder.progress import say
 from reflectioncoder.rules import RULES
 from reflectioncoder.sandbox.isolation import Isolation

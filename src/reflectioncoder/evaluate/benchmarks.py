@@ -29,7 +29,8 @@ from reflectioncoder.evaluate.evalplus import Family, FunctionTests, PartName, f
 from reflectioncoder.evaluate.multipl_e import LanguageTests
 from reflectioncoder.generate.base import Request
 from reflectioncoder.generate.extract import prompt_preamble
-from reflectioncoder.model_source import cache_dir, is_offline
+from reflectioncoder.model_source import is_offline
+from reflectioncoder.places import cache_dir
 from reflectioncoder.sandbox.languages import LANGUAGES
 
 BUNDLED = {"bundled/seen": "test_seen", "bundled/unseen": "test_unseen"}

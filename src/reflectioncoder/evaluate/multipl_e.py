@@ -17,11 +17,11 @@ from typing import Any, Literal
 from reflectioncoder.data.files import content_hash
 from reflectioncoder.errors import MachineError
 from reflectioncoder.evaluate.harness import HarnessStatus, status_of_build, status_of_run
-from reflectioncoder.evaluate.toolchain import execute, sign
 from reflectioncoder.evaluate.witness import WITNESSES, Marks, with_witness
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.languages import LANGUAGES, version_of
 from reflectioncoder.sandbox.limits import RunResult
+from reflectioncoder.sandbox.toolchain import execute, sign
 
 Reason = Literal["", "wrong answer", "exception", "early exit", "unchecked", "compile error", "timeout", "out of memory", "crashed"]
 
@@ -123,6 +123,7 @@ class ProgramVerdict:
     detail: str
     duration_s: float = 0.0
     cpu_s: float = 0.0
+    peak_memory_bytes: int = 0
 
     @property
     def on_limit(self) -> bool:
@@ -161,12 +162,12 @@ def judge_program(solution: str, tests: LanguageTests, isolation: Isolation, *, 
     marks = Marks(sign("held", *parts), sign("unchecked", *parts), f"rc_{sign('name', *parts)[:10]}")
     program = f"{solution}\n{with_witness(tests.tests, tests.language, marks)}"
     done = execute(tests.language, program, isolation, run_s=run_s)
-    ran = done.ran
-    if ran is None:
+    if done.ran is None:
         assert done.built is not None
-        return replace(_of_failed_build(done.built, tests.language), duration_s=done.duration_s, cpu_s=done.cpu_s)
-    verdict = _of_run(ran, tests.language, marks)
-    return replace(verdict, duration_s=done.duration_s, cpu_s=done.cpu_s)
+        verdict = _of_failed_build(done.built, tests.language)
+    else:
+        verdict = _of_run(done.ran, tests.language, marks)
+    return replace(verdict, duration_s=done.duration_s, cpu_s=done.cpu_s, peak_memory_bytes=done.peak_memory_bytes)
 
 
 def _of_failed_build(built: RunResult, language: str) -> ProgramVerdict:

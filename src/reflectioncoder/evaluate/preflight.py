@@ -16,7 +16,7 @@ from typing import Any
 from reflectioncoder.data.files import content_hash, read_json, write_json
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.multipl_e import LanguageTests, judge_program, judging_key
-from reflectioncoder.model_source import cache_dir
+from reflectioncoder.places import cache_dir
 from reflectioncoder.progress import Progress
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.languages import LANGUAGES, version_of

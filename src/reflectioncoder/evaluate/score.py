@@ -19,9 +19,8 @@ from reflectioncoder.evaluate.evalplus import FunctionTests
 from reflectioncoder.evaluate.judge import FunctionJudge, describe_limits
 from reflectioncoder.evaluate.multipl_e import LanguageTests, judge_program
 from reflectioncoder.evaluate.preflight import require_preflight
-from reflectioncoder.evaluate.toolchain import trim_builds
 from reflectioncoder.generate.extract import cut_completion
-from reflectioncoder.model_source import cache_dir
+from reflectioncoder.places import cache_dir
 from reflectioncoder.progress import Progress
 from reflectioncoder.rules import RULES, Rules
 from reflectioncoder.sandbox.asserted import run_tests
@@ -29,6 +28,7 @@ from reflectioncoder.sandbox.isolation import FLOOR, Isolation, detect_isolation
 from reflectioncoder.sandbox.languages import LANGUAGES
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import default_workers, map_ordered, workers_within_memory
+from reflectioncoder.sandbox.toolchain import trim_builds
 
 Status = Literal["passed", "failed", "timeout", "memory", "compile_error", "crashed", "no_code", "sandbox_error"]
 _TAIL_CHARS = 400

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reflectioncoder.build.gates import parse, without_tests
+from reflectioncoder.data.languages import PYTHON
 from reflectioncoder.data.prompts import one_off_answer
 from reflectioncoder.data.render_chat import chat_block
 from reflectioncoder.data.samples import Block, Message, Sample, assistant
@@ -97,7 +98,9 @@ def _canonical_extra(sample: Sample) -> Row:
 
 
 def _tool_select(sample: Sample) -> tuple[Conversation, ...] | Skipped:
-    """A tool that is called answers, and only then: (text* code execution)* text*."""
+    """A tool that is called answers, and only then: (text* code execution)* text*. The tool runs Python."""
+    if sample.metadata.get("language", PYTHON.name) != PYTHON.name:
+        return Skipped("its programs are not Python, which is what the tool runs")
     for message in sample.messages:
         open_call = False
         for block in message.content:

@@ -20,12 +20,13 @@ from functools import cache
 from pathlib import Path
 
 from reflectioncoder.errors import MachineError
-from reflectioncoder.model_source import cache_dir
+from reflectioncoder.places import cache_dir
 from reflectioncoder.sandbox.isolation import Isolation, share
 from reflectioncoder.sandbox.languages import LANGUAGES, Language, version_of
 from reflectioncoder.sandbox.limits import RunResult
 from reflectioncoder.sandbox.process import build_command, run_command
 
+BUILDS: Path | None = None  # where builds are kept; None: in the cache directory
 BUILDS_BYTES = 2 * 2**30
 _WARM_UP_S = 300.0
 _warming = threading.Lock()
@@ -43,6 +44,10 @@ class Execution:
         return sum(part.cpu_s for part in (self.built, self.ran) if part)
 
     @property
+    def peak_memory_bytes(self) -> int:
+        return max(part.peak_memory_bytes for part in (self.built, self.ran) if part)
+
+    @property
     def duration_s(self) -> float:
         return sum(part.duration_s for part in (self.built, self.ran) if part)
 
@@ -57,8 +62,10 @@ def require_toolchain(name: str) -> None:
         raise MachineError(f"{language.title} cannot be run here: {missing} is missing\n  hint:    {language.install}")
 
 
-def execute(name: str, program: str, isolation: Isolation, *, run_s: float | None = None) -> Execution:
+def execute(name: str, program: str, isolation: Isolation, *, run_s: float | None = None, as_terminal: bool = False) -> Execution:
     """Compile a program of a language, if it is one that is compiled, and run it, for at most `run_s` seconds.
+
+    With `as_terminal` what it writes to stderr stands in its stdout, where a terminal would show it.
 
     Raises:
         SandboxUnavailableError: the sandbox failed.
@@ -75,9 +82,15 @@ def execute(name: str, program: str, isolation: Isolation, *, run_s: float | Non
         if archive is None:
             return Execution(built, None)
         files = {"built.tar": archive}
-        argv = ["/bin/sh", "-c", 'tar -xf built.tar && rm built.tar && exec "$@"', "sh", *argv]
+        argv = _before('tar -xf built.tar && rm built.tar && exec "$@"', argv)
+    if as_terminal:
+        argv = _before('exec "$@" 2>&1', argv)
     limits = language.limits if run_s is None else replace(language.limits, wall_s=run_s)
     return Execution(built, run_command(argv, limits, isolation, files=files, env=env))
+
+
+def _before(script: str, argv: list[str]) -> list[str]:
+    return ["/bin/sh", "-c", script, "sh", *argv]
 
 
 def _build(
@@ -86,7 +99,7 @@ def _build(
     """How the compiler went, None if its work was kept; the archive of what it left, None if it failed."""
     identity = repr((language.build, language.warm, version_of(language.name))).encode()
     key = hashlib.sha256(b"\0".join((identity, content))).hexdigest()
-    kept = cache_dir() / "builds" / key[:2] / f"{key}.tar"
+    kept = _builds() / key[:2] / f"{key}.tar"
     with contextlib.suppress(OSError):
         archive = kept.read_bytes()
         os.utime(kept)
@@ -96,6 +109,10 @@ def _build(
     if archive is not None:
         _keep(kept, archive)
     return ran, archive
+
+
+def _builds() -> Path:
+    return BUILDS or cache_dir() / "builds"
 
 
 def _keep(place: Path, archive: bytes) -> None:
@@ -111,7 +128,7 @@ def _keep(place: Path, archive: bytes) -> None:
 def trim_builds(limit_bytes: int = BUILDS_BYTES) -> None:
     """Remove the builds that were not used for longest, until the rest fits."""
     entries = []
-    for path in (cache_dir() / "builds").glob("*/*"):
+    for path in _builds().glob("*/*"):
         with contextlib.suppress(OSError):
             entries.append((path.stat().st_mtime, path.stat().st_size, path))
     total = sum(size for _, size, _ in entries)
