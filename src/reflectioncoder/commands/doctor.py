@@ -1,16 +1,22 @@
-"""Exit code 3 if programs cannot be confined here at all, 1 if the model that was asked about cannot be trained."""
+"""Exit code 3 if programs cannot be confined here at all, 1 if what was asked about fails: a model that cannot be trained, a language
+that is judged wrongly."""
 
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from reflectioncoder.commands import Outcome
-from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT, SandboxUnavailableError, require
+from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT, MachineError, SandboxUnavailableError, require
+
+if TYPE_CHECKING:
+    from reflectioncoder.sandbox.isolation import Isolation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="M", help="also check that this model's architecture can be trained exactly")
     parser.add_argument("--data-dir", metavar="DIR", help="folder with benchmark files, searched first")
+    parser.add_argument("--languages", action="store_true", help="also judge known programs of every language (minutes)")
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -56,6 +62,9 @@ def run(args: argparse.Namespace) -> Outcome:
         version, missing = version_of(name), language.missing()
         value["languages"][name] = {"version": version, "missing": missing, "install": language.install if missing else None}
         found = f"{language.needs[0]} {version}" if missing is None else f"{missing} is missing: {language.install}"
+        if args.languages and strongest and missing is None:
+            value["languages"][name]["wrongly_judged"] = wrong = _wrongly_judged(name, strongest)
+            found += "; judged rightly" if wrong is None else f"; JUDGED WRONGLY: {wrong}"
         languages.append(f"language     {name:<6} {language.title:<11} {found}")
     if strongest and strongest.tier < FLOOR:
         lines.append("  UNSAFE: programs could read your files and use the network; score refuses to run them without --floor 0")
@@ -73,7 +82,19 @@ def run(args: argparse.Namespace) -> Outcome:
         value["model"] = {"name": args.model, "trainable": reason is None, "reason": reason}
         lines.append(f"model        {args.model}: {'can be trained exactly' if reason is None else f'CANNOT be trained: {reason}'}")
         exit_code = exit_code or (EXIT_CHECK_FAILED if reason else EXIT_DONE)
+    if any(language.get("wrongly_judged") for language in value["languages"].values()):
+        exit_code = exit_code or EXIT_CHECK_FAILED
     return Outcome(value, lines, exit_code=exit_code)
+
+
+def _wrongly_judged(language: str, isolation: Isolation) -> str | None:
+    from reflectioncoder.evaluate.preflight import require_preflight
+
+    try:
+        require_preflight(language, isolation)
+    except MachineError as error:
+        return str(error)
+    return None
 
 
 def _why_not_trainable(name: str) -> str | None:
