@@ -1,6 +1,8 @@
 """Programs of other languages, compiled and run: right, wrong, broken, too long, too big, and ended before their tests."""
 
 import json
+import os
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -9,15 +11,17 @@ from reflectioncoder.cli import main
 from reflectioncoder.errors import MachineError
 from reflectioncoder.evaluate import preflight
 from reflectioncoder.evaluate.benchmarks import MULTIPL_E, load_benchmark
+from reflectioncoder.evaluate.harness import status_of_build, status_of_run
 from reflectioncoder.evaluate.multipl_e import FILES, LanguageTests, judge_program
-from reflectioncoder.evaluate.preflight import preflight_programs, require_preflight
+from reflectioncoder.evaluate.preflight import EXPECTED, preflight_programs, require_preflight
 from reflectioncoder.evaluate.witness import WITNESSES, Marks, with_witness
 from reflectioncoder.generate.base import RawCompletion, completion_row
 from reflectioncoder.generate.extract import cut_completion
 from reflectioncoder.sandbox import toolchain
 from reflectioncoder.sandbox.isolation import detect_isolation
 from reflectioncoder.sandbox.languages import LANGUAGES
-from reflectioncoder.sandbox.toolchain import execute, trim_builds
+from reflectioncoder.sandbox.limits import RunResult
+from reflectioncoder.sandbox.toolchain import execute, trim_builds, warm_up
 
 STUBS = {  # bodies that compile for any signature and raise
     "cpp": 'throw std::runtime_error("stub");',
@@ -98,6 +102,38 @@ def test_exit_codes_alone_pass_what_is_not_passed(isolation):
                 verdict = judge_program(program.program, program.tests, isolation)
                 fooled.setdefault(program.kind, set()).add((verdict.harness_status == "OK", verdict.status == "passed"))
     assert fooled == {"right": {(True, True)}, "wrong": {(False, False)}, "early_exit": {(True, False)}, "unchecked": {(True, False)}}
+
+
+@pytest.mark.parametrize("name", [name for name in LANGUAGES if name != "scala"])  # seconds for each compilation
+def test_the_harness_says_of_our_run_what_it_says_of_a_plain_one(name, isolation, tmp_path):
+    """MultiPL-E's way, without a sandbox and with nothing put into the tests: what is put in must not change its status."""
+    needs(name)
+    programs = [program for program in preflight_programs(name) if program.kind not in ("timeout", "memory")]
+    for program in programs[: len(EXPECTED) - 2]:
+        folder = tmp_path / program.kind
+        folder.mkdir()
+        plain = plainly(LANGUAGES[name], f"{program.program}\n{program.tests.tests}", folder)
+        ours = judge_program(program.program, program.tests, isolation)
+        expected = status_of_build(plain, name) if plain.reason == "build" else status_of_run(plain, name)
+        assert ours.harness_status == expected, (program.kind, ours.detail, plain.stderr)
+
+
+def plainly(language, program, folder):
+    """The program compiled and run as plain subprocesses; `reason` says what it ended in."""
+    (folder / language.source).write_text(program)
+    warm = warm_up(language.name)
+    env = {**os.environ, **language.env, "HOME": str(folder), "GOCACHE": str(folder / "go")}
+    for reason, argv in (("build", language.build), ("run", language.run)):
+        if argv:
+            argv = language.command(tuple(part.format(warm=warm) for part in argv))
+            done = subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=False)
+            ended_in = reason
+            if done.returncode:
+                break
+    status = "ok" if done.returncode == 0 else "failed"
+    signal = -done.returncode if done.returncode < 0 else None
+    code = None if signal else done.returncode
+    return RunResult(status, code, signal, done.stdout, done.stderr, len(done.stdout), len(done.stderr), 0.0, 0.0, 0, ended_in)
 
 
 def test_an_object_that_is_equal_to_anything_does_not_pass(isolation):
