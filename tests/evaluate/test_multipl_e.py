@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import subprocess
+import tomllib
 from dataclasses import replace
 
 import pytest
@@ -18,7 +20,7 @@ from reflectioncoder.evaluate.witness import WITNESSES, Marks, with_witness
 from reflectioncoder.generate.base import RawCompletion, completion_row
 from reflectioncoder.generate.extract import cut_completion
 from reflectioncoder.sandbox import toolchain
-from reflectioncoder.sandbox.isolation import detect_isolation
+from reflectioncoder.sandbox.isolation import LANDLOCK, detect_isolation, probe
 from reflectioncoder.sandbox.languages import LANGUAGES
 from reflectioncoder.sandbox.limits import RunResult
 from reflectioncoder.sandbox.toolchain import execute, trim_builds, warm_up
@@ -71,6 +73,18 @@ def test_programs_with_known_verdicts_get_them(name, isolation, tmp_path, monkey
     assert {program.kind for program in programs} == {*preflight.EXPECTED}
     monkeypatch.setattr(preflight, "cache_dir", lambda: tmp_path)
     assert require_preflight(name, isolation)["num_programs"] == len(programs)
+
+
+@pytest.mark.parametrize("name", [name for name, language in LANGUAGES.items() if language.lowest_tier <= 1])
+def test_a_container_without_privileges_is_enough(name):
+    """Tier 1: no file system of its own, no change of modes and times, no /proc."""
+    needs(name)
+    if reason := probe(LANDLOCK):
+        pytest.skip(f"landlock does not work here: {reason}")
+    programs = [program for program in preflight_programs(name) if program.kind != "timeout"]
+    verdicts = [judge_program(program.program, program.tests, LANDLOCK) for program in programs[: len(EXPECTED) - 1]]
+    for program, verdict in zip(programs, verdicts, strict=False):
+        assert verdict.reason in program.expected, (program.kind, verdict.detail)
 
 
 def test_a_language_that_is_judged_wrongly_is_not_scored(isolation, tmp_path, monkeypatch):
@@ -136,12 +150,94 @@ def plainly(language, program, folder):
     return RunResult(status, code, signal, done.stdout, done.stderr, len(done.stdout), len(done.stderr), 0.0, 0.0, 0, ended_in)
 
 
+FORGED = {
+    "expectations that are all the same": ("go", "\treturn 0 }; const true = false", "bool"),
+    "tests in an and-list": ("sh", "    echo 5; }\nshopt -s expand_aliases\nalias '[['='false && [['\nu() {\n:\n", ""),
+    "no errexit": ("sh", "    echo 5; }\nset() { :; }\nu() {\n:\n", ""),
+    "loose equality": (
+        "py",
+        "    return Any(7)\nclass Any(int):\n    def __eq__(self, other): return other != 0 or self.zero()\n"
+        "    def zero(self): return True\n    __hash__ = int.__hash__\n",
+        "",
+    ),
+    "listeners taken away": (
+        "cs",
+        "        return Quiet.Zero;\n    }\n"
+        "    static class Quiet { public static long Zero = -1; static Quiet() { Debug.Listeners.Clear(); }",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FORGED)
+def test_what_was_tried_against_the_judge_does_not_pass(kind, isolation):
+    """Found by people who were asked to beat it."""
+    name, body, result = FORGED[kind]
+    needs(name)
+    program = preflight_programs(name)[0]
+    prompt = program.program[: program.program.index(program_body(name))]
+    tests = program.tests
+    if result == "bool":
+        prompt = prompt.replace(" int {", " bool {")
+        tests = LanguageTests(
+            name, re.sub(r"expected: (\d+)", lambda m: f"expected: {'true' if m[1] == '7' else 'false'}", tests.tests), ()
+        )
+        body = body.replace("return 0", "return false")
+    verdict = judge_program(prompt + body, tests, isolation)
+    assert verdict.status != "passed", verdict
+
+
+HONEST = {
+    "much output": ("py", "    print('x' * 40000)\n    return sum(n for n in numbers if n > 0)\n"),
+    "silenced output": ("py", "    sys.stdout = io.StringIO()\n    return sum(n for n in numbers if n > 0)\nimport io, sys\n"),
+    "wide output": (
+        "cpp",
+        '    std::wcout << L"x";\n    long sum = 0;\n    for (long n : numbers) sum += std::max(n, 0L);\n    return sum;',
+    ),
+    "a handler of its own": (
+        "cpp",
+        "    signal(SIGABRT, [](int) { _exit(3); });\n    long sum = 0;\n"
+        "    for (long n : numbers) sum += std::max(n, 0L);\n    return sum;",
+    ),
+    "no console": ("js", "  console.log = () => {};\n  return numbers.filter(n => n > 0).reduce((sum, n) => sum + n, 0);\n}"),
+    "no second call": (
+        "pl",
+        "    my ($numbers) = @_;\n    die if $seen{join ',', @$numbers}++;\n    my $sum = 0;\n"
+        "    $_ > 0 and $sum += $_ for @$numbers;\n    return $sum;\n}",
+    ),
+    "words to the debugger": ("cs", '        Debug.WriteLine("here");\n        return numbers.Where(n => n > 0).Sum();'),
+    "unset names": (
+        "sh",
+        "    local sum=0 n\n    for n in $1; do (( n > 0 )) && (( sum += n )); done\n    echo $sum\n}\nset -u\nu() {\n:\n",
+    ),
+    "a hook for panics": (
+        "rs",
+        "    std::panic::set_hook(Box::new(|_| std::process::exit(1)));\n    numbers.iter().filter(|&&n| n > 0).sum()",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", HONEST)
+def test_a_right_program_with_odd_habits_passes(kind, isolation):
+    name, body = HONEST[kind]
+    needs(name)
+    program = preflight_programs(name)[0]
+    prompt = program.program[: program.program.index(program_body(name))]
+    verdict = judge_program(prompt + body, program.tests, isolation)
+    assert verdict.status == "passed", verdict
+
+
+def program_body(name):
+    """The right body of a language's first task."""
+    return tomllib.loads(preflight.text_of(name))["tasks"][0]["right"]
+
+
 def test_an_object_that_is_equal_to_anything_does_not_pass(isolation):
     needs("cpp")
     tests = LanguageTests(
         "cpp", "}\nint main() {\n    auto candidate = f;\n    assert(candidate(1) == 2);\n    assert(candidate(2) == 3);\n}\n", ()
     )
-    honest = "#include <cassert>\n#include <csetjmp>\n#include <csignal>\n#include <cstdio>\nint f(int n) {\n    return n + 1;"
+    honest = "#include <bits/stdc++.h>\n#include <cassert>\nint f(int n) {\n    return n + 1;"
     equal = honest.replace(
         "int f(int n) {\n    return n + 1;", "struct Any { bool operator==(int) const { return true; } };\nAny f(int) {\n    return {};"
     )
@@ -156,8 +252,8 @@ def test_the_tests_of_every_task_bear_witness(data_dir):
         tasks = load_benchmark(name).tasks
         assert len(tasks) == FILES[file][2]
         texts = [with_witness(task.tests.tests, task.tests.language, marks) for task in tasks]
-        assert {text.count("MARK-HELD") for text in texts} == {1}, name
-        with_control = sum(text.count("MARK-UNCHECKED") for text in texts)
+        assert all("MARK-HELD" in text for text in texts), name
+        with_control = sum("MARK-UNCHECKED" in text for text in texts)
         if WITNESSES[tasks[0].tests.language].control:
             assert with_control >= (len(tasks) - 60 if name == "multipl-e/py" else len(tasks) - 7), name
 

@@ -26,7 +26,7 @@ from reflectioncoder.sandbox.toolchain import execute, sign
 Reason = Literal["", "wrong answer", "exception", "early exit", "unchecked", "compile error", "timeout", "out of memory", "crashed"]
 
 _TAIL_CHARS = 2000
-_JUDGE_VERSION = 1  # of what follows from a run in this module and in `evaluate.harness`
+_JUDGE_VERSION = 2  # of what follows from a run in this module and in `evaluate.harness`
 
 FILES: dict[str, tuple[str, str, int]] = {
     "cpp": ("humaneval-cpp.jsonl", "8717eabdf202137158c84506144b0fb1e73d5ecccbe5363ec79009ca014df629", 161),
@@ -162,6 +162,10 @@ def judge_program(solution: str, tests: LanguageTests, isolation: Isolation, *, 
     marks = Marks(sign("held", *parts), sign("unchecked", *parts), f"rc_{sign('name', *parts)[:10]}")
     program = f"{solution}\n{with_witness(tests.tests, tests.language, marks)}"
     done = execute(tests.language, program, isolation, run_s=run_s)
+    if done.ran and marks.held in done.ran.stdout.splitlines() and status_of_run(done.ran, tests.language) != "OK":
+        # All tests held. If it was the false one that ended the program otherwise, it is not to count.
+        program = f"{solution}\n{with_witness(tests.tests, tests.language, marks, control=False)}"
+        done = execute(tests.language, program, isolation, run_s=run_s)
     if done.ran is None:
         assert done.built is not None
         verdict = _of_failed_build(done.built, tests.language)

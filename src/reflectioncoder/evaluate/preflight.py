@@ -52,10 +52,10 @@ class PreflightProgram:
 
 
 def preflight_programs(language: str) -> list[PreflightProgram]:
-    return list(_programs(language, tomllib.loads(_text(language))))
+    return list(_programs(language, tomllib.loads(text_of(language))))
 
 
-def _text(language: str) -> str:
+def text_of(language: str) -> str:
     return (files("reflectioncoder.evaluate") / "preflight_programs" / f"{language}.toml").read_text()
 
 
@@ -73,10 +73,13 @@ def require_preflight(language: str, isolation: Isolation, workers: int = 0) -> 
     Returns what goes into the results: the version and the number of programs.
 
     Raises:
-        MachineError: a program did not come out as it should: no verdict on this language would mean anything.
+        MachineError: a program did not come out as it should: no verdict on this language would mean anything; or the language does not
+            run in this isolation.
         SandboxUnavailableError: the sandbox failed.
     """
-    key = content_hash(language, _text(language), version_of(language), isolation.name, judging_key(language))
+    if isolation.tier < (lowest := LANGUAGES[language].lowest_tier):
+        raise MachineError(f"{LANGUAGES[language].title} does not run in isolation {isolation.name}: it needs tier {lowest}")
+    key = content_hash(language, text_of(language), version_of(language), isolation.name, judging_key(language))
     record = cache_dir() / "preflight" / f"{language}-{key[:16]}.json"
     try:
         return read_json(record)

@@ -6,7 +6,8 @@ so shows that the tests hold it to nothing: that is how redefined assertions and
 The false test is the call of one assertion in the frame of another that expects something else (`assert f(1) == 3` of `assert f(1)
 == 2` and `assert f(2) == 3`); it runs after everything else and is caught, so that the program ends as it would have.
 
-A program that reads its own source or memory can still find both lines and print the one without the other.
+A program that reads its own source or memory can still find both lines and print the one without the other, or find what the tests
+expect; one that counts its calls can know which is which.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from reflectioncoder.errors import MachineError
 
 @dataclass(frozen=True)
 class Witness:
-    """Of one language. `{mark}`, `{unchecked}`: the two lines; `{name}`: an identifier; `{wrong}`: the false test.
+    """Of one language. `{mark}`, `{unchecked}`: the two lines; `{name}`: an identifier; `{wrong}`: the false test, `{called}`
+    its call, `{row}`: which test's expectation it has; `{count}`: the number of tests, `{tally}` as many times an x.
 
-    `call`: a pattern for the call of the function under test, with the group `open` at its bracket; `place`: for what stands
-    behind the last test; `edits`: (pattern, replacement) within the tests; `start`: in front of the first test.
+    `call`: a pattern for the call of the function under test, with the group `open` at its bracket; `place`: for what stands behind the
+    last test; `edits`: (pattern, replacement) within the tests; `start`: in front of the first test; `last`: behind everything.
     """
 
     over: str
@@ -31,6 +33,7 @@ class Witness:
     control: str = ""
     call: str = r"\bcandidate(?P<open>\()"
     start: str = ""
+    last: str = ""
     edits: tuple[tuple[str, str], ...] = ()
 
 
@@ -46,17 +49,18 @@ class Marks:
 _IN_ASSERT = r"(?<=[aA]ssert\()\w+(?P<open>\()"
 _IN_TEST = r"\}\s*test\(\);\s*\Z"
 _IN_MAIN = r"\}\s*\}\s*\Z"
+_CPP_PRINT = 'if (::write(1, "\\nLINE\\n", sizeof("\\nLINE\\n") - 1)) {{ }}'  # stdout may have become a wide stream
 _CONSOLE = Witness(
-    over='console.log("\\n{mark}");',
-    control='try {{ {wrong} console.log("\\n{unchecked}"); }} catch ({name}) {{ }}',
+    over='require("fs").writeSync(1, "\\n{mark}\\n");',  # `console.log` may have been silenced
+    control='try {{ {wrong} require("fs").writeSync(1, "\\n{unchecked}\\n"); }} catch ({name}) {{ }}',
     place=_IN_TEST,
 )
 
 WITNESSES: dict[str, Witness] = {
     "cpp": Witness(
-        over='std::fflush(stdout); std::puts("\\n{mark}"); std::fflush(stdout);',
+        over=_CPP_PRINT.replace("LINE", "{mark}"),
         control="{{ static std::jmp_buf {name}; std::signal(SIGABRT, [](int) {{ std::longjmp({name}, 1); }});\n"
-        'if (setjmp({name}) == 0) try {{ {wrong} std::puts("\\n{unchecked}"); }} catch (...) {{ }}\n'
+        "if (setjmp({name}) == 0) try {{ {wrong} " + _CPP_PRINT.replace("LINE", "{unchecked}") + " }} catch (...) {{ }}\n"
         "std::signal(SIGABRT, SIG_DFL); }}",
         place=r"\}\s*\Z",
     ),
@@ -69,15 +73,17 @@ WITNESSES: dict[str, Witness] = {
     "js": _CONSOLE,
     "ts": _CONSOLE,
     "sh": Witness(
-        over="[[ -n ${name} ]] || printf '\\n%s\\n' {mark}",
+        # How many tests held and whether one did not, without words that can be functions or aliases of the program.
+        over="printf '\\n%s\\n' \"${{{name}/#{tally}/{mark}}}\"",
         control="if {wrong}; then printf '\\n%s\\n' {unchecked}; fi",
+        last="[[ ${name} != *-* ]]",
         place=r"\}\s*run_test\s*\Z",
         call=r"\$(?P<open>\()candidate",
-        edits=((r"\]\]$", "]] || {{ {name}=1; [[ held = not ]]; }}"),),  # `set` and `false` can be functions of the program
+        edits=((r"\]\]$", "]] && {name}=${{{name}-}}x || {{ {name}=${{{name}-}}-; [[ held = not ]]; }}"),),
     ),
     "pl": Witness(
-        over='print "\\n{mark}\\n" unless $::{name};',
-        control='{wrong} print "\\n{unchecked}\\n"; }}',
+        over='print STDOUT "\\n{mark}\\n" unless $::{name};',
+        control='eval {{ {wrong} print STDOUT "\\n{unchecked}\\n"; }} }};',
         place=r"\}\s*testhumaneval\(\);\s*\Z",
         call=r"\$candidate->(?P<open>\()",
         edits=((r"exit 1;", "$::{name} = 1; exit 1;"),),  # `exit` can be the program's
@@ -86,21 +92,26 @@ WITNESSES: dict[str, Witness] = {
         over='echo "\\n{mark}\\n";',
         control='try {{ {wrong} echo "\\n{unchecked}\\n"; }} catch (\\Throwable ${name}) {{ }}',
         place=_IN_TEST,
+        call=r"(?<=if \()candidate(?P<open>\()",
     ),
     "py": Witness(
-        over='print("\\n{mark}")',
-        control='try:\n    {wrong}\n    print("\\n{unchecked}")\nexcept BaseException:\n    pass',
+        over='__import__("os").write(1, b"\\n{mark}\\n")',
+        # A class of the program's that compares as it likes can be right about a false test and wrong about all others.
+        control="try:\n    {name} = type({called})\n"
+        '    if {name}.__module__ == "__main__" and {{"__eq__", "__lt__", "__sub__"}} & {{*vars({name})}}:\n'
+        '        __import__("os").write(1, b"\\n{unchecked}\\n")\n'
+        '    {wrong}\n    __import__("os").write(1, b"\\n{unchecked}\\n")\nexcept BaseException:\n    pass',
         call=r"(?<=assert )\w+(?P<open>\()",
     ),
     "rb": Witness(
-        over='puts "\\n{mark}"; $stdout.flush',
-        control='begin; {wrong}; puts "\\n{unchecked}"; rescue Exception; end',
+        over='STDOUT.puts "\\n{mark}"; STDOUT.flush',
+        control='begin; {wrong}; STDOUT.puts "\\n{unchecked}"; rescue Exception; end',
         place=r"end\s*end\s*\Z",
         call=r"\bcandidate\.call(?P<open>\()",
     ),
     "lua": Witness(
-        over='print("\\n{mark}")',
-        control='if pcall(function() {wrong} end) then print("\\n{unchecked}") end',
+        over='io.stdout:write("\\n{mark}\\n")',
+        control='if pcall(function() {wrong} end) then io.stdout:write("\\n{unchecked}\\n") end',
         place=r"end\s*os\.exit\(lu\.LuaUnit\.run\(\)\)\s*\Z",
     ),
     "rs": Witness(
@@ -108,10 +119,14 @@ WITNESSES: dict[str, Witness] = {
         control='if std::panic::catch_unwind(|| {{ {wrong} }}).is_ok() {{ println!("\\n{unchecked}"); }}',
         place=r"\}\s*\Z",
     ),
-    "go": Witness(over='if !t.Failed() {{ fmt.Println("\\n{mark}") }}', place=r"\}\s*\Z"),  # nothing of it can be the program's own
+    "go": Witness(  # `true` can be the program's, so that all tests expect the same
+        over='if !t.Failed() {{ fmt.Println("\\n{mark}") }}',
+        control='if fmt.Sprintf("%v", tests[0].actual) == fmt.Sprintf("%v", tests[{row}].expected) {{ fmt.Println("\\n{unchecked}") }}',
+        place=r"\}\s*\Z",
+    ),
     "d": Witness(
-        over='{{ import std.stdio; writeln("\\n{mark}"); }}',
-        control='try {{ import std.stdio; {wrong} writeln("\\n{unchecked}"); }} catch (Throwable {name}) {{ }}',
+        over='{{ static import std.stdio; std.stdio.writeln("\\n{mark}"); }}',
+        control='try {{ static import std.stdio; {wrong} std.stdio.writeln("\\n{unchecked}"); }} catch (Throwable {name}) {{ }}',
         place=r"\}\s*void main\(\)\s*\{\s*\}\s*\Z",
         call=r"(?<=assert\()candidate(?P<open>\()",
     ),
@@ -121,26 +136,35 @@ WITNESSES: dict[str, Witness] = {
         control='try({{ {wrong}; cat("\\n{unchecked}\\n") }}, silent = TRUE)',
         place=r"\}\s*test_humaneval\(\)\s*\Z",
     ),
-    "rkt": Witness(  # a check that fails says so and goes on
-        over='(when (zero? (car ({name} #:display? #f #:exit? #f))) (displayln "\\n{mark}"))',
-        control='(with-handlers ([void void]) (parameterize ([current-check-handler raise]) {wrong} (displayln "\\n{unchecked}")))',
+    "rkt": Witness(  # a check that fails says so and goes on; a program may have switched its log off
+        over="(let ([r ({name} #:display? #f #:exit? #f)]) (when (and (zero? (car r)) (>= (cdr r) {count}))"
+        ' (write-string "\\n{mark}\\n" (current-output-port))))',
+        control="(with-handlers ([void void]) (parameterize ([current-check-handler raise] [{name}-enabled? #f])"
+        ' {wrong} (write-string "\\n{unchecked}\\n" (current-output-port))))',
         place=r"\)\s*\)\s*\(test-humaneval\)\s*\Z",
         call=r"(?P<open>\()candidate\b",
-        edits=((r"\(require rackunit\)", "(require rackunit (only-in rackunit/log [test-log {name}]))"),),
+        edits=(
+            (
+                r"\(require rackunit\)",
+                "(require rackunit (only-in rackunit/log [test-log {name}] [test-log-enabled? {name}-enabled?]))",
+            ),
+        ),
     ),
     "scala": Witness(
-        over='println("\\n{mark}")',
-        control='try {{ {wrong} println("\\n{unchecked}") }} catch {{ case {name}: Throwable => }}',
+        over='scala.Predef.println("\\n{mark}")',
+        control='try {{ {wrong} scala.Predef.println("\\n{unchecked}") }} catch {{ case {name}: Throwable => }}',
         place=_IN_MAIN,
         call=_IN_ASSERT,
     ),
     "cs": Witness(  # an assertion that fails says so and goes on
-        start="var {name} = new System.IO.StringWriter(); "
-        "System.Diagnostics.Debug.Listeners.Add(new System.Diagnostics.TextWriterTraceListener({name}));",
-        over='if ({name}.ToString() == "") System.Console.WriteLine("\\n{mark}");',
+        start="var {name} = new System.IO.StringWriter(); var {name}l = new System.Diagnostics.TextWriterTraceListener({name}); "
+        "System.Diagnostics.Debug.Listeners.Add({name}l);",
+        over='if (!{name}.ToString().Contains("Fail:") && System.Diagnostics.Debug.Listeners.Contains({name}l)) '
+        'System.Console.WriteLine("\\n{mark}");',
         control="System.Diagnostics.Debug.Listeners.Clear(); {name} = new System.IO.StringWriter();\n"
         "System.Diagnostics.Debug.Listeners.Add(new System.Diagnostics.TextWriterTraceListener({name}));\n"
-        'try {{ {wrong} if ({name}.ToString() == "") System.Console.WriteLine("\\n{unchecked}"); }} catch (System.Exception) {{ }}',
+        'try {{ {wrong} if (!{name}.ToString().Contains("Fail:")) System.Console.WriteLine("\\n{unchecked}"); }}'
+        " catch (System.Exception) {{ }}",
         place=_IN_MAIN,
         call=_IN_ASSERT,
     ),
@@ -148,21 +172,28 @@ WITNESSES: dict[str, Witness] = {
 }
 
 
-def with_witness(tests: str, language: str, marks: Marks) -> str:
-    """The tests of a task, with what makes them bear witness.
+def with_witness(tests: str, language: str, marks: Marks, *, control: bool = True) -> str:
+    """The tests of a task, with what makes them bear witness; without the false test if it is not wanted.
 
     Raises:
         MachineError: they do not end as the tests of this language do.
     """
     witness = WITNESSES[language]
     frames = list(_frames(tests, witness.call))
-    wrong = _wrong(frames) if witness.control else None
-    values = {"mark": marks.held, "unchecked": marks.unchecked, "name": marks.name, "wrong": wrong}
+    row = _other_row(frames) if witness.control and control else None
     end = re.search(witness.place, tests)
     if end is None:
         raise MachineError(f"these tests do not end as those of {language} do: …{tests[-200:]!r}")
-    added = [witness.over, *([witness.control] if wrong else [])]
     head, tail = tests[: end.start()].rstrip("\n"), tests[end.start() :]
+    num_edits = sum(len(re.findall(pattern, head, re.MULTILINE)) for pattern, _ in witness.edits)
+    values: dict[str, object] = {"mark": marks.held, "unchecked": marks.unchecked, "name": marks.name, "count": len(frames), "row": row}
+    values["tally"] = "x" * num_edits
+    added = [witness.over]
+    if row is not None:
+        values["wrong"] = (frames[row].before + frames[0].call + frames[row].after).strip()
+        values["called"] = frames[0].call
+        added += [witness.control, witness.over]  # said again: what the false test prints may push the first out of what is kept
+    added += [witness.last] if witness.last else []
     for pattern, replacement in witness.edits:
         head = re.sub(pattern, lambda _, text=replacement: text.format(**values), head, flags=re.MULTILINE)
     if witness.start and frames:
@@ -196,12 +227,9 @@ def _frames(tests: str, call: str) -> Iterator[_Frame]:
             yield _Frame(number, line[: found.start()], line[found.start() : end], line[end:])
 
 
-def _wrong(frames: list[_Frame]) -> str | None:
-    """A test that is false; None if all tests expect the same."""
-    for other in frames[1:]:
-        if other.expects != frames[0].expects:
-            return (other.before + frames[0].call + other.after).strip()
-    return None
+def _other_row(frames: list[_Frame]) -> int | None:
+    """The first test that expects something else than the first does; None if there is none."""
+    return next((row for row, frame in enumerate(frames) if frame.expects != frames[0].expects), None)
 
 
 def _closing(line: str, opening: int) -> int | None:

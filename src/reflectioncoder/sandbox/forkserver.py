@@ -110,10 +110,12 @@ class ForkServer:
         """Start a program.
 
         Args:
-            payload: what the kind of program takes (see `runtime.programs`), values that marshal knows.
+            payload: what the kind of program takes (see `runtime.programs`), values that marshal knows; `env` is added to the usual
+                environment, with the program's own directory for {work}.
             fds: the program's descriptor → ours. 0-2 are /dev/null where they are not given.
         """
-        payload = {"env": self._environment, **payload}
+        added = {name: value.replace("{work}", self._environment["HOME"]) for name, value in payload.get("env", {}).items()}
+        payload = {**payload, "env": {**self._environment, **added}}
         with tempfile.TemporaryFile() as handle, open(os.devnull, "r+b") as null:
             marshal.dump(payload, handle, 2)
             handle.flush()

@@ -24,6 +24,8 @@ _UNBOUNDED = 2**45  # address space: the resident memory is what is limited
 class Language:
     """`needs`: commands, the first is asked for its version with `version`; `files`: what must be there too.
 
+    `env`: {work} is the program's own directory.
+
     `warm`: a shell command that makes, in an empty directory and once for each version, what makes building fast; `build` and `env`
     name that directory as {warm}.
     """
@@ -44,6 +46,7 @@ class Language:
     run_s: float = 15.0
     memory_bytes: int = _GB
     reserves: bool = False  # far more address space than it uses
+    lowest_tier: int = 0  # of the isolation in which it works at all
 
     @property
     def limits(self) -> Limits:
@@ -98,6 +101,8 @@ _JAVATUPLES = "/usr/share/java/javatuples.jar"
 _JVM = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xss64m", "-Xmx512m")
 _STANDARD_HEADER = "echo '#include <bits/stdc++.h>' > all.h && g++ -std=c++17 all.h -o all.h.gch"  # two thirds of a compilation
 
+_NODE = {"OPENSSL_CONF": "/dev/null"}  # the system's cannot be read
+
 _TABLE = (
     Language(
         "cpp", "C++", "main.cpp", ("g++",), "apt install g++",
@@ -109,10 +114,10 @@ _TABLE = (
         build=("javac", "-encoding", "UTF8", "-J-XX:TieredStopAtLevel=1", "-J-XX:+UseSerialGC", "-cp", _JAVATUPLES, "Problem.java"),
         outputs=("*.class",), run=("java", "-ea", *_JVM, "-cp", f"{_JAVATUPLES}:.", "Problem"), files=(_JAVATUPLES,), reserves=True,
     ),
-    Language("js", "JavaScript", "main.js", ("node",), "apt install nodejs", run=("node", "main.js"), reserves=True),
+    Language("js", "JavaScript", "main.js", ("node",), "apt install nodejs", run=("node", "main.js"), env=_NODE, reserves=True),
     Language(
         "ts", "TypeScript", "main.ts", ("tsc", "node"), "npm install --global typescript",
-        build=("tsc", "--target", "esnext", "--strict", "false", "main.ts"), outputs=("main.js",), run=("node", "main.js"),
+        build=("tsc", "--target", "esnext", "--strict", "false", "main.ts"), outputs=("main.js",), run=("node", "main.js"), env=_NODE,
         reserves=True,
     ),
     Language("sh", "Bash", "main.sh", ("bash",), "apt install bash", run=("bash", "main.sh")),
@@ -134,11 +139,11 @@ _TABLE = (
     Language(
         "go", "Go", "main_test.go", ("go",), "apt install golang-go", version=("version",),
         build=("go", "test", "-vet=off", "-c", "-o", "main", "main_test.go"), outputs=("main",), run=("./main", "-test.v"),
-        env={"GO111MODULE": "off", "GOCACHE": "/tmp/go", "GOFLAGS": "-p=2"}, build_s=30.0, reserves=True,
+        env={"GO111MODULE": "off", "GOCACHE": "{work}/go", "GOFLAGS": "-p=2"}, build_s=30.0, reserves=True,
     ),
     Language(
         "d", "D", "main.d", ("ldc2",), "apt install ldc", build=("ldc2", "-unittest", "-of=main", "main.d"), outputs=("main",),
-        run=("./main",),
+        run=("./main",), lowest_tier=2,  # its collector reads /proc/self/maps
     ),
     Language(
         "jl", "Julia", "main.jl", ("julia",), "julia is not among Debian's packages: julialang.org", run=("julia", "main.jl"),
@@ -155,6 +160,7 @@ _TABLE = (
         "cs", "C#", "main.cs", ("mcs", "mono"), "apt install mono-mcs mono-runtime",
         build=("mcs", "-d:DEBUG", "-r:System.Numerics.dll", "main.cs", "-out:main.exe"),
         outputs=("main.exe",), run=("mono", "main.exe"), reserves=True, env={"MONO_TRACE_LISTENER": "Console.Error"},
+        lowest_tier=2,  # Mono reads /proc/self/maps
     ),
     Language(
         "swift", "Swift", "main.swift", ("swiftc",), "swift is not among Debian's packages: swift.org",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from reflectioncoder.sandbox.forkserver import ENVIRONMENT, SERVERS, WATCH_INTERVAL_S, Excess, Running, preload_for
+from reflectioncoder.sandbox.forkserver import SERVERS, WATCH_INTERVAL_S, Excess, Running, preload_for
 from reflectioncoder.sandbox.isolation import Isolation, detect_isolation
 from reflectioncoder.sandbox.limits import CappedOutput, Limits, RunResult, RunStatus
 
@@ -44,7 +44,7 @@ def run_command(
     Raises:
         SandboxUnavailableError: the sandbox failed, not the program.
     """
-    return _run("exec", {"argv": list(argv), "files": files or {}, "env": {**ENVIRONMENT, **(env or {})}}, (), limits, isolation)
+    return _run("exec", {"argv": list(argv), "files": files or {}, "env": env or {}}, (), limits, isolation)
 
 
 def build_command(
@@ -64,7 +64,7 @@ def build_command(
         SandboxUnavailableError: the sandbox failed, not the compiler.
     """
     script = f'"$@" 1>&2 && exec tar -cf - -- {" ".join(outputs)}'
-    payload = {"argv": ["/bin/sh", "-c", script, "sh", *argv], "files": files, "env": {**ENVIRONMENT, **(env or {})}}
+    payload = {"argv": ["/bin/sh", "-c", script, "sh", *argv], "files": files, "env": env or {}}
     archive = CappedOutput(2 * limits.file_bytes)
     ran = _run("exec", payload, (), limits, isolation, archive)
     return replace(ran, stdout=""), archive.content() if ran.status == "ok" else None

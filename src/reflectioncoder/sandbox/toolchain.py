@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
+import io
 import os
 import secrets
 import shutil
 import subprocess
+import tarfile
 import tempfile
 import threading
 from dataclasses import dataclass, replace
@@ -74,23 +76,25 @@ def execute(name: str, program: str, isolation: Isolation, *, run_s: float | Non
     require_toolchain(name)
     language = LANGUAGES[name]
     warm = warm_up(name)
-    env = {variable: value.format(warm=warm) for variable, value in language.env.items()}
+    env = {variable: value.replace("{warm}", str(warm)) for variable, value in language.env.items()}
     content = program.encode("utf-8", "replace")
     files, argv, built = {language.source: content}, language.command(language.run), None
     if language.build:
         built, archive = _build(language, content, warm, env, isolation)
         if archive is None:
             return Execution(built, None)
-        files = {"built.tar": archive}
-        argv = _before('tar -xf built.tar && rm built.tar && exec "$@"', argv)
+        files = _unpacked(archive)
     if as_terminal:
-        argv = _before('exec "$@" 2>&1', argv)
+        argv = ["/bin/sh", "-c", 'exec "$@" 2>&1', "sh", *argv]
     limits = language.limits if run_s is None else replace(language.limits, wall_s=run_s)
     return Execution(built, run_command(argv, limits, isolation, files=files, env=env))
 
 
-def _before(script: str, argv: list[str]) -> list[str]:
-    return ["/bin/sh", "-c", script, "sh", *argv]
+def _unpacked(archive: bytes) -> dict[str, bytes]:
+    """The files of an archive that untrusted code may have had a hand in: plain ones, none in folders."""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as members:
+        plain = [member for member in members if member.isfile() and "/" not in member.name]
+        return {member.name: file.read() for member in plain if (file := members.extractfile(member))}
 
 
 def _build(
@@ -104,7 +108,7 @@ def _build(
         archive = kept.read_bytes()
         os.utime(kept)
         return None, archive
-    argv = language.command(tuple(part.format(warm=warm) for part in language.build))
+    argv = language.command(tuple(part.replace("{warm}", str(warm)) for part in language.build))
     ran, archive = build_command(argv, language.outputs, language.build_limits, isolation, files={language.source: content}, env=env)
     if archive is not None:
         _keep(kept, archive)

@@ -37,7 +37,7 @@ def start(kind: str) -> NoReturn:
     os.environ.clear()
     os.environ.update(payload.get("env", {}))
     for name, content in payload.get("files", {}).items():
-        with open(name, "wb") as handle:
+        with open(name, "wb", opener=lambda path, flags: os.open(path, flags, 0o700)) as handle:  # what was compiled is to be run
             handle.write(content)
     for name in [name for name in sys.modules if name.partition(".")[0] == "reflectioncoder"]:
         del sys.modules[name]  # nothing of ours is part of a program's world
