@@ -170,8 +170,8 @@ def wait_for(condition: Callable[[], Any], patience_s: float = 10.0) -> Any:
 class Watch:
     """Counts, from outside and all the time, what a program with this mark has running."""
 
-    def __init__(self, mark: str):
-        self.mark = mark
+    def __init__(self, mark: str, find: Callable[[str], list[str]] = survivors):
+        self.mark, self.find = mark, find
         self.most_processes = self.most_tasks = self.most_resident = 0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
@@ -187,7 +187,7 @@ class Watch:
     def _look(self) -> None:
         while not self._over.wait(0.02):
             found: dict[str, tuple[int, int]] = {}
-            for survivor in survivors(self.mark):
+            for survivor in self.find(self.mark):
                 folder = f"/proc/{survivor.split()[0]}"
                 with contextlib.suppress(OSError):
                     resident = int(Path(f"{folder}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
