@@ -142,7 +142,7 @@ def our_way(judged: list[tuple[str, LanguageTests]], workers: int) -> Turn:
 def speed(args: argparse.Namespace) -> None:
     for name in args.languages:
         tasks = {task.task_id: task for task in load_benchmark(f"multipl-e/{name}", args.data_dir).tasks}
-        rows = [json.loads(line) for line in (args.samples / f"{name}.jsonl").read_text().splitlines()]
+        rows = [json.loads(line) for line in (args.samples / f"{name}.jsonl").read_text().splitlines()][: args.limit]
         judged = []
         for row in rows:
             task = tasks[row["task_id"]]

@@ -1,7 +1,6 @@
 """Programs of other languages have no more rights than Python's, when they run and when they are compiled.
 
-Each is known from outside by its environment, which its children inherit. Where the confinement has no file system of its own
-(tier 1), a few settings help compilers and runtimes on: there `/tmp` cannot be written, nor modes and times be changed.
+Each is known from outside by its environment, which its children inherit.
 """
 
 import os
@@ -14,15 +13,14 @@ from typing import Any
 import pytest
 
 import reflectioncoder.sandbox.isolation as isolations
-from reflectioncoder.evaluate.toolchain import Execution, execute, warm_up
 from reflectioncoder.sandbox.forkserver import SERVERS
 from reflectioncoder.sandbox.isolation import RLIMITS, Isolation
 from reflectioncoder.sandbox.languages import LANGUAGES
 from reflectioncoder.sandbox.limits import RunResult
+from reflectioncoder.sandbox.toolchain import Execution, execute, warm_up
 from tests.attacks.conftest import ROOT, Host, Watch, new_mark, wait_for
 from tests.attacks.languages import ATTACKS, COMPILED_READS, COMPILER_BOMBS, FRAMES, OWN_FILE, program
 
-HELP = {"TMPDIR": ".", "TAR_OPTIONS": "--touch --mode=755 --no-same-owner", "OPENSSL_CONF": "/dev/null"}
 PROCESSES = LANGUAGES["sh"].limits.processes
 OUTPUT_BYTES = LANGUAGES["sh"].limits.output_bytes
 START_S = {"java": 0.5, "js": 0.2}  # what a runtime takes before it gets to the program
@@ -83,7 +81,7 @@ def run(
     """Compile a program and run it to its end; nothing of it may be left on the host. `changes`: of the language's row."""
     mark = mark or new_mark()
     row = LANGUAGES[language]
-    env = {**row.env, **({} if isolation.namespaces else HELP), "MARK": mark, **(given or {})}
+    env = {**row.env, "MARK": mark, **(given or {})}
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(LANGUAGES, language, replace(row, env=env, **changes))
         execution = execute(language, source, isolation, run_s=run_s)
@@ -191,10 +189,10 @@ def test_a_program_cannot_change_what_others_are_compiled_with(language, isolati
 
 
 def test_a_daemon_ends_with_the_program(language, isolation):
-    result, watch = watched(language, "daemon", isolation, {"PAUSE": "0.4"})
+    result, watch = watched(language, "daemon", isolation, {"PAUSE": "1.2"})
     assert watch.most_processes >= 2
     assert last_line(result) == "won"
-    assert result.duration_s < 4
+    assert result.duration_s < 10
 
 
 def test_a_daemon_ends_at_the_time_limit(language, ending):
