@@ -169,9 +169,9 @@ ATTACKS = {
     "daemon": {
         "cpp": "if (!fork()) { setsid(); if (fork()) _exit(0); sigset_t all; sigfillset(&all); sigprocmask(SIG_BLOCK, &all, 0); "
         'for (int fd = 0; fd < 9; fd++) close(fd); for (;;) pause(); } usleep(1e6 * stod(given("PAUSE")));',
-        "java": 'shell("(setsid --fork sleep 60 || nohup sleep 60) > /dev/null 2>&1 &"); sleep(Double.parseDouble(given("PAUSE")));',
+        "java": 'shell("{ setsid --fork sleep 60; nohup sleep 60; } > /dev/null 2>&1 &"); sleep(Double.parseDouble(given("PAUSE")));',
         "js": 'spawn("sleep", ["60"], { detached: true, stdio: "ignore" }).unref(); setTimeout(done, 1000 * pause);',
-        "sh": "(setsid --fork sleep 60 || nohup sleep 60) > /dev/null 2>&1 & sleep $PAUSE",
+        "sh": "{ setsid --fork sleep 60; nohup sleep 60; } > /dev/null 2>&1 & sleep $PAUSE",
         "rs": "if check(unsafe { fork() })? == 0 { unsafe { setsid(); signal(1, 1); } "
         'let null = fs::File::create("/dev/null")?; return Err(Command::new("sleep").arg("60").stdout(null).exec()); } '
         'sleep(given("PAUSE").parse().unwrap());',
