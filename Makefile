@@ -53,6 +53,7 @@ test-all: setup
 toolchains:
 	apt-get install -y --no-install-recommends g++ default-jdk-headless libjavatuples-java nodejs bash perl libtest-deep-perl php-cli \
 		ruby ruby-test-unit lua5.4 lua-unit golang-go rustc r-base-core racket ldc scala mono-mcs mono-runtime
+	@if command -v npm; then npm install --global typescript; else echo "TypeScript: apt install npm, then npm install --global typescript"; fi
 
 bench: setup
 	$(BIN)/python benchmarks/judge.py launch

@@ -6,7 +6,7 @@
 
 The usual way is that of MultiPL-E's evaluators: one program after another, a compiler and a program as plain subprocesses, without
 a sandbox, a precompiled header or kept builds. Ours runs with `--workers` programs at a time in the sandbox, and with one. All
-three judge the same programs, in turns; builds are not kept from one turn to the next.
+three judge the same programs, in turns; kept builds are thrown away before each.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from reflectioncoder.evaluate.multipl_e import LanguageTests, judge_program
 from reflectioncoder.evaluate.preflight import preflight_programs
 from reflectioncoder.generate.extract import cut_completion
 from reflectioncoder.model_source import resolve_gguf
-from reflectioncoder.sandbox import toolchain
 from reflectioncoder.sandbox.isolation import detect_isolation
 from reflectioncoder.sandbox.languages import LANGUAGES, version_of
 from reflectioncoder.sandbox.pool import map_ordered
+from reflectioncoder.sandbox.toolchain import trim_builds, warm_up
 
 USUAL = {  # build, run and the limit of each: facts of MultiPL-E's evaluators
     "cpp": ("main.cpp", ["g++", "main.cpp", "-o", "main", "-std=c++17"], ["./main"], 15),
@@ -89,9 +89,8 @@ def table(args: argparse.Namespace) -> None:
             continue
         held, costs = [], []
         for program in preflight_programs(name):
-            with tempfile.TemporaryDirectory() as builds:
-                toolchain.BUILDS = Path(builds)
-                verdict = judge_program(program.program, program.tests, isolation, run_s=3.0 if program.kind == "timeout" else None)
+            trim_builds(0)
+            verdict = judge_program(program.program, program.tests, isolation, run_s=3.0 if program.kind == "timeout" else None)
             held.append(verdict.reason in program.expected)
             if program.kind == "right":
                 costs.append((verdict.cpu_s, verdict.duration_s, verdict.peak_memory_bytes))
@@ -131,9 +130,8 @@ def _wait_for(command: list[str], folder: str, limit_s: float) -> tuple[int, res
 
 def our_way(judged: list[tuple[str, LanguageTests]], workers: int) -> Turn:
     isolation, started = detect_isolation(), time.monotonic()
-    with tempfile.TemporaryDirectory() as builds:
-        toolchain.BUILDS = Path(builds)
-        verdicts = list(map_ordered(lambda item: judge_program(*item, isolation), judged, workers))
+    trim_builds(0)
+    verdicts = list(map_ordered(lambda item: judge_program(*item, isolation), judged, workers))
     passed = sum(verdict.harness_status == "OK" for verdict in verdicts)
     peak = max(verdict.peak_memory_bytes for verdict in verdicts)
     return Turn(time.monotonic() - started, sum(verdict.cpu_s for verdict in verdicts), peak, passed)
@@ -148,7 +146,7 @@ def speed(args: argparse.Namespace) -> None:
             task = tasks[row["task_id"]]
             judged.append((task.prompt + cut_completion(row["completion"], name, task.tests.stop_tokens), task.tests))
         plain = [f"{solution}\n{tests.tests}" for solution, tests in judged]
-        toolchain.warm_up(name)
+        warm_up(name)
         ways = {
             "usual": lambda name=name, plain=plain: usual_way(name, plain),
             f"ours, {args.workers} at a time": lambda judged=judged: our_way(judged, args.workers),

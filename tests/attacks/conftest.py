@@ -27,8 +27,9 @@ from typing import Any
 
 import pytest
 
+from reflectioncoder.sandbox import isolation as isolations
 from reflectioncoder.sandbox.forkserver import SERVERS
-from reflectioncoder.sandbox.isolation import ISOLATIONS, RLIMITS, UNPRIVILEGED_USER, Isolation, probe
+from reflectioncoder.sandbox.isolation import ISOLATIONS, PROGRAM_USERS, RLIMITS, Isolation, probe
 from reflectioncoder.sandbox.limits import Limits, RunResult
 from reflectioncoder.sandbox.process import run_python
 from tests.attacks.judges import Judge
@@ -45,6 +46,9 @@ LIMITS = Limits(
     open_files=64,
 )
 ROOT = os.getuid() == 0
+# One user for all programs of this worker, so that a program can be given what belongs to its user.
+PROGRAM_USER = PROGRAM_USERS[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))]
+isolations.PROGRAM_USERS = [PROGRAM_USER]
 X86_64 = platform.machine() == "x86_64"
 needs_x86_64 = pytest.mark.skipif(not X86_64, reason="the numbers of the system calls are those of x86_64")
 
@@ -280,7 +284,7 @@ def _listen(family: int, kind: int, address: Any) -> socket.socket:
 def host() -> Iterator[Host]:
     folder = Path(tempfile.mkdtemp(prefix="host-"))
     secret = "secret-" + secrets.token_hex(8)
-    user = UNPRIVILEGED_USER if ROOT else (os.getuid(), os.getgid())
+    user = (PROGRAM_USER, PROGRAM_USER) if ROOT else (os.getuid(), os.getgid())
     for name, mode, owner in (
         ("public_secret", 0o644, None),
         ("private_secret", 0o600, None),
@@ -315,9 +319,8 @@ def host() -> Iterator[Host]:
     command, environment = ["sleep", "600"], {"VICTIM_SECRET": secret, "PATH": os.environ["PATH"]}
     victims = {"ours": subprocess.Popen(command, env=environment, start_new_session=True)}
     if ROOT:
-        uid, gid = UNPRIVILEGED_USER
         victims["of the program's user"] = subprocess.Popen(
-            command, env=environment, user=uid, group=gid, extra_groups=[], start_new_session=True
+            command, env=environment, user=PROGRAM_USER, group=PROGRAM_USER, extra_groups=[], start_new_session=True
         )
     wait_for(lambda: all(Path(f"/proc/{victim.pid}/comm").read_text() == "sleep\n" for victim in victims.values()))
     host = Host(folder, secret, sockets, victims)

@@ -1,12 +1,18 @@
 """What a program uses up: it meets its limit, the machine stays well, and the next program finds everything as before."""
 
+import contextlib
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.attacks.conftest import LIMITS, Watch, assert_lost, attack, attempt, needs_x86_64, new_mark
+from reflectioncoder.sandbox import isolation as isolations
+from reflectioncoder.sandbox.forkserver import ServerPool
+from reflectioncoder.sandbox.process import run_python
+from tests.attacks.conftest import LIMITS, ROOT, Watch, assert_lost, attack, attempt, needs_x86_64, new_mark
 
 ENDED = ("failed", "crashed", "timeout", "memory")
 
@@ -38,10 +44,10 @@ FORK_BOMBS = {
 
 
 def most_processes(isolation) -> int:
-    """Without a user namespace the kernel counts all processes of the user: what another worker's program ran at the start comes
-    on top, until the watch sees it.
+    """Without a user namespace or a user of its own the kernel counts all processes of the user: what another worker's program ran at
+    the start comes on top, until the watch sees it.
     """
-    others = 0 if isolation.namespaces else LIMITS.processes + 2
+    others = 0 if isolation.namespaces or ROOT else LIMITS.processes + 2
     return LIMITS.processes + 2 + others
 
 
@@ -56,6 +62,20 @@ def test_a_fork_bomb_goes_out(kind, isolation):
 def test_a_fork_bomb_may_not_keep_the_next_program_from_running(isolation):
     attack(FORK_BOMBS["fork"], isolation, wall_s=0.3)
     assert attack("pid = os.fork()\nif pid: print(os.wait()[0] == pid)", isolation).stdout == "True\n"
+
+
+@pytest.mark.skipif(not ROOT, reason="programs of an ordinary user are counted together")
+def test_a_fork_bomb_takes_no_processes_from_its_neighbours(isolation, monkeypatch):
+    monkeypatch.setattr(isolations, "PROGRAM_USERS", range(61500, 65500))
+    monkeypatch.setattr("reflectioncoder.sandbox.process.SERVERS", servers := ServerPool())
+    forks = "import os, time\nend = time.monotonic() + 3\nwhile time.monotonic() < end:\n"
+    forks += "    if os.fork() == 0: os._exit(0)\n    os.wait()\n    time.sleep(0.002)\nprint('undisturbed')"
+    with contextlib.closing(servers), ThreadPoolExecutor(1) as executor:
+        neighbour = executor.submit(run_python, forks, replace(LIMITS, wall_s=20, cpu_s=20), isolation)
+        time.sleep(1)  # it was there before: what is running is added to a program's own share
+        while not neighbour.done():
+            attack(FORK_BOMBS["fork"], isolation, wall_s=0.3)
+        assert neighbour.result().stdout == "undisturbed\n", neighbour.result()
 
 
 @pytest.mark.parametrize(

@@ -328,6 +328,33 @@ def test_score_takes_completions_and_whole_programs(data_dir, tmp_path, capsys):
     assert [row["reason"] for row in judged] == ["", "wrong answer"]
 
 
+def test_the_authors_rule_can_be_chosen(data_dir, tmp_path):
+    """A second function: the first stop token cuts in front of it, the last one behind it."""
+    needs("sh")
+    (tmp_path / "s.jsonl").write_text(json.dumps({"task_id": TASK, "completion": RIGHT_SH + "}\nstrlen() {\n    echo 7\n}\n"}) + "\n")
+    statuses = []
+    for cut in ("multipl-e", "reflectioncoder"):
+        out = tmp_path / cut
+        command = ["score", str(tmp_path / "s.jsonl"), "--benchmark", "multipl-e/sh", "--partial", "--cut", cut, "--output", str(out)]
+        assert main(command) == 0
+        statuses += [json.loads(line)["status"] for line in (out / "samples.jsonl").read_text().splitlines()]
+    solutions = [json.loads((tmp_path / cut / "samples.jsonl").read_text())["solution"] for cut in ("multipl-e", "reflectioncoder")]
+    assert [solution.count("echo") for solution in solutions] == [1, 2]
+    assert statuses == ["passed", "failed"]
+
+
+def test_a_language_that_is_judged_wrongly_is_skipped_before_anything_is_generated(data_dir, tmp_path, monkeypatch, capsys):
+    needs("sh")
+    monkeypatch.setenv("REFLECTIONCODER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(LANGUAGES, "sh", replace(LANGUAGES["sh"], run=("bash", "-n", "main.sh")))
+    (tmp_path / "s.jsonl").write_text(json.dumps({"task_id": TASK, "completion": RIGHT_SH}) + "\n")
+    command = ["score", str(tmp_path / "s.jsonl"), "--benchmark", "multipl-e/sh", "--output", str(tmp_path / "out")]
+    assert main(command) == 3
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert (results["status"], results["metrics"]) == ("skipped", [])
+    assert "positive_sum, right: expected passed, got early exit" in results["reason"]
+
+
 def test_a_language_without_its_toolchain_is_skipped_and_counted(data_dir, tmp_path, capsys):
     name = next(name for name in LANGUAGES if LANGUAGES[name].missing() and f"multipl-e/{name}" in MULTIPL_E)
     (tmp_path / "s.jsonl").write_text(json.dumps({"task_id": TASK, "completion": "x"}) + "\n")

@@ -9,11 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from random import Random
 from typing import Any, Protocol
 
 from reflectioncoder.build import gates
-from reflectioncoder.build.mutation.diagnosis import Failure, observe
+from reflectioncoder.build.mutation.diagnosis import Failure
 from reflectioncoder.build.mutation_author import Executor, cell, read_failure
 from reflectioncoder.data.languages import CODE_LANGUAGES, PYTHON, CodeLanguage
 from reflectioncoder.data.problems import Problem
@@ -40,10 +39,6 @@ class Coding(Protocol):
 
     def read_failure(self, cell: str, tests: tuple[str, ...], result: dict[str, Any], execute: Executor) -> Failure: ...
 
-    def observe(self, failure: Failure, rng: Random) -> str:
-        """The failure in words."""
-        ...
-
 
 _DEFINES = re.compile(r"^\s*(async\s+def|def|class)\s", re.MULTILINE)  # also in a program that is no valid Python
 
@@ -68,9 +63,6 @@ class _Python:
 
     def read_failure(self, cell: str, tests: tuple[str, ...], result: dict[str, Any], execute: Executor) -> Failure:
         return read_failure(cell, tests, result, execute)
-
-    def observe(self, failure: Failure, rng: Random) -> str:
-        return observe(failure, rng)
 
 
 @dataclass(frozen=True)
@@ -128,11 +120,6 @@ class _Braces:
         found = re.search(self.raised, output, re.MULTILINE)
         last = output.strip().rsplit("\n", 1)[-1]
         return Failure("exception", (found[1] if found else last).strip())
-
-    def observe(self, failure: Failure, rng: Random) -> str:
-        while "AssertionError" in (words := observe(failure, rng)) and self.language.name == "cpp":
-            pass
-        return words.replace("Python", self.language.title)
 
 
 def _statements(code: str) -> Iterator[str]:

@@ -17,7 +17,7 @@ from reflectioncoder.build.coding import coding_of
 from reflectioncoder.build.conversation import Conversation
 from reflectioncoder.build.executions import Executions
 from reflectioncoder.build.llm_author import Asker, Rollout, unusable
-from reflectioncoder.build.mutation.diagnosis import OPENINGS
+from reflectioncoder.build.mutation.diagnosis import OPENINGS, observe
 from reflectioncoder.build.mutation_author import Rejected
 from reflectioncoder.data.files import read_jsonl
 from reflectioncoder.data.languages import PYTHON
@@ -144,11 +144,12 @@ class HybridAuthor:
             return Rejected("answer_fails_tests", second["output"][-500:])
         failure = coding.read_failure(cells[0], tests, first, self._execute)
         fence = coding.language.fence
+        opening, seen = rng.choice(OPENINGS), observe(failure, rng, python=coding.language == PYTHON)
         blocks = [
-            Block("text", rng.choice(OPENINGS)),
+            Block("text", opening),
             Block("code", cells[0], fence),
             Block("execution", first["output"].rstrip("\n")),
-            Block("text", f"{coding.observe(failure, rng)} {rng.choice(_REPAIRS.get(failure.kind, _BROKEN))}"),
+            Block("text", f"{seen} {rng.choice(_REPAIRS.get(failure.kind, _BROKEN))}"),
             Block("code", cells[1], fence),
             Block("execution", second["output"].rstrip("\n")),
         ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.commands import Outcome, add_benchmark_arguments, limited, percent, positive
+from reflectioncoder.rules import CUT_RULES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_benchmark_arguments(parser)
     parser.add_argument("--wall-s", type=positive, metavar="S", help="time limit of one program with its tests (bundled benchmarks)")
     parser.add_argument("--partial", action="store_true", help="score what is there although tasks are missing")
+    parser.add_argument("--cut", choices=CUT_RULES, default=CUT_RULES[0], help="multipl-e: whose rule cuts completions")
     parser.add_argument("--format", choices=("evalplus",), help="also write EvalPlus's own <samples>.eval_results.json")
 
 
@@ -37,7 +39,7 @@ def run(args: argparse.Namespace) -> Outcome:
         path = write_json(args.output / "results.json", skipped(benchmark, reason))
         line = f"{benchmark.name}: {len(benchmark.tasks)} tasks skipped: {reason}"
         return Outcome({"status": "skipped", "reason": reason}, [line], [path], EXIT_ENVIRONMENT)
-    samples = read_samples_to_score(args.samples, benchmark)
+    samples = read_samples_to_score(args.samples, benchmark, args.cut)
     if not args.partial:
         require_all_tasks(samples, benchmark, args.samples)
     scorer = Scorer(benchmark, limits, args.rules, args.floor)

@@ -27,10 +27,12 @@ from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate import multipl_e
 from reflectioncoder.evaluate.evalplus import Family, FunctionTests, PartName, function_tests, read_rows
 from reflectioncoder.evaluate.multipl_e import LanguageTests
+from reflectioncoder.evaluate.preflight import require_preflight
 from reflectioncoder.generate.base import Request
 from reflectioncoder.generate.extract import prompt_preamble
 from reflectioncoder.model_source import is_offline
 from reflectioncoder.places import cache_dir
+from reflectioncoder.sandbox.isolation import detect_isolation
 from reflectioncoder.sandbox.languages import LANGUAGES
 
 BUNDLED = {"bundled/seen": "test_seen", "bundled/unseen": "test_unseen"}
@@ -146,10 +148,16 @@ class Benchmark:
         return tests.language if isinstance(tests, LanguageTests) else None
 
     def why_skipped(self) -> str | None:
-        """What of its language's toolchain is missing here, and how to get it; None if it can be run."""
-        if self.language is None or (missing := LANGUAGES[self.language].missing()) is None:
+        """Why its language cannot be judged here: what is missing and how to get it, or what of its known programs came out wrong."""
+        if self.language is None:
             return None
-        return f"{missing} is missing; {LANGUAGES[self.language].install}"
+        if missing := LANGUAGES[self.language].missing():
+            return f"{missing} is missing; {LANGUAGES[self.language].install}"
+        try:
+            require_preflight(self.language, detect_isolation())
+        except MachineError as error:
+            return str(error)
+        return None
 
     def describe(self) -> dict[str, object]:
         return {"name": self.name, "version": self.version, "sha256": self.sha256, "num_tasks": len(self.tasks)}

@@ -21,7 +21,7 @@ from reflectioncoder.evaluate.witness import WITNESSES, Marks, with_witness
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.languages import LANGUAGES, version_of
 from reflectioncoder.sandbox.limits import RunResult
-from reflectioncoder.sandbox.toolchain import execute, sign
+from reflectioncoder.sandbox.toolchain import execute
 
 Reason = Literal["", "wrong answer", "exception", "early exit", "unchecked", "compile error", "timeout", "out of memory", "crashed"]
 
@@ -158,8 +158,7 @@ def judge_program(solution: str, tests: LanguageTests, isolation: Isolation, *, 
         SandboxUnavailableError: the sandbox failed.
         MachineError: the toolchain is missing.
     """
-    parts = (tests.language, tests.tests, solution)
-    marks = Marks(sign("held", *parts), sign("unchecked", *parts), f"rc_{sign('name', *parts)[:10]}")
+    marks = Marks.of(tests.language, tests.tests, solution)
     program = f"{solution}\n{with_witness(tests.tests, tests.language, marks)}"
     done = execute(tests.language, program, isolation, run_s=run_s)
     if done.ran and marks.held in done.ran.stdout.splitlines() and status_of_run(done.ran, tests.language) != "OK":

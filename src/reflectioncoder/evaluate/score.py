@@ -22,7 +22,7 @@ from reflectioncoder.evaluate.preflight import require_preflight
 from reflectioncoder.generate.extract import cut_completion
 from reflectioncoder.places import cache_dir
 from reflectioncoder.progress import Progress
-from reflectioncoder.rules import RULES, Rules
+from reflectioncoder.rules import CUT_RULES, RULES, CutRule, Rules
 from reflectioncoder.sandbox.asserted import run_tests
 from reflectioncoder.sandbox.isolation import FLOOR, Isolation, detect_isolation, require_floor
 from reflectioncoder.sandbox.languages import LANGUAGES
@@ -179,8 +179,8 @@ class Scorer:
         return Verdict(status, status, None, report.duration_s, detail[-_TAIL_CHARS:], status == "timeout", outcomes)
 
 
-def read_samples_to_score(path: Path, benchmark: Benchmark) -> list[SampleToScore]:
-    """Rows of an EvalPlus-style samples file.
+def read_samples_to_score(path: Path, benchmark: Benchmark, cut: CutRule = CUT_RULES[0]) -> list[SampleToScore]:
+    """Rows of an EvalPlus-style samples file; completions in other languages than Python are cut by the rule `cut`.
 
     Raises:
         UsageError: malformed row, unknown task, or no row at all (file and line are named).
@@ -199,7 +199,7 @@ def read_samples_to_score(path: Path, benchmark: Benchmark) -> list[SampleToScor
         if solution is None and isinstance(completion, str):
             tests, prompt = tasks[task_id].tests, tasks[task_id].prompt
             if isinstance(tests, LanguageTests):
-                completion = cut_completion(completion, tests.language, tests.stop_tokens)
+                completion = cut_completion(completion, tests.language, tests.stop_tokens, cut)
             solution = prompt + completion if completion.strip() else ""
         if not isinstance(solution, str):
             raise UsageError(f"{path}:{number}: needs solution or completion, a string")

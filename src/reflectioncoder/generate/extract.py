@@ -9,6 +9,7 @@ from typing import Literal
 
 from reflectioncoder import syntax
 from reflectioncoder.data.prompts import OPENING_FENCE
+from reflectioncoder.rules import CutRule
 
 ExtractionReason = Literal["fenced", "open_fence", "no_code"]
 """fenced: a closed block; open_fence: the completion ended inside the block; no_code: nothing but blanks."""
@@ -52,7 +53,6 @@ def prompt_preamble(prompt: str, entry_point: str) -> str:
     return preamble.strip("\n")
 
 
-CutRule = Literal["multipl-e", "reflectioncoder"]
 # The authors' script: stops in place of the data's (PHP, JavaScript) or beside them, and what is put back behind the cut.
 _AUTHORS_STOPS = {"cpp": ("\nint main",), "js": ("\n}",), "php": ("\n}",), "ts": ("\n}",), "rs": ("\nfn main()",)}
 _AUTHORS_REPLACE = frozenset(("js", "php"))

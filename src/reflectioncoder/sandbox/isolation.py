@@ -12,6 +12,7 @@ The strongest that holds is found by a small attack at the start (`probe`), neve
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import site
 import socket
@@ -19,7 +20,7 @@ import stat
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -34,7 +35,9 @@ PROGRAM_PACKAGES = (
     "numpy", "pandas", "scipy", "sympy", "mpmath", "networkx", "sklearn", "joblib", "threadpoolctl", "dateutil", "pytz", "tzdata",
     "six", "sortedcontainers", "regex", "more_itertools",
 )  # fmt: skip
-UNPRIVILEGED_USER = (65534, 65534)
+# Root's servers each take one: the kernel counts processes by user, so programs of one user could take them from each other. systemd
+# gives these numbers away for a while only, as we do: no file belongs to them.
+PROGRAM_USERS: Sequence[int] = range(61184, 65520)
 FLOOR = 1
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives")
 _RUNTIMES = (
@@ -96,14 +99,15 @@ class Isolation:
             "/proc",
         ]
         if os.getuid() == 0:
-            flags += ["--uid", str(UNPRIVILEGED_USER[0]), "--gid", str(UNPRIVILEGED_USER[1])]
+            user = str(secrets.choice(PROGRAM_USERS))
+            flags += ["--uid", user, "--gid", user]
         return [path, *flags, "--dev", "/dev", *mounts, "--", *argv]
 
     def world(self, box: str, cgroup_files: list[str]) -> World:
         """What a server needs to confine programs this way. `box`: an empty directory of ours."""
         paths = readable_paths()
         as_root = os.name == "posix" and os.getuid() == 0 and self.tier >= 1
-        user = UNPRIVILEGED_USER if as_root and not self.wrapper else None
+        user = secrets.choice(PROGRAM_USERS) if as_root and not self.wrapper else None
         return World(
             namespaces=self.namespaces,
             landlock=self.landlock,
@@ -113,7 +117,7 @@ class Isolation:
             hide=list(paths.hide),
             show=list(paths.show),
             readable=expand(paths) if self.landlock and not self.namespaces else [],
-            user=user,
+            user=(user, user) if user is not None else None,
             keep_read_search=user is not None and not all(map(_open_to_all, paths.bind)),
             cgroup_files=cgroup_files,
         )

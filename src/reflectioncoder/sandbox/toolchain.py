@@ -1,17 +1,15 @@
 """Programs of other languages, compiled once and run in the sandbox; what compilers leave is kept by content.
 
 In the cache directory: `toolchains/`, what each compiler needs to be fast, made once for each version and the only part of it that
-programs can read; `builds/`, one archive for each program that compiled, the oldest removed beyond `BUILDS_BYTES`; `marks.key`.
+programs can read; `builds/`, one archive for each program that compiled, the oldest removed beyond `BUILDS_BYTES`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import hmac
 import io
 import os
-import secrets
 import shutil
 import subprocess
 import tarfile
@@ -28,7 +26,6 @@ from reflectioncoder.sandbox.languages import LANGUAGES, Language, version_of
 from reflectioncoder.sandbox.limits import RunResult
 from reflectioncoder.sandbox.process import build_command, run_command
 
-BUILDS: Path | None = None  # where builds are kept; None: in the cache directory
 BUILDS_BYTES = 2 * 2**30
 _WARM_UP_S = 300.0
 _warming = threading.Lock()
@@ -103,7 +100,7 @@ def _build(
     """How the compiler went, None if its work was kept; the archive of what it left, None if it failed."""
     identity = repr((language.build, language.warm, version_of(language.name))).encode()
     key = hashlib.sha256(b"\0".join((identity, content))).hexdigest()
-    kept = _builds() / key[:2] / f"{key}.tar"
+    kept = cache_dir() / "builds" / key[:2] / f"{key}.tar"
     with contextlib.suppress(OSError):
         archive = kept.read_bytes()
         os.utime(kept)
@@ -113,10 +110,6 @@ def _build(
     if archive is not None:
         _keep(kept, archive)
     return ran, archive
-
-
-def _builds() -> Path:
-    return BUILDS or cache_dir() / "builds"
 
 
 def _keep(place: Path, archive: bytes) -> None:
@@ -132,7 +125,7 @@ def _keep(place: Path, archive: bytes) -> None:
 def trim_builds(limit_bytes: int = BUILDS_BYTES) -> None:
     """Remove the builds that were not used for longest, until the rest fits."""
     entries = []
-    for path in _builds().glob("*/*"):
+    for path in (cache_dir() / "builds").glob("*/*"):
         with contextlib.suppress(OSError):
             entries.append((path.stat().st_mtime, path.stat().st_size, path))
     total = sum(size for _, size, _ in entries)
@@ -175,22 +168,3 @@ def _warm_up(name: str, place: Path) -> Path | None:
             shutil.rmtree(unfinished, ignore_errors=True)
     share(directory)
     return directory
-
-
-def sign(*parts: str) -> str:
-    """A word that only this user's processes can make, the same for the same parts."""
-    return hmac.new(_key(cache_dir() / "marks.key"), repr(parts).encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:32]
-
-
-@cache
-def _key(place: Path) -> bytes:
-    with contextlib.suppress(FileExistsError):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=place.parent)
-        with open(handle, "wb") as file:
-            file.write(secrets.token_bytes(32))
-        try:
-            os.link(temporary, place)
-        finally:
-            os.unlink(temporary)
-    return place.read_bytes()

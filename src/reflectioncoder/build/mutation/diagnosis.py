@@ -221,9 +221,10 @@ def error_line(output: str) -> str:
     return lines[-1] if lines else output.rstrip().split("\n")[-1]
 
 
-def observe(failure: Failure, rng: random.Random) -> str:
-    """What the interpreter showed, in a sentence."""
-    return rng.choice(OBSERVATIONS[failure.kind]).format(**vars(failure))
+def observe(failure: Failure, rng: random.Random, *, python: bool = True) -> str:
+    """What the interpreter showed, in a sentence; for another language than Python one that does not speak of Python."""
+    sentences = [text for text in OBSERVATIONS[failure.kind] if python or not re.search("Python|AssertionError", text)]
+    return rng.choice(sentences).format(**vars(failure))
 
 
 def diagnose(mutation: Mutation, failure: Failure, rng: random.Random) -> str:
