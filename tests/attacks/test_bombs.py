@@ -12,7 +12,7 @@ import pytest
 from reflectioncoder.sandbox import isolation as isolations
 from reflectioncoder.sandbox.forkserver import ServerPool
 from reflectioncoder.sandbox.process import run_python
-from tests.attacks.conftest import LIMITS, ROOT, Watch, assert_lost, attack, attempt, needs_x86_64, new_mark
+from tests.attacks.conftest import LIMITS, ROOT, SOON_S, Watch, assert_lost, attack, attempt, needs_x86_64, new_mark
 
 ENDED = ("failed", "crashed", "timeout", "memory")
 
@@ -56,7 +56,7 @@ def test_a_fork_bomb_goes_out(kind, isolation):
     result, watch = watched(FORK_BOMBS[kind], isolation, wall_s=0.4, cpu_s=1)
     assert result.status in (*ENDED, "ok")  # ok: its first process has ended by itself
     assert watch.most_processes <= most_processes(isolation)
-    assert result.duration_s < 5
+    assert result.duration_s < SOON_S
 
 
 def test_a_fork_bomb_may_not_keep_the_next_program_from_running(isolation):
@@ -304,7 +304,7 @@ def test_links_cannot_lead_the_trusted_side_astray(isolation, host, own_servers)
     """
     result = attack(source, isolation, host.given)
     assert (result.status, result.stdout) == ("ok", "end\n")
-    assert result.duration_s < 4
+    assert result.duration_s < SOON_S
     host.assert_untouched()
 
 
@@ -331,7 +331,7 @@ def test_a_flood_of_output_is_capped(kind, ending):
     assert result.status in ENDED
     assert len(result.stdout) <= LIMITS.output_bytes + 100
     assert len(result.stderr) <= LIMITS.output_bytes + 100
-    assert result.duration_s < 5
+    assert result.duration_s < SOON_S
     assert resident() - before < 2**25
 
 
@@ -389,7 +389,7 @@ CPU_BOMBS = {
 def test_a_loop_ends_at_its_limit(kind, ending):
     started = time.monotonic()
     assert attack(CPU_BOMBS[kind], ending, wall_s=0.4).status == "timeout"
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < SOON_S
 
 
 _BURN = """
@@ -429,5 +429,5 @@ def test_time_cannot_be_stretched_by_waiting_for_a_processor(isolation):
     while time.monotonic() < end: pass
     """
     started = time.monotonic()
-    attack(source, isolation, {"end": started + 7}, wall_s=0.5, cpu_s=60)
-    assert time.monotonic() - started < 4
+    attack(source, isolation, {"end": started + 60}, wall_s=0.5, cpu_s=60)
+    assert time.monotonic() - started < SOON_S

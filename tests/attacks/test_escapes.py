@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reflectioncoder.sandbox.forkserver import SERVERS
-from tests.attacks.conftest import ROOT, X86_64, assert_lost, attack, attempt, needs_x86_64, unconfined
+from tests.attacks.conftest import ROOT, SOON_S, X86_64, assert_lost, attack, attempt, needs_x86_64, unconfined
 
 # name: (number on x86_64, arguments). All of these are refused before the kernel looks at the arguments.
 _SECOND = "os.fork() or time.sleep(60)"
@@ -428,7 +428,7 @@ def test_a_program_cannot_block_its_server_by_a_descriptor(isolation, own_server
     for _ in range(3):
         result = attack(source, isolation, wall_s=2)
         assert (result.status, result.stdout) == ("ok", "end\n")
-        assert result.duration_s < 1.5
+        assert result.duration_s < SOON_S
 
 
 @needs_x86_64

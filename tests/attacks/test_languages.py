@@ -18,7 +18,7 @@ from reflectioncoder.sandbox.isolation import RLIMITS, Isolation
 from reflectioncoder.sandbox.languages import LANGUAGES
 from reflectioncoder.sandbox.limits import RunResult
 from reflectioncoder.sandbox.toolchain import Execution, execute, warm_up
-from tests.attacks.conftest import ROOT, Host, Watch, new_mark, wait_for
+from tests.attacks.conftest import ROOT, SOON_S, Host, Watch, new_mark, wait_for
 from tests.attacks.languages import ATTACKS, COMPILED_READS, COMPILER_BOMBS, FRAMES, OWN_FILE, program
 
 PROCESSES = LANGUAGES["sh"].limits.processes
@@ -192,14 +192,14 @@ def test_a_daemon_ends_with_the_program(language, isolation):
     result, watch = watched(language, "daemon", isolation, {"PAUSE": "1.2"})
     assert watch.most_processes >= 2
     assert last_line(result) == "won"
-    assert result.duration_s < 10
+    assert result.duration_s < SOON_S
 
 
 def test_a_daemon_ends_at_the_time_limit(language, ending):
     result, watch = watched(language, "daemon", ending, {"PAUSE": "60"}, run_s=0.5 + START_S.get(language, 0))
     assert watch.most_processes >= 2
     assert result.status == "timeout"
-    assert result.duration_s < 5
+    assert result.duration_s < SOON_S
 
 
 def assert_well(isolation):
@@ -222,16 +222,19 @@ def test_a_process_bomb_goes_out(language, isolation):
     assert re.search("full|EAGAIN|Resource temporarily unavailable", result.stdout) or "started more than" in result.reason, result
     assert not endless or result.status in ENDED
     assert watch.most_processes <= most_tasks(isolation)
-    assert result.duration_s < 8
+    assert result.duration_s < SOON_S
     assert_well(isolation)
 
 
 def test_a_thread_bomb_goes_out(language, isolation):
     result, watch = watched(language, "threads", isolation)
-    refusals = "Resource temporarily unavailable|unable to create native thread|Fatal glibc error: failed to register TLS"
+    refusals = (
+        "Resource temporarily unavailable|unable to create native thread|Fatal glibc error: failed to register TLS"
+        "|memory allocation of .* failed"  # each thread reserves an arena: now and then the address space is full first
+    )
     assert re.search(refusals, result.stdout + result.stderr) or "started more than" in result.reason, result
     assert watch.most_tasks <= most_tasks(isolation)
-    assert result.duration_s < 5
+    assert result.duration_s < SOON_S
 
 
 def test_a_memory_bomb_goes_out(language, isolation):
@@ -258,7 +261,7 @@ def test_a_flood_of_output_is_capped(stream, language, ending):
     assert (result.stdout_length, result.stderr_length)[stream - 1] > 2**20
     assert max(len(result.stdout), len(result.stderr)) <= OUTPUT_BYTES + 100
     assert resident() - before < 2**25
-    assert result.duration_s < 5
+    assert result.duration_s < SOON_S
 
 
 @pytest.mark.parametrize(("files", "mib"), [(1, 80), (6, 60)], ids=["one large file", "many files"])
@@ -307,7 +310,7 @@ def test_a_bomb_for_the_compiler_goes_out(language, kind, ending):
     assert execution.ran is None
     assert built is not None
     assert built.status == "timeout" or (built.status == "failed" and re.search("File too large|memory", built.stderr)), built
-    assert built.duration_s < 5
+    assert built.duration_s < SOON_S
     assert len(built.stderr) <= OUTPUT_BYTES + 100
     assert watch.most_resident <= LANGUAGES[language].build_limits.memory_bytes * 1.25
     assert_well(ending)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reflectioncoder.sandbox.forkserver import SERVERS, ForkServer
-from tests.attacks.conftest import attack, new_mark, survivors, wait_for
+from tests.attacks.conftest import SOON_S, attack, new_mark, survivors, wait_for
 
 _STUBBORN = """
 def stay():
@@ -66,27 +66,27 @@ _THREADS = "import contextlib\ndef stay_thread():\n    while True: time.sleep(60
 def test_with_the_first_process_ends(what, isolation):
     result = attack(_STUBBORN + _THREADS + LEFTOVERS[what] + "\nprint('end', flush=True)", isolation)
     assert (result.status, result.stdout.splitlines()[:1]) == ("ok", ["end"]), result
-    assert result.duration_s < 4
+    assert result.duration_s < SOON_S
 
 
 @pytest.mark.parametrize("what", sorted(LEFTOVERS.keys() - {"a pool"}))
 def test_at_the_time_limit_ends_with_the_program(what, ending):
     result = attack(_STUBBORN + _THREADS + LEFTOVERS[what] + "\nstay()", ending, wall_s=0.2)
     assert result.status == "timeout"
-    assert result.duration_s < 5
+    assert result.duration_s < SOON_S
 
 
 @pytest.mark.parametrize("stream", [1, 2])
 def test_a_child_that_holds_a_stream_open_does_not_hold_up_the_end(stream, isolation):
     result = attack(f"if os.fork() == 0:\n    os.close({3 - stream}); stay()\nprint('end')".join([_STUBBORN, ""]), isolation)
     assert result.status == "ok"
-    assert result.duration_s < 2
+    assert result.duration_s < SOON_S
 
 
 def test_a_program_that_closes_its_streams_is_still_waited_for(isolation):
     result = attack("os.close(1); os.close(2); time.sleep(0.3); os._exit(7)", isolation)
     assert (result.status, result.exit_code) == ("failed", 7)
-    assert result.duration_s >= 0.3
+    assert result.duration_s > 0.2  # counted from when we hear of its start
 
 
 def test_a_program_that_closes_everything_and_stays_meets_its_limit(isolation):
@@ -148,7 +148,7 @@ def test_a_program_does_not_outstay_its_time_with(what, ending):
     started = time.monotonic()
     result = attack(ENDLESS[what], ending, wall_s=0.15)
     assert result.status in ("timeout", "memory"), result
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < SOON_S
 
 
 # Programs that end, in ways that must not be mistaken for an endless one or for a broken sandbox.
@@ -192,7 +192,7 @@ def test_the_result_is_the_program_s_own_with(what, ending):
     result = attack(source, ending, memory_bytes=2**27)
     for value, wanted in zip((result.status, result.exit_code, result.signal), expected, strict=True):
         assert wanted is None or value == wanted, result
-    assert result.duration_s < 3
+    assert result.duration_s < SOON_S
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_a_short_program_is_not_taken_for_an_endless_one(isolation, monkeypatch)
     monkeypatch.setattr(ForkServer, "_expect", expect_late)
     result = attack("print('end')", isolation, wall_s=2)
     assert (result.status, result.stdout) == ("ok", "end\n")
-    assert result.duration_s < 1.5
+    assert result.duration_s < SOON_S
 
 
 def test_the_limit_on_processor_time_is_named_as_such(ending):

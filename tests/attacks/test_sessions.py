@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from reflectioncoder.sandbox.session import CellResult, Session
-from tests.attacks.conftest import LIMITS, PRELUDE, new_mark, survivors
+from tests.attacks.conftest import LIMITS, PRELUDE, SOON_S, new_mark, survivors
 
 ANSWERS = {
     "nothing": b"",
@@ -71,7 +71,7 @@ def test_a_flood_of_answers_ends(isolation):
         started = time.monotonic()
         result = opened.run("import os\nwhile True: os.write(4, b'x' * 65536)")
         assert result.status in ("crashed", "timeout")
-        assert time.monotonic() - started < 8
+        assert time.monotonic() - started < SOON_S
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_cell_that_cannot_be_interrupted_is_ended(cell, ending):
     with session(ending, wall_s=0.2) as opened:
         started = time.monotonic()
         assert opened.run(cell).status in ("timeout", "crashed")
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < SOON_S
         assert opened.run("1 + 1").output == "2\n"
 
 

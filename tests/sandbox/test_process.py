@@ -41,7 +41,7 @@ def test_wall_clock_limit(isolation):
     result = run("import time; time.sleep(60)", isolation, wall_s=1)
     assert result.status == "timeout"
     assert "longer than 1 s" in result.reason
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 20
 
 
 def test_cpu_limit(isolation):
@@ -65,7 +65,7 @@ def test_fork_bomb_is_stopped(isolation):
     source = "import os, time\nfor _ in range(200):\n    if os.fork() == 0: time.sleep(30)\ntime.sleep(30)"
     result = run(source, isolation)
     assert result.status in ("crashed", "failed")
-    assert result.duration_s < 9
+    assert result.duration_s < 20
 
 
 def test_output_flood_is_capped_and_counted(isolation):

@@ -7,19 +7,17 @@ or inside a delegated scope (`systemd-run --user --scope -p Delegate=yes ...`).
 from __future__ import annotations
 
 import contextlib
-import itertools
-import os
-import threading
+import secrets
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from reflectioncoder.sandbox.limits import Limits, SandboxUnavailableError
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _CONTROLLERS = ("memory", "pids")
-_numbers = itertools.count()
-_naming = threading.Lock()
+_LEFT_OVER_AFTER_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -36,10 +34,11 @@ class ControlGroup:
         Raises:
             SandboxUnavailableError: nothing here lets us make one.
         """
-        with _naming:
-            name = f"reflectioncoder-{os.getpid()}-{next(_numbers)}"
+        name = f"reflectioncoder-{secrets.token_hex(8)}"
         reasons = []
         for version, parents in _candidates():
+            for parent in {*parents.values()}:
+                _remove_leftovers(parent)
             group = cls({controller: parent / name for controller, parent in parents.items()}, version)
             try:
                 group._make()
@@ -99,6 +98,16 @@ class ControlGroup:
                     time.sleep(0.02)
                 else:
                     break
+
+
+@cache
+def _remove_leftovers(parent: Path) -> None:
+    """Remove the groups of those that were killed before they could. One that has a server in it cannot be removed."""
+    with contextlib.suppress(OSError):
+        for group in list(parent.glob("reflectioncoder-*")):
+            with contextlib.suppress(OSError):
+                if time.time() - group.stat().st_mtime > _LEFT_OVER_AFTER_S:
+                    group.rmdir()
 
 
 def _candidates() -> list[tuple[int, dict[str, Path]]]:
