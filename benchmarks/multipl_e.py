@@ -1,8 +1,9 @@
-"""MultiPL-E here: completions by an embedded model, what the judge costs for each language, and the usual way beside it.
+"""MultiPL-E here: what the judge costs for each language, and the usual way beside it.
 
-    python benchmarks/multipl_e.py complete --languages cpp js --output runs/multipl-e          samples of a model served on the CPU
-    python benchmarks/multipl_e.py table                                                        every language: its known programs
-    python benchmarks/multipl_e.py speed --samples runs/multipl-e --languages cpp js            ours beside the usual way
+    python benchmarks/multipl_e.py table                                              every language: its known programs
+    python benchmarks/multipl_e.py speed --samples runs/multipl-e --languages cpp js  ours beside the usual way
+
+`--samples` holds cpp.jsonl, js.jsonl …: completions, as `reflectioncoder generate` and others write them.
 
 The usual way is that of MultiPL-E's evaluators: one program after another, a compiler and a program as plain subprocesses, without
 a sandbox, a precompiled header or kept builds. Ours runs with `--workers` programs at a time in the sandbox, and with one. All
@@ -20,17 +21,13 @@ import subprocess
 import tempfile
 import threading
 import time
-import urllib.request
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from reflectioncoder.build.embedded import embedded_server
-from reflectioncoder.evaluate.benchmarks import Task, load_benchmark
+from reflectioncoder.evaluate.benchmarks import load_benchmark
 from reflectioncoder.evaluate.multipl_e import LanguageTests, judge_program
 from reflectioncoder.evaluate.preflight import preflight_programs
 from reflectioncoder.generate.extract import cut_completion
-from reflectioncoder.model_source import resolve_gguf
 from reflectioncoder.sandbox.isolation import detect_isolation
 from reflectioncoder.sandbox.languages import LANGUAGES, version_of
 from reflectioncoder.sandbox.pool import map_ordered
@@ -54,29 +51,6 @@ class Turn:
     cpu_s: float
     peak_bytes: int
     passed: int
-
-
-def complete(task: Task, url: str, max_tokens: int) -> str:
-    """The greedy completion of a task's prompt, which the answer begins with."""
-    request = task.request(0)
-    messages = [{"role": "user", "content": request.instruction}, {"role": "assistant", "content": request.prefill}]
-    payload = {"messages": messages, "temperature": 0, "max_tokens": max_tokens, "stop": ["\n```", *task.tests.stop_tokens]}
-    asked = urllib.request.Request(f"{url}/chat/completions", json.dumps(payload).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(asked, timeout=900) as answer:
-        return json.load(answer)["choices"][0]["message"]["content"].removeprefix(request.prefill)  # llama.cpp repeats it
-
-
-def complete_all(args: argparse.Namespace) -> None:
-    args.output.mkdir(parents=True, exist_ok=True)
-    with embedded_server(resolve_gguf(args.model), args.parallel, 2048) as url, ThreadPoolExecutor(args.parallel) as pool:
-        for name in args.languages:
-            tasks = load_benchmark(f"multipl-e/{name}", args.data_dir).tasks[: args.limit]
-            started = time.monotonic()
-            with open(args.output / f"{name}.jsonl", "w") as file:
-                for task, text in zip(tasks, pool.map(lambda task: complete(task, url, args.max_tokens), tasks), strict=True):
-                    file.write(json.dumps({"task_id": task.task_id, "completion": text}) + "\n")
-                    file.flush()
-            print(f"{name}: {len(tasks)} completions in {time.monotonic() - started:.0f} s", flush=True)
 
 
 def table(args: argparse.Namespace) -> None:
@@ -144,7 +118,8 @@ def speed(args: argparse.Namespace) -> None:
         judged = []
         for row in rows:
             task = tasks[row["task_id"]]
-            judged.append((task.prompt + cut_completion(row["completion"], name, task.tests.stop_tokens), task.tests))
+            cut = task.prompt + cut_completion(row["completion"], name, task.tests.stop_tokens)
+            judged.append((row.get("solution", cut), task.tests))
         plain = [f"{solution}\n{tests.tests}" for solution, tests in judged]
         warm_up(name)
         ways = {
@@ -166,19 +141,15 @@ def speed(args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("complete", "table", "speed"))
+    parser.add_argument("what", choices=("table", "speed"))
     parser.add_argument("--languages", nargs="+", default=["cpp", "js"])
-    parser.add_argument("--model", default="Qwen/Qwen2.5-Coder-1.5B-Instruct")
     parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--output", type=Path, default=Path("runs/multipl-e"))
     parser.add_argument("--samples", type=Path, default=Path("runs/multipl-e"))
     parser.add_argument("--limit", type=int)
-    parser.add_argument("--parallel", type=int, default=8)
-    parser.add_argument("--max-tokens", type=int, default=300)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
-    {"complete": complete_all, "table": table, "speed": speed}[args.what](args)
+    {"table": table, "speed": speed}[args.what](args)
 
 
 if __name__ == "__main__":

@@ -150,9 +150,7 @@ def resolve_gguf(name: str) -> Path:
         return Path(name)
     package = EMBEDDED_MODELS.get(name)
     if package is None:
-        raise UsageError.for_value(
-            "no such embedded model", "build.endpoint.model", name, [*EMBEDDED_MODELS, "a path that ends in .gguf"]
-        )
+        raise UsageError.for_value("no such embedded model", "model", name, [*EMBEDDED_MODELS, "a path that ends in .gguf"])
     target = cache_dir() / "gguf" / f"{package.name}-{package.version}.gguf"
     if not target.is_file():
         if is_offline():

@@ -133,7 +133,7 @@ class Run:
         if note := require_clean(path, benchmark.name, allow=self.recipe.evaluate.allow_contaminated):
             say(note)
         recipe = self.recipe
-        key = completions_key(benchmark, recipe, path)
+        key = completions_key(benchmark, recipe, model_hash(path))
         directory = self.directory / "eval" / benchmark.name / which
 
         def work() -> dict[str, Any]:
@@ -178,10 +178,10 @@ def _limits(recipe: Recipe) -> dict[str, Any]:
     return {**asdict(recipe.sandbox), "workers": None}
 
 
-def completions_key(benchmark: Benchmark, recipe: Recipe, model: Path) -> str:
-    """What the completions of a benchmark depend on."""
+def completions_key(benchmark: Benchmark, recipe: Recipe, model: str) -> str:
+    """What the completions of a benchmark depend on; `model`: what says which model it is."""
     requests = [task.request(0).instruction for task in benchmark.tasks]
-    return content_hash(benchmark.describe(), requests, asdict(recipe.generate), recipe.seed, model_hash(model))
+    return content_hash(benchmark.describe(), requests, asdict(recipe.generate), recipe.seed, model)
 
 
 def evaluate_model(model: Backend, benchmark: Benchmark, recipe: Recipe, directory: Path, label: str) -> dict[str, Any]:

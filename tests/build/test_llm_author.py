@@ -16,7 +16,6 @@ import pytest
 import yaml
 
 from reflectioncoder.build import gates
-from reflectioncoder.build.endpoint import Budget, BudgetError, Endpoint, EndpointError, Limiter
 from reflectioncoder.build.filters import NearDuplicates, sift
 from reflectioncoder.build.hybrid_author import AttemptsFile
 from reflectioncoder.build.llm_author import Prompts
@@ -31,6 +30,7 @@ from reflectioncoder.data.problems import load_problems
 from reflectioncoder.data.prompts import answer_program, one_off_answer
 from reflectioncoder.data.samples import Block, Sample, assistant, read_samples, user
 from reflectioncoder.errors import MachineError, UsageError
+from reflectioncoder.generate.endpoint import Budget, BudgetError, Endpoint, EndpointError, Limiter
 from tests.build.server import Script, serving
 
 PROBLEMS = load_problems(("bundled:train",))
@@ -48,7 +48,7 @@ def payload(content="x"):
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr("reflectioncoder.build.endpoint._FIRST_DELAY_S", 0.01)
+    monkeypatch.setattr("reflectioncoder.generate.endpoint._FIRST_DELAY_S", 0.01)
 
 
 def test_a_dialogue_becomes_a_sample_with_what_the_interpreter_really_printed(tmp_path):

@@ -204,8 +204,8 @@ def test_the_stage_trains_and_saves_a_model_that_answers_requests(tmp_path, mode
     backend = TransformersBackend(recipe.model, tmp_path / "model")
     assert backend.renderer.name == rendering
     requests = [Request("a", 0, "Write f.", "f"), Request("b", 0, "Write a much longer function g.", "g")]
-    together = backend.complete(requests, GenerateConfig(max_new_tokens=12), seed=0)
-    alone = [backend.complete([r], GenerateConfig(max_new_tokens=12), seed=0)[0] for r in requests]
+    together = backend.complete_batch(requests, GenerateConfig(max_new_tokens=12), seed=0)
+    alone = [backend.complete_batch([r], GenerateConfig(max_new_tokens=12), seed=0)[0] for r in requests]
     assert together == alone  # left padding changes nothing
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
     served = tokenizer.apply_chat_template(
@@ -272,7 +272,7 @@ def test_a_tokenizer_without_bos_and_pad_trains_and_generates(tmp_path):
     train_model(recipe, ModelSource(tmp_path / "base", "local"), SAMPLES, tmp_path)
     backend = TransformersBackend(recipe.model, tmp_path / "model")
     requests = [Request("a", 0, "Write f.", "f"), Request("b", 0, "Write a much longer function g.", "g")]
-    assert len(backend.complete(requests, GenerateConfig(max_new_tokens=4), seed=0)) == 2
+    assert len(backend.complete_batch(requests, GenerateConfig(max_new_tokens=4), seed=0)) == 2
 
 
 def test_a_base_model_without_template_is_asked_in_plain_text(tmp_path):
@@ -287,7 +287,7 @@ def test_a_base_model_without_template_is_asked_in_plain_text(tmp_path):
     asked = tokenizer.decode(backend.renderer.render_request("Write f.", "```python\n"))
     assert asked == "Write f.\n\n```python\n"
     requests = [Request("a", 0, "Write f.", "f"), Request("b", 0, "Write a longer g.", "g")]
-    assert [c.finish_reason for c in backend.complete(requests, GenerateConfig(max_new_tokens=4), seed=0)] == ["length", "length"]
+    assert [c.finish_reason for c in backend.complete_batch(requests, GenerateConfig(max_new_tokens=4), seed=0)] == ["length", "length"]
 
 
 def test_sampling_depends_on_the_seed_alone(model_dir):
@@ -298,7 +298,7 @@ def test_sampling_depends_on_the_seed_alone(model_dir):
     backend = TransformersBackend(ModelConfig(str(model_dir), device="cpu"), model_dir)
     config = GenerateConfig(max_new_tokens=16, temperature=1.0, num_samples=2)
     requests = [Request("a", n, "Write f.", "f") for n in range(2)]
-    first, again, other = (backend.complete(requests, config, seed) for seed in (1, 1, 2))
+    first, again, other = (backend.complete_batch(requests, config, seed) for seed in (1, 1, 2))
     assert first == again != other
     assert first[0] != first[1]
 

@@ -5,15 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from reflectioncoder.config import EndpointConfig
+from reflectioncoder.generate.endpoint import going_on
 
 _STOP = ["\n```\n\n", "```output"]
 """The end of a code block (an opening fence has no empty line behind it): what follows would be a made-up output."""
 _STOP_OF_A_BLOCK = ["\n```"]
-_CONTINUES: dict[str, dict[str, Any]] = {
-    "vllm": {"continue_final_message": True, "add_generation_prompt": False},
-    "llama.cpp": {},  # does so whenever the last message is the assistant's
-    "deepseek": {},  # marks the message itself
-}
 
 
 class Conversation:
@@ -40,10 +36,8 @@ class Conversation:
             return {"prompt": "\n\n".join(texts), "stop": _STOP_OF_A_BLOCK if self.opening else _STOP}
         if not self._said:
             return {"messages": [*self._messages], "stop": _STOP}
-        last: dict[str, Any] = {"role": "assistant", "content": self._said}
-        if self._config.assistant_prefix == "deepseek":
-            last["prefix"] = True
-        return {"messages": [*self._messages, last], "stop": _STOP, **_CONTINUES[self._config.assistant_prefix]}
+        last, extras = going_on(self._said, self._config.assistant_prefix)
+        return {"messages": [*self._messages, last], "stop": _STOP, **extras}
 
     def continuation(self, text: str) -> str:
         """What the model has added: some servers (llama.cpp of late) answer with the whole message, what it began with included."""

@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from reflectioncoder.build.coding import reference_cell
-from reflectioncoder.build.embedded import embedded_server, vllm_server
-from reflectioncoder.build.endpoint import Budget, Endpoint, EndpointError
 from reflectioncoder.build.executions import Executions
 from reflectioncoder.build.hybrid_author import AskedAttempts, AttemptsFile, HybridAuthor
 from reflectioncoder.build.llm_author import Asker, LlmAuthor, Rollout
@@ -21,6 +19,8 @@ from reflectioncoder.config import BuildConfig, EndpointConfig, Recipe
 from reflectioncoder.data.languages import PYTHON
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.samples import Sample
+from reflectioncoder.generate.embedded import embedded_server, vllm_server
+from reflectioncoder.generate.endpoint import Budget, Endpoint, EndpointError
 from reflectioncoder.model_source import resolve_gguf
 from reflectioncoder.progress import Progress, format_duration, say
 from reflectioncoder.sandbox.pool import default_workers, map_unordered

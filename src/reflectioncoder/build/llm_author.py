@@ -19,7 +19,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 from reflectioncoder import syntax
 from reflectioncoder.build import gates
 from reflectioncoder.build.conversation import Conversation
-from reflectioncoder.build.endpoint import Endpoint, RefusedError, Reply
 from reflectioncoder.build.log import BuildLog
 from reflectioncoder.build.mutation import mutations
 from reflectioncoder.build.mutation_author import Executor, Rejected
@@ -28,6 +27,7 @@ from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import one_off_answer, one_off_request, reflection_request, statement
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 from reflectioncoder.errors import UsageError
+from reflectioncoder.generate.endpoint import Endpoint, RefusedError, Reply
 
 AUTHOR = "llm"
 _MAX_OUTPUT_CHARS = 2000

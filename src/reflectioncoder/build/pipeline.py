@@ -20,7 +20,6 @@ from typing import Any
 
 from reflectioncoder.build.chains import build_chains
 from reflectioncoder.build.dialogues import Held, Problems, hold_dialogues, unwritable
-from reflectioncoder.build.endpoint import Budget
 from reflectioncoder.build.executions import Executions
 from reflectioncoder.build.filters import over_share, sift
 from reflectioncoder.build.llm_author import Prompts
@@ -33,6 +32,7 @@ from reflectioncoder.data.problems import Problem, iter_problems
 from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.errors import CheckFailedError, UsageError
+from reflectioncoder.generate.endpoint import Budget
 from reflectioncoder.progress import Progress, say
 from reflectioncoder.sandbox.isolation import detect_isolation, require_floor
 from reflectioncoder.sandbox.limits import Limits

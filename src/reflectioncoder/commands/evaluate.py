@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from reflectioncoder.commands import Outcome, add_benchmark_arguments, limited, percent
-from reflectioncoder.commands.generate import add_model_arguments, generation_recipe
+from reflectioncoder.commands.generate import add_model_arguments, generation_recipe, model_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,42 +15,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
+    import contextlib
     from dataclasses import replace
 
     from reflectioncoder.data.files import claim, write_json
     from reflectioncoder.errors import EXIT_DONE, EXIT_ENVIRONMENT, UsageError
-    from reflectioncoder.evaluate.benchmarks import load_benchmark
+    from reflectioncoder.evaluate.benchmarks import load_benchmark, requests_for
     from reflectioncoder.evaluate.contamination import require_clean
     from reflectioncoder.evaluate.results import headline, skipped
-    from reflectioncoder.model_source import resolve_model
+    from reflectioncoder.generate.base import longest
     from reflectioncoder.pipeline import completions_key, evaluate_model
 
     recipe = generation_recipe(args)
     recipe = replace(recipe, sandbox=replace(recipe.sandbox, workers=args.workers, rules=args.rules, floor=args.floor))
     benchmarks = [load_benchmark(limited(spec, args.limit), args.data_dir) for spec in args.benchmark]
-    path = resolve_model(recipe.model).path
+    model = model_of(args)
     lines = []
     for benchmark in benchmarks:
-        note = require_clean(path, benchmark.name, allow=args.allow_contaminated)
+        note = require_clean(model.path, benchmark.name, allow=args.allow_contaminated) if model.path else None
         lines += [note] if note else []
-        if not claim(args.output / benchmark.name, completions_key(benchmark, recipe, path)):
+        if not claim(args.output / benchmark.name, completions_key(benchmark, recipe, model.key)):
             raise UsageError(
                 f"{args.output / benchmark.name} holds results of another model or other settings\n  hint:    choose another --output"
             )
     value, paths, backend = {}, [], None
-    for benchmark in benchmarks:
-        directory = args.output / benchmark.name
-        if reason := benchmark.why_skipped():
-            value[benchmark.name] = skipped(benchmark, reason)
-            paths.append(write_json(directory / "results.json", value[benchmark.name]))
-            lines.append(f"{benchmark.name}: {len(benchmark.tasks)} tasks skipped: {reason}")
-            continue
-        if backend is None:
-            from reflectioncoder.generate.transformers_backend import TransformersBackend
-
-            backend = TransformersBackend(recipe.model, path)
-        results = evaluate_model(backend, benchmark, recipe, directory, benchmark.name)
-        value[benchmark.name] = results
-        lines.append(f"{benchmark.name}: pass@1 {percent(headline(results))}")
-        paths.append(directory / "results.json")
+    longest_request = max(longest(requests_for(benchmark, 1)) for benchmark in benchmarks)
+    with contextlib.ExitStack() as opened:
+        for benchmark in benchmarks:
+            directory = args.output / benchmark.name
+            paths.append(directory / "results.json")
+            if reason := benchmark.why_skipped():
+                value[benchmark.name] = skipped(benchmark, reason)
+                write_json(paths[-1], value[benchmark.name])
+                lines.append(f"{benchmark.name}: {len(benchmark.tasks)} tasks skipped: {reason}")
+                continue
+            backend = backend or opened.enter_context(model.open(longest_request, args.max_new_tokens))
+            results = evaluate_model(backend, benchmark, recipe, directory, benchmark.name)
+            value[benchmark.name] = results
+            lines.append(f"{benchmark.name}: pass@1 {percent(headline(results))}")
     return Outcome(value, lines, paths, EXIT_DONE if backend is not None else EXIT_ENVIRONMENT)

@@ -1,8 +1,9 @@
-"""Requests, completions and the loop that is the same for every backend: fixed batches, appended rows, resume."""
+"""Requests, completions and the loop that is the same for every backend: appended rows, resume."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Generator, Iterable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,22 +33,32 @@ class Request:
     language: str = "py"
     stop_tokens: tuple[str, ...] = ()
 
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.task_id, self.sample
+
 
 @dataclass(frozen=True)
 class RawCompletion:
-    """What a model wrote after the prefilled beginning, and why it ended ("stop" or "length")."""
+    """What a model wrote after the prefilled beginning, and why it ended: "stop", "length", or "refused" by a server.
+
+    `prefilled=False`: nothing was prefilled, the text is the whole answer.
+    """
 
     text: str
     finish_reason: str
     num_tokens: int
+    prefilled: bool = True
 
 
 class Backend(Protocol):
-    """A model that completes batches of requests."""
+    """A model that completes requests."""
 
-    def complete(self, batch: Sequence[Request], config: GenerateConfig, seed: int) -> list[RawCompletion]: ...
-
-    def prompt_length(self, request: Request) -> int: ...
+    def complete(
+        self, requests: Sequence[Request], done: Set[tuple[str, int]], config: GenerateConfig, seed: int
+    ) -> Generator[tuple[Request, RawCompletion]]:
+        """The completions of those that are not `done` (keys), in any order."""
+        ...
 
     def describe(self) -> dict[str, Any]: ...
 
@@ -63,33 +74,32 @@ def check_sampling(config: GenerateConfig) -> None:
 def generate(
     backend: Backend, requests: Sequence[Request], config: GenerateConfig, seed: int, path: Path, label: str
 ) -> dict[str, Any]:
-    """Complete all requests into `path` (JSON Lines), skipping those that are there; returns counts.
-
-    Batches are formed over all requests by length, so a resumed run computes the very batches of an uninterrupted one.
-    """
+    """Complete all requests into `path` (JSON Lines), skipping those that are there; returns counts."""
     check_sampling(config)
     done = {(row["task_id"], row["sample"]) for _, row in read_jsonl(path, tolerate_torn_tail=True)} if path.exists() else set()
-    ordered = sorted(requests, key=lambda r: (backend.prompt_length(r), r.task_id, r.sample))
-    batches = [ordered[i : i + config.batch_size] for i in range(0, len(ordered), config.batch_size)]
-    num_tokens = 0
-    with JsonlAppender(path) as appender, Progress(label, len(requests), len(done)) as progress:
-        for number, batch in enumerate(batches):
-            missing = [r for r in batch if (r.task_id, r.sample) not in done]
-            if not missing:
-                continue
-            completions = backend.complete(batch, config, seed + number)
-            for request, completion in zip(batch, completions, strict=True):
-                if request in missing:
-                    appender.append(completion_row(request, completion))
-                    done.add((request.task_id, request.sample))
-                    num_tokens += completion.num_tokens
-            progress.update(len(done), f"{num_tokens} tokens")
+    num_tokens, num_done = 0, len(done)
+    with (
+        JsonlAppender(path) as appender,
+        Progress(label, len(requests), num_done) as progress,
+        contextlib.closing(backend.complete(requests, done, config, seed)) as completions,
+    ):
+        for request, completion in completions:
+            appender.append(completion_row(request, completion))
+            num_tokens += completion.num_tokens
+            num_done += 1
+            progress.update(num_done, f"{num_tokens} tokens")
     return {"num_completions": len(requests), "num_tokens": num_tokens}
+
+
+def longest(requests: Iterable[Request]) -> int:
+    """Characters of the longest request, with the beginning of its answer."""
+    return max((len(request.instruction) + len(request.prefill) for request in requests), default=0)
 
 
 def completion_row(request: Request, completion: RawCompletion) -> dict[str, Any]:
     if request.prefill == OPENING_FENCE:
-        extraction = extract_program(completion.text, request.entry_point, request.preamble)
+        prefill = request.prefill if completion.prefilled else ""
+        extraction = extract_program(completion.text, request.entry_point, request.preamble, prefill)
     else:
         text = completion.text.partition(CLOSING_FENCE)[0]
         cut = cut_completion(text, request.language, request.stop_tokens)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence, Set
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -44,11 +44,20 @@ class TransformersBackend:
             "dtype": str(self.model.dtype),
         }
 
-    def prompt_length(self, request: Request) -> int:
-        return len(self._encode(request.instruction, request.prefill))
+    def complete(
+        self, requests: Sequence[Request], done: Set[tuple[str, int]], config: GenerateConfig, seed: int
+    ) -> Generator[tuple[Request, RawCompletion]]:
+        """Batches are formed over all requests by length, so a resumed run computes the very batches of an uninterrupted one."""
+        ordered = sorted(requests, key=lambda r: (len(self._encode(r.instruction, r.prefill)), *r.key))
+        for number, start in enumerate(range(0, len(ordered), config.batch_size)):
+            batch = ordered[start : start + config.batch_size]
+            if any(request.key not in done for request in batch):
+                for request, completion in zip(batch, self.complete_batch(batch, config, seed + number), strict=True):
+                    if request.key not in done:
+                        yield request, completion
 
     @torch.inference_mode()
-    def complete(self, batch: Sequence[Request], config: GenerateConfig, seed: int) -> list[RawCompletion]:
+    def complete_batch(self, batch: Sequence[Request], config: GenerateConfig, seed: int) -> list[RawCompletion]:
         prompts = [self._encode(request.instruction, request.prefill) for request in batch]
         length = max(map(len, prompts))
         input_ids = torch.full((len(batch), length), self._pad)

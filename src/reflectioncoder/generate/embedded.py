@@ -41,13 +41,15 @@ def embedded_server(gguf: Path, parallel: int, context_tokens: int) -> contextli
 def vllm_server(model: str, parallel: int, context_tokens: int) -> contextlib.AbstractContextManager[str]:
     """The same of a hub model or folder, by vLLM on this machine's GPUs: batches are put together anew after every token."""
     if importlib.util.find_spec("vllm") is None:
-        raise MachineError("build.author: vllm needs the package vllm\n  hint:    pip install vllm (a GPU), or author: openai or local")
+        raise MachineError(
+            "the package vllm is not installed\n  hint:    pip install vllm (a GPU), or ask a server (openai) or a GGUF model (local)"
+        )
     return _serving("vllm", model, [model, str(parallel), str(context_tokens)], {})
 
 
 @contextlib.contextmanager
 def _serving(kind: str, name: str, arguments: list[str], env: dict[str, str]) -> Iterator[str]:
-    command = [sys.executable, "-m", "reflectioncoder.build.embedded", kind, *arguments]
+    command = [sys.executable, "-m", "reflectioncoder.generate.embedded", kind, *arguments]
     with tempfile.TemporaryFile() as words:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, env={**os.environ, **env}, start_new_session=True

@@ -25,6 +25,11 @@ import httpx2
 from reflectioncoder.config import EndpointConfig
 from reflectioncoder.errors import MachineError, UsageError
 
+_GOES_ON: dict[str, dict[str, Any]] = {
+    "vllm": {"continue_final_message": True, "add_generation_prompt": False},
+    "llama.cpp": {},  # does so whenever the last message is the assistant's
+    "deepseek": {},  # marks the message itself
+}
 _BUSY = frozenset((429, 503, 529))
 _AGAIN = frozenset((408, 409, 425)) | _BUSY
 _TOO_LONG = frozenset((400, 413, 422))  # of a request like others that are answered
@@ -134,7 +139,7 @@ class Limiter:
         admitted.wait()
         try:
             if self._stopped.is_set():
-                raise EndpointError("the build has been stopped")
+                raise EndpointError("it has been stopped")
             yield
         finally:
             with self._lock:
@@ -214,7 +219,7 @@ class Endpoint:
         on_lost: Callable[[int, int], None] = lambda *_: None,
     ):
         if not config.model:
-            raise UsageError("build.endpoint.model is empty: which model is to be asked?")
+            raise UsageError("the endpoint's model is empty: which model is to be asked?\n  hint:    build.endpoint.model")
         key = os.environ.get(config.api_key_env, "") if config.api_key_env else ""
         if config.api_key_env and not key:
             raise MachineError(
@@ -320,6 +325,18 @@ class Endpoint:
             return reply
         except (json.JSONDecodeError, KeyError, IndexError, TypeError, ValueError) as error:
             return f"not a completion: {type(error).__name__}: {error}", False, None, True
+
+
+def going_on(said: str, assistant_prefix: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """An assistant message that is to be continued, and what else the request has to say of it.
+
+    Args:
+        assistant_prefix: how the server wants to be told (`EndpointConfig.assistant_prefix`), not "none".
+    """
+    message: dict[str, Any] = {"role": "assistant", "content": said}
+    if assistant_prefix == "deepseek":
+        message["prefix"] = True
+    return message, _GOES_ON[assistant_prefix]
 
 
 def _read_reply(body: dict[str, Any], estimate: tuple[int, int]) -> Reply:

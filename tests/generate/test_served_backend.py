@@ -1,0 +1,189 @@
+"""Generation by a server: what is asked, what becomes of the answers, what faults cost."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from reflectioncoder.cli import main
+from reflectioncoder.config import EndpointConfig, GenerateConfig, ModelConfig
+from reflectioncoder.data.files import read_jsonl
+from reflectioncoder.errors import MachineError, UsageError
+from reflectioncoder.generate.backends import asked_model
+from reflectioncoder.generate.base import Request, generate
+from reflectioncoder.generate.endpoint import EndpointError
+from reflectioncoder.generate.served_backend import ServedBackend
+from tests.build.server import Script, serving
+
+PYTHON = [Request(f"T/{number}", 0, f"Write f{number}.", f"f{number}", "import math") for number in range(30)]
+JAVASCRIPT = Request(
+    "js/0", 0, "Write twice.", "twice", "function twice(x){\n", "```javascript\nfunction twice(x){\n", "js", ("\nfunction ",)
+)
+CONFIG = GenerateConfig(max_new_tokens=100)
+
+
+@dataclass
+class Answers(Script):
+    """Answers each request with what `says` says of its payload; keeps all payloads."""
+
+    says: object = None
+    payloads: list = field(default_factory=list)
+
+    def reply(self, payload):
+        with self.lock:
+            self.payloads.append(payload)
+        return self.says(payload)
+
+
+def number_of(payload):
+    asked = payload.get("prompt") or payload["messages"][0]["content"]
+    return asked.partition("Write f")[2].partition(".")[0]
+
+
+def whole(payload):
+    return f"Here it is.\n\n```python\ndef f{number_of(payload)}(): return 1\n```\n\nIt returns 1."
+
+
+def rest(payload):
+    """What follows the opening fence, up to the stop text."""
+    return f"def f{number_of(payload)}(): return 1"
+
+
+def make(url, **settings):
+    return ServedBackend(EndpointConfig(base_url=url, model="m", max_in_flight=4, **settings), "openai")
+
+
+def rows_of(path):
+    return {row["task_id"]: row for _, row in read_jsonl(path)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({}, whole),
+        ({"assistant_prefix": "vllm"}, rest),
+        ({"assistant_prefix": "llama.cpp"}, lambda payload: "```python\n" + rest(payload)),
+        ({"assistant_prefix": "deepseek"}, rest),
+        ({"api": "completion"}, rest),
+    ],
+    ids=["whole answers", "vllm", "llama.cpp", "deepseek", "completion"],
+)
+def test_the_program_is_found_however_the_server_is_asked(settings, says, tmp_path):
+    with serving(Answers([], says=says)) as url, make(url, **settings) as backend:
+        generate(backend, PYTHON, CONFIG, 1, tmp_path / "completions.jsonl", "test")
+    rows = rows_of(tmp_path / "completions.jsonl")
+    assert rows.keys() == {request.task_id for request in PYTHON}
+    for request in PYTHON:
+        row = rows[request.task_id]
+        assert row["solution"] == f"import math\n\n\ndef {request.entry_point}(): return 1\n"
+        assert (row["extraction"], row["finish_reason"], row["num_tokens"]) == ("fenced", "stop", 50)
+
+
+def test_what_a_server_is_asked(tmp_path):
+    shapes = {}
+    for settings in ({}, {"assistant_prefix": "vllm"}, {"assistant_prefix": "deepseek"}, {"api": "completion"}):
+        script = Answers([], says=rest)
+        with serving(script) as url, make(url, **settings) as backend:
+            list(backend.complete(PYTHON[:1], set(), CONFIG, 1))
+        shapes[str(settings)] = script.payloads[0]
+    none, vllm, deepseek, plain = shapes.values()
+    assert none["messages"] == [{"role": "user", "content": "Write f0."}]
+    assert "stop" not in none, "it would end the answer at its opening fence"
+    assert vllm["messages"][1:] == [{"role": "assistant", "content": "```python\n"}]
+    assert (vllm["stop"], vllm["continue_final_message"], vllm["add_generation_prompt"]) == (["\n```"], True, False)
+    assert deepseek["messages"][1]["prefix"] is True
+    assert (plain["prompt"], plain["stop"]) == ("Write f0.\n\n```python\n", ["\n```"])
+    for payload in shapes.values():
+        assert (payload["temperature"], payload["max_tokens"], payload["model"]) == (0, 100, "m")
+        assert "top_p" not in payload
+
+
+def test_samples_of_a_task_are_asked_with_seeds_of_their_own(tmp_path):
+    requests = [replace(PYTHON[0], sample=sample) for sample in range(8)]
+    sampling = GenerateConfig(max_new_tokens=100, temperature=0.8, num_samples=8)
+    seeds = []
+    for seed in (1, 1, 2):
+        script = Answers([], says=whole)
+        with serving(script) as url, make(url) as backend:
+            list(backend.complete(requests, set(), sampling, seed))
+        seeds.append({payload["seed"] for payload in script.payloads})
+        assert all(payload["top_p"] == 0.95 for payload in script.payloads)
+    assert len(seeds[0]) == 8
+    assert seeds[0] == seeds[1]
+    assert not seeds[0] & seeds[2]
+
+
+def test_another_language_is_prefilled_with_its_prompt(tmp_path):
+    with serving(Answers([], says=lambda _: "  return 2 * x;\n}\nfunction other() {}")) as url:
+        with make(url, assistant_prefix="vllm") as backend:
+            generate(backend, [JAVASCRIPT], CONFIG, 1, tmp_path / "completions.jsonl", "test")
+        with make(url) as backend, pytest.raises(UsageError, match="--assistant-prefix"):
+            generate(backend, [JAVASCRIPT], CONFIG, 1, tmp_path / "none.jsonl", "test")
+    assert rows_of(tmp_path / "completions.jsonl")["js/0"]["solution"] == "function twice(x){\n  return 2 * x;\n}"
+
+
+def test_faults_lose_nothing_and_double_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("reflectioncoder.generate.endpoint._FIRST_DELAY_S", 0.01)
+    script = Answers([], says=whole, faults={0: 500, 3: "garbage", 5: 429, 8: "cut", 9: "reset", 12: 503})
+    with serving(script) as url, make(url) as backend:
+        generate(backend, PYTHON, CONFIG, 1, tmp_path / "completions.jsonl", "test")
+    rows = [row["task_id"] for _, row in read_jsonl(tmp_path / "completions.jsonl")]
+    assert Counter(rows) == Counter(request.task_id for request in PYTHON)
+
+
+def test_what_was_answered_before_a_server_died_is_not_asked_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("reflectioncoder.generate.endpoint._FIRST_DELAY_S", 0.001)
+    path = tmp_path / "completions.jsonl"
+    dying = Answers([], says=whole, faults=dict.fromkeys(range(11, 10_000), 500))
+    with serving(dying) as url, make(url, retries=1) as backend, pytest.raises(EndpointError, match="run again"):
+        generate(backend, PYTHON, CONFIG, 1, path, "test")
+    kept = len(path.read_text().splitlines())
+    assert kept == 11, "all that was answered"
+    alive = Answers([], says=whole)
+    with serving(alive) as url, make(url) as backend:
+        generate(backend, PYTHON, CONFIG, 1, path, "test")
+    assert len(alive.payloads) == len(PYTHON) - kept
+    assert rows_of(path).keys() == {request.task_id for request in PYTHON}
+
+
+def test_a_request_that_is_refused_is_a_row_without_a_program(tmp_path):
+    script = Answers([], says=whole, faults={2: 400})
+    with serving(script) as url, make(url) as backend:
+        backend._endpoint._has_answered = True
+        generate(backend, PYTHON, CONFIG, 1, tmp_path / "completions.jsonl", "test")
+    refused = [row for row in rows_of(tmp_path / "completions.jsonl").values() if row["finish_reason"] == "refused"]
+    assert [(row["completion"], row["extraction"]) for row in refused] == [("", "no_code")]
+
+
+def test_models_are_told_apart_by_what_their_answers_depend_on():
+    ours = EndpointConfig()
+    keys = [
+        asked_model(ModelConfig(name), "openai", endpoint).key
+        for name in ("a", "b")
+        for endpoint in (ours, replace(ours, api="completion"), replace(ours, assistant_prefix="vllm"))
+    ]
+    assert len(set(keys)) == 6
+    assert asked_model(ModelConfig("a"), "openai", replace(ours, base_url="http://elsewhere/v1", max_in_flight=3)).key == keys[0]
+
+
+def test_a_model_that_is_not_there_is_said_before_anything_is_started(tmp_path):
+    with pytest.raises(UsageError, match="no such embedded model"):
+        asked_model(ModelConfig("no/such"), "local", EndpointConfig())
+    with pytest.raises(UsageError, match="no such file"):
+        asked_model(ModelConfig(str(tmp_path / "no.gguf")), "local", EndpointConfig())
+    with pytest.raises(MachineError, match="NO_SUCH_KEY"):
+        asked_model(ModelConfig("m"), "openai", EndpointConfig(api_key_env="NO_SUCH_KEY")).open(10, 10)
+
+
+@pytest.mark.slow
+def test_a_real_model_on_this_machine_is_asked_and_scored(tmp_path, data_dir):
+    pytest.importorskip("xllamacpp")
+    names = ["humaneval", "multipl-e/sh"]
+    command = ["evaluate", "HuggingFaceTB/SmolLM2-135M-Instruct", "--backend", "local", "--benchmark", *names, "--limit", "3"]
+    assert main([*command, "--data-dir", str(data_dir), "--max-new-tokens", "100", "--output", str(tmp_path)]) == 0
+    for name in names:
+        results = json.loads((tmp_path / name / "results.json").read_text())
+        assert results["benchmark"]["num_tasks"] == 3
+        assert results["model"]["backend"] == "local"
+        assert results["counts"].get("sandbox_error", 0) == 0
