@@ -149,7 +149,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
-    {"table": table, "speed": speed}[args.what](args)
+    with tempfile.TemporaryDirectory() as cache:  # kept builds are thrown away here, and nobody else's
+        os.environ["REFLECTIONCODER_CACHE"] = cache
+        {"table": table, "speed": speed}[args.what](args)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import yaml
 
+from reflectioncoder.choices import RULES, Api, AssistantPrefix, Rules
 from reflectioncoder.errors import UsageError
-from reflectioncoder.rules import RULES, Rules
 
 RECIPES_DIR = Path(__file__).parent / "recipes"
 
@@ -61,8 +61,8 @@ class EndpointConfig:
     model: str = doc("the model's name there", "")
     revision: str = doc("of the model, where the name does not say it: answers of another one are not taken from the log", "")
     api_key_env: str = doc("environment variable that holds the key; empty: no key is sent", "")
-    api: Literal["chat", "completion"] = doc("what the server is asked for; completion: plain text, for base models", "chat")
-    assistant_prefix: Literal["none", "vllm", "llama.cpp", "deepseek"] = doc(
+    api: Api = doc("what the server is asked for; completion: plain text, for base models", "chat")
+    assistant_prefix: AssistantPrefix = doc(
         "chat: how the server is told to go on with an unfinished assistant message; the whole of stage one is then one turn, with "
         "what the interpreter prints in it; none: feedback is a user turn",
         "none",

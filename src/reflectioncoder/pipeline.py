@@ -75,7 +75,7 @@ class Run:
         check_settings(recipe.train)
         check_sampling(recipe.generate)
         for spec in recipe.evaluate.benchmarks:
-            if reason := load_benchmark(spec, self.data_dir).why_skipped():
+            if reason := load_benchmark(spec, self.data_dir).why_skipped(recipe.sandbox.workers):
                 raise MachineError(f"{spec} cannot be run here: {reason}")
         for file in (*self._problem_files(), *self._data_files()):
             if not file.is_file():
@@ -178,10 +178,11 @@ def _limits(recipe: Recipe) -> dict[str, Any]:
     return {**asdict(recipe.sandbox), "workers": None}
 
 
-def completions_key(benchmark: Benchmark, recipe: Recipe, model: str) -> str:
-    """What the completions of a benchmark depend on; `model`: what says which model it is."""
+def completions_key(benchmark: Benchmark, recipe: Recipe, model: str, *, in_batches: bool = True) -> str:
+    """What the completions of a benchmark depend on; `model` says which model it is."""
+    sampling = {**asdict(recipe.generate), **({} if in_batches else {"batch_size": None})}
     requests = [task.request(0).instruction for task in benchmark.tasks]
-    return content_hash(benchmark.describe(), requests, asdict(recipe.generate), recipe.seed, model)
+    return content_hash(benchmark.describe(), requests, sampling, recipe.seed, model)
 
 
 def evaluate_model(model: Backend, benchmark: Benchmark, recipe: Recipe, directory: Path, label: str) -> dict[str, Any]:
@@ -192,11 +193,11 @@ def evaluate_model(model: Backend, benchmark: Benchmark, recipe: Recipe, directo
     """
     completions = directory / "completions.jsonl"
     requests = requests_for(benchmark, recipe.generate.num_samples)
-    generate(model, requests, recipe.generate, recipe.seed, completions, f"generate {label}")
+    counts = generate(model, requests, recipe.generate, recipe.seed, completions, f"generate {label}")
     scorer = Scorer(benchmark, limits_from(recipe.sandbox), recipe.sandbox.rules, recipe.sandbox.floor)
     samples = read_samples_to_score(completions, benchmark)
     rows = score_samples(samples, directory / "samples.jsonl", scorer, recipe.sandbox.workers, f"score {label}")
-    sampling = {**asdict(recipe.generate), "seed": recipe.seed}
+    sampling = {**asdict(recipe.generate), "seed": recipe.seed, "finish_reasons": counts["finish_reasons"]}
     results = summarize(scorer, rows, recipe.evaluate.confidence, model.describe(), sampling)
     write_json(directory / "results.json", results)
     require_sandbox(results)

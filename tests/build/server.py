@@ -38,6 +38,12 @@ class Script:
     busy_s: float = 0.0  # all answers together, from the request's arrival on
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def fault(self, payload: dict) -> int | str | None:
+        """What happens to a request for what it says."""
+
+    def finish_reason(self) -> str | None:
+        return "stop"
+
     def reply(self, payload: dict) -> str:
         messages = payload.get("messages") or [{"role": "user", "content": payload["prompt"]}]
         first = messages[0]["content"]
@@ -68,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
             too_many = script.at_once > script.most_at_once
         began = time.monotonic()
         try:
-            self._answer(script, payload, 429 if too_many else script.faults.get(number))
+            self._answer(script, payload, 429 if too_many else script.faults.get(number) or script.fault(payload))
         except OSError:  # the asker is gone
             pass
         finally:
@@ -87,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
         text = script.reply(payload)
         said = {"message": {"role": "assistant", "content": text}} if self.path.endswith("/chat/completions") else {"text": text}
         body = {
-            "choices": [{"index": 0, **said, "finish_reason": "stop"}],
+            "choices": [{"index": 0, **said, "finish_reason": script.finish_reason()}],
             "usage": {"prompt_tokens": 100, "completion_tokens": 50},
         }
         data = json.dumps(body).encode()

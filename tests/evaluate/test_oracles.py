@@ -23,12 +23,12 @@ from unittest import mock
 import numpy  # noqa: F401 (before a fork: each of EvalPlus's processes would import it anew)
 import pytest
 
+from reflectioncoder.choices import Rules
 from reflectioncoder.evaluate.benchmarks import Benchmark, Task, look_up
 from reflectioncoder.evaluate.evalplus import Family, FunctionTests, Part, restore_inputs
 from reflectioncoder.evaluate.judge import FunctionJudge, PartVerdict
 from reflectioncoder.evaluate.oracles import NOT_NONE_ENTRY_POINTS, SET_ENTRY_POINTS, matches
 from reflectioncoder.evaluate.score import Scorer
-from reflectioncoder.rules import Rules
 from reflectioncoder.sandbox.answers import BrokenAnswerError, read_value
 from reflectioncoder.sandbox.functions import CallReport, Calls
 from reflectioncoder.sandbox.isolation import RLIMITS

@@ -98,6 +98,16 @@ def test_canonical_solutions_pass_humanevals_original_tests(data_dir, tmp_path):
     assert len(scored) == 164
 
 
+@pytest.mark.parametrize(
+    ("numbers", "expected"), [([2, 0, 1], [2, 0, 1]), ([None] * 3, [0, 1, 2]), ([0, 0, 0], [0, 1, 2]), ([0, "1", 2], [0, 1, 2])]
+)
+def test_samples_keep_their_numbers_where_these_tell_them_apart(numbers, expected, tmp_path):
+    benchmark = load_benchmark("bundled/seen:1")
+    rows = [{"task_id": benchmark.tasks[0].task_id, "solution": "x = 1\n", "sample": number} for number in numbers]
+    samples = read_samples_to_score(write_jsonl(tmp_path / "in.jsonl", rows), benchmark)
+    assert [sample.sample for sample in samples] == expected
+
+
 def test_a_scoring_run_continues_and_judges_nothing_twice(tmp_path, monkeypatch):
     benchmark = load_benchmark("bundled/seen:6")
     rows = [{"task_id": t.task_id, "solution": "x = 1\n"} for t in benchmark.tasks]

@@ -1,19 +1,24 @@
 """Generation by a server: what is asked, what becomes of the answers, what faults cost."""
 
 import json
+import signal
+import threading
+import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
 import pytest
 
 from reflectioncoder.cli import main
-from reflectioncoder.config import EndpointConfig, GenerateConfig, ModelConfig
+from reflectioncoder.config import EndpointConfig, GenerateConfig, ModelConfig, Recipe
 from reflectioncoder.data.files import read_jsonl
 from reflectioncoder.errors import MachineError, UsageError
+from reflectioncoder.evaluate.benchmarks import load_benchmark
 from reflectioncoder.generate.backends import asked_model
 from reflectioncoder.generate.base import Request, generate
 from reflectioncoder.generate.endpoint import EndpointError
 from reflectioncoder.generate.served_backend import ServedBackend
+from reflectioncoder.pipeline import completions_key
 from tests.build.server import Script, serving
 
 PYTHON = [Request(f"T/{number}", 0, f"Write f{number}.", f"f{number}", "import math") for number in range(30)]
@@ -29,11 +34,22 @@ class Answers(Script):
 
     says: object = None
     payloads: list = field(default_factory=list)
+    too_long: set = field(default_factory=set)
+    """Numbers of requests that it does not take."""
+    ends: list = field(default_factory=list)
+    """Finish reasons of the first answers."""
 
     def reply(self, payload):
         with self.lock:
             self.payloads.append(payload)
         return self.says(payload)
+
+    def fault(self, payload):
+        return 400 if number_of(payload) in self.too_long else None
+
+    def finish_reason(self):
+        with self.lock:
+            return self.ends.pop(0) if self.ends else "stop"
 
 
 def number_of(payload):
@@ -147,24 +163,95 @@ def test_what_was_answered_before_a_server_died_is_not_asked_again(tmp_path, mon
     assert rows_of(path).keys() == {request.task_id for request in PYTHON}
 
 
-def test_a_request_that_is_refused_is_a_row_without_a_program(tmp_path):
-    script = Answers([], says=whole, faults={2: 400})
+@pytest.mark.parametrize("refused", [[0], [0, 1, 2], [7], [29]], ids=["the first", "the first three", "a later one", "the last"])
+def test_a_request_that_is_refused_is_a_row_without_a_program(refused, tmp_path):
+    """Also if it is the first one, when it is not known yet whether the server takes any."""
+    script = Answers([], says=whole, too_long={str(number) for number in refused})
     with serving(script) as url, make(url) as backend:
-        backend._endpoint._has_answered = True
+        counts = generate(backend, PYTHON, CONFIG, 1, tmp_path / "completions.jsonl", "test")
+    rows = rows_of(tmp_path / "completions.jsonl")
+    assert {row["task_id"] for row in rows.values() if row["finish_reason"] == "refused"} == {f"T/{number}" for number in refused}
+    assert all((row["solution"], row["extraction"]) == ("", "no_code") for row in rows.values() if row["finish_reason"] == "refused")
+    assert counts["finish_reasons"] == {"stop": len(PYTHON) - len(refused), "refused": len(refused)}
+
+
+@pytest.mark.parametrize("fault", [400, 401, 404])
+def test_a_server_that_refuses_everything_is_not_asked_for_long(fault, tmp_path):
+    script = Answers([], says=whole, faults=dict.fromkeys(range(1000), fault))
+    with serving(script) as url, make(url) as backend, pytest.raises(UsageError, match=str(fault)):
         generate(backend, PYTHON, CONFIG, 1, tmp_path / "completions.jsonl", "test")
-    refused = [row for row in rows_of(tmp_path / "completions.jsonl").values() if row["finish_reason"] == "refused"]
-    assert [(row["completion"], row["extraction"]) for row in refused] == [("", "no_code")]
+    assert script.num_requests <= 10
 
 
-def test_models_are_told_apart_by_what_their_answers_depend_on():
+def test_a_server_that_suddenly_refuses_everything_is_not_asked_for_ever(tmp_path):
+    script = Answers([], says=whole, faults=dict.fromkeys(range(10, 1000), 401))
+    with serving(script) as url, make(url) as backend, pytest.raises(UsageError, match="401"):
+        generate(backend, PYTHON, CONFIG, 1, tmp_path / "completions.jsonl", "test")
+    assert len(rows_of(tmp_path / "completions.jsonl")) == 10
+
+
+def test_a_server_of_our_own_has_to_take_everything(tmp_path):
+    script = Answers([], says=whole, too_long={"5"})
+    config = EndpointConfig(model="m", max_in_flight=4)
+    with (
+        serving(script) as url,
+        ServedBackend(replace(config, base_url=url), "local", own=True) as backend,
+        pytest.raises(MachineError, match="T/5"),
+    ):
+        generate(backend, PYTHON, CONFIG, 1, tmp_path / "completions.jsonl", "test")
+
+
+def test_an_answer_that_was_aborted_is_asked_for_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("reflectioncoder.generate.endpoint._FIRST_DELAY_S", 0.01)
+    script = Answers([], says=whole, ends=["abort", "insufficient_system_resource", None, "stop"])
+    with serving(script) as url, make(url) as backend:
+        counts = generate(backend, PYTHON[:1], CONFIG, 1, tmp_path / "completions.jsonl", "test")
+    assert counts["finish_reasons"] == {"stop": 1}
+    assert script.num_requests == 4
+
+
+@pytest.mark.parametrize("number", [1, 20])
+def test_an_interrupt_does_not_wait_for_what_is_under_way(number, tmp_path):
+    with serving(Answers([], says=whole, latency_s=3)) as url, make(url) as backend:
+        answers = backend.complete(PYTHON[:number], set(), CONFIG, 1)
+        threading.Timer(0.3, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
+        started = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            next(answers)
+        answers.close()
+        assert time.monotonic() - started < 2
+
+
+def test_models_are_told_apart_by_what_their_answers_depend_on(tmp_path):
     ours = EndpointConfig()
-    keys = [
-        asked_model(ModelConfig(name), "openai", endpoint).key
-        for name in ("a", "b")
-        for endpoint in (ours, replace(ours, api="completion"), replace(ours, assistant_prefix="vllm"))
-    ]
-    assert len(set(keys)) == 6
-    assert asked_model(ModelConfig("a"), "openai", replace(ours, base_url="http://elsewhere/v1", max_in_flight=3)).key == keys[0]
+    others = [replace(ours, api="completion"), replace(ours, assistant_prefix="vllm"), replace(ours, base_url="http://elsewhere/v1")]
+    keys = [asked_model(ModelConfig(name), "openai", endpoint).key for name in ("a", "b") for endpoint in (ours, *others)]
+    (tmp_path / "a.gguf").write_bytes(b"GGUF")
+    keys += [asked_model(ModelConfig(str(tmp_path / "a.gguf")), "local", endpoint).key for endpoint in (ours, others[0])]
+    keys += [asked_model(ModelConfig("a"), "vllm", endpoint).key for endpoint in (ours, others[0])]
+    assert len(set(keys)) == len(keys)
+    assert asked_model(ModelConfig("a"), "openai", replace(ours, max_in_flight=3)).key == keys[0]
+
+
+def test_how_many_go_at_a_time_is_no_other_setting():
+    benchmark = load_benchmark("bundled/seen:2")
+    recipes = [Recipe("r", ModelConfig("m"), generate=GenerateConfig(batch_size=size)) for size in (4, 8)]
+    assert len({completions_key(benchmark, recipe, "m") for recipe in recipes}) == 2
+    assert len({completions_key(benchmark, recipe, "m", in_batches=False) for recipe in recipes}) == 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--base-url", "http://127.0.0.1/v1"],
+        ["--backend", "local", "--assistant-prefix", "vllm"],
+        ["--backend", "openai", "--device", "cpu"],
+    ],
+    ids=lambda options: " ".join(options),
+)
+def test_options_of_another_backend_are_refused(options, tmp_path, capsys):
+    assert main(["generate", "m", "--benchmark", "bundled/seen:2", "--output", str(tmp_path), *options]) == 2
+    assert "is not for this backend" in capsys.readouterr().err
 
 
 def test_a_model_that_is_not_there_is_said_before_anything_is_started(tmp_path):

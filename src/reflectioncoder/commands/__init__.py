@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reflectioncoder.rules import RULES
+from reflectioncoder.choices import RULES
 
 if TYPE_CHECKING:
     from reflectioncoder.config import ResolvedRecipe

@@ -32,9 +32,9 @@ def run(args: argparse.Namespace) -> Outcome:
     model = model_of(args)
     lines = []
     for benchmark in benchmarks:
-        note = require_clean(model.path, benchmark.name, allow=args.allow_contaminated) if model.path else None
+        note = require_clean(model.path, benchmark.name, allow=args.allow_contaminated)
         lines += [note] if note else []
-        if not claim(args.output / benchmark.name, completions_key(benchmark, recipe, model.key)):
+        if not claim(args.output / benchmark.name, completions_key(benchmark, recipe, model.key, in_batches=model.in_batches)):
             raise UsageError(
                 f"{args.output / benchmark.name} holds results of another model or other settings\n  hint:    choose another --output"
             )
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> Outcome:
         for benchmark in benchmarks:
             directory = args.output / benchmark.name
             paths.append(directory / "results.json")
-            if reason := benchmark.why_skipped():
+            if reason := benchmark.why_skipped(args.workers):
                 value[benchmark.name] = skipped(benchmark, reason)
                 write_json(paths[-1], value[benchmark.name])
                 lines.append(f"{benchmark.name}: {len(benchmark.tasks)} tasks skipped: {reason}")
@@ -52,5 +52,7 @@ def run(args: argparse.Namespace) -> Outcome:
             backend = backend or opened.enter_context(model.open(longest_request, args.max_new_tokens))
             results = evaluate_model(backend, benchmark, recipe, directory, benchmark.name)
             value[benchmark.name] = results
-            lines.append(f"{benchmark.name}: pass@1 {percent(headline(results))}")
+            cut_off = results["sampling"]["finish_reasons"].get("length", 0)
+            note = f" ({cut_off} completions cut off at {args.max_new_tokens} tokens)" if cut_off else ""
+            lines.append(f"{benchmark.name}: pass@1 {percent(headline(results))}{note}")
     return Outcome(value, lines, paths, EXIT_DONE if backend is not None else EXIT_ENVIRONMENT)

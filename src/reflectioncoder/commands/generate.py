@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from reflectioncoder.choices import APIS, ASSISTANT_PREFIXES, BACKENDS
 from reflectioncoder.commands import Outcome, add_benchmark_arguments, at_least, limited, not_negative
 
 
@@ -13,28 +14,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="model directory or hub id; openai: its name there; local: a GGUF file")
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="a folder or hub id; openai: its name there; local: a GGUF file, or a model that comes in packages",
+    )
     parser.add_argument(
         "--backend",
-        choices=("transformers", "openai", "local", "vllm"),
-        default="transformers",
+        choices=BACKENDS,
+        default=BACKENDS[0],
         help="what runs the model: transformers; an OpenAI-compatible server; llama.cpp on this CPU; vLLM on these GPUs",
     )
     parser.add_argument("--num-samples", type=at_least(1), default=1, metavar="N", help="completions per task")
     parser.add_argument("--temperature", type=not_negative, default=0.0, metavar="T", help="0: greedy (default)")
     parser.add_argument("--max-new-tokens", type=at_least(1), default=512, metavar="N")
     parser.add_argument("--batch-size", type=at_least(1), default=20, metavar="N", help="completions at a time")
-    parser.add_argument("--device", default="auto", help="transformers: auto, cpu, cuda")
-    server = parser.add_argument_group("openai")
-    server.add_argument("--base-url", default="http://127.0.0.1:8080/v1", metavar="URL", help="of the server, with /v1")
-    server.add_argument("--api-key-env", default="", metavar="NAME", help="environment variable that holds the key")
-    server.add_argument("--api", choices=("chat", "completion"), default="chat", help="completion: plain text, for base models")
+    parser.add_argument("--device", help="transformers: auto (default), cpu, cuda")
+    parser.add_argument("--api", choices=APIS, help="servers: chat (default); completion: plain text, for base models")
+    server = parser.add_argument_group("--backend openai")
+    server.add_argument("--base-url", metavar="URL", help="with /v1 (DeepSeek: with /beta); default: http://127.0.0.1:8080/v1")
+    server.add_argument("--api-key-env", metavar="NAME", help="environment variable that holds the key")
     server.add_argument(
         "--assistant-prefix",
-        choices=("none", "vllm", "llama.cpp", "deepseek"),
-        default="none",
-        help="how the server is told to go on with the beginning of the answer (other languages than Python need one); none: it cannot",
+        choices=ASSISTANT_PREFIXES,
+        help="how the server is told to go on with the beginning of the answer, which other languages than Python need; none "
+        "(default): the model writes all of it. A server that is told in another way than its own begins anew, and is judged wrongly",
     )
+
+
+_OPTIONS = {  # of each backend
+    "transformers": ("device",),
+    "openai": ("api", "base_url", "api_key_env", "assistant_prefix"),
+    "local": ("api",),
+    "vllm": ("api",),
+}
 
 
 def generation_recipe(args: argparse.Namespace):
@@ -45,21 +58,25 @@ def generation_recipe(args: argparse.Namespace):
     config = GenerateConfig(args.batch_size, args.max_new_tokens, args.temperature, num_samples=args.num_samples)
     check_sampling(config)
     seed = 3407 if args.seed is None else args.seed
-    return Recipe(name="evaluate", model=ModelConfig(args.model, device=args.device), seed=seed, generate=config)
+    return Recipe(name="evaluate", model=ModelConfig(args.model), seed=seed, generate=config)
 
 
 def model_of(args: argparse.Namespace):
+    """
+    Raises:
+        UsageError: an option that the backend does not take; no such model.
+    """
     from reflectioncoder.config import EndpointConfig, ModelConfig
+    from reflectioncoder.errors import UsageError
     from reflectioncoder.generate.backends import asked_model
 
-    endpoint = EndpointConfig(
-        base_url=args.base_url,
-        api_key_env=args.api_key_env,
-        api=args.api,
-        assistant_prefix=args.assistant_prefix,
-        max_in_flight=args.batch_size,
-    )
-    return asked_model(ModelConfig(args.model, device=args.device), args.backend, endpoint)
+    options = {name for names in _OPTIONS.values() for name in names}
+    given = {name: value for name in options if (value := getattr(args, name)) is not None}
+    for name in sorted(given.keys() - set(_OPTIONS[args.backend])):
+        allowed = [backend for backend, names in _OPTIONS.items() if name in names]
+        raise UsageError.for_value(f"--{name.replace('_', '-')} is not for this backend", "--backend", args.backend, allowed)
+    device = given.pop("device", "auto")
+    return asked_model(ModelConfig(args.model, device=device), args.backend, EndpointConfig(max_in_flight=args.batch_size, **given))
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -73,9 +90,10 @@ def run(args: argparse.Namespace) -> Outcome:
     benchmark = load_benchmark(limited(args.benchmark, args.limit), args.data_dir)
     model = model_of(args)
     path = args.output / "completions.jsonl"
-    if not claim(args.output, completions_key(benchmark, recipe, model.key)) and path.exists():
+    if not claim(args.output, completions_key(benchmark, recipe, model.key, in_batches=model.in_batches)) and path.exists():
         raise UsageError(f"{path} holds completions of another model or other settings\n  hint:    choose another --output")
     requests = requests_for(benchmark, recipe.generate.num_samples)
     with model.open(longest(requests), recipe.generate.max_new_tokens) as backend:
         counts = generate(backend, requests, recipe.generate, recipe.seed, path, f"generate {benchmark.name}")
-    return Outcome(counts, [f"{counts['num_completions']} completions, {counts['num_tokens']} new tokens"], [path])
+    ended = ", ".join(f"{reason} {count}" for reason, count in sorted(counts["finish_reasons"].items()))
+    return Outcome(counts, [f"{counts['num_completions']} completions ({ended}), {counts['num_tokens']} new tokens"], [path])

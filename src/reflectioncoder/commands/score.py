@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from reflectioncoder.choices import CUT_RULES
 from reflectioncoder.commands import Outcome, add_benchmark_arguments, limited, percent, positive
-from reflectioncoder.rules import CUT_RULES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_benchmark_arguments(parser)
     parser.add_argument("--wall-s", type=positive, metavar="S", help="time limit of one program with its tests (bundled benchmarks)")
     parser.add_argument("--partial", action="store_true", help="score what is there although tasks are missing")
-    parser.add_argument("--cut", choices=CUT_RULES, default=CUT_RULES[0], help="multipl-e: whose rule cuts completions")
+    parser.add_argument("--cut", choices=CUT_RULES, default=CUT_RULES[0], help="multipl-e: whose rule cuts completions, not solutions")
     parser.add_argument("--format", choices=("evalplus",), help="also write EvalPlus's own <samples>.eval_results.json")
 
 
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> Outcome:
     if args.format == "evalplus" and not benchmark.is_judged_by_answers:
         raise UsageError.for_value("no such file for this benchmark", "--format", args.format, ", ".join(EVALPLUS))
     limits = Limits() if args.wall_s is None else replace(Limits(), wall_s=args.wall_s)
-    if reason := benchmark.why_skipped():
+    if reason := benchmark.why_skipped(args.workers):
         path = write_json(args.output / "results.json", skipped(benchmark, reason))
         line = f"{benchmark.name}: {len(benchmark.tasks)} tasks skipped: {reason}"
         return Outcome({"status": "skipped", "reason": reason}, [line], [path], EXIT_ENVIRONMENT)

@@ -17,12 +17,12 @@ from importlib.resources import files
 from typing import Any
 
 from reflectioncoder import syntax
+from reflectioncoder.choices import RULES
 from reflectioncoder.data.files import content_hash
 from reflectioncoder.evaluate.evalplus import Family, function_tests, restore_inputs
 from reflectioncoder.evaluate.judge import FunctionJudge
 from reflectioncoder.places import cache_dir
 from reflectioncoder.progress import say
-from reflectioncoder.rules import RULES
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.process import run_python

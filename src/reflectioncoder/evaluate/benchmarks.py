@@ -27,7 +27,7 @@ from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate import multipl_e
 from reflectioncoder.evaluate.evalplus import Family, FunctionTests, PartName, function_tests, read_rows
 from reflectioncoder.evaluate.multipl_e import LanguageTests
-from reflectioncoder.evaluate.preflight import require_preflight
+from reflectioncoder.evaluate.preflight import PreflightError, require_preflight
 from reflectioncoder.generate.base import Request
 from reflectioncoder.generate.extract import prompt_preamble
 from reflectioncoder.model_source import is_offline
@@ -147,15 +147,20 @@ class Benchmark:
         tests = self.tasks[0].tests
         return tests.language if isinstance(tests, LanguageTests) else None
 
-    def why_skipped(self) -> str | None:
-        """Why its language cannot be judged here: what is missing and how to get it, or what of its known programs came out wrong."""
+    def why_skipped(self, workers: int = 0) -> str | None:
+        """Why its language cannot be judged here: what is missing and how to get it, or what of its known programs came out wrong.
+
+        Raises:
+            SandboxUnavailableError: no program can be confined here.
+        """
         if self.language is None:
             return None
         if missing := LANGUAGES[self.language].missing():
             return f"{missing} is missing; {LANGUAGES[self.language].install}"
+        isolation = detect_isolation()
         try:
-            require_preflight(self.language, detect_isolation())
-        except MachineError as error:
+            require_preflight(self.language, isolation, workers)
+        except PreflightError as error:
             return str(error)
         return None
 

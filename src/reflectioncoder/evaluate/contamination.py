@@ -87,10 +87,10 @@ def record_training_data(model: Path, samples: Iterable[Sample], base: Path | No
     write_json(model / _RECORD, value)
 
 
-def require_clean(model: Path, benchmark: str, *, allow: bool) -> str | None:
+def require_clean(model: Path | None, benchmark: str, *, allow: bool) -> str | None:
     """A sentence for the reader if nothing is known of the training data of a model of ours, or if matches are allowed.
 
-    None if it is clean, and for models of others.
+    None if it is clean, and for models of others. `model`: its folder; None where there is none.
 
     Raises:
         CheckFailedError: the training data of the model holds tasks of the benchmark.
@@ -98,6 +98,8 @@ def require_clean(model: Path, benchmark: str, *, allow: bool) -> str | None:
     family = benchmark.removesuffix("+")
     if family not in _EVALPLUS:
         return None
+    if model is None:
+        return f"{benchmark}: what a model behind a server was trained on is not known"
     if not (model / _RECORD).is_file():
         ours = (model / "reflectioncoder.json").is_file()
         return f"{benchmark}: what this model was trained on is not known: it has no {_RECORD}" if ours else None

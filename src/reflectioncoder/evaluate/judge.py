@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from reflectioncoder.choices import Rules
 from reflectioncoder.evaluate.evalplus import FunctionTests, PartName
 from reflectioncoder.evaluate.oracles import FLOAT_TOLERANCE, MIN_TIME_LIMIT_S, ORACLE_ENTRY_POINTS, SET_ENTRY_POINTS, matches
 from reflectioncoder.evaluate.reference import (
@@ -24,7 +25,6 @@ from reflectioncoder.evaluate.reference import (
     read_summary,
     time_scale,
 )
-from reflectioncoder.rules import Rules
 from reflectioncoder.sandbox.answers import BrokenAnswerError, read_value
 from reflectioncoder.sandbox.functions import CallEnd, CallReport, Calls, call
 from reflectioncoder.sandbox.isolation import Isolation

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from reflectioncoder.rules import RULES, Rules
+from reflectioncoder.choices import RULES, Rules
 from reflectioncoder.sandbox.answers import as_set
 
 FLOAT_TOLERANCE = 1e-6

@@ -20,7 +20,7 @@ from reflectioncoder.places import cache_dir
 from reflectioncoder.progress import Progress
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.languages import LANGUAGES, version_of
-from reflectioncoder.sandbox.pool import map_ordered
+from reflectioncoder.sandbox.pool import map_ordered, workers_within_memory
 
 LOOP_S = 3.0  # for the program that never ends
 EXPECTED: dict[str, tuple[str, ...]] = {
@@ -34,6 +34,10 @@ EXPECTED: dict[str, tuple[str, ...]] = {
     "early_exit": ("early exit", "exception"),
     "unchecked": ("unchecked", "early exit", "wrong answer"),
 }
+
+
+class PreflightError(MachineError):
+    """A language's known programs are not judged as they should be: no verdict on it would mean anything."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +77,11 @@ def require_preflight(language: str, isolation: Isolation, workers: int = 0) -> 
     Returns what goes into the results: the version and the number of programs.
 
     Raises:
-        MachineError: a program did not come out as it should: no verdict on this language would mean anything; or the language does not
-            run in this isolation.
+        PreflightError: a program did not come out as it should, or the language does not run in this isolation.
         SandboxUnavailableError: the sandbox failed.
     """
     if isolation.tier < (lowest := LANGUAGES[language].lowest_tier):
-        raise MachineError(f"{LANGUAGES[language].title} does not run in isolation {isolation.name}: it needs tier {lowest}")
+        raise PreflightError(f"{LANGUAGES[language].title} does not run in isolation {isolation.name}: it needs tier {lowest}")
     key = content_hash(language, text_of(language), version_of(language), isolation.name, judging_key(language))
     record = cache_dir() / "preflight" / f"{language}-{key[:16]}.json"
     try:
@@ -86,13 +89,14 @@ def require_preflight(language: str, isolation: Isolation, workers: int = 0) -> 
     except UsageError:  # not there, or cut off
         pass
     programs = preflight_programs(language)
+    workers = workers_within_memory(LANGUAGES[language].memory_bytes, workers)
     failures = []
     with Progress(f"preflight {LANGUAGES[language].title}", len(programs)) as progress:
         for done, failure in enumerate(map_ordered(lambda program: _failure(program, isolation), programs, workers), start=1):
             failures += [failure] if failure else []
             progress.update(done)
     if failures:
-        raise MachineError(
+        raise PreflightError(
             f"{LANGUAGES[language].title} is not judged rightly here, so nothing is scored: "
             f"{len(failures)} of {len(programs)} known programs came out wrong\n  " + "\n  ".join(failures)
         )

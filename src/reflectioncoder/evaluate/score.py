@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from reflectioncoder.choices import CUT_RULES, RULES, CutRule, Rules
 from reflectioncoder.data.files import JsonlAppender, content_hash, read_jsonl, write_jsonl
 from reflectioncoder.errors import SandboxUnavailableError, UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task
@@ -22,12 +23,11 @@ from reflectioncoder.evaluate.preflight import require_preflight
 from reflectioncoder.generate.extract import cut_completion
 from reflectioncoder.places import cache_dir
 from reflectioncoder.progress import Progress
-from reflectioncoder.rules import CUT_RULES, RULES, CutRule, Rules
 from reflectioncoder.sandbox.asserted import run_tests
 from reflectioncoder.sandbox.isolation import FLOOR, Isolation, detect_isolation, require_floor
 from reflectioncoder.sandbox.languages import LANGUAGES
 from reflectioncoder.sandbox.limits import Limits
-from reflectioncoder.sandbox.pool import default_workers, map_ordered, workers_within_memory
+from reflectioncoder.sandbox.pool import map_ordered, workers_within_memory
 from reflectioncoder.sandbox.toolchain import trim_builds
 
 Status = Literal["passed", "failed", "timeout", "memory", "compile_error", "crashed", "no_code", "sandbox_error"]
@@ -98,14 +98,13 @@ class Scorer:
         """Make sure that verdicts can be believed; how many programs may be judged at a time.
 
         Raises:
-            MachineError: known programs of the benchmark's language are not judged rightly here.
+            PreflightError: known programs of the benchmark's language are not judged rightly here.
         """
         if self.benchmark.language is None:
             return workers
         trim_builds()
-        workers = min(workers or default_workers(), workers_within_memory(LANGUAGES[self.benchmark.language].memory_bytes))
         require_preflight(self.benchmark.language, self.isolation, workers)
-        return workers
+        return workers_within_memory(LANGUAGES[self.benchmark.language].memory_bytes, workers)
 
     def key(self, sample: SampleToScore) -> str:
         """Identifies verdicts that can be reused when a scoring run is resumed."""
@@ -187,7 +186,7 @@ def read_samples_to_score(path: Path, benchmark: Benchmark, cut: CutRule = CUT_R
     """
     tasks = {task.task_id: task for task in benchmark.tasks}
     counts: Counter[str] = Counter()
-    samples = []
+    samples, numbers = [], []
     for number, row in read_jsonl(path):
         task_id = row.get("task_id")
         if task_id in benchmark.left_out:
@@ -205,8 +204,12 @@ def read_samples_to_score(path: Path, benchmark: Benchmark, cut: CutRule = CUT_R
             raise UsageError(f"{path}:{number}: needs solution or completion, a string")
         samples.append(SampleToScore(tasks[task_id], counts[task_id], solution))
         counts[task_id] += 1
+        numbers.append(row.get("sample"))
     if not samples:
         raise UsageError(f"{path}: no samples in it")
+    named = {(sample.task.task_id, number) for sample, number in zip(samples, numbers, strict=True) if type(number) is int}
+    if len(named) == len(samples):  # the rows of `generate` come in any order
+        return [replace(sample, sample=number) for sample, number in zip(samples, numbers, strict=True)]
     return samples
 
 

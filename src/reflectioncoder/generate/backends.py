@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any
 
+from reflectioncoder import choices
 from reflectioncoder.config import EndpointConfig, ModelConfig
 from reflectioncoder.data.files import content_hash, sha256_file
 from reflectioncoder.generate.base import Backend
@@ -17,10 +18,13 @@ from reflectioncoder.generate.embedded import embedded_server, vllm_server
 from reflectioncoder.generate.served_backend import ServedBackend
 from reflectioncoder.model_source import model_hash, resolve_gguf, resolve_model
 
-BackendName = Literal["transformers", "openai", "local", "vllm"]
-BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
 _CHARS_A_TOKEN = 2  # at least, of programs and English: a server is started with room for the longest request
-_TEMPLATE_TOKENS = 128
+_TEMPLATE_TOKENS = 512  # a model's own system prompt is among them
+_LONGEST_WAIT_S = 24 * 3600.0  # for a server of our own: all requests are asked at once, and it ends with us
+_PLAIN_SAMPLING: dict[str, dict[str, Any]] = {
+    "local": {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},  # llama.cpp has defaults of its own
+    "vllm": {},  # started without the model's own
+}
 
 
 @dataclass(frozen=True)
@@ -30,40 +34,40 @@ class AskedModel:
     Attributes:
         key: what its completions depend on, besides requests and sampling.
         path: its folder on this machine, where it has one.
+        in_batches: requests are completed in batches, whose size the completions depend on.
         open: gives the backend for requests and answers of so many characters and tokens at most.
     """
 
     key: str
     path: Path | None
+    in_batches: bool
     open: Callable[[int, int], AbstractContextManager[Backend]]
 
 
-def asked_model(config: ModelConfig, backend: BackendName, endpoint: EndpointConfig) -> AskedModel:
+def asked_model(config: ModelConfig, backend: choices.Backend, endpoint: EndpointConfig) -> AskedModel:
     """
     Args:
         config: the model's name: a folder or hub id; openai: its name there; local: a GGUF file, or one that comes in packages.
-        endpoint: openai: the server; local, vllm: how many requests at a time.
+        endpoint: openai: the server; local, vllm: chat or completion, and how many requests at a time.
 
     Raises:
         UsageError, MachineError: there is no such model.
     """
     if backend == "transformers":
         path = resolve_model(config).path
-        return AskedModel(model_hash(path), path, lambda _chars, _tokens: _transformers(config, path))
+        return AskedModel(model_hash(path), path, True, lambda _chars, _tokens: _transformers(config, path))
     endpoint = replace(endpoint, model=config.name)
     if backend == "openai":
-        key = content_hash(backend, endpoint.model, endpoint.revision, endpoint.api, endpoint.assistant_prefix)
-        return AskedModel(key, None, lambda _chars, _tokens: ServedBackend(endpoint, "openai"))
+        key = content_hash(backend, config.name, endpoint.base_url, endpoint.revision, endpoint.api, endpoint.assistant_prefix)
+        return AskedModel(key, None, False, lambda _chars, _tokens: ServedBackend(endpoint, backend))
     if backend == "local":
-        gguf = resolve_gguf(config.name)
-        own = replace(endpoint, assistant_prefix="llama.cpp", api_key_env="")
-        return AskedModel(
-            content_hash(backend, sha256_file(gguf)), None, partial(_started, partial(embedded_server, gguf), own, backend)
-        )
-    path = Path(config.name) if Path(config.name).is_dir() else None
-    own = replace(endpoint, assistant_prefix="vllm", api_key_env="")
-    key = content_hash(backend, model_hash(path) if path else config.name)
-    return AskedModel(key, path, partial(_started, partial(vllm_server, config.name), own, backend))
+        gguf, path = resolve_gguf(config.name), None
+        weights, serve, prefix = sha256_file(gguf), partial(embedded_server, gguf), "llama.cpp"
+    else:
+        path = Path(config.name) if Path(config.name).is_dir() else None
+        weights, serve, prefix = model_hash(path) if path else config.name, partial(vllm_server, config.name), "vllm"
+    own = replace(endpoint, assistant_prefix=prefix, api_key_env="", timeout_s=_LONGEST_WAIT_S)
+    return AskedModel(content_hash(backend, weights, own.api), path, False, partial(_started, serve, own, backend))
 
 
 @contextlib.contextmanager
@@ -82,8 +86,9 @@ def _started(
     longest_answer: int,
 ) -> Iterator[Backend]:
     context_tokens = longest_request // _CHARS_A_TOKEN + longest_answer + _TEMPLATE_TOKENS
+    extras: Mapping[str, Any] = _PLAIN_SAMPLING[name]
     with (
         serve(endpoint.max_in_flight, context_tokens) as url,
-        ServedBackend(replace(endpoint, base_url=url), name, own=True) as backend,
+        ServedBackend(replace(endpoint, base_url=url), name, own=True, extras=extras) as backend,
     ):
         yield backend

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Generator, Iterable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,9 +39,13 @@ class Request:
         return self.task_id, self.sample
 
 
+REFUSED = "refused"
+"""Why a completion ended that a server has filtered, or did not want to make."""
+
+
 @dataclass(frozen=True)
 class RawCompletion:
-    """What a model wrote after the prefilled beginning, and why it ended: "stop", "length", or "refused" by a server.
+    """What a model wrote after the prefilled beginning, and why it ended: "stop", "length", or `REFUSED`.
 
     `prefilled=False`: nothing was prefilled, the text is the whole answer.
     """
@@ -74,9 +79,11 @@ def check_sampling(config: GenerateConfig) -> None:
 def generate(
     backend: Backend, requests: Sequence[Request], config: GenerateConfig, seed: int, path: Path, label: str
 ) -> dict[str, Any]:
-    """Complete all requests into `path` (JSON Lines), skipping those that are there; returns counts."""
+    """Complete all requests into `path` (JSON Lines), skipping those that are there; returns counts: of tokens, those that are new."""
     check_sampling(config)
-    done = {(row["task_id"], row["sample"]) for _, row in read_jsonl(path, tolerate_torn_tail=True)} if path.exists() else set()
+    there = [row for _, row in read_jsonl(path, tolerate_torn_tail=True)] if path.exists() else []
+    done = {(row["task_id"], row["sample"]) for row in there}
+    ends = Counter(row["finish_reason"] for row in there)
     num_tokens, num_done = 0, len(done)
     with (
         JsonlAppender(path) as appender,
@@ -85,10 +92,11 @@ def generate(
     ):
         for request, completion in completions:
             appender.append(completion_row(request, completion))
+            ends[completion.finish_reason] += 1
             num_tokens += completion.num_tokens
             num_done += 1
             progress.update(num_done, f"{num_tokens} tokens")
-    return {"num_completions": len(requests), "num_tokens": num_tokens}
+    return {"num_completions": len(requests), "num_tokens": num_tokens, "finish_reasons": dict(ends)}
 
 
 def longest(requests: Iterable[Request]) -> int:
@@ -97,7 +105,9 @@ def longest(requests: Iterable[Request]) -> int:
 
 
 def completion_row(request: Request, completion: RawCompletion) -> dict[str, Any]:
-    if request.prefill == OPENING_FENCE:
+    if completion.finish_reason == REFUSED:
+        extraction = Extraction("", "no_code")
+    elif request.prefill == OPENING_FENCE:
         prefill = request.prefill if completion.prefilled else ""
         extraction = extract_program(completion.text, request.entry_point, request.preamble, prefill)
     else:

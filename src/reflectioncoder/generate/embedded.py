@@ -92,6 +92,7 @@ def _serve_vllm(model: str, parallel: int, context_tokens: int) -> None:
         port = free.getsockname()[1]
     server = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model, "--host", "127.0.0.1", "--port", str(port)]
     limits = ["--max-num-seqs", str(parallel), "--max-model-len", str(context_tokens), "--enable-prefix-caching"]
+    limits += ["--generation-config", "vllm"]  # the model's own sampling is not what was asked for
     # What it says goes where our errors go; its workers are in its process group and end with it, which is ours: it ends with us.
     process = subprocess.Popen([*server, *limits], stdin=subprocess.DEVNULL, stdout=sys.stderr)
     url = f"http://127.0.0.1:{port}"

@@ -33,6 +33,7 @@ _GOES_ON: dict[str, dict[str, Any]] = {
 _BUSY = frozenset((429, 503, 529))
 _AGAIN = frozenset((408, 409, 425)) | _BUSY
 _TOO_LONG = frozenset((400, 413, 422))  # of a request like others that are answered
+_ENDS = frozenset(("stop", "length", "content_filter", "tool_calls", "function_call"))
 _FIRST_PERMITS = 4
 _DECREASE = 0.75  # by a half, as TCP does, a quarter of the server's capacity is never used
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 60.0
@@ -346,6 +347,8 @@ def _read_reply(body: dict[str, Any], estimate: tuple[int, int]) -> Reply:
     usage = body.get("usage") or {}
     read, written = (usage.get(f"{kind}_tokens") for kind in ("prompt", "completion"))
     used = int(estimate[0] if read is None else read), int(estimate[1] if written is None else written)
+    if reason not in _ENDS:  # aborted, or the server has run out of something: it may go well another time
+        raise ValueError(f"finish_reason {reason!r}")
     if not isinstance(text, str) or reason not in ("stop", "length"):  # filtered, or all tokens went into a reasoning that is not shown
         return Reply("", "refused", *used)
     return Reply(text, reason, *used)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reflectioncoder import syntax
+from reflectioncoder.choices import CutRule
 from reflectioncoder.data.prompts import OPENING_FENCE
-from reflectioncoder.rules import CutRule
 
 ExtractionReason = Literal["fenced", "open_fence", "no_code"]
 """fenced: a closed block; open_fence: the completion ended inside the block; no_code: nothing but blanks."""

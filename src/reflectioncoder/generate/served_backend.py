@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Generator, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor, as_completed
+import threading
+from collections.abc import Generator, Mapping, Sequence, Set
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from reflectioncoder.config import EndpointConfig, GenerateConfig
 from reflectioncoder.data.prompts import CLOSING_FENCE, OPENING_FENCE
 from reflectioncoder.errors import MachineError, UsageError
-from reflectioncoder.generate.base import RawCompletion, Request
+from reflectioncoder.generate.base import REFUSED, RawCompletion, Request
 from reflectioncoder.generate.endpoint import Endpoint, RefusedError, going_on
+
+_MOST_HELD = 3
 
 
 class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
@@ -21,15 +24,19 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
 
     Args:
         name: of the kind of server, for the results.
-        own: the server is on this machine and takes `config.max_in_flight` requests at a time; else that is found out.
+        own: the server is on this machine, takes `config.max_in_flight` requests at a time, and any that is asked here; of others the
+            number is found out, and a request may be refused.
+        extras: what goes with every request.
 
     Raises:
         MachineError: the variable with the key is not set.
     """
 
-    def __init__(self, config: EndpointConfig, name: str, *, own: bool = False):
+    def __init__(self, config: EndpointConfig, name: str, *, own: bool = False, extras: Mapping[str, Any] | None = None):
         self._config = config
         self._name = name
+        self._own = own
+        self._extras = dict(extras or {})
         self._endpoint = Endpoint(config, trust_env=not own, adapts=not own)
         self._prefills = config.api == "completion" or config.assistant_prefix != "none"
 
@@ -38,16 +45,21 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
 
     def describe(self) -> dict[str, Any]:
         config = self._config
-        rendering = "plain" if config.api == "completion" else "chat"
-        return {"path": config.model, "rendering": rendering, "backend": self._name, "assistant_prefix": config.assistant_prefix}
+        return {
+            "path": config.model,
+            "rendering": "plain" if config.api == "completion" else "chat",
+            "backend": self._name,
+            "assistant_prefix": config.assistant_prefix,
+            **({} if self._own else {"base_url": config.base_url}),
+        }
 
     def complete(
         self, requests: Sequence[Request], done: Set[tuple[str, int]], config: GenerateConfig, seed: int
     ) -> Generator[tuple[Request, RawCompletion]]:
         """
         Raises:
-            EndpointError: the server does not answer.
-            UsageError: the answers have to begin with the prompt, and the server cannot be told so.
+            EndpointError: the server does not answer; what was under way is still answered, and given before.
+            UsageError: it refuses all requests; or the answers have to begin with the prompt, and the server cannot be told so.
         """
         missing = [request for request in requests if request.key not in done]
         if not self._prefills and any(request.prefill != OPENING_FENCE for request in missing):
@@ -55,28 +67,74 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
                 "answers in other languages than Python begin with the prompt\n"
                 "  hint:    --assistant-prefix says how the server is told to go on with it; --api completion for base models"
             )
-        pool = ThreadPoolExecutor(self._config.max_in_flight)
-        failure: MachineError | UsageError | None = None
-        try:
-            asked = {pool.submit(self._ask, order, request, config, seed): request for order, request in enumerate(missing)}
-            for future in as_completed(asked):
-                request = asked.pop(future)
+        questions: SimpleQueue[Request | None] = SimpleQueue()
+        answers: SimpleQueue[tuple[Request, RawCompletion | Exception]] = SimpleQueue()
+
+        def work() -> None:
+            while (request := questions.get()) is not None:
                 try:
-                    completion = future.result()
-                except (MachineError, UsageError) as error:  # what is under way is still answered, and kept
-                    failure = failure or error
-                    self._endpoint.stop()
-                else:
-                    yield request, completion
-        except BaseException:
-            self._endpoint.stop()
-            raise
+                    answers.put((request, self._ask(request, config, seed)))
+                except Exception as error:  # noqa: BLE001 (it is raised where the answers are read)
+                    answers.put((request, error))
+
+        num_threads = min(len(missing), self._config.max_in_flight)
+        for _ in range(num_threads):  # daemons: an interrupt does not wait for what is under way
+            threading.Thread(target=work, daemon=True).start()
+        for request in missing:
+            questions.put(request)
+        try:
+            yield from self._gather(questions, answers, len(missing))
         finally:
-            pool.shutdown(cancel_futures=True)
+            for _ in range(num_threads):
+                questions.put(None)
+
+    def _gather(
+        self,
+        questions: SimpleQueue[Request | None],
+        answers: SimpleQueue[tuple[Request, RawCompletion | Exception]],
+        num_expected: int,
+    ) -> Generator[tuple[Request, RawCompletion]]:
+        failure: Exception | None = None
+        held: list[Request] = []  # refused before anything was answered: this request, or all? They are asked once more.
+        tried: set[tuple[str, int]] = set()
+        has_answered = False
+        while num_expected:
+            request, answer = answers.get()
+            num_expected -= 1
+            if isinstance(answer, RawCompletion):
+                yield request, answer
+                has_answered = True
+            elif (
+                isinstance(answer, UsageError)
+                and failure is None
+                and request.key not in tried
+                and len(held) < _MOST_HELD
+                and (has_answered or num_expected)
+            ):
+                tried.add(request.key)
+                held.append(request)
+            else:
+                failure = failure or answer
+                num_expected -= self._give_up(questions)
+            if has_answered and failure is None:
+                for again in held:
+                    questions.put(again)
+                num_expected += len(held)
+                held = []
         if failure:
             raise failure
 
-    def _ask(self, order: int, request: Request, config: GenerateConfig, seed: int) -> RawCompletion:
+    def _give_up(self, questions: SimpleQueue[Request | None]) -> int:
+        """How many requests are not asked any more; those that wait for their turn fail."""
+        num_dropped = 0
+        with contextlib.suppress(Empty):
+            while True:
+                questions.get_nowait()
+                num_dropped += 1
+        self._endpoint.stop()
+        return num_dropped
+
+    def _ask(self, request: Request, config: GenerateConfig, seed: int) -> RawCompletion:
         own_seed = hashlib.sha256(f"{seed}/{request.task_id}/{request.sample}".encode()).digest()
         payload = {
             "model": self._config.model,
@@ -85,13 +143,16 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
             "temperature": config.temperature,
             **({"top_p": config.top_p} if config.temperature > 0 else {}),
             "seed": int.from_bytes(own_seed[:4], "big") >> 1,
+            **self._extras,
         }
         try:
-            reply = self._endpoint.ask(payload, order)
-        except RefusedError:
-            return RawCompletion("", "refused", 0)
-        if not self._prefills:
-            return RawCompletion(reply.text, reply.finish_reason, reply.output_tokens, prefilled=False)
+            reply = self._endpoint.ask(payload)
+        except RefusedError as error:
+            if self._own:
+                raise MachineError(f"{self._config.model} does not take the request for {request.task_id}: {error}") from error
+            return RawCompletion("", REFUSED, 0)
+        if reply.finish_reason == REFUSED or not self._prefills:
+            return RawCompletion(reply.text, reply.finish_reason, reply.output_tokens, prefilled=self._prefills)
         text = reply.text.removeprefix(request.prefill)  # llama.cpp answers with the whole message
         # The stop text is not in the answer; where the model has ended without it, it does no harm.
         text += CLOSING_FENCE if reply.finish_reason == "stop" else ""

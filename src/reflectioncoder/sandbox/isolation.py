@@ -11,6 +11,7 @@ The strongest that holds is found by a small attack at the start (`probe`), neve
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import shutil
@@ -35,9 +36,11 @@ PROGRAM_PACKAGES = (
     "numpy", "pandas", "scipy", "sympy", "mpmath", "networkx", "sklearn", "joblib", "threadpoolctl", "dateutil", "pytz", "tzdata",
     "six", "sortedcontainers", "regex", "more_itertools",
 )  # fmt: skip
-# Root's servers each take one: the kernel counts processes by user, so programs of one user could take them from each other. systemd
-# gives these numbers away for a while only, as we do: no file belongs to them.
+# Root's servers each take one: the kernel counts processes by user, so programs of one user could take them from each other. These are
+# the numbers that systemd gives to services for as long as they run.
 PROGRAM_USERS: Sequence[int] = range(61184, 65520)
+_users = itertools.count(secrets.randbelow(len(PROGRAM_USERS)))  # other processes of ours begin elsewhere
+_NOBODY = "65534"
 FLOOR = 1
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives")
 _RUNTIMES = (
@@ -99,15 +102,14 @@ class Isolation:
             "/proc",
         ]
         if os.getuid() == 0:
-            user = str(secrets.choice(PROGRAM_USERS))
-            flags += ["--uid", user, "--gid", user]
+            flags += ["--uid", _NOBODY, "--gid", _NOBODY]
         return [path, *flags, "--dev", "/dev", *mounts, "--", *argv]
 
     def world(self, box: str, cgroup_files: list[str]) -> World:
         """What a server needs to confine programs this way. `box`: an empty directory of ours."""
         paths = readable_paths()
         as_root = os.name == "posix" and os.getuid() == 0 and self.tier >= 1
-        user = secrets.choice(PROGRAM_USERS) if as_root and not self.wrapper else None
+        user = PROGRAM_USERS[next(_users) % len(PROGRAM_USERS)] if as_root and not self.wrapper else None
         return World(
             namespaces=self.namespaces,
             landlock=self.landlock,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -19,14 +18,15 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
-def workers_within_memory(bytes_each: int) -> int:
-    """How many jobs of a size fit into half of what is free now, at least one; no bound where the system does not say."""
+def workers_within_memory(bytes_each: int, workers: int = 0) -> int:
+    """Of `workers` (0: a core each) as many as fit with jobs of a size into half of what is free now, at least one."""
+    workers = workers or default_workers()
     try:
         with open("/proc/meminfo") as handle:
             free = next(int(line.split()[1]) * 1024 for line in handle if line.startswith("MemAvailable:"))
     except (OSError, ValueError, StopIteration):
-        return sys.maxsize
-    return max(1, free // 2 // bytes_each)
+        return workers  # the system does not say
+    return max(1, min(workers, free // 2 // bytes_each))
 
 
 def map_ordered(

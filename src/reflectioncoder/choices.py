@@ -1,0 +1,21 @@
+"""What can be chosen by name, for command line, configuration and code alike.
+
+Whose rules decide about HumanEval(+) and MBPP(+), whose rule cuts completions of MultiPL-E, what runs a model, how a server is asked.
+"""
+
+from typing import Literal, get_args
+
+Rules = Literal["evalplus-head", "evalplus-0.3.1"]
+RULES: tuple[Rules, ...] = get_args(Rules)  # the first is the default
+
+CutRule = Literal["multipl-e", "reflectioncoder"]
+CUT_RULES: tuple[CutRule, ...] = get_args(CutRule)
+
+Backend = Literal["transformers", "openai", "local", "vllm"]
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
+
+Api = Literal["chat", "completion"]
+APIS: tuple[Api, ...] = get_args(Api)
+
+AssistantPrefix = Literal["none", "vllm", "llama.cpp", "deepseek"]
+ASSISTANT_PREFIXES: tuple[AssistantPrefix, ...] = get_args(AssistantPrefix)
