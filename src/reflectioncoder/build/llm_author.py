@@ -102,7 +102,8 @@ class Asker:
         }
         request = {"payload": payload, "revision": self.config.revision, "rollout": rollout.number}
         try:
-            answered = self._log.recall("request", request, lambda: asdict(self._endpoint.ask(payload, rollout.order)))
+            keep = lambda reply: self._log.keep("request", request, asdict(reply))  # noqa: E731
+            answered = self._log.recall("request", request, lambda: asdict(self._endpoint.ask(payload, rollout.order, keep)))
         except RefusedError:  # not logged: it has cost nothing, and another server may take it
             answered = asdict(Reply("", "refused", 0, 0))
         read, written = self._used.get(rollout.order, (0, 0))

@@ -89,7 +89,7 @@ class BuildLog:
 
     def recall(self, kind: str, request: dict[str, Any], produce: Callable[[], Any]) -> Any:
         """The answer in the log, or that of `produce`, which is logged; an exception of `produce` is not."""
-        key = hashlib.sha256(json.dumps([kind, request], sort_keys=True, default=str).encode()).hexdigest()
+        key = _key(kind, request)
         with self._lock:
             row = self._connection.execute("SELECT response FROM entries WHERE key = ?", (key,)).fetchone()
             if row is not None:
@@ -101,7 +101,7 @@ class BuildLog:
             return waiting.result()
         try:
             response = produce()
-            self._store(key, kind, request, response)
+            self.keep(kind, request, response)
         except BaseException as error:
             own.set_exception(error)
             raise
@@ -112,16 +112,17 @@ class BuildLog:
             with self._lock:
                 del self._waiting[key]
 
-    def _store(self, key: str, kind: str, request: dict[str, Any], response: Any) -> None:
-        row = (key, kind, json.dumps(request), json.dumps(response))
+    def keep(self, kind: str, request: dict[str, Any], response: Any) -> None:
+        """Log an answer; nothing happens if it is there already."""
+        row = (_key(kind, request), kind, json.dumps(request), json.dumps(response))
         with self._lock:
             try:
-                self._connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?)", row)
+                cursor = self._connection.execute("INSERT OR IGNORE INTO entries VALUES (?, ?, ?, ?)", row)
             except sqlite3.OperationalError as error:
                 raise MachineError(
                     f"cannot write {self._path}: {error}\n  hint:    what was written before is intact; run again"
                 ) from error
-            self.num_new[kind] += 1
+            self.num_new[kind] += cursor.rowcount
 
     def add_lost(self, input_tokens: int, output_tokens: int) -> None:
         """Tokens that were paid for an answer that did not arrive."""
@@ -152,3 +153,7 @@ class BuildLog:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _key(kind: str, request: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps([kind, request], sort_keys=True, default=str).encode()).hexdigest()

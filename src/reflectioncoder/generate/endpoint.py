@@ -251,8 +251,12 @@ class Endpoint:
     def close(self) -> None:
         self._client.close()
 
-    def ask(self, payload: dict[str, Any], order: int = 0) -> Reply:
+    def ask(self, payload: dict[str, Any], order: int = 0, keep: Callable[[Reply], None] = lambda _: None) -> Reply:
         """The answer to a chat request (`messages`) or a completion request (`prompt`); of those that wait, lower orders go first.
+
+        Args:
+            keep: is given the answer before the next request may be made in its place: killed at any time, no more answers are lost
+                than requests are under way.
 
         Raises:
             BudgetError: it could exceed the budget.
@@ -272,6 +276,7 @@ class Endpoint:
                     outcome = self._ask(payload, most)
                     if isinstance(outcome, Reply):
                         used = outcome.input_tokens, outcome.output_tokens
+                        keep(outcome)
                     elif outcome[3]:
                         used = most
                 finally:
