@@ -143,3 +143,17 @@ def test_several_samples_a_task_give_an_unbiased_pass_at_k(data_dir, tmp_path):
 def test_mbpp_is_asked_with_its_text_and_first_assertion(data_dir):
     request = load_benchmark("mbpp:1", str(data_dir)).tasks[0].request(0)
     assert re.fullmatch(r"Write a function [^\n]+\n```python\nassert [^\n]+\n```", request.instruction)
+
+
+def test_a_time_out_is_taken_again_where_the_machine_has_turned_slower(data_dir, monkeypatch):
+    """Limits are set by the machine's pace at the beginning; on a shared one it changes by half and more within a minute."""
+    benchmark = load_benchmark("humaneval", str(data_dir))
+    task = next(task for task in benchmark.tasks if task.task_id == "HumanEval/23")
+    solution = "import time\nwaits = [1.4]\ndef strlen(string):\n    while waits: time.sleep(waits.pop())\n    return len(string)\n"
+    scorer = Scorer(benchmark, rules="evalplus-0.3.1")
+    usual = scorer._function_judge.reference(task.task_id, task.entry_point, task.tests).slowness
+    paces = iter([usual, 2 * usual])
+    monkeypatch.setattr("reflectioncoder.evaluate.judge.slowness", lambda: next(paces))
+    assert scorer.judge(task, solution).status == "timeout"
+    assert scorer.judge(task, solution).status == "passed"
+    assert next(paces, None) is None, "it is asked for after a time-out only"

@@ -23,6 +23,7 @@ from reflectioncoder.evaluate.reference import (
     answer_in_full,
     load_reference,
     read_summary,
+    slowness,
     time_scale,
 )
 from reflectioncoder.sandbox.answers import BrokenAnswerError, read_value
@@ -39,6 +40,8 @@ MAX_PART_S = 60.0
 PATIENCE_S = 2.0
 # A first run in company is given this much; only a run alone gets the whole limit.
 FIRST_LIMIT_S = 0.3
+# Alone: how often a time-out is taken again on a machine that gets slower, and by how much it may.
+_MOST_TRIES, _STEADY = 3, 1.1
 # Frames on the stack when EvalPlus 0.3.1, started by its command, calls a solution (measured): recursion has the rest.
 STACK_DEPTH = 27
 LIMITS = Limits(memory_bytes=4 * 2**30, processes=64)
@@ -129,6 +132,7 @@ class _PartRun:
         self._part = tests.part(name)
         self._solution = solution
         self._expected: ReferencePart = reference.part(name)
+        self._reference = reference
         self._scale = time_scale(reference)
         self._rules: Rules = rules
         self._isolation = isolation
@@ -152,6 +156,17 @@ class _PartRun:
         return (min(MAX_PART_S, total) + PATIENCE_S) * self._scale
 
     def verdict(self, *, alone: bool) -> PartVerdict:
+        """Alone, a time-out is taken again with longer limits if the machine has turned slower than it was when the limits were set."""
+        verdict = self._verdict_within(alone=alone)
+        for _ in range(_MOST_TRIES - 1 if alone else 0):
+            scale = time_scale(self._reference, slowness()) if verdict.on_limit else 0.0
+            if scale <= self._scale * _STEADY:
+                break
+            self._scale = scale
+            verdict = self._verdict_within(alone=True)
+        return verdict
+
+    def _verdict_within(self, *, alone: bool) -> PartVerdict:
         whole = self.whole_limit_s()
         limits = replace(LIMITS, wall_s=whole, cpu_s=whole + 5)
 

@@ -102,9 +102,13 @@ def _slowness_now() -> float:
     return slowness()
 
 
-def time_scale(reference: Reference) -> float:
-    """How much slower this machine is than the one that took the times; never below 1."""
-    return max(1.0, _slowness_now() / reference.slowness) if reference.slowness > 0 else 1.0
+def time_scale(reference: Reference, now: float | None = None) -> float:
+    """How much slower this machine is than when and where the times were taken; never below 1.
+
+    Args:
+        now: its `slowness` at this moment, which changes by half and more on shared machines; else that of this process's beginning.
+    """
+    return max(1.0, (now or _slowness_now()) / reference.slowness) if reference.slowness > 0 else 1.0
 
 
 def load_reference(task_id: str, entry_point: str, tests: FunctionTests, folder: Path, isolation: Isolation) -> Reference:
