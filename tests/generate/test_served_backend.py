@@ -177,10 +177,11 @@ def test_a_request_that_is_refused_is_a_row_without_a_program(refused, tmp_path)
 
 @pytest.mark.parametrize("fault", [400, 401, 404])
 def test_a_server_that_refuses_everything_is_not_asked_for_long(fault, tmp_path):
-    script = Answers([], says=whole, faults=dict.fromkeys(range(1000), fault))
+    script = Answers([], says=whole, faults=dict.fromkeys(range(2000), fault))
+    requests = [replace(PYTHON[0], sample=sample) for sample in range(1000)]
     with serving(script) as url, make(url) as backend, pytest.raises(UsageError, match=str(fault)):
-        generate(backend, PYTHON, CONFIG, 1, tmp_path / "completions.jsonl", "test")
-    assert script.num_requests <= 10
+        generate(backend, requests, CONFIG, 1, tmp_path / "completions.jsonl", "test")
+    assert script.num_requests < 500
 
 
 def test_a_server_that_suddenly_refuses_everything_is_not_asked_for_ever(tmp_path):
@@ -212,14 +213,14 @@ def test_an_answer_that_was_aborted_is_asked_for_again(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("number", [1, 20])
 def test_an_interrupt_does_not_wait_for_what_is_under_way(number, tmp_path):
-    with serving(Answers([], says=whole, latency_s=3)) as url, make(url) as backend:
+    with serving(Answers([], says=whole, latency_s=10)) as url, make(url) as backend:
         answers = backend.complete(PYTHON[:number], set(), CONFIG, 1)
         threading.Timer(0.3, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
         started = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             next(answers)
         answers.close()
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 8
 
 
 def test_models_are_told_apart_by_what_their_answers_depend_on(tmp_path):
