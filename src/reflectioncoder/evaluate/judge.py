@@ -41,7 +41,7 @@ PATIENCE_S = 2.0
 # A first run in company is given this much; only a run alone gets the whole limit.
 FIRST_LIMIT_S = 0.3
 # Alone: how often a time-out is taken again on a machine that gets slower, and by how much it may.
-_MOST_TRIES, _STEADY = 3, 1.1
+_MOST_TRIES, _STEADY = 2, 1.1
 # Frames on the stack when EvalPlus 0.3.1, started by its command, calls a solution (measured): recursion has the rest.
 STACK_DEPTH = 27
 LIMITS = Limits(memory_bytes=4 * 2**30, processes=64)
