@@ -40,8 +40,8 @@ MAX_PART_S = 60.0
 PATIENCE_S = 2.0
 # A first run in company is given this much; only a run alone gets the whole limit.
 FIRST_LIMIT_S = 0.3
-# Alone: how often a time-out is taken again on a machine that gets slower, and by how much it may.
-_MOST_TRIES, _STEADY = 2, 1.1
+# A time-out alone is taken once more if the machine has turned slower by more than the first, with limits longer by up to the second.
+_STEADY, _MOST_SLOWER = 1.1, 3.0
 # Frames on the stack when EvalPlus 0.3.1, started by its command, calls a solution (measured): recursion has the rest.
 STACK_DEPTH = 27
 LIMITS = Limits(memory_bytes=4 * 2**30, processes=64)
@@ -158,13 +158,13 @@ class _PartRun:
     def verdict(self, *, alone: bool) -> PartVerdict:
         """Alone, a time-out is taken again with longer limits if the machine has turned slower than it was when the limits were set."""
         verdict = self._verdict_within(alone=alone)
-        for _ in range(_MOST_TRIES - 1 if alone else 0):
-            scale = time_scale(self._reference, slowness()) if verdict.on_limit else 0.0
-            if scale <= self._scale * _STEADY:
-                break
-            self._scale = scale
-            verdict = self._verdict_within(alone=True)
-        return verdict
+        if not (alone and verdict.on_limit):
+            return verdict
+        slower = time_scale(self._reference, slowness()) / self._scale
+        if slower <= _STEADY:
+            return verdict
+        self._scale *= min(slower, _MOST_SLOWER)
+        return self._verdict_within(alone=True)
 
     def _verdict_within(self, *, alone: bool) -> PartVerdict:
         whole = self.whole_limit_s()
