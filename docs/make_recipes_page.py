@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from reflectioncoder.config import field_docs, load_recipe, shipped_recipes
+from reflectioncoder.recipe_files import field_docs, load_recipe, shipped_recipes
 
 
 def page() -> str:

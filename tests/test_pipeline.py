@@ -11,8 +11,8 @@ import pytest
 
 from reflectioncoder.build.log import BuildLog
 from reflectioncoder.cli import main
-from reflectioncoder.config import load_recipe
 from reflectioncoder.data.files import read_json
+from reflectioncoder.recipe_files import load_recipe
 from tests.conftest import make_model, make_tokenizer
 
 RECIPE = """

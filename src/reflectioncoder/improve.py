@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.config import Recipe, ResolvedRecipe
+from reflectioncoder.config import Recipe
 from reflectioncoder.data.files import JsonlWriter, claim, content_hash, write_json
 from reflectioncoder.data.problems import Problem, iter_problems
 from reflectioncoder.data.prompts import one_off_request, one_off_sample
@@ -24,6 +24,7 @@ from reflectioncoder.generate.extract import prompt_preamble
 from reflectioncoder.model_source import model_hash
 from reflectioncoder.pipeline import BASE, TRAINED, Run
 from reflectioncoder.progress import say
+from reflectioncoder.recipe_files import ResolvedRecipe
 
 _ONE_OFF = "one_off.jsonl"
 

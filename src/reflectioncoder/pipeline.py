@@ -16,7 +16,7 @@ from typing import Any
 
 from reflectioncoder import __version__
 from reflectioncoder.build.pipeline import build_reflections, limits_from
-from reflectioncoder.config import Recipe, ResolvedRecipe
+from reflectioncoder.config import Recipe
 from reflectioncoder.data.files import claim, content_hash, read_json, sha256_file, write_atomic, write_json
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark, requests_for
@@ -26,6 +26,7 @@ from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, score_
 from reflectioncoder.generate.base import Backend, check_sampling, generate
 from reflectioncoder.model_source import ModelSource, model_hash, resolve_model
 from reflectioncoder.progress import Progress, format_duration, say
+from reflectioncoder.recipe_files import ResolvedRecipe
 
 BASE, TRAINED = "base", "trained"
 

@@ -11,9 +11,9 @@ import sys
 import pytest
 
 from reflectioncoder.cli import COMMANDS, main
-from reflectioncoder.config import field_docs, load_recipe, shipped_recipes
 from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.errors import UsageError
+from reflectioncoder.recipe_files import field_docs, load_recipe, shipped_recipes
 from reflectioncoder.sandbox.isolation import ISOLATIONS
 from tests.conftest import reflection_sample
 

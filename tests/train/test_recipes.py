@@ -4,7 +4,7 @@ import pytest
 import torch
 import transformers
 
-from reflectioncoder.config import load_recipe, shipped_recipes
+from reflectioncoder.recipe_files import load_recipe, shipped_recipes
 from reflectioncoder.train.forecast import forecast_memory
 from reflectioncoder.train.prepare import adapt_model, largest_batch
 from reflectioncoder.train.selfcheck import why_not_exact

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from reflectioncoder.choices import RULES
 
 if TYPE_CHECKING:
-    from reflectioncoder.config import ResolvedRecipe
+    from reflectioncoder.recipe_files import ResolvedRecipe
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser, nargs: str | None =
 
 def resolve_recipe(args: argparse.Namespace) -> ResolvedRecipe:
     """The recipe of the command line, `--seed` included."""
-    from reflectioncoder.config import load_recipe
+    from reflectioncoder.recipe_files import load_recipe
 
     overrides = list(args.set)
     if args.seed is not None:
