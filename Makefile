@@ -27,6 +27,8 @@ $(VENV)/.ready: pyproject.toml Makefile
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@# The peer whose comparison rules ours are tested against, without its many dependencies: only its rules are used.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps evalplus==0.3.1
+	@# Readers of exported data sets, for the same reason: only how they mask and render a row is used.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps axolotl==0.19.0 colorama addict trl==1.16.0
 	@# A source of problems; its data files are read, the package is not imported.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps reasoning-gym
 	touch $@

@@ -26,7 +26,7 @@ from reflectioncoder.publish.export import export, find_source, verify
 from reflectioncoder.publish.formats import FORMATS, Skipped, first_failing_attempt
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.session import Session
-from tests.conftest import generation_sample, make_tokenizer, reflection_sample
+from tests.conftest import CHATML, generation_sample, make_tokenizer, reflection_sample
 
 TOOL_TEMPLATE = (
     "{% if tools %}{{ '<|im_start|>system\nFunctions, one in a line:' }}"
@@ -176,17 +176,47 @@ def test_llama_factory_turns_alternate_and_calls_are_json_after_the_thought(expo
         assert json.loads(row["tools"])[0]["function"]["name"] == "python"
 
 
-def test_axolotl_trains_texts_and_programs_and_never_outputs(exported_dir, run_dir):
+def test_axolotl_parts_join_to_the_chat_and_only_the_assistant_s_say_what_is_trained(exported_dir, run_dir):
     samples = read_samples(run_dir / "build" / "reflections.jsonl")
     chats = rows_of(exported_dir, "chat")
     for sample, row, chat in zip(samples, rows_of(exported_dir, "axolotl"), chats, strict=True):
         for message, exported, folded in zip(sample.messages, row["messages"], chat["messages"], strict=True):
             parts = exported["content"]
-            trained = [message.role == "assistant" and b.type != "execution" for b in message.content]
-            assert [part["train"] for part in parts] == trained
+            trained = [block.type != "execution" if message.role == "assistant" else None for block in message.content]
+            assert [part.get("train") for part in parts] == trained
             assert "".join(part["text"] for part in parts) == folded["content"]
             # White space at a boundary belongs to the part behind it: a BPE token holds the space before a word.
             assert all(part["text"] == part["text"].rstrip() for part in parts[:-1])
+
+
+@pytest.mark.parametrize(
+    "train_on", [{"train_on_eos": "turn"}, {"train_on_eos": "last"}, {"train_on_eot": "turn", "eot_tokens": ["<|im_end|>"]}]
+)
+def test_axolotl_s_own_strategy_trains_what_the_assistant_wrote_and_nothing_else(train_on, exported_dir, chat_tokenizer, tmp_path):
+    """As `datasets` loads the rows (absent keys are None) and axolotl masks them: no text, output or end of a user's turn."""
+    strategies = pytest.importorskip("axolotl.prompt_strategies.chat_template")
+    datasets = pytest.importorskip("datasets")
+    prompter = strategies.ChatTemplatePrompter(
+        chat_tokenizer, chat_template=chat_tokenizer.chat_template, message_property_mappings={"role": "role", "content": "content"}
+    )
+    strategy = strategies.ChatTemplateStrategy(
+        prompter, tokenizer=chat_tokenizer, train_on_inputs=False, sequence_len=8192, roles_to_train=["assistant"], **train_on
+    )
+    end = chat_tokenizer.convert_tokens_to_ids("<|im_end|>")
+    loaded = datasets.load_dataset(str(exported_dir), "axolotl", split="train", cache_dir=str(tmp_path))
+    for row in loaded.select(range(8)):
+        masked = strategy.tokenize_prompt(row)
+        pairs = list(zip(masked["input_ids"], masked["labels"], strict=True))
+        trained = chat_tokenizer.decode([token for token, label in pairs if label != -100 and token != end])
+        wanted = [part["text"] for m in row["messages"] if m["role"] == "assistant" for part in m["content"] if part["train"]]
+        assert trained == "".join(wanted)
+        ends = [label != -100 for token, label in pairs if token == end]
+        roles = [message["role"] for message in row["messages"]]
+        if train_on == {"train_on_eos": "last"}:
+            assert ends[-len(roles) :] == [False] * (len(roles) - 1) + [True]
+        else:
+            assert ends[-len(roles) :] == [role == "assistant" for role in roles]
+        assert not any(ends[: -len(roles)])  # of a system turn that the template adds
 
 
 def program_of(answer):
@@ -312,7 +342,7 @@ def test_a_format_without_rows_has_no_file_and_the_reason_is_counted(tmp_path, c
     arguments = ["export", str(tmp_path / "plain.jsonl"), "--output", str(tmp_path / "out"), "--verify", "--json"]
     assert main(arguments) == 0
     result = json.loads(capsys.readouterr().out)
-    assert result["formats"]["preference"] == {"num_rows": 0, "skipped": {"no failing attempt": 1}}
+    assert result["formats"]["preference"] == {"num_rows": 0, "skipped": {"no failing attempt": 1}, "unsupported": None}
     assert not (tmp_path / "out" / "preference.jsonl").exists()
     assert main(arguments) == 0  # an export may be repeated in its folder
 
@@ -326,6 +356,57 @@ def test_a_template_that_does_not_show_tools_is_named_with_a_way_out(template, t
         export(source, tmp_path / "out", ["tool"], tokenizer)
     assert not list((tmp_path / "out").iterdir())
     export(source, tmp_path / "out", ["chat", "axolotl", "prompt-completion", "preference"], tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("template", "unsupported"),
+    [
+        (ALTERNATING, {"tool"}),
+        (CHATML, {"tool"}),
+        # It refuses what not every sample has: a dialogue with two answers.
+        ("{% if messages | length > 2 %}{{ raise_exception('one round') }}{% endif %}" + CHATML, {"tool", "chat", "axolotl"}),
+        ("{% if messages | length > 2 %}{{ messages[0].content // 0 }}{% endif %}" + CHATML, {"tool", "chat", "axolotl"}),
+    ],
+)
+def test_formats_that_the_template_cannot_show_are_left_out_by_name_and_the_others_are_written(template, unsupported, tmp_path, capsys):
+    make_tokenizer(template=template).save_pretrained(tmp_path / "tokenizer")
+    rows = [generation_sample(0).to_json(), reflection_sample(0).to_json()]
+    write_jsonl(tmp_path / "samples.jsonl", rows)
+    arguments = ["export", tmp_path / "samples.jsonl", "--output", tmp_path / "out", "--tokenizer", tmp_path / "tokenizer", "--json"]
+    assert main([*map(str, arguments)]) == 0
+    formats = json.loads(capsys.readouterr().out)["formats"]
+    assert {name for name, counts in formats.items() if counts["unsupported"]} == unsupported
+    for name, counts in formats.items():
+        assert (tmp_path / "out" / f"{name}.jsonl").exists() == (name not in unsupported) == bool(counts["num_rows"])
+        assert (f"`{name}`: no rows" in (tmp_path / "out" / "README.md").read_text()) == (name in unsupported)
+
+
+@pytest.mark.parametrize("token", ["<|im_end|>", "<|im_start|>assistant\n", "<|endoftext|>", "<s>", "<|fim_prefix|>"])
+@pytest.mark.parametrize("place", ["request", "text", "code", "execution", "answer"])
+def test_a_sample_whose_text_the_tokenizer_would_read_as_a_special_token_has_no_row(token, place, chat_tokenizer, tmp_path):
+    def said(where, text):
+        return f"{text}{token}{text}" if where == place else text
+
+    first = (Block("code", said("code", "f(1)")), Block("execution", said("execution", "1")))
+    second = (Block("code", "f"), Block("execution", "2"))
+    forged = Sample(
+        (
+            user(said("request", "Solve.")),
+            assistant(Block("text", said("text", "I try.")), *first, *second),
+            user("Write."),
+            assistant(Block("text", said("answer", "f"))),
+        ),
+        "reflection",
+        {"id": "forged"},
+    )
+    write_jsonl(tmp_path / "samples.jsonl", [forged.to_json(), reflection_sample(0).to_json()])
+    source = [find_source(tmp_path / "samples.jsonl")]
+    exported = export(source, tmp_path / "out", ["canonical", "chat", "axolotl", "llama-factory"], chat_tokenizer)
+    reason = "a text spells a special token of the tokenizer"
+    assert [counts.skipped[reason] for counts in exported.formats.values()] == [0, 1, 1, 1]
+    assert [row["id"] for row in rows_of(tmp_path / "out", "chat")] == ["sample-0"]
+    plain = export(source, tmp_path / "plain", ["chat"])
+    assert plain.formats["chat"].num_rows == 2  # without a tokenizer no spelling means anything
 
 
 def test_a_template_that_changes_contents_is_found(tmp_path):
@@ -364,8 +445,11 @@ def test_whatever_the_contents_are_each_block_is_found_once_in_its_place(name, s
     if isinstance(selected, Skipped):
         return
     row = form.build(selected)
-    for renderer in (RowRenderer(), RowRenderer(tool_tokenizer)):
-        check_row(form, row, selected, renderer, "any")
+    assert not check_row(form, row, selected, RowRenderer(), "any").spells_special_token
+    checked = check_row(form, row, selected, RowRenderer(tool_tokenizer), "any")
+    shown = json.dumps(row, ensure_ascii=False)
+    spelled = any(token.content in shown for token in tool_tokenizer.added_tokens_decoder.values())
+    assert checked.spells_special_token == (spelled and name != "canonical")
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -36,13 +36,17 @@ def run(args: argparse.Namespace) -> Outcome:
     lines = [f"{exported.num_samples} samples"]
     for name, counts in exported.formats.items():
         lines.append(f"  {name}: {counts.num_rows} rows" + ("" if counts.num_rows else ", no file"))
+        lines += [f"    the tokenizer's chat template cannot show it: {counts.unsupported}"] if counts.unsupported else []
         lines += [f"    {count} samples without a row: {reason}" for reason, count in counts.skipped.items()]
     if args.verify:
         verify(args.output, written)
         lines.append("read again with datasets: the same")
     value: dict[str, Any] = {
         "num_samples": exported.num_samples,
-        "formats": {name: {"num_rows": c.num_rows, "skipped": dict(c.skipped)} for name, c in exported.formats.items()},
+        "formats": {
+            name: {"num_rows": c.num_rows, "skipped": dict(c.skipped), "unsupported": c.unsupported}
+            for name, c in exported.formats.items()
+        },
         "verified": args.verify,
     }
     return Outcome(value, lines, [args.output / name for name in (*(f"{name}.jsonl" for name in written), CARD_NAME)])

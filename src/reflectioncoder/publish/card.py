@@ -155,6 +155,8 @@ def _contents(exported: Exported) -> str:
     for name, counts in exported.formats.items():
         rows.append([f"`{name}`", counts.num_rows, _spread(counts.num_chars), _spread(counts.num_tokens), FORMATS[name].readers])
         skipped += [f"- `{name}`: {count} samples have no row: {reason}." for reason, count in counts.skipped.items()]
+        if counts.unsupported:
+            skipped.append(f"- `{name}`: no rows: the tokenizer's chat template cannot show them ({_text(counts.unsupported)}).")
     executions = [[number, count] for number, count in sorted(exported.tally.executions.items())]
     parts = [
         "## Contents",

@@ -25,6 +25,15 @@ _BY_THEIR_READERS = ("canonical", "llama-factory")
 _HINTS = {"tool": "use --format chat or axolotl, where programs and outputs are text"}
 
 
+class UnsupportedFormatError(UsageError):
+    """The tokenizer's chat template cannot show any row of a format; `reason` says why."""
+
+    def __init__(self, form: Format, reason: str):
+        self.reason = reason
+        hint = _HINTS.get(form.name, "leave --tokenizer out, or name another format")
+        super().__init__(f"the tokenizer's chat template cannot show rows of the format {form.name!r}: {reason}\n  hint:    {hint}")
+
+
 class RowRenderer:
     """The text of a row: by the tokenizer's chat template, or plainly, one part below the other.
 
@@ -35,12 +44,15 @@ class RowRenderer:
         if tokenizer is not None and not tokenizer.chat_template:
             raise UsageError("the tokenizer has no chat template\n  hint:    leave --tokenizer out, or name one of an instruct model")
         self.tokenizer = tokenizer
+        # Tokenizers look for every added token in a text. Some add runs of blanks or single characters: those mean nothing else.
+        added = {} if tokenizer is None else tokenizer.added_tokens_decoder
+        self._marker_ids = frozenset(i for i, token in added.items() if len(token.content) > 1 and token.content.strip())
 
     def texts(self, form: Format, row: Row) -> list[str]:
         """One text for each of the row's conversations.
 
         Raises:
-            UsageError: the template refuses such a conversation.
+            UnsupportedFormatError: the template refuses such a conversation.
         """
         if form.name == "canonical":
             return [_token_text(messages) for messages in form.chats(row)]
@@ -50,22 +62,38 @@ class RowRenderer:
             return [
                 self.tokenizer.apply_chat_template(messages, tools=row.get("tools"), tokenize=False) for messages in form.chats(row)
             ]
-        except (jinja2.TemplateError, TypeError) as error:
-            raise _unsupported(form, f"the template says: {error}") from error
+        except (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+            # What the template raises, and what its expressions do with values that it does not expect.
+            raise UnsupportedFormatError(form, f"the template says: {error}") from error
 
-    def num_tokens(self, form: Format, text: str) -> int | None:
-        """None without a tokenizer, and for rows that their readers render otherwise."""
-        if self.tokenizer is None or form.name in _BY_THEIR_READERS:
+    def tokens(self, form: Format, text: str) -> list[int] | None:
+        """The tokens of a text, None without a tokenizer and for `canonical`, whose reader cuts what looks like a token."""
+        if self.tokenizer is None or form.name == "canonical":
             return None
-        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def num_markers(self, tokens: list[int]) -> int:
+        """How many of the tokens are special, or added as whole words with a meaning."""
+        return sum(token in self._marker_ids for token in tokens)
 
 
-def check_row(form: Format, row: Row, conversations: tuple[Conversation, ...], renderer: RowRenderer, name: str) -> list[str]:
-    """The row's texts.
+@dataclass(frozen=True)
+class CheckedRow:
+    """What checking a row found out: the length of its longest conversation in characters and, where known, in tokens."""
+
+    num_chars: int
+    num_tokens: int | None
+    spells_special_token: bool
+
+
+def check_row(form: Format, row: Row, conversations: tuple[Conversation, ...], renderer: RowRenderer, name: str) -> CheckedRow:
+    """Compare a row with its sample, and its special tokens with those of the template alone.
+
+    A text with the spelling of a special token would be read as that token by the tokenizer: it could end its own turn.
 
     Raises:
         CheckFailedError: `name`, the block, and where the text differs.
-        UsageError: the template leaves out what the format consists of.
+        UnsupportedFormatError: the template refuses the row or leaves out what the format consists of.
     """
     marked, marks = _marked(conversations)
     skeletons = renderer.texts(form, {**row, **form.build(marked)})
@@ -73,7 +101,13 @@ def check_row(form: Format, row: Row, conversations: tuple[Conversation, ...], r
     for skeleton, text, conversation in zip(skeletons, texts, conversations, strict=True):
         wanted = [marks[key] for key in _keys(conversation) if key in marks]
         _compare(text, list(_pieces(skeleton, wanted, form)), wanted, f"{form.name}: sample {name}")
-    return texts
+    tokens = [found for text in texts if (found := renderer.tokens(form, text)) is not None]
+    expected = [found for text in skeletons if (found := renderer.tokens(form, text)) is not None]
+    return CheckedRow(
+        num_chars=max(map(len, texts)),
+        num_tokens=max(map(len, tokens)) if tokens and form.name not in _BY_THEIR_READERS else None,
+        spells_special_token=[*map(renderer.num_markers, tokens)] != [*map(renderer.num_markers, expected)],
+    )
 
 
 @dataclass(frozen=True)
@@ -120,7 +154,7 @@ def _pieces(skeleton: str, marks: list[_Mark], form: Format) -> Iterator[str]:
     for mark in marks:
         found = skeleton.find(mark.placeholder, start)
         if found < 0 or skeleton.count(mark.placeholder) != 1:
-            raise _unsupported(form, f"{mark.where} is rendered {skeleton.count(mark.placeholder)} times, or out of order")
+            raise UnsupportedFormatError(form, f"{mark.where} is rendered {skeleton.count(mark.placeholder)} times, or out of order")
         yield skeleton[start:found]
         start = found + len(mark.placeholder)
     yield skeleton[start:]
@@ -150,11 +184,6 @@ def _forms(content: str) -> list[str]:
     stripped = {content, content.rstrip(), content.lstrip(), content.strip()}
     escaped = {json.dumps(text, ensure_ascii=ascii_only)[1:-1] for text in stripped for ascii_only in (False, True)}
     return sorted(stripped | escaped, key=lambda text: (-len(text), text))
-
-
-def _unsupported(form: Format, reason: str) -> UsageError:
-    hint = _HINTS.get(form.name, "leave --tokenizer out, or name another format")
-    return UsageError(f"the tokenizer's chat template cannot show rows of the format {form.name!r}: {reason}\n  hint:    {hint}")
 
 
 def _token_text(messages: list[dict[str, Any]]) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 from reflectioncoder.data.files import JsonlWriter, read_json, read_jsonl
 from reflectioncoder.data.samples import Sample, read_samples
 from reflectioncoder.errors import CheckFailedError, UsageError, require
-from reflectioncoder.publish.exactly_once import RowRenderer, check_row
+from reflectioncoder.publish.exactly_once import RowRenderer, UnsupportedFormatError, check_row
 from reflectioncoder.publish.formats import FORMATS, Row, Skipped, metadata_of
 
 CARD_NAME = "README.md"
@@ -37,9 +37,13 @@ class Source:
 
 @dataclass
 class FormatCounts:
-    """Rows written, samples without a row by reason, and the length of each row (`array`: four bytes a row)."""
+    """Rows written, samples without a row by reason, and the length of each row (`array`: four bytes a row).
+
+    `unsupported` says why the tokenizer's template cannot show the format, which then has no rows.
+    """
 
     num_rows: int = 0
+    unsupported: str | None = None
     skipped: Counter[str] = field(default_factory=Counter)
     num_chars: array[int] = field(default_factory=lambda: array("L"))
     num_tokens: array[int] = field(default_factory=lambda: array("L"))
@@ -100,10 +104,10 @@ def find_source(path: Path) -> Source:
 def export(
     sources: Sequence[Source], output_dir: Path, formats: Iterable[str], tokenizer: Any = None, limit: int | None = None
 ) -> Exported:
-    """Write `<format>.jsonl` for each format. A format without any row gets no file.
+    """Write `<format>.jsonl` for each format. A format without any row gets no file, nor does one that the template cannot show.
 
     Raises:
-        UsageError: no samples, an id given twice, a template that cannot show a format, an output folder with other files.
+        UsageError: no samples, an id given twice, a template that can show none of the formats, an output folder with other files.
         CheckFailedError: a row does not say exactly what its sample says.
     """
     names = [name for name in FORMATS if name in set(formats)]
@@ -116,8 +120,14 @@ def export(
         files = {name: stack.enter_context(JsonlWriter(output_dir / f"{name}.jsonl")) for name in names}
         for sample, name in islice(_unique(sources), limit):
             tally.add(sample)
-            for form_name in names:
-                row = _checked_row(form_name, sample, renderer, name, counts[form_name])
+            for form_name in [form_name for form_name in names if counts[form_name].unsupported is None]:
+                try:
+                    row = _checked_row(form_name, sample, renderer, name, counts[form_name])
+                except UnsupportedFormatError as error:
+                    if all(counts[other].unsupported for other in names if other != form_name):
+                        raise
+                    counts[form_name] = FormatCounts(unsupported=error.reason)
+                    continue
                 if row is not None:
                     files[form_name].write(row)
         if not tally.types:
@@ -134,11 +144,14 @@ def _checked_row(form_name: str, sample: Sample, renderer: RowRenderer, name: st
         counts.skipped[selected.reason] += 1
         return None
     row = {**form.build(selected), **form.extra(sample)}
-    texts = check_row(form, row, selected, renderer, name)
+    checked = check_row(form, row, selected, renderer, name)
+    if checked.spells_special_token:
+        counts.skipped["a text spells a special token of the tokenizer"] += 1
+        return None
     counts.num_rows += 1
-    counts.num_chars.append(max(map(len, texts)))
-    if num_tokens := [count for text in texts if (count := renderer.num_tokens(form, text)) is not None]:
-        counts.num_tokens.append(max(num_tokens))
+    counts.num_chars.append(checked.num_chars)
+    if checked.num_tokens is not None:
+        counts.num_tokens.append(checked.num_tokens)
     return row
 
 

@@ -186,8 +186,10 @@ def _axolotl(conversations: tuple[Conversation, ...]) -> Row:
 def _parts(message: Message) -> Iterator[dict[str, Any]]:
     blocks = [block for block in message.content if not _is_blank(block)] or [Block("text", "")]
     for index, block in enumerate(blocks):
-        text = chat_block(block) if index == 0 else _GAP + chat_block(block)
-        yield {"type": "text", "text": text, "train": message.role == "assistant" and block.type != "execution"}
+        part: dict[str, Any] = {"type": "text", "text": chat_block(block) if index == 0 else _GAP + chat_block(block)}
+        if message.role == "assistant":  # axolotl trains the end of every turn in which a part says anything about training
+            part["train"] = block.type != "execution"
+        yield part
 
 
 # chat, prompt-completion, preference
@@ -296,7 +298,7 @@ FORMATS = {
         Format(
             "axolotl",
             "axolotl (`chat_template`)",
-            "messages of parts; programs and texts have `train: true`, what the interpreter printed has `train: false`",
+            "messages of parts; the assistant's programs and texts have `train: true`, what the interpreter printed has `train: false`",
             _all,
             _axolotl,
             _joined_parts,
