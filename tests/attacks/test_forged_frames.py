@@ -10,7 +10,7 @@ import pytest
 
 from reflectioncoder.evaluate.oracles import matches
 from reflectioncoder.sandbox.answers import BrokenAnswerError, read_value
-from reflectioncoder.sandbox.runtime.calls import portable
+from reflectioncoder.sandbox.runtime.encoding import portable
 from tests.attacks.judges import (
     END,
     INPUTS,

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from reflectioncoder.evaluate.oracles import matches
 from reflectioncoder.sandbox.answers import MAX_FRAME_BYTES, BrokenAnswerError, FrameReader, Opaque, decode, read_value, rebuild
-from reflectioncoder.sandbox.runtime.calls import encode_answer, is_plain, portable
+from reflectioncoder.sandbox.runtime.encoding import encode_answer, is_plain, portable
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of numpy, about numbers that overflow
 often = settings(max_examples=150, deadline=None, database=None)

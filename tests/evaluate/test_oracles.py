@@ -32,7 +32,7 @@ from reflectioncoder.evaluate.score import Scorer
 from reflectioncoder.sandbox.answers import BrokenAnswerError, read_value
 from reflectioncoder.sandbox.functions import CallReport, Calls
 from reflectioncoder.sandbox.isolation import RLIMITS
-from reflectioncoder.sandbox.runtime.calls import encode_answer
+from reflectioncoder.sandbox.runtime.encoding import encode_answer
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 

@@ -30,7 +30,7 @@ from reflectioncoder.sandbox.answers import BrokenAnswerError, read_value
 from reflectioncoder.sandbox.functions import CallEnd, CallReport, Calls, call
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import Limits
-from reflectioncoder.sandbox.runtime.calls import digest
+from reflectioncoder.sandbox.runtime.encoding import digest
 
 PartStatus = Literal["passed", "failed", "timeout", "memory", "compile_error", "crashed"]
 

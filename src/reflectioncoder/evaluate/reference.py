@@ -25,7 +25,7 @@ from reflectioncoder.sandbox.answers import BrokenAnswerError, read_value
 from reflectioncoder.sandbox.functions import Calls, call
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import Limits
-from reflectioncoder.sandbox.runtime.calls import may_hold_nan
+from reflectioncoder.sandbox.runtime.encoding import may_hold_nan
 
 _FORMAT = 3
 _LIMITS = Limits(wall_s=600, cpu_s=600, memory_bytes=8 * 2**30, processes=64)
@@ -44,7 +44,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class ReferencePart:
-    """`answers`: frames (letter and content) as `runtime.calls` sends them; `times`: CPU seconds of the calls that take long.
+    """`answers`: frames (letter and content) as `runtime.encoding` makes them; `times`: CPU seconds of the calls that take long.
 
     `first_floats`: the first input whose expected value sets the tolerance. `odd`: answers that equal bytes do not make equal
     (NaN inside, or a type that is not plain).

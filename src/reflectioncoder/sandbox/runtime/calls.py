@@ -6,9 +6,7 @@ hostile solution does here, it can only send other answers.
 Frames on the channel: one letter, the length as 4 bytes little endian, the content:
     L  loaded: the solution ran, its entry point exists
     C  does not compile; E  the solution or the entry point raised (text: exception type and first line)
-    V  an answer of plain values: marshal version 2 (deterministic, no references)
-    D  the same, too long to send: its `digest`, then marshal of (type name, length, all floats, equal to itself)
-    P  an answer with other types: marshal of a tree of (kind, ...) nodes, see `portable`
+    V, D, P  an answer (see `runtime.encoding`)
     T  [of a reference, at the end] CPU seconds of each call and of sending its answer
     B  [beside a V, D or P of a call by request] the arguments after the call
 
@@ -20,35 +18,21 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-import hashlib
 import io
 import marshal
 import os
-import re
 import shutil
 import struct
 import subprocess
 import sys
 import time
-from collections import ChainMap, Counter, UserDict, UserList, UserString
-from collections.abc import ItemsView, Iterator, KeysView
-from decimal import Decimal
-from fractions import Fraction
-from itertools import chain, islice
-from types import MappingProxyType
+from collections.abc import Iterator
 from typing import Any
 
+from reflectioncoder.sandbox.runtime.encoding import MARSHAL_VERSION, encode_answer
+
 CHANNEL_FD, REQUEST_FD = 4, 5
-MARSHAL_VERSION = 2
-MAX_PLAIN_BYTES, MAX_WHOLE_BYTES = 4096, 32 * 2**20
-CHUNK = 4096
-MAX_NODES = 200_000
 FLUSH_BYTES, FLUSH_S = 32768, 0.002
-_SCALARS = frozenset((int, float, bool, str, type(None), complex, bytes))
-_SEQUENCES = frozenset((list, tuple, set, frozenset))
-_CONTAINERS = _SEQUENCES | {dict}
-_MAX_DEPTH, _MAX_TREE_DEPTH = 200, 100
-_NAN_BYTES = re.compile(rb"[\xf0-\xff][\x7f\xff]")
 
 # Set to None by EvalPlus's guard.
 _ABSENT = {
@@ -84,131 +68,6 @@ def closed_streams() -> Iterator[None]:
         sys.stdin, sys.stdout, sys.stderr = old
 
 
-def is_plain(value: object) -> bool:
-    """Only built-in types, exactly, all the way down."""
-    return _plain_kinds(value) is not None
-
-
-def _plain_kinds(value: object) -> set[type] | None:
-    """All types inside a plain value, None of another one. At C speed: whole levels at a time, and the last one is never held."""
-    kinds = {type(value)}
-    found = set(kinds)
-    level: list[Any] = [value]
-    for _ in range(_MAX_DEPTH):
-        containers = kinds - _SCALARS
-        if not containers:
-            return found
-        if not containers <= _CONTAINERS:
-            return None
-        if len(kinds) > len(containers):
-            level = [item for item in level if type(item) in containers]
-        if dict in containers:
-            level = [chain(item.keys(), item.values()) if type(item) is dict else item for item in level]
-            level = [list(item) for item in level]
-        kinds = set(map(type, chain.from_iterable(level)))
-        found |= kinds
-        if kinds - _SCALARS:
-            level = list(chain.from_iterable(level))
-    return None
-
-
-class TooLargeError(Exception):
-    pass
-
-
-class _Tree:
-    """Turns a value of any type into plain nodes; hostile types can only raise, which counts as an opaque object."""
-
-    def __init__(self, exhaust: bool) -> None:
-        self._left = MAX_NODES
-        self._exhaust = exhaust
-
-    def node(self, value: Any, depth: int = 0) -> tuple[Any, ...]:
-        self._left -= 1
-        if self._left < 0 or depth > _MAX_TREE_DEPTH:
-            raise TooLargeError
-        kind = type(value)
-        if kind in _SCALARS:
-            return ("v", value)
-        if kind in _SEQUENCES:
-            return (kind.__name__, [self.node(item, depth + 1) for item in value])
-        if kind is dict:
-            return ("dict", [(self.node(k, depth + 1), self.node(v, depth + 1)) for k, v in value.items()])
-        return self._other(value, kind, depth)
-
-    def _other(self, value: Any, kind: type, depth: int) -> tuple[Any, ...]:
-        name = f"{kind.__module__}.{kind.__qualname__}"
-        numpy = sys.modules.get("numpy")
-        if numpy is not None and isinstance(value, (numpy.generic, numpy.ndarray)):
-            return self._numpy(value, kind, name, numpy, depth)
-        if isinstance(value, (KeysView, ItemsView)):
-            return ("set", [self.node(item, depth + 1) for item in frozenset(value)])
-        if isinstance(value, Counter):
-            return ("counter", name, self.node(dict(dict.items(value)), depth + 1))
-        if isinstance(value, Fraction):
-            return ("fraction", value.numerator, value.denominator)
-        if isinstance(value, Decimal):
-            return ("decimal", str(value))
-        for base, plain in (*_BASES.items(), *_EQUALS.items()):
-            if isinstance(value, base):
-                return ("subclass", name, self.node(plain(value), depth + 1))
-        if self._exhaust and isinstance(value, (Iterator, range)):
-            return ("iterator", [self.node(item, depth + 1) for item in islice(value, MAX_NODES)])
-        return ("object", name)
-
-    def _numpy(self, value: Any, kind: type, name: str, numpy: Any, depth: int) -> tuple[Any, ...]:
-        letter = value.dtype.kind
-        if kind is numpy.ndarray:
-            if value.size > MAX_NODES or letter not in "biufcU" or value.dtype.itemsize > 16:
-                return ("object", name)
-            return ("ndarray", "str" if letter == "U" else str(value.dtype), self.node(value.tolist(), depth + 1))
-        if isinstance(value, numpy.ndarray) or letter not in "biufcU":
-            return ("object", name)
-        if letter in "fc" and value.dtype.itemsize > {"f": 8, "c": 16}[letter]:  # long double
-            return ("subclass", name, ("v", float(value) if letter == "f" else complex(value)))
-        return ("numpy", str(value.dtype), value.item())
-
-
-# The built-in value inside an instance of a subclass, whatever the subclass overrides.
-_BASES: dict[type, Any] = {
-    int: lambda v: int.__add__(v, 0),
-    float: lambda v: float.__add__(v, 0.0),
-    complex: lambda v: complex.__add__(v, 0),
-    str: lambda v: str.__add__(v, ""),
-    bytes: lambda v: bytes.__add__(v, b""),
-    list: lambda v: list(list.__iter__(v)),
-    tuple: lambda v: tuple(tuple.__iter__(v)),
-    dict: lambda v: dict(dict.items(v)),
-    set: lambda v: set(set.__iter__(v)),
-    frozenset: lambda v: frozenset(frozenset.__iter__(v)),
-}
-
-
-# Types of the standard library that equal a built-in value without being one.
-_EQUALS: dict[type, Any] = {
-    ChainMap: dict,
-    UserDict: dict,
-    MappingProxyType: dict,
-    UserList: list,
-    UserString: str,
-}
-
-
-def portable(value: object, exhaust: bool = False) -> tuple[Any, ...]:
-    """`exhaust`: of an iterator send the items."""
-    try:
-        return _Tree(exhaust).node(value)
-    except BaseException:
-        return ("object", type(value).__name__)
-
-
-def all_floats(value: object) -> bool:
-    """EvalPlus's `is_floats`."""
-    if isinstance(value, float):
-        return True
-    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(item, float) for item in value)
-
-
 def describe_error(error: BaseException) -> bytes:
     try:
         text = "".join(str(error).splitlines()[:1])[:400]
@@ -238,65 +97,6 @@ class Channel:
 
 
 _clock, _write = time.perf_counter, os.write
-
-
-def digest(value: Any) -> bytes | None:
-    """16 bytes for a plain value, the same for equal bytes of marshal; None if it is not plain. Holds little of a long sequence."""
-    return _digest_and_kinds(value)[0]
-
-
-def _digest_and_kinds(value: Any) -> tuple[bytes | None, set[type]]:
-    state, found = hashlib.blake2b(digest_size=16), set[type]()
-    if _is_long(value):
-        state.update(f"{type(value).__name__} {len(value)}".encode())
-    for part in _parts(value):
-        kinds = _plain_kinds(part)
-        if kinds is None:
-            return None, found
-        found |= kinds
-        state.update(marshal.dumps(part, MARSHAL_VERSION))
-    return state.digest(), found
-
-
-def _is_long(value: Any) -> bool:
-    return type(value) in (list, tuple) and len(value) > CHUNK
-
-
-def _parts(value: Any) -> Iterator[Any]:
-    return (value[at : at + CHUNK] for at in range(0, len(value), CHUNK)) if _is_long(value) else iter((value,))
-
-
-def encode_answer(value: Any, reference: bool, in_full: bool, as_set: bool, exhaust: bool = False) -> tuple[bytes, bytes]:
-    """(letter, content) of an answer's frame."""
-    most = MAX_WHOLE_BYTES if in_full else MAX_PLAIN_BYTES
-    mark = None
-    if _is_long(value) and len(value) > most:  # each item takes at least a byte
-        mark, kinds = _digest_and_kinds(value)
-    elif (kinds := _plain_kinds(value)) is not None:
-        data = marshal.dumps(value, MARSHAL_VERSION)
-        if len(data) <= most:
-            return b"V", data
-        mark = digest(value) if _is_long(value) else hashlib.blake2b(data, digest_size=16).digest()
-    if mark is None:
-        tree = portable(value, exhaust)
-        if as_set and tree[0] == "object":  # a generator, say: what EvalPlus's set(out) makes of it
-            tree = portable(frozenset(value))
-        return b"P", marshal.dumps(tree, MARSHAL_VERSION)
-    length = len(value) if hasattr(value, "__len__") else 0
-    equals_itself = not reference or kinds is None or kinds.isdisjoint((float, complex)) or _equals_itself(value)
-    summary = (type(value).__name__, length, all_floats(value), equals_itself)
-    return b"D", mark + marshal.dumps(summary, MARSHAL_VERSION)
-
-
-def _equals_itself(value: Any) -> bool:
-    """Not with a NaN inside, which Python's comparison by identity would hide."""
-    encoded = (marshal.dumps(part, MARSHAL_VERSION) for part in _parts(value))
-    return all(marshal.loads(data) == marshal.loads(data) for data in encoded if may_hold_nan(data))
-
-
-def may_hold_nan(data: bytes) -> bool:
-    """Whether the upper bytes of a NaN (or of an infinity) occur; a real look at every value would take far longer."""
-    return _NAN_BYTES.search(data) is not None
 
 
 def serve_calls(payload: dict[str, Any]) -> None:
