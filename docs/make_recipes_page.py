@@ -8,6 +8,17 @@ from reflectioncoder.recipe_files import field_docs, load_recipe, shipped_recipe
 def page() -> str:
     lines = ["# Recipes", "", "Written by `make docs` from the declarations in `config.py`.", "", "## Shipped", ""]
     lines += [f"- `{name}`: {load_recipe(path).recipe.description}" for name, path in shipped_recipes().items()]
+    lines += [
+        "",
+        "## In an editor",
+        "",
+        "`reflectioncoder recipes schema > recipe.schema.json` writes the JSON Schema of recipes. With the first line",
+        "`# yaml-language-server: $schema=recipe.schema.json` editors that use the YAML language server complete and check keys and values.",
+        "",
+        "## In Python",
+        "",
+        "`reflectioncoder.config` has a dataclass for each section. Each checks its values when it is made, as recipes are checked.",
+    ]
     lines += ["", "## Keys", "", "| key | type | default | meaning |", "|---|---|---|---|"]
     for key, (kind, default, text) in field_docs().items():
         kind, default = kind.replace("|", "\\|"), default.replace("|", "\\|")

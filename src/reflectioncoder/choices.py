@@ -1,6 +1,7 @@
 """What can be chosen by name, for command line, configuration and code alike.
 
-Whose rules decide about HumanEval(+) and MBPP(+), whose rule cuts completions of MultiPL-E, what runs a model, how a server is asked.
+Whose rules decide about HumanEval(+) and MBPP(+), whose rule cuts completions of MultiPL-E, what runs a model, how a server is asked,
+what training hides from the student and when.
 """
 
 from typing import Literal, get_args
@@ -19,3 +20,15 @@ APIS: tuple[Api, ...] = get_args(Api)
 
 AssistantPrefix = Literal["none", "vllm", "llama.cpp", "deepseek"]
 ASSISTANT_PREFIXES: tuple[AssistantPrefix, ...] = get_args(AssistantPrefix)
+
+MaskStrategy = Literal["none", "all", "random_token", "sequential_token", "random_block", "sequential_block", "block_type"]
+MASK_STRATEGIES: tuple[MaskStrategy, ...] = get_args(MaskStrategy)
+
+MaskSchedule = Literal["linear", "cosine", "step", "constant"]
+MASK_SCHEDULES: tuple[MaskSchedule, ...] = get_args(MaskSchedule)
+
+StudentPositions = Literal["gap", "dense"]
+STUDENT_POSITIONS: tuple[StudentPositions, ...] = get_args(StudentPositions)
+
+Rendering = Literal["token", "chat"]
+RENDERINGS: tuple[Rendering, ...] = get_args(Rendering)

@@ -1,41 +1,57 @@
-"""What a recipe says: closed, frozen, documented dataclasses (`recipe_files` reads them).
+"""What a recipe says: closed, frozen, documented dataclasses that check themselves (`settings`); `recipe_files` reads them.
 
-Each field is declared once with its meaning, unit and range; that line is the help text, the comment in a run's `config.yaml`
-and the reference in `docs/recipes.md`.
+Each field is declared once with its meaning, unit and range; that line is the help text, the comment in a run's `config.yaml`,
+the reference in `docs/recipes.md` and the description in the JSON Schema.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import re
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-from reflectioncoder.choices import RULES, Api, AssistantPrefix, Rules
+from reflectioncoder.choices import RULES, Api, AssistantPrefix, MaskSchedule, MaskStrategy, Rendering, Rules, StudentPositions
+from reflectioncoder.data.samples import BLOCK_TYPES, BlockType
+from reflectioncoder.errors import UsageError
+from reflectioncoder.settings import Settings, doc
+
+MAX_SECONDS = 1_000_000.0
+MAX_SEED = 2**32 - 1  # numpy's
 
 
-def doc(text: str, default: Any = dataclasses.MISSING, *, low: float | None = None, high: float | None = None) -> Any:
-    """A documented field: its meaning and unit, its default, its inclusive range."""
-    metadata = {"doc": text, "low": low, "high": high}
-    if isinstance(default, (list, dict)):
-        raise TypeError("use a tuple")
-    return field(default=default, metadata=metadata)
+def _device(value: str) -> str | None:
+    return None if re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", value) else "auto, cpu, cuda or cuda:N"
+
+
+def _folder_name(value: str) -> str | None:
+    """A run's name is one folder below `--runs-dir`, on every file system: nothing that leads elsewhere or is a device's name."""
+    bad = re.search(r'[\x00-\x1f/\\<>:"|?*]|^[.\s-]|[.\s]$', value) or re.match(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)", value)
+    return "the name of a folder, without a path" if bad or not 1 <= len(value.encode()) <= 200 else None
+
+
+def _each_block_type_once(value: tuple[str, ...]) -> str | None:
+    return None if sorted(value) == sorted(BLOCK_TYPES) else f"{', '.join(BLOCK_TYPES)}, each once, in any order"
+
+
+def _not_empty(value: tuple[str, ...]) -> str | None:
+    return None if value else "at least one; [none] hides nothing"
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Settings):
     name: str = doc("model hub id or local directory of a causal language model")
     revision: str | None = doc("hub revision; null takes the default branch", None)
-    rendering: Literal["token", "chat"] = doc(
+    rendering: Rendering = doc(
         "how dialogues become tokens: seven added tokens (the paper's), or the model's own chat template", "chat"
     )
     dtype: Literal["auto", "float32", "bfloat16"] = doc("of the weights; auto: float32 on a CPU, bfloat16 arithmetic on a GPU", "auto")
-    device: str = doc("auto, cpu, cuda or cuda:N", "auto")
+    device: str = doc("auto, cpu, cuda or cuda:N", "auto", check=_device)
 
 
 @dataclass(frozen=True)
-class SandboxConfig:
-    wall_s: float = doc("wall-clock limit of one program, seconds", 10.0, low=0.1)
-    cpu_s: float = doc("CPU-time limit of one program, seconds", 5.0, low=0.1)
+class SandboxConfig(Settings):
+    wall_s: float = doc("wall-clock limit of one program, seconds", 10.0, low=0.1, high=MAX_SECONDS)
+    cpu_s: float = doc("CPU-time limit of one program, seconds", 5.0, low=0.1, high=MAX_SECONDS)
     memory_bytes: int = doc("address space of one process, bytes", 2**30, low=2**26)
     output_bytes: int = doc("kept of stdout and of stderr each, bytes", 64 * 1024, low=256)
     file_bytes: int = doc("largest file that a program may write, bytes", 16 * 2**20, low=0)
@@ -46,7 +62,7 @@ class SandboxConfig:
 
 
 @dataclass(frozen=True)
-class EndpointConfig:
+class EndpointConfig(Settings):
     base_url: str = doc("of an OpenAI-compatible server", "http://127.0.0.1:8080/v1")
     model: str = doc("the model's name there", "")
     revision: str = doc("of the model, where the name does not say it: answers of another one are not taken from the log", "")
@@ -60,7 +76,7 @@ class EndpointConfig:
     temperature: float = doc("of the sampling", 0.7, low=0.0)
     top_p: float = doc("nucleus of the sampling", 0.95, low=0.0, high=1.0)
     max_tokens: int = doc("longest answer, tokens", 1024, low=16)
-    timeout_s: float = doc("longest wait for an answer, seconds", 600.0, low=1.0)
+    timeout_s: float = doc("longest wait for an answer, seconds", 600.0, low=1.0, high=MAX_SECONDS)
     retries: int = doc("how often a request that failed is made again", 6, low=0)
     input_usd: float = doc("price of a million tokens read", 0.0, low=0.0)
     output_usd: float = doc("price of a million tokens written", 0.0, low=0.0)
@@ -68,7 +84,7 @@ class EndpointConfig:
 
 
 @dataclass(frozen=True)
-class BuildConfig:
+class BuildConfig(Settings):
     author: Literal["mutation", "openai", "local", "vllm", "attempts"] = doc(
         "who writes the reflection sequences; mutation: injected slips, offline; openai: a model behind an OpenAI-compatible server; "
         "local: a model (endpoint.model: a GGUF file, or one that comes in packages) that is served here, on the CPU; "
@@ -100,12 +116,12 @@ class BuildConfig:
         high=1.0,
     )
     shown_tests: int = doc("assertions in an attempt's code block", 3, low=1)
-    cell_timeout_s: float = doc("wall-clock limit of one attempt, seconds", 3.0, low=0.1)
+    cell_timeout_s: float = doc("wall-clock limit of one attempt, seconds", 3.0, low=0.1, high=MAX_SECONDS)
     min_samples: int = doc("fewer accepted samples than this is an error", 1, low=0)
 
 
 @dataclass(frozen=True)
-class LoraConfig:
+class LoraConfig(Settings):
     rank: int = doc("rank of the update", 16, low=1)
     alpha: int = doc("scale of the update (alpha / rank)", 32, low=1)
     target_modules: tuple[str, ...] | None = doc("names of the adapted layers; null: all linear layers", None)
@@ -113,7 +129,7 @@ class LoraConfig:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Settings):
     max_tokens: int | None = doc("token budget: teacher and student tokens that go through the model; null: all epochs", None, low=1)
     epochs: float = doc("passes over the data, an upper bound when max_tokens is set", 2.0, low=0.001)
     reflection_data: tuple[str, ...] = doc("further reflection samples (JSON Lines) beside the built ones", ())
@@ -126,14 +142,17 @@ class TrainConfig:
     micro_batch_tokens: int = doc(
         "tokens (of both views) that several samples packed into one forward may have; 0: one sample each", 0, low=0
     )
-    mask_strategy: tuple[str, ...] = doc(
+    mask_strategy: tuple[MaskStrategy, ...] = doc(
         "what the student does not see of the reflection sequence; several are drawn uniformly per sample",
         ("block_type",),
+        check=_not_empty,
     )
-    mask_block_order: tuple[str, ...] = doc("block_type: the order in which types vanish", ("execution", "text", "code"))
-    mask_schedule: Literal["linear", "cosine", "step", "constant"] = doc("growth of the mask rate over the run", "linear")
+    mask_block_order: tuple[BlockType, ...] = doc(
+        "block_type: the order in which types vanish", ("execution", "text", "code"), check=_each_block_type_once
+    )
+    mask_schedule: MaskSchedule = doc("growth of the mask rate over the run", "linear")
     mask_constant_rate: float = doc("the rate of the constant schedule", 1.0, low=0.0, high=1.0)
-    student_positions: Literal["gap", "dense"] = doc(
+    student_positions: StudentPositions = doc(
         "gap: kept tokens keep their positions, BOS is hidden (the paper's); dense: BOS kept, renumbered as at inference",
         "gap",
     )
@@ -166,9 +185,14 @@ class TrainConfig:
     report_to: tuple[str, ...] = doc("trackers beside metrics.jsonl, as transformers names them: tensorboard, wandb, trackio, …", ())
     dataloader_workers: int = doc("processes that prepare batches; 0: in the trainer", 0, low=0)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lora is not None and self.freeze_layers:
+            raise UsageError("train.lora and train.freeze_layers exclude each other: a LoRA freezes all base weights already")
+
 
 @dataclass(frozen=True)
-class GenerateConfig:
+class GenerateConfig(Settings):
     batch_size: int = doc("completions decoded at once", 20, low=1)
     max_new_tokens: int = doc("longest completion, tokens", 512, low=1)
     temperature: float = doc("0: greedy; above: sampling", 0.0, low=0.0)
@@ -177,7 +201,7 @@ class GenerateConfig:
 
 
 @dataclass(frozen=True)
-class EvaluateConfig:
+class EvaluateConfig(Settings):
     benchmarks: tuple[str, ...] = doc(
         "what is measured before and after; name or name:N for its first N tasks", ("bundled/seen", "bundled/unseen")
     )
@@ -186,7 +210,7 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
-class ImproveConfig:
+class ImproveConfig(Settings):
     rounds: int = doc("rounds at most", 3, low=1)
     problems_per_round: int = doc("fresh problems of build.problems that each round attempts", 100, low=1)
     samples: int = doc("attempts at each problem", 1, low=1)
@@ -195,11 +219,11 @@ class ImproveConfig:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    name: str = doc("name of the run; its folder is runs/<name>")
+class Recipe(Settings):
+    name: str = doc("name of the run; its folder is runs/<name>", check=_folder_name)
     model: ModelConfig = doc("the base model")
     description: str = doc("one line for people", "")
-    seed: int = doc("seed of everything that is drawn", 3407, low=0)
+    seed: int = doc("seed of everything that is drawn", 3407, low=0, high=MAX_SEED)
     build: BuildConfig = field(default_factory=BuildConfig, metadata={"doc": "reflection data"})
     train: TrainConfig = field(default_factory=TrainConfig, metadata={"doc": "fine-tuning"})
     generate: GenerateConfig = field(default_factory=GenerateConfig, metadata={"doc": "one-off generation"})

@@ -5,10 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_MAX_SHOWN_CHARS = 200
+
 EXIT_DONE = 0
 EXIT_CHECK_FAILED = 1
 EXIT_USAGE = 2
 EXIT_ENVIRONMENT = 3
+EXIT_FAULT = 70
 EXIT_INTERRUPTED = 130
 
 
@@ -22,8 +25,8 @@ class CheckFailedError(ReflectionCoderError):
     """Something was checked and found wrong (exit code 1)."""
 
 
-class UsageError(ReflectionCoderError):
-    """Wrong usage, configuration or input data (exit code 2)."""
+class UsageError(ReflectionCoderError, ValueError):
+    """Wrong usage, configuration or input data (exit code 2); for callers of the library a ValueError."""
 
     exit_code = EXIT_USAGE
 
@@ -33,18 +36,38 @@ class UsageError(ReflectionCoderError):
 
         `allowed` is a description, or the list of allowed names (then the nearest name is suggested).
         """
-        lines = [what, f"  where:   {where}", f"  got:     {got!r}"]
+        lines = [what, f"  where:   {where}", f"  got:     {_shown(got)}"]
         if isinstance(allowed, str):
             lines.append(f"  allowed: {allowed}")
         else:
             names = list(allowed)
             lines.append(f"  allowed: {', '.join(names)}")
-            close = difflib.get_close_matches(str(got), names, n=1, cutoff=0.6)
+            close = difflib.get_close_matches(_shown(got).strip("'"), names, n=1, cutoff=0.6)
             if close and hint is None:
                 hint = f"did you mean {close[0]!r}?"
         if hint:
             lines.append(f"  hint:    {hint}")
         return cls("\n".join(lines))
+
+
+def _shown(value: object) -> str:
+    """The value as Python writes it, cut to one readable line."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, a list of lists of lists
+        return f"a very large {type(value).__name__}"
+    return text if len(text) <= _MAX_SHOWN_CHARS else f"{text[: _MAX_SHOWN_CHARS - 1]}…"
+
+
+def require_choice(what: str, value: object, allowed: Iterable[str]) -> None:
+    """Refuse a name that is not among the allowed ones, so that a misspelt one never means a default.
+
+    Raises:
+        UsageError: it is not.
+    """
+    allowed = tuple(allowed)
+    if value not in allowed:
+        raise UsageError.for_value(f"unknown {what}", what, value, allowed)
 
 
 class MachineError(ReflectionCoderError):

@@ -12,8 +12,7 @@ import pytest
 
 from reflectioncoder.cli import COMMANDS, main
 from reflectioncoder.data.files import write_jsonl
-from reflectioncoder.errors import UsageError
-from reflectioncoder.recipe_files import field_docs, load_recipe, shipped_recipes
+from reflectioncoder.recipe_files import load_recipe
 from reflectioncoder.sandbox.isolation import ISOLATIONS
 from tests.conftest import reflection_sample
 
@@ -179,50 +178,3 @@ def test_doctor_reports_the_isolation():
     assert result.returncode == 0
     assert value["isolation"] in ISOLATIONS
     assert value["tier"] == ISOLATIONS[value["isolation"]].tier
-
-
-# --- recipes --------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", shipped_recipes())
-def test_every_shipped_recipe_loads_and_its_resolved_form_loads_as_the_same_recipe(name, tmp_path):
-    resolved = load_recipe(name, ["seed=7"])
-    path = tmp_path / "config.yaml"
-    path.write_text(resolved.to_yaml())
-    assert load_recipe(path).recipe == resolved.recipe
-    assert "# [--set seed=7]" in resolved.to_yaml()
-
-
-def test_every_key_is_documented():
-    docs = field_docs()
-    assert len(docs) > 50
-    assert all(text for _, _, text in docs.values())
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("name: a\nmodel:\n  name: m\n  nme: x\n", r"r\.yaml:4.*|did you mean model\.name"),
-        ("name: a\nmodel: {name: m}\ntrain:\n  epochs: many\n", "a number"),
-        ("name: a\nmodel: {name: m}\ntrain:\n  epochs: -1\n", "out of range"),
-        ("name: a\nname: b\nmodel: {name: m}\n", "given twice"),
-        ("name: a\n", "lacks model"),
-        ("name: [\n", "not valid YAML"),
-        ("- a\n", "a recipe is a mapping"),
-        ("name: a\nmodel: {name: m}\nbuild: {problems: x.jsonl}\n", "a list of text"),
-        ("name: a\nmodel: {name: m, rendering: chatt}\n", "did you mean 'chat'"),
-    ],
-)
-def test_wrong_recipes_say_what_where_got_and_allowed(tmp_path, text, message):
-    path = tmp_path / "r.yaml"
-    path.write_text(text)
-    with pytest.raises(UsageError, match=message):
-        load_recipe(path)
-
-
-def test_overrides_reach_sections_that_are_off(tmp_path):
-    path = tmp_path / "r.yaml"
-    path.write_text("name: a\nmodel: {name: m}\n")
-    recipe = load_recipe(path, ["train.lora.rank=4", "train.learning_rate=1e-3", "train.max_tokens=null"]).recipe
-    assert recipe.train.lora.rank == 4
-    assert recipe.train.learning_rate == 1e-3

@@ -12,12 +12,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from reflectioncoder.choices import MASK_STRATEGIES
 from reflectioncoder.config import TrainConfig
 from reflectioncoder.data.render import TokenRenderer
 from reflectioncoder.data.render_chat import ChatRenderer
 from reflectioncoder.errors import UsageError
 from reflectioncoder.train.engine import Engine
-from reflectioncoder.train.masking import MASK_STRATEGIES
 from reflectioncoder.train.packing import pack
 from reflectioncoder.train.plan import RunPlan
 from tests.conftest import generation_sample, make_model, reflection_sample

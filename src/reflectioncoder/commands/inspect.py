@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from reflectioncoder.choices import MASK_STRATEGIES, RENDERINGS, STUDENT_POSITIONS, StudentPositions
 from reflectioncoder.commands import Outcome
 from reflectioncoder.errors import UsageError
 
@@ -21,20 +22,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help="samples, JSON Lines")
     parser.add_argument("--id", help="the sample with this id (default: the first ones, see --limit)")
     parser.add_argument("--tokenizer", metavar="M", help="directory or hub id of a tokenizer (default: words)")
-    parser.add_argument("--rendering", choices=("token", "chat"), help="default: chat with --tokenizer, token without")
+    parser.add_argument("--rendering", choices=RENDERINGS, help="default: chat with --tokenizer, token without")
     parser.add_argument("--mask-rate", type=float, default=0.5, metavar="R", help="0 to 1 (default: 0.5)")
-    parser.add_argument("--positions", choices=("gap", "dense"), default="gap", help="student positions (default: gap)")
-    parser.add_argument("--strategy", default="block_type", metavar="S", help="mask strategy (default: block_type)")
+    parser.add_argument("--positions", choices=STUDENT_POSITIONS, default="gap", help="student positions (default: gap)")
+    parser.add_argument(
+        "--strategy", choices=MASK_STRATEGIES, default="block_type", metavar="S", help="mask strategy (default: block_type)"
+    )
 
 
 def run(args: argparse.Namespace) -> Outcome:
     from itertools import islice
 
     from reflectioncoder.data.samples import read_samples
-    from reflectioncoder.train.masking import MASK_STRATEGIES
 
-    if args.strategy not in MASK_STRATEGIES:
-        raise UsageError.for_value("unknown mask strategy", "--strategy", args.strategy, MASK_STRATEGIES)
     if not 0 <= args.mask_rate <= 1:
         raise UsageError.for_value("the mask rate is out of range", "--mask-rate", args.mask_rate, "0 to 1")
     samples = read_samples(args.data)
@@ -72,7 +72,7 @@ def _renderer(args: argparse.Namespace) -> Any:
     return make_renderer(args.rendering or "chat", tokenizer)
 
 
-def _roles_of(rendered: RenderedSample, hidden: frozenset[int], positions: str) -> list[str]:
+def _roles_of(rendered: RenderedSample, hidden: frozenset[int], positions: StudentPositions) -> list[str]:
     """Per token, the name of its style."""
     from reflectioncoder.data.render import IGNORE_INDEX
     from reflectioncoder.train.views import student_kept

@@ -1,8 +1,9 @@
-"""recipes list | recipes show NAME | recipes copy NAME DEST | recipes keys"""
+"""recipes list | recipes show NAME | recipes copy NAME DEST | recipes keys | recipes schema (JSON Schema, for editors)"""
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from reflectioncoder.commands import Outcome
@@ -10,7 +11,7 @@ from reflectioncoder.errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", nargs="?", choices=("list", "show", "copy", "keys"), default="list")
+    parser.add_argument("action", nargs="?", choices=("list", "show", "copy", "keys", "schema"), default="list")
     parser.add_argument("name", nargs="?", metavar="NAME", help="a shipped recipe")
     parser.add_argument("dest", nargs="?", type=Path, metavar="DEST", help="file or folder to copy to")
 
@@ -18,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.data.files import write_atomic
     from reflectioncoder.recipe_files import field_docs, find_recipe, load_recipe, shipped_recipes
+    from reflectioncoder.recipe_schema import recipe_schema
 
     if args.action == "list":
         found = {name: load_recipe(path).recipe.description for name, path in shipped_recipes().items()}
@@ -26,6 +28,9 @@ def run(args: argparse.Namespace) -> Outcome:
         docs = field_docs()
         lines = [f"{key:<32} {default or kind:<28} {text}" for key, (kind, default, text) in docs.items()]
         return Outcome({"keys": {k: {"type": t, "default": d, "doc": x} for k, (t, d, x) in docs.items()}}, lines)
+    if args.action == "schema":
+        schema = recipe_schema()
+        return Outcome(schema, json.dumps(schema, indent=2, ensure_ascii=False).splitlines())
     if not args.name:
         raise UsageError(f"recipes {args.action} needs the NAME of a recipe; see: reflectioncoder recipes list")
     path = find_recipe(args.name)

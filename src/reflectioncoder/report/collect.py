@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from reflectioncoder.choices import MASK_STRATEGIES
 from reflectioncoder.data.files import read_json, read_jsonl
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.metrics import exact_mcnemar
 from reflectioncoder.evaluate.results import headline
-from reflectioncoder.train.masking import MASK_STRATEGIES, hidden_positions
+from reflectioncoder.train.masking import hidden_positions
 
 RATES = tuple(i / 20 for i in range(21))
 

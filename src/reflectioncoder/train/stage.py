@@ -23,7 +23,6 @@ from reflectioncoder.errors import MachineError, UsageError, require
 from reflectioncoder.model_source import ModelSource, add_tokens_to, load_tokenizer, make_renderer, model_hash, pick_device
 from reflectioncoder.progress import Progress, say
 from reflectioncoder.train.heldout import HeldOut
-from reflectioncoder.train.masking import MASK_STRATEGIES
 from reflectioncoder.train.plan import RunPlan
 from reflectioncoder.train.sharding import is_sharded, set_up_sharding
 from reflectioncoder.train.views import student_kept
@@ -43,22 +42,11 @@ def training_samples(recipe: Recipe, reflections: Path | None) -> list[Sample]:
 
 
 def check_settings(config: TrainConfig) -> None:
-    """What the types of the recipe cannot say.
+    """What the recipe cannot know by itself.
 
     Raises:
-        UsageError: impossible settings.
         MachineError: a tracker is not installed.
     """
-    for strategy in config.mask_strategy:
-        if strategy not in MASK_STRATEGIES:
-            raise UsageError.for_value("unknown mask strategy", "train.mask_strategy", strategy, MASK_STRATEGIES)
-    if not config.mask_strategy:
-        raise UsageError("train.mask_strategy is empty\n  hint:    write [none] to hide nothing")
-    if sorted(config.mask_block_order) != ["code", "execution", "text"]:
-        raise UsageError.for_value(
-            "the block order names each type once", "train.mask_block_order", list(config.mask_block_order),
-            "execution, text and code in any order",
-        )  # fmt: skip
     if config.report_to:
         require("transformers", "train")
         from transformers.integrations.integration_utils import get_available_reporting_integrations
@@ -67,8 +55,6 @@ def check_settings(config: TrainConfig) -> None:
         for tracker in config.report_to:
             if tracker not in available:
                 raise MachineError(f"train.report_to: {tracker} is not installed; installed: {', '.join(available) or 'none'}")
-    if config.lora is not None and config.freeze_layers:
-        raise UsageError("train.lora and train.freeze_layers exclude each other: a LoRA freezes all base weights already")
 
 
 def plan_run(recipe: Recipe, tokenizer: Any, samples: Sequence[Sample]) -> tuple[RunPlan, RenderReport]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from reflectioncoder.choices import STUDENT_POSITIONS, StudentPositions
 from reflectioncoder.data.render import RenderedSample
+from reflectioncoder.errors import require_choice
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,13 @@ def teacher_view(sample: RenderedSample) -> View:
     return View(sample.input_ids, tuple(range(len(sample.input_ids))), sample.teacher_labels, kl_rows)
 
 
-def student_kept(sample: RenderedSample, hidden: Collection[int], positions: str) -> list[int]:
-    """Positions that the student sees: visible `rs` tokens, `i` and `c`; with dense positions the prefix (BOS) too."""
+def student_kept(sample: RenderedSample, hidden: Collection[int], positions: StudentPositions) -> list[int]:
+    """Positions that the student sees: visible `rs` tokens, `i` and `c`; with dense positions the prefix (BOS) too.
+
+    Raises:
+        UsageError: no such kind of positions.
+    """
+    require_choice("kind of student positions", positions, STUDENT_POSITIONS)
     kept: list[int] = []
     for span in sample.spans:
         round_one = span.message is not None and span.message <= 1
@@ -49,7 +56,7 @@ def student_kept(sample: RenderedSample, hidden: Collection[int], positions: str
     return kept
 
 
-def student_view(sample: RenderedSample, hidden: Collection[int], positions: str = "gap") -> View:
+def student_view(sample: RenderedSample, hidden: Collection[int], positions: StudentPositions = "gap") -> View:
     """The student's row. `hidden` are positions of `rs` (see `masking`).
 
     positions: "gap" keeps the original position ids (the paper's), "dense" keeps the prefix and renumbers (as at inference).
