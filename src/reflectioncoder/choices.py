@@ -5,7 +5,7 @@ Whose rules decide about HumanEval(+) and MBPP(+), whose rule cuts completions o
 
 from typing import Literal, get_args
 
-Rules = Literal["evalplus-head", "evalplus-0.3.1"]
+Rules = Literal["strict", "evalplus-head", "evalplus-0.3.1"]
 RULES: tuple[Rules, ...] = get_args(Rules)  # the first is the default
 
 CutRule = Literal["multipl-e", "reflectioncoder"]
