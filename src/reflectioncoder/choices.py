@@ -6,7 +6,7 @@ what training hides from the student and when.
 
 from typing import Literal, get_args
 
-Rules = Literal["evalplus-head", "evalplus-0.3.1"]
+Rules = Literal["strict", "evalplus-head", "evalplus-0.3.1"]
 RULES: tuple[Rules, ...] = get_args(Rules)  # the first is the default
 
 CutRule = Literal["multipl-e", "reflectioncoder"]

@@ -686,15 +686,7 @@ _CAP = "of 200,000 values that are not plain nothing is sent"
 # (answer, our verdict, reason): where ours is another than EvalPlus's. Each must be needed.
 DELIBERATE: list[tuple[str, bool, str]] = [
     # Answers that no task has: they are sent as objects, which equal nothing and raise nothing.
-    ("np.timedelta64(1)", False, "a type that is not sent"),
-    ("np.array([None])", False, "an array of objects is not sent"),
-    ("np.array([1, 2], dtype=object)", True, "an array of objects is not sent; there its comparison raises"),
-    ('np.array([1, 2], dtype="datetime64[D]")', True, "a type that is not sent; there its comparison raises"),
     ('np.array([(1, 2)], dtype="i4,i4")', True, "a type that is not sent; there its comparison raises"),
-    ("np.array([1, 2], dtype=np.longdouble)", False, "a type that is not sent"),
-    ("np.ma.array([1, 2])", True, "a type that is not sent; there its comparison raises"),
-    ("np.matrix([1, 2])", True, "a type that is not sent; there its comparison raises"),
-    ("np.zeros((0, 3))", True, "the shape of an empty array is not sent; there its comparison raises"),
     ("nested(190, Int(1))", False, "nested deeper than is sent for types that are not plain"),
     ('{"a": [1], "b": 2}.items()', True, "unhashable items are not sent; there the comparison raises"),
     *((answer, False, _OWN) for answer in ("Yes()", "YesInt(2)", "YesFloat(2.0)", "YesList([3])", "YesTuple((3,))", "YesDict()")),
@@ -790,7 +782,7 @@ def ours(world: World, answer: str, expected: str) -> bool:
     """Our verdict on an answer that has travelled as it does from the sandbox, without a process around it."""
     read = _answer(answer, world.entry_point in SET_ENTRY_POINTS)
     wanted = _wanted(world.entry_point, expected)
-    return read is not None and matches(world.family, world.entry_point, world.arguments, read, wanted, world.atol)
+    return read is not None and matches(world.family, world.entry_point, world.arguments, read, wanted, world.atol, "evalplus-head")
 
 
 def verdicts_of_evalplus(evalplus: Any, pairs: Sequence[tuple[str, str]], world: World) -> dict[tuple[str, str], bool]:
@@ -947,7 +939,7 @@ def test_an_oracle_with_a_second_opinion_takes_it_for_the_same_inputs(evalplus, 
             our_verdict = False
         else:
             wanted = (type(expected).__name__, expected)
-            our_verdict = matches("mbpp", entry_point, arguments, read, wanted, atol)
+            our_verdict = matches("mbpp", entry_point, arguments, read, wanted, atol, "evalplus-head")
         if our_verdict != their_verdict:
             differences.append((arguments, answer, expected, their_verdict, our_verdict))
     assert differences == []

@@ -3,20 +3,25 @@
 Base rule: `answer == expected`. Some tasks have an oracle of their own. If the expected value is a float or a sequence of floats
 and the task has no tolerance, 1e-6 is set, and stays for all later inputs of the part. With a tolerance an unequal answer may
 still be close: same type, same length, `numpy.allclose(rtol=1e-7, atol)`.
+
+numpy compares a number of low precision in that precision: its float16 infinity equals every integer above 65504. By the rules
+`strict` an answer that EvalPlus takes must be right as Python's numbers too.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from reflectioncoder.choices import RULES, Rules
+from reflectioncoder.evaluate.evalplus import Family
 from reflectioncoder.sandbox.answers import as_set
+from reflectioncoder.sandbox.precision import as_python_numbers, holds_numpy, without_numpy_warnings
 
 FLOAT_TOLERANCE = 1e-6
 _MAX_COMPARED = 2**20  # elements after broadcasting: a column against a row grows with the square
-MIN_TIME_LIMIT_S: dict[Rules, float] = {"evalplus-head": 4.0, "evalplus-0.3.1": 1.0}
+MIN_TIME_LIMIT_S: dict[Rules, float] = {"strict": 4.0, "evalplus-head": 4.0, "evalplus-0.3.1": 1.0}
 
 SET_ENTRY_POINTS = frozenset(
     {"similar_elements", "find_char_long", "common_in_nested_lists", "extract_singly", "larg_nnum", "intersection_array"}
@@ -81,7 +86,7 @@ def _fits(value: Any, wanted: Any) -> bool:
 
 
 def matches(
-    family: Literal["humaneval", "mbpp"],
+    family: Family,
     entry_point: str,
     arguments: Sequence[Any],
     answer: tuple[str, Any],
@@ -89,7 +94,7 @@ def matches(
     atol: float,
     rules: Rules = RULES[0],
 ) -> bool:
-    """Whether EvalPlus takes the answer.
+    """Whether the rules take the answer.
 
     Args:
         arguments: the call's, as they were before it.
@@ -98,6 +103,24 @@ def matches(
 
     An exception on the way (an overflow, an ambiguous array) is a failed test there, and here.
     """
+    with without_numpy_warnings():
+        takes = _evalplus_takes(family, entry_point, arguments, answer, expected, atol, rules)
+        # The oracle of find_zero computes with Python's numbers whatever the answer is.
+        if not takes or rules != "strict" or (family == "humaneval" and entry_point == "find_zero") or not holds_numpy(answer[1]):
+            return takes
+        value = as_python_numbers(answer[1])
+        return _evalplus_takes(family, entry_point, arguments, (type(value).__name__, value), expected, atol, rules)
+
+
+def _evalplus_takes(
+    family: Family,
+    entry_point: str,
+    arguments: Sequence[Any],
+    answer: tuple[str, Any],
+    expected: tuple[str, Any],
+    atol: float,
+    rules: Rules,
+) -> bool:
     (answer_type, value), (expected_type, wanted) = answer, expected
     try:
         if type(value).__name__ == "ndarray" and not _fits(value, wanted):

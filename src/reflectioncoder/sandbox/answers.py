@@ -44,6 +44,40 @@ class Opaque:
     __hash__ = object.__hash__
 
 
+class Number:
+    """A number of a class that is neither Python's nor numpy's: equal to what its own class said in the sandbox, and to nothing else.
+
+    sympy's 3, for instance, equals the integer 3 and not the float 3.0.
+    """
+
+    def __init__(self, equal: tuple[Any, ...], approximate: float | None, hashes_alike: bool):
+        self._equal = equal
+        self._approximate = approximate
+        self._hash = hash(equal[0]) if equal and hashes_alike else id(self)
+
+    @property
+    def plain(self) -> Any:
+        """Python's number of this value; None where no such number is equal to it."""
+        return self._equal[0] if self._equal else None
+
+    def __eq__(self, other: object) -> bool:
+        return any(type(plain) is type(other) and plain == other for plain in self._equal)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __float__(self) -> float:
+        if self._approximate is None:
+            raise TypeError("not a real number")
+        return self._approximate
+
+    def __sub__(self, other: Any) -> Any:
+        return (float(self) if self.plain is None else self.plain) - other
+
+    def __rsub__(self, other: Any) -> Any:
+        return -(self - other)
+
+
 class FrameReader:
     """Bytes in, (letter, content) out."""
 
@@ -252,25 +286,44 @@ def _decimal(text: Any, *, depth: int) -> tuple[str, Any]:
     return "subclass Decimal", Decimal(text)
 
 
+def _number(name: Any, equal: Any, approximate: Any, hashes_alike: Any, *, depth: int) -> tuple[str, Any]:
+    if type(equal) is not list or type(approximate) not in (float, type(None)):
+        raise BrokenAnswerError("a malformed number")
+    for plain in equal:
+        _scalar(plain, depth=depth)
+        if isinstance(plain, str | bytes | None) or plain != equal[0]:
+            raise BrokenAnswerError("more than one number")
+    return f"number {name!s:.200}", Number(tuple(equal), approximate, bool(hashes_alike))
+
+
 def _numpy_scalar(dtype: Any, value: Any, *, depth: int) -> tuple[str, Any]:
     import numpy as np
 
     _scalar(value, depth=depth)
     if isinstance(value, str):
         return "numpy.str_", np.str_(value)
-    return f"numpy.{dtype}", _numpy_type(dtype)(value)
+    with np.errstate(all="ignore"):
+        return f"numpy.{dtype}", _numpy_type(dtype)(value)
 
 
-def _numpy_array(dtype: Any, node: Any, *, depth: int) -> tuple[str, Any]:
+def _numpy_array(dtype: Any, shape: Any, node: Any, *, depth: int) -> tuple[str, Any]:
     import numpy as np
 
     _, items = _rebuild(node, depth)
-    if dtype == "str":
-        flat = [items] if isinstance(items, str) else items
-        if not all(isinstance(item, str) for item in flat) or max(map(len, flat), default=0) * len(flat) > _MAX_TEXT_ARRAY_CHARS:
+    if type(items) is not list or type(shape) is not list or not all(type(length) is int and length >= 0 for length in shape):
+        raise BrokenAnswerError("a malformed array")
+    if dtype == "object":
+        flat = np.empty(len(items), dtype=object)
+        for number, item in enumerate(items):
+            flat[number] = item
+    elif dtype == "str":
+        if not all(isinstance(item, str) for item in items) or max(map(len, items), default=0) * len(items) > _MAX_TEXT_ARRAY_CHARS:
             raise BrokenAnswerError("a malformed array of texts")
-        return "numpy.ndarray", np.array(items, dtype=str)
-    return "numpy.ndarray", np.array(items, dtype=_numpy_type(dtype))
+        flat = np.array(items, dtype=str)
+    else:
+        with np.errstate(all="ignore"):
+            flat = np.array(items, dtype=_numpy_type(dtype))
+    return "numpy.ndarray", flat.reshape(shape)
 
 
 def _numpy_type(name: Any) -> Any:
@@ -295,6 +348,7 @@ _BUILDERS: dict[str, Callable[..., tuple[str, Any]]] = {
     "decimal": _decimal,
     "numpy": _numpy_scalar,
     "ndarray": _numpy_array,
+    "number": _number,
     "object": lambda name, *, depth: (f"object {name!s:.200}", Opaque(str(name)[:200])),
 }
 

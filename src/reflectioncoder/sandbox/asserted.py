@@ -43,9 +43,10 @@ def run_tests(solution: str, entry_point: str, setup: str, tests: Sequence[str],
     """
     calls = Calls(solution, entry_point, inputs=None, guard=False).payload()
     checks = {"entry_point": entry_point, "setup": setup, "tests": list(tests)}
+    preload = preload_for(solution)
     with (
-        SERVERS.lend(isolation, preload_for(solution)) as solution_server,
-        SERVERS.lend(isolation) as tests_server,
+        SERVERS.lend(isolation, preload) as solution_server,
+        SERVERS.lend(isolation, tuple({"numpy"} & set(preload))) as tests_server,
         Pipes(4) as verdicts,
         Pipes(4) as answers,
         Pipes(5) as requests,

@@ -16,6 +16,7 @@ import os
 from typing import Any, NoReturn
 
 from reflectioncoder.sandbox.answers import MAX_WHOLE_FRAME_BYTES, BrokenAnswerError, FrameReader, read_value
+from reflectioncoder.sandbox.precision import as_python_numbers
 
 VERDICT_FD, ANSWER_FD, CALL_FD = 4, 5, 6
 _MARSHAL_VERSION = 2
@@ -52,7 +53,7 @@ class Solution:
         if letter not in ("V", "P"):
             self.lose("an answer that is none, or too long")
         try:
-            return read_value(letter, content)[1]
+            return as_python_numbers(read_value(letter, content)[1])
         except BrokenAnswerError as error:
             self.lose(str(error))
 

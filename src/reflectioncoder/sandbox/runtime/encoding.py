@@ -10,6 +10,7 @@ Frames of an answer, by their letter:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import marshal
 import re
@@ -86,10 +87,12 @@ class _Tree:
         return self._other(value, kind, depth)
 
     def _other(self, value: Any, kind: type, depth: int) -> tuple[Any, ...]:
-        name = f"{kind.__module__}.{kind.__qualname__}"
+        name = _name_of(kind)
         numpy = sys.modules.get("numpy")
-        if numpy is not None and isinstance(value, (numpy.generic, numpy.ndarray)):
-            return self._numpy(value, kind, name, numpy, depth)
+        if numpy is not None and isinstance(value, numpy.ndarray):
+            return self._array(value, name, numpy, depth)
+        if numpy is not None and isinstance(value, numpy.generic) and value.dtype.kind in "biufcU":
+            return _numpy_scalar(value, name)
         if isinstance(value, (KeysView, ItemsView)):
             return ("set", [self.node(item, depth + 1) for item in frozenset(value)])
         if isinstance(value, Counter):
@@ -101,21 +104,91 @@ class _Tree:
         for base, plain in (*_BASES.items(), *_EQUALS.items()):
             if isinstance(value, base):
                 return ("subclass", name, self.node(plain(value), depth + 1))
-        if self._exhaust and isinstance(value, (Iterator, range)):
-            return ("iterator", [self.node(item, depth + 1) for item in islice(value, MAX_NODES)])
+        if isinstance(value, (Iterator, range)):
+            items = islice(value, MAX_NODES) if self._exhaust else ()
+            return ("iterator", [self.node(item, depth + 1) for item in items]) if self._exhaust else ("object", name)
+        if (number := _number(value, kind)) is not None:
+            return ("number", name, *number)
+        if (plain := _container(value, kind)) is not None:
+            return ("subclass", name, self.node(plain, depth + 1))
         return ("object", name)
 
-    def _numpy(self, value: Any, kind: type, name: str, numpy: Any, depth: int) -> tuple[Any, ...]:
-        letter = value.dtype.kind
-        if kind is numpy.ndarray:
-            if value.size > MAX_NODES or letter not in "biufcU" or value.dtype.itemsize > 16:
-                return ("object", name)
-            return ("ndarray", "str" if letter == "U" else str(value.dtype), self.node(value.tolist(), depth + 1))
-        if isinstance(value, numpy.ndarray) or letter not in "biufcU":
+    def _array(self, value: Any, name: str, numpy: Any, depth: int) -> tuple[Any, ...]:
+        """Flat, with its shape. What numpy has of its own is sent as numbers or texts, everything else as objects."""
+        if value.size > MAX_NODES or (isinstance(value, numpy.ma.MaskedArray) and numpy.ma.is_masked(value)):
             return ("object", name)
-        if letter in "fc" and value.dtype.itemsize > {"f": 8, "c": 16}[letter]:  # long double
-            return ("subclass", name, ("v", float(value) if letter == "f" else complex(value)))
-        return ("numpy", str(value.dtype), value.item())
+        array = numpy.asarray(value)
+        shape, flat = list(map(int, array.shape)), array.ravel()
+        if array.dtype.kind in "biufcU" and not _is_long_double(array.dtype):
+            dtype = "str" if array.dtype.kind == "U" else str(array.dtype)
+            return ("ndarray", dtype, shape, self.node(flat.tolist(), depth + 1))
+        return ("ndarray", "object", shape, self.node(list(flat), depth + 1))
+
+
+def _name_of(kind: type) -> str:
+    """Module and name; a class made by `type(...)` in a program's globals has no module."""
+    name = type.__dict__["__qualname__"].__get__(kind)
+    try:
+        return f"{type.__dict__['__module__'].__get__(kind)}.{name}"
+    except AttributeError:
+        return name
+
+
+def _is_long_double(dtype: Any) -> bool:
+    return dtype.itemsize > {"f": 8, "c": 16}.get(dtype.kind, dtype.itemsize)
+
+
+def _numpy_scalar(value: Any, name: str) -> tuple[Any, ...]:
+    if not _is_long_double(value.dtype):
+        return ("numpy", "str" if value.dtype.kind == "U" else str(value.dtype), value.item())
+    if value.imag == 0:
+        try:
+            return ("fraction", *value.real.as_integer_ratio())
+        except (OverflowError, ValueError):  # infinite, no number
+            return ("subclass", name, ("v", float(value.real)))
+    plain = complex(value)
+    return ("subclass", name, ("v", plain)) if plain == value else ("object", name)
+
+
+def _number(value: Any, kind: type) -> tuple[list[Any], float | None, bool] | None:
+    """What an object of another class is as a number: which of Python's it says to equal, its float, whether the hash is theirs.
+
+    Of sympy and mpmath, say. Whatever its class claims here, it is one number afterwards.
+    """
+    candidates: list[Any] = []
+    for convert, method in ((bool, "__bool__"), (int, "__int__"), (float, "__float__"), (complex, "__complex__")):
+        if hasattr(kind, method):
+            with contextlib.suppress(Exception):  # no such number
+                candidates.append(convert(value))
+    if not candidates:
+        return None
+    approximate = next((plain for plain in candidates if type(plain) is float), None)
+    candidates += [plain.real for plain in candidates if type(plain) is complex and not plain.imag]
+    candidates += [int(plain) for plain in candidates if type(plain) is float and plain.is_integer()]
+    candidates += [bool(plain) for plain in candidates if plain in (0, 1)]
+    equal: list[Any] = []
+    for plain in candidates:
+        with contextlib.suppress(Exception):
+            if value == plain and plain == (equal or [plain])[0] and type(plain) not in map(type, equal):
+                equal.append(plain)
+    if not equal and approximate is None:
+        return None
+    hashes_alike = False
+    with contextlib.suppress(Exception):
+        hashes_alike = bool(equal) and hash(value) == hash(equal[0])
+    return equal, approximate, hashes_alike
+
+
+def _container(value: Any, kind: type) -> Any:
+    """The built-in container that an object of another class says to equal, sympy's for example."""
+    if not (hasattr(kind, "__len__") and hasattr(kind, "__iter__")) or len(value) > MAX_NODES:
+        return None
+    for convert in (list, tuple, set, dict):
+        with contextlib.suppress(Exception):  # no such container
+            plain = convert(value) if convert is dict else convert(islice(value, MAX_NODES))
+            if value == plain:
+                return plain
+    return None
 
 
 # The built-in value inside an instance of a subclass, whatever the subclass overrides.
@@ -144,7 +217,7 @@ _EQUALS: dict[type, Any] = {
 
 
 def portable(value: object, exhaust: bool = False) -> tuple[Any, ...]:
-    """`exhaust`: of an iterator send the items."""
+    """A value as plain nodes. `exhaust`: of an iterator send the items."""
     try:
         return _Tree(exhaust).node(value)
     except BaseException:
