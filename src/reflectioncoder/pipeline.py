@@ -19,7 +19,7 @@ from reflectioncoder.build.pipeline import build_reflections, limits_from
 from reflectioncoder.config import Recipe
 from reflectioncoder.data.files import claim, content_hash, read_json, sha256_file, write_atomic, write_json
 from reflectioncoder.errors import MachineError, UsageError
-from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark, requests_for
+from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark, requests_for, require_distinct
 from reflectioncoder.evaluate.contamination import known_behaviour, known_tasks, record_training_data, require_clean
 from reflectioncoder.evaluate.results import headline, require_sandbox, summarize
 from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, score_samples
@@ -75,6 +75,7 @@ class Run:
         recipe = self.recipe
         check_settings(recipe.train)
         check_sampling(recipe.generate)
+        require_distinct(recipe.evaluate.benchmarks)
         for spec in recipe.evaluate.benchmarks:
             if reason := load_benchmark(spec, self.data_dir).why_skipped(recipe.sandbox.workers):
                 raise MachineError(f"{spec} cannot be run here: {reason}")

@@ -6,13 +6,17 @@ import shutil
 
 import pytest
 
+from reflectioncoder.cli import main
 from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.errors import MachineError, UsageError
-from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task, load_benchmark, look_up
+from reflectioncoder.evaluate import versions
+from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task, load_benchmark, look_up, require_distinct
 from reflectioncoder.evaluate.results import headline, require_sandbox, summarize
-from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, require_all_tasks, score_samples
+from reflectioncoder.evaluate.score import SampleToScore, Scorer, read_samples_to_score, require_all_tasks, score_samples
 from reflectioncoder.generate.extract import extract_program, prompt_preamble
+from reflectioncoder.pipeline import Run
+from reflectioncoder.recipe_files import load_recipe
 from reflectioncoder.sandbox.forkserver import SERVERS
 from reflectioncoder.sandbox.limits import Limits
 
@@ -151,6 +155,108 @@ def test_verdicts_of_other_limits_are_not_reused_and_the_file_holds_one_row_a_sa
     again = score_samples(samples, output, Scorer(benchmark, Limits(wall_s=20)))
     assert {r["status"] for r in again} == {"failed"}
     assert [json.loads(line) for line in output.read_text().splitlines()] == again
+
+
+def _judged_tasks(monkeypatch):
+    judged = []
+    real = Scorer.judge
+    monkeypatch.setattr(Scorer, "judge", lambda self, task, *a, **k: judged.append(task.task_id) or real(self, task, *a, **k))
+    return judged
+
+
+def _samples(benchmark, path, solution="x = 1\n", per_task=1):
+    rows = [{"task_id": task.task_id, "solution": solution} for task in benchmark.tasks for _ in range(per_task)]
+    return read_samples_to_score(write_jsonl(path, rows), benchmark)
+
+
+@pytest.mark.parametrize("fewer", [1, 4])
+def test_scoring_fewer_tasks_keeps_the_other_verdicts(fewer, tmp_path, monkeypatch):
+    output = tmp_path / "samples.jsonl"
+    whole = load_benchmark("bundled/seen:6")
+    all_rows = score_samples(_samples(whole, tmp_path / "in.jsonl", per_task=2), output, Scorer(whole, LIMITS))
+    judged = _judged_tasks(monkeypatch)
+    part = load_benchmark(f"bundled/seen:{fewer}")
+    rows = score_samples(read_samples_to_score(tmp_path / "in.jsonl", part), output, Scorer(part, LIMITS))
+    assert rows == all_rows[: 2 * fewer]
+    stored = [json.loads(line) for line in output.read_text().splitlines()]
+    assert sorted(row["key"] for row in stored) == sorted(row["key"] for row in all_rows)
+    assert score_samples(read_samples_to_score(tmp_path / "in.jsonl", whole), output, Scorer(whole, LIMITS)) == all_rows
+    assert judged == []
+
+
+def test_verdicts_of_a_scoring_that_was_cut_off_are_kept_by_a_smaller_one(tmp_path):
+    output = tmp_path / "samples.jsonl"
+    whole, part = load_benchmark("bundled/seen:4"), load_benchmark("bundled/seen:1")
+    rows = score_samples(_samples(whole, tmp_path / "in.jsonl"), output, Scorer(whole, LIMITS))
+    write_jsonl(output, rows[2:])
+    score_samples(read_samples_to_score(tmp_path / "in.jsonl", part), output, Scorer(part, LIMITS))
+    assert [json.loads(line)["task_id"] for line in output.read_text().splitlines()] == [rows[n]["task_id"] for n in (0, 2, 3)]
+
+
+@pytest.mark.parametrize("other", ["limits", "benchmark", "programs"])
+def test_verdicts_that_do_not_belong_together_are_never_in_one_file(other, tmp_path):
+    output = tmp_path / "samples.jsonl"
+    whole, part = load_benchmark("bundled/seen:3"), load_benchmark("bundled/unseen:1" if other == "benchmark" else "bundled/seen:1")
+    score_samples(_samples(whole, tmp_path / "in.jsonl"), output, Scorer(whole, LIMITS))
+    before = output.read_bytes()
+    samples = _samples(part, tmp_path / "part.jsonl", "x = 2\n" if other == "programs" else "x = 1\n")
+    with pytest.raises(UsageError, match="other samples"):
+        score_samples(samples, output, Scorer(part, Limits(wall_s=3) if other == "limits" else LIMITS))
+    assert output.read_bytes() == before
+
+
+def test_a_file_of_samples_is_not_taken_for_one_of_verdicts(tmp_path):
+    benchmark = load_benchmark("bundled/seen:1")
+    samples = _samples(benchmark, tmp_path / "samples.jsonl")
+    before = (tmp_path / "samples.jsonl").read_bytes()
+    with pytest.raises(UsageError, match=":1: not a verdict"):
+        score_samples(samples, tmp_path / "samples.jsonl", Scorer(benchmark, LIMITS))
+    assert (tmp_path / "samples.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("changed", ["__version__", "code", "python", "numpy"])
+@pytest.mark.parametrize("solution", ["x = 1\n", "import numpy\n"])
+def test_a_verdict_is_reused_only_by_the_same_versions(changed, solution, monkeypatch):
+    benchmark = load_benchmark("bundled/seen:1")
+    sample = SampleToScore(benchmark.tasks[0], 0, solution)
+    key = Scorer(benchmark, LIMITS).key(sample)
+    assert Scorer(benchmark, LIMITS).key(sample) == key
+    our, code, python = versions.judge_version()
+    others = {"__version__": ("0", code, python), "code": (our, "0", python), "python": (our, code, "3.0.0")}
+    if changed in others:
+        monkeypatch.setattr("reflectioncoder.evaluate.score.judge_version", lambda: others[changed])
+    else:
+        monkeypatch.setattr(versions, "_package_versions", lambda: ("numpy==0",))
+    assert (Scorer(benchmark, LIMITS).key(sample) == key) == (changed == "numpy" and "numpy" not in solution)
+
+
+def test_the_version_of_the_judge_is_that_of_its_sources(tmp_path, monkeypatch):
+    for folder in ("evaluate", "sandbox/runtime", "train"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "code.py").write_text("x = 1\n")
+    monkeypatch.setattr(versions, "_PACKAGE", tmp_path)
+    found = {}
+    for folder in ("", "evaluate", "sandbox/runtime", "train"):
+        if folder:
+            (tmp_path / folder / "code.py").write_text(f"x = {folder!r}\n")
+        found[folder] = versions.judge_version.__wrapped__()
+    assert len(set(found.values())) == 3
+    assert found["train"] == found["sandbox/runtime"]
+
+
+@pytest.mark.parametrize(
+    "specs", [("humaneval:10", "humaneval:40"), ("mbpp+", "mbpp+"), ("humaneval", "mbpp", "bundled/seen", "bundled/seen:3")]
+)
+def test_a_benchmark_is_named_once(specs, tmp_path, capsys):
+    with pytest.raises(UsageError, match="the same benchmark twice"):
+        require_distinct(specs)
+    require_distinct(("humaneval", "humaneval+", "mbpp:3", "mbpp+:3", "multipl-e/cpp", "multipl-e/java"))
+    command = ["evaluate", str(tmp_path), "--output", str(tmp_path / "out"), "--benchmark", *specs]
+    assert main(command) == 2
+    assert "the same benchmark twice" in capsys.readouterr().err
+    resolved = load_recipe("demo", [f"evaluate.benchmarks=[{', '.join(specs)}]"])
+    with pytest.raises(UsageError, match="the same benchmark twice"):
+        Run(resolved, tmp_path / "runs").check()
 
 
 def test_a_file_that_misses_tasks_is_refused_unless_told(tmp_path):

@@ -4,17 +4,22 @@ import json
 import re
 import shutil
 import subprocess
+from collections import Counter
 from html.parser import HTMLParser
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from reflectioncoder.config import TrainConfig
-from reflectioncoder.data.files import write_json, write_jsonl
+from reflectioncoder.data.files import read_jsonl, write_atomic, write_json, write_jsonl
 from reflectioncoder.data.render import TokenRenderer
 from reflectioncoder.data.words import WordTokenizer
 from reflectioncoder.evaluate.benchmarks import load_benchmark
+from reflectioncoder.evaluate.compare import compare_runs, read_run
 from reflectioncoder.evaluate.results import summarize
 from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, score_samples
+from reflectioncoder.report.collect import collect_run
 from reflectioncoder.report.html import write_report
 from reflectioncoder.train.stage import preview
 from tests.conftest import reflection_sample
@@ -77,6 +82,67 @@ def test_a_run_that_has_only_begun_gets_a_page_too(tmp_path):
     (tmp_path / "config.yaml").write_text("name: begun\n")
     page = write_report([tmp_path], tmp_path / "report.html").read_text()
     assert "No benchmark has been scored yet" in page
+
+
+def write_side(directory, rows, num_samples):
+    """A scoring run of given statuses (task, base, plus), every task with as many samples."""
+    base_value = sum(base == "passed" for _, base, _ in rows) / len(rows)
+    plus_value = sum(plus == "passed" for _, _, plus in rows) / len(rows)
+    metrics = [
+        {"name": "pass@1", "subset": subset, "value": value, "ci_low": 0.0, "ci_high": 1.0, "num_tasks": 1, "num_samples": 1}
+        for subset, value in (("base", base_value), ("plus", plus_value))
+    ]
+    scorer = Scorer(load_benchmark("bundled/seen:1"))
+    results = {**summarize(scorer, []), "benchmark": {"name": "humaneval+", "sha256": "0"}, "metrics": metrics}
+    write_json(directory / "results.json", results)
+    seen = Counter()
+    content = []
+    for task_id, base, plus in rows:
+        status = "sandbox_error" if "sandbox_error" in (base, plus) else base if base != "passed" else plus
+        content.append(
+            {"task_id": task_id, "sample": seen[task_id], "status": status, "base_status": base, "plus_status": plus}
+            | {"solution": "", "tests": [], "stderr_tail": ""}
+        )
+        seen[task_id] += 1
+    write_jsonl(directory / "samples.jsonl", content)
+    assert set(seen.values()) == {num_samples}
+
+
+P, F, E = "passed", "failed", "sandbox_error"
+statuses = st.sampled_from([(P, P), (P, F), (F, F), (E, E), (P, E)])
+
+
+@settings(max_examples=15, phases=[Phase.generate], deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data(), st.sampled_from([1, 1, 3]), st.integers(1, 9))
+def test_the_page_says_of_two_scorings_what_compare_says(tmp_path, data, num_samples, num_tasks):
+    """Sandbox errors are no failures, all samples of a task count, and the tests are those of the headline."""
+    run = tmp_path / "run"
+    shutil.rmtree(run, ignore_errors=True)
+    write_atomic(run / "config.yaml", "name: x\n")
+    sides = [run / "eval" / "humaneval+" / which for which in ("base", "trained")]
+    for side in sides:
+        rows = [(f"HumanEval/{n}", *data.draw(statuses)) for n in range(num_tasks) for _ in range(num_samples)]
+        write_side(side, rows, num_samples)
+    (shown,) = collect_run(run)["benchmarks"]
+    judged = [{row["task_id"] for _, row in read_jsonl(side / "samples.jsonl") if row["status"] != "sandbox_error"} for side in sides]
+    if not judged[0] & judged[1]:
+        assert shown["reason"].startswith("no task has a")
+        assert (shown["p_value"], shown["counts"]) == (None, None)
+        assert {task["change"] for task in shown["tasks"]} == {"unjudged"}
+        return
+    expected = compare_runs(*map(read_run, sides))["subsets"][-1]
+    assert (shown["p_value"], shown["reason"]) == (expected["mcnemar"]["p_value"], expected["mcnemar"]["reason"])
+    assert sum(shown["counts"].values()) == expected["num_tasks"]
+    assert {t["task_id"] for t in shown["tasks"] if t["change"] == "unjudged"} == set(expected["left_out"])
+    if expected["counts"] is not None:
+        named = {"both": "both", "gained": "only_b", "lost": "only_a", "neither": "neither"}
+        assert shown["counts"] == {ours: expected["counts"][theirs] for ours, theirs in named.items()}
+        flipped = {"gained": expected["flipped"]["only_b"], "lost": expected["flipped"]["only_a"]}
+        for change, tasks in flipped.items():
+            assert {t["task_id"] for t in shown["tasks"] if t["change"] == change} == set(tasks)
+    page = write_report([run], tmp_path / "report.html").read_text()
+    assert ("Exact McNemar p" in page) == (expected["mcnemar"]["p_value"] is not None)
+    assert ("No p-value: several samples per task" in page) == (expected["mcnemar"]["p_value"] is None)
 
 
 CHECK = """

@@ -20,12 +20,13 @@ def run(args: argparse.Namespace) -> Outcome:
 
     from reflectioncoder.data.files import claim, write_json
     from reflectioncoder.errors import EXIT_DONE, EXIT_ENVIRONMENT, UsageError
-    from reflectioncoder.evaluate.benchmarks import load_benchmark, requests_for
+    from reflectioncoder.evaluate.benchmarks import load_benchmark, requests_for, require_distinct
     from reflectioncoder.evaluate.contamination import require_clean
     from reflectioncoder.evaluate.results import headline, skipped
     from reflectioncoder.generate.base import longest
     from reflectioncoder.pipeline import completions_key, evaluate_model
 
+    require_distinct(args.benchmark)
     recipe = generation_recipe(args)
     recipe = replace(recipe, sandbox=replace(recipe.sandbox, workers=args.workers, rules=args.rules, floor=args.floor))
     benchmarks = [load_benchmark(limited(spec, args.limit), args.data_dir) for spec in args.benchmark]

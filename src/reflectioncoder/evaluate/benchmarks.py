@@ -16,7 +16,7 @@ import os
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -176,6 +176,17 @@ def split_name(spec: str) -> tuple[str, int | None]:
     if colon and (not count.isdigit() or int(count) < 1):
         raise UsageError.for_value("malformed number of tasks", "--benchmark", spec, "name:N with N from 1")
     return name, int(count) if colon else None
+
+
+def require_distinct(specs: Iterable[str]) -> None:
+    """Raises UsageError if a benchmark is named twice: `name:10` and `name:40` would write into one folder."""
+    seen: dict[str, str] = {}
+    for spec in specs:
+        name, _ = split_name(spec)
+        if name in seen:
+            allowed, hint = "each benchmark once", "name:N is the first N tasks of name, in the same folder"
+            raise UsageError.for_value("the same benchmark twice", "benchmarks", f"{seen[name]}, {spec}", allowed, hint)
+        seen[name] = spec
 
 
 def load_benchmark(spec: str, data_dir: str | None = None) -> Benchmark:

@@ -27,8 +27,12 @@ def pass_at_k(num_samples: int, num_correct: int, k: int) -> float:
     return 1.0 - math.comb(num_samples - num_correct, k) / math.comb(num_samples, k)
 
 
-def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> Interval:
-    """Wilson's score interval of a proportion; sensible near 0 and 1 and for few trials."""
+def wilson_interval(successes: float, trials: int, confidence: float = 0.95) -> Interval:
+    """Wilson's score interval of a proportion; sensible near 0 and 1 and for few trials.
+
+    Args:
+        successes: a mean of shares times `trials` will do: such a mean varies no more than one of failures and successes.
+    """
     if trials == 0:
         return Interval(0.0, 0.0, 1.0)
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
@@ -51,11 +55,19 @@ def bootstrap_interval(values: Sequence[float], confidence: float = 0.95, seed: 
 
 
 def mean_pass_at_k(per_task: Sequence[tuple[int, int]], k: int, confidence: float = 0.95) -> Interval:
-    """Mean pass@k over tasks given as (samples, correct). One sample per task: Wilson; more: bootstrap over tasks."""
+    """Mean pass@k over tasks given as (samples, correct). One sample per task: Wilson; more: bootstrap over tasks.
+
+    Tasks that are all alike tell a bootstrap nothing, and near the ends few differ: the interval there is at least as wide as
+    Wilson's for as many tasks of which none (or each) is solved.
+    """
     values = [pass_at_k(n, c, k) for n, c in per_task]
     if all(n == 1 for n, _ in per_task):
         return wilson_interval(sum(c for _, c in per_task), len(per_task), confidence)
-    return bootstrap_interval(values, confidence)
+    if len(set(values)) == 1:
+        return wilson_interval(values[0] * len(values), len(values), confidence)
+    interval = bootstrap_interval(values, confidence)
+    never, always = (wilson_interval(solved, len(values), confidence) for solved in (0, len(values)))
+    return Interval(interval.value, min(interval.ci_low, always.ci_low), max(interval.ci_high, never.ci_high))
 
 
 def exact_mcnemar(only_before: int, only_after: int) -> float:

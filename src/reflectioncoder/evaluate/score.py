@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,12 +21,13 @@ from reflectioncoder.evaluate.evalplus import FunctionTests
 from reflectioncoder.evaluate.judge import FunctionJudge, describe_limits
 from reflectioncoder.evaluate.multipl_e import LanguageTests, judge_program
 from reflectioncoder.evaluate.preflight import require_preflight
+from reflectioncoder.evaluate.versions import judge_version, versions_for
 from reflectioncoder.generate.extract import cut_completion
 from reflectioncoder.places import cache_dir
 from reflectioncoder.progress import Progress
 from reflectioncoder.sandbox.asserted import run_tests
 from reflectioncoder.sandbox.isolation import FLOOR, Isolation, detect_isolation, require_floor
-from reflectioncoder.sandbox.languages import LANGUAGES
+from reflectioncoder.sandbox.languages import LANGUAGES, version_of
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import map_ordered, workers_within_memory
 from reflectioncoder.sandbox.toolchain import trim_builds
@@ -106,11 +108,19 @@ class Scorer:
         require_preflight(self.benchmark.language, self.isolation, workers)
         return workers_within_memory(LANGUAGES[self.benchmark.language].memory_bytes, workers)
 
+    @cached_property
+    def settings(self) -> str:
+        """Identifies what all verdicts of one scoring run have in common: rules, limits, isolation, data and versions."""
+        benchmark = self.benchmark
+        rules = self.rules if benchmark.is_judged_by_answers else None
+        toolchain = version_of(benchmark.language) if benchmark.language else None
+        data = [benchmark.name, benchmark.version, benchmark.sha256, benchmark.parts]
+        return content_hash(self.describe_limits(), rules, self.isolation.name, data, toolchain, judge_version())
+
     def key(self, sample: SampleToScore) -> str:
         """Identifies verdicts that can be reused when a scoring run is resumed."""
-        rules = self.rules if self.benchmark.is_judged_by_answers else None
-        settings = [self.describe_limits(), rules, self.isolation.name, self.benchmark.parts]
-        return content_hash(sample.task.task_id, sample.sample, sample.solution, sample.task.tests.key(), settings)
+        task, source = sample.task, sample.solution
+        return content_hash(task.task_id, sample.sample, source, task.tests.key(), self.settings, versions_for(source))
 
     def judge(self, task: Task, solution: str, *, alone: bool = True) -> Verdict:
         """The verdict on one solution. One that is `on_limit` counts only if nothing else was running (`alone`)."""
@@ -230,25 +240,32 @@ def score_samples(
     """Judge samples into `output` (`samples.jsonl`), appended as they come; rows that are there are not judged again.
 
     A verdict that rests on a limit is taken once more at the end, with nothing else running, and only that one counts. In the end
-    `output` holds just the rows of these samples, in their order.
+    `output` holds one row for each of these samples, in their order, and after them the rows of other samples that were there.
 
     Returns the rows in the order of the samples.
+
+    Raises:
+        UsageError: rows of other samples are there whose verdicts were made in another way; together they would be no scoring.
     """
     samples = list(samples)
     keys = [scorer.key(sample) for sample in samples]
-    known = {row["key"]: row for _, row in read_jsonl(output, tolerate_torn_tail=True)} if output.exists() else {}
+    stored = _stored_rows(output)
+    others = _rows_of_others(stored, samples, scorer, output)
     # A sandbox error is no verdict: it is tried again.
-    known = {key: row for key, row in known.items() if row["status"] != "sandbox_error"}
+    known = {row["key"]: row for row in stored if row["status"] != "sandbox_error"}
     todo = [(key, sample) for key, sample in zip(keys, samples, strict=True) if key not in known]
     if todo:
         workers = scorer.prepare(workers)
+    num_done = len(samples) - len(todo)
     again: list[tuple[str, SampleToScore]] = []
-    with JsonlAppender(output) as appender, Progress(label, len(samples), len(samples) - len(todo)) as progress:
+    with JsonlAppender(output) as appender, Progress(label, len(samples), num_done) as progress:
 
         def keep(key: str, sample: SampleToScore, verdict: Verdict) -> None:
-            known[key] = {**_sample_row(sample, verdict), "key": key}
+            nonlocal num_done
+            known[key] = {**_sample_row(sample, verdict, scorer.settings), "key": key}
             appender.append(known[key])
-            progress.update(len(known))
+            num_done += 1
+            progress.update(num_done)
 
         verdicts = map_ordered(lambda item: scorer.judge(item[1].task, item[1].solution, alone=False), todo, workers)
         for (key, sample), verdict in zip(todo, verdicts, strict=True):
@@ -259,11 +276,37 @@ def score_samples(
         for key, sample in again:
             keep(key, sample, scorer.judge(sample.task, sample.solution, alone=True))
     rows = [known[key] for key in keys]
-    write_jsonl(output, rows)
+    write_jsonl(output, [*rows, *others])
     return rows
 
 
-def _sample_row(sample: SampleToScore, verdict: Verdict) -> dict[str, Any]:
+def _stored_rows(output: Path) -> list[dict[str, Any]]:
+    """Rows of earlier scorings. Raises UsageError if the file holds anything else, samples to be scored for instance."""
+    rows = list(read_jsonl(output, tolerate_torn_tail=True)) if output.exists() else []
+    for number, row in rows:
+        if not {"key", "status", "task_id", "sample"} <= row.keys():
+            raise UsageError(f"{output}:{number}: not a verdict\n  hint:    choose another folder for the results")
+    return [row for _, row in rows]
+
+
+def _rows_of_others(
+    stored: Sequence[dict[str, Any]], samples: Sequence[SampleToScore], scorer: Scorer, output: Path
+) -> list[dict[str, Any]]:
+    """The last row of each stored sample that is not among `samples`."""
+    solutions = {(sample.task.task_id, sample.sample): sample.solution for sample in samples}
+    last = {(row["task_id"], row["sample"]): row for row in stored}
+    others = [row for sample, row in last.items() if sample not in solutions]
+    other_programs = any(last[sample].get("solution") != solution for sample, solution in solutions.items() if sample in last)
+    if others and (other_programs or any(row.get("settings") != scorer.settings for row in others)):
+        how = "of other programs" if other_programs else "made with other data, rules, limits, isolation or versions"
+        raise UsageError(
+            f"{output} holds verdicts on {len(others)} other samples, e.g. of {others[0]['task_id']}, {how}\n"
+            "  hint:    choose another folder, or score those samples again too"
+        )
+    return others
+
+
+def _sample_row(sample: SampleToScore, verdict: Verdict, settings: str) -> dict[str, Any]:
     return {
         "task_id": sample.task.task_id,
         "sample": sample.sample,
@@ -277,4 +320,5 @@ def _sample_row(sample: SampleToScore, verdict: Verdict) -> dict[str, Any]:
         "failed_inputs": verdict.failed_inputs,
         "tests": list(verdict.tests),
         **({"reason": verdict.reason, "harness_status": verdict.harness_status} if verdict.harness_status else {}),
+        "settings": settings,
     }

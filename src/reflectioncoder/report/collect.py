@@ -10,7 +10,7 @@ from typing import Any
 from reflectioncoder.choices import MASK_STRATEGIES
 from reflectioncoder.data.files import read_json, read_jsonl
 from reflectioncoder.errors import UsageError
-from reflectioncoder.evaluate.metrics import exact_mcnemar
+from reflectioncoder.evaluate.compare import compare_runs, read_run
 from reflectioncoder.evaluate.results import headline
 from reflectioncoder.train.masking import hidden_positions
 
@@ -73,18 +73,35 @@ def _benchmark(name: str, directory: Path) -> dict[str, Any]:
                 "raw": raw.get(task_id, {}).get("completion", ""),
                 "extraction": raw.get(task_id, {}).get("extraction", ""),
             }
-    shown = list(tasks.values())
-    for task in shown:
-        passed = [task.get(which, {}).get("status") == "passed" for which in ("base", "trained")]
-        task["change"] = {(True, True): "both", (False, True): "gained", (True, False): "lost"}.get(tuple(passed), "neither")  # pyright: ignore[reportArgumentType]
-    changes = {kind: sum(task["change"] == kind for task in shown) for kind in ("both", "gained", "lost", "neither")}
-    return {
-        "name": name,
-        "sides": sides,
-        "tasks": shown,
-        "changes": changes,
-        "p_value": exact_mcnemar(changes["lost"], changes["gained"]) if len(sides) == 2 else None,
-    }
+    comparison = _comparison(directory, sides)
+    for task in tasks.values():
+        task["change"] = comparison["changes"].get(task["task_id"], "unjudged")
+    return {"name": name, "sides": sides, "tasks": list(tasks.values()), **comparison}
+
+
+def _comparison(directory: Path, sides: dict[str, Any]) -> dict[str, Any]:
+    """Before and after as `compare` has it, on the tests of the headline: what has become of each task, counts, the p-value.
+
+    `reason`: why there is no p-value.
+    """
+    nothing = {"changes": {}, "counts": None, "p_value": None, "reason": ""}
+    if len(sides) < 2:
+        return nothing
+    try:
+        before, after = (read_run(directory / which) for which in ("base", "trained"))
+        compared = compare_runs(before, after)["subsets"][-1]
+    except UsageError as error:
+        return {**nothing, "reason": str(error).splitlines()[0]}
+    subset = compared["subset"]
+    rates = [run.rates(before.samples.keys() & after.samples.keys(), subset) for run in (before, after)]
+    changes = {task: _change(rates[0][task][0], rates[1][task][0]) for task in rates[0].keys() & rates[1].keys()}
+    counts = {kind: sum(change == kind for change in changes.values()) for kind in ("both", "gained", "lost", "neither")}
+    return {"changes": changes, "counts": counts, **{key: compared["mcnemar"][key] for key in ("p_value", "reason")}}
+
+
+def _change(before: float, after: float) -> str:
+    """By pass@1 of a task; `neither` is also one that is solved as often as before, but not always."""
+    return "gained" if after > before else "lost" if before > after else "both" if before == 1 else "neither"
 
 
 def _first_rows(path: Path) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,42 @@
+"""What a verdict depends on beside the program and its tests: this package's judge, Python, the packages that programs may import."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import re
+from functools import cache
+from pathlib import Path
+
+from reflectioncoder import __version__
+from reflectioncoder.data.files import content_hash
+from reflectioncoder.sandbox.isolation import PROGRAM_PACKAGES
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_DISTRIBUTIONS = {"sklearn": "scikit-learn", "dateutil": "python-dateutil"}
+_NAMED = re.compile(r"\b(?:" + "|".join(PROGRAM_PACKAGES) + r")\b")
+
+
+@cache
+def judge_version() -> tuple[str, ...]:
+    """Our version, a hash of the sources that verdicts come from (they change between versions too), Python's version."""
+    sources = sorted(path for folder in ("evaluate", "sandbox") for path in (_PACKAGE / folder).rglob("*.py"))
+    code = content_hash([(str(path.relative_to(_PACKAGE)), path.read_text(encoding="utf-8")) for path in sources])
+    return __version__, code, platform.python_version()
+
+
+@cache
+def _package_versions() -> tuple[str, ...]:
+    """`name==version` of each installed package that programs may import."""
+    found = []
+    for name in PROGRAM_PACKAGES:
+        try:
+            found.append(f"{name}=={importlib.metadata.version(_DISTRIBUTIONS.get(name, name))}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return tuple(found)
+
+
+def versions_for(source: str) -> tuple[str, ...]:
+    """The versions of the packages that a program can have its answers from; none where it names no package."""
+    return _package_versions() if _NAMED.search(source) else ()
