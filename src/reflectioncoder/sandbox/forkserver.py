@@ -30,7 +30,7 @@ from reflectioncoder.sandbox.cgroup import ControlGroup
 from reflectioncoder.sandbox.isolation import Isolation, ReadablePaths, base_interpreter, readable_paths
 from reflectioncoder.sandbox.limits import Limits, SandboxUnavailableError
 from reflectioncoder.sandbox.private_dir import PrivateDir, remove
-from reflectioncoder.sandbox.process_tree import cpu_seconds, descendants, num_threads, resident_bytes, waiting_seconds
+from reflectioncoder.sandbox.process_tree import cpu_of, descendants, num_threads, resident_bytes, waiting_seconds
 
 PRELOADS: tuple[tuple[str, ...], ...] = (("pandas", "numpy"), ("numpy",), ())
 COMMON_MODULES = (
@@ -242,8 +242,10 @@ class Running:
         self._next_watch = self.started_at + WATCH_INTERVAL_S
         self.report: dict[str, Any] | None = None
         self._killed = False
+        self._cpu_seen: dict[tuple[int, int], float] = {}
         # Behind a wrapper the server is counted too, with the time of all programs before.
-        self._cpu_s_before = sum(map(cpu_seconds, self._pids())) if server.isolation.wrapper else 0.0
+        self._cpu_s_before = self._cpu_s(self._pids()) if server.isolation.wrapper else 0.0
+        self._measured_at, self._measured_s, self._cpu_used_s = self.started_at, 0.0, 0.0
         self._oom_kills_before = server.cgroup.num_oom_kills() if server.cgroup else 0
 
     @property
@@ -264,11 +266,31 @@ class Running:
     def own_time_s(self) -> float:
         """Seconds since its start in which it could have run: wall time less the time it has waited for a processor.
 
-        A loop and a sleep both count in full; the load of the machine does not. At least an eighth of the wall time: threads and
-        children of its own could keep its first thread waiting.
+        A loop and a sleep both count in full; the load of the machine does not. At least the CPU time of all its threads and
+        processes, and an eighth of the wall time: they could keep its first thread waiting.
         """
-        wall_s = time.monotonic() - self.started_at
-        return max(wall_s - waiting_seconds(self.pid), wall_s / 8)
+        return self._measure(self._pids())
+
+    def own_time_estimate_s(self) -> float:
+        """The same as far as it is known without a look: as if it had not waited since the last one."""
+        return self._measured_s + time.monotonic() - self._measured_at
+
+    def _measure(self, pids: Sequence[int]) -> float:
+        now = time.monotonic()
+        wall_s = now - self.started_at
+        self._cpu_used_s = self._cpu_s(pids) - self._cpu_s_before
+        own_s = max(wall_s - waiting_seconds(self.pid), self._cpu_used_s, wall_s / 8)
+        self._measured_at, self._measured_s = now, max(own_s, self._measured_s)
+        return self._measured_s
+
+    def _cpu_s(self, pids: Sequence[int]) -> float:
+        """CPU time so far. Whatever ends between two looks is in the time of who has waited for it, or was seen before."""
+        with_children_s = 0.0
+        for pid in pids:
+            used = cpu_of(pid)
+            with_children_s += used.with_children_s
+            self._cpu_seen[pid, used.started] = max(used.own_s, self._cpu_seen.get((pid, used.started), 0.0))
+        return max(with_children_s, sum(self._cpu_seen.values()))
 
     def _pids(self) -> list[int]:
         """The program's processes. What lost its parent has another: process 1, which is the program, or the server, which has one
@@ -286,12 +308,12 @@ class Running:
         if time.monotonic() < self._next_watch:
             return None
         self._next_watch = time.monotonic() + WATCH_INTERVAL_S
-        if self.own_time_s() - since_s > max_own_s:
-            return Excess("timeout", f"ran longer than {max_own_s:.3g} s")
         pids = self._pids()
+        if self._measure(pids) - since_s > max_own_s:
+            return Excess("timeout", f"ran longer than {max_own_s:.3g} s")
         if sum(map(num_threads, pids)) > self.limits.processes + 2 * bool(self.server.isolation.wrapper):
             return Excess("crashed", f"started more than {self.limits.processes} processes and threads")
-        if sum(map(cpu_seconds, pids)) - self._cpu_s_before > 1.5 * self.limits.cpu_s:  # a single process is ended by the kernel
+        if self._cpu_used_s > 1.5 * self.limits.cpu_s:  # a single process is ended by the kernel
             return Excess("timeout", f"used more than {self.limits.cpu_s:g} s of CPU")
         if sum(map(resident_bytes, pids)) > self.limits.memory_bytes:
             return OUT_OF_MEMORY

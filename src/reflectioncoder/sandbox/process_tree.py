@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
@@ -49,13 +50,21 @@ def _thread_files(pid: int) -> Iterator[str]:
             yield f"/proc/{pid}/task/{task}/statm"
 
 
-def cpu_seconds(pid: int) -> float:
-    """CPU time of a process and of its children that have ended."""
+@dataclass(frozen=True)
+class CpuTime:
+    """Of a process that began at `started`: seconds of all its threads, and with those of children that have been waited for."""
+
+    started: int
+    own_s: float
+    with_children_s: float
+
+
+def cpu_of(pid: int) -> CpuTime:
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return sum(map(int, fields[11:15])) / _TICKS_PER_S
+        fields = [int(field) for field in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:20]]
+        return CpuTime(fields[8], sum(fields[:2]) / _TICKS_PER_S, sum(fields[:4]) / _TICKS_PER_S)
     except (OSError, IndexError, ValueError):
-        return 0.0
+        return CpuTime(0, 0.0, 0.0)
 
 
 def waiting_seconds(pid: int) -> float:

@@ -79,7 +79,9 @@ def enter_world(world: World) -> Entered:
         _enter_namespaces(world)
     if world.landlock:
         if world.namespaces:
-            entered.ruleset = kernel.landlock_ruleset(["/"], [BOX], ["/dev/null"])
+            # Not /proc: what is mounted there tells of the host. Its names may be seen, and descriptors opened by way of it.
+            readable = [f"/{name}" for name in os.listdir("/") if name != "proc"]
+            entered.ruleset = kernel.landlock_ruleset(readable, [BOX], ["/dev/null"], listable=["/"])
         else:
             devices = [f"/dev/{name}" for name in _DEVICES]
             entered.ruleset = kernel.landlock_ruleset([*world.readable, *devices[1:]], [world.work], devices[:1])
@@ -137,7 +139,8 @@ def _build_root(world: World) -> None:
         kernel.lock_mount(target, locked, recursive=False)
     _bind("/proc", root + "/proc")  # each program mounts its own over it; the kernel demands that one is visible already
     for name in _DEVICES:
-        _bind(f"/dev/{name}", f"{root}/dev/{name}")
+        # /dev/full reads as zeros too, but cannot be mapped: shared pages of /dev/zero stay allocated where nobody has mapped them.
+        _bind("/dev/full" if name == "zero" else f"/dev/{name}", f"{root}/dev/{name}")
     os.makedirs(root + WORK)
     os.makedirs(root + "/etc", exist_ok=True)
     uid, gid = world.user or (os.getuid(), os.getgid())
@@ -192,7 +195,8 @@ def confine_program(entered: Entered, limits: dict[str, float]) -> None:
     if entered.ruleset >= 0:
         kernel.landlock_restrict(entered.ruleset)
     if world.seccomp:
-        seccomp.install(entered.seccomp_program or seccomp.filter_program(world.namespaces, own_pid=os.getpid()))
+        program = entered.seccomp_program or seccomp.filter_program(world.namespaces, own_pid=os.getpid())
+        seccomp.install(seccomp.for_process(program, os.getpid()))
 
 
 def _drop_privileges(world: World) -> None:
