@@ -10,10 +10,10 @@ import atexit
 import contextlib
 import json
 import marshal
+import math
 import os
 import re
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -26,17 +26,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from reflectioncoder.sandbox.box import Box
 from reflectioncoder.sandbox.cgroup import ControlGroup
-from reflectioncoder.sandbox.isolation import Isolation, ReadablePaths, base_interpreter, readable_paths
+from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import Limits, SandboxUnavailableError
-from reflectioncoder.sandbox.private_dir import PrivateDir, remove
-from reflectioncoder.sandbox.process_tree import cpu_of, descendants, num_threads, resident_bytes, waiting_seconds
+from reflectioncoder.sandbox.private_dir import PrivateDir
+from reflectioncoder.sandbox.process_tree import cpu_of, descendants, num_threads, resident_bytes, unmapped_bytes, waiting_seconds
+from reflectioncoder.sandbox.readable import ReadablePaths, base_interpreter, readable_paths
+from reflectioncoder.sandbox.runtime.seccomp import MAX_SHARED_BYTES
 
 PRELOADS: tuple[tuple[str, ...], ...] = (("pandas", "numpy"), ("numpy",), ())
 COMMON_MODULES = (
     "abc", "array", "bisect", "cmath", "collections", "copy", "dataclasses", "datetime", "decimal", "enum", "fractions", "functools",
     "hashlib", "heapq", "inspect", "io", "itertools", "json", "math", "numbers", "operator", "random", "re", "shutil", "statistics",
-    "string", "struct", "subprocess", "textwrap", "time", "types", "typing", "unicodedata",
+    "string", "struct", "subprocess", "tempfile", "textwrap", "time", "types", "typing", "unicodedata",
 )  # fmt: skip
 # What a program's environment is made of, and the servers' own: a fixed hash seed makes the order of sets repeatable.
 ENVIRONMENT = {
@@ -68,16 +71,18 @@ class ForkServer:
         self._pending = b""
         self._broken = ""
         self._running_group = 0
-        self._box = Path(tempfile.mkdtemp(prefix="reflectioncoder-"))
+        self._box: Box | None = None
         self.control, theirs = socket.socketpair()
         try:
-            world = isolation.world(str(self._box), self.cgroup.join_files if self.cgroup else [])
+            self._box = Box()
+            box = self._box.path
+            world = isolation.world(str(box), self.cgroup.join_files if self.cgroup else [])
             if not isolation.namespaces:  # there the kernel keeps one, and within its size
-                self._box.chmod(0o711)
-                self.private_dir = PrivateDir(self._box / "work", world.user)
+                box.chmod(0o711)
+                self.private_dir = PrivateDir(box / "work", world.user)
             argv = [base_interpreter(), "-S", "-P", "-X", "utf8", "-c", _START, _SOURCES, str(theirs.fileno())]
             self.process = subprocess.Popen(
-                isolation.wrap(argv, str(self._box), _SOURCES),
+                isolation.wrap(argv, str(box), _SOURCES),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -85,12 +90,12 @@ class ForkServer:
                 start_new_session=True,
                 env=ENVIRONMENT,
             )
-        except OSError as error:
+        except BaseException as error:
             self.control.close()
-            shutil.rmtree(self._box, ignore_errors=True)
-            if self.cgroup:
-                self.cgroup.remove()
-            raise SandboxUnavailableError(f"the sandbox cannot start a process: {error}") from error
+            self._remove_places()
+            if isinstance(error, OSError):
+                raise SandboxUnavailableError(f"the sandbox cannot start a process: {error}") from error
+            raise
         finally:
             theirs.close()
         self._environment = {**ENVIRONMENT, "HOME": world.work, "TMPDIR": world.work}
@@ -214,10 +219,14 @@ class ForkServer:
                 os.killpg(self._running_group, signal.SIGKILL)
         if self.process.stderr:
             self.process.stderr.close()
+        self._remove_places()
+
+    def _remove_places(self) -> None:
         if self.cgroup:
             self.cgroup.remove()
         with contextlib.suppress(OSError, SandboxUnavailableError):
-            remove(self._box)
+            if self._box:
+                self._box.remove()
 
 
 @dataclass(frozen=True)
@@ -315,7 +324,10 @@ class Running:
             return Excess("crashed", f"started more than {self.limits.processes} processes and threads")
         if self._cpu_used_s > 1.5 * self.limits.cpu_s:  # a single process is ended by the kernel
             return Excess("timeout", f"used more than {self.limits.cpu_s:g} s of CPU")
-        if sum(map(resident_bytes, pids)) > self.limits.memory_bytes:
+        memory_bytes = sum(map(resident_bytes, pids))
+        if not self.server.cgroup:
+            memory_bytes += unmapped_bytes(pids, _max_shared_bytes(self.server.isolation))
+        if memory_bytes > self.limits.memory_bytes:
             return OUT_OF_MEMORY
         if self.server.private_dir:
             files, disk_bytes = self.server.private_dir.usage()
@@ -352,6 +364,13 @@ class Running:
             self.report = self.server._expect("exit", _KILL_PATIENCE_S)
         assert self.report is not None
         return self.report
+
+
+def _max_shared_bytes(isolation: Isolation) -> float:
+    """Of a shared mapping without a file, by the filter. Without private devices it can only be of /dev/zero, and of any size."""
+    if not isolation.seccomp:
+        return 0
+    return MAX_SHARED_BYTES if isolation.namespaces else math.inf
 
 
 def preload_for(source: str) -> tuple[str, ...]:
@@ -393,7 +412,7 @@ class ServerPool:
 
 
 def _start_server(isolation: Isolation, preload: Sequence[str]) -> ForkServer:
-    installed = {Path(path).name for path in readable_paths().show}
+    installed = {Path(path).name for path in readable_paths().packages}
     return ForkServer(isolation, [name for name in preload if name in installed])
 
 
