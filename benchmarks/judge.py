@@ -154,9 +154,10 @@ def launch(args) -> None:
     from reflectioncoder.evaluate.evalplus import function_tests
     from reflectioncoder.evaluate.score import Scorer
     from reflectioncoder.sandbox.forkserver import COMMON_MODULES
-    from reflectioncoder.sandbox.isolation import ISOLATIONS, base_interpreter, probe
+    from reflectioncoder.sandbox.isolation import ISOLATIONS, probe
     from reflectioncoder.sandbox.limits import Limits
     from reflectioncoder.sandbox.process import run_python
+    from reflectioncoder.sandbox.readable import base_interpreter
     from reflectioncoder.sandbox.session import Session
 
     isolations = [isolation for isolation in ISOLATIONS.values() if probe(isolation) is None]

@@ -996,17 +996,17 @@ def call_in_process(
         exec(calls.source.removeprefix(PRELUDE), scope)
         if not consume("L", b""):
             return stopped
-        for number, arguments in enumerate(marshal.loads(calls.inputs)):
+        inputs = marshal.loads(calls.inputs)
+        for arguments in inputs:
             try:
                 answer = scope[calls.entry_point](*arguments)
-                letter, content = encode_answer(answer, calls.reference, number in calls.in_full, calls.as_set)
+                letter, content = encode_answer(answer, calls.reference, calls.in_full, calls.as_set)
             except BaseException as error:
-                consume("E", repr(error).encode())
-                return ended
+                letter, content = b"E", repr(error).encode()
             if not consume(letter.decode(), content):
                 return stopped
         if calls.reference:
-            consume("T", marshal.dumps([0.0] * (number + 1) if calls.inputs != part_of([]).inputs else [], 2))
+            consume("T", marshal.dumps([0.0] * len(inputs), 2))
     except BrokenAnswerError as error:
         return CallReport("broken", 0.0, 0.0, str(error))
     return ended

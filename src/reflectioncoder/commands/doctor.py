@@ -4,6 +4,7 @@ that is judged wrongly."""
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reflectioncoder.commands import Outcome
@@ -25,9 +26,12 @@ def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES, HUMANEVAL, look_up
     from reflectioncoder.pipeline import environment
     from reflectioncoder.places import cache_dir
-    from reflectioncoder.sandbox.isolation import FLOOR, ISOLATIONS, PROGRAM_PACKAGES, probe, readable_paths
+    from reflectioncoder.sandbox.isolation import FLOOR, ISOLATIONS, probe
     from reflectioncoder.sandbox.languages import LANGUAGES, version_of
+    from reflectioncoder.sandbox.readable import PROGRAM_PACKAGES, keep_secret, readable_paths
 
+    if args.data_dir:
+        keep_secret(Path(args.data_dir))
     checks: dict[str, str | None] = {}
     for name, isolation in ISOLATIONS.items():
         try:
@@ -38,7 +42,7 @@ def run(args: argparse.Namespace) -> Outcome:
     data = {file.pattern: look_up(file.pattern, args.data_dir) for file in (HUMANEVAL, *EVALPLUS_FILES.values())}
     cache = cache_dir()
     existing = next(p for p in (cache, *cache.parents) if p.exists())
-    imports = sorted({name for path in readable_paths().show if (name := path.rpartition("/")[2]) in PROGRAM_PACKAGES})
+    imports = sorted({name for path in readable_paths().packages if (name := path.rpartition("/")[2]) in PROGRAM_PACKAGES})
     value = {
         **environment(),
         "isolation": strongest.name if strongest else None,

@@ -34,6 +34,7 @@ from reflectioncoder.model_source import is_offline
 from reflectioncoder.places import cache_dir
 from reflectioncoder.sandbox.isolation import detect_isolation
 from reflectioncoder.sandbox.languages import LANGUAGES
+from reflectioncoder.sandbox.readable import keep_secret
 
 BUNDLED = {"bundled/seen": "test_seen", "bundled/unseen": "test_unseen"}
 EVALPLUS: dict[str, tuple[Family, tuple[PartName, ...]]] = {
@@ -196,6 +197,8 @@ def load_benchmark(spec: str, data_dir: str | None = None) -> Benchmark:
         UsageError: unknown name.
         MachineError: its data is not found and cannot be downloaded, or is not what was published.
     """
+    if data_dir:
+        keep_secret(Path(data_dir))
     name, limit = split_name(spec)
     parts: tuple[PartName, ...] = ("base",)
     if name in BUNDLED:

@@ -1,14 +1,15 @@
 """The verdict on one solution: base and plus, each in a fresh process, EvalPlus's rules, nothing that the program could forge.
 
-The program's process gets inputs and sends answers (`sandbox.functions`); expected values and comparison are here. A part ends at
-its first wrong answer. Limits are on the program's own time; a verdict that rests on one is `on_limit` and is to be taken again
-alone (`alone=True`) before it counts.
+The program's process gets inputs and sends answers (`sandbox.functions`); expected values and comparison are here. Every part is
+run to its end or to a limit, and answers are looked at afterwards: neither its end nor the time to its next input tells a program
+which of its answers was wrong. The first failure is the verdict. Limits are on the program's own time; a verdict that rests on one
+is `on_limit` and is to be taken again alone (`alone=True`) before it counts.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -38,6 +39,8 @@ PartStatus = Literal["passed", "failed", "timeout", "memory", "compile_error", "
 TIME_FACTOR = 4.0
 MAX_PART_S = 60.0
 PATIENCE_S = 2.0
+# EvalPlus limits loading by the whole only, in which a program could do all its work before the clock of a call runs.
+MAX_LOAD_S = 10.0
 # A first run in company is given this much; only a run alone gets the whole limit.
 FIRST_LIMIT_S = 0.3
 # A time-out alone is taken once more if the machine has turned slower by more than the first, with limits longer by up to the second.
@@ -45,12 +48,14 @@ _STEADY, _MOST_SLOWER = 1.1, 3.0
 # Frames on the stack when EvalPlus 0.3.1, started by its command, calls a solution (measured): recursion has the rest.
 STACK_DEPTH = 27
 LIMITS = Limits(memory_bytes=4 * 2**30, processes=64)
+_MAX_KEPT_BYTES = 64 * 2**20  # of answers that nobody has looked at yet
 
 
 def describe_limits(rules: Rules) -> dict[str, Any]:
     """What holds for each part of a solution; seconds, bytes."""
     held = {key: value for key, value in asdict(LIMITS).items() if key not in ("wall_s", "cpu_s")}
     times = {"min_call_s": MIN_TIME_LIMIT_S[rules], "reference_time_factor": TIME_FACTOR, "max_part_s": MAX_PART_S}
+    times["max_load_s"] = MAX_LOAD_S
     return {**held, **times}
 
 
@@ -140,8 +145,11 @@ class _PartRun:
         # Equal values do not decide these: 0.3.1 fails every answer to find_zero, and not every list is a set.
         self._bytes_decide = not self._as_set and not (entry_point == "find_zero" and rules == "evalplus-0.3.1")
         self._arguments: list[list[Any]] | None = None
-        self._next = -1
-        self._verdict: tuple[PartStatus, str] | None = None
+        self._num_answers = -1  # not loaded yet
+        self._kept: list[tuple[str, bytes]] = []
+        self._kept_bytes = 0
+        self._next = 0
+        self._failure: tuple[PartStatus, int, str] | None = None
         self._unclear = False
         self._may_be_unclear = True
 
@@ -171,54 +179,67 @@ class _PartRun:
         limits = replace(LIMITS, wall_s=whole, cpu_s=whole + 5)
 
         def limit(frame: int) -> float:  # frame 0 is the program's loading
-            full = self.time_limit_s(frame - 1) if frame else whole
+            full = self.time_limit_s(frame - 1) if frame else min(whole, MAX_LOAD_S * self._scale)
             return full if alone else min(full, max(FIRST_LIMIT_S, self._expected.times.get(frame - 1, 0.0) * TIME_FACTOR))
 
         report = self._run(limits, limit)
         if self._unclear:  # once more, with the long answers in full
-            in_full = [n for n in range(self._part.num_inputs) if self._expected.letter(n) == "D"]
-            report = self._run(limits, limit, {*in_full, self._next})
-        if report.end == "stopped" and self._verdict is None:
+            report = self._run(limits, limit, in_full=True)
+        if self._failure is not None:
+            status, number, detail = self._failure
+        elif report.end == "stopped":
             return PartVerdict("passed", None, "", report.duration_s)
-        status, detail = self._verdict or (_END_STATUS[report.end], report.detail)
-        return PartVerdict(status, self._next, detail, report.duration_s, status == "timeout")
+        else:
+            status, number, detail = _END_STATUS[report.end], self._num_answers, report.detail
+        return PartVerdict(status, number, detail, report.duration_s, status == "timeout")
 
-    def _run(self, limits: Limits, limit: Callable[[int], float], in_full: Collection[int] = ()) -> CallReport:
-        self._next, self._verdict, self._unclear = -1, None, False
+    def _run(self, limits: Limits, limit: Callable[[int], float], in_full: bool = False) -> CallReport:
+        self._num_answers, self._next, self._failure, self._unclear = -1, 0, None, False
         self._may_be_unclear = not in_full
         calls = Calls(
-            self._solution,
-            self._entry_point,
-            self._part.inputs,
-            stack_depth=STACK_DEPTH,
-            as_set=self._as_set,
-            in_full=tuple(in_full),
-            flush_before=tuple(self._expected.times),
+            self._solution, self._entry_point, self._part.inputs, stack_depth=STACK_DEPTH, as_set=self._as_set, in_full=in_full
         )
-        return call(calls, limits, self._isolation, self._consume, limit)
+        report = call(calls, limits, self._isolation, self._consume, limit)
+        self._look_at_answers()
+        return report
 
     def _consume(self, letter: str, content: bytes) -> bool:
-        """Take one frame; False when the verdict is there (none means passed)."""
-        if self._next < 0:
+        """Take one frame, as long as there are some to come; what an answer is worth is seen later."""
+        if self._num_answers < 0:
             if letter == "L":
-                self._next = 0
+                self._num_answers = 0
                 return self._part.num_inputs > 0
             if letter in "CE":
                 status: PartStatus = "compile_error" if letter == "C" else _status_of_error(content)
-                self._verdict = status, content[:400].decode("utf-8", "replace")
+                self._failure = status, -1, content[:400].decode("utf-8", "replace")
                 return False
             raise BrokenAnswerError("an answer before the program was loaded")
-        if letter == "E":
-            self._verdict = _status_of_error(content), content[:400].decode("utf-8", "replace")
-            return False
-        if letter not in ("V", "D", "P"):
+        if letter not in ("V", "D", "P", "E"):
             raise BrokenAnswerError("not an answer")
-        if not self._is_right(self._next, letter, content):
-            if not self._unclear:
-                self._verdict = "failed", f"wrong answer to input {self._next}"
-            return False
-        self._next += 1
-        return self._next < self._part.num_inputs
+        self._kept.append((letter, content))
+        self._kept_bytes += len(content)
+        self._num_answers += 1
+        if self._kept_bytes > _MAX_KEPT_BYTES:
+            self._look_at_answers()
+        return self._num_answers < self._part.num_inputs
+
+    def _look_at_answers(self) -> None:
+        """Until one decides."""
+        kept, self._kept, self._kept_bytes = self._kept, [], 0
+        for letter, content in kept:
+            if self._failure is not None or self._unclear:
+                return
+            number, self._next = self._next, self._next + 1
+            if letter == "E":
+                self._failure = _status_of_error(content), number, content[:400].decode("utf-8", "replace")
+                continue
+            try:
+                right = self._is_right(number, letter, content)
+            except BrokenAnswerError as error:
+                self._failure = "failed", number, str(error)
+                continue
+            if not (right or self._unclear):
+                self._failure = "failed", number, f"wrong answer to input {number}"
 
     def _is_right(self, number: int, letter: str, content: bytes) -> bool:
         """May set `_unclear` (and is then False): bytes are missing to decide."""

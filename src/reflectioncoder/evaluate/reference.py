@@ -198,7 +198,7 @@ def answer_in_full(source: str, entry_point: str, inputs: list[Any], isolation: 
         return letter == "L"
 
     call(
-        Calls(source, entry_point, marshal.dumps(inputs, 2), guard=False, in_full=(0,)),
+        Calls(source, entry_point, marshal.dumps(inputs, 2), guard=False, in_full=True),
         _LIMITS,
         isolation,
         consume,

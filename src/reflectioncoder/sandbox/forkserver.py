@@ -10,10 +10,10 @@ import atexit
 import contextlib
 import json
 import marshal
+import math
 import os
 import re
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -26,17 +26,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from reflectioncoder.sandbox.box import Box
 from reflectioncoder.sandbox.cgroup import ControlGroup
-from reflectioncoder.sandbox.isolation import Isolation, ReadablePaths, base_interpreter, readable_paths
+from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import Limits, SandboxUnavailableError
-from reflectioncoder.sandbox.private_dir import PrivateDir, remove
-from reflectioncoder.sandbox.process_tree import cpu_seconds, descendants, num_threads, resident_bytes, waiting_seconds
+from reflectioncoder.sandbox.private_dir import PrivateDir
+from reflectioncoder.sandbox.process_tree import cpu_of, descendants, num_threads, resident_bytes, unmapped_bytes, waiting_seconds
+from reflectioncoder.sandbox.readable import ReadablePaths, base_interpreter, readable_paths
+from reflectioncoder.sandbox.runtime.seccomp import MAX_SHARED_BYTES
 
 PRELOADS: tuple[tuple[str, ...], ...] = (("pandas", "numpy"), ("numpy",), ())
 COMMON_MODULES = (
     "abc", "array", "bisect", "cmath", "collections", "copy", "dataclasses", "datetime", "decimal", "enum", "fractions", "functools",
     "hashlib", "heapq", "inspect", "io", "itertools", "json", "math", "numbers", "operator", "random", "re", "shutil", "statistics",
-    "string", "struct", "subprocess", "textwrap", "time", "types", "typing", "unicodedata",
+    "string", "struct", "subprocess", "tempfile", "textwrap", "time", "types", "typing", "unicodedata",
 )  # fmt: skip
 # What a program's environment is made of, and the servers' own: a fixed hash seed makes the order of sets repeatable.
 ENVIRONMENT = {
@@ -68,16 +71,18 @@ class ForkServer:
         self._pending = b""
         self._broken = ""
         self._running_group = 0
-        self._box = Path(tempfile.mkdtemp(prefix="reflectioncoder-"))
+        self._box: Box | None = None
         self.control, theirs = socket.socketpair()
         try:
-            world = isolation.world(str(self._box), self.cgroup.join_files if self.cgroup else [])
+            self._box = Box()
+            box = self._box.path
+            world = isolation.world(str(box), self.cgroup.join_files if self.cgroup else [])
             if not isolation.namespaces:  # there the kernel keeps one, and within its size
-                self._box.chmod(0o711)
-                self.private_dir = PrivateDir(self._box / "work", world.user)
+                box.chmod(0o711)
+                self.private_dir = PrivateDir(box / "work", world.user)
             argv = [base_interpreter(), "-S", "-P", "-X", "utf8", "-c", _START, _SOURCES, str(theirs.fileno())]
             self.process = subprocess.Popen(
-                isolation.wrap(argv, str(self._box), _SOURCES),
+                isolation.wrap(argv, str(box), _SOURCES),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -85,12 +90,12 @@ class ForkServer:
                 start_new_session=True,
                 env=ENVIRONMENT,
             )
-        except OSError as error:
+        except BaseException as error:
             self.control.close()
-            shutil.rmtree(self._box, ignore_errors=True)
-            if self.cgroup:
-                self.cgroup.remove()
-            raise SandboxUnavailableError(f"the sandbox cannot start a process: {error}") from error
+            self._remove_places()
+            if isinstance(error, OSError):
+                raise SandboxUnavailableError(f"the sandbox cannot start a process: {error}") from error
+            raise
         finally:
             theirs.close()
         self._environment = {**ENVIRONMENT, "HOME": world.work, "TMPDIR": world.work}
@@ -214,10 +219,14 @@ class ForkServer:
                 os.killpg(self._running_group, signal.SIGKILL)
         if self.process.stderr:
             self.process.stderr.close()
+        self._remove_places()
+
+    def _remove_places(self) -> None:
         if self.cgroup:
             self.cgroup.remove()
         with contextlib.suppress(OSError, SandboxUnavailableError):
-            remove(self._box)
+            if self._box:
+                self._box.remove()
 
 
 @dataclass(frozen=True)
@@ -242,8 +251,10 @@ class Running:
         self._next_watch = self.started_at + WATCH_INTERVAL_S
         self.report: dict[str, Any] | None = None
         self._killed = False
+        self._cpu_seen: dict[tuple[int, int], float] = {}
         # Behind a wrapper the server is counted too, with the time of all programs before.
-        self._cpu_s_before = sum(map(cpu_seconds, self._pids())) if server.isolation.wrapper else 0.0
+        self._cpu_s_before = self._cpu_s(self._pids()) if server.isolation.wrapper else 0.0
+        self._measured_at, self._measured_s, self._cpu_used_s = self.started_at, 0.0, 0.0
         self._oom_kills_before = server.cgroup.num_oom_kills() if server.cgroup else 0
 
     @property
@@ -264,11 +275,31 @@ class Running:
     def own_time_s(self) -> float:
         """Seconds since its start in which it could have run: wall time less the time it has waited for a processor.
 
-        A loop and a sleep both count in full; the load of the machine does not. At least an eighth of the wall time: threads and
-        children of its own could keep its first thread waiting.
+        A loop and a sleep both count in full; the load of the machine does not. At least the CPU time of all its threads and
+        processes, and an eighth of the wall time: they could keep its first thread waiting.
         """
-        wall_s = time.monotonic() - self.started_at
-        return max(wall_s - waiting_seconds(self.pid), wall_s / 8)
+        return self._measure(self._pids())
+
+    def own_time_estimate_s(self) -> float:
+        """The same as far as it is known without a look: as if it had not waited since the last one."""
+        return self._measured_s + time.monotonic() - self._measured_at
+
+    def _measure(self, pids: Sequence[int]) -> float:
+        now = time.monotonic()
+        wall_s = now - self.started_at
+        self._cpu_used_s = self._cpu_s(pids) - self._cpu_s_before
+        own_s = max(wall_s - waiting_seconds(self.pid), self._cpu_used_s, wall_s / 8)
+        self._measured_at, self._measured_s = now, max(own_s, self._measured_s)
+        return self._measured_s
+
+    def _cpu_s(self, pids: Sequence[int]) -> float:
+        """CPU time so far. Whatever ends between two looks is in the time of who has waited for it, or was seen before."""
+        with_children_s = 0.0
+        for pid in pids:
+            used = cpu_of(pid)
+            with_children_s += used.with_children_s
+            self._cpu_seen[pid, used.started] = max(used.own_s, self._cpu_seen.get((pid, used.started), 0.0))
+        return max(with_children_s, sum(self._cpu_seen.values()))
 
     def _pids(self) -> list[int]:
         """The program's processes. What lost its parent has another: process 1, which is the program, or the server, which has one
@@ -286,14 +317,17 @@ class Running:
         if time.monotonic() < self._next_watch:
             return None
         self._next_watch = time.monotonic() + WATCH_INTERVAL_S
-        if self.own_time_s() - since_s > max_own_s:
-            return Excess("timeout", f"ran longer than {max_own_s:.3g} s")
         pids = self._pids()
+        if self._measure(pids) - since_s > max_own_s:
+            return Excess("timeout", f"ran longer than {max_own_s:.3g} s")
         if sum(map(num_threads, pids)) > self.limits.processes + 2 * bool(self.server.isolation.wrapper):
             return Excess("crashed", f"started more than {self.limits.processes} processes and threads")
-        if sum(map(cpu_seconds, pids)) - self._cpu_s_before > 1.5 * self.limits.cpu_s:  # a single process is ended by the kernel
+        if self._cpu_used_s > 1.5 * self.limits.cpu_s:  # a single process is ended by the kernel
             return Excess("timeout", f"used more than {self.limits.cpu_s:g} s of CPU")
-        if sum(map(resident_bytes, pids)) > self.limits.memory_bytes:
+        memory_bytes = sum(map(resident_bytes, pids))
+        if not self.server.cgroup:
+            memory_bytes += unmapped_bytes(pids, _max_shared_bytes(self.server.isolation))
+        if memory_bytes > self.limits.memory_bytes:
             return OUT_OF_MEMORY
         if self.server.private_dir:
             files, disk_bytes = self.server.private_dir.usage()
@@ -330,6 +364,13 @@ class Running:
             self.report = self.server._expect("exit", _KILL_PATIENCE_S)
         assert self.report is not None
         return self.report
+
+
+def _max_shared_bytes(isolation: Isolation) -> float:
+    """Of a shared mapping without a file, by the filter. Without private devices it can only be of /dev/zero, and of any size."""
+    if not isolation.seccomp:
+        return 0
+    return MAX_SHARED_BYTES if isolation.namespaces else math.inf
 
 
 def preload_for(source: str) -> tuple[str, ...]:
@@ -371,7 +412,7 @@ class ServerPool:
 
 
 def _start_server(isolation: Isolation, preload: Sequence[str]) -> ForkServer:
-    installed = {Path(path).name for path in readable_paths().show}
+    installed = {Path(path).name for path in readable_paths().packages}
     return ForkServer(isolation, [name for name in preload if name in installed])
 
 

@@ -1,15 +1,18 @@
 """Calling a function of an untrusted program with inputs of ours: the answers come back as data, nothing else does.
 
-`call` runs one program to its end, to a limit, or until the consumer of its answers has seen enough. Limits are on the program's
-own time (see `Running.own_time_s`), so that the load of the machine does not decide.
+`call` runs one program to its end, to a limit, or until the consumer of its answers has seen enough. The program gets an input when
+it has been loaded and has answered the one before, whatever the answer is worth. Limits are on the program's own time (see
+`Running.own_time_s`), so that the load of the machine does not decide.
 """
 
 from __future__ import annotations
 
+import contextlib
+import marshal
 import os
-import selectors
+import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,6 +23,7 @@ from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.process import Pipes
 
 _END_PATIENCE_S = 1.0  # from closing its channel to its end
+_CALLS_FOR_INPUT = "LVDPE"
 
 CallEnd = Literal["stopped", "ended", "timeout", "memory", "crashed", "broken"]
 """stopped: by the consumer; ended: the program did; broken: it sent something that is no answer."""
@@ -30,12 +34,12 @@ class Calls:
     """A program and what it is called with.
 
     Attributes:
-        inputs: a list of argument lists, one a call, marshalled (version 2); None: they come one by one (see `asserted`).
+        inputs: a list of argument lists, one a call, marshalled (version 2); None: another process sends them (see `asserted`).
         stack_depth: frames that count against the recursion limit of 1000 before the program's own; 0: as it comes.
         guard: take away the names that EvalPlus's guard takes away.
-        reference: the program is ours: long answers are described more closely, and the time of each call is sent at the end.
-        in_full: the calls whose answers are sent whole, however long.
-        flush_before: calls with another time limit than their neighbours: all answers before them are sent first.
+        reference: the program is ours: inputs are sent ahead, long answers are described more closely, and the time of each call is
+            sent at the end.
+        in_full: answers are sent whole, however long. Of all calls alike: which answers are of interest is not the program's business.
         as_set: answers are compared as sets, so those of other iterable types are wanted as sets.
     """
 
@@ -45,23 +49,29 @@ class Calls:
     stack_depth: int = 0
     guard: bool = True
     reference: bool = False
-    in_full: tuple[int, ...] = ()
-    flush_before: tuple[int, ...] = ()
+    in_full: bool = False
     as_set: bool = False
 
     def payload(self) -> dict[str, Any]:
-        """What `runtime.programs` takes."""
+        """What `runtime.programs` takes: all but the inputs."""
+        by_another_process = self.inputs is None
         return {
             "source": self.source.encode("utf-8", "surrogatepass"),
             "entry_point": self.entry_point,
-            "inputs": self.inputs,
             "depth": self.stack_depth,
             "guard": self.guard,
             "reference": self.reference,
-            "in_full": list(self.in_full),
-            "flush_before": list(self.flush_before),
+            "in_full": self.in_full or by_another_process,
             "as_set": self.as_set,
+            "exhaust": by_another_process,
+            "arguments_wanted": by_another_process,
         }
+
+    def requests(self) -> Iterator[bytes]:
+        """The inputs as `runtime.calls` reads them."""
+        for arguments in marshal.loads(self.inputs or marshal.dumps([], 2)):
+            data = marshal.dumps([arguments, {}], 2)
+            yield len(data).to_bytes(4, "little") + data
 
 
 @dataclass(frozen=True)
@@ -89,11 +99,12 @@ def call(
     Raises:
         SandboxUnavailableError: the sandbox failed, not the program.
     """
-    with SERVERS.lend(isolation, preload_for(calls.source)) as server, Pipes(4) as pipes:
+    with SERVERS.lend(isolation, preload_for(calls.source)) as server, Pipes(4, 5, reading=(5,)) as pipes:
         running = server.start("calls", calls.payload(), limits, pipes.theirs)
         pipes.close_theirs()
-        end, detail, own_time_s = _follow(running, pipes.ours[4], consume, time_limit_s, bool(calls.in_full))
-        duration_s = time.monotonic() - running.started_at
+        exchange = _Exchange(running, pipes, calls, consume, time_limit_s)
+        end, detail = exchange.follow()
+        own_time_s, duration_s = running.own_time_s(), time.monotonic() - running.started_at
         report = running.finish(_END_PATIENCE_S if end == "ended" else 0.0)
         if end == "ended" and (exceeded := running.out_of_memory()):
             end, detail = exceeded.status, exceeded.reason
@@ -103,39 +114,104 @@ def call(
     return CallReport(end, own_time_s, duration_s, detail)
 
 
-def _follow(
-    running: Running, channel: int, consume: Callable[[str, bytes], bool], time_limit_s: Callable[[int], float], in_full: bool
-) -> tuple[CallEnd, str, float]:
-    frames = FrameReader(MAX_WHOLE_FRAME_BYTES if in_full else MAX_FRAME_BYTES)
-    num_frames = 0
-    ended = running.report is not None
-    since = 0.0
-    with selectors.DefaultSelector() as selector:
-        selector.register(channel, selectors.EVENT_READ)
+class _Exchange:
+    """Inputs out, answers in."""
+
+    def __init__(
+        self,
+        running: Running,
+        pipes: Pipes,
+        calls: Calls,
+        consume: Callable[[str, bytes], bool],
+        time_limit_s: Callable[[int], float],
+    ):
+        self._running = running
+        self._channel, self._pipes = pipes.ours[4], pipes
+        self._requests = calls.requests()
+        self._ahead = calls.reference
+        self._unsent = memoryview(b"")
+        self._consume = consume
+        self._time_limit_s = time_limit_s
+        self._frames = FrameReader(MAX_WHOLE_FRAME_BYTES if calls.in_full else MAX_FRAME_BYTES)
+        self._num_frames = 0
+        self._poll = select.poll()
+        os.set_blocking(pipes.ours[5], False)
+
+    def follow(self) -> tuple[CallEnd, str]:
+        """Until the program ends, exceeds a limit, or the consumer has enough: (how it ended, in words)."""
+        running, since_s = self._running, 0.0
+        ended = running.report is not None
+        self._poll.register(self._channel, select.POLLIN)
         if not ended:
-            selector.register(running.control_fd, selectors.EVENT_READ)
+            self._poll.register(running.control_fd, select.POLLIN)
         while True:
-            ready = {key.fd for key, _ in selector.select(WATCH_INTERVAL_S)}
-            if channel in ready:
-                data = os.read(channel, 1 << 18)
-                before = num_frames
+            ready = {fd for fd, _ in self._poll.poll(1000 * WATCH_INTERVAL_S)}
+            if self._channel in ready:
+                data, before = os.read(self._channel, 1 << 18), self._num_frames
                 try:
-                    for letter, content in frames.feed(data):
-                        num_frames += 1
-                        if not consume(letter, content):
-                            return "stopped", "", running.own_time_s()
+                    if not self._take(data):
+                        return "stopped", ""
                 except BrokenAnswerError as error:
-                    return "broken", str(error), running.own_time_s()
+                    return "broken", str(error)
                 if not data:  # it has closed the channel: it has ended, or it never will
-                    return "ended", "ended before its last answer", running.own_time_s()
-                if num_frames > before:
-                    since = running.own_time_s()
-            elif ready and running.poll():
-                os.set_blocking(channel, False)  # what it has sent is there: read on to the end
-                selector.unregister(running.control_fd)
+                    return "ended", "ended before its last answer"
+                if self._num_frames > before:
+                    since_s = running.own_time_estimate_s()
+            elif running.control_fd in ready and running.poll():
+                os.set_blocking(self._channel, False)  # what it has sent is there: read on to the end
+                self._poll.unregister(running.control_fd)
                 ended = True
             elif ended:
-                return "ended", "ended before its last answer", running.own_time_s()
-            left_s = min(time_limit_s(num_frames), running.limits.wall_s - since)
-            if exceeded := running.watch(left_s, since_s=since):
-                return exceeded.status, exceeded.reason, running.own_time_s()
+                return "ended", "ended before its last answer"
+            if 5 in self._pipes.ours and self._pipes.ours[5] in ready:
+                self._send()
+            left_s = min(self._time_limit_s(self._num_frames), running.limits.wall_s - since_s)
+            if exceeded := running.watch(left_s, since_s=since_s):
+                return exceeded.status, exceeded.reason
+
+    def _take(self, data: bytes) -> bool:
+        """Hand on what has come. The next input goes out first: how long the consumer takes for an answer tells nothing."""
+        for letter, content in self._frames.feed(data):
+            self._num_frames += 1
+            if letter in _CALLS_FOR_INPUT:
+                self._send_next()
+            if not self._consume(letter, content):
+                return False
+        return True
+
+    def _send_next(self) -> None:
+        if self._unsent or 5 not in self._pipes.ours:  # it has answered what it has not read, or wants no more
+            return
+        self._unsent = memoryview(next(self._requests, b""))
+        if self._unsent:
+            self._send()
+        else:  # that was the last one
+            self._close()
+
+    def _send(self) -> None:
+        """As much as goes now, of the reference's inputs all that do."""
+        fd = self._pipes.ours[5]
+        try:
+            while self._unsent:
+                self._unsent = self._unsent[os.write(fd, self._unsent) :]
+                if self._ahead and not self._unsent:
+                    self._unsent = memoryview(next(self._requests, b""))
+        except BlockingIOError:
+            self._poll.register(fd, select.POLLOUT)
+            return
+        except BrokenPipeError:  # what it has sent is still read
+            self._close()
+            return
+        if self._ahead:
+            self._close()
+        else:
+            self._unregister(fd)
+
+    def _unregister(self, fd: int) -> None:
+        with contextlib.suppress(KeyError):
+            self._poll.unregister(fd)
+
+    def _close(self) -> None:
+        fd = self._pipes.ours.pop(5)
+        self._unregister(fd)
+        os.close(fd)

@@ -11,47 +11,34 @@ The strongest that holds is found by a small attack at the start (`probe`), neve
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import secrets
 import shutil
-import site
 import socket
 import stat
 import sys
-import sysconfig
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from reflectioncoder.errors import UsageError
+from reflectioncoder.places import cache_dir
+from reflectioncoder.sandbox.box import temporary_folder
 from reflectioncoder.sandbox.limits import Limits, SandboxUnavailableError
+from reflectioncoder.sandbox.readable import expand, is_below, readable_paths, secret_folders
 from reflectioncoder.sandbox.runtime.confine import World
 
-# Packages that programs may import where they are installed. Others stay hidden: some carry benchmark data and solutions.
-PROGRAM_PACKAGES = (
-    "numpy", "pandas", "scipy", "sympy", "mpmath", "networkx", "sklearn", "joblib", "threadpoolctl", "dateutil", "pytz", "tzdata",
-    "six", "sortedcontainers", "regex", "more_itertools",
-)  # fmt: skip
 # Root's servers each take one: the kernel counts processes by user, so programs of one user could take them from each other. These are
 # the numbers that systemd gives to services for as long as they run.
 PROGRAM_USERS: Sequence[int] = range(61184, 65520)
 _users = itertools.count(secrets.randbelow(len(PROGRAM_USERS)))  # other processes of ours begin elsewhere
 _NOBODY = "65534"
 FLOOR = 1
-_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives")
-_RUNTIMES = (
-    "etc/java-*-openjdk",
-    "etc/mono",
-    "etc/R",
-    "etc/php",
-    "etc/perl",
-    "etc/racket",
-    "etc/ldc2.conf",
-)  # settings without which they do not start
 
 
 @dataclass(frozen=True)
@@ -87,7 +74,7 @@ class Isolation:
             raise SandboxUnavailableError(f"{self.wrapper} is not installed")
         paths = readable_paths()
         binds = [("--ro-bind", source) for source in paths.bind] + [
-            ("--tmpfs", hidden) for hidden in paths.hide if _below(hidden, paths.bind)
+            ("--tmpfs", hidden) for hidden in paths.hide if is_below(hidden, paths.bind)
         ]
         binds += [("--ro-bind", source) for source in (*paths.show, f"{sources}/reflectioncoder")] + [("--bind", box)]
         mounts = [part for kind, place in binds for part in ((kind, place) if kind == "--tmpfs" else (kind, place, place))]
@@ -118,6 +105,7 @@ class Isolation:
             bind=list(paths.bind),
             hide=list(paths.hide),
             show=list(paths.show),
+            packages=list(paths.packages),
             readable=expand(paths) if self.landlock and not self.namespaces else [],
             user=(user, user) if user is not None else None,
             keep_read_search=user is not None and not all(map(_open_to_all, paths.bind)),
@@ -133,92 +121,6 @@ BUBBLEWRAP = Isolation("bubblewrap", 1, landlock=True, seccomp=True, wrapper="bw
 AUTOMATIC = (CGROUP, NAMESPACES, LANDLOCK, RLIMITS)
 ISOLATIONS = {isolation.name: isolation for isolation in (*AUTOMATIC, BUBBLEWRAP)}
 """Those that are tried one after another, and those that are used when they are named."""
-
-
-@dataclass(frozen=True)
-class ReadablePaths:
-    """`bind`: what programs may read; `hide`: directories in it that they may not; `show`: what of these they may after all."""
-
-    bind: tuple[str, ...]
-    hide: tuple[str, ...]
-    show: tuple[str, ...]
-
-    @property
-    def import_path(self) -> list[str]:
-        return sorted({str(Path(path).parent) for path in self.show})
-
-
-def share(directory: Path) -> None:
-    """Let the programs of servers that are started from now on read a directory."""
-    global _shared
-    _shared |= {directory.resolve()}
-
-
-_shared: frozenset[Path] = frozenset()
-
-
-def readable_paths() -> ReadablePaths:
-    """For this interpreter: the system's libraries, the standard library, of the installed packages only some, and what is shared."""
-    return _readable_paths(_shared)
-
-
-@cache
-def _readable_paths(shared: frozenset[Path]) -> ReadablePaths:
-    base = Path(sys.base_prefix)
-    standard = {Path(sysconfig.get_path("stdlib")).resolve()}
-    libraries = {path.resolve() for path in (*base.glob("lib*/libpython*"), *base.glob("lib*/lib*.so*")) if path.is_file()}
-    interpreter = {Path(base_interpreter()), Path(base_interpreter()).resolve()}
-    runtimes = [path for pattern in _RUNTIMES for path in sorted(Path("/").glob(pattern))]
-    wanted = [*map(Path, _SYSTEM), *runtimes, *standard, *sorted(libraries), *interpreter, *sorted(shared)]
-    bind: list[Path] = []
-    for path in wanted:
-        covered = any(path.is_relative_to(other) for other in bind)
-        if path.exists() and not covered:
-            bind.append(path)
-    packages = {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")}
-    installed = packages | {Path(path) for path in site.getsitepackages()} | set(_site_directories(standard))
-    installed |= {
-        directory for pattern in ("lib/python3*", "local/lib/python3*") for directory in _site_directories(Path("/usr").glob(pattern))
-    }
-    ours = Path(__file__).resolve().parents[1]  # the bundled problems come with their solutions
-    # Sources and data of the user's own lie in /usr/src in many containers.
-    hide = {path.resolve() for path in installed if path.is_dir()} | {ours, Path("/usr/src")}
-    show = [
-        path
-        for directory in sorted(packages)
-        for package in PROGRAM_PACKAGES
-        for name in (package, f"{package}.py", f"{package}.libs")
-        if (path := directory.resolve() / name).exists()
-    ]
-    return ReadablePaths(tuple(map(str, bind)), tuple(sorted(map(str, hide))), tuple(map(str, show)))
-
-
-def _site_directories(directories: Any) -> list[Path]:
-    return [directory / name for directory in directories for name in ("site-packages", "dist-packages")]
-
-
-def base_interpreter() -> str:
-    """The interpreter itself, not the link to it in a virtual environment."""
-    return getattr(sys, "_base_executable", None) or sys.executable
-
-
-def expand(paths: ReadablePaths) -> list[str]:
-    """The same set of files as a list of paths that hold nothing hidden."""
-    hidden = [Path(path) for path in paths.hide]
-
-    def parts(path: Path) -> list[str]:
-        if path in hidden:
-            return []
-        if not any(other.is_relative_to(path) for other in hidden):
-            return [str(path)]
-        return [part for entry in sorted(path.iterdir()) if not entry.is_symlink() for part in parts(entry)]
-
-    found = [part for path in paths.bind for part in parts(Path(path).resolve() if Path(path).is_symlink() else Path(path))]
-    return sorted({*found, *paths.show})
-
-
-def _below(path: str, places: Iterable[str]) -> bool:
-    return any(Path(path).is_relative_to(place) for place in places)
 
 
 def _open_to_all(path: str) -> bool:
@@ -243,6 +145,8 @@ attempt("write outside", lambda: open({secret!r} + ".planted", "w"))
 attempt("change outside", lambda: os.chmod({secret!r}, 0o600))
 attempt("signal", lambda: os.kill({pid}, 0))
 attempt("process table", lambda: open("/proc/{pid}/environ").read())
+for path in {data!r}:
+    attempt("data that answers are compared with", lambda: open(path).read(1))
 open("mine", "w").write("x")
 print(",".join(won) or "held")
 """
@@ -258,18 +162,33 @@ os.wait()
 """
 
 
+@contextlib.contextmanager
+def _examples_of_data() -> Iterator[list[str]]:
+    """A file of each secret folder; in the cache one that everybody may read."""
+    found = []
+    for folder in secret_folders():
+        with contextlib.suppress(OSError):
+            found += [str(path) for path in itertools.islice(folder.iterdir(), 100) if path.is_file()][:1]
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            example = stack.enter_context(tempfile.NamedTemporaryFile(dir=cache_dir(), prefix=".example-"))
+            os.chmod(example.name, 0o644)
+            found.append(example.name)
+        yield found
+
+
 def probe(isolation: Isolation) -> str | None:
     """Try the isolation with a small attack; None if it holds, else what went wrong."""
     from reflectioncoder.sandbox.process import run_python
 
     if isolation.tier >= 1 and sys.platform != "linux":
         return "only on Linux"
-    with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as listener:
-        Path(folder).chmod(0o755)
-        secret = Path(folder, "secret")
+    with temporary_folder() as folder, socket.create_server(("127.0.0.1", 0)) as listener, _examples_of_data() as data:
+        folder.chmod(0o755)
+        secret = folder / "secret"
         secret.write_text("secret")
         secret.chmod(0o666)
-        source = _ATTACK.format(port=listener.getsockname()[1], secret=str(secret), pid=os.getpid())
+        source = _ATTACK.format(port=listener.getsockname()[1], secret=str(secret), pid=os.getpid(), data=data)
         try:
             result = run_python(source, Limits(wall_s=20), isolation)
         except SandboxUnavailableError as error:
@@ -285,13 +204,17 @@ def probe(isolation: Isolation) -> str | None:
     return None
 
 
-@cache
 def detect_isolation() -> Isolation:
     """The strongest isolation that holds on this machine; `REFLECTIONCODER_ISOLATION` names another.
 
     Raises:
         SandboxUnavailableError: not even the weakest one can run a program here.
     """
+    return _detect(secret_folders())
+
+
+@cache
+def _detect(secret: frozenset[Path]) -> Isolation:
     if os.name != "posix":
         raise SandboxUnavailableError("programs are confined with POSIX means only; on Windows use WSL 2 or a container")
     wanted = os.environ.get("REFLECTIONCODER_ISOLATION")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import subprocess
 from pathlib import Path
 
-from reflectioncoder.sandbox.limits import SandboxUnavailableError
+from reflectioncoder.sandbox.box import remove
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_FOLDERS = 64  # one in another
@@ -58,15 +57,3 @@ def _usage(directory: int, depth: int) -> tuple[float, float]:
     finally:
         os.close(directory)
     return count, total
-
-
-def remove(path: Path) -> None:
-    """Remove whatever a program has left, unreadable or nested too deep for recursion as it may be."""
-    if path.is_dir() and not path.is_symlink():
-        # By programs of the system: they do not recurse, and a path may be longer than any that the kernel takes.
-        subprocess.run(["chmod", "-R", "u+rwx", "--", str(path)], check=False, capture_output=True)
-        subprocess.run(["rm", "-rf", "--", str(path)], check=False, capture_output=True)
-    else:
-        path.unlink()
-    if os.path.lexists(path):
-        raise SandboxUnavailableError(f"what a program has left cannot be removed: {path}")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+_PIPE_BYTES, _MAPPING_BYTES = 65536, 256
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
@@ -42,6 +45,49 @@ def resident_bytes(pid: int) -> int:
     return 0
 
 
+def unmapped_bytes(pids: Iterable[int], shared_bytes: float) -> float:
+    """At most how much memory the kernel may hold for these processes that none of them has mapped.
+
+    That is pages of shared mappings, which stay allocated when nobody has them mapped any more, what lies unread in sockets and
+    pipes, and the descriptions of mappings.
+
+    Args:
+        shared_bytes: how large a shared mapping without a file may have been; of what is left of it only that is seen.
+    """
+    num_mappings, shared, sockets, pipes = 0, dict[bytes, float](), set[str](), set[str]()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            maps = Path(f"/proc/{pid}/maps").read_bytes().splitlines()
+            num_mappings += len(maps)
+            for line in maps:
+                if line.endswith(b"/dev/zero (deleted)") and line.split(None, 2)[1].endswith(b"s"):
+                    begin, end, offset, inode = _extent(line)
+                    shared[inode] = max(shared.get(inode, shared_bytes), offset + end - begin)
+        with contextlib.suppress(OSError):
+            for entry in os.listdir(f"/proc/{pid}/fd"):
+                kind, _, number = os.readlink(f"/proc/{pid}/fd/{entry}").partition(":")
+                if kind in ("socket", "pipe"):
+                    (sockets if kind == "socket" else pipes).add(number)
+    queued = _socket_bytes() * len(sockets) + _PIPE_BYTES * len(pipes)
+    return sum(shared.values()) + queued + _MAPPING_BYTES * num_mappings
+
+
+def _extent(line: bytes) -> tuple[int, int, int, bytes]:
+    """Of a line of /proc/PID/maps: begin, end, offset in the file, the file."""
+    place, _, offset, _, inode = line.split(None, 5)[:5]
+    begin, _, end = place.partition(b"-")
+    return int(begin, 16), int(end, 16), int(offset, 16), inode
+
+
+@cache
+def _socket_bytes() -> int:
+    """What may lie unread in a socket of a pair. Its senders may exceed the size by one more message."""
+    try:
+        return int(Path("/proc/sys/net/core/wmem_default").read_text()) + 65536
+    except (OSError, ValueError):
+        return 2**18
+
+
 def _thread_files(pid: int) -> Iterator[str]:
     """When the first thread has ended the process shows no memory, its other threads do."""
     with contextlib.suppress(OSError):
@@ -49,13 +95,21 @@ def _thread_files(pid: int) -> Iterator[str]:
             yield f"/proc/{pid}/task/{task}/statm"
 
 
-def cpu_seconds(pid: int) -> float:
-    """CPU time of a process and of its children that have ended."""
+@dataclass(frozen=True)
+class CpuTime:
+    """Of a process that began at `started`: seconds of all its threads, and with those of children that have been waited for."""
+
+    started: int
+    own_s: float
+    with_children_s: float
+
+
+def cpu_of(pid: int) -> CpuTime:
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return sum(map(int, fields[11:15])) / _TICKS_PER_S
+        fields = [int(field) for field in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:20]]
+        return CpuTime(fields[8], sum(fields[:2]) / _TICKS_PER_S, sum(fields[:4]) / _TICKS_PER_S)
     except (OSError, IndexError, ValueError):
-        return 0.0
+        return CpuTime(0, 0.0, 0.0)
 
 
 def waiting_seconds(pid: int) -> float:

@@ -21,10 +21,11 @@ from pathlib import Path
 
 from reflectioncoder.errors import MachineError
 from reflectioncoder.places import cache_dir
-from reflectioncoder.sandbox.isolation import Isolation, share
+from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.languages import LANGUAGES, Language, version_of
 from reflectioncoder.sandbox.limits import RunResult
 from reflectioncoder.sandbox.process import build_command, run_command
+from reflectioncoder.sandbox.readable import share
 
 BUILDS_BYTES = 2 * 2**30
 _WARM_UP_S = 300.0

@@ -60,7 +60,8 @@ class Solution:
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         if self.lost:
             self.lose(self.lost)
-        data = memoryview(marshal.dumps([list(arguments), keywords], _MARSHAL_VERSION))
+        request = marshal.dumps([list(arguments), keywords], _MARSHAL_VERSION)
+        data = memoryview(len(request).to_bytes(4, "little") + request)
         while data:
             try:
                 data = data[os.write(CALL_FD, data) :]

@@ -1,14 +1,17 @@
 """Inside the sandbox: run a solution, call its entry point with each argument list, send the answers.
 
-The trusted side owns inputs, expected values and the comparison; this process knows none of the expected values. Whatever a
-hostile solution does here, it can only send other answers.
+The trusted side owns inputs, expected values and the comparison; this process knows none of the expected values, and of the inputs
+only those that it has been called with. Whatever a hostile solution does here, it can only send other answers.
+
+A request, on a descriptor of its own: the length as 4 bytes little endian, marshal of [arguments, keyword arguments]. The next one
+is sent when the answer to the last one has come. Their end ends the program.
 
 Frames on the channel: one letter, the length as 4 bytes little endian, the content:
     L  loaded: the solution ran, its entry point exists
     C  does not compile; E  the solution or the entry point raised (text: exception type and first line)
     V, D, P  an answer (see `runtime.encoding`)
     T  [of a reference, at the end] CPU seconds of each call and of sending its answer
-    B  [beside a V, D or P of a call by request] the arguments after the call
+Where `arguments_wanted`, a frame with the arguments after the call follows each answer.
 
 The world of a solution is made equal to EvalPlus's (evalplus 0.3.1, `unsafe_execute` and `reliability_guard`): empty globals,
 closed stdin, the same names absent, the same depth of stack. That is for equal verdicts; protection is the kernel's business.
@@ -33,6 +36,7 @@ from reflectioncoder.sandbox.runtime.encoding import MARSHAL_VERSION, encode_ans
 
 CHANNEL_FD, REQUEST_FD = 4, 5
 FLUSH_BYTES, FLUSH_S = 32768, 0.002
+_READ_BYTES = 65536
 
 # Set to None by EvalPlus's guard.
 _ABSENT = {
@@ -96,15 +100,14 @@ class Channel:
             data = data[_write(CHANNEL_FD, data) :]
 
 
-_clock, _write = time.perf_counter, os.write
+# By names that a solution does not replace.
+_clock, _read, _write, _size = time.perf_counter, os.read, os.write, len
 
 
 def serve_calls(payload: dict[str, Any]) -> None:
-    """`payload`: the fields of `sandbox.functions.Calls`; `inputs` is a marshalled list, or None: they come by request."""
+    """`payload`: the fields of `sandbox.functions.Calls`, without its inputs."""
     channel = Channel()
-    inputs = marshal.loads(payload["inputs"]) if payload["inputs"] is not None else _requests()
-    in_full = frozenset(payload["in_full"])
-    by_request = payload["inputs"] is None
+    in_full, arguments_wanted = payload["in_full"], payload["arguments_wanted"]
     if payload["guard"]:
         _take_away()
     _align_stack(payload["depth"])
@@ -123,39 +126,40 @@ def serve_calls(payload: dict[str, Any]) -> None:
     channel.send(b"L", b"")
     channel.flush()
     times: list[float] = []
-    flush_before = frozenset(payload["flush_before"])
-    for number, item in enumerate(inputs):
-        if number in flush_before:
-            channel.flush()
-        arguments, keywords = item if by_request else (item, {})
+    for arguments, keywords in _requests(channel):
         began = time.process_time()
         try:
             with closed_streams():
                 answer = function(*arguments, **keywords)
-            frame = encode_answer(answer, payload["reference"], by_request or number in in_full, payload["as_set"], by_request)
+            frame = encode_answer(answer, payload["reference"], in_full, payload["as_set"], payload["exhaust"])
         except BaseException as error:
             channel.send(b"E", describe_error(error))
-            if not by_request:
-                break
         else:
             channel.send(*frame)
             times.append(time.process_time() - began)
-        if by_request:
+        if arguments_wanted:
             channel.send(*encode_answer(arguments, False, True, False))
-            channel.flush()
     if payload["reference"]:
         channel.send(b"T", marshal.dumps(times, MARSHAL_VERSION))
     channel.flush()
 
 
-def _requests() -> Iterator[list[Any]]:
-    """[arguments, keyword arguments] of each call."""
-    with open(REQUEST_FD, "rb", closefd=False) as handle:
-        while True:
-            try:
-                yield marshal.load(handle)
-            except EOFError:
+def _requests(channel: Channel) -> Iterator[list[Any]]:
+    """[arguments, keyword arguments] of each call. What has been answered is sent before more is waited for."""
+    buffer = bytearray()
+    while True:
+        length = 4 + int.from_bytes(buffer[:4], "little")
+        while _size(buffer) < length:
+            channel.flush()
+            data = _read(REQUEST_FD, _READ_BYTES)
+            if not data:
                 return
+            buffer += data
+            length = 4 + int.from_bytes(buffer[:4], "little")
+        request = marshal.loads(bytes(buffer[4:length]))
+        del buffer[:length]
+        yield request
+        del request
 
 
 def _take_away() -> None:

@@ -19,9 +19,12 @@ from reflectioncoder.sandbox.runtime import kernel, seccomp
 LINUX = sys.platform == "linux"
 BOX = "/box"
 WORK = "/box/work"
+TMP = "/box/tmp"  # the program's disk, where something of ours lies below /tmp: /tmp leads here, and to that
+_BELOW_TMP = "/box/below-tmp"
+_PROGRAM = f"{TMP}/.program"  # then WORK is this folder of it
 _STACK_BYTES = 128 * 2**20  # more is never there: the gap below the stack is set when the interpreter starts
 _DEVICES = ("null", "zero", "full", "random", "urandom")
-_LINKS = (("/box/work", "/tmp"), ("/proc/self/fd", "/dev/fd"), ("/proc/self/fd/0", "/dev/stdin"), ("/box/work", "/dev/shm"))
+_LINKS = {"/tmp": WORK, "/dev/shm": WORK, "/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0"}
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class World:
         bind: directories and files that programs may read, at their own paths.
         hide: directories below `bind` that programs must not see (the installed packages: benchmark data may be among them).
         show: what of `hide` they may see all the same.
+        packages: what of `show` they may import.
         readable: `bind` without `hide` and with `show`, as a list for Landlock, which cannot exclude.
         user: (uid, gid) to run as if the server is started by root; None otherwise.
         keep_read_search: the interpreter lies in a directory that `user` cannot enter; Landlock still decides what is read.
@@ -47,10 +51,15 @@ class World:
     bind: list[str] = field(default_factory=list)
     hide: list[str] = field(default_factory=list)
     show: list[str] = field(default_factory=list)
+    packages: list[str] = field(default_factory=list)
     readable: list[str] = field(default_factory=list)
     user: tuple[int, int] | None = None
     keep_read_search: bool = False
     cgroup_files: list[str] = field(default_factory=list)
+
+    @property
+    def has_files_below_tmp(self) -> bool:
+        return any(path.startswith("/tmp/") for path in (*self.bind, *self.show))
 
     @property
     def work(self) -> str:
@@ -79,7 +88,9 @@ def enter_world(world: World) -> Entered:
         _enter_namespaces(world)
     if world.landlock:
         if world.namespaces:
-            entered.ruleset = kernel.landlock_ruleset(["/"], [BOX], ["/dev/null"])
+            # Not /proc: what is mounted there tells of the host. Its names may be seen, and descriptors opened by way of it.
+            readable = [f"/{name}" for name in os.listdir("/") if name != "proc"]
+            entered.ruleset = kernel.landlock_ruleset(readable, [BOX], ["/dev/null"], listable=["/"])
         else:
             devices = [f"/dev/{name}" for name in _DEVICES]
             entered.ruleset = kernel.landlock_ruleset([*world.readable, *devices[1:]], [world.work], devices[:1])
@@ -119,6 +130,11 @@ def _build_root(world: World) -> None:
     kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
     kernel.mount("tmpfs", root, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=1m,mode=755")
     locked = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID
+    links = dict(_LINKS)
+    if world.has_files_below_tmp:
+        links["/tmp"] = TMP
+        os.makedirs(root + TMP)
+        os.symlink(TMP[1:], root + "/tmp")  # relative, so that it holds before this is the root
     for path in world.bind:
         target = root + path
         if os.path.islink(path):  # /bin → usr/bin
@@ -135,9 +151,13 @@ def _build_root(world: World) -> None:
         kernel.lock_mount(root + path, locked)
     for target in hidden:
         kernel.lock_mount(target, locked, recursive=False)
+    if world.has_files_below_tmp:
+        _bind(root + TMP, root + _BELOW_TMP)
+        kernel.lock_mount(root + _BELOW_TMP, locked)
     _bind("/proc", root + "/proc")  # each program mounts its own over it; the kernel demands that one is visible already
     for name in _DEVICES:
-        _bind(f"/dev/{name}", f"{root}/dev/{name}")
+        # /dev/full reads as zeros too, but cannot be mapped: shared pages of /dev/zero stay allocated where nobody has mapped them.
+        _bind("/dev/full" if name == "zero" else f"/dev/{name}", f"{root}/dev/{name}")
     os.makedirs(root + WORK)
     os.makedirs(root + "/etc", exist_ok=True)
     uid, gid = world.user or (os.getuid(), os.getgid())
@@ -145,8 +165,8 @@ def _build_root(world: World) -> None:
         handle.write(f"sandbox:x:{uid}:{gid}::{WORK}:/bin/sh\n")
     with open(root + "/etc/group", "w") as handle:
         handle.write(f"sandbox:x:{gid}:\n")
-    for target, link in _LINKS:
-        if not os.path.lexists(root + link):  # an interpreter below /tmp is there already
+    for link, target in links.items():
+        if not os.path.lexists(root + link):
             os.symlink(target, root + link)
     kernel.pivot_into(root)
     kernel.lock_mount("/", locked, recursive=False)
@@ -177,8 +197,7 @@ def confine_program(entered: Entered, limits: dict[str, float]) -> None:
             handle.write("1000")  # the group's memory is up: the program goes, not the server
     if world.namespaces:
         flags = kernel.MS_NOSUID | kernel.MS_NODEV
-        size = f"size={int(limits['disk_bytes'])},nr_inodes={int(limits['disk_files'])},mode=700"
-        kernel.mount("tmpfs", WORK, "tmpfs", flags, size)
+        _mount_disk(world, flags, f"size={int(limits['disk_bytes'])},nr_inodes={int(limits['disk_files'])},mode=700")
         kernel.mount("proc", "/proc", "proc", flags | kernel.MS_NOEXEC | kernel.MS_RDONLY, "subset=pid")
     os.setsid()  # a group of its own: by it everything is killed, and kill(0, ...) reaches nobody else
     set_limits(limits, world)
@@ -192,7 +211,19 @@ def confine_program(entered: Entered, limits: dict[str, float]) -> None:
     if entered.ruleset >= 0:
         kernel.landlock_restrict(entered.ruleset)
     if world.seccomp:
-        seccomp.install(entered.seccomp_program or seccomp.filter_program(world.namespaces, own_pid=os.getpid()))
+        program = entered.seccomp_program or seccomp.filter_program(world.namespaces, own_pid=os.getpid())
+        seccomp.install(seccomp.for_process(program, os.getpid()))
+
+
+def _mount_disk(world: World, flags: int, size: str) -> None:
+    if not world.has_files_below_tmp:
+        kernel.mount("tmpfs", WORK, "tmpfs", flags, size)
+        return
+    kernel.mount("tmpfs", TMP, "tmpfs", flags, size)
+    for name in os.listdir(_BELOW_TMP):
+        _bind(f"{_BELOW_TMP}/{name}", f"{TMP}/{name}")
+    os.mkdir(_PROGRAM, 0o700)
+    kernel.mount(_PROGRAM, WORK, None, kernel.MS_BIND)
 
 
 def _drop_privileges(world: World) -> None:

@@ -124,8 +124,8 @@ class _PathBeneath(ctypes.Structure):
     _fields_ = (("allowed", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
 
 
-def landlock_ruleset(readable: list[str], writable: list[str], devices: list[str]) -> int:
-    """A ruleset: read and execute below `readable`, everything below `writable`, read and write `devices`; nothing else.
+def landlock_ruleset(readable: list[str], writable: list[str], devices: list[str], listable: list[str] | None = None) -> int:
+    """A ruleset: read and execute below `readable`, everything below `writable`, read and write `devices`, names below `listable`.
 
     No TCP (ABI 4), no signals to and no abstract sockets of processes outside (ABI 6). Paths that do not exist are left out.
     """
@@ -138,6 +138,7 @@ def landlock_ruleset(readable: list[str], writable: list[str], devices: list[str
         (readable, EXECUTE | READ_FILE | READ_DIR),
         (writable, rights),
         (devices, READ_FILE | WRITE_FILE),
+        (listable or [], READ_DIR),
     ):
         for path in paths:
             try:

@@ -18,6 +18,7 @@ import linecache
 import marshal
 import os
 import sys
+import tempfile
 import threading
 import traceback
 import types
@@ -36,6 +37,7 @@ def start(kind: str) -> NoReturn:
         payload = marshal.load(handle)
     os.environ.clear()
     os.environ.update(payload.get("env", {}))
+    tempfile.tempdir = os.environ.get("TMPDIR")  # else it would try where it can write, with what EvalPlus's guard takes away
     for name, content in payload.get("files", {}).items():
         with open(name, "wb", opener=lambda path, flags: os.open(path, flags, 0o700)) as handle:  # what was compiled is to be run
             handle.write(content)

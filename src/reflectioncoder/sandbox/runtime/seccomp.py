@@ -22,6 +22,18 @@ _NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "kcmp": (312, 272),
     "pidfd_getfd": (438, 438), "process_madvise": (440, 440), "process_mrelease": (448, 448), "perf_event_open": (298, 241),
     "migrate_pages": (256, 238), "move_pages": (279, 239),
+    # its share of the processors: own time is measured against it
+    "sched_setaffinity": (203, 122), "sched_setparam": (142, 118), "sched_setscheduler": (144, 119), "sched_setattr": (314, 274),
+    "ioprio_set": (251, 30),
+    # the page cache, which all programs share: what is in it, and putting something in or out
+    "mincore": (27, 232), "cachestat": (451, 451), "fadvise64": (221, 223), "readahead": (187, 213), "sync_file_range": (277, 84),
+    "sync": (162, 81), "syncfs": (306, 267),
+    # what the whole machine or all processes of a user have a fixed number of
+    "io_setup": (206, 0), "inotify_init": (253, None), "inotify_init1": (294, 26), "inotify_add_watch": (254, 27),
+    "fanotify_init": (300, 262), "fanotify_mark": (301, 263),
+    # kernel memory without a limit: rules of rule sets, larger buffers of sockets
+    "landlock_create_ruleset": (444, 444), "landlock_add_rule": (445, 445), "landlock_restrict_self": (446, 446),
+    "setsockopt": (54, 208),
     # the network and every other socket; socketpair stays
     "socket": (41, 198), "connect": (42, 203), "bind": (49, 200), "listen": (50, 201),
     # memory and queues that outlive the program or escape its limits
@@ -33,7 +45,7 @@ _NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "chroot": (161, 51), "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430), "fsconfig": (431, 431),
     "fsmount": (432, 432), "fspick": (433, 433), "mount_setattr": (442, 442), "open_tree_attr": (467, 467),
     "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265), "mknod": (133, None), "mknodat": (259, 33),
-    "quotactl": (179, 60), "quotactl_fd": (443, 443), "fanotify_init": (300, 262),
+    "quotactl": (179, 60), "quotactl_fd": (443, 443), "statmount": (457, 457), "listmount": (458, 458),
     # parts of the kernel with a large attack surface
     "bpf": (321, 280), "userfaultfd": (323, 282), "keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218),
     "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427), "modify_ldt": (154, None),
@@ -53,21 +65,34 @@ _METADATA: dict[str, tuple[int | None, int | None]] = {
     "futimesat": (261, None), "utimensat": (280, 88), "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
     "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16), "setxattrat": (463, 463),
     "removexattrat": (466, 466), "file_setattr": (469, 469),
-    # watching what others do with files
-    "inotify_init": (253, None), "inotify_init1": (294, 26), "inotify_add_watch": (254, 27),
     # leaving the process group, by which everything is killed there
     "setsid": (112, 157), "setpgid": (109, 154),
 }  # fmt: skip
 
-# Allowed for the process itself only: the argument that names a process must be 0 (`own`: or its own number).
-_SELF_ONLY: dict[str, tuple[tuple[int | None, int | None], int]] = {
-    "prlimit64": ((302, 261), 0), "sched_setaffinity": ((203, 122), 0), "sched_setparam": ((142, 118), 0),
-    "sched_setscheduler": ((144, 119), 0), "sched_setattr": ((314, 274), 0),
+# Refused there as "not supported", which programs that copy files with all that belongs to them pass over.
+_ATTRIBUTES: dict[str, tuple[int | None, int | None]] = {
+    "getxattr": (191, 8), "lgetxattr": (192, 9), "fgetxattr": (193, 10), "listxattr": (194, 11), "llistxattr": (195, 12),
+    "flistxattr": (196, 13), "getxattrat": (464, 464), "listxattrat": (465, 465), "file_getattr": (468, 468),
 }  # fmt: skip
-# The same with a kind before it: one process, not a group or all of a user.
-_SELF_ONLY_BY_KIND: dict[str, tuple[tuple[int | None, int | None], int]] = {
-    "setpriority": ((141, 140), 0), "ioprio_set": ((251, 30), 1),
+
+# Allowed for the process itself only: the argument that names a process must be 0.
+_SELF_ONLY: dict[str, tuple[tuple[int | None, int | None], int]] = {"prlimit64": ((302, 261), 0)}
+# The same where other processes are not hidden by a namespace; its own number will do.
+_QUESTIONS: dict[str, tuple[tuple[int | None, int | None], int]] = {
+    "getpgid": ((121, 155), 0), "getsid": ((124, 156), 0), "getpriority": ((140, 141), 1), "ioprio_get": ((252, 31), 1),
+    "sched_getscheduler": ((145, 120), 0), "sched_getparam": ((143, 121), 0), "sched_getattr": ((315, 275), 0),
+    "sched_rr_get_interval": ((148, 127), 0), "get_robust_list": ((274, 100), 0),
 }  # fmt: skip
+_GET_AFFINITY = (204, 123)  # of threads: the C library asks for it, and goes on without if there is no such call
+_PIDFD_OPEN = (434, 434)
+_CLOCKS = ((228, 113), (229, 114), (230, 115), (222, 107))  # clock_gettime, clock_getres, clock_nanosleep, timer_create
+_FIRST_OTHER_CLOCK, _FIRST_OWN_CLOCK = 0x80000000, 0xFFFFFFF8  # numbers in between are made of the number of a process
+_SETPRIORITY = (141, 140)
+_PREADV2, _MMAP = (327, 286), (9, 222)
+_MAP_SHARED, _MAP_ANONYMOUS = 1, 0x20
+# Shared memory without a file stays allocated where nobody has mapped it: the watch counts this much for each piece that it sees.
+MAX_SHARED_BYTES = 2**20
+OWN_PID = 0x7FFFFFF1  # stands for the process's own number in a program that is made before there is one
 # Pairs of connected Unix stream sockets only: one that takes datagrams could send to any path.
 _SOCKETPAIR, _UNIX, _STREAM = (53, 199), 1, 1
 _SIGNALS: dict[str, tuple[tuple[int | None, int | None], int]] = {
@@ -80,8 +105,11 @@ _FCNTL = (72, 25)
 # Questions about terminals and pipes, and two flags of descriptors. Others change files through a descriptor that may only read
 # (FS_IOC_SETFLAGS), or type into terminals.
 _ALLOWED_IOCTLS = (0x5401, 0x540F, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
-# F_SETOWN, F_SETSIG, F_SETOWN_EX: signals by way of descriptors; F_SETLEASE, F_NOTIFY: hold up and watch writers.
-_REFUSED_FCNTLS = (8, 10, 15, 1024, 1026)
+# F_SETOWN, F_SETSIG, F_SETOWN_EX: signals by way of descriptors; F_SETLEASE, F_NOTIFY: hold up and watch writers; F_SETPIPE_SZ: the
+# memory for pipes is limited for all processes of a user together.
+_REFUSED_FCNTLS = (8, 10, 15, 1024, 1026, 1031)
+# Who is not dumpable hides its memory from the watch.
+_REFUSED_PRCTLS = (kernel.PR_SET_PDEATHSIG, kernel.PR_SET_DUMPABLE)
 
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 _LOAD, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_ANY_BIT, _RETURN, _AND = 0x20, 0x15, 0x25, 0x45, 0x06, 0x54
@@ -97,6 +125,10 @@ def _argument(index: int) -> int:
     return 16 + 8 * index
 
 
+def _upper_half(index: int) -> int:
+    return _argument(index) + 4
+
+
 def _each(numbers: tuple[int, ...], then: tuple[int, int, int, int]) -> list[tuple[int, int, int, int]]:
     return [step for number in numbers for step in ((_JUMP_EQUAL, 0, 1, number), then)]
 
@@ -105,50 +137,115 @@ def _refused_calls(private_mounts: bool) -> dict[str, tuple[int | None, int | No
     return _NUMBERS if private_mounts else {**_NUMBERS, **_METADATA}
 
 
+Step = tuple[int, int, int, int]
+_REFUSE: Step = (_RETURN, 0, 0, _ERRNO | errno.EPERM)
+_PASS: Step = (_RETURN, 0, 0, _ALLOW)
+
+
+def _fail(number: int) -> Step:
+    return (_RETURN, 0, 0, _ERRNO | number)
+
+
+class _Code:
+    """A BPF program as it grows: a system call's number, and what to do if it is that."""
+
+    def __init__(self) -> None:
+        self._column, architecture = _ARCHITECTURES[platform.machine()]
+        self.steps: list[Step] = [
+            (_LOAD, 0, 0, 4),
+            (_JUMP_EQUAL, 1, 0, architecture),
+            (_RETURN, 0, 0, _KILL),
+            (_LOAD, 0, 0, 0),
+            (_JUMP_GREATER, 0, 1, _NEWEST),
+            _fail(errno.ENOSYS),
+        ]
+
+    def on(self, numbers: tuple[int | None, int | None], *block: Step) -> None:
+        number = numbers[self._column]
+        if number is not None:
+            self.steps += [(_JUMP_EQUAL, 0, len(block), number), *block]
+
+
+def _only(index: int, *values: int, otherwise: Step = _REFUSE) -> tuple[Step, ...]:
+    """Allowed if an argument is one of the values."""
+    return ((_LOAD, 0, 0, _argument(index)), *_each(values, _PASS), otherwise)
+
+
+def _all_but(index: int, *values: int) -> tuple[Step, ...]:
+    return ((_LOAD, 0, 0, _argument(index)), *_each(values, _REFUSE), _PASS)
+
+
 def filter_program(private_mounts: bool, own_pid: int | None) -> bytes:
     """The BPF program.
 
     Args:
-        private_mounts: the program sees no file system but its own; it may then change modes and times.
+        private_mounts: the program sees no file system and no processes but its own; it may then change modes and times, and ask.
         own_pid: signals may go to this process only (no pid namespace and no Landlock scope confines them); None: anywhere.
     """
-    column, architecture = _ARCHITECTURES[platform.machine()]
-    code: list[tuple[int, int, int, int]] = [
-        (_LOAD, 0, 0, 4),
-        (_JUMP_EQUAL, 1, 0, architecture),
-        (_RETURN, 0, 0, _KILL),
-        (_LOAD, 0, 0, 0),
-        (_JUMP_GREATER, 0, 1, _NEWEST),
-        (_RETURN, 0, 0, _ERRNO | errno.ENOSYS),
-    ]
-    refuse = (_RETURN, 0, 0, _ERRNO | errno.EPERM)
-    allow = (_RETURN, 0, 0, _ALLOW)
-
-    def on(numbers: tuple[int | None, int | None], *block: tuple[int, int, int, int]) -> None:
-        if numbers[column] is not None:
-            code.append((_JUMP_EQUAL, 0, len(block), numbers[column] or 0))
-            code.extend(block)
-
+    code = _Code()
     for numbers in _refused_calls(private_mounts).values():
-        on(numbers, refuse)
-    on(_CLONE3, (_RETURN, 0, 0, _ERRNO | errno.ENOSYS))
-    on(_CLONE, (_LOAD, 0, 0, _argument(0)), (_JUMP_ANY_BIT, 0, 1, _NEW_NAMESPACES), refuse, allow)
-    on(_PRCTL, (_LOAD, 0, 0, _argument(0)), (_JUMP_EQUAL, 0, 1, kernel.PR_SET_PDEATHSIG), refuse, allow)
-    on(_IOCTL, (_LOAD, 0, 0, _argument(1)), *_each(_ALLOWED_IOCTLS, allow), refuse)
-    on(_FCNTL, (_LOAD, 0, 0, _argument(1)), *_each(_REFUSED_FCNTLS, refuse), allow)
+        code.on(numbers, _REFUSE)
+    code.on(_CLONE3, _fail(errno.ENOSYS))
+    code.on(_CLONE, (_LOAD, 0, 0, _argument(0)), (_JUMP_ANY_BIT, 0, 1, _NEW_NAMESPACES), _REFUSE, _PASS)
+    code.on(_PRCTL, *_all_but(0, *_REFUSED_PRCTLS))
+    code.on(_IOCTL, *_only(1, *_ALLOWED_IOCTLS))
+    code.on(_FCNTL, *_all_but(1, *_REFUSED_FCNTLS))
     for numbers, index in _SELF_ONLY.values():
-        on(numbers, (_LOAD, 0, 0, _argument(index)), (_JUMP_EQUAL, 1, 0, 0), refuse, allow)
-    for numbers, kind in _SELF_ONLY_BY_KIND.values():
-        own = (_LOAD, 0, 0, _argument(1)), (_JUMP_EQUAL, 1, 0, 0)
-        on(numbers, (_LOAD, 0, 0, _argument(0)), (_JUMP_EQUAL, 1, 0, kind), refuse, *own, refuse, allow)
+        code.on(numbers, *_only(index, 0))
+    # What changes nothing is allowed: its own process, as important as it is.
+    nothing = [step for index in range(3) for step in ((_LOAD, 0, 0, _argument(index)), (_JUMP_EQUAL, 1, 0, 0), _REFUSE)]
+    code.on(_SETPRIORITY, *nothing, _PASS)
     stream = (_LOAD, 0, 0, _argument(1)), (_AND, 0, 0, 0xF), (_JUMP_EQUAL, 1, 0, _STREAM)
-    on(_SOCKETPAIR, (_LOAD, 0, 0, _argument(0)), (_JUMP_EQUAL, 1, 0, _UNIX), refuse, *stream, refuse, allow)
+    code.on(_SOCKETPAIR, (_LOAD, 0, 0, _argument(0)), (_JUMP_EQUAL, 1, 0, _UNIX), _REFUSE, *stream, _REFUSE, _PASS)
+    code.on(_PREADV2, *_only(5, 0, otherwise=_fail(errno.EOPNOTSUPP)))  # RWF_NOWAIT: whether it is in the page cache
+    _limit_shared_memory(code, MAX_SHARED_BYTES if private_mounts else 0)
+    if not private_mounts:
+        _refuse_questions(code)
+        if own_pid is None:  # any other signal is Landlock's business
+            exists = (_LOAD, 0, 0, _argument(1)), (_JUMP_EQUAL, 1, 0, 0), _PASS
+            code.on(_SIGNALS["kill"][0], *exists, *_only(0, 0, OWN_PID))
     if own_pid is not None:
-        on(_PIDFD_SEND_SIGNAL, refuse)
+        code.on(_PIDFD_SEND_SIGNAL, _REFUSE)
         for numbers, index in _SIGNALS.values():
-            on(numbers, (_LOAD, 0, 0, _argument(index)), (_JUMP_EQUAL, 1, 0, own_pid), refuse, allow)
-    code.append(allow)
-    return b"".join(struct.pack("=HBBI", *step) for step in code)
+            code.on(numbers, *_only(index, own_pid))
+    code.steps.append(_PASS)
+    return b"".join(struct.pack("=HBBI", *step) for step in code.steps)
+
+
+def _limit_shared_memory(code: _Code, max_bytes: int) -> None:
+    refuse = _fail(errno.ENOMEM)
+    code.on(
+        _MMAP,
+        (_LOAD, 0, 0, _argument(3)),
+        (_JUMP_ANY_BIT, 0, 1, _MAP_ANONYMOUS),
+        (_JUMP_ANY_BIT, 1, 0, _MAP_SHARED),
+        _PASS,
+        (_LOAD, 0, 0, _upper_half(1)),
+        (_JUMP_EQUAL, 1, 0, 0),
+        refuse,
+        (_LOAD, 0, 0, _argument(1)),
+        (_JUMP_GREATER, 0, 1, max_bytes),
+        refuse,
+        _PASS,
+    )
+
+
+def _refuse_questions(code: _Code) -> None:
+    """About other processes and about files that cannot be read."""
+    for numbers in _ATTRIBUTES.values():
+        code.on(numbers, _fail(errno.ENOTSUP))
+    for numbers, index in _QUESTIONS.values():
+        code.on(numbers, *_only(index, 0, OWN_PID))
+    code.on(_GET_AFFINITY, *_only(0, 0, OWN_PID, otherwise=_fail(errno.ENOSYS)))
+    code.on(_PIDFD_OPEN, *_only(0, OWN_PID))
+    clock = (_LOAD, 0, 0, _argument(0)), (_JUMP_GREATER, 0, 2, _FIRST_OTHER_CLOCK - 1), (_JUMP_GREATER, 1, 0, _FIRST_OWN_CLOCK - 1)
+    for numbers in _CLOCKS:
+        code.on(numbers, *clock, _fail(errno.EINVAL), _PASS)
+
+
+def for_process(program: bytes, pid: int) -> bytes:
+    """The program with the number of the process that it is for."""
+    return program.replace(struct.pack("=I", OWN_PID), struct.pack("=I", pid))
 
 
 class _Program(ctypes.Structure):

@@ -28,6 +28,7 @@ import traceback
 from collections.abc import Mapping
 
 from reflectioncoder.sandbox.runtime import confine, programs
+from reflectioncoder.sandbox.runtime.packages import ShownPackages
 
 _FIRST_FREE_FD = 7
 _CONFINEMENT_FAILED = 125
@@ -66,6 +67,7 @@ class Server:
         if setup is None:
             return
         sys.path[:] = [*setup["import_paths"]]
+        sys.meta_path.append(ShownPackages(setup["world"]["packages"]))
         try:
             self._entered = confine.enter_world(confine.World(**setup["world"]))
             if self._entered.ruleset >= 0:

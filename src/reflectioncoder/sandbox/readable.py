@@ -1,0 +1,165 @@
+"""What of this machine's files programs may read: the interpreter, the system's libraries, some packages; never data of ours.
+
+`share` adds directories, `keep_secret` takes some away for good. Expected values and benchmark data are always secret, wherever
+their folders lie.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import site
+import sys
+import sysconfig
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from reflectioncoder.errors import UsageError
+from reflectioncoder.places import cache_dir
+
+# Packages that programs may import where they are installed. Others stay hidden: some carry benchmark data and solutions.
+PROGRAM_PACKAGES = (
+    "numpy", "pandas", "scipy", "sympy", "mpmath", "networkx", "sklearn", "joblib", "threadpoolctl", "dateutil", "pytz", "tzdata",
+    "six", "sortedcontainers", "regex", "more_itertools",
+)  # fmt: skip
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives")
+_RUNTIMES = (
+    "etc/java-*-openjdk",
+    "etc/mono",
+    "etc/R",
+    "etc/php",
+    "etc/perl",
+    "etc/racket",
+    "etc/ldc2.conf",
+)  # settings without which they do not start
+
+
+@dataclass(frozen=True)
+class ReadablePaths:
+    """`bind`: what programs may read; `hide`: directories in it that they may not; `show`: what of these they may after all.
+
+    `packages`: what of `show` they may import.
+    """
+
+    bind: tuple[str, ...]
+    hide: tuple[str, ...]
+    show: tuple[str, ...]
+    packages: tuple[str, ...]
+
+    @property
+    def import_path(self) -> list[str]:
+        return sorted({str(Path(path).parent) for path in self.packages})
+
+
+def share(directory: Path) -> None:
+    """Let the programs of servers that are started from now on read a directory."""
+    global _shared
+    _shared |= {directory.resolve()}
+
+
+def keep_secret(folder: Path) -> None:
+    """Never let a program of a server that is started from now on read a folder: it holds what answers are compared with."""
+    global _secret
+    _secret |= {folder}
+
+
+_shared: frozenset[Path] = frozenset()
+_secret: frozenset[Path] = frozenset()
+
+
+def secret_folders() -> frozenset[Path]:
+    """Those of `keep_secret`, of `$REFLECTIONCODER_DATA`, and the cache."""
+    data = os.environ.get("REFLECTIONCODER_DATA")
+    return frozenset(folder.absolute() for folder in (*_secret, cache_dir(), *([Path(data)] if data else [])))
+
+
+def readable_paths() -> ReadablePaths:
+    """For this interpreter: the system's libraries, the standard library, of the installed packages only some, and what is shared.
+
+    Raises:
+        UsageError: without a secret folder no program could start.
+    """
+    return _readable_paths(_shared, secret_folders())
+
+
+@cache
+def _readable_paths(shared: frozenset[Path], secret: frozenset[Path]) -> ReadablePaths:
+    base = Path(sys.base_prefix)
+    standard = {Path(sysconfig.get_path("stdlib")).resolve()}
+    libraries = {path.resolve() for path in (*base.glob("lib*/libpython*"), *base.glob("lib*/lib*.so*")) if path.is_file()}
+    interpreter = {Path(base_interpreter()), Path(base_interpreter()).resolve()}
+    runtimes = [path for pattern in _RUNTIMES for path in sorted(Path("/").glob(pattern))]
+    wanted = [*map(Path, _SYSTEM), *runtimes, *standard, *sorted(libraries), *interpreter]
+    bind: list[Path] = []
+    for path in wanted:
+        covered = any(path.is_relative_to(other) for other in bind)
+        if path.exists() and not covered:
+            bind.append(path)
+    hidden = _hidden_folders(secret, bind, {*standard, *interpreter, *libraries})
+    covered = {path for path in shared if is_below(path, (*hidden, *bind))}  # it is shown once more
+    bind += sorted(shared - covered)
+    packages = {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")}
+    installed = packages | {Path(path) for path in site.getsitepackages()} | set(_site_directories(standard))
+    installed |= {
+        directory for pattern in ("lib/python3*", "local/lib/python3*") for directory in _site_directories(Path("/usr").glob(pattern))
+    }
+    ours = Path(__file__).resolve().parents[1]  # the bundled problems come with their solutions
+    # Sources and data of the user's own lie in /usr/src in many containers.
+    hide = {path.resolve() for path in installed if path.is_dir()} | {ours, Path("/usr/src"), *hidden}
+    importable = [
+        str(path)
+        for directory in sorted(packages)
+        for package in PROGRAM_PACKAGES
+        for name in (package, f"{package}.py", f"{package}.libs")
+        if (path := directory.resolve() / name).exists()
+    ]
+    show = (*importable, *sorted(map(str, covered)))
+    return ReadablePaths(tuple(map(str, bind)), tuple(sorted(map(str, hide))), show, tuple(importable))
+
+
+def _hidden_folders(secret: Iterable[Path], bind: list[Path], needed: set[Path]) -> set[Path]:
+    """The secret folders that programs would see, because they lie within what is bound."""
+    with contextlib.suppress(OSError):  # what does not exist cannot be hidden, and would be seen as soon as it does
+        cache_dir().mkdir(parents=True, exist_ok=True)
+    hidden = {folder for path in secret if is_below(folder := path.resolve(), bind)}
+    needed |= {path.resolve() for path in map(Path, ("/usr/bin", "/usr/lib", "/usr/lib64")) if path.exists()}
+    for folder in hidden:
+        if inside := next((path for path in sorted(needed) if path.is_relative_to(folder)), None):
+            raise UsageError.for_value(
+                "programs must not read this folder of benchmark data or of the cache, but it holds what they need",
+                "--data-dir, REFLECTIONCODER_DATA or REFLECTIONCODER_CACHE",
+                f"{folder}, with {inside} in it",
+                "a folder of its own",
+            )
+    return hidden
+
+
+def is_below(path: Path | str, places: Iterable[Path | str]) -> bool:
+    return any(Path(path).is_relative_to(place) for place in places)
+
+
+def _site_directories(directories: Any) -> list[Path]:
+    return [directory / name for directory in directories for name in ("site-packages", "dist-packages")]
+
+
+def base_interpreter() -> str:
+    """The interpreter itself, not the link to it in a virtual environment."""
+    return getattr(sys, "_base_executable", None) or sys.executable
+
+
+def expand(paths: ReadablePaths) -> list[str]:
+    """The same set of files as a list of paths that hold nothing hidden."""
+    hidden = [Path(path) for path in paths.hide]
+
+    def parts(path: Path) -> list[str]:
+        if path in hidden:
+            return []
+        if not any(other.is_relative_to(path) for other in hidden):
+            return [str(path)]
+        return [part for entry in sorted(path.iterdir()) if not entry.is_symlink() for part in parts(entry)]
+
+    found = [part for path in paths.bind for part in parts(Path(path).resolve() if Path(path).is_symlink() else Path(path))]
+    return sorted({*found, *paths.show})
