@@ -133,6 +133,11 @@ class TrainConfig:
     mask_block_order: tuple[str, ...] = doc("block_type: the order in which types vanish", ("execution", "text", "code"))
     mask_schedule: Literal["linear", "cosine", "step", "constant"] = doc("growth of the mask rate over the run", "linear")
     mask_constant_rate: float = doc("the rate of the constant schedule", 1.0, low=0.0, high=1.0)
+    mask_frame: bool = doc(
+        "also hide round one's instruction, headers and closing token (gap: and BOS) from the student, at every mask rate; "
+        "false: the mask strategy alone decides, and none shows the student everything (the authors' script without a mask)",
+        True,
+    )
     student_positions: Literal["gap", "dense"] = doc(
         "gap: kept tokens keep their positions, BOS is hidden (the paper's); dense: BOS kept, renumbered as at inference",
         "gap",

@@ -70,10 +70,10 @@ class Run:
             UsageError: impossible settings, unknown benchmark, missing file.
             MachineError: benchmark data is missing.
         """
-        from reflectioncoder.train.stage import check_settings
+        from reflectioncoder.train.checks import check_recipe
 
         recipe = self.recipe
-        check_settings(recipe.train)
+        check_recipe(recipe)
         check_sampling(recipe.generate)
         for spec in recipe.evaluate.benchmarks:
             if reason := load_benchmark(spec, self.data_dir).why_skipped(recipe.sandbox.workers):
