@@ -152,6 +152,11 @@ class TrainConfig(Settings):
     )
     mask_schedule: MaskSchedule = doc("growth of the mask rate over the run", "linear")
     mask_constant_rate: float = doc("the rate of the constant schedule", 1.0, low=0.0, high=1.0)
+    mask_frame: bool = doc(
+        "also hide round one's instruction, headers and closing token (gap: and BOS) from the student, at every mask rate; "
+        "false: the mask strategy alone decides, and none shows the student everything (the authors' script without a mask)",
+        True,
+    )
     student_positions: StudentPositions = doc(
         "gap: kept tokens keep their positions, BOS is hidden (the paper's); dense: BOS kept, renumbered as at inference",
         "gap",

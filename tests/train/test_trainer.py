@@ -12,8 +12,9 @@ import torch
 from reflectioncoder.config import LoraConfig, ModelConfig, Recipe, TrainConfig
 from reflectioncoder.data.render import TokenRenderer
 from reflectioncoder.errors import CheckFailedError, MachineError, UsageError
+from reflectioncoder.train.checks import check_settings
 from reflectioncoder.train.plan import RunPlan
-from reflectioncoder.train.stage import check_settings, train_model
+from reflectioncoder.train.stage import train_model
 from reflectioncoder.train.trainer import ReflectionTrainer, resumable_checkpoint, seed_everything, training_arguments
 from tests.conftest import generation_sample, make_model, make_tokenizer, reflection_sample
 

@@ -17,21 +17,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.evaluate.contamination import record_training_data
-    from reflectioncoder.model_source import add_tokens_to, load_tokenizer, resolve_model
+    from reflectioncoder.model_source import resolve_model
+    from reflectioncoder.train.checks import check_model, check_recipe
     from reflectioncoder.train.prepare import forecast_run, needs_checkpointing
-    from reflectioncoder.train.stage import check_settings, describe_plan, plan_run, train_model, training_samples
+    from reflectioncoder.train.stage import describe_plan, held_out_samples, plan_run, train_model, training_samples
 
     recipe = resolve_recipe(args).recipe
-    check_settings(recipe.train)
+    check_recipe(recipe)
     directory = args.runs_dir / recipe.name
     built = directory / "build" / "reflections.jsonl"
     samples = training_samples(recipe, built if built.is_file() else None)[: args.limit]
     source = resolve_model(recipe.model)
     if args.dry_run:
-        tokenizer = load_tokenizer(source.path)
-        if recipe.model.rendering == "token":
-            add_tokens_to(tokenizer)
+        tokenizer = check_model(recipe, source)
         plan, report = plan_run(recipe, tokenizer, samples)
+        held_out_samples(recipe, tokenizer)
         value = describe_plan(plan, report)
         lines = [f"{key:<24} {value}" for key, value in value.items() if not isinstance(value, list)]
         checkpointing = needs_checkpointing(recipe, source, tokenizer, plan)

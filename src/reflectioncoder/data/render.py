@@ -4,19 +4,19 @@ This module holds what renderings share and the token rendering; the chat render
 Token rendering: `<BOS>` then per message `<|role|>`, per block `<|type|>` content `<|endofblock|>`, `<|endofmessage|>`, then `<EOS>`.
 Chat rendering: the model's own chat template; code becomes a fenced block, an execution a fenced `output` block.
 
-Text is tokenized piece by piece. Markers are looked up or parsed; content is cut wherever it spells a special token, so it can
-never become one. A piece is a span, and the spans tile the sample: no token is in none or in two.
+Text is tokenized piece by piece (`encoding`). Content is cut wherever it spells a special token, so it can never become one. A
+piece is a span, and the spans tile the sample: no token is in none or in two.
 """
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from reflectioncoder.data.samples import BlockType, Message, Sample, user
+from reflectioncoder.data.encoding import Encoder
+from reflectioncoder.data.samples import BlockType, Sample
 from reflectioncoder.errors import UsageError
 
 IGNORE_INDEX = -100
@@ -68,7 +68,9 @@ class RenderedSample:
 
 
 @dataclass(frozen=True)
-class _Piece:
+class Piece:
+    """Tokens that become a span."""
+
     kind: SpanKind
     ids: list[int]
     message: int | None = None
@@ -84,51 +86,24 @@ class Renderer(ABC):
 
     def __init__(self, tokenizer: Any):
         self.tokenizer = tokenizer
-        special = {t.content: i for i, t in tokenizer.added_tokens_decoder.items() if t.special}
-        special |= {t: tokenizer.convert_tokens_to_ids(t) for t in tokenizer.all_special_tokens}
-        self.special_ids = frozenset(special.values())
-        # Tokenizers look for every added token in the text, special or not (FIM markers are often not). Lookahead finds
-        # overlapping spellings too; a single character cannot be cut and is ordinary text.
-        added = {t.content for t in tokenizer.added_tokens_decoder.values()} | set(special)
-        spellings = sorted((re.escape(t) for t in added if len(t) > 1 and t.strip()), key=len, reverse=True)
-        self._special_spelling = re.compile(f"(?=({'|'.join(spellings)}))") if spellings else None
-
-    # --- tokens -------------------------------------------------------------------------------------------------------
-
-    def encode_content(self, text: str) -> list[int]:
-        """Tokens of plain content; text that spells a special token stays text."""
-        cuts = [m.start() + 1 for m in self._special_spelling.finditer(text)] if self._special_spelling else []
-        ids: list[int] = []
-        for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
-            ids += self.tokenizer.encode(text[start:end], add_special_tokens=False)
-        return ids
-
-    def encode_template(self, text: str) -> list[int]:
-        """Tokens of template text, in which special tokens are meant."""
-        return self.tokenizer.encode(text, add_special_tokens=False) if text else []
+        self.encoder = Encoder(tokenizer)
 
     @abstractmethod
-    def _prefix(self) -> list[int]: ...
-
-    @abstractmethod
-    def _header(self, message: int, role: str) -> list[int]: ...
-
-    @abstractmethod
-    def _blocks(self, message: Message) -> list[list[int]]: ...
-
-    @abstractmethod
-    def _close(self, role: str) -> tuple[list[int], list[int]]:
-        """(what ends the message, what separates it from the next one)."""
-
-    @abstractmethod
-    def _eos(self) -> list[int]: ...
+    def _pieces(self, sample: Sample) -> Iterator[Piece]:
+        """The pieces of the sample, in order; one without tokens becomes no span."""
 
     @property
     @abstractmethod
     def stop_token_ids(self) -> list[int]:
         """A one-off completion ends with any of these."""
 
-    # --- samples ------------------------------------------------------------------------------------------------------
+    @abstractmethod
+    def render_request(self, instruction: str, prefill: str = "") -> list[int]:
+        """Tokens of a one-off request up to where the answer starts, with `prefill` as the answer's beginning."""
+
+    @abstractmethod
+    def chat_template(self) -> str | None:
+        """The Jinja template that reproduces `render_request` on any server; None keeps the tokenizer's own."""
 
     def render(self, sample: Sample) -> RenderedSample:
         """Tokens, spans and labels of a sample.
@@ -136,20 +111,9 @@ class Renderer(ABC):
         Raises:
             UsageError: nothing in the sample would be trained.
         """
-        pieces = [_Piece("prefix", self._prefix())]
-        for number, message in enumerate(sample.messages):
-            pieces.append(_Piece("header", self._header(number, message.role), number))
-            for index, (block, ids) in enumerate(zip(message.content, self._blocks(message), strict=True)):
-                pieces.append(_Piece(block.type, ids, number, index))
-            close, separator = self._close(message.role)
-            pieces.append(_Piece("close", close, number))
-            if number < len(sample.messages) - 1:
-                pieces.append(_Piece("separator", separator, number))
-        pieces.append(_Piece("eos", self._eos()))
-
         input_ids: list[int] = []
         spans: list[Span] = []
-        for piece in pieces:
+        for piece in self._pieces(sample):
             if piece.ids:
                 start = len(input_ids)
                 input_ids += piece.ids
@@ -181,25 +145,6 @@ class Renderer(ABC):
             start, end = start - 1, end - 1
         return RenderedSample(tuple(input_ids), tuple(spans), tuple(teacher), tuple(student), start, end)
 
-    # --- one-off requests -----------------------------------------------------------------------------------------------
-
-    def render_request(self, instruction: str, prefill: str = "") -> list[int]:
-        """Tokens of a one-off request up to where the answer starts, with `prefill` as the answer's beginning."""
-        message = user(instruction)
-        close, separator = self._close("user")
-        ids = self._prefix() + self._header(0, "user")
-        for block in self._blocks(message):
-            ids += block
-        ids += close + separator + self._header(1, "assistant")
-        return ids + self._prefill(prefill)
-
-    @abstractmethod
-    def _prefill(self, text: str) -> list[int]: ...
-
-    @abstractmethod
-    def chat_template(self) -> str | None:
-        """The Jinja template that reproduces `render_request` on any server; None keeps the tokenizer's own."""
-
 
 class TokenRenderer(Renderer):
     """The paper's rendering. The tokenizer must know the seven added tokens (`model_source.add_tokens`).
@@ -226,24 +171,27 @@ class TokenRenderer(Renderer):
             )
         self._ids = {t: tokenizer.convert_tokens_to_ids(t) for t in ADDED_TOKENS}
 
+    def _pieces(self, sample: Sample) -> Iterator[Piece]:
+        yield Piece("prefix", self._prefix())
+        for number, message in enumerate(sample.messages):
+            yield Piece("header", [self._ids[ROLE_TOKENS[message.role]]], number)
+            for index, block in enumerate(message.content):
+                yield Piece(block.type, [*self._beginning(block.type, block.content), self._ids[END_OF_BLOCK]], number, index)
+            yield Piece("close", [self._ids[END_OF_MESSAGE]], number)
+        yield Piece("eos", [self.tokenizer.eos_token_id])
+
     def _prefix(self) -> list[int]:
         bos = self.tokenizer.bos_token_id
         return [] if bos is None else [bos]
 
-    def _header(self, message: int, role: str) -> list[int]:
-        return [self._ids[ROLE_TOKENS[role]]]
+    def _beginning(self, kind: BlockType, content: str) -> list[int]:
+        """A block that is not closed."""
+        marker = BLOCK_TOKENS[kind]
+        return [self._ids[marker], *self.encoder.content(content, marker)]
 
-    def _blocks(self, message: Message) -> list[list[int]]:
-        return [[self._ids[BLOCK_TOKENS[b.type]], *self.encode_content(b.content), self._ids[END_OF_BLOCK]] for b in message.content]
-
-    def _close(self, role: str) -> tuple[list[int], list[int]]:
-        return [self._ids[END_OF_MESSAGE]], []
-
-    def _eos(self) -> list[int]:
-        return [self.tokenizer.eos_token_id]
-
-    def _prefill(self, text: str) -> list[int]:
-        return [self._ids["<|text|>"], *self.encode_content(text)] if text else []
+    def render_request(self, instruction: str, prefill: str = "") -> list[int]:
+        asked = [self._ids["<|user|>"], *self._beginning("text", instruction), self._ids[END_OF_BLOCK], self._ids[END_OF_MESSAGE]]
+        return [*self._prefix(), *asked, self._ids["<|assistant|>"], *(self._beginning("text", prefill) if prefill else [])]
 
     @property
     def stop_token_ids(self) -> list[int]:

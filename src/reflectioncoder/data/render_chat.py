@@ -1,21 +1,59 @@
-"""The chat rendering: dialogues in the base model's own chat template (method, section 2), and plain requests to base models."""
+"""The chat rendering: dialogues in the base model's own chat template (method, section 2).
+
+What a server would send is encoded as a server would encode it: a user message together with what the template puts around it, up to
+where an answer begins. Answers are what the model writes, so their tokens begin behind the header, block by block.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from reflectioncoder.data.render import Renderer
-from reflectioncoder.data.samples import Block, Message
+from reflectioncoder.data.encoding import common_prefix, mark_for
+from reflectioncoder.data.render import Piece, Renderer
+from reflectioncoder.data.requests import ChatRequests
+from reflectioncoder.data.samples import Block, Message, Sample
 from reflectioncoder.errors import UsageError
+
+_HINT = "use model.rendering: token"
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """Tokens of the template around the content of a user message, with the places where their first two parts end.
+
+    before: end of the previous answer, what separates messages (of the first message: what the dialogue begins with), header.
+    behind: end of the message, what separates messages, header of the answer.
+    """
+
+    before: list[int]
+    before_ends: tuple[int, int]
+    behind: list[int]
+    behind_ends: tuple[int, int]
+
+    def split(self, ids: Sequence[int]) -> Iterator[list[int]]:
+        """The seven parts of a turn: three of `before`, the content, three of `behind`. What melts into the content is content."""
+        start = common_prefix(self.before, ids)
+        end = len(ids) - common_prefix(self.behind[::-1], ids[start:][::-1])
+        first_behind = len(ids) - len(self.behind)
+        cuts = [
+            *(min(place, start) for place in self.before_ends),
+            start,
+            end,
+            *(max(first_behind + place, end) for place in self.behind_ends),
+        ]
+        for left, right in zip([0, *cuts], [*cuts, len(ids)], strict=True):
+            yield list(ids[left:right])
 
 
 class ChatRenderer(Renderer):
     """The base model's own chat template, taken apart once with placeholders.
 
     Raises:
-        UsageError: no chat template; one that changes earlier messages when a later one is added; one without an
-            end-of-turn token.
+        UsageError: no chat template, or one that fails; one that changes earlier messages when a later one is added; one without an
+            end-of-turn token or a generation prompt.
     """
 
     name = "chat"
@@ -23,80 +61,93 @@ class ChatRenderer(Renderer):
 
     def __init__(self, tokenizer: Any):
         super().__init__(tokenizer)
-        if not tokenizer.chat_template:
-            raise UsageError("the tokenizer has no chat template\n  hint:    use model.rendering: token")
+        self._requests = ChatRequests(tokenizer, _HINT)
+        headers, closes = self._take_apart()
+        # What a server inserts to ask for an answer is what the answer must be trained after.
+        behind = self._requests.request_around[1]
+        if not behind.startswith(closes[0]) or behind == closes[0]:
+            raise self._error("the chat template has no generation prompt")
+        prefix = headers[0].removesuffix(headers[2]) if headers[0].endswith(headers[2]) else ""
+        encoder = self.encoder
+        behind_ids, close_ids = encoder.following(behind), encoder.following(closes[0])
+        end_of_close = common_prefix(close_ids, behind_ids)
+        end_of_message = min(self._end_of_message(close_ids) or end_of_close, end_of_close)
+        before_ids = encoder.template(headers[0])
+        end_of_prefix = common_prefix(encoder.template(prefix), before_ids)
+        self._first = _Turn(before_ids, (end_of_prefix, end_of_prefix), behind_ids, (end_of_message, end_of_close))
+        answer_close = encoder.following(closes[1])
+        self._closing = answer_close[: self._end_of_message(answer_close)]
+        if not self._closing:
+            raise self._error("the chat template ends an assistant message without a special token; generation could not stop")
+        later_ids = encoder.following(closes[1] + headers[2])
+        later_ends = len(self._closing), common_prefix(answer_close, later_ids)
+        self._later = _Turn(later_ids, later_ends, behind_ids, (end_of_message, end_of_close))
+
+    def _take_apart(self) -> tuple[list[str], list[str]]:
+        """What stands before and behind the contents of four messages."""
         marks = [f"CONTENT-{n}-OF-MESSAGE" for n in range(4)]
         roles = ("user", "assistant", "user", "assistant")
         messages = [{"role": r, "content": m} for r, m in zip(roles, marks, strict=True)]
-        before, headers, closes, previous = [], [], [], ""
-        for count in range(1, 5):
-            text = tokenizer.apply_chat_template(messages[:count], tokenize=False)
-            if not text.startswith(previous) or text.count(marks[count - 1]) != 1:
-                raise UsageError(
-                    "the chat template rewrites earlier messages when a later one is added; spans cannot be exact\n"
-                    "  hint:    use model.rendering: token"
-                )
-            header, close = text[len(previous) :].split(marks[count - 1])
+        headers, closes, previous = [], [], ""
+        for count, mark in enumerate(marks, start=1):
+            text = self._requests.template(messages[:count])
+            if not text.startswith(previous) or text[len(previous) :].count(mark) != 1:
+                raise self._error("the chat template rewrites earlier messages when a later one is added; spans cannot be exact")
+            header, close = text[len(previous) :].split(mark)
             headers.append(header)
             closes.append(close)
-            before.append(previous)
             previous = text
-        # What a server inserts to ask for an answer is what the answer must be trained after.
-        asked = tokenizer.apply_chat_template(messages[:1], tokenize=False, add_generation_prompt=True)
-        if not asked.startswith(before[1]) or len(asked) == len(before[1]):
-            raise UsageError("the chat template has no generation prompt\n  hint:    use model.rendering: token")
-        self._assistant_header = self.encode_template(asked[len(before[1]) :])
-        self._user_header = self.encode_template(headers[2])
-        prefix = headers[0].removesuffix(headers[2]) if headers[0].endswith(headers[2]) else ""
-        self._first_user_header = self.encode_template(headers[0][len(prefix) :])
-        self._prefix_ids = self.encode_template(prefix)
-        self._closes = {
-            "user": self._split_close(closes[0], "user"),
-            "assistant": self._split_close(closes[1], "assistant"),
-        }
-        self._stop = [i for i in self._closes["assistant"][0] if i in self.special_ids]
+        return headers, closes
 
-    def _split_close(self, text: str, role: str) -> tuple[list[int], list[int]]:
-        ids = self.encode_template(text)
-        special = [index for index, token in enumerate(ids) if token in self.special_ids]
-        if special:
-            return ids[: special[-1] + 1], ids[special[-1] + 1 :]
-        if role == "assistant":
-            raise UsageError(
-                "the chat template ends an assistant message without a special token; generation could not stop\n"
-                "  hint:    use model.rendering: token"
-            )
-        return ids, []
+    def _error(self, text: str) -> UsageError:
+        return self._requests.template.error(text)
 
-    def _prefix(self) -> list[int]:
-        return list(self._prefix_ids)
+    def _end_of_message(self, close_ids: Sequence[int]) -> int:
+        """Behind the last special token; 0 if there is none."""
+        return max((index + 1 for index, token in enumerate(close_ids) if token in self.encoder.special_ids), default=0)
 
-    def _header(self, message: int, role: str) -> list[int]:
-        if role == "assistant":
-            return list(self._assistant_header)
-        return list(self._first_user_header if message == 0 else self._user_header)
+    def _pieces(self, sample: Sample) -> Iterator[Piece]:
+        for number in range(0, len(sample.messages), 2):
+            yield from self._turn(number, sample.messages[number])
+            answer = sample.messages[number + 1].content
+            for index, block in enumerate(answer):
+                text = chat_block(block) + ("\n\n" if index < len(answer) - 1 else "")
+                yield Piece(block.type, self.encoder.content(text) if index else self._requests.answer(text), number + 1, index)
+        yield Piece("close", self._closing, len(sample.messages) - 1)
 
-    def _blocks(self, message: Message) -> list[list[int]]:
-        rendered = []
-        for index, block in enumerate(message.content):
-            gap = "\n\n" if index < len(message.content) - 1 else ""
-            rendered.append(self.encode_content(chat_block(block) + gap))
-        return rendered
+    def _turn(self, number: int, message: Message) -> Iterator[Piece]:
+        """A user message, the end of the answer before it, and the header of the answer behind it."""
+        text = "\n\n".join(map(chat_block, message.content))
+        parts = self._later.split(self._later_request(text)) if number else self._first.split(self.render_request(text))
+        if number:
+            yield Piece("close", next(parts), number - 1)
+            yield Piece("separator", next(parts), number - 1)
+        else:
+            yield Piece("prefix", next(parts) + next(parts))
+        yield Piece("header", next(parts), number)
+        yield Piece(message.content[0].type, next(parts), number, 0)
+        yield Piece("close", next(parts), number)
+        yield Piece("separator", next(parts), number)
+        yield Piece("header", next(parts), number + 1)
 
-    def _close(self, role: str) -> tuple[list[int], list[int]]:
-        close, separator = self._closes[role]
-        return list(close), list(separator)
+    def _later_request(self, instruction: str) -> list[int]:
+        """Tokens of a request from the end of the answer before it, as a server encodes it."""
+        cut = mark_for(instruction)
+        marked = cut.join(self.encoder.cut(instruction))
+        answer = mark_for(marked)
+        dialogue = [("user", "-"), ("assistant", answer), ("user", marked)]
+        asked = self._requests.template([{"role": role, "content": content} for role, content in dialogue], ask=True)
+        behind = asked.partition(answer)[2]
+        if not behind:
+            raise self._error("the chat template leaves the answer out that comes before a request")
+        return self.encoder.marked(behind, cut, at_beginning=False)
 
-    def _eos(self) -> list[int]:
-        return []  # the closing token of the last message ends the sample
-
-    def _prefill(self, text: str) -> list[int]:
-        return self.encode_content(text)
+    def render_request(self, instruction: str, prefill: str = "") -> list[int]:
+        return self._requests.render_request(instruction, prefill)
 
     @property
     def stop_token_ids(self) -> list[int]:
-        eos = self.tokenizer.eos_token_id
-        return sorted({*self._stop, *([] if eos is None else [eos])})
+        return self._requests.stop_token_ids
 
     def chat_template(self) -> None:
         return None
@@ -110,21 +161,3 @@ def chat_block(block: Block) -> str:
     fence = "`" * (inner + 1)
     language = block.language if block.type == "code" else "output"
     return f"{fence}{language}\n{block.content.rstrip()}\n{fence}"
-
-
-class PlainRequests:
-    """One-off requests to a base model that knows no dialogue: the instruction as text, then the beginning of the answer."""
-
-    name = "plain"
-
-    def __init__(self, tokenizer: Any):
-        self.tokenizer = tokenizer
-
-    def render_request(self, instruction: str, prefill: str = "") -> list[int]:
-        """Tokens of instruction and prefill, with BOS where the tokenizer adds one."""
-        return self.tokenizer.encode(f"{instruction}\n\n{prefill}")
-
-    @property
-    def stop_token_ids(self) -> list[int]:
-        eos = self.tokenizer.eos_token_id
-        return [] if eos is None else [eos]

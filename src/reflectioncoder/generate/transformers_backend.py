@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator, Sequence, Set
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import GenerationConfig
 
 from reflectioncoder.config import GenerateConfig, ModelConfig
-from reflectioncoder.data.files import read_json
 from reflectioncoder.data.prompts import CLOSING_FENCE
-from reflectioncoder.data.render_chat import PlainRequests
 from reflectioncoder.generate.base import RawCompletion, Request
-from reflectioncoder.model_source import load_model, make_renderer
+from reflectioncoder.model_source import load_model, load_tokenizer, make_requests
 
 
 class TransformersBackend:
@@ -24,16 +24,13 @@ class TransformersBackend:
     """
 
     def __init__(self, config: ModelConfig, path: Path):
+        self.renderer = make_requests(path, load_tokenizer(path))  # what is wrong with the template shows before weights are loaded
         self.model, self.tokenizer = load_model(config, path)
         self.model.eval()
         self.path = path
-        marker = path / "reflectioncoder.json"
-        if marker.is_file():
-            self.renderer = make_renderer(read_json(marker)["rendering"], self.tokenizer)
-        else:
-            self.renderer = make_renderer("chat", self.tokenizer) if self.tokenizer.chat_template else PlainRequests(self.tokenizer)
+        self._stop = sorted({*self.renderer.stop_token_ids, *_ids(self.model.generation_config.eos_token_id)})
         pad = self.tokenizer.pad_token_id
-        self._pad = pad if pad is not None else (self.renderer.stop_token_ids or [0])[-1]  # it is masked: any token will do
+        self._pad = pad if pad is not None else (self._stop or [0])[-1]  # it is masked: any token will do
         self._encode = lru_cache(maxsize=None)(lambda text, prefill: self.renderer.render_request(text, prefill))
 
     def describe(self) -> dict[str, Any]:
@@ -52,7 +49,7 @@ class TransformersBackend:
         for number, start in enumerate(range(0, len(ordered), config.batch_size)):
             batch = ordered[start : start + config.batch_size]
             if any(request.key not in done for request in batch):
-                for request, completion in zip(batch, self.complete_batch(batch, config, seed + number), strict=True):
+                for request, completion in zip(batch, self.complete_batch(batch, config, batch_seed(seed, number)), strict=True):
                     if request.key not in done:
                         yield request, completion
 
@@ -66,23 +63,29 @@ class TransformersBackend:
             input_ids[row, length - len(prompt) :] = torch.tensor(prompt)
             attention_mask[row, length - len(prompt) :] = 1
         torch.manual_seed(seed)
-        sampling = {"temperature": config.temperature, "top_p": config.top_p, "top_k": 0} if config.temperature > 0 else {}
         output = self.model.generate(
             input_ids=input_ids.to(self.model.device),
             attention_mask=attention_mask.to(self.model.device),
-            max_new_tokens=config.max_new_tokens,
-            do_sample=config.temperature > 0,
-            eos_token_id=self.renderer.stop_token_ids or None,
-            pad_token_id=self._pad,
-            stop_strings=[CLOSING_FENCE],
+            generation_config=self._generation(config),
             tokenizer=self.tokenizer,
-            **sampling,
         )
         return [self._completion(row[length:].tolist(), config.max_new_tokens) for row in output]
 
+    def _generation(self, config: GenerateConfig) -> GenerationConfig:
+        """All of it: `load_model` has left nothing of the model's own but the ids of special tokens."""
+        sampling = {"temperature": config.temperature, "top_p": config.top_p, "top_k": 0} if config.temperature > 0 else {}
+        return GenerationConfig(
+            max_new_tokens=config.max_new_tokens,
+            do_sample=config.temperature > 0,
+            eos_token_id=self._stop or None,
+            pad_token_id=self._pad,
+            stop_strings=[CLOSING_FENCE],
+            use_cache=True,
+            **sampling,
+        )
+
     def _completion(self, ids: list[int], max_new_tokens: int) -> RawCompletion:
-        stop = set(self.renderer.stop_token_ids)
-        end = next((index for index, token in enumerate(ids) if token in stop), None)
+        end = next((index for index, token in enumerate(ids) if token in self._stop), None)
         kept = ids if end is None else ids[:end]
         text = self.tokenizer.decode(kept, skip_special_tokens=True)
         stopped = end is not None or CLOSING_FENCE in text
@@ -90,3 +93,12 @@ class TransformersBackend:
         if end is None and stopped:  # a row that met the fence is padded up to the longest one
             num_tokens = sum(token != self._pad for token in ids)
         return RawCompletion(text, "stop" if stopped or len(ids) < max_new_tokens else "length", num_tokens)
+
+
+def batch_seed(seed: int, number: int) -> int:
+    """Of a batch: neighbouring seeds have no batch in common."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:7])
+
+
+def _ids(value: Any) -> list[int]:
+    return [] if value is None else [value] if isinstance(value, int) else list(value)

@@ -81,13 +81,19 @@ class Engine:
         finally:
             self._batch = None
         result, self._result = self._result, None
-        # Some architectures scale or cap their logits behind the output layer: then this is not the loss any more.
-        self._trusted = self._trusted or (result is not None and torch.equal(result[0].detach(), loss.detach()))
-        if result is None or not self._trusted:
+        if result is None or not self._is_the_loss(result[0].detach(), loss.detach()):
             raise UsageError(f"{type(self._base).__name__} cannot be trained: its logits are not those of its output layer")
         statistics = result[1]
         num_tokens = batch.num_tokens if batch.num_targets or batch.num_pairs else 0  # else it only keeps the ranks in step
         return LossOutputs(loss, statistics[0], statistics[1], batch.num_targets, batch.num_pairs, num_tokens)
+
+    def _is_the_loss(self, ours: torch.Tensor, returned: torch.Tensor) -> bool:
+        """Some architectures scale or cap their logits behind the output layer: then what they return is not the loss any more.
+
+        A loss that is not finite says nothing about that; it is the trainer's to report.
+        """
+        self._trusted = self._trusted or torch.equal(ours, returned)
+        return self._trusted or not bool(torch.isfinite(ours))
 
     def hidden_states(self, model: Any, batch: PackedBatch, device: torch.device) -> torch.Tensor:
         """The input of the output layer, [1, R, H]: the trunk alone."""
@@ -129,7 +135,7 @@ def head_weight(head: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor | Non
         UsageError: a layer of another kind.
     """
     if hasattr(head, "get_merged_weights"):  # peft, trainable_token_indices
-        return head.get_merged_weights(head.active_adapters), None  # type: ignore[operator, union-attr]
+        return head.get_merged_weights(head.active_adapters), head.get_base_layer().bias  # type: ignore[operator, union-attr]
     if hasattr(head, "token_adapter"):
         return head_weight(head.token_adapter)  # type: ignore[arg-type]
     if hasattr(head, "modules_to_save"):  # peft: a trained copy

@@ -7,7 +7,7 @@ ranks and any resume point, and no live trainer state is read. No torch.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -132,12 +132,15 @@ class RunPlan:
         sample = self.samples[visit.index]
         if not sample.is_reflection:
             return teacher_view(sample), None
-        return teacher_view(sample), student_view(sample, self.hidden(visit), self.config.student_positions)
+        return teacher_view(sample), self._student(sample, self.hidden(visit))
+
+    def _student(self, sample: RenderedSample, hidden: Collection[int]) -> View:
+        return student_view(sample, hidden, self.config.student_positions, mask_frame=self.config.mask_frame)
 
     def size(self, index: int) -> SampleSize:
         if index not in self._sizes:
             sample = self.samples[index]
-            student = student_view(sample, (), self.config.student_positions) if sample.is_reflection else None
+            student = self._student(sample, ()) if sample.is_reflection else None
             packed = pack([WeightedViews(teacher_view(sample), student, 1.0, self.config.kl_weight)])
             teacher_tokens, student_tokens = (*packed.lengths, 0, 0)[:2]
             self._sizes[index] = SampleSize(teacher_tokens, student_tokens, packed.num_targets, packed.num_pairs)

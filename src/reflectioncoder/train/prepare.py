@@ -11,7 +11,7 @@ import torch
 from reflectioncoder.config import Recipe
 from reflectioncoder.data.render import ADDED_TOKENS
 from reflectioncoder.errors import UsageError
-from reflectioncoder.model_source import ModelSource, add_tokens, load_model, make_renderer, pick_device
+from reflectioncoder.model_source import ModelSource, add_tokens, load_config, load_model, make_renderer, pick_device
 from reflectioncoder.progress import say
 from reflectioncoder.train.forecast import MemoryForecast, forecast_memory
 from reflectioncoder.train.packing import PackedBatch
@@ -20,6 +20,20 @@ from reflectioncoder.train.sharding import is_sharded
 
 _NF4_BYTES = 0.52  # of a weight, with its share of the scales
 _SAFE_SHARE = 0.9  # of the device's memory: the rest is fragmentation and what others have
+
+
+def empty_model(recipe: Recipe, source: ModelSource, tokenizer: Any) -> Any:
+    """The model of the recipe on the meta device, ready to be trained but for its weights.
+
+    Raises:
+        UsageError: the model cannot be adapted as the recipe says.
+    """
+    from transformers import AutoModelForCausalLM
+
+    dtype = torch.float32 if recipe.model.dtype == "auto" else getattr(torch, recipe.model.dtype)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(load_config(source.path), dtype=dtype)
+        return adapt_model(model, tokenizer, recipe)[0]
 
 
 def prepare_model(recipe: Recipe, source: ModelSource, *, on_cpu: bool = False) -> tuple[Any, Any, int | None]:
@@ -69,8 +83,6 @@ def adapt_model(model: Any, tokenizer: Any, recipe: Recipe) -> tuple[Any, int | 
     """Tokens added, parts frozen, LoRA attached; returns (model, rows of the output layer that are tokens)."""
     vocab_size = add_tokens(model, tokenizer) if recipe.model.rendering == "token" else None
     if recipe.train.freeze_layers:
-        if recipe.model.rendering == "token":
-            raise UsageError("train.freeze_layers would leave the embeddings of the token rendering untrained\n  hint:    use a LoRA")
         _freeze(model, recipe.train.freeze_layers)
     if recipe.train.lora is not None:
         from peft import LoraConfig, TaskType, get_peft_model
@@ -84,20 +96,26 @@ def adapt_model(model: Any, tokenizer: Any, recipe: Recipe) -> tuple[Any, int | 
                     "a LoRA with added tokens on tied embeddings cannot be spread over processes\n"
                     "  hint:    train.sharding: none, model.rendering: chat, or no LoRA"
                 )
-            tables = ["embed_tokens"] if model.config.tie_word_embeddings else ["embed_tokens", "lm_head"]
-            new_rows = dict.fromkeys(tables, ids)
-        model = get_peft_model(
-            model,
-            LoraConfig(
-                task_type=TaskType.CAUSAL_LM,
-                r=lora.rank,
-                lora_alpha=lora.alpha,
-                lora_dropout=0.0,
-                target_modules=list(lora.target_modules) if lora.target_modules else "all-linear",
-                trainable_token_indices=new_rows,  # type: ignore[arg-type]
-            ),
+            tables = [model.get_input_embeddings()] + ([] if model.config.tie_word_embeddings else [model.get_output_embeddings()])
+            new_rows = {name.rpartition(".")[2]: ids for name, module in model.named_modules() if module in tables}
+        adapter = LoraConfig(
+            task_type=TaskType.CAUSAL_LM,
+            r=lora.rank,
+            lora_alpha=lora.alpha,
+            lora_dropout=0.0,
+            target_modules=list(lora.target_modules) if lora.target_modules else "all-linear",
+            trainable_token_indices=new_rows,  # type: ignore[arg-type]
         )
+        try:
+            model = get_peft_model(model, adapter)
+        except ValueError as error:  # layers that it does not know, or that are not there
+            where, found = "train.lora.target_modules", lora.target_modules and list(lora.target_modules)
+            raise UsageError.for_value(f"no LoRA for this model: {error}", where, found, _linear_layers(model)) from error
     return model, vocab_size
+
+
+def _linear_layers(model: Any) -> list[str]:
+    return sorted({name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)})
 
 
 def _freeze(model: Any, num_layers: int) -> None:
@@ -111,13 +129,9 @@ def _freeze(model: Any, num_layers: int) -> None:
 
 def forecast_run(recipe: Recipe, source: ModelSource, tokenizer: Any, plan: RunPlan, *, checkpointing: bool) -> MemoryForecast:
     """Of the run's largest forward, without loading a weight."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
     on_gpu = pick_device(recipe.model.device).startswith("cuda")
-    dtype = torch.float32 if recipe.model.dtype == "auto" else getattr(torch, recipe.model.dtype)
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(source.path), dtype=dtype)
-        model, _ = adapt_model(model, tokenizer, recipe)
+    model = empty_model(recipe, source, tokenizer)
+    dtype = model.dtype
     autocast = torch.bfloat16 if on_gpu and recipe.model.dtype == "auto" else None
     device = "cuda" if on_gpu else "cpu"
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -171,6 +185,18 @@ def needs_checkpointing(recipe: Recipe, source: ModelSource, tokenizer: Any, pla
     if least > available:
         say(f"train: the forecast is {least / 1e9:.1f} GB of memory, there are {available / 1e9:.1f} GB")
     return True
+
+
+def decide_checkpointing(recipe: Recipe, source: ModelSource, tokenizer: Any, plan: RunPlan, num_ranks: int) -> bool:
+    """`needs_checkpointing` as the first process sees it: what each of them finds free differs."""
+    if num_ranks == 1:
+        return needs_checkpointing(recipe, source, tokenizer, plan)
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
+    is_first = PartialState().is_main_process
+    decision = [needs_checkpointing(recipe, source, tokenizer, plan, num_ranks) if is_first else None]
+    return bool(broadcast_object_list(decision)[0])
 
 
 def device_bytes(device: str, num_ranks: int = 1) -> float:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.config import Recipe, TrainConfig
-from reflectioncoder.data.files import claim, content_hash, explain_full_disk, remove_stale, write_atomic, write_json
+from reflectioncoder.data.files import claim, content_hash, explain_full_disk, write_json
 from reflectioncoder.data.problems import load_problems
 from reflectioncoder.data.prompts import one_off_sample
 from reflectioncoder.data.render import IGNORE_INDEX, RenderReport, render_all
 from reflectioncoder.data.samples import Sample, read_samples
-from reflectioncoder.errors import MachineError, UsageError, require
-from reflectioncoder.model_source import ModelSource, add_tokens_to, load_tokenizer, make_renderer, model_hash, pick_device
+from reflectioncoder.errors import UsageError
+from reflectioncoder.model_source import ModelSource, make_renderer, model_hash, pick_device
 from reflectioncoder.progress import Progress, say
+from reflectioncoder.train.checks import check_model, check_recipe
 from reflectioncoder.train.heldout import HeldOut
 from reflectioncoder.train.plan import RunPlan
 from reflectioncoder.train.sharding import is_sharded, set_up_sharding
@@ -39,22 +37,6 @@ def training_samples(recipe: Recipe, reflections: Path | None) -> list[Sample]:
     if not samples:
         raise UsageError("there is nothing to train on: no built reflections, no train.reflection_data, no train.generation_data")
     return samples
-
-
-def check_settings(config: TrainConfig) -> None:
-    """What the recipe cannot know by itself.
-
-    Raises:
-        MachineError: a tracker is not installed.
-    """
-    if config.report_to:
-        require("transformers", "train")
-        from transformers.integrations.integration_utils import get_available_reporting_integrations
-
-        available = get_available_reporting_integrations()
-        for tracker in config.report_to:
-            if tracker not in available:
-                raise MachineError(f"train.report_to: {tracker} is not installed; installed: {', '.join(available) or 'none'}")
 
 
 def plan_run(recipe: Recipe, tokenizer: Any, samples: Sequence[Sample]) -> tuple[RunPlan, RenderReport]:
@@ -106,7 +88,7 @@ def preview(renderer: Any, samples: Sequence[Sample], config: TrainConfig, count
                 "spans": [asdict(span) for span in rendered.spans],
                 "teacher_trained": [int(label != IGNORE_INDEX) for label in rendered.teacher_labels],
                 "student_trained": [int(label != IGNORE_INDEX) for label in rendered.student_labels],
-                "student_kept": student_kept(rendered, frozenset(), config.student_positions),
+                "student_kept": student_kept(rendered, frozenset(), config.student_positions, mask_frame=config.mask_frame),
                 "block_order": list(config.mask_block_order),
             }
         )
@@ -173,33 +155,24 @@ def train_model(
     """
     from accelerate import PartialState
 
-    from reflectioncoder.train.prepare import needs_checkpointing, prepare_model, whole_model
-    from reflectioncoder.train.selfcheck import why_not_exact
+    from reflectioncoder.train.prepare import decide_checkpointing, prepare_model, whole_model
+    from reflectioncoder.train.save import save_model
     from reflectioncoder.train.trainer import seed_everything
 
-    check_settings(recipe.train)
-    if ":" in recipe.model.device:
-        hint = f"CUDA_VISIBLE_DEVICES={recipe.model.device.partition(':')[2]}"
-        raise UsageError.for_value(
-            "training takes the first GPU it sees", "model.device", recipe.model.device, "auto, cpu or cuda", hint
-        )
-    seed_everything(recipe.seed)
+    check_recipe(recipe)
     set_up_sharding(recipe.train.sharding)
+    tokenizer = check_model(recipe, source)
+    seed_everything(recipe.seed)
+    plan, report = plan_run(recipe, tokenizer, samples)
+    held_out = held_out_samples(recipe, tokenizer)
     # The others wait while the first builds and saves the whole model.
     processes = PartialState(cpu=pick_device(recipe.model.device) == "cpu", timeout=timedelta(hours=6))
     train_dir = run_dir / "train"
     if processes.is_main_process:
         own_checkpoints(train_dir, settings_key(recipe, source, samples))
     processes.wait_for_everyone()
-    tokenizer = load_tokenizer(source.path)
-    if recipe.model.rendering == "token":
-        add_tokens_to(tokenizer)
-    plan, report = plan_run(recipe, tokenizer, samples)
-    held_out = held_out_samples(recipe, tokenizer)
-    checkpointing = needs_checkpointing(recipe, source, tokenizer, plan, processes.num_processes)
+    checkpointing = decide_checkpointing(recipe, source, tokenizer, plan, processes.num_processes)
     model, tokenizer, vocab_size = prepare_model(recipe, source)
-    if reason := why_not_exact(model.config):
-        raise UsageError(f"this model cannot be trained exactly\n  {reason}\n  hint:    docs/training.md")
     summary = describe_plan(plan, report)
     if processes.is_main_process:
         ranks = f" in {processes.num_processes} processes" if processes.num_processes > 1 else ""
@@ -286,39 +259,3 @@ def _fit(
         "evaluations": [entry for entry in trainer.state.log_history if "eval_loss" in entry],
     }
     return results, weights
-
-
-def save_model(model: Any, tokenizer: Any, recipe: Recipe, model_dir: Path, summary: dict[str, Any]) -> None:
-    """Merged weights, tokenizer with chat template, generation config and a model card, complete before it gets its name."""
-    scratch = model_dir.with_name(f".{model_dir.name}.{os.getpid()}.tmp")
-    if hasattr(model, "merge_and_unload"):
-        model = model.merge_and_unload()
-    renderer = make_renderer(recipe.model.rendering, tokenizer)
-    model.generation_config.eos_token_id = renderer.stop_token_ids
-    model.generation_config.pad_token_id = _pad_token_id(tokenizer, renderer.stop_token_ids)
-    remove_stale(model_dir)
-    with explain_full_disk(model_dir.parent):
-        model.save_pretrained(scratch)
-    tokenizer.save_pretrained(scratch)
-    write_json(scratch / "reflectioncoder.json", {"rendering": recipe.model.rendering, "base_model": recipe.model.name})
-    write_atomic(scratch / "README.md", _model_card(recipe, summary))
-    if model_dir.exists():
-        shutil.rmtree(model_dir)
-    os.replace(scratch, model_dir)
-
-
-def _pad_token_id(tokenizer: Any, stop_token_ids: Sequence[int]) -> int:
-    return tokenizer.pad_token_id if tokenizer.pad_token_id is not None else stop_token_ids[-1]
-
-
-def _model_card(recipe: Recipe, summary: dict[str, Any]) -> str:
-    settings = {k: v for k, v in asdict(recipe.train).items() if v not in (None, ())}
-    return (
-        f"---\nbase_model: {recipe.model.name}\nlibrary_name: transformers\npipeline_tag: text-generation\n---\n\n"
-        f"# {recipe.name}\n\n{recipe.description}\n\n"
-        f"{recipe.model.name}, fine-tuned with reflection self-distillation (arXiv 2405.17057) on "
-        f"{summary['reflection_visits']} visits of reflection samples and {summary['generation_visits']} of plain one-off samples, "
-        f"{summary['num_tokens']:,} tokens in {summary['total_steps']} steps.\n\n"
-        f"Rendering: {recipe.model.rendering}; the chat template reproduces the one-off request.\n\n"
-        f"```json\n{json.dumps(settings, indent=2)}\n```\n"
-    )

@@ -114,13 +114,18 @@ class ReflectionTrainer(Trainer):
         """
         norm: Any = super()._get_grad_norm(model, grad_norm)
         if not math.isfinite(norm):
-            step = self.state.global_step
-            names = ", ".join(self.plan.name_of(visit) for visit in self.plan.steps[step])
-            raise CheckFailedError(
-                f"the gradient of step {step + 1} is {float(norm)}\n  samples: {names}\n"
-                "  hint:    a lower train.learning_rate, a longer train.warmup_ratio; the last checkpoint is intact"
-            )
+            raise CheckFailedError(self._why_not_finite(float(norm)))
         return norm
+
+    def _why_not_finite(self, norm: float) -> str:
+        step = self.state.global_step
+        names = ", ".join(self.plan.name_of(visit) for visit in self.plan.steps[step])
+        losses = ", ".join(f"{float(outputs.loss):.3g}" for outputs in self._pending)
+        if step == 0:
+            hint = "nothing has been trained yet: look at the weights of the base model and at model.dtype"
+        else:
+            hint = "a lower train.learning_rate, a longer train.warmup_ratio; the last checkpoint is intact"
+        return f"the gradient of step {step + 1} is {norm}\n  samples: {names}\n  losses:  {losses}\n  hint:    {hint}"
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         outputs = self.engine.loss(model, inputs["batch"], self.args.device)
@@ -197,7 +202,7 @@ def training_arguments(config: TrainConfig, plan: RunPlan, output_dir: Path, see
         "per_device_train_batch_size": 1,  # one planned optimizer step
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": config.lr_scheduler,
-        "warmup_steps": round(config.warmup_ratio * plan.total_steps),
+        "warmup_steps": math.ceil(config.warmup_ratio * plan.total_steps),  # rounded up, as transformers does with a ratio
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,
         "dataloader_num_workers": config.dataloader_workers,

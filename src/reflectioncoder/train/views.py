@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from reflectioncoder.choices import STUDENT_POSITIONS, StudentPositions
-from reflectioncoder.data.render import RenderedSample
+from reflectioncoder.data.render import RenderedSample, Span
 from reflectioncoder.errors import require_choice
 
 
@@ -39,8 +39,10 @@ def teacher_view(sample: RenderedSample) -> View:
     return View(sample.input_ids, tuple(range(len(sample.input_ids))), sample.teacher_labels, kl_rows)
 
 
-def student_kept(sample: RenderedSample, hidden: Collection[int], positions: StudentPositions) -> list[int]:
+def student_kept(sample: RenderedSample, hidden: Collection[int], positions: StudentPositions, *, mask_frame: bool = True) -> list[int]:
     """Positions that the student sees: visible `rs` tokens, `i` and `c`; with dense positions the prefix (BOS) too.
+
+    `mask_frame=False`: all that is not `hidden`.
 
     Raises:
         UsageError: no such kind of positions.
@@ -48,20 +50,28 @@ def student_kept(sample: RenderedSample, hidden: Collection[int], positions: Stu
     require_choice("kind of student positions", positions, STUDENT_POSITIONS)
     kept: list[int] = []
     for span in sample.spans:
-        round_one = span.message is not None and span.message <= 1
-        reflection_block = span.message == 1 and span.block is not None
-        if (span.kind == "prefix" and positions == "gap") or (round_one and not reflection_block):
+        if mask_frame and _is_frame(span, positions):
             continue
         kept += [p for p in range(span.start, span.end) if p not in hidden]
     return kept
 
 
-def student_view(sample: RenderedSample, hidden: Collection[int], positions: StudentPositions = "gap") -> View:
+def _is_frame(span: Span, positions: StudentPositions) -> bool:
+    """Whether it belongs to round one without being reflection, or to what comes before it."""
+    if span.message is None:
+        return span.kind == "prefix" and positions == "gap"
+    return span.message == 0 or (span.message == 1 and span.block is None)
+
+
+def student_view(
+    sample: RenderedSample, hidden: Collection[int], positions: StudentPositions = "gap", *, mask_frame: bool = True
+) -> View:
     """The student's row. `hidden` are positions of `rs` (see `masking`).
 
     positions: "gap" keeps the original position ids (the paper's), "dense" keeps the prefix and renumbers (as at inference).
+    mask_frame: also hide what of round one is not reflection, as `student_kept`.
     """
-    kept = student_kept(sample, hidden, positions)
+    kept = student_kept(sample, hidden, positions, mask_frame=mask_frame)
     answer = range(sample.answer_start, sample.answer_end)
     return View(
         input_ids=tuple(sample.input_ids[p] for p in kept),

@@ -1,0 +1,108 @@
+"""Encodes the parts of a longer text one by one, as a tokenizer encodes them inside of it.
+
+Two things make this more than `tokenizer.encode`. Tokenizers of the Llama kind put a blank before a text ("▁"), which does not belong
+before its second part. And every tokenizer looks for its added tokens in the text: content that spells one must stay text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+# What a part may follow, so that it is not at the beginning: the first that does not melt into it is taken.
+_GUARDS = ("\n", "a", "=", ")", "\n\n", "1")
+
+
+class Encoder:
+    """For one tokenizer (any of `transformers`).
+
+    Attributes:
+        special_ids: tokens that content must never become.
+    """
+
+    def __init__(self, tokenizer: Any):
+        self._tokenizer = tokenizer
+        special = {t.content: i for i, t in tokenizer.added_tokens_decoder.items() if t.special}
+        special |= {t: tokenizer.convert_tokens_to_ids(t) for t in tokenizer.all_special_tokens}
+        self.special_ids = frozenset(special.values())
+        unknown = getattr(tokenizer, "unk_token_id", None)  # what no token spells is encoded as that one
+        self._forbidden = frozenset(i for t, i in special.items() if len(t) > 1) - {unknown}
+        # Tokenizers look for every added token in the text, special or not (FIM markers are often not). Lookahead finds
+        # overlapping spellings too; a single character cannot be cut and is ordinary text.
+        added = {t.content for t in tokenizer.added_tokens_decoder.values()} | set(special)
+        spellings = sorted((re.escape(t) for t in added if len(t) > 1 and t.strip()), key=len, reverse=True)
+        self._special_spelling = re.compile(f"(?=({'|'.join(spellings)}))") if spellings else None
+        self._marks_beginnings = not self._is_plain_in_parts()
+
+    def _is_plain_in_parts(self) -> bool:
+        """Whether a part has the same tokens at the beginning of a text as behind other text."""
+        return any(
+            self.template(one + other) == self.template(one) + self.template(other) for one, other in (("\n", "a"), ("a\n", "b"))
+        )
+
+    def template(self, text: str) -> list[int]:
+        """Tokens of a text from its beginning; special tokens that it spells are meant."""
+        return self._tokenizer.encode(text, add_special_tokens=False) if text else []
+
+    def following(self, text: str, context: str = "") -> list[int]:
+        """Tokens of a text that stands behind other text, if possible behind `context`; special tokens that it spells are meant."""
+        if not text or not self._marks_beginnings:
+            return self.template(text)
+        for guard in (context, *_GUARDS) if context else _GUARDS:
+            before, both = self.template(guard), self.template(guard + text)
+            if before and both[: len(before)] == before:
+                return both[len(before) :]
+        return self.template(text)
+
+    def content(self, text: str, context: str = "") -> list[int]:
+        """Tokens of plain content that stands behind other text, if possible behind `context`; none of them is special."""
+        return self._parts(self.cut(text), context)
+
+    def plain(self, text: str) -> list[int]:
+        """Tokens of plain content from the beginning of a text; none of them is special."""
+        first, *rest = self.cut(text)
+        return self._without_special(self.template(first), first) + self._parts(rest)
+
+    def marked(self, text: str, mark: str, *, at_beginning: bool) -> list[int]:
+        """Tokens of template text with contents in which `mark` stands at every cut."""
+        first, *rest = text.split(mark)
+        ids = self.template(first) if at_beginning else self.following(first)
+        for part in rest:
+            ids += self.following(part)
+        return ids
+
+    def cut(self, text: str) -> list[str]:
+        """The parts of a content; none spells a special token."""
+        cuts = [m.start() + 1 for m in self._special_spelling.finditer(text)] if self._special_spelling else []
+        return [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+
+    def _parts(self, parts: Sequence[str], context: str = "") -> list[int]:
+        ids: list[int] = []
+        for part in parts:
+            ids += self._without_special(self.following(part, context), part, context)
+            context = ""
+        return ids
+
+    def _without_special(self, ids: list[int], text: str, context: str = "") -> list[int]:
+        """A normalizer can make a special token of a text that does not spell one: such a text is encoded letter by letter."""
+        if self._forbidden.isdisjoint(ids) or len(text) == 1:
+            return ids
+        return [i for index, character in enumerate(text) for i in self.following(character, "" if index else context)]
+
+
+def mark_for(*texts: str) -> str:
+    """A mark that is in none of the texts, and that no template takes away or changes (it is not blank)."""
+    length = 0
+    while any(_mark(length) in text for text in texts):
+        length += 1
+    return _mark(length)
+
+
+def _mark(length: int) -> str:
+    return f"\ue000{chr(0xE002) * length}\ue001"
+
+
+def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens two sequences begin with together."""
+    return next((index for index, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

@@ -1,0 +1,77 @@
+"""One-off requests to models that were not trained here: in their own chat template, or as plain text to base models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reflectioncoder.data.chat_template import ChatTemplate
+from reflectioncoder.data.encoding import Encoder, mark_for
+from reflectioncoder.errors import UsageError
+
+
+class ChatRequests:
+    """Exactly what a server sends that applies the chat template; but an instruction that spells a special token stays text.
+
+    Raises:
+        UsageError: the template fails for a user message, or leaves it out.
+    """
+
+    name = "chat"
+
+    def __init__(self, tokenizer: Any, hint: str = ""):
+        self.tokenizer = tokenizer
+        self.encoder = Encoder(tokenizer)
+        self.template = ChatTemplate(tokenizer, hint)
+        self.request_around = self.template.around([{"role": "user", "content": ""}], ask=True)
+
+    def render_request(self, instruction: str, prefill: str = "") -> list[int]:
+        """Tokens of the request, with `prefill` as the beginning of the answer."""
+        mark = mark_for(instruction)
+        marked = mark.join(self.encoder.cut(instruction))
+        asked = self.template([{"role": "user", "content": marked}], ask=True)
+        return self.encoder.marked(asked, mark, at_beginning=True) + self.answer(prefill)
+
+    def answer(self, text: str) -> list[int]:
+        """Tokens of a text at the beginning of the answer."""
+        context = self.request_around[1]
+        return self.encoder.content(text, "" if text[:1].isspace() else context)  # some special tokens take blanks behind them away
+
+    @property
+    def stop_token_ids(self) -> list[int]:
+        """What the template ends an answer with, where it has answers at all, and the end of a sequence."""
+        eos = self.tokenizer.eos_token_id
+        return sorted({*self._closing(), *([] if eos is None else [eos])})
+
+    def _closing(self) -> list[int]:
+        try:
+            _, behind = self.template.around([{"role": "user", "content": "-"}, {"role": "assistant", "content": ""}])
+        except UsageError:
+            return []
+        return [i for i in self.encoder.following(behind) if i in self.encoder.special_ids]
+
+
+class PlainRequests:
+    """One-off requests to a base model that knows no dialogue: the instruction as text, then the beginning of the answer."""
+
+    name = "plain"
+
+    def __init__(self, tokenizer: Any):
+        self.tokenizer = tokenizer
+        self.encoder = Encoder(tokenizer)
+        self._prefix = _put_before(tokenizer)
+
+    def render_request(self, instruction: str, prefill: str = "") -> list[int]:
+        """Tokens of instruction and prefill, with BOS where the tokenizer adds one; never with an EOS behind them."""
+        return [*self._prefix, *self.encoder.plain(f"{instruction}\n\n{prefill}")]
+
+    @property
+    def stop_token_ids(self) -> list[int]:
+        eos = self.tokenizer.eos_token_id
+        return [] if eos is None else [eos]
+
+
+def _put_before(tokenizer: Any) -> list[int]:
+    """What the tokenizer puts before every text."""
+    whole, bare = tokenizer.encode("a"), tokenizer.encode("a", add_special_tokens=False)
+    starts = range(len(whole) - len(bare) + 1)
+    return next((whole[:start] for start in starts if whole[start : start + len(bare)] == bare), [])

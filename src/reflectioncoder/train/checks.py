@@ -1,0 +1,69 @@
+"""What can be wrong with a training, found before any work: settings, device, architecture, template, saving. No weight is loaded."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from reflectioncoder.config import Recipe, TrainConfig
+from reflectioncoder.errors import MachineError, UsageError, require
+from reflectioncoder.model_source import ModelSource, add_tokens_to, load_config, load_tokenizer, make_renderer, pick_device
+
+
+def check_settings(config: TrainConfig) -> None:
+    """Refuse what a recipe cannot know by itself.
+
+    Raises:
+        MachineError: a tracker is not installed.
+    """
+    if config.report_to:
+        require("transformers", "train")
+        from transformers.integrations.integration_utils import get_available_reporting_integrations
+
+        available = get_available_reporting_integrations()
+        for tracker in config.report_to:
+            if tracker not in available:
+                raise MachineError(f"train.report_to: {tracker} is not installed; installed: {', '.join(available) or 'none'}")
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """All that can be said of a training without its model and its data.
+
+    Raises:
+        UsageError: impossible settings; no device to train on has this name.
+        MachineError: a tracker is not installed; there is no such device here.
+    """
+    check_settings(recipe.train)
+    if recipe.train.freeze_layers and recipe.model.rendering == "token":
+        raise UsageError("train.freeze_layers would leave the embeddings of the token rendering untrained\n  hint:    use a LoRA")
+    device = recipe.model.device
+    allowed = "auto, cpu or cuda"
+    if re.fullmatch(r"cuda:\d+", device):
+        hint = f"CUDA_VISIBLE_DEVICES={device.partition(':')[2]}"
+        raise UsageError.for_value("training takes the first GPU it sees", "model.device", device, allowed, hint)
+    pick_device(device)
+
+
+def check_model(recipe: Recipe, source: ModelSource) -> Any:
+    """The tokenizer as it will be trained with, after everything that the model's own folder can be refused for.
+
+    Raises:
+        UsageError: an architecture that cannot be trained exactly, adapted or saved; a tokenizer or chat template that cannot be used.
+    """
+    from reflectioncoder.train.engine import head_weight
+    from reflectioncoder.train.prepare import empty_model
+    from reflectioncoder.train.save import try_saving
+    from reflectioncoder.train.selfcheck import tiny_model, why_not_exact
+
+    config = load_config(source.path)
+    tokenizer = load_tokenizer(source.path)
+    if recipe.model.rendering == "token":
+        add_tokens_to(tokenizer)
+    renderer = make_renderer(recipe.model.rendering, tokenizer)
+    tokenizer.chat_template = renderer.chat_template() or tokenizer.chat_template
+    if reason := why_not_exact(config):
+        raise UsageError(f"this model cannot be trained exactly\n  {reason}\n  hint:    docs/training.md")
+    model = empty_model(recipe, source, tokenizer)
+    head_weight((model.get_base_model() if hasattr(model, "get_base_model") else model).get_output_embeddings())
+    try_saving(tiny_model(config), tokenizer, recipe)
+    return tokenizer
