@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from reflectioncoder.choices import CUT_RULES, RULES, CutRule, Rules
 from reflectioncoder.data.files import JsonlAppender, content_hash, read_jsonl, write_jsonl
+from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.errors import SandboxUnavailableError, UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task
 from reflectioncoder.evaluate.evalplus import FunctionTests
@@ -189,6 +190,8 @@ def read_samples_to_score(path: Path, benchmark: Benchmark, cut: CutRule = CUT_R
     samples, numbers = [], []
     for number, row in read_jsonl(path):
         task_id = row.get("task_id")
+        if not isinstance(task_id, str | None):
+            raise UsageError.for_value("the task_id of a sample is text", f"{path}:{number}: task_id", task_id, "text")
         if task_id in benchmark.left_out:
             continue
         if task_id not in tasks:
@@ -236,9 +239,12 @@ def score_samples(
     """
     samples = list(samples)
     keys = [scorer.key(sample) for sample in samples]
-    known = {row["key"]: row for _, row in read_jsonl(output, tolerate_torn_tail=True)} if output.exists() else {}
-    # A sandbox error is no verdict: it is tried again.
-    known = {key: row for key, row in known.items() if row["status"] != "sandbox_error"}
+    known: dict[str, dict[str, Any]] = {}
+    if output.exists():
+        with expected_form(output):
+            # A sandbox error is no verdict: it is tried again.
+            rows = (row for _, row in read_jsonl(output, tolerate_torn_tail=True))
+            known = {row["key"]: row for row in rows if row["status"] != "sandbox_error"}
     todo = [(key, sample) for key, sample in zip(keys, samples, strict=True) if key not in known]
     if todo:
         workers = scorer.prepare(workers)
