@@ -1,5 +1,7 @@
 """The improve loop on a tiny random model: every attempt fails, every round repairs, trains and scores, and everything continues."""
 
+import shutil
+
 import pytest
 
 from reflectioncoder.cli import main
@@ -69,6 +71,37 @@ def test_a_second_call_does_nothing_again(improved):
     assert len(before) >= 8
     assert main(["improve", str(improved / "r.yaml"), "--runs-dir", str(improved / "runs"), "-q"]) == 0
     assert {p: p.stat().st_mtime_ns for p in files} == before
+
+
+def test_the_rounds_can_be_exported(improved, tmp_path):
+    directory = improved / "runs" / "better"
+    assert main(["export", str(directory), "--output", str(tmp_path), "--format", "canonical"]) == 0
+    exported = [s.id for s in read_samples(tmp_path / "canonical.jsonl")]
+    assert exported == [s.id for n in (1, 2) for s in read_samples(directory / f"rounds/{n}/build/reflections.jsonl")]
+    card = (tmp_path / "README.md").read_text()
+    assert "How better, round 1 was built" in card
+    assert "How better, round 2 was built" in card
+
+
+def test_the_report_shows_every_round(improved, tmp_path):
+    page = tmp_path / "report.html"
+    assert main(["report", str(improved / "runs" / "better"), "--output", str(page)]) == 0
+    text = page.read_text()
+    assert "held-out pass@1" in text
+    for title in ("better", "better, round 1", "better, round 2"):
+        assert f"<h1>{title}</h1>" in text
+
+
+def test_a_damaged_improve_file_is_named(improved, tmp_path, capsys):
+    directory = shutil.copytree(improved / "runs" / "better", tmp_path / "better")
+    for content in ("{}", '{"rounds": 5}', '{"rounds": [5]}', "[]", "{", '{"rounds": [{"number": 1}]}'):
+        (directory / "improve.json").write_text(content)
+        assert main(["report", str(directory), "--output", str(tmp_path / "r.html")]) == 2
+        assert "better" in capsys.readouterr().err
+    (directory / "improve.json").write_text('{"rounds": []}')
+    shutil.rmtree(directory / "rounds")
+    assert main(["export", str(directory), "--output", str(tmp_path / "out")]) == 2
+    assert "finished build" in capsys.readouterr().err
 
 
 def test_the_best_round_is_the_first_of_equals():

@@ -11,11 +11,14 @@ import sys
 import traceback
 from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
 from reflectioncoder import __version__
 from reflectioncoder.commands import Outcome, at_least
-from reflectioncoder.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_INTERRUPTED, ReflectionCoderError
+from reflectioncoder.crash import say_fault
+from reflectioncoder.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_FAULT, EXIT_INTERRUPTED, ReflectionCoderError
 from reflectioncoder.progress import Progress
+from reflectioncoder.terminal import escaped, escaped_json, speaks_unicode, use_replacements
 
 COMMANDS = {
     "run": "the whole pipeline of a recipe; running it again continues where it stopped",
@@ -35,17 +38,49 @@ COMMANDS = {
     "doctor": "what this machine can do: sandbox, packages, GPU, disk, data",
 }
 
+# Global options that mean something to some commands only; what `--limit` counts there.
+SEED = ("run", "build", "inspect", "train", "improve", "generate", "evaluate", "compare")
+LIMIT = {
+    "run": "tasks of each benchmark",
+    "problems": "problems",
+    "build": "problems",
+    "check": "samples",
+    "inspect": "samples",
+    "train": "samples",
+    "improve": "tasks of each benchmark",
+    "generate": "tasks",
+    "score": "tasks",
+    "evaluate": "tasks of each benchmark",
+    "compare": "tasks",
+    "export": "samples",
+}
+_FLAGS = ("--json", "-q", "--quiet", "-v", "--verbose", "--offline")
+_WITH_VALUE = ("--seed", "--limit")
 
-def _global_options() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(add_help=False)
-    group = options.add_argument_group("global options")
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose messages never control a terminal, whatever is on the command line."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        super()._print_message(escaped(message), file)
+
+
+def _add_global_options(parser: argparse.ArgumentParser, command: str) -> None:
+    group = parser.add_argument_group("global options")
     group.add_argument("--json", action="store_true", help="machine-readable result on stdout; logs stay on stderr")
     group.add_argument("-q", "--quiet", action="store_true", help="no progress, no notes")
     group.add_argument("-v", "--verbose", action="store_true", help="tracebacks of errors")
-    group.add_argument("--seed", type=int, metavar="N", help="overrides the recipe's seed")
-    group.add_argument("--limit", type=at_least(1), metavar="N", help="only the first N problems, samples or tasks")
     group.add_argument("--offline", action="store_true", help="never use the network")
-    return options
+    seed = "of what is drawn" if command in ("inspect", "compare") else "overrides the recipe's seed"
+    group.add_argument("--seed", type=at_least(0, 2**32 - 1), metavar="N", help=seed if command in SEED else argparse.SUPPRESS)
+    limit = f"only the first N {LIMIT[command]}" if command in LIMIT else argparse.SUPPRESS
+    group.add_argument("--limit", type=at_least(1), metavar="N", help=limit)
+
+
+def _refuse_meaningless(parser: argparse.ArgumentParser, args: argparse.Namespace, command: str) -> None:
+    for name, commands in (("seed", SEED), ("limit", tuple(LIMIT))):
+        if getattr(args, name) is not None and command not in commands:
+            parser.error(f"--{name} means nothing to {command}; it is for: {', '.join(commands)}")
 
 
 def _overview() -> str:
@@ -54,36 +89,56 @@ def _overview() -> str:
     return "commands:\n" + "\n".join(lines) + "\n\n`reflectioncoder COMMAND --help` tells more."
 
 
+def _command_first(argv: Sequence[str]) -> list[str]:
+    """The command line with the global options behind the command: they may stand on either side of it."""
+    before = 0
+    while before < len(argv) and argv[before].startswith("-"):
+        if argv[before] in _WITH_VALUE:
+            before += 1
+        elif argv[before].partition("=")[0] not in (*_FLAGS, *_WITH_VALUE) and not set(argv[before][1:]) <= {"q", "v"}:
+            break  # none of them: the parser of the top level says so
+        before += 1
+    return [*argv[before : before + 1], *argv[:before], *argv[before + 1 :]]
+
+
 def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, ModuleType]:
-    top = argparse.ArgumentParser(
+    """The arguments of a command line that begins with the command (`_command_first`)."""
+    top = _Parser(
         prog="reflectioncoder",
         description="Make a code model better at one-off generation by learning from reflection sequences.",
         epilog=_overview(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="reflectioncoder COMMAND [options]",
+        usage="reflectioncoder [global options] COMMAND [options]",
     )
     top.add_argument("--version", action="version", version=f"reflectioncoder {__version__}")
     top.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=argparse.SUPPRESS)
-    head = [a for a in argv[:1] if a in ("-h", "--help", "--version") or not a.startswith("-")]
-    if not head:
+    if not argv:
         top.print_help(sys.stderr)
         raise SystemExit(2)
-    command = top.parse_args(head).command
+    if argv[0].startswith("-") and argv[0] not in ("-h", "--help", "--version"):
+        top.error(f"{argv[0]}: only global options stand before the command; options of a command stand behind it")
+    command = top.parse_args(argv[:1]).command
     module = importlib.import_module(f"reflectioncoder.commands.{command}")
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"reflectioncoder {command}",
         description=COMMANDS[command],
-        parents=[_global_options()],
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=module.__doc__,
     )
+    _add_global_options(parser, command)
     module.add_arguments(parser)
-    return parser.parse_args(argv[1:]), module
+    args = parser.parse_args(argv[1:])
+    _refuse_meaningless(parser, args, command)
+    return args, module
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code (0 done, 1 check failed, 2 usage, 3 environment, 130 interrupted)."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    """Run one command; returns its exit code.
+
+    0 done, 1 a check failed, 2 usage or configuration, 3 the machine lacks something, 70 a fault of ours, 130 interrupted.
+    """
+    use_replacements()
+    argv = _command_first(sys.argv[1:] if argv is None else argv)
     args, module = _parse(argv)
     Progress.quiet, Progress.log_path = args.quiet, None
     if args.offline:
@@ -91,35 +146,49 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         outcome = module.run(args)
         _print_outcome(outcome, as_json=args.json)
-    except ReflectionCoderError as error:
-        if args.verbose:
-            traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return outcome.exit_code
     except KeyboardInterrupt:
         again = [*argv, "--resume"] if argv[0] == "train" and "--resume" not in argv else argv
-        print(f"\ninterrupted; to continue: reflectioncoder {shlex.join(again)}", file=sys.stderr)
+        _complain(f"\ninterrupted; to continue: reflectioncoder {shlex.join(again)}")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader of a pipe (`| head`) has gone: nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
-    except OSError as error:
-        # What the machine refuses and nobody further down could explain better.
+    except Exception as error:  # noqa: BLE001 (the last place: everything becomes a message and an exit code)
         if args.verbose:
-            traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+            _complain(traceback.format_exc())
+        return _explain(error)
+
+
+def _explain(error: Exception) -> int:
+    """One message about what went wrong, and its exit code."""
+    if isinstance(error, ReflectionCoderError):
+        _complain(f"error: {error}")
+        return error.exit_code
+    if isinstance(error, OSError):  # what the machine refuses and nobody further down could explain better
+        _complain(f"error: {error}")
         return EXIT_ENVIRONMENT
-    return outcome.exit_code
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter is torch's, for a GPU
+        _complain(f"error: not enough memory: {str(error).partition('. ')[0] or 'of the machine'}")
+        return EXIT_ENVIRONMENT
+    _complain(say_fault(error))
+    return EXIT_FAULT
+
+
+def _complain(message: str) -> None:
+    print(escaped(message), file=sys.stderr)
 
 
 def _print_outcome(outcome: Outcome, *, as_json: bool) -> None:
     if os.environ.get("RANK", "0") != "0":  # of several processes (torchrun) the first one speaks
         return
     if as_json:
-        lines = [json.dumps({**outcome.value, "paths": [str(p) for p in outcome.paths]}, indent=2, ensure_ascii=False)]
+        value = {**outcome.value, "paths": [str(p) for p in outcome.paths]}
+        lines = [escaped_json(json.dumps(value, indent=2, ensure_ascii=not speaks_unicode()))]
     else:
-        lines = [*outcome.lines, *(f"wrote {path}" for path in outcome.paths)]
+        lines = [line if outcome.styled else escaped(line) for line in outcome.lines]
+        lines += [escaped(f"wrote {path}") for path in outcome.paths]
     for line in lines:
         print(line)
     sys.stdout.flush()

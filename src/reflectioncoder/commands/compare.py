@@ -19,9 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
+    from reflectioncoder.data.json_text import expected_form
     from reflectioncoder.evaluate.compare import compare_runs, read_run
 
-    a, b = read_run(args.results_a), read_run(args.results_b)
+    runs = []
+    for path in (args.results_a, args.results_b):
+        with expected_form(path):
+            runs.append(read_run(path))
+    a, b = runs
     comparison = compare_runs(a, b, seed=args.seed or 0, limit=args.limit)
     return Outcome(comparison, _lines(comparison))
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from reflectioncoder.commands import Outcome, add_benchmark_arguments, limited, percent
+from reflectioncoder.commands import Outcome, add_benchmark_arguments, add_scoring_arguments, limited, percent
 from reflectioncoder.commands.generate import add_model_arguments, generation_recipe, model_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_benchmark_arguments(parser, nargs="+")
+    add_scoring_arguments(parser)
     add_model_arguments(parser)
     parser.add_argument("--allow-contaminated", action="store_true", help="also on benchmarks that the training data holds tasks of")
 

@@ -14,7 +14,7 @@ from reflectioncoder.commands import Outcome
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from reflectioncoder.publish.formats import FORMATS
 
-    parser.add_argument("data", nargs="+", type=Path, metavar="RUN_OR_DATA", help="run folders, or samples as JSON Lines")
+    parser.add_argument("data", nargs="+", type=Path, metavar="RUN_OR_DATA", help="folders of run or improve, or samples as JSON Lines")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder for the data sets and their card")
     names = ", ".join(FORMATS)
     parser.add_argument(
@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.data.files import write_atomic
     from reflectioncoder.publish.card import card
-    from reflectioncoder.publish.export import CARD_NAME, export, find_source, verify
+    from reflectioncoder.publish.export import CARD_NAME, export, find_sources, verify
 
-    sources = [find_source(path) for path in args.data]
+    sources = [source for path in args.data for source in find_sources(path)]
     exported = export(sources, args.output, args.format, _tokenizer(args.tokenizer), args.limit)
     written = [name for name, counts in exported.formats.items() if counts.num_rows]
     write_atomic(args.output / CARD_NAME, card(exported))

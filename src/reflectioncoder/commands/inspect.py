@@ -8,8 +8,9 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from reflectioncoder.choices import MASK_STRATEGIES, RENDERINGS, STUDENT_POSITIONS, StudentPositions
-from reflectioncoder.commands import Outcome
+from reflectioncoder.commands import Outcome, not_negative
 from reflectioncoder.errors import UsageError
+from reflectioncoder.terminal import escaped
 
 if TYPE_CHECKING:
     from reflectioncoder.data.render import RenderedSample
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--id", help="the sample with this id (default: the first ones, see --limit)")
     parser.add_argument("--tokenizer", metavar="M", help="directory or hub id of a tokenizer (default: words)")
     parser.add_argument("--rendering", choices=RENDERINGS, help="default: chat with --tokenizer, token without")
-    parser.add_argument("--mask-rate", type=float, default=0.5, metavar="R", help="0 to 1 (default: 0.5)")
+    parser.add_argument("--mask-rate", type=not_negative, default=0.5, metavar="R", help="0 to 1 (default: 0.5)")
     parser.add_argument("--positions", choices=STUDENT_POSITIONS, default="gap", help="student positions (default: gap)")
     parser.add_argument(
         "--strategy", choices=MASK_STRATEGIES, default="block_type", metavar="S", help="mask strategy (default: block_type)"
@@ -38,6 +39,8 @@ def run(args: argparse.Namespace) -> Outcome:
     if not 0 <= args.mask_rate <= 1:
         raise UsageError.for_value("the mask rate is out of range", "--mask-rate", args.mask_rate, "0 to 1")
     samples = read_samples(args.data)
+    if args.id is not None and args.limit is not None:
+        raise UsageError("--id names one sample: --limit means nothing beside it")
     if args.id is not None:
         chosen = [sample for sample in samples if sample.id == args.id]
         if not chosen:
@@ -52,7 +55,7 @@ def run(args: argparse.Namespace) -> Outcome:
         value, text = _show(sample, renderer, args)
         values.append(value)
         lines.append(text)
-    return Outcome({"samples": values}, lines)
+    return Outcome({"samples": values}, lines, styled=True)
 
 
 def _renderer(args: argparse.Namespace) -> Any:
@@ -103,12 +106,12 @@ def _show(sample: Sample, renderer: Any, args: argparse.Namespace) -> tuple[dict
     tokens = [renderer.tokenizer.decode([i]) for i in rendered.input_ids]
     for position, (token, role) in enumerate(zip(tokens, roles, strict=True)):
         style = STYLES[role] + (" strike" if position in hidden else "")
-        text.append(token, style)
+        text.append(escaped(token), style)
     counts = {role: roles.count(role) for role in STYLES}
-    head = f"{sample.id or '(no id)'}: {len(tokens)} tokens, {len(hidden)} hidden of the reflection at rate {args.mask_rate:g}"
+    head = f"{escaped(sample.id or '(no id)')}: {len(tokens)} tokens, {len(hidden)} hidden of the reflection at rate {args.mask_rate:g}"
     console = Console(width=120, highlight=False)
     with console.capture() as capture:
-        console.print(head)
+        console.print(head, markup=False)
         console.print(Text("  ").join(Text(f"{role}: {counts[role]}", style) for role, style in STYLES.items()))
         console.print(text, soft_wrap=True)
     value = {

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from reflectioncoder.commands import Outcome, at_least
+from reflectioncoder.commands import Outcome, add_workers_argument
 from reflectioncoder.errors import CheckFailedError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="where problems come from (see below)")
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="the problem file, JSON Lines, for build.problems")
-    parser.add_argument("--workers", type=at_least(0), default=0, metavar="N", help="programs run at once (default: number of cores)")
+    add_workers_argument(parser)
 
 
 def run(args: argparse.Namespace) -> Outcome:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.choices import CUT_RULES
-from reflectioncoder.commands import Outcome, add_benchmark_arguments, limited, percent, positive
+from reflectioncoder.commands import Outcome, add_benchmark_arguments, add_scoring_arguments, limited, percent, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("samples", type=Path, metavar="SAMPLES.jsonl", help="rows with task_id and solution or completion")
     add_benchmark_arguments(parser)
+    add_scoring_arguments(parser)
     parser.add_argument("--wall-s", type=positive, metavar="S", help="time limit of one program with its tests (bundled benchmarks)")
     parser.add_argument("--partial", action="store_true", help="score what is there although tasks are missing")
     parser.add_argument("--cut", choices=CUT_RULES, default=CUT_RULES[0], help="multipl-e: whose rule cuts completions, not solutions")

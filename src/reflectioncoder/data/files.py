@@ -12,19 +12,29 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from reflectioncoder.errors import MachineError, UsageError
+from reflectioncoder.data.json_text import expected_form, parse_json
+from reflectioncoder.errors import MachineError, ReflectionCoderError, UsageError
 
 _NEARLY_FULL_BYTES = 2**26
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+# What libraries that write by themselves say of it: Rust's (safetensors), torch's, SQLite's.
+_SAID_FULL = re.compile(
+    rf"os error ({errno.ENOSPC}|{errno.EDQUOT})\b|No space left on device|[Qq]uota exceeded|database or disk is full"
+)
+_SAID_UNWRITTEN = re.compile(r"PytorchStreamWriter|file write failed|SafetensorError")
+
+
 def _storage_error(path: Path, error: OSError) -> MachineError:
-    reason = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
+    reason = "the disk is full" if error.errno in _FULL else error.strerror or str(error)
     return MachineError(f"cannot write {path}: {reason}\n  hint:    what was written before is intact; run again")
 
 
@@ -55,14 +65,23 @@ def write_json(path: str | Path, value: Any) -> Path:
 
 
 def read_json(path: str | Path) -> Any:
-    """Raises UsageError naming the file if it is missing or malformed."""
-    path = Path(path)
+    """Raises UsageError naming the file, and the line, if it is missing or malformed."""
+    with _opened(Path(path), "a JSON file") as file:
+        return parse_json(file.read(), str(path))
+
+
+@contextlib.contextmanager
+def _opened(path: Path, expected: str) -> Iterator[IO[bytes]]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        file = open(path, "rb")  # noqa: SIM115 (closed below)
+    except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"file not found: {path}") from None
-    except json.JSONDecodeError as error:
-        raise UsageError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path} is a directory, expected {expected}") from None
+    except (PermissionError, ValueError) as error:  # ValueError: NUL in the name
+        raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    with file:
+        yield file
 
 
 def dumps_row(row: Any) -> str:
@@ -74,30 +93,21 @@ def dumps_row(row: Any) -> str:
     return text if text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text) else json.dumps(row)
 
 
-def read_jsonl(path: str | Path, *, tolerate_torn_tail: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_jsonl(path: str | Path, *, tolerate_torn_tail: bool = False, allow_nan: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number from 1, object) of a JSON Lines file, plain or packed (`.gz`), one line in memory at a time.
 
     Raises:
         UsageError: no such file; an empty line; a line that is not a JSON object (file and line are named).
     """
     path = Path(path)
-    try:
-        file: IO[bytes] = open(path, "rb")  # noqa: SIM115 (closed below; the generator owns it)
-    except FileNotFoundError:
-        raise UsageError(f"file not found: {path}") from None
-    except IsADirectoryError:
-        raise UsageError(f"{path} is a directory, expected a JSON Lines file") from None
-    with file:
+    with _opened(path, "a JSON Lines file") as file:
         lines = _unpacked(path, file) if path.suffix == ".gz" else file
         for number, line in enumerate(lines, start=1):
             if tolerate_torn_tail and not line.endswith(b"\n"):
                 return
             if not line.strip():
                 raise UsageError(f"{path}:{number}: empty line, expected one JSON object")
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise UsageError(f"{path}:{number}: not JSON: {error}") from None
+            row = parse_json(line, f"{path}:{number}", allow_nan=allow_nan)
             if not isinstance(row, dict):
                 raise UsageError(f"{path}:{number}: expected a JSON object, got {type(row).__name__}")
             yield number, row
@@ -205,24 +215,40 @@ def remove_stale(path: Path) -> None:
 
 @contextlib.contextmanager
 def explain_full_disk(path: Path) -> Iterator[None]:
-    """Around libraries that write by themselves: a failure on a full disk becomes our one clear error.
+    """Around libraries that write by themselves: a full disk becomes our one clear error. All other failures pass unchanged.
 
     Raises:
-        MachineError: the body failed and the disk of `path` is full. Other failures pass unchanged.
+        MachineError: the disk of `path`, or the user's share of it, is full.
     """
     try:
         yield
-    except Exception as error:
-        if isinstance(error, OSError) or shutil.disk_usage(path).free < _NEARLY_FULL_BYTES:
-            raise _storage_error(path, error if isinstance(error, OSError) else OSError(errno.ENOSPC, str(error))) from error
+    except ReflectionCoderError:
         raise
+    except Exception as error:
+        if _is_full(error, path):
+            raise _storage_error(path, OSError(errno.ENOSPC, str(error))) from error
+        raise
+
+
+def _is_full(error: BaseException, path: Path) -> bool:
+    """Whether the failure, or what it was raised from, is a full disk's."""
+    if isinstance(error, OSError) and error.errno is not None:
+        if error.errno in _FULL:
+            return True
+    elif _SAID_FULL.search(str(error)):
+        return True
+    elif _SAID_UNWRITTEN.search(f"{type(error).__name__} {error}"):  # which does not say why
+        existing = next(place for place in (path, *path.absolute().parents) if place.exists())
+        return shutil.disk_usage(existing).free < _NEARLY_FULL_BYTES
+    return error.__cause__ is not None and _is_full(error.__cause__, path)
 
 
 def claim(directory: Path, key: str) -> bool:
     """Whether `directory` is for results of `key`: free ones are claimed (`settings.json`), those of another key are left alone."""
     owner = directory / "settings.json"
     if owner.is_file():
-        return read_json(owner)["key"] == key
+        with expected_form(owner):
+            return read_json(owner)["key"] == key
     if directory.is_dir() and any(directory.iterdir()):
         return False
     write_json(owner, {"key": key})

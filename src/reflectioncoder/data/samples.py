@@ -8,13 +8,13 @@ are kept as they are, so that reading and writing a published row gives the same
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from reflectioncoder.data.files import read_jsonl
+from reflectioncoder.data.json_text import parse_json
 from reflectioncoder.data.languages import CODE_LANGUAGES, PYTHON
 from reflectioncoder.errors import UsageError
 
@@ -57,7 +57,8 @@ class Sample:
 
     @property
     def id(self) -> str | None:
-        return self.extra.get("id")
+        found = self.extra.get("id")
+        return None if found is None else str(found)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -68,8 +69,8 @@ class Sample:
         """
         found = self.extra.get("metadata") or {}
         if isinstance(found, str):
-            with contextlib.suppress(ValueError):
-                found = json.loads(found)
+            with contextlib.suppress(UsageError):
+                found = parse_json(found, "metadata")
         if not isinstance(found, dict):
             raise UsageError(
                 f"sample {self.id or '(no id)'}: metadata must be an object, or one as JSON in a string, got {found!r:.60}"
@@ -116,15 +117,14 @@ def parse_sample(row: dict[str, Any], where: str = "sample") -> Sample:
     """
     messages = row.get("messages")
     if isinstance(messages, str):
-        try:
-            messages = json.loads(messages)
-        except ValueError as error:
-            raise UsageError(f"{where}: messages is a string but not JSON: {error}") from None
+        messages = parse_json(messages, f"{where}: messages, a string,")
     if not isinstance(messages, list) or not messages:
         raise UsageError(f"{where}: messages must be a non-empty list, got {messages!r:.80}")
     if row.get("type") not in SAMPLE_TYPES:
         raise UsageError.for_value("unknown sample type", f"{where}: type", row.get("type"), SAMPLE_TYPES)
     extra = {key: value for key, value in row.items() if key not in ("messages", "type")}
+    if not isinstance(extra.get("id"), str | int | None) or isinstance(extra.get("id"), bool):
+        raise UsageError.for_value("this cannot be the id of a sample", f"{where}: id", extra["id"], "text or a whole number")
     language = _language_of(extra)
     parsed = tuple(_parse_message(m, f"{where}: messages[{i}]", language) for i, m in enumerate(messages))
     roles = [m.role for m in parsed]
@@ -137,8 +137,8 @@ def parse_sample(row: dict[str, Any], where: str = "sample") -> Sample:
 def _language_of(extra: dict[str, Any]) -> str:
     """The fence of the sample's code: `language` of its metadata, which may be anything in other people's files."""
     metadata = extra.get("metadata")
-    with contextlib.suppress(ValueError):
-        metadata = json.loads(metadata) if isinstance(metadata, str) else metadata
+    with contextlib.suppress(UsageError):
+        metadata = parse_json(metadata, "metadata") if isinstance(metadata, str) else metadata
     name = metadata.get("language") if isinstance(metadata, dict) else None
     return CODE_LANGUAGES[name].fence if isinstance(name, str) and name in CODE_LANGUAGES else PYTHON.fence
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from reflectioncoder.data.decontaminate import KnownTasks
 from reflectioncoder.data.files import read_json, write_json
+from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.data.prompts import program_of_answer
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.errors import CheckFailedError, MachineError
@@ -75,14 +76,15 @@ def record_training_data(model: Path, samples: Iterable[Sample], base: Path | No
         if found is not None:
             matches.setdefault(found.partition("/")[0].lower(), set()).add(found)
     if base is not None and (base / _RECORD).is_file():
-        before = read_json(base / _RECORD)
-        count += before["num_samples"]
-        for family in list(matches):
-            if family not in before["matches"]:
-                del matches[family]  # of the base it is not known
-        for family, found in before["matches"].items():
-            if found:
-                matches.setdefault(family, set()).update(found)
+        with expected_form(base / _RECORD):
+            before = read_json(base / _RECORD)
+            count += before["num_samples"]
+            for family in list(matches):
+                if family not in before["matches"]:
+                    del matches[family]  # of the base it is not known
+            for family, found in before["matches"].items():
+                if found:
+                    matches.setdefault(family, set()).update(found)
     value = {"schema_version": 1, "num_samples": count, "matches": {family: sorted(found) for family, found in matches.items()}}
     write_json(model / _RECORD, value)
 
@@ -103,7 +105,8 @@ def require_clean(model: Path | None, benchmark: str, *, allow: bool) -> str | N
     if not (model / _RECORD).is_file():
         ours = (model / "reflectioncoder.json").is_file()
         return f"{benchmark}: what this model was trained on is not known: it has no {_RECORD}" if ours else None
-    matches = read_json(model / _RECORD)["matches"].get(family)
+    with expected_form(model / _RECORD):
+        matches = read_json(model / _RECORD)["matches"].get(family)
     if matches is None:
         return f"{benchmark}: this model's training data was not compared with it: the benchmark's data was not there"
     if not matches:

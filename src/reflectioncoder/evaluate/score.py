@@ -199,6 +199,8 @@ def read_samples_to_score(path: Path, benchmark: Benchmark, cut: CutRule = CUT_R
     samples, numbers = [], []
     for number, row in read_jsonl(path):
         task_id = row.get("task_id")
+        if not isinstance(task_id, str | None):
+            raise UsageError.for_value("the task_id of a sample is text", f"{path}:{number}: task_id", task_id, "text")
         if task_id in benchmark.left_out:
             continue
         if task_id not in tasks:

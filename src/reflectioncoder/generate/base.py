@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from reflectioncoder.config import GenerateConfig
 from reflectioncoder.data.files import JsonlAppender, read_jsonl
+from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.data.prompts import CLOSING_FENCE, OPENING_FENCE
 from reflectioncoder.errors import UsageError
 from reflectioncoder.generate.extract import Extraction, cut_completion, extract_program
@@ -82,8 +83,9 @@ def generate(
     """Complete all requests into `path` (JSON Lines), skipping those that are there; returns counts: of tokens, those that are new."""
     check_sampling(config)
     there = [row for _, row in read_jsonl(path, tolerate_torn_tail=True)] if path.exists() else []
-    done = {(row["task_id"], row["sample"]) for row in there}
-    ends = Counter(row["finish_reason"] for row in there)
+    with expected_form(path):
+        done = {(row["task_id"], row["sample"]) for row in there}
+        ends = Counter(row["finish_reason"] for row in there)
     num_tokens, num_done = 0, len(done)
     with (
         JsonlAppender(path) as appender,

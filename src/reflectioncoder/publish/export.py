@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.data.files import JsonlWriter, read_json, read_jsonl
+from reflectioncoder.data.run_folders import run_folders
 from reflectioncoder.data.samples import Sample, read_samples
 from reflectioncoder.errors import CheckFailedError, UsageError, require
 from reflectioncoder.publish.exactly_once import RowRenderer, UnsupportedFormatError, check_row
 from reflectioncoder.publish.formats import FORMATS, Row, Skipped, metadata_of
 
 CARD_NAME = "README.md"
+_BUILD_FILES = ("build/reflections.jsonl", "build/build.json")
 CARD_SIGN = "Exported by ReflectionCoder"
 
 
@@ -92,13 +94,34 @@ def find_source(path: Path) -> Source:
         UsageError: neither.
     """
     if path.is_dir():
-        samples, build = path / "build" / "reflections.jsonl", path / "build" / "build.json"
-        if not samples.is_file() or not build.is_file():
-            raise UsageError(f"{path} is not a run with a finished build: it has no {samples.relative_to(path)} and build.json")
-        return Source(path.resolve().name, samples, read_json(build))
+        if not _is_built(path):
+            raise UsageError(f"{path} is not a run with a finished build: it has no {' and '.join(_BUILD_FILES)}")
+        return _built_source(path, path.resolve().name)
     if not path.is_file():
         raise UsageError(f"file not found: {path}")
     return Source(path.name, path)
+
+
+def find_sources(path: Path) -> list[Source]:
+    """What `find_source` finds, or the rounds of an `improve` folder, as many as have a finished build.
+
+    Raises:
+        UsageError: none of these.
+    """
+    rounds = run_folders(path)[1:] if path.is_dir() else []
+    return [_built_source(folder.path, folder.name) for folder in rounds if _is_built(folder.path)] or [find_source(path)]
+
+
+def _is_built(directory: Path) -> bool:
+    return all((directory / name).is_file() for name in _BUILD_FILES)
+
+
+def _built_source(directory: Path, name: str) -> Source:
+    samples, said = (directory / name for name in _BUILD_FILES)
+    build = read_json(said)
+    if not isinstance(build, dict) or "num_accepted" not in build:
+        raise UsageError(f"{said} is not as reflectioncoder wrote it: it does not say num_accepted")
+    return Source(name, samples, build)
 
 
 def export(

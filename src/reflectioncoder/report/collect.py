@@ -9,6 +9,7 @@ from typing import Any
 
 from reflectioncoder.choices import MASK_STRATEGIES
 from reflectioncoder.data.files import read_json, read_jsonl
+from reflectioncoder.data.run_folders import RunFolder
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.compare import compare_runs, read_run
 from reflectioncoder.evaluate.results import headline
@@ -17,23 +18,25 @@ from reflectioncoder.train.masking import hidden_positions
 RATES = tuple(i / 20 for i in range(21))
 
 
-def collect_run(directory: Path) -> dict[str, Any]:
+def collect_run(folder: RunFolder) -> dict[str, Any]:
     """Everything that the page shows of one run.
 
     Raises:
-        UsageError: the folder is not a run folder.
+        UsageError: the folder is not a run folder, or a file in it was damaged.
     """
+    directory = folder.path
     if not (directory / "config.yaml").is_file():
         raise UsageError(f"{directory} is not a run folder: it has no config.yaml")
     env = _optional(directory / "env.json") or {}
     return {
-        "name": directory.resolve().name,
+        "name": folder.name,
+        "rounds": folder.rounds,
         "config": (directory / "config.yaml").read_text(encoding="utf-8"),
         "env": env,
         "build": _optional(directory / "build" / "build.json"),
         "train": _optional(directory / "train" / "train.json"),
         "benchmarks": _benchmarks(directory / "eval"),
-        "sequences": [_sequence(sample) for sample in _optional(directory / "train" / "preview.json") or []],
+        "sequences": [_sequence(sample) for sample in _optional(directory / "train" / "preview.json", list) or []],
         "stages": {path.stem: read_json(path)["duration_s"] for path in sorted((directory / "stages").glob("*.json"), key=_written)},
     }
 
@@ -42,8 +45,18 @@ def _written(path: Path) -> float:
     return path.stat().st_mtime
 
 
-def _optional(path: Path) -> Any:
-    return read_json(path) if path.is_file() else None
+def _optional(path: Path, kind: type = dict) -> Any:
+    """The content of a file that may be missing.
+
+    Raises:
+        UsageError: it is something else than what is written there.
+    """
+    if not path.is_file():
+        return None
+    content = read_json(path)
+    if not isinstance(content, kind) or not content:
+        raise UsageError(f"{path} is not as reflectioncoder wrote it: got {content!r:.60}")
+    return content
 
 
 def _benchmarks(directory: Path) -> list[dict[str, Any]]:

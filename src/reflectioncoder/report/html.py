@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, UndefinedError
 from markupsafe import Markup
 
 from reflectioncoder import __version__
 from reflectioncoder.data.files import write_atomic
+from reflectioncoder.data.json_text import expected_form
+from reflectioncoder.data.run_folders import run_folders
+from reflectioncoder.errors import UsageError
 from reflectioncoder.progress import format_duration
 from reflectioncoder.report.charts import bars, intervals, line_chart
 from reflectioncoder.report.collect import RATES, collect_run, funnel
@@ -20,23 +23,37 @@ ASSETS = Path(__file__).parent / "assets"
 
 
 def write_report(runs: Sequence[Path], output: Path) -> Path:
-    """Write the page about `runs` to `output`.
+    """Write the page about `runs` to `output`; the folder of an `improve` brings its rounds along.
 
     Raises:
-        UsageError: one of the folders is not a run.
+        UsageError: one of the folders is not a run, or a file in it is damaged.
     """
-    collected = [collect_run(run) for run in runs]
+    collected, shown = [], []
+    for folder in (folder for run in runs for folder in run_folders(run)):
+        with expected_form(f"a file in {folder.path}"):
+            collected.append(collect_run(folder))
+            shown.append(_for_page(collected[-1]))
     environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined)
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
     environment.filters["duration"] = format_duration
-    page = environment.get_template("page.html.jinja").render(
-        runs=[_for_page(run) for run in collected],
+    template = environment.get_template("page.html.jinja")
+    page = _rendered(
+        template,
+        runs=shown,
         version=__version__,
         style=Markup((ASSETS / "page.css").read_text(encoding="utf-8")),
         script=Markup((ASSETS / "page.js").read_text(encoding="utf-8")),
         data=_embedded([{"sequences": run["sequences"], "benchmarks": _tasks(run)} for run in collected]),
     )
     return write_atomic(output, page)
+
+
+def _rendered(template: Template, **values: Any) -> str:
+    try:
+        return template.render(**values)
+    except UndefinedError as error:
+        names = ", ".join(run["name"] for run in values["runs"])
+        raise UsageError(f"a file in one of the runs ({names}) is not as reflectioncoder wrote it: {error}") from error
 
 
 def _tasks(run: dict[str, Any]) -> list[dict[str, Any]]:

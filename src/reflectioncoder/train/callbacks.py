@@ -13,6 +13,7 @@ import torch
 from transformers import TrainerCallback
 
 from reflectioncoder.data.files import JsonlAppender, read_jsonl, write_jsonl
+from reflectioncoder.data.json_text import expected_form
 
 
 class StepCallback(TrainerCallback):
@@ -41,7 +42,9 @@ class MetricsCallback(TrainerCallback):
         if not state.is_world_process_zero:
             return
         if self._path.exists():
-            rows = [row for _, row in read_jsonl(self._path, tolerate_torn_tail=True) if row["step"] <= state.global_step]
+            with expected_form(self._path):
+                rows = read_jsonl(self._path, tolerate_torn_tail=True, allow_nan=True)
+                rows = [row for _, row in rows if row["step"] <= state.global_step]
             write_jsonl(self._path, rows)
         self._appender = JsonlAppender(self._path)
         self._since = time.monotonic()

@@ -1,0 +1,46 @@
+"""A fault of ours: its traceback goes to a file, and people are told one line and where the file is."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+from reflectioncoder import __version__
+from reflectioncoder.places import cache_dir
+from reflectioncoder.progress import Progress
+
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
+_SHORTEST_SECRET = 6
+
+
+def say_fault(error: BaseException) -> str:
+    """Write the traceback to a log file; returns the message that names it."""
+    place = _write(f"reflectioncoder {__version__}, Python {sys.version.split()[0]}\n{''.join(traceback.format_exception(error))}")
+    told = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    return f"error: this is a fault of reflectioncoder, not of its input: {_without_secrets(told)[:300]}\n  details: {place}"
+
+
+def _write(text: str) -> str:
+    name = f"fault-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    folders = [*([Progress.log_path.parent] if Progress.log_path else []), cache_dir() / "logs", Path(tempfile.gettempdir())]
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(_without_secrets(text), encoding="utf-8", errors="backslashreplace")
+        except OSError:
+            continue
+        return str(folder / name)
+    return f"nowhere: none of {', '.join(map(str, folders))} can be written; -v prints them"
+
+
+def _without_secrets(text: str) -> str:
+    """The text without the values of environment variables that are called like secrets."""
+    for name, value in os.environ.items():
+        if _SECRET.search(name) and len(value.strip()) >= _SHORTEST_SECRET:
+            text = text.replace(value.strip(), f"${name}")
+    return text

@@ -1,0 +1,94 @@
+"""Strict reading of JSON that people and other programs wrote: whatever is wrong is one error with its place.
+
+UTF-8, with or without a byte order mark; no NaN or Infinity, which JSON does not have; no nesting that later steps could not write.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from reflectioncoder.errors import UsageError
+
+_MAX_DEPTH = 100
+_KINDS = {str: "text", int: "a whole number", float: "a number", list: "a list", dict: "an object", bool: "true or false"}
+
+
+def parse_json(data: bytes | str, where: str, *, allow_nan: bool = False) -> Any:
+    """The value of a JSON text. `where` names the place of an error; of a text of several lines the line is added.
+
+    Raises:
+        UsageError: not UTF-8, not JSON, nested too deeply, a number that is none or far too long.
+    """
+    text = _decode(data, where) if isinstance(data, bytes) else data
+    try:
+        value = json.loads(text, parse_constant=None if allow_nan else _refuse_constant)
+    except json.JSONDecodeError as error:
+        line = f":{error.lineno}" if "\n" in text.rstrip("\n") else ""
+        raise UsageError(f"{where}{line}: not JSON: {error.msg}{_looks_like(text)}") from None
+    except RecursionError:
+        raise UsageError(f"{where}: nested too deeply") from None
+    except ValueError as error:
+        raise UsageError(f"{where}: not JSON: {str(error).partition(';')[0]}") from None
+    if text.count("[") + text.count("{") > _MAX_DEPTH and _is_deep(value):
+        raise UsageError(f"{where}: nested too deeply")
+    return value
+
+
+def require_field(row: dict[str, Any], name: str, kind: type, where: str) -> Any:
+    """A field of an object, of the given type.
+
+    Raises:
+        UsageError: it is missing or something else.
+    """
+    value = row.get(name)
+    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+        what = f"the field {name!r} is missing" if name not in row else f"the field {name!r} has the wrong type"
+        raise UsageError.for_value(what, where, value if name in row else sorted(map(str, row)), _KINDS[kind])
+    return value
+
+
+@contextlib.contextmanager
+def expected_form(where: object) -> Iterator[None]:
+    """Around code that takes the fields of a file which this package has written: what somebody changed there is named, not a fault.
+
+    Raises:
+        UsageError: a field is missing or of another type.
+    """
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        what = f"lacks {error.args[0]!r}" if isinstance(error, KeyError) and error.args else str(error)
+        raise UsageError(f"{where} is not as reflectioncoder wrote it: {what}") from error
+
+
+def _decode(data: bytes, where: str) -> str:
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise UsageError(f"{where}: not JSON: this is UTF-16, expected UTF-8")
+    try:
+        return data.removeprefix(codecs.BOM_UTF8).decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start)
+        place = f"{where}:{line + 1}" if line else where
+        raise UsageError(f"{place}: not JSON: not UTF-8 ({error.reason} 0x{data[error.start]:02x}); is it Latin-1?") from None
+
+
+def _looks_like(text: str) -> str:
+    return "; the text has NUL characters: is it UTF-16?" if "\0" in text[:100] else ""
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        inner = [x for x in level if isinstance(x, (dict, list))]
+        if not inner:
+            return False
+        level = [x for outer in inner for x in (outer.values() if isinstance(outer, dict) else outer)]
+    return True

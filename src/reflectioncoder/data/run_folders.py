@@ -1,0 +1,37 @@
+"""What a folder below `runs/` is: one run, or the rounds of `improve`, each a run of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reflectioncoder.data.files import read_json
+from reflectioncoder.data.json_text import require_field
+
+IMPROVE_FILE = "improve.json"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """`rounds`: what improve.json says of each round; None for a run by itself."""
+
+    path: Path
+    name: str
+    rounds: list[dict[str, Any]] | None = None
+
+
+def run_folders(path: Path) -> list[RunFolder]:
+    """The folder itself, and behind the folder of an `improve` those of its rounds, in their order.
+
+    Raises:
+        UsageError: improve.json is damaged.
+    """
+    name = path.resolve().name
+    if not (path / IMPROVE_FILE).is_file():
+        return [RunFolder(path, name)]
+    said = read_json(path / IMPROVE_FILE)
+    rounds = require_field(said if isinstance(said, dict) else {}, "rounds", list, str(path / IMPROVE_FILE))
+    folders = [p for p in (path / "rounds").glob("*") if p.is_dir() and p.name.isdecimal()]
+    own = [RunFolder(p, f"{name}, round {p.name}") for p in sorted(folders, key=lambda p: int(p.name))]
+    return [RunFolder(path, name, rounds), *own]

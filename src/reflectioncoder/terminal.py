@@ -1,0 +1,33 @@
+"""Text for people, on a terminal or in a pipe: what models, programs and files say never controls it, and no encoding is a failure."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+# Control characters but tab and newline (also the C1 ones, with which terminals begin sequences too), what ends a line unseen or turns
+# its direction, and surrogates, which have no encoding.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL_OF_JSON = re.compile("[\x7f-\x9f]")
+
+
+def escaped(text: str) -> str:
+    """The text with control characters as Python writes them: ESC is `\\x1b`."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def escaped_json(text: str) -> str:
+    """A JSON text in which the control characters that JSON allows are escaped, as JSON does it."""
+    return _CONTROL_OF_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def use_replacements() -> None:
+    """Let stdout and stderr replace what their encoding does not have (ASCII, Latin-1) instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="replace")
+
+
+def speaks_unicode() -> bool:
+    """Whether stdout can take any character."""
+    return (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "").startswith("utf")
