@@ -74,7 +74,7 @@ def dumps_row(row: Any) -> str:
     return text if text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text) else json.dumps(row)
 
 
-def read_jsonl(path: str | Path, *, tolerate_torn_tail: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_jsonl(path: str | Path, *, tolerate_torn_tail: bool = False, skip_blank: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number from 1, object) of a JSON Lines file, plain or packed (`.gz`), one line in memory at a time.
 
     Raises:
@@ -93,6 +93,8 @@ def read_jsonl(path: str | Path, *, tolerate_torn_tail: bool = False) -> Iterato
             if tolerate_torn_tail and not line.endswith(b"\n"):
                 return
             if not line.strip():
+                if skip_blank:
+                    continue
                 raise UsageError(f"{path}:{number}: empty line, expected one JSON object")
             try:
                 row = json.loads(line)
