@@ -24,10 +24,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from reflectioncoder.generate.extract import cut_completion
+
 from reflectioncoder.evaluate.benchmarks import load_benchmark
 from reflectioncoder.evaluate.multipl_e import LanguageTests, judge_program
 from reflectioncoder.evaluate.preflight import preflight_programs
-from reflectioncoder.generate.extract import cut_completion
 from reflectioncoder.sandbox.isolation import detect_isolation
 from reflectioncoder.sandbox.languages import LANGUAGES, version_of
 from reflectioncoder.sandbox.pool import map_ordered

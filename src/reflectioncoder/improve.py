@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.config import Recipe
+from reflectioncoder.data.completions import prompt_preamble
 from reflectioncoder.data.files import JsonlWriter, claim, content_hash, write_json
 from reflectioncoder.data.problems import Problem, iter_problems
 from reflectioncoder.data.prompts import one_off_request, one_off_sample
@@ -21,7 +22,6 @@ from reflectioncoder.data.run_folders import IMPROVE_FILE
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.results import headline
 from reflectioncoder.generate.base import Request, generate
-from reflectioncoder.generate.extract import prompt_preamble
 from reflectioncoder.model_source import model_hash
 from reflectioncoder.pipeline import BASE, TRAINED, Run
 from reflectioncoder.progress import say

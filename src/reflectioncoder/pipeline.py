@@ -17,6 +17,7 @@ from typing import Any
 from reflectioncoder import __version__
 from reflectioncoder.build.pipeline import build_reflections, limits_from
 from reflectioncoder.config import Recipe
+from reflectioncoder.data.answers import count_answers
 from reflectioncoder.data.files import claim, content_hash, read_json, sha256_file, write_atomic, write_json
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark, requests_for, require_distinct
@@ -200,7 +201,10 @@ def evaluate_model(model: Backend, benchmark: Benchmark, recipe: Recipe, directo
     samples = read_samples_to_score(completions, benchmark)
     rows = score_samples(samples, directory / "samples.jsonl", scorer, recipe.sandbox.workers, f"score {label}")
     sampling = {**asdict(recipe.generate), "seed": recipe.seed, "finish_reasons": counts["finish_reasons"]}
-    results = summarize(scorer, rows, recipe.evaluate.confidence, model.describe(), sampling)
+    results = {
+        **summarize(scorer, rows, recipe.evaluate.confidence, model.describe(), sampling),
+        "answers": count_answers(sample.extraction for sample in samples),
+    }
     write_json(directory / "results.json", results)
     require_sandbox(results)
     return results

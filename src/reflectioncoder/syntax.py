@@ -5,6 +5,7 @@ away from in the middle can end another with a SystemError ("AST constructor rec
 from __future__ import annotations
 
 import ast
+import symtable
 import threading
 from typing import Literal, overload
 
@@ -19,3 +20,9 @@ def parse(source: str, mode: Literal["exec", "eval"] = "exec") -> ast.AST:
     """As `ast.parse`; raises what it raises."""
     with _ONE_AT_A_TIME:
         return ast.parse(source, mode=mode)
+
+
+def symbols(source: str) -> symtable.SymbolTable:
+    """The names of a module and its scopes; raises what `parse` raises."""
+    with _ONE_AT_A_TIME:
+        return symtable.symtable(source, "<program>", "exec")

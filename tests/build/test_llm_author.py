@@ -477,22 +477,6 @@ def test_a_build_killed_at_ten_random_points_ends_with_the_same_bytes_and_asks_h
         assert cut[key] == whole[key]
 
 
-@pytest.mark.parametrize(
-    ("text", "code"),
-    [
-        ("Say.\n```python\nx = 1\n```\nmore", "x = 1"),
-        ("```\nx = 1\n```", "x = 1"),
-        ("```python\nx = 1", "x = 1"),
-        ("```output\n3\n```\n```py\nx = 2\n```", "x = 2"),
-        ("no code", None),
-        ("```python\n```", None),
-    ],
-)
-def test_the_first_code_block_of_an_answer(text, code):
-    found = gates.first_code_block(text)
-    assert (found[1] if found else None) == code
-
-
 def test_assertions_are_compared_as_syntax():
     before = gates.assertions('def f(x):\n    assert x\n    return x\nassert f("a")  ==  1, "no"\nassert f(2) == 2')
     assert before == ["f('a') == 1", "f(2) == 2"]

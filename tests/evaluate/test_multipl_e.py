@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from reflectioncoder.cli import main
+from reflectioncoder.data.completions import cut_completion
 from reflectioncoder.errors import MachineError
 from reflectioncoder.evaluate import preflight
 from reflectioncoder.evaluate.benchmarks import MULTIPL_E, load_benchmark
@@ -18,7 +19,6 @@ from reflectioncoder.evaluate.multipl_e import FILES, LanguageTests, judge_progr
 from reflectioncoder.evaluate.preflight import EXPECTED, preflight_programs, require_preflight
 from reflectioncoder.evaluate.witness import WITNESSES, Marks, with_witness
 from reflectioncoder.generate.base import RawCompletion, completion_row
-from reflectioncoder.generate.extract import cut_completion
 from reflectioncoder.sandbox import toolchain
 from reflectioncoder.sandbox.isolation import LANDLOCK, detect_isolation, probe
 from reflectioncoder.sandbox.languages import LANGUAGES

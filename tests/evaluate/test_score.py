@@ -7,6 +7,8 @@ import shutil
 import pytest
 
 from reflectioncoder.cli import main
+from reflectioncoder.data.answers import read_answer
+from reflectioncoder.data.completions import prompt_preamble
 from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.errors import MachineError, UsageError
@@ -14,7 +16,6 @@ from reflectioncoder.evaluate import versions
 from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task, load_benchmark, look_up, require_distinct
 from reflectioncoder.evaluate.results import headline, require_sandbox, summarize
 from reflectioncoder.evaluate.score import SampleToScore, Scorer, read_samples_to_score, require_all_tasks, score_samples
-from reflectioncoder.generate.extract import extract_program, prompt_preamble
 from reflectioncoder.pipeline import Run
 from reflectioncoder.recipe_files import load_recipe
 from reflectioncoder.sandbox.forkserver import SERVERS
@@ -331,25 +332,8 @@ def test_an_unknown_benchmark_gets_a_suggestion():
 PROGRAM = "def f(x):\n    return x"
 
 
-@pytest.mark.parametrize(
-    ("completion", "solution", "reason"),
-    [
-        (f"{PROGRAM}\n```", f"{PROGRAM}\n", "fenced"),
-        (f"{PROGRAM}\n```\nIt works like this:\n```\nf(1)\n```", f"{PROGRAM}\n", "fenced"),
-        (PROGRAM, f"{PROGRAM}\n", "open_fence"),
-        (f"helper = 1\n```\nand\n```python\n{PROGRAM}\n```", f"{PROGRAM}\n", "fenced"),
-        ("print('```')\n```", "print('```')\n", "fenced"),
-        ("", "", "no_code"),
-        ("\n```", "", "no_code"),
-    ],
-)
-def test_extraction_finds_the_program_and_says_how(completion, solution, reason):
-    extraction = extract_program(completion, "f")
-    assert (extraction.solution, extraction.reason) == (solution, reason)
-
-
 def test_the_preamble_of_a_prompt_comes_before_the_program():
     prompt = "from typing import List\n\n\ndef helper(x):\n    return x\n\n\ndef f(x: List[int]) -> int:\n    '''Doc.'''\n"
     preamble = prompt_preamble(prompt, "f")
     assert preamble == "from typing import List\n\n\ndef helper(x):\n    return x"
-    assert extract_program(f"{PROGRAM}\n```", "f", preamble).solution == f"{preamble}\n\n\n{PROGRAM}\n"
+    assert read_answer(f"{PROGRAM}\n```", "f", preamble=preamble, prefill="```python\n").solution == f"{preamble}\n\n\n{PROGRAM}\n"

@@ -171,7 +171,7 @@ def test_a_request_that_is_refused_is_a_row_without_a_program(refused, tmp_path)
         counts = generate(backend, PYTHON, CONFIG, 1, tmp_path / "completions.jsonl", "test")
     rows = rows_of(tmp_path / "completions.jsonl")
     assert {row["task_id"] for row in rows.values() if row["finish_reason"] == "refused"} == {f"T/{number}" for number in refused}
-    assert all((row["solution"], row["extraction"]) == ("", "no_code") for row in rows.values() if row["finish_reason"] == "refused")
+    assert all((row["solution"], row["extraction"]) == ("", "refused") for row in rows.values() if row["finish_reason"] == "refused")
     assert counts["finish_reasons"] == {"stop": len(PYTHON) - len(refused), "refused": len(refused)}
 
 

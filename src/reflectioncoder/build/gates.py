@@ -6,7 +6,7 @@ import ast
 import re
 
 from reflectioncoder import syntax
-from reflectioncoder.data.languages import PYTHON, CodeLanguage
+from reflectioncoder.data.python_source import bindings, definition, is_test, is_test_name, lines_of, parse
 from reflectioncoder.data.render import ADDED_TOKENS
 
 REASONS = {
@@ -39,7 +39,6 @@ REASONS = {
     "reference_fails": "the problem's reference solution fails its own tests",
 }
 
-_FENCE = re.compile(r"```[ \t]*([\w+-]*)[ \t]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
 _REFERS_BACK = re.compile(
     r"\b(corrected|fixed|previous|earlier|updated|revised|improved|original) "
     r"(version|code|program|solution|attempt|implementation|function)\b"
@@ -64,22 +63,6 @@ _OUTSIDE = frozenset(
     )
 )
 _OUTSIDE_CALLS = frozenset(("input", "open", "exec", "breakpoint"))
-_IS_TEST = re.compile(r"_?test(_|s?$)|check$|main$|run_(all_)?tests?$")
-
-
-def first_code_block(text: str, language: CodeLanguage = PYTHON) -> tuple[str, str] | None:
-    """(what stands before it, its content); a block that is still open counts. None if there is none."""
-    for match in _FENCE.finditer(text):
-        if match[1].lower() in ("", language.fence, *language.other_fences) and match[2].strip():
-            return text[: match.start()].strip(), match[2].strip("\n")
-    return None
-
-
-def parse(code: str) -> ast.Module | None:
-    try:
-        return syntax.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
 
 
 def assertions(code: str, entry_point: str = "") -> list[str]:
@@ -99,7 +82,7 @@ def _outside_of_functions(tree: ast.Module, entry_point: str) -> list[ast.AST]:
     waiting: list[ast.AST] = [*tree.body]
     while waiting:
         node = waiting.pop(0)
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and (node.name == entry_point or not _IS_TEST.match(node.name)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and (node.name == entry_point or not is_test_name(node.name)):
             continue
         found.append(node)
         waiting = [*ast.iter_child_nodes(node), *waiting]
@@ -111,7 +94,7 @@ def without_tests(code: str, entry_point: str = "") -> str:
     tree = parse(code)
     if tree is None:
         return code
-    return _lines_of(code, [node for node in tree.body if not _is_test(node, entry_point)])
+    return lines_of(code, [node for node in tree.body if not is_test(node, entry_point)])
 
 
 def tests_for(program: str, attempt: str) -> str:
@@ -120,20 +103,27 @@ def tests_for(program: str, attempt: str) -> str:
     if tree is None or own is None:
         return ""
     defined = {name for node in own.body for name in _names(node)}
-    return _lines_of(attempt, [node for node in tree.body if not (_names(node) and _names(node) <= defined)])
+    kept = [node for node in tree.body if not (_names(node) and _names(node) <= defined) and not _has_to_be_first(node)]
+    return lines_of(attempt, kept)
+
+
+def _has_to_be_first(node: ast.stmt) -> bool:
+    """Whether a statement means nothing behind another program: a docstring, or is wrong there: a `from __future__` import."""
+    is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    return is_docstring or (isinstance(node, ast.ImportFrom) and node.module == "__future__")
 
 
 def has_usage(code: str, entry_point: str = "") -> bool:
     """Whether a program does at module level what only a test or an example does."""
     tree = parse(code)
     return tree is not None and any(
-        _is_test(node, entry_point) for node in tree.body if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        is_test(node, entry_point) for node in tree.body if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
     )
 
 
 def defines(code: str, name: str) -> bool:
     tree = parse(code)
-    return tree is not None and any(name in _names(node) for node in tree.body)
+    return tree is not None and definition(tree, name) is not None
 
 
 def defines_something(code: str) -> bool:
@@ -142,31 +132,10 @@ def defines_something(code: str) -> bool:
     return tree is not None and any(isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) for node in tree.body)
 
 
-def _is_test(node: ast.stmt, entry_point: str) -> bool:
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        return node.name != entry_point and _IS_TEST.match(node.name) is not None
-    if isinstance(node, ast.If):
-        return any(isinstance(part, ast.Name) and part.id == "__name__" for part in ast.walk(node.test))
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):  # sys.setrecursionlimit(…) stays
-        return isinstance(node.value.func, ast.Name)
-    return isinstance(node, ast.Assert)
-
-
 def _names(node: ast.stmt) -> set[str]:
-    """What a statement of a module defines."""
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        return {node.name}
-    if isinstance(node, ast.Assign):
-        return {part.id for target in node.targets for part in ast.walk(target) if isinstance(part, ast.Name)}
-    return {node.target.id} if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) else set()
-
-
-def _lines_of(code: str, nodes: list[ast.stmt]) -> str:
-    lines, parts = code.split("\n"), []
-    for node in nodes:
-        first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
-        parts.append("\n".join(lines[first - 1 : node.end_lineno]))
-    return "\n".join(parts) + "\n"
+    """The names that a definition or an assignment binds; none for imports, loops and conditions."""
+    simple = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign))
+    return {name for name, _ in bindings([node])} if simple else set()
 
 
 def uses_outside_world(code: str) -> bool:

@@ -19,6 +19,7 @@ from reflectioncoder.build.executions import Executions
 from reflectioncoder.build.llm_author import Asker, Rollout, unusable
 from reflectioncoder.build.mutation.diagnosis import OPENINGS, observe
 from reflectioncoder.build.mutation_author import Rejected
+from reflectioncoder.data.answers import ReadAnswer, read_answer
 from reflectioncoder.data.files import read_jsonl
 from reflectioncoder.data.languages import PYTHON
 from reflectioncoder.data.problems import Problem
@@ -40,6 +41,11 @@ _BROKEN = (
     "This has to run before it can be right. Here is the function again, written with care.",
 )
 _REPAIRS = {"wrong_value": _WRONG, "assertion": _WRONG}
+
+
+def read_attempt(text: str, problem: Problem) -> ReadAnswer:
+    coding = coding_of(problem)
+    return read_answer(text, problem.entry_point, language=coding.language, defines=coding.defines)
 
 
 class AttemptsFile:
@@ -80,8 +86,10 @@ class AttemptsFile:
     def _whole(completion: str, problem: Problem) -> str:
         """The program of a completion: in a fence, whole, or what stands behind the prompt."""
         coding = coding_of(problem)
-        found = gates.first_code_block(completion, coding.language) if "```" in completion else None
-        program = found[1] if found else completion
+        read = read_attempt(completion, problem)
+        if read.has_program and coding.defines(read.solution, problem.entry_point):
+            return read.solution.strip("\n")
+        program = read.solution.strip("\n") or ("" if read.reason == "unfinished_thought" else completion)
         return program if not program.strip() or coding.defines(program, problem.entry_point) else problem.prompt + program
 
 
@@ -116,15 +124,15 @@ class HybridAuthor:
         problem = rollout.problem
         coding = coding_of(problem)
         answered = self._attempts(rollout)
-        found = gates.first_code_block(answered["text"], coding.language)
-        if rejected := unusable(answered, found):
+        read = read_attempt(answered["text"], problem)
+        if rejected := unusable(answered, read):
             return rejected
-        assert found is not None
-        program = coding.without_tests(found[1], problem.entry_point)
+        attempt = read.solution.strip("\n")
+        program = coding.without_tests(attempt, problem.entry_point)
         if not coding.defines_something(program):
-            return Rejected("no_code", found[1][-500:])
-        if coding.defines(found[1], problem.entry_point) and not coding.defines(program, problem.entry_point):
-            return Rejected("not_understood", found[1][-500:])
+            return Rejected("no_code", attempt[-500:])
+        if coding.defines(attempt, problem.entry_point) and not coding.defines(program, problem.entry_point):
+            return Rejected("not_understood", attempt[-500:])
         if gates.spells_special_token(program):
             return Rejected("special_tokens")
         if coding.uses_outside_world(program):

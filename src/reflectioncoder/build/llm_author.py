@@ -23,6 +23,7 @@ from reflectioncoder.build.log import BuildLog
 from reflectioncoder.build.mutation import mutations
 from reflectioncoder.build.mutation_author import Executor, Rejected
 from reflectioncoder.config import BuildConfig, EndpointConfig
+from reflectioncoder.data.answers import ReadAnswer, read_answer
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import one_off_answer, one_off_request, reflection_request, statement
 from reflectioncoder.data.samples import Block, Sample, assistant, user
@@ -145,11 +146,10 @@ class LlmAuthor:
             if len(attempts) == self._config.max_executions:
                 return Rejected("unresolved", attempts[-1].output)
             answered = self._ask(conversation, rollout, len(attempts))
-            found = gates.first_code_block(answered["text"])
-            if rejected := unusable(answered, found):
+            read = read_answer(answered["text"], problem.entry_point)
+            if rejected := unusable(answered, read):
                 return rejected
-            assert found is not None
-            text, code = found
+            text, code = read.prose, read.solution.strip("\n")
             ran = self._execute([*(attempt.code for attempt in attempts), code])[-1]
             if ran["status"] == "crashed":
                 return Rejected("session_lost", ran["output"])
@@ -183,13 +183,12 @@ class LlmAuthor:
         return None
 
     def _judge_answer(self, rollout: Rollout, attempts: list[Attempt], answered: dict[str, Any]) -> Sample | Rejected:
-        found = gates.first_code_block(answered["text"])
         if answered["finish_reason"] == "refused":
             return Rejected("refused")
         problem = rollout.problem
-        if found is None or answered["finish_reason"] == "length" or not _answers(found[1], problem):
+        program = read_answer(answered["text"], problem.entry_point).solution.strip("\n")
+        if answered["finish_reason"] == "length" or not _answers(program, problem):
             return Rejected("answer_without_program", answered["text"][-500:])
-        program = found[1]
         if gates.spells_special_token(program):
             return Rejected("special_tokens")
         if gates.refers_back(program):
@@ -256,10 +255,10 @@ def _answers(program: str, problem: Problem) -> bool:
     return gates.defines(program, problem.entry_point) if problem.entry_point else gates.defines_something(program)
 
 
-def unusable(answered: dict[str, Any], found: tuple[str, str] | None) -> Rejected | None:
+def unusable(answered: dict[str, Any], read: ReadAnswer) -> Rejected | None:
     """Why an answer holds no program, if it does not."""
     if answered["finish_reason"] == "refused":
         return Rejected("refused")
-    if found is None or answered["finish_reason"] == "length":
-        return Rejected("no_code" if found is None else "answer_cut_off", answered["text"][-500:])
+    if not read.has_program or answered["finish_reason"] == "length":
+        return Rejected("answer_cut_off" if read.has_program else "no_code", answered["text"][-500:])
     return None

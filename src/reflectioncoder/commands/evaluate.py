@@ -19,8 +19,9 @@ def run(args: argparse.Namespace) -> Outcome:
     import contextlib
     from dataclasses import replace
 
+    from reflectioncoder.data.answers import answer_lines, has_no_program_at_all
     from reflectioncoder.data.files import claim, write_json
-    from reflectioncoder.errors import EXIT_DONE, EXIT_ENVIRONMENT, UsageError
+    from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT, UsageError
     from reflectioncoder.evaluate.benchmarks import load_benchmark, requests_for, require_distinct
     from reflectioncoder.evaluate.contamination import require_clean
     from reflectioncoder.evaluate.results import headline, skipped
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> Outcome:
             raise UsageError(
                 f"{args.output / benchmark.name} holds results of another model or other settings\n  hint:    choose another --output"
             )
-    value, paths, backend = {}, [], None
+    value, paths, backend, exit_code = {}, [], None, EXIT_DONE
     longest_request = max(longest(requests_for(benchmark, 1)) for benchmark in benchmarks)
     with contextlib.ExitStack() as opened:
         for benchmark in benchmarks:
@@ -57,4 +58,7 @@ def run(args: argparse.Namespace) -> Outcome:
             cut_off = results["sampling"]["finish_reasons"].get("length", 0)
             note = f" ({cut_off} completions cut off at {args.max_new_tokens} tokens)" if cut_off else ""
             lines.append(f"{benchmark.name}: pass@1 {percent(headline(results))}{note}")
-    return Outcome(value, lines, paths, EXIT_DONE if backend is not None else EXIT_ENVIRONMENT)
+            lines += [f"{benchmark.name}: {line}" for line in answer_lines(results["answers"])]
+            if has_no_program_at_all(results["answers"]):
+                exit_code = EXIT_CHECK_FAILED
+    return Outcome(value, lines, paths, exit_code if backend is not None else EXIT_ENVIRONMENT)

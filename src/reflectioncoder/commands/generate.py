@@ -80,8 +80,9 @@ def model_of(args: argparse.Namespace):
 
 
 def run(args: argparse.Namespace) -> Outcome:
+    from reflectioncoder.data.answers import answer_lines, has_no_program_at_all
     from reflectioncoder.data.files import claim
-    from reflectioncoder.errors import UsageError
+    from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, UsageError
     from reflectioncoder.evaluate.benchmarks import load_benchmark, requests_for
     from reflectioncoder.generate.base import generate, longest
     from reflectioncoder.pipeline import completions_key
@@ -95,5 +96,8 @@ def run(args: argparse.Namespace) -> Outcome:
     requests = requests_for(benchmark, recipe.generate.num_samples)
     with model.open(longest(requests), recipe.generate.max_new_tokens) as backend:
         counts = generate(backend, requests, recipe.generate, recipe.seed, path, f"generate {benchmark.name}")
+    lines = answer_lines(counts["answers"])
+    code = EXIT_CHECK_FAILED if has_no_program_at_all(counts["answers"]) else EXIT_DONE
     ended = ", ".join(f"{reason} {count}" for reason, count in sorted(counts["finish_reasons"].items()))
-    return Outcome(counts, [f"{counts['num_completions']} completions ({ended}), {counts['num_tokens']} new tokens"], [path])
+    line = f"{counts['num_completions']} completions ({ended}), {counts['num_tokens']} new tokens"
+    return Outcome(counts, [line, *lines], [path], code)

@@ -12,21 +12,29 @@ from reflectioncoder.commands import Outcome, add_benchmark_arguments, add_scori
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("samples", type=Path, metavar="SAMPLES.jsonl", help="rows with task_id and solution or completion")
+    parser.add_argument(
+        "samples",
+        type=Path,
+        metavar="SAMPLES",
+        help="rows with task_id and solution or completion (JSON Lines), or EvalPlus's folder",
+    )
     add_benchmark_arguments(parser)
     add_scoring_arguments(parser)
     parser.add_argument("--wall-s", type=positive, metavar="S", help="time limit of one program with its tests (bundled benchmarks)")
     parser.add_argument("--partial", action="store_true", help="score what is there although tasks are missing")
     parser.add_argument("--cut", choices=CUT_RULES, default=CUT_RULES[0], help="multipl-e: whose rule cuts completions, not solutions")
+    parser.add_argument("--extract", action="store_true", help="the samples are a model's answers: take the programs out of them")
     parser.add_argument("--format", choices=("evalplus",), help="also write EvalPlus's own <samples>.eval_results.json")
 
 
 def run(args: argparse.Namespace) -> Outcome:
+    from reflectioncoder.data.answers import answer_lines, count_answers, has_no_program_at_all
     from reflectioncoder.data.files import write_json
-    from reflectioncoder.errors import EXIT_ENVIRONMENT, UsageError
+    from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT, UsageError
     from reflectioncoder.evaluate.benchmarks import EVALPLUS, load_benchmark
     from reflectioncoder.evaluate.evalplus_format import evalplus_results
     from reflectioncoder.evaluate.results import require_sandbox, skipped, summarize
+    from reflectioncoder.evaluate.sample_files import is_fenced, require_programs
     from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, require_all_tasks, score_samples
     from reflectioncoder.sandbox.limits import Limits
 
@@ -40,18 +48,22 @@ def run(args: argparse.Namespace) -> Outcome:
         path = write_json(args.output / "results.json", skipped(benchmark, reason))
         line = f"{benchmark.name}: {len(benchmark.tasks)} tasks skipped: {reason}"
         return Outcome({"status": "skipped", "reason": reason}, [line], [path], EXIT_ENVIRONMENT)
-    samples = read_samples_to_score(args.samples, benchmark, args.cut)
+    samples = read_samples_to_score(args.samples, benchmark, args.cut, extract=args.extract)
+    num_fenced = 0 if args.extract else sum(is_fenced(sample.solution, sample.task) for sample in samples)
+    warning = require_programs(num_fenced, [sample.solution for sample in samples], args.samples)
     if not args.partial:
         require_all_tasks(samples, benchmark, args.samples)
     scorer = Scorer(benchmark, limits, args.rules, args.floor)
     rows = score_samples(samples, args.output / "samples.jsonl", scorer, args.workers, f"score {benchmark.name}")
-    results = summarize(scorer, rows)
+    answers = count_answers(sample.extraction for sample in samples)
+    results = {**summarize(scorer, rows), "answers": answers}
     paths = [args.output / "samples.jsonl", write_json(args.output / "results.json", results)]
     if args.format == "evalplus":
         path = args.output / f"{args.samples.stem}.eval_results.json"
         paths.append(write_json(path, evalplus_results(benchmark, rows)))
     require_sandbox(results)
-    return Outcome(results, score_lines(results), paths)
+    code = EXIT_CHECK_FAILED if has_no_program_at_all(answers) else EXIT_DONE
+    return Outcome(results, [*score_lines(results), *answer_lines(answers), *([warning] if warning else [])], paths, code)
 
 
 def score_lines(results: dict[str, Any]) -> list[str]:

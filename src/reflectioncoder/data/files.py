@@ -93,7 +93,9 @@ def dumps_row(row: Any) -> str:
     return text if text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text) else json.dumps(row)
 
 
-def read_jsonl(path: str | Path, *, tolerate_torn_tail: bool = False, allow_nan: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_jsonl(
+    path: str | Path, *, tolerate_torn_tail: bool = False, skip_blank: bool = False, allow_nan: bool = False
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number from 1, object) of a JSON Lines file, plain or packed (`.gz`), one line in memory at a time.
 
     Raises:
@@ -106,6 +108,8 @@ def read_jsonl(path: str | Path, *, tolerate_torn_tail: bool = False, allow_nan:
             if tolerate_torn_tail and not line.endswith(b"\n"):
                 return
             if not line.strip():
+                if skip_blank:
+                    continue
                 raise UsageError(f"{path}:{number}: empty line, expected one JSON object")
             row = parse_json(line, f"{path}:{number}", allow_nan=allow_nan)
             if not isinstance(row, dict):

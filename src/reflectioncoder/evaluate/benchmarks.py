@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reflectioncoder.data.completions import prompt_preamble
 from reflectioncoder.data.files import sha256_file, write_atomic
 from reflectioncoder.data.problems import BUNDLED_DIR, bundled_problems
 from reflectioncoder.data.prompts import one_off_request
@@ -29,7 +30,6 @@ from reflectioncoder.evaluate.evalplus import Family, FunctionTests, PartName, f
 from reflectioncoder.evaluate.multipl_e import LanguageTests
 from reflectioncoder.evaluate.preflight import PreflightError, require_preflight
 from reflectioncoder.generate.base import Request
-from reflectioncoder.generate.extract import prompt_preamble
 from reflectioncoder.model_source import is_offline
 from reflectioncoder.places import cache_dir
 from reflectioncoder.sandbox.isolation import detect_isolation

@@ -1,7 +1,6 @@
 """Scoring: samples → verdicts in the sandbox → `samples.jsonl` and `results.json`. No model, no GPU, no torch.
 
-Input rows follow EvalPlus: {"task_id", "solution"} is a whole program, {"task_id", "completion"} continues the prompt; `solution`
-wins where both are given. Several rows of a task are several samples.
+Input rows follow EvalPlus (`evaluate.sample_files`). Several rows of a task are several samples.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reflectioncoder.choices import CUT_RULES, RULES, CutRule, Rules
+from reflectioncoder.data.answers import Reason
 from reflectioncoder.data.files import JsonlAppender, content_hash, read_jsonl, write_jsonl
 from reflectioncoder.errors import SandboxUnavailableError, UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task
@@ -21,8 +21,8 @@ from reflectioncoder.evaluate.evalplus import FunctionTests
 from reflectioncoder.evaluate.judge import FunctionJudge, describe_limits
 from reflectioncoder.evaluate.multipl_e import LanguageTests, judge_program
 from reflectioncoder.evaluate.preflight import require_preflight
+from reflectioncoder.evaluate.sample_files import read_row, sample_rows
 from reflectioncoder.evaluate.versions import judge_version, versions_for
-from reflectioncoder.generate.extract import cut_completion
 from reflectioncoder.places import cache_dir
 from reflectioncoder.progress import Progress
 from reflectioncoder.sandbox.asserted import run_tests
@@ -42,6 +42,7 @@ class SampleToScore:
     task: Task
     sample: int
     solution: str
+    extraction: Reason = "given"
 
 
 @dataclass(frozen=True)
@@ -188,8 +189,14 @@ class Scorer:
         return Verdict(status, status, None, report.duration_s, detail[-_TAIL_CHARS:], status == "timeout", outcomes)
 
 
-def read_samples_to_score(path: Path, benchmark: Benchmark, cut: CutRule = CUT_RULES[0]) -> list[SampleToScore]:
-    """Rows of an EvalPlus-style samples file; completions in other languages than Python are cut by the rule `cut`.
+def read_samples_to_score(
+    path: Path, benchmark: Benchmark, cut: CutRule = CUT_RULES[0], *, extract: bool = False
+) -> list[SampleToScore]:
+    """The samples of a file or folder (`evaluate.sample_files`).
+
+    Args:
+        cut: whose rule cuts completions in other languages than Python.
+        extract: the rows hold answers, and the programs in them are looked for.
 
     Raises:
         UsageError: malformed row, unknown task, or no row at all (file and line are named).
@@ -197,24 +204,17 @@ def read_samples_to_score(path: Path, benchmark: Benchmark, cut: CutRule = CUT_R
     tasks = {task.task_id: task for task in benchmark.tasks}
     counts: Counter[str] = Counter()
     samples, numbers = [], []
-    for number, row in read_jsonl(path):
+    for where, row in sample_rows(path, benchmark):
         task_id = row.get("task_id")
         if not isinstance(task_id, str | None):
-            raise UsageError.for_value("the task_id of a sample is text", f"{path}:{number}: task_id", task_id, "text")
+            raise UsageError.for_value("the task_id of a sample is text", f"{where}: task_id", task_id, "text")
         if task_id in benchmark.left_out:
             continue
         if task_id not in tasks:
             what = "no task_id" if task_id is None else f"unknown task of {benchmark.name}"
-            raise UsageError.for_value(what, f"{path}:{number}: task_id", task_id, f"e.g. {next(iter(tasks))}")
-        solution, completion = row.get("solution"), row.get("completion")
-        if solution is None and isinstance(completion, str):
-            tests, prompt = tasks[task_id].tests, tasks[task_id].prompt
-            if isinstance(tests, LanguageTests):
-                completion = cut_completion(completion, tests.language, tests.stop_tokens, cut)
-            solution = prompt + completion if completion.strip() else ""
-        if not isinstance(solution, str):
-            raise UsageError(f"{path}:{number}: needs solution or completion, a string")
-        samples.append(SampleToScore(tasks[task_id], counts[task_id], solution))
+            raise UsageError.for_value(what, f"{where}: task_id", task_id, f"e.g. {next(iter(tasks))}")
+        read = read_row(row, tasks[task_id], cut, where, extract=extract)
+        samples.append(SampleToScore(tasks[task_id], counts[task_id], read.solution, read.reason))
         counts[task_id] += 1
         numbers.append(row.get("sample"))
     if not samples:

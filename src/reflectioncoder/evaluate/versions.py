@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reflectioncoder import __version__
 from reflectioncoder.data.files import content_hash
-from reflectioncoder.sandbox.isolation import PROGRAM_PACKAGES
+from reflectioncoder.sandbox.readable import PROGRAM_PACKAGES
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "dateutil": "python-dateutil"}

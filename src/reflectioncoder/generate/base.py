@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from reflectioncoder.config import GenerateConfig
+from reflectioncoder.data.answers import REFUSED_ANSWER, count_answers, read_answer
+from reflectioncoder.data.completions import read_continuation
 from reflectioncoder.data.files import JsonlAppender, read_jsonl
 from reflectioncoder.data.json_text import expected_form
-from reflectioncoder.data.prompts import CLOSING_FENCE, OPENING_FENCE
+from reflectioncoder.data.prompts import OPENING_FENCE
 from reflectioncoder.errors import UsageError
-from reflectioncoder.generate.extract import Extraction, cut_completion, extract_program
 from reflectioncoder.progress import Progress
 
 
@@ -86,6 +87,7 @@ def generate(
     with expected_form(path):
         done = {(row["task_id"], row["sample"]) for row in there}
         ends = Counter(row["finish_reason"] for row in there)
+        found = Counter(row["extraction"] for row in there)
     num_tokens, num_done = 0, len(done)
     with (
         JsonlAppender(path) as appender,
@@ -93,12 +95,19 @@ def generate(
         contextlib.closing(backend.complete(requests, done, config, seed)) as completions,
     ):
         for request, completion in completions:
-            appender.append(completion_row(request, completion))
+            row = completion_row(request, completion)
+            appender.append(row)
+            found[row["extraction"]] += 1
             ends[completion.finish_reason] += 1
             num_tokens += completion.num_tokens
             num_done += 1
             progress.update(num_done, f"{num_tokens} tokens")
-    return {"num_completions": len(requests), "num_tokens": num_tokens, "finish_reasons": dict(ends)}
+    return {
+        "num_completions": len(requests),
+        "num_tokens": num_tokens,
+        "finish_reasons": dict(ends),
+        "answers": count_answers(found.elements()),
+    }
 
 
 def longest(requests: Iterable[Request]) -> int:
@@ -108,20 +117,18 @@ def longest(requests: Iterable[Request]) -> int:
 
 def completion_row(request: Request, completion: RawCompletion) -> dict[str, Any]:
     if completion.finish_reason == REFUSED:
-        extraction = Extraction("", "no_code")
+        read = REFUSED_ANSWER
     elif request.prefill == OPENING_FENCE:
         prefill = request.prefill if completion.prefilled else ""
-        extraction = extract_program(completion.text, request.entry_point, request.preamble, prefill)
+        read = read_answer(completion.text, request.entry_point, preamble=request.preamble, prefill=prefill)
     else:
-        text = completion.text.partition(CLOSING_FENCE)[0]
-        cut = cut_completion(text, request.language, request.stop_tokens)
-        extraction = Extraction(request.preamble + cut, "open_fence" if text == completion.text else "fenced")
+        read = read_continuation(completion.text, request.preamble, request.language, request.stop_tokens)
     return {
         "task_id": request.task_id,
         "sample": request.sample,
         "completion": completion.text,
-        "solution": extraction.solution,
-        "extraction": extraction.reason,
+        "solution": read.solution,
+        "extraction": read.reason,
         "finish_reason": completion.finish_reason,
         "num_tokens": completion.num_tokens,
     }

@@ -13,11 +13,12 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from reflectioncoder import syntax
-from reflectioncoder.build.gates import first_code_block, parse
 from reflectioncoder.build.sources.draft import Draft, Dropped
 from reflectioncoder.build.sources.recording import NUM_TESTS, Call, with_tests
+from reflectioncoder.data.answers import read_answer
 from reflectioncoder.data.problems import Problem, parse_problem
 from reflectioncoder.data.prompts import statement
+from reflectioncoder.data.python_source import parse
 from reflectioncoder.errors import UsageError
 
 Row = dict[str, Any]
@@ -192,11 +193,8 @@ def _chat(question: str, answer: str) -> Callable[[Row, str], Draft | Dropped]:
 
 
 def _is_python(answer: str) -> bool:
-    """Whether a program stands in the first code block; where there is none, in the whole text."""
-    found = first_code_block(answer)
-    if found is None and "```" in answer:
-        return False
-    tree = parse(found[1] if found else answer)
+    """Whether there is a program in an answer that does something: of definitions, imports, loops or assignments."""
+    tree = parse(read_answer(answer).solution)
     program = (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.For, ast.Assign)
     return tree is not None and any(isinstance(node, program) for node in tree.body)
 

@@ -1,0 +1,83 @@
+"""Programs that are a prompt and its continuation: what stands in a prompt before the asked function, and where a continuation ends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from reflectioncoder import syntax
+from reflectioncoder.choices import CutRule
+from reflectioncoder.data.answers import ReadAnswer
+from reflectioncoder.data.markdown import normalized
+from reflectioncoder.data.prompts import CLOSING_FENCE
+from reflectioncoder.data.thoughts import after_thoughts
+
+_BEGINS_WITH_MARK = re.compile(r"\s*(?:[<\[◁]\|?\w*think|<\|channel|<\|START)", re.IGNORECASE)
+_FIRST_FENCE = re.compile(r"^[ \t]*(?P<fence>`{3,}|~{3,})(?P<info>[^`\n]*)\n", re.MULTILINE)
+
+
+def read_continuation(text: str, prompt: str, language: str, stops: Sequence[str]) -> ReadAnswer:
+    """The program in what a model wrote behind an opening fence and `prompt`: both together, up to the closing fence or a stop.
+
+    A model that opens a fence of its own, with words before it or without, has begun the program anew, or goes on with it in there.
+    """
+    text = normalized(text)
+    if not text.strip():
+        return ReadAnswer("", "empty")
+    if _BEGINS_WITH_MARK.match(text):
+        answer = after_thoughts(text, lambda _: [])
+        if answer is None:
+            return ReadAnswer("", "unfinished_thought")
+        text = answer
+    fence = _FIRST_FENCE.search(text)
+    if fence and (fence["info"].strip() or not text[: fence.start()].strip()) and text[fence.end() :].strip():
+        inside = text[fence.end() :]
+        code, closing, _ = inside.partition(f"\n{fence['fence']}")
+        begun, code = _begun_anew(code, prompt)
+    else:
+        code, closing, _ = text.partition(CLOSING_FENCE)
+        begun = prompt
+    return ReadAnswer(begun + cut_completion(code, language, stops), "fenced" if closing else "open_fence")
+
+
+def _begun_anew(code: str, prompt: str) -> tuple[str, str]:
+    """The beginning of a program that a fence holds, as far as no stop may cut it, and the rest."""
+    lines = [line.strip() for line in prompt.split("\n") if line.strip()]
+    signature = lines[-1] if lines else ""
+    at = code.find(signature) if signature else -1
+    if at < 0:
+        return prompt, code
+    end = at + len(signature)
+    return (code[:end] if lines[0] in code else prompt.rstrip()), code[end:]
+
+
+def prompt_preamble(prompt: str, entry_point: str) -> str:
+    """The part of a HumanEval-style prompt before the asked function."""
+    match = re.search(rf"^(async\s+)?def\s+{re.escape(entry_point)}\b", prompt, re.MULTILINE)
+    preamble = prompt[: match.start()] if match else ""
+    try:
+        syntax.parse(preamble)
+    except SyntaxError:  # a decorator belongs to the function itself
+        return ""
+    return preamble.strip("\n")
+
+
+# The authors' script: stops in place of the data's (PHP, JavaScript) or beside them, and what is put back behind the cut.
+_AUTHORS_STOPS = {"cpp": ("\nint main",), "js": ("\n}",), "php": ("\n}",), "ts": ("\n}",), "rs": ("\nfn main()",)}
+_AUTHORS_REPLACE = frozenset(("js", "php"))
+_AUTHORS_CLOSING = frozenset(("js", "php", "ts"))
+
+
+def cut_completion(completion: str, language: str, stops: Sequence[str], rule: CutRule = "multipl-e") -> str:
+    """What of a completion of a MultiPL-E prompt belongs to the program.
+
+    `multipl-e`: up to the first stop token, as MultiPL-E and bigcode-evaluation-harness cut; `reflectioncoder`: up to the last
+    occurrence of each stop in turn, with stops of its own, as the authors' script does.
+    """
+    if rule == "multipl-e":
+        return completion[: min((at for stop in stops if (at := completion.find(stop)) >= 0), default=len(completion))]
+    own = _AUTHORS_STOPS.get(language, ())
+    for stop in own if language in _AUTHORS_REPLACE else (*stops, *own):
+        if (at := completion.rfind(stop)) >= 0:
+            completion = completion[:at]
+    return completion + "\n}" if language in _AUTHORS_CLOSING else completion

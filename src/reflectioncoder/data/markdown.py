@@ -1,0 +1,154 @@
+"""The code blocks of a Markdown text: CommonMark's fences and indented blocks, in list items and block quotes too.
+
+The parser is markdown-it-py with its block rules alone. Two deviations serve texts whose code holds fences of its own, in docstrings
+for instance: a fence that would end a block too early is passed over, and a closing fence is not indented deeper than its opening one.
+HTML is no block of its own: a fence right below a tag counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+_PARSER = MarkdownIt("commonmark")
+_PARSER.core.ruler.enableOnly(["normalize", "block"])
+_PARSER.block.ruler.enableOnly(["code", "fence", "blockquote", "list", "hr", "paragraph"])
+
+_FENCE_LINE = re.compile(r"^[ \t>]*(?P<fence>`{3,}|~{3,})(?P<info>.*)$")
+_MARKS = str.maketrans("`~", "\ufdd0\ufdd1")  # stand for the marks of a fence that is passed over; no text has these characters
+_UNMARK = str.maketrans("\ufdd0\ufdd1", "`~")
+_MAX_PASSED_OVER = 24  # of one block: each costs one pass over the text
+_MAX_TRIED = 8  # blocks of a text that end too early
+_MAX_REREAD_CHARS = 1_000_000
+
+
+@dataclass(frozen=True)
+class CodeBlock:
+    """A block of code.
+
+    Attributes:
+        content: without fences, and without the indentation or quote marks of what it stands in.
+        word: the language that the info string names, in lower case; empty if it names none.
+        closed: whether the closing fence is there.
+        first_line, end_line: the lines of the text that it takes, fences included, from 0; `end_line` is the first one behind.
+    """
+
+    content: str
+    word: str
+    kind: Literal["fence", "indented"]
+    closed: bool
+    first_line: int
+    end_line: int
+
+
+def normalized(text: str) -> str:
+    """The text with line feeds as its only line ends, and without a byte order mark."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff")
+
+
+def info_word(info: str) -> str:
+    """The language in an info string: of `python3.11`, `{.python .numberLines}`, `python title="a.py"` or `{code-cell} python` the
+    name; of the name of a file its ending.
+    """
+    words = re.findall(r"[\w+#./-]+", info.lower())
+    if len(words) > 1 and words[0] in ("code-cell", "code-block", "code", "sourcecode", "sourcecode"):
+        words = words[1:]
+    word = words[0].lstrip(".") if words else ""
+    ending = re.fullmatch(r"[\w./-]*[\w-]\.(py|js|mjs|ts|cpp|cc|rs|go|rb|php|sh|java|lua)", word)
+    return ending[1] if ending else word
+
+
+def code_blocks(text: str, is_whole: Callable[[str, str], bool | None]) -> list[CodeBlock]:
+    """The blocks of a text in their order.
+
+    Args:
+        text: as `normalized` returns it.
+        is_whole: says of a content and its word whether it can be a whole program; None where nobody can tell.
+    """
+    lines = text.split("\n")
+    tokens = _fences_and_indented(lines)
+    number = num_tried = 0
+    while number < len(tokens) and num_tried < _MAX_TRIED and len(text) <= _MAX_REREAD_CHARS:
+        if _may_end_too_early(tokens[number], lines, is_whole):
+            num_tried += 1
+            lines, tokens = _extended(lines, tokens, number, is_whole)
+        number += 1
+    return [block for token in tokens for block in _blocks(token, is_whole)]
+
+
+def _fences_and_indented(lines: list[str]) -> list[Token]:
+    return [token for token in _PARSER.parse("\n".join(lines) + "\n") if token.type in ("fence", "code_block")]
+
+
+def _may_end_too_early(token: Token, lines: list[str], is_whole: Callable[[str, str], bool | None]) -> bool:
+    if token.type != "fence" or not _is_closed(token):
+        return False
+    whole = is_whole(_content(token), info_word(token.info))
+    start, end = _lines_of(token)
+    return _indent(lines[end - 1]) > _indent(lines[start]) if whole is None else not whole
+
+
+def _extended(
+    lines: list[str], tokens: list[Token], number: int, is_whole: Callable[[str, str], bool | None]
+) -> tuple[list[str], list[Token]]:
+    """The reading in which block `number` is a whole program, or ends at a fence that is not indented deeper than its first.
+
+    The reading as it is, if there is none.
+    """
+    start, _ = _lines_of(tokens[number])
+    tried, found = list(lines), tokens
+    for _ in range(_MAX_PASSED_OVER):
+        closing = _lines_of(found[number])[1] - 1
+        tried[closing] = tried[closing].translate(_MARKS)
+        found = _fences_and_indented(tried)
+        token = found[number]
+        whole = is_whole(_content(token), info_word(token.info))
+        if whole is None and _is_closed(token) and not _opens_another(_content(token)):
+            whole = _indent(tried[_lines_of(token)[1] - 1]) <= _indent(tried[start])
+        if whole:
+            return tried, found
+        if not _is_closed(token):
+            break
+    return lines, tokens
+
+
+def _opens_another(content: str) -> bool:
+    """Whether a fence with an info string stands in it at the left margin: the block has ended before."""
+    return any((match := _FENCE_LINE.match(line)) and match["info"].strip() and not line[:1].isspace() for line in content.split("\n"))
+
+
+def _indent(line: str) -> int:
+    bare = line.translate(_UNMARK).lstrip(" \t>*+-0123456789.)")
+    return len(line.expandtabs(4)) - len(bare.expandtabs(4))
+
+
+def _lines_of(token: Token) -> tuple[int, int]:
+    assert token.map is not None
+    return token.map[0], token.map[1]
+
+
+def _is_closed(token: Token) -> bool:
+    start, end = _lines_of(token)
+    return token.content.count("\n") < end - start - 1
+
+
+def _content(token: Token) -> str:
+    return token.content.translate(_UNMARK)
+
+
+def _blocks(token: Token, is_whole: Callable[[str, str], bool | None]) -> list[CodeBlock]:
+    start, end = _lines_of(token)
+    if token.type == "fence":
+        return [CodeBlock(_content(token), info_word(token.info), "fence", _is_closed(token), start, end)]
+    if not any(_FENCE_LINE.match(line) for line in token.content.split("\n")):
+        return [CodeBlock(_content(token), "", "indented", True, start, end)]
+    inner = code_blocks(token.content.rstrip("\n"), is_whole)  # fences that are indented by four blanks or more
+    return [
+        CodeBlock(block.content, block.word, block.kind, block.closed, start + block.first_line, min(end, start + block.end_line))
+        for block in inner
+    ]

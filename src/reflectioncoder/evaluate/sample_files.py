@@ -1,0 +1,112 @@
+"""Files of samples: JSON Lines in EvalPlus's schema, or EvalPlus's folder with one folder for each task.
+
+A row has `task_id` with `solution`, a whole program, or `completion`, which continues the prompt; `solution` wins where both are given.
+A folder holds `HumanEval_0/0.py`, `HumanEval_0/1.py`, …: whole programs, numbered. Several samples of a task count as such.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from reflectioncoder.choices import CutRule
+from reflectioncoder.data.answers import REASONS, ReadAnswer, Reason, read_answer
+from reflectioncoder.data.completions import cut_completion, read_continuation
+from reflectioncoder.data.files import read_jsonl
+from reflectioncoder.data.python_source import parse
+from reflectioncoder.errors import UsageError
+from reflectioncoder.evaluate.benchmarks import Benchmark, Task
+from reflectioncoder.evaluate.multipl_e import LanguageTests
+
+_FENCE_LINE = re.compile(r"^[ \t>]*(?:`{3,}|~{3,})", re.MULTILINE)
+
+
+def sample_rows(path: Path, benchmark: Benchmark) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(where it stands, row) of a file of samples, or of a folder as EvalPlus writes it. Blank lines are passed over.
+
+    Raises:
+        UsageError: no such file, a line that is no JSON object, a folder of no task (each is named).
+    """
+    if path.is_dir():
+        yield from _rows_of_folder(path, benchmark)
+        return
+    for number, row in read_jsonl(path, skip_blank=True):
+        yield f"{path}:{number}", row
+
+
+def _rows_of_folder(path: Path, benchmark: Benchmark) -> Iterator[tuple[str, dict[str, Any]]]:
+    names = {task_id.replace("/", "_"): task_id for task_id in (*(task.task_id for task in benchmark.tasks), *benchmark.left_out)}
+    folders = sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith((".", "__")))
+    for folder in folders:
+        if folder.name not in names:
+            raise UsageError.for_value(f"no task of {benchmark.name}", str(folder), folder.name, f"e.g. {next(iter(names))}")
+        files = [file for file in folder.iterdir() if file.is_file() and file.stem.isdigit()]
+        for file in sorted(files, key=lambda file: int(file.stem)):
+            try:
+                program = file.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise UsageError(f"{file} cannot be read: {error}") from None
+            yield str(file), {"task_id": names[folder.name], "solution": program, "sample": int(file.stem)}
+
+
+def read_row(row: dict[str, Any], task: Task, cut: CutRule, where: str, *, extract: bool) -> ReadAnswer:
+    """The program of a row.
+
+    Args:
+        extract: the texts are answers, and the program in them is looked for; else they are taken as they stand.
+
+    Raises:
+        UsageError: the row has neither solution nor completion.
+    """
+    solution, completion = row.get("solution"), row.get("completion")
+    text = completion if solution is None else solution
+    if not isinstance(text, str):
+        raise UsageError(f"{where}: needs solution or completion, a string")
+    if not text.strip():
+        return ReadAnswer("", _reason_of(row, "empty"))
+    if extract and (found := _extracted(text, task, is_solution=solution is not None)):
+        return found
+    if solution is not None:
+        return ReadAnswer(text, _reason_of(row, "given"))
+    if isinstance(task.tests, LanguageTests):
+        text = cut_completion(text, task.tests.language, task.tests.stop_tokens, cut)
+    return ReadAnswer(task.prompt + text, "given")
+
+
+def _reason_of(row: dict[str, Any], otherwise: Reason) -> Reason:
+    """As the reader has said, in rows of `generate`."""
+    known: dict[Any, Reason] = {reason: reason for reason in REASONS}
+    said = row.get("extraction")
+    return known.get(said, otherwise) if isinstance(said, str) else otherwise
+
+
+def _extracted(text: str, task: Task, *, is_solution: bool) -> ReadAnswer | None:
+    """What is read from an answer; None where the text continues the prompt, or is the program, without any fence."""
+    if isinstance(task.tests, LanguageTests):
+        fenced = _FENCE_LINE.search(text) is not None
+        return read_continuation(text, task.prompt, task.tests.language, task.tests.stop_tokens) if fenced else None
+    request = task.request(0)
+    read = read_answer(text, request.entry_point, preamble=request.preamble)
+    defines = read.reason in ("fenced", "open_fence", "bare")
+    continues = not is_solution and not _FENCE_LINE.search(text) and parse(task.prompt + text) is not None
+    return None if continues and not defines else read
+
+
+def is_fenced(solution: str, task: Task) -> bool:
+    """Whether a sample that was taken as it stands is an answer with a code block, and no program."""
+    if _FENCE_LINE.search(solution) is None:
+        return False
+    return isinstance(task.tests, LanguageTests) or parse(solution) is None
+
+
+def require_programs(fenced: int, solutions: Sequence[str], path: Path) -> str | None:
+    """A warning if some samples are answers with code blocks; raises UsageError if all are that hold anything."""
+    if not fenced:
+        return None
+    total = sum(bool(solution.strip()) for solution in solutions)
+    said = f"{path}: {fenced} of {total} samples are Markdown with code blocks, not programs"
+    if fenced == total:
+        raise UsageError(f"{said}\n  hint:    --extract takes the programs out of them")
+    return f"{said}: they cannot pass; --extract takes the programs out of them"
