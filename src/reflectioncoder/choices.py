@@ -19,3 +19,9 @@ APIS: tuple[Api, ...] = get_args(Api)
 
 AssistantPrefix = Literal["none", "vllm", "llama.cpp", "deepseek"]
 ASSISTANT_PREFIXES: tuple[AssistantPrefix, ...] = get_args(AssistantPrefix)
+
+Omittable = Literal["seed", "temperature", "top_p", "stop"]
+OMITTABLE: tuple[Omittable, ...] = get_args(Omittable)
+
+MaxTokensField = Literal["max_tokens", "max_completion_tokens"]
+MAX_TOKENS_FIELDS: tuple[MaxTokensField, ...] = get_args(MaxTokensField)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
 import shlex
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 
 from reflectioncoder import __version__
 from reflectioncoder.commands import Outcome, at_least
 from reflectioncoder.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_INTERRUPTED, ReflectionCoderError
 from reflectioncoder.progress import Progress
+from reflectioncoder.server_address import scrub_urls
 
 COMMANDS = {
     "run": "the whole pipeline of a recipe; running it again continues where it stopped",
@@ -89,16 +93,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
     try:
-        outcome = module.run(args)
+        with _terminated_as_interrupted():
+            outcome = module.run(args)
         _print_outcome(outcome, as_json=args.json)
     except ReflectionCoderError as error:
         if args.verbose:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {scrub_urls(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         again = [*argv, "--resume"] if argv[0] == "train" and "--resume" not in argv else argv
-        print(f"\ninterrupted; to continue: reflectioncoder {shlex.join(again)}", file=sys.stderr)
+        print(f"\ninterrupted; to continue: reflectioncoder {shlex.join(map(scrub_urls, again))}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader of a pipe (`| head`) has gone: nothing is wrong.
@@ -111,6 +116,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_ENVIRONMENT
     return outcome.exit_code
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM, which schedulers send, ends a command as Ctrl-C does: what was answered is kept."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _print_outcome(outcome: Outcome, *, as_json: bool) -> None:

@@ -198,7 +198,7 @@ def evaluate_model(model: Backend, benchmark: Benchmark, recipe: Recipe, directo
     scorer = Scorer(benchmark, limits_from(recipe.sandbox), recipe.sandbox.rules, recipe.sandbox.floor)
     samples = read_samples_to_score(completions, benchmark)
     rows = score_samples(samples, directory / "samples.jsonl", scorer, recipe.sandbox.workers, f"score {label}")
-    sampling = {**asdict(recipe.generate), "seed": recipe.seed, "finish_reasons": counts["finish_reasons"]}
+    sampling = {**asdict(recipe.generate), "seed": recipe.seed, **{name: counts[name] for name in ("finish_reasons", "num_empty")}}
     results = summarize(scorer, rows, recipe.evaluate.confidence, model.describe(), sampling)
     write_json(directory / "results.json", results)
     require_sandbox(results)

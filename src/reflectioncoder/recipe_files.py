@@ -18,6 +18,7 @@ import yaml
 
 from reflectioncoder.config import Recipe
 from reflectioncoder.errors import UsageError
+from reflectioncoder.server_address import without_credentials
 
 RECIPES_DIR = Path(__file__).parent / "recipes"
 
@@ -92,6 +93,8 @@ def _describe(annotation: Any) -> str:
         return " or ".join("null" if a is type(None) else _describe(a) for a in args)
     if origin is tuple:
         return f"a list of {_describe(args[0])}"
+    if origin is dict:
+        return "a mapping"
     if is_dataclass(annotation):
         return "a section"
     return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(annotation, str(annotation))
@@ -112,6 +115,9 @@ def _convert(value: Any, annotation: Any, key: str, where: dict[str, str]) -> An
         if value in args:
             return value
         raise UsageError.for_value("this value is not allowed", place, value, [str(a) for a in args])
+    elif origin is dict:
+        if isinstance(value, dict):
+            return value
     elif origin is tuple:
         if isinstance(value, (list, tuple)):
             return tuple(_convert(item, args[0], key, where) for item in value)
@@ -186,7 +192,8 @@ def load_recipe(source: str | Path, overrides: list[str] | None = None) -> Resol
             raise UsageError.for_value("malformed override", "--set", override, "key.subkey=value")
         value, _ = _parse_yaml(raw, f"--set {dotted}")
         _set(values, dotted, None if raw.strip() in ("", "null", "~") else value)
-        where[dotted] = f"--set {override}"
+        # What is set may be a URL with a password: messages and config.yaml name the key alone.
+        where[dotted] = f"--set {dotted}" if "://" in raw else f"--set {override}"
     return ResolvedRecipe(_construct(Recipe, values, "", where), where)
 
 
@@ -224,7 +231,8 @@ def _dump(section: Any, prefix: str, provenance: dict[str, str], lines: list[str
             lines.append(f"{indent}{spec.name}:")
             _dump(value, key + ".", provenance, lines)
         else:
-            lines.append(f"{indent}{spec.name}: {_scalar(value)}  # [{provenance.get(key, 'default')}] {spec.metadata['doc']}")
+            shown = without_credentials(value) if spec.name == "base_url" else value
+            lines.append(f"{indent}{spec.name}: {_scalar(shown)}  # [{provenance.get(key, 'default')}] {spec.metadata['doc']}")
 
 
 def field_docs() -> dict[str, tuple[str, str, str]]:
@@ -237,12 +245,14 @@ def field_docs() -> dict[str, tuple[str, str, str]]:
             annotation, key = hints[spec.name], f"{prefix}{spec.name}"
             inner = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and is_dataclass(a)]
             default = "" if spec.default is dataclasses.MISSING else _scalar(spec.default)
+            if get_origin(annotation) is dict:
+                default = "{}"
             if inner:
                 if default:
                     result[key] = ("section or null", default, spec.metadata["doc"])
                 walk(inner[0], key + ".")
             else:
-                required = spec.default is dataclasses.MISSING
+                required = spec.default is spec.default_factory is dataclasses.MISSING
                 result[key] = (_describe(annotation), "required" if required else default, spec.metadata["doc"])
 
     walk(Recipe, "")

@@ -16,7 +16,7 @@ from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.benchmarks import load_benchmark
 from reflectioncoder.generate.backends import asked_model
 from reflectioncoder.generate.base import Request, generate
-from reflectioncoder.generate.endpoint import EndpointError
+from reflectioncoder.generate.limiter import EndpointError
 from reflectioncoder.generate.served_backend import ServedBackend
 from reflectioncoder.pipeline import completions_key
 from tests.build.server import Script, serving
@@ -204,7 +204,7 @@ def test_a_server_of_our_own_has_to_take_everything(tmp_path):
 
 def test_an_answer_that_was_aborted_is_asked_for_again(tmp_path, monkeypatch):
     monkeypatch.setattr("reflectioncoder.generate.endpoint._FIRST_DELAY_S", 0.01)
-    script = Answers([], says=whole, ends=["abort", "insufficient_system_resource", None, "stop"])
+    script = Answers([], says=whole, ends=["abort", "insufficient_system_resource", "unheard-of", "stop"])
     with serving(script) as url, make(url) as backend:
         counts = generate(backend, PYTHON[:1], CONFIG, 1, tmp_path / "completions.jsonl", "test")
     assert counts["finish_reasons"] == {"stop": 1}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from reflectioncoder.commands import Outcome, add_benchmark_arguments, limited, percent
-from reflectioncoder.commands.generate import add_model_arguments, generation_recipe, model_of
+from reflectioncoder.commands.generate import add_model_arguments, empty_note, generation_recipe, model_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,4 +55,5 @@ def run(args: argparse.Namespace) -> Outcome:
             cut_off = results["sampling"]["finish_reasons"].get("length", 0)
             note = f" ({cut_off} completions cut off at {args.max_new_tokens} tokens)" if cut_off else ""
             lines.append(f"{benchmark.name}: pass@1 {percent(headline(results))}{note}")
+            lines += empty_note(results["sampling"])
     return Outcome(value, lines, paths, EXIT_DONE if backend is not None else EXIT_ENVIRONMENT)

@@ -14,6 +14,7 @@ from reflectioncoder.data.files import JsonlAppender, read_jsonl
 from reflectioncoder.data.prompts import CLOSING_FENCE, OPENING_FENCE
 from reflectioncoder.errors import UsageError
 from reflectioncoder.generate.extract import Extraction, cut_completion, extract_program
+from reflectioncoder.generate.reply import REFUSED
 from reflectioncoder.progress import Progress
 
 
@@ -39,13 +40,10 @@ class Request:
         return self.task_id, self.sample
 
 
-REFUSED = "refused"
-"""Why a completion ended that a server has filtered, or did not want to make."""
-
-
 @dataclass(frozen=True)
 class RawCompletion:
-    """What a model wrote after the prefilled beginning, and why it ended: "stop", "length", or `REFUSED`.
+    """What a model wrote after the prefilled beginning, and why it ended: "stop", "length", or "refused" where a server has filtered it
+    or did not want to make it.
 
     `prefilled=False`: nothing was prefilled, the text is the whole answer.
     """
@@ -79,11 +77,13 @@ def check_sampling(config: GenerateConfig) -> None:
 def generate(
     backend: Backend, requests: Sequence[Request], config: GenerateConfig, seed: int, path: Path, label: str
 ) -> dict[str, Any]:
-    """Complete all requests into `path` (JSON Lines), skipping those that are there; returns counts: of tokens, those that are new."""
+    """Complete all requests into `path` (JSON Lines), skipping those that are there; returns counts: of tokens, those that are new; of
+    empty completions, those that a model ended without having written anything."""
     check_sampling(config)
     there = [row for _, row in read_jsonl(path, tolerate_torn_tail=True)] if path.exists() else []
     done = {(row["task_id"], row["sample"]) for row in there}
     ends = Counter(row["finish_reason"] for row in there)
+    num_empty = sum(is_empty(row) for row in there)
     num_tokens, num_done = 0, len(done)
     with (
         JsonlAppender(path) as appender,
@@ -91,12 +91,19 @@ def generate(
         contextlib.closing(backend.complete(requests, done, config, seed)) as completions,
     ):
         for request, completion in completions:
-            appender.append(completion_row(request, completion))
+            row = completion_row(request, completion)
+            appender.append(row)
+            num_empty += is_empty(row)
             ends[completion.finish_reason] += 1
             num_tokens += completion.num_tokens
             num_done += 1
             progress.update(num_done, f"{num_tokens} tokens")
-    return {"num_completions": len(requests), "num_tokens": num_tokens, "finish_reasons": dict(ends)}
+    return {"num_completions": len(requests), "num_tokens": num_tokens, "finish_reasons": dict(ends), "num_empty": num_empty}
+
+
+def is_empty(row: dict[str, Any]) -> bool:
+    """Whether a completion has no text though it was not refused: all of its tokens may have gone into a reasoning."""
+    return row["finish_reason"] != REFUSED and not row["completion"].strip()
 
 
 def longest(requests: Iterable[Request]) -> int:
