@@ -7,7 +7,6 @@ comes to byte-identical files. A request is noted before it is sent: what was un
 from __future__ import annotations
 
 import json
-import sqlite3
 import threading
 import uuid
 from collections import Counter
@@ -18,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.build.log_file import Claim, checksum, database_error, entry_key, open_checked
+from reflectioncoder.build.log_file import DATABASE_ERRORS, Claim, checksum, database_error, entry_key, open_checked
 from reflectioncoder.errors import UsageError
 from reflectioncoder.generate.reply import Reply, clean
 
@@ -66,7 +65,7 @@ class BuildLog:
                 self._connection.execute("BEGIN")
                 yield
                 self._connection.execute("COMMIT")
-            except sqlite3.Error as error:
+            except DATABASE_ERRORS as error:
                 if self._connection.in_transaction:
                     self._connection.rollback()
                 raise database_error(self._path, error) from error

@@ -30,6 +30,9 @@ _NOT_TO_BE_WRITTEN = (
 )  # fmt: skip
 
 
+DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)  # the second where an error quotes what is damaged
+
+
 def checksum(*texts: str) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for text in texts:
@@ -42,7 +45,7 @@ def entry_key(kind: str, request: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps([kind, request], sort_keys=True, default=str).encode()).hexdigest()
 
 
-def database_error(path: Path, error: sqlite3.Error) -> ReflectionCoderError:
+def database_error(path: Path, error: Exception) -> ReflectionCoderError:
     """What a user is told: the file cannot be written, or it is damaged."""
     if isinstance(error, sqlite3.OperationalError) and any(words in str(error) for words in _NOT_TO_BE_WRITTEN):
         return MachineError(f"cannot write {path}: {error}\n  hint:    what was written before is intact; run again")
@@ -65,7 +68,7 @@ def open_checked(path: Path) -> sqlite3.Connection:
     """
     try:
         connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-    except sqlite3.Error as error:
+    except DATABASE_ERRORS as error:
         raise database_error(path, error) from error
     try:
         connection.execute("PRAGMA journal_mode=WAL")
@@ -81,7 +84,7 @@ def open_checked(path: Path) -> sqlite3.Connection:
             _add_checksums(connection, path, table, columns)
             _verify(connection, path, table, columns)
         connection.execute("COMMIT")
-    except sqlite3.Error as error:
+    except DATABASE_ERRORS as error:
         connection.close()
         raise database_error(path, error) from error
     except BaseException:
