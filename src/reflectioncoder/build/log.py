@@ -80,17 +80,15 @@ class BuildLog:
             fork: go on all the same; what is answered in the log already is used where the question is the same.
 
         Raises:
-            UsageError: the settings differ; the first that does is named.
+            UsageError: the settings differ; those that do are named.
         """
         text = json.dumps(settings, sort_keys=True)
         with self._statements():
             row = self._connection.execute("SELECT value FROM settings").fetchone()
             if row is not None and row[0] != text and not fork:
-                before = json.loads(row[0])
-                name = next((key for key in sorted({*before, *settings}) if before.get(key) != settings.get(key)), "")
                 raise UsageError(
-                    f"{self._path.parent} was begun with other settings\n  setting: {name}\n  before:  {before.get(name)!r}\n"
-                    f"  now:     {settings.get(name)!r}\n  hint:    another name for the run, or --fork to go on with the new settings"
+                    f"{self._path.parent} was begun with other settings\n{_differences(json.loads(row[0]), json.loads(text))}"
+                    "  hint:    another name for the run, or --fork to go on with the new settings"
                 )
             replace = "INSERT OR REPLACE INTO settings (only, value, checksum) VALUES (1, ?, ?)"
             self._connection.execute(replace, (text, checksum(text)))
@@ -207,6 +205,20 @@ class LoggedAccount:
 
     def failed(self, input_tokens: int, output_tokens: int) -> None:
         self._log.lose(self._request, input_tokens, output_tokens)
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> str:
+    before, now = _flat(before), _flat(now)
+    names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+    return "".join(f"  setting: {n}\n  before:  {before.get(n)!r:.300}\n  now:     {now.get(n)!r:.300}\n" for n in names)
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Without sections: their keys are dotted."""
+    flat = {}
+    for name, value in settings.items():
+        flat.update(_flat(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {f"{prefix}{name}": value})
+    return flat
 
 
 def _cleaned(response: Any) -> Any:
