@@ -252,6 +252,23 @@ def test_a_request_that_was_under_way_at_a_kill_counts_as_paid(tmp_path):
             assert log.holds_answers
 
 
+@pytest.mark.parametrize(
+    "change", [lambda data: b"", lambda data: data[: len(data) // 2], lambda data: data[:-1], lambda data: b"\0" * len(data)]
+)
+def test_answers_that_a_killed_build_has_left_beside_the_log_are_missed(change, tmp_path):
+    if not (child := os.fork()):
+        log = BuildLog(tmp_path / "log.sqlite")
+        for number in range(50):
+            log.account({"payload": number}).answered(Reply("x" * 100, "stop", 7, 5))
+        os._exit(0)
+    os.waitpid(child, 0)
+    wal = tmp_path / "log.sqlite-wal"
+    whole = wal.read_bytes()
+    wal.write_bytes(change(whole))
+    with pytest.raises(UsageError, match="has lost answers: it holds"):
+        BuildLog(tmp_path / "log.sqlite")
+
+
 def test_a_log_that_cannot_be_written_is_said(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(MachineError, match="cannot write"):

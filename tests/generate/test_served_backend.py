@@ -262,6 +262,20 @@ def test_a_server_that_suddenly_refuses_everything_is_not_asked_for_ever(tmp_pat
     assert len(rows_of(tmp_path / "completions.jsonl")) == 10
 
 
+@pytest.mark.parametrize("status", [400, 403])
+def test_what_a_server_refuses_that_takes_nothing_any_more_is_no_row(status, tmp_path):
+    """A key that was withdrawn: the tasks are asked again, and do not count as unsolved."""
+    path = tmp_path / "completions.jsonl"
+    script = Answers([], says=whole, faults=dict.fromkeys(range(5, 1000), status))
+    with (
+        serving(script) as url,
+        ServedBackend(EndpointConfig(base_url=url, model="m", max_in_flight=1), "openai") as backend,
+        pytest.raises(UsageError, match=str(status)),
+    ):
+        generate(backend, PYTHON, CONFIG, 1, path, "test")
+    assert [row["finish_reason"] for row in rows_of(path).values()] == ["stop"] * 5
+
+
 def test_a_server_of_our_own_has_to_take_everything(tmp_path):
     script = Answers([], says=whole, too_long={"5"})
     config = EndpointConfig(model="m", max_in_flight=4)

@@ -176,7 +176,11 @@ class Claim:
 
     def note_entries(self, count: int) -> None:
         """The log holds so many answers."""
-        os.pwrite(self._descriptor, f"{count:<19}\n".encode(), 0)
+        try:
+            os.pwrite(self._descriptor, f"{count:<19}\n".encode(), 0)
+        except OSError as error:
+            lock = self._path.with_suffix(".lock")
+            raise MachineError(f"cannot write {lock}: {error.strerror}\n  hint:    what was written before is intact") from error
 
     def close(self) -> None:
         os.close(self._descriptor)

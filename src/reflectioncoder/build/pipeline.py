@@ -33,6 +33,7 @@ from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.errors import CheckFailedError, UsageError
 from reflectioncoder.generate.budget import Budget
+from reflectioncoder.generate.endpoint import check_endpoint
 from reflectioncoder.progress import Progress, say
 from reflectioncoder.sandbox.isolation import detect_isolation, require_floor
 from reflectioncoder.sandbox.limits import Limits
@@ -77,6 +78,8 @@ def build_reflections(
     config = recipe.build
     if config.author == "attempts" and not Path(config.attempts).is_file():
         raise UsageError(f"file not found: {config.attempts!r}\n  key:     build.attempts, the completions to be repaired")
+    if config.author == "openai":
+        check_endpoint(config.endpoint)
     limits = replace(limits_from(recipe.sandbox), wall_s=config.cell_timeout_s)
     require_floor(detect_isolation(), recipe.sandbox.floor)
     each = partial(_first, config.problems, limit)

@@ -124,6 +124,20 @@ def check_extra_body(config: EndpointConfig) -> None:
         )
 
 
+def check_endpoint(config: EndpointConfig) -> ServerAddress:
+    """Find what is wrong with the settings before anything is asked; returns the address.
+
+    Raises:
+        UsageError: the base URL is none, the model is not named, or the shape of requests is impossible.
+        MachineError: the variable with the key is not set, or holds what cannot be sent.
+    """
+    if not config.model:
+        raise UsageError("the endpoint's model is empty: which model is to be asked?\n  hint:    build.endpoint.model")
+    check_extra_body(config)
+    read_key(config.api_key_env)
+    return ServerAddress.parse(config.base_url)
+
+
 class Endpoint:
     """`ask` asks; all counts are of what this process has asked.
 
@@ -132,8 +146,7 @@ class Endpoint:
         has_answered: it has taken such requests before: one that it refuses is not like them.
 
     Raises:
-        UsageError: the base URL is none, or the model is not named.
-        MachineError: the variable with the key is not set, or holds what cannot be sent.
+        UsageError, MachineError: it cannot be asked with these settings (`check_endpoint`).
     """
 
     def __init__(
@@ -145,10 +158,7 @@ class Endpoint:
         adapts: bool = True,
         has_answered: bool = False,
     ):
-        if not config.model:
-            raise UsageError("the endpoint's model is empty: which model is to be asked?\n  hint:    build.endpoint.model")
-        check_extra_body(config)
-        address = ServerAddress.parse(config.base_url)
+        address = check_endpoint(config)
         self._name = address.shown
         self._transfer = Transfer(address, read_key(config.api_key_env), config.timeout_s, trust_env=trust_env)
         self._config = config

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
-from collections.abc import Generator, Mapping, Sequence, Set
+from collections.abc import Generator, Iterator, Mapping, Sequence, Set
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -111,6 +111,7 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
         failure: Exception | None = None
         unanswered: list[tuple[Request, Exception]] = []  # which is no reason not to ask for the others
         held: list[Request] = []  # refused before anything was answered: this request, or all? They are asked once more.
+        refused: list[Request] = []  # a row each, if the server goes on to answer others
         num_answered = 0
         while num_expected:
             request, answer = answers.get()
@@ -118,6 +119,9 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
             if isinstance(answer, RawCompletion):
                 yield request, answer
                 num_answered += 1
+                yield from _refusals(refused)
+            elif isinstance(answer, RefusedError):
+                refused.append(request)
             elif isinstance(answer, UnansweredError) and (num_answered or len(unanswered) < MAX_POSTPONED):
                 unanswered.append((request, answer))
             elif isinstance(answer, NotTakenError) and failure is None and len(held) < MAX_POSTPONED and (num_answered or num_expected):
@@ -132,6 +136,7 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
                 held = []
         if failure:
             raise failure
+        yield from _refusals(refused)
         if unanswered:
             raise _without_answer(unanswered, num_answered)
 
@@ -164,7 +169,7 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
         except RefusedError as error:
             if self._own:
                 raise MachineError(f"{self._config.model} does not take the request for {request.task_id}: {error}") from error
-            return RawCompletion("", REFUSED, 0)
+            raise
         if reply.finish_reason == REFUSED or not self._prefills:
             return RawCompletion(reply.text, reply.finish_reason, reply.output_tokens, prefilled=self._prefills)
         text = reply.text.removeprefix(request.prefill)  # llama.cpp answers with the whole message
@@ -180,6 +185,12 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
             return {"messages": [asked]}
         begun, extras = going_on(request.prefill, self._config.assistant_prefix)
         return {"messages": [asked, begun], "stop": [CLOSING_FENCE], **extras}
+
+
+def _refusals(refused: list[Request]) -> Iterator[tuple[Request, RawCompletion]]:
+    """Empties the list."""
+    while refused:
+        yield refused.pop(0), RawCompletion("", REFUSED, 0)
 
 
 def _without_answer(unanswered: list[tuple[Request, Exception]], num_answered: int) -> EndpointError:

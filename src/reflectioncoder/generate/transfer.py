@@ -75,7 +75,7 @@ class Transfer:
         self._address = address
         self._timeout_s = timeout_s
         proxies = urllib.request.getproxies().values() if trust_env else ()
-        self._secrets = Secrets([key, *address.secrets, *filter(None, map(_password_of, proxies))])
+        self._secrets = Secrets([key, *address.secrets, *(secret for proxy in proxies for secret in _secrets_of(proxy))])
         try:
             self._client = httpx2.Client(
                 headers={"Authorization": f"Bearer {key}"} if key else {},
@@ -216,8 +216,9 @@ def _read(response: httpx2.Response) -> bytes:
     return b"".join(parts)
 
 
-def _password_of(url: str) -> str | None:
+def _secrets_of(proxy: str) -> tuple[str, ...]:
     try:
-        return urllib.parse.urlsplit(url).password
+        password = urllib.parse.urlsplit(proxy).password
     except ValueError:
-        return url
+        return (proxy,)
+    return (password, urllib.parse.unquote(password)) if password else ()
