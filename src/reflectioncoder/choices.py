@@ -32,3 +32,8 @@ STUDENT_POSITIONS: tuple[StudentPositions, ...] = get_args(StudentPositions)
 
 Rendering = Literal["token", "chat"]
 RENDERINGS: tuple[Rendering, ...] = get_args(Rendering)
+Omittable = Literal["seed", "temperature", "top_p", "stop"]
+OMITTABLE: tuple[Omittable, ...] = get_args(Omittable)
+
+MaxTokensField = Literal["max_tokens", "max_completion_tokens"]
+MAX_TOKENS_FIELDS: tuple[MaxTokensField, ...] = get_args(MaxTokensField)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
 import shlex
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +21,7 @@ from reflectioncoder.commands import Outcome, at_least
 from reflectioncoder.crash import say_fault
 from reflectioncoder.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_FAULT, EXIT_INTERRUPTED, ReflectionCoderError
 from reflectioncoder.progress import Progress
+from reflectioncoder.server_address import scrub_urls
 from reflectioncoder.terminal import escaped, escaped_json, speaks_unicode, use_replacements
 
 COMMANDS = {
@@ -144,12 +148,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
     try:
-        outcome = module.run(args)
+        with _terminated_as_interrupted():
+            outcome = module.run(args)
         _print_outcome(outcome, as_json=args.json)
         return outcome.exit_code
     except KeyboardInterrupt:
         again = [*argv, "--resume"] if argv[0] == "train" and "--resume" not in argv else argv
-        _complain(f"\ninterrupted; to continue: reflectioncoder {shlex.join(again)}")
+        _complain(f"\ninterrupted; to continue: reflectioncoder {shlex.join(map(scrub_urls, again))}")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader of a pipe (`| head`) has gone: nothing is wrong.
@@ -177,7 +182,20 @@ def _explain(error: Exception) -> int:
 
 
 def _complain(message: str) -> None:
-    print(escaped(message), file=sys.stderr)
+    print(escaped(scrub_urls(message)), file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM, which schedulers send, ends a command as Ctrl-C does: what was answered is kept."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _print_outcome(outcome: Outcome, *, as_json: bool) -> None:

@@ -8,9 +8,21 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from reflectioncoder.choices import RULES, Api, AssistantPrefix, MaskSchedule, MaskStrategy, Rendering, Rules, StudentPositions
+from reflectioncoder.choices import (
+    MAX_TOKENS_FIELDS,
+    RULES,
+    Api,
+    AssistantPrefix,
+    MaskSchedule,
+    MaskStrategy,
+    MaxTokensField,
+    Omittable,
+    Rendering,
+    Rules,
+    StudentPositions,
+)
 from reflectioncoder.data.samples import BLOCK_TYPES, BlockType
 from reflectioncoder.errors import UsageError
 from reflectioncoder.settings import Settings, doc
@@ -63,7 +75,10 @@ class SandboxConfig(Settings):
 
 @dataclass(frozen=True)
 class EndpointConfig(Settings):
-    base_url: str = doc("of an OpenAI-compatible server", "http://127.0.0.1:8080/v1")
+    base_url: str = doc(
+        "URL of an OpenAI-compatible server, http or https; user, password and query are sent, and never shown or stored",
+        "http://127.0.0.1:8080/v1",
+    )
     model: str = doc("the model's name there", "")
     revision: str = doc("of the model, where the name does not say it: answers of another one are not taken from the log", "")
     api_key_env: str = doc("environment variable that holds the key; empty: no key is sent", "")
@@ -76,11 +91,19 @@ class EndpointConfig(Settings):
     temperature: float = doc("of the sampling", 0.7, low=0.0)
     top_p: float = doc("nucleus of the sampling", 0.95, low=0.0, high=1.0)
     max_tokens: int = doc("longest answer, tokens", 1024, low=16)
-    timeout_s: float = doc("longest wait for an answer, seconds", 600.0, low=1.0, high=MAX_SECONDS)
+    timeout_s: float = doc("longest time from a request to the end of its answer, seconds", 600.0, low=1.0, high=MAX_SECONDS)
     retries: int = doc("how often a request that failed is made again", 6, low=0)
     input_usd: float = doc("price of a million tokens read", 0.0, low=0.0)
     output_usd: float = doc("price of a million tokens written", 0.0, low=0.0)
     max_in_flight: int = doc("requests at a time at most; fewer where the server complains", 16, low=1)
+    extra_body: dict[str, Any] = field(
+        default_factory=dict,
+        metadata={"doc": "further parameters of every request, such as {reasoning_effort: low}; they are logged: no place for a key"},
+    )
+    omit: tuple[Omittable, ...] = doc("parameters that are not sent, for servers that refuse them", ())
+    max_tokens_field: MaxTokensField = doc(
+        "the parameter that bounds an answer; OpenAI's newer models want the second", MAX_TOKENS_FIELDS[0]
+    )
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from reflectioncoder.config import Recipe
 from reflectioncoder.errors import UsageError
 from reflectioncoder.recipe_yaml import one_line, parse_yaml
+from reflectioncoder.server_address import without_credentials
 from reflectioncoder.settings import Origins, describe, field_types, section
 
 RECIPES_DIR = Path(__file__).parent / "recipes"
@@ -64,7 +65,8 @@ def load_recipe(source: str | Path, overrides: list[str] | None = None) -> Resol
         value, _ = parse_yaml(raw, f"--set {dotted}")
         _set(values, dotted, None if raw.strip() in ("", "null", "~") else value)
         where = {key: origin for key, origin in where.items() if not key.startswith(f"{dotted}.")}
-        where[dotted] = f"--set {override}"
+        # What is set may be a URL with a password: messages and config.yaml name the key alone.
+        where[dotted] = f"--set {dotted}" if "://" in raw else f"--set {override}"
     return ResolvedRecipe(section(Recipe, values, "", Origins(where, field_docs())), where)
 
 
@@ -96,7 +98,8 @@ def _dump(settings: Any, prefix: str, provenance: dict[str, str], lines: list[st
             _dump(value, key + ".", provenance, lines)
         else:
             origin = " ".join(provenance.get(key, "default").split())  # an override may have had newlines
-            lines.append(f"{indent}{spec.name}: {one_line(value)}  # [{origin}] {spec.metadata['doc']}")
+            shown = without_credentials(value) if spec.name == "base_url" else value
+            lines.append(f"{indent}{spec.name}: {one_line(shown)}  # [{origin}] {spec.metadata['doc']}")
 
 
 def field_docs() -> dict[str, tuple[str, str, str]]:
@@ -109,12 +112,14 @@ def field_docs() -> dict[str, tuple[str, str, str]]:
             annotation, key = hints[spec.name], f"{prefix}{spec.name}"
             inner = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and is_dataclass(a)]
             default = "" if spec.default is dataclasses.MISSING else one_line(spec.default)
+            if get_origin(annotation) is dict:
+                default = "{}"
             if inner:
                 if default:
                     result[key] = ("section or null", default, spec.metadata["doc"])
                 walk(inner[0], key + ".")
             else:
-                required = spec.default is dataclasses.MISSING
+                required = spec.default is spec.default_factory is dataclasses.MISSING
                 result[key] = (describe(annotation), "required" if required else default, spec.metadata["doc"])
 
     walk(Recipe, "")

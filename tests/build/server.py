@@ -56,7 +56,7 @@ class Script:
         if "The interpreter prints" in last or "```output\n" in last:
             return f"The slip was easy to see.\n\n```python\n{program}\n{tests}"  # cut off by the stop text
         slips = mutations(program)
-        number = int(hashlib.sha256(f"{problem.prompt}{payload['seed']}".encode()).hexdigest(), 16)
+        number = int(hashlib.sha256(f"{problem.prompt}{payload.get('seed')}".encode()).hexdigest(), 16)
         return f"I try it.\n\n```python\n{slips[number % len(slips)].code}\n{tests}\n```"
 
 

@@ -30,7 +30,9 @@ from reflectioncoder.data.problems import load_problems
 from reflectioncoder.data.prompts import answer_program, one_off_answer
 from reflectioncoder.data.samples import Block, Sample, assistant, read_samples, user
 from reflectioncoder.errors import MachineError, UsageError
-from reflectioncoder.generate.endpoint import Budget, BudgetError, Endpoint, EndpointError, Limiter
+from reflectioncoder.generate.budget import Budget, BudgetError
+from reflectioncoder.generate.endpoint import Endpoint
+from reflectioncoder.generate.limiter import EndpointError, Limiter
 from tests.build.server import Script, serving
 
 PROBLEMS = load_problems(("bundled:train",))

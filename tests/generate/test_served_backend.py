@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -16,10 +18,11 @@ from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.benchmarks import load_benchmark
 from reflectioncoder.generate.backends import asked_model
 from reflectioncoder.generate.base import Request, generate
-from reflectioncoder.generate.endpoint import EndpointError
+from reflectioncoder.generate.limiter import EndpointError
 from reflectioncoder.generate.served_backend import ServedBackend
 from reflectioncoder.pipeline import completions_key
 from tests.build.server import Script, serving
+from tests.generate.raw_server import answering, completion
 
 PYTHON = [Request(f"T/{number}", 0, f"Write f{number}.", f"f{number}", "import math") for number in range(30)]
 JAVASCRIPT = Request(
@@ -175,6 +178,74 @@ def test_a_request_that_is_refused_is_a_row_without_a_program(refused, tmp_path)
     assert counts["finish_reasons"] == {"stop": len(PYTHON) - len(refused), "refused": len(refused)}
 
 
+@pytest.mark.parametrize("never", [500, "garbage"])
+@pytest.mark.parametrize("unanswered", [[0], [0, 1, 2], [7, 20]])
+def test_a_request_that_always_fails_is_named_and_the_others_are_kept(unanswered, never, tmp_path, monkeypatch):
+    monkeypatch.setattr("reflectioncoder.generate.endpoint._FIRST_DELAY_S", 0.001)
+    path = tmp_path / "completions.jsonl"
+    script = Answers([], says=whole)
+    script.fault = lambda payload: never if number_of(payload) in map(str, unanswered) else None
+    with serving(script) as url, make(url, retries=1) as backend, pytest.raises(EndpointError) as raised:
+        generate(backend, PYTHON, CONFIG, 1, path, "test")
+    assert f"{len(unanswered)} requests got no answer, {30 - len(unanswered)} others did" in str(raised.value)
+    assert all(f"T/{number} " in str(raised.value) for number in unanswered)
+    assert len(rows_of(path)) == 30 - len(unanswered)
+    script = Answers([], says=whole)
+    with serving(script) as url, make(url) as backend:
+        generate(backend, PYTHON, CONFIG, 1, path, "test")
+    assert {number_of(payload) for payload in script.payloads} == set(map(str, unanswered))
+
+
+@pytest.mark.parametrize(("ends", "content"), [("stop", None), ("length", None), ("stop", ""), ("stop", "  \n")])
+def test_empty_answers_are_counted_and_said(ends, content, tmp_path, capsys):
+    def respond(asked):
+        reasoning = {"reasoning_content": "I think."}
+        return completion(content, ends, **reasoning) if asked.number % 2 else completion(whole(asked.payload))
+
+    with answering(respond) as server:
+        argv = ["m", "--backend", "openai", "--base-url", server.url, "--benchmark", "bundled/seen:4", "--batch-size", "1"]
+        for command in ("generate", "evaluate"):
+            main([command, *argv, "--output", str(tmp_path / command)])
+            assert "2 completions are empty" in capsys.readouterr().out
+    results = json.loads((tmp_path / "evaluate/bundled/seen/results.json").read_text())
+    assert results["answers"]["num_empty"] == 2
+    assert "refused" not in results["sampling"]["finish_reasons"]
+
+
+def test_the_command_line_says_the_shape_of_requests(tmp_path, capsys):
+    with answering(lambda asked: completion(whole(asked.payload))) as server:
+        argv = ["generate", "m", "--backend", "openai", "--base-url", f"{server.url}?v=1", "--benchmark", "bundled/seen:1"]
+        shape = ["--extra-body", '{"top_k": 20}', "--omit", "seed", "temperature", "--max-tokens-field", "max_completion_tokens"]
+        assert main([*argv, "--output", str(tmp_path / "a"), *shape, "--timeout", "60"]) == 0
+        (asked,) = server.asked
+        assert asked.path == "/v1/chat/completions?v=1"
+        assert {"top_k": 20, "max_completion_tokens": 512}.items() <= asked.payload.items()
+        assert not {"seed", "temperature", "max_tokens"} & asked.payload.keys()
+        assert main([*argv, "--output", str(tmp_path / "a")]) == 2, "completions of other requests"
+        assert "other settings" in capsys.readouterr().err
+        with pytest.raises(SystemExit):
+            main([*argv, "--output", str(tmp_path / "b"), "--extra-body", "[1]"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_generation_and_the_answers_before_are_kept(number, tmp_path):
+    def respond(asked):
+        if asked.number == 3:
+            child.send_signal(number)
+        time.sleep(60 if asked.number >= 3 else 0)
+        return completion(whole(asked.payload))
+
+    with answering(respond) as server:
+        argv = ["m", "--backend", "openai", "--base-url", server.url, "--benchmark", "bundled/seen:6", "--batch-size", "1"]
+        command = [sys.executable, "-m", "reflectioncoder", "generate", *argv, "--output", str(tmp_path)]
+        reset = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
+        child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=reset)
+        _, err = child.communicate(timeout=50)
+    assert child.returncode == 130
+    assert "to continue: reflectioncoder generate" in err
+    assert len(rows_of(tmp_path / "completions.jsonl")) == 3
+
+
 @pytest.mark.parametrize("fault", [400, 401, 404])
 def test_a_server_that_refuses_everything_is_not_asked_for_long(fault, tmp_path):
     script = Answers([], says=whole, faults=dict.fromkeys(range(2000), fault))
@@ -191,6 +262,20 @@ def test_a_server_that_suddenly_refuses_everything_is_not_asked_for_ever(tmp_pat
     assert len(rows_of(tmp_path / "completions.jsonl")) == 10
 
 
+@pytest.mark.parametrize("status", [400, 403])
+def test_what_a_server_refuses_that_takes_nothing_any_more_is_no_row(status, tmp_path):
+    """A key that was withdrawn: the tasks are asked again, and do not count as unsolved."""
+    path = tmp_path / "completions.jsonl"
+    script = Answers([], says=whole, faults=dict.fromkeys(range(5, 1000), status))
+    with (
+        serving(script) as url,
+        ServedBackend(EndpointConfig(base_url=url, model="m", max_in_flight=1), "openai") as backend,
+        pytest.raises(UsageError, match=str(status)),
+    ):
+        generate(backend, PYTHON, CONFIG, 1, path, "test")
+    assert [row["finish_reason"] for row in rows_of(path).values()] == ["stop"] * 5
+
+
 def test_a_server_of_our_own_has_to_take_everything(tmp_path):
     script = Answers([], says=whole, too_long={"5"})
     config = EndpointConfig(model="m", max_in_flight=4)
@@ -204,7 +289,7 @@ def test_a_server_of_our_own_has_to_take_everything(tmp_path):
 
 def test_an_answer_that_was_aborted_is_asked_for_again(tmp_path, monkeypatch):
     monkeypatch.setattr("reflectioncoder.generate.endpoint._FIRST_DELAY_S", 0.01)
-    script = Answers([], says=whole, ends=["abort", "insufficient_system_resource", None, "stop"])
+    script = Answers([], says=whole, ends=["abort", "insufficient_system_resource", "unheard-of", "stop"])
     with serving(script) as url, make(url) as backend:
         counts = generate(backend, PYTHON[:1], CONFIG, 1, tmp_path / "completions.jsonl", "test")
     assert counts["finish_reasons"] == {"stop": 1}

@@ -288,12 +288,13 @@ def test_the_card_sets_forecast_against_fact_and_names_models_sources_and_licenc
         "rejected": {"first_try": 2, "contaminated": 4},
         "decontamination": {"against": ["HumanEval+"], "words": 10, "behaviour": True}, "input_tokens": 900, "output_tokens": 100,
         "usd": 0.25, "duration_s": 60.5, "python": "3.12.1",
-        "forecast": {"tokens": 2000, "usd": 0.5, "duration_s": 90.0, "accepted": 4},
+        "forecast": {"dialogues": 20, "total": 30, "tokens": 2000, "usd": 0.5, "duration_s": 90.0, "accepted": 4},
+        "session": {"dialogues": 30, "tokens": 1800, "usd": 0.45, "duration_s": 60.5, "accepted": 3},
     }  # fmt: skip
     write_json(run / "build" / "build.json", build)
     assert main(["export", str(run), "--output", str(tmp_path / "out"), "--format", "chat"]) == 0
     text = (tmp_path / "out" / "README.md").read_text()
-    for line in ("| tokens | 2,000 | 1,000 |", "| usd | 0.50 | 0.25 |", "| duration_s | 90.00 | 60.50 |", "| accepted | 4 | 3 |"):
+    for line in ("| tokens | 2,000 | 1,800 |", "| usd | 0.50 | 0.45 |", "| duration_s | 90.00 | 60.50 |", "| accepted | 4 | 3 |"):
         assert line in text
     assert "| llm | some/model | 3 |" in text
     assert "| problems\\|of mine | Apache-2.0 | 3 |" in text

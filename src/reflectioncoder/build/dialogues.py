@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from reflectioncoder.build.coding import reference_cell
 from reflectioncoder.build.executions import Executions
+from reflectioncoder.build.forecast import Forecast
 from reflectioncoder.build.hybrid_author import AskedAttempts, AttemptsFile, HybridAuthor
-from reflectioncoder.build.llm_author import Asker, LlmAuthor, Rollout
+from reflectioncoder.build.llm_author import Asker, LlmAuthor, Rollout, Used
 from reflectioncoder.build.log import BuildLog
 from reflectioncoder.build.mutation_author import Rejected
 from reflectioncoder.build.outcomes import Outcomes, rejection
@@ -19,13 +19,14 @@ from reflectioncoder.config import BuildConfig, EndpointConfig, Recipe
 from reflectioncoder.data.languages import PYTHON
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.samples import Sample
+from reflectioncoder.generate.budget import Budget
 from reflectioncoder.generate.embedded import embedded_server, vllm_server
-from reflectioncoder.generate.endpoint import Budget, Endpoint, EndpointError
+from reflectioncoder.generate.endpoint import MAX_POSTPONED, Endpoint, NotTakenError, UnansweredError
+from reflectioncoder.generate.limiter import EndpointError
 from reflectioncoder.model_source import resolve_gguf
-from reflectioncoder.progress import Progress, format_duration, say
+from reflectioncoder.progress import Progress, say
 from reflectioncoder.sandbox.pool import default_workers, map_unordered
 
-_FORECAST_AFTER = 20  # dialogues: the first ones
 _DIALOGUES_A_REQUEST = 4
 _TOKENS_OF_A_TURN = 800  # a problem, or what the interpreter prints
 
@@ -51,9 +52,11 @@ class Problems:
 
 @dataclass(frozen=True)
 class Held:
-    """What is said of all dialogues: the forecast, if there were enough for one, and how many requests were made again."""
+    """Totals over all dialogues of this process: the forecast, if there were enough for one; beside it what they took; the number of
+    requests that were made again."""
 
     forecast: dict[str, Any] | None = None
+    session: dict[str, Any] | None = None
     num_retries: int = 0
 
 
@@ -67,51 +70,110 @@ def hold_dialogues(
     """Every rollout of every problem.
 
     Raises:
-        EndpointError, BudgetError, SandboxUnavailableError, UsageError: the first that a dialogue met; what was answered is in the log.
+        EndpointError, BudgetError, SandboxUnavailableError, UsageError: the first that a dialogue met, unless it is about a request of
+            this dialogue alone; what was answered is in the log.
     """
     config = recipe.build
     budget = Budget(config.endpoint, config.budget_tokens, config.budget_usd)
     budget.settle((0, 0), log.used())
-    total = config.rollouts * problems.count
     forecast = Forecast(config.rollouts * (problems.count - len(problems.left_out)), budget, log)
-    author = "hybrid" if config.hybrid or config.author == "attempts" else "llm"
-
-    def rollouts() -> Iterator[Rollout]:
-        for number in range(config.rollouts):
-            for index, problem in enumerate(problems.each()):
-                order = number * problems.count + index
-                if index not in problems.left_out:
-                    forecast.expect(order)
-                    yield Rollout(problem, number, order, author, config.endpoint.model, recipe.seed)
-                elif number == 0:
-                    row = rejection(f"problem:{problem.task_id}", problem.task_id, "contaminated", problems.left_out[index])
-                    outcomes.reject(order, row)
-
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(_writer(recipe, budget, log, execute))
-        progress = stack.enter_context(Progress("build: dialogues", total))
-        failures: list[BaseException] = []
-
-        def write(rollout: Rollout) -> tuple[Rollout, Sample | Rejected]:
-            try:
-                return rollout, unwritable(rollout.problem, config, execute) or writer.write(rollout)
-            except BaseException as error:  # the build ends with this: the others are to ask no more
-                failures.append(error)
-                writer.stop()
-                raise
-
+        progress = stack.enter_context(Progress("build: dialogues", config.rollouts * problems.count))
         stack.callback(writer.stop)
-        try:
-            for rollout, outcome in map_unordered(write, rollouts(), writer.at_once, writer.stop):
+        dialogues = _Dialogues(writer, lambda problem: unwritable(problem, config, execute))
+
+        def note(written: Iterator[tuple[Rollout, Sample | Rejected]]) -> None:
+            for rollout, outcome in written:
                 if isinstance(outcome, Rejected):
                     outcomes.reject(rollout.order, rejection(rollout.id, rollout.problem.task_id, outcome.reason, outcome.detail))
                 else:
                     outcomes.accept(rollout.order, outcome)
-                forecast.add(rollout.order, not isinstance(outcome, Rejected), writer.used(rollout))
+                forecast.add(rollout.order, not isinstance(outcome, Rejected), writer.used(rollout), writer.asking_since())
                 progress.update(len(outcomes), f"{outcomes.num_accepted} accepted")
+
+        note(dialogues.hold(_rollouts(recipe, problems, outcomes, forecast)))
+        note(dialogues.hold_postponed())
+        return Held(forecast.made, forecast.session(), writer.num_retries())
+
+
+def _rollouts(recipe: Recipe, problems: Problems, outcomes: Outcomes, forecast: Forecast) -> Iterator[Rollout]:
+    """Those that are to be held; the others are rejected."""
+    config = recipe.build
+    author = "hybrid" if config.hybrid or config.author == "attempts" else "llm"
+    for number in range(config.rollouts):
+        for index, problem in enumerate(problems.each()):
+            order = number * problems.count + index
+            if index not in problems.left_out:
+                forecast.expect(order)
+                yield Rollout(problem, number, order, author, config.endpoint.model, recipe.seed)
+            elif number == 0:
+                row = rejection(f"problem:{problem.task_id}", problem.task_id, "contaminated", problems.left_out[index])
+                outcomes.reject(order, row)
+
+
+class _Dialogues:
+    """Holds dialogues. One that gets no answer is rejected, and the others go on; where nothing has been answered yet, it may be the
+    server, and the dialogue is postponed."""
+
+    def __init__(self, writer: _Writer, unwritable: Callable[[Problem], Rejected | None]):
+        self._writer = writer
+        self._unwritable = unwritable
+        self._postponed: list[tuple[Rollout, UnansweredError | NotTakenError]] = []
+        self._failures: list[BaseException] = []
+
+    def hold(self, rollouts: Iterable[Rollout]) -> Iterator[tuple[Rollout, Sample | Rejected]]:
+        """The outcomes, in the order in which the dialogues end.
+
+        Raises:
+            EndpointError, BudgetError, SandboxUnavailableError, UsageError: the first that ends the build.
+        """
+        try:
+            for rollout, outcome in map_unordered(self._write, rollouts, self._writer.at_once, self._writer.stop):
+                if isinstance(outcome, (UnansweredError, NotTakenError)):
+                    self._postponed.append((rollout, outcome))
+                    if len(self._postponed) > MAX_POSTPONED and not self._writer.has_answered():
+                        raise self._failure_of_all()
+                else:
+                    yield rollout, outcome
         except EndpointError:
-            raise failures[0] from None  # the first; others have been stopped by it
-    return Held(forecast.made, writer.num_retries())
+            raise (self._failures or [self._failure_of_all()])[0] from None  # the first; others have been stopped by it
+
+    def hold_postponed(self) -> Iterator[tuple[Rollout, Sample | Rejected]]:
+        """The outcomes of those that were postponed.
+
+        Raises:
+            EndpointError, UsageError: nothing was answered.
+        """
+        if not self._postponed:
+            return
+        if not self._writer.has_answered():
+            raise self._failure_of_all()
+        again, self._postponed = self._postponed, []
+        for rollout, error in again:
+            if isinstance(error, UnansweredError):
+                yield rollout, _unanswered(error)
+        yield from self.hold([rollout for rollout, error in again if isinstance(error, NotTakenError)])
+
+    def _write(self, rollout: Rollout) -> tuple[Rollout, Sample | Rejected | UnansweredError | NotTakenError]:
+        try:
+            return rollout, self._unwritable(rollout.problem) or self._writer.write(rollout)
+        except UnansweredError as error:
+            return rollout, _unanswered(error) if self._writer.has_answered() else error
+        except NotTakenError as error:
+            return rollout, error
+        except BaseException as error:  # the build ends with this: the others are to ask no more
+            self._failures.append(error)
+            self._writer.stop()
+            raise
+
+    def _failure_of_all(self) -> UnansweredError | NotTakenError:
+        rollout, error = self._postponed[0]
+        return type(error)(f"nothing was answered; the first request was for {rollout.problem.task_id}\n  {error}")
+
+
+def _unanswered(error: UnansweredError) -> Rejected:
+    return Rejected("no_answer", str(error).partition("\n")[0])
 
 
 @dataclass(frozen=True)
@@ -121,8 +183,10 @@ class _Writer:
     write: Callable[[Rollout], Sample | Rejected]
     at_once: int
     stop: Callable[[], None] = lambda: None
-    used: Callable[[Rollout], tuple[int, int]] = lambda _: (0, 0)
+    used: Callable[[Rollout], Used] = lambda _: Used()
     num_retries: Callable[[], int] = lambda: 0
+    has_answered: Callable[[], bool] = lambda: False
+    asking_since: Callable[[], float | None] = lambda: None
 
 
 @contextlib.contextmanager
@@ -144,7 +208,15 @@ def _writer(recipe: Recipe, budget: Budget, log: BuildLog, execute: Executions) 
         else:
             write = LlmAuthor(config, ask, execute).write
         # More dialogues than requests: while some run their programs, or wait for a processor, others are answered.
-        yield _Writer(write, _DIALOGUES_A_REQUEST * served.max_in_flight, endpoint.stop, ask.used, lambda: endpoint.num_retries)
+        yield _Writer(
+            write,
+            _DIALOGUES_A_REQUEST * served.max_in_flight,
+            endpoint.stop,
+            ask.used,
+            lambda: endpoint.num_retries,
+            lambda: endpoint.has_answered,
+            lambda: endpoint.first_asked_at,
+        )
 
 
 def unwritable(problem: Problem, config: BuildConfig, execute: Executions) -> Rejected | None:
@@ -160,7 +232,7 @@ def unwritable(problem: Problem, config: BuildConfig, execute: Executions) -> Re
 
 
 def _endpoint(served: EndpointConfig, budget: Budget, log: BuildLog, *, own: bool) -> Endpoint:
-    return Endpoint(served, budget, trust_env=not own, adapts=not own, has_answered=log.used() != (0, 0), on_lost=log.add_lost)
+    return Endpoint(served, budget, trust_env=not own, adapts=not own, has_answered=log.holds_answers)
 
 
 @contextlib.contextmanager
@@ -177,61 +249,3 @@ def _server(config: BuildConfig) -> Iterator[EndpointConfig]:
         server = vllm_server(settings.model, settings.max_in_flight, context_tokens)
     with server as url:
         yield replace(settings, base_url=url, api_key_env="")
-
-
-class Forecast:
-    """What the whole build will take, from its first dialogues: said once, kept in the log to be compared with the fact."""
-
-    def __init__(self, total: int, budget: Budget, log: BuildLog):
-        self._total = total
-        self._budget = budget
-        self._log = log
-        self._started, self._before = time.monotonic(), sum(log.used())
-        self._first: dict[int, tuple[bool, tuple[int, int]] | None] = {}
-        self.made: dict[str, Any] | None = None
-
-    def expect(self, order: int) -> None:
-        """A dialogue begins."""
-        if len(self._first) < _FORECAST_AFTER:
-            self._first[order] = None
-
-    def add(self, order: int, accepted: bool, used: tuple[int, int]) -> None:
-        """It has ended; `used`: tokens that it has read and written. The first ones to end would not do: they are the short ones."""
-        if self.made is not None or self._total <= _FORECAST_AFTER or order not in self._first:
-            return
-        self._first[order] = accepted, used
-        if None in self._first.values() or len(self._first) < _FORECAST_AFTER:
-            return
-        made = self.made = self._log.recall("forecast", {"dialogues": self._total}, lambda: asdict(self._make()))
-        if self._log.num_new["forecast"]:
-            price = f", {made['usd']:.2f} USD" if made["usd"] else ""
-            say(
-                f"build: after {made['dialogues']} of {self._total} dialogues the whole looks like {made['tokens']:,} tokens{price}, "
-                f"{format_duration(made['duration_s'])}, {made['accepted']} samples"
-            )
-
-    def _make(self) -> Estimate:
-        first = [ended for ended in self._first.values() if ended is not None]
-        factor = self._total / len(first)
-        read, written = (sum(used[kind] for _, used in first) for kind in (0, 1))
-        tokens = factor * (read + written)
-        asked = sum(self._log.used()) - self._before
-        seconds = time.monotonic() - self._started
-        return Estimate(
-            dialogues=len(first),
-            tokens=round(tokens),
-            usd=round(factor * self._budget.usd(read, written), 4),
-            duration_s=round(seconds * tokens / asked if asked else 0.0, 1),
-            accepted=round(factor * sum(accepted for accepted, _ in first)),
-        )
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """`tokens`, `usd`, `duration_s` and samples `accepted` of the whole, from `dialogues` dialogues."""
-
-    dialogues: int
-    tokens: int
-    usd: float
-    duration_s: float
-    accepted: int

@@ -12,6 +12,8 @@ from reflectioncoder.data.render import ADDED_TOKENS
 REASONS = {
     "no_code": "the model wrote no code block",
     "refused": "the server gives no text for the request: too long for its context, or filtered",
+    "empty_answer": "the model's answer holds no text; a reasoning that is not shown may have taken all of it",
+    "no_answer": "the server gave no good answer to a request, after all retries, though it answered others",
     "answer_cut_off": "an answer reached endpoint.max_tokens",
     "unresolved": "no attempt passed within max_executions",
     "session_lost": "an attempt took the interpreter down",

@@ -28,9 +28,11 @@ from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import one_off_answer, one_off_request, reflection_request, statement
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 from reflectioncoder.errors import UsageError
-from reflectioncoder.generate.endpoint import Endpoint, RefusedError, Reply
+from reflectioncoder.generate.endpoint import Endpoint, RefusedError, request_body
+from reflectioncoder.generate.reply import Reply
 
 AUTHOR = "llm"
+EMPTY = "empty"  # the finish reason of an answer without a text
 _MAX_OUTPUT_CHARS = 2000
 _NUM_MUTANTS = 8
 
@@ -78,8 +80,19 @@ class Rollout:
         return f"{self.author}:{self.model.rpartition('/')[2]}:{self.problem.task_id}:{self.seed}-{self.number}"
 
 
+@dataclass
+class Used:
+    """What a dialogue has taken in this process: tokens, its turns, and how many of them were in the log."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    num_turns: int = 0
+    num_replayed: int = 0
+
+
 class Asker:
-    """`asker(conversation, rollout, turn)` is the model's answer, {"text", "finish_reason", …}, from the log where it is there.
+    """`asker(conversation, rollout, turn)` is the model's answer, {"text", "finish_reason", …}, from the log where it is there; the
+    finish reason is `EMPTY` where there is no text.
 
     Raises (from calls): what `Endpoint.ask` raises.
     """
@@ -89,31 +102,45 @@ class Asker:
         self._seed = seed
         self._endpoint = endpoint
         self._log = log
-        self._used: dict[int, tuple[int, int]] = {}
+        self._used: dict[int, Used] = {}
 
     def __call__(self, conversation: Conversation, rollout: Rollout, turn: int) -> dict[str, Any]:
         name = f"{self._seed}/{AUTHOR}:{rollout.problem.task_id}:{rollout.number}/{turn}"
-        payload = {
-            "model": self.config.model,
-            **conversation.payload,
-            "max_tokens": self.config.max_tokens,
-            "temperature": self.config.temperature,
-            "top_p": self.config.top_p,
-            "seed": int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") >> 1,
-        }
+        payload = request_body(
+            self.config,
+            {
+                "model": self.config.model,
+                **conversation.payload,
+                "max_tokens": self.config.max_tokens,
+                "temperature": self.config.temperature,
+                "top_p": self.config.top_p,
+                "seed": int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") >> 1,
+            },
+        )
         request = {"payload": payload, "revision": self.config.revision, "rollout": rollout.number}
+        used = self._used.setdefault(rollout.order, Used())
+
+        used.num_turns += 1
+        used.num_replayed += 1
+
+        def ask() -> dict[str, Any]:
+            used.num_replayed -= 1
+            reply = self._endpoint.ask(payload, rollout.order, self._log.account(request))
+            used.input_tokens += reply.input_tokens
+            used.output_tokens += reply.output_tokens
+            return asdict(reply)
+
         try:
-            keep = lambda reply: self._log.keep("request", request, asdict(reply))  # noqa: E731
-            answered = self._log.recall("request", request, lambda: asdict(self._endpoint.ask(payload, rollout.order, keep)))
+            answered = self._log.recall("request", request, ask)
         except RefusedError:  # not logged: it has cost nothing, and another server may take it
             answered = asdict(Reply("", "refused", 0, 0))
-        read, written = self._used.get(rollout.order, (0, 0))
-        self._used[rollout.order] = read + answered["input_tokens"], written + answered["output_tokens"]
+        if answered["finish_reason"] != "refused" and not answered["text"].strip():
+            return {**answered, "finish_reason": EMPTY}
         return {**answered, "text": conversation.continuation(answered["text"])}
 
-    def used(self, rollout: Rollout) -> tuple[int, int]:
-        """Tokens read and written for a dialogue that has ended, replayed answers included; can be asked once."""
-        return self._used.pop(rollout.order, (0, 0))
+    def used(self, rollout: Rollout) -> Used:
+        """What a dialogue has taken that has ended; can be asked once."""
+        return self._used.pop(rollout.order, Used())
 
 
 @dataclass(frozen=True)
@@ -183,8 +210,8 @@ class LlmAuthor:
         return None
 
     def _judge_answer(self, rollout: Rollout, attempts: list[Attempt], answered: dict[str, Any]) -> Sample | Rejected:
-        if answered["finish_reason"] == "refused":
-            return Rejected("refused")
+        if answered["finish_reason"] in ("refused", EMPTY):
+            return Rejected("refused" if answered["finish_reason"] == "refused" else "empty_answer")
         problem = rollout.problem
         program = read_answer(answered["text"], problem.entry_point).solution.strip("\n")
         if answered["finish_reason"] == "length" or not _answers(program, problem):
@@ -259,6 +286,8 @@ def unusable(answered: dict[str, Any], read: ReadAnswer) -> Rejected | None:
     """Why an answer holds no program, if it does not."""
     if answered["finish_reason"] == "refused":
         return Rejected("refused")
+    if answered["finish_reason"] == EMPTY:
+        return Rejected("empty_answer")
     if not read.has_program or answered["finish_reason"] == "length":
         return Rejected("answer_cut_off" if read.has_program else "no_code", answered["text"][-500:])
     return None

@@ -32,7 +32,8 @@ from reflectioncoder.data.problems import Problem, iter_problems
 from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.errors import CheckFailedError, UsageError
-from reflectioncoder.generate.endpoint import Budget
+from reflectioncoder.generate.budget import Budget
+from reflectioncoder.generate.endpoint import check_endpoint
 from reflectioncoder.progress import Progress, say
 from reflectioncoder.sandbox.isolation import detect_isolation, require_floor
 from reflectioncoder.sandbox.limits import Limits
@@ -77,6 +78,8 @@ def build_reflections(
     config = recipe.build
     if config.author == "attempts" and not Path(config.attempts).is_file():
         raise UsageError(f"file not found: {config.attempts!r}\n  key:     build.attempts, the completions to be repaired")
+    if config.author == "openai":
+        check_endpoint(config.endpoint)
     limits = replace(limits_from(recipe.sandbox), wall_s=config.cell_timeout_s)
     require_floor(detect_isolation(), recipe.sandbox.floor)
     each = partial(_first, config.problems, limit)
@@ -116,6 +119,7 @@ def build_reflections(
             "num_retries": held.num_retries,
             **_used(log, config.endpoint),
             "forecast": held.forecast,
+            "session": held.session,
             "duration_s": round(time.monotonic() - started, 2),
             "python": platform.python_version(),
             "limits": asdict(limits),
@@ -164,6 +168,9 @@ def _settings(recipe: Recipe, limits: Limits) -> dict[str, Any]:
         del build[name]
     for name in ("base_url", "api_key_env", "timeout_s", "retries", "max_in_flight", "input_usd", "output_usd"):
         del build["endpoint"][name]
+    for name in ("extra_body", "omit", "max_tokens_field"):  # logs that are older do not know them
+        if getattr(recipe.build.endpoint, name) == getattr(EndpointConfig(), name):
+            del build["endpoint"][name]
     flat = {f"build.{key}": value for key, value in build.items()}
     return {
         **flat,
@@ -175,9 +182,10 @@ def _settings(recipe: Recipe, limits: Limits) -> dict[str, Any]:
 
 
 def _used(log: BuildLog, endpoint: EndpointConfig) -> dict[str, Any]:
-    """By the model for all that is in the log."""
-    read, written = log.used()
-    return {"input_tokens": read, "output_tokens": written, "usd": round(Budget(endpoint).usd(read, written), 4)}
+    """By the model for the answers in the log; what was paid, or may have been, for answers that were lost; the price of both."""
+    (read, written), lost = log.used("request"), log.used("lost")
+    usd = Budget(endpoint).usd(read + lost[0], written + lost[1])
+    return {"input_tokens": read, "output_tokens": written, "lost_tokens": sum(lost), "usd": round(usd, 4)}
 
 
 def _write(sifted: Outcomes, output_dir: Path, max_operator_share: float, min_samples: int) -> dict[str, Any]:

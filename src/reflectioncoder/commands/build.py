@@ -29,5 +29,7 @@ def run(args: argparse.Namespace) -> Outcome:
         tokens = summary["input_tokens"] + summary["output_tokens"]
         price = f", {summary['usd']:.2f} USD" if summary["usd"] else ""
         lines.append(f"{tokens:,} tokens{price}, {tokens / max(1, summary['num_accepted']):,.0f} tokens a sample")
+        if summary["lost_tokens"]:
+            lines.append(f"{summary['lost_tokens']:,} tokens more were paid, or may have been, for answers that did not arrive")
     lines += [f"  rejected, {reason}: {count}" for reason, count in summary["rejected"].items()]
     return Outcome(summary, lines, [directory / name for name in ("reflections.jsonl", "rejected.jsonl", "build.json")])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
+from typing import Any
 
-from reflectioncoder.choices import APIS, ASSISTANT_PREFIXES, BACKENDS
-from reflectioncoder.commands import Outcome, add_benchmark_arguments, at_least, limited, not_negative
+from reflectioncoder.choices import APIS, ASSISTANT_PREFIXES, BACKENDS, MAX_TOKENS_FIELDS, OMITTABLE
+from reflectioncoder.commands import Outcome, add_benchmark_arguments, at_least, limited, not_negative, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +35,10 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--api", choices=APIS, help="servers: chat (default); completion: plain text, for base models")
     server = parser.add_argument_group("--backend openai")
     server.add_argument("--base-url", metavar="URL", help="with /v1 (DeepSeek: with /beta); default: http://127.0.0.1:8080/v1")
+    server.add_argument("--extra-body", type=_mapping, metavar="JSON", help='further parameters of every request, e.g. {"top_k": 20}')
+    server.add_argument("--omit", nargs="+", choices=OMITTABLE, help="parameters that the server does not take, and are not sent")
+    server.add_argument("--max-tokens-field", choices=MAX_TOKENS_FIELDS, help=f"default: {MAX_TOKENS_FIELDS[0]}")
+    server.add_argument("--timeout", type=positive, metavar="S", help="longest time for a request and its answer (default: 600)")
     server.add_argument("--api-key-env", metavar="NAME", help="environment variable that holds the key")
     server.add_argument(
         "--assistant-prefix",
@@ -44,10 +50,21 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 _OPTIONS = {  # of each backend
     "transformers": ("device",),
-    "openai": ("api", "base_url", "api_key_env", "assistant_prefix"),
+    "openai": ("api", "base_url", "api_key_env", "assistant_prefix", "extra_body", "omit", "max_tokens_field", "timeout"),
     "local": ("api",),
     "vllm": ("api",),
 }
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    """An argparse type: a JSON object."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError('not a JSON object, such as {"top_k": 20}')
+    return value
 
 
 def generation_recipe(args: argparse.Namespace):
@@ -76,6 +93,9 @@ def model_of(args: argparse.Namespace):
         allowed = [backend for backend, names in _OPTIONS.items() if name in names]
         raise UsageError.for_value(f"--{name.replace('_', '-')} is not for this backend", "--backend", args.backend, allowed)
     device = given.pop("device", "auto")
+    if "timeout" in given:
+        given["timeout_s"] = given.pop("timeout")
+    given["omit"] = tuple(given.get("omit", ()))
     return asked_model(ModelConfig(args.model, device=device), args.backend, EndpointConfig(max_in_flight=args.batch_size, **given))
 
 

@@ -314,6 +314,8 @@ def answer_lines(counts: dict[str, Any]) -> list[str]:
         named = ", ".join(f"{reason} {reasons[reason]}" for reason in kinds if reason in reasons)
         if named:
             lines.append(f"{sum(reasons.get(reason, 0) for reason in kinds)} of {counts['num_answers']} answers {said} ({named})")
+    if counts["num_empty"]:
+        lines.append("an empty answer can be a reasoning that is not shown and took all tokens: allow more (--max-new-tokens)")
     return lines
 
 

@@ -17,6 +17,7 @@ from reflectioncoder.generate.base import Backend
 from reflectioncoder.generate.embedded import embedded_server, vllm_server
 from reflectioncoder.generate.served_backend import ServedBackend
 from reflectioncoder.model_source import model_hash, resolve_gguf, resolve_model
+from reflectioncoder.server_address import ServerAddress
 
 _CHARS_A_TOKEN = 2  # at least, of programs and English: a server is started with room for the longest request
 _TEMPLATE_TOKENS = 512  # a model's own system prompt is among them
@@ -58,7 +59,10 @@ def asked_model(config: ModelConfig, backend: choices.Backend, endpoint: Endpoin
         return AskedModel(model_hash(path), path, True, lambda _chars, _tokens: _transformers(config, path))
     endpoint = replace(endpoint, model=config.name)
     if backend == "openai":
-        key = content_hash(backend, config.name, endpoint.base_url, endpoint.revision, endpoint.api, endpoint.assistant_prefix)
+        # Requests of the default shape have the keys that they had before there were others.
+        shape = [endpoint.extra_body, list(endpoint.omit)] if endpoint.extra_body or endpoint.omit else []
+        identity = ServerAddress.parse(endpoint.base_url).identity
+        key = content_hash(backend, config.name, identity, endpoint.revision, endpoint.api, endpoint.assistant_prefix, *shape)
         return AskedModel(key, None, False, lambda _chars, _tokens: ServedBackend(endpoint, backend))
     if backend == "local":
         gguf, path = resolve_gguf(config.name), None

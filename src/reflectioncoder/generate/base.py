@@ -16,6 +16,7 @@ from reflectioncoder.data.files import JsonlAppender, read_jsonl
 from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.data.prompts import OPENING_FENCE
 from reflectioncoder.errors import UsageError
+from reflectioncoder.generate.reply import REFUSED
 from reflectioncoder.progress import Progress
 
 
@@ -41,13 +42,10 @@ class Request:
         return self.task_id, self.sample
 
 
-REFUSED = "refused"
-"""Why a completion ended that a server has filtered, or did not want to make."""
-
-
 @dataclass(frozen=True)
 class RawCompletion:
-    """What a model wrote after the prefilled beginning, and why it ended: "stop", "length", or `REFUSED`.
+    """What a model wrote after the prefilled beginning, and why it ended: "stop", "length", or "refused" where a server has filtered it
+    or did not want to make it.
 
     `prefilled=False`: nothing was prefilled, the text is the whole answer.
     """

@@ -1,200 +1,141 @@
 """An OpenAI-compatible server: chat and completion requests with retries, as many at a time as it can take, within a budget.
 
-How many go at once is found out: twice as many after every round until the first complaint, from then on one more after every round
-without, three quarters after a 429 or 503 (slow start, additive increase, multiplicative decrease). Retry-After is honoured. After
-many failures in a row nothing more is asked (`EndpointError`).
+A request that fails is made again, with growing pauses; a server that is busy is waited for, and Retry-After is honoured. A request
+that gets no good answer after its retries is an error of its own (`UnansweredError`); after many failures in a row nothing more is
+asked (`EndpointError`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import heapq
-import itertools
 import json
-import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any
-
-import httpx2
+from typing import Any, Protocol
 
 from reflectioncoder.config import EndpointConfig
-from reflectioncoder.errors import MachineError, UsageError
+from reflectioncoder.errors import UsageError
+from reflectioncoder.generate.budget import Budget
+from reflectioncoder.generate.limiter import EndpointError, Limiter
+from reflectioncoder.generate.reply import NoCompletionError, Reply, excerpt, read_reply
+from reflectioncoder.generate.transfer import Answer, Transfer, TransferError
+from reflectioncoder.progress import format_duration, say
+from reflectioncoder.server_address import ServerAddress, read_key
+
+MAX_POSTPONED = 16
+"""Requests that fail before any is answered are held back, up to so many: is it they, or the server?"""
 
 _GOES_ON: dict[str, dict[str, Any]] = {
     "vllm": {"continue_final_message": True, "add_generation_prompt": False},
     "llama.cpp": {},  # does so whenever the last message is the assistant's
     "deepseek": {},  # marks the message itself
 }
+_OWN_SETTINGS = frozenset(
+    ("model", "messages", "prompt", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stop", "stream", "n")
+)
 _BUSY = frozenset((429, 503, 529))
 _AGAIN = frozenset((408, 409, 425)) | _BUSY
-_TOO_LONG = frozenset((400, 413, 422))  # of a request like others that are answered
-_ENDS = frozenset(("stop", "length", "content_filter", "tool_calls", "function_call"))
-_FIRST_PERMITS = 4
-_DECREASE = 0.75  # by a half, as TCP does, a quarter of the server's capacity is never used
+_GAVE_UP = frozenset((408, 504, 524))  # on an answer that may have been under way
+_THIS_REQUEST = frozenset((400, 403, 413, 422, 451))  # too long or filtered, where others like it are answered
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 60.0
+_MAX_BUSY_DOUBLINGS = 4
 _LONGEST_BUSY_S = 900.0  # that a server may ask a request to wait, all in all
+_TOLD_EVERY_S = 60.0
 _MOST_REFUSALS = 20  # in a row: then the server takes nothing of this kind
 _ROUNDS_OF_FAILURES = 5  # of all requests that are under way: then the server counts as gone
 
 
-class EndpointError(MachineError):
-    """The server does not answer as it should, for good; what was answered before is logged."""
+class UnansweredError(EndpointError):
+    """This request got no good answer after all its retries; others may."""
 
 
-class BudgetError(MachineError):
-    """The next request could exceed the budget."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """`finish_reason`: "stop", "length", or "refused" where the server gives no text."""
-
-    text: str
-    finish_reason: str
-    input_tokens: int
-    output_tokens: int
+class NotTakenError(UsageError):
+    """The server does not take this request, and has not answered any yet: it may be this one, or all."""
 
 
 class RefusedError(Exception):
     """The server does not take this request, though it takes others: it is too long for the model, or filtered."""
 
 
-class Budget:
-    """What may be used, asked before every request: the most that it can take is set aside until it is known what it took."""
+class Account(Protocol):
+    """Is told what becomes of a request, so that what it costs is known whenever the process is killed."""
 
-    def __init__(self, config: EndpointConfig, most_tokens: int | None = None, most_usd: float | None = None):
-        self._prices = config.input_usd / 1e6, config.output_usd / 1e6
-        self._most_tokens, self._most_usd = most_tokens, most_usd
-        self._used = self._set_aside = (0, 0)
-        self._changed = threading.Condition()
+    def sent(self, input_tokens: int, output_tokens: int) -> None:
+        """It is about to be sent, and can take so much."""
 
-    def usd(self, input_tokens: int, output_tokens: int) -> float:
-        return input_tokens * self._prices[0] + output_tokens * self._prices[1]
+    def answered(self, reply: Reply) -> None:
+        """Called before the next request may be made in its place: no more answers are lost than requests are under way."""
 
-    def take(self, input_tokens: int, output_tokens: int) -> None:
-        """Set it aside; waits while only what others have set aside stands in the way.
-
-        Raises:
-            BudgetError: it would be too much with what is used.
-        """
-        wanted = input_tokens, output_tokens
-        with self._changed:
-            while True:
-                if exceeded := self._exceeded(self._used, wanted):
-                    raise BudgetError(exceeded)
-                if not self._exceeded(self._used, self._set_aside, wanted):
-                    self._set_aside = _sum(self._set_aside, wanted)
-                    return
-                self._changed.wait()
-
-    def _exceeded(self, *parts: tuple[int, int]) -> str | None:
-        read, written = _sum(*parts)
-        if self._most_tokens is not None and read + written > self._most_tokens:
-            return f"the budget of {self._most_tokens} tokens is used up\n  hint:    raise build.budget_tokens"
-        if self._most_usd is not None and self.usd(read, written) > self._most_usd:
-            return f"the budget of {self._most_usd} USD is used up\n  hint:    raise build.budget_usd"
-        return None
-
-    def settle(self, taken: tuple[int, int], used: tuple[int, int]) -> None:
-        """Replace what was set aside by what was used. What has been used before this process counts with (0, 0) taken."""
-        with self._changed:
-            self._set_aside = self._set_aside[0] - taken[0], self._set_aside[1] - taken[1]
-            self._used = _sum(self._used, used)
-            self._changed.notify_all()
+    def failed(self, input_tokens: int, output_tokens: int) -> None:
+        """There is no answer; so much may have been paid for it."""
 
 
-def _sum(*parts: tuple[int, int]) -> tuple[int, int]:
-    return sum(part[0] for part in parts), sum(part[1] for part in parts)
+class _NoAccount:
+    def sent(self, input_tokens: int, output_tokens: int) -> None: ...
+
+    def answered(self, reply: Reply) -> None: ...
+
+    def failed(self, input_tokens: int, output_tokens: int) -> None: ...
 
 
-class Limiter:
-    """A number of permits that adapts, from 1 to `most`; `adapts=False`: always `most`. Who waits with the lowest order is next."""
+@dataclass(frozen=True)
+class _Failure:
+    """`paid`: tokens read and written that it may have cost. `is_there`: a server was reached."""
 
-    def __init__(self, most: int, *, adapts: bool = True):
-        self._most = most
-        self._adapts = adapts
-        self._permits = float(min(most, _FIRST_PERMITS) if adapts else most)
-        self._has_been_too_many = False
-        self._in_use = 0
-        self._not_before = self._lowered_at = 0.0
-        self._stopped = threading.Event()
-        self._lock = threading.Lock()
-        self._waiting: list[tuple[int, int, threading.Event]] = []  # each is woken alone: there may be thousands
-        self._num_tickets = itertools.count()
+    reason: str
+    paid: tuple[int, int] = (0, 0)
+    busy: bool = False
+    retry_after_s: float | None = None
+    is_there: bool = True
 
-    @contextlib.contextmanager
-    def permit(self, order: int = 0) -> Iterator[None]:
-        """
-        Raises:
-            EndpointError: `stop` has been called.
-        """
-        admitted = threading.Event()
-        with self._lock:
-            heapq.heappush(self._waiting, (order, next(self._num_tickets), admitted))
-            self._admit()
-        admitted.wait()
-        try:
-            if self._stopped.is_set():
-                raise EndpointError("it has been stopped")
-            yield
-        finally:
-            with self._lock:
-                self._in_use -= 1
-                self._admit()
 
-    def _admit(self) -> None:
-        """Let in those that may. Called with the lock."""
-        while self._waiting and (self._stopped.is_set() or (self._in_use < self.permits and time.monotonic() >= self._not_before)):
-            self._in_use += 1
-            heapq.heappop(self._waiting)[2].set()
+def request_body(config: EndpointConfig, payload: dict[str, Any]) -> dict[str, Any]:
+    """A request as this server wants it: parameters renamed, left out and added as the settings say.
 
-    def _admit_later(self, seconds: float) -> None:
-        def admit() -> None:
-            with self._lock:
-                self._admit()
+    Args:
+        payload: with `max_tokens`.
 
-        timer = threading.Timer(seconds, admit)
-        timer.daemon = True
-        timer.start()
+    Raises:
+        UsageError: `endpoint.extra_body` is no JSON object, or sets what has a setting of its own.
+    """
+    check_extra_body(config)
+    body = {name: value for name, value in payload.items() if name not in config.omit}
+    if config.max_tokens_field != "max_tokens":
+        body = {config.max_tokens_field if name == "max_tokens" else name: value for name, value in body.items()}
+    return {**body, **config.extra_body}
 
-    def succeeded(self) -> None:
-        if not self._adapts:
-            return
-        with self._lock:
-            more = 1 / max(1.0, self._permits) if self._has_been_too_many else 1.0
-            self._permits = min(self._most, self._permits + more)
-            self._admit()
 
-    def stop(self) -> None:
-        """Let nobody in any more, also of those that wait."""
-        self._stopped.set()
-        with self._lock:
-            self._admit()
+def check_extra_body(config: EndpointConfig) -> None:
+    """Raises UsageError if `endpoint.extra_body` cannot be sent."""
+    extra = config.extra_body
+    try:
+        json.dumps(extra, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"endpoint.extra_body cannot be written as JSON: {error}") from None
+    if not all(isinstance(name, str) for name in extra):
+        raise UsageError("endpoint.extra_body: its keys must be texts")
+    if taken := sorted(extra.keys() & _OWN_SETTINGS):
+        raise UsageError(
+            f"endpoint.extra_body sets what is set elsewhere: {', '.join(taken)}\n"
+            "  hint:    endpoint.temperature, top_p, max_tokens; endpoint.omit for parameters that the server does not take"
+        )
 
-    def pause(self, seconds: float) -> None:
-        """Sleep, unless stopped."""
-        self._stopped.wait(seconds)
 
-    def too_many(self, asked_at: float, pause_s: float) -> None:
-        """`asked_at`: one overload is answered by many complaints, of requests that were made before it was known; it counts once."""
-        now = time.monotonic()
-        with self._lock:
-            self._has_been_too_many = True
-            if self._adapts and asked_at >= self._lowered_at:
-                self._permits = max(1.0, self._permits * _DECREASE)
-                self._lowered_at = now
-            if now + pause_s > self._not_before:
-                self._not_before = now + pause_s
-                self._admit_later(pause_s + 0.001)
+def check_endpoint(config: EndpointConfig) -> ServerAddress:
+    """Find what is wrong with the settings before anything is asked; returns the address.
 
-    @property
-    def permits(self) -> int:
-        return max(1, int(self._permits))
+    Raises:
+        UsageError: the base URL is none, the model is not named, or the shape of requests is impossible.
+        MachineError: the variable with the key is not set, or holds what cannot be sent.
+    """
+    if not config.model:
+        raise UsageError("the endpoint's model is empty: which model is to be asked?\n  hint:    build.endpoint.model")
+    check_extra_body(config)
+    read_key(config.api_key_env)
+    return ServerAddress.parse(config.base_url)
 
 
 class Endpoint:
@@ -203,10 +144,9 @@ class Endpoint:
     Args:
         adapts: find out how many requests at a time the server takes; else it is always `config.max_in_flight`.
         has_answered: it has taken such requests before: one that it refuses is not like them.
-        on_lost: is told the tokens of an answer that was made and did not arrive.
 
     Raises:
-        MachineError: the variable with the key is not set.
+        UsageError, MachineError: it cannot be asked with these settings (`check_endpoint`).
     """
 
     def __init__(
@@ -217,120 +157,143 @@ class Endpoint:
         trust_env: bool = True,
         adapts: bool = True,
         has_answered: bool = False,
-        on_lost: Callable[[int, int], None] = lambda *_: None,
     ):
-        if not config.model:
-            raise UsageError("the endpoint's model is empty: which model is to be asked?\n  hint:    build.endpoint.model")
-        key = os.environ.get(config.api_key_env, "") if config.api_key_env else ""
-        if config.api_key_env and not key:
-            raise MachineError(
-                f"the environment variable {config.api_key_env} is not set\n  hint:    api_key_env: '' if no key is needed"
-            )
+        address = check_endpoint(config)
+        self._name = address.shown
+        self._transfer = Transfer(address, read_key(config.api_key_env), config.timeout_s, trust_env=trust_env)
         self._config = config
         self._budget = budget or Budget(config)
         self._limiter = Limiter(config.max_in_flight, adapts=adapts)
         self._lock = threading.Lock()
         self._failures_in_a_row = self._refusals_in_a_row = 0
-        self._has_answered = has_answered
-        self._on_lost = on_lost
-        self.num_retries = 0
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._client = httpx2.Client(
-            base_url=config.base_url.rstrip("/") + "/",
-            headers=headers,
-            timeout=httpx2.Timeout(config.timeout_s, connect=10.0),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=config.max_in_flight),
-            trust_env=trust_env,
-        )
+        self._in_trouble_since: float | None = None
+        self._told_at = 0.0
         self._most_failures = max(40, _ROUNDS_OF_FAILURES * config.max_in_flight)
+        self.has_answered = has_answered
+        self.num_retries = 0
+        self.first_asked_at: float | None = None
 
     def stop(self) -> None:
         """Make no more requests: those that wait, and later ones, raise EndpointError."""
         self._limiter.stop()
 
     def close(self) -> None:
-        self._client.close()
+        self._transfer.close()
 
-    def ask(self, payload: dict[str, Any], order: int = 0, keep: Callable[[Reply], None] = lambda _: None) -> Reply:
-        """The answer to a chat request (`messages`) or a completion request (`prompt`); of those that wait, lower orders go first.
-
-        Args:
-            keep: is given the answer before the next request may be made in its place: killed at any time, no more answers are lost
-                than requests are under way.
+    def ask(self, payload: dict[str, Any], order: int = 0, account: Account | None = None) -> Reply:
+        """The answer to a chat request (`messages`) or a completion request (`prompt`), a `request_body`; of those that wait, lower
+        orders go first.
 
         Raises:
             BudgetError: it could exceed the budget.
-            RefusedError: the server does not take this request.
+            RefusedError, NotTakenError: the server does not take this request.
             UsageError: it refuses all requests (a 4xx), or cannot be asked.
-            EndpointError: no good answer after all retries.
+            UnansweredError: no good answer after all retries.
+            EndpointError: the server is not there, busy for too long, or gives no good answer to anything.
         """
+        account = account or _NoAccount()
         # Programs and English have about four characters a token; what the server counts replaces this.
         texts = [message["content"] for message in payload["messages"]] if "messages" in payload else [payload["prompt"]]
-        most = sum(map(len, texts)) // 3, payload["max_tokens"]
-        reason, failures, waited_s = "too many failures", 0, 0.0
-        while failures <= self._config.retries and waited_s <= _LONGEST_BUSY_S and self._failures_in_a_row < self._most_failures:
-            with self._limiter.permit(order):
-                self._budget.take(*most)
-                asked_at, used = time.monotonic(), (0, 0)
-                try:
-                    outcome = self._ask(payload, most)
-                    if isinstance(outcome, Reply):
-                        used = outcome.input_tokens, outcome.output_tokens
-                        keep(outcome)
-                    elif outcome[3]:
-                        used = most
-                finally:
-                    self._budget.settle(most, used)
+        most = sum(map(len, texts)) // 3 + 1, payload[self._config.max_tokens_field]
+        failure, num_failures, num_busy, waited_s = _Failure("too many failures"), 0, 0, 0.0
+        while num_failures <= self._config.retries and waited_s <= _LONGEST_BUSY_S and self._failures_in_a_row < self._most_failures:
+            asked_at, outcome = self._try(payload, most, order, account)
             if isinstance(outcome, Reply):
-                with self._lock:
-                    self._failures_in_a_row = self._refusals_in_a_row = 0
-                self._limiter.succeeded()
                 return outcome
-            reason, busy, retry_after_s, lost = outcome
-            if lost:
-                self._on_lost(*most)
-            delay_s = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2**failures) * random.uniform(0.5, 1.0)
-            delay_s = delay_s if retry_after_s is None else retry_after_s
-            with self._lock:
-                self.num_retries += 1
-                self._failures_in_a_row += not busy
-            if busy:  # all wait, and this one for its turn
+            failure = outcome
+            self._note_failure(failure)
+            doublings = min(num_busy, _MAX_BUSY_DOUBLINGS) if failure.busy else num_failures
+            delay_s = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2**doublings) * random.uniform(0.5, 1.0)
+            delay_s = delay_s if failure.retry_after_s is None else failure.retry_after_s
+            if failure.busy:  # all wait, and this one for its turn
                 self._limiter.too_many(asked_at, delay_s)
+                num_busy += 1
                 waited_s += max(delay_s, 0.01)
             else:
-                failures += 1
+                num_failures += 1
                 self._limiter.pause(delay_s)
-        raise EndpointError(f"{self._config.base_url} gives no good answer: {reason}\n  hint:    what was answered is kept; run again")
+        its_own = failure.is_there and not failure.busy and self._failures_in_a_row < self._most_failures
+        message = f"{self._name} gives no good answer: {failure.reason}\n  hint:    what was answered is kept; run again"
+        raise (UnansweredError if its_own else EndpointError)(message)
 
-    def _ask(self, payload: dict[str, Any], estimate: tuple[int, int]) -> Reply | tuple[str, bool, float | None, bool]:
-        """One request: a reply, or (what went wrong, is the server busy, seconds it asks to wait, may an answer have been paid)."""
-        try:
-            response = self._client.post("chat/completions" if "messages" in payload else "completions", json=payload)
-        except httpx2.HTTPError as error:
-            lost = not isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout))
-            return f"{type(error).__name__}: {error}", False, None, lost
-        except (httpx2.InvalidURL, UnicodeEncodeError, ImportError) as error:
-            raise UsageError(f"{self._config.base_url} cannot be asked: {error}") from error
-        if response.status_code in _TOO_LONG and self._has_answered:
+    def _try(self, payload: dict[str, Any], most: tuple[int, int], order: int, account: Account) -> tuple[float, Reply | _Failure]:
+        """Ask once, in turn and within the budget; returns when, and what came of it."""
+        with self._limiter.permit(order):
+            self._budget.take(*most)
+            asked_at, paid = time.monotonic(), most
+            self.first_asked_at = self.first_asked_at or asked_at
+            try:
+                account.sent(*most)
+                outcome = self._ask(payload, most)
+                paid = (outcome.input_tokens, outcome.output_tokens) if isinstance(outcome, Reply) else outcome.paid
+                if isinstance(outcome, Reply):
+                    account.answered(outcome)
+                else:
+                    account.failed(*paid)
+            except (UsageError, RefusedError):
+                paid = 0, 0
+                account.failed(0, 0)
+                raise
+            finally:
+                self._budget.settle(most, paid)
+        if isinstance(outcome, Reply):
             with self._lock:
-                self._refusals_in_a_row += 1
-            if self._refusals_in_a_row <= _MOST_REFUSALS:
-                raise RefusedError(f"status {response.status_code}: {response.text[:300]}")
-        if response.status_code in _AGAIN or response.status_code >= 500:
-            return (
-                f"status {response.status_code}",
-                response.status_code in _BUSY,
-                _retry_after_s(response.headers.get("retry-after")),
-                False,
-            )
-        if response.status_code >= 400:
-            raise UsageError(f"{self._config.base_url} refuses the request: status {response.status_code}: {response.text[:300]}")
+                self._failures_in_a_row = self._refusals_in_a_row = 0
+                self._in_trouble_since = None
+                self.has_answered = True
+            self._limiter.succeeded()
+        return asked_at, outcome
+
+    def _ask(self, payload: dict[str, Any], most: tuple[int, int]) -> Reply | _Failure:
+        """One request."""
         try:
-            reply = _read_reply(response.json(), estimate)
-            self._has_answered = True
-            return reply
-        except (json.JSONDecodeError, KeyError, IndexError, TypeError, ValueError) as error:
-            return f"not a completion: {type(error).__name__}: {error}", False, None, True
+            answer = self._transfer.post("chat/completions" if "messages" in payload else "completions", payload)
+        except TransferError as error:
+            paid = (most[0], int(min(most[1], error.max_written))) if error.max_written else (0, 0)
+            return _Failure(str(error), paid, is_there=error.is_there)
+        status, what = answer.status, ""
+        if status < 300:
+            try:
+                return read_reply(answer.body, most)
+            except NoCompletionError as error:
+                if error.status is None:
+                    paid = (most[0], min(most[1], len(answer.body))) if error.may_be_generated else (0, 0)
+                    return _Failure(f"status {status}, but {error}: {self._words(answer)}", paid)
+                status, what = error.status, f"status {status}, but it reports "
+        reason = f"{what}status {status}: {self._words(answer)}"
+        if status in _AGAIN or status >= 500:
+            paid = (most[0], min(most[1], answer.max_written)) if status in _GAVE_UP else (0, 0)
+            return _Failure(reason, paid, status in _BUSY, _retry_after_s(answer.retry_after))
+        if status in _THIS_REQUEST:
+            self._note_refusal(reason)
+        raise UsageError(f"{self._name} refuses the request: {reason}")
+
+    def _note_refusal(self, reason: str) -> None:
+        """Raises NotTakenError, RefusedError; returns where all are refused."""
+        with self._lock:
+            if not self.has_answered:
+                raise NotTakenError(f"{self._name} refuses the request: {reason}")
+            self._refusals_in_a_row += 1
+            if self._refusals_in_a_row <= _MOST_REFUSALS:
+                raise RefusedError(reason)
+
+    def _words(self, answer: Answer) -> str:
+        # What is cut off could be the half of a credential: it is removed before.
+        return excerpt(self._transfer.scrub(answer.body.decode("utf-8", "replace")))
+
+    def _note_failure(self, failure: _Failure) -> None:
+        """Count it, and say every minute what is waited for."""
+        now = time.monotonic()
+        with self._lock:
+            self.num_retries += 1
+            self._failures_in_a_row += not failure.busy
+            if self._in_trouble_since is None:
+                self._in_trouble_since = self._told_at = now
+            if now - self._told_at < _TOLD_EVERY_S:
+                return
+            self._told_at = now
+            waiting_s = now - self._in_trouble_since
+        say(f"{self._name}: no answer for {format_duration(waiting_s)}, asked again and again: {failure.reason}")
 
 
 def going_on(said: str, assistant_prefix: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -345,29 +308,16 @@ def going_on(said: str, assistant_prefix: str) -> tuple[dict[str, Any], dict[str
     return message, _GOES_ON[assistant_prefix]
 
 
-def _read_reply(body: dict[str, Any], estimate: tuple[int, int]) -> Reply:
-    """`estimate`: what counts as used where the server does not say."""
-    choice = body["choices"][0]
-    text, reason = choice["message"]["content"] if "message" in choice else choice["text"], choice["finish_reason"]
-    usage = body.get("usage") or {}
-    read, written = (usage.get(f"{kind}_tokens") for kind in ("prompt", "completion"))
-    used = int(estimate[0] if read is None else read), int(estimate[1] if written is None else written)
-    if reason not in _ENDS:  # aborted, or the server has run out of something: it may go well another time
-        raise ValueError(f"finish_reason {reason!r}")
-    if not isinstance(text, str) or reason not in ("stop", "length"):  # filtered, or all tokens went into a reasoning that is not shown
-        return Reply("", "refused", *used)
-    return Reply(text, reason, *used)
-
-
 def _retry_after_s(value: str | None) -> float | None:
     """Seconds from now, of both forms of the header (RFC 9110, 10.2.3)."""
     if value is None:
         return None
-    try:
-        return min(_LONGEST_DELAY_S, max(0.0, float(value)))
-    except ValueError:
-        pass
-    try:
-        return min(_LONGEST_DELAY_S, max(0.0, parsedate_to_datetime(value).timestamp() - time.time()))
-    except ValueError:
-        return None
+    seconds = None
+    with contextlib.suppress(ValueError):
+        seconds = float(value)
+    if seconds is None:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return None
+    return min(_LONGEST_DELAY_S, max(0.0, seconds)) if seconds == seconds else None  # NaN

@@ -5,17 +5,28 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
-from collections.abc import Generator, Mapping, Sequence, Set
+from collections.abc import Generator, Iterator, Mapping, Sequence, Set
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from reflectioncoder.config import EndpointConfig, GenerateConfig
 from reflectioncoder.data.prompts import CLOSING_FENCE, OPENING_FENCE
 from reflectioncoder.errors import MachineError, UsageError
-from reflectioncoder.generate.base import REFUSED, RawCompletion, Request
-from reflectioncoder.generate.endpoint import Endpoint, RefusedError, going_on
+from reflectioncoder.generate.base import RawCompletion, Request
+from reflectioncoder.generate.endpoint import (
+    MAX_POSTPONED,
+    Endpoint,
+    NotTakenError,
+    RefusedError,
+    UnansweredError,
+    going_on,
+    request_body,
+)
+from reflectioncoder.generate.limiter import EndpointError
+from reflectioncoder.generate.reply import REFUSED
+from reflectioncoder.server_address import ServerAddress
 
-_MOST_HELD = 3
+_MAX_NAMED = 5
 
 
 class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
@@ -41,6 +52,7 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
         self._prefills = config.api == "completion" or config.assistant_prefix != "none"
 
     def __exit__(self, *exc: object) -> None:
+        self._endpoint.stop()  # an interrupt leaves threads behind
         self._endpoint.close()
 
     def describe(self) -> dict[str, Any]:
@@ -50,7 +62,9 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
             "rendering": "plain" if config.api == "completion" else "chat",
             "backend": self._name,
             "assistant_prefix": config.assistant_prefix,
-            **({} if self._own else {"base_url": config.base_url}),
+            **({} if self._own else {"base_url": ServerAddress.parse(config.base_url).shown}),
+            **({"extra_body": config.extra_body} if config.extra_body else {}),
+            **({"omit": list(config.omit)} if config.omit else {}),
         }
 
     def complete(
@@ -58,7 +72,7 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
     ) -> Generator[tuple[Request, RawCompletion]]:
         """
         Raises:
-            EndpointError: the server does not answer; what was under way is still answered, and given before.
+            EndpointError: the server does not answer, or not all requests; what was under way is still answered, and given before.
             UsageError: it refuses all requests; or the answers have to begin with the prompt, and the server cannot be told so.
         """
         missing = [request for request in requests if request.key not in done]
@@ -95,34 +109,36 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
         num_expected: int,
     ) -> Generator[tuple[Request, RawCompletion]]:
         failure: Exception | None = None
+        unanswered: list[tuple[Request, Exception]] = []  # which is no reason not to ask for the others
         held: list[Request] = []  # refused before anything was answered: this request, or all? They are asked once more.
-        tried: set[tuple[str, int]] = set()
-        has_answered = False
+        refused: list[Request] = []  # a row each, if the server goes on to answer others
+        num_answered = 0
         while num_expected:
             request, answer = answers.get()
             num_expected -= 1
             if isinstance(answer, RawCompletion):
                 yield request, answer
-                has_answered = True
-            elif (
-                isinstance(answer, UsageError)
-                and failure is None
-                and request.key not in tried
-                and len(held) < _MOST_HELD
-                and (has_answered or num_expected)
-            ):
-                tried.add(request.key)
+                num_answered += 1
+                yield from _refusals(refused)
+            elif isinstance(answer, RefusedError):
+                refused.append(request)
+            elif isinstance(answer, UnansweredError) and (num_answered or len(unanswered) < MAX_POSTPONED):
+                unanswered.append((request, answer))
+            elif isinstance(answer, NotTakenError) and failure is None and len(held) < MAX_POSTPONED and (num_answered or num_expected):
                 held.append(request)
             else:
                 failure = failure or answer
                 num_expected -= self._give_up(questions)
-            if has_answered and failure is None:
+            if num_answered and failure is None:
                 for again in held:
                     questions.put(again)
                 num_expected += len(held)
                 held = []
         if failure:
             raise failure
+        yield from _refusals(refused)
+        if unanswered:
+            raise _without_answer(unanswered, num_answered)
 
     def _give_up(self, questions: SimpleQueue[Request | None]) -> int:
         """How many requests are not asked any more; those that wait for their turn fail."""
@@ -136,21 +152,24 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
 
     def _ask(self, request: Request, config: GenerateConfig, seed: int) -> RawCompletion:
         own_seed = hashlib.sha256(f"{seed}/{request.task_id}/{request.sample}".encode()).digest()
-        payload = {
-            "model": self._config.model,
-            **self._prompt(request),
-            "max_tokens": config.max_new_tokens,
-            "temperature": config.temperature,
-            **({"top_p": config.top_p} if config.temperature > 0 else {}),
-            "seed": int.from_bytes(own_seed[:4], "big") >> 1,
-            **self._extras,
-        }
+        payload = request_body(
+            self._config,
+            {
+                "model": self._config.model,
+                **self._prompt(request),
+                "max_tokens": config.max_new_tokens,
+                "temperature": config.temperature,
+                **({"top_p": config.top_p} if config.temperature > 0 else {}),
+                "seed": int.from_bytes(own_seed[:4], "big") >> 1,
+                **self._extras,
+            },
+        )
         try:
             reply = self._endpoint.ask(payload)
         except RefusedError as error:
             if self._own:
                 raise MachineError(f"{self._config.model} does not take the request for {request.task_id}: {error}") from error
-            return RawCompletion("", REFUSED, 0)
+            raise
         if reply.finish_reason == REFUSED or not self._prefills:
             return RawCompletion(reply.text, reply.finish_reason, reply.output_tokens, prefilled=self._prefills)
         text = reply.text.removeprefix(request.prefill)  # llama.cpp answers with the whole message
@@ -166,3 +185,17 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
             return {"messages": [asked]}
         begun, extras = going_on(request.prefill, self._config.assistant_prefix)
         return {"messages": [asked, begun], "stop": [CLOSING_FENCE], **extras}
+
+
+def _refusals(refused: list[Request]) -> Iterator[tuple[Request, RawCompletion]]:
+    """Empties the list."""
+    while refused:
+        yield refused.pop(0), RawCompletion("", REFUSED, 0)
+
+
+def _without_answer(unanswered: list[tuple[Request, Exception]], num_answered: int) -> EndpointError:
+    names = [f"{request.task_id} (sample {request.sample})" for request, _ in unanswered[:_MAX_NAMED]]
+    others = f" and {len(unanswered) - _MAX_NAMED} more" if len(unanswered) > _MAX_NAMED else ""
+    return EndpointError(
+        f"{len(unanswered)} requests got no answer, {num_answered} others did: {', '.join(names)}{others}\n  {unanswered[0][1]}"
+    )

@@ -135,15 +135,16 @@ def _decontamination(build: dict[str, Any]) -> str:
 def _cost(build: dict[str, Any]) -> str:
     """What the build took; beside it what was forecast, if a forecast was made."""
     fact = {
-        "tokens": build.get("input_tokens", 0) + build.get("output_tokens", 0),
+        "tokens": sum(build.get(name, 0) for name in ("input_tokens", "output_tokens", "lost_tokens")),
         "usd": build.get("usd"),
         "duration_s": build.get("duration_s"),
         "accepted": build.get("num_accepted"),
     }
-    forecast = build.get("forecast")
-    if forecast:
-        rows = [[name, _number(forecast.get(name)), _number(value)] for name, value in fact.items()]
-        return f"Forecast against fact (seconds are those of the last run of the build):\n\n{_table(['', 'forecast', 'fact'], rows)}"
+    forecast, session = build.get("forecast"), build.get("session")
+    if forecast and session:
+        rows = [[name, _number(forecast.get(name)), _number(session.get(name))] for name in fact]
+        of = f"the {forecast['total']:,} dialogues of the last session of the build"
+        return f"Forecast against fact, for {of}:\n\n{_table(['', 'forecast', 'fact'], rows)}"
     if not fact["tokens"]:
         return ""
     price = f", {fact['usd']:.2f} USD" if fact["usd"] else ""

@@ -55,7 +55,8 @@ def map_ordered(
 def map_unordered(
     function: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 0, stop: Callable[[], None] = lambda: None
 ) -> Iterator[Result]:
-    """`function` of every job, as they end: a slow one holds up nothing. Otherwise as `map_ordered`."""
+    """`function` of every job, as they end: a slow one holds up nothing. Otherwise as `map_ordered`, but `stop` is called at an
+    early end only: jobs of the same kind may follow."""
     workers = workers or default_workers()
     pending: set[Future[Result]] = set()
     executor = ThreadPoolExecutor(workers)
@@ -68,6 +69,8 @@ def map_unordered(
         while pending:
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)
-    finally:
+    except BaseException:
         stop()
+        raise
+    finally:
         executor.shutdown(wait=True, cancel_futures=True)
