@@ -206,7 +206,7 @@ def test_empty_answers_are_counted_and_said(ends, content, tmp_path, capsys):
         argv = ["m", "--backend", "openai", "--base-url", server.url, "--benchmark", "bundled/seen:4", "--batch-size", "1"]
         for command in ("generate", "evaluate"):
             main([command, *argv, "--output", str(tmp_path / command)])
-            assert "2 completions are empty" in capsys.readouterr().out
+            assert "2 of 4 answers hold no program (empty 2)" in capsys.readouterr().out
     results = json.loads((tmp_path / "evaluate/bundled/seen/results.json").read_text())
     assert results["answers"]["num_empty"] == 2
     assert "refused" not in results["sampling"]["finish_reasons"]
