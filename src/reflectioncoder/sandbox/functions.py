@@ -6,6 +6,7 @@ own time (see `Running.own_time_s`), so that the load of the machine does not de
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import time
@@ -78,6 +79,7 @@ def call(
     isolation: Isolation,
     consume: Callable[[str, bytes], bool],
     time_limit_s: Callable[[int], float],
+    core: int | None = None,
 ) -> CallReport:
     """Run the program.
 
@@ -85,12 +87,16 @@ def call(
         limits: `wall_s` is the limit on the own time of the whole.
         consume: takes each frame (letter, content); False ends the run.
         time_limit_s: own seconds from frame n - 1 to frame n; frame 0 comes when the program has been loaded.
+        core: the processor that it is kept on.
 
     Raises:
         SandboxUnavailableError: the sandbox failed, not the program.
     """
     with SERVERS.lend(isolation, preload_for(calls.source)) as server, Pipes(4) as pipes:
         running = server.start("calls", calls.payload(), limits, pipes.theirs)
+        if core is not None:
+            with contextlib.suppress(OSError):  # it has ended, or is another user's: it runs where it may
+                os.sched_setaffinity(running.pid, {core})
         pipes.close_theirs()
         end, detail, own_time_s = _follow(running, pipes.ours[4], consume, time_limit_s, bool(calls.in_full))
         duration_s = time.monotonic() - running.started_at
