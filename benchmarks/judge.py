@@ -7,7 +7,7 @@
 `verdicts` scores FILE with 2 workers each, EvalPlus with its ground truth cached by a first, unmeasured run, ours with its expected
 values cached likewise; `--cold` measures first runs instead, with empty caches. Both use EvalPlus 0.3.1's limits. Memory is the peak
 of the proportional set size of all processes, sampled; for ours also without the programs under test.
-`flips` scores each file in each round, with or without busy loops beside, and tells wall times and the verdicts that changed between rounds.
+`flips` scores each file in each round, with or without busy loops beside, and tells wall times and the verdicts that changed.
 `launch` times an empty program, one that needs numpy, and a bare fork of a warm interpreter, and counts trivial samples per second.
 """
 
