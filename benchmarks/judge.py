@@ -158,9 +158,8 @@ def flips(args) -> None:
     for spec, values in seconds.items():
         changed = [task for (file, task), found in verdicts.items() if file == spec and len(found) > 1]
         base, plus = (sum(next(iter(found))[part] for (file, _), found in verdicts.items() if file == spec) for part in (0, 1))
-        print(
-            f"{spec}: median {statistics.median(values):.1f} s of {len(values)}; passed {base} {plus}; flips: {', '.join(changed) or 'none'}"
-        )
+        print(f"{spec}: median {statistics.median(values):.1f} s of {len(values)}; passed {base} {plus}")
+        print(f"  flips: {', '.join(changed) or 'none'}")
 
 
 def spread(seconds: list[float]) -> str:
