@@ -25,6 +25,7 @@ from reflectioncoder.sandbox.isolation import ISOLATIONS, probe
 from reflectioncoder.sandbox.precision import as_python_numbers, holds_numpy
 from reflectioncoder.sandbox.runtime.encoding import encode_answer
 from tests.evaluate import test_oracles
+from tests.evaluate.test_answers import costs
 from tests.evaluate.test_oracles import PRELUDE, SCOPE, World, ours, verdicts_of_evalplus
 
 evalplus = test_oracles.evalplus
@@ -214,6 +215,50 @@ def test_a_class_that_equals_everything_is_one_number_when_it_has_travelled():
     assert isinstance(value, Number)
     equal = [candidate for candidate in (False, True, 0, 1, 3, 3.0, 5.5, "3", None, [], 3 + 0j) if value == candidate]
     assert len({complex(candidate) for candidate in equal}) <= 1
+
+
+HUGE = 3**60_000
+BOMBS = {
+    "a column in a list": lambda: [np.arange(100_000).reshape(-1, 1)],
+    "a column in an array": lambda: _array_of(np.arange(100_000).reshape(-1, 1)),
+    "columns in an array": lambda: _array_of(*[np.arange(900).reshape(-1, 1)] * 30),
+    "a column of objects": lambda: np.arange(100_000).reshape(-1, 1).astype(object),
+}
+
+
+def _array_of(*items: Any) -> Any:
+    array = np.empty(len(items), dtype=object)
+    for number, item in enumerate(items):
+        array[number] = item
+    return array
+
+
+@pytest.mark.parametrize("make", BOMBS.values(), ids=BOMBS)
+@pytest.mark.parametrize("wrap", [lambda row: [row], lambda row: row, lambda row: [row] * 200], ids=["a row", "a flat row", "rows"])
+def test_an_array_in_an_answer_is_compared_at_a_reasonable_price(make, wrap):
+    answer, expected = _sent(make()), wrap(list(range(20_000)))
+    outcome, seconds, mebibytes = costs(lambda: matches("humaneval", "f", [], answer, ("list", expected), 0.0))
+    assert outcome == "read"
+    assert seconds < 10
+    assert mebibytes < 256
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        ("list", [("number", "x", [HUGE, HUGE], 1.5, True)] * 30),
+        ("set", [("number", "x", [5 + (2**61 - 1) * n], None, True) for n in range(20_000)]),
+        ("set", [("number", "x", [], float(n), True) for n in range(20_000)]),
+        ("ndarray", "object", [1000, 1000, 0], ("list", [])),
+        ("ndarray", "object", [100_000], ("list", [("number", "x", [1], None, True)] * 100_000)),
+    ],
+    ids=["huge", "colliding", "without a value", "empty", "many"],
+)
+def test_numbers_of_other_packages_are_read_or_refused_at_a_reasonable_price(content):
+    outcome, seconds, mebibytes = costs(lambda: rebuild(content))
+    assert outcome in ("read", "refused")
+    assert seconds < 10
+    assert mebibytes < 128
 
 
 # Precision
