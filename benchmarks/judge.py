@@ -137,21 +137,19 @@ def flips(args) -> None:
         env = {**os.environ, "REFLECTIONCODER_CACHE": f"{scratch}/cache"}
         loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(args.load)]
         try:
-            for number in range(-1, args.rounds):  # the first, unmeasured one computes expected values
+            for number in range(-1, args.rounds):  # the first one computes expected values; its time does not count
                 for spec in args.samples:
                     benchmark, _, path = spec.partition("=")
                     began = time.monotonic()
                     folder = tempfile.mkdtemp(dir=scratch)
                     options = ["--benchmark", benchmark, "--rules", args.rules, "--output", folder]
                     subprocess.run([*command, path, *options], env=env, check=True, stdout=subprocess.DEVNULL)
-                    if number < 0:
-                        continue
-                    seconds[spec].append(time.monotonic() - began)
+                    seconds[spec] += [time.monotonic() - began] if number >= 0 else []
                     for line in Path(folder, "samples.jsonl").read_text().splitlines():
                         row = json.loads(line)
                         passed = [status == "passed" for status in (row["base_status"], row["plus_status"])]
                         verdicts.setdefault((spec, row["task_id"]), set()).add(tuple(passed))
-                    print(f"round {number}: {spec} {seconds[spec][-1]:.1f} s", flush=True)
+                    print(f"round {number}: {spec} {time.monotonic() - began:.1f} s", flush=True)
         finally:
             for loop in loops:
                 loop.kill()

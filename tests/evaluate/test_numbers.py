@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from fractions import Fraction
@@ -444,6 +446,38 @@ def test_a_program_gets_the_same_verdict_at_every_tier(source, name, monkeypatch
         task = Task("t/0", "", "f", tests)
         verdict = Scorer(Benchmark(benchmark, "1", "", (task,)), isolation=ISOLATIONS[name], floor=0).judge(task, source)
         assert (verdict.status == "passed") == PROGRAMS[source], (benchmark, verdict)
+
+
+FRESH = """
+import threading
+from reflectioncoder.evaluate.oracles import matches
+from reflectioncoder.sandbox.answers import rebuild
+assert "numpy" not in __import__("sys").modules
+start, failed = threading.Barrier(8), []
+
+def compare(number):
+    start.wait()
+    try:
+        for _ in range(20):
+            if number % 2:
+                answer = rebuild(("numpy", "float16", float("inf")))
+                assert matches("humaneval", "f", [], answer, ("int", 70_000), 0.0, "evalplus-head")
+                assert not matches("humaneval", "f", [], answer, ("int", 70_000), 0.0)
+            else:
+                assert not matches("humaneval", "f", [], ("list", [1e308]), ("list", [-1e308]), 0.0)
+    except BaseException as error:
+        failed.append(repr(error))
+
+threads = [threading.Thread(target=compare, args=(number,)) for number in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(failed)
+"""
+
+
+def test_threads_that_are_the_first_to_need_numpy_compare_rightly_and_without_warnings():
+    done = subprocess.run([sys.executable, "-W", "always", "-c", FRESH], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
 def test_numpys_warnings_do_not_reach_the_terminal(capfd):
