@@ -1,11 +1,13 @@
 """The judge beside EvalPlus 0.3.1: wall time, CPU time and memory on the same files, alternately in one run; launch times per tier.
 
     python benchmarks/judge.py verdicts --data-dir DIR --evalplus VENV/bin/evalplus.evaluate --samples FILE --benchmark mbpp+
+    python benchmarks/judge.py flips --data-dir DIR --samples humaneval+=FILE mbpp+=FILE [--rounds 10] [--load 2] [--rules RULES]
     python benchmarks/judge.py launch [--rounds 50]
 
 `verdicts` scores FILE with 2 workers each, EvalPlus with its ground truth cached by a first, unmeasured run, ours with its expected
 values cached likewise; `--cold` measures first runs instead, with empty caches. Both use EvalPlus 0.3.1's limits. Memory is the peak
 of the proportional set size of all processes, sampled; for ours also without the programs under test.
+`flips` scores each file in each round, with or without busy loops beside, and tells wall times and the verdicts that changed.
 `launch` times an empty program, one that needs numpy, and a bare fork of a warm interpreter, and counts trivial samples per second.
 """
 
@@ -127,6 +129,37 @@ def verdicts(args) -> None:
         print(f"{key:<10} EvalPlus {theirs:9.1f}   ours {mine:8.1f}   ratio {theirs / mine:6.2f}")
 
 
+def flips(args) -> None:
+    command = [str(Path(sys.executable).with_name("reflectioncoder")), "score", "--quiet", "--data-dir", args.data_dir]
+    seconds: dict[str, list[float]] = {spec: [] for spec in args.samples}
+    verdicts: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        env = {**os.environ, "REFLECTIONCODER_CACHE": f"{scratch}/cache"}
+        loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(args.load)]
+        try:
+            for number in range(-1, args.rounds):  # the first one computes expected values; its time does not count
+                for spec in args.samples:
+                    benchmark, _, path = spec.partition("=")
+                    began = time.monotonic()
+                    folder = tempfile.mkdtemp(dir=scratch)
+                    options = ["--benchmark", benchmark, "--rules", args.rules, "--output", folder]
+                    subprocess.run([*command, path, *options], env=env, check=True, stdout=subprocess.DEVNULL)
+                    seconds[spec] += [time.monotonic() - began] if number >= 0 else []
+                    for line in Path(folder, "samples.jsonl").read_text().splitlines():
+                        row = json.loads(line)
+                        passed = [status == "passed" for status in (row["base_status"], row["plus_status"])]
+                        verdicts.setdefault((spec, row["task_id"]), set()).add(tuple(passed))
+                    print(f"round {number}: {spec} {time.monotonic() - began:.1f} s", flush=True)
+        finally:
+            for loop in loops:
+                loop.kill()
+    for spec, values in seconds.items():
+        changed = [task for (file, task), found in verdicts.items() if file == spec and len(found) > 1]
+        base, plus = (sum(next(iter(found))[part] for (file, _), found in verdicts.items() if file == spec) for part in (0, 1))
+        print(f"{spec}: median {statistics.median(values):.1f} s of {len(values)}; passed {base} {plus}")
+        print(f"  flips: {', '.join(changed) or 'none'}")
+
+
 def spread(seconds: list[float]) -> str:
     ordered = sorted(seconds)
     return (
@@ -219,6 +252,13 @@ def main() -> None:
     compare.add_argument("--rounds", type=int, default=5)
     compare.add_argument("--cold", action="store_true")
     compare.set_defaults(run=verdicts)
+    steady = commands.add_parser("flips")
+    steady.add_argument("--data-dir", required=True)
+    steady.add_argument("--samples", required=True, nargs="+", metavar="BENCHMARK=FILE")
+    steady.add_argument("--rounds", type=int, default=10)
+    steady.add_argument("--load", type=int, default=0, help="busy loops beside")
+    steady.add_argument("--rules", default="evalplus-0.3.1")
+    steady.set_defaults(run=flips)
     timing = commands.add_parser("launch")
     timing.add_argument("--rounds", type=int, default=50)
     timing.set_defaults(run=launch)

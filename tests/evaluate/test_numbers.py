@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from fractions import Fraction
@@ -25,6 +27,7 @@ from reflectioncoder.sandbox.isolation import ISOLATIONS, probe
 from reflectioncoder.sandbox.precision import as_python_numbers, holds_numpy
 from reflectioncoder.sandbox.runtime.encoding import encode_answer
 from tests.evaluate import test_oracles
+from tests.evaluate.test_answers import costs
 from tests.evaluate.test_oracles import PRELUDE, SCOPE, World, ours, verdicts_of_evalplus
 
 evalplus = test_oracles.evalplus
@@ -216,6 +219,50 @@ def test_a_class_that_equals_everything_is_one_number_when_it_has_travelled():
     assert len({complex(candidate) for candidate in equal}) <= 1
 
 
+HUGE = 3**60_000
+BOMBS = {
+    "a column in a list": lambda: [np.arange(100_000).reshape(-1, 1)],
+    "a column in an array": lambda: _array_of(np.arange(100_000).reshape(-1, 1)),
+    "columns in an array": lambda: _array_of(*[np.arange(900).reshape(-1, 1)] * 30),
+    "a column of objects": lambda: np.arange(100_000).reshape(-1, 1).astype(object),
+}
+
+
+def _array_of(*items: Any) -> Any:
+    array = np.empty(len(items), dtype=object)
+    for number, item in enumerate(items):
+        array[number] = item
+    return array
+
+
+@pytest.mark.parametrize("make", BOMBS.values(), ids=BOMBS)
+@pytest.mark.parametrize("wrap", [lambda row: [row], lambda row: row, lambda row: [row] * 200], ids=["a row", "a flat row", "rows"])
+def test_an_array_in_an_answer_is_compared_at_a_reasonable_price(make, wrap):
+    answer, expected = _sent(make()), wrap(list(range(20_000)))
+    outcome, seconds, mebibytes = costs(lambda: matches("humaneval", "f", [], answer, ("list", expected), 0.0))
+    assert outcome == "read"
+    assert seconds < 10
+    assert mebibytes < 256
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        ("list", [("number", "x", [HUGE, HUGE], 1.5, True)] * 30),
+        ("set", [("number", "x", [5 + (2**61 - 1) * n], None, True) for n in range(20_000)]),
+        ("set", [("number", "x", [], float(n), True) for n in range(20_000)]),
+        ("ndarray", "object", [1000, 1000, 0], ("list", [])),
+        ("ndarray", "object", [100_000], ("list", [("number", "x", [1], None, True)] * 100_000)),
+    ],
+    ids=["huge", "colliding", "without a value", "empty", "many"],
+)
+def test_numbers_of_other_packages_are_read_or_refused_at_a_reasonable_price(content):
+    outcome, seconds, mebibytes = costs(lambda: rebuild(content))
+    assert outcome in ("read", "refused")
+    assert seconds < 10
+    assert mebibytes < 128
+
+
 # Precision
 
 
@@ -399,6 +446,38 @@ def test_a_program_gets_the_same_verdict_at_every_tier(source, name, monkeypatch
         task = Task("t/0", "", "f", tests)
         verdict = Scorer(Benchmark(benchmark, "1", "", (task,)), isolation=ISOLATIONS[name], floor=0).judge(task, source)
         assert (verdict.status == "passed") == PROGRAMS[source], (benchmark, verdict)
+
+
+FRESH = """
+import threading
+from reflectioncoder.evaluate.oracles import matches
+from reflectioncoder.sandbox.answers import rebuild
+assert "numpy" not in __import__("sys").modules
+start, failed = threading.Barrier(8), []
+
+def compare(number):
+    start.wait()
+    try:
+        for _ in range(20):
+            if number % 2:
+                answer = rebuild(("numpy", "float16", float("inf")))
+                assert matches("humaneval", "f", [], answer, ("int", 70_000), 0.0, "evalplus-head")
+                assert not matches("humaneval", "f", [], answer, ("int", 70_000), 0.0)
+            else:
+                assert not matches("humaneval", "f", [], ("list", [1e308]), ("list", [-1e308]), 0.0)
+    except BaseException as error:
+        failed.append(repr(error))
+
+threads = [threading.Thread(target=compare, args=(number,)) for number in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(failed)
+"""
+
+
+def test_threads_that_are_the_first_to_need_numpy_compare_rightly_and_without_warnings():
+    done = subprocess.run([sys.executable, "-W", "always", "-c", FRESH], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
 def test_numpys_warnings_do_not_reach_the_terminal(capfd):

@@ -3,7 +3,8 @@
 The program's process gets inputs and sends answers (`sandbox.functions`); expected values and comparison are here. Every part is
 run to its end or to a limit, and answers are looked at afterwards: neither its end nor the time to its next input tells a program
 which of its answers was wrong. The first failure is the verdict. Limits are on the program's own time; a verdict that rests on one
-is `on_limit` and is to be taken again alone (`alone=True`) before it counts.
+is `on_limit` and is to be taken again before it counts, alone (`alone=True`) or on a core of its own (`core`, see
+`evaluate.second_look`).
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ PATIENCE_S = 2.0
 MAX_LOAD_S = 10.0
 # A first run in company is given this much; only a run alone gets the whole limit.
 FIRST_LIMIT_S = 0.3
+# On a core of its own beside others a program gets limits longer by this: caches and memory are shared.
+SHARED_FACTOR = 1.25
 # A time-out alone is taken once more if the machine has turned slower by more than the first, with limits longer by up to the second.
 _STEADY, _MOST_SLOWER = 1.1, 3.0
 # Frames on the stack when EvalPlus 0.3.1, started by its command, calls a solution (measured): recursion has the rest.
@@ -70,13 +73,17 @@ _END_STATUS: dict[CallEnd, PartStatus] = {
 
 @dataclass(frozen=True)
 class PartVerdict:
-    """`failed_input`: the number of the input at which it ended; -1: before any, None: all passed. `on_limit`: see the module."""
+    """`failed_input`: the number of the input at which it ended; -1: before any, None: all passed. `on_limit`: see the module.
+
+    `is_unsure`: it ended, but perhaps only within the longer limits that it had beside others.
+    """
 
     status: PartStatus
     failed_input: int | None
     detail: str
     duration_s: float
     on_limit: bool = False
+    is_unsure: bool = False
 
 
 class FunctionJudge:
@@ -108,16 +115,28 @@ class FunctionJudge:
             self._references.pop(task_id, None)
 
     def judge_part(
-        self, task_id: str, entry_point: str, tests: FunctionTests, name: PartName, solution: str, *, alone: bool
+        self,
+        task_id: str,
+        entry_point: str,
+        tests: FunctionTests,
+        name: PartName,
+        solution: str,
+        *,
+        alone: bool,
+        core: int | None = None,
     ) -> PartVerdict:
         """One part of one solution.
+
+        Args:
+            alone: nothing else is running; otherwise the verdict is a first one.
+            core: nothing else is running there, but on others.
 
         Raises:
             SandboxUnavailableError: the sandbox failed.
             MachineError: the canonical solution does not run here.
         """
         reference = self.reference(task_id, entry_point, tests)
-        run = _PartRun(entry_point, tests, name, solution, reference, self._rules, self._isolation)
+        run = _PartRun(entry_point, tests, name, solution, reference, self._rules, self._isolation, core)
         return run.verdict(alone=alone)
 
 
@@ -131,7 +150,9 @@ class _PartRun:
         reference: Reference,
         rules: Rules,
         isolation: Isolation,
+        core: int | None,
     ):
+        self._core = core
         self._entry_point = entry_point
         self._tests = tests
         self._part = tests.part(name)
@@ -164,11 +185,21 @@ class _PartRun:
         return (min(MAX_PART_S, total) + PATIENCE_S) * self._scale
 
     def verdict(self, *, alone: bool) -> PartVerdict:
-        """Alone, a time-out is taken again with longer limits if the machine has turned slower than it was when the limits were set."""
+        """A time-out is taken again with longer limits if the machine has turned slower than it was when the limits were set."""
+        certain_s = self.time_limit_s(-1)
+        if self._core is not None:
+            self._scale *= SHARED_FACTOR
+        verdict = self._settled(alone=alone or self._core is not None)
+        if self._core is None or verdict.on_limit or verdict.duration_s <= certain_s:
+            return verdict
+        return replace(verdict, is_unsure=True)
+
+    def _settled(self, *, alone: bool) -> PartVerdict:
         verdict = self._verdict_within(alone=alone)
         if not (alone and verdict.on_limit):
             return verdict
-        slower = time_scale(self._reference, slowness()) / self._scale
+        shared = 1.0 if self._core is None else SHARED_FACTOR
+        slower = time_scale(self._reference, slowness()) * shared / self._scale
         if slower <= _STEADY:
             return verdict
         self._scale *= min(slower, _MOST_SLOWER)
@@ -199,7 +230,8 @@ class _PartRun:
         calls = Calls(
             self._solution, self._entry_point, self._part.inputs, stack_depth=STACK_DEPTH, as_set=self._as_set, in_full=in_full
         )
-        report = call(calls, limits, self._isolation, self._consume, limit)
+        place = {} if self._core is None else {"core": self._core}
+        report = call(calls, limits, self._isolation, self._consume, limit, **place)
         self._look_at_answers()
         return report
 

@@ -85,6 +85,13 @@ def _fits(value: Any, wanted: Any) -> bool:
     return math.prod(shape) <= max(_MAX_COMPARED, np.size(value), np.size(wanted))
 
 
+def _is_close(value: Any, wanted: Any, atol: float) -> bool:
+    import numpy as np
+
+    with np.errstate(all="ignore"):
+        return bool(np.allclose(value, wanted, rtol=1e-07, atol=atol))
+
+
 def matches(
     family: Family,
     entry_point: str,
@@ -137,8 +144,6 @@ def _evalplus_takes(
             return False
         if isinstance(wanted, list | tuple) and len(value) != len(wanted):
             return False
-        import numpy as np
-
-        return _is_numeric(value) and _fits(value, wanted) and bool(np.allclose(value, wanted, rtol=1e-07, atol=atol))
+        return _is_numeric(value) and _fits(value, wanted) and _is_close(value, wanted, atol)
     except Exception:  # noqa: BLE001 (as there: any error of the comparison fails the test)
         return False

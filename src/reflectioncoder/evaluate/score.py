@@ -18,10 +18,11 @@ from reflectioncoder.data.files import JsonlAppender, content_hash, read_jsonl, 
 from reflectioncoder.errors import SandboxUnavailableError, UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task
 from reflectioncoder.evaluate.evalplus import FunctionTests
-from reflectioncoder.evaluate.judge import FunctionJudge, describe_limits
+from reflectioncoder.evaluate.judge import SHARED_FACTOR, FunctionJudge, PartVerdict, describe_limits
 from reflectioncoder.evaluate.multipl_e import LanguageTests, judge_program
 from reflectioncoder.evaluate.preflight import require_preflight
 from reflectioncoder.evaluate.sample_files import read_row, sample_rows
+from reflectioncoder.evaluate.second_look import judge_again
 from reflectioncoder.evaluate.versions import judge_version, versions_for
 from reflectioncoder.places import cache_dir
 from reflectioncoder.progress import Progress
@@ -51,6 +52,7 @@ class Verdict:
 
     `failed_inputs`: part → number of the input at which it failed (-1: before any), where there are inputs.
     `reason`, `harness_status`: of MultiPL-E's programs (`evaluate.multipl_e`).
+    `is_unsure`: as `PartVerdict` has it. `parts`: of a solution that is judged by its answers.
     """
 
     status: Status
@@ -63,6 +65,8 @@ class Verdict:
     failed_inputs: dict[str, int] = field(default_factory=dict)
     reason: str = ""
     harness_status: str = ""
+    is_unsure: bool = False
+    parts: tuple[PartVerdict, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -123,22 +127,35 @@ class Scorer:
         task, source = sample.task, sample.solution
         return content_hash(task.task_id, sample.sample, source, task.tests.key(), self.settings, versions_for(source))
 
-    def judge(self, task: Task, solution: str, *, alone: bool = True) -> Verdict:
-        """The verdict on one solution. One that is `on_limit` counts only if nothing else was running (`alone`)."""
+    def judge(
+        self, task: Task, solution: str, *, alone: bool = True, core: int | None = None, earlier: Verdict | None = None
+    ) -> Verdict:
+        """The verdict on one solution.
+
+        Args:
+            alone: nothing else is running; otherwise a verdict that is `on_limit` does not count.
+            core: nothing else is running there, but on others; what `is_unsure` then does not count.
+            earlier: a verdict that does not count; what was certain in it is not judged again.
+        """
         if not solution.strip():
             return Verdict("no_code", "no_code", "no_code" if "plus" in self.benchmark.parts else None)
         try:
             if isinstance(task.tests, FunctionTests):
-                return self._judge_function(task, task.tests, solution, alone)
+                return self._judge_function(task, task.tests, solution, alone, core, earlier.parts if earlier else ())
             if isinstance(task.tests, LanguageTests):
                 return self._judge_language(task.tests, solution)
-            return self._judge_programs(task, task.tests, solution, alone)
+            return self._judge_programs(task, task.tests, solution, alone, shared=core is not None)
         except SandboxUnavailableError as error:
             return Verdict("sandbox_error", "sandbox_error", detail=str(error)[-_TAIL_CHARS:])
 
-    def _judge_function(self, task: Task, tests: FunctionTests, solution: str, alone: bool) -> Verdict:
+    def _judge_function(
+        self, task: Task, tests: FunctionTests, solution: str, alone: bool, core: int | None, earlier: Sequence[PartVerdict]
+    ) -> Verdict:
+        known = dict(zip(self.benchmark.parts, earlier, strict=False))
         verdicts = [
-            self._function_judge.judge_part(task.task_id, task.entry_point, tests, part, solution, alone=alone)
+            known[part]
+            if part in known and not (known[part].on_limit or known[part].is_unsure)
+            else self._function_judge.judge_part(task.task_id, task.entry_point, tests, part, solution, alone=alone, core=core)
             for part in self.benchmark.parts
         ]
         base, plus = verdicts[0], verdicts[1] if len(verdicts) > 1 else None
@@ -155,6 +172,8 @@ class Scorer:
                 for part, verdict in zip(self.benchmark.parts, verdicts, strict=True)
                 if verdict.failed_input is not None
             },
+            is_unsure=any(verdict.is_unsure for verdict in verdicts),
+            parts=tuple(verdicts),
         )
 
     def _judge_language(self, tests: LanguageTests, solution: str) -> Verdict:
@@ -169,8 +188,10 @@ class Scorer:
             harness_status=judged.harness_status,
         )
 
-    def _judge_programs(self, task: Task, tests: ProgramTests, solution: str, alone: bool) -> Verdict:
-        limits = self.limits if alone else replace(self.limits, wall_s=min(self.limits.wall_s, _FIRST_WALL_S))
+    def _judge_programs(self, task: Task, tests: ProgramTests, solution: str, alone: bool, shared: bool) -> Verdict:
+        wall_s = self.limits.wall_s
+        limits = self.limits if alone else replace(self.limits, wall_s=min(wall_s, _FIRST_WALL_S))
+        limits = replace(limits, wall_s=wall_s * SHARED_FACTOR) if shared else limits
         report = run_tests(solution, task.entry_point, tests.setup, tests.programs, limits, self.isolation)
         outcomes = tuple({"passed": row["passed"], "detail": row["detail"]} for row in report.rows if "test" in row)
         done = any(row.get("done") for row in report.rows)
@@ -186,7 +207,15 @@ class Scorer:
             complete = done and len(outcomes) == len(tests.programs)
             status = "passed" if complete and all(outcome["passed"] for outcome in outcomes) else "failed"
         detail = next(iter(errors), report.detail or ("" if done else "ended before its tests did"))
-        return Verdict(status, status, None, report.duration_s, detail[-_TAIL_CHARS:], status == "timeout", outcomes)
+        return Verdict(
+            status,
+            status,
+            duration_s=report.duration_s,
+            detail=detail[-_TAIL_CHARS:],
+            on_limit=status == "timeout",
+            tests=outcomes,
+            is_unsure=shared and status != "timeout" and report.duration_s > wall_s,
+        )
 
 
 def read_samples_to_score(
@@ -241,8 +270,8 @@ def score_samples(
 ) -> list[dict[str, Any]]:
     """Judge samples into `output` (`samples.jsonl`), appended as they come; rows that are there are not judged again.
 
-    A verdict that rests on a limit is taken once more at the end, with nothing else running, and only that one counts. In the end
-    `output` holds one row for each of these samples, in their order, and after them the rows of other samples that were there.
+    A verdict that rests on a limit is taken once more at the end (`judge_again`), and only that one counts. In the end `output`
+    holds one row for each of these samples, in their order, and after them the rows of other samples that were there.
 
     Returns the rows in the order of the samples.
 
@@ -259,7 +288,7 @@ def score_samples(
     if todo:
         workers = scorer.prepare(workers)
     num_done = len(samples) - len(todo)
-    again: list[tuple[str, SampleToScore]] = []
+    again: list[tuple[str, SampleToScore, Verdict]] = []
     with JsonlAppender(output) as appender, Progress(label, len(samples), num_done) as progress:
 
         def keep(key: str, sample: SampleToScore, verdict: Verdict) -> None:
@@ -272,11 +301,11 @@ def score_samples(
         verdicts = map_ordered(lambda item: scorer.judge(item[1].task, item[1].solution, alone=False), todo, workers)
         for (key, sample), verdict in zip(todo, verdicts, strict=True):
             if verdict.on_limit:
-                again.append((key, sample))
+                again.append((key, sample, verdict))
             else:
                 keep(key, sample, verdict)
-        for key, sample in again:
-            keep(key, sample, scorer.judge(sample.task, sample.solution, alone=True))
+        for number, verdict in judge_again(scorer, [(sample, verdict) for _, sample, verdict in again], workers):
+            keep(*again[number][:2], verdict)
     rows = [known[key] for key in keys]
     write_jsonl(output, [*rows, *others])
     return rows

@@ -25,6 +25,7 @@ _MAX_COLLIDING = 50  # different keys with one hash; honest ones have hardly any
 _MAX_COLLISION_STEPS = 200_000
 _MAX_TREE_INT_BITS = 100_000
 _MAX_TEXT_ARRAY_CHARS = 2**22
+_MAX_INNER_ARRAY = 1000  # items of an array within an answer: one against a row of the expected value takes their product
 _NUMPY_TYPES = re.compile(r"(float(16|32|64)|u?int(8|16|32|64)|complex(64|128)|bool)")
 
 
@@ -312,6 +313,8 @@ def _numpy_array(dtype: Any, shape: Any, node: Any, *, depth: int) -> tuple[str,
     _, items = _rebuild(node, depth)
     if type(items) is not list or type(shape) is not list or not all(type(length) is int and length >= 0 for length in shape):
         raise BrokenAnswerError("a malformed array")
+    if depth > 1 and len(items) > _MAX_INNER_ARRAY:  # it equals nothing: with several truth values the comparison raises
+        return "object numpy.ndarray", Opaque("numpy.ndarray")
     if dtype == "object":
         flat = np.empty(len(items), dtype=object)
         for number, item in enumerate(items):

@@ -88,6 +88,7 @@ def call(
     isolation: Isolation,
     consume: Callable[[str, bytes], bool],
     time_limit_s: Callable[[int], float],
+    core: int | None = None,
 ) -> CallReport:
     """Run the program.
 
@@ -95,12 +96,16 @@ def call(
         limits: `wall_s` is the limit on the own time of the whole.
         consume: takes each frame (letter, content); False ends the run.
         time_limit_s: own seconds from frame n - 1 to frame n; frame 0 comes when the program has been loaded.
+        core: the processor that it is kept on.
 
     Raises:
         SandboxUnavailableError: the sandbox failed, not the program.
     """
     with SERVERS.lend(isolation, preload_for(calls.source)) as server, Pipes(4, 5, reading=(5,)) as pipes:
         running = server.start("calls", calls.payload(), limits, pipes.theirs)
+        if core is not None:
+            with contextlib.suppress(OSError):  # it has ended, or is another user's: it runs where it may
+                os.sched_setaffinity(running.pid, {core})
         pipes.close_theirs()
         exchange = _Exchange(running, pipes, calls, consume, time_limit_s)
         end, detail = exchange.follow()

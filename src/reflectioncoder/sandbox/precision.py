@@ -12,9 +12,18 @@ from reflectioncoder.sandbox.answers import Number
 _SEQUENCES, _MAPPINGS = (list, tuple, set, frozenset), (dict, Counter)
 
 
+def _loaded_numpy() -> Any:
+    """numpy, or None where nothing has needed it yet."""
+    if "numpy" not in sys.modules:
+        return None
+    import numpy  # not `sys.modules["numpy"]`: another thread may be in the middle of importing it
+
+    return numpy
+
+
 def without_numpy_warnings() -> contextlib.AbstractContextManager[Any]:
     """Silence overflows and invalid operations, which are the answer's business; does nothing where numpy is not loaded."""
-    numpy = sys.modules.get("numpy")
+    numpy = _loaded_numpy()
     return numpy.errstate(all="ignore") if numpy is not None else contextlib.nullcontext()
 
 
@@ -39,7 +48,7 @@ def as_python_numbers(value: Any) -> Any:
         return type(value)({as_python_numbers(key): as_python_numbers(item) for key, item in value.items()})
     if isinstance(value, Number):
         return value if value.plain is None else value.plain
-    numpy = sys.modules.get("numpy")
+    numpy = _loaded_numpy()
     if numpy is None or not isinstance(value, numpy.generic | numpy.ndarray) or value.dtype.kind not in "iufcO":
         return value
     if not value.shape:

@@ -1,0 +1,58 @@
+"""Verdicts that rest on a limit, taken again where nothing disturbs the program.
+
+As many programs at a time as there are idle cores, each on one of them, with limits a little longer than theirs, since programs share
+more than cores. What exceeds even these has exceeded its own. What ends, but not within its own, is judged once more alone.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from reflectioncoder.sandbox.cores import idle_cores
+from reflectioncoder.sandbox.pool import default_workers, map_unordered
+
+if TYPE_CHECKING:
+    from reflectioncoder.evaluate.score import SampleToScore, Scorer, Verdict
+
+
+def judge_again(scorer: Scorer, first: Sequence[tuple[SampleToScore, Verdict]], workers: int = 0) -> Iterator[tuple[int, Verdict]]:
+    """The final verdicts with their numbers in `first`, as they come.
+
+    Args:
+        first: samples and what was found of them in company.
+        workers: at most so many at a time; 0: a core each.
+    """
+    # Programs in other languages have compilers and runtimes that take all cores.
+    can_be_shared = len(first) > 1 and scorer.benchmark.language is None
+    cores = idle_cores()[: workers or default_workers()] if can_be_shared else []
+    left = list(enumerate(first))
+    if len(cores) > 1:
+        unsure = []
+        for number, sample, verdict in _on_cores(scorer, left, cores):
+            if verdict.is_unsure:
+                unsure.append((number, (sample, verdict)))
+            else:
+                yield number, verdict
+        left = unsure
+    for number, (sample, verdict) in left:
+        yield number, scorer.judge(sample.task, sample.solution, earlier=verdict)
+
+
+def _on_cores(
+    scorer: Scorer, numbered: Sequence[tuple[int, tuple[SampleToScore, Verdict]]], cores: Sequence[int]
+) -> Iterator[tuple[int, SampleToScore, Verdict]]:
+    free: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for core in cores:
+        free.put(core)
+
+    def judge(item: tuple[int, tuple[SampleToScore, Verdict]]) -> tuple[int, SampleToScore, Verdict]:
+        number, (sample, earlier) = item
+        core = free.get()
+        try:
+            return number, sample, scorer.judge(sample.task, sample.solution, core=core, earlier=earlier)
+        finally:
+            free.put(core)
+
+    yield from map_unordered(judge, numbered, len(cores))
