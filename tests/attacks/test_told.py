@@ -78,7 +78,7 @@ def test_a_right_program_is_run_alike(isolation, tmp_path, monkeypatch):
 
 def test_a_program_that_is_asked_in_full_is_run_to_the_end_both_times(isolation, tmp_path, monkeypatch):
     """Its long answers may be close enough: they are fetched, all of them alike."""
-    source = solution("many reals") + "\nright = solve\ndef solve(xs): return [x + 1e-3 for x in right(xs)]\n"
+    source = solution("many reals") + "\nright = solve\ndef solve(xs): return [x + 10 for x in right(xs)]\n"
     verdict, runs = frames_of(source, "many reals", isolation, tmp_path, monkeypatch)
     assert verdict.status == "failed"
     assert runs == [("L" + "D" * NUM_INPUTS, "stopped"), ("L" + "V" * NUM_INPUTS, "stopped")]
@@ -104,11 +104,10 @@ def frames():
 def has(container, wanted, depth=0):
     if isinstance(container, dict): container = list(container.values())
     if isinstance(container, (bytes, bytearray)): return any(marshal.dumps(x, 2) in container for x in wanted)
-    if depth > 4 or not isinstance(container, (list, tuple, set)): return False
-    return any(type(item) is type(x) and item == x for item in container for x in wanted) or any(
-        has(item, wanted, depth + 1) for item in container)
+    if depth > 4 or not isinstance(container, (list, tuple)): return False
+    return list(container) in wanted or any(has(item, wanted, depth + 1) for item in container)
 def search(wanted):
-    found = [name for local in frames() for name in local if name != "wanted" and has(local[name], wanted)]
+    found = [name for local in frames() for name in local if name not in ("wanted", "ALL", "scope") and has(local[name], wanted)]
     ready = select.select([5], [], [], 0.05)[0]
     if ready: found.append("a request: " + repr(posix.read(5, 10**6)))
     return found
@@ -146,7 +145,7 @@ def test_control_the_search_finds_the_input_of_the_call(isolation, tmp_path, mon
     source = searching("right = solve\ndef solve(xs): raise LookupError(search([[xs]]))")
     verdict, _ = frames_of(source, "text", isolation, tmp_path, monkeypatch)
     assert verdict.detail.startswith("LookupError: ["), verdict
-    assert "request" in verdict.detail, verdict
+    assert "arguments" in verdict.detail, verdict
 
 
 def test_an_input_that_is_asked_for_before_the_answer_does_not_come(isolation, tmp_path, monkeypatch):
