@@ -277,7 +277,8 @@ class Running:
         """Seconds since its start in which it could have run: wall time less the time it has waited for a processor.
 
         A loop and a sleep both count in full; the load of the machine does not. At least the CPU time of all its threads and
-        processes, and an eighth of the wall time: they could keep its first thread waiting.
+        processes, which could keep its first thread waiting, and an eighth of the wall time; never more than the wall time, however
+        many processors they have.
         """
         return self._measure(self._pids())
 
@@ -289,7 +290,7 @@ class Running:
         now = time.monotonic()
         wall_s = now - self.started_at
         self._cpu_used_s = self._cpu_s(pids) - self._cpu_s_before
-        own_s = max(wall_s - waiting_seconds(self.pid), self._cpu_used_s, wall_s / 8)
+        own_s = max(wall_s - waiting_seconds(self.pid), min(self._cpu_used_s, wall_s), wall_s / 8)
         self._measured_at, self._measured_s = now, max(own_s, self._measured_s)
         return self._measured_s
 
