@@ -144,24 +144,13 @@ def generation_sample(number: int = 0) -> Sample:
 
 
 # Attacks that get through where docs/sandbox.md says so: the tests run at the stronger tiers.
-_WATCHED_ONLY = "not promised below tier 3: memory that no process has mapped is not seen by the watch"
 _DISK_WATCHED = "not promised at tier 1: files without a name are not seen by the watch"
 _SIDE_CHANNEL = "not promised: programs that run at once can signal to each other, here by locks on files that both may read"
-_CHILDREN_GONE = "not promised: CPU time of children that have ended is not counted where nobody waits for them"
 NOT_PROMISED = {
-    "test_processor_time_cannot_be_bought_with[cgroup-children that nobody waits for]": _CHILDREN_GONE,
-    "test_processor_time_cannot_be_bought_with[namespaces-children that nobody waits for]": _CHILDREN_GONE,
-    "test_processor_time_cannot_be_bought_with[landlock-children that nobody waits for]": _CHILDREN_GONE,
-    "test_processor_time_cannot_be_bought_with[landlock-orphans]": _CHILDREN_GONE,
-    "test_processor_time_cannot_be_bought_with[landlock-a chain of heirs]": _CHILDREN_GONE,
-    "test_a_memory_bomb_over_many_processes_goes_out[namespaces-shared pages that nobody has mapped now]": _WATCHED_ONLY,
-    "test_a_memory_bomb_over_many_processes_goes_out[landlock-shared pages that nobody has mapped now]": _WATCHED_ONLY,
     "test_a_disk_bomb_goes_out[landlock-deleted files]": _DISK_WATCHED,
     "test_a_disk_bomb_goes_out[landlock-files without a name]": _DISK_WATCHED,
-    "test_a_memory_bomb_over_many_processes_goes_out[bubblewrap-shared pages that nobody has mapped now]": _WATCHED_ONLY,
     "test_a_disk_bomb_goes_out[bubblewrap-deleted files]": _DISK_WATCHED,
     "test_a_disk_bomb_goes_out[bubblewrap-files without a name]": _DISK_WATCHED,
-    "test_processor_time_cannot_be_bought_with[bubblewrap-children that nobody waits for]": _CHILDREN_GONE,
     "test_programs_that_run_at_once_do_not_see_each_other_s_locks[flock]": _SIDE_CHANNEL,
     "test_programs_that_run_at_once_do_not_see_each_other_s_locks[lockf]": _SIDE_CHANNEL,
 }

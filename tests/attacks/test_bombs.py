@@ -425,7 +425,8 @@ def test_time_cannot_be_stretched_by_waiting_for_a_processor(isolation):
         if os.fork() == 0:
             while time.monotonic() < end: pass
             os._exit(0)
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    try: os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    except OSError: pass
     while time.monotonic() < end: pass
     """
     started = time.monotonic()

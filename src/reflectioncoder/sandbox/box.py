@@ -67,8 +67,8 @@ def remove(path: Path) -> None:
     """Remove whatever a program has left, unreadable or nested too deep for recursion as it may be."""
     if path.is_dir() and not path.is_symlink():
         # By programs of the system: they do not recurse, and a path may be longer than any that the kernel takes.
-        subprocess.run(["chmod", "-R", "u+rwx", "--", str(path)], check=False, capture_output=True)
-        subprocess.run(["rm", "-rf", "--", str(path)], check=False, capture_output=True)
+        for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):
+            subprocess.run([*command, "--", str(path)], check=False, capture_output=True, env={"PATH": "/usr/bin:/bin"})
     else:
         path.unlink(missing_ok=True)
     if os.path.lexists(path):

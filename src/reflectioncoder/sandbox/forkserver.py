@@ -10,7 +10,6 @@ import atexit
 import contextlib
 import json
 import marshal
-import math
 import os
 import re
 import select
@@ -99,10 +98,12 @@ class ForkServer:
         finally:
             theirs.close()
         self._environment = {**ENVIRONMENT, "HOME": world.work, "TMPDIR": world.work}
-        paths = readable_paths()
         standard = sysconfig.get_path("stdlib")
-        imports = [standard, f"{standard}/lib-dynload", *paths.import_path]
-        setup = {"world": asdict(world), "import_paths": imports, "preload": [*COMMON_MODULES, *preload]}
+        setup = {
+            "world": asdict(world),
+            "import_paths": [standard, f"{standard}/lib-dynload"],
+            "preload": [*COMMON_MODULES, *preload],
+        }
         try:
             self.control.sendall(json.dumps(setup).encode() + b"\n")
             self._expect("ready", _START_PATIENCE_S)
@@ -276,7 +277,8 @@ class Running:
         """Seconds since its start in which it could have run: wall time less the time it has waited for a processor.
 
         A loop and a sleep both count in full; the load of the machine does not. At least the CPU time of all its threads and
-        processes, and an eighth of the wall time: they could keep its first thread waiting.
+        processes, which could keep its first thread waiting, and an eighth of the wall time; never more than the wall time, however
+        many processors they have.
         """
         return self._measure(self._pids())
 
@@ -288,7 +290,7 @@ class Running:
         now = time.monotonic()
         wall_s = now - self.started_at
         self._cpu_used_s = self._cpu_s(pids) - self._cpu_s_before
-        own_s = max(wall_s - waiting_seconds(self.pid), self._cpu_used_s, wall_s / 8)
+        own_s = max(wall_s - waiting_seconds(self.pid), min(self._cpu_used_s, wall_s), wall_s / 8)
         self._measured_at, self._measured_s = now, max(own_s, self._measured_s)
         return self._measured_s
 
@@ -326,7 +328,7 @@ class Running:
             return Excess("timeout", f"used more than {self.limits.cpu_s:g} s of CPU")
         memory_bytes = sum(map(resident_bytes, pids))
         if not self.server.cgroup:
-            memory_bytes += unmapped_bytes(pids, _max_shared_bytes(self.server.isolation))
+            memory_bytes += unmapped_bytes(pids, MAX_SHARED_BYTES if self.server.isolation.seccomp else 0)
         if memory_bytes > self.limits.memory_bytes:
             return OUT_OF_MEMORY
         if self.server.private_dir:
@@ -364,13 +366,6 @@ class Running:
             self.report = self.server._expect("exit", _KILL_PATIENCE_S)
         assert self.report is not None
         return self.report
-
-
-def _max_shared_bytes(isolation: Isolation) -> float:
-    """Of a shared mapping without a file, by the filter. Without private devices it can only be of /dev/zero, and of any size."""
-    if not isolation.seccomp:
-        return 0
-    return MAX_SHARED_BYTES if isolation.namespaces else math.inf
 
 
 def preload_for(source: str) -> tuple[str, ...]:

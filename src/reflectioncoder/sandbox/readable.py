@@ -49,10 +49,6 @@ class ReadablePaths:
     show: tuple[str, ...]
     packages: tuple[str, ...]
 
-    @property
-    def import_path(self) -> list[str]:
-        return sorted({str(Path(path).parent) for path in self.packages})
-
 
 def share(directory: Path) -> None:
     """Let the programs of servers that are started from now on read a directory."""

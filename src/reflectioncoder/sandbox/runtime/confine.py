@@ -156,8 +156,7 @@ def _build_root(world: World) -> None:
         kernel.lock_mount(root + _BELOW_TMP, locked)
     _bind("/proc", root + "/proc")  # each program mounts its own over it; the kernel demands that one is visible already
     for name in _DEVICES:
-        # /dev/full reads as zeros too, but cannot be mapped: shared pages of /dev/zero stay allocated where nobody has mapped them.
-        _bind("/dev/full" if name == "zero" else f"/dev/{name}", f"{root}/dev/{name}")
+        _bind(f"/dev/{name}", f"{root}/dev/{name}")
     os.makedirs(root + WORK)
     os.makedirs(root + "/etc", exist_ok=True)
     uid, gid = world.user or (os.getuid(), os.getgid())

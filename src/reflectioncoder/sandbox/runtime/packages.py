@@ -1,7 +1,7 @@
-"""Imports of installed packages where the folder that holds them cannot be listed.
+"""Imports of those of the installed packages that programs may use, and of no other, by the same way at every tier.
 
-Where Landlock is the only means, a program may read the packages that it is shown and not the folder with all that are installed,
-in which the interpreter would look for them.
+Where Landlock is the only means, a program may read these and not the folder with all that are installed, in which the interpreter
+would look for them; and the server, which imports some of them first, could read all.
 """
 
 from __future__ import annotations

@@ -91,6 +91,7 @@ _SETPRIORITY = (141, 140)
 _PREADV2, _MMAP = (327, 286), (9, 222)
 _MAP_SHARED, _MAP_ANONYMOUS = 1, 0x20
 # Shared memory without a file stays allocated where nobody has mapped it: the watch counts this much for each piece that it sees.
+# /dev/zero makes such memory too, but only for who may write to it.
 MAX_SHARED_BYTES = 2**20
 OWN_PID = 0x7FFFFFF1  # stands for the process's own number in a program that is made before there is one
 # Pairs of connected Unix stream sockets only: one that takes datagrams could send to any path.
@@ -198,7 +199,7 @@ def filter_program(private_mounts: bool, own_pid: int | None) -> bytes:
     stream = (_LOAD, 0, 0, _argument(1)), (_AND, 0, 0, 0xF), (_JUMP_EQUAL, 1, 0, _STREAM)
     code.on(_SOCKETPAIR, (_LOAD, 0, 0, _argument(0)), (_JUMP_EQUAL, 1, 0, _UNIX), _REFUSE, *stream, _REFUSE, _PASS)
     code.on(_PREADV2, *_only(5, 0, otherwise=_fail(errno.EOPNOTSUPP)))  # RWF_NOWAIT: whether it is in the page cache
-    _limit_shared_memory(code, MAX_SHARED_BYTES if private_mounts else 0)
+    _limit_shared_memory(code)
     if not private_mounts:
         _refuse_questions(code)
         if own_pid is None:  # any other signal is Landlock's business
@@ -212,7 +213,7 @@ def filter_program(private_mounts: bool, own_pid: int | None) -> bytes:
     return b"".join(struct.pack("=HBBI", *step) for step in code.steps)
 
 
-def _limit_shared_memory(code: _Code, max_bytes: int) -> None:
+def _limit_shared_memory(code: _Code) -> None:
     refuse = _fail(errno.ENOMEM)
     code.on(
         _MMAP,
@@ -224,7 +225,7 @@ def _limit_shared_memory(code: _Code, max_bytes: int) -> None:
         (_JUMP_EQUAL, 1, 0, 0),
         refuse,
         (_LOAD, 0, 0, _argument(1)),
-        (_JUMP_GREATER, 0, 1, max_bytes),
+        (_JUMP_GREATER, 0, 1, MAX_SHARED_BYTES),
         refuse,
         _PASS,
     )

@@ -27,7 +27,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 
-from reflectioncoder.sandbox.runtime import confine, programs
+from reflectioncoder.sandbox.runtime import confine, programs, semaphores
 from reflectioncoder.sandbox.runtime.packages import ShownPackages
 
 _FIRST_FREE_FD = 7
@@ -75,8 +75,9 @@ class Server:
         except OSError as error:
             self.send({"unavailable": str(error)})
             return
-        # Within the world, where a package cannot pull in one that programs do not see: pandas would load pyarrow, which starts a
-        # thread, and a process with two threads cannot enter a user namespace.
+        if not self._entered.world.namespaces:
+            semaphores.replace_those_of_the_c_library()
+        # Within the world, and by a finder that knows no other packages: pandas would load pyarrow, which programs do not see.
         for name in setup["preload"]:
             with contextlib.suppress(Exception):  # what cannot be imported here is the program's own to meet
                 importlib.import_module(name)
