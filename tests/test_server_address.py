@@ -204,6 +204,15 @@ def test_no_credential_is_in_the_configuration_of_a_run(tmp_path, capsys):
         assert_clean(capsys.readouterr().err)
 
 
+@pytest.mark.parametrize("setting", ["api_key_env=" + KEY, "base_url=" + places("127.0.0.1:9/v1")])
+def test_a_run_with_a_credential_in_a_wrong_place_writes_nothing(setting, tmp_path, capsys):
+    recipe = {"name": "r", "model": {"name": "none"}, "build": {"author": "openai", "endpoint": {"model": "m"}}}
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe))
+    assert main(["run", str(tmp_path / "r.yaml"), "--runs-dir", str(tmp_path / "runs"), "--set", f"build.endpoint.{setting}"]) in (2, 3)
+    assert_clean(capsys.readouterr().err)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_two_credentials_for_one_header_are_one_too_many(monkeypatch):
     monkeypatch.setenv("MY_KEY", KEY)
     with pytest.raises(UsageError, match="one of them") as raised:

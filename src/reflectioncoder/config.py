@@ -102,7 +102,7 @@ class EndpointConfig(Settings):
     )
     omit: tuple[Omittable, ...] = doc("parameters that are not sent, for servers that refuse them", ())
     max_tokens_field: MaxTokensField = doc(
-        "the parameter that bounds an answer; OpenAI's newer models want the second", MAX_TOKENS_FIELDS[0]
+        "the parameter that bounds an answer's tokens; newer models of OpenAI want max_completion_tokens", MAX_TOKENS_FIELDS[0]
     )
 
 

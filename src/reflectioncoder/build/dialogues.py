@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,14 +83,15 @@ def hold_dialogues(
         stack.callback(writer.stop)
         dialogues = _Dialogues(writer, lambda problem: unwritable(problem, config, execute))
 
-        def note(written: Iterator[tuple[Rollout, Sample | Rejected]]) -> None:
-            for rollout, outcome in written:
-                if isinstance(outcome, Rejected):
-                    outcomes.reject(rollout.order, rejection(rollout.id, rollout.problem.task_id, outcome.reason, outcome.detail))
-                else:
-                    outcomes.accept(rollout.order, outcome)
-                forecast.add(rollout.order, not isinstance(outcome, Rejected), writer.used(rollout), writer.asking_since())
-                progress.update(len(outcomes), f"{outcomes.num_accepted} accepted")
+        def note(written: Generator[tuple[Rollout, Sample | Rejected]]) -> None:
+            with contextlib.closing(written):  # at an interrupt the answers that are under way are waited for while the log is open
+                for rollout, outcome in written:
+                    if isinstance(outcome, Rejected):
+                        outcomes.reject(rollout.order, rejection(rollout.id, rollout.problem.task_id, outcome.reason, outcome.detail))
+                    else:
+                        outcomes.accept(rollout.order, outcome)
+                    forecast.add(rollout.order, not isinstance(outcome, Rejected), writer.used(rollout), writer.asking_since())
+                    progress.update(len(outcomes), f"{outcomes.num_accepted} accepted")
 
         note(dialogues.hold(_rollouts(recipe, problems, outcomes, forecast)))
         note(dialogues.hold_postponed())
@@ -122,24 +123,25 @@ class _Dialogues:
         self._postponed: list[tuple[Rollout, UnansweredError | NotTakenError]] = []
         self._failures: list[BaseException] = []
 
-    def hold(self, rollouts: Iterable[Rollout]) -> Iterator[tuple[Rollout, Sample | Rejected]]:
+    def hold(self, rollouts: Iterable[Rollout]) -> Generator[tuple[Rollout, Sample | Rejected]]:
         """The outcomes, in the order in which the dialogues end.
 
         Raises:
             EndpointError, BudgetError, SandboxUnavailableError, UsageError: the first that ends the build.
         """
         try:
-            for rollout, outcome in map_unordered(self._write, rollouts, self._writer.at_once, self._writer.stop):
-                if isinstance(outcome, (UnansweredError, NotTakenError)):
-                    self._postponed.append((rollout, outcome))
-                    if len(self._postponed) > MAX_POSTPONED and not self._writer.has_answered():
-                        raise self._failure_of_all()
-                else:
-                    yield rollout, outcome
+            with contextlib.closing(map_unordered(self._write, rollouts, self._writer.at_once, self._writer.stop)) as ended:
+                for rollout, outcome in ended:
+                    if isinstance(outcome, (UnansweredError, NotTakenError)):
+                        self._postponed.append((rollout, outcome))
+                        if len(self._postponed) > MAX_POSTPONED and not self._writer.has_answered():
+                            raise self._failure_of_all()
+                    else:
+                        yield rollout, outcome
         except EndpointError:
             raise (self._failures or [self._failure_of_all()])[0] from None  # the first; others have been stopped by it
 
-    def hold_postponed(self) -> Iterator[tuple[Rollout, Sample | Rejected]]:
+    def hold_postponed(self) -> Generator[tuple[Rollout, Sample | Rejected]]:
         """The outcomes of those that were postponed.
 
         Raises:
