@@ -52,11 +52,14 @@ _MAGIC = re.compile(r"^[ \t]*[!%].*$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class ReadAnswer:
-    """`solution`: the program, empty if there is none. `prose`: the text before it, without other blocks."""
+    """`solution`: the program, empty if there is none. `prose`: the text before it, without other blocks. `answer`: all that follows
+    the last thought.
+    """
 
     solution: str
     reason: Reason
     prose: str = ""
+    answer: str = ""
 
     @property
     def has_program(self) -> bool:
@@ -114,11 +117,12 @@ def read_answer(
     answer = answer.lstrip("\ufeff")
     begun = prefill if answer and text.startswith(answer) else ""
     if language != PYTHON:
-        return _read_other(begun + answer, entry_point, language, defines)
+        return replace(_read_other(begun + answer, entry_point, language, defines), answer=answer)
     read = _read_python(begun + answer, entry_point)
     if begun and (again := _opened_again(begun, answer, entry_point, read)):
         read = again
-    return replace(read, solution=with_preamble(read.solution, preamble)) if read.has_program else read
+    solution = with_preamble(read.solution, preamble) if read.has_program else ""
+    return replace(read, solution=solution, answer=answer)
 
 
 def _opened_again(prefill: str, answer: str, entry_point: str, read: ReadAnswer) -> ReadAnswer | None:
