@@ -17,7 +17,7 @@ from typing import Any
 from reflectioncoder import __version__
 from reflectioncoder.build.pipeline import build_reflections, limits_from
 from reflectioncoder.config import Recipe
-from reflectioncoder.data.answers import count_answers
+from reflectioncoder.data.answer_reasons import count_answers
 from reflectioncoder.data.files import claim, content_hash, read_json, sha256_file, write_atomic, write_json
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark, requests_for

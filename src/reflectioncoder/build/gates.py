@@ -11,7 +11,7 @@ from reflectioncoder.data.render import ADDED_TOKENS
 REASONS = {
     "no_code": "the model wrote no code block",
     "refused": "the server gives no text for the request: too long for its context, or filtered",
-    "answer_cut_off": "an answer reached endpoint.max_tokens",
+    "answer_cut_off": "an answer reached endpoint.max_tokens, or ends within a text of its program",
     "unresolved": "no attempt passed within max_executions",
     "session_lost": "an attempt took the interpreter down",
     "first_try": "the first attempt passed: nothing was reflected on",
@@ -60,6 +60,17 @@ _OUTSIDE = frozenset(
     )
 )
 _OUTSIDE_CALLS = frozenset(("input", "open", "exec", "breakpoint"))
+
+
+def ends_within_text(code: str) -> bool:
+    """Whether a program ends within a text of triple quotes."""
+    try:
+        syntax.parse(code)
+    except SyntaxError as error:
+        return "unterminated triple-quoted" in error.msg
+    except (ValueError, RecursionError, MemoryError):
+        pass
+    return False
 
 
 def assertions(code: str, entry_point: str = "") -> list[str]:

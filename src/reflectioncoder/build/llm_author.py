@@ -283,6 +283,9 @@ def unusable(answered: dict[str, Any], read: ReadAnswer) -> Rejected | None:
     """Why an answer holds no program, if it does not."""
     if answered["finish_reason"] == "refused":
         return Rejected("refused")
-    if not read.has_program or answered["finish_reason"] == "length":
-        return Rejected("answer_cut_off" if read.has_program else "no_code", answered["text"][-500:])
+    if not read.has_program:
+        return Rejected("no_code", answered["text"][-500:])
+    # A text that never ends: the stop text, which ends a block, stood in it.
+    if answered["finish_reason"] == "length" or gates.ends_within_text(read.solution):
+        return Rejected("answer_cut_off", answered["text"][-500:])
     return None
