@@ -351,6 +351,7 @@ def test_marks_in_a_program_are_no_thoughts(program):
         (fenced("print('```')\n"), "other_name"),
         (fenced("def f(x):\n    pass\n"), "stub"),
         (fenced("def f(x):\n    return (\n"), "invalid"),
+        (fenced("no Python at all"), "invalid"),
         ("def f(x):\n    return (\n", "invalid"),
     ],
 )

@@ -68,7 +68,8 @@ class _Candidate:
     @property
     def answer(self) -> ReadAnswer:
         reasons: dict[_Rank, Reason] = {_Rank.STUB: "stub", _Rank.INVALID: "invalid", _Rank.DEFINES: self.reason}
-        return ReadAnswer(self.code.rstrip() + "\n", reasons.get(self.rank, "other_name"))
+        otherwise: Reason = "invalid" if parse(self.code) is None else "other_name"
+        return ReadAnswer(self.code.rstrip() + "\n", reasons.get(self.rank, otherwise))
 
 
 def read_answer(
