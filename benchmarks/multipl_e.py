@@ -24,8 +24,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from reflectioncoder.generate.extract import cut_completion
-
+from reflectioncoder.data.completions import cut_completion
 from reflectioncoder.evaluate.benchmarks import load_benchmark
 from reflectioncoder.evaluate.multipl_e import LanguageTests, judge_program
 from reflectioncoder.evaluate.preflight import preflight_programs

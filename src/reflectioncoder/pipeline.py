@@ -17,7 +17,7 @@ from typing import Any
 from reflectioncoder import __version__
 from reflectioncoder.build.pipeline import build_reflections, limits_from
 from reflectioncoder.config import Recipe
-from reflectioncoder.data.answers import count_answers
+from reflectioncoder.data.answer_reasons import count_answers
 from reflectioncoder.data.files import claim, content_hash, read_json, sha256_file, write_atomic, write_json
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark, requests_for, require_distinct
@@ -77,12 +77,9 @@ class Run:
         recipe = self.recipe
         check_recipe(recipe)
         check_sampling(recipe.generate)
-<<<<<<< HEAD
         require_distinct(recipe.evaluate.benchmarks)
-=======
         if recipe.build.author == "openai":
             check_endpoint(recipe.build.endpoint)
->>>>>>> fix/servers
         for spec in recipe.evaluate.benchmarks:
             if reason := load_benchmark(spec, self.data_dir).why_skipped(recipe.sandbox.workers):
                 raise MachineError(f"{spec} cannot be run here: {reason}")

@@ -503,19 +503,6 @@ def test_programs_that_need_the_outside_world_are_seen(code, found):
     assert gates.uses_outside_world(code) == found
 
 
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("# Corrected version", True),
-        ("# fixed: off by one", True),
-        ("def previous_prime(n): ...", False),
-        ("# the original list", False),
-    ],
-)
-def test_answers_that_speak_of_earlier_attempts_are_seen(text, found):
-    assert gates.refers_back(text) == found
-
-
 @pytest.mark.slow
 def test_a_real_model_on_this_machine_holds_dialogues(tmp_path):
     """SmolLM2-135M on the CPU: hardly a dialogue is accepted, but all of them are held, judged and replayed."""

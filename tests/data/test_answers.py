@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reflectioncoder.data.answers import REASONS, count_answers, read_answer
+from reflectioncoder.data.answer_reasons import REASONS, WITHOUT_PROGRAM, count_answers
+from reflectioncoder.data.answers import read_answer
 from reflectioncoder.data.languages import CODE_LANGUAGES
 from reflectioncoder.data.python_source import with_preamble
 
@@ -350,6 +351,7 @@ def test_marks_in_a_program_are_no_thoughts(program):
         (fenced("print('```')\n"), "other_name"),
         (fenced("def f(x):\n    pass\n"), "stub"),
         (fenced("def f(x):\n    return (\n"), "invalid"),
+        (fenced("no Python at all"), "invalid"),
         ("def f(x):\n    return (\n", "invalid"),
     ],
 )
@@ -508,4 +510,4 @@ def test_any_program_comes_out_of_any_wrapping(program, wrap):
 def test_any_text_is_read(text, prefill):
     read = read_answer(text, "f", prefill=prefill)
     assert read.reason in REASONS
-    assert read.has_program == (read.reason not in ("no_code", "unfinished_thought", "empty", "refused"))
+    assert read.has_program == (read.reason not in WITHOUT_PROGRAM)

@@ -1,15 +1,18 @@
 """Files of samples as people have them: answers with fences, EvalPlus's folder, blank lines."""
 
+import gzip
 import json
 
 import pytest
 
 from reflectioncoder.cli import main
+from reflectioncoder.data.answers import read_answer
+from reflectioncoder.data.completions import prompt_preamble
 from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.errors import UsageError
-from reflectioncoder.evaluate.benchmarks import load_benchmark
+from reflectioncoder.evaluate.benchmarks import load_benchmark, look_up
 from reflectioncoder.evaluate.score import read_samples_to_score
 
 PROBLEMS = bundled_problems("test_seen")[:6]
@@ -24,8 +27,8 @@ ANSWERS = [
 ]
 
 
-def score(path, output, *options):
-    return main(["score", str(path), "--benchmark", BENCHMARK, "--output", str(output), *options])
+def score(path, output, *options, benchmark=BENCHMARK):
+    return main(["score", str(path), "--benchmark", benchmark, "--output", str(output), *options])
 
 
 def results_of(output):
@@ -131,3 +134,19 @@ def test_samples_without_any_program_are_a_failed_check(tmp_path, capsys):
     rows = [{"task_id": problem.task_id, "solution": "I cannot."} for problem in PROBLEMS]
     assert score(write_jsonl(tmp_path / "sorry.jsonl", rows), tmp_path / "out2", "--extract") == 1
     assert "6 of 6 answers hold no program (no_code 6)" in capsys.readouterr().out
+
+
+def test_answers_with_future_imports_keep_them_in_front_of_the_prompts_preamble(tmp_path, data_dir):
+    """HumanEval's prompts import what they name in signatures; some define helpers."""
+    with gzip.open(look_up("HumanEvalPlus*.jsonl.gz", str(data_dir)), "rt") as handle:
+        tasks = [json.loads(line) for line in handle]
+    rows = []
+    for task in tasks:
+        whole = f'"""Solution."""\n\nfrom __future__ import annotations\n\n{task["prompt"]}{task["canonical_solution"]}'
+        rows.append({"task_id": task["task_id"], "completion": f"```python\n{whole}\n```"})
+        read = read_answer(rows[-1]["completion"], task["entry_point"], preamble=prompt_preamble(task["prompt"], task["entry_point"]))
+        compile(read.solution, task["task_id"], "exec")
+    path = write_jsonl(tmp_path / "answers.jsonl", rows[:8])
+    benchmark = "humaneval:8"
+    assert score(path, tmp_path / "out", "--extract", "--data-dir", str(data_dir), benchmark=benchmark) == 0
+    assert results_of(tmp_path / "out")["counts"] == {"passed": 8}

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from reflectioncoder.config import TrainConfig
+from reflectioncoder.data.answer_reasons import count_answers
 from reflectioncoder.data.files import read_jsonl, write_atomic, write_json, write_jsonl
 from reflectioncoder.data.render import TokenRenderer
 from reflectioncoder.data.words import WordTokenizer
@@ -42,7 +43,8 @@ def run_dir(tmp_path_factory):
         path = write_jsonl(folder / "completions.jsonl", rows)
         scorer = Scorer(benchmark)
         scored = score_samples(read_samples_to_score(path, benchmark), folder / "samples.jsonl", scorer)
-        write_json(folder / "results.json", summarize(scorer, scored))
+        answers = count_answers(["fenced", "other_name", "no_code", "refused", "empty"])
+        write_json(folder / "results.json", {**summarize(scorer, scored), **({"answers": answers} if which == "trained" else {})})
     samples = [reflection_sample(n, steps=1 + n % 2) for n in range(3)]
     write_json(run / "train" / "preview.json", preview(TokenRenderer(WordTokenizer()), samples, TrainConfig()))
     history = [{"step": n, "loss": 2 / n, "ce": 1 / n, "kl": 0.1 * n, "mask_rate": n / 9, "tokens": 10} for n in range(1, 10)]
@@ -63,6 +65,12 @@ class Resources(HTMLParser):
         for name, value in attrs:
             if name in ("src", "href") and value and not value.startswith(("data:", "#")):
                 self.external.append((tag, value))
+
+
+def test_answers_without_a_program_are_counted_on_the_page(run_dir, tmp_path):
+    page = " ".join(write_report([run_dir], tmp_path / "report.html").read_text().split())
+    assert page.count("answers hold no program") == 1, "nothing is said where nothing is known"
+    assert "3 of 5 answers hold no program (1 refused, 1 empty)" in page
 
 
 def test_the_page_is_self_contained_and_escapes_everything(run_dir, tmp_path):

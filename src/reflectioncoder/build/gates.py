@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 
 from reflectioncoder import syntax
 from reflectioncoder.data.python_source import bindings, definition, is_test, is_test_name, lines_of, parse
@@ -14,16 +13,20 @@ REASONS = {
     "refused": "the server gives no text for the request: too long for its context, or filtered",
     "empty_answer": "the model's answer holds no text; a reasoning that is not shown may have taken all of it",
     "no_answer": "the server gave no good answer to a request, after all retries, though it answered others",
-    "answer_cut_off": "an answer reached endpoint.max_tokens",
+    "answer_cut_off": "an answer reached endpoint.max_tokens, or ends within a text of its program",
     "unresolved": "no attempt passed within max_executions",
     "session_lost": "an attempt took the interpreter down",
     "first_try": "the first attempt passed: nothing was reflected on",
+    "no_diagnosis": "a failing attempt is followed by no explanation: no text, or apologies and announcements alone",
+    "repeated_attempt": "an attempt is an earlier, failing one again",
+    "invented_output": "an answer shows an output that no interpreter printed",
+    "other_language": "an explanation is in another language than the dialogue",
     "no_assertion": "the attempt that passed, or all before it, hold no assertion",
     "assertions_weakened": "what an earlier attempt asserted something of, the last does not (another expected value is a correction)",
     "output_too_long": "the interpreter printed too much",
     "answer_without_program": "the final answer is not one program in one code block",
     "answer_has_tests": "the final answer brings tests or usage",
-    "answer_refers_back": "the final answer speaks of earlier attempts",
+    "answer_refers_back": "the final program speaks of earlier attempts, in comments or docstrings too",
     "answer_fails_own_tests": "the final program fails the tests of the dialogue",
     "answer_fails_tests": "the final program fails the problem's own tests",
     "not_deterministic": "the final program passes its tests on one run and not on another",
@@ -41,12 +44,6 @@ REASONS = {
     "reference_fails": "the problem's reference solution fails its own tests",
 }
 
-_REFERS_BACK = re.compile(
-    r"\b(corrected|fixed|previous|earlier|updated|revised|improved|original) "
-    r"(version|code|program|solution|attempt|implementation|function)\b"
-    r"|#\s*(fix|fixed|corrected|correction|bug)\b",
-    re.IGNORECASE,
-)
 _OUTSIDE = frozenset(
     (
         "socket",
@@ -65,6 +62,17 @@ _OUTSIDE = frozenset(
     )
 )
 _OUTSIDE_CALLS = frozenset(("input", "open", "exec", "breakpoint"))
+
+
+def ends_within_text(code: str) -> bool:
+    """Whether a program ends within a text of triple quotes."""
+    try:
+        syntax.parse(code)
+    except SyntaxError as error:
+        return "unterminated triple-quoted" in error.msg
+    except (ValueError, RecursionError, MemoryError):
+        pass
+    return False
 
 
 def assertions(code: str, entry_point: str = "") -> list[str]:
@@ -172,7 +180,3 @@ def _subject(test: str) -> str:
     if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], (ast.Eq, ast.Is)):
         node = node.left
     return ast.unparse(node)
-
-
-def refers_back(text: str) -> bool:
-    return _REFERS_BACK.search(text) is not None

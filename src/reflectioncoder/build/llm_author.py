@@ -17,11 +17,12 @@ import libcst
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError, TemplateNotFound
 
 from reflectioncoder import syntax
-from reflectioncoder.build import gates
+from reflectioncoder.build import gates, texts
 from reflectioncoder.build.conversation import Conversation
 from reflectioncoder.build.log import BuildLog
 from reflectioncoder.build.mutation import mutations
 from reflectioncoder.build.mutation_author import Executor, Rejected
+from reflectioncoder.build.prose_language import is_in_another_language
 from reflectioncoder.config import BuildConfig, EndpointConfig
 from reflectioncoder.data.answers import ReadAnswer, read_answer
 from reflectioncoder.data.problems import Problem
@@ -59,8 +60,8 @@ class Prompts:
             raise UsageError.for_value(f"no template {error}", "build.prompts", name, [*known, "a folder with the three"]) from error
         except (TemplateError, UnicodeDecodeError) as error:
             raise UsageError(f"build.prompts: a template of {folder} is malformed: {error}") from error
-        texts = [(folder / f"{part}.jinja").read_text(encoding="utf-8") for part in ("reflect", "feedback", "answer")]
-        self.digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+        sources = [(folder / f"{part}.jinja").read_text(encoding="utf-8") for part in ("reflect", "feedback", "answer")]
+        self.digest = hashlib.sha256("\0".join(sources).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,8 @@ class Attempt:
     code: str
     status: str
     output: str
+    answer: str
+    """All that the model has said after its thoughts."""
 
 
 class LlmAuthor:
@@ -183,19 +186,19 @@ class LlmAuthor:
             output = ran["output"].rstrip("\n")
             if len(output) > _MAX_OUTPUT_CHARS:
                 return Rejected("output_too_long", output[-500:])
-            attempts.append(Attempt(text, code, ran["status"], output))
+            attempts.append(Attempt(text, code, ran["status"], output, read.answer))
             conversation.attempted(text, code)
             if ran["status"] != "ok":
                 conversation.failed(output, self._prompts.feedback.render(output=output))
-        if rejected := self._judge_attempts(attempts, problem.entry_point):
+        if rejected := self._judge_attempts(attempts, problem.entry_point) or self._judge_texts(attempts, problem):
             return rejected
         conversation.passed(attempts[-1].output, self._prompts.answer.render())
         answered = self._ask(conversation, rollout, len(attempts))
         return self._judge_answer(rollout, attempts, answered)
 
     def _judge_attempts(self, attempts: list[Attempt], entry_point: str) -> Rejected | None:
-        texts = [part for attempt in attempts for part in (attempt.text, attempt.code, attempt.output)]
-        if gates.spells_special_token(*texts):
+        parts = [part for attempt in attempts for part in (attempt.text, attempt.code, attempt.output)]
+        if gates.spells_special_token(*parts):
             return Rejected("special_tokens")
         if len(attempts) == 1 and not self._config.keep_first_try:
             return Rejected("first_try")
@@ -209,6 +212,21 @@ class LlmAuthor:
             return Rejected("outside_world")
         return None
 
+    def _judge_texts(self, attempts: list[Attempt], problem: Problem) -> Rejected | None:
+        shown = statement(problem.prompt, problem.instruction)
+        dialogue = f"{problem.instruction}\n{self._prompts.reflect.render(problem='')}"
+        for number, attempt in enumerate(attempts):
+            earlier = attempts[:number]
+            if earlier and not texts.diagnoses(attempt.text):
+                return Rejected("no_diagnosis", attempt.text[-500:])
+            if is_in_another_language(attempt.text, dialogue):
+                return Rejected("other_language", attempt.text[-500:])
+            if invented := texts.invents_output(attempt.answer, (other.output for other in earlier), shown):
+                return Rejected("invented_output", invented[-500:])
+            if any(_repeats(attempt, other, problem.entry_point) for other in earlier):
+                return Rejected("repeated_attempt", attempt.code[-500:])
+        return None
+
     def _judge_answer(self, rollout: Rollout, attempts: list[Attempt], answered: dict[str, Any]) -> Sample | Rejected:
         if answered["finish_reason"] in ("refused", EMPTY):
             return Rejected("refused" if answered["finish_reason"] == "refused" else "empty_answer")
@@ -218,7 +236,7 @@ class LlmAuthor:
             return Rejected("answer_without_program", answered["text"][-500:])
         if gates.spells_special_token(program):
             return Rejected("special_tokens")
-        if gates.refers_back(program):
+        if texts.refers_back(program):
             return Rejected("answer_refers_back", program[-500:])
         if gates.assertions(program, problem.entry_point) or gates.has_usage(program, problem.entry_point):
             return Rejected("answer_has_tests", program[-500:])
@@ -277,6 +295,12 @@ class LlmAuthor:
         )
 
 
+def _repeats(attempt: Attempt, earlier: Attempt, entry_point: str) -> bool:
+    now, before = gates.assertions(attempt.code, entry_point), gates.assertions(earlier.code, entry_point)
+    programs = gates.without_tests(attempt.code, entry_point), gates.without_tests(earlier.code, entry_point)
+    return texts.repeats(attempt.code, earlier.code, now, before, programs)
+
+
 def _answers(program: str, problem: Problem) -> bool:
     """Whether a program defines what is asked for; anything at all where the problem names nothing."""
     return gates.defines(program, problem.entry_point) if problem.entry_point else gates.defines_something(program)
@@ -288,6 +312,9 @@ def unusable(answered: dict[str, Any], read: ReadAnswer) -> Rejected | None:
         return Rejected("refused")
     if answered["finish_reason"] == EMPTY:
         return Rejected("empty_answer")
-    if not read.has_program or answered["finish_reason"] == "length":
-        return Rejected("answer_cut_off" if read.has_program else "no_code", answered["text"][-500:])
+    if not read.has_program:
+        return Rejected("no_code", answered["text"][-500:])
+    # A text that never ends: the stop text, which ends a block, stood in it.
+    if answered["finish_reason"] == "length" or gates.ends_within_text(read.solution):
+        return Rejected("answer_cut_off", answered["text"][-500:])
     return None

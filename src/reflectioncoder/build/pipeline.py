@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.build.chains import build_chains
+from reflectioncoder.build.diagnoses import DiagnosisCounts
 from reflectioncoder.build.dialogues import Held, Problems, hold_dialogues, unwritable
 from reflectioncoder.build.executions import Executions
 from reflectioncoder.build.filters import over_share, sift
@@ -200,6 +201,7 @@ def _write(sifted: Outcomes, output_dir: Path, max_operator_share: float, min_sa
     kinds: Counter[str] = Counter()
     tasks: set[str] = set()
     num_two_slip = 0
+    diagnoses = DiagnosisCounts()
     with JsonlWriter(output_dir / "rejected.jsonl") as written:
         numbers = itertools.count()
         for outcome in sifted:
@@ -222,6 +224,7 @@ def _write(sifted: Outcomes, output_dir: Path, max_operator_share: float, min_sa
                 tasks.add(metadata["task_id"])
                 kinds.update(metadata["operators"])
                 num_two_slip += len(metadata["operators"]) > 1
+                diagnoses.add(sample)
                 written.write(sample.to_json())
     return {
         "num_accepted": num_accepted,
@@ -229,4 +232,5 @@ def _write(sifted: Outcomes, output_dir: Path, max_operator_share: float, min_sa
         "num_problems_with_samples": len(tasks),
         "rejected": dict(reasons.most_common()),
         "operators": dict(kinds.most_common()),
+        "diagnoses": diagnoses.to_json(),
     }

@@ -100,7 +100,7 @@ def model_of(args: argparse.Namespace):
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    from reflectioncoder.data.answers import answer_lines, has_no_program_at_all
+    from reflectioncoder.data.answer_reasons import answer_lines, has_no_program_at_all
     from reflectioncoder.data.files import claim
     from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, UsageError
     from reflectioncoder.evaluate.benchmarks import load_benchmark, requests_for

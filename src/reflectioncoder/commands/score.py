@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    from reflectioncoder.data.answers import answer_lines, count_answers, has_no_program_at_all
+    from reflectioncoder.data.answer_reasons import answer_lines, count_answers, has_no_program_at_all
     from reflectioncoder.data.files import write_json
     from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT, UsageError
     from reflectioncoder.evaluate.benchmarks import EVALPLUS, load_benchmark

@@ -9,36 +9,17 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Any, Literal, get_args
 
+from reflectioncoder.data.answer_reasons import DEFINING, Reason
 from reflectioncoder.data.bare_programs import bare_program, without_words
 from reflectioncoder.data.join_blocks import with_missing_names
 from reflectioncoder.data.languages import PYTHON, CodeLanguage
 from reflectioncoder.data.markdown import CodeBlock, code_blocks, info_word, normalized
 from reflectioncoder.data.python_source import bindings, definition, is_stub, is_test_name, parse, with_preamble
 from reflectioncoder.data.thoughts import after_thoughts
-
-Reason = Literal[
-    "fenced", "open_fence", "bare", "given", "other_name", "stub", "invalid", "no_code", "unfinished_thought", "empty", "refused"
-]  # fmt: skip
-"""How a program was found, or why there is none.
-
-fenced: a closed block defines what was asked for. open_fence: a block that the answer's end leaves open does.
-bare: the program stands outside of fences (the whole answer, a part of it, or an indented block).
-given: nothing was read: a sample that came as a program.
-other_name: there is a program, but none that defines what was asked for. stub: it has only a stub of it.
-invalid: what should define it is no valid Python.
-no_code: there is no program. unfinished_thought: the answer ends within a thought. empty: there is no text.
-refused: a server has filtered the answer, or did not want to make it.
-"""
-REASONS: tuple[Reason, ...] = get_args(Reason)
-_DEFINING: tuple[Reason, ...] = ("fenced", "open_fence", "bare")
-_WRONG: tuple[Reason, ...] = ("other_name", "stub", "invalid")
-_WITHOUT_PROGRAM: tuple[Reason, ...] = ("no_code", "unfinished_thought", "empty", "refused")
 
 _PYTHON_WORD = re.compile(r"(?:i?python|py)(?:-?\d[\d.]*)?|pypy3?|sage|tool_code")
 _NO_LANGUAGE = frozenset(("", "text", "txt", "plain", "plaintext", "code", "none", "program", "solution", "answer", "unknown"))
@@ -52,11 +33,14 @@ _MAGIC = re.compile(r"^[ \t]*[!%].*$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class ReadAnswer:
-    """`solution`: the program, empty if there is none. `prose`: the text before it, without other blocks."""
+    """`solution`: the program, empty if there is none. `prose`: the text before it, without other blocks. `answer`: all that follows
+    the last thought.
+    """
 
     solution: str
     reason: Reason
     prose: str = ""
+    answer: str = ""
 
     @property
     def has_program(self) -> bool:
@@ -84,7 +68,8 @@ class _Candidate:
     @property
     def answer(self) -> ReadAnswer:
         reasons: dict[_Rank, Reason] = {_Rank.STUB: "stub", _Rank.INVALID: "invalid", _Rank.DEFINES: self.reason}
-        return ReadAnswer(self.code.rstrip() + "\n", reasons.get(self.rank, "other_name"))
+        otherwise: Reason = "invalid" if parse(self.code) is None else "other_name"
+        return ReadAnswer(self.code.rstrip() + "\n", reasons.get(self.rank, otherwise))
 
 
 def read_answer(
@@ -114,11 +99,12 @@ def read_answer(
     answer = answer.lstrip("\ufeff")
     begun = prefill if answer and text.startswith(answer) else ""
     if language != PYTHON:
-        return _read_other(begun + answer, entry_point, language, defines)
+        return replace(_read_other(begun + answer, entry_point, language, defines), answer=answer)
     read = _read_python(begun + answer, entry_point)
     if begun and (again := _opened_again(begun, answer, entry_point, read)):
         read = again
-    return replace(read, solution=with_preamble(read.solution, preamble)) if read.has_program else read
+    solution = with_preamble(read.solution, preamble) if read.has_program else ""
+    return replace(read, solution=solution, answer=answer)
 
 
 def _opened_again(prefill: str, answer: str, entry_point: str, read: ReadAnswer) -> ReadAnswer | None:
@@ -128,12 +114,9 @@ def _opened_again(prefill: str, answer: str, entry_point: str, read: ReadAnswer)
         return None
     alone = _read_python(answer, entry_point)
     reopened = re.search(r"^[ \t]*(?:`{3,}|~{3,})[ \t]*\S", first.content, re.MULTILINE) is not None
-    good = ("fenced", "open_fence", "bare")
-    if alone.has_program and (
-        (alone.reason in good and (reopened or read.reason not in good)) or (reopened and read.reason not in good)
-    ):
-        return alone
-    return None
+    is_better = alone.reason in DEFINING and read.reason not in DEFINING
+    is_as_good = alone.has_program and reopened and (alone.reason in DEFINING or read.reason not in DEFINING)
+    return alone if is_better or is_as_good else None
 
 
 # --- Python
@@ -289,35 +272,3 @@ def _read_other(text: str, entry_point: str, language: CodeLanguage, defines: Ca
     chosen = (defining or [block for block in blocks if block.word] or blocks)[-1]
     reason: Reason = "other_name" if entry_point and defines and not defining else "fenced" if chosen.closed else "open_fence"
     return ReadAnswer(chosen.content.strip("\n") + "\n", reason, _prose(text, every, chosen.first_line))
-
-
-# --- counts
-
-
-def count_answers(reasons: Iterable[Reason]) -> dict[str, Any]:
-    """What results say of the answers: how many there are, how many hold no program, and how many have each reason."""
-    counts = Counter(reasons)
-    return {
-        "num_answers": counts.total(),
-        "num_without_program": sum(counts[reason] for reason in _WITHOUT_PROGRAM),
-        "num_refused": counts["refused"],
-        "num_empty": counts["empty"],
-        "reasons": {reason: counts[reason] for reason in REASONS if counts[reason]},
-    }
-
-
-def answer_lines(counts: dict[str, Any]) -> list[str]:
-    """For people: the answers that hold no program, and those whose program does not define what was asked for."""
-    reasons: dict[str, int] = counts["reasons"]
-    lines = []
-    for kinds, said in ((_WITHOUT_PROGRAM, "hold no program"), (_WRONG, "hold a program that does not define what was asked for")):
-        named = ", ".join(f"{reason} {reasons[reason]}" for reason in kinds if reason in reasons)
-        if named:
-            lines.append(f"{sum(reasons.get(reason, 0) for reason in kinds)} of {counts['num_answers']} answers {said} ({named})")
-    if counts["num_empty"]:
-        lines.append("an empty answer can be a reasoning that is not shown and took all tokens: allow more (--max-new-tokens)")
-    return lines
-
-
-def has_no_program_at_all(counts: dict[str, Any]) -> bool:
-    return counts["num_answers"] == counts["num_without_program"]

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.choices import CutRule
-from reflectioncoder.data.answers import REASONS, ReadAnswer, Reason, read_answer
+from reflectioncoder.data.answer_reasons import DEFINING, REASONS, Reason
+from reflectioncoder.data.answers import ReadAnswer, read_answer
 from reflectioncoder.data.completions import cut_completion, read_continuation
 from reflectioncoder.data.files import read_jsonl
 from reflectioncoder.data.python_source import parse
@@ -89,7 +90,7 @@ def _extracted(text: str, task: Task, *, is_solution: bool) -> ReadAnswer | None
         return read_continuation(text, task.prompt, task.tests.language, task.tests.stop_tokens) if fenced else None
     request = task.request(0)
     read = read_answer(text, request.entry_point, preamble=request.preamble)
-    defines = read.reason in ("fenced", "open_fence", "bare")
+    defines = read.reason in DEFINING
     continues = not is_solution and not _FENCE_LINE.search(text) and parse(task.prompt + text) is not None
     return None if continues and not defines else read
 

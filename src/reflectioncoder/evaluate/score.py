@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reflectioncoder.choices import CUT_RULES, RULES, CutRule, Rules
-from reflectioncoder.data.answers import Reason
+from reflectioncoder.data.answer_reasons import Reason
 from reflectioncoder.data.files import JsonlAppender, content_hash, read_jsonl, write_jsonl
 from reflectioncoder.errors import SandboxUnavailableError, UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from reflectioncoder.config import GenerateConfig
-from reflectioncoder.data.answers import REFUSED_ANSWER, count_answers, read_answer
+from reflectioncoder.data.answer_reasons import count_answers
+from reflectioncoder.data.answers import REFUSED_ANSWER, read_answer
 from reflectioncoder.data.completions import read_continuation
 from reflectioncoder.data.files import JsonlAppender, read_jsonl
 from reflectioncoder.data.json_text import expected_form
