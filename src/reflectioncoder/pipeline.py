@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder import __version__
+from reflectioncoder.build.checks import check_author
 from reflectioncoder.build.pipeline import build_reflections, limits_from
 from reflectioncoder.config import Recipe
 from reflectioncoder.data.answer_reasons import count_answers
 from reflectioncoder.data.files import claim, content_hash, read_json, sha256_file, write_atomic, write_json
+from reflectioncoder.data.samples import read_samples
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark, requests_for, require_distinct
-from reflectioncoder.evaluate.contamination import known_behaviour, known_tasks, record_training_data, require_clean
+from reflectioncoder.evaluate.contamination import known_behaviour, known_tasks, record_training_data, require_clean, require_clean_data
 from reflectioncoder.evaluate.results import headline, require_sandbox, summarize
 from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, score_samples
 from reflectioncoder.generate.base import Backend, check_sampling, generate
@@ -66,16 +68,19 @@ class Run:
         return result
 
     def check(self) -> None:
-        """Find what is wrong with the configuration before any work.
+        """Find what is wrong with the configuration, the data and the model before any work.
 
         Raises:
-            UsageError: impossible settings, unknown benchmark, missing file.
-            MachineError: benchmark data is missing.
+            UsageError: impossible settings, unknown benchmark, missing or malformed file, a model that cannot be trained.
+            CheckFailedError: the training data holds tasks of the benchmarks.
+            MachineError: benchmark data is missing; there is no such device.
         """
-        from reflectioncoder.train.checks import check_recipe
+        from reflectioncoder.train.checks import check_model, check_recipe
+        from reflectioncoder.train.stage import held_out_samples
 
         recipe = self.recipe
         check_recipe(recipe)
+        check_author(recipe.build)
         check_sampling(recipe.generate)
         require_distinct(recipe.evaluate.benchmarks)
         if recipe.build.author == "openai":
@@ -86,6 +91,9 @@ class Run:
         for file in (*self._problem_files(), *self._data_files()):
             if not file.is_file():
                 raise UsageError(f"file not found: {file}")
+        samples = [sample for file in self._data_files() for sample in read_samples(file)]
+        require_clean_data(samples, recipe.evaluate.benchmarks, allow=recipe.evaluate.allow_contaminated)
+        held_out_samples(recipe, check_model(recipe, self.source))
 
     def _problem_files(self) -> list[Path]:
         return [Path(source) for source in self.recipe.build.problems if not source.startswith("bundled:")]

@@ -72,7 +72,7 @@ def answer_of(text):
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(text=texts)
 def test_requests_of_the_token_rendering_are_the_saved_template_s(kind, text):
     renderer, tokenizer = token(kind)
@@ -83,7 +83,7 @@ def test_requests_of_the_token_rendering_are_the_saved_template_s(kind, text):
 
 @pytest.mark.parametrize("template", TEMPLATES)
 @pytest.mark.parametrize("kind", ALL_KINDS)
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(text=texts, earlier=texts)
 def test_requests_of_the_chat_rendering_are_the_template_s_in_both_rounds(kind, template, text, earlier):
     renderer, tokenizer = chat(kind, template)
@@ -100,7 +100,7 @@ def test_requests_of_the_chat_rendering_are_the_template_s_in_both_rounds(kind, 
 
 @pytest.mark.parametrize("template", ["chatml", "bare markers", "token"])
 @pytest.mark.parametrize("kind", ALL_KINDS)
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(text=with_look_alikes, answer=with_look_alikes)
 def test_what_spells_a_special_token_stays_text_and_answers_are_what_was_written(kind, template, text, answer):
     renderer, tokenizer = token(kind) if template == "token" else chat(kind, template)

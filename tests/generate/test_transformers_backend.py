@@ -176,7 +176,8 @@ PHI3 = (
 USERS_ONLY = (
     "{% for m in messages %}{% if m.role != 'user' %}{{ raise_exception('only users') }}{% endif %}Q: {{ m.content }}\nA:{% endfor %}"
 )
-ONLY_TRAINING_CANNOT = {"Qwen3": QWEN3, "Mistral": MISTRAL, "Phi-3": PHI3, "users only": USERS_ONLY}
+TWICE = "{{ messages[0].content }}\n\nAgain: {{ messages[0].content }}"
+ONLY_TRAINING_CANNOT = {"twice": TWICE, "Qwen3": QWEN3, "Mistral": MISTRAL, "Phi-3": PHI3, "users only": USERS_ONLY}
 UNUSABLE = {
     "raises": ("{{ raise_exception('not like this') }}", "not like this"),
     "does not parse": ("{% for m in messages %}{{ m.content }", "TemplateSyntaxError"),
@@ -184,8 +185,8 @@ UNUSABLE = {
     "undefined": ("{{ messages[7].content.x }}", "UndefinedError"),
     "wrong type": ("{{ messages + 1 }}", "TypeError"),
     "not for system": ("{{ messages[0].content.no() }}", "chat template fails"),
-    "content left out": ("{{ bos_token }}Hello", "0 times"),
-    "content twice": ("{{ messages[0].content }}{{ messages[0].content }}", "2 times"),
+    "content left out": ("{{ bos_token }}Hello", "leaves the content of a user message out"),
+    "content changed": ("{{ messages[0].content | reverse }}", "leaves the content of a user message out"),
     "no default": ([{"name": "rag", "template": QWEN3}, {"name": "tool_use", "template": QWEN3}], "no default"),
 }
 

@@ -103,12 +103,12 @@ def _wrongly_judged(language: str, isolation: Isolation) -> str | None:
 
 def _why_not_trainable(name: str) -> str | None:
     from reflectioncoder.config import ModelConfig
-    from reflectioncoder.model_source import quiet_libraries, resolve_model
+    from reflectioncoder.model_source import load_config, resolve_model
+
+    require("torch", "train")
     from reflectioncoder.train.selfcheck import why_not_exact
 
-    transformers = require("transformers", "train")
-    quiet_libraries()
-    return why_not_exact(transformers.AutoConfig.from_pretrained(resolve_model(ModelConfig(name)).path))
+    return why_not_exact(load_config(resolve_model(ModelConfig(name)).path))
 
 
 def _gpu() -> str | None:

@@ -22,7 +22,11 @@ class ChatRequests:
         self.tokenizer = tokenizer
         self.encoder = Encoder(tokenizer)
         self.template = ChatTemplate(tokenizer, hint)
-        self.request_around = self.template.around([{"role": "user", "content": ""}], ask=True)
+        mark = mark_for()
+        parts = self.template([{"role": "user", "content": mark}], ask=True).split(mark)
+        if len(parts) == 1:
+            raise self.template.error("the chat template leaves the content of a user message out, or changes it")
+        self.request_around = parts[0], parts[-1]
 
     def render_request(self, instruction: str, prefill: str = "") -> list[int]:
         """Tokens of the request, with `prefill` as the beginning of the answer."""

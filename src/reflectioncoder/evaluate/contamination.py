@@ -70,9 +70,7 @@ def record_training_data(model: Path, samples: Iterable[Sample], base: Path | No
     count = 0
     for sample in samples:
         count += 1
-        task_id = str(sample.metadata.get("task_id", ""))
-        request = "\n".join(message.text for message in sample.messages if message.role == "user")
-        found = known.find(task_id, request, program_of_answer(sample.messages[-1].text))
+        found = _task_in(sample, known)
         if found is not None:
             matches.setdefault(found.partition("/")[0].lower(), set()).add(found)
     if base is not None and (base / _RECORD).is_file():
@@ -87,6 +85,38 @@ def record_training_data(model: Path, samples: Iterable[Sample], base: Path | No
                     matches.setdefault(family, set()).update(found)
     value = {"schema_version": 1, "num_samples": count, "matches": {family: sorted(found) for family, found in matches.items()}}
     write_json(model / _RECORD, value)
+
+
+def _task_in(sample: Sample, known: KnownTasks) -> str | None:
+    """The benchmark task that a sample holds, and how it was found."""
+    request = "\n".join(message.text for message in sample.messages if message.role == "user")
+    return known.find(str(sample.metadata.get("task_id", "")), request, program_of_answer(sample.messages[-1].text))
+
+
+def require_clean_data(samples: Iterable[Sample], benchmarks: Iterable[str], *, allow: bool) -> None:
+    """Say before a training what `require_clean` would say of the trained model.
+
+    Args:
+        benchmarks: those that the model will be scored on, as recipes name them.
+
+    Raises:
+        CheckFailedError: the samples hold tasks of one of them.
+    """
+    families = {spec.partition(":")[0].removesuffix("+") for spec in benchmarks} & set(_EVALPLUS)
+    if allow or not families:
+        return
+    known, found = known_tasks(), list[str]()
+    for number, sample in enumerate(samples):
+        task = _task_in(sample, known)
+        if task is not None and task.partition("/")[0].lower() in families:
+            found.append(f"  sample {sample.id or f'#{number}'}: {task}")
+    if found:
+        more = [f"  and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+        raise CheckFailedError(
+            f"{len(found)} training samples hold tasks of benchmarks that the model is to be scored on\n"
+            + "\n".join([*found[:_SHOWN], *more])
+            + "\n  hint:    leave them out, or evaluate.allow_contaminated: true"
+        )
 
 
 def require_clean(model: Path | None, benchmark: str, *, allow: bool) -> str | None:

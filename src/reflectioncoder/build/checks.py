@@ -1,0 +1,35 @@
+"""What can be wrong with an author's settings, found before any work. Nobody is asked and nothing is downloaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reflectioncoder.build.hybrid_author import AttemptsFile
+from reflectioncoder.build.llm_author import Prompts
+from reflectioncoder.config import BuildConfig
+from reflectioncoder.errors import UsageError
+from reflectioncoder.generate.endpoint import Endpoint
+from reflectioncoder.model_source import EMBEDDED_MODELS, resolve_gguf
+
+
+def check_author(config: BuildConfig) -> None:
+    """
+    Raises:
+        UsageError: no such file of attempts, or a malformed one; no such prompts; no model.
+        MachineError: the variable that holds the key is not set.
+    """
+    if config.author == "mutation":
+        return
+    if config.author == "attempts":
+        if not Path(config.attempts).is_file():
+            raise UsageError(f"file not found: {config.attempts!r}\n  key:     build.attempts, the completions to be repaired")
+        AttemptsFile(config.attempts)
+        return
+    if not config.hybrid:  # whose one request is not a template
+        Prompts(config.prompts)
+    if config.author == "openai":
+        Endpoint(config.endpoint).close()
+    elif config.author == "local" and config.endpoint.model not in EMBEDDED_MODELS:
+        resolve_gguf(config.endpoint.model)
+    elif not config.endpoint.model:
+        raise UsageError("the endpoint's model is empty: which model is to be served?\n  hint:    build.endpoint.model")
