@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from reflectioncoder.choices import RULES, Rules
+from reflectioncoder.errors import require_choice
 from reflectioncoder.sandbox.answers import as_set
 
 FLOAT_TOLERANCE = 1e-6
@@ -97,7 +98,11 @@ def matches(
         atol: the tolerance before this input (it may have been set by an earlier one).
 
     An exception on the way (an overflow, an ambiguous array) is a failed test there, and here.
+
+    Raises:
+        UsageError: no such rules.
     """
+    require_choice("rules", rules, RULES)
     (answer_type, value), (expected_type, wanted) = answer, expected
     try:
         if type(value).__name__ == "ndarray" and not _fits(value, wanted):

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reflectioncoder import syntax
-from reflectioncoder.choices import CutRule
+from reflectioncoder.choices import CUT_RULES, CutRule
 from reflectioncoder.data.prompts import OPENING_FENCE
+from reflectioncoder.errors import require_choice
 
 ExtractionReason = Literal["fenced", "open_fence", "no_code"]
 """fenced: a closed block; open_fence: the completion ended inside the block; no_code: nothing but blanks."""
@@ -64,7 +65,11 @@ def cut_completion(completion: str, language: str, stops: Sequence[str], rule: C
 
     `multipl-e`: up to the first stop token, as MultiPL-E and bigcode-evaluation-harness cut; `reflectioncoder`: up to the last
     occurrence of each stop in turn, with stops of its own, as the authors' script does.
+
+    Raises:
+        UsageError: no such rule.
     """
+    require_choice("rule for cutting completions", rule, CUT_RULES)
     if rule == "multipl-e":
         return completion[: min((at for stop in stops if (at := completion.find(stop)) >= 0), default=len(completion))]
     own = _AUTHORS_STOPS.get(language, ())
