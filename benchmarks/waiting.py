@@ -20,7 +20,8 @@ from statistics import median
 from reflectioncoder.waiting import SETTINGS, wait_passively
 
 WAYS = ("passive", "default")
-VOCAB_SIZE = 8192
+VOCAB_SIZE = 4096
+BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:  # it ends with the benchmark\n    sum(range(100_000))"
 
 
 def take_steps(args: argparse.Namespace) -> None:
@@ -87,7 +88,7 @@ def one_step(child: subprocess.Popen[str]) -> float:
 
 def measure(children: dict[str, subprocess.Popen[str]], rounds: int, num_busy: int) -> dict[str, list[float]]:
     """Seconds of each step, in turn, beside `num_busy` processes that never wait."""
-    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(num_busy)]
+    busy = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(num_busy)]
     try:
         seconds: dict[str, list[float]] = {way: [] for way in children}
         for number in range(rounds):
@@ -105,7 +106,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of torch (default: one per core)")
     parser.add_argument("--rounds", type=int, default=7, help="steps of each way")
     parser.add_argument("--busy", type=int, default=5, help="busy processes")
-    parser.add_argument("--scale", type=float, default=0.2, help="of the samples' lengths")
+    parser.add_argument("--scale", type=float, default=0.1, help="of the samples' lengths")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.way:

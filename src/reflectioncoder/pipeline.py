@@ -75,7 +75,8 @@ class Run:
             say(f"{name}: done again: {changed[0]} is gone, or not what this stage wrote")
             for file in changed:
                 if file in continues and file.exists():
-                    say(f"{name}: what was found there is kept as {put_aside(file).name}")
+                    aside = put_aside(file)
+                    say(f"{name}: what was found there is kept as {aside.name}")
         started = time.monotonic()
         result = work()
         Marker.of(key, round(time.monotonic() - started, 1), result, self.directory, outputs).write(path)

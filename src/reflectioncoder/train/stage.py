@@ -151,7 +151,8 @@ def settings_key(recipe: Recipe, source: ModelSource, samples: Sequence[Sample])
 def own_checkpoints(train_dir: Path, key: str) -> None:
     """Make `train_dir` the folder of `key`: what other settings have left there is put aside under a free name."""
     if not claim(train_dir, key):
-        say(f"train: the settings have changed; earlier checkpoints are kept in {put_aside(train_dir)}")
+        aside = put_aside(train_dir)
+        say(f"train: the settings have changed; earlier checkpoints are kept in {aside}")
         claim(train_dir, key)
 
 
