@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 # Where your package source has none, point pip at one that does: make setup TORCH_ARGS="--index-url <CPU wheels>".
 TORCH ?= torch==2.13.0
 TORCH_ARGS ?=
+# OpenMP threads that wait sleep, so that other processes on the same cores do not slow torch down many times over.
+export OMP_WAIT_POLICY ?= PASSIVE
 HAS_GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo yes)
 PYTEST := $(BIN)/python -m pytest
 
@@ -60,6 +62,7 @@ toolchains:
 bench: setup
 	$(BIN)/python benchmarks/judge.py launch
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/waiting.py
 
 demo: setup
 	$(BIN)/reflectioncoder run recipes/demo.yaml

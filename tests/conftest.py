@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.samples import Block, Sample, assistant, user
+from reflectioncoder.waiting import wait_passively
 
 CHATML = (
     "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}"
@@ -24,9 +27,24 @@ settings.load_profile("shared machine")
 
 
 def pytest_configure(config):
+    wait_passively()
+    _use_a_cache_of_its_own(config)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as under `nohup make test &`: children would ignore it too
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def _use_a_cache_of_its_own(config):
+    """Nothing is read from or left in the user's caches; what is expensive is kept from one test run to the next."""
+    cache = (
+        Path(config.cache.mkdir("reflectioncoder")) if hasattr(config, "cache") else Path(tempfile.mkdtemp(prefix="reflectioncoder-"))
+    )
+    os.environ["REFLECTIONCODER_CACHE"] = str(cache / "reflectioncoder")
+    os.environ["XDG_CACHE_HOME"] = str(cache)
+    os.environ["HF_HOME"] = str(cache / "huggingface")
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache / "inductor")
 
 
 @pytest.fixture(scope="session")

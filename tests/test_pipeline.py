@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,8 +85,6 @@ def test_a_second_run_does_nothing_again(whole, world, capsys):
 
 
 def test_a_changed_setting_redoes_only_what_depends_on_it(whole, world, tmp_path, capsys):
-    import shutil
-
     shutil.copytree(whole, tmp_path / "whole")
     argv = ["run", str(world / "whole.yaml"), "--runs-dir", str(tmp_path), "--set", "train.learning_rate=2e-3"]
     assert main(argv) == 0
@@ -102,14 +101,87 @@ def test_a_changed_setting_redoes_only_what_depends_on_it(whole, world, tmp_path
 
 
 def test_a_deleted_output_is_made_again(whole, world, tmp_path):
-    import shutil
-
     shutil.copytree(whole, tmp_path / "whole")
     shutil.rmtree(tmp_path / "whole" / "model")
     (tmp_path / "whole" / "build" / "reflections.jsonl").unlink()
     assert main(["run", str(world / "whole.yaml"), "--runs-dir", str(tmp_path), "-q"]) == 0
     for name in ("model/model.safetensors", "build/reflections.jsonl"):
         assert (tmp_path / "whole" / name).read_bytes() == (whole / name).read_bytes()
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def one_byte_changed(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def last_row_gone(path):
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+
+
+def gone(path):
+    path.unlink()
+
+
+def verdicts_forged(path):
+    path.write_text(path.read_text().replace('"status": "failed"', '"status": "passed"').replace("compile_error", "passed"))
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "stage"),
+    [
+        ("build/reflections.jsonl", last_row_gone, "build"),
+        ("build/reflections.jsonl", truncated, "build"),
+        ("build/rejected.jsonl", gone, "build"),
+        ("build/build.json", one_byte_changed, "build"),
+        ("model/model.safetensors", one_byte_changed, "train"),
+        ("model/tokenizer.json", truncated, "train"),
+        ("train/train.json", gone, "train"),
+        ("eval/bundled/seen/base/completions.jsonl", last_row_gone, "eval-bundled/seen-base"),
+        ("eval/bundled/seen/base/samples.jsonl", verdicts_forged, "eval-bundled/seen-base"),
+        ("eval/bundled/unseen/trained/results.json", one_byte_changed, "eval-bundled/unseen-trained"),
+        ("stages/build.json", truncated, "build"),
+        ("stages/train.json", one_byte_changed, "train"),
+    ],
+)
+def test_a_changed_output_is_made_again_as_it_was(whole, world, tmp_path, capsys, file, change, stage):
+    shutil.copytree(whole, tmp_path / "whole")
+    change(tmp_path / "whole" / file)
+    assert main(["run", str(world / "whole.yaml"), "--runs-dir", str(tmp_path)]) == 0
+    said = capsys.readouterr().err
+    assert f"{stage}: done before" not in said
+    for other in ("build/reflections.jsonl", "build/rejected.jsonl", "model/model.safetensors", "model/tokenizer.json"):
+        assert (tmp_path / "whole" / other).read_bytes() == (whole / other).read_bytes()
+    for which in ("seen/base", "seen/trained", "unseen/base", "unseen/trained"):
+        counts = [read_json(run / "eval/bundled" / which / "results.json")["counts"] for run in (whole, tmp_path / "whole")]
+        assert counts[0] == counts[1]
+
+
+def test_a_build_of_a_few_problems_is_not_taken_for_the_whole(whole, world, tmp_path, capsys):
+    shutil.copytree(whole, tmp_path / "whole")
+    argv = [str(world / "whole.yaml"), "--runs-dir", str(tmp_path)]
+    assert main(["build", *argv, "--limit", "1", "-q"]) == 0
+    few = (tmp_path / "whole/build/reflections.jsonl").read_bytes()
+    assert few != (whole / "build/reflections.jsonl").read_bytes()
+    capsys.readouterr()
+    assert main(["run", *argv]) == 0
+    said = capsys.readouterr().err
+    assert "build: done again" in said
+    assert "train: done before" in said  # on the same samples as before
+    assert (tmp_path / "whole/build/reflections.jsonl").read_bytes() == (whole / "build/reflections.jsonl").read_bytes()
+    assert (tmp_path / "whole/build/reflections.jsonl-before-1").read_bytes() == few  # nobody's work is lost
+
+
+def test_files_that_were_copied_or_touched_are_still_the_same(whole, world, tmp_path, capsys):
+    shutil.copytree(whole, tmp_path / "whole", copy_function=shutil.copyfile)
+    for file in (tmp_path / "whole" / "build").iterdir():
+        os.utime(file)
+    assert main(["run", str(world / "whole.yaml"), "--runs-dir", str(tmp_path)]) == 0
+    assert "build: done before" in capsys.readouterr().err
 
 
 def test_completions_of_another_model_or_of_other_settings_are_never_mixed(world, tmp_path, capsys):

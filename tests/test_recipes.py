@@ -9,12 +9,14 @@ import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reflectioncoder.generate.extract import cut_completion
 
 from reflectioncoder.choices import MASK_SCHEDULES
 from reflectioncoder.cli import main
 from reflectioncoder.config import BuildConfig, EndpointConfig, LoraConfig, ModelConfig, Recipe, SandboxConfig, TrainConfig
 from reflectioncoder.data.render import RenderedSample
 from reflectioncoder.errors import UsageError
+from reflectioncoder.evaluate.oracles import matches
 from reflectioncoder.recipe_files import field_docs, load_recipe, shipped_recipes
 from reflectioncoder.recipe_schema import recipe_schema
 from reflectioncoder.train.masking import hidden_positions, mask_rate
@@ -205,6 +207,13 @@ def test_misspelt_strategies_and_positions_are_refused():
         hidden_positions([], math.nan, ["all"], None)
     with pytest.raises(UsageError, match="did you mean 'dense'"):
         student_view(sample, (), "dens")
+
+
+def test_misspelt_rules_are_refused():
+    with pytest.raises(UsageError, match="did you mean 'evalplus-head'"):
+        matches("humaneval", "f", [1], ("int", 1), ("int", 1), 0, "evalplus-haed")
+    with pytest.raises(UsageError, match="did you mean 'multipl-e'"):
+        cut_completion("x", "js", [], "multiple")
 
 
 @given(st.dictionaries(st.sampled_from(["description", "model.name", "build.prompts"]), st.text(), max_size=3), st.floats(0, 1))

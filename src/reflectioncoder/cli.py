@@ -23,6 +23,7 @@ from reflectioncoder.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_FAULT, EXIT
 from reflectioncoder.progress import Progress
 from reflectioncoder.server_address import scrub_urls
 from reflectioncoder.terminal import escaped, escaped_json, speaks_unicode, use_replacements
+from reflectioncoder.waiting import wait_passively
 
 COMMANDS = {
     "run": "the whole pipeline of a recipe; running it again continues where it stopped",
@@ -142,6 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 done, 1 a check failed, 2 usage or configuration, 3 the machine lacks something, 70 a fault of ours, 130 interrupted.
     """
     use_replacements()
+    wait_passively()
     argv = _command_first(sys.argv[1:] if argv is None else argv)
     args, module = _parse(argv)
     Progress.quiet, Progress.log_path = args.quiet, None

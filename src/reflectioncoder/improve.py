@@ -152,7 +152,7 @@ class Improvement:
             shutil.rmtree(path.parent)
             shutil.rmtree(run.directory / "build", ignore_errors=True)
             claim(path.parent, key)
-        run.stage("attempts", [key], [path], work)
+        run.stage("attempts", [key], [path], work, continues=[path])
 
     def _write(self, rounds: list[Round]) -> None:
         value = {"schema_version": 1, "rounds": [r.to_json() for r in rounds], "best": best(rounds).number}

@@ -1,7 +1,7 @@
 """`run`: build → generate and score before → train → generate and score after → report, each stage resumable from its own files.
 
-A finished stage leaves a marker with the hash of what it depended on. A changed recipe makes the stages that depend on the change
-run again; a stage that was interrupted continues from its files.
+A finished stage leaves a marker with hashes of what it depended on and of what it wrote. A changed recipe makes the stages that depend
+on the change run again, a changed file makes the stage that wrote it run again; a stage that was interrupted continues from its files.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from reflectioncoder.build.checks import check_author
 from reflectioncoder.build.pipeline import build_reflections, limits_from
 from reflectioncoder.config import Recipe
 from reflectioncoder.data.answer_reasons import count_answers
-from reflectioncoder.data.files import claim, content_hash, read_json, sha256_file, write_atomic, write_json
+from reflectioncoder.data.files import claim, content_hash, put_aside, sha256_file, write_atomic, write_json
 from reflectioncoder.data.samples import read_samples
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark, requests_for, require_distinct
@@ -31,6 +31,7 @@ from reflectioncoder.generate.endpoint import check_endpoint
 from reflectioncoder.model_source import ModelSource, model_hash, resolve_model
 from reflectioncoder.progress import Progress, format_duration, say
 from reflectioncoder.recipe_files import ResolvedRecipe
+from reflectioncoder.stage_marker import Marker
 
 BASE, TRAINED = "base", "trained"
 
@@ -53,18 +54,36 @@ class Run:
 
     # --- stages -------------------------------------------------------------------------------------------------------
 
-    def stage(self, name: str, depends_on: Sequence[Any], outputs: Sequence[Path], work: Callable[[], Any]) -> Any:
-        """Do `work` unless it was done with the same dependencies and its outputs are still there; returns its JSON result."""
-        marker = self.directory / "stages" / f"{name.replace('/', '-')}.json"
+    def stage(
+        self,
+        name: str,
+        depends_on: Sequence[Any],
+        outputs: Sequence[Path],
+        work: Callable[[], Any],
+        *,
+        continues: Sequence[Path] = (),
+    ) -> Any:
+        """Do `work` unless it was done with the same dependencies and its outputs are still what it wrote; returns its JSON result.
+
+        Args:
+            continues: outputs that `work` would build on if it found them. Changed ones are put aside first.
+        """
+        path = self.directory / "stages" / f"{name.replace('/', '-')}.json"
         key = content_hash(__version__, *depends_on)
-        if marker.exists() and all(path.exists() for path in outputs):
-            known = read_json(marker)
-            if known["key"] == key:
-                say(f"{name}: done before ({format_duration(known['duration_s'])})")
-                return known["result"]
+        known = Marker.read(path)
+        if known is not None and known.key == key:
+            changed = known.changed(self.directory)
+            if not changed:
+                say(f"{name}: done before ({format_duration(known.duration_s)})")
+                return known.result
+            say(f"{name}: done again: {changed[0]} is gone, or not what this stage wrote")
+            for file in changed:
+                if file in continues and file.exists():
+                    aside = put_aside(file)
+                    say(f"{name}: what was found there is kept as {aside.name}")
         started = time.monotonic()
         result = work()
-        write_json(marker, {"key": key, "duration_s": round(time.monotonic() - started, 1), "result": result})
+        Marker.of(key, round(time.monotonic() - started, 1), result, self.directory, outputs).write(path)
         return result
 
     def check(self) -> None:
@@ -120,10 +139,12 @@ class Run:
         recipe = self.recipe
         attempts = [Path(recipe.build.attempts)] if recipe.build.author == "attempts" else []
         problem_files = [sha256_file(file) for file in (*self._problem_files(), *attempts)]
-        depends_on = [asdict(recipe.build), _limits(recipe), recipe.seed, problem_files, known_tasks().names]
+        known = known_tasks(self.data_dir)
+        depends_on = [asdict(recipe.build), _limits(recipe), recipe.seed, problem_files, known.names]
         directory = self.directory / "build"
-        work = lambda: build_reflections(recipe, directory, known=known_tasks(), behaviour=known_behaviour())  # noqa: E731
-        return self.stage("build", depends_on, [self.reflections], work)
+        outputs = [directory / name for name in ("reflections.jsonl", "rejected.jsonl", "build.json")]
+        work = lambda: build_reflections(recipe, directory, known=known, behaviour=known_behaviour(self.data_dir))  # noqa: E731
+        return self.stage("build", depends_on, outputs, work, continues=outputs[:1])
 
     def train(self) -> dict[str, Any]:
         from reflectioncoder.train.stage import train_model, training_samples
@@ -135,10 +156,10 @@ class Run:
         def work() -> dict[str, Any]:
             samples = training_samples(recipe, self.reflections)
             summary = train_model(recipe, self.source, samples, self.directory)
-            record_training_data(self.model, samples, self.source.path)
+            record_training_data(self.model, samples, self.source.path, self.data_dir)
             return summary
 
-        return self.stage("train", depends_on, [self.model / "config.json"], work)
+        return self.stage("train", depends_on, [self.model, self.directory / "train" / "train.json"], work)
 
     def evaluate(self, which: str, spec: str) -> dict[str, Any]:
         """Generate and score one benchmark with the base or the trained model."""
@@ -156,8 +177,9 @@ class Run:
                 claim(directory, key)
             return evaluate_model(self._backend(path), benchmark, recipe, directory, f"{benchmark.name} {which}")
 
-        outputs = [directory / "results.json"]
-        return self.stage(f"eval-{benchmark.name}-{which}", [key, recipe.evaluate.confidence, _limits(recipe)], outputs, work)
+        outputs = [directory / name for name in ("completions.jsonl", "samples.jsonl", "results.json")]
+        depends_on = [key, recipe.evaluate.confidence, _limits(recipe)]
+        return self.stage(f"eval-{benchmark.name}-{which}", depends_on, outputs, work, continues=outputs[:2])
 
     def _backend(self, path: Path) -> Backend:
         from reflectioncoder.generate.transformers_backend import TransformersBackend

@@ -1,8 +1,10 @@
 """The build stage on real problems and a real interpreter."""
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -121,6 +123,15 @@ def test_the_same_seed_gives_the_same_bytes_with_any_number_of_workers_and_anoth
     assert first[0] != other[0]
 
 
+def executions_in(log):
+    """How many executions a build has logged so far."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{log}?mode=ro", uri=True)) as connection:
+            return connection.execute("SELECT COUNT(*) FROM entries WHERE kind = 'execution'").fetchone()[0]
+    except sqlite3.Error:  # not there yet, or not readable at this moment
+        return 0
+
+
 def test_a_build_killed_at_any_time_continues_and_gives_the_same_bytes(built, tmp_path):
     chosen, directory, *_ = built
     script = (
@@ -130,11 +141,13 @@ def test_a_build_killed_at_any_time_continues_and_gives_the_same_bytes(built, tm
         "two_slip_share=0.4, max_operator_share=0.5), sandbox=SandboxConfig(workers=2))\n"
         f"print(json.dumps(build_reflections(r, Path({str(tmp_path)!r}))))"
     )
-    for seconds in (1.5, 2.5, 3.5):
-        process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        time.sleep(seconds)
+    for num_logged in (1, 20, 60):  # what is done decides when it is killed, not the time, which a busy machine stretches
+        process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and executions_in(tmp_path / "log.sqlite") < num_logged:
+            time.sleep(0.002)
+        assert process.poll() is None, "it ended before it could be killed"
         os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.wait()
     final = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert [(tmp_path / f).read_bytes() for f in FILES] == [(directory / f).read_bytes() for f in FILES]
     assert json.loads(final.stdout)["num_replayed"] > 0

@@ -1,16 +1,21 @@
 """Benchmark tasks are recognised by what a program does, and models that were trained on some are not scored in silence."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
 from reflectioncoder.cli import main
+from reflectioncoder.data.files import read_json, write_json, write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 from reflectioncoder.errors import CheckFailedError
 from reflectioncoder.evaluate.behaviour import Behaviour, BenchmarkTask, _alike
+from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES, look_up, read_published
 from reflectioncoder.evaluate.contamination import known_behaviour, known_tasks, record_training_data, require_clean
 from reflectioncoder.sandbox.isolation import detect_isolation
 from tests.conftest import make_model, make_tokenizer
@@ -115,3 +120,50 @@ def test_evaluate_refuses_before_it_generates(data_dir, tmp_path, capsys):
     assert main([*command, "--max-new-tokens", "4", "--allow-contaminated"]) == 0
     assert "holds 1 of its tasks" in capsys.readouterr().out
     assert "humaneval+" in known_tasks().names
+
+
+ASKED = """
+import sys
+from pathlib import Path
+from reflectioncoder import cli, pipeline
+from reflectioncoder.data.files import read_json
+from reflectioncoder.data.samples import Sample, assistant, user, Block
+from reflectioncoder.evaluate.contamination import record_training_data
+from reflectioncoder.recipe_files import load_recipe
+
+how, recipe, runs, data_dir = sys.argv[1:]
+option = ["--data-dir", data_dir] if data_dir else []
+if how == "build":
+    assert cli.main(["build", recipe, "--runs-dir", runs, *option]) == 0
+elif how == "run":
+    pipeline.Run(load_recipe(recipe), Path(runs), data_dir or None).build()
+else:
+    request = read_json(Path(runs).parent / "request.json")
+    sample = Sample((user(request), assistant(Block("text", "x"))), "generation")
+    record_training_data(Path(runs), [sample], data_dir=data_dir or None)
+"""
+
+
+@pytest.mark.parametrize("how", ["build", "run", "record"])
+def test_the_benchmarks_of_data_dir_are_known(data_dir, tmp_path, how):
+    """In a process of its own whose environment names no data."""
+    task = read_published(EVALPLUS_FILES["mbpp"], look_up(EVALPLUS_FILES["mbpp"].pattern, str(data_dir)))[0]
+    good = bundled_problems("train")[0]
+    write_jsonl(tmp_path / "problems.jsonl", [good.to_json(), {**good.to_json(), "task_id": "x/1", "instruction": task["prompt"]}])
+    write_json(tmp_path / "request.json", task["prompt"])
+    build = f"{{problems: [{tmp_path}/problems.jsonl], samples_per_problem: 1}}"
+    (tmp_path / "r.yaml").write_text(f"name: r\nmodel: {{name: none}}\nbuild: {build}\n")
+    env = {name: value for name, value in os.environ.items() if name != "REFLECTIONCODER_DATA"}
+    for place in (str(data_dir), ""):
+        runs = tmp_path / f"runs{len(place)}"
+        command = [sys.executable, "-c", ASKED, how, str(tmp_path / "r.yaml"), str(runs), place]
+        subprocess.run(command, check=True, env={**env, "REFLECTIONCODER_CACHE": str(tmp_path / "cache")}, capture_output=True)
+        if how == "record":
+            matches = read_json(runs / "training_data.json")["matches"]
+            assert len(matches.get("mbpp", ())) == bool(place)
+            continue
+        summary = read_json(runs / "r/build/build.json")
+        assert ("mbpp+" in summary["decontamination"]["against"]) == bool(place)
+        assert summary["rejected"].get("contaminated", 0) == (1 if place else 0)
+        if place:
+            assert summary["decontamination"]["behaviour"]

@@ -40,6 +40,10 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser, nargs: str | None =
     names = "bundled/seen, bundled/unseen, humaneval, humaneval+, mbpp, mbpp+, multipl-e/LANGUAGE; NAME:N takes the first N tasks"
     parser.add_argument("--benchmark", required=True, nargs=nargs, metavar="B", help=names)
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
+    add_data_dir_argument(parser)
+
+
+def add_data_dir_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", metavar="DIR", help="folder with benchmark files, searched first")
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from reflectioncoder.commands import Outcome, add_recipe_arguments, resolve_recipe
+from reflectioncoder.commands import Outcome, add_data_dir_argument, add_recipe_arguments, resolve_recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe_arguments(parser)
+    add_data_dir_argument(parser)
     parser.add_argument("--fork", action="store_true", help="go on with other settings than those that the build was begun with")
 
 
@@ -18,7 +19,7 @@ def run(args: argparse.Namespace) -> Outcome:
 
     recipe = resolve_recipe(args).recipe
     directory = args.runs_dir / recipe.name / "build"
-    known, behaviour = known_tasks(), known_behaviour()
+    known, behaviour = known_tasks(args.data_dir), known_behaviour(args.data_dir)
     summary = build_reflections(recipe, directory, limit=args.limit, fork=args.fork, known=known, behaviour=behaviour)
     lines = [f"{summary['num_accepted']} samples of {summary['num_candidates']} candidates from {summary['num_problems']} problems"]
     against = summary["decontamination"]["against"]

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reflectioncoder.commands import Outcome
+from reflectioncoder.commands import Outcome, add_data_dir_argument
 from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT, MachineError, SandboxUnavailableError, require
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="M", help="also check that this model's architecture can be trained exactly")
-    parser.add_argument("--data-dir", metavar="DIR", help="folder with benchmark files, searched first")
+    add_data_dir_argument(parser)
     parser.add_argument("--languages", action="store_true", help="also judge known programs of every language (minutes)")
 
 

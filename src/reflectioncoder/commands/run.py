@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import argparse
 
-from reflectioncoder.commands import Outcome, add_recipe_arguments, limited, percent, resolve_recipe
+from reflectioncoder.commands import Outcome, add_data_dir_argument, add_recipe_arguments, limited, percent, resolve_recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe_arguments(parser)
-    parser.add_argument("--data-dir", metavar="DIR", help="folder with benchmark files, searched first")
+    add_data_dir_argument(parser)
 
 
 def run(args: argparse.Namespace) -> Outcome:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 
-from reflectioncoder.commands import Outcome, add_recipe_arguments, resolve_recipe
+from reflectioncoder.commands import Outcome, add_data_dir_argument, add_recipe_arguments, resolve_recipe
 from reflectioncoder.errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe_arguments(parser)
+    add_data_dir_argument(parser)
     parser.add_argument("--dry-run", action="store_true", help="plan, count tokens and forecast the memory; train nothing")
     parser.add_argument("--resume", action="store_true", help="continue from the newest checkpoint")
 
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> Outcome:
         raise UsageError(f"{directory / 'train'} has checkpoints already\n  hint:    --resume continues, or choose another name")
     summary = train_model(recipe, source, samples, directory, resume=args.resume)
     if os.environ.get("RANK", "0") == "0":
-        record_training_data(directory / "model", samples, source.path)
+        record_training_data(directory / "model", samples, source.path, args.data_dir)
     return Outcome(
         {k: v for k, v in summary.items() if k != "history"},
         [f"{summary['num_tokens']:,} tokens in {summary['total_steps']} steps, {summary['tokens_per_s']} tokens/s"],

@@ -6,11 +6,12 @@ import re
 from collections.abc import Sequence
 
 from reflectioncoder import syntax
-from reflectioncoder.choices import CutRule
+from reflectioncoder.choices import CUT_RULES, CutRule
 from reflectioncoder.data.answers import ReadAnswer
 from reflectioncoder.data.markdown import normalized
 from reflectioncoder.data.prompts import CLOSING_FENCE
 from reflectioncoder.data.thoughts import after_thoughts
+from reflectioncoder.errors import require_choice
 
 _BEGINS_WITH_MARK = re.compile(r"\s*(?:[<\[◁]\|?\w*think|<\|channel|<\|START)", re.IGNORECASE)
 _FIRST_FENCE = re.compile(r"^[ \t]*(?P<fence>`{3,}|~{3,})(?P<info>[^`\n]*)\n", re.MULTILINE)
@@ -73,7 +74,11 @@ def cut_completion(completion: str, language: str, stops: Sequence[str], rule: C
 
     `multipl-e`: up to the first stop token, as MultiPL-E and bigcode-evaluation-harness cut; `reflectioncoder`: up to the last
     occurrence of each stop in turn, with stops of its own, as the authors' script does.
+
+    Raises:
+        UsageError: no such rule.
     """
+    require_choice("rule for cutting completions", rule, CUT_RULES)
     if rule == "multipl-e":
         return completion[: min((at for stop in stops if (at := completion.find(stop)) >= 0), default=len(completion))]
     own = _AUTHORS_STOPS.get(language, ())

@@ -259,6 +259,15 @@ def claim(directory: Path, key: str) -> bool:
     return True
 
 
+def put_aside(path: Path) -> Path:
+    """Rename a file or folder to a free name beside it, NAME-before-1 and so on; returns the new path."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}-before-{number}")).exists():
+        number += 1
+    path.rename(aside)
+    return aside
+
+
 def sha256_file(path: str | Path) -> str:
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

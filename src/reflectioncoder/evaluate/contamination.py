@@ -24,33 +24,34 @@ _EVALPLUS: tuple[Family, ...] = ("humaneval", "mbpp")
 
 
 @cache
-def known_tasks() -> KnownTasks:
+def known_tasks(data_dir: str | None = None) -> KnownTasks:
     """Of HumanEval(+) and MBPP+ where their files are found; nothing is downloaded, and a damaged file counts as not there."""
     known = KnownTasks()
     for name in ("humaneval+", "mbpp+", "humaneval"):
-        for row in _rows(name):
+        rows = _rows(name, data_dir)
+        for row in rows:
             known.add(row["task_id"], row["prompt"], row["canonical_solution"])
-        if _rows(name):
+        if rows:
             known.names.append(name)
     return known
 
 
 @cache
-def known_behaviour() -> Behaviour | None:
+def known_behaviour(data_dir: str | None = None) -> Behaviour | None:
     """Of the same sets; None if none of them is here.
 
     Raises:
         SandboxUnavailableError: programs cannot be confined here.
     """
-    tasks = [BenchmarkTask(family, row) for family in _EVALPLUS for row in _rows(f"{family}+")]
+    tasks = [BenchmarkTask(family, row) for family in _EVALPLUS for row in _rows(f"{family}+", data_dir)]
     return Behaviour(tasks, detect_isolation()) if tasks else None
 
 
 @cache
-def _rows(name: str) -> list[dict[str, Any]]:
+def _rows(name: str, data_dir: str | None) -> list[dict[str, Any]]:
     """Without the plus inputs, which are a hundred times as long as the rest."""
     file = HUMANEVAL if name == "humaneval" else EVALPLUS_FILES[name.removesuffix("+")]  # pyright: ignore[reportArgumentType]
-    path = look_up(file.pattern)
+    path = look_up(file.pattern, data_dir)
     if path is None:
         return []
     try:
@@ -59,13 +60,14 @@ def _rows(name: str) -> list[dict[str, Any]]:
         return []
 
 
-def record_training_data(model: Path, samples: Iterable[Sample], base: Path | None = None) -> None:
+def record_training_data(model: Path, samples: Iterable[Sample], base: Path | None = None, data_dir: str | None = None) -> None:
     """Leave beside a model which benchmark tasks its training data holds: `training_data.json`, read by `require_clean`.
 
     Args:
         base: the model that was trained; what its record says goes on holding.
+        data_dir: where benchmark files are looked for first.
     """
-    known = known_tasks()
+    known = known_tasks(data_dir)
     matches: dict[str, set[str]] = {family: set() for family in _EVALPLUS if f"{family}+" in known.names}
     count = 0
     for sample in samples:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from reflectioncoder.choices import RULES, Rules
+from reflectioncoder.errors import require_choice
 from reflectioncoder.evaluate.evalplus import Family
 from reflectioncoder.sandbox.answers import as_set
 from reflectioncoder.sandbox.precision import as_python_numbers, holds_numpy, without_numpy_warnings
@@ -109,7 +110,11 @@ def matches(
         atol: the tolerance before this input (it may have been set by an earlier one).
 
     An exception on the way (an overflow, an ambiguous array) is a failed test there, and here.
+
+    Raises:
+        UsageError: no such rules.
     """
+    require_choice("rules", rules, RULES)
     with without_numpy_warnings():
         takes = _evalplus_takes(family, entry_point, arguments, answer, expected, atol, rules)
         # The oracle of find_zero computes with Python's numbers whatever the answer is.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.config import Recipe, TrainConfig
-from reflectioncoder.data.files import claim, content_hash, explain_full_disk, write_json
+from reflectioncoder.data.files import claim, content_hash, explain_full_disk, put_aside, write_json
 from reflectioncoder.data.problems import load_problems
 from reflectioncoder.data.prompts import one_off_sample
 from reflectioncoder.data.render import IGNORE_INDEX, RenderReport, render_all
@@ -133,10 +133,7 @@ def settings_key(recipe: Recipe, source: ModelSource, samples: Sequence[Sample])
 def own_checkpoints(train_dir: Path, key: str) -> None:
     """Make `train_dir` the folder of `key`: what other settings have left there is put aside under a free name."""
     if not claim(train_dir, key):
-        number = 1
-        while (aside := train_dir.with_name(f"{train_dir.name}-before-{number}")).exists():
-            number += 1
-        train_dir.rename(aside)
+        aside = put_aside(train_dir)
         say(f"train: the settings have changed; earlier checkpoints are kept in {aside}")
         claim(train_dir, key)
 

@@ -209,9 +209,19 @@ def _children() -> list[int]:
         return []
 
 
+def _restore_signals() -> None:
+    """What whoever started the parent ignores or blocks (nohup, `&` in a script) must not decide how a program ends."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:  # which Python ignores
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def main() -> None:
     """Serve on the inherited socket whose descriptor is the only argument."""
     control = socket.socket(fileno=_out_of_the_way(int(sys.argv[1])))
     os.closerange(3, _HIGH_FDS)
+    _restore_signals()
     Server(control).serve()
     os._exit(0)

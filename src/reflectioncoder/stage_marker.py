@@ -1,0 +1,68 @@
+"""Markers of finished stages: what the stage depended on, and what it wrote, so that files that somebody changed are noticed.
+
+A file of the recorded size and time is taken as unchanged; any other is compared by its content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reflectioncoder.data.files import content_hash, read_json, sha256_file, write_json
+from reflectioncoder.data.json_text import expected_form
+from reflectioncoder.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Marker:
+    """`outputs`: path relative to the run folder → size in bytes, time of the last change in ns, SHA-256."""
+
+    key: str
+    duration_s: float
+    result: Any
+    outputs: dict[str, tuple[int, int, str]]
+
+    @classmethod
+    def read(cls, path: Path) -> Marker | None:
+        """None if there is none that can be used: the stage counts as not done."""
+        try:
+            with expected_form(path):
+                known = read_json(path)
+                if known.pop("digest") != content_hash(known):
+                    return None
+                outputs = {name: (int(size), int(time), str(digest)) for name, (size, time, digest) in known["outputs"].items()}
+                return cls(known["key"], float(known["duration_s"]), known["result"], outputs)
+        except (UsageError, ValueError):
+            return None
+
+    @classmethod
+    def of(cls, key: str, duration_s: float, result: Any, folder: Path, outputs: Sequence[Path]) -> Marker:
+        """The marker of a stage that has just written `outputs`; of a folder all its files."""
+        return cls(key, duration_s, result, {str(file.relative_to(folder)): _fingerprint(file) for file in _files(outputs)})
+
+    def write(self, path: Path) -> None:
+        content = {**vars(self), "outputs": {name: list(fingerprint) for name, fingerprint in self.outputs.items()}}
+        write_json(path, {**content, "digest": content_hash(content)})
+
+    def changed(self, folder: Path) -> list[Path]:
+        """Outputs that are not there any more, or not as they were written."""
+        return [folder / name for name, known in self.outputs.items() if not _is_unchanged(folder / name, known)]
+
+
+def _files(paths: Iterable[Path]) -> list[Path]:
+    return [file for path in paths for file in (sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path])]
+
+
+def _fingerprint(file: Path) -> tuple[int, int, str]:
+    before = file.stat()
+    return before.st_size, before.st_mtime_ns, sha256_file(file)
+
+
+def _is_unchanged(file: Path, known: tuple[int, int, str]) -> bool:
+    size, time, digest = known
+    if not file.is_file():
+        return False
+    now = file.stat()
+    return now.st_size == size and (now.st_mtime_ns == time or sha256_file(file) == digest)
