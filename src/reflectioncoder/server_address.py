@@ -22,6 +22,7 @@ _HOST_WITHOUT_SCHEME = re.compile(r"[\w.-]+(?::\d{1,5}(?:/[\w./-]*)?|/v\d[\w./-]
 _CREDENTIAL_NAME = re.compile(r"key|token|secret|sig|pass|auth|cred", re.IGNORECASE)
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,39}")
 _MIN_SECRET_CHARS = 3  # shorter ones occur in every text
+_MIN_UNNAMED_CHARS = 8  # of a parameter that is not named like a credential: `?stream=true` is none
 _REMOVED = "***"
 
 
@@ -78,11 +79,12 @@ class ServerAddress:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """User, password and the values of the query, as they are written in the URL and decoded."""
-        values = [value for item in self.query.split("&") for value in [item.partition("=")[2]]]
+        """User, password and what may be one of the query, as they are written in the URL and decoded."""
+        items = [item.partition("=") for item in self.query.split("&")]
+        values = [value for name, _, value in items if _CREDENTIAL_NAME.search(name) or len(value) >= _MIN_UNNAMED_CHARS]
         values += [urllib.parse.unquote_plus(value) for value in values]
         if self.user:
-            values += [self.user[1], base64.b64encode(":".join(self.user).encode()).decode()]
+            values += [*self.user, base64.b64encode(":".join(self.user).encode()).decode()]
         return tuple(value for value in values if value)
 
 
