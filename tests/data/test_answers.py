@@ -161,6 +161,8 @@ BLOCKS = {  # Python blocks, or (info string, content), with words between them;
     ),
     "a future import in a block of its own": (["from __future__ import annotations\nimport math", USES_MATH],
         "from __future__ import annotations\nimport math\ndef f(x):\n    return math.floor(x)"),
+    "imports without a label": ([("", "import math"), ("", USES_MATH)], f"import math\n{USES_MATH}"),
+    "a future import alone": (["from __future__ import annotations", F], f"from __future__ import annotations\n{F}"),
     "a constant": (["TWO = 2", "def f(x):\n    return TWO * x"], "TWO = 2\ndef f(x):\n    return TWO * x"),
     "a setting": (["import sys\nsys.setrecursionlimit(9999)", "def f(x):\n    return sys.maxsize"],
         "import sys\nsys.setrecursionlimit(9999)\ndef f(x):\n    return sys.maxsize"),
@@ -368,6 +370,11 @@ def test_without_a_name_any_function_will_do_but_tests_will_not():
     assert read_answer("no code").reason == "no_code"
 
 
+def test_without_a_name_a_block_of_words_is_no_program():
+    assert read_answer(f"{fenced('the plan', '')}{fenced(HELPER, '')}").solution == HELPER
+    assert read_answer(fenced("the plan", "")).reason == "no_code"
+
+
 def test_the_words_before_the_program_are_kept_and_other_blocks_are_not():
     text = f"<think>hm</think>\nInstall it:\n{fenced('pip install x', 'bash')}The slip was the sign.\n\n{fenced()}The end."
     assert read_answer(text, "f").prose == "Install it:\nThe slip was the sign."
@@ -428,6 +435,7 @@ JS, CPP = CODE_LANGUAGES["js"], CODE_LANGUAGES["cpp"]
         ("```C++\nint f() { return 1; }\n```", CPP, "int f() { return 1; }\n"),
         ("```\nint f() { return 1; }", CPP, "int f() { return 1; }\n"),
         ("```js\nlet f;\n```", CPP, ""),
+        ("```cpp\nstd::vector<Thought> f();\n```", CPP, "std::vector<Thought> f();\n"),
         ("no code", JS, ""),
         ("", JS, ""),
     ],

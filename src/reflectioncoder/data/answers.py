@@ -134,9 +134,9 @@ def _read_python(text: str, entry_point: str) -> ReadAnswer:
         return ReadAnswer("", "no_code")
     answer = chosen.answer
     if chosen.rank != _Rank.INVALID:
-        others = [block for block in blocks if _is_python(block) and block.first_line != chosen.first_line]
-        earlier = [code for block in others if block.first_line < chosen.first_line and (code := _repaired(block.content))]
-        later = [code for block in others if block.first_line > chosen.first_line and (code := _repaired(block.content))]
+        others = [(block, code) for block in blocks if _may_be_python(block.word) and (code := _repaired(block.content)) is not None]
+        earlier = [code for block, code in others if block.first_line < chosen.first_line]
+        later = [code for block, code in others if block.first_line > chosen.first_line]
         answer = replace(answer, solution=with_missing_names(answer.solution, entry_point, earlier, later))
     return replace(answer, prose=_prose(text, blocks, chosen.first_line))
 
@@ -154,7 +154,8 @@ def _fenced_candidate(block: CodeBlock, entry_point: str) -> _Candidate | None:
         code = found[0]
     reason: Reason = "fenced" if block.closed else "open_fence"
     candidate = _candidate(block.content if code is None else code, reason, entry_point, block.first_line)
-    return candidate if candidate.rank > _Rank.STATEMENTS or _is_python(block) else None
+    is_program = candidate.rank > _Rank.STATEMENTS and (code is not None or entry_point != "")
+    return candidate if is_program or _is_python(block) else None
 
 
 def _elsewhere(text: str, blocks: list[CodeBlock], entry_point: str) -> _Candidate | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 _NAME = r"(?!end_)(?:[a-z]+[:_])?(?:begin_of_|start_)?(?:think(?:ing)?|thoughts?)(?:_start)?(?:\s[^<>\[\]\n]*)?"
 _END = r"(?:end_(?:of_)?(?:think(?:ing)?|thoughts?)|(?:think(?:ing)?|thoughts?)_end)"
 _TAG = re.compile(
-    rf"(?P<open><\|?{_NAME}\|?>|\[{_NAME}\]|◁{_NAME}▷|<\|channel>thought\b|<\|inner_prefix\|>|<unused94>)"
+    rf"(?P<open>(?<!\w)<\|?{_NAME}\|?>|\[{_NAME}\]|◁{_NAME}▷|<\|channel>thought\b|<\|inner_prefix\|>|<unused94>)"
     rf"|(?:<\|?/{_NAME}\|?>|<\|{_END}\|>|\[/{_NAME}\]|◁/{_NAME}▷|<channel\|>|<\|inner_suffix\|>|<unused95>)",
     re.IGNORECASE,
 )
