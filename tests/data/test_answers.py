@@ -90,6 +90,10 @@ ONE_BLOCK = {  # answers whose program is F, and the reason
     "an indented block": (f"So:\n\n{indented(F, '    ')}\nDone.", "bare"),
     "a program below a shell block": (f"{fenced('pip install x', 'bash')}\n{F}", "bare"),
     "notebook commands": (f"```python\n!pip install numpy\n%matplotlib inline\n{F}```", "fenced"),
+    "html": (f'<pre><code class="language-python">{F}</code></pre>', "bare"),
+    "markdown in markdown": (f"````markdown\nSo:\n\n{fenced()}````\n", "fenced"),
+    "markdown in markdown with fences of one length": (f"```markdown\nSo:\n\n{fenced()}```\n", "open_fence"),
+    "a zero-width space": (fenced("\u200b" + F), "fenced"),
     "no-break spaces": (fenced(F.replace("    ", "\u00a0" * 4)), "fenced"),
 }  # fmt: skip
 
@@ -192,6 +196,7 @@ TEXTS = {  # answers whose program is F
     "a fence right behind a thought": f"<think>a</think>{fenced()}",
     "a last version that is cut off": f"{fenced()}Shorter:\n```python\ndef f(x):\n    return (2 *",
     "a version that tildes hold": f"{fenced(DRAFT)}{fenced(fence='~~~')}",
+    "a thought that is named": f"I <think> about it first:\n{fenced()}",
     "versions in list items": f"1. First\n\n{indented(fenced(DRAFT))}\n2. Then\n\n{indented(fenced())}",
 }  # fmt: skip
 
