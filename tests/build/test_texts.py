@@ -7,6 +7,7 @@ import pytest
 
 from reflectioncoder.build import texts
 from reflectioncoder.build.diagnoses import DiagnosisCounts
+from reflectioncoder.build.mutation import mutations
 from reflectioncoder.build.pipeline import build_reflections
 from reflectioncoder.build.prose_language import is_in_another_language
 from reflectioncoder.config import BuildConfig, EndpointConfig, ModelConfig, Recipe
@@ -226,12 +227,29 @@ def test_what_a_model_says_decides_about_its_sample(second, options, reason, tmp
         assert summary["diagnoses"]["num_samples"] == 1
 
 
-def test_what_the_offline_authors_write_passes_all_of_these_checks(tmp_path):
-    build = BuildConfig(author="mutation", min_samples=0)
-    summary = build_reflections(Recipe("r", ModelConfig("none"), build=build), tmp_path, limit=12)
-    assert summary["num_accepted"] > 20
-    assert summary["diagnoses"]["share_with_words_of_either"] > 0.9
-    for _, row in read_jsonl(tmp_path / "reflections.jsonl"):
+@pytest.mark.parametrize("author", ["mutation", "attempts"])
+def test_what_the_offline_authors_write_passes_all_of_these_checks(author, tmp_path):
+    attempts = tmp_path / "attempts.jsonl"
+    slips = [mutations(answer_program(problem)) for problem in PROBLEMS[:30]]
+    rows = [
+        {"task_id": problem.task_id, "solution": found[number % len(found)].code}
+        for number, (problem, found) in enumerate(zip(PROBLEMS, slips, strict=False))
+    ]
+    attempts.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    build = BuildConfig(author=author, min_samples=0, attempts=str(attempts), endpoint=EndpointConfig(model="a-model"))
+    summary = build_reflections(
+        Recipe("r", ModelConfig("none"), build=build), tmp_path / "build", limit=12 if author == "mutation" else 30
+    )
+    assert summary["num_accepted"] > 10
+    assert not summary["rejected"].keys() & {
+        "no_diagnosis",
+        "repeated_attempt",
+        "invented_output",
+        "other_language",
+        "answer_refers_back",
+    }
+    assert summary["diagnoses"]["num_samples"] == summary["num_accepted"]
+    for _, row in read_jsonl(tmp_path / "build" / "reflections.jsonl"):
         check_texts(parse_sample(row))
 
 

@@ -90,6 +90,10 @@ ONE_BLOCK = {  # answers whose program is F, and the reason
     "an indented block": (f"So:\n\n{indented(F, '    ')}\nDone.", "bare"),
     "a program below a shell block": (f"{fenced('pip install x', 'bash')}\n{F}", "bare"),
     "notebook commands": (f"```python\n!pip install numpy\n%matplotlib inline\n{F}```", "fenced"),
+    "html": (f'<pre><code class="language-python">{F}</code></pre>', "bare"),
+    "markdown in markdown": (f"````markdown\nSo:\n\n{fenced()}````\n", "fenced"),
+    "markdown in markdown with fences of one length": (f"```markdown\nSo:\n\n{fenced()}```\n", "open_fence"),
+    "a zero-width space": (fenced("\u200b" + F), "fenced"),
     "no-break spaces": (fenced(F.replace("    ", "\u00a0" * 4)), "fenced"),
 }  # fmt: skip
 
@@ -161,6 +165,8 @@ BLOCKS = {  # Python blocks, or (info string, content), with words between them;
     ),
     "a future import in a block of its own": (["from __future__ import annotations\nimport math", USES_MATH],
         "from __future__ import annotations\nimport math\ndef f(x):\n    return math.floor(x)"),
+    "imports without a label": ([("", "import math"), ("", USES_MATH)], f"import math\n{USES_MATH}"),
+    "a future import alone": (["from __future__ import annotations", F], f"from __future__ import annotations\n{F}"),
     "a constant": (["TWO = 2", "def f(x):\n    return TWO * x"], "TWO = 2\ndef f(x):\n    return TWO * x"),
     "a setting": (["import sys\nsys.setrecursionlimit(9999)", "def f(x):\n    return sys.maxsize"],
         "import sys\nsys.setrecursionlimit(9999)\ndef f(x):\n    return sys.maxsize"),
@@ -190,6 +196,7 @@ TEXTS = {  # answers whose program is F
     "a fence right behind a thought": f"<think>a</think>{fenced()}",
     "a last version that is cut off": f"{fenced()}Shorter:\n```python\ndef f(x):\n    return (2 *",
     "a version that tildes hold": f"{fenced(DRAFT)}{fenced(fence='~~~')}",
+    "a thought that is named": f"I <think> about it first:\n{fenced()}",
     "versions in list items": f"1. First\n\n{indented(fenced(DRAFT))}\n2. Then\n\n{indented(fenced())}",
 }  # fmt: skip
 
@@ -368,6 +375,11 @@ def test_without_a_name_any_function_will_do_but_tests_will_not():
     assert read_answer("no code").reason == "no_code"
 
 
+def test_without_a_name_a_block_of_words_is_no_program():
+    assert read_answer(f"{fenced('the plan', '')}{fenced(HELPER, '')}").solution == HELPER
+    assert read_answer(fenced("the plan", "")).reason == "no_code"
+
+
 def test_the_words_before_the_program_are_kept_and_other_blocks_are_not():
     text = f"<think>hm</think>\nInstall it:\n{fenced('pip install x', 'bash')}The slip was the sign.\n\n{fenced()}The end."
     assert read_answer(text, "f").prose == "Install it:\nThe slip was the sign."
@@ -428,6 +440,7 @@ JS, CPP = CODE_LANGUAGES["js"], CODE_LANGUAGES["cpp"]
         ("```C++\nint f() { return 1; }\n```", CPP, "int f() { return 1; }\n"),
         ("```\nint f() { return 1; }", CPP, "int f() { return 1; }\n"),
         ("```js\nlet f;\n```", CPP, ""),
+        ("```cpp\nstd::vector<Thought> f();\n```", CPP, "std::vector<Thought> f();\n"),
         ("no code", JS, ""),
         ("", JS, ""),
     ],

@@ -7,6 +7,7 @@ block is read more loosely: code in other places, then the best of what is there
 
 from __future__ import annotations
 
+import html
 import re
 import textwrap
 from collections.abc import Callable
@@ -28,6 +29,8 @@ _NEVER_PROGRAMS = frozenset(
 ) | frozenset(("doctest", "diff", "patch", "traceback", "pytb", "pytest", "json", "yaml", "toml", "markdown", "md", "html", "latex"))
 _LOOSE_FENCE = re.compile(r"(?<![`~])(?P<fence>`{3,}|~{3,})[ \t]*(?P<info>[^\n`]*)\n(?P<code>.*?)(?:(?P=fence)|\Z)", re.DOTALL)
 _CODE_SPAN_LINE = re.compile(r"^[ \t]*(`{1,3})(?!`)(?:python[ \t]+|py[ \t]+)?(.+?)\1[ \t]*$", re.MULTILINE)
+_HTML_CODE = re.compile(r"<code\b[^>]*>(.*?)</code>", re.DOTALL | re.IGNORECASE)
+_ODD_BLANKS = {0xA0: " ", 0x200B: None, 0x2060: None, 0xFEFF: None}
 _MAGIC = re.compile(r"^[ \t]*[!%].*$", re.MULTILINE)
 
 
@@ -134,9 +137,9 @@ def _read_python(text: str, entry_point: str) -> ReadAnswer:
         return ReadAnswer("", "no_code")
     answer = chosen.answer
     if chosen.rank != _Rank.INVALID:
-        others = [block for block in blocks if _is_python(block) and block.first_line != chosen.first_line]
-        earlier = [code for block in others if block.first_line < chosen.first_line and (code := _repaired(block.content))]
-        later = [code for block in others if block.first_line > chosen.first_line and (code := _repaired(block.content))]
+        others = [(block, code) for block in blocks if _may_be_python(block.word) and (code := _repaired(block.content)) is not None]
+        earlier = [code for block, code in others if block.first_line < chosen.first_line]
+        later = [code for block, code in others if block.first_line > chosen.first_line]
         answer = replace(answer, solution=with_missing_names(answer.solution, entry_point, earlier, later))
     return replace(answer, prose=_prose(text, blocks, chosen.first_line))
 
@@ -154,7 +157,8 @@ def _fenced_candidate(block: CodeBlock, entry_point: str) -> _Candidate | None:
         code = found[0]
     reason: Reason = "fenced" if block.closed else "open_fence"
     candidate = _candidate(block.content if code is None else code, reason, entry_point, block.first_line)
-    return candidate if candidate.rank > _Rank.STATEMENTS or _is_python(block) else None
+    is_program = candidate.rank > _Rank.STATEMENTS and (code is not None or entry_point != "")
+    return candidate if is_program or _is_python(block) else None
 
 
 def _elsewhere(text: str, blocks: list[CodeBlock], entry_point: str) -> _Candidate | None:
@@ -174,6 +178,9 @@ def _elsewhere(text: str, blocks: list[CodeBlock], entry_point: str) -> _Candida
             lines[block.first_line : block.end_line] = ["`"] * (block.end_line - block.first_line)
     if found := _bare("\n".join(lines), entry_point):
         return _candidate(found[0], "bare", entry_point, found[1])
+    for match in _HTML_CODE.finditer(text):
+        if _rank(code := html.unescape(match[1]).strip("\n"), entry_point) == _Rank.DEFINES:
+            return _candidate(code, "bare", entry_point, text.count("\n", 0, match.start()))
     for match in _CODE_SPAN_LINE.finditer(text):
         if _rank(match[2].strip(), entry_point) == _Rank.DEFINES:
             return _candidate(match[2].strip(), "bare", entry_point, text.count("\n", 0, match.start()))
@@ -232,9 +239,9 @@ def _is_transcript(content: str) -> bool:
 
 
 def _repaired(content: str) -> str | None:
-    """The content as it parses: as it stands, without a common indentation, without notebook commands, with plain blanks."""
+    """The content as it parses: as it stands, without a common indentation, without notebook commands, without odd blanks."""
     content = content.lstrip("\ufeff")
-    for code in (content, textwrap.dedent(content), _MAGIC.sub("", content), content.replace("\u00a0", " ")):
+    for code in (content, textwrap.dedent(content), _MAGIC.sub("", content), content.translate(_ODD_BLANKS)):
         if parse(code) is not None:
             return code
     return None

@@ -64,6 +64,8 @@ def with_missing_names(program: str, entry_point: str, earlier: list[str], later
         else:
             for donor in near:
                 donor.taken |= {number for number, node in enumerate(donor.tree.body) if _is_star_import(node)}
+    for donor in donors[: len(earlier)]:
+        donor.taken |= {number for number, node in enumerate(donor.tree.body) if _is_future_import(node)}
     parts = [text for donor in donors if (text := donor.text.strip("\n"))]
     for part in reversed(parts):
         program = with_preamble(program, part)
@@ -82,6 +84,10 @@ def _import_of(tree: ast.Module, name: str) -> ast.stmt | None:
 
 def _is_star_import(node: ast.stmt) -> bool:
     return isinstance(node, ast.ImportFrom) and not node.level and node.names[0].name == "*"
+
+
+def _is_future_import(node: ast.stmt) -> bool:
+    return isinstance(node, ast.ImportFrom) and node.module == "__future__"
 
 
 def _uses(node: ast.stmt, name: str) -> bool:

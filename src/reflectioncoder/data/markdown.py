@@ -141,13 +141,21 @@ def _content(token: Token) -> str:
     return token.content.translate(_UNMARK)
 
 
+def _is_nested(token: Token, is_whole: Callable[[str, str], bool | None]) -> bool:
+    """Whether a fence holds a text with fences, and no program."""
+    word = info_word(token.info)
+    return word in ("markdown", "md", "") and _opens_another(_content(token)) and not is_whole(_content(token), "")
+
+
 def _blocks(token: Token, is_whole: Callable[[str, str], bool | None]) -> list[CodeBlock]:
     start, end = _lines_of(token)
-    if token.type == "fence":
+    if token.type == "fence" and not _is_nested(token, is_whole):
         return [CodeBlock(_content(token), info_word(token.info), "fence", _is_closed(token), start, end)]
     if not any(_FENCE_LINE.match(line) for line in token.content.split("\n")):
         return [CodeBlock(_content(token), "", "indented", True, start, end)]
-    inner = code_blocks(token.content.rstrip("\n"), is_whole)  # fences that are indented by four blanks or more
+    # Markdown within Markdown: in a fence of its own, or indented by four blanks or more.
+    start += token.type == "fence"
+    inner = code_blocks(_content(token).rstrip("\n"), is_whole)
     return [
         CodeBlock(block.content, block.word, block.kind, block.closed, start + block.first_line, min(end, start + block.end_line))
         for block in inner

@@ -12,7 +12,7 @@ from collections.abc import Callable
 _NAME = r"(?!end_)(?:[a-z]+[:_])?(?:begin_of_|start_)?(?:think(?:ing)?|thoughts?)(?:_start)?(?:\s[^<>\[\]\n]*)?"
 _END = r"(?:end_(?:of_)?(?:think(?:ing)?|thoughts?)|(?:think(?:ing)?|thoughts?)_end)"
 _TAG = re.compile(
-    rf"(?P<open><\|?{_NAME}\|?>|\[{_NAME}\]|◁{_NAME}▷|<\|channel>thought\b|<\|inner_prefix\|>|<unused94>)"
+    rf"(?P<open>(?<!\w)<\|?{_NAME}\|?>|\[{_NAME}\]|◁{_NAME}▷|<\|channel>thought\b|<\|inner_prefix\|>|<unused94>)"
     rf"|(?:<\|?/{_NAME}\|?>|<\|{_END}\|>|\[/{_NAME}\]|◁/{_NAME}▷|<channel\|>|<\|inner_suffix\|>|<unused95>)",
     re.IGNORECASE,
 )
@@ -48,13 +48,19 @@ def after_thoughts(text: str, programs: Callable[[str], list[tuple[int, int]]]) 
     start, num_thoughts, within_thought = 0, 0, False
     code = programs(text) if marks else []
     for mark in marks:
-        if _within(code, mark.start() - start):
+        if _within(code, mark.start() - start) or (mark["open"] and not _begins_line(text, mark)):
             continue
         within_thought = mark["open"] is not None
         if not within_thought:
             start, num_thoughts = mark.end(), num_thoughts + 1
             code = programs(text[start:]) if num_thoughts < _MAX_THOUGHTS else []
     return None if within_thought else text[start:]
+
+
+def _begins_line(text: str, mark: re.Match[str]) -> bool:
+    """Whether nothing but other marks stands before it on its line: prose may name a mark."""
+    before = text[text.rfind("\n", 0, mark.start()) + 1 : mark.start()].rstrip()
+    return not before or before.endswith((">", "]", "▷"))
 
 
 def _within(ranges: list[tuple[int, int]], position: int) -> bool:
