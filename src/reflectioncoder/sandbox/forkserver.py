@@ -378,13 +378,13 @@ class ServerPool:
     """Warm servers by isolation, preload and what programs may read, each lent to one caller at a time."""
 
     def __init__(self) -> None:
-        self._idle: dict[tuple[str, tuple[str, ...], ReadablePaths], list[ForkServer]] = {}
+        self._idle: dict[tuple[Isolation, tuple[str, ...], ReadablePaths], list[ForkServer]] = {}
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
     def lend(self, isolation: Isolation, preload: Sequence[str] = ()):
         """A server for the length of a `with`; thrown away if the block raises."""
-        key = (isolation.name, tuple(preload), readable_paths())
+        key = (isolation, tuple(preload), readable_paths())
         with self._lock:
             idle = self._idle.setdefault(key, [])
             server = idle.pop() if idle else None

@@ -53,6 +53,8 @@ class Isolation:
     cgroup: bool = False
     wrapper: str = ""
     """A program that the server is started through and that makes the namespaces in its place."""
+    readable_proc: bool = False
+    """With namespaces: programs may read /proc, which holds no processes but their own, but paths of the machine."""
 
     @property
     def network(self) -> str:
@@ -106,6 +108,7 @@ class Isolation:
             hide=list(paths.hide),
             show=list(paths.show),
             packages=list(paths.packages),
+            readable_proc=self.readable_proc,
             readable=expand(paths) if self.landlock and not self.namespaces else [],
             user=(user, user) if user is not None else None,
             keep_read_search=user is not None and not all(map(_open_to_all, paths.bind)),

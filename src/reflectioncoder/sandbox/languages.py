@@ -46,7 +46,12 @@ class Language:
     run_s: float = 15.0
     memory_bytes: int = _GB
     reserves: bool = False  # far more address space than it uses
-    lowest_tier: int = 0  # of the isolation in which it works at all
+    reads_proc: bool = False  # its runtime does: /proc/self/maps
+
+    @property
+    def lowest_tier(self) -> int:
+        """Of the isolation in which it works at all: below, /proc is the machine's."""
+        return 2 if self.reads_proc else 0
 
     @property
     def limits(self) -> Limits:
@@ -143,7 +148,7 @@ _TABLE = (
     ),
     Language(
         "d", "D", "main.d", ("ldc2",), "apt install ldc", build=("ldc2", "-unittest", "-of=main", "main.d"), outputs=("main",),
-        run=("./main",), lowest_tier=2,  # its collector reads /proc/self/maps
+        run=("./main",), reads_proc=True,
     ),
     Language(
         "jl", "Julia", "main.jl", ("julia",), "julia is not among Debian's packages: julialang.org", run=("julia", "main.jl"),
@@ -160,7 +165,7 @@ _TABLE = (
         "cs", "C#", "main.cs", ("mcs", "mono"), "apt install mono-mcs mono-runtime",
         build=("mcs", "-d:DEBUG", "-r:System.Numerics.dll", "main.cs", "-out:main.exe"),
         outputs=("main.exe",), run=("mono", "main.exe"), reserves=True, env={"MONO_TRACE_LISTENER": "Console.Error"},
-        lowest_tier=2,  # Mono reads /proc/self/maps
+        reads_proc=True,
     ),
     Language(
         "swift", "Swift", "main.swift", ("swiftc",), "swift is not among Debian's packages: swift.org",

@@ -73,6 +73,7 @@ def execute(name: str, program: str, isolation: Isolation, *, run_s: float | Non
     """
     require_toolchain(name)
     language = LANGUAGES[name]
+    isolation = replace(isolation, readable_proc=language.reads_proc)
     warm = warm_up(name)
     env = {variable: value.replace("{warm}", str(warm)) for variable, value in language.env.items()}
     content = program.encode("utf-8", "replace")

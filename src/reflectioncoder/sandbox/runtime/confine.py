@@ -38,6 +38,7 @@ class World:
         hide: directories below `bind` that programs must not see (the installed packages: benchmark data may be among them).
         show: what of `hide` they may see all the same.
         packages: what of `show` they may import.
+        readable_proc: with namespaces, let them read /proc.
         readable: `bind` without `hide` and with `show`, as a list for Landlock, which cannot exclude.
         user: (uid, gid) to run as if the server is started by root; None otherwise.
         keep_read_search: the interpreter lies in a directory that `user` cannot enter; Landlock still decides what is read.
@@ -52,6 +53,7 @@ class World:
     hide: list[str] = field(default_factory=list)
     show: list[str] = field(default_factory=list)
     packages: list[str] = field(default_factory=list)
+    readable_proc: bool = False
     readable: list[str] = field(default_factory=list)
     user: tuple[int, int] | None = None
     keep_read_search: bool = False
@@ -88,8 +90,8 @@ def enter_world(world: World) -> Entered:
         _enter_namespaces(world)
     if world.landlock:
         if world.namespaces:
-            # Not /proc: what is mounted there tells of the host. Its names may be seen, and descriptors opened by way of it.
-            readable = [f"/{name}" for name in os.listdir("/") if name != "proc"]
+            # Not /proc: its lists of mounts tell of the host. Its names may be seen, and descriptors opened by way of it.
+            readable = ["/"] if world.readable_proc else [f"/{name}" for name in os.listdir("/") if name != "proc"]
             entered.ruleset = kernel.landlock_ruleset(readable, [BOX], ["/dev/null"], listable=["/"])
         else:
             devices = [f"/dev/{name}" for name in _DEVICES]
@@ -100,7 +102,7 @@ def enter_world(world: World) -> Entered:
 
 
 def _enter_namespaces(world: World) -> None:
-    others = kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS
+    others = kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWCGROUP
     if world.user is not None:
         # Root builds the root file system (it may enter every directory), then goes on as an ordinary user: the limit on
         # processes never holds for root, not even for root inside of a user namespace.
