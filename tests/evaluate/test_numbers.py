@@ -480,6 +480,22 @@ def test_threads_that_are_the_first_to_need_numpy_compare_rightly_and_without_wa
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
+USERS_OF_NUMPY = {
+    "from sympy import lambdify\nfrom sympy.abc import x as y\ndef f(x): return 2 * int(lambdify(y, y, 'numpy')(x))": "sympy",
+    "import networkx as nx\ndef f(x): return 2 * x * int(nx.to_numpy_array(nx.path_graph(2))[0, 1])": "networkx",
+    "from scipy import special\ndef f(x): return 2 * x * int(special.comb(3, 3))": "scipy",
+    "import sklearn.utils\ndef f(x): return 2 * x": "sklearn",
+}
+
+
+@pytest.mark.parametrize("source", USERS_OF_NUMPY)
+def test_packages_that_use_numpy_find_it_after_the_guard(source):
+    pytest.importorskip(USERS_OF_NUMPY[source])
+    task = Task("t/0", "", "f", function_tests("humaneval", {**ANSWERS, "base_input": [[1], [2]]}))
+    verdict = Scorer(Benchmark("humaneval", "1", "", (task,))).judge(task, source)
+    assert verdict.status == "passed", verdict
+
+
 def test_numpys_warnings_do_not_reach_the_terminal(capfd):
     program = "import numpy as np\ndef f(x): return np.float16('inf') if x else [np.float32('inf')]"
     tests = function_tests("humaneval", {**ANSWERS, "canonical_solution": "def f(x): return 10**30", "base_input": [[1], [0]]})

@@ -115,7 +115,7 @@ class Scorer:
 
     @cached_property
     def settings(self) -> str:
-        """Identifies what all verdicts of one scoring run have in common: rules, limits, isolation, data and versions."""
+        """A hash of what all verdicts of one scoring run have in common: rules, limits, isolation, data and versions."""
         benchmark = self.benchmark
         rules = self.rules if benchmark.is_judged_by_answers else None
         toolchain = version_of(benchmark.language) if benchmark.language else None
@@ -312,7 +312,7 @@ def score_samples(
 
 
 def _stored_rows(output: Path) -> list[dict[str, Any]]:
-    """Rows of earlier scorings. Raises UsageError if the file holds anything else, samples to be scored for instance."""
+    """Read the rows of earlier scorings. Raises UsageError if the file holds anything else, samples to be scored for instance."""
     rows = list(read_jsonl(output, tolerate_torn_tail=True)) if output.exists() else []
     for number, row in rows:
         if not {"key", "status", "task_id", "sample"} <= row.keys():
@@ -323,7 +323,7 @@ def _stored_rows(output: Path) -> list[dict[str, Any]]:
 def _rows_of_others(
     stored: Sequence[dict[str, Any]], samples: Sequence[SampleToScore], scorer: Scorer, output: Path
 ) -> list[dict[str, Any]]:
-    """The last row of each stored sample that is not among `samples`."""
+    """Return the last row of each stored sample that is not among `samples`; UsageError if they do not belong together."""
     solutions = {(sample.task.task_id, sample.sample): sample.solution for sample in samples}
     last = {(row["task_id"], row["sample"]): row for row in stored}
     others = [row for sample, row in last.items() if sample not in solutions]

@@ -1,4 +1,4 @@
-"""Verdicts that rest on a limit, taken again where nothing disturbs the program.
+"""Take verdicts that rest on a limit again, where nothing disturbs the program.
 
 As many programs at a time as there are idle cores, each on one of them, with limits a little longer than theirs, since programs share
 more than cores. What exceeds even these has exceeded its own. What ends, but not within its own, is judged once more alone.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def judge_again(scorer: Scorer, first: Sequence[tuple[SampleToScore, Verdict]], workers: int = 0) -> Iterator[tuple[int, Verdict]]:
-    """The final verdicts with their numbers in `first`, as they come.
+    """Yield the final verdicts with their numbers in `first`, as they come.
 
     Args:
         first: samples and what was found of them in company.

@@ -1,4 +1,4 @@
-"""What a verdict depends on beside the program and its tests: this package's judge, Python, the packages that programs may import."""
+"""Name the versions that a verdict depends on: of this package's judge, of Python, of the packages that programs may import."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAMED = re.compile(r"\b(?:" + "|".join(PROGRAM_PACKAGES) + r")\b")
 
 @cache
 def judge_version() -> tuple[str, ...]:
-    """Our version, a hash of the sources that verdicts come from (they change between versions too), Python's version."""
+    """Return our version, a hash of the sources that verdicts come from (they change between versions too) and Python's version."""
     sources = sorted(path for folder in ("evaluate", "sandbox") for path in (_PACKAGE / folder).rglob("*.py"))
     code = content_hash([(str(path.relative_to(_PACKAGE)), path.read_text(encoding="utf-8")) for path in sources])
     return __version__, code, platform.python_version()
@@ -27,7 +27,7 @@ def judge_version() -> tuple[str, ...]:
 
 @cache
 def _package_versions() -> tuple[str, ...]:
-    """`name==version` of each installed package that programs may import."""
+    """List `name==version` of each installed package that programs may import."""
     found = []
     for name in PROGRAM_PACKAGES:
         try:
@@ -38,5 +38,5 @@ def _package_versions() -> tuple[str, ...]:
 
 
 def versions_for(source: str) -> tuple[str, ...]:
-    """The versions of the packages that a program can have its answers from; none where it names no package."""
+    """List the versions of the packages that a program may use; none where it names no package."""
     return _package_versions() if _NAMED.search(source) else ()

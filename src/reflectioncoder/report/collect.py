@@ -93,7 +93,7 @@ def _benchmark(name: str, directory: Path) -> dict[str, Any]:
 
 
 def _comparison(directory: Path, sides: dict[str, Any]) -> dict[str, Any]:
-    """Before and after as `compare` has it, on the tests of the headline: what has become of each task, counts, the p-value.
+    """Compare before and after as `compare` does, on the tests of the headline: the change of each task, counts, the p-value.
 
     `reason`: why there is no p-value.
     """
@@ -113,7 +113,7 @@ def _comparison(directory: Path, sides: dict[str, Any]) -> dict[str, Any]:
 
 
 def _change(before: float, after: float) -> str:
-    """By pass@1 of a task; `neither` is also one that is solved as often as before, but not always."""
+    """Classify a task by its pass@1; `neither` is also one that is solved as often as before, but not always."""
     return "gained" if after > before else "lost" if before > after else "both" if before == 1 else "neither"
 
 

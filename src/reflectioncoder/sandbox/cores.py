@@ -1,4 +1,4 @@
-"""Which cores have nothing to do: programs whose time counts can run beside each other, one on each."""
+"""Find idle cores: programs whose time counts can run beside each other, one on each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 
 def idle_cores(look_s: float = _LOOK_S) -> list[int]:
-    """One processor of each physical core that is ours to use and idle now; none where the system does not tell."""
+    """List one processor of each physical core that this process may use and that is idle; none where the system does not tell."""
     try:
         usable = os.sched_getaffinity(0)
         before = _busy_and_idle()
@@ -31,7 +31,7 @@ def _is_idle(before: tuple[int, int], busy: int, free: int) -> bool:
 
 
 def _busy_and_idle() -> dict[int, tuple[int, int]]:
-    """Ticks of each processor: (busy, idle)."""
+    """Read the ticks of each processor: (busy, idle)."""
     ticks = {}
     for line in Path("/proc/stat").read_text().splitlines():
         name, *fields = line.split()
@@ -43,7 +43,7 @@ def _busy_and_idle() -> dict[int, tuple[int, int]]:
 
 
 def _siblings(number: int) -> set[int]:
-    """The processors of the same physical core, as Linux writes lists: `0,4` or `0-1`."""
+    """Read which processors are of the same physical core; Linux writes such lists as `0,4` or `0-1`."""
     found: set[int] = set()
     for part in Path(_TOPOLOGY.format(number)).read_text().strip().split(","):
         first, _, last = part.partition("-")

@@ -369,9 +369,12 @@ class Running:
 
 
 def preload_for(source: str) -> tuple[str, ...]:
-    """Which warm server suits a program, by what it seems to import."""
-    words = set(re.findall(r"\b(?:numpy|pandas)\b", source))
-    return PRELOADS[0] if "pandas" in words else PRELOADS[1] if "numpy" in words else PRELOADS[2]
+    """Which warm server suits a program, by what it seems to import.
+
+    Packages that use numpy count as numpy: it cannot be imported any more once EvalPlus's guard has taken its names away.
+    """
+    words = set(re.findall(r"\b(?:numpy|pandas|scipy|sympy|sklearn|networkx)\b", source))
+    return PRELOADS[0] if "pandas" in words else PRELOADS[1] if words else PRELOADS[2]
 
 
 class ServerPool:

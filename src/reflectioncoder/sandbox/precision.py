@@ -1,4 +1,4 @@
-"""Numbers of numpy and of other packages in an answer as Python's, which compare at full precision; no warnings of numpy's."""
+"""Turn numbers of numpy and other packages into Python's, which compare at full precision, and keep numpy from printing warnings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SEQUENCES, _MAPPINGS = (list, tuple, set, frozenset), (dict, Counter)
 
 
 def _loaded_numpy() -> Any:
-    """numpy, or None where nothing has needed it yet."""
+    """Return numpy, or None where nothing has needed it yet."""
     if "numpy" not in sys.modules:
         return None
     import numpy  # not `sys.modules["numpy"]`: another thread may be in the middle of importing it
@@ -37,7 +37,7 @@ def holds_numpy(value: Any) -> bool:
 
 
 def as_python_numbers(value: Any) -> Any:
-    """The value with the numbers of other packages, at any depth, replaced by Python's.
+    """Replace the numbers of other packages, at any depth of the value, by Python's.
 
     An array without dimensions becomes its item; another one keeps its shape and holds Python's numbers. numpy's truth values stay:
     they are exact, and some oracles tell them from Python's.

@@ -1,4 +1,4 @@
-"""Inside the sandbox: answers as bytes that say everything the comparison needs, and run no code on the other side.
+"""Inside the sandbox: encode answers as bytes that hold all that the comparison needs and run no code on the other side.
 
 Frames of an answer, by their letter:
     V  plain values: marshal version 2 (deterministic, no references)
@@ -104,9 +104,8 @@ class _Tree:
         for base, plain in (*_BASES.items(), *_EQUALS.items()):
             if isinstance(value, base):
                 return ("subclass", name, self.node(plain(value), depth + 1))
-        if isinstance(value, (Iterator, range)):
-            items = islice(value, MAX_NODES) if self._exhaust else ()
-            return ("iterator", [self.node(item, depth + 1) for item in items]) if self._exhaust else ("object", name)
+        if self._exhaust and isinstance(value, (Iterator, range)):
+            return ("iterator", [self.node(item, depth + 1) for item in islice(value, MAX_NODES)])
         if (number := _number(value, kind)) is not None:
             return ("number", name, *number)
         if (plain := _container(value, kind)) is not None:
@@ -114,7 +113,7 @@ class _Tree:
         return ("object", name)
 
     def _array(self, value: Any, name: str, numpy: Any, depth: int) -> tuple[Any, ...]:
-        """Flat, with its shape. What numpy has of its own is sent as numbers or texts, everything else as objects."""
+        """Send the items in a row, and the shape: numbers and texts of numpy's own types as such, everything else as objects."""
         if value.size > MAX_NODES or (isinstance(value, numpy.ma.MaskedArray) and numpy.ma.is_masked(value)):
             return ("object", name)
         array = numpy.asarray(value)
@@ -126,7 +125,7 @@ class _Tree:
 
 
 def _name_of(kind: type) -> str:
-    """Module and name; a class made by `type(...)` in a program's globals has no module."""
+    """Return module and name; a class made by `type(...)` in a program's globals has no module."""
     name = type.__dict__["__qualname__"].__get__(kind)
     try:
         return f"{type.__dict__['__module__'].__get__(kind)}.{name}"
@@ -151,9 +150,8 @@ def _numpy_scalar(value: Any, name: str) -> tuple[Any, ...]:
 
 
 def _number(value: Any, kind: type) -> tuple[list[Any], float | None, bool] | None:
-    """What an object of another class is as a number: which of Python's it says to equal, its float, whether the hash is theirs.
-
-    Of sympy and mpmath, say. Whatever its class claims here, it is one number afterwards.
+    """Describe an object of another class (sympy, mpmath) as a number: the ones of Python's that it says to equal, its float, and
+    whether its hash is theirs. Whatever its class claims here, it is one number afterwards.
     """
     candidates: list[Any] = []
     for convert, method in ((bool, "__bool__"), (int, "__int__"), (float, "__float__"), (complex, "__complex__")):
@@ -180,7 +178,7 @@ def _number(value: Any, kind: type) -> tuple[list[Any], float | None, bool] | No
 
 
 def _container(value: Any, kind: type) -> Any:
-    """The built-in container that an object of another class says to equal, sympy's for example."""
+    """Return the built-in container that an object of another class (sympy's Tuple) says to equal."""
     if not (hasattr(kind, "__len__") and hasattr(kind, "__iter__")) or len(value) > MAX_NODES:
         return None
     for convert in (list, tuple, set, dict):
@@ -217,7 +215,7 @@ _EQUALS: dict[type, Any] = {
 
 
 def portable(value: object, exhaust: bool = False) -> tuple[Any, ...]:
-    """A value as plain nodes. `exhaust`: of an iterator send the items."""
+    """Turn a value into plain nodes. `exhaust`: of an iterator send the items."""
     try:
         return _Tree(exhaust).node(value)
     except BaseException:
