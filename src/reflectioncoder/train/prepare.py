@@ -30,9 +30,8 @@ def empty_model(recipe: Recipe, source: ModelSource, tokenizer: Any) -> Any:
     """
     from transformers import AutoModelForCausalLM
 
-    dtype = torch.float32 if recipe.model.dtype == "auto" else getattr(torch, recipe.model.dtype)
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(load_config(source.path), dtype=dtype)
+        model = AutoModelForCausalLM.from_config(load_config(source.path), dtype=_weight_dtype(recipe))
         return adapt_model(model, tokenizer, recipe)[0]
 
 
@@ -48,6 +47,10 @@ def prepare_model(recipe: Recipe, source: ModelSource, *, on_cpu: bool = False) 
     if recipe.model.rendering == "token":
         tokenizer.chat_template = make_renderer("token", tokenizer).chat_template()
     return model, tokenizer, vocab_size
+
+
+def _weight_dtype(recipe: Recipe) -> torch.dtype:
+    return torch.float32 if recipe.model.dtype == "auto" else getattr(torch, recipe.model.dtype)
 
 
 def is_quantized(recipe: Recipe) -> bool:
@@ -131,7 +134,6 @@ def forecast_run(recipe: Recipe, source: ModelSource, tokenizer: Any, plan: RunP
     """Of the run's largest forward, without loading a weight."""
     on_gpu = pick_device(recipe.model.device).startswith("cuda")
     model = empty_model(recipe, source, tokenizer)
-    dtype = model.dtype
     autocast = torch.bfloat16 if on_gpu and recipe.model.dtype == "auto" else None
     device = "cuda" if on_gpu else "cpu"
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -145,7 +147,7 @@ def forecast_run(recipe: Recipe, source: ModelSource, tokenizer: Any, plan: RunP
     copies = 0 if autocast is None or checkpointing else in_4_bits * autocast.itemsize
     return replace(
         forecast,
-        parameters=forecast.parameters - round(in_4_bits * (dtype.itemsize - _NF4_BYTES)),
+        parameters=forecast.parameters - round(in_4_bits * (_weight_dtype(recipe).itemsize - _NF4_BYTES)),
         activations=max(0, forecast.activations - copies),
     )
 
