@@ -271,8 +271,9 @@ import os
 found = []
 for pid in {1, os.getppid()}:
     for name in ("mem", "environ", "fd/4", "fd/5", "maps"):
-        try: found.append((name, open(f"/proc/{pid}/{name}", "rb").read(1)))
-        except OSError: pass
+        for mode in ("rb", "wb"):
+            try: found.append((name, mode, open(f"/proc/{pid}/{name}", mode)))
+            except OSError: pass
 print(found)
 """
     with session(isolation) as opened:

@@ -15,9 +15,11 @@ from reflectioncoder.build.llm_author import Asker, LlmAuthor, Rollout
 from reflectioncoder.build.log import BuildLog
 from reflectioncoder.build.mutation_author import Rejected
 from reflectioncoder.build.outcomes import Outcomes, rejection
+from reflectioncoder.build.testing import Tests
 from reflectioncoder.config import BuildConfig, EndpointConfig, Recipe
 from reflectioncoder.data.languages import PYTHON
 from reflectioncoder.data.problems import Problem
+from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.generate.embedded import embedded_server, vllm_server
 from reflectioncoder.generate.endpoint import Budget, Endpoint, EndpointError
@@ -155,7 +157,10 @@ def unwritable(problem: Problem, config: BuildConfig, execute: Executions) -> Re
     if not (problem.has_reference and problem.tests):
         needs_reference = config.hybrid or config.author in ("mutation", "attempts")
         return Rejected("no_reference") if needs_reference else None
-    ran = execute([reference_cell(problem)], problem.language)[0]
+    if problem.language == PYTHON.name:
+        ran = execute.test(answer_program(problem), Tests(problem.setup, problem.tests))
+    else:
+        ran = execute([reference_cell(problem)], problem.language)[0]
     return None if ran["status"] == "ok" else Rejected("reference_fails", ran["output"])
 
 

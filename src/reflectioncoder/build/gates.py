@@ -61,9 +61,64 @@ _OUTSIDE = frozenset(
         "pathlib",
         "shutil",
         "os",
+        "posix",
+        "_io",
+        "_posixsubprocess",
+        "_socket",
+        "_ctypes",
+        "mmap",
+        "fcntl",
+        "pty",
+        "signal",
+        "resource",
+        # the interpreter itself, in which tests run too
+        "importlib",
+        "imp",
+        "runpy",
+        "builtins",
+        "gc",
+        "inspect",
+        "code",
+        "marshal",
+        "pickle",
+        "atexit",
+        "faulthandler",
+        "_xxsubinterpreters",
     )
 )
-_OUTSIDE_CALLS = frozenset(("input", "open", "exec", "breakpoint"))
+_OUTSIDE_CALLS = frozenset(
+    ("input", "open", "exec", "eval", "compile", "breakpoint", "__import__", "globals", "locals", "vars", "exit", "quit")
+)
+# As attributes, as names that are imported, and as texts (which getattr and subscripts take).
+_INTERPRETER = frozenset(
+    (
+        "stdin",
+        "_getframe",
+        "_current_frames",
+        "settrace",
+        "setprofile",
+        "addaudithook",
+        "excepthook",
+        "unraisablehook",
+        "displayhook",
+        "open_code",
+        "f_back",
+        "f_globals",
+        "f_locals",
+        "f_builtins",
+        "gi_frame",
+        "cr_frame",
+        "tb_frame",
+        "__globals__",
+        "__builtins__",
+        "__import__",
+        "__loader__",
+        "__spec__",
+        "__subclasses__",
+        "__code__",
+        "__closure__",
+    )
+)
 _IS_TEST = re.compile(r"_?test(_|s?$)|check$|main$|run_(all_)?tests?$")
 
 
@@ -170,19 +225,29 @@ def _lines_of(code: str, nodes: list[ast.stmt]) -> str:
 
 
 def uses_outside_world(code: str) -> bool:
+    """Whether a program reaches for files, the network, input, other processes, or for the interpreter that it runs in."""
     tree = parse(code)
-    if tree is None:
-        return False
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import) and any(alias.name.split(".")[0] in _OUTSIDE for alias in node.names):
-            return True
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in _OUTSIDE:
-            return True
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _OUTSIDE_CALLS:
-            return True
-        if isinstance(node, ast.Attribute) and node.attr == "stdin":
-            return True
-    return False
+    return tree is not None and any(map(_reaches_out, ast.walk(tree)))
+
+
+def _reaches_out(node: ast.AST) -> bool:
+    if isinstance(node, ast.Import):
+        return any(alias.name.split(".")[0] in _OUTSIDE for alias in node.names)
+    if isinstance(node, ast.ImportFrom):
+        taken = {alias.name for alias in node.names}
+        return (
+            (node.module or "").split(".")[0] in _OUTSIDE
+            or bool(taken & _INTERPRETER)
+            or (node.module, "modules") in {("sys", name) for name in taken}
+        )
+    if isinstance(node, ast.Attribute):
+        owner = node.value.id if isinstance(node.value, ast.Name) else ""
+        return node.attr in _INTERPRETER or (owner, node.attr) in (("sys", "modules"), ("io", "open"), ("io", "FileIO"))
+    if isinstance(node, ast.Name):
+        return node.id in ("__builtins__", "__loader__", "__spec__", "__import__")
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, str) and node.value in _INTERPRETER - {"stdin"}
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _OUTSIDE_CALLS
 
 
 def spells_special_token(*texts: str) -> bool:

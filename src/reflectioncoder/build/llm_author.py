@@ -19,9 +19,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 from reflectioncoder import syntax
 from reflectioncoder.build import gates
 from reflectioncoder.build.conversation import Conversation
+from reflectioncoder.build.executions import Executions
 from reflectioncoder.build.log import BuildLog
 from reflectioncoder.build.mutation import mutations
-from reflectioncoder.build.mutation_author import Executor, Rejected
+from reflectioncoder.build.mutation_author import Rejected
+from reflectioncoder.build.testing import Tests
 from reflectioncoder.config import BuildConfig, EndpointConfig
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import one_off_answer, one_off_request, reflection_request, statement
@@ -130,7 +132,7 @@ class LlmAuthor:
         EndpointError, BudgetError, SandboxUnavailableError: nothing of the dialogue is lost, it goes on in the next run.
     """
 
-    def __init__(self, config: BuildConfig, ask: Asker, execute: Executor):
+    def __init__(self, config: BuildConfig, ask: Asker, execute: Executions):
         self._config = config
         self._ask = ask
         self._execute = execute
@@ -199,12 +201,12 @@ class LlmAuthor:
         if gates.uses_outside_world(program):
             return Rejected("outside_world")
         own_tests = gates.tests_for(program, attempts[-1].code)
-        runs = [self._execute([f"{program}\n\n{own_tests}\n{mark}"])[0]["status"] for mark in ("", "# once more")]
+        runs = [self._execute.test(program, Tests("", (own_tests,)), run)["status"] for run in range(2)]
         if runs[0] != runs[1]:
             return Rejected("not_deterministic", program[-500:])
         if runs[0] != "ok":
             return Rejected("answer_fails_own_tests", program[-500:])
-        if problem.tests and self._execute([f"{program}\n\n{problem.test_code}"])[0]["status"] != "ok":
+        if problem.tests and self._execute.test(program, Tests(problem.setup, problem.tests))["status"] != "ok":
             return Rejected("answer_fails_tests", program[-500:])
         killed = self._share_of_killed_mutants(program, own_tests)
         if killed is None:

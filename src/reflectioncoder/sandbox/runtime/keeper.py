@@ -2,7 +2,7 @@
 
 A cell can write output and nothing else. Its process reports over a pipe whose only end waits, unread, in a socket that the process
 cannot write to; whether the process has ended is what the kernel says. The keeper's memory and descriptors are out of reach: it is
-not dumpable.
+started as not dumpable (`confine.confine_program`).
 
 Requests, one JSON value a line: {"code", "number", "timeout_s", "output_bytes", "advance", "keep"}. Several requests may be about one
 cell, the first of which says `advance`: all of them run from the same state and find the same files. The process of the one that
@@ -47,7 +47,6 @@ class LostError(Exception):
 def serve_session(payload: dict[str, Any]) -> None:
     """Serve requests until they end. `payload`: file_name."""
     if _LINUX:
-        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     keeper = Keeper(payload["file_name"])
     with open(REQUEST_FD, "rb", closefd=False) as requests:
@@ -142,7 +141,8 @@ def _first_state(file_name: str) -> _Process:
             for fd in (CHANNEL_FD, REQUEST_FD):
                 os.close(fd)
             if _LINUX:
-                kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
+                with contextlib.suppress(OSError):  # refused by the filter: cells are as hidden as the keeper, to no harm
+                    kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
             cells.live(state.theirs, file_name)
         finally:
             os._exit(1)
