@@ -14,6 +14,7 @@ from reflectioncoder.build.hybrid_author import AskedAttempts, AttemptsFile, Hyb
 from reflectioncoder.build.llm_author import Asker, LlmAuthor, Rollout
 from reflectioncoder.build.log import BuildLog
 from reflectioncoder.build.mutation_author import Rejected
+from reflectioncoder.build.options import names_in_samples
 from reflectioncoder.build.outcomes import Outcomes, rejection
 from reflectioncoder.build.testing import Tests
 from reflectioncoder.config import BuildConfig, EndpointConfig, Recipe
@@ -76,7 +77,7 @@ def hold_dialogues(
     budget.settle((0, 0), log.used())
     total = config.rollouts * problems.count
     forecast = Forecast(config.rollouts * (problems.count - len(problems.left_out)), budget, log)
-    author = "hybrid" if config.hybrid or config.author == "attempts" else "llm"
+    author, source = names_in_samples(config)
 
     def rollouts() -> Iterator[Rollout]:
         for number in range(config.rollouts):
@@ -84,7 +85,7 @@ def hold_dialogues(
                 order = number * problems.count + index
                 if index not in problems.left_out:
                     forecast.expect(order)
-                    yield Rollout(problem, number, order, author, config.endpoint.model, recipe.seed)
+                    yield Rollout(problem, number, order, author, source, recipe.seed)
                 elif number == 0:
                     row = rejection(f"problem:{problem.task_id}", problem.task_id, "contaminated", problems.left_out[index])
                     outcomes.reject(order, row)

@@ -6,10 +6,11 @@ import ast
 import re
 
 from reflectioncoder import syntax
+from reflectioncoder.build.reasons import Reason
 from reflectioncoder.data.languages import PYTHON, CodeLanguage
 from reflectioncoder.data.render import ADDED_TOKENS
 
-REASONS = {
+REASONS: dict[Reason, str] = {
     "no_code": "the model wrote no code block",
     "refused": "the server gives no text for the request: too long for its context, or filtered",
     "answer_cut_off": "an answer reached endpoint.max_tokens",
@@ -37,6 +38,10 @@ REASONS = {
     "not_python": "this author writes about problems in Python only",
     "no_reference": "the problem has no reference solution or no tests, and the author needs them",
     "reference_fails": "the problem's reference solution fails its own tests",
+    "attempt_passes": "the slip survives the shown tests",
+    "repair_changes_nothing": "the first of two corrections leaves the very same failure",
+    "operator_share": "more samples than build.max_operator_share allows have this kind of slip",
+    "samples_per_problem": "the problem has build.samples_per_problem samples already",
 }
 
 _FENCE = re.compile(r"```[ \t]*([\w+-]*)[ \t]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)

@@ -70,13 +70,13 @@ class Rollout:
     number: int
     order: int = 0  # lower ones go first where requests wait
     author: str = AUTHOR
-    model: str = ""
+    source: str = ""  # whose answers the sample is made of (`options.names_in_samples`)
     seed: int = 0
 
     @property
     def id(self) -> str:
         """The sample's: also in data sets of several models and seeds."""
-        return f"{self.author}:{self.model.rpartition('/')[2]}:{self.problem.task_id}:{self.seed}-{self.number}"
+        return f"{self.author}:{self.source}:{self.problem.task_id}:{self.seed}-{self.number}"
 
 
 class Asker:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.data.files import JsonlWriter, read_json, read_jsonl
-from reflectioncoder.data.samples import Sample, read_samples
+from reflectioncoder.data.samples import Sample, language_of, read_samples
 from reflectioncoder.errors import CheckFailedError, UsageError, require
 from reflectioncoder.publish.exactly_once import RowRenderer, check_row
 from reflectioncoder.publish.formats import FORMATS, Row, Skipped, metadata_of
@@ -52,6 +52,7 @@ class Tally:
     types: Counter[str] = field(default_factory=Counter)
     writers: Counter[tuple[str | None, str | None]] = field(default_factory=Counter)
     origins: Counter[tuple[str | None, str | None]] = field(default_factory=Counter)
+    languages: Counter[str] = field(default_factory=Counter)
     executions: Counter[int] = field(default_factory=Counter)
     tasks: set[int] = field(default_factory=set)
     num_without_task: int = 0
@@ -59,6 +60,7 @@ class Tally:
     def add(self, sample: Sample) -> None:
         metadata = metadata_of(sample)
         self.types[sample.type] += 1
+        self.languages[language_of(sample).title] += 1
         self.writers[metadata.get("author"), metadata.get("model")] += 1
         self.origins[metadata.get("source") or None, metadata.get("license") or None] += 1
         if sample.type == "reflection":
@@ -103,7 +105,8 @@ def export(
     """Write `<format>.jsonl` for each format. A format without any row gets no file.
 
     Raises:
-        UsageError: no samples, an id given twice, a template that cannot show a format, an output folder with other files.
+        UsageError: no samples, an id given twice, a sample in an unknown language, a template that cannot show a format, an output
+            folder with other files.
         CheckFailedError: a row does not say exactly what its sample says.
     """
     names = [name for name in FORMATS if name in set(formats)]
