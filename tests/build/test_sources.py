@@ -337,8 +337,8 @@ HUMAN_EVAL = {
     "task_id": "HumanEval/900",
     "prompt": 'def add(a: int, b: int) -> int:\r\n    """Add two numbers."""\r\n',
     "canonical_solution": "    return a + b\n",
-    "test": "METADATA = {'author': 'x'}\n\n\ndef check(candidate):\n    assert candidate(1, 2) == 3, 'sum'\n    assert candidate(b=1, a=-1) == 0\n"
-    "    assert True, 'done'\n",
+    "test": "METADATA = {'author': 'x'}\n\n\ndef check(candidate):\n    assert candidate(1, 2) == 3, 'sum'\n"
+    "    assert candidate(b=1, a=-1) == 0\n    assert True, 'done'\n",
     "entry_point": "add",
 }
 

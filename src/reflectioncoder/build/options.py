@@ -7,7 +7,7 @@ import hashlib
 import re
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from reflectioncoder.config import BuildConfig, EndpointConfig
 from reflectioncoder.errors import UsageError
@@ -53,39 +53,36 @@ def writer_of(config: BuildConfig) -> Writer:
     return "hybrid" if config.hybrid else "dialogue"
 
 
-def unused_options(config: BuildConfig) -> dict[str, Any]:
-    """The options that are given (not at their defaults) and that the author does not use, by their dotted names."""
+def unused_options(config: BuildConfig) -> list[str]:
+    """The dotted names of options that are given (not at their defaults) and that the author does not use."""
     writer = writer_of(config)
-    unused = {f"build.{name}": value for name, value in _given(config).items() if writer not in OPTIONS.get(name, _ALL)}
-    unused.pop("build.endpoint", None)
+    unused = [f"build.{name}" for name in _given(config) if name != "endpoint" and writer not in OPTIONS.get(name, _ALL)]
     served_here = config.author in ("local", "vllm")
-    for name, value in _given(config.endpoint).items():
+    for name in _given(config.endpoint):
         if writer not in ENDPOINT_OPTIONS.get(name, _ASKING) or (served_here and name in _FOR_A_SERVER_ELSEWHERE):
-            unused[f"build.endpoint.{name}"] = value
+            unused.append(f"build.endpoint.{name}")
     return unused
 
 
 def require_used_options(config: BuildConfig) -> None:
     """Raises UsageError: options are given that the author does not use; all of them are named."""
     if unused := unused_options(config):
-        writer = writer_of(config)
-        author = f"{config.author}, hybrid" if writer == "hybrid" else config.author
-        raise UsageError.for_value(
-            f"the author {author} does not use {'these options' if len(unused) > 1 else 'this option'}",
-            ", ".join(unused),
-            next(iter(unused.values())) if len(unused) == 1 else unused,
-            f"with this author: {', '.join(_used_by(config))}",
-            "leave out what is not used; it would have no effect",
+        author = f"{config.author}, hybrid" if writer_of(config) == "hybrid" else config.author
+        raise UsageError(  # without the values: an address may hold a key
+            f"the author {author} does not use {'these options' if len(unused) > 1 else 'this option'}\n"
+            f"  where:   {', '.join(unused)}\n"
+            f"  allowed: {', '.join(_used_by(config))}\n"
+            "  hint:    leave out what is not used: it would have no effect"
         )
 
 
-def _given(section: BuildConfig | EndpointConfig) -> dict[str, Any]:
+def _given(section: BuildConfig | EndpointConfig) -> list[str]:
     """The fields that are not at their defaults."""
-    found = {}
+    found = []
     for spec in fields(section):
         default = spec.default if spec.default_factory is dataclasses.MISSING else spec.default_factory()
-        if (value := getattr(section, spec.name)) != default:
-            found[spec.name] = value
+        if getattr(section, spec.name) != default:
+            found.append(spec.name)
     return found
 
 

@@ -9,7 +9,11 @@ from reflectioncoder.commands import Outcome, add_recipe_arguments, resolve_reci
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe_arguments(parser)
-    parser.add_argument("--fork", action="store_true", help="go on with other settings than those that the build was begun with")
+    parser.add_argument(
+        "--fork",
+        action="store_true",
+        help="go on with other settings than those that the build was begun with; samples of another author are put aside",
+    )
 
 
 def run(args: argparse.Namespace) -> Outcome:
