@@ -89,7 +89,7 @@ class BuildConfig:
     budget_usd: float | None = doc("models: what the build may cost at the prices of the endpoint; null: no bound", None, low=0.0)
     prompts: str = doc("models: a version that comes with the package, or a folder with reflect, feedback and answer.jinja", "v1")
     problems: tuple[str, ...] = doc("problem files, or bundled:<split>", ("bundled:train",))
-    samples_per_problem: int = doc("reflection samples kept per problem at most", 4, low=1)
+    samples_per_problem: int | None = doc("reflection samples kept per problem at most; null: mutation 4, models all", None, low=1)
     two_slip_share: float = doc("mutation: share of sequences that take two corrections", 0.25, low=0.0, high=1.0)
     max_operator_share: float = doc("mutation: largest share of one kind of slip among the samples", 0.15, low=0.05, high=1.0)
     max_chars: int = doc("longest sample, characters; a token of a program has about three", 16_000, low=100)

@@ -196,7 +196,7 @@ def _left_out(sifted: Outcomes, config: BuildConfig) -> tuple[int, dict[int, Rea
     for num_samples, outcome in enumerate((found for found in sifted if isinstance(found, Sample)), start=1):
         metadata = outcome.extra["metadata"]
         of_problem[metadata["task_id"]] += 1
-        if of_problem[metadata["task_id"]] > config.samples_per_problem:
+        if config.samples_per_problem is not None and of_problem[metadata["task_id"]] > config.samples_per_problem:
             left_out[num_samples - 1] = "samples_per_problem"
         else:
             operators[num_samples - 1] = metadata["operators"]
