@@ -122,15 +122,15 @@ class BuildConfig(Settings):
     max_executions: int = doc("models: attempts in a dialogue at most", 5, low=1)
     keep_first_try: bool = doc("models: keep dialogues whose first attempt passes; they hold no reflection", False)
     min_killed_mutants: float = doc(
-        "openai: share of slips in the final program that its own tests must notice", 0.5, low=0.0, high=1.0
+        "models: share of slips in the final program that its own tests must notice", 0.5, low=0.0, high=1.0
     )
     budget_tokens: int | None = doc("models: tokens, read and written, that the build may use; null: no bound", None, low=1)
     budget_usd: float | None = doc("models: what the build may cost at the prices of the endpoint; null: no bound", None, low=0.0)
     prompts: str = doc("models: a version that comes with the package, or a folder with reflect, feedback and answer.jinja", "v1")
     problems: tuple[str, ...] = doc("problem files, or bundled:<split>", ("bundled:train",))
-    samples_per_problem: int = doc("reflection samples kept per problem at most", 4, low=1)
-    two_slip_share: float = doc("share of sequences that take two corrections", 0.25, low=0.0, high=1.0)
-    max_operator_share: float = doc("largest share of one kind of slip among the samples", 0.15, low=0.05, high=1.0)
+    samples_per_problem: int | None = doc("reflection samples kept per problem at most; null: mutation 4, models all", None, low=1)
+    two_slip_share: float = doc("mutation: share of sequences that take two corrections", 0.25, low=0.0, high=1.0)
+    max_operator_share: float = doc("mutation: largest share of one kind of slip among the samples", 0.15, low=0.05, high=1.0)
     max_chars: int = doc("longest sample, characters; a token of a program has about three", 16_000, low=100)
     near_duplicates: float = doc(
         "samples this similar (Jaccard of five-word shingles) to an earlier one are left out; 1: off; mutation: of other problems only",
@@ -138,7 +138,7 @@ class BuildConfig(Settings):
         low=0.1,
         high=1.0,
     )
-    shown_tests: int = doc("assertions in an attempt's code block", 3, low=1)
+    shown_tests: int = doc("mutation, hybrid, attempts: assertions in an attempt's code block", 3, low=1)
     cell_timeout_s: float = doc("wall-clock limit of one attempt, seconds", 3.0, low=0.1, high=MAX_SECONDS)
     min_samples: int = doc("fewer accepted samples than this is an error", 1, low=0)
 

@@ -40,7 +40,9 @@ ENDPOINT = EndpointConfig(model="scripted", max_in_flight=4, timeout_s=1.0, retr
 
 
 def make_recipe(url, **build):
-    settings = {"author": "openai", "endpoint": replace(ENDPOINT, base_url=url), "min_samples": 0, "min_killed_mutants": 0.0, **build}
+    settings = {"author": "openai", "endpoint": replace(ENDPOINT, base_url=url) if url else ENDPOINT, "min_samples": 0, **build}
+    if settings["author"] != "attempts" and not settings.get("hybrid"):
+        settings.setdefault("min_killed_mutants", 0.0)
     return Recipe("r", ModelConfig("none"), build=BuildConfig(**settings), sandbox=SandboxConfig(workers=2))
 
 

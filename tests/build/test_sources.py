@@ -331,3 +331,89 @@ def test_the_command_reports_counts_and_missing_things_by_exit_code(tmp_path, ca
         assert main(["problems", source, "--output", str(tmp_path / "none.jsonl"), "-q"]) == code
         assert said in capsys.readouterr().err
     assert not Path(tmp_path / "none.jsonl").exists()
+
+
+HUMAN_EVAL = {
+    "task_id": "HumanEval/900",
+    "prompt": 'def add(a: int, b: int) -> int:\r\n    """Add two numbers."""\r\n',
+    "canonical_solution": "    return a + b\n",
+    "test": "METADATA = {'author': 'x'}\n\n\ndef check(candidate):\n    assert candidate(1, 2) == 3, 'sum'\n"
+    "    assert candidate(b=1, a=-1) == 0\n    assert True, 'done'\n",
+    "entry_point": "add",
+}
+
+
+def test_rows_with_the_columns_of_human_eval_become_problems(tmp_path):
+    looped = {**HUMAN_EVAL, "task_id": 2, "test": "def check(f):\n    for n in range(5):\n        assert f(n, n) == 2 * n\n"}
+    wrong = {**HUMAN_EVAL, "task_id": 3, "canonical_solution": "    return a - b\n"}
+    without = {**HUMAN_EVAL, "task_id": 4, "test": "assert add(1, 2) == 3\n"}
+    broken = {**HUMAN_EVAL, "task_id": 5, "test": "def check(candidate:\n"}
+    problems, summary = collected(tmp_path, written(tmp_path / "he.jsonl", [HUMAN_EVAL, looped, wrong, without, broken]))
+    assert [problem.tests for problem in problems] == [
+        ("assert add(1, 2) == 3, 'sum'", "assert add(b=1, a=-1) == 0"),
+        ("assert check(add) is None",),
+    ]
+    assert problems[0].prompt.endswith('"""Add two numbers."""\n')
+    assert all(passes(problem) for problem in problems)
+    assert summary["dropped"] == {"reference_fails": 1, "no_entry_point": 1, "malformed": 1}
+
+
+def test_conversations_become_statements(tmp_path):
+    answer = "Here:\n```python\ndef f(x):\n    return x\n```"
+    rows = [
+        {"conversations": [{"from": "human", "value": "Write f."}, {"from": "gpt", "value": answer}]},
+        {
+            "conversations": [
+                {"from": "system", "value": "s"},
+                {"from": "user", "value": "Write g."},
+                {"from": "assistant", "value": answer},
+            ]
+        },
+        {"conversations": json.dumps([{"from": "human", "value": "Write h."}, {"from": "gpt", "value": answer}])},
+        {"conversations": [{"from": "human", "value": "Write i."}, {"from": "gpt", "value": "```java\nint i;\n```"}]},
+        {"conversations": [{"from": "human", "value": "Write j."}]},
+        {"conversations": "none"},
+    ]
+    problems, summary = collected(tmp_path, written(tmp_path / "sharegpt.jsonl", rows))
+    assert [problem.instruction for problem in problems] == ["Write f.", "Write g.", "Write h."]
+    assert summary["dropped"] == {"malformed": 2, "not_python": 1}
+    parts = [{"type": "text", "text": "Write"}, {"type": "text", "text": "l."}]
+    rows = [
+        {"id": "k", "messages": [{"role": "user", "content": "Write k."}, {"role": "assistant", "content": answer}]},
+        {"messages": [{"role": "system", "content": ""}, {"role": "user", "content": parts}, {"role": "assistant", "content": answer}]},
+        {"messages": [{"role": "assistant", "content": answer}]},
+        {"messages": [{"role": "user", "content": None}, {"role": "assistant", "content": answer}]},
+        {"messages": [1]},
+    ]
+    problems, summary = collected(tmp_path, written(tmp_path / "messages.jsonl", rows))
+    assert [(problem.task_id, problem.instruction) for problem in problems] == [("messages/k", "Write k."), ("messages/2", "Write\nl.")]
+    assert summary["dropped"] == {"no_statement": 2, "malformed": 1}
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "add = lambda a, b: a + b",
+        "import operator\nadd = operator.add",
+        "def first(a, b):\n    return a + b\nadd = second = first",
+        "from typing import Callable\nadd: Callable = lambda a, b: a + b",
+        "class add(int):\n    def __new__(cls, a, b): return a + b",
+        "try:\n    import missing_package_of_nobody\nexcept ImportError:\n    def add(a, b): return a + b",
+        "from functools import lru_cache, partial\nadd = lru_cache(None)(lambda a, b: a + b)",
+        "if True:\n    add = lambda a, b: a + b\nelse:\n    add = None",
+    ],
+)
+def test_whatever_defines_a_name_is_an_entry_point(tmp_path, program):
+    row = {"task_id": 1, "text": "Add.", "code": program, "test_list": ["assert add(1, 2) == 3"]}
+    own = {
+        "task_id": "o/1",
+        "instruction": "Add.",
+        "entry_point": "add",
+        "canonical_solution": program,
+        "tests": ["assert add(1, 2) == 3"],
+    }
+    third_party = "missing_package" in program
+    for name, rows in (("mbpp", [row]), ("ours", [own])):
+        problems, summary = collected(tmp_path, written(tmp_path / f"{name}.jsonl", rows))
+        assert [problem.entry_point for problem in problems] == ([] if third_party else ["add"])
+        assert summary["dropped"] == ({"third_party": 1} if third_party else {})

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.session import Session
 
@@ -77,3 +79,99 @@ def test_output_is_capped_with_its_true_length():
         output = session.run("print('x' * 50_000)").output
     assert len(output) < 1200
     assert "49001 bytes left out" in output
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "def f(n):\n    return f(n + 1)\n\nf(0)\n",
+        "def depth(n):\n    try:\n        return depth(n + 1)\n    except RecursionError:\n        return n\n\nassert depth(0) == -1\n",
+        "try:\n    {}['a']\nexcept KeyError as error:\n    raise ValueError('b') from error\n",
+        "class A:\n    def __call__(self):\n        assert self is None, 'long\\nmessage'\n\nA()()\n",
+        "exec('1 / 0')\n",
+        "def g():\n    yield 1\n    raise StopIteration\n\nlist(g())\n",
+        "raise ExceptionGroup('many', [ValueError(1), TypeError('é')])\n",
+    ],
+)
+def test_tracebacks_are_those_of_cpython_for(program, tmp_path):
+    (tmp_path / "main.py").write_text(program)
+    expected = subprocess.run([sys.executable, "main.py"], cwd=tmp_path, capture_output=True, text=True, check=False).stderr
+    with Session(LIMITS) as session:
+        assert session.run(program).output == expected.replace(str(tmp_path / "main.py"), "main.py")
+
+
+def test_random_numbers_go_on_over_cells_as_in_one_process():
+    program = "import random\nrandom.seed(7)", "first = random.random()", "print(first, random.random())"
+    expected = subprocess.run([sys.executable, "-c", "\n".join(program)], capture_output=True, text=True, check=True).stdout
+    with Session(LIMITS) as session:
+        assert [session.run(cell).status for cell in program[:2]] == ["ok", "ok"]
+        assert session.run(program[2]).output == expected
+
+
+def test_files_are_there_for_later_cells_and_a_cell_finds_them_as_the_one_before_has_left_them():
+    with Session(LIMITS) as session:
+        session.run("import os, pathlib\npathlib.Path('a').write_text('1')")
+        for number in range(6):
+            result = session.run(
+                "with open('a', 'a') as handle: handle.write('1')\n"
+                f"os.mkdir('folder{number}')\nos.symlink('a', 'link{number}')\n"
+                "assert os.path.getsize('a') == len(os.listdir()) // 2 + 1\nprint(os.path.getsize('a'))"
+            )
+            assert (result.status, result.output) == ("ok", f"{number + 2}\n")
+
+
+def test_names_of_a_cell_that_fails_half_way_stay():
+    with Session(LIMITS) as session:
+        for number in range(4):
+            assert session.run(f"a = {number}\nraise KeyError").error == "KeyError"
+            assert session.run("a").output == f"{number}\n"
+
+
+def test_a_cell_that_does_not_repeat_itself_is_no_reason_to_lose_a_session():
+    with Session(LIMITS) as session:
+        session.run("import itertools, os, time\ncounter = itertools.count()\ndrawn = iter([3, 4, 5])")
+        for number in range(3):
+            assert session.run(f"assert next(counter) == {number}").status == "ok"
+            assert session.run(f"assert next(drawn) == {number + 3}, 'no'").status == "ok"
+        assert session.run("assert os.urandom(8) != os.urandom(8)\nassert time.time() > 1").status == "ok"
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "assert (x := 3) == 3\nassert x == 3",
+        "assert(f(1) == 2)",
+        "assert (\n    f(1)\n    == 2\n), 'a message'",
+        "assert f(1) == 2 and f(2) == 3",
+        "assert 'é' == 'é' == \"é\"; assert f(1) == 2 # é",
+        "assert f",
+        "assert not f(-1)",
+        "assert [f(n) for n in range(3)] == [1, 2, 3]",
+        "assert {'a': f(1)} == {'a': 2}",
+        "assert (f(1), 'x') == (2, 'x')",
+        "assert f(1.5) == 2.5\nassert f(10 ** 400) == 10 ** 400 + 1",
+        "assert str(f(1)) == '''2'''\nassert 'a\\nb' == '''a\nb'''",
+        "assert f(True) is not None",
+        "assert f(1) != 3 or 1 / 0",
+        "def test():\n    assert f(1) == 2\n\ntest()",
+        "for n in range(3):\n    assert f(n) == n + 1",
+        "if True:\n  assert f(1) == 2\nelse:\n  assert f(1) == 5 # never",
+        "async def g(): return 2\nimport asyncio\nassert asyncio.run(g()) == f(1)",
+        "try:\n    assert f(1) == 3\nexcept AssertionError:\n    pass",
+        "",
+        "# nothing",
+        "assert f(1) == 2\\\n  ",
+        "f(1)\n",
+        "x = '''\nassert 1 == 2\n'''",
+        "class A:\n    assert f(1) == 2\n    def g(self): return 1",
+        "print('a' * 10**5)\nassert f(1) == 2",
+        "if 1:\n\tassert f(1) == 2",
+        "from __future__ import annotations\nassert f(1) == 2",
+    ],
+)
+def test_a_cell_that_is_right_passes_whatever_it_is_made_of(cell):
+    with Session(LIMITS) as session:
+        session.run("def f(x):\n    return x + 1")
+        for _ in range(3):
+            result = session.run(cell)
+            assert result.status == "ok", result

@@ -12,6 +12,8 @@ from reflectioncoder.data.problems import Problem
 from reflectioncoder.progress import Progress
 from reflectioncoder.sandbox.pool import map_ordered
 
+SAMPLES_PER_PROBLEM = 4  # where the recipe says nothing
+
 
 def build_chains(recipe: Recipe, problems: list[Problem], execute: Executions, outcomes: Outcomes) -> None:
     """Each round takes one candidate of every problem that wants more; slips used least so far go first.
@@ -22,13 +24,14 @@ def build_chains(recipe: Recipe, problems: list[Problem], execute: Executions, o
     waiting = {problem.task_id: candidates(problem, recipe.seed) for problem in problems}
     num_accepted: Counter[str] = Counter()
     used: Counter[str] = Counter()
-    target = config.samples_per_problem * len(problems)
+    wanted = config.samples_per_problem or SAMPLES_PER_PROBLEM
+    target = wanted * len(problems)
     with Progress("build: reflections", target) as progress:
         while True:
             round_chains = []
             for problem in problems:
                 left = waiting[problem.task_id]
-                if left and num_accepted[problem.task_id] < config.samples_per_problem:
+                if left and num_accepted[problem.task_id] < wanted:
                     candidate = min(left, key=lambda c: used[c.slip.operator])
                     left.remove(candidate)
                     chain = candidate.chain(config.shown_tests, config.two_slip_share, recipe.seed)

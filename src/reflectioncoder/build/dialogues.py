@@ -14,10 +14,13 @@ from reflectioncoder.build.hybrid_author import AskedAttempts, AttemptsFile, Hyb
 from reflectioncoder.build.llm_author import Asker, LlmAuthor, Rollout, Used
 from reflectioncoder.build.log import BuildLog
 from reflectioncoder.build.mutation_author import Rejected
+from reflectioncoder.build.options import names_in_samples
 from reflectioncoder.build.outcomes import Outcomes, rejection
+from reflectioncoder.build.testing import Tests
 from reflectioncoder.config import BuildConfig, EndpointConfig, Recipe
 from reflectioncoder.data.languages import PYTHON
 from reflectioncoder.data.problems import Problem
+from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.generate.budget import Budget
 from reflectioncoder.generate.embedded import embedded_server, vllm_server
@@ -101,13 +104,13 @@ def hold_dialogues(
 def _rollouts(recipe: Recipe, problems: Problems, outcomes: Outcomes, forecast: Forecast) -> Iterator[Rollout]:
     """Those that are to be held; the others are rejected."""
     config = recipe.build
-    author = "hybrid" if config.hybrid or config.author == "attempts" else "llm"
+    author, source = names_in_samples(config)
     for number in range(config.rollouts):
         for index, problem in enumerate(problems.each()):
             order = number * problems.count + index
             if index not in problems.left_out:
                 forecast.expect(order)
-                yield Rollout(problem, number, order, author, config.endpoint.model, recipe.seed)
+                yield Rollout(problem, number, order, author, source, recipe.seed)
             elif number == 0:
                 row = rejection(f"problem:{problem.task_id}", problem.task_id, "contaminated", problems.left_out[index])
                 outcomes.reject(order, row)
@@ -229,7 +232,10 @@ def unwritable(problem: Problem, config: BuildConfig, execute: Executions) -> Re
     if not (problem.has_reference and problem.tests):
         needs_reference = config.hybrid or config.author in ("mutation", "attempts")
         return Rejected("no_reference") if needs_reference else None
-    ran = execute([reference_cell(problem)], problem.language)[0]
+    if problem.language == PYTHON.name:
+        ran = execute.test(answer_program(problem), Tests(problem.setup, problem.tests))
+    else:
+        ran = execute([reference_cell(problem)], problem.language)[0]
     return None if ran["status"] == "ok" else Rejected("reference_fails", ran["output"])
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from reflectioncoder.build.log import BuildLog
+from reflectioncoder.build.testing import Tests, run_program_tests
 from reflectioncoder.data.languages import PYTHON
 from reflectioncoder.sandbox.isolation import detect_isolation
 from reflectioncoder.sandbox.languages import version_of
@@ -61,6 +62,20 @@ class Executions:
             return [self._log.recall("execution", {"program": cell, **shared}, partial(run, cell)) for cell in cells]
         request = {"cells": cells, "limits": vars(self._limits), "python": platform.python_version()}
         return self._log.recall("execution", request, lambda: self._run(cells))
+
+    def test(self, program: str, tests: Tests, run: int = 0) -> dict[str, Any]:
+        """Whether a Python program passes tests that it has no say in: {"status", "output"} (`build.testing`).
+
+        Args:
+            run: of several runs, which must not be answered for each other, the number.
+        """
+        about = {"program": program, "setup": tests.setup, "tests": list(tests.programs), "run": run}
+        request = {**about, "limits": vars(self._limits), "python": platform.python_version()}
+        return self._log.recall("execution", request, lambda: self._test(program, tests))
+
+    def _test(self, program: str, tests: Tests) -> dict[str, Any]:
+        with self._running:
+            return run_program_tests(program, tests, self._limits)
 
     def _run_alone(self, language: str, program: str) -> dict[str, Any]:
         with self._running:

@@ -12,6 +12,7 @@ from typing import Any
 from rensa import RMinHash, RMinHashLSH  # pyright: ignore[reportAttributeAccessIssue] (an extension module)
 
 from reflectioncoder.build.outcomes import Outcomes, rejected_sample
+from reflectioncoder.build.reasons import Reason
 from reflectioncoder.data.decontaminate import KnownTasks
 from reflectioncoder.data.prompts import program_of_answer
 from reflectioncoder.data.samples import Sample
@@ -44,7 +45,7 @@ def sift(
     seen: set[bytes] = set()
     near = NearDuplicates(near_duplicates, same_problem=same_problem) if near_duplicates < 1 else None
 
-    def contamination(outcome: Sample | dict[str, Any]) -> tuple[str, str] | None:
+    def contamination(outcome: Sample | dict[str, Any]) -> tuple[Reason, str] | None:
         if not isinstance(outcome, Sample):
             return None
         program = program_of_answer(outcome.messages[-1].text)
@@ -54,7 +55,7 @@ def sift(
             return "behaves_like_benchmark", found
         return None
 
-    def judged(outcome: Sample | dict[str, Any]) -> tuple[Sample | dict[str, Any], tuple[str, str] | None]:
+    def judged(outcome: Sample | dict[str, Any]) -> tuple[Sample | dict[str, Any], tuple[Reason, str] | None]:
         return outcome, contamination(outcome)
 
     with Progress("build: filters", len(outcomes)) as progress:

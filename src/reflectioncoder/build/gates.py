@@ -5,17 +5,18 @@ from __future__ import annotations
 import ast
 
 from reflectioncoder import syntax
+from reflectioncoder.build.reasons import Reason
 from reflectioncoder.data.python_source import bindings, definition, is_test, is_test_name, lines_of, parse
 from reflectioncoder.data.render import ADDED_TOKENS
 
-REASONS = {
+REASONS: dict[Reason, str] = {
     "no_code": "the model wrote no code block",
     "refused": "the server gives no text for the request: too long for its context, or filtered",
     "empty_answer": "the model's answer holds no text; a reasoning that is not shown may have taken all of it",
     "no_answer": "the server gave no good answer to a request, after all retries, though it answered others",
     "answer_cut_off": "an answer reached endpoint.max_tokens, or ends within a text of its program",
     "unresolved": "no attempt passed within max_executions",
-    "session_lost": "an attempt took the interpreter down",
+    "session_lost": "an attempt took the interpreter down, or the session reported as passed what does not hold",
     "first_try": "the first attempt passed: nothing was reflected on",
     "no_diagnosis": "a failing attempt is followed by no explanation: no text, or apologies and announcements alone",
     "repeated_attempt": "an attempt is an earlier, failing one again",
@@ -31,7 +32,7 @@ REASONS = {
     "answer_fails_tests": "the final program fails the problem's own tests",
     "not_deterministic": "the final program passes its tests on one run and not on another",
     "not_understood": "a program cannot be taken apart: into function and tests, or for slips",
-    "outside_world": "a program reads input or files, or uses the network",
+    "outside_world": "a program reads input or files, uses the network, or reaches for the interpreter",
     "special_tokens": "a text spells a special token",
     "vacuous_tests": "the dialogue's tests do not notice slips in the final program",
     "too_long": "the sample has more than build.max_chars characters",
@@ -42,6 +43,10 @@ REASONS = {
     "not_python": "this author writes about problems in Python only",
     "no_reference": "the problem has no reference solution or no tests, and the author needs them",
     "reference_fails": "the problem's reference solution fails its own tests",
+    "attempt_passes": "the slip survives the shown tests",
+    "repair_changes_nothing": "the first of two corrections leaves the very same failure",
+    "operator_share": "more samples than build.max_operator_share allows have this kind of slip",
+    "samples_per_problem": "the problem has build.samples_per_problem samples already",
 }
 
 _OUTSIDE = frozenset(
@@ -59,9 +64,64 @@ _OUTSIDE = frozenset(
         "pathlib",
         "shutil",
         "os",
+        "posix",
+        "_io",
+        "_posixsubprocess",
+        "_socket",
+        "_ctypes",
+        "mmap",
+        "fcntl",
+        "pty",
+        "signal",
+        "resource",
+        # the interpreter itself, in which tests run too
+        "importlib",
+        "imp",
+        "runpy",
+        "builtins",
+        "gc",
+        "inspect",
+        "code",
+        "marshal",
+        "pickle",
+        "atexit",
+        "faulthandler",
+        "_xxsubinterpreters",
     )
 )
-_OUTSIDE_CALLS = frozenset(("input", "open", "exec", "breakpoint"))
+_OUTSIDE_CALLS = frozenset(
+    ("input", "open", "exec", "eval", "compile", "breakpoint", "__import__", "globals", "locals", "vars", "exit", "quit")
+)
+# As attributes, as names that are imported, and as texts (which getattr and subscripts take).
+_INTERPRETER = frozenset(
+    (
+        "stdin",
+        "_getframe",
+        "_current_frames",
+        "settrace",
+        "setprofile",
+        "addaudithook",
+        "excepthook",
+        "unraisablehook",
+        "displayhook",
+        "open_code",
+        "f_back",
+        "f_globals",
+        "f_locals",
+        "f_builtins",
+        "gi_frame",
+        "cr_frame",
+        "tb_frame",
+        "__globals__",
+        "__builtins__",
+        "__import__",
+        "__loader__",
+        "__spec__",
+        "__subclasses__",
+        "__code__",
+        "__closure__",
+    )
+)
 
 
 def ends_within_text(code: str) -> bool:
@@ -149,19 +209,29 @@ def _names(node: ast.stmt) -> set[str]:
 
 
 def uses_outside_world(code: str) -> bool:
+    """Whether a program reaches for files, the network, input, other processes, or for the interpreter that it runs in."""
     tree = parse(code)
-    if tree is None:
-        return False
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import) and any(alias.name.split(".")[0] in _OUTSIDE for alias in node.names):
-            return True
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in _OUTSIDE:
-            return True
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _OUTSIDE_CALLS:
-            return True
-        if isinstance(node, ast.Attribute) and node.attr == "stdin":
-            return True
-    return False
+    return tree is not None and any(map(_reaches_out, ast.walk(tree)))
+
+
+def _reaches_out(node: ast.AST) -> bool:
+    if isinstance(node, ast.Import):
+        return any(alias.name.split(".")[0] in _OUTSIDE for alias in node.names)
+    if isinstance(node, ast.ImportFrom):
+        taken = {alias.name for alias in node.names}
+        return (
+            (node.module or "").split(".")[0] in _OUTSIDE
+            or bool(taken & _INTERPRETER)
+            or (node.module, "modules") in {("sys", name) for name in taken}
+        )
+    if isinstance(node, ast.Attribute):
+        owner = node.value.id if isinstance(node.value, ast.Name) else ""
+        return node.attr in _INTERPRETER or (owner, node.attr) in (("sys", "modules"), ("io", "open"), ("io", "FileIO"))
+    if isinstance(node, ast.Name):
+        return node.id in ("__builtins__", "__loader__", "__spec__", "__import__")
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, str) and node.value in _INTERPRETER - {"stdin"}
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _OUTSIDE_CALLS
 
 
 def spells_special_token(*texts: str) -> bool:

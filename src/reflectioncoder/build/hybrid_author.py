@@ -27,7 +27,6 @@ from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 from reflectioncoder.errors import UsageError
 
-AUTHOR = "hybrid"
 _MAX_OUTPUT_CHARS = 2000
 _WRONG = (
     "Reading the statement again, the logic of the function does not do what is asked. I write it anew.",
@@ -162,7 +161,7 @@ class HybridAuthor:
             Block("execution", second["output"].rstrip("\n")),
         ]
         metadata = {
-            "author": AUTHOR,
+            "author": rollout.author,
             "model": self._model,
             "task_id": problem.task_id,
             **problem.provenance,

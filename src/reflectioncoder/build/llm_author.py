@@ -19,10 +19,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 from reflectioncoder import syntax
 from reflectioncoder.build import gates, texts
 from reflectioncoder.build.conversation import Conversation
+from reflectioncoder.build.executions import Executions
 from reflectioncoder.build.log import BuildLog
 from reflectioncoder.build.mutation import mutations
-from reflectioncoder.build.mutation_author import Executor, Rejected
+from reflectioncoder.build.mutation_author import Rejected
 from reflectioncoder.build.prose_language import is_in_another_language
+from reflectioncoder.build.testing import Tests
 from reflectioncoder.config import BuildConfig, EndpointConfig
 from reflectioncoder.data.answers import ReadAnswer, read_answer
 from reflectioncoder.data.problems import Problem
@@ -72,13 +74,13 @@ class Rollout:
     number: int
     order: int = 0  # lower ones go first where requests wait
     author: str = AUTHOR
-    model: str = ""
+    source: str = ""  # whose answers the sample is made of (`options.names_in_samples`)
     seed: int = 0
 
     @property
     def id(self) -> str:
         """The sample's: also in data sets of several models and seeds."""
-        return f"{self.author}:{self.model.rpartition('/')[2]}:{self.problem.task_id}:{self.seed}-{self.number}"
+        return f"{self.author}:{self.source}:{self.problem.task_id}:{self.seed}-{self.number}"
 
 
 @dataclass
@@ -161,7 +163,7 @@ class LlmAuthor:
         EndpointError, BudgetError, SandboxUnavailableError: nothing of the dialogue is lost, it goes on in the next run.
     """
 
-    def __init__(self, config: BuildConfig, ask: Asker, execute: Executor):
+    def __init__(self, config: BuildConfig, ask: Asker, execute: Executions):
         self._config = config
         self._ask = ask
         self._execute = execute
@@ -243,12 +245,12 @@ class LlmAuthor:
         if gates.uses_outside_world(program):
             return Rejected("outside_world")
         own_tests = gates.tests_for(program, attempts[-1].code)
-        runs = [self._execute([f"{program}\n\n{own_tests}\n{mark}"])[0]["status"] for mark in ("", "# once more")]
+        runs = [self._execute.test(program, Tests("", (own_tests,)), run)["status"] for run in range(2)]
         if runs[0] != runs[1]:
             return Rejected("not_deterministic", program[-500:])
         if runs[0] != "ok":
             return Rejected("answer_fails_own_tests", program[-500:])
-        if problem.tests and self._execute([f"{program}\n\n{problem.test_code}"])[0]["status"] != "ok":
+        if problem.tests and self._execute.test(program, Tests(problem.setup, problem.tests))["status"] != "ok":
             return Rejected("answer_fails_tests", program[-500:])
         killed = self._share_of_killed_mutants(program, own_tests)
         if killed is None:

@@ -20,6 +20,7 @@ from reflectioncoder.build.mutation.diagnosis import (
     failing_test,
     split_assertion,
 )
+from reflectioncoder.build.reasons import Reason
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request, reflection_request
 from reflectioncoder.data.samples import Block, Sample, assistant, user
@@ -100,7 +101,7 @@ def _second_slip(first: Mutation, rng: random.Random) -> Mutation | None:
 
 @dataclass(frozen=True)
 class Rejected:
-    reason: str
+    reason: Reason
     detail: str = ""
 
 

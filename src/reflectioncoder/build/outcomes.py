@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
+from reflectioncoder.build.reasons import Reason
 from reflectioncoder.data.samples import Sample, parse_sample
 
 
@@ -44,11 +45,11 @@ class Outcomes:
         self._connection.close()
 
 
-def rejection(identity: str, task_id: str, reason: str, detail: str = "", operators: list[str] | None = None) -> dict[str, Any]:
+def rejection(identity: str, task_id: str, reason: Reason, detail: str = "", operators: list[str] | None = None) -> dict[str, Any]:
     """A row of rejected.jsonl; of a long detail the end is kept."""
     return {"id": identity, "task_id": task_id, "operators": operators or [], "reason": reason, "detail": detail[-500:]}
 
 
-def rejected_sample(sample: Sample, reason: str, detail: str = "") -> dict[str, Any]:
+def rejected_sample(sample: Sample, reason: Reason, detail: str = "") -> dict[str, Any]:
     metadata = sample.extra["metadata"]
     return rejection(sample.id or "", metadata["task_id"], reason, detail, metadata["operators"])

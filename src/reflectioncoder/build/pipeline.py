@@ -21,12 +21,16 @@ from typing import Any
 from reflectioncoder.build.chains import build_chains
 from reflectioncoder.build.diagnoses import DiagnosisCounts
 from reflectioncoder.build.dialogues import Held, Problems, hold_dialogues, unwritable
+from reflectioncoder.build.earlier import require_same_author
 from reflectioncoder.build.executions import Executions
 from reflectioncoder.build.filters import over_share, sift
 from reflectioncoder.build.llm_author import Prompts
 from reflectioncoder.build.log import BuildLog
+from reflectioncoder.build.mutation_author import Rejected
+from reflectioncoder.build.options import require_used_options
 from reflectioncoder.build.outcomes import Outcomes, rejected_sample, rejection
-from reflectioncoder.config import EndpointConfig, Recipe, SandboxConfig
+from reflectioncoder.build.reasons import Reason
+from reflectioncoder.config import BuildConfig, EndpointConfig, Recipe, SandboxConfig
 from reflectioncoder.data.decontaminate import KnownTasks
 from reflectioncoder.data.files import JsonlWriter, write_json
 from reflectioncoder.data.problems import Problem, iter_problems
@@ -64,12 +68,13 @@ def build_reflections(
     """Build the data set in `output_dir`, from the first `limit` problems; returns what `build.json` says.
 
     Args:
-        fork: go on with other settings than those that the folder was begun with.
+        fork: go on with other settings than those that the folder was begun with; samples of another author are put aside.
         known: benchmark tasks, which are left out of problems and samples.
         behaviour: names the benchmark task that a program solves, if any; samples with such programs are left out.
 
     Raises:
-        UsageError: impossible settings, malformed problems, or other settings than before.
+        UsageError: impossible settings, options that the author does not use, malformed problems, other settings or another author
+            than before.
         MachineError: the server of the model does not answer, or the budget is used up; run again to go on.
         CheckFailedError: too few samples.
         SandboxUnavailableError: programs cannot be run here.
@@ -77,6 +82,7 @@ def build_reflections(
     started = time.monotonic()
     known = known or KnownTasks()
     config = recipe.build
+    require_used_options(config)
     if config.author == "attempts" and not Path(config.attempts).is_file():
         raise UsageError(f"file not found: {config.attempts!r}\n  key:     build.attempts, the completions to be repaired")
     if config.author == "openai":
@@ -86,6 +92,7 @@ def build_reflections(
     each = partial(_first, config.problems, limit)
     problems = Problems.read(each, partial(_contaminated_by, known))
     by_mutation = config.author == "mutation"
+    require_same_author(output_dir, config.author, config.hybrid, config.endpoint.model or None, fork=fork)
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(BuildLog(output_dir / "log.sqlite"))
         outcomes = stack.enter_context(contextlib.closing(Outcomes()))
@@ -101,7 +108,7 @@ def build_reflections(
         # Slips of one problem are variants of one sequence by design.
         bounds = {"max_chars": config.max_chars, "near_duplicates": config.near_duplicates, "same_problem": not by_mutation}
         sifted = stack.enter_context(contextlib.closing(sift(outcomes, known, judged, workers=recipe.sandbox.workers, **bounds)))
-        funnel = _write(sifted, output_dir, config.max_operator_share if by_mutation else 1.0, config.min_samples)
+        funnel = _write(sifted, output_dir, config)
         summary = {
             "schema_version": 1,
             "author": config.author,
@@ -149,11 +156,11 @@ def _usable(recipe: Recipe, problems: Problems, execute: Executions, outcomes: O
     with Progress("build: references", problems.count) as progress:
         checked = map_ordered(lambda p: (p, unwritable(p, recipe.build, execute)), problems.each(), recipe.sandbox.workers)
         for index, (problem, rejected) in enumerate(checked):
-            reason, detail = ("", "") if rejected is None else (rejected.reason, rejected.detail)
             if found := problems.left_out.get(index):
-                reason, detail = "contaminated", found
-            if reason:
-                outcomes.reject(len(outcomes), rejection(f"problem:{problem.task_id}", problem.task_id, reason, detail))
+                rejected = Rejected("contaminated", found)
+            if rejected is not None:
+                row = rejection(f"problem:{problem.task_id}", problem.task_id, rejected.reason, rejected.detail)
+                outcomes.reject(len(outcomes), row)
             else:
                 usable.append(problem)
             progress.update(index + 1)
@@ -189,14 +196,33 @@ def _used(log: BuildLog, endpoint: EndpointConfig) -> dict[str, Any]:
     return {"input_tokens": read, "output_tokens": written, "lost_tokens": sum(lost), "usd": round(usd, 4)}
 
 
-def _write(sifted: Outcomes, output_dir: Path, max_operator_share: float, min_samples: int) -> dict[str, Any]:
+def _left_out(sifted: Outcomes, config: BuildConfig) -> tuple[int, dict[int, Reason]]:
+    """How many samples there are, and by number those that are too many, with the reason."""
+    left_out: dict[int, Reason] = {}
+    of_problem: Counter[str] = Counter()
+    operators: dict[int, list[str]] = {}
+    num_samples = 0
+    for num_samples, outcome in enumerate((found for found in sifted if isinstance(found, Sample)), start=1):
+        metadata = outcome.extra["metadata"]
+        of_problem[metadata["task_id"]] += 1
+        if config.samples_per_problem is not None and of_problem[metadata["task_id"]] > config.samples_per_problem:
+            left_out[num_samples - 1] = "samples_per_problem"
+        else:
+            operators[num_samples - 1] = metadata["operators"]
+    if config.author == "mutation" and config.max_operator_share < 1:
+        numbers = list(operators)
+        dropped = over_share(list(operators.values()), config.max_operator_share)
+        left_out |= dict.fromkeys((numbers[index] for index in dropped), "operator_share")
+    return num_samples, left_out
+
+
+def _write(sifted: Outcomes, output_dir: Path, config: BuildConfig) -> dict[str, Any]:
     """reflections.jsonl and rejected.jsonl; returns the funnel.
 
     Raises:
         CheckFailedError: there are fewer samples than `min_samples`; only rejected.jsonl has been written.
     """
-    operators = [outcome.extra["metadata"]["operators"] for outcome in sifted if isinstance(outcome, Sample)]
-    dropped = over_share(operators, max_operator_share) if max_operator_share < 1 else set()
+    num_samples, left_out = _left_out(sifted, config)
     reasons: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
     tasks: set[str] = set()
@@ -206,20 +232,20 @@ def _write(sifted: Outcomes, output_dir: Path, max_operator_share: float, min_sa
         numbers = itertools.count()
         for outcome in sifted:
             if isinstance(outcome, Sample):
-                if next(numbers) not in dropped:
+                if (number := next(numbers)) not in left_out:
                     continue
-                outcome = rejected_sample(outcome, "operator_share")
+                outcome = rejected_sample(outcome, left_out[number])
             reasons[outcome["reason"]] += 1
             written.write(outcome)
-    if (num_accepted := len(operators) - len(dropped)) < min_samples:
+    if (num_accepted := num_samples - len(left_out)) < config.min_samples:
         raise CheckFailedError(
-            f"only {num_accepted} reflection samples, build.min_samples is {min_samples}\n"
+            f"only {num_accepted} reflection samples, build.min_samples is {config.min_samples}\n"
             f"  rejected: {dict(reasons.most_common())} (see {output_dir / 'rejected.jsonl'})"
         )
     with JsonlWriter(output_dir / "reflections.jsonl") as written:
         samples = (outcome for outcome in sifted if isinstance(outcome, Sample))
         for number, sample in enumerate(samples):
-            if number not in dropped:
+            if number not in left_out:
                 metadata = sample.extra["metadata"]
                 tasks.add(metadata["task_id"])
                 kinds.update(metadata["operators"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from reflectioncoder.build.executions import run_as_cell
 from reflectioncoder.data.languages import PYTHON
-from reflectioncoder.data.samples import Sample
+from reflectioncoder.data.samples import Sample, language_of
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import map_ordered
 from reflectioncoder.sandbox.session import Session
@@ -34,6 +34,7 @@ def replay(samples: Iterable[Sample], limits: Limits, workers: int = 0) -> Itera
 
     Raises:
         SandboxUnavailableError: programs cannot be run here.
+        UsageError: a sample names a language that is not known.
     """
     yield from map_ordered(lambda sample: _replay(sample, limits), samples, workers)
 
@@ -41,7 +42,7 @@ def replay(samples: Iterable[Sample], limits: Limits, workers: int = 0) -> Itera
 def _replay(sample: Sample, limits: Limits) -> Replayed:
     drifts, count = [], 0
     blocks = [block for message in sample.messages if message.role == "assistant" for block in message.content]
-    language = sample.metadata.get("language", PYTHON.name)
+    language = language_of(sample).name
     num_programs = sum(block.type == "code" for block in blocks)
     with Session(replace(limits, cpu_s=limits.wall_s * num_programs + limits.cpu_s)) as session:
         printed = None

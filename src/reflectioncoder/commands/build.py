@@ -10,7 +10,11 @@ from reflectioncoder.commands import Outcome, add_data_dir_argument, add_recipe_
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe_arguments(parser)
     add_data_dir_argument(parser)
-    parser.add_argument("--fork", action="store_true", help="go on with other settings than those that the build was begun with")
+    parser.add_argument(
+        "--fork",
+        action="store_true",
+        help="go on with other settings than those that the build was begun with; samples of another author are put aside",
+    )
 
 
 def run(args: argparse.Namespace) -> Outcome:

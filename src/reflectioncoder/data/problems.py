@@ -114,12 +114,28 @@ def parse_problem(row: dict[str, Any], where: str = "problem") -> Problem:
         for test in problem.tests:
             if not isinstance(test, str) or [type(node) for node in syntax.parse(test).body] != [ast.Assert]:
                 raise UsageError(f"{where}: every test is one assert statement, got {test!r:.60}")
-        functions = [node.name for node in syntax.parse(problem.reference).body if hasattr(node, "name")]  # pyright: ignore[reportAttributeAccessIssue]
+        defined = list(definitions(syntax.parse(problem.reference)))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UsageError(f"{where}: the program or a test is not valid Python: {error or type(error).__name__}") from None
-    if problem.has_reference and problem.entry_point and problem.entry_point not in functions:
-        raise UsageError.for_value("the program does not define its entry point", where, problem.entry_point, functions)
+    if problem.has_reference and problem.entry_point and problem.entry_point not in defined:
+        raise UsageError.for_value("the program does not define its entry point", where, problem.entry_point, defined)
     return problem
+
+
+def definitions(tree: ast.Module) -> dict[str, ast.stmt]:
+    """What a module defines that can be called, perhaps: functions, classes and assigned names, with the last definition of each."""
+    found: dict[str, ast.stmt] = {}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found[node.name] = node
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)]
+            found |= dict.fromkeys(names, node)
+        elif isinstance(node, ast.If | ast.Try):
+            for block in (node.body, node.orelse, *((h.body for h in node.handlers) if isinstance(node, ast.Try) else ())):
+                found |= definitions(ast.Module(block, []))
+    return found
 
 
 def iter_problems(sources: Iterable[str]) -> Iterator[Problem]:

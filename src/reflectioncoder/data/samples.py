@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 from reflectioncoder.data.files import read_jsonl
 from reflectioncoder.data.json_text import parse_json
-from reflectioncoder.data.languages import CODE_LANGUAGES, PYTHON
+from reflectioncoder.data.languages import CODE_LANGUAGES, PYTHON, CodeLanguage
 from reflectioncoder.errors import UsageError
 
 Role = Literal["user", "assistant"]
@@ -141,6 +141,18 @@ def _language_of(extra: dict[str, Any]) -> str:
         metadata = parse_json(metadata, "metadata") if isinstance(metadata, str) else metadata
     name = metadata.get("language") if isinstance(metadata, dict) else None
     return CODE_LANGUAGES[name].fence if isinstance(name, str) and name in CODE_LANGUAGES else PYTHON.fence
+
+
+def language_of(sample: Sample) -> CodeLanguage:
+    """The language that a sample's programs are in.
+
+    Raises:
+        UsageError: its metadata names one that is not known.
+    """
+    name = sample.metadata.get("language", PYTHON.name)
+    if not isinstance(name, str) or name not in CODE_LANGUAGES:
+        raise UsageError.for_value("unknown language", f"sample {sample.id or '(no id)'}: metadata.language", name, CODE_LANGUAGES)
+    return CODE_LANGUAGES[name]
 
 
 def read_samples(path: str | Path) -> Iterator[Sample]:

@@ -16,6 +16,7 @@ from reflectioncoder.publish.formats import FORMATS
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
 _UNKNOWN = "unknown"
+_MEANINGS: dict[str, str] = {reason: meaning for reason, meaning in REASONS.items()}  # noqa: C416 (other builds have other reasons)
 _LICENSE_ID = re.compile(r"[a-z0-9][a-z0-9.\-]*")
 _FIELDS = {
     "canonical": (
@@ -101,7 +102,7 @@ def _build(source: Source) -> str:
     build = source.build or {}
     rejected: dict[str, int] = build.get("rejected", {})
     rows = [["candidates", build.get("num_candidates", _UNKNOWN), ""]]
-    rows += [[f"rejected: `{reason}`", count, REASONS.get(reason, "")] for reason, count in rejected.items()]
+    rows += [[f"rejected: `{reason}`", count, _MEANINGS.get(reason, "")] for reason, count in rejected.items()]
     rows.append(["accepted", build.get("num_accepted", _UNKNOWN), ""])
     parts = [
         f"## How {_text(source.name)} was built",
@@ -202,7 +203,7 @@ def _usage(exported: Exported) -> str:
 def _limits(exported: Exported) -> str:
     limits = [
         "The tests in a dialogue are those that its author wrote or was shown: a program that passes them can be wrong.",
-        "Programs are Python.",
+        f"Programs are {_languages(exported)}.",
     ]
     names = _written(exported)
     if "tool" in names:
@@ -214,6 +215,13 @@ def _limits(exported: Exported) -> str:
     if "preference" in names:
         limits.append("`preference`: a rejected program failed the tests of its attempt; these can have been wrong.")
     return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
+
+
+def _languages(exported: Exported) -> str:
+    counts = exported.tally.languages.most_common()
+    if len(counts) == 1:
+        return counts[0][0]
+    return ", ".join(f"{title} ({count} samples)" for title, count in counts)
 
 
 def _written(exported: Exported) -> list[str]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from reflectioncoder.data.files import JsonlWriter, read_json, read_jsonl
 from reflectioncoder.data.run_folders import run_folders
-from reflectioncoder.data.samples import Sample, read_samples
+from reflectioncoder.data.samples import Sample, language_of, read_samples
 from reflectioncoder.errors import CheckFailedError, UsageError, require
 from reflectioncoder.publish.exactly_once import RowRenderer, UnsupportedFormatError, check_row
 from reflectioncoder.publish.formats import FORMATS, Row, Skipped, metadata_of
@@ -58,6 +58,7 @@ class Tally:
     types: Counter[str] = field(default_factory=Counter)
     writers: Counter[tuple[str | None, str | None]] = field(default_factory=Counter)
     origins: Counter[tuple[str | None, str | None]] = field(default_factory=Counter)
+    languages: Counter[str] = field(default_factory=Counter)
     executions: Counter[int] = field(default_factory=Counter)
     tasks: set[int] = field(default_factory=set)
     num_without_task: int = 0
@@ -65,6 +66,7 @@ class Tally:
     def add(self, sample: Sample) -> None:
         metadata = metadata_of(sample)
         self.types[sample.type] += 1
+        self.languages[language_of(sample).title] += 1
         self.writers[metadata.get("author"), metadata.get("model")] += 1
         self.origins[metadata.get("source") or None, metadata.get("license") or None] += 1
         if sample.type == "reflection":
@@ -130,7 +132,8 @@ def export(
     """Write `<format>.jsonl` for each format. A format without any row gets no file, nor does one that the template cannot show.
 
     Raises:
-        UsageError: no samples, an id given twice, a template that can show none of the formats, an output folder with other files.
+        UsageError: no samples, an id given twice, a sample in an unknown language, a template that can show none of the formats, an
+            output folder with other files.
         CheckFailedError: a row does not say exactly what its sample says.
     """
     names = [name for name in FORMATS if name in set(formats)]

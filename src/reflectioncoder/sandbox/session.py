@@ -3,6 +3,9 @@
 The author of reflection sequences runs its attempts here. A cell that outlives its time is interrupted inside the interpreter; if
 that does not help the interpreter is killed. The next cell then starts a new one, in which the earlier cells that succeeded are
 run again on request (`replay`), and its result says that it was restarted.
+
+What a cell says of itself is not believed (docs/sandbox.md, "Sessions"): each runs in a process of its own, and one that passes has to
+fail in a control run. A session that is caught is lost, as if the interpreter had crashed.
 """
 
 from __future__ import annotations
@@ -10,18 +13,22 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import selectors
 import time
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
-from reflectioncoder.sandbox.forkserver import SERVERS, WATCH_INTERVAL_S, Excess, Running
+from reflectioncoder.sandbox.control import control_of
+from reflectioncoder.sandbox.forkserver import SERVERS, WATCH_INTERVAL_S, Running
 from reflectioncoder.sandbox.isolation import Isolation, detect_isolation
-from reflectioncoder.sandbox.limits import CappedOutput, Limits
+from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.process import Pipes
 
 CellStatus = Literal["ok", "failed", "timeout", "crashed"]
-_GRACE_S = 1.0
+_PATIENCE_S = 20.0  # beyond the time of a cell: the keeper ends it long before
+_KEEPER_PROCESSES = 4  # the keeper, the state before, the cell's process, and one that is between them for a moment
+_DRAW = random.SystemRandom()
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,7 @@ class Session:
         self._running: Running | None = None
         self._pipes: Pipes | None = None
         self._lost_state = False
+        self._num_cells = 0
         self._succeeded: list[str] = []
 
     def __enter__(self) -> Session:
@@ -74,12 +82,23 @@ class Session:
         with contextlib.ExitStack() as opening:
             server = opening.enter_context(SERVERS.lend(self._isolation or detect_isolation()))
             pipes = opening.enter_context(Pipes(4, 5, reading=(5,)))
-            running = server.start("session", {"file_name": self._file_name}, self._limits, pipes.theirs)
+            running = server.start("session", {"file_name": self._file_name}, self._limits_of_all(), pipes.theirs)
             pipes.close_theirs()
             opening.callback(running.finish)
             self._open = opening.pop_all()
-        self._running, self._pipes = running, pipes
+        self._running, self._pipes, self._num_cells = running, pipes, 0
         return running, pipes
+
+    def _limits_of_all(self) -> Limits:
+        """The kernel limits each process as asked for; what is summed over all is for a state, a cell and its control."""
+        limits = self._limits
+        return replace(
+            limits,
+            memory_bytes=3 * limits.memory_bytes,
+            address_space_bytes=limits.address_space_bytes or limits.memory_bytes,
+            processes=limits.processes + _KEEPER_PROCESSES,
+            cpu_s=2 * limits.cpu_s,
+        )
 
     def run(self, code: str) -> CellResult:
         """Run one cell and wait for it."""
@@ -93,75 +112,106 @@ class Session:
         return replace(result, restarted=restarted)
 
     def _run(self, code: str) -> CellResult:
-        running, pipes = (self._running, self._pipes) if self._running and self._pipes else self._start()
+        """The cell; if it is said to have passed its control too, before it or after it, so that which of them counts shows nowhere."""
         started = time.monotonic()
-        request = json.dumps({"code": code, "timeout_s": self._limits.wall_s}).encode() + b"\n"
-        answer = self._exchange(running, pipes, request)
-        duration_s = time.monotonic() - started
-        if isinstance(answer, Excess):
+        control = control_of(code)
+        wall_s = self._limits.wall_s
+        controlled = self._ask(control.code, 2 * wall_s, advance=True, keep=False) if _DRAW.random() < 0.5 else None
+        if controlled is not None and controlled.keeper_ended:  # the cell takes everything down
+            answer = controlled
+        else:
+            answer = self._ask(code, wall_s, advance=controlled is None, keep=True)
+        if answer.status == "ok":
+            controlled = controlled or self._ask(control.code, 2 * wall_s, advance=False, keep=False)
+            if not control.is_met_by(controlled.status, controlled.error, controlled.line):
+                answer = _Answer("crashed", "the session reports what does not hold as passed", lost=True)
+        if answer.lost:
             self.close()
             self._lost_state = True
-            status: CellStatus = "timeout" if answer.status == "timeout" else "crashed"
-            return CellResult(status, f"{answer.reason}; the interpreter was restarted and its state is lost\n", None, duration_s)
-        return CellResult(answer["status"], _cap(answer, self._limits.output_bytes), answer["error"], duration_s)
+            answer = replace(answer, output=f"{answer.output}; the interpreter was restarted and its state is lost\n")
+        return CellResult(answer.status, answer.output, answer.error, time.monotonic() - started)
 
-    def _exchange(self, running: Running, pipes: Pipes, request: bytes) -> dict[str, Any] | Excess:
-        """The cell's answer, or why there is none."""
+    def _ask(self, code: str, timeout_s: float, *, advance: bool, keep: bool) -> _Answer:
+        """Have a cell run by the keeper (see `runtime.keeper`)."""
+        running, pipes = (self._running, self._pipes) if self._running and self._pipes else self._start()
+        self._num_cells += advance
+        request = {
+            "code": code,
+            "number": self._num_cells,
+            "timeout_s": timeout_s,
+            "output_bytes": self._limits.output_bytes,
+            "advance": advance,
+            "keep": keep,
+        }
+        return self._exchange(running, pipes, json.dumps(request).encode() + b"\n", timeout_s + _PATIENCE_S)
+
+    def _exchange(self, running: Running, pipes: Pipes, request: bytes, limit_s: float) -> _Answer:
         buffer, unsent = bytearray(), memoryview(request)
-        os.set_blocking(pipes.ours[5], False)
+        for fd in (4, 5):
+            os.set_blocking(pipes.ours[fd], False)
         began = running.own_time_s()
         with selectors.DefaultSelector() as selector:
             for fd in (pipes.ours[4], running.control_fd):
                 selector.register(fd, selectors.EVENT_READ)
             selector.register(pipes.ours[5], selectors.EVENT_WRITE)
             while True:
+                ready = {key.fd for key, _ in selector.select(WATCH_INTERVAL_S)}
+                if pipes.ours[5] in ready:
+                    try:
+                        unsent = unsent[os.write(pipes.ours[5], unsent) :]
+                    except BrokenPipeError:  # it died; the reason comes over the control socket
+                        unsent = unsent[:0]
+                    if not unsent:
+                        selector.unregister(pipes.ours[5])
+                if running.control_fd in ready:
+                    running.poll()
+                if (pipes.ours[4] in ready or running.report) and not _read(pipes.ours[4], buffer) and pipes.ours[4] in ready:
+                    selector.unregister(pipes.ours[4])
+                if buffer.endswith(b"\n"):
+                    return _read_answer(buffer)
                 if running.report:
-                    return _ending(running.report)
-                for key, _ in selector.select(WATCH_INTERVAL_S):
-                    if key.fd == pipes.ours[5]:
-                        try:
-                            unsent = unsent[os.write(key.fd, unsent) :]
-                        except BrokenPipeError:  # it died; the reason comes over the control socket
-                            unsent = unsent[:0]
-                        if not unsent:
-                            selector.unregister(key.fd)
-                    elif key.fd == running.control_fd:
-                        running.poll()
-                    else:
-                        data = os.read(key.fd, 65536)
-                        buffer += data
-                        if buffer.endswith(b"\n"):
-                            return _read_answer(buffer)
-                        if not data:
-                            selector.unregister(key.fd)
-                        if len(buffer) > 64 * self._limits.output_bytes + 2**20:
-                            return Excess("crashed", "the cell wrote too much")
-                if exceeded := running.watch(self._limits.wall_s + _GRACE_S, since_s=began):
-                    return replace(exceeded, reason=f"the cell {exceeded.reason}")
+                    how = f"signal {running.report['signal']}" if running.report["signal"] else f"exit code {running.report['exit']}"
+                    return _Answer("crashed", f"the interpreter ended with {how}", lost=True, keeper_ended=True)
+                if len(buffer) > 8 * self._limits.output_bytes + 2**20:
+                    return _Answer("crashed", "the cell wrote too much", lost=True, keeper_ended=True)
+                if exceeded := running.watch(limit_s, since_s=began):
+                    status: CellStatus = "timeout" if exceeded.status == "timeout" else "crashed"
+                    return _Answer(status, f"the cell {exceeded.reason}", lost=True, keeper_ended=True)
 
 
-def _ending(report: dict[str, Any]) -> Excess:
-    how = f"signal {report['signal']}" if report["signal"] else f"exit code {report['exit']}"
-    return Excess("crashed", f"the interpreter ended with {how}")
+@dataclass(frozen=True)
+class _Answer:
+    """What became of a request. `lost`: nothing can be run after it, `output` says why; `keeper_ended`: nothing at all."""
+
+    status: CellStatus
+    output: str
+    error: str | None = None
+    line: int | None = None
+    lost: bool = False
+    keeper_ended: bool = False
 
 
-def _read_answer(data: bytes | bytearray) -> dict[str, Any] | Excess:
-    """The cell's own process writes this: it may be anything."""
-    with contextlib.suppress(ValueError, RecursionError):
+def _read(channel: int, data: bytearray) -> bool:
+    """Take what is there; False at the end."""
+    with contextlib.suppress(BlockingIOError):
+        while more := os.read(channel, 65536):
+            data += more
+        return False
+    return True
+
+
+def _read_answer(data: bytes | bytearray) -> _Answer:
+    """The keeper's answer: its process never runs a cell, but it is confined with those that do, so it is checked all the same."""
+    with contextlib.suppress(ValueError, RecursionError, AttributeError, TypeError):
         answer = json.loads(data)
+        lost, output, error, line = (answer.get(name) for name in ("lost", "output", "error", "line"))
+        if isinstance(lost, str):
+            return _Answer("timeout" if answer.get("status") == "timeout" else "crashed", lost, lost=True)
         if (
-            isinstance(answer, dict)
-            and answer.get("status") in ("ok", "failed", "timeout")
-            and isinstance(answer.get("output"), str)
-            and (answer.get("error") is None or (isinstance(answer["error"], str) and answer["error"].isidentifier()))
-            and len(answer.get("error") or "") <= 200
+            answer.get("status") in ("ok", "failed", "timeout")
+            and isinstance(output, str)
+            and (error is None or (isinstance(error, str) and error.isidentifier()))
+            and (line is None or type(line) is int)
         ):
-            return answer
-    return Excess("crashed", "the interpreter's answer was broken")
-
-
-def _cap(answer: dict[str, Any], output_bytes: int) -> str:
-    """Head and tail of the output; a traceback is at its end and stays."""
-    output = CappedOutput(output_bytes)
-    output.add(answer["output"].encode("utf-8", "replace"))
-    return output.text()
+            return _Answer(answer["status"], output, error, line)
+    return _Answer("crashed", "the interpreter's answer was broken", lost=True, keeper_ended=True)

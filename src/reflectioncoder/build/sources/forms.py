@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from types import UnionType
 from typing import Any
 
 from reflectioncoder import syntax
 from reflectioncoder.build.sources.draft import Draft, Dropped
 from reflectioncoder.build.sources.recording import NUM_TESTS, Call, with_tests
 from reflectioncoder.data.answers import read_answer
-from reflectioncoder.data.problems import Problem, parse_problem
+from reflectioncoder.data.problems import Problem, definitions, parse_problem
 from reflectioncoder.data.prompts import statement
 from reflectioncoder.data.python_source import parse
 from reflectioncoder.errors import UsageError
@@ -32,7 +34,7 @@ class Form:
     """`fields`: what a row must have, and of which type; it may have more."""
 
     name: str
-    fields: dict[str, type]
+    fields: dict[str, type | UnionType]
     convert: Callable[[Row, str], Draft | Dropped]
 
 
@@ -90,7 +92,7 @@ def _with_assertions(row: Row, task_id: str, words: str, program: str, tests: li
     if not words:
         return Dropped(task_id, "no_statement")
     tests = [test.strip() for test in tests]
-    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    functions = definitions(tree)
     called = [node.id for test in tests for node in ast.walk(syntax.parse(test)) if isinstance(node, ast.Name) and node.id in functions]
     if not called:
         return Dropped(task_id, "no_entry_point")
@@ -137,14 +139,65 @@ def _codeio(row: Row, task_id: str) -> Draft | Dropped:
 def _function_draft(row: Row, task_id: str, words: str, specification: str, program: str, entry_point: str) -> Draft | Dropped:
     """A statement in words, what goes in and out, and the head of the function to be written."""
     tree = parse(program)
-    functions = [] if tree is None else [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == entry_point]
-    if not functions:
+    head = "" if tree is None else _head(definitions(tree).get(entry_point), entry_point)
+    if not head:
         return Dropped(task_id, "malformed" if tree is None else "no_entry_point")
     if not words.strip():
         return Dropped(task_id, "no_statement")
-    head = f"def {entry_point}({ast.unparse(functions[-1].args)}):"
     instruction = statement(head, "\n\n".join(part.strip() for part in (words, specification) if part.strip()))
     return _problem(row, task_id, entry_point=entry_point, canonical_solution=f"{program}\n", instruction=instruction)
+
+
+def _head(definition: ast.stmt | None, name: str) -> str:
+    """How what is to be written begins; "" where nothing of the name is defined."""
+    if definition is None:
+        return ""
+    if isinstance(definition, ast.ClassDef):
+        return f"class {name}:"
+    value = getattr(definition, "value", None)
+    arguments = definition if isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef) else value
+    if isinstance(arguments, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        return f"{'async ' if isinstance(arguments, ast.AsyncFunctionDef) else ''}def {name}({ast.unparse(arguments.args)}):"
+    return f"{name} = ..."
+
+
+def _human_eval(row: Row, task_id: str) -> Draft | Dropped:
+    """`test` defines `check(candidate)`. Assertions alone in it become tests, each of its own; anything else is called as it is."""
+    entry_point, code = row["entry_point"].strip(), _text(row, "test")
+    prompt, solution = (row[name].replace("\r\n", "\n") for name in ("prompt", "canonical_solution"))
+    tree = parse(code)
+    check = definitions(tree).get("check") if tree is not None else None
+    if tree is None or parse(prompt + solution) is None or not entry_point.isidentifier():
+        return Dropped(task_id, "malformed")
+    if not isinstance(check, ast.FunctionDef) or len(check.args.args) != 1:
+        return Dropped(task_id, "no_entry_point")
+    tests = _assertions_of(check, entry_point)
+    setup = code if tests is None else "\n".join(ast.unparse(node) for node in tree.body if node is not check)
+    return _problem(
+        row,
+        task_id,
+        prompt=prompt,
+        entry_point=entry_point,
+        canonical_solution=solution,
+        tests=(f"assert check({entry_point}) is None",) if tests is None else tests,
+        setup=setup,
+    )
+
+
+def _assertions_of(check: ast.FunctionDef, entry_point: str) -> tuple[str, ...] | None:
+    """With the entry point for the candidate; None if the function does more than to assert."""
+    candidate = check.args.args[0].arg
+    tests = []
+    for node in check.body:
+        if isinstance(node, ast.Assert):
+            for part in ast.walk(node):
+                if isinstance(part, ast.Name) and part.id == candidate:
+                    part.id = entry_point
+            if not isinstance(node.test, ast.Constant):
+                tests.append(ast.unparse(node))
+        elif not (isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))):
+            return None
+    return tuple(tests) or None
 
 
 def _puzzle(row: Row, task_id: str) -> Draft | Dropped:
@@ -192,6 +245,42 @@ def _chat(question: str, answer: str) -> Callable[[Row, str], Draft | Dropped]:
     return convert
 
 
+_ASKS, _ANSWERS = ("human", "user"), ("gpt", "assistant", "model")
+
+
+def _dialogue(name: str, role: str, text: str) -> Callable[[Row, str], Draft | Dropped]:
+    """A conversation: its first request, if the answer to it is Python."""
+    convert = _chat("question", "answer")
+
+    def convert_dialogue(row: Row, task_id: str) -> Draft | Dropped:
+        turns = row[name]
+        if isinstance(turns, str):
+            try:
+                turns = json.loads(turns)
+            except ValueError:
+                turns = None
+        if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+            return Dropped(task_id, "malformed")
+        said = [(turn.get(role), _content(turn.get(text))) for turn in turns]
+        first = next((index for index, (who, _) in enumerate(said) if who in _ASKS), None)
+        if first is None:
+            return Dropped(task_id, "no_statement")
+        answer = next((what for who, what in said[first + 1 :] if who in _ANSWERS), None)
+        if answer is None:
+            return Dropped(task_id, "malformed")
+        return convert({**row, "question": said[first][1], "answer": answer, "input": ""}, task_id)
+
+    return convert_dialogue
+
+
+def _content(value: Any) -> str:
+    """The text of a turn, also where it comes in parts."""
+    if isinstance(value, list):
+        parts = [part.get("text", part.get("content")) if isinstance(part, dict) else part for part in value]
+        return "\n".join(part for part in parts if isinstance(part, str))
+    return value if isinstance(value, str) else ""
+
+
 def _is_python(answer: str) -> bool:
     """Whether there is a program in an answer that does something: of definitions, imports, loops or assignments."""
     tree = parse(read_answer(answer).solution)
@@ -205,8 +294,11 @@ FORMS = (
     Form("puzzle", {"instruction": str, "solution": str, "signature": str, "checker": str}, _puzzle),
     Form("puzzle as published", {"name": str, "sat": str, "sol_header": str, "sol_bodies": list}, _published_puzzle),
     Form("assertions", {"instruction": str, "solution": str, "tests": list}, _with_tests),
+    Form("HumanEval", {"prompt": str, "canonical_solution": str, "test": str, "entry_point": str}, _human_eval),
     Form("MBPP", {"text": str, "code": str, "test_list": list}, _mbpp),
     Form("MBPP, sanitized", {"prompt": str, "code": str, "test_list": list}, _mbpp),
+    Form("ShareGPT", {"conversations": list | str}, _dialogue("conversations", "from", "value")),
+    Form("messages", {"messages": list | str}, _dialogue("messages", "role", "content")),
     Form("CodeFeedback", {"query": str, "answer": str}, _chat("query", "answer")),
     Form("OSS-Instruct", {"problem": str, "solution": str}, _chat("problem", "solution")),
     Form("instruction and output", {"instruction": str, "output": str}, _chat("instruction", "output")),

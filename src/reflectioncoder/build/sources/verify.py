@@ -9,11 +9,11 @@ from reflectioncoder import syntax
 from reflectioncoder.build import gates
 from reflectioncoder.build.sources.draft import Draft, Dropped
 from reflectioncoder.build.sources.recording import record_tests
+from reflectioncoder.build.testing import Tests, run_program_tests
 from reflectioncoder.data.problems import Problem, parse_problem
 from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.errors import UsageError
 from reflectioncoder.sandbox.limits import Limits
-from reflectioncoder.sandbox.session import Session
 
 _CLOCK = frozenset(("now", "today", "utcnow", "time", "time_ns", "perf_counter", "monotonic"))
 _CLOCK_OWNERS = frozenset(("time", "datetime", "date"))
@@ -41,10 +41,9 @@ def verify(draft: Draft, limits: Limits) -> Problem | Dropped:
         problem = recorded
     if not problem.tests:
         return problem
-    program = f"{answer_program(problem)}\n\n{problem.test_code}"
+    tests = Tests(problem.setup, problem.tests)
     for run in range(2):
-        with Session(limits) as session:
-            status = session.run(program).status
+        status = run_program_tests(answer_program(problem), tests, limits)["status"]
         if status != "ok":
             did_pass = run > 0 or draft.input_generator  # recorded tests are what it returned
             reason = "too_slow" if status == "timeout" else "not_deterministic" if did_pass else "reference_fails"

@@ -15,7 +15,7 @@ import marshal
 import os
 from typing import Any, NoReturn
 
-from reflectioncoder.sandbox.answers import MAX_WHOLE_FRAME_BYTES, BrokenAnswerError, FrameReader, read_value
+from reflectioncoder.sandbox.answers import MAX_WHOLE_FRAME_BYTES, BrokenAnswerError, FrameReader, Opaque, read_value
 from reflectioncoder.sandbox.precision import as_python_numbers
 
 VERDICT_FD, ANSWER_FD, CALL_FD = 4, 5, 6
@@ -33,6 +33,7 @@ class Solution:
         self._reader = FrameReader(MAX_WHOLE_FRAME_BYTES)
         self._frames: list[tuple[str, bytes]] = []
         self.lost = ""
+        self.answered_opaque = False  # an answer held an object of a class that is not known here
 
     def next_frame(self) -> tuple[str, bytes]:
         while not self._frames:
@@ -53,9 +54,11 @@ class Solution:
         if letter not in ("V", "P"):
             self.lose("an answer that is none, or too long")
         try:
-            return as_python_numbers(read_value(letter, content)[1])
+            value = as_python_numbers(read_value(letter, content)[1])
         except BrokenAnswerError as error:
             self.lose(str(error))
+        self.answered_opaque |= letter == "P" and _holds_opaque(value)
+        return value
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         if self.lost:
@@ -84,6 +87,15 @@ class Solution:
         return self._value(letter, content)
 
 
+def _holds_opaque(value: Any) -> bool:
+    """Of what a P frame can hold, whose depth is bounded."""
+    if isinstance(value, dict):
+        return any(_holds_opaque(item) for pair in value.items() for item in pair)
+    if isinstance(value, list | tuple | set | frozenset):
+        return any(map(_holds_opaque, value))
+    return isinstance(value, Opaque)
+
+
 def _put_back(arguments: tuple[Any, ...], after: list[Any]) -> None:
     """What the call has changed in its arguments, so that tests of changes in place see it."""
     for before, now in zip(arguments, after, strict=True):
@@ -102,7 +114,11 @@ def _describe(error: BaseException) -> str:
 
 
 def serve_asserts(payload: dict[str, Any]) -> None:
-    """`payload`: entry_point, tests, and setup (what the tests find defined beside the entry point)."""
+    """`payload`: entry_point, tests, and setup (what the tests find defined beside the entry point).
+
+    Rows: {"compile_error"} or {"load_error"}; for each test {"test": number, "passed", "detail"}, and "opaque" if it failed after an
+    answer with an object that is not known here; {"done"} in the end.
+    """
 
     def report(**row: object) -> None:
         os.write(VERDICT_FD, json.dumps(row).encode() + b"\n")
@@ -127,5 +143,6 @@ def serve_asserts(payload: dict[str, Any]) -> None:
         if solution.lost:  # whatever the test has made of it
             report(test=number, passed=False, detail=solution.lost)
             return
-        report(test=number, passed=error is None, detail=_describe(error) if error else "")
+        opaque = {"opaque": True} if error and solution.answered_opaque else {}
+        report(test=number, passed=error is None, detail=_describe(error) if error else "", **opaque)
     report(done=True)

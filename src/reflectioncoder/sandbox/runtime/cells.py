@@ -1,22 +1,41 @@
-"""The interpreter inside a session: runs cells one after another in one namespace, until the requests end.
+"""The processes of a session in which cells run. Everything here shares its process with untrusted code, and is believed nothing.
 
-Protocol, one JSON value a line: {"code", "timeout_s"} on the request descriptor; {"status", "output", "error"} on the channel.
-A cell's output is what a terminal would show: stdout and stderr in order, the value of a last expression, the traceback.
+A *state* is a process that has run the cells so far and waits. For a cell it forks a child: that one runs the cell, reports, and is
+the state after the cell. Which of the two goes on is decided by the keeper (`runtime.keeper`).
+
+Descriptors: 0-2 as for any program (1 and 2 are the cell's output); 4 ends the session if anything is written to it; 5 brings the
+messages of the keeper and can only be read. A cell's output is what a terminal would show: stdout and stderr in order, the value of a
+last expression, the traceback.
 """
 
 from __future__ import annotations
 
 import ast
 import contextlib
+import fcntl
 import io
 import json
 import linecache
 import os
+import random
 import signal
+import socket
+import struct
+import sys
 import traceback
 from typing import Any
 
-CHANNEL_FD, REQUEST_FD = 4, 5
+TRIPWIRE_FD, MESSAGE_FD = 4, 5
+HEADER = struct.Struct("<Q")
+_FRAMES_OF_A_SCRIPT = 1000  # CPython's recursion limit: a cell has as many as a program of its own would have
+_CALLS_OF_A_CELL = 4  # between `live` and the code of a cell
+MAX_NAME = 200
+
+# Taken while nothing untrusted has run: a cell that patches a module does not break what comes after it by accident.
+_close, _dup2, _exit, _fork, _getpid, _pipe, _read, _waitpid, _write = (
+    os.close, os.dup2, os._exit, os.fork, os.getpid, os.pipe, os.read, os.waitpid, os.write,
+)  # fmt: skip
+_dumps, _loads, _recv_fds = json.dumps, json.loads, socket.recv_fds
 
 
 class CellTimeout(BaseException):
@@ -31,11 +50,133 @@ def cell_file(number: int) -> str:
     return f"<cell {number}>"
 
 
+def receive(source: socket.socket, num_fds: int) -> tuple[dict[str, Any], list[int]] | None:
+    """The next message and its descriptors; None when nobody is there any more."""
+    data, fds, _, _ = _recv_fds(source, HEADER.size, num_fds)
+    if len(data) < HEADER.size:
+        return None
+    content = bytearray()
+    (length,) = HEADER.unpack(data)
+    while len(content) < length:
+        part = source.recv(min(length - len(content), 1 << 18))
+        if not part:
+            return None
+        content += part
+    return _loads(content), fds
+
+
+def live(source: socket.socket, file_name: str) -> None:
+    """Be the first state, and by forking all later ones. Never returns."""
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    files = {file_name} if file_name else set()
+    source = _as_message_fd(source)
+    sys.setrecursionlimit(_FRAMES_OF_A_SCRIPT + _depth() + _CALLS_OF_A_CELL)
+    while True:
+        received = receive(source, 3)
+        if received is None:
+            _exit(0)
+        request, fds = received
+        if not _fork_for_the_keeper():
+            for fd in fds:
+                _close(fd)
+            continue
+        source.close()
+        output, tripwire, messages = map(_out_of_the_way, fds)
+        for fd, target in ((output, 1), (output, 2), (tripwire, TRIPWIRE_FD)):
+            _dup2(fd, target, inheritable=target != TRIPWIRE_FD)
+        _close(output)
+        _close(tripwire)
+        source = _as_message_fd(socket.socket(fileno=messages))
+        _write(1, b"%d\n" % _getpid())
+        name = file_name or cell_file(request["number"])
+        files.add(name)
+        report = _run(request, name, namespace, files)
+        told = receive(source, 1)
+        if told is None:
+            _exit(0)
+        report_fd = told[1][0]
+        _write(report_fd, _dumps(report).encode() + b"\n")
+        _close(report_fd)
+
+
+def _out_of_the_way(fd: int) -> int:
+    """Above the descriptors of a cell, whichever of them an earlier one has closed."""
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, MESSAGE_FD + 1)
+    _close(fd)
+    return moved
+
+
+def _as_message_fd(source: socket.socket) -> socket.socket:
+    moved = socket.socket(fileno=os.dup2(source.fileno(), MESSAGE_FD, inheritable=False))
+    source.close()
+    return moved
+
+
+def _depth() -> int:
+    """Frames below the one that asks."""
+    frame, depth = sys._getframe(1), 0
+    while frame is not None:
+        frame, depth = frame.f_back, depth + 1
+    return depth
+
+
+def _fork_for_the_keeper() -> bool:
+    """True in a new process whose parent is the keeper, as soon as it is that. Random numbers go on as if there were one process."""
+    drawn = random.getstate()
+    adopted, alive = _pipe()
+    between = _fork()
+    if between == 0:
+        if _fork():
+            _exit(0)
+        _close(alive)
+        _read(adopted, 1)
+        _close(adopted)
+        random.setstate(drawn)
+        return True
+    _close(adopted)
+    with contextlib.suppress(ChildProcessError):  # a cell lets the kernel collect its children
+        _waitpid(between, 0)
+    _close(alive)
+    random.setstate(drawn)
+    return False
+
+
 def _own_frames(error: BaseException, file_names: set[str]) -> Any:
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename not in file_names:
         frames = frames.tb_next
     return frames
+
+
+def _run(request: dict[str, Any], file_name: str, namespace: dict[str, Any], files: set[str]) -> dict[str, Any]:
+    """Run a cell: {"status", "error": the exception's class, "line": where the cell stood when it came}."""
+    status, error_name, line, last_words = "ok", None, None, ""
+    stream = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "utf-8", "replace", newline="\n")
+    try:
+        try:
+            with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
+                signal.signal(signal.SIGALRM, _interrupt)
+                signal.setitimer(signal.ITIMER_REAL, request["timeout_s"])
+                run_cell(request["code"], file_name, namespace)
+        except CellTimeout:
+            raise
+        except BaseException as error:  # SystemExit too: the session goes on
+            status, error_name = "failed", type(error).__name__[:MAX_NAME]
+            frames = _own_frames(error, files)
+            line = frames.tb_lineno if frames is not None else getattr(error, "lineno", None)
+            last_words = "".join(traceback.format_exception(type(error), error, frames))
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except CellTimeout:
+        status, error_name, line = "timeout", "TimeoutError", None
+        last_words = f"TimeoutError: the cell ran longer than {request['timeout_s']:g} seconds\n"
+    with contextlib.suppress(Exception):
+        stream.flush()
+    data = memoryview(last_words.encode("utf-8", "replace"))
+    with contextlib.suppress(OSError):  # the cell has closed it
+        while data:
+            data = data[_write(1, data) :]
+    return {"status": status, "error": error_name, "line": line if type(line) is int else None}
 
 
 def run_cell(code: str, file_name: str, namespace: dict[str, Any]) -> None:
@@ -49,32 +190,3 @@ def run_cell(code: str, file_name: str, namespace: dict[str, Any]) -> None:
         value = eval(compile(last, file_name, "eval", dont_inherit=True), namespace)
         if value is not None:
             print(repr(value))
-
-
-def serve_cells(payload: dict[str, Any]) -> None:
-    signal.signal(signal.SIGALRM, _interrupt)
-    namespace: dict[str, Any] = {"__name__": "__main__"}
-    files = {payload["file_name"]} if payload["file_name"] else set()
-    with open(REQUEST_FD, "rb", closefd=False) as requests:
-        for number, line in enumerate(requests, start=1):
-            request = json.loads(line)
-            file_name = payload["file_name"] or cell_file(number)
-            files.add(file_name)
-            output, status, error_name = io.StringIO(), "ok", None
-            try:
-                with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-                    signal.setitimer(signal.ITIMER_REAL, request["timeout_s"])
-                    run_cell(request["code"], file_name, namespace)
-            except CellTimeout:
-                status, error_name = "timeout", "TimeoutError"
-                output.write(f"TimeoutError: the cell ran longer than {request['timeout_s']:g} seconds\n")
-            except BaseException as error:  # SystemExit too: the session goes on
-                status, error_name = "failed", type(error).__name__[:200]
-                frames = _own_frames(error, files)
-                output.write("".join(traceback.format_exception(type(error), error, frames)))
-            finally:
-                signal.setitimer(signal.ITIMER_REAL, 0)
-            answer = {"status": status, "output": output.getvalue(), "error": error_name}
-            data = memoryview(json.dumps(answer).encode() + b"\n")
-            while data:
-                data = data[os.write(CHANNEL_FD, data) :]

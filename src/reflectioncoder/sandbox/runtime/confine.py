@@ -190,8 +190,11 @@ def fork_program(entered: Entered) -> int:
     return os.fork()
 
 
-def confine_program(entered: Entered, limits: dict[str, float]) -> None:
-    """In the program's process, before the program: the rest of the confinement. Raises OSError; then nothing may run."""
+def confine_program(entered: Entered, limits: dict[str, float], *, hidden: bool = False) -> None:
+    """In the program's process, before the program: the rest of the confinement. Raises OSError; then nothing may run.
+
+    `hidden`: other processes of the program have no way to its memory and descriptors.
+    """
     world = entered.world
     if world.cgroup_files:
         with open("/proc/self/oom_score_adj", "w") as handle:
@@ -208,6 +211,8 @@ def confine_program(entered: Entered, limits: dict[str, float]) -> None:
     # After the limits: no_new_privs first, because Landlock and the filter ask for it.
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     _drop_privileges(world)
+    if hidden:
+        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # a change of user would have cleared it
     if entered.ruleset >= 0:
         kernel.landlock_restrict(entered.ruleset)

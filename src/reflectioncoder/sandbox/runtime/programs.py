@@ -1,7 +1,7 @@
 """The kinds of programs that the server's children become. Each runs confined, reads its payload, and never returns.
 
     script   a Python program, as `python main.py` would run it
-    session  cells of a stateful interpreter, on request
+    session  the keeper of a stateful interpreter: runs cells in processes of their own, on request (`runtime.keeper`)
     calls    a function called with given arguments, its answers sent back (`reflectioncoder.sandbox.runtime.calls`)
     asserts  tests of a function in another process (`reflectioncoder.sandbox.runtime.asserts`)
     exec     another executable
@@ -25,7 +25,7 @@ import types
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from reflectioncoder.sandbox.runtime import asserts, calls, cells
+from reflectioncoder.sandbox.runtime import asserts, calls, keeper
 
 PAYLOAD_FD, CHANNEL_FD, REQUEST_FD = 3, 4, 5
 SCRIPT = "main.py"
@@ -100,7 +100,7 @@ def run_executable(payload: dict[str, Any]) -> NoReturn:
 _KINDS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "script": run_script,
     "exec": run_executable,
-    "session": cells.serve_cells,
+    "session": keeper.serve_session,
     "calls": calls.serve_calls,
     "asserts": asserts.serve_asserts,
 }

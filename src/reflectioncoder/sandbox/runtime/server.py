@@ -184,7 +184,7 @@ class Server:
             os.closerange(0, _HIGH_FDS)
             for fd, target in zip(theirs, request["fds"], strict=True):
                 os.dup2(fd, target)
-            confine.confine_program(self._entered, request["limits"])
+            confine.confine_program(self._entered, request["limits"], hidden=request["run"] == "session")
         except BaseException:
             with contextlib.suppress(OSError):
                 os.write(failure_write, traceback.format_exc(limit=-2).encode())

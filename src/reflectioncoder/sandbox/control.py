@@ -1,0 +1,116 @@
+"""Control runs: what a cell that is said to have passed must be caught at.
+
+Code that runs in an interpreter can change everything in it, also what tells how a cell has ended. So the same state runs the same
+cell again with one statement that cannot hold: an assertion of the cell with another expected value, or negated where it names none;
+without any assertion a failure at the end. It must be reported as failing there. An interpreter that reports everything as passed is
+caught at that.
+"""
+
+from __future__ import annotations
+
+import ast
+import random
+import secrets
+from dataclasses import dataclass
+
+from reflectioncoder import syntax
+
+_FAILURES = (
+    ("AssertionError", "assert {left} == {right}, {token!r}\n"),
+    ("AssertionError", "def _{token}(found):\n    assert found == {right}, {token!r}\n\n\n_{token}({left})\n"),
+    ("ValueError", "raise ValueError({token!r})\n"),
+    ("KeyError", "raise KeyError({token!r})\n"),
+    ("ZeroDivisionError", "{left} / ({right} - {right})  # {token}\n"),
+)
+_DRAW = random.SystemRandom()
+
+
+@dataclass(frozen=True)
+class Control:
+    """`code` has to fail with `error` while the cell is at one of `lines`."""
+
+    code: str
+    error: str
+    lines: range
+
+    def is_met_by(self, status: str, error: str | None, line: int | None) -> bool:
+        return status == "failed" and error == self.error and line in self.lines
+
+
+def control_of(code: str) -> Control:
+    """A control of a cell, drawn anew for each call."""
+    try:
+        body = syntax.parse(code).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        body = []
+    assertions = [node for node in body if isinstance(node, ast.Assert)]
+    return _falsified(code, _DRAW.choice(assertions)) if assertions else _with_failing_end(code)
+
+
+def _with_failing_end(code: str) -> Control:
+    error, end = _DRAW.choice(_FAILURES)
+    left = _DRAW.randrange(10**6)
+    before = f"{code}\n"
+    added = end.format(left=left, right=left + 1 + _DRAW.randrange(10**3), token=f"t{secrets.token_hex(8)}")
+    first = before.count("\n") + 1
+    return Control(before + added, error, range(first, first + added.count("\n")))
+
+
+def _falsified(code: str, node: ast.Assert) -> Control:
+    test = node.test
+    constants = _expected_constants(test)
+    if constants:
+        changed = _DRAW.choice(constants)
+        code = _replaced(code, changed, repr(_another(changed.value)))
+    else:
+        code = _replaced(code, test, None)
+    return Control(code, "AssertionError", range(node.lineno, (node.end_lineno or node.lineno) + 1))
+
+
+def _expected_constants(test: ast.expr) -> list[ast.Constant]:
+    """What can be changed in `… == expected` so that it holds no longer."""
+    if not (isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq)):
+        return []
+    found: list[ast.Constant] = []
+    waiting: list[ast.expr] = [test.comparators[0]]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.List | ast.Tuple):
+            waiting += node.elts
+        elif isinstance(node, ast.Dict):
+            waiting += node.values
+        elif isinstance(node, ast.Constant) and type(node.value) in (int, float, str) and node.lineno == node.end_lineno:
+            found.append(node)
+        elif not isinstance(node, ast.Constant):
+            return []
+    return found
+
+
+def _another(value: object) -> object:
+    if isinstance(value, str):
+        letter = _DRAW.choice("abcdefghijklmnopqrstuvwxyz")
+        place = _DRAW.randrange(len(value) + 1)
+        return value[:place] + letter + value[place:]
+    assert isinstance(value, int | float)
+    return value + _DRAW.randrange(1, 10) if isinstance(value, int) else _other_number(value)
+
+
+def _other_number(value: float) -> float:
+    """Also of a value so large that adding to it changes nothing, or an infinite one."""
+    return next(drawn for drawn in iter(_DRAW.random, None) if drawn != value)
+
+
+def _replaced(code: str, node: ast.expr, text: str | None) -> str:
+    """The code with `text` for the expression; None: with its negation. Lines keep their numbers."""
+    assert node.end_lineno is not None
+    assert node.end_col_offset is not None
+    lines = code.encode("utf-8", "surrogatepass").split(b"\n")
+    starts = [0]
+    for line in lines:
+        starts.append(starts[-1] + len(line) + 1)
+    first = starts[node.lineno - 1] + node.col_offset
+    last = starts[node.end_lineno - 1] + node.end_col_offset
+    data = b"\n".join(lines)
+    inside = data[first:last]
+    new = b"not (" + inside + b")" if text is None else text.encode("utf-8", "surrogatepass")
+    return (data[:first] + new + data[last:]).decode("utf-8", "surrogatepass")

@@ -1,0 +1,285 @@
+"""The first process of a session: it holds the channel to the trusted side, starts the processes that run cells, and never runs one.
+
+A cell can write output and nothing else. Its process reports over a pipe whose only end waits, unread, in a socket that the process
+cannot write to; whether the process has ended is what the kernel says. The keeper's memory and descriptors are out of reach: it is
+started as not dumpable (`confine.confine_program`).
+
+Requests, one JSON value a line: {"code", "number", "timeout_s", "output_bytes", "advance", "keep"}. Several requests may be about one
+cell, the first of which says `advance`: all of them run from the same state and find the same files. The process of the one that
+says `keep` is the next state; the others are given up.
+
+Answers, one JSON value a line: {"status", "output", "error", "line"}, or {"lost": reason, "status"}: there is no next state.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+from reflectioncoder.sandbox.limits import CappedOutput
+from reflectioncoder.sandbox.runtime import cells, kernel
+from reflectioncoder.sandbox.runtime.work_files import restore, snapshot
+
+CHANNEL_FD, REQUEST_FD = 4, 5
+_MAX_REPORT_BYTES = 4096
+_MAX_PID_BYTES = 20
+_GRACE_S = 2.0  # from the interrupt of a cell to its end
+_START_PATIENCE_S = 10.0  # until a state has forked
+_LOOK_S = 0.1  # between looks for the end of a process: what it has left behind may hold its descriptors
+_LINUX = sys.platform == "linux"
+
+
+class LostError(Exception):
+    """A cell's process, or the state before it, has ended or must not be believed."""
+
+    def __init__(self, reason: str, status: str = "crashed"):
+        super().__init__(reason)
+        self.status = status
+
+
+def serve_session(payload: dict[str, Any]) -> None:
+    """Serve requests until they end. `payload`: file_name."""
+    if _LINUX:
+        kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+    keeper = Keeper(payload["file_name"])
+    with open(REQUEST_FD, "rb", closefd=False) as requests:
+        for line in requests:
+            try:
+                answer = keeper.run(json.loads(line))
+            except LostError as lost:
+                answer = {"lost": str(lost), "status": lost.status}
+            data = memoryview(json.dumps(answer).encode() + b"\n")
+            while data:
+                data = data[os.write(CHANNEL_FD, data) :]
+
+
+class Keeper:
+    """`run(request)` is the answer.
+
+    Raises (from `run`):
+        LostError: nothing came of the cell.
+    """
+
+    def __init__(self, file_name: str):
+        self._state = _first_state(file_name)
+        self._next: _Process | None = None
+        self._before = self._after = snapshot()
+
+    def run(self, request: dict[str, Any]) -> dict[str, Any]:
+        if request["advance"]:
+            if self._next is not None:
+                self._state.end()
+                self._state, self._next = self._next, None
+            self._before = self._after = snapshot()
+        else:
+            restore(self._before)
+        with contextlib.closing(_Run(self._state, request)) as running:
+            try:
+                answer = running.follow(request["timeout_s"])
+            except LostError:
+                running.process.end()
+                restore(self._after)
+                raise
+        if request["keep"]:
+            self._next, self._after = running.process, snapshot()
+        else:
+            running.process.end()
+            restore(self._after)
+        return answer
+
+
+class _Process:
+    """A process that runs a cell or, afterwards, waits as a state. `pid` is 0 until it is known to be a child of ours."""
+
+    def __init__(self) -> None:
+        self.messages, self.theirs = socket.socketpair()
+        self.theirs.shutdown(socket.SHUT_WR)
+        self.messages.settimeout(_START_PATIENCE_S)
+        self.pid = 0
+
+    def send(self, message: dict[str, Any], fds: list[int]) -> None:
+        content = json.dumps(message).encode()
+        try:
+            socket.send_fds(self.messages, [cells.HEADER.pack(len(content))], fds)
+            self.messages.sendall(content)
+        except OSError as error:
+            raise LostError(f"the interpreter takes no more cells ({error})") from error
+
+    def exit_status(self) -> int | None:
+        """The exit code (negative: the signal) of a process that has ended. Collects all others that have, too."""
+        found = None
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if not pid:
+                    break
+                if pid == self.pid:
+                    self.pid, found = 0, os.waitstatus_to_exitcode(status)
+        return found
+
+    def end(self) -> None:
+        self.messages.close()
+        self.theirs.close()
+        if self.pid:
+            with contextlib.suppress(OSError):  # where the filter of system calls forbids it: without messages it ends by itself
+                os.kill(self.pid, signal.SIGKILL)
+
+
+def _first_state(file_name: str) -> _Process:
+    state = _Process()
+    state.pid = os.fork()
+    if state.pid == 0:
+        try:
+            state.messages.close()
+            for fd in (CHANNEL_FD, REQUEST_FD):
+                os.close(fd)
+            if _LINUX:
+                with contextlib.suppress(OSError):  # refused by the filter: cells are as hidden as the keeper, to no harm
+                    kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
+            cells.live(state.theirs, file_name)
+        finally:
+            os._exit(1)
+    state.theirs.close()
+    return state
+
+
+class _Run:
+    """A cell that runs from a state, in a process of its own."""
+
+    def __init__(self, state: _Process, request: dict[str, Any]):
+        self.process = _Process()
+        self._output = CappedOutput(request["output_bytes"])
+        self._report = bytearray()
+        pipes = [os.pipe() for _ in range(3)]
+        self._fds = self._output_fd, self._tripwire_fd, self._report_fd = [read for read, _ in pipes]
+        for fd in self._fds:
+            os.set_blocking(fd, False)
+        output, tripwire, report = theirs = [write for _, write in pipes]
+        try:
+            asked = {key: request[key] for key in ("code", "number", "timeout_s")}
+            state.send(asked, [output, tripwire, self.process.theirs.fileno()])
+            self.process.send({}, [report])
+        except LostError:
+            self.close()
+            raise
+        finally:
+            self.process.theirs.close()
+            for fd in theirs:
+                os.close(fd)
+
+    def close(self) -> None:
+        for fd in self._fds:
+            os.close(fd)
+
+    def follow(self, timeout_s: float) -> dict[str, Any]:
+        self._await_start()
+        deadline = time.monotonic() + timeout_s + _GRACE_S
+        poll = select.poll()
+        for fd in self._fds:
+            poll.register(fd, select.POLLIN)
+        poll.register(REQUEST_FD, 0)
+        while True:
+            ready = {fd for fd, _ in poll.poll(1000 * _LOOK_S)}
+            if REQUEST_FD in ready:
+                os._exit(0)  # nobody waits any more
+            exit_status = self.process.exit_status()  # before its last words are read
+            if self._output_fd in ready and not self._read_output():
+                poll.unregister(self._output_fd)
+            if self._tripwire_fd in ready:
+                self._require_untouched()
+                poll.unregister(self._tripwire_fd)
+            reports = self._report_fd not in ready or self._read_report()
+            if self._report.endswith(b"\n"):
+                break
+            if exit_status is not None:
+                raise LostError(_how(exit_status))
+            if not reports:
+                raise LostError(self._closed())
+            if time.monotonic() > deadline:
+                raise LostError(f"the cell ran longer than {timeout_s + _GRACE_S:.3g} s", "timeout")
+        self._read_output()
+        self._require_untouched()
+        self._read_report()
+        return {**_checked(self._report), "output": self._output.text()}
+
+    def _await_start(self) -> None:
+        """Until the process has said its number, in the first line of its output, and is seen to be a child of ours."""
+        said, deadline = b"", time.monotonic() + _START_PATIENCE_S
+        while not said.endswith(b"\n"):
+            if not select.select([self._output_fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise LostError("the interpreter takes no more cells")
+            if not (byte := os.read(self._output_fd, 1)) or len(said) > _MAX_PID_BYTES:
+                raise LostError("the interpreter takes no more cells")
+            said += byte
+        if not said.strip().isdigit():
+            raise LostError("the interpreter takes no more cells")
+        if _LINUX:
+            self.process.pid = int(said)
+            try:
+                os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except (OSError, OverflowError) as error:
+                self.process.pid = 0
+                raise LostError("the interpreter takes no more cells") from error
+
+    def _read_output(self) -> bool:
+        """Take what is there; False at its end."""
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self._output_fd, 1 << 18):
+                self._output.add(data)
+                if len(data) < 1 << 16:
+                    return True
+            return False
+        return True
+
+    def _read_report(self) -> bool:
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self._report_fd, _MAX_REPORT_BYTES):
+                self._report += data
+                if len(self._report) > _MAX_REPORT_BYTES:
+                    raise LostError("the cell's report was broken")
+            return False
+        return True
+
+    def _require_untouched(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            if os.read(self._tripwire_fd, 1):
+                raise LostError("the cell wrote to a descriptor of the session")
+
+    def _closed(self) -> str:
+        """Why no report can come: the process has ended, or has closed its descriptors."""
+        deadline = time.monotonic() + 1.0
+        while self.process.pid and time.monotonic() < deadline:
+            if (status := self.process.exit_status()) is not None:
+                return _how(status)
+            time.sleep(0.001)
+        return "the cell closed the descriptors of the session, or ended"
+
+
+def _how(status: int) -> str:
+    return f"the interpreter ended with {f'exit code {status}' if status >= 0 else f'signal {-status}'}"
+
+
+def _checked(data: bytes | bytearray) -> dict[str, Any]:
+    """The report of a cell's process, which may be anything.
+
+    Raises:
+        LostError: it is none.
+    """
+    with contextlib.suppress(ValueError, RecursionError, AttributeError):
+        report = json.loads(data)
+        error, line = report.get("error"), report.get("line")
+        if (
+            set(report) == {"status", "error", "line"}
+            and report["status"] in ("ok", "failed", "timeout")
+            and (error is None or (isinstance(error, str) and error.isidentifier() and len(error) <= cells.MAX_NAME))
+            and (line is None or type(line) is int)
+        ):
+            return report
+    raise LostError("the cell's report was broken")
