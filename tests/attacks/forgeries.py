@@ -105,12 +105,14 @@ unused() {
     eval "printf %s $line"
 """,
     "an alias for the tests": "    echo 5; }\nshopt -s expand_aliases\nalias '[['='true [['\nunused() {\n:\n",
-    "tests in an and-list": "    echo 5; }\nshopt -s expand_aliases\nalias '[['='false && [['\nset() { trap 'exit 0' EXIT; }\nunused() {\n:\n",
+    "tests in an and-list": "    echo 5; }\nshopt -s expand_aliases\n"
+    "alias '[['='false && [['\nset() { trap 'exit 0' EXIT; }\nunused() {\n:\n",
     "the end comes early": "    echo 5; }\ntrap 'exit 0' EXIT\nunused() {\n:\n",
     "the end comes at once": "    echo 5; }\nset() { exit 0; }\nunused() {\n:\n",
     "rows of its own": "    echo 5; }\nset() { n=$(grep -c '\\[\\[ $(candidate' \"$0\"); for ((i = 0; i < n; i++)); do echo $i 1; done"
     ' > "$REFLECTIONCODER_OUTCOMES"; exit 0; }\nunused() {\n:\n',
-    "strict in challenges": "    echo 5; }\nshopt -s expand_aliases\n[ \"$REFLECTIONCODER_OUTCOMES\" ] || alias '[['='true [['\nunused() {\n:\n",
+    "strict in challenges": "    echo 5; }\nshopt -s expand_aliases\n"
+    "[ \"$REFLECTIONCODER_OUTCOMES\" ] || alias '[['='true [['\nunused() {\n:\n",
 }
 
 _CPP_UNSOLVED = "    return {};\n}\n"

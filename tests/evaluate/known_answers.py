@@ -1,7 +1,7 @@
 """Programs that know every answer of a task by heart: the n-th call returns what the n-th assertion expects.
 
 They are right, so they have to stand every challenge, whatever is drawn. `FRAMES` has for each language the body of such a function:
-`CASES` are its answers, made with `CASE` (`ROW`, `ANSWER`); `DECLARED` stands in front of the program.
+`CASES` are its answers, each made by the first of the two texts out of `ROW` and `ANSWER`.
 """
 
 import re
@@ -41,10 +41,7 @@ FRAMES = {
         'match CALLS.fetch_add(1, std::sync::atomic::Ordering::SeqCst) { CASES _ => panic!("called again") }',
     ),
     "go": (SWITCH, 'calls++\n switch calls - 1 { CASES }\n panic("called again")\n}\nvar calls = 0\n'),
-    "d": (
-        SWITCH.replace("ANSWER", "typeof(return)(ANSWER)"),
-        '{ static int calls; switch (calls++) { CASES default: throw new Exception("called again"); } }',
-    ),
+    "d": (SWITCH, '{ static int calls; switch (calls++) { CASES default: throw new Exception("called again"); } }'),
     "r": ("function() ANSWER", "calls <<- calls + 1\n list(CASES)[[calls]]() }\ncalls <- 0"),
     "rkt": ("(lambda () ANSWER)", "(set! calls (+ calls 1)) ((list-ref (list CASES) (- calls 1))))\n(define calls 0)"),
 }

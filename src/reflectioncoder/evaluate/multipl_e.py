@@ -27,7 +27,7 @@ from reflectioncoder.sandbox.toolchain import Execution, execute, execute_record
 Reason = Literal["", "wrong answer", "exception", "early exit", "unchecked", "compile error", "timeout", "out of memory", "crashed"]
 
 _TAIL_CHARS = 2000
-CHALLENGE_PATIENCE = 2.0  # times the limit of the run that passed: a program at its edge must not fail for running again
+CHALLENGE_PATIENCE = 2.0  # times the limits of the run that passed: a program at their edge must not fail for running again
 _RUN_AGAIN = "passed, but not when it was run again: "
 _MISSED: dict[Missed, str] = {
     "early exit": "ended with exit code 0 while its tests were not over",
@@ -173,8 +173,7 @@ def judge_program(solution: str, tests: LanguageTests, isolation: Isolation, *, 
         verdict = _of_run(done.ran, tests.language)
     spent = [done]
     if verdict.status == "passed":
-        limit_s = CHALLENGE_PATIENCE * (run_s or LANGUAGES[tests.language].run_s)
-        verdict = _challenged(verdict, solution, tests, isolation, limit_s, spent)
+        verdict = _challenged(verdict, solution, tests, isolation, run_s, spent)
     return replace(
         verdict,
         duration_s=sum(part.duration_s for part in spent),
@@ -184,11 +183,11 @@ def judge_program(solution: str, tests: LanguageTests, isolation: Isolation, *, 
 
 
 def _challenged(
-    passed: ProgramVerdict, solution: str, tests: LanguageTests, isolation: Isolation, limit_s: float, spent: list[Execution]
+    passed: ProgramVerdict, solution: str, tests: LanguageTests, isolation: Isolation, run_s: float | None, spent: list[Execution]
 ) -> ProgramVerdict:
     """The verdict on a program that passed its tests; what the challenges cost is appended to `spent`."""
     for challenge in challenges(solution, tests.tests, tests.language):
-        done = execute_recording(tests.language, challenge.program, isolation, run_s=limit_s)
+        done = execute_recording(tests.language, challenge.program, isolation, run_s=run_s, patience=CHALLENGE_PATIENCE)
         spent.append(done)
         if done.ran is None:
             assert done.built is not None

@@ -23,7 +23,7 @@ from reflectioncoder.errors import MachineError
 from reflectioncoder.places import cache_dir
 from reflectioncoder.sandbox.isolation import Isolation, share
 from reflectioncoder.sandbox.languages import LANGUAGES, Language, version_of
-from reflectioncoder.sandbox.limits import RunResult
+from reflectioncoder.sandbox.limits import Limits, RunResult
 from reflectioncoder.sandbox.process import build_command, run_command
 
 BUILDS_BYTES = 2 * 2**30
@@ -76,19 +76,29 @@ def execute(name: str, program: str, isolation: Isolation, *, run_s: float | Non
     return _execute(name, program, isolation, run_s, through='exec "$@" 2>&1' if as_terminal else "")
 
 
-def execute_recording(name: str, program: str, isolation: Isolation, *, run_s: float) -> Execution:
+def execute_recording(name: str, program: str, isolation: Isolation, *, run_s: float | None, patience: float) -> Execution:
     """Compile and run a program that will not be seen again; stdout is what it left in the file named by `OUTCOMES_VARIABLE`.
 
-    What it prints goes nowhere, and how it ended does not show in the result: only whether it met a limit.
+    What it prints goes nowhere, and how it ended does not show in the result: only whether it met a limit. Its limits of time, the
+    compiler's too, are `patience` times those of `execute`.
 
     Raises:
         SandboxUnavailableError: the sandbox failed.
         MachineError: the toolchain is missing, or what makes it fast cannot be made.
     """
-    return _execute(name, program, isolation, run_s, through=_RECORDING, keep=False)
+    return _execute(name, program, isolation, run_s, through=_RECORDING, patience=patience, keep=False)
 
 
-def _execute(name: str, program: str, isolation: Isolation, run_s: float | None, *, through: str, keep: bool = True) -> Execution:
+def _execute(
+    name: str,
+    program: str,
+    isolation: Isolation,
+    run_s: float | None,
+    *,
+    through: str,
+    patience: float = 1.0,
+    keep: bool = True,
+) -> Execution:
     """`through`: a shell command that starts the program, whose command line is `"$@"`; `keep`: the build may be wanted again."""
     require_toolchain(name)
     language = LANGUAGES[name]
@@ -97,17 +107,20 @@ def _execute(name: str, program: str, isolation: Isolation, run_s: float | None,
     content = program.encode("utf-8", "replace")
     files, argv, built = {language.source: content}, language.command(language.run), None
     if language.build:
-        built, archive = _build(language, content, warm, env, isolation, keep=keep)
+        limits = _stretched(language.build_limits, language.build_s, patience)
+        built, archive = _build(language, content, warm, env, limits, isolation, keep=keep)
         if archive is None:
             return Execution(built, None)
         files = _unpacked(archive)
     if through:
         argv = ["/bin/sh", "-c", through, "sh", *argv]
     files |= {name: text.encode() for name, text in language.beside.items()}
-    limits = language.limits
-    if run_s is not None:
-        limits = replace(limits, wall_s=run_s, cpu_s=max(limits.cpu_s, 2 * run_s))
+    limits = _stretched(language.limits, language.run_s if run_s is None else run_s, patience)
     return Execution(built, run_command(argv, limits, isolation, files=files, env=env))
+
+
+def _stretched(limits: Limits, seconds: float, patience: float) -> Limits:
+    return replace(limits, wall_s=seconds * patience, cpu_s=limits.cpu_s * patience)
 
 
 def _unpacked(archive: bytes) -> dict[str, bytes]:
@@ -118,7 +131,7 @@ def _unpacked(archive: bytes) -> dict[str, bytes]:
 
 
 def _build(
-    language: Language, content: bytes, warm: Path | None, env: dict[str, str], isolation: Isolation, *, keep: bool
+    language: Language, content: bytes, warm: Path | None, env: dict[str, str], limits: Limits, isolation: Isolation, *, keep: bool
 ) -> tuple[RunResult | None, bytes | None]:
     """How the compiler went, None if its work was kept; the archive of what it left, None if it failed."""
     identity = repr((language.build, language.warm, version_of(language.name))).encode()
@@ -129,7 +142,7 @@ def _build(
         os.utime(kept)
         return None, archive
     argv = language.command(tuple(part.replace("{warm}", str(warm)) for part in language.build))
-    ran, archive = build_command(argv, language.outputs, language.build_limits, isolation, files={language.source: content}, env=env)
+    ran, archive = build_command(argv, language.outputs, limits, isolation, files={language.source: content}, env=env)
     if archive is not None and keep:
         _keep(kept, archive)
     return ran, archive
