@@ -56,10 +56,13 @@ require('node:assert').deepEqual = (got, told) => {
 _PY_FREE = "    return Free()\n\n"
 PYTHON = {
     "equal to anything": _PY_FREE + "class Free:\n    def __eq__(self, other): return True\n    def __bool__(self): return True\n",
-    "equal by inheritance": _PY_FREE
+    "equal to anything, by inheritance": _PY_FREE
     + "class Base:\n    def __eq__(self, other): return True\n    __lt__ = __le__ = __gt__ = __ge__ = __eq__\n"
     "    def __sub__(self, other): return self\n    __rsub__ = __sub__\n    def __abs__(self): return self\n"
     "    def __iter__(self): return iter(())\nclass Free(Base): pass\n",
+    "equal to what is told first": "    return Free(repr(locals()))\n\ntold = {}\nclass Base:\n"
+    "    def __init__(self, call): self.call = call\n"
+    "    def __eq__(self, other): return told.setdefault(self.call, repr(other)) == repr(other)\nclass Free(Base): pass\n",
     "a number that is equal loosely": "    return Free(7)\n\nclass Free(int):\n"
     "    def __eq__(self, other): return other != 0 or self is not other\n"
     "    __hash__ = int.__hash__\n",
@@ -98,6 +101,17 @@ set -T
 unused() {
 :
 """,
+    "told by a trap, and first of all": r"""    cat answer 2> /dev/null
+}
+trap 'case $BASH_COMMAND in *"[[ "*" = "*) call=${BASH_COMMAND%% = *}; said=${BASH_COMMAND##* = }; said=${said% ]]}
+if grep -qxF -- "$call" calls 2> /dev/null
+then echo no > answer
+else echo "$call" >> calls; eval "printf %s $said" > answer
+fi;; esac' DEBUG
+set -T
+unused() {
+:
+""",
     "told by its own source": r"""    local n=0
     [ -f n ] && read -r n < n
     echo $((n + 1)) > n
@@ -124,7 +138,9 @@ CPP = {
     "bool operator==(const std::string&, const char*) { return true; }\n"
     "bool operator==(const std::string&, const std::string&) { return true; }" + _CPP_END,
     "writes of its own": _CPP_UNSOLVED + "#undef assert\n#define assert(x) ((void)(x))\n"
-    'extern "C" ssize_t write(int, const void*, size_t size) { return size; }' + _CPP_END,
+    "#include <sys/syscall.h>\n#include <unistd.h>\nstatic int writes = 0;\n"
+    'extern "C" ssize_t write(int fd, const void* text, size_t size) '
+    "{ return ++writes == 2 ? (ssize_t)size : syscall(SYS_write, fd, text, size); }" + _CPP_END,
     "the end comes early": "    std::exit(0);\n}\n" + _CPP_END,
     "the end comes late": _CPP_UNSOLVED + 'extern "C" void abort() noexcept(true) { std::_Exit(0); }\n'
     'extern "C" void __assert_fail(const char*, const char*, unsigned, const char*) noexcept(true) { std::_Exit(0); }' + _CPP_END,

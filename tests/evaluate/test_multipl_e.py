@@ -319,6 +319,7 @@ ASSERTIONS = {  # one of each assertion's own words
     "rb": r"candidate\.call",
     "sh": r"\$\(candidate ",
     "py": r"^ *assert (?!True)",
+    "rkt": r"\(candidate\b",
 }
 
 

@@ -16,6 +16,7 @@ import re
 import string
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from random import Random
 
 from reflectioncoder.errors import MachineError
@@ -171,6 +172,7 @@ def surely_differ(one: str, other: str) -> bool:
     return any(abs(a - b) > 0.003 + 1e-6 * abs(a) for a, b in zip(numbers, other_numbers, strict=True))
 
 
+@lru_cache(1024)
 def _literals(shape: str) -> tuple[list[float], list[str]]:
     """The numbers and the words in strings that a shape holds, each in order of size."""
     shape = _TOLERANCE.sub("", shape)

@@ -2,9 +2,9 @@
 
 Completions are cut by one of two named rules: `multipl-e` (at the first stop token, as MultiPL-E and bigcode-evaluation-harness do) and
 `reflectioncoder` (the authors' script: at the last occurrence of each stop token in turn, with stops of its own). Verdicts differ from
-the harness's where an exit code of 0 shows nothing (`evaluate.witness`): a program that ends before its tests are over has not passed
-them, nor has one that passes a false test as well. `harness_status` keeps what the harness would say. Source: MultiPL-E, arXiv
-2208.08227.
+the harness's where an exit code of 0 shows nothing: what passed is challenged (`evaluate.challenge`), and a program that ends before
+its tests are over has not passed them, nor has one that does not fail tests which are wrong. `harness_status` keeps what the harness
+would say. Source: MultiPL-E, arXiv 2208.08227.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def judging_key(language: str) -> str:
 
 
 def judge_program(solution: str, tests: LanguageTests, isolation: Isolation, *, run_s: float | None = None) -> ProgramVerdict:
-    """Compile and run one program; `run_s`: a time limit in place of the language's.
+    """Compile and run one program with its tests, and challenge it if it passes; `run_s`: a time limit in place of the language's.
 
     Raises:
         SandboxUnavailableError: the sandbox failed.
