@@ -2,9 +2,9 @@
 
 Completions are cut by one of two named rules: `multipl-e` (at the first stop token, as MultiPL-E and bigcode-evaluation-harness do) and
 `reflectioncoder` (the authors' script: at the last occurrence of each stop token in turn, with stops of its own). Verdicts differ from
-the harness's where an exit code of 0 shows nothing (`evaluate.witness`): a program that ends before its tests are over has not passed
-them, nor has one that passes a false test as well. `harness_status` keeps what the harness would say. Source: MultiPL-E, arXiv
-2208.08227.
+the harness's where an exit code of 0 shows nothing: what passed is challenged (`evaluate.challenge`), and a program that ends before
+its tests are over has not passed them, nor has one that does not fail tests which are wrong. `harness_status` keeps what the harness
+would say. Source: MultiPL-E, arXiv 2208.08227.
 """
 
 from __future__ import annotations
@@ -16,17 +16,24 @@ from typing import Any, Literal
 
 from reflectioncoder.data.files import content_hash
 from reflectioncoder.errors import MachineError
+from reflectioncoder.evaluate.assertions import SYNTAX
+from reflectioncoder.evaluate.challenge import RECORDERS, Missed, challenges
 from reflectioncoder.evaluate.harness import HarnessStatus, status_of_build, status_of_run
-from reflectioncoder.evaluate.witness import WITNESSES, Marks, with_witness
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.languages import LANGUAGES, version_of
 from reflectioncoder.sandbox.limits import RunResult
-from reflectioncoder.sandbox.toolchain import execute
+from reflectioncoder.sandbox.toolchain import Execution, execute, execute_recording
 
 Reason = Literal["", "wrong answer", "exception", "early exit", "unchecked", "compile error", "timeout", "out of memory", "crashed"]
 
 _TAIL_CHARS = 2000
-_JUDGE_VERSION = 2  # of what follows from a run in this module and in `evaluate.harness`
+CHALLENGE_PATIENCE = 2.0  # times the limits of the run that passed: a program at their edge must not fail for running again
+_RUN_AGAIN = "passed, but not when it was run again: "
+_MISSED: dict[Missed, str] = {
+    "early exit": "ended with exit code 0 while its tests were not over",
+    "unchecked": "its tests hold it to nothing: it does not fail those of them, and only those, that are wrong",
+}
+_JUDGE_VERSION = 3  # of what follows from a run in this module and in `evaluate.harness`
 
 FILES: dict[str, tuple[str, str, int]] = {
     "cpp": ("humaneval-cpp.jsonl", "8717eabdf202137158c84506144b0fb1e73d5ecccbe5363ec79009ca014df629", 161),
@@ -148,29 +155,52 @@ def parse_tasks(rows: Sequence[dict[str, Any]], language: str, where: str) -> li
 
 def judging_key(language: str) -> str:
     """Identifies how a language's programs are judged."""
-    return content_hash(repr((LANGUAGES[language], WITNESSES[language], _JUDGE_VERSION)))
+    return content_hash(repr((LANGUAGES[language], SYNTAX.get(language), RECORDERS[language], _JUDGE_VERSION)))
 
 
 def judge_program(solution: str, tests: LanguageTests, isolation: Isolation, *, run_s: float | None = None) -> ProgramVerdict:
-    """Compile and run one program; `run_s`: a time limit in place of the language's.
+    """Compile and run one program with its tests, and challenge it if it passes; `run_s`: a time limit in place of the language's.
 
     Raises:
         SandboxUnavailableError: the sandbox failed.
         MachineError: the toolchain is missing.
     """
-    marks = Marks.of(tests.language, tests.tests, solution)
-    program = f"{solution}\n{with_witness(tests.tests, tests.language, marks)}"
-    done = execute(tests.language, program, isolation, run_s=run_s)
-    if done.ran and marks.held in done.ran.stdout.splitlines() and status_of_run(done.ran, tests.language) != "OK":
-        # All tests held. If it was the false one that ended the program otherwise, it is not to count.
-        program = f"{solution}\n{with_witness(tests.tests, tests.language, marks, control=False)}"
-        done = execute(tests.language, program, isolation, run_s=run_s)
+    done = execute(tests.language, f"{solution}\n{tests.tests}", isolation, run_s=run_s)
     if done.ran is None:
         assert done.built is not None
         verdict = _of_failed_build(done.built, tests.language)
     else:
-        verdict = _of_run(done.ran, tests.language, marks)
-    return replace(verdict, duration_s=done.duration_s, cpu_s=done.cpu_s, peak_memory_bytes=done.peak_memory_bytes)
+        verdict = _of_run(done.ran, tests.language)
+    spent = [done]
+    if verdict.status == "passed":
+        verdict = _challenged(verdict, solution, tests, isolation, run_s, spent)
+    return replace(
+        verdict,
+        duration_s=sum(part.duration_s for part in spent),
+        cpu_s=sum(part.cpu_s for part in spent),
+        peak_memory_bytes=max(part.peak_memory_bytes for part in spent),
+    )
+
+
+def _challenged(
+    passed: ProgramVerdict, solution: str, tests: LanguageTests, isolation: Isolation, run_s: float | None, spent: list[Execution]
+) -> ProgramVerdict:
+    """The verdict on a program that passed its tests; what the challenges cost is appended to `spent`."""
+    for challenge in challenges(solution, tests.tests, tests.language):
+        done = execute_recording(tests.language, challenge.program, isolation, run_s=run_s, patience=CHALLENGE_PATIENCE)
+        spent.append(done)
+        if done.ran is None:
+            assert done.built is not None
+            failed = _of_failed_build(done.built, tests.language)
+            return replace(failed, harness_status=passed.harness_status, detail=f"{_RUN_AGAIN}{failed.detail}")
+        if done.ran.status == "timeout":
+            return ProgramVerdict("timeout", "timeout", passed.harness_status, f"{_RUN_AGAIN}{done.ran.reason}")
+        if done.ran.status == "memory":
+            return ProgramVerdict("memory", "out of memory", passed.harness_status, f"{_RUN_AGAIN}{done.ran.reason}")
+        missed = challenge.missed_by(done.ran.stdout)
+        if missed:
+            return ProgramVerdict("failed", missed, passed.harness_status, _MISSED[missed])
+    return passed
 
 
 def _of_failed_build(built: RunResult, language: str) -> ProgramVerdict:
@@ -182,9 +212,8 @@ def _of_failed_build(built: RunResult, language: str) -> ProgramVerdict:
     return ProgramVerdict("compile_error", "compile error", harness, built.stderr[-_TAIL_CHARS:])
 
 
-def _of_run(ran: RunResult, language: str, marks: Marks) -> ProgramVerdict:
+def _of_run(ran: RunResult, language: str) -> ProgramVerdict:
     harness = status_of_run(ran, language)
-    printed = set(ran.stdout.splitlines())
     said = f"{ran.stdout}\n{ran.stderr}"
     detail = (ran.stderr.strip() or ran.stdout.strip() or ran.reason)[-_TAIL_CHARS:]
     if ran.status == "timeout":
@@ -192,10 +221,6 @@ def _of_run(ran: RunResult, language: str, marks: Marks) -> ProgramVerdict:
     if ran.status == "memory" or (ran.status != "ok" and _OUT_OF_MEMORY.search(said)):
         return ProgramVerdict("memory", "out of memory", harness, detail)
     if harness == "OK":
-        if marks.held not in printed:
-            return ProgramVerdict("failed", "early exit", harness, "ended with exit code 0 while its tests were not over or had failed")
-        if marks.unchecked in printed:
-            return ProgramVerdict("failed", "unchecked", harness, "a false test passes as well")
         return ProgramVerdict("passed", "", harness, "")
     syntax = _SYNTAX.get(language)
     if syntax and re.search(syntax, said, re.MULTILINE):

@@ -24,7 +24,7 @@ _UNBOUNDED = 2**45  # address space: the resident memory is what is limited
 class Language:
     """`needs`: commands, the first is asked for its version with `version`; `files`: what must be there too.
 
-    `env`: {work} is the program's own directory.
+    `env`: {work} is the program's own directory. `beside`: further files of the directory in which it runs, name to content.
 
     `warm`: a shell command that makes, in an empty directory and once for each version, what makes building fast; `build` and `env`
     name that directory as {warm}.
@@ -41,6 +41,7 @@ class Language:
     version: tuple[str, ...] = ("--version",)
     files: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
+    beside: dict[str, str] = field(default_factory=dict)
     warm: str = ""
     build_s: float = 15.0
     run_s: float = 15.0
@@ -107,6 +108,9 @@ _JVM = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xss64m", "-Xmx512m")
 _STANDARD_HEADER = "echo '#include <bits/stdc++.h>' > all.h && g++ -std=c++17 all.h -o all.h.gch"  # two thirds of a compilation
 
 _NODE = {"OPENSSL_CONF": "/dev/null"}  # the system's cannot be read
+# Node makes pipes non-blocking: `fs.writeSync(1)` after `console.log` would fail with EAGAIN whenever the reader is slower.
+_BLOCKING = {"blocking.js": "for (const stream of [process.stdout, process.stderr]) stream._handle?.setBlocking?.(true);\n"}
+_RUN_NODE = ("node", "--require", "./blocking.js", "main.js")
 
 _TABLE = (
     Language(
@@ -119,11 +123,13 @@ _TABLE = (
         build=("javac", "-encoding", "UTF8", "-J-XX:TieredStopAtLevel=1", "-J-XX:+UseSerialGC", "-cp", _JAVATUPLES, "Problem.java"),
         outputs=("*.class",), run=("java", "-ea", *_JVM, "-cp", f"{_JAVATUPLES}:.", "Problem"), files=(_JAVATUPLES,), reserves=True,
     ),
-    Language("js", "JavaScript", "main.js", ("node",), "apt install nodejs", run=("node", "main.js"), env=_NODE, reserves=True),
+    Language(
+        "js", "JavaScript", "main.js", ("node",), "apt install nodejs", run=_RUN_NODE, env=_NODE, beside=_BLOCKING, reserves=True,
+    ),
     Language(
         "ts", "TypeScript", "main.ts", ("tsc", "node"), "npm install --global typescript",
-        build=("tsc", "--target", "esnext", "--strict", "false", "main.ts"), outputs=("main.js",), run=("node", "main.js"), env=_NODE,
-        reserves=True,
+        build=("tsc", "--target", "esnext", "--strict", "false", "main.ts"), outputs=("main.js",), run=_RUN_NODE, env=_NODE,
+        beside=_BLOCKING, reserves=True,
     ),
     Language("sh", "Bash", "main.sh", ("bash",), "apt install bash", run=("bash", "main.sh")),
     Language(

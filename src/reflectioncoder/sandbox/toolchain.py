@@ -23,11 +23,14 @@ from reflectioncoder.errors import MachineError
 from reflectioncoder.places import cache_dir
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.languages import LANGUAGES, Language, version_of
-from reflectioncoder.sandbox.limits import RunResult
+from reflectioncoder.sandbox.limits import Limits, RunResult
 from reflectioncoder.sandbox.process import build_command, run_command
 from reflectioncoder.sandbox.readable import share
 
 BUILDS_BYTES = 2 * 2**30
+OUTCOMES_VARIABLE = "REFLECTIONCODER_OUTCOMES"
+"""Of the environment of a program that records outcomes: the file that it appends them to."""
+_RECORDING = f'export {OUTCOMES_VARIABLE}="$PWD/outcomes"; "$@" > /dev/null 2>&1; exec cat outcomes'
 _WARM_UP_S = 300.0
 _warming = threading.Lock()
 
@@ -71,6 +74,33 @@ def execute(name: str, program: str, isolation: Isolation, *, run_s: float | Non
         SandboxUnavailableError: the sandbox failed.
         MachineError: the toolchain is missing, or what makes it fast cannot be made.
     """
+    return _execute(name, program, isolation, run_s, through='exec "$@" 2>&1' if as_terminal else "")
+
+
+def execute_recording(name: str, program: str, isolation: Isolation, *, run_s: float | None, patience: float) -> Execution:
+    """Compile and run a program that will not be seen again; stdout is what it left in the file named by `OUTCOMES_VARIABLE`.
+
+    What it prints goes nowhere, and how it ended does not show in the result: only whether it met a limit. Its limits of time, the
+    compiler's too, are `patience` times those of `execute`.
+
+    Raises:
+        SandboxUnavailableError: the sandbox failed.
+        MachineError: the toolchain is missing, or what makes it fast cannot be made.
+    """
+    return _execute(name, program, isolation, run_s, through=_RECORDING, patience=patience, keep=False)
+
+
+def _execute(
+    name: str,
+    program: str,
+    isolation: Isolation,
+    run_s: float | None,
+    *,
+    through: str,
+    patience: float = 1.0,
+    keep: bool = True,
+) -> Execution:
+    """`through`: a shell command that starts the program, whose command line is `"$@"`; `keep`: the build may be wanted again."""
     require_toolchain(name)
     language = LANGUAGES[name]
     isolation = replace(isolation, readable_proc=language.reads_proc)
@@ -79,14 +109,20 @@ def execute(name: str, program: str, isolation: Isolation, *, run_s: float | Non
     content = program.encode("utf-8", "replace")
     files, argv, built = {language.source: content}, language.command(language.run), None
     if language.build:
-        built, archive = _build(language, content, warm, env, isolation)
+        limits = _stretched(language.build_limits, language.build_s, patience)
+        built, archive = _build(language, content, warm, env, limits, isolation, keep=keep)
         if archive is None:
             return Execution(built, None)
         files = _unpacked(archive)
-    if as_terminal:
-        argv = ["/bin/sh", "-c", 'exec "$@" 2>&1', "sh", *argv]
-    limits = language.limits if run_s is None else replace(language.limits, wall_s=run_s)
+    if through:
+        argv = ["/bin/sh", "-c", through, "sh", *argv]
+    files |= {name: text.encode() for name, text in language.beside.items()}
+    limits = _stretched(language.limits, language.run_s if run_s is None else run_s, patience)
     return Execution(built, run_command(argv, limits, isolation, files=files, env=env))
+
+
+def _stretched(limits: Limits, seconds: float, patience: float) -> Limits:
+    return replace(limits, wall_s=seconds * patience, cpu_s=limits.cpu_s * patience)
 
 
 def _unpacked(archive: bytes) -> dict[str, bytes]:
@@ -97,7 +133,7 @@ def _unpacked(archive: bytes) -> dict[str, bytes]:
 
 
 def _build(
-    language: Language, content: bytes, warm: Path | None, env: dict[str, str], isolation: Isolation
+    language: Language, content: bytes, warm: Path | None, env: dict[str, str], limits: Limits, isolation: Isolation, *, keep: bool
 ) -> tuple[RunResult | None, bytes | None]:
     """How the compiler went, None if its work was kept; the archive of what it left, None if it failed."""
     identity = repr((language.build, language.warm, version_of(language.name))).encode()
@@ -108,8 +144,8 @@ def _build(
         os.utime(kept)
         return None, archive
     argv = language.command(tuple(part.replace("{warm}", str(warm)) for part in language.build))
-    ran, archive = build_command(argv, language.outputs, language.build_limits, isolation, files={language.source: content}, env=env)
-    if archive is not None:
+    ran, archive = build_command(argv, language.outputs, limits, isolation, files={language.source: content}, env=env)
+    if archive is not None and keep:
         _keep(kept, archive)
     return ran, archive
 

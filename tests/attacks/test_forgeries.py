@@ -1,0 +1,42 @@
+"""Forged tests: no program passes tests of MultiPL-E that it does not satisfy, whatever it does to them."""
+
+import pytest
+
+from reflectioncoder.evaluate.multipl_e import judge_program
+from reflectioncoder.evaluate.preflight import preflight_programs
+from reflectioncoder.sandbox.isolation import detect_isolation
+from reflectioncoder.sandbox.languages import LANGUAGES
+from tests.attacks.forgeries import FORGERIES
+
+KINDS = [(language, kind) for language, forgeries in FORGERIES.items() for kind in forgeries]
+
+
+@pytest.fixture(scope="module")
+def isolation():
+    return detect_isolation()
+
+
+def verdicts_on(language, kind, isolation, num_tasks):
+    """On tasks of our own, which have the form of MultiPL-E's."""
+    if missing := LANGUAGES[language].missing():
+        pytest.skip(f"{missing} is missing here: {LANGUAGES[language].install}")
+    rights = [program for program in preflight_programs(language) if program.kind == "right"][:num_tasks]
+    wrongs = [program for program in preflight_programs(language) if program.kind == "wrong"]
+    for right, wrong in zip(rights, wrongs, strict=False):
+        common = next(n for n, (a, b) in enumerate(zip(right.program, wrong.program, strict=False)) if a != b)
+        prompt = right.program[: right.program.rindex("\n", 0, common) + 1]
+        yield judge_program(prompt + FORGERIES[language][kind], right.tests, isolation)
+
+
+@pytest.mark.parametrize(("language", "kind"), KINDS)
+def test_a_forgery_does_not_pass(language, kind, isolation):
+    verdicts = list(verdicts_on(language, kind, isolation, 2))
+    assert {verdict.status for verdict in verdicts} & {"passed"} == set()
+
+
+@pytest.mark.parametrize(("language", "kind"), KINDS)
+def test_exit_codes_alone_would_pass_it(language, kind, isolation):
+    """The forgeries work: it is the challenge that finds them, and says what is wrong with them."""
+    verdict = next(iter(verdicts_on(language, kind, isolation, 1)))
+    assert verdict.harness_status == "OK", verdict
+    assert verdict.reason in ("unchecked", "early exit"), verdict
