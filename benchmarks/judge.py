@@ -155,7 +155,8 @@ def flips(args) -> None:
                 loop.kill()
     for spec, values in seconds.items():
         changed = [task for (file, task), found in verdicts.items() if file == spec and len(found) > 1]
-        base, plus = (sum(next(iter(found))[part] for (file, _), found in verdicts.items() if file == spec) for part in (0, 1))
+        last = [next(iter(found)) for (file, _), found in verdicts.items() if file == spec]
+        base, plus = sum(passed[0] for passed in last), sum(map(all, last))  # plus counts only with base
         print(f"{spec}: median {statistics.median(values):.1f} s of {len(values)}; passed {base} {plus}")
         print(f"  flips: {', '.join(changed) or 'none'}")
 
