@@ -379,7 +379,7 @@ def test_attempts_of_a_file_are_repaired(tmp_path):
         {"task_id": right.task_id, "completion": answer_program(right)},
     ]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    endpoint = replace(ENDPOINT, model="somebody")
+    endpoint = EndpointConfig(model="somebody")
     recipe = make_recipe("", author="attempts", attempts=str(tmp_path / "a.jsonl"), endpoint=endpoint)
     summary = build_reflections(recipe, tmp_path / "out", limit=3)
     assert summary["rejected"] == {"first_try": 1, "no_code": 1}
