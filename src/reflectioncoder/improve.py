@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.config import Recipe
+from reflectioncoder.build.options import require_used_options
+from reflectioncoder.config import BuildConfig, Recipe
 from reflectioncoder.data.completions import prompt_preamble
 from reflectioncoder.data.files import JsonlWriter, claim, content_hash, write_json
 from reflectioncoder.data.problems import Problem, iter_problems
@@ -65,6 +66,7 @@ class Improvement:
         config = self.recipe.improve
         if not self.recipe.evaluate.benchmarks:
             raise UsageError("improve needs held-out tasks: evaluate.benchmarks is empty")
+        require_used_options(self._build_of(1))
         self._base.check()
         if not self._problems(1):
             raise UsageError("build.problems holds no problem with a reference and tests: nothing to attempt")
@@ -94,6 +96,19 @@ class Improvement:
         size = self.recipe.improve.problems_per_round
         return list(itertools.islice(usable, (number - 1) * size, number * size))
 
+    def _build_of(self, number: int) -> BuildConfig:
+        """The settings of a round's build: what the model of the round before has attempted, repaired by the references."""
+        directory, build = self.directory / "rounds" / str(number), self.recipe.build
+        return replace(
+            build,
+            author="attempts",
+            attempts=str(directory / "attempts" / "completions.jsonl"),
+            problems=(str(directory / "problems.jsonl"),),
+            rollouts=self.recipe.improve.samples,
+            min_samples=0,
+            endpoint=replace(build.endpoint, model=str(number - 1)),
+        )
+
     def _round(self, number: int, problems: list[Problem], model: Path) -> Round | None:
         """None if nothing fails, or nothing that fails becomes a sample."""
         recipe = self.recipe
@@ -103,15 +118,7 @@ class Improvement:
             for problem in problems:
                 written.write(problem.to_json())
         say(f"improve: round {number}, {len(problems)} problems attempted by {model}")
-        build = replace(
-            recipe.build,
-            author="attempts",
-            attempts=str(directory / "attempts" / "completions.jsonl"),
-            problems=(str(file),),
-            rollouts=recipe.improve.samples,
-            min_samples=0,
-            endpoint=replace(recipe.build.endpoint, model=str(number - 1)),
-        )
+        build = self._build_of(number)
         rounds = [self.directory / "rounds" / str(n) for n in range(1, number + 1)]
         earlier = [str(folder / "build" / "reflections.jsonl") for folder in rounds[:-1]]
         train = replace(recipe.train, reflection_data=(*recipe.train.reflection_data, *earlier))

@@ -236,7 +236,8 @@ def test_what_the_offline_authors_write_passes_all_of_these_checks(author, tmp_p
         for number, (problem, found) in enumerate(zip(PROBLEMS, slips, strict=False))
     ]
     attempts.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    build = BuildConfig(author=author, min_samples=0, attempts=str(attempts), endpoint=EndpointConfig(model="a-model"))
+    options = {"attempts": str(attempts), "endpoint": EndpointConfig(model="a-model")} if author == "attempts" else {}
+    build = BuildConfig(author=author, min_samples=0, **options)
     summary = build_reflections(
         Recipe("r", ModelConfig("none"), build=build), tmp_path / "build", limit=12 if author == "mutation" else 30
     )

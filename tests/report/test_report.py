@@ -15,6 +15,7 @@ from reflectioncoder.config import TrainConfig
 from reflectioncoder.data.answer_reasons import count_answers
 from reflectioncoder.data.files import read_jsonl, write_atomic, write_json, write_jsonl
 from reflectioncoder.data.render import TokenRenderer
+from reflectioncoder.data.run_folders import RunFolder
 from reflectioncoder.data.words import WordTokenizer
 from reflectioncoder.evaluate.benchmarks import load_benchmark
 from reflectioncoder.evaluate.compare import compare_runs, read_run
@@ -131,7 +132,7 @@ def test_the_page_says_of_two_scorings_what_compare_says(tmp_path, data, num_sam
     for side in sides:
         rows = [(f"HumanEval/{n}", *data.draw(statuses)) for n in range(num_tasks) for _ in range(num_samples)]
         write_side(side, rows, num_samples)
-    (shown,) = collect_run(run)["benchmarks"]
+    (shown,) = collect_run(RunFolder(run, "run"))["benchmarks"]
     judged = [{row["task_id"] for _, row in read_jsonl(side / "samples.jsonl") if row["status"] != "sandbox_error"} for side in sides]
     if not judged[0] & judged[1]:
         assert shown["reason"].startswith("no task has a")

@@ -230,8 +230,10 @@ class LlmAuthor:
         return None
 
     def _judge_answer(self, rollout: Rollout, attempts: list[Attempt], answered: dict[str, Any]) -> Sample | Rejected:
-        if answered["finish_reason"] in ("refused", EMPTY):
-            return Rejected("refused" if answered["finish_reason"] == "refused" else "empty_answer")
+        if answered["finish_reason"] == "refused":
+            return Rejected("refused")
+        if answered["finish_reason"] == EMPTY:
+            return Rejected("empty_answer")
         problem = rollout.problem
         program = read_answer(answered["text"], problem.entry_point).solution.strip("\n")
         if answered["finish_reason"] == "length" or not _answers(program, problem):

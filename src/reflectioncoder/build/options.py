@@ -43,7 +43,7 @@ OPTIONS: dict[str, frozenset[Writer]] = {
     "min_samples": _ALL,
 }
 # All other fields of the endpoint belong to a request, which attempts do not make.
-ENDPOINT_OPTIONS: dict[str, frozenset[Writer]] = {"model": _OF_A_MODEL, "assistant_prefix": _DIALOGUE}
+ENDPOINT_OPTIONS: dict[str, frozenset[Writer]] = {"model": _OF_A_MODEL, "revision": _OF_A_MODEL, "assistant_prefix": _DIALOGUE}
 _FOR_A_SERVER_ELSEWHERE = frozenset(("base_url", "api_key_env"))
 
 
