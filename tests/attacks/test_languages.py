@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-import reflectioncoder.sandbox.isolation as isolations
+from reflectioncoder.sandbox import readable
 from reflectioncoder.sandbox.forkserver import SERVERS
 from reflectioncoder.sandbox.isolation import RLIMITS, Isolation
 from reflectioncoder.sandbox.languages import LANGUAGES
@@ -41,7 +41,7 @@ def cache():
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder, pytest.MonkeyPatch.context() as patch:
         Path(folder).chmod(0o755)
         patch.setenv("REFLECTIONCODER_CACHE", folder)
-        patch.setattr(isolations, "_shared", frozenset())
+        patch.setattr(readable, "_shared", frozenset())
         yield
         SERVERS.close()
 

@@ -109,8 +109,6 @@ _ALLOWED_IOCTLS = (0x5401, 0x540F, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 # F_SETOWN, F_SETSIG, F_SETOWN_EX: signals by way of descriptors; F_SETLEASE, F_NOTIFY: hold up and watch writers; F_SETPIPE_SZ: the
 # memory for pipes is limited for all processes of a user together.
 _REFUSED_FCNTLS = (8, 10, 15, 1024, 1026, 1031)
-# Who is not dumpable hides its memory from the watch.
-_REFUSED_PRCTLS = (kernel.PR_SET_PDEATHSIG, kernel.PR_SET_DUMPABLE)
 
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 _LOAD, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_ANY_BIT, _RETURN, _AND = 0x20, 0x15, 0x25, 0x45, 0x06, 0x54
@@ -188,7 +186,9 @@ def filter_program(private_mounts: bool, own_pid: int | None) -> bytes:
         code.on(numbers, _REFUSE)
     code.on(_CLONE3, _fail(errno.ENOSYS))
     code.on(_CLONE, (_LOAD, 0, 0, _argument(0)), (_JUMP_ANY_BIT, 0, 1, _NEW_NAMESPACES), _REFUSE, _PASS)
-    code.on(_PRCTL, *_all_but(0, *_REFUSED_PRCTLS))
+    # Who is not dumpable hides its memory from the watch: a process may only become so again.
+    dumpable = (_JUMP_EQUAL, 0, 3, kernel.PR_SET_DUMPABLE), (_LOAD, 0, 0, _argument(1)), (_JUMP_EQUAL, 1, 0, 1), _REFUSE
+    code.on(_PRCTL, (_LOAD, 0, 0, _argument(0)), *_each((kernel.PR_SET_PDEATHSIG,), _REFUSE), *dumpable, _PASS)
     code.on(_IOCTL, *_only(1, *_ALLOWED_IOCTLS))
     code.on(_FCNTL, *_all_but(1, *_REFUSED_FCNTLS))
     for numbers, index in _SELF_ONLY.values():
