@@ -524,3 +524,27 @@ def test_any_text_is_read(text, prefill):
     read = read_answer(text, "f", prefill=prefill)
     assert read.reason in REASONS
     assert read.has_program == (read.reason not in WITHOUT_PROGRAM)
+
+
+@pytest.mark.parametrize(
+    ("text", "prefill"),
+    [
+        (f"```\npython\n{F}```\n", ""),
+        (f"python\n{F}```\n", "```python\n"),
+        (f"{fenced()}\nIn short:\n{fenced('def f(x):' + chr(10) + '    ...' + chr(10) + '    return result')}", ""),
+        (f"{F}<|EOT|>", ""),
+        (f"{F}```<file_sep>", "```python\n"),
+        (f"{F}<|END_OF_TURN_TOKEN|>", ""),
+        (f"<|python_tag|>{F}", ""),
+        (f"<s> {F}", ""),
+        (f"```python\n```python\n{F}```\n```\n", ""),
+    ],
+)
+def test_labels_abridgements_and_marks_of_models_are_no_part_of_the_program(text, prefill):
+    assert read_answer(text, "f", prefill=prefill).solution == F
+
+
+def test_a_repetition_that_the_limit_has_cut_off_does_not_beat_a_block_that_ends():
+    text = f"{fenced()}\nOnce more:\n\n```python\ndef f(x):\n    return"
+    assert read_answer(text, "f", truncated=True).solution == F
+    assert read_answer(text, "f").solution != F

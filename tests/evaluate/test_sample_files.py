@@ -1,5 +1,6 @@
 """Files of samples as people have them: answers with fences, EvalPlus's folder, blank lines."""
 
+import ast
 import gzip
 import json
 
@@ -54,6 +55,27 @@ def test_a_completion_that_continues_the_prompt_is_one_with_extract_too(tmp_path
     path = write_jsonl(tmp_path / "completions.jsonl", rows)
     assert score(path, tmp_path / "out", "--extract") == 0
     assert results_of(tmp_path / "out")["counts"] == {"passed": 6}
+
+
+@pytest.mark.parametrize("behind", ["", "\n```\n", "\n```\nIt adds up.\n", "\n\n\ndef main():\n    print(", "\n<|endoftext|>"])
+def test_completions_behind_a_prefilled_fence_are_read_with_extract(behind, tmp_path):
+    rows = []
+    for problem in PROBLEMS:
+        tree = ast.parse(answer_program(problem))
+        body = answer_program(problem).split("\n")[tree.body[-1].body[0].lineno - 1 :]
+        rows.append({"task_id": problem.task_id, "completion": "\n".join(body).rstrip() + behind})
+    assert score(write_jsonl(tmp_path / "completions.jsonl", rows), tmp_path / "out", "--extract") == 0
+    assert results_of(tmp_path / "out")["counts"] == {"passed": 6}
+
+
+def test_other_files_in_evalplus_folders_are_passed_over(tmp_path):
+    path = folder_of(tmp_path, lambda problem: {0: "\ufeff" + answer_program(problem)})
+    for name in ("0.txt", "3.pyc", "\u00b2.py", "notes.py"):
+        (next(path.iterdir()) / name).write_bytes(b"\xff")
+    samples = read_samples_to_score(path, load_benchmark(BENCHMARK))
+    assert [sample.solution for sample in samples] == [
+        answer_program(sample_problem) for sample_problem in sorted(PROBLEMS, key=lambda p: p.task_id.replace("/", "_"))
+    ]
 
 
 @pytest.mark.parametrize("column", ["solution", "completion"])

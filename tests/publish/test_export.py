@@ -411,13 +411,22 @@ def test_a_sample_whose_text_the_tokenizer_would_read_as_a_special_token_has_no_
 
 
 def test_a_template_that_changes_contents_is_found(tmp_path):
+    drops_words = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content.replace('so', '') + '<|im_end|>' }}{% endfor %}"
+    sample = Sample((user("Say it."), assistant(Block("text", "It is so."))), "generation", {"id": "thinker"})
+    write_jsonl(tmp_path / "samples.jsonl", [sample.to_json()])
+    with pytest.raises(CheckFailedError, match=r"chat: sample 'thinker': message 1, block 0 \(text\)"):
+        export([find_source(tmp_path / "samples.jsonl")], tmp_path / "out", ["chat"], make_tokenizer(template=drops_words))
+
+
+def test_a_sample_whose_text_the_template_takes_for_a_thought_has_no_row(tmp_path):
     drops_thoughts = (
         "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content.split('</think>')[-1] + '<|im_end|>' }}{% endfor %}"
     )
     sample = Sample((user("Say it."), assistant(Block("text", "<think>so</think>It."))), "generation", {"id": "thinker"})
-    write_jsonl(tmp_path / "samples.jsonl", [sample.to_json()])
-    with pytest.raises(CheckFailedError, match=r"chat: sample 'thinker': message 1, block 0 \(text\)"):
-        export([find_source(tmp_path / "samples.jsonl")], tmp_path / "out", ["chat"], make_tokenizer(template=drops_thoughts))
+    write_jsonl(tmp_path / "samples.jsonl", [sample.to_json(), generation_sample(0).to_json()])
+    exported = export([find_source(tmp_path / "samples.jsonl")], tmp_path / "out", ["chat"], make_tokenizer(template=drops_thoughts))
+    assert exported.formats["chat"].num_rows == 1
+    assert exported.formats["chat"].skipped == {"the tokenizer's chat template cuts a text at the end of a thought": 1}
 
 
 LOOK_ALIKES = [

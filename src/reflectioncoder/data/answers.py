@@ -31,6 +31,9 @@ _LOOSE_FENCE = re.compile(r"(?<![`~])(?P<fence>`{3,}|~{3,})[ \t]*(?P<info>[^\n`]
 _CODE_SPAN_LINE = re.compile(r"^[ \t]*(`{1,3})(?!`)(?:python[ \t]+|py[ \t]+)?(.+?)\1[ \t]*$", re.MULTILINE)
 _HTML_CODE = re.compile(r"<code\b[^>]*>(.*?)</code>", re.DOTALL | re.IGNORECASE)
 _ODD_BLANKS = {0xA0: " ", 0x200B: None, 0x2060: None, 0xFEFF: None}
+_HEADS = re.compile(r"\A\s*(?:<s>|\[/INST\]|<\|\w+\|>)[ \t]*(?=\S)")
+_LABEL_LINE = re.compile(r"\A\s*(?:python|py)\d*[ \t]*\n(?=\s*\S)", re.IGNORECASE)
+_OPENED_TWICE = re.compile(r"\A\s*(?:`{3,}|~{3,})[^\n`]*\n")
 _MAGIC = re.compile(r"^[ \t]*[!%].*$", re.MULTILINE)
 
 
@@ -83,6 +86,7 @@ def read_answer(
     preamble: str = "",
     prefill: str = "",
     defines: Callable[[str, str], bool] | None = None,
+    truncated: bool = False,
 ) -> ReadAnswer:
     """The program in an answer.
 
@@ -92,6 +96,7 @@ def read_answer(
         preamble: imports and helpers that the prompt has before the asked function; the program may rely on them.
         prefill: the beginning of the answer, which was given to the model: an opening fence.
         defines: says whether code in another language than Python defines a name.
+        truncated: the answer reached the limit on its length: of several Python blocks one that ends is taken.
     """
     text = normalized(text)
     if not text.strip():
@@ -101,9 +106,10 @@ def read_answer(
         return ReadAnswer("", "unfinished_thought")
     answer = answer.lstrip("\ufeff")
     begun = prefill if answer and text.startswith(answer) else ""
+    answer = _HEADS.sub("", answer)
     if language != PYTHON:
         return replace(_read_other(begun + answer, entry_point, language, defines), answer=answer)
-    read = _read_python(begun + answer, entry_point)
+    read = _read_python(begun + answer, entry_point, truncated)
     if begun and (again := _opened_again(begun, answer, entry_point, read)):
         read = again
     solution = with_preamble(read.solution, preamble) if read.has_program else ""
@@ -125,12 +131,12 @@ def _opened_again(prefill: str, answer: str, entry_point: str, read: ReadAnswer)
 # --- Python
 
 
-def _read_python(text: str, entry_point: str) -> ReadAnswer:
+def _read_python(text: str, entry_point: str, truncated: bool = False) -> ReadAnswer:
     if (whole := parse(text)) is not None and any(True for _ in bindings(whole.body)):
         return _candidate(without_words(text), "bare", entry_point, 0).answer
     blocks = _blocks(text)
     candidates = [candidate for block in blocks if (candidate := _fenced_candidate(block, entry_point)) is not None]
-    chosen = max(candidates, key=lambda candidate: (candidate.rank, candidate.first_line), default=None)
+    chosen = max(candidates, key=lambda one: (one.rank, not truncated or one.reason == "fenced", one.first_line), default=None)
     if chosen is None or chosen.rank < _Rank.DEFINES:
         chosen = _elsewhere(text, blocks, entry_point) or chosen or _broken_definition(text, entry_point)
     if chosen is None:
@@ -201,7 +207,7 @@ def _bare(text: str, entry_point: str) -> tuple[str, int] | None:
 
 
 def _candidate(code: str, reason: Reason, entry_point: str, first_line: int) -> _Candidate:
-    code = re.sub(r"\A(?:[ \t]*\n)+", "", code)
+    code = re.sub(r"\A(?:[ \t]*\n)+", "", _LABEL_LINE.sub("", code))
     return _Candidate(code, _rank(code, entry_point), reason, first_line)
 
 
@@ -241,7 +247,13 @@ def _is_transcript(content: str) -> bool:
 def _repaired(content: str) -> str | None:
     """The content as it parses: as it stands, without a common indentation, without notebook commands, without odd blanks."""
     content = content.lstrip("\ufeff")
-    for code in (content, textwrap.dedent(content), _MAGIC.sub("", content), content.translate(_ODD_BLANKS)):
+    for code in (
+        content,
+        textwrap.dedent(content),
+        _MAGIC.sub("", content),
+        content.translate(_ODD_BLANKS),
+        _OPENED_TWICE.sub("", content),
+    ):
         if parse(code) is not None:
             return code
     return None

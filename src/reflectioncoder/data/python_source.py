@@ -105,7 +105,7 @@ def is_stub(node: ast.stmt, code: str) -> bool:
         return all(_says_nothing(part) or (part in methods and is_stub(part, code)) for part in parts)
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
         body = [part for part in node.body if not _is_docstring(part)]
-        if all(_says_nothing(part) for part in body):
+        if all(_says_nothing(part) for part in body) or any(_is_ellipsis(part) for part in body):
             return True
         text = "\n".join(code.split("\n")[node.lineno - 1 : node.end_lineno])
         return _UNFINISHED.search(text) is not None and all(_returns_constant(part) or _says_nothing(part) for part in body)
@@ -120,9 +120,11 @@ def _is_docstring(node: ast.stmt) -> bool:
 def _says_nothing(node: ast.stmt) -> bool:
     if isinstance(node, ast.Raise):
         return any(isinstance(part, ast.Name) and part.id == "NotImplementedError" for part in ast.walk(node))
-    return isinstance(node, ast.Pass) or (
-        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and node.value.value is ...
-    )
+    return isinstance(node, ast.Pass) or _is_ellipsis(node)
+
+
+def _is_ellipsis(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and node.value.value is ...
 
 
 def _returns_constant(node: ast.stmt) -> bool:

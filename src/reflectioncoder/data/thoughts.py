@@ -20,7 +20,8 @@ _LEADING = re.compile(r"\s*<(?P<name>reasoning|analysis|reflection|scratchpad|re
 _CHANNEL = re.compile(r"<\|channel\|>\s*(?P<name>\w+)[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>")
 _BARE_CHANNELS = re.compile(r"\Aanalysis(?=\S).*assistant\s?final", re.DOTALL)  # the server has dropped the marks
 _ENDS = re.compile(
-    r"(?:\s*(?:<\|(?:return|end|im_end|endoftext|eot_id|end_of_text|end_of_turn)\|>|</s>|<eos>|<end_of_turn>|<｜end▁of▁sentence｜>))+\s*\Z"
+    r"(?:\s*(?:<\|(?!\w*(?:think|thought|inner_))\w+\|>|<｜[\w▁]+｜>|</s>|<eos>|<end_of_turn>|<turn\|>|<file_sep>))+\s*\Z",
+    re.IGNORECASE,
 )
 _QUOTES = ("'", '"', "`", "“", "”", "‘", "’")
 _MAX_THOUGHTS = 32  # after so many their marks are believed without a look at what they stand in

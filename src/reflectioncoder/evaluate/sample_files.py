@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from reflectioncoder.data.answer_reasons import DEFINING, REASONS, Reason
 from reflectioncoder.data.answers import ReadAnswer, read_answer
 from reflectioncoder.data.completions import cut_completion, read_continuation
 from reflectioncoder.data.files import read_jsonl
+from reflectioncoder.data.languages import PYTHON
 from reflectioncoder.data.python_source import parse
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, Task
@@ -43,10 +45,10 @@ def _rows_of_folder(path: Path, benchmark: Benchmark) -> Iterator[tuple[str, dic
     for folder in folders:
         if folder.name not in names:
             raise UsageError.for_value(f"no task of {benchmark.name}", str(folder), folder.name, f"e.g. {next(iter(names))}")
-        files = [file for file in folder.iterdir() if file.is_file() and file.stem.isdigit()]
+        files = [file for file in folder.iterdir() if re.fullmatch(r"\d+\.py", file.name, re.ASCII) and file.is_file()]
         for file in sorted(files, key=lambda file: int(file.stem)):
             try:
-                program = file.read_text(encoding="utf-8")
+                program = file.read_text(encoding="utf-8-sig")
             except (OSError, UnicodeDecodeError) as error:
                 raise UsageError(f"{file} cannot be read: {error}") from None
             yield str(file), {"task_id": names[folder.name], "solution": program, "sample": int(file.stem)}
@@ -84,15 +86,17 @@ def _reason_of(row: dict[str, Any], otherwise: Reason) -> Reason:
 
 
 def _extracted(text: str, task: Task, *, is_solution: bool) -> ReadAnswer | None:
-    """What is read from an answer; None where the text continues the prompt, or is the program, without any fence."""
+    """What is read from an answer, which may also continue the prompt; None where another language's does so without any fence."""
     if isinstance(task.tests, LanguageTests):
         fenced = _FENCE_LINE.search(text) is not None
         return read_continuation(text, task.prompt, task.tests.language, task.tests.stop_tokens) if fenced else None
     request = task.request(0)
     read = read_answer(text, request.entry_point, preamble=request.preamble)
-    defines = read.reason in DEFINING
-    continues = not is_solution and not _FENCE_LINE.search(text) and parse(task.prompt + text) is not None
-    return None if continues and not defines else read
+    if is_solution or read.reason in DEFINING:
+        return read
+    continued = read_continuation(text, task.prompt, PYTHON.name, ()).solution
+    whole = read_answer(continued, request.entry_point)  # without words and what is cut off behind it
+    return replace(whole, reason="given") if whole.reason in DEFINING else read
 
 
 def is_fenced(solution: str, task: Task) -> bool:

@@ -119,7 +119,8 @@ def completion_row(request: Request, completion: RawCompletion) -> dict[str, Any
         read = REFUSED_ANSWER
     elif request.prefill == OPENING_FENCE:
         prefill = request.prefill if completion.prefilled else ""
-        read = read_answer(completion.text, request.entry_point, preamble=request.preamble, prefill=prefill)
+        truncated = completion.finish_reason == "length"
+        read = read_answer(completion.text, request.entry_point, preamble=request.preamble, prefill=prefill, truncated=truncated)
     else:
         read = read_continuation(completion.text, request.preamble, request.language, request.stop_tokens)
     return {
