@@ -9,11 +9,11 @@ import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reflectioncoder.generate.extract import cut_completion
 
 from reflectioncoder.choices import MASK_SCHEDULES
 from reflectioncoder.cli import main
 from reflectioncoder.config import BuildConfig, EndpointConfig, LoraConfig, ModelConfig, Recipe, SandboxConfig, TrainConfig
+from reflectioncoder.data.completions import cut_completion
 from reflectioncoder.data.render import RenderedSample
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.oracles import matches

@@ -24,6 +24,8 @@ def verdicts_on(language, kind, isolation, num_tasks):
     wrongs = [program for program in preflight_programs(language) if program.kind == "wrong"]
     for right, wrong in zip(rights, wrongs, strict=False):
         common = next(n for n, (a, b) in enumerate(zip(right.program, wrong.program, strict=False)) if a != b)
+        if language == "sh":  # whose right and wrong bodies begin alike
+            common = right.program.index("() {\n") + len("() {\n")
         prompt = right.program[: right.program.rindex("\n", 0, common) + 1]
         yield judge_program(prompt + FORGERIES[language][kind], right.tests, isolation)
 
@@ -36,7 +38,7 @@ def test_a_forgery_does_not_pass(language, kind, isolation):
 
 @pytest.mark.parametrize(("language", "kind"), KINDS)
 def test_exit_codes_alone_would_pass_it(language, kind, isolation):
-    """The forgeries work: it is the challenge that finds them, and says what is wrong with them."""
-    verdict = next(iter(verdicts_on(language, kind, isolation, 1)))
-    assert verdict.harness_status == "OK", verdict
-    assert verdict.reason in ("unchecked", "early exit"), verdict
+    """The forgeries work, on a task that they are made for: it is the challenge that finds them, and says what is wrong with them."""
+    verdicts = list(verdicts_on(language, kind, isolation, None))
+    assert any(verdict.harness_status == "OK" for verdict in verdicts), verdicts
+    assert all(verdict.reason in ("unchecked", "early exit") for verdict in verdicts if verdict.harness_status == "OK"), verdicts

@@ -21,7 +21,7 @@ RESULTS = {"schema_version": 1, "status": "done", "benchmark": {"name": "b", "sh
 def reading_commands(folder, task):
     """Command → (the file it reads, a good row, its command line)."""
     file = folder / "rows.jsonl"
-    model_of_attempts = ["--set", "build.author=attempts", "--set", "build.endpoint.model=m"]
+    model_of_attempts = ["--set", "build.author=attempts", "--set", "build.endpoint.model=m", "--set", "build.two_slip_share=0.25"]
     runs, out = ["--runs-dir", str(folder / "runs")], ["--output", str(folder / "out")]
     return {
         "inspect": (file, SAMPLE, ["inspect", str(file), "--limit", "9"]),

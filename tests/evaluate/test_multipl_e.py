@@ -139,6 +139,8 @@ def test_the_harness_says_of_our_run_what_it_says_of_a_plain_one(name, isolation
 def plainly(language, program, folder):
     """The program compiled and run as plain subprocesses; `reason` says what it ended in."""
     (folder / language.source).write_text(program)
+    for beside, text in language.beside.items():
+        (folder / beside).write_text(text)
     warm = warm_up(language.name)
     env = {**os.environ, **language.env, "HOME": str(folder), "GOCACHE": str(folder / "go")}
     for reason, argv in (("build", language.build), ("run", language.run)):

@@ -408,9 +408,9 @@ def test_a_request_has_the_shape_that_the_server_wants():
     [
         ({"temperature": 1}, "temperature"),
         ({"stream": True, "n": 2}, "n, stream"),
-        ({"x": float("nan")}, "JSON"),
-        ({"x": {1, 2}}, "JSON"),
-        ({1: 2}, "must be texts"),
+        ({"x": float("nan")}, r"extra_body\.x\n.*\n  allowed: a number"),
+        ({"x": {1, 2}}, r"extra_body\.x\n"),
+        ({1: 2}, r"extra_body\n.*\n  allowed: text"),
     ],
 )
 def test_what_cannot_go_with_a_request_is_refused_before_any(extra, message):
