@@ -15,7 +15,7 @@ from reflectioncoder.build.sources.doctests import Examples
 from reflectioncoder.build.sources.draft import REASONS, Draft
 from reflectioncoder.build.sources.recording import SAME_AS_JSON
 from reflectioncoder.cli import main
-from reflectioncoder.data.problems import bundled_problems, read_problems
+from reflectioncoder.data.problems import bundled_problems, load_problems
 from reflectioncoder.errors import MachineError, UsageError
 
 MBPP = {
@@ -35,7 +35,7 @@ def written(path, rows):
 
 def collected(tmp_path, *sources, limit=None):
     summary = collect_problems(sources, tmp_path / "problems.jsonl", limit, workers=2)
-    problems = read_problems(tmp_path / "problems.jsonl")
+    problems = load_problems([str(tmp_path / "problems.jsonl")])
     assert len(problems) == summary["num_problems"]
     assert set(summary["dropped"]) <= set(REASONS)
     return problems, summary
