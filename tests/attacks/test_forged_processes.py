@@ -130,7 +130,7 @@ SLOW = {
     "    while True: pass",
     "many children beside it": _BUSY.format(90) + "for _ in range(12):\n    if posix.fork() == 0: burn()\ndef solve(xs): burn()",
     "the last in the queue": _BUSY.format(90)
-    + "for _ in range(6):\n    if posix.fork() == 0: burn()\nos.nice(19)\ndef solve(xs): burn()",
+    + "for _ in range(6):\n    if posix.fork() == 0: burn()\ntry: os.nice(19)\nexcept PermissionError: pass\ndef solve(xs): burn()",
     "stopped": "def solve(xs): posix.kill(posix.getpid(), 19); time.sleep(600)",
     "handlers of the end": "import signal\nfor n in (1, 2, 3, 14, 15, 24):\n    signal.signal(n, signal.SIG_IGN)\n"
     "def solve(xs):\n    while True: pass",
