@@ -5,19 +5,20 @@ import tomllib
 import pytest
 
 from reflectioncoder.build.coding import coding_of
+from reflectioncoder.data import completions
 from reflectioncoder.data.languages import CODE_LANGUAGES
 from reflectioncoder.data.problems import BUNDLED_LANGUAGES, Problem
 from reflectioncoder.evaluate import harness, multipl_e
+from reflectioncoder.evaluate.assertions import SYNTAX
+from reflectioncoder.evaluate.challenge import RECORDERS
 from reflectioncoder.evaluate.preflight import preflight_programs, text_of
-from reflectioncoder.evaluate.witness import WITNESSES
-from reflectioncoder.generate import extract
 from reflectioncoder.sandbox.languages import LANGUAGES
 
 FILES = {name.partition("-")[0] for name in multipl_e.FILES}
 
 
-def test_toolchains_data_and_witnesses_are_of_the_same_languages():
-    assert set(LANGUAGES) == FILES == set(WITNESSES)
+def test_toolchains_data_assertions_and_recorders_are_of_the_same_languages():
+    assert set(LANGUAGES) == FILES == set(RECORDERS) == set(SYNTAX) | {"py"}
     assert all(language.name == name for name, language in LANGUAGES.items())
 
 
@@ -34,9 +35,9 @@ def test_every_language_has_words_for_wrong_answers_and_for_syntax_errors():
         harness._FAILURES,
         harness._OK_UNLESS,
         multipl_e._FENCES,
-        extract._AUTHORS_STOPS,
-        extract._AUTHORS_REPLACE,
-        extract._AUTHORS_CLOSING,
+        completions._AUTHORS_STOPS,
+        completions._AUTHORS_REPLACE,
+        completions._AUTHORS_CLOSING,
     ],
     ids=["failures", "ok unless", "fences", "the authors' stops", "the authors' replacements", "the authors' closings"],
 )

@@ -66,7 +66,12 @@ def draft_from(row: Row, number: int, where: str, origin: Origin) -> Draft | Dro
     if not all(isinstance(row[name], kind) for name, kind in form.fields.items()):
         return Dropped(task_id, "malformed")
     stated = {name: row[name] for name in ("source", "license") if isinstance(row.get(name), str) and row[name]}
-    return form.convert({**row, "source": origin.source, "license": origin.license, **stated}, task_id)
+    try:
+        return form.convert({**row, "source": origin.source, "license": origin.license, **stated}, task_id)
+    except UsageError:
+        raise
+    except ValueError:  # an integer of more digits than are written in decimal
+        return Dropped(task_id, "malformed")
 
 
 def _task_id(row: Row, number: int, prefix: str) -> str:
