@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 HAS_GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo yes)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: toolchains setup lint type imports test test-all bench demo toolchains docs clean
+.PHONY: setup lint type imports test test-all bench demo toolchains docs clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -38,8 +38,8 @@ $(VENV)/.ready: pyproject.toml Makefile
 setup: $(VENV)/.ready
 
 lint: setup
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff format --check src tests benchmarks docs
 
 type: setup
 	$(BIN)/pyright --pythonpath $(BIN)/python

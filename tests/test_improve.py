@@ -6,7 +6,7 @@ import pytest
 
 from reflectioncoder.cli import main
 from reflectioncoder.data.files import read_json, write_jsonl
-from reflectioncoder.data.problems import bundled_problems, read_problems
+from reflectioncoder.data.problems import bundled_problems, load_problems
 from reflectioncoder.data.prompts import one_off_sample
 from reflectioncoder.data.samples import read_samples
 from reflectioncoder.improve import Round, best
@@ -52,7 +52,7 @@ def test_every_round_attempts_fresh_problems_with_the_model_of_the_round_before(
     directory = improved / "runs" / "better"
     result = read_json(directory / "improve.json")
     assert [r["number"] for r in result["rounds"]] == [0, 1, 2]  # nothing is solved: the second round is the last
-    tasks = [{problem.task_id for problem in read_problems(directory / f"rounds/{n}/problems.jsonl")} for n in (1, 2)]
+    tasks = [{problem.task_id for problem in load_problems([str(directory / f"rounds/{n}/problems.jsonl")])} for n in (1, 2)]
     assert all(len(names) == 5 for names in tasks)
     assert not tasks[0] & tasks[1]
     for number in (1, 2):

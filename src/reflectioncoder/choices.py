@@ -32,6 +32,7 @@ STUDENT_POSITIONS: tuple[StudentPositions, ...] = get_args(StudentPositions)
 
 Rendering = Literal["token", "chat"]
 RENDERINGS: tuple[Rendering, ...] = get_args(Rendering)
+
 Omittable = Literal["seed", "temperature", "top_p", "stop"]
 OMITTABLE: tuple[Omittable, ...] = get_args(Omittable)
 

@@ -79,7 +79,11 @@ class EndpointConfig(Settings):
         "URL of an OpenAI-compatible server, http or https; user, password and query are sent, and never shown or stored",
         "http://127.0.0.1:8080/v1",
     )
-    model: str = doc("the model's name there", "")
+    model: str = doc(
+        "the model's name at the server; local: a GGUF file or packaged model; vllm: hub id or folder; attempts: "
+        "whose completions they are",
+        "",
+    )
     revision: str = doc("of the model, where the name does not say it: answers of another one are not taken from the log", "")
     api_key_env: str = doc("environment variable that holds the key; empty: no key is sent", "")
     api: Api = doc("what the server is asked for; completion: plain text, for base models", "chat")
@@ -115,10 +119,13 @@ class BuildConfig(Settings):
         "the failing ones repaired by the reference solutions",
         "mutation",
     )
-    endpoint: EndpointConfig = field(default_factory=EndpointConfig, metadata={"doc": "openai, local: the server"})
+    endpoint: EndpointConfig = field(
+        default_factory=EndpointConfig,
+        metadata={"doc": "models: the server, or the model that is served here; attempts: the name of the model that wrote them"},
+    )
     hybrid: bool = doc("models: take one attempt from the model and the repair from the reference solution; for weak models", False)
     attempts: str = doc("attempts: completions (JSON Lines, of generate or EvalPlus) by the model that endpoint.model names", "")
-    rollouts: int = doc("models: dialogues per problem", 1, low=1)
+    rollouts: int = doc("models: dialogues per problem; attempts: completions of a problem that are taken", 1, low=1)
     max_executions: int = doc("models: attempts in a dialogue at most", 5, low=1)
     keep_first_try: bool = doc("models: keep dialogues whose first attempt passes; they hold no reflection", False)
     min_killed_mutants: float = doc(

@@ -231,7 +231,8 @@ def pick_device(name: str) -> str:
 
 
 def load_tokenizer(path: Path) -> Any:
-    """
+    """Load a folder's tokenizer, padded on the left.
+
     Raises:
         UsageError: there is none in the folder, or it cannot be read.
     """

@@ -27,7 +27,6 @@ from reflectioncoder.evaluate.contamination import known_behaviour, known_tasks,
 from reflectioncoder.evaluate.results import headline, require_sandbox, summarize
 from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, score_samples
 from reflectioncoder.generate.base import Backend, check_sampling, generate
-from reflectioncoder.generate.endpoint import check_endpoint
 from reflectioncoder.model_source import ModelSource, model_hash, resolve_model
 from reflectioncoder.progress import Progress, format_duration, say
 from reflectioncoder.recipe_files import ResolvedRecipe
@@ -102,8 +101,6 @@ class Run:
         check_author(recipe.build)
         check_sampling(recipe.generate)
         require_distinct(recipe.evaluate.benchmarks)
-        if recipe.build.author == "openai":
-            check_endpoint(recipe.build.endpoint)
         for spec in recipe.evaluate.benchmarks:
             if reason := load_benchmark(spec, self.data_dir).why_skipped(recipe.sandbox.workers):
                 raise MachineError(f"{spec} cannot be run here: {reason}")

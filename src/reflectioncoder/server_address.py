@@ -44,7 +44,8 @@ class ServerAddress:
 
     @classmethod
     def parse(cls, base_url: str, where: str = "endpoint.base_url") -> ServerAddress:
-        """
+        """Take the address of a server apart.
+
         Raises:
             UsageError: not the http(s) URL of a server. What might be a credential is not shown.
         """

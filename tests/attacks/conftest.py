@@ -45,7 +45,7 @@ LIMITS = Limits(
     processes=16,
     open_files=64,
 )
-SOON_S = 20  # what ends within it has not hung, on a busy machine too: what these programs leave behind would stay a minute
+SOON_S = 50  # what ends within it has not hung, on a busy machine too: what these programs leave behind would stay a minute
 ROOT = os.getuid() == 0
 # One user for all programs of this worker, so that a program can be given what belongs to its user.
 PROGRAM_USER = PROGRAM_USERS[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))]

@@ -35,8 +35,8 @@ from reflectioncoder.sandbox.isolation import ISOLATIONS, Isolation, detect_isol
 from reflectioncoder.sandbox.limits import Limits
 
 LIMITS = Limits(wall_s=4, cpu_s=2, memory_bytes=2**29, processes=16)
-PATIENCE_S = 60.0  # for the judge to return at all: a time-out is taken again where the machine turns slower
-BOUND_S = 10.0  # within which it must have
+PATIENCE_S = 120.0  # for the judge to return at all: a time-out is taken again where the machine turns slower
+BOUND_S = 60.0  # within which it must have, on a busy machine too
 BOUND_BYTES = 2**30  # of the judge's own memory
 JUDGES = ("answers", "asserts")
 KEY = "key-" + secrets.token_hex(16)

@@ -82,6 +82,27 @@ def test_a_build_that_is_run_again_asks_nothing_and_writes_the_same_bytes(tmp_pa
         assert (tmp_path / "reflections.jsonl").read_bytes() == first
 
 
+@pytest.mark.parametrize(
+    ("where", "reason"),
+    [("attempt", None), ("final program", "not_understood"), ("assertion", "no_assertion")],
+)
+def test_an_integer_that_is_too_long_to_be_written_in_decimal_costs_one_sample(where, reason, tmp_path):
+    class LongIntegers(Script):
+        def reply(self, payload):
+            text, huge = super().reply(payload), f"0x{'f' * 5000}"
+            is_final = text.startswith("```python")
+            if where == "assertion":
+                return text.replace("\nassert ", f"\nassert {huge}\nassert ", 1) if text.startswith("I try it.") else text
+            if (where == "final program") == is_final:
+                return text.replace("```python\n", f"```python\nHUGE = {huge}\n")
+            return text
+
+    with serving(LongIntegers(PROBLEMS)) as url:
+        summary = build_reflections(make_recipe(url), tmp_path, limit=2)
+    assert summary["num_accepted"] + sum(summary["rejected"].values()) == 2
+    assert reason is None or reason in summary["rejected"]
+
+
 def test_benchmark_tasks_are_left_out_by_id_text_and_code(tmp_path):
     by_id, by_text, by_code, by_answer, other = PROBLEMS[:5]
     known = KnownTasks()

@@ -127,3 +127,10 @@ def test_reading_tracebacks():
 def test_operators_are_spread_over_the_bundled_problems():
     counts = Counter(m.operator for p in bundled_problems("train")[::10] for m in mutations(answer_program(p)))
     assert len(counts) >= 15
+
+
+def test_integers_too_long_to_be_written_in_decimal_stay_as_they_are():
+    huge = f"0x{'f' * 5000}"
+    slips = mutations(f"def f(x):\n    y = x[{huge}]\n    return x[{huge}:] + g(y + 1, {huge}) + {huge}\n")
+    assert slips
+    assert all(slip.code.count(huge) >= 2 for slip in slips)

@@ -4,6 +4,7 @@
 
 import ast
 import json
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import get_args
@@ -131,6 +132,13 @@ def test_ids_of_several_builds_do_not_collide(tmp_path, problem_file):
     ]  # fmt: skip
     assert len(set(names)) == len(names)
     assert all(source and "/home" not in source for _, source in names)
+    attempts = tmp_path / "attempts.jsonl"
+    attempts.write_text("{}\n")
+    repaired = [
+        names_in_samples(BuildConfig(author="attempts", attempts=str(attempts), endpoint=endpoint))[1]
+        for endpoint in (EndpointConfig(), EndpointConfig(model="a/m"), EndpointConfig(model="a/m", revision="2"))
+    ]
+    assert [re.sub("[0-9a-f]{8}$", "HASH", source) for source in repaired] == ["attempts@HASH", "a/m@HASH", "a/m@2@HASH"]
     assert names_in_samples(BuildConfig(author="local", endpoint=EndpointConfig(model="/home/me/m.gguf"))) == ("llm", "m.gguf")
 
 

@@ -15,7 +15,7 @@ from reflectioncoder.build.sources.doctests import Examples
 from reflectioncoder.build.sources.draft import REASONS, Draft
 from reflectioncoder.build.sources.recording import SAME_AS_JSON
 from reflectioncoder.cli import main
-from reflectioncoder.data.problems import bundled_problems, read_problems
+from reflectioncoder.data.problems import bundled_problems, load_problems
 from reflectioncoder.errors import MachineError, UsageError
 
 MBPP = {
@@ -35,7 +35,7 @@ def written(path, rows):
 
 def collected(tmp_path, *sources, limit=None):
     summary = collect_problems(sources, tmp_path / "problems.jsonl", limit, workers=2)
-    problems = read_problems(tmp_path / "problems.jsonl")
+    problems = load_problems([str(tmp_path / "problems.jsonl")])
     assert len(problems) == summary["num_problems"]
     assert set(summary["dropped"]) <= set(REASONS)
     return problems, summary
@@ -417,3 +417,19 @@ def test_whatever_defines_a_name_is_an_entry_point(tmp_path, program):
         problems, summary = collected(tmp_path, written(tmp_path / f"{name}.jsonl", rows))
         assert [problem.entry_point for problem in problems] == ([] if third_party else ["add"])
         assert summary["dropped"] == ({"third_party": 1} if third_party else {})
+
+
+def test_rows_with_integers_too_long_to_be_written_in_decimal_are_dropped(tmp_path):
+    huge = f"0x{'f' * 5000}"
+    rows = [
+        {"instruction": "w", "solution": f"def f(x={huge}):\n    return x", "entry_point": "f", "io_tests": []},
+        {
+            "prompt": "def f(x):\n",
+            "canonical_solution": "    return x\n",
+            "test": f"def check(c):\n    assert c(1) == {huge}\n",
+            "entry_point": "f",
+        },
+    ]
+    problems, summary = collected(tmp_path, written(tmp_path / "huge.jsonl", rows))
+    assert not problems
+    assert summary["dropped"] == {"malformed": 2}

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reflectioncoder.data import markdown
 from reflectioncoder.data.answer_reasons import REASONS, WITHOUT_PROGRAM, count_answers
 from reflectioncoder.data.answers import read_answer
 from reflectioncoder.data.languages import CODE_LANGUAGES
@@ -548,3 +549,19 @@ def test_a_repetition_that_the_limit_has_cut_off_does_not_beat_a_block_that_ends
     text = f"{fenced()}\nOnce more:\n\n```python\ndef f(x):\n    return"
     assert read_answer(text, "f", truncated=True).solution == F
     assert read_answer(text, "f").solution != F
+
+
+BROKEN = "```python\ndef f(x):\n    return x\n  oops (\n```\nwords\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [BROKEN * 1500, BROKEN * 20_000, (BROKEN * 30 + "</think>\n") * 24, ("> " + BROKEN.replace("\n", "\n> ") + "\n") * 1500],
+    ids=["broken fences", "more of them", "among ends of thoughts", "in quotes"],
+)
+def test_the_characters_that_are_read_to_find_a_program_are_bounded(answer, monkeypatch):
+    read = []
+    parse = markdown._PARSER.parse
+    monkeypatch.setattr(markdown._PARSER, "parse", lambda text: read.append(len(text)) or parse(text))
+    read_answer(answer, "f")
+    assert sum(read) <= 10 * markdown._MAX_REREAD_CHARS + 10 * len(answer)

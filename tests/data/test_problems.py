@@ -12,7 +12,7 @@ from collections import Counter
 import pytest
 
 from reflectioncoder.data.decontaminate import NgramIndex
-from reflectioncoder.data.problems import BUNDLED_SPLITS, bundled_problems, parse_problem, read_problems
+from reflectioncoder.data.problems import BUNDLED_SPLITS, bundled_problems, load_problems, parse_problem
 from reflectioncoder.errors import UsageError
 
 PROBLEMS = [problem for split in BUNDLED_SPLITS for problem in bundled_problems(split)]
@@ -193,7 +193,7 @@ def test_a_task_id_given_twice_is_named_with_its_line(tmp_path):
     path = tmp_path / "p.jsonl"
     path.write_text((json.dumps(GOOD) + "\n") * 2)
     with pytest.raises(UsageError, match=r"p\.jsonl:2.*twice"):
-        read_problems(path)
+        load_problems([str(path)])
 
 
 def test_a_problem_in_words_needs_neither_code_nor_tests():

@@ -298,14 +298,14 @@ def test_an_answer_that_was_aborted_is_asked_for_again(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("number", [1, 20])
 def test_an_interrupt_does_not_wait_for_what_is_under_way(number, tmp_path):
-    with serving(Answers([], says=whole, latency_s=10)) as url, make(url) as backend:
+    with serving(Answers([], says=whole, latency_s=600)) as url, make(url) as backend:
         answers = backend.complete(PYTHON[:number], set(), CONFIG, 1)
         threading.Timer(0.3, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
         started = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             next(answers)
         answers.close()
-        assert time.monotonic() - started < 8
+        assert time.monotonic() - started < 300
 
 
 def test_models_are_told_apart_by_what_their_answers_depend_on(tmp_path):

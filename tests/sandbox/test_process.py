@@ -38,10 +38,10 @@ def test_output_and_exit_code_come_back(isolation):
 
 def test_wall_clock_limit(isolation):
     started = time.monotonic()
-    result = run("import time; time.sleep(60)", isolation, wall_s=1)
+    result = run("import time; time.sleep(600)", isolation, wall_s=1)
     assert result.status == "timeout"
     assert "longer than 1 s" in result.reason
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 300
 
 
 def test_cpu_limit(isolation):
@@ -62,10 +62,10 @@ def test_memory_limit_of_a_whole_tree(isolation):
 
 
 def test_fork_bomb_is_stopped(isolation):
-    source = "import os, time\nfor _ in range(200):\n    if os.fork() == 0: time.sleep(30)\ntime.sleep(30)"
+    source = "import os, time\nfor _ in range(200):\n    if os.fork() == 0: time.sleep(600)\ntime.sleep(600)"
     result = run(source, isolation)
     assert result.status in ("crashed", "failed")
-    assert result.duration_s < 20
+    assert result.duration_s < 300
 
 
 def test_output_flood_is_capped_and_counted(isolation):

@@ -6,18 +6,21 @@ from pathlib import Path
 
 from reflectioncoder.build.hybrid_author import AttemptsFile
 from reflectioncoder.build.llm_author import Prompts
+from reflectioncoder.build.options import require_used_options
 from reflectioncoder.config import BuildConfig
 from reflectioncoder.errors import UsageError
-from reflectioncoder.generate.endpoint import Endpoint
+from reflectioncoder.generate.endpoint import check_endpoint
 from reflectioncoder.model_source import EMBEDDED_MODELS, resolve_gguf
 
 
 def check_author(config: BuildConfig) -> None:
-    """
+    """Find what is wrong with the settings, before any work.
+
     Raises:
-        UsageError: no such file of attempts, or a malformed one; no such prompts; no model.
+        UsageError: options that the author does not use; no such file of attempts, or a malformed one; no such prompts; no model.
         MachineError: the variable that holds the key is not set.
     """
+    require_used_options(config)
     if config.author == "mutation":
         return
     if config.author == "attempts":
@@ -28,7 +31,7 @@ def check_author(config: BuildConfig) -> None:
     if not config.hybrid:  # whose one request is not a template
         Prompts(config.prompts)
     if config.author == "openai":
-        Endpoint(config.endpoint).close()
+        check_endpoint(config.endpoint)
     elif config.author == "local" and config.endpoint.model not in EMBEDDED_MODELS:
         resolve_gguf(config.endpoint.model)
     elif not config.endpoint.model:

@@ -142,7 +142,7 @@ def assertions(code: str, entry_point: str = "") -> list[str]:
         return []
     try:
         return [ast.unparse(node.test) for node in _outside_of_functions(tree, entry_point) if isinstance(node, ast.Assert)]
-    except RecursionError:
+    except (RecursionError, ValueError):  # an integer of more digits than are written in decimal
         return []
 
 

@@ -265,7 +265,7 @@ class LlmAuthor:
         """None if the program cannot be taken apart."""
         try:
             slips = mutations(ast.unparse(syntax.parse(program)))  # without odd spacing and parentheses, which no reference has
-        except (libcst.CSTValidationError, libcst.ParserSyntaxError, RecursionError):
+        except (libcst.CSTValidationError, libcst.ParserSyntaxError, RecursionError, ValueError):
             return None
         chosen = slips[:: max(1, -(-len(slips) // _NUM_MUTANTS))]
         killed = [self._execute([f"{slip.code}\n\n{own_tests}"])[0]["status"] != "ok" for slip in chosen]

@@ -162,9 +162,10 @@ class Claim:
             return 0
 
     def require_entries(self, found: int) -> None:
-        """
+        """Refuse a log that holds fewer answers than were noted.
+
         Raises:
-            UsageError: the log holds fewer answers than it did.
+            UsageError: the log has lost answers.
         """
         if found < self._min_entries:
             raise UsageError(

@@ -103,6 +103,7 @@ def names_in_samples(config: BuildConfig) -> tuple[str, str]:
     name = model if re.fullmatch(r"[\w.-]+/[\w.-]+", model) and not Path(model).exists() else model.rstrip("/").rpartition("/")[2]
     if writer == "attempts":
         path = Path(config.attempts)
-        return author, f"{name or path.stem}@{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
+        content = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+        return author, "@".join(part for part in (name or path.stem, revision, content) if part)
     name = name or f"model-{hashlib.sha256(config.endpoint.base_url.encode()).hexdigest()[:8]}"
     return author, f"{name}@{revision}" if revision else name

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.build.chains import build_chains
+from reflectioncoder.build.checks import check_author
 from reflectioncoder.build.diagnoses import DiagnosisCounts
 from reflectioncoder.build.dialogues import Held, Problems, hold_dialogues, unwritable
 from reflectioncoder.build.earlier import require_same_author
@@ -27,7 +28,6 @@ from reflectioncoder.build.filters import over_share, sift
 from reflectioncoder.build.llm_author import Prompts
 from reflectioncoder.build.log import BuildLog
 from reflectioncoder.build.mutation_author import Rejected
-from reflectioncoder.build.options import require_used_options
 from reflectioncoder.build.outcomes import Outcomes, rejected_sample, rejection
 from reflectioncoder.build.reasons import Reason
 from reflectioncoder.config import BuildConfig, EndpointConfig, Recipe, SandboxConfig
@@ -36,9 +36,8 @@ from reflectioncoder.data.files import JsonlWriter, write_json
 from reflectioncoder.data.problems import Problem, iter_problems
 from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.data.samples import Sample
-from reflectioncoder.errors import CheckFailedError, UsageError
+from reflectioncoder.errors import CheckFailedError
 from reflectioncoder.generate.budget import Budget
-from reflectioncoder.generate.endpoint import check_endpoint
 from reflectioncoder.progress import Progress, say
 from reflectioncoder.sandbox.isolation import detect_isolation, require_floor
 from reflectioncoder.sandbox.limits import Limits
@@ -82,11 +81,7 @@ def build_reflections(
     started = time.monotonic()
     known = known or KnownTasks()
     config = recipe.build
-    require_used_options(config)
-    if config.author == "attempts" and not Path(config.attempts).is_file():
-        raise UsageError(f"file not found: {config.attempts!r}\n  key:     build.attempts, the completions to be repaired")
-    if config.author == "openai":
-        check_endpoint(config.endpoint)
+    check_author(config)
     limits = replace(limits_from(recipe.sandbox), wall_s=config.cell_timeout_s)
     require_floor(detect_isolation(), recipe.sandbox.floor)
     each = partial(_first, config.problems, limit)

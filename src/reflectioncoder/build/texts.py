@@ -8,6 +8,7 @@ import re
 import tokenize
 from collections.abc import Iterable
 
+from reflectioncoder import syntax
 from reflectioncoder.data.markdown import code_blocks, normalized
 from reflectioncoder.data.python_source import parse
 
@@ -137,7 +138,7 @@ def _looks_printed(text: str) -> bool:
     if _PRINTED.search(text):
         return True
     try:
-        ast.literal_eval(text)
+        ast.literal_eval(syntax.parse(text.lstrip(" \t"), "eval"))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return False
     return True
@@ -176,13 +177,13 @@ def _meaning(code: str) -> str:
     if tree is None:
         return " ".join(code.split())
     try:
-        tree = ast.parse(ast.unparse(tree))
+        tree = syntax.parse(ast.unparse(tree))
         for node in ast.walk(tree):
             body = getattr(node, "body", None)
             if isinstance(body, list) and len(body) > 1 and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
                 del body[0]
         return ast.dump(tree)
-    except RecursionError:
+    except (RecursionError, ValueError):  # an integer of more digits than are written in decimal
         return " ".join(code.split())
 
 

@@ -79,7 +79,8 @@ def generation_recipe(args: argparse.Namespace):
 
 
 def model_of(args: argparse.Namespace):
-    """
+    """Return the model that the command line names.
+
     Raises:
         UsageError: an option that the backend does not take; no such model.
     """

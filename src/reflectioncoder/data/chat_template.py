@@ -12,7 +12,8 @@ ChatMessage = dict[str, str]
 
 
 class ChatTemplate:
-    """
+    """The chat template of a tokenizer.
+
     Args:
         tokenizer: of `transformers`.
         hint: a way out, for errors.

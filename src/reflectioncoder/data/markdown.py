@@ -24,7 +24,7 @@ _MARKS = str.maketrans("`~", "\ufdd0\ufdd1")  # stand for the marks of a fence t
 _UNMARK = str.maketrans("\ufdd0\ufdd1", "`~")
 _MAX_PASSED_OVER = 24  # of one block: each costs one pass over the text
 _MAX_TRIED = 8  # blocks of a text that end too early
-_MAX_REREAD_CHARS = 1_000_000
+_MAX_REREAD_CHARS = 2_000_000  # in all passes over one text together
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def info_word(info: str) -> str:
     name; of the name of a file its ending.
     """
     words = re.findall(r"[\w+#./-]+", info.lower())
-    if len(words) > 1 and words[0] in ("code-cell", "code-block", "code", "sourcecode", "sourcecode"):
+    if len(words) > 1 and words[0] in ("code-cell", "code-block", "code", "sourcecode"):
         words = words[1:]
     word = words[0].lstrip(".") if words else ""
     ending = re.fullmatch(r"[\w./-]*[\w-]\.(py|js|mjs|ts|cpp|cc|rs|go|rb|php|sh|java|lua)", word)
@@ -72,10 +72,10 @@ def code_blocks(text: str, is_whole: Callable[[str, str], bool | None]) -> list[
     """
     lines = text.split("\n")
     tokens = _fences_and_indented(lines)
-    number = num_tried = 0
-    while number < len(tokens) and num_tried < _MAX_TRIED and len(text) <= _MAX_REREAD_CHARS:
+    number, max_tried = 0, min(_MAX_TRIED, _MAX_REREAD_CHARS // (_MAX_PASSED_OVER * max(1, len(text))))
+    while number < len(tokens) and max_tried:
         if _may_end_too_early(tokens[number], lines, is_whole):
-            num_tried += 1
+            max_tried -= 1
             lines, tokens = _extended(lines, tokens, number, is_whole)
         number += 1
     return [block for token in tokens for block in _blocks(token, is_whole)]

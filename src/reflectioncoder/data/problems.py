@@ -18,6 +18,7 @@ from typing import Any
 from reflectioncoder import syntax
 from reflectioncoder.data.files import read_jsonl
 from reflectioncoder.data.languages import CODE_LANGUAGES, PYTHON
+from reflectioncoder.data.python_source import bindings, definition
 from reflectioncoder.errors import UsageError
 
 BUNDLED_SPLITS = ("train", "test_seen", "test_unseen")
@@ -114,28 +115,13 @@ def parse_problem(row: dict[str, Any], where: str = "problem") -> Problem:
         for test in problem.tests:
             if not isinstance(test, str) or [type(node) for node in syntax.parse(test).body] != [ast.Assert]:
                 raise UsageError(f"{where}: every test is one assert statement, got {test!r:.60}")
-        defined = list(definitions(syntax.parse(problem.reference)))
+        tree = syntax.parse(problem.reference)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UsageError(f"{where}: the program or a test is not valid Python: {error or type(error).__name__}") from None
-    if problem.has_reference and problem.entry_point and problem.entry_point not in defined:
-        raise UsageError.for_value("the program does not define its entry point", where, problem.entry_point, defined)
+    if problem.has_reference and problem.entry_point and definition(tree, problem.entry_point) is None:
+        defined = dict.fromkeys(name for name, _ in bindings(tree.body))
+        raise UsageError.for_value("the program does not define its entry point", where, problem.entry_point, list(defined))
     return problem
-
-
-def definitions(tree: ast.Module) -> dict[str, ast.stmt]:
-    """What a module defines that can be called, perhaps: functions, classes and assigned names, with the last definition of each."""
-    found: dict[str, ast.stmt] = {}
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found[node.name] = node
-        elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            names = [part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)]
-            found |= dict.fromkeys(names, node)
-        elif isinstance(node, ast.If | ast.Try):
-            for block in (node.body, node.orelse, *((h.body for h in node.handlers) if isinstance(node, ast.Try) else ())):
-                found |= definitions(ast.Module(block, []))
-    return found
 
 
 def iter_problems(sources: Iterable[str]) -> Iterator[Problem]:
@@ -164,11 +150,6 @@ def _bundled_file(split: str) -> Path:
     if split not in (allowed := (*BUNDLED_SPLITS, *BUNDLED_LANGUAGES)):
         raise UsageError.for_value("unknown split of the bundled problems", "split", split, allowed)
     return BUNDLED_DIR / f"{split}.jsonl"
-
-
-def read_problems(path: str | Path) -> list[Problem]:
-    """All problems of a JSON Lines file; raises what `iter_problems` raises."""
-    return list(iter_problems([str(path)]))
 
 
 def bundled_problems(split: str) -> list[Problem]:

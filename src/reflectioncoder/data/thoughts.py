@@ -24,7 +24,7 @@ _ENDS = re.compile(
     re.IGNORECASE,
 )
 _QUOTES = ("'", '"', "`", "“", "”", "‘", "’")
-_MAX_THOUGHTS = 32  # after so many their marks are believed without a look at what they stand in
+_MAX_THOUGHTS = 4  # after so many their marks are believed without a look at what they stand in
 
 
 def after_thoughts(text: str, programs: Callable[[str], list[tuple[int, int]]]) -> str | None:

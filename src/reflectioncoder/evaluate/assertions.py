@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 
+from reflectioncoder import syntax
 from reflectioncoder.errors import MachineError
 
 _HOLE = "\0"
@@ -125,7 +126,7 @@ def _closing(text: str, opening: int, quotes: str) -> int | None:
 
 def _python_assertions(tests: str) -> Iterator[Assertion]:
     """Those in the function `check`, whose parameter is the function under test; they may stand in loops."""
-    check = next((node for node in ast.parse(tests).body if isinstance(node, ast.FunctionDef) and node.name == "check"), None)
+    check = next((node for node in syntax.parse(tests).body if isinstance(node, ast.FunctionDef) and node.name == "check"), None)
     if check is None:
         return
     candidate = check.args.args[0].arg

@@ -122,7 +122,7 @@ class Behaviour:
                 start, _, rest = line.partition(" ")
                 number, _, text = rest.partition(" ")
                 if start == tag and number.isdigit() and int(number) < len(calls):
-                    answers[int(number)] = ast.literal_eval(text)
+                    answers[int(number)] = ast.literal_eval(syntax.parse(text, "eval"))
                     first = max(first, int(number) + 1)
             if first >= len(calls) or ran.status == "ok":
                 break
@@ -164,7 +164,7 @@ def _alike(given: str, expected: str) -> bool:
     if given == expected:
         return True
     try:
-        return _close(ast.literal_eval(given), ast.literal_eval(expected))
+        return _close(*(ast.literal_eval(syntax.parse(text, "eval")) for text in (given, expected)))
     except (SyntaxError, ValueError, RecursionError, MemoryError, TypeError):
         return False
 

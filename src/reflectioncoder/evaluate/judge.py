@@ -109,11 +109,6 @@ class FunctionJudge:
                 self._references[task_id] = load_reference(task_id, entry_point, tests, self._folder, self._isolation)
             return self._references[task_id]
 
-    def forget(self, task_id: str) -> None:
-        """Let go of a task's expected values: nothing more of it will be judged soon."""
-        with self._lock:
-            self._references.pop(task_id, None)
-
     def judge_part(
         self,
         task_id: str,

@@ -46,7 +46,8 @@ class AskedModel:
 
 
 def asked_model(config: ModelConfig, backend: choices.Backend, endpoint: EndpointConfig) -> AskedModel:
-    """
+    """Find the model that is to be asked.
+
     Args:
         config: the model's name: a folder or hub id; openai: its name there; local: a GGUF file, or one that comes in packages.
         endpoint: openai: the server; local, vllm: chat or completion, and how many requests at a time.

@@ -40,7 +40,8 @@ class Limiter:
 
     @contextlib.contextmanager
     def permit(self, order: int = 0) -> Iterator[None]:
-        """
+        """Wait for the permit to send one request; those of a lower order go first.
+
         Raises:
             EndpointError: `stop` has been called.
         """

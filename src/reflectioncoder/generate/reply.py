@@ -49,7 +49,8 @@ class NoCompletionError(Exception):
 
 
 def read_reply(body: bytes, max_tokens: tuple[int, int]) -> Reply:
-    """
+    """Read the body of a server's reply.
+
     Args:
         max_tokens: read and written at most; counts where the server's own count is missing or impossible.
 

@@ -70,7 +70,8 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
     def complete(
         self, requests: Sequence[Request], done: Set[tuple[str, int]], config: GenerateConfig, seed: int
     ) -> Generator[tuple[Request, RawCompletion]]:
-        """
+        """Ask for what is not done, and give the answers in the order in which they come.
+
         Raises:
             EndpointError: the server does not answer, or not all requests; what was under way is still answered, and given before.
             UsageError: it refuses all requests; or the answers have to begin with the prompt, and the server cannot be told so.

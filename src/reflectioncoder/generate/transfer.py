@@ -139,7 +139,8 @@ class Transfer:
             yield response
 
     def _redirected(self, url: httpx2.URL, location: str) -> httpx2.URL:
-        """
+        """Return where a redirection leads.
+
         Raises:
             UsageError: to another server, which is to see neither the key nor the request.
         """

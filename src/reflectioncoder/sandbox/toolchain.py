@@ -56,7 +56,8 @@ class Execution:
 
 
 def require_toolchain(name: str) -> None:
-    """
+    """Refuse a language that cannot be run here.
+
     Raises:
         MachineError: something of the language's toolchain is missing; the message says what and how to get it.
     """

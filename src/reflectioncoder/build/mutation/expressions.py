@@ -8,6 +8,7 @@ import libcst as cst
 
 from reflectioncoder.build.mutation.program import Mutation, Program
 
+_MAX_DIGITS = 1000  # of an integer; Python writes no more than 4300 in decimal
 _NEARBY_COMPARISON = {
     cst.LessThan: cst.LessThanEqual,
     cst.LessThanEqual: cst.LessThan,
@@ -96,7 +97,7 @@ def wrong_division(program: Program) -> Iterator[Mutation]:
 
 def _shifted(node: cst.BaseExpression, by: int) -> cst.BaseExpression:
     """The expression plus or minus one, folded where it is a plain integer."""
-    if isinstance(node, cst.Integer):
+    if isinstance(node, cst.Integer) and len(node.value) <= _MAX_DIGITS:
         value = int(node.value, 0) + by
         return cst.Integer(str(value)) if value >= 0 else cst.UnaryOperation(cst.Minus(), cst.Integer(str(-value)))
     if isinstance(node, cst.BinaryOperation):
@@ -149,7 +150,7 @@ def wrong_constant(program: Program) -> Iterator[Mutation]:
         # Indices and initial values have operators of their own; an Expr is a docstring.
         if isinstance(program.parent[node], (cst.Index, cst.Slice, cst.Assign, cst.Expr)):
             continue
-        if isinstance(node, cst.Integer):
+        if isinstance(node, cst.Integer) and len(node.value) <= _MAX_DIGITS:
             value = int(node.value, 0)
             for other in (value + 1, value * 10 if value else 2):
                 yield program.replace("wrong_constant", node, cst.Integer(str(other)), program.enclosing_expression(node))

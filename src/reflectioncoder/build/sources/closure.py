@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import builtins
-import symtable
 import sys
 
 from reflectioncoder import syntax
@@ -14,7 +13,7 @@ BUILTINS = frozenset(name for name in dir(builtins) if not name.startswith("__")
 
 def free_names(code: str) -> set[str]:
     """The names that code reads and may not define: of the module, also from within functions."""
-    top = symtable.symtable(code, "", "exec")
+    top = syntax.symbols(code)
     found: set[str] = set()
     waiting = [top]
     while waiting:
@@ -28,7 +27,7 @@ def free_names(code: str) -> set[str]:
 
 def bound_names(code: str) -> set[str]:
     """The names that code defines at module level."""
-    symbols = symtable.symtable(code, "", "exec").get_symbols()
+    symbols = syntax.symbols(code).get_symbols()
     return {symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported()}
 
 

@@ -18,9 +18,9 @@ from reflectioncoder import syntax
 from reflectioncoder.build.sources.draft import Draft, Dropped
 from reflectioncoder.build.sources.recording import NUM_TESTS, Call, with_tests
 from reflectioncoder.data.answers import read_answer
-from reflectioncoder.data.problems import Problem, definitions, parse_problem
+from reflectioncoder.data.problems import Problem, parse_problem
 from reflectioncoder.data.prompts import statement
-from reflectioncoder.data.python_source import parse
+from reflectioncoder.data.python_source import bindings, definition, parse
 from reflectioncoder.errors import UsageError
 
 Row = dict[str, Any]
@@ -66,7 +66,12 @@ def draft_from(row: Row, number: int, where: str, origin: Origin) -> Draft | Dro
     if not all(isinstance(row[name], kind) for name, kind in form.fields.items()):
         return Dropped(task_id, "malformed")
     stated = {name: row[name] for name in ("source", "license") if isinstance(row.get(name), str) and row[name]}
-    return form.convert({**row, "source": origin.source, "license": origin.license, **stated}, task_id)
+    try:
+        return form.convert({**row, "source": origin.source, "license": origin.license, **stated}, task_id)
+    except UsageError:
+        raise
+    except ValueError:  # an integer of more digits than are written in decimal
+        return Dropped(task_id, "malformed")
 
 
 def _task_id(row: Row, number: int, prefix: str) -> str:
@@ -92,7 +97,7 @@ def _with_assertions(row: Row, task_id: str, words: str, program: str, tests: li
     if not words:
         return Dropped(task_id, "no_statement")
     tests = [test.strip() for test in tests]
-    functions = definitions(tree)
+    functions = {name for name, node in bindings(tree.body) if not isinstance(node, ast.Import | ast.ImportFrom)}
     called = [node.id for test in tests for node in ast.walk(syntax.parse(test)) if isinstance(node, ast.Name) and node.id in functions]
     if not called:
         return Dropped(task_id, "no_entry_point")
@@ -139,7 +144,7 @@ def _codeio(row: Row, task_id: str) -> Draft | Dropped:
 def _function_draft(row: Row, task_id: str, words: str, specification: str, program: str, entry_point: str) -> Draft | Dropped:
     """A statement in words, what goes in and out, and the head of the function to be written."""
     tree = parse(program)
-    head = "" if tree is None else _head(definitions(tree).get(entry_point), entry_point)
+    head = "" if tree is None else _head(definition(tree, entry_point), entry_point)
     if not head:
         return Dropped(task_id, "malformed" if tree is None else "no_entry_point")
     if not words.strip():
@@ -148,14 +153,14 @@ def _function_draft(row: Row, task_id: str, words: str, specification: str, prog
     return _problem(row, task_id, entry_point=entry_point, canonical_solution=f"{program}\n", instruction=instruction)
 
 
-def _head(definition: ast.stmt | None, name: str) -> str:
+def _head(node: ast.stmt | None, name: str) -> str:
     """How what is to be written begins; "" where nothing of the name is defined."""
-    if definition is None:
+    if node is None:
         return ""
-    if isinstance(definition, ast.ClassDef):
+    if isinstance(node, ast.ClassDef):
         return f"class {name}:"
-    value = getattr(definition, "value", None)
-    arguments = definition if isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef) else value
+    value = getattr(node, "value", None)
+    arguments = node if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else value
     if isinstance(arguments, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
         return f"{'async ' if isinstance(arguments, ast.AsyncFunctionDef) else ''}def {name}({ast.unparse(arguments.args)}):"
     return f"{name} = ..."
@@ -166,7 +171,7 @@ def _human_eval(row: Row, task_id: str) -> Draft | Dropped:
     entry_point, code = row["entry_point"].strip(), _text(row, "test")
     prompt, solution = (row[name].replace("\r\n", "\n") for name in ("prompt", "canonical_solution"))
     tree = parse(code)
-    check = definitions(tree).get("check") if tree is not None else None
+    check = definition(tree, "check") if tree is not None else None
     if tree is None or parse(prompt + solution) is None or not entry_point.isidentifier():
         return Dropped(task_id, "malformed")
     if not isinstance(check, ast.FunctionDef) or len(check.args.args) != 1:

@@ -34,11 +34,6 @@ _MAX_DEPTH, _MAX_TREE_DEPTH = 200, 100
 _NAN_BYTES = re.compile(rb"[\xf0-\xff][\x7f\xff]")
 
 
-def is_plain(value: object) -> bool:
-    """Only built-in types, exactly, all the way down."""
-    return _plain_kinds(value) is not None
-
-
 def _plain_kinds(value: object) -> set[type] | None:
     """All types inside a plain value, None of another one. At C speed: whole levels at a time, and the last one is never held."""
     kinds = {type(value)}
