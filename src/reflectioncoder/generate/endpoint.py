@@ -204,7 +204,7 @@ class Endpoint:
             self._note_failure(failure)
             doublings = min(num_busy, _MAX_BUSY_DOUBLINGS) if failure.busy else num_failures
             delay_s = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2**doublings) * random.uniform(0.5, 1.0)
-            delay_s = delay_s if failure.retry_after_s is None else failure.retry_after_s
+            delay_s = failure.retry_after_s or delay_s  # 0 says no more than that there is no date: the pauses grow all the same
             if failure.busy:  # all wait, and this one for its turn
                 self._limiter.too_many(asked_at, delay_s)
                 num_busy += 1

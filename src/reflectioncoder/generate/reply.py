@@ -72,7 +72,7 @@ def read_reply(body: bytes, max_tokens: tuple[int, int]) -> Reply:
     message = choice.get("message")
     message = message if isinstance(message, dict) else {"content": choice.get("text")}
     text = _text_of(message.get("content"))
-    reasoning = next((r for name in ("reasoning_content", "reasoning") if isinstance(r := message.get(name), str)), "")
+    reasoning = clean(next((r for name in ("reasoning_content", "reasoning") if isinstance(r := message.get(name), str)), ""))
     used = _usage(said.get("usage"), max_tokens, len(f"{text}{reasoning}".encode()))
     reason = _why_ended(choice.get("finish_reason"), text, hit_limit=used[1] >= max_tokens[1])
     if reason == REFUSED or (not text.strip() and message.get("refusal")):

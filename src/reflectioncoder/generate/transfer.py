@@ -129,6 +129,8 @@ class Transfer:
                 words = f"an answer of more than {_MAX_BODY_BYTES // 2**20} MiB"
             max_written = math.inf if has_begun else was_sent * _TOKENS_A_SECOND * (time.monotonic() - started)
             raise TransferError(words, is_there=was_sent, max_written=max_written) from None
+        except UsageError:
+            raise
         except (httpx2.InvalidURL, ValueError) as error:
             raise UsageError(f"{self._address.shown} cannot be asked: {self.scrub(str(error))}") from None
 
