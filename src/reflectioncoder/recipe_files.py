@@ -34,11 +34,16 @@ class ResolvedRecipe:
 
 
 def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
+    """
+    Raises:
+        UsageError: there is no section of this name, but a value.
+    """
     *sections, name = dotted.split(".")
-    for name_of_section in sections:
+    for depth, name_of_section in enumerate(sections, start=1):
         inner = values.get(name_of_section)
-        if inner is not None and not isinstance(inner, dict):  # the wrong type, which is said when the recipe is made
-            return
+        if inner is not None and not isinstance(inner, dict):
+            outer = ".".join(sections[:depth])
+            raise UsageError(f"{outer} is a value and has no keys\n  where:   --set {dotted}\n  allowed: --set {outer}=VALUE")
         values[name_of_section] = values = dict(inner or {})  # a copy: an alias may stand for it elsewhere
     values[name] = value
 

@@ -194,6 +194,8 @@ def _plain(value: Any, key: str, origins: Origins) -> Any:
         return converted(value, float, key, origins)
     if isinstance(value, str):
         return _text(value, key, origins)
+    if isinstance(value, int) and abs(value) > _MAX_WHOLE:
+        raise UsageError.for_value("this value is out of range", origins.place(key), value, f"-{_MAX_WHOLE} to {_MAX_WHOLE}")
     if value is None or isinstance(value, (bool, int)):
         return value
     raise UsageError.for_value("this value has the wrong type", origins.place(key), value, "text, numbers, lists and mappings")
