@@ -184,7 +184,8 @@ def _explain(error: Exception) -> int:
 
 
 def _complain(message: str) -> None:
-    print(escaped(scrub_urls(message)), file=sys.stderr)
+    with contextlib.suppress(OSError):  # of a full disk: the exit code says it all the same
+        print(escaped(scrub_urls(message)), file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

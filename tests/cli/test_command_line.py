@@ -299,3 +299,16 @@ def test_a_bar_shows_brackets_of_data_as_they_are():
     assert process.wait() == 0, data
     os.close(ours)
     assert b"mbpp[/red] [bold]x" in data
+
+
+@pytest.mark.parametrize(("closed", "code"), [(">&-", 0), ("2>&-", 0), (">&- 2>&-", 0)])
+def test_a_closed_stream_is_no_fault(closed, code):
+    done = subprocess.run(
+        ["sh", "-c", f"'{sys.executable}' -m reflectioncoder recipes list {closed}"], capture_output=True, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (code, b"")
+
+
+def test_the_exit_code_stays_where_messages_cannot_be_written():
+    command = f"'{sys.executable}' -m reflectioncoder check nowhere.jsonl 2>/dev/full"
+    assert subprocess.run(["sh", "-c", command], capture_output=True, timeout=120).returncode == 2
