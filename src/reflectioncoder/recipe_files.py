@@ -70,8 +70,9 @@ def load_recipe(source: str | Path, overrides: list[str] | None = None) -> Resol
         value, _ = parse_yaml(raw, f"--set {dotted}")
         _set(values, dotted, None if raw.strip() in ("", "null", "~") else value)
         where = {key: origin for key, origin in where.items() if not key.startswith(f"{dotted}.")}
-        # What is set may be a URL with a password: messages and config.yaml name the key alone.
-        where[dotted] = f"--set {dotted}" if "://" in raw else f"--set {override}"
+        # What is set may be a key, or a URL with a password: messages and config.yaml name the key alone.
+        may_be_secret = "://" in raw or "endpoint" in override
+        where[dotted] = f"--set {dotted}" if may_be_secret else f"--set {override}"
     return ResolvedRecipe(section(Recipe, values, "", Origins(where, field_docs())), where)
 
 

@@ -54,7 +54,7 @@ def read_reply(body: bytes, max_tokens: tuple[int, int]) -> Reply:
         max_tokens: read and written at most; counts where the server's own count is missing or impossible.
 
     Raises:
-        NoCompletionError: there is no completion in it; the message does not hold the server's words.
+        NoCompletionError: there is no completion in it; the message may hold a finish_reason of any length, as the server says it.
     """
     try:
         said = json.loads(body)
@@ -125,7 +125,7 @@ def _why_ended(reason: Any, text: str, *, hit_limit: bool) -> str:
     name = re.sub(r"[\s-]", "_", reason.strip().lower().rpartition(".")[2]) if isinstance(reason, str) else ""
     name = name.removeprefix("finish_reason_")
     if name not in _FINISH_REASONS:  # aborted, or the server has run out of something: it may go well another time
-        raise NoCompletionError(f"its finish_reason is {excerpt(repr(reason))}", may_be_generated=True)
+        raise NoCompletionError(f"its finish_reason is {reason!r}", may_be_generated=True)
     return _FINISH_REASONS[name]
 
 
