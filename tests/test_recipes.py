@@ -250,7 +250,7 @@ def test_the_schema_knows_every_key_with_its_meaning_and_range(capsys):
     def walk(section, prefix):
         assert section["additionalProperties"] is False
         for name, value in section["properties"].items():
-            inner = [s for s in (value, *value.get("anyOf", ())) if s.get("type") == "object"]
+            inner = [s for s in (value, *value.get("anyOf", ())) if "properties" in s]  # a free mapping has none
             found[prefix + name] = value
             for part in inner:
                 walk(part, f"{prefix}{name}.")

@@ -408,9 +408,9 @@ def test_a_request_has_the_shape_that_the_server_wants():
     [
         ({"temperature": 1}, "temperature"),
         ({"stream": True, "n": 2}, "n, stream"),
-        ({"x": float("nan")}, "JSON"),
-        ({"x": {1, 2}}, "JSON"),
-        ({1: 2}, "must be texts"),
+        ({"x": float("nan")}, "a number"),
+        ({"x": {1, 2}}, "text, numbers, lists and mappings"),
+        ({1: 2}, "allowed: text"),
     ],
 )
 def test_what_cannot_go_with_a_request_is_refused_before_any(extra, message):
@@ -459,3 +459,9 @@ def test_a_redirect_elsewhere_is_said_once(host):
     with pytest.raises(UsageError, match=r"^http://\S+ redirects to another server, which is not followed\n") as error:
         ask_once((302, {"Location": f"http://{host}/v1"}, b""))
     assert str(error.value).count("redirects to") == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_to_nowhere_is_said_with_the_server_s_words(status):
+    with pytest.raises(UsageError, match=rf"redirects \(status {status}\) to nowhere: moved, says the server"):
+        ask_once((status, {}, b"moved, says\n the server"))

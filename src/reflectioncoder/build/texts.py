@@ -8,6 +8,7 @@ import re
 import tokenize
 from collections.abc import Iterable
 
+from reflectioncoder import syntax
 from reflectioncoder.data.markdown import code_blocks, normalized
 from reflectioncoder.data.python_source import parse
 
@@ -176,7 +177,7 @@ def _meaning(code: str) -> str:
     if tree is None:
         return " ".join(code.split())
     try:
-        tree = ast.parse(ast.unparse(tree))
+        tree = syntax.parse(ast.unparse(tree))
         for node in ast.walk(tree):
             body = getattr(node, "body", None)
             if isinstance(body, list) and len(body) > 1 and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):

@@ -125,7 +125,11 @@ class Transfer:
                             deadline.check()
                             retry_after = response.headers.get("retry-after")
                             return Answer(response.status_code, body, retry_after, time.monotonic() - started)
-                        url = self._redirected(url, response.headers.get("location", ""))
+                        location = response.headers.get("location", "")
+                        if not location:
+                            words = excerpt(self.scrub(_read(response).decode("utf-8", "replace")))
+                            raise UsageError(f"{self._address.shown} redirects (status {response.status_code}) to nowhere: {words}")
+                        url = self._redirected(url, location)
             raise UsageError(f"{self._address.shown} redirects in a circle")
         except (httpx2.HTTPError, _TooLongError) as error:
             was_sent = not isinstance(error, _NOT_SENT)
