@@ -279,7 +279,7 @@ class Endpoint:
                 raise RefusedError(reason)
 
     def _words(self, answer: Answer) -> str:
-        return self._shown(answer.body.decode("utf-8", "replace"))
+        return self._shown(answer.body.replace(b"\0", b"").decode("utf-8", "replace"))  # UTF-16 would hide a credential
 
     def _shown(self, said: str) -> str:
         # What is cut off could be the half of a credential: it is removed before.
