@@ -316,7 +316,8 @@ def _stored_rows(output: Path) -> list[dict[str, Any]]:
     rows = list(read_jsonl(output, tolerate_torn_tail=True)) if output.exists() else []
     for number, row in rows:
         texts = (row.get(name) for name in ("key", "status", "task_id"))
-        if not all(isinstance(text, str) for text in texts) or type(row.get("sample")) is not int:
+        whole = type(row.get("sample")) is int and isinstance(row.get("on_limit"), bool)
+        if not (whole and all(isinstance(text, str) for text in texts)):
             raise UsageError(f"{output}:{number}: not a verdict\n  hint:    choose another folder for the results")
     return [row for _, row in rows]
 
