@@ -250,7 +250,7 @@ def test_the_schema_knows_every_key_with_its_meaning_and_range(capsys):
     def walk(section, prefix):
         assert section["additionalProperties"] is False
         for name, value in section["properties"].items():
-            inner = [s for s in (value, *value.get("anyOf", ())) if s.get("type") == "object"]
+            inner = [s for s in (value, *value.get("anyOf", ())) if "properties" in s]  # a free mapping has none
             found[prefix + name] = value
             for part in inner:
                 walk(part, f"{prefix}{name}.")
@@ -261,3 +261,29 @@ def test_the_schema_knows_every_key_with_its_meaning_and_range(capsys):
     assert found["train.mask_schedule"]["enum"] == list(MASK_SCHEDULES)
     assert (found["sandbox.floor"]["minimum"], found["sandbox.floor"]["maximum"]) == (0, 3)
     assert found["train.max_tokens"]["anyOf"] == [{"type": "integer", "minimum": 1}, {"type": "null"}]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        '!!int ""', '!!float ""', "!!bool x", "!!timestamp abc", '"\\U00110000"', '"\\UFFFFFFFF"', "!!binary é",
+        "{a: 0x" + "f" * 6000 + "}", "{a: [9223372036854775808]}",
+    ],
+    ids=lambda value: value[:20],
+)  # fmt: skip
+def test_a_value_that_cannot_be_read_is_one_error(value, tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(f"name: a\nmodel: {{name: m}}\nbuild:\n  endpoint:\n    extra_body: {value}\n", encoding="utf-8")
+    with pytest.raises(UsageError):
+        load_recipe(path)
+    path.write_text("name: a\nmodel: {name: m}\n")
+    with pytest.raises(UsageError):
+        load_recipe(path, [f"build.endpoint.extra_body={value}"])
+
+
+@pytest.mark.parametrize("override", ["model.name.x=3", "seed.x=5", "model.name.x.y=3", "build.problems.x=1"])
+def test_a_key_below_a_value_is_refused(override, tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text("name: a\nseed: 1\nmodel: {name: m}\nbuild: {problems: [x]}\n")
+    with pytest.raises(UsageError, match="is a value and has no keys"):
+        load_recipe(path, [override])

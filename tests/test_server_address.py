@@ -268,3 +268,83 @@ def test_the_scripted_server_of_the_other_tests_is_asked_with_credentials_too(tm
     with serving(Script(problems)) as url:
         assert build_reflections(make_recipe(places(url)), tmp_path, limit=3)["num_accepted"] >= 1
     assert_clean(everything_in(tmp_path))
+
+
+def net(secret):
+    """As .NET writes it in JSON."""
+    return "".join(f"\\u{ord(char):04X}" if char in "+&<>'\"`" else char for char in secret)
+
+
+def go(secret):
+    """As Go writes it in JSON."""
+    return "".join(f"\\u{ord(char):04x}" if char in "&<>" else char for char in secret)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        net, go, lambda s: json.dumps(net(s)), lambda s: net(s).lower(), lambda s: s.replace("'", "&#39;").replace("&e", "&amp;e"),
+        lambda s: urllib.parse.quote(urllib.parse.quote(s)), lambda s: json.dumps(json.dumps(s)), lambda s: s.replace("/", "\\/"),
+        lambda s: "".join(f"&#{ord(c)};" if not c.isalnum() else c for c in s), lambda s: s.replace("+", "%2b"),
+    ],
+)  # fmt: skip
+def test_a_secret_is_found_in_the_escapes_of_other_libraries(write):
+    secret = "sk-A+b/c=d&e<f'9Zx"
+    assert Secrets([secret]).scrub(f"bad key: {write(secret)}.") in ("bad key: ***.", 'bad key: "***".', 'bad key: "\\"***\\"".')
+
+
+@pytest.mark.parametrize(
+    "respond",
+    [
+        lambda asked: completion(f"```python\n# {asked.headers['authorization']}\ndef f(): pass\n```"),
+        lambda asked: completion(reason="x" * 270 + asked.headers["authorization"]),
+        lambda asked: completion(reason=[asked.headers["authorization"]]),
+        lambda asked: (302, {"Location": "http://other.example/" + urllib.parse.quote(asked.headers["authorization"])}, b""),
+        lambda asked: (302, {"Location": "http://other.example/?" + asked.headers["authorization"]}, b""),
+        lambda asked: (302, {}, asked.headers["authorization"].encode()),
+        lambda asked: (400, {}, asked.headers["authorization"].encode("utf-16")),
+    ],
+    ids=["content", "cut reason", "reason", "redirect", "redirect query", "no location", "UTF-16"],
+)
+def test_a_key_that_a_server_repeats_anywhere_is_not_kept(respond, tmp_path, capsys, monkeypatch):
+    key = "sk-verysecret-12"
+    monkeypatch.setenv("ODDLY_NAMED", key)
+    monkeypatch.setattr("reflectioncoder.generate.endpoint._FIRST_DELAY_S", 0.001)
+    with answering(respond) as server:
+        argv = ["generate", "m", "--backend", "openai", "--benchmark", "bundled/seen:1", "--output", str(tmp_path / "out")]
+        assert main([*argv, "--base-url", server.url, "--api-key-env", "ODDLY_NAMED", "-v"]) != 70
+        assert key in server.asked[0].headers["authorization"]
+    shown = capsys.readouterr()
+    for text in (shown.out, shown.err, everything_in(tmp_path).decode()):
+        assert "sk-very" not in text.replace("\0", "").replace("\\x00", "")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["generate", "m", "--base", "http://u:hunter2-x@h/v1"],
+        ["generate", "m", "--api-key", "hunter2-x"],
+        ["export", "x", "--output", "o", "--format", "http://u:hunter2-x@h/v1"],
+        ["build", "http:/u:hunter2-x@h/v1"],
+        ["score", "http://u:hunter2-x@h/v1", "--benchmark", "bundled/seen:1", "--output", "o"],
+        ["http://u:hunter2-x@h/v1"],
+        *(
+            ["build", "demo", "--set", f"build.endpoint{setting}"]
+            for setting in (
+                ".api_key=hunter2-x", ".api_key_env=[hunter2-x]", ".api_key_env={a: hunter2-x}", ".extra_body=hunter2-x",
+                "={api_key: hunter2-x}", ".base_url={a: hunter2-x}", ".base_url=http:/u:hunter2-x@h",
+                ".extra_body={max_tokens: hunter2-x}",
+            )
+        ),
+        ["build", "demo", "--set", "build={endpoint: {api_key: hunter2-x}}"],
+    ],
+    ids=lambda argv: " ".join(argv)[:60],
+)  # fmt: skip
+def test_no_message_about_a_command_line_shows_a_credential(argv, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = main(argv)
+    except SystemExit as ended:
+        code = ended.code
+    assert code in (2, 3)
+    assert "hunter2" not in capsys.readouterr().err

@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import json
 import os
+import re
 import shlex
 import signal
 import sys
@@ -14,11 +15,11 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from reflectioncoder import __version__
 from reflectioncoder.commands import Outcome, at_least
-from reflectioncoder.crash import say_fault
+from reflectioncoder.crash import say_fault, without_secrets
 from reflectioncoder.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_FAULT, EXIT_INTERRUPTED, ReflectionCoderError
 from reflectioncoder.progress import Progress
 from reflectioncoder.server_address import scrub_urls
@@ -61,10 +62,16 @@ LIMIT = {
 }
 _FLAGS = ("--json", "-q", "--quiet", "-v", "--verbose", "--offline")
 _WITH_VALUE = ("--seed", "--limit")
+_CREDENTIAL_OPTION = re.compile(r"(--\S*(?:key|token|secret|passw|auth)[^\s=]*[=\s])\S+", re.IGNORECASE)
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose messages never control a terminal, whatever is on the command line."""
+    """A parser whose messages never control a terminal and never show a credential, whatever is on the command line."""
+
+    def error(self, message: str) -> NoReturn:
+        if message.startswith("unrecognized arguments"):
+            message = _CREDENTIAL_OPTION.sub(r"\1***", message)
+        super().error(scrub_urls(message))
 
     def _print_message(self, message: str, file: Any = None) -> None:
         super()._print_message(escaped(message), file)
@@ -164,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_DONE
     except Exception as error:  # noqa: BLE001 (the last place: everything becomes a message and an exit code)
         if args.verbose:
-            _complain(traceback.format_exc())
+            _complain(without_secrets(traceback.format_exc()))
         return _explain(error)
 
 
@@ -184,7 +191,8 @@ def _explain(error: Exception) -> int:
 
 
 def _complain(message: str) -> None:
-    print(escaped(scrub_urls(message)), file=sys.stderr)
+    with contextlib.suppress(OSError):  # of a full disk: the exit code says it all the same
+        print(escaped(scrub_urls(message)), file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

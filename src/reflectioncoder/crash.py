@@ -13,8 +13,9 @@ from pathlib import Path
 from reflectioncoder import __version__
 from reflectioncoder.places import cache_dir
 from reflectioncoder.progress import Progress
+from reflectioncoder.server_address import Secrets, keys_read, scrub_urls
 
-_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|PASSPHRASE|PASS$|CRED|_AUTH(?!OR)|_PAT(?![A-Z])", re.IGNORECASE)
 _SHORTEST_SECRET = 6
 
 
@@ -22,7 +23,7 @@ def say_fault(error: BaseException) -> str:
     """Write the traceback to a log file; returns the message that names it."""
     place = _write(f"reflectioncoder {__version__}, Python {sys.version.split()[0]}\n{''.join(traceback.format_exception(error))}")
     told = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-    return f"error: this is a fault of reflectioncoder, not of its input: {_without_secrets(told)[:300]}\n  details: {place}"
+    return f"error: this is a fault of reflectioncoder, not of its input: {without_secrets(told)[:300]}\n  details: {place}"
 
 
 def _write(text: str) -> str:
@@ -31,16 +32,16 @@ def _write(text: str) -> str:
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(_without_secrets(text), encoding="utf-8", errors="backslashreplace")
+            (folder / name).write_text(without_secrets(text), encoding="utf-8", errors="backslashreplace")
         except OSError:
             continue
         return str(folder / name)
     return f"nowhere: none of {', '.join(map(str, folders))} can be written; -v prints them"
 
 
-def _without_secrets(text: str) -> str:
-    """The text without the values of environment variables that are called like secrets."""
-    for name, value in os.environ.items():
-        if _SECRET.search(name) and len(value.strip()) >= _SHORTEST_SECRET:
-            text = text.replace(value.strip(), f"${name}")
-    return text
+def without_secrets(text: str) -> str:
+    """The text without the keys that servers were asked with, the credentials in URLs, and what environment variables hold that are
+    called like secrets (a path is none)."""
+    named = (value.strip() for name, value in os.environ.items() if _SECRET.search(name))
+    values = [value for value in named if len(value) >= _SHORTEST_SECRET and not value.startswith("/")]
+    return scrub_urls(Secrets([*values, *keys_read()]).scrub(text))

@@ -34,11 +34,16 @@ class ResolvedRecipe:
 
 
 def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
+    """
+    Raises:
+        UsageError: there is no section of this name, but a value.
+    """
     *sections, name = dotted.split(".")
-    for name_of_section in sections:
+    for depth, name_of_section in enumerate(sections, start=1):
         inner = values.get(name_of_section)
-        if inner is not None and not isinstance(inner, dict):  # the wrong type, which is said when the recipe is made
-            return
+        if inner is not None and not isinstance(inner, dict):
+            outer = ".".join(sections[:depth])
+            raise UsageError(f"{outer} is a value and has no keys\n  where:   --set {dotted}\n  allowed: --set {outer}=VALUE")
         values[name_of_section] = values = dict(inner or {})  # a copy: an alias may stand for it elsewhere
     values[name] = value
 
@@ -65,8 +70,9 @@ def load_recipe(source: str | Path, overrides: list[str] | None = None) -> Resol
         value, _ = parse_yaml(raw, f"--set {dotted}")
         _set(values, dotted, None if raw.strip() in ("", "null", "~") else value)
         where = {key: origin for key, origin in where.items() if not key.startswith(f"{dotted}.")}
-        # What is set may be a URL with a password: messages and config.yaml name the key alone.
-        where[dotted] = f"--set {dotted}" if "://" in raw else f"--set {override}"
+        # What is set may be a key, or a URL with a password: messages and config.yaml name the key alone.
+        may_be_secret = "://" in raw or "endpoint" in override
+        where[dotted] = f"--set {dotted}" if may_be_secret else f"--set {override}"
     return ResolvedRecipe(section(Recipe, values, "", Origins(where, field_docs())), where)
 
 

@@ -25,7 +25,7 @@ class _Loader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
-        except ValueError:  # a number of thousands of digits, a tag that does not fit
+        except (ValueError, LookupError, AttributeError):  # a number of thousands of digits, a tag that does not fit
             raise yaml.constructor.ConstructorError(None, None, "this value cannot be read", node.start_mark) from None
 
 
@@ -63,6 +63,8 @@ def parse_yaml(text: str, where: str) -> tuple[Any, dict[str, int]]:
         raise UsageError(f"{where}{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
     except RecursionError:
         raise UsageError(f"{where}: nested too deeply for a recipe") from None
+    except (ValueError, OverflowError) as error:  # of the scanner: an escape beyond Unicode
+        raise UsageError(f"{where}: not valid YAML: {error}") from None
     finally:
         loader.dispose()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import html
+import html.entities
 import json
 import os
 import re
@@ -24,6 +25,7 @@ _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,39}")
 _MIN_SECRET_CHARS = 3  # shorter ones occur in every text
 _MIN_UNNAMED_CHARS = 8  # of a parameter that is not named like a credential: `?stream=true` is none
 _REMOVED = "***"
+_keys_read: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,8 @@ def without_credentials(url: str) -> str:
 
 
 def scrub_urls(text: str) -> str:
-    """A text with the URLs in it as they may be shown."""
-    return re.sub(r"[A-Za-z][\w+.-]*://\S*[@?#]\S*", lambda url: without_credentials(url[0]), text)
+    """A text with the URLs in it as they may be shown, also those of which a path has taken a slash."""
+    return re.sub(r"(?:[A-Za-z][\w+.-]*://|https?:/)\S*[@?#]\S*", lambda url: without_credentials(url[0]), text)
 
 
 def read_key(variable: str, where: str = "endpoint.api_key_env") -> str:
@@ -131,19 +133,36 @@ def read_key(variable: str, where: str = "endpoint.api_key_env") -> str:
             f"the key in the environment variable {name} cannot be sent: it holds a blank, a line break or a character outside of "
             f"ASCII\n  where:   {where}\n  hint:    set the variable anew; the key is not shown"
         )
+    _keys_read.add(key)
     return key
+
+
+def keys_read() -> frozenset[str]:
+    """All keys that this process has taken from its environment, whatever their variables are called."""
+    return frozenset(_keys_read)
 
 
 class Secrets:
     """`scrub(text)` is the text without any of the secrets, in whatever form servers and libraries repeat them."""
 
     def __init__(self, values: Iterable[str]):
-        forms = {form for value in values for form in _forms(value) if len(form) >= _MIN_SECRET_CHARS}
-        longest_first = sorted(forms, key=lambda form: (-len(form), form))
-        self._pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE) if forms else None
+        values = {value for value in values if len(value) >= _MIN_SECRET_CHARS}
+        forms = {form for value in values for form in _forms(value)}
+        longest_first = [re.escape(form) for form in sorted(forms, key=lambda form: (-len(form), form))]
+        escaped = ["".join(map(_any_escape, value)) for value in sorted(values, key=lambda value: (-len(value), value))]
+        self._pattern = re.compile("|".join([*longest_first, *escaped]), re.IGNORECASE) if forms else None
 
     def scrub(self, text: str) -> str:
         return self._pattern.sub(_REMOVED, text) if self._pattern else text
+
+
+def _any_escape(char: str) -> str:
+    """A pattern for a character as URLs, HTML and the JSON of any library write it; some escape `+` or `&`, others do not."""
+    if char.isalnum() or ord(char) > 0x7E:
+        return re.escape(char)
+    code = ord(char)
+    names = "".join(f"|&{name};" for name in html.entities.codepoint2name.get(code, "").split())
+    return rf"(?:\\*{re.escape(char)}|\\+(?:u00|x){code:02x}|%(?:25)*{code:02x}|&\#0*{code};|&\#x0*{code:x};{names})"
 
 
 def _forms(value: str) -> set[str]:

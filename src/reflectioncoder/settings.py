@@ -11,6 +11,7 @@ import difflib
 import functools
 import math
 import numbers
+import re
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping
@@ -20,6 +21,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from reflectioncoder.errors import UsageError
 
 _MAX_WHOLE = 2**63 - 1  # what the operating system and torch can take
+
+_MAY_HOLD_CREDENTIALS = re.compile(r"(?:\bendpoint|EndpointConfig)\.(?:base_url|api_key_env|extra_body)\b")
 
 Check = Callable[[Any], str | None]
 
@@ -108,9 +111,9 @@ def checked(value: Any, spec: Field, annotation: Any, key: str, origins: Origins
         high = _MAX_WHOLE
     if isinstance(value, (int, float)) and ((low is not None and value < low) or (high is not None and value > high)):
         span = f"{low if low is not None else '-∞'} to {high if high is not None else '∞'}"
-        raise UsageError.for_value("this value is out of range", origins.place(key), value, span)
+        raise UsageError.for_value("this value is out of range", origins.place(key), _got(value, key), span)
     if check is not None and (allowed := check(value)):
-        raise UsageError.for_value("this value is not allowed", origins.place(key), value, allowed)
+        raise UsageError.for_value("this value is not allowed", origins.place(key), _got(value, key), allowed)
     return value
 
 
@@ -121,7 +124,7 @@ def converted(value: Any, annotation: Any, key: str, origins: Origins) -> Any:
         return None if value is None else converted(value, next(a for a in args if a is not type(None)), key, origins)
     if origin is Literal:
         if not isinstance(value, str) or value not in args:
-            raise UsageError.for_value("this value is not allowed", origins.place(key), value, [str(a) for a in args])
+            raise UsageError.for_value("this value is not allowed", origins.place(key), _got(value, key), [str(a) for a in args])
         return value
     result = None
     if origin is tuple and isinstance(value, (list, tuple)):
@@ -142,7 +145,7 @@ def converted(value: Any, annotation: Any, key: str, origins: Origins) -> Any:
     elif annotation is str and isinstance(value, str):
         result = _text(value, key, origins)
     if result is None:
-        raise UsageError.for_value("this value has the wrong type", origins.place(key), value, describe(annotation))
+        raise UsageError.for_value("this value has the wrong type", origins.place(key), _got(value, key), describe(annotation))
     return result
 
 
@@ -158,6 +161,16 @@ def section(cls: type, values: Mapping[Any, Any], prefix: str, origins: Origins)
             raise UsageError(f"the recipe lacks {prefix}{name}\n  what:    {spec.metadata['doc']}")
     given = [(name, known[name], f"{prefix}{name}") for name in values]
     return cls(**{name: checked(values[name], spec, types_of[name], key, origins) for name, spec, key in given})
+
+
+class _Hidden:
+    def __repr__(self) -> str:
+        return "(not shown: it may hold a credential)"
+
+
+def _got(value: Any, key: str) -> Any:
+    """What a message shows of a wrong value."""
+    return _Hidden() if _MAY_HOLD_CREDENTIALS.search(key) else value
 
 
 def _whole(value: Any) -> int | None:
@@ -180,7 +193,7 @@ def _finite(value: Any) -> float | None:
 def _text(value: str, key: str, origins: Origins) -> str:
     """Text that files, paths and environment variables can hold: no lone surrogates, no control characters but tab and newline."""
     if any((c < " " and c not in "\t\n") or "\x7f" <= c <= "\x9f" or "\ud800" <= c <= "\udfff" for c in value):
-        raise UsageError.for_value("this value cannot be used", origins.place(key), value, "text without control characters")
+        raise UsageError.for_value("this value cannot be used", origins.place(key), _got(value, key), "text without control characters")
     return value
 
 
@@ -194,6 +207,11 @@ def _plain(value: Any, key: str, origins: Origins) -> Any:
         return converted(value, float, key, origins)
     if isinstance(value, str):
         return _text(value, key, origins)
+    if isinstance(value, int) and abs(value) > _MAX_WHOLE:
+        span = f"-{_MAX_WHOLE} to {_MAX_WHOLE}"
+        raise UsageError.for_value("this value is out of range", origins.place(key), _got(value, key), span)
     if value is None or isinstance(value, (bool, int)):
         return value
-    raise UsageError.for_value("this value has the wrong type", origins.place(key), value, "text, numbers, lists and mappings")
+    raise UsageError.for_value(
+        "this value has the wrong type", origins.place(key), _got(value, key), "text, numbers, lists and mappings"
+    )

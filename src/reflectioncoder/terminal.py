@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 
@@ -22,7 +23,10 @@ def escaped_json(text: str) -> str:
 
 
 def use_replacements() -> None:
-    """Let stdout and stderr replace what their encoding does not have (ASCII, Latin-1) instead of failing."""
+    """Let stdout and stderr replace what their encoding does not have (ASCII, Latin-1) instead of failing; what is closed takes all."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell: `>&-`
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (open until the process ends)
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="replace")

@@ -128,15 +128,9 @@ SLOW = {
     "a sleep": "def solve(xs): time.sleep(600)",
     "a clock that runs backwards": "time.perf_counter = time.monotonic = iter(range(10**9, 0, -1)).__next__\ndef solve(xs):\n"
     "    while True: pass",
-<<<<<<< HEAD
-    "many children beside it": _BUSY.format(14) + "for _ in range(12):\n    if posix.fork() == 0: burn()\ndef solve(xs): burn()",
-    "the last in the queue": _BUSY.format(14)
-    + "for _ in range(6):\n    if posix.fork() == 0: burn()\ntry: os.nice(19)\nexcept OSError: pass\ndef solve(xs): burn()",
-=======
     "many children beside it": _BUSY.format(90) + "for _ in range(12):\n    if posix.fork() == 0: burn()\ndef solve(xs): burn()",
     "the last in the queue": _BUSY.format(90)
     + "for _ in range(6):\n    if posix.fork() == 0: burn()\ntry: os.nice(19)\nexcept PermissionError: pass\ndef solve(xs): burn()",
->>>>>>> fix2/reader
     "stopped": "def solve(xs): posix.kill(posix.getpid(), 19); time.sleep(600)",
     "handlers of the end": "import signal\nfor n in (1, 2, 3, 14, 15, 24):\n    signal.signal(n, signal.SIG_IGN)\n"
     "def solve(xs):\n    while True: pass",

@@ -273,3 +273,18 @@ def test_a_log_that_cannot_be_written_is_said(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(MachineError, match="cannot write"):
         BuildLog(tmp_path / "file" / "log.sqlite")
+
+
+@pytest.mark.parametrize("tokens", ["'many'", "x'00'", "-5", "9223372036854775807", "1.5"])
+@pytest.mark.parametrize("column", ["input_tokens", "output_tokens"])
+def test_a_request_under_way_that_was_changed_is_damage(column, tokens, tmp_path):
+    path = tmp_path / "log.sqlite"
+    if not (child := os.fork()):
+        BuildLog(path).begin({"a": 1}, 10, 10)
+        os._exit(0)
+    os.waitpid(child, 0)
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"UPDATE under_way SET {column} = {tokens}")
+    connection.close()
+    with pytest.raises(UsageError, match="is damaged"):
+        BuildLog(path)

@@ -59,6 +59,8 @@ def test_every_option_says_which_authors_use_it():
 @pytest.mark.parametrize("author", AUTHORS)
 def test_an_option_is_used_or_refused_by_name(author, option):
     config = replace(BuildConfig(**AUTHORS[author]), **{option: OTHER_VALUES[option]})
+    if option == "budget_usd" and option not in REFUSED[author].split():
+        config = replace(config, endpoint=EndpointConfig(output_usd=1.0))
     if option in REFUSED[author].split():
         with pytest.raises(UsageError, match=rf"does not use this option\n  where:   build\.{option}\b"):
             require_used_options(config)
@@ -211,3 +213,23 @@ def test_the_card_names_the_languages_of_the_data(tmp_path):
     ):
         assert main(["export", str(tmp_path / f"{name}.jsonl"), "--output", str(tmp_path / name), "--format", "canonical"]) == 0
         assert sentence in (tmp_path / name / "README.md").read_text()
+
+
+@pytest.mark.parametrize("author", ["openai", "openai, hybrid"])
+def test_a_bound_of_the_price_needs_prices(author):
+    bounded = replace(BuildConfig(**AUTHORS[author]), budget_usd=1.0)
+    with pytest.raises(UsageError, match=r"build\.budget_usd bounds nothing(.|\n)*input_usd and output_usd"):
+        require_used_options(bounded)
+    for name in ("input_usd", "output_usd"):
+        require_used_options(replace(bounded, endpoint=EndpointConfig(**{name: 0.5})))
+
+
+@pytest.mark.parametrize("prefix", ["vllm", "llama.cpp", "deepseek"])
+def test_completions_have_no_assistant_message_to_go_on_with(prefix):
+    for api in ("chat", "completion"):
+        config = BuildConfig(author="openai", endpoint=EndpointConfig(model="m", api=api, assistant_prefix=prefix))
+        if api == "chat":
+            require_used_options(config)
+        else:
+            with pytest.raises(UsageError, match=r"build\.endpoint\.assistant_prefix"):
+                require_used_options(config)

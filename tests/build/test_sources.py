@@ -433,3 +433,30 @@ def test_rows_with_integers_too_long_to_be_written_in_decimal_are_dropped(tmp_pa
     problems, summary = collected(tmp_path, written(tmp_path / "huge.jsonl", rows))
     assert not problems
     assert summary["dropped"] == {"malformed": 2}
+
+
+@pytest.mark.parametrize("end", ["check(add)", "check(add)\ncheck(add)\n", "\ncheck(candidate=add)"])
+def test_rows_of_human_eval_that_call_their_check_become_problems(end, tmp_path):
+    looped = "def check(f):\n    for n in range(5):\n        assert f(n, n) == 2 * n\n"
+    rows = [{**HUMAN_EVAL, "test": f"{HUMAN_EVAL['test']}\n{end}"}, {**HUMAN_EVAL, "task_id": 2, "test": f"{looped}\n{end}"}]
+    problems, summary = collected(tmp_path, written(tmp_path / "he.jsonl", rows))
+    assert summary["dropped"] == {}
+    assert [problem.tests for problem in problems] == [
+        ("assert add(1, 2) == 3, 'sum'", "assert add(b=1, a=-1) == 0"),
+        ("assert check(add) is None",),
+    ]
+    assert all(passes(problem) for problem in problems)
+
+
+def test_conversations_with_the_keys_of_messages_and_coroutines_are_read(tmp_path):
+    answer = "Here:\n```python\nasync def f(x):\n    return x\n```"
+    answered = {"role": "assistant", "content": answer}
+    rows = [
+        {"conversations": [{"role": "system", "content": "s"}, {"role": "user", "content": "Write f."}, answered]},
+        {"conversations": [{"role": "user", "content": [{"type": "text", "text": "Write g."}]}, answered]},
+        {"instruction": "Write h.", "output": answer},
+        {"conversations": [{"role": "user", "content": "Write i."}, {"role": "assistant", "content": "```java\nint i;\n```"}]},
+    ]  # fmt: skip
+    problems, summary = collected(tmp_path, written(tmp_path / "rows.jsonl", rows))
+    assert [problem.instruction for problem in problems] == ["Write f.", "Write g.", "Write h."]
+    assert summary["dropped"] == {"not_python": 1}

@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -16,6 +17,7 @@ from reflectioncoder.cli import COMMANDS, LIMIT, SEED, _command_first, main
 from reflectioncoder.data.files import write_json, write_jsonl
 from reflectioncoder.errors import CheckFailedError
 from reflectioncoder.progress import Progress, say
+from reflectioncoder.server_address import read_key
 from tests.conftest import reflection_sample
 
 NASTY = "\x1b]0;title\x07\x1b[31mred\x9b31m\r\x08\x7f\u202eabc\u2028"
@@ -299,3 +301,38 @@ def test_a_bar_shows_brackets_of_data_as_they_are():
     assert process.wait() == 0, data
     os.close(ours)
     assert b"mbpp[/red] [bold]x" in data
+
+
+@pytest.mark.parametrize(("closed", "code"), [(">&-", 0), ("2>&-", 0), (">&- 2>&-", 0)])
+def test_a_closed_stream_is_no_fault(closed, code):
+    done = subprocess.run(
+        ["sh", "-c", f"'{sys.executable}' -m reflectioncoder recipes list {closed}"], capture_output=True, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (code, b"")
+
+
+def test_the_exit_code_stays_where_messages_cannot_be_written():
+    command = f"'{sys.executable}' -m reflectioncoder check nowhere.jsonl 2>/dev/full"
+    assert subprocess.run(["sh", "-c", command], capture_output=True, timeout=120).returncode == 2
+
+
+@pytest.mark.parametrize("options", [[], ["-v"]], ids=["log", "verbose"])
+def test_a_fault_shows_no_credential_of_any_kind(options, monkeypatch, capsys, tmp_path):
+    secrets = {
+        "SVC_PASSWD": "hunter2/hunter2", "MY_AUTH": "auth&auth9", "GH_PAT": "pat-123456", "AWS_CRED": "cred+12345",
+        "ODD": "sk-odd&key+1",
+    }  # fmt: skip
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/tmp/agent")
+    monkeypatch.setenv("REFLECTIONCODER_CACHE", str(tmp_path))
+    assert read_key("ODD") == secrets["ODD"]
+    forms = [form for value in secrets.values() for form in (value, repr(value), quote(value, safe=""), json.dumps({"k": value}))]
+    fail(monkeypatch, KeyError(f"odd: /tmp/agent http://someone:p4ss@host/v1?token=tok postgres://u:p4ss@h/db {' '.join(forms)}"))
+    assert main(["doctor", *options]) == 70
+    shown = capsys.readouterr().err
+    text = shown + Path(re.search(r"details: (.*)", shown)[1]).read_text()
+    assert "Traceback" in text
+    assert "/tmp/agent" in text
+    for value in (*secrets.values(), "p4ss", "token=tok", "hunter2%2F", "sk-odd"):
+        assert value not in text

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from reflectioncoder.cli import main
+from reflectioncoder.config import BuildConfig
 from reflectioncoder.data.files import write_json, write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.evaluate.benchmarks import load_benchmark
@@ -21,7 +22,14 @@ RESULTS = {"schema_version": 1, "status": "done", "benchmark": {"name": "b", "sh
 def reading_commands(folder, task):
     """Command → (the file it reads, a good row, its command line)."""
     file = folder / "rows.jsonl"
-    model_of_attempts = ["--set", "build.author=attempts", "--set", "build.endpoint.model=m", "--set", "build.two_slip_share=0.25"]
+    model_of_attempts = [
+        "--set",
+        "build.author=attempts",
+        "--set",
+        "build.endpoint.model=m",
+        "--set",
+        f"build.two_slip_share={BuildConfig().two_slip_share}",
+    ]
     runs, out = ["--runs-dir", str(folder / "runs")], ["--output", str(folder / "out")]
     return {
         "inspect": (file, SAMPLE, ["inspect", str(file), "--limit", "9"]),

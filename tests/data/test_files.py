@@ -211,3 +211,14 @@ def test_rows_keep_non_ascii_text(tmp_path):
     path = write_jsonl(tmp_path / "rows.jsonl", ROWS)
     assert "ü".encode() in path.read_bytes()
     assert [json.loads(line) for line in path.read_text().splitlines()] == ROWS
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "1" + "0" * 400 + ".0"])
+def test_a_number_beyond_all_floats_is_no_json(number, tmp_path):
+    (tmp_path / "x.json").write_text(f'{{"a": [{number}]}}')
+    with pytest.raises(UsageError, match="too large a number"):
+        read_json(tmp_path / "x.json")
+
+
+def test_a_text_with_a_lone_surrogate_is_written_with_an_escape(tmp_path):
+    assert write_atomic(tmp_path / "x.md", "a\ud800é").read_bytes() == b"a\\ud800\xc3\xa9"

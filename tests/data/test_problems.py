@@ -200,3 +200,9 @@ def test_a_problem_in_words_needs_neither_code_nor_tests():
     problem = parse_problem({"task_id": "w/1", "instruction": "Reverse a string."})
     assert (problem.has_reference, problem.reference, problem.tests) == (False, "", ())
     assert parse_problem(problem.to_json()) == problem
+
+
+@pytest.mark.parametrize("task_id", ["\ud800", "a/\udfffb"])
+def test_a_task_id_that_no_file_can_hold_is_refused(task_id):
+    with pytest.raises(UsageError, match=r"p\.jsonl:3: task_id"):
+        parse_problem({"task_id": task_id, "instruction": "Write f.", "entry_point": "f"}, "p.jsonl:3")

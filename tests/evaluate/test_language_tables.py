@@ -17,13 +17,8 @@ from reflectioncoder.sandbox.languages import LANGUAGES
 FILES = {name.partition("-")[0] for name in multipl_e.FILES}
 
 
-<<<<<<< HEAD
-def test_toolchains_data_and_challenges_are_of_the_same_languages():
-    assert set(LANGUAGES) == FILES == set(SYNTAX) == set(RECORDERS)
-=======
 def test_toolchains_data_assertions_and_recorders_are_of_the_same_languages():
     assert set(LANGUAGES) == FILES == set(RECORDERS) == set(SYNTAX) | {"py"}
->>>>>>> fix2/reader
     assert all(language.name == name for name, language in LANGUAGES.items())
 
 

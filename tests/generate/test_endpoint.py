@@ -433,3 +433,35 @@ def test_the_query_of_the_base_url_stays_a_query(suffix, path):
     with answering(lambda _: completion()) as server:
         ask(server.url.removesuffix("/v1") + suffix)
         assert [asked.path for asked in server.asked] == [path]
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_a_reasoning_with_a_lone_surrogate_is_read(name):
+    assert ask_once(completion("x = 1", usage={}, **{name: "\ud83d"})).text == "x = 1"
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "Mon, 01 Jan 2020 00:00:00 GMT", "0.0"])
+def test_a_server_that_is_busy_and_names_no_time_is_not_hammered(value, monkeypatch):
+    monkeypatch.setattr("reflectioncoder.generate.endpoint._FIRST_DELAY_S", 0.2)
+    with answering(lambda _: (429, {"Retry-After": value}, b"busy")) as server:
+        endpoint = Endpoint(EndpointConfig(base_url=server.url, model="m", timeout_s=5.0), trust_env=False)
+        timer = threading.Timer(1.0, endpoint.stop)
+        timer.start()
+        with pytest.raises(EndpointError):
+            endpoint.ask(request_body(EndpointConfig(model="m"), PAYLOAD))
+        endpoint.close()
+        timer.cancel()
+        assert len(server.asked) < 10
+
+
+@pytest.mark.parametrize("host", ["elsewhere.example", "127.0.0.2"])
+def test_a_redirect_elsewhere_is_said_once(host):
+    with pytest.raises(UsageError, match=r"^http://\S+ redirects to another server, which is not followed\n") as error:
+        ask_once((302, {"Location": f"http://{host}/v1"}, b""))
+    assert str(error.value).count("redirects to") == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_to_nowhere_is_said_with_the_server_s_words(status):
+    with pytest.raises(UsageError, match=rf"redirects \(status {status}\) to nowhere: moved, says the server"):
+        ask_once((status, {}, b"moved, says\n the server"))

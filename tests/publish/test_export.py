@@ -518,3 +518,25 @@ def test_bad_input_is_named(tmp_path, capsys):
         main(["export", str(good), "--output", str(out), "--format", "parquet"])
     assert stopped.value.code == 2
     assert "invalid choice: 'parquet'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", [["x"], {"a": [1]}, 5, 1.5, True, None, "", "\ud800x"], ids=ascii)
+@pytest.mark.parametrize("name", ["author", "model", "source", "license", "task_id"])
+def test_odd_metadata_is_counted_and_shown(name, value, tmp_path, capsys):
+    row = reflection_sample(0).to_json()
+    row["metadata"] = {**row.get("metadata", {}), name: value}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    assert main(["export", str(tmp_path / "rows.jsonl"), "--output", str(tmp_path / "out")]) == 0, capsys.readouterr().err
+    assert "1 samples" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"output_tokens": None}, {"lost_tokens": ""}, {"usd": "x", "input_tokens": 3}, {"rejected": []}, {"decontamination": {}}],
+    ids=repr,
+)
+def test_a_build_that_says_something_else_is_named(changed, tmp_path, capsys):
+    write_jsonl(tmp_path / "run" / "build" / "reflections.jsonl", [reflection_sample(0).to_json()])
+    write_json(tmp_path / "run" / "build" / "build.json", {"num_accepted": 1, **changed})
+    assert main(["export", str(tmp_path / "run"), "--output", str(tmp_path / "out")]) == 2
+    assert "is not as reflectioncoder wrote it" in capsys.readouterr().err

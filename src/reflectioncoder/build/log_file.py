@@ -49,10 +49,10 @@ def database_error(path: Path, error: Exception) -> ReflectionCoderError:
     """What a user is told: the file cannot be written, or it is damaged."""
     if isinstance(error, sqlite3.OperationalError) and any(words in str(error) for words in _NOT_TO_BE_WRITTEN):
         return MachineError(f"cannot write {path}: {error}\n  hint:    what was written before is intact; run again")
-    return _damaged(path, str(error))
+    return damaged(path, str(error))
 
 
-def _damaged(path: Path, how: str) -> UsageError:
+def damaged(path: Path, how: str) -> UsageError:
     return UsageError(
         f"{path} is damaged, or not the log of a build: {how}\n  hint:    put an intact copy of it back; or choose another name for "
         "the run: everything is asked, and paid, anew"
@@ -76,7 +76,7 @@ def open_checked(path: Path) -> sqlite3.Connection:
         # Not the quick check: an index that has lost an entry would have its answer paid for again.
         found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if found != "ok":
-            raise _damaged(path, " ".join(found.split()))
+            raise damaged(path, " ".join(found.split()))
         connection.execute("BEGIN")
         for statement in _SCHEMA.strip().split(";\n"):
             connection.execute(statement)
@@ -105,7 +105,7 @@ def _add_checksums(connection: sqlite3.Connection, path: Path, table: str, colum
             except (ValueError, TypeError, RecursionError):
                 is_whole = False
             if not is_whole:
-                raise _damaged(path, "an entry is not what was written")
+                raise damaged(path, "an entry is not what was written")
     connection.execute(f"ALTER TABLE {table} ADD COLUMN checksum TEXT")
     connection.create_function("checksum", -1, checksum, deterministic=True)
     connection.execute(f"UPDATE {table} SET checksum = checksum({', '.join(columns)})")
@@ -114,7 +114,7 @@ def _add_checksums(connection: sqlite3.Connection, path: Path, table: str, colum
 def _verify(connection: sqlite3.Connection, path: Path, table: str, columns: tuple[str, ...]) -> None:
     for *texts, stored in connection.execute(f"SELECT {', '.join(columns)}, checksum FROM {table}"):
         if not all(isinstance(text, str) for text in texts) or checksum(*texts) != stored:
-            raise _damaged(path, f"an entry of the table {table} is not what was written")
+            raise damaged(path, f"an entry of the table {table} is not what was written")
 
 
 class Claim:

@@ -65,7 +65,10 @@ def unused_options(config: BuildConfig) -> list[str]:
 
 
 def require_used_options(config: BuildConfig) -> None:
-    """Raises UsageError: options are given that the author does not use; all of them are named."""
+    """
+    Raises:
+        UsageError: options are given that the author does not use (all of them are named), or that have no effect beside others.
+    """
     if unused := unused_options(config):
         author = f"{config.author}, hybrid" if writer_of(config) == "hybrid" else config.author
         raise UsageError(  # without the values: an address may hold a key
@@ -73,6 +76,18 @@ def require_used_options(config: BuildConfig) -> None:
             f"  where:   {', '.join(unused)}\n"
             f"  allowed: {', '.join(_used_by(config))}\n"
             "  hint:    leave out what is not used: it would have no effect"
+        )
+
+    endpoint = config.endpoint
+    if config.budget_usd is not None and not (endpoint.input_usd or endpoint.output_usd):
+        raise UsageError(
+            "build.budget_usd bounds nothing: without prices every request costs 0 USD\n  where:   build.budget_usd\n"
+            "  hint:    build.endpoint.input_usd and output_usd, the prices of a million tokens; or build.budget_tokens"
+        )
+    if endpoint.api == "completion" and endpoint.assistant_prefix != "none":
+        raise UsageError(
+            "completions have no assistant message to go on with\n  where:   build.endpoint.assistant_prefix\n"
+            f"  got:     {endpoint.assistant_prefix!r}, with build.endpoint.api: completion\n  allowed: none"
         )
 
 

@@ -41,6 +41,8 @@ def _storage_error(path: Path, error: OSError) -> MachineError:
 def write_atomic(path: str | Path, content: str | bytes) -> Path:
     """Write to a temporary name beside `path`, sync, rename: readers see the old file or the whole new one.
 
+    Lone surrogates, which UTF-8 cannot hold, are written as escapes.
+
     Raises:
         MachineError: the disk is full or the place cannot be written. The old file is untouched.
     """
@@ -49,7 +51,7 @@ def write_atomic(path: str | Path, content: str | bytes) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as handle:
-            handle.write(content.encode() if isinstance(content, str) else content)
+            handle.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(temporary, path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import json
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,7 +26,7 @@ def parse_json(data: bytes | str, where: str, *, allow_nan: bool = False) -> Any
     """
     text = _decode(data, where) if isinstance(data, bytes) else data
     try:
-        value = json.loads(text, parse_constant=None if allow_nan else _refuse_constant)
+        value = json.loads(text) if allow_nan else json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except json.JSONDecodeError as error:
         line = f":{error.lineno}" if "\n" in text.rstrip("\n") else ""
         raise UsageError(f"{where}{line}: not JSON: {error.msg}{_looks_like(text)}") from None
@@ -60,7 +61,9 @@ def expected_form(where: object) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except UsageError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
         what = f"lacks {error.args[0]!r}" if isinstance(error, KeyError) and error.args else str(error)
         raise UsageError(f"{where} is not as reflectioncoder wrote it: {what}") from error
 
@@ -82,6 +85,13 @@ def _looks_like(text: str) -> str:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits:.40} is too large a number")
+    return number
 
 
 def _is_deep(value: Any) -> bool:

@@ -97,6 +97,8 @@ def parse_problem(row: dict[str, Any], where: str = "problem") -> Problem:
     for name, kind in known.items():
         if not isinstance(row.get(name, kind()), kind) or (name in _REQUIRED and not row.get(name)):
             raise UsageError(f"{where}: {name} must be a {kind.__name__}, got {row.get(name)!r:.60}")
+    if any("\ud800" <= char <= "\udfff" for char in row["task_id"]):
+        raise UsageError.for_value("a lone surrogate is no text", f"{where}: task_id", row["task_id"], "text that UTF-8 can hold")
     if (language := row.get("language", PYTHON.name)) not in CODE_LANGUAGES:
         raise UsageError.for_value("unknown language", f"{where}: language", language, list(CODE_LANGUAGES))
     problem = Problem(**{**row, "tests": tuple(row.get("tests", ()))})

@@ -315,7 +315,9 @@ def _stored_rows(output: Path) -> list[dict[str, Any]]:
     """Read the rows of earlier scorings. Raises UsageError if the file holds anything else, samples to be scored for instance."""
     rows = list(read_jsonl(output, tolerate_torn_tail=True)) if output.exists() else []
     for number, row in rows:
-        if not {"key", "status", "task_id", "sample"} <= row.keys():
+        texts = (row.get(name) for name in ("key", "status", "task_id"))
+        whole = type(row.get("sample")) is int and isinstance(row.get("on_limit"), bool)
+        if not (whole and all(isinstance(text, str) for text in texts)):
             raise UsageError(f"{output}:{number}: not a verdict\n  hint:    choose another folder for the results")
     return [row for _, row in rows]
 

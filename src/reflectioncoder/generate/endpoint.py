@@ -12,7 +12,7 @@ import json
 import random
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
@@ -204,7 +204,7 @@ class Endpoint:
             self._note_failure(failure)
             doublings = min(num_busy, _MAX_BUSY_DOUBLINGS) if failure.busy else num_failures
             delay_s = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2**doublings) * random.uniform(0.5, 1.0)
-            delay_s = delay_s if failure.retry_after_s is None else failure.retry_after_s
+            delay_s = failure.retry_after_s or delay_s  # 0 says no more than that there is no date: the pauses grow all the same
             if failure.busy:  # all wait, and this one for its turn
                 self._limiter.too_many(asked_at, delay_s)
                 num_busy += 1
@@ -254,11 +254,12 @@ class Endpoint:
         status, what = answer.status, ""
         if status < 300:
             try:
-                return read_reply(answer.body, most)
+                reply = read_reply(answer.body, most)
+                return replace(reply, text=self._transfer.without_keys(reply.text))
             except NoCompletionError as error:
                 if error.status is None:
                     paid = (most[0], min(most[1], len(answer.body))) if error.may_be_generated else (0, 0)
-                    return _Failure(f"status {status}, but {error}: {self._words(answer)}", paid)
+                    return _Failure(f"status {status}, but {self._shown(str(error))}: {self._words(answer)}", paid)
                 status, what = error.status, f"status {status}, but it reports "
         reason = f"{what}status {status}: {self._words(answer)}"
         if status in _AGAIN or status >= 500:
@@ -278,8 +279,11 @@ class Endpoint:
                 raise RefusedError(reason)
 
     def _words(self, answer: Answer) -> str:
+        return self._shown(answer.body.replace(b"\0", b"").decode("utf-8", "replace"))  # UTF-16 would hide a credential
+
+    def _shown(self, said: str) -> str:
         # What is cut off could be the half of a credential: it is removed before.
-        return excerpt(self._transfer.scrub(answer.body.decode("utf-8", "replace")))
+        return excerpt(self._transfer.scrub(said))
 
     def _note_failure(self, failure: _Failure) -> None:
         """Count it, and say every minute what is waited for."""

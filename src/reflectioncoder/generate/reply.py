@@ -55,7 +55,7 @@ def read_reply(body: bytes, max_tokens: tuple[int, int]) -> Reply:
         max_tokens: read and written at most; counts where the server's own count is missing or impossible.
 
     Raises:
-        NoCompletionError: there is no completion in it; the message does not hold the server's words.
+        NoCompletionError: there is no completion in it; the message may hold a finish_reason of any length, as the server says it.
     """
     try:
         said = json.loads(body)
@@ -73,7 +73,7 @@ def read_reply(body: bytes, max_tokens: tuple[int, int]) -> Reply:
     message = choice.get("message")
     message = message if isinstance(message, dict) else {"content": choice.get("text")}
     text = _text_of(message.get("content"))
-    reasoning = next((r for name in ("reasoning_content", "reasoning") if isinstance(r := message.get(name), str)), "")
+    reasoning = clean(next((r for name in ("reasoning_content", "reasoning") if isinstance(r := message.get(name), str)), ""))
     used = _usage(said.get("usage"), max_tokens, len(f"{text}{reasoning}".encode()))
     reason = _why_ended(choice.get("finish_reason"), text, hit_limit=used[1] >= max_tokens[1])
     if reason == REFUSED or (not text.strip() and message.get("refusal")):
@@ -126,7 +126,7 @@ def _why_ended(reason: Any, text: str, *, hit_limit: bool) -> str:
     name = re.sub(r"[\s-]", "_", reason.strip().lower().rpartition(".")[2]) if isinstance(reason, str) else ""
     name = name.removeprefix("finish_reason_")
     if name not in _FINISH_REASONS:  # aborted, or the server has run out of something: it may go well another time
-        raise NoCompletionError(f"its finish_reason is {excerpt(repr(reason))}", may_be_generated=True)
+        raise NoCompletionError(f"its finish_reason is {reason!r}", may_be_generated=True)
     return _FINISH_REASONS[name]
 
 

@@ -23,6 +23,7 @@ from reflectioncoder.server_address import Secrets, ServerAddress
 _CONNECT_S = 10.0
 _MAX_BODY_BYTES = 2**26
 _MAX_REDIRECTS = 5
+_MIN_KEY_CHARS = 8
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol)
 _TOKENS_A_SECOND = 5000  # more than any server writes for one request
@@ -76,6 +77,8 @@ class Transfer:
         self._timeout_s = timeout_s
         proxies = urllib.request.getproxies().values() if trust_env else ()
         self._secrets = Secrets([key, *address.secrets, *(secret for proxy in proxies for secret in _secrets_of(proxy))])
+        keys = [value for value in (key, *(address.user or ())[1:]) if len(value) >= _MIN_KEY_CHARS and not value.isalpha()]
+        self._keys = Secrets(keys)
         try:
             self._client = httpx2.Client(
                 headers={"Authorization": f"Bearer {key}"} if key else {},
@@ -94,6 +97,10 @@ class Transfer:
     def scrub(self, text: str) -> str:
         """A text without this server's credentials."""
         return self._secrets.scrub(text)
+
+    def without_keys(self, text: str) -> str:
+        """A model's text without the key or password, which a server can repeat; a word could be meant and stays."""
+        return self._keys.scrub(text)
 
     def close(self) -> None:
         self._client.close()
@@ -118,7 +125,11 @@ class Transfer:
                             deadline.check()
                             retry_after = response.headers.get("retry-after")
                             return Answer(response.status_code, body, retry_after, time.monotonic() - started)
-                        url = self._redirected(url, response.headers.get("location", ""))
+                        location = response.headers.get("location", "")
+                        if not location:
+                            words = excerpt(self.scrub(_read(response).decode("utf-8", "replace")))
+                            raise UsageError(f"{self._address.shown} redirects (status {response.status_code}) to nowhere: {words}")
+                        url = self._redirected(url, location)
             raise UsageError(f"{self._address.shown} redirects in a circle")
         except (httpx2.HTTPError, _TooLongError) as error:
             was_sent = not isinstance(error, _NOT_SENT)
@@ -129,6 +140,8 @@ class Transfer:
                 words = f"an answer of more than {_MAX_BODY_BYTES // 2**20} MiB"
             max_written = math.inf if has_begun else was_sent * _TOKENS_A_SECOND * (time.monotonic() - started)
             raise TransferError(words, is_there=was_sent, max_written=max_written) from None
+        except UsageError:
+            raise
         except (httpx2.InvalidURL, ValueError) as error:
             raise UsageError(f"{self._address.shown} cannot be asked: {self.scrub(str(error))}") from None
 
@@ -148,7 +161,7 @@ class Transfer:
         same = (target.scheme, target.host, target.port) == (url.scheme, url.host, url.port)
         secured = (target.host, url.scheme, target.scheme, url.port, target.port) == (url.host, "http", "https", None, None)
         if not (same or secured):
-            shown = self.scrub(f"{target.scheme}://{target.netloc.decode('ascii', 'replace')}{target.path}")
+            shown = self.scrub(urllib.parse.unquote(f"{target.scheme}://{target.netloc.decode('ascii', 'replace')}{target.path}"))
             raise UsageError(
                 f"{self._address.shown} redirects to another server, which is not followed\n  got:     {excerpt(shown)}\n"
                 "  hint:    endpoint.base_url: the address to which it redirects, if that is the server to be asked"

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from reflectioncoder.build.gates import REASONS
+from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.publish.export import CARD_SIGN, Exported, Source
 from reflectioncoder.publish.formats import FORMATS
 
@@ -38,7 +39,7 @@ def card(exported: Exported) -> str:
         _front_matter(exported),
         _introduction(exported),
         _origin(exported),
-        *[_build(source) for source in exported.sources if source.build is not None],
+        *[_checked_build(source) for source in exported.sources if source.build is not None],
         _contents(exported),
         _usage(exported),
         _limits(exported),
@@ -96,6 +97,11 @@ def _origin(exported: Exported) -> str:
         f"{' '.join(about)} Where the problems come from, as the samples say it:\n\n"
         f"{_table(['source', 'licence', 'samples'], origins)}"
     )
+
+
+def _checked_build(source: Source) -> str:
+    with expected_form(f"the build.json of {source.name}"):
+        return _build(source)
 
 
 def _build(source: Source) -> str:

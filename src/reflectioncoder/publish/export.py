@@ -6,6 +6,7 @@ Samples are streamed: what is kept of them is counts, hashes of ids and one leng
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import tempfile
 from array import array
@@ -67,14 +68,19 @@ class Tally:
         metadata = metadata_of(sample)
         self.types[sample.type] += 1
         self.languages[language_of(sample).title] += 1
-        self.writers[metadata.get("author"), metadata.get("model")] += 1
-        self.origins[metadata.get("source") or None, metadata.get("license") or None] += 1
+        self.writers[_as_text(metadata.get("author")), _as_text(metadata.get("model"))] += 1
+        self.origins[_as_text(metadata.get("source") or None), _as_text(metadata.get("license") or None)] += 1
         if sample.type == "reflection":
             self.executions[sum(block.type == "execution" for block in sample.messages[1].content)] += 1
         if "task_id" in metadata:
-            self.tasks.add(hash(metadata["task_id"]))
+            self.tasks.add(hash(_as_text(metadata["task_id"])))
         else:
             self.num_without_task += 1
+
+
+def _as_text(value: Any) -> str | None:
+    """A value of somebody's metadata, which should be text and need not be."""
+    return value if value is None or isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,10 @@ def _human_eval(row: Row, task_id: str) -> Draft | Dropped:
     if not isinstance(check, ast.FunctionDef) or len(check.args.args) != 1:
         return Dropped(task_id, "no_entry_point")
     tests = _assertions_of(check, entry_point)
-    setup = code if tests is None else "\n".join(ast.unparse(node) for node in tree.body if node is not check)
+    # Some rows end with a call of check: the tests do that.
+    calls = [node for node in tree.body if isinstance(node, ast.Expr) and _is_call_of(node.value, check.name)]
+    if calls or tests is not None:
+        code = "\n".join(ast.unparse(node) for node in tree.body if node not in calls and (tests is None or node is not check))
     return _problem(
         row,
         task_id,
@@ -185,8 +188,12 @@ def _human_eval(row: Row, task_id: str) -> Draft | Dropped:
         entry_point=entry_point,
         canonical_solution=solution,
         tests=(f"assert check({entry_point}) is None",) if tests is None else tests,
-        setup=setup,
+        setup=code,
     )
+
+
+def _is_call_of(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
 
 
 def _assertions_of(check: ast.FunctionDef, entry_point: str) -> tuple[str, ...] | None:
@@ -254,7 +261,7 @@ _ASKS, _ANSWERS = ("human", "user"), ("gpt", "assistant", "model")
 
 
 def _dialogue(name: str, role: str, text: str) -> Callable[[Row, str], Draft | Dropped]:
-    """A conversation: its first request, if the answer to it is Python."""
+    """A conversation: its first request, if the answer to it is Python. Turns without `role` and `text` have the keys of messages."""
     convert = _chat("question", "answer")
 
     def convert_dialogue(row: Row, task_id: str) -> Draft | Dropped:
@@ -266,7 +273,10 @@ def _dialogue(name: str, role: str, text: str) -> Callable[[Row, str], Draft | D
                 turns = None
         if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
             return Dropped(task_id, "malformed")
-        said = [(turn.get(role), _content(turn.get(text))) for turn in turns]
+        said = [
+            (turn[role], _content(turn.get(text))) if role in turn else (turn.get("role"), _content(turn.get("content")))
+            for turn in turns
+        ]
         first = next((index for index, (who, _) in enumerate(said) if who in _ASKS), None)
         if first is None:
             return Dropped(task_id, "no_statement")
@@ -289,7 +299,7 @@ def _content(value: Any) -> str:
 def _is_python(answer: str) -> bool:
     """Whether there is a program in an answer that does something: of definitions, imports, loops or assignments."""
     tree = parse(read_answer(answer).solution)
-    program = (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.For, ast.Assign)
+    program = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.For, ast.Assign)
     return tree is not None and any(isinstance(node, program) for node in tree.body)
 
 
