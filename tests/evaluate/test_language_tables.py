@@ -3,13 +3,13 @@
 import tomllib
 
 import pytest
+from reflectioncoder.evaluate.witness import WITNESSES
 
 from reflectioncoder.build.coding import coding_of
 from reflectioncoder.data.languages import CODE_LANGUAGES
 from reflectioncoder.data.problems import BUNDLED_LANGUAGES, Problem
 from reflectioncoder.evaluate import harness, multipl_e
 from reflectioncoder.evaluate.preflight import preflight_programs, text_of
-from reflectioncoder.evaluate.witness import WITNESSES
 from reflectioncoder.generate import extract
 from reflectioncoder.sandbox.languages import LANGUAGES
 

@@ -74,6 +74,22 @@ def test_exit_print_and_stderr_are_shown_in_order():
     assert result.output.endswith("SystemExit: bye\n")
 
 
+def test_output_is_in_order_with_that_of_child_processes_and_of_a_kept_stream():
+    with Session(LIMITS) as session:
+        cell = "import subprocess, sys\nout = sys.stdout\nprint('a')\nsubprocess.run(['echo', 'b'])\nprint('c')"
+        assert session.run(cell).output == "a\nb\nc\n"
+        assert "kept" in session.run("print('kept', file=out)").output
+
+
+@pytest.mark.parametrize("name", ["my error", "", "1", "a\\nb", "é"])
+def test_an_error_may_have_any_name(name):
+    with Session(LIMITS) as session:
+        result = session.run(f"raise type('{name}', (Exception,), {{}})('said')")
+        assert (result.status, result.error) == ("failed", name if name.isidentifier() else "Exception")
+        assert "said" in result.output
+        assert not session.run("1").restarted
+
+
 def test_output_is_capped_with_its_true_length():
     with Session(Limits(wall_s=5, output_bytes=1000)) as session:
         output = session.run("print('x' * 50_000)").output
@@ -167,6 +183,10 @@ def test_a_cell_that_does_not_repeat_itself_is_no_reason_to_lose_a_session():
         "print('a' * 10**5)\nassert f(1) == 2",
         "if 1:\n\tassert f(1) == 2",
         "from __future__ import annotations\nassert f(1) == 2",
+        f"x = 0x{'f' * 5000}\nassert x == 0x{'f' * 5000}",
+        "x = 1\rassert x == 1\r\nassert x == 1\n\rassert x == 1",
+        "from unittest.mock import ANY\nassert ANY == 5\nassert [ANY] == [5]",
+        "assert f(2.0 ** 53) == 9007199254740992",
     ],
 )
 def test_a_cell_that_is_right_passes_whatever_it_is_made_of(cell):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import random
+import re
 import secrets
 from dataclasses import dataclass
 
@@ -27,11 +28,15 @@ _DRAW = random.SystemRandom()
 
 @dataclass(frozen=True)
 class Control:
-    """`code` has to fail with `error` while the cell is at one of `lines`."""
+    """`code` has to fail with `error` while the cell is at one of `lines`.
+
+    `negated`: the same with the assertion negated, where a changed expectation may happen to be right too (`ANY == 5`); else None.
+    """
 
     code: str
     error: str
     lines: range
+    negated: str | None = None
 
     def is_met_by(self, status: str, error: str | None, line: int | None) -> bool:
         return status == "failed" and error == self.error and line in self.lines
@@ -39,6 +44,7 @@ class Control:
 
 def control_of(code: str) -> Control:
     """A control of a cell, drawn anew for each call."""
+    code = re.sub(r"\r\n?", "\n", code)  # what Python takes for a line end
     try:
         body = syntax.parse(code).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -61,10 +67,10 @@ def _falsified(code: str, node: ast.Assert) -> Control:
     constants = _expected_constants(test)
     if constants:
         changed = _DRAW.choice(constants)
-        code = _replaced(code, changed, repr(_another(changed.value)))
+        text, negated = _replaced(code, changed, _literal(_another(changed.value))), _replaced(code, test, None)
     else:
-        code = _replaced(code, test, None)
-    return Control(code, "AssertionError", range(node.lineno, (node.end_lineno or node.lineno) + 1))
+        text, negated = _replaced(code, test, None), None
+    return Control(text, "AssertionError", range(node.lineno, (node.end_lineno or node.lineno) + 1), negated)
 
 
 def _expected_constants(test: ast.expr) -> list[ast.Constant]:
@@ -93,6 +99,11 @@ def _another(value: object) -> object:
         return value[:place] + letter + value[place:]
     assert isinstance(value, int | float)
     return value + _DRAW.randrange(1, 10) if isinstance(value, int) else _other_number(value)
+
+
+def _literal(value: object) -> str:
+    """Also of an integer with more digits than Python prints."""
+    return hex(value) if type(value) is int else repr(value)
 
 
 def _other_number(value: float) -> float:

@@ -123,6 +123,8 @@ class Session:
             answer = self._ask(code, wall_s, advance=controlled is None, keep=True)
         if answer.status == "ok":
             controlled = controlled or self._ask(control.code, 2 * wall_s, advance=False, keep=False)
+            if controlled.status == "ok" and control.negated is not None:
+                controlled = self._ask(control.negated, 2 * wall_s, advance=False, keep=False)
             if not control.is_met_by(controlled.status, controlled.error, controlled.line):
                 answer = _Answer("crashed", "the session reports what does not hold as passed", lost=True)
         if answer.lost:

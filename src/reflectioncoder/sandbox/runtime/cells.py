@@ -148,10 +148,18 @@ def _own_frames(error: BaseException, file_names: set[str]) -> Any:
     return frames
 
 
+def _name_of(error: BaseException) -> str:
+    name = type(error).__name__[:MAX_NAME]
+    return name if name.isidentifier() else "Exception"
+
+
 def _run(request: dict[str, Any], file_name: str, namespace: dict[str, Any], files: set[str]) -> dict[str, Any]:
     """Run a cell: {"status", "error": the exception's class, "line": where the cell stood when it came}."""
     status, error_name, line, last_words = "ok", None, None, ""
-    stream = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "utf-8", "replace", newline="\n")
+    # By lines, as to a terminal: in order with what child processes print, and nothing is left in a stream that a cell has kept.
+    stream = io.TextIOWrapper(
+        io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "utf-8", "replace", newline="\n", line_buffering=True
+    )
     try:
         try:
             with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
@@ -161,7 +169,7 @@ def _run(request: dict[str, Any], file_name: str, namespace: dict[str, Any], fil
         except CellTimeout:
             raise
         except BaseException as error:  # SystemExit too: the session goes on
-            status, error_name = "failed", type(error).__name__[:MAX_NAME]
+            status, error_name = "failed", _name_of(error)
             frames = _own_frames(error, files)
             line = frames.tb_lineno if frames is not None else getattr(error, "lineno", None)
             last_words = "".join(traceback.format_exception(type(error), error, frames))
