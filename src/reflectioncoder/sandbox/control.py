@@ -53,6 +53,18 @@ def control_of(code: str) -> Control:
     return _falsified(code, _DRAW.choice(assertions)) if assertions else _with_failing_end(code)
 
 
+def changed_expectations(code: str) -> list[tuple[str, str, str]]:
+    """For each assertion that names an expected value, wherever it stands: the code with two other values, and with its negation."""
+    found = []
+    for node in ast.walk(syntax.parse(code)):
+        if isinstance(node, ast.Assert) and (constants := _expected_constants(node.test)):
+            changed = _DRAW.choice(constants)
+            other = _another(_another(changed.value)) if isinstance(changed.value, str) else _DRAW.randrange(10**6, 10**9)
+            values = (_another(changed.value), other)
+            found.append((*(_replaced(code, changed, _literal(value)) for value in values), _replaced(code, node.test, None)))
+    return found
+
+
 def _with_failing_end(code: str) -> Control:
     error, end = _DRAW.choice(_FAILURES)
     left = _DRAW.randrange(10**6)
