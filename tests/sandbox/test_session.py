@@ -136,6 +136,40 @@ def test_files_are_there_for_later_cells_and_a_cell_finds_them_as_the_one_before
             assert (result.status, result.output) == ("ok", f"{number + 2}\n")
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "output", "third"),
+    [
+        ("open('d', 'w').write('1\\n2\\n')\nf = open('d')", "s = 0\nfor line in f: s += int(line)\nprint(s)", "3\n", "assert s == 3"),
+        ("f = open('d', 'w+')", "f.write('a')\nf.flush()\nprint(f.tell())", "1\n", "f.seek(0)\nassert f.read() == 'a'"),
+        ("f = open('d', 'a+b', 0)", "f.write(b'a')\nprint(f.tell())", "1\n", "f.seek(0)\nassert f.read() == b'a'"),
+        ("import tempfile\nf = tempfile.TemporaryFile('w+')",
+         "f.write('a')\nf.flush()\nprint(f.tell())", "1\n", "f.seek(0)\nassert f.read() == 'a'"),
+        ("import mmap\nm = mmap.mmap(-1, 10)", "m[0] += 1\nprint(m[0])", "1\n", "assert m[0] == 1"),
+        ("import os\nr, w = os.pipe()\nn = os.write(w, b'hello')", "print(os.read(r, 2))", "b'he'\n", "assert os.read(r, 9) == b'llo'"),
+        ("import subprocess\np = subprocess.Popen(['cat'])", "p.kill()\nprint(1)", "1\n", "assert p"),
+        ("import sqlite3\nc = sqlite3.connect('a.db')\nn = c.execute('create table t(x)')\nc.commit()",
+         "n = c.execute('insert into t values(1)')\nc.commit()\nprint(c.execute('select count(*) from t').fetchall())", "[(1,)]\n",
+         "assert c.execute('select count(*) from t').fetchall() == [(1,)]"),
+    ],
+)  # fmt: skip
+def test_what_a_cell_leaves_open_is_used_once_by_the_next_one(first, second, output, third):
+    for _ in range(3):  # which run comes first is drawn
+        with Session(LIMITS) as session:
+            assert session.run(first).status == "ok"
+            assert session.run(second).output == output
+            assert session.run(third).status == "ok"
+
+
+def test_a_cell_that_leaves_threads_says_that_they_end():
+    with Session(LIMITS) as session:
+        kept = session.run(
+            "from concurrent.futures import ThreadPoolExecutor\npool = ThreadPoolExecutor(1)\nprint(list(pool.map(abs, [-1])))"
+        )
+        assert kept.output.startswith("[1]\n[1 thread of this cell still running: ended with it")
+        closed = session.run("with ThreadPoolExecutor(1) as other:\n    print(list(other.map(abs, [-1])))")
+        assert (closed.status, closed.output) == ("ok", "[1]\n")
+
+
 def test_names_of_a_cell_that_fails_half_way_stay():
     with Session(LIMITS) as session:
         for number in range(4):
