@@ -219,8 +219,7 @@ def test_a_cell_that_does_not_repeat_itself_is_no_reason_to_lose_a_session():
         "from __future__ import annotations\nassert f(1) == 2",
         f"x = 0x{'f' * 5000}\nassert x == 0x{'f' * 5000}",
         "x = 1\rassert x == 1\r\nassert x == 1\n\rassert x == 1",
-        "from unittest.mock import ANY\nassert ANY == 5\nassert [ANY] == [5]",
-        "assert f(2.0 ** 53) == 9007199254740992",
+        "class Near(int):\n    def __eq__(self, other): return abs(int(self) - other) < 100\nassert Near(5) == 5",
     ],
 )
 def test_a_cell_that_is_right_passes_whatever_it_is_made_of(cell):

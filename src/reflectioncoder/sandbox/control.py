@@ -30,13 +30,13 @@ _DRAW = random.SystemRandom()
 class Control:
     """`code` has to fail with `error` while the cell is at one of `lines`.
 
-    `negated`: the same with the assertion negated, where a changed expectation may happen to be right too (`ANY == 5`); else None.
+    `second`: the same with a value further away, where a changed one may be right too (`np.float32(2**24) == 2**24 + 1`); else None.
     """
 
     code: str
     error: str
     lines: range
-    negated: str | None = None
+    second: str | None = None
 
     def is_met_by(self, status: str, error: str | None, line: int | None) -> bool:
         return status == "failed" and error == self.error and line in self.lines
@@ -59,8 +59,7 @@ def changed_expectations(code: str) -> list[tuple[str, str, str]]:
     for node in ast.walk(syntax.parse(code)):
         if isinstance(node, ast.Assert) and (constants := _expected_constants(node.test)):
             changed = _DRAW.choice(constants)
-            other = _another(_another(changed.value)) if isinstance(changed.value, str) else _DRAW.randrange(10**6, 10**9)
-            values = (_another(changed.value), other)
+            values = (_another(changed.value), _far_from(changed.value))
             found.append((*(_replaced(code, changed, _literal(value)) for value in values), _replaced(code, node.test, None)))
     return found
 
@@ -79,10 +78,10 @@ def _falsified(code: str, node: ast.Assert) -> Control:
     constants = _expected_constants(test)
     if constants:
         changed = _DRAW.choice(constants)
-        text, negated = _replaced(code, changed, _literal(_another(changed.value))), _replaced(code, test, None)
+        text, second = (_replaced(code, changed, _literal(value)) for value in (_another(changed.value), _far_from(changed.value)))
     else:
-        text, negated = _replaced(code, test, None), None
-    return Control(text, "AssertionError", range(node.lineno, (node.end_lineno or node.lineno) + 1), negated)
+        text, second = _replaced(code, test, None), None
+    return Control(text, "AssertionError", range(node.lineno, (node.end_lineno or node.lineno) + 1), second)
 
 
 def _expected_constants(test: ast.expr) -> list[ast.Constant]:
@@ -111,6 +110,14 @@ def _another(value: object) -> object:
         return value[:place] + letter + value[place:]
     assert isinstance(value, int | float)
     return value + _DRAW.randrange(1, 10) if isinstance(value, int) else _other_number(value)
+
+
+def _far_from(value: object) -> object:
+    return (
+        _another(_another(value))
+        if isinstance(value, str)
+        else next(n for n in iter(lambda: _DRAW.randrange(10**9), None) if n != value)
+    )
 
 
 def _literal(value: object) -> str:

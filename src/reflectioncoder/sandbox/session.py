@@ -126,9 +126,9 @@ class Session:
         if answer.status == "ok" and not once:
             runs_after = controlled is None
             controlled = controlled or self._ask(control.code, 2 * wall_s, advance=False, keep=False)
-            if controlled.status == "ok" and control.negated is not None:
+            if controlled.status == "ok" and control.second is not None:
                 runs_after = True
-                controlled = self._ask(control.negated, 2 * wall_s, advance=False, keep=False)
+                controlled = self._ask(control.second, 2 * wall_s, advance=False, keep=False)
             if not control.is_met_by(controlled.status, controlled.error, controlled.line):
                 answer = _Answer("crashed", "the session reports what does not hold as passed", lost=True)
             elif runs_after and answer.open != "nothing":  # files that it has made and holds are no longer those in the directory
