@@ -104,7 +104,7 @@ STACK_TESTS = (
     ],
 )
 def test_a_class_that_is_wrong_fails_wherever_its_assertions_stand(program, tests):
-    assert run_program_tests(program, Tests("", (tests,)), LIMITS)["status"] == "failed"
+    assert run_program_tests(program, Tests("", (tests,)), LIMITS)["status"] in ("failed", "crashed")
 
 
 @pytest.mark.parametrize(
