@@ -83,6 +83,77 @@ def test_what_cannot_be_sent_is_tested_in_the_program_s_own_process(program, tes
     assert run_program_tests(program, Tests("", (tests,)), LIMITS)["status"] == status
 
 
+STACK = "class Stack:\n    def push(self, x): pass\n"
+STACK_TESTS = (
+    "s = Stack()\ns.push(1)\nassert s.pop() == 1\nassert s.size() == 0",
+    "def test_stack():\n    s = Stack()\n    s.push(1)\n    assert s.pop() == 1\n    assert s.size() == 0\n\ntest_stack()",
+)
+
+
+@pytest.mark.parametrize("tests", STACK_TESTS)
+@pytest.mark.parametrize(
+    "program",
+    [
+        f"from unittest.mock import ANY\n{STACK}    def pop(self): return ANY\n    size = pop\n",
+        f"class A: pass\nsetattr(A, '__e' + 'q__', lambda a, b: True)\n{STACK}    def pop(self): return A()\n    size = pop\n",
+        f"class A: pass\nput = setattr\nput(A, '__e' + 'q__', lambda a, b: True)\n{STACK}    def pop(self): return A()\n    size = pop\n",
+        f"T = type('T', (), {{'_' * 2 + 'eq' + '_' * 2: lambda a, b: True}})\n{STACK}    def pop(self): return T()\n    size = pop\n",
+        # equal to anything in a way that no list knows
+        f"namespace = {{'__' + 'eq' + '__': lambda a, b: True}}\nA = (lambda make: make('A', (), namespace))((1).__class__.__class__)\n"
+        f"{STACK}    def pop(self): return A()\n    size = pop\n",
+    ],
+)
+def test_a_class_that_is_wrong_fails_wherever_its_assertions_stand(program, tests):
+    assert run_program_tests(program, Tests("", (tests,)), LIMITS)["status"] in ("failed", "crashed")
+
+
+@pytest.mark.parametrize(
+    ("program", "tests"),
+    [
+        ("from unittest.mock import ANY\ndef total(values):\n    return ANY\n", TESTS[4][0]),
+        ("import json\njson.dumps = lambda *a, **k: '6'\nclass S:\n    def total(self, v): return 0\n",
+         "import json\ndef test_stack():\n    assert json.dumps(S().total([1, 2, 3])) == '6'\n\ntest_stack()"),
+        ("from dataclasses import dataclass, field\n@dataclass\nclass P:\n    x: int = field(compare=False)\ndef total(v): return P(0)\n",
+         "assert total([1, 2, 3]) == P(6)"),
+        ("from dataclasses import dataclass\n@dataclass(eq=True)\nclass P:\n    pass\ndef total(v): return P()\n", "assert total([1]) == P()"),
+    ],
+)  # fmt: skip
+def test_what_a_program_says_of_equality_is_not_believed(program, tests):
+    assert run_program_tests(program, Tests("", (tests,)), LIMITS)["status"] == "failed"
+
+
+@pytest.mark.parametrize("tests", STACK_TESTS)
+def test_a_class_that_is_right_passes(tests):
+    program = "class Stack:\n    def __init__(self): self.items = []\n    def push(self, x): self.items.append(x)\n"
+    program += "    def pop(self): return self.items.pop()\n    def size(self): return len(self.items)\n"
+    unreached = (
+        "\n\ndef never():\n    assert Stack().size() == 5\n\ntry:\n    assert Stack().size() == 0\nexcept AssertionError:\n    pass\n"
+    )
+    assert run_program_tests(program, Tests("", (tests + unreached,)), LIMITS) == {"status": "ok", "output": ""}
+
+
+@pytest.mark.parametrize(
+    ("program", "caught", "says"),
+    [
+        ("class E(ValueError): pass\ndef f(x): raise E('neg')\n", "ValueError", "str(e) == 'neg' and type(e).__name__ == 'E'"),
+        ("class E(Exception): pass\ndef f(x): raise E('neg', 5)\n", "Exception", "e.args == ('neg', 5)"),
+        ("class E(KeyError): pass\nclass F(E): pass\ndef f(x): raise F(x)\n", "LookupError", "e.args == (1,)"),
+        ("import json\ndef f(x): return json.loads('{')\n", "ValueError", "'Expecting' in str(e)"),
+        ("def f(x): return {}['x']\n", "KeyError", "str(e) == \"'x'\" and e.args == ('x',)"),
+        ("def f(x): return {}[(1, 2)]\n", "KeyError", "str(e) == '(1, 2)'"),
+        ("def f(x): return b'\\xff'.decode()\n", "UnicodeDecodeError", "'decode' in str(e)"),
+        ("def f(x): return '\\xe9'.encode('ascii')\n", "ValueError", "'encode' in str(e)"),
+        ("import sys\ndef f(x): sys.exit(3)\n", "SystemExit", "e.code == 3"),
+        ("def f(x): raise ValueError\n", "ValueError", "str(e) == '' and e.args == ()"),
+        ("def f(x): return next(iter([]))\n", "RuntimeError", "'StopIteration' in str(e)"),
+        ("import decimal\ndef f(x): return decimal.Decimal('z')\n", "ArithmeticError", "type(e).__name__ == 'InvalidOperation'"),
+    ],
+)
+def test_an_error_arrives_as_what_it_was(program, caught, says):
+    test = f"try:\n    f(1)\nexcept {caught} as e:\n    assert {says}\nelse:\n    assert False"
+    assert run_program_tests(program, Tests("", (test,)), LIMITS) == {"status": "ok", "output": ""}
+
+
 def test_every_reference_of_ours_passes():
     for problem in bundled_problems("test_seen")[:12]:
         assert run_program_tests(answer_program(problem), Tests(problem.setup, problem.tests), LIMITS)["status"] == "ok"

@@ -14,7 +14,7 @@ import pytest
 from reflectioncoder.cli import main
 from reflectioncoder.data.completions import cut_completion
 from reflectioncoder.errors import MachineError
-from reflectioncoder.evaluate import preflight
+from reflectioncoder.evaluate import multipl_e, preflight
 from reflectioncoder.evaluate.assertions import assertions_of, surely_differ, wrong_shape
 from reflectioncoder.evaluate.benchmarks import MULTIPL_E, load_benchmark
 from reflectioncoder.evaluate.challenge import challenges, num_pairs
@@ -295,6 +295,32 @@ def test_what_javascript_prints_does_not_depend_on_who_reads_it(body, isolation,
 def program_body(name):
     """The right body of a language's first task."""
     return tomllib.loads(preflight.text_of(name))["tasks"][0]["right"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "last"),
+    [("right", "passed", True), ("wrong", "failed", True), ("compile_error", "compile_error", True), ("timeout", "timeout", False)],
+)
+def test_right_expectations_alone_are_seen_in_the_last_run_or_never(kind, status, last, isolation, monkeypatch):
+    """Notes between runs would tell a program what to answer in a challenge."""
+    order = []
+    for name in ("execute", "execute_recording"):
+        run = getattr(toolchain, name)
+        monkeypatch.setattr(multipl_e, name, lambda *args, run=run, name=name, **kwargs: order.append(name) or run(*args, **kwargs))
+    program = next(program for program in preflight_programs("sh") if program.kind == kind)
+    verdict = judge_program(program.program, program.tests, isolation, run_s=1.0)
+    assert (verdict.status, verdict.on_limit) == (status, status == "timeout")
+    assert order[0] == "execute_recording"
+    assert [number for number, name in enumerate(order) if name == "execute"] == ([len(order) - 1] if last else [])
+
+
+def test_a_program_that_fails_its_challenge_is_not_judged_again_for_its_time(isolation):
+    """Its run has shown it what is right."""
+    program = preflight_programs("sh")[0]
+    prompt = program.program[: program.program.index(program_body("sh"))]
+    waits = '    [ -n "$REFLECTIONCODER_OUTCOMES" ] || sleep 30\n    echo 1234\n'
+    verdict = judge_program(prompt + waits, program.tests, isolation, run_s=1.0)
+    assert (verdict.status, verdict.on_limit) == ("timeout", False)
 
 
 def test_an_object_that_is_equal_to_anything_does_not_pass(isolation):

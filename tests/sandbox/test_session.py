@@ -74,6 +74,22 @@ def test_exit_print_and_stderr_are_shown_in_order():
     assert result.output.endswith("SystemExit: bye\n")
 
 
+def test_output_is_in_order_with_that_of_child_processes_and_of_a_kept_stream():
+    with Session(LIMITS) as session:
+        cell = "import subprocess, sys\nout = sys.stdout\nprint('a')\nsubprocess.run(['echo', 'b'])\nprint('c')"
+        assert session.run(cell).output == "a\nb\nc\n"
+        assert "kept" in session.run("print('kept', file=out)").output
+
+
+@pytest.mark.parametrize("name", ["my error", "", "1", "a\\nb", "é"])
+def test_an_error_may_have_any_name(name):
+    with Session(LIMITS) as session:
+        result = session.run(f"raise type('{name}', (Exception,), {{}})('said')")
+        assert (result.status, result.error) == ("failed", name if name.isidentifier() else "Exception")
+        assert "said" in result.output
+        assert not session.run("1").restarted
+
+
 def test_output_is_capped_with_its_true_length():
     with Session(Limits(wall_s=5, output_bytes=1000)) as session:
         output = session.run("print('x' * 50_000)").output
@@ -118,6 +134,40 @@ def test_files_are_there_for_later_cells_and_a_cell_finds_them_as_the_one_before
                 "assert os.path.getsize('a') == len(os.listdir()) // 2 + 1\nprint(os.path.getsize('a'))"
             )
             assert (result.status, result.output) == ("ok", f"{number + 2}\n")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "output", "third"),
+    [
+        ("open('d', 'w').write('1\\n2\\n')\nf = open('d')", "s = 0\nfor line in f: s += int(line)\nprint(s)", "3\n", "assert s == 3"),
+        ("f = open('d', 'w+')", "f.write('a')\nf.flush()\nprint(f.tell())", "1\n", "f.seek(0)\nassert f.read() == 'a'"),
+        ("f = open('d', 'a+b', 0)", "f.write(b'a')\nprint(f.tell())", "1\n", "f.seek(0)\nassert f.read() == b'a'"),
+        ("import tempfile\nf = tempfile.TemporaryFile('w+')",
+         "f.write('a')\nf.flush()\nprint(f.tell())", "1\n", "f.seek(0)\nassert f.read() == 'a'"),
+        ("import mmap\nm = mmap.mmap(-1, 10)", "m[0] += 1\nprint(m[0])", "1\n", "assert m[0] == 1"),
+        ("import os\nr, w = os.pipe()\nn = os.write(w, b'hello')", "print(os.read(r, 2))", "b'he'\n", "assert os.read(r, 9) == b'llo'"),
+        ("import subprocess\np = subprocess.Popen(['cat'])", "p.kill()\nprint(1)", "1\n", "assert p"),
+        ("import sqlite3\nc = sqlite3.connect('a.db')\nn = c.execute('create table t(x)')\nc.commit()",
+         "n = c.execute('insert into t values(1)')\nc.commit()\nprint(c.execute('select count(*) from t').fetchall())", "[(1,)]\n",
+         "assert c.execute('select count(*) from t').fetchall() == [(1,)]"),
+    ],
+)  # fmt: skip
+def test_what_a_cell_leaves_open_is_used_once_by_the_next_one(first, second, output, third):
+    for _ in range(3):  # which run comes first is drawn
+        with Session(LIMITS) as session:
+            assert session.run(first).status == "ok"
+            assert session.run(second).output == output
+            assert session.run(third).status == "ok"
+
+
+def test_a_cell_that_leaves_threads_says_that_they_end():
+    with Session(LIMITS) as session:
+        kept = session.run(
+            "from concurrent.futures import ThreadPoolExecutor\npool = ThreadPoolExecutor(1)\nprint(list(pool.map(abs, [-1])))"
+        )
+        assert kept.output.startswith("[1]\n[1 thread of this cell still running: ended with it")
+        closed = session.run("with ThreadPoolExecutor(1) as other:\n    print(list(other.map(abs, [-1])))")
+        assert (closed.status, closed.output) == ("ok", "[1]\n")
 
 
 def test_names_of_a_cell_that_fails_half_way_stay():
@@ -167,6 +217,9 @@ def test_a_cell_that_does_not_repeat_itself_is_no_reason_to_lose_a_session():
         "print('a' * 10**5)\nassert f(1) == 2",
         "if 1:\n\tassert f(1) == 2",
         "from __future__ import annotations\nassert f(1) == 2",
+        f"x = 0x{'f' * 5000}\nassert x == 0x{'f' * 5000}",
+        "x = 1\rassert x == 1\r\nassert x == 1\n\rassert x == 1",
+        "class Near(int):\n    def __eq__(self, other): return abs(int(self) - other) < 100\nassert Near(5) == 5",
     ],
 )
 def test_a_cell_that_is_right_passes_whatever_it_is_made_of(cell):

@@ -2,31 +2,32 @@
 
 Tests run in a process of their own and reach the program through its entry point alone (`sandbox.asserted`): equality, `json` and the
 assertions are those of a process in which nothing of the program has run, and an answer counts as the built-in value inside it. Tests
-that need more of the program than one function run in its own process, in a session; a program that says itself what is equal, or
-reaches for the interpreter, is then turned away.
+that need more of the program than one function run in its own process, in a session; a program that says itself what is equal
+(`build.equality`), or passes with other expected values too, is then turned away.
 """
 
 from __future__ import annotations
 
 import ast
+import random
 from dataclasses import dataclass
 from typing import Any
 
 from reflectioncoder import syntax
-from reflectioncoder.build import gates
+from reflectioncoder.build.equality import own_equality
 from reflectioncoder.build.sources.closure import bound_names, free_names
 from reflectioncoder.sandbox.asserted import TestsReport, run_tests
+from reflectioncoder.sandbox.control import changed_expectations
 from reflectioncoder.sandbox.isolation import detect_isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.session import Session
 
-_COMPARES = ("eq", "ne", "lt", "le", "gt", "ge", "sub", "rsub", "abs", "instancecheck", "subclasscheck", "getattribute")
-# What a comparison asks an object: a program that defines these says what its own results are equal to.
-_SAYS_WHAT_IS_EQUAL = frozenset(f"__{name}__" for name in _COMPARES)
 # Tests that look at what a call does beside returning something, or change what it meets.
 _BESIDE_THE_ANSWER = frozenset(
     ("stdout", "stderr", "stdin", "redirect_stdout", "redirect_stderr", "seed", "mock", "patch", "monkeypatch")
 )
+_MAX_CHANGED = 5  # assertions: each costs a run
+_DRAW = random.SystemRandom()
 _UNSENDABLE = "ValueError: unmarshallable object"
 
 
@@ -54,11 +55,27 @@ def run_program_tests(program: str, tests: Tests, limits: Limits) -> dict[str, A
         report = run_tests(program, entry_point, f"__name__ = '__main__'\n{tests.setup}", tests.programs, limits, detect_isolation())
         if not _is_out_of_reach(report):
             return _read(report, len(tests.programs))
-    if found := _equality_of_its_own(program):
-        return {"status": "failed", "output": f"the program defines {found} itself, and its tests need more of it than one function"}
+    if found := own_equality(program):
+        return {"status": "failed", "output": f"the program has {found}, and its tests need more of it than one function"}
     with Session(limits) as session:
         ran = session.run(f"{program}\n\n{tests.code}")
+    if ran.status == "ok" and _passes_anything(program, tests.code, limits):
+        return {"status": "failed", "output": "the program passes with other expected values too"}
     return {"status": ran.status, "output": ran.output}
+
+
+def _passes_anything(program: str, code: str, limits: Limits) -> bool:
+    """Whether one of its assertions, some drawn at random, is carried out and holds whatever it expects."""
+
+    def passes(tests: str) -> bool:
+        with Session(limits) as session:
+            return session.run(f"{program}\n\n{tests}").status == "ok"
+
+    found = changed_expectations(code)
+    for *others, negated in _DRAW.sample(found, min(len(found), _MAX_CHANGED)):
+        if all(map(passes, others)) and not passes(negated):
+            return True
+    return False
 
 
 def _one_function(program: str, tests: Tests) -> str:
@@ -104,24 +121,3 @@ def _read(report: TestsReport, num_tests: int) -> dict[str, Any]:
     if report.end == "ended" and complete:
         return {"status": "ok", "output": ""}
     return {"status": "failed", "output": next(iter(errors), report.detail or "the program ended before its tests did")}
-
-
-def _equality_of_its_own(program: str) -> str:
-    """How a program reaches into comparisons: a name that it defines or spells, if there is one."""
-    tree = gates.parse(program)
-    if tree is None:
-        return ""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            spelled = node.name
-        elif isinstance(node, ast.Name):
-            spelled = node.id
-        elif isinstance(node, ast.Attribute):
-            spelled = node.attr
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            spelled = node.value
-        else:
-            continue
-        if spelled in _SAYS_WHAT_IS_EQUAL or (spelled == "__class__" and not isinstance(node, ast.Attribute)):
-            return spelled
-    return ""

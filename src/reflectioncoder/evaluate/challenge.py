@@ -1,11 +1,11 @@
-"""Whether tests hold a program to anything: it runs once more on tests of which some are wrong, and has to fail just those.
+"""Whether tests hold a program to anything: on tests of which some are wrong it has to fail just those.
 
 An exit code of 0 shows little. A program can end before its tests do, empty the assertions, learn from them what they expect, or give
-back what is equal to anything. So one that passed is challenged: which of its assertions have a wrong expectation is drawn anew for
-each run, each of them is evaluated and says whether it held, and that has to be what was drawn. Nothing in the program's process tells
-right expectations from wrong ones: it may read its source and its memory, and write the answers itself; to write the right ones it has
-to know which expectations are right. A second run takes the complement, so that no constant answer is right in both; guessing is right
-in one of 1000 cases at most (`num_pairs`).
+back what is equal to anything. So each is challenged first: which of its assertions have a wrong expectation is drawn anew
+for each run, each of them is evaluated and says whether it held, and that has to be what was drawn. Nothing in the program's process
+tells right expectations from wrong ones: it may read its source and its memory, and write the answers itself; to write the right ones
+it has to know which expectations are right. A second run takes the complement, so that no constant answer is right in both; guessing
+is right in one of 1000 cases at most (`num_pairs`).
 
 The outcomes are in a file of their own, which the program's output cannot push out, one line for each assertion: its number and
 whether it held.
@@ -179,7 +179,7 @@ def num_pairs(num_assertions: int) -> int:
 
 
 def challenges(solution: str, tests: str, language: str, random: Random | None = None) -> Iterator[Challenge]:
-    """All that a program that passed its tests has to stand.
+    """All that a program has to stand beside its tests.
 
     Raises:
         MachineError: the tests are not written as those of this language are.

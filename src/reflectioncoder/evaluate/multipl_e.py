@@ -2,7 +2,7 @@
 
 Completions are cut by one of two named rules: `multipl-e` (at the first stop token, as MultiPL-E and bigcode-evaluation-harness do) and
 `reflectioncoder` (the authors' script: at the last occurrence of each stop token in turn, with stops of its own). Verdicts differ from
-the harness's where an exit code of 0 shows nothing: what passed is challenged (`evaluate.challenge`), and a program that ends before
+the harness's where an exit code of 0 shows nothing: programs are challenged (`evaluate.challenge`), and a program that ends before
 its tests are over has not passed them, nor has one that does not fail tests which are wrong. `harness_status` keeps what the harness
 would say. Source: MultiPL-E, arXiv 2208.08227.
 """
@@ -27,13 +27,13 @@ from reflectioncoder.sandbox.toolchain import Execution, execute, execute_record
 Reason = Literal["", "wrong answer", "exception", "early exit", "unchecked", "compile error", "timeout", "out of memory", "crashed"]
 
 _TAIL_CHARS = 2000
-CHALLENGE_PATIENCE = 2.0  # times the limits of the run that passed: a program at their edge must not fail for running again
-_RUN_AGAIN = "passed, but not when it was run again: "
+CHALLENGE_PATIENCE = 2.0  # times the limits of the run: a program at their edge must not fail for what it does beyond its tests
+_IN_A_CHALLENGE = "when some of its tests were wrong: "
 _MISSED: dict[Missed, str] = {
     "early exit": "ended with exit code 0 while its tests were not over",
     "unchecked": "its tests hold it to nothing: it does not fail those of them, and only those, that are wrong",
 }
-_JUDGE_VERSION = 3  # of what follows from a run in this module and in `evaluate.harness`
+_JUDGE_VERSION = 4  # of what follows from a run in this module and in `evaluate.harness`
 
 FILES: dict[str, tuple[str, str, int]] = {
     "cpp": ("humaneval-cpp.jsonl", "8717eabdf202137158c84506144b0fb1e73d5ecccbe5363ec79009ca014df629", 161),
@@ -122,7 +122,7 @@ class LanguageTests:
 
 @dataclass(frozen=True)
 class ProgramVerdict:
-    """`reason` tells failures apart; `on_limit`: the machine's load may have decided."""
+    """`reason` tells failures apart; `on_limit`: the machine's load may have decided; `is_final`: the program fails anyway."""
 
     status: Literal["passed", "failed", "timeout", "memory", "compile_error", "crashed"]
     reason: Reason
@@ -131,10 +131,11 @@ class ProgramVerdict:
     duration_s: float = 0.0
     cpu_s: float = 0.0
     peak_memory_bytes: int = 0
+    is_final: bool = False
 
     @property
     def on_limit(self) -> bool:
-        return self.status == "timeout"
+        return self.status == "timeout" and not self.is_final
 
 
 def parse_tasks(rows: Sequence[dict[str, Any]], language: str, where: str) -> list[dict[str, Any]]:
@@ -159,21 +160,26 @@ def judging_key(language: str) -> str:
 
 
 def judge_program(solution: str, tests: LanguageTests, isolation: Isolation, *, run_s: float | None = None) -> ProgramVerdict:
-    """Compile and run one program with its tests, and challenge it if it passes; `run_s`: a time limit in place of the language's.
+    """Challenge one program, then compile and run it with its tests; `run_s`: a time limit in place of the language's.
+
+    The run comes last: it alone holds nothing but right expectations, and a program that left notes of them could stand a challenge
+    after it. So a program whose challenge exceeds a limit of time is not run: its verdict may be taken again.
 
     Raises:
         SandboxUnavailableError: the sandbox failed.
         MachineError: the toolchain is missing.
     """
-    done = execute(tests.language, f"{solution}\n{tests.tests}", isolation, run_s=run_s)
-    if done.ran is None:
-        assert done.built is not None
-        verdict = _of_failed_build(done.built, tests.language)
+    spent: list[Execution] = []
+    missed = _challenged(solution, tests, isolation, run_s, spent)
+    if missed and missed.status == "timeout":
+        verdict = missed
     else:
-        verdict = _of_run(done.ran, tests.language)
-    spent = [done]
-    if verdict.status == "passed":
-        verdict = _challenged(verdict, solution, tests, isolation, run_s, spent)
+        spent.append(execute(tests.language, f"{solution}\n{tests.tests}", isolation, run_s=run_s))
+        verdict = _of_execution(spent[-1], tests.language)
+        if missed and verdict.status == "passed":
+            verdict = replace(missed, harness_status=verdict.harness_status)
+        elif missed and verdict.status == "timeout":
+            verdict = replace(verdict, is_final=True)
     return replace(
         verdict,
         duration_s=sum(part.duration_s for part in spent),
@@ -183,24 +189,26 @@ def judge_program(solution: str, tests: LanguageTests, isolation: Isolation, *, 
 
 
 def _challenged(
-    passed: ProgramVerdict, solution: str, tests: LanguageTests, isolation: Isolation, run_s: float | None, spent: list[Execution]
-) -> ProgramVerdict:
-    """The verdict on a program that passed its tests; what the challenges cost is appended to `spent`."""
+    solution: str, tests: LanguageTests, isolation: Isolation, run_s: float | None, spent: list[Execution]
+) -> ProgramVerdict | None:
+    """The verdict in case that it passes its tests; None: it stands all challenges. Their cost is appended to `spent`."""
     for challenge in challenges(solution, tests.tests, tests.language):
         done = execute_recording(tests.language, challenge.program, isolation, run_s=run_s, patience=CHALLENGE_PATIENCE)
         spent.append(done)
-        if done.ran is None:
-            assert done.built is not None
-            failed = _of_failed_build(done.built, tests.language)
-            return replace(failed, harness_status=passed.harness_status, detail=f"{_RUN_AGAIN}{failed.detail}")
-        if done.ran.status == "timeout":
-            return ProgramVerdict("timeout", "timeout", passed.harness_status, f"{_RUN_AGAIN}{done.ran.reason}")
-        if done.ran.status == "memory":
-            return ProgramVerdict("memory", "out of memory", passed.harness_status, f"{_RUN_AGAIN}{done.ran.reason}")
+        if done.ran is None or done.ran.status in ("timeout", "memory"):
+            failed = _of_execution(done, tests.language)
+            return replace(failed, detail=f"{_IN_A_CHALLENGE}{failed.detail}")
         missed = challenge.missed_by(done.ran.stdout)
         if missed:
-            return ProgramVerdict("failed", missed, passed.harness_status, _MISSED[missed])
-    return passed
+            return ProgramVerdict("failed", missed, "OK", _MISSED[missed])
+    return None
+
+
+def _of_execution(done: Execution, language: str) -> ProgramVerdict:
+    if done.ran is not None:
+        return _of_run(done.ran, language)
+    assert done.built is not None
+    return _of_failed_build(done.built, language)
 
 
 def _of_failed_build(built: RunResult, language: str) -> ProgramVerdict:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import random
+import re
 import secrets
 from dataclasses import dataclass
 
@@ -27,11 +28,15 @@ _DRAW = random.SystemRandom()
 
 @dataclass(frozen=True)
 class Control:
-    """`code` has to fail with `error` while the cell is at one of `lines`."""
+    """`code` has to fail with `error` while the cell is at one of `lines`.
+
+    `second`: the same with a value further away, where a changed one may be right too (`np.float32(2**24) == 2**24 + 1`); else None.
+    """
 
     code: str
     error: str
     lines: range
+    second: str | None = None
 
     def is_met_by(self, status: str, error: str | None, line: int | None) -> bool:
         return status == "failed" and error == self.error and line in self.lines
@@ -39,12 +44,24 @@ class Control:
 
 def control_of(code: str) -> Control:
     """A control of a cell, drawn anew for each call."""
+    code = re.sub(r"\r\n?", "\n", code)  # what Python takes for a line end
     try:
         body = syntax.parse(code).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         body = []
     assertions = [node for node in body if isinstance(node, ast.Assert)]
     return _falsified(code, _DRAW.choice(assertions)) if assertions else _with_failing_end(code)
+
+
+def changed_expectations(code: str) -> list[tuple[str, str, str]]:
+    """For each assertion that names an expected value, wherever it stands: the code with two other values, and with its negation."""
+    found = []
+    for node in ast.walk(syntax.parse(code)):
+        if isinstance(node, ast.Assert) and (constants := _expected_constants(node.test)):
+            changed = _DRAW.choice(constants)
+            values = (_another(changed.value), _far_from(changed.value))
+            found.append((*(_replaced(code, changed, _literal(value)) for value in values), _replaced(code, node.test, None)))
+    return found
 
 
 def _with_failing_end(code: str) -> Control:
@@ -61,10 +78,10 @@ def _falsified(code: str, node: ast.Assert) -> Control:
     constants = _expected_constants(test)
     if constants:
         changed = _DRAW.choice(constants)
-        code = _replaced(code, changed, repr(_another(changed.value)))
+        text, second = (_replaced(code, changed, _literal(value)) for value in (_another(changed.value), _far_from(changed.value)))
     else:
-        code = _replaced(code, test, None)
-    return Control(code, "AssertionError", range(node.lineno, (node.end_lineno or node.lineno) + 1))
+        text, second = _replaced(code, test, None), None
+    return Control(text, "AssertionError", range(node.lineno, (node.end_lineno or node.lineno) + 1), second)
 
 
 def _expected_constants(test: ast.expr) -> list[ast.Constant]:
@@ -93,6 +110,19 @@ def _another(value: object) -> object:
         return value[:place] + letter + value[place:]
     assert isinstance(value, int | float)
     return value + _DRAW.randrange(1, 10) if isinstance(value, int) else _other_number(value)
+
+
+def _far_from(value: object) -> object:
+    return (
+        _another(_another(value))
+        if isinstance(value, str)
+        else next(n for n in iter(lambda: _DRAW.randrange(10**9), None) if n != value)
+    )
+
+
+def _literal(value: object) -> str:
+    """Also of an integer with more digits than Python prints."""
+    return hex(value) if type(value) is int else repr(value)
 
 
 def _other_number(value: float) -> float:

@@ -64,6 +64,7 @@ class Session:
         self._running: Running | None = None
         self._pipes: Pipes | None = None
         self._lost_state = False
+        self._runs_once = False  # the next cell: a control would meet what an earlier cell has left open
         self._num_cells = 0
         self._succeeded: list[str] = []
 
@@ -75,7 +76,7 @@ class Session:
 
     def close(self) -> None:
         """End the interpreter; a later `run` starts a new one."""
-        self._running = None
+        self._running, self._runs_once = None, False
         self._open.close()
 
     def _start(self) -> tuple[Running, Pipes]:
@@ -116,15 +117,23 @@ class Session:
         started = time.monotonic()
         control = control_of(code)
         wall_s = self._limits.wall_s
-        controlled = self._ask(control.code, 2 * wall_s, advance=True, keep=False) if _DRAW.random() < 0.5 else None
+        once = self._runs_once
+        controlled = self._ask(control.code, 2 * wall_s, advance=True, keep=False) if not once and _DRAW.random() < 0.5 else None
         if controlled is not None and controlled.keeper_ended:  # the cell takes everything down
             answer = controlled
         else:
             answer = self._ask(code, wall_s, advance=controlled is None, keep=True)
-        if answer.status == "ok":
+        if answer.status == "ok" and not once:
+            runs_after = controlled is None
             controlled = controlled or self._ask(control.code, 2 * wall_s, advance=False, keep=False)
+            if controlled.status == "ok" and control.second is not None:
+                runs_after = True
+                controlled = self._ask(control.second, 2 * wall_s, advance=False, keep=False)
             if not control.is_met_by(controlled.status, controlled.error, controlled.line):
                 answer = _Answer("crashed", "the session reports what does not hold as passed", lost=True)
+            elif runs_after and answer.open != "nothing":  # files that it has made and holds are no longer those in the directory
+                answer = self._ask(code, wall_s, advance=False, keep=True)
+        self._runs_once = answer.open == "more"
         if answer.lost:
             self.close()
             self._lost_state = True
@@ -189,6 +198,7 @@ class _Answer:
     line: int | None = None
     lost: bool = False
     keeper_ended: bool = False
+    open: str = "nothing"
 
 
 def _read(channel: int, data: bytearray) -> bool:
@@ -213,5 +223,5 @@ def _read_answer(data: bytes | bytearray) -> _Answer:
             and (error is None or (isinstance(error, str) and error.isidentifier()))
             and (line is None or type(line) is int)
         ):
-            return _Answer(answer["status"], output, error, line)
+            return _Answer(answer["status"], output, error, line, open=str(answer.get("open")))
     return _Answer("crashed", "the interpreter's answer was broken", lost=True, keeper_ended=True)

@@ -10,6 +10,7 @@ Descriptors: 4 the verdicts (JSON lines), 5 the answers of the solution, 6 the r
 from __future__ import annotations
 
 import builtins
+import contextlib
 import json
 import marshal
 import os
@@ -20,6 +21,7 @@ from reflectioncoder.sandbox.precision import as_python_numbers
 
 VERDICT_FD, ANSWER_FD, CALL_FD = 4, 5, 6
 _MARSHAL_VERSION = 2
+_ENDS = (StopIteration, StopAsyncIteration, GeneratorExit)
 
 
 class SolutionLost(BaseException):  # no test may catch it as the error that it expects
@@ -75,16 +77,36 @@ class Solution:
         if not isinstance(after, list) or len(after) != len(arguments):
             self.lose("not the arguments of the call")
         _put_back(arguments, after)
-        if letter == "E":
-            name, _, text = content.decode("utf-8", "replace").partition(": ")
-            kind = getattr(builtins, name, None)
-            # An end of iteration would end the loops of the tests.
-            if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, StopIteration | StopAsyncIteration):
-                raise kind(text)
-            if isinstance(kind, type) and not issubclass(kind, Exception) and issubclass(kind, BaseException):
-                raise BaseException(f"{name}: {text}")  # SystemExit, say: `except Exception` would not have caught it either
-            raise RuntimeError(f"{name}: {text}")
+        if letter == "X":
+            try:
+                error = _error_of(content)
+            except (ValueError, TypeError, RecursionError):
+                self.lose("an error that is none")
+            raise error
         return self._value(letter, content)
+
+
+def _error_of(content: bytes) -> BaseException:
+    """An error like the one that the solution raised: of the same class where it is built in, else of a class with its name and base.
+
+    Raises:
+        ValueError, TypeError, RecursionError: the content is not what `calls.error_in_parts` makes.
+    """
+    name, base, text, arguments = json.loads(content)
+    said = f"{name}: {text}" if text else str(name)
+    kind = getattr(builtins, base, None)
+    # An end of iteration would end the loops of the tests.
+    if not (isinstance(kind, type) and issubclass(kind, BaseException)) or issubclass(kind, _ENDS):
+        return RuntimeError(said)
+    if name == kind.__name__ and isinstance(arguments, list):
+        with contextlib.suppress(Exception):
+            return kind(*arguments)
+    with contextlib.suppress(Exception):  # also what takes arguments of its own, as UnicodeDecodeError does
+        error = type(name, (kind,), {"__str__": lambda _: text, "__module__": "builtins"})
+        raised = error.__new__(error)
+        raised.args = tuple(arguments) if isinstance(arguments, list) else (text,)
+        return raised
+    return RuntimeError(said)
 
 
 def _holds_opaque(value: Any) -> bool:

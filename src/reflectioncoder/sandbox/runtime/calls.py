@@ -9,6 +9,7 @@ is sent when the answer to the last one has come. Their end ends the program.
 Frames on the channel: one letter, the length as 4 bytes little endian, the content:
     L  loaded: the solution ran, its entry point exists
     C  does not compile; E  the solution or the entry point raised (text: exception type and first line)
+    X  [in place of E for a call, where `arguments_wanted`] JSON: the exception's name, nearest built-in class, first line, arguments
     V, D, P  an answer (see `runtime.encoding`)
     T  [of a reference, at the end] CPU seconds of each call and of sending its answer
 Where `arguments_wanted`, a frame with the arguments after the call follows each answer.
@@ -22,6 +23,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import io
+import json
 import marshal
 import os
 import shutil
@@ -81,6 +83,19 @@ def describe_error(error: BaseException) -> bytes:
     return (f"{name}: {text}" if text else name).encode("utf-8", "replace")
 
 
+def error_in_parts(error: BaseException) -> bytes:
+    """What it takes to raise an error like it elsewhere; arguments (else null) if all are plain and short."""
+    name, _, text = describe_error(error).decode().partition(": ")
+    kind = next((known.__name__ for known in type(error).__mro__ if _BUILTINS.get(known.__name__) is known), "Exception")
+    arguments = error.args
+    plain = all(type(argument) in (str, int, float, bool, type(None)) for argument in arguments)
+    try:
+        sent = json.dumps(list(arguments)) if plain else "null"
+    except ValueError:  # an integer of too many digits
+        sent = "null"
+    return json.dumps([name, kind, text, json.loads(sent if len(sent) <= _MAX_ARGUMENTS else "null")]).encode()
+
+
 class Channel:
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -100,6 +115,8 @@ class Channel:
             data = data[_write(CHANNEL_FD, data) :]
 
 
+_BUILTINS = dict(vars(builtins))
+_MAX_ARGUMENTS = 4000
 # By names that a solution does not replace.
 _clock, _read, _write, _size = time.perf_counter, os.read, os.write, len
 
@@ -133,7 +150,10 @@ def serve_calls(payload: dict[str, Any]) -> None:
                 answer = function(*arguments, **keywords)
             frame = encode_answer(answer, payload["reference"], in_full, payload["as_set"], payload["exhaust"])
         except BaseException as error:
-            channel.send(b"E", describe_error(error))
+            if arguments_wanted:
+                channel.send(b"X", error_in_parts(error))
+            else:
+                channel.send(b"E", describe_error(error))
         else:
             channel.send(*frame)
             times.append(time.process_time() - began)

@@ -25,6 +25,8 @@ import sys
 import traceback
 from typing import Any
 
+from reflectioncoder.sandbox.runtime.open_files import OpenFiles
+
 TRIPWIRE_FD, MESSAGE_FD = 4, 5
 HEADER = struct.Struct("<Q")
 _FRAMES_OF_A_SCRIPT = 1000  # CPython's recursion limit: a cell has as many as a program of its own would have
@@ -71,6 +73,7 @@ def live(source: socket.socket, file_name: str) -> None:
     files = {file_name} if file_name else set()
     source = _as_message_fd(source)
     sys.setrecursionlimit(_FRAMES_OF_A_SCRIPT + _depth() + _CALLS_OF_A_CELL)
+    open_files = OpenFiles((0, 1, 2, TRIPWIRE_FD, MESSAGE_FD))
     while True:
         received = receive(source, 3)
         if received is None:
@@ -80,6 +83,7 @@ def live(source: socket.socket, file_name: str) -> None:
             for fd in fds:
                 _close(fd)
             continue
+        open_files.put_back()
         source.close()
         output, tripwire, messages = map(_out_of_the_way, fds)
         for fd, target in ((output, 1), (output, 2), (tripwire, TRIPWIRE_FD)):
@@ -91,6 +95,7 @@ def live(source: socket.socket, file_name: str) -> None:
         name = file_name or cell_file(request["number"])
         files.add(name)
         report = _run(request, name, namespace, files)
+        report["open"] = open_files.look()
         told = receive(source, 1)
         if told is None:
             _exit(0)
@@ -148,10 +153,21 @@ def _own_frames(error: BaseException, file_names: set[str]) -> Any:
     return frames
 
 
+def _name_of(error: BaseException) -> str:
+    name = type(error).__name__[:MAX_NAME]
+    return name if name.isidentifier() else "Exception"
+
+
 def _run(request: dict[str, Any], file_name: str, namespace: dict[str, Any], files: set[str]) -> dict[str, Any]:
-    """Run a cell: {"status", "error": the exception's class, "line": where the cell stood when it came}."""
+    """Run a cell: {"status", "error": the exception's class, "line": where the cell stood when it came}.
+
+    Threads that it leaves are noted in its output: they do not get into the processes of later cells.
+    """
     status, error_name, line, last_words = "ok", None, None, ""
-    stream = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "utf-8", "replace", newline="\n")
+    # By lines, as to a terminal: in order with what child processes print, and nothing is left in a stream that a cell has kept.
+    stream = io.TextIOWrapper(
+        io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "utf-8", "replace", newline="\n", line_buffering=True
+    )
     try:
         try:
             with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
@@ -161,7 +177,7 @@ def _run(request: dict[str, Any], file_name: str, namespace: dict[str, Any], fil
         except CellTimeout:
             raise
         except BaseException as error:  # SystemExit too: the session goes on
-            status, error_name = "failed", type(error).__name__[:MAX_NAME]
+            status, error_name = "failed", _name_of(error)
             frames = _own_frames(error, files)
             line = frames.tb_lineno if frames is not None else getattr(error, "lineno", None)
             last_words = "".join(traceback.format_exception(type(error), error, frames))
@@ -172,6 +188,11 @@ def _run(request: dict[str, Any], file_name: str, namespace: dict[str, Any], fil
         last_words = f"TimeoutError: the cell ran longer than {request['timeout_s']:g} seconds\n"
     with contextlib.suppress(Exception):
         stream.flush()
+    with contextlib.suppress(Exception):
+        if left := sys.modules["threading"].active_count() - 1:
+            last_words += (
+                f"[{left} thread{'s' * (left > 1)} of this cell still running: ended with it, with the pools that need them]\n"
+            )
     data = memoryview(last_words.encode("utf-8", "replace"))
     with contextlib.suppress(OSError):  # the cell has closed it
         while data:

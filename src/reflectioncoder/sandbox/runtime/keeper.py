@@ -8,7 +8,8 @@ Requests, one JSON value a line: {"code", "number", "timeout_s", "output_bytes",
 cell, the first of which says `advance`: all of them run from the same state and find the same files. The process of the one that
 says `keep` is the next state; the others are given up.
 
-Answers, one JSON value a line: {"status", "output", "error", "line"}, or {"lost": reason, "status"}: there is no next state.
+Answers, one JSON value a line: {"status", "output", "error", "line", "open"}, or {"lost": reason, "status"}: there is no next
+state. "open": what the state holds (`runtime.open_files`): "nothing", "files", or "more", which two runs cannot both find as it was.
 """
 
 from __future__ import annotations
@@ -88,6 +89,8 @@ class Keeper:
                 restore(self._after)
                 raise
         if request["keep"]:
+            if self._next is not None:
+                self._next.end()
             self._next, self._after = running.process, snapshot()
         else:
             running.process.end()
@@ -275,10 +278,11 @@ def _checked(data: bytes | bytearray) -> dict[str, Any]:
         report = json.loads(data)
         error, line = report.get("error"), report.get("line")
         if (
-            set(report) == {"status", "error", "line"}
+            set(report) == {"status", "error", "line", "open"}
             and report["status"] in ("ok", "failed", "timeout")
             and (error is None or (isinstance(error, str) and error.isidentifier() and len(error) <= cells.MAX_NAME))
             and (line is None or type(line) is int)
+            and report["open"] in ("nothing", "files", "more")
         ):
             return report
     raise LostError("the cell's report was broken")
