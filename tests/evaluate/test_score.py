@@ -341,14 +341,14 @@ def test_the_preamble_of_a_prompt_comes_before_the_program():
 
 @pytest.mark.parametrize(
     "changed",
-    [{"sample": []}, {"sample": True}, {"status": {}}, {"status": None}, {"key": []}, {"task_id": 3}, {"on_limit": None}],
+    [{"sample": []}, {"sample": True}, {"status": {}}, {"key": []}, {"task_id": 3}, {"on_limit": None}, {"base_status": {}}],
     ids=repr,
 )
 def test_verdicts_of_another_form_are_named(changed, tmp_path, capsys):
     task = load_benchmark("bundled/seen:1").tasks[0].task_id
     write_jsonl(tmp_path / "rows.jsonl", [{"task_id": task, "solution": "x = 1"}])
     out = tmp_path / "out"
-    verdict = {"key": "k", "status": "passed", "task_id": task, "sample": 0, "on_limit": False}
+    verdict = {"key": "k", "status": "passed", "task_id": task, "sample": 0, "on_limit": False, "base_status": None}
     write_jsonl(out / "samples.jsonl", [{**verdict, **changed}])
     assert main(["score", str(tmp_path / "rows.jsonl"), "--benchmark", "bundled/seen:1", "--output", str(out)]) == 2
     assert f"{out / 'samples.jsonl'}:1: not a verdict" in capsys.readouterr().err

@@ -317,6 +317,7 @@ def _stored_rows(output: Path) -> list[dict[str, Any]]:
     for number, row in rows:
         texts = (row.get(name) for name in ("key", "status", "task_id"))
         whole = type(row.get("sample")) is int and isinstance(row.get("on_limit"), bool)
+        whole = whole and isinstance(row.get("base_status", 0), str | None)
         if not (whole and all(isinstance(text, str) for text in texts)):
             raise UsageError(f"{output}:{number}: not a verdict\n  hint:    choose another folder for the results")
     return [row for _, row in rows]
