@@ -49,8 +49,8 @@ REFUSED = {
     "template that does not parse": ({"template": "{% if %}"}, {}, {}, "TemplateSyntaxError"),
     "too short": ({}, {"max_length": 16}, {}, "max_length"),
     "two devices": ({}, {}, {"device": "cuda:1"}, "CUDA_VISIBLE_DEVICES=1"),
-    "unknown device": ({}, {}, {"device": "gpu"}, r"model\.device"),
-    "device of another kind": ({}, {}, {"device": "mps:0"}, r"model\.device"),
+    "unknown device": ({}, {}, {"device": "gpu"}, r"(?i)model(Config)?\.device"),
+    "device of another kind": ({}, {}, {"device": "mps:0"}, r"(?i)model(Config)?\.device"),
 }
 
 
