@@ -182,8 +182,9 @@ def test_faults_of_the_server_lose_nothing_and_never_reach_the_text(tmp_path):
         build_reflections(make_recipe(url), tmp_path / "good", limit=8)
     faults = {number: FAULTS[number // 2 % len(FAULTS)] for number in range(0, 40, 2)}
     script = Script(PROBLEMS, faults=faults)
-    with serving(script) as url:
-        build_reflections(make_recipe(url), tmp_path / "bad", limit=8)
+    with serving(script) as url:  # every second request fails, so one may meet all of them
+        patient = replace(ENDPOINT, base_url=url, retries=len(faults))
+        build_reflections(make_recipe(url, endpoint=patient), tmp_path / "bad", limit=8)
     assert (tmp_path / "bad" / "reflections.jsonl").read_bytes() == (tmp_path / "good" / "reflections.jsonl").read_bytes()
     assert set(script.answered.values()) == {1}
 

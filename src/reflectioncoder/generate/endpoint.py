@@ -166,6 +166,7 @@ class Endpoint:
         self._limiter = Limiter(config.max_in_flight, adapts=adapts)
         self._lock = threading.Lock()
         self._failures_in_a_row = self._refusals_in_a_row = 0
+        self._last_failure = _Failure("too many failures")
         self._in_trouble_since: float | None = None
         self._told_at = 0.0
         self._most_failures = max(40, _ROUNDS_OF_FAILURES * config.max_in_flight)
@@ -195,7 +196,7 @@ class Endpoint:
         # Programs and English have about four characters a token; what the server counts replaces this.
         texts = [message["content"] for message in payload["messages"]] if "messages" in payload else [payload["prompt"]]
         most = sum(map(len, texts)) // 3 + 1, payload[self._config.max_tokens_field]
-        failure, num_failures, num_busy, waited_s = _Failure("too many failures"), 0, 0, 0.0
+        failure, num_failures, num_busy, waited_s = self._last_failure, 0, 0, 0.0  # of another request, if this one is not made
         while num_failures <= self._config.retries and waited_s <= _LONGEST_BUSY_S and self._failures_in_a_row < self._most_failures:
             asked_at, outcome = self._try(payload, most, order, account)
             if isinstance(outcome, Reply):
@@ -291,6 +292,7 @@ class Endpoint:
         with self._lock:
             self.num_retries += 1
             self._failures_in_a_row += not failure.busy
+            self._last_failure = failure
             if self._in_trouble_since is None:
                 self._in_trouble_since = self._told_at = now
             if now - self._told_at < _TOLD_EVERY_S:
