@@ -8,6 +8,7 @@ from reflectioncoder.sandbox.isolation import detect_isolation
 from reflectioncoder.sandbox.languages import LANGUAGES
 from tests.attacks.forgeries import FORGERIES
 
+pytestmark = pytest.mark.timeout(1200)
 KINDS = [(language, kind) for language, forgeries in FORGERIES.items() for kind in forgeries]
 
 

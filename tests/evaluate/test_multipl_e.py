@@ -48,6 +48,7 @@ STUBS = {  # bodies that compile for any signature and raise
     "sh": "no_such_command",
     "py": "\n    raise RuntimeError('stub')",
 }
+pytestmark = pytest.mark.timeout(1200)  # of compilers that take 20 s a program on a busy machine
 BROKEN_TASKS = {  # in the data: no program can pass them
     "HumanEval_137_compare_one": "cpp",
     "HumanEval_51_remove_vowels": "js",
