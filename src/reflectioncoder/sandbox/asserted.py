@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from reflectioncoder.sandbox.forkserver import SERVERS, WATCH_INTERVAL_S, Running, preload_for
+from reflectioncoder.sandbox.forkserver import SERVERS, preload_for
 from reflectioncoder.sandbox.functions import Calls
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.process import Pipes
+from reflectioncoder.sandbox.running import WATCH_INTERVAL_S, Running
 
 _END_PATIENCE_S = 1.0
 _DONE = b'{"done": true}\n'

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from reflectioncoder.sandbox.answers import MAX_FRAME_BYTES, MAX_WHOLE_FRAME_BYTES, BrokenAnswerError, FrameReader
-from reflectioncoder.sandbox.forkserver import SERVERS, WATCH_INTERVAL_S, Running, preload_for
+from reflectioncoder.sandbox.forkserver import SERVERS, preload_for
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.process import Pipes
+from reflectioncoder.sandbox.running import WATCH_INTERVAL_S, Running
 
 _END_PATIENCE_S = 1.0  # from closing its channel to its end
 _CALLS_FOR_INPUT = "LVDPE"

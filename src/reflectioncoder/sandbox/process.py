@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from reflectioncoder.sandbox.forkserver import SERVERS, WATCH_INTERVAL_S, Excess, Running, preload_for
+from reflectioncoder.sandbox.forkserver import SERVERS, preload_for
 from reflectioncoder.sandbox.isolation import Isolation, detect_isolation
 from reflectioncoder.sandbox.limits import CappedOutput, Limits, RunResult, RunStatus
+from reflectioncoder.sandbox.running import WATCH_INTERVAL_S, Excess, Running
 
 
 def run_python(

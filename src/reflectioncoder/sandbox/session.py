@@ -20,10 +20,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from reflectioncoder.sandbox.control import control_of
-from reflectioncoder.sandbox.forkserver import SERVERS, WATCH_INTERVAL_S, Running
+from reflectioncoder.sandbox.forkserver import SERVERS
 from reflectioncoder.sandbox.isolation import Isolation, detect_isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.process import Pipes
+from reflectioncoder.sandbox.running import WATCH_INTERVAL_S, Running
 
 CellStatus = Literal["ok", "failed", "timeout", "crashed"]
 _PATIENCE_S = 20.0  # beyond the time of a cell: the keeper ends it long before

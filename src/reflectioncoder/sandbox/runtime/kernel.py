@@ -31,7 +31,7 @@ _ARM = platform.machine() == "aarch64"
 _CLONE = 220 if _ARM else 56
 _PIVOT_ROOT = 41 if _ARM else 155
 _CAPSET = 91 if _ARM else 126
-_CLOSE_RANGE, _MOUNT_SETATTR = 436, 442
+_MOUNT_SETATTR = 442
 _LANDLOCK_CREATE, _LANDLOCK_ADD_RULE, _LANDLOCK_RESTRICT = 444, 445, 446
 
 _CAP_HEADER, _CAP_DATA = ctypes.c_uint32 * 2, ctypes.c_uint32 * 6  # made here once: a new type is slow in a fresh process
@@ -95,10 +95,6 @@ def pivot_into(new_root: str) -> None:
     _syscall("pivot_root", _PIVOT_ROOT, b".", b".")
     _checked("umount2", _libc.umount2(b".", MNT_DETACH))
     os.chdir("/")
-
-
-def close_fds_from(first: int) -> None:
-    _syscall("close_range", _CLOSE_RANGE, first, 0xFFFFFFFF, 0)
 
 
 def set_capabilities(permitted: int = 0) -> None:

@@ -115,10 +115,6 @@ _LOAD, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_ANY_BIT, _RETURN, _AND = 0x20, 0x15, 0x
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 
 
-def supported() -> bool:
-    return platform.machine() in _ARCHITECTURES
-
-
 def _argument(index: int) -> int:
     """Offset of the low half of a system call's argument in `struct seccomp_data`, little endian."""
     return 16 + 8 * index

@@ -1,0 +1,159 @@
+"""A program that runs in the sandbox: its clocks, the limits that are watched from outside, and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from reflectioncoder.sandbox.limits import Limits
+from reflectioncoder.sandbox.process_tree import cpu_of, descendants, num_threads, resident_bytes, unmapped_bytes, waiting_seconds
+from reflectioncoder.sandbox.runtime.seccomp import MAX_SHARED_BYTES
+
+if TYPE_CHECKING:
+    from reflectioncoder.sandbox.forkserver import ForkServer
+
+WATCH_INTERVAL_S = 0.05
+KILL_PATIENCE_S = 30.0  # of a server, to end a program and everything below it
+
+
+@dataclass(frozen=True)
+class Excess:
+    """The limit that a program has exceeded: what that makes of it, and in words."""
+
+    status: Literal["timeout", "memory", "crashed"]
+    reason: str
+
+
+OUT_OF_MEMORY = Excess("memory", "used too much memory")
+
+
+class Running:
+    """A program that runs. `finish` must be called in the end; it is harmless twice."""
+
+    def __init__(self, server: ForkServer, pid: int, limits: Limits):
+        self.server = server
+        self.pid = pid
+        self.limits = limits
+        self.started_at = time.monotonic()
+        self._next_watch = self.started_at + WATCH_INTERVAL_S
+        self.report: dict[str, Any] | None = None
+        self._killed = False
+        self._cpu_seen: dict[tuple[int, int], float] = {}
+        # Behind a wrapper the server is counted too, with the time of all programs before.
+        self._cpu_s_before = self._cpu_s(self._pids()) if server.isolation.wrapper else 0.0
+        self._measured_at, self._measured_s, self._cpu_used_s = self.started_at, 0.0, 0.0
+        self._oom_kills_before = server.cgroup.num_oom_kills() if server.cgroup else 0
+
+    @property
+    def control_fd(self) -> int:
+        """Readable when the program has ended (then `poll`)."""
+        return self.server.control.fileno()
+
+    def poll(self) -> dict[str, Any] | None:
+        """How it ended: {"exit", "signal", "cpu_s", "peak_memory_bytes"}; None while it runs.
+
+        Raises:
+            SandboxUnavailableError: the confinement failed, or the server died.
+        """
+        if self.report is None:
+            self.report = self.server.read_message()
+        return self.report
+
+    def own_time_s(self) -> float:
+        """Seconds since its start in which it could have run: wall time less the time it has waited for a processor.
+
+        A loop and a sleep both count in full; the load of the machine does not. At least the CPU time of all its threads and
+        processes, which could keep its first thread waiting, and an eighth of the wall time; never more than the wall time, however
+        many processors they have.
+        """
+        return self._measure(self._pids())
+
+    def own_time_estimate_s(self) -> float:
+        """The same as far as it is known without a look: as if it had not waited since the last one."""
+        return self._measured_s + time.monotonic() - self._measured_at
+
+    def _measure(self, pids: Sequence[int]) -> float:
+        now = time.monotonic()
+        wall_s = now - self.started_at
+        self._cpu_used_s = self._cpu_s(pids) - self._cpu_s_before
+        own_s = max(wall_s - waiting_seconds(self.pid), min(self._cpu_used_s, wall_s), wall_s / 8)
+        self._measured_at, self._measured_s = now, max(own_s, self._measured_s)
+        return self._measured_s
+
+    def _cpu_s(self, pids: Sequence[int]) -> float:
+        """CPU time so far. Whatever ends between two looks is in the time of who has waited for it, or was seen before."""
+        with_children_s = 0.0
+        for pid in pids:
+            used = cpu_of(pid)
+            with_children_s += used.with_children_s
+            self._cpu_seen[pid, used.started] = max(used.own_s, self._cpu_seen.get((pid, used.started), 0.0))
+        return max(with_children_s, sum(self._cpu_seen.values()))
+
+    def _pids(self) -> list[int]:
+        """The program's processes. What lost its parent has another: process 1, which is the program, or the server, which has one
+        program at a time; behind a wrapper the server and the wrapper's own process are among them.
+        """
+        alone = self.server.isolation.namespaces
+        return [self.pid, *descendants(self.pid)] if alone else descendants(self.server.process.pid)
+
+    def watch(self, max_own_s: float, since_s: float = 0.0) -> Excess | None:
+        """Which limit is exceeded of those that this isolation's kernel means do not hold: time, memory of all, processes, disk.
+
+        `max_own_s`: of its own time, counted from when that was `since_s`. Looks every `WATCH_INTERVAL_S`: calls in
+        between find nothing.
+        """
+        if time.monotonic() < self._next_watch:
+            return None
+        self._next_watch = time.monotonic() + WATCH_INTERVAL_S
+        pids = self._pids()
+        if self._measure(pids) - since_s > max_own_s:
+            return Excess("timeout", f"ran longer than {max_own_s:.3g} s")
+        if sum(map(num_threads, pids)) > self.limits.processes + 2 * bool(self.server.isolation.wrapper):
+            return Excess("crashed", f"started more than {self.limits.processes} processes and threads")
+        if self._cpu_used_s > 1.5 * self.limits.cpu_s:  # a single process is ended by the kernel
+            return Excess("timeout", f"used more than {self.limits.cpu_s:g} s of CPU")
+        memory_bytes = sum(map(resident_bytes, pids))
+        if not self.server.cgroup:
+            memory_bytes += unmapped_bytes(pids, MAX_SHARED_BYTES if self.server.isolation.seccomp else 0)
+        if memory_bytes > self.limits.memory_bytes:
+            return OUT_OF_MEMORY
+        if self.server.private_dir:
+            files, disk_bytes = self.server.private_dir.usage()
+            if files > self.limits.disk_files or disk_bytes > self.limits.disk_bytes:
+                return Excess("crashed", "wrote too much to disk")
+        return None
+
+    def out_of_memory(self) -> Excess | None:
+        """Whether the kernel has killed something of it for exceeding its memory (known with a control group only)."""
+        killed = self.server.cgroup is not None and self.server.cgroup.num_oom_kills() > self._oom_kills_before
+        return OUT_OF_MEMORY if killed else None
+
+    def out_of_cpu_time(self) -> bool:
+        """Whether the kernel has ended it at its limit on CPU time. It counts in ticks, so on a loaded machine less may be measured."""
+        report = self.report or {}
+        return report.get("signal") == signal.SIGKILL and not self._killed and report["cpu_s"] > 0.5 * self.limits.cpu_s
+
+    def kill(self) -> None:
+        if not self._killed and self.report is None:
+            self._killed = True
+            with contextlib.suppress(OSError):
+                self.server.control.sendall(b'{"kill": true}\n')
+
+    def finish(self, patience_s: float = 0.0) -> dict[str, Any]:
+        """Kill it if it still runs after `patience_s`; wait until all of it is gone.
+
+        Raises:
+            SandboxUnavailableError: the server does not manage that, or is gone.
+        """
+        if self.poll() is None:
+            select.select([self.control_fd], [], [], patience_s)
+        if self.poll() is None:
+            self.kill()
+            self.report = self.server.expect("exit", KILL_PATIENCE_S)
+        assert self.report is not None
+        return self.report
