@@ -131,6 +131,16 @@ def make_model(kind: str, vocab_size: int, *, tied: bool = True, dtype: str = "f
     return model_class(config).to(getattr(torch, dtype))
 
 
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory):
+    """A folder with a tiny Llama in float32 and its tokenizer."""
+    path = tmp_path_factory.mktemp("model")
+    tokenizer = make_tokenizer()
+    make_model("llama", len(tokenizer), dtype="float32").save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
 def reflection_sample(number: int = 0, steps: int = 1) -> Sample:
     """A short reflection sample; lengths vary with `number`."""
     blocks = [Block("text", f"Attempt {number}. " + "I try. " * (number % 3))]

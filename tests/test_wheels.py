@@ -49,25 +49,18 @@ def test_a_wheel_is_downloaded_and_not_run(only_this_index, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_pip_elsewhere_serves_an_environment_that_has_none(only_this_index, tmp_path, monkeypatch):
-    """As in an environment that uv made."""
-    monkeypatch.setattr(wheels.importlib.util, "find_spec", lambda name: None)
-    tool = tmp_path / "bin" / "pip"
-    tool.parent.mkdir()
-    tool.write_text(f'#!/bin/sh\nexec {sys.executable} -m pip "$@"\n')
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tool.parent}:/usr/bin:/bin")
-    (tmp_path / "scratch").mkdir()
-    assert content(tmp_path / "scratch") == DATA
+UV = f'[ "$1 $2 $3 $4" = "tool run --quiet pip" ] || exit 9\nshift 4\nexec {sys.executable} -m pip "$@"'
 
 
-def test_uv_serves_where_there_is_no_pip_at_all(only_this_index, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("name", "script"), [("pip", f'exec {sys.executable} -m pip "$@"'), ("uv", UV)])
+def test_a_tool_elsewhere_serves_an_environment_without_pip(name, script, only_this_index, tmp_path, monkeypatch):
+    """In an environment that uv made, say: a pip somewhere on the path, or uv itself."""
     monkeypatch.setattr(wheels.importlib.util, "find_spec", lambda name: None)
-    tool = tmp_path / "bin" / "uv"
+    tool = tmp_path / "bin" / name
     tool.parent.mkdir()
-    tool.write_text(f'#!/bin/sh\n[ "$1 $2 $3 $4" = "tool run --quiet pip" ] || exit 9\nshift 4\nexec {sys.executable} -m pip "$@"\n')
+    tool.write_text(f"#!/bin/sh\n{script}\n")
     tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tool.parent}")
+    monkeypatch.setenv("PATH", str(tool.parent))
     (tmp_path / "scratch").mkdir()
     assert content(tmp_path / "scratch") == DATA
 

@@ -9,7 +9,7 @@ from reflectioncoder.config import GenerateConfig, ModelConfig
 from reflectioncoder.errors import UsageError
 from reflectioncoder.generate.base import Request
 from reflectioncoder.generate.transformers_backend import TransformersBackend, batch_seed
-from tests.conftest import make_model, make_tokenizer
+from tests.conftest import make_tokenizer
 from tests.data.tokenizer_kinds import make
 
 REQUESTS = [Request("a", 0, "Write f.", "f"), Request("b", 0, "Write a much longer function g.", "g")]
@@ -45,15 +45,6 @@ INVALID = [
     {"eos_token_id": "x"},
     {"pad_token_id": -1},
 ]
-
-
-@pytest.fixture(scope="module")
-def model_dir(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model")
-    tokenizer = make_tokenizer()
-    make_model("llama", len(tokenizer), dtype="float32").save_pretrained(path)
-    tokenizer.save_pretrained(path)
-    return path
 
 
 def completions(path):

@@ -102,15 +102,6 @@ def test_an_unfinished_checkpoint_is_not_resumed(tmp_path):
     assert resumable_checkpoint(tmp_path).name == "checkpoint-2"
 
 
-@pytest.fixture(scope="module")
-def model_dir(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model")
-    tokenizer = make_tokenizer()
-    make_model("llama", len(tokenizer), dtype="float32").save_pretrained(path)
-    tokenizer.save_pretrained(path)
-    return path
-
-
 @pytest.mark.parametrize("micro_batch_tokens", [0, 4096])
 def test_held_out_answers_are_evaluated_as_at_inference(tmp_path, model_dir, micro_batch_tokens):
     """The evaluation before any update moves a weight is the cross-entropy of the bare request and its answer, by the model itself."""
