@@ -1,4 +1,4 @@
-"""What a recipe says: closed, frozen, documented dataclasses that check themselves (`settings`); `recipe_files` reads them.
+"""The sections of a recipe: closed, frozen, documented dataclasses that check themselves (`settings`); `recipe_files` reads them.
 
 Each field is declared once with its meaning, unit and range; that line is the help text, the comment in a run's `config.yaml`,
 the reference in `docs/recipes.md` and the description in the JSON Schema.
@@ -36,7 +36,7 @@ def _device(value: str) -> str | None:
 
 
 def _folder_name(value: str) -> str | None:
-    """A run's name is one folder below `--runs-dir`, on every file system: nothing that leads elsewhere or is a device's name."""
+    """Check that a run's name is one folder below `--runs-dir` on every file system: it leads nowhere else and is no device's name."""
     bad = re.search(r'[\x00-\x1f/\\<>:"|?*]|^[.\s-]|[.\s]$', value) or re.match(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)", value)
     return "the name of a folder, without a path" if bad or not 1 <= len(value.encode()) <= 200 else None
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command did: a JSON value, lines for people, the paths it wrote, its exit code.
+    """The outcome of a command: a JSON value, lines for people, the paths that it wrote, its exit code.
 
     styled: the lines have colours of ours; what comes from data in them is escaped already.
     """

@@ -57,7 +57,7 @@ _OPTIONS = {  # of each backend
 
 
 def _mapping(text: str) -> dict[str, Any]:
-    """An argparse type: a JSON object."""
+    """Parse a JSON object, as an argparse type."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
