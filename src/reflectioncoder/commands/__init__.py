@@ -48,7 +48,9 @@ def add_data_dir_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def add_workers_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", type=at_least(0), default=0, metavar="N", help="programs run at once; 0 (default): one per core")
+    parser.add_argument(
+        "--workers", type=at_least(0), default=0, metavar="N", help="number of programs run at once; 0 (default): one per core"
+    )
 
 
 def add_scoring_arguments(parser: argparse.ArgumentParser) -> None:

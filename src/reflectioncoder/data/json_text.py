@@ -54,8 +54,7 @@ def require_field(row: dict[str, Any], name: str, kind: type, where: str) -> Any
 
 @contextlib.contextmanager
 def expected_form(where: object) -> Iterator[None]:
-    """Report what somebody changed in a file that this package wrote as a user's error, not as a fault, around code that takes its
-    fields.
+    """Report what somebody changed in a file that this package wrote as a user's error, around code that takes its fields.
 
     Raises:
         UsageError: a field is missing or of another type.
