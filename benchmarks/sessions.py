@@ -1,4 +1,4 @@
-"""What a session costs: `python benchmarks/sessions.py` prints milliseconds, wall and processor time of all processes, per cell."""
+"""Measure what a session costs: `python benchmarks/sessions.py` prints milliseconds per cell (wall, processor of all processes)."""
 
 from __future__ import annotations
 

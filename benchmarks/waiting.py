@@ -1,4 +1,4 @@
-"""How much a training step takes with threads that wait asleep (ours) and with OpenMP's own way, alone and beside busy processes.
+"""Measure a training step with threads that wait asleep (ours) and with OpenMP's own way of waiting, alone and beside busy processes.
 
     python benchmarks/waiting.py
 
@@ -25,7 +25,7 @@ BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:  # it en
 
 
 def take_steps(args: argparse.Namespace) -> None:
-    """In the child: a step for each line of stdin, its seconds on stdout; at the end the peak memory in bytes."""
+    """Take steps in the child: one for each line of stdin, its seconds printed to stdout; at the end print the peak memory in bytes."""
     if args.way == "passive":
         wait_passively()
     import torch
@@ -87,7 +87,7 @@ def one_step(child: subprocess.Popen[str]) -> float:
 
 
 def measure(children: dict[str, subprocess.Popen[str]], rounds: int, num_busy: int) -> dict[str, list[float]]:
-    """Seconds of each step, in turn, beside `num_busy` processes that never wait."""
+    """Measure the seconds of each step, the ways of waiting in turn, beside `num_busy` processes that never wait."""
     busy = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(num_busy)]
     try:
         seconds: dict[str, list[float]] = {way: [] for way in children}

@@ -102,7 +102,7 @@ def _overview() -> str:
 
 
 def _command_first(argv: Sequence[str]) -> list[str]:
-    """The command line with the global options behind the command: they may stand on either side of it."""
+    """Return the command line with the global options behind the command; they may be written on either side of it."""
     before = 0
     while before < len(argv) and argv[before].startswith("-"):
         if argv[before] in _WITH_VALUE:
@@ -114,7 +114,7 @@ def _command_first(argv: Sequence[str]) -> list[str]:
 
 
 def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, ModuleType]:
-    """The arguments of a command line that begins with the command (`_command_first`)."""
+    """Parse a command line that begins with the command (`_command_first`)."""
     top = _Parser(
         prog="reflectioncoder",
         description="Make a code model better at one-off generation by learning from reflection sequences.",
@@ -145,7 +145,7 @@ def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, ModuleType]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code.
+    """Run one command and return its exit code.
 
     0 done, 1 a check failed, 2 usage or configuration, 3 the machine lacks something, 70 a fault of ours, 130 interrupted.
     """
@@ -176,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _explain(error: Exception) -> int:
-    """One message about what went wrong, and its exit code."""
+    """Print one message about what went wrong and return its exit code."""
     if isinstance(error, ReflectionCoderError):
         _complain(f"error: {error}")
         return error.exit_code
@@ -197,7 +197,7 @@ def _complain(message: str) -> None:
 
 @contextlib.contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM, which schedulers send, ends a command as Ctrl-C does: what was answered is kept."""
+    """Let SIGTERM, which schedulers send, end a command as Ctrl-C does: what was answered is kept."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return

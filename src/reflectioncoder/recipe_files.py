@@ -1,4 +1,4 @@
-"""Recipes: YAML → `config.Recipe`, with dotted overrides and the provenance of every value.
+"""Reads recipes: YAML → `config.Recipe`, with dotted overrides and the provenance of every value.
 
 An unknown key is an error with a suggestion, never ignored.
 """
@@ -27,14 +27,15 @@ class ResolvedRecipe:
     provenance: dict[str, str]
 
     def to_yaml(self) -> str:
-        """The whole configuration, each line with its origin and meaning; loads as a recipe again."""
+        """Return the whole configuration as YAML, each line with its origin and meaning; it loads as a recipe again."""
         lines: list[str] = []
         _dump(self.recipe, "", self.provenance, lines)
         return "\n".join(lines) + "\n"
 
 
 def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
-    """
+    """Set the value of a dotted key.
+
     Raises:
         UsageError: there is no section of this name, but a value.
     """
@@ -77,7 +78,7 @@ def load_recipe(source: str | Path, overrides: list[str] | None = None) -> Resol
 
 
 def find_recipe(source: str | Path) -> Path:
-    """A recipe's path from a path or the name of a shipped recipe."""
+    """Return a recipe's path for a path or the name of a shipped recipe."""
     path = Path(source)
     if path.is_file():
         return path
@@ -109,7 +110,7 @@ def _dump(settings: Any, prefix: str, provenance: dict[str, str], lines: list[st
 
 
 def field_docs() -> dict[str, tuple[str, str, str]]:
-    """Every key of a recipe: dotted name → (type, default, meaning). The source of `docs/recipes.md`."""
+    """Return every key of a recipe: dotted name → (type, default, meaning). `docs/recipes.md` is made from it."""
     result: dict[str, tuple[str, str, str]] = {}
 
     def walk(cls: type, prefix: str) -> None:

@@ -1,4 +1,4 @@
-"""The JSON Schema of recipes, for editors: keys, their meaning, what a value may be (`reflectioncoder recipes schema`)."""
+"""Makes the JSON Schema of recipes, for editors: keys, their meaning, what a value may be (`reflectioncoder recipes schema`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SIMPLE = {int: "integer", float: "number", str: "string", bool: "boolean"}
 
 
 def recipe_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of a recipe. What a field's `check` refuses is not in it."""
+    """Return the JSON Schema (2020-12) of a recipe. It does not hold what a field's `check` refuses."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "ReflectionCoder recipe", **_section(Recipe)}
 
 

@@ -1,4 +1,4 @@
-"""YAML as recipes use it: mappings with text keys, line numbers for every key; and one-line YAML of a value.
+"""Reads YAML as recipes use it, mappings with text keys and a line number for every key; writes a value as one-line YAML.
 
 What is not a recipe, by accident or on purpose (nested or repeated without end, keys that are no text), is one error with its line.
 """
@@ -20,7 +20,7 @@ _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads 1e-4 as a number and dates as text (YAML 1.2)."""
+    """A loader of safe YAML that reads 1e-4 as a number and dates as text (YAML 1.2)."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
@@ -41,7 +41,7 @@ _Loader.add_implicit_resolver(
 
 
 def parse_yaml(text: str, where: str) -> tuple[Any, dict[str, int]]:
-    """The value, and the line number of every dotted key.
+    """Return the value, and the line number of every dotted key.
 
     Raises:
         UsageError: no YAML; a key that is no text or is given twice; nested too deeply; far too large.
@@ -113,7 +113,7 @@ class _Walk:
 
 
 def one_line(value: Any) -> str:
-    """The value as YAML on one line."""
+    """Return the value as YAML on one line."""
     if isinstance(value, tuple):
         value = list(value)
     text = _flow(value, None)

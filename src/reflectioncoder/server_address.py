@@ -77,12 +77,12 @@ class ServerAddress:
         return cls(shown, parts.query, user, text if plain else "?".join([shown, *(["&".join(kept)] if kept else [])]))
 
     def url(self, path: str) -> str:
-        """The URL of an endpoint below the base, with the query of the base."""
+        """Return the URL of an endpoint below the base, with the query of the base."""
         return f"{self.shown}/{path}" + (f"?{self.query}" if self.query else "")
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """User, password and what may be one of the query, as they are written in the URL and decoded."""
+        """Return user, password and what may be one in the query, as they are written in the URL and decoded."""
         items = [item.partition("=") for item in self.query.split("&")]
         values = [value for name, _, value in items if _CREDENTIAL_NAME.search(name) or len(value) >= _MIN_UNNAMED_CHARS]
         values += [urllib.parse.unquote_plus(value) for value in values]
@@ -100,7 +100,7 @@ def _refused(text: str, where: str, why: str) -> UsageError:
 
 
 def without_credentials(url: str) -> str:
-    """A base URL as it may be shown, also a malformed one."""
+    """Return a base URL as it may be shown, also a malformed one."""
     try:
         return ServerAddress.parse(url).shown if url else url
     except UsageError:
@@ -108,12 +108,12 @@ def without_credentials(url: str) -> str:
 
 
 def scrub_urls(text: str) -> str:
-    """A text with the URLs in it as they may be shown, also those of which a path has taken a slash."""
+    """Return a text with the URLs in it as they may be shown, also those of which a path has taken a slash."""
     return re.sub(r"(?:[A-Za-z][\w+.-]*://|https?:/)\S*[@?#]\S*", lambda url: without_credentials(url[0]), text)
 
 
 def read_key(variable: str, where: str = "endpoint.api_key_env") -> str:
-    """The key in an environment variable, without blanks around it; "" without a variable.
+    """Return the key in an environment variable, without blanks around it; "" without a variable.
 
     Raises:
         MachineError: the variable is not set, or holds what no header can carry. The key is not shown.
@@ -138,12 +138,12 @@ def read_key(variable: str, where: str = "endpoint.api_key_env") -> str:
 
 
 def keys_read() -> frozenset[str]:
-    """All keys that this process has taken from its environment, whatever their variables are called."""
+    """Return all keys that this process has taken from its environment, whatever their variables are called."""
     return frozenset(_keys_read)
 
 
 class Secrets:
-    """`scrub(text)` is the text without any of the secrets, in whatever form servers and libraries repeat them."""
+    """Credentials to be removed: `scrub(text)` returns the text without them, in whatever form servers and libraries repeat them."""
 
     def __init__(self, values: Iterable[str]):
         values = {value for value in values if len(value) >= _MIN_SECRET_CHARS}
@@ -157,7 +157,7 @@ class Secrets:
 
 
 def _any_escape(char: str) -> str:
-    """A pattern for a character as URLs, HTML and the JSON of any library write it; some escape `+` or `&`, others do not."""
+    """Return a pattern for a character as URLs, HTML and the JSON of any library write it; some escape `+` or `&`, others do not."""
     if char.isalnum() or ord(char) > 0x7E:
         return re.escape(char)
     code = ord(char)

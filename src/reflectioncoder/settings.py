@@ -1,4 +1,4 @@
-"""How settings are declared and checked: typed, documented, closed, frozen fields with a range.
+"""Declares and checks settings: typed, documented, closed, frozen fields with a range.
 
 A section checks itself when it is made, so YAML, `--set` and Python follow the same rules. `converted` is the one place that says
 what a type accepts; `Origins` only makes its messages better.
@@ -30,7 +30,7 @@ Check = Callable[[Any], str | None]
 def doc(
     text: str, default: Any = dataclasses.MISSING, *, low: float | None = None, high: float | None = None, check: Check | None = None
 ) -> Any:
-    """A documented field: its meaning and unit, its default, its inclusive range.
+    """Declare a documented field: its meaning and unit, its default, its inclusive range.
 
     check: returns what is allowed if the value (of the declared type and within the range) is not, else None.
     """
@@ -60,20 +60,20 @@ def field_types(section: type) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Origins:
-    """Where the user wrote a value (dotted key → "FILE:LINE" or the option), and all keys that there are, for suggestions."""
+    """The places where the user wrote values (dotted key → "FILE:LINE" or the option), and all keys that there are, for suggestions."""
 
     written: Mapping[str, str] = field(default_factory=dict)
     keys: Collection[str] = ()
 
     def place(self, key: str) -> str:
-        """The key, with the place where it, or the section around it, was written."""
+        """Return the key, with the place where it, or the section around it, was written."""
         outer = key
         while outer and outer not in self.written:
             outer = outer.rpartition(".")[0]
         return f"{key} ({self.written[outer]})" if outer else key
 
     def suggestion(self, name: str, prefix: str, known: Collection[str]) -> str | None:
-        """A key of this section that is written alike, or of another section that is called the same."""
+        """Suggest a key of this section that is written alike, or one of another section that is called the same."""
         if close := difflib.get_close_matches(name, known, n=1, cutoff=0.6):
             return f"did you mean {prefix}{close[0]}?"
         elsewhere = [key for key in self.keys if key.rpartition(".")[2] == name.rpartition(".")[2]]
@@ -84,7 +84,7 @@ NOWHERE = Origins()
 
 
 def describe(annotation: Any) -> str:
-    """A type in words, for messages and documentation."""
+    """Return a type in words, for messages and documentation."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return " | ".join(str(a) for a in args)
@@ -100,7 +100,7 @@ def describe(annotation: Any) -> str:
 
 
 def checked(value: Any, spec: Field, annotation: Any, key: str, origins: Origins = NOWHERE) -> Any:
-    """`value` as the field keeps it: of its type, in its range, allowed by its `check`.
+    """Return `value` as the field keeps it: of its type, in its range, allowed by its `check`.
 
     Raises:
         UsageError: it is not; key, place, value and what is allowed are named.
@@ -118,7 +118,7 @@ def checked(value: Any, spec: Field, annotation: Any, key: str, origins: Origins
 
 
 def converted(value: Any, annotation: Any, key: str, origins: Origins) -> Any:
-    """`value` as the type wants it: lists become tuples, mappings sections, 2.0 a whole number. Nothing else is converted."""
+    """Return `value` as the type wants it: lists become tuples, mappings sections, 2.0 a whole number. Nothing else is converted."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
         return None if value is None else converted(value, next(a for a in args if a is not type(None)), key, origins)
@@ -150,7 +150,7 @@ def converted(value: Any, annotation: Any, key: str, origins: Origins) -> Any:
 
 
 def section(cls: type, values: Mapping[Any, Any], prefix: str, origins: Origins) -> Any:
-    """A section from a mapping; unknown and missing keys are errors."""
+    """Make a section from a mapping; unknown and missing keys are errors."""
     known, types_of = {f.name: f for f in fields(cls)}, field_types(cls)
     for name in values:
         if name not in known:
@@ -169,7 +169,7 @@ class _Hidden:
 
 
 def _got(value: Any, key: str) -> Any:
-    """What a message shows of a wrong value."""
+    """Return what a message shows of a wrong value."""
     return _Hidden() if _MAY_HOLD_CREDENTIALS.search(key) else value
 
 
@@ -191,14 +191,14 @@ def _finite(value: Any) -> float | None:
 
 
 def _text(value: str, key: str, origins: Origins) -> str:
-    """Text that files, paths and environment variables can hold: no lone surrogates, no control characters but tab and newline."""
+    """Check that files, paths and variables can hold a text: no lone surrogates, no control characters but tab and newline."""
     if any((c < " " and c not in "\t\n") or "\x7f" <= c <= "\x9f" or "\ud800" <= c <= "\udfff" for c in value):
         raise UsageError.for_value("this value cannot be used", origins.place(key), _got(value, key), "text without control characters")
     return value
 
 
 def _plain(value: Any, key: str, origins: Origins) -> Any:
-    """A value of a free mapping: what JSON can hold."""
+    """Check a value of a free mapping, which may be whatever JSON can hold, and return it."""
     if isinstance(value, dict):
         return {converted(k, str, key, origins): _plain(v, f"{key}.{k}", origins) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

@@ -17,7 +17,7 @@ from reflectioncoder.errors import UsageError
 
 @dataclass(frozen=True)
 class Marker:
-    """`outputs`: path relative to the run folder → size in bytes, time of the last change in ns, SHA-256."""
+    """The marker of a stage. `outputs`: path relative to the run folder → size in bytes, time of the last change in ns, SHA-256."""
 
     key: str
     duration_s: float
@@ -26,7 +26,7 @@ class Marker:
 
     @classmethod
     def read(cls, path: Path) -> Marker | None:
-        """None if there is none that can be used: the stage counts as not done."""
+        """Read a marker; None if there is none that can be used: then the stage counts as not done."""
         try:
             with expected_form(path):
                 known = read_json(path)
@@ -39,7 +39,7 @@ class Marker:
 
     @classmethod
     def of(cls, key: str, duration_s: float, result: Any, folder: Path, outputs: Sequence[Path]) -> Marker:
-        """The marker of a stage that has just written `outputs`; of a folder all its files."""
+        """Return the marker of a stage that has just written `outputs`; of a folder, all its files count."""
         return cls(key, duration_s, result, {str(file.relative_to(folder)): _fingerprint(file) for file in _files(outputs)})
 
     def write(self, path: Path) -> None:
@@ -47,7 +47,7 @@ class Marker:
         write_json(path, {**content, "digest": content_hash(content)})
 
     def changed(self, folder: Path) -> list[Path]:
-        """Outputs that are not there any more, or not as they were written."""
+        """Return the outputs that are not there any more, or not as they were written."""
         return [folder / name for name, known in self.outputs.items() if not _is_unchanged(folder / name, known)]
 
 

@@ -23,6 +23,6 @@ def parse(source: str, mode: Literal["exec", "eval"] = "exec") -> ast.AST:
 
 
 def symbols(source: str) -> symtable.SymbolTable:
-    """The names of a module and its scopes; raises what `parse` raises."""
+    """Return the names of a module and its scopes; raises what `parse` raises."""
     with _ONE_AT_A_TIME:
         return symtable.symtable(source, "<program>", "exec")

@@ -13,17 +13,17 @@ _CONTROL_OF_JSON = re.compile("[\x7f-\x9f]")
 
 
 def escaped(text: str) -> str:
-    """The text with control characters as Python writes them: ESC is `\\x1b`."""
+    """Return the text with control characters as Python writes them: ESC is `\\x1b`."""
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def escaped_json(text: str) -> str:
-    """A JSON text in which the control characters that JSON allows are escaped, as JSON does it."""
+    """Return a JSON text in which the control characters that JSON allows are escaped, as JSON does it."""
     return _CONTROL_OF_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def use_replacements() -> None:
-    """Let stdout and stderr replace what their encoding does not have (ASCII, Latin-1) instead of failing; what is closed takes all."""
+    """Let stdout and stderr replace what their encoding does not have (ASCII, Latin-1) instead of failing; a closed one takes all."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the shell: `>&-`
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (open until the process ends)
@@ -33,5 +33,5 @@ def use_replacements() -> None:
 
 
 def speaks_unicode() -> bool:
-    """Whether stdout can take any character."""
+    """Tell whether stdout can take any character."""
     return (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "").startswith("utf")

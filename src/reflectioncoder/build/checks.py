@@ -1,4 +1,4 @@
-"""What can be wrong with an author's settings, found before any work. Nobody is asked and nothing is downloaded."""
+"""Checks of an author's settings that are made before any work. Nobody is asked and nothing is downloaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far diagnoses are about the failure: which share their words with what the interpreter printed, or with the change.
+"""Counts the diagnoses that are about the failure: they share words with what the interpreter printed, or with the change.
 
 A measure for `build.json`, no gate: a good diagnosis may name the cause in words of its own.
 """
@@ -22,7 +22,7 @@ _COMMON = frozenset(_COMMON_WORDS.split())
 
 
 def words_of(text: str) -> set[str]:
-    """Names, words and numbers, the parts of compound names too, without the commonest."""
+    """Return the names, words and numbers of a text and the parts of its compound names, without the commonest ones."""
     tokens = {token.lower() for token in _TOKEN.findall(text)}
     parts = {part for token in tokens for part in token.split("_") if len(part) > 2}
     return (tokens | parts) - _COMMON
@@ -30,7 +30,7 @@ def words_of(text: str) -> set[str]:
 
 @dataclass
 class DiagnosisCounts:
-    """Of samples with a diagnosis: those whose every diagnosis shares a word with the output, the change, or either."""
+    """Counts of samples with a diagnosis: those whose every diagnosis shares a word with the output, the change, or either."""
 
     num_samples: int = 0
     with_output: int = 0
@@ -58,7 +58,7 @@ class DiagnosisCounts:
 
 
 def _shared(sample: Sample) -> list[tuple[bool, bool]]:
-    """For each diagnosis: whether it shares words with the output before it, and with the difference of the programs around it."""
+    """Tell for each diagnosis whether it shares words with the output before it, and with the difference of the programs around it."""
     if len(sample.messages) < 2:
         return []
     found = []
@@ -77,6 +77,6 @@ def _shared(sample: Sample) -> list[tuple[bool, bool]]:
 
 
 def _change(before: str, after: str) -> str:
-    """The lines that differ."""
+    """Return the lines that differ."""
     lines = difflib.ndiff(before.split("\n"), after.split("\n"))
     return "\n".join(line[2:] for line in lines if line.startswith(("+ ", "- ")))

@@ -55,8 +55,11 @@ class Problems:
 
 @dataclass(frozen=True)
 class Held:
-    """Totals over all dialogues of this process: the forecast, if there were enough for one; beside it what they took; the number of
-    requests that were made again."""
+    """Totals over all dialogues of this process.
+
+    They are the forecast, if there were enough dialogues for one, beside it what the dialogues took, and the number of requests that
+    were made again.
+    """
 
     forecast: dict[str, Any] | None = None
     session: dict[str, Any] | None = None
@@ -102,7 +105,7 @@ def hold_dialogues(
 
 
 def _rollouts(recipe: Recipe, problems: Problems, outcomes: Outcomes, forecast: Forecast) -> Iterator[Rollout]:
-    """Those that are to be held; the others are rejected."""
+    """Yield the rollouts that are to be held, and reject the others."""
     config = recipe.build
     author, source = names_in_samples(config)
     for number in range(config.rollouts):
@@ -117,8 +120,11 @@ def _rollouts(recipe: Recipe, problems: Problems, outcomes: Outcomes, forecast: 
 
 
 class _Dialogues:
-    """Holds dialogues. One that gets no answer is rejected, and the others go on; where nothing has been answered yet, it may be the
-    server, and the dialogue is postponed."""
+    """Holds dialogues.
+
+    A dialogue that gets no answer is rejected, and the others go on. While nothing has been answered yet, the server may be the cause,
+    and the dialogue is postponed.
+    """
 
     def __init__(self, writer: _Writer, unwritable: Callable[[Problem], Rejected | None]):
         self._writer = writer
@@ -127,7 +133,7 @@ class _Dialogues:
         self._failures: list[BaseException] = []
 
     def hold(self, rollouts: Iterable[Rollout]) -> Generator[tuple[Rollout, Sample | Rejected]]:
-        """The outcomes, in the order in which the dialogues end.
+        """Hold dialogues and yield their outcomes, in the order in which the dialogues end.
 
         Raises:
             EndpointError, BudgetError, SandboxUnavailableError, UsageError: the first that ends the build.
@@ -145,7 +151,7 @@ class _Dialogues:
             raise (self._failures or [self._failure_of_all()])[0] from None  # the first; others have been stopped by it
 
     def hold_postponed(self) -> Generator[tuple[Rollout, Sample | Rejected]]:
-        """The outcomes of those that were postponed.
+        """Yield the outcomes of the dialogues that were postponed.
 
         Raises:
             EndpointError, UsageError: nothing was answered.

@@ -1,4 +1,4 @@
-"""What a build folder holds from before: the samples of one author are not written over by those of another."""
+"""Guards what a build folder holds from before: the samples of one author are not overwritten by those of another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OUTPUTS = ("reflections.jsonl", "rejected.jsonl", "build.json")
 
 
 def require_same_author(output_dir: Path, author: str, hybrid: bool, model: str | None, *, fork: bool) -> None:
-    """Refuse a folder with samples of another author or model. With `fork` they are put aside, into `earlier-N`.
+    """Refuse a folder with samples of another author or model; with `fork` put them aside instead, into `earlier-N`.
 
     Raises:
         UsageError: the samples are somebody else's.
@@ -40,7 +40,7 @@ def require_same_author(output_dir: Path, author: str, hybrid: bool, model: str 
 
 
 def _begun_by(output_dir: Path) -> dict[str, Any]:
-    """Author, hybrid and model of the samples that are there, as far as it is known; {} without samples."""
+    """Return author, hybrid and model of the samples that are there, as far as they are known; {} without samples."""
     samples = output_dir / "reflections.jsonl"
     if not samples.is_file():
         return {}

@@ -1,4 +1,4 @@
-"""Whether a program has a say in what its results are equal to, or in what the interpreter's modules do. Read, not run."""
+"""Finds programs that have a say in what their results are equal to, or in what the interpreter's modules do. Read, not run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FIELDS = frozenset(("compare", "eq", "cmp"))  # of a dataclass, and which of it
 
 
 def own_equality(program: str) -> str:
-    """How a program reaches into comparisons, in a few words; "" if it does not, or cannot be read."""
+    """Say in a few words how a program reaches into comparisons; "" if it does not, or cannot be read."""
     tree = parse(program)
     if tree is None:
         return ""
@@ -51,7 +51,7 @@ def _spelled(node: ast.AST) -> str:
 
 
 def _names_its_attribute(node: ast.Call) -> bool:
-    """`setattr(x, "name", …)`, `object.__setattr__(self, "name", …)`: what is set can be read, as text."""
+    """Tell whether a call spells the attribute as text, which can be read: `setattr(x, "name", …)`, `object.__setattr__(self, …)`."""
     return any(isinstance(argument, ast.Constant) and isinstance(argument.value, str) for argument in node.args[:2])
 
 
@@ -62,7 +62,7 @@ def _of_call(node: ast.Call) -> str:
 
 
 def _imported(tree: ast.AST) -> set[str]:
-    """The names under which a program has modules, or what is in them."""
+    """Return the names under which a program has imported modules or their contents."""
     aliases = (alias for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names)
     return {alias.asname or alias.name.split(".")[0] for alias in aliases}
 

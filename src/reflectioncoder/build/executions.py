@@ -64,7 +64,7 @@ class Executions:
         return self._log.recall("execution", request, lambda: self._run(cells))
 
     def test(self, program: str, tests: Tests, run: int = 0) -> dict[str, Any]:
-        """Whether a Python program passes tests that it has no say in: {"status", "output"} (`build.testing`).
+        """Test whether a Python program passes tests that it has no say in; return {"status", "output"} (`build.testing`).
 
         Args:
             run: of several runs, which must not be answered for each other, the number.

@@ -1,4 +1,4 @@
-"""What the dialogues that are not in the log yet will take, from the first of them; said once, to be compared with the fact."""
+"""Forecasts what the dialogues that are not in the log yet will take, from the first of them; to be compared with the fact."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FORECAST_AFTER = 20  # dialogues
 
 @dataclass(frozen=True)
 class Estimate:
-    """`tokens`, `usd`, `duration_s` and samples `accepted` of `total` dialogues, from the first `dialogues` of them."""
+    """An estimate for `total` dialogues from the first `dialogues` of them: `tokens`, `usd`, `duration_s`, and samples `accepted`."""
 
     dialogues: int
     total: int
@@ -47,12 +47,12 @@ class Forecast:
         self.made: dict[str, Any] | None = None
 
     def expect(self, order: int) -> None:
-        """A dialogue begins."""
+        """Note that a dialogue begins."""
         if self.made is None:
             self._begun[order] = None
 
     def add(self, order: int, accepted: bool, used: Used, asking_since: float | None) -> None:
-        """It has ended, having used so much."""
+        """Note that a dialogue has ended, and what it has used."""
         self._asking_since = asking_since
         is_asked = used.num_turns > used.num_replayed
         self._num_held += is_asked
@@ -80,7 +80,7 @@ class Forecast:
             )
 
     def session(self) -> dict[str, Any]:
-        """What this session has taken: the fact beside the forecast."""
+        """Return what this session has taken: the fact beside the forecast."""
         read, written = self._asked()
         return {
             "dialogues": self._num_held,

@@ -125,7 +125,7 @@ _INTERPRETER = frozenset(
 
 
 def ends_within_text(code: str) -> bool:
-    """Whether a program ends within a text of triple quotes."""
+    """Tell whether a program ends within a triple-quoted string."""
     try:
         syntax.parse(code)
     except SyntaxError as error:
@@ -178,7 +178,7 @@ def tests_for(program: str, attempt: str) -> str:
 
 
 def _has_to_be_first(node: ast.stmt) -> bool:
-    """Whether a statement means nothing behind another program: a docstring, or is wrong there: a `from __future__` import."""
+    """Tell whether a statement cannot follow another program: a docstring means nothing there, a `from __future__` import is wrong."""
     is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     return is_docstring or (isinstance(node, ast.ImportFrom) and node.module == "__future__")
 
@@ -203,13 +203,13 @@ def defines_something(code: str) -> bool:
 
 
 def _names(node: ast.stmt) -> set[str]:
-    """The names that a definition or an assignment binds; none for imports, loops and conditions."""
+    """Return the names that a definition or an assignment binds; none for imports, loops and conditions."""
     simple = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign))
     return {name for name, _ in bindings([node])} if simple else set()
 
 
 def uses_outside_world(code: str) -> bool:
-    """Whether a program reaches for files, the network, input, other processes, or for the interpreter that it runs in."""
+    """Tell whether a program reaches for files, the network, input, other processes, or the interpreter that it runs in."""
     tree = parse(code)
     return tree is not None and any(map(_reaches_out, ast.walk(tree)))
 

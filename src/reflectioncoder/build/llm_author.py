@@ -85,7 +85,7 @@ class Rollout:
 
 @dataclass
 class Used:
-    """What a dialogue has taken in this process: tokens, its turns, and how many of them were in the log."""
+    """The use that a dialogue has made of the model in this process: tokens, its turns, and how many of these were in the log."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -94,8 +94,9 @@ class Used:
 
 
 class Asker:
-    """`asker(conversation, rollout, turn)` is the model's answer, {"text", "finish_reason", …}, from the log where it is there; the
-    finish reason is `EMPTY` where there is no text.
+    """Asks the model: `asker(conversation, rollout, turn)` returns its answer, {"text", "finish_reason", …}.
+
+    The answer is taken from the log if it is there. The finish reason is `EMPTY` if there is no text.
 
     Raises (from calls): what `Endpoint.ask` raises.
     """
@@ -142,7 +143,7 @@ class Asker:
         return {**answered, "text": conversation.continuation(answered["text"])}
 
     def used(self, rollout: Rollout) -> Used:
-        """What a dialogue has taken that has ended; can be asked once."""
+        """Return what a dialogue that has ended has taken; it can be asked for once."""
         return self._used.pop(rollout.order, Used())
 
 
@@ -153,7 +154,7 @@ class Attempt:
     status: str
     output: str
     answer: str
-    """All that the model has said after its thoughts."""
+    """Everything that the model has said after its thoughts."""
 
 
 class LlmAuthor:

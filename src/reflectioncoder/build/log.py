@@ -57,7 +57,7 @@ class BuildLog:
 
     @contextmanager
     def _statements(self) -> Iterator[None]:
-        """Statements of one thread at a time, all of them or none.
+        """Run statements of one thread at a time, all of them or none.
 
         Raises:
             UsageError: the file is damaged.
@@ -122,7 +122,7 @@ class BuildLog:
                 del self._waiting[key]
 
     def keep(self, kind: str, request: dict[str, Any], response: Any) -> None:
-        """Log an answer; nothing happens if it is there already. A request is not under way any more."""
+        """Log an answer, unless it is there already; its request is not under way any more."""
         row = entry_key(kind, request), kind, json.dumps(request), json.dumps(response)
         with self._statements():
             self._connection.execute("DELETE FROM under_way WHERE key = ?", row[:1])
@@ -134,17 +134,17 @@ class BuildLog:
                 self._claim.note_entries(self._num_requests)
 
     def account(self, request: dict[str, Any]) -> LoggedAccount:
-        """What `Endpoint.ask` is to be given with a request of the kind "request"."""
+        """Return the account that `Endpoint.ask` is to be given with a request of the kind "request"."""
         return LoggedAccount(self, request)
 
     def begin(self, request: dict[str, Any], input_tokens: int, output_tokens: int) -> None:
-        """A request is about to be sent: if its end is not logged, so many tokens count as paid."""
+        """Note that a request is about to be sent: if its end is never logged, that many tokens count as paid."""
         with self._statements():
             row = entry_key("request", request), input_tokens, output_tokens
             self._connection.execute("INSERT OR REPLACE INTO under_way VALUES (?, ?, ?)", row)
 
     def lose(self, request: dict[str, Any], input_tokens: int, output_tokens: int) -> None:
-        """A request has no answer; so many tokens were paid for it."""
+        """Note that a request has got no answer, and how many tokens were paid for it."""
         with self._statements():
             self._connection.execute("DELETE FROM under_way WHERE key = ?", (entry_key("request", request),))
             if input_tokens or output_tokens:
@@ -164,12 +164,14 @@ class BuildLog:
 
     @property
     def holds_answers(self) -> bool:
-        """Whether a model has answered anything."""
+        """Tell whether a model has answered anything."""
         return self._num_requests > 0
 
     def used(self, *kinds: str) -> tuple[int, int]:
-        """Tokens read and written for all requests in the log, those included whose answers were lost. Of some `kinds`: "request" for
-        answers, "lost"."""
+        """Return the tokens read and written for all requests in the log, including those whose answers were lost.
+
+        With `kinds`, only those are counted: "request" for answers, "lost".
+        """
         # Logs of before hold what servers said, negative numbers among it.
         sums = (f"coalesce(sum(max(0, json_extract(response, '$.{kind}_tokens'))), 0)" for kind in ("input", "output"))
         kinds = kinds or ("request", "lost")
@@ -219,7 +221,7 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> str:
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Without sections: their keys are dotted."""
+    """Return the settings without sections: the names of fields in sections are dotted."""
     flat = {}
     for name, value in settings.items():
         flat.update(_flat(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {f"{prefix}{name}": value})
@@ -227,7 +229,7 @@ def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _cleaned(response: Any) -> Any:
-    """Logs of before hold lone surrogates, which no file can."""
+    """Return a response without lone surrogates: older logs hold some, and no file can."""
     if isinstance(response, str):
         return clean(response)
     if isinstance(response, dict):

@@ -1,4 +1,4 @@
-"""The file of a build's log: claimed by one build, checked before anything is believed of it.
+"""The file of a build's log: one build claims it, and it is checked before anything in it is believed.
 
 Every entry has a checksum, SQLite checks its own structure, and `log.lock` beside the log says how many answers it must hold at
 least: a damaged, cut, emptied or lost log is an error, and never a reason to ask and pay everything again.
@@ -46,7 +46,7 @@ def entry_key(kind: str, request: dict[str, Any]) -> str:
 
 
 def database_error(path: Path, error: Exception) -> ReflectionCoderError:
-    """What a user is told: the file cannot be written, or it is damaged."""
+    """Return the error that a user sees: the file cannot be written, or it is damaged."""
     if isinstance(error, sqlite3.OperationalError) and any(words in str(error) for words in _NOT_TO_BE_WRITTEN):
         return MachineError(f"cannot write {path}: {error}\n  hint:    what was written before is intact; run again")
     return damaged(path, str(error))
@@ -60,7 +60,7 @@ def damaged(path: Path, how: str) -> UsageError:
 
 
 def open_checked(path: Path) -> sqlite3.Connection:
-    """The database, its structure and all checksums verified; logs that are older than the checksums get them.
+    """Open the database and verify its structure and all checksums; logs that are older than the checksums get them.
 
     Raises:
         UsageError: it is damaged, or something else.
@@ -94,7 +94,7 @@ def open_checked(path: Path) -> sqlite3.Connection:
 
 
 def _add_checksums(connection: sqlite3.Connection, path: Path, table: str, columns: tuple[str, ...]) -> None:
-    """Does nothing to a table that has them. Of older entries the keys, which are hashes of the questions, are verified."""
+    """Add checksums to a table that has none. The keys of older entries, which are hashes of the questions, are verified."""
     if "checksum" in (row[1] for row in connection.execute(f"PRAGMA table_info({table})")):
         return
     if table == "entries":
@@ -118,7 +118,7 @@ def _verify(connection: sqlite3.Connection, path: Path, table: str, columns: tup
 
 
 class Claim:
-    """A log's lock, `log.lock`: held by one build at a time. It says how many answers the log must hold at least.
+    """A log's lock, `log.lock`: one build at a time holds it. It says how many answers the log must hold at least.
 
     Raises:
         MachineError: another build is at work, or the folder cannot be written.
@@ -142,7 +142,7 @@ class Claim:
             raise
 
     def _lock_alone(self) -> None:
-        """Two builds in one folder would ask everything twice."""
+        """Lock the file, or fail: two builds in one folder would ask everything twice."""
         try:
             import fcntl
         except ImportError:  # not POSIX
@@ -153,7 +153,7 @@ class Claim:
             raise MachineError(f"another build is at work in {self._path.parent}") from None
 
     def _entries_of_finished_data(self) -> int:
-        """1 where data was finished that a model was asked for."""
+        """Return 1 if the folder holds finished data for which a model was asked, else 0."""
         try:
             summary: Any = json.loads((self._path.parent / "build.json").read_text(encoding="utf-8"))
             counts = [summary.get(name, 0) for name in ("num_requests", "num_replayed_requests")]
@@ -176,7 +176,7 @@ class Claim:
         self.note_entries(found)
 
     def note_entries(self, count: int) -> None:
-        """The log holds so many answers."""
+        """Note how many answers the log holds."""
         try:
             os.pwrite(self._descriptor, f"{count:<19}\n".encode(), 0)
         except OSError as error:

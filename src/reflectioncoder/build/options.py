@@ -1,4 +1,4 @@
-"""Which options of a recipe's `build` section each author uses. One that an author does not use is refused, not ignored."""
+"""The options of a recipe's `build` section that each author uses. An option that the author does not use is refused, not ignored."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reflectioncoder.config import BuildConfig, EndpointConfig
 from reflectioncoder.errors import UsageError
 
 Writer = Literal["mutation", "dialogue", "hybrid", "attempts"]
-"""Who writes, whatever serves the model: dialogue and hybrid ask a model (author: openai, local or vllm; hybrid: false or true)."""
+"""The kinds of authors, whatever serves the model. dialogue and hybrid ask one (author: openai, local, vllm; hybrid: false, true)."""
 
 _ALL: frozenset[Writer] = frozenset(("mutation", "dialogue", "hybrid", "attempts"))
 _ASKING: frozenset[Writer] = frozenset(("dialogue", "hybrid"))
@@ -54,7 +54,7 @@ def writer_of(config: BuildConfig) -> Writer:
 
 
 def unused_options(config: BuildConfig) -> list[str]:
-    """The dotted names of options that are given (not at their defaults) and that the author does not use."""
+    """Return the dotted names of options that are given (not at their defaults) and that the author does not use."""
     writer = writer_of(config)
     unused = [f"build.{name}" for name in _given(config) if name != "endpoint" and writer not in OPTIONS.get(name, _ALL)]
     served_here = config.author in ("local", "vllm")
@@ -65,7 +65,8 @@ def unused_options(config: BuildConfig) -> list[str]:
 
 
 def require_used_options(config: BuildConfig) -> None:
-    """
+    """Refuse options that have no effect.
+
     Raises:
         UsageError: options are given that the author does not use (all of them are named), or that have no effect beside others.
     """
@@ -92,7 +93,7 @@ def require_used_options(config: BuildConfig) -> None:
 
 
 def _given(section: BuildConfig | EndpointConfig) -> list[str]:
-    """The fields that are not at their defaults."""
+    """Return the fields that are not at their defaults."""
     found = []
     for spec in fields(section):
         default = spec.default if spec.default_factory is dataclasses.MISSING else spec.default_factory()
@@ -107,7 +108,7 @@ def _used_by(config: BuildConfig) -> list[str]:
 
 
 def names_in_samples(config: BuildConfig) -> tuple[str, str]:
-    """(author, source) as ids and metadata name them: samples of different builds have different ids.
+    """Return (author, source) as ids and metadata name them: samples of different builds have different ids.
 
     The source is the model, with its revision; of attempts that of the file too, whose content it is made of. A local path is named by
     its last part.

@@ -185,14 +185,18 @@ def _settings(recipe: Recipe, limits: Limits) -> dict[str, Any]:
 
 
 def _used(log: BuildLog, endpoint: EndpointConfig) -> dict[str, Any]:
-    """By the model for the answers in the log; what was paid, or may have been, for answers that were lost; the price of both."""
+    """Return the tokens that a build has used, and their price.
+
+    They are those that the model used for the answers in the log, and those that were paid, or may have been, for answers that were
+    lost.
+    """
     (read, written), lost = log.used("request"), log.used("lost")
     usd = Budget(endpoint).usd(read + lost[0], written + lost[1])
     return {"input_tokens": read, "output_tokens": written, "lost_tokens": sum(lost), "usd": round(usd, 4)}
 
 
 def _left_out(sifted: Outcomes, config: BuildConfig) -> tuple[int, dict[int, Reason]]:
-    """How many samples there are, and by number those that are too many, with the reason."""
+    """Count the samples; return by number those that are too many, with the reason."""
     left_out: dict[int, Reason] = {}
     of_problem: Counter[str] = Counter()
     operators: dict[int, list[str]] = {}

@@ -1,4 +1,4 @@
-"""The language of prose between programs, told with caution: by its script, and among languages in Latin letters by function words.
+"""Tells the language of prose between programs, with caution: by its script, and among languages in Latin letters by function words.
 
 General detectors guess on short technical texts; here a text is of another language only if many words say so.
 """
@@ -50,7 +50,7 @@ _WORDS_OF = {name: frozenset(words.split()) for name, words in _FUNCTION_WORDS.i
 
 
 def is_in_another_language(text: str, dialogue: str) -> bool:
-    """Whether a text is clearly in another language than a dialogue (its problem and prompts)."""
+    """Tell whether a text is clearly in another language than a dialogue (its problem and prompts)."""
     text, dialogue = _prose(text), _prose(dialogue)
     scripts, theirs = _scripts(text), _scripts(dialogue)
     if (total := scripts.total()) < _MIN_LETTERS:
@@ -74,7 +74,7 @@ def _prose(text: str) -> str:
 
 
 def _hits(text: str) -> dict[str, int]:
-    """How many different function words of each language a text has."""
+    """Count the different function words of each language that a text has."""
     words = set(re.findall(r"[^\W\d_]{2,}|é|è|à", text.lower()))
     return {name: len(words & known) for name, known in _WORDS_OF.items()}
 

@@ -1,4 +1,4 @@
-"""Whether a program passes tests, in a way that the program has no say in.
+"""Tests whether a program passes tests, in a way that the program has no say in.
 
 Tests run in a process of their own and reach the program through its entry point alone (`sandbox.asserted`): equality, `json` and the
 assertions are those of a process in which nothing of the program has run, and an answer counts as the built-in value inside it. Tests
@@ -33,7 +33,7 @@ _UNSENDABLE = "ValueError: unmarshallable object"
 
 @dataclass(frozen=True)
 class Tests:
-    """`setup`: what the tests find defined beside the program; `programs`: one or several statements each."""
+    """Tests of a program. `setup`: what the tests find defined beside the program; `programs`: one or several statements each."""
 
     __test__ = False  # not a test case, whatever its name
 
@@ -46,7 +46,9 @@ class Tests:
 
 
 def run_program_tests(program: str, tests: Tests, limits: Limits) -> dict[str, Any]:
-    """Run all tests: {"status": "ok" | "failed" | "timeout" | "crashed", "output": what went wrong}. `limits.wall_s` is for all of it.
+    """Run all tests; return {"status": "ok" | "failed" | "timeout" | "crashed", "output": what went wrong}.
+
+    `limits.wall_s` is for all of it.
 
     Raises:
         SandboxUnavailableError: the sandbox failed, not the program.
@@ -65,7 +67,7 @@ def run_program_tests(program: str, tests: Tests, limits: Limits) -> dict[str, A
 
 
 def _passes_anything(program: str, code: str, limits: Limits) -> bool:
-    """Whether one of its assertions, some drawn at random, is carried out and holds whatever it expects."""
+    """Tell whether one of the program's assertions, some drawn at random, is carried out and holds whatever it expects."""
 
     def passes(tests: str) -> bool:
         with Session(limits) as session:
@@ -79,7 +81,7 @@ def _passes_anything(program: str, code: str, limits: Limits) -> bool:
 
 
 def _one_function(program: str, tests: Tests) -> str:
-    """The function through which the tests reach the program; "" if they need more of it."""
+    """Return the function through which the tests reach the program; "" if they need more of it."""
     try:
         code = tests.code
         own = free_names(code) - bound_names(code)
@@ -94,7 +96,7 @@ def _one_function(program: str, tests: Tests) -> str:
 
 
 def _spelled_names(code: str) -> set[str]:
-    """Every name and attribute that stands in it."""
+    """Return every name and attribute that stands in the code."""
     found = set()
     for node in ast.walk(syntax.parse(code)):
         if isinstance(node, ast.Name):
@@ -107,7 +109,7 @@ def _spelled_names(code: str) -> set[str]:
 
 
 def _is_out_of_reach(report: TestsReport) -> bool:
-    """Whether a test failed because arguments or answers are objects that cannot be sent from process to process."""
+    """Tell whether a test failed because arguments or answers are objects that cannot be sent from process to process."""
     failed = [row for row in report.rows if row.get("passed") is False]
     return bool(failed) and all(row.get("opaque") or row["detail"] == _UNSENDABLE for row in failed)
 

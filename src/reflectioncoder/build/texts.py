@@ -97,14 +97,14 @@ _REFERS_BACK = _any(
 
 
 def diagnoses(text: str) -> bool:
-    """Whether a text says anything besides apologies, thanks and "here is the corrected code"."""
+    """Tell whether a text says anything besides apologies, thanks and "here is the corrected code"."""
     clauses = (clause.strip(" \t*_#>-,\"'") for clause in _CLAUSE.split(text))
     said = [word for clause in clauses if not _SORRY.fullmatch(clause) for word in _WORD.findall(clause.lower())]
     return sum(word not in _EMPTY_WORDS for word in said) >= _MIN_WORDS
 
 
 def invents_output(answer: str, printed: Iterable[str], shown: str) -> str | None:
-    """What an answer gives as an output that no interpreter printed, if anything.
+    """Return what an answer gives as an output although no interpreter printed it; None if there is nothing.
 
     Args:
         printed: what the interpreter has printed so far.
@@ -145,13 +145,13 @@ def _looks_printed(text: str) -> bool:
 
 
 def _known_lines(texts: Iterable[str]) -> frozenset[str]:
-    """The lines of texts, and what of them follows a colon."""
+    """Return the lines of texts, and the part of each that follows its last colon."""
     lines = [line for text in texts for line in normalized(text).split("\n")]
     return frozenset(_squeezed(part) for line in lines for part in (line, line.rpartition(": ")[2]))
 
 
 def _is_known(text: str, known: frozenset[str]) -> bool:
-    """Whether each line is a known one, or a longer part of one."""
+    """Tell whether each line is a known one, or a part of one that is long enough."""
     lines = [_squeezed(line) for line in text.strip().split("\n")]
     return all(line in known or (len(line) >= _MIN_PART and any(line in other for other in known)) for line in lines)
 
@@ -161,7 +161,7 @@ def _squeezed(text: str) -> str:
 
 
 def repeats(code: str, earlier: str, assertions: Iterable[str], earlier_assertions: Iterable[str], programs: tuple[str, str]) -> bool:
-    """Whether an attempt is an earlier one again: the same code, or the same program under the same tests and more.
+    """Tell whether an attempt repeats an earlier one: the same code, or the same program under the same tests and more.
 
     Args:
         programs: both without their tests.
@@ -172,7 +172,7 @@ def repeats(code: str, earlier: str, assertions: Iterable[str], earlier_assertio
 
 
 def _meaning(code: str) -> str:
-    """The code without comments, docstrings and layout; only without layout where it does not parse."""
+    """Return the code without comments, docstrings and layout; only without layout if it does not parse."""
     tree = parse(code)
     if tree is None:
         return " ".join(code.split())
@@ -188,12 +188,12 @@ def _meaning(code: str) -> str:
 
 
 def refers_back(program: str) -> bool:
-    """Whether a program, its comments or its docstrings speak of earlier attempts."""
+    """Tell whether a program, its comments or its docstrings speak of earlier attempts."""
     return any(_REFERS_BACK.search(text) for text in _remarks(program))
 
 
 def _remarks(program: str) -> list[str]:
-    """The comments, those of neighbouring lines as one text, and the docstrings."""
+    """Return the comments, those of neighbouring lines as one text, and the docstrings."""
     remarks: list[str] = []
     last = -1
     try:

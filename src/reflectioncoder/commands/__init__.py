@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command did: a JSON value, lines for people, the paths it wrote, its exit code.
+    """The outcome of a command: a JSON value, lines for people, the paths that it wrote, its exit code.
 
     styled: the lines have colours of ours; what comes from data in them is escaped already.
     """
@@ -48,7 +48,9 @@ def add_data_dir_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def add_workers_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", type=at_least(0), default=0, metavar="N", help="programs run at once; 0 (default): one per core")
+    parser.add_argument(
+        "--workers", type=at_least(0), default=0, metavar="N", help="number of programs run at once; 0 (default): one per core"
+    )
 
 
 def add_scoring_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fork",
         action="store_true",
-        help="go on with other settings than those that the build was begun with; samples of another author are put aside",
+        help="continue although the settings differ from those that the build was begun with; samples of another author are put aside",
     )
 
 

@@ -13,7 +13,9 @@ _SHOWN = 5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help="samples, JSON Lines")
-    parser.add_argument("--cell-timeout-s", type=positive, default=3.0, metavar="S", help="limit of one program (default: 3)")
+    parser.add_argument(
+        "--cell-timeout-s", type=positive, default=3.0, metavar="S", help="wall-clock limit of one program, seconds (default: 3)"
+    )
     add_workers_argument(parser)
 
 

@@ -14,7 +14,9 @@ from reflectioncoder.commands import Outcome
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from reflectioncoder.publish.formats import FORMATS
 
-    parser.add_argument("data", nargs="+", type=Path, metavar="RUN_OR_DATA", help="folders of run or improve, or samples as JSON Lines")
+    parser.add_argument(
+        "data", nargs="+", type=Path, metavar="RUN_OR_DATA", help="folders that run or improve made, or samples as JSON Lines"
+    )
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder for the data sets and their card")
     names = ", ".join(FORMATS)
     parser.add_argument(

@@ -36,9 +36,17 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     server = parser.add_argument_group("--backend openai")
     server.add_argument("--base-url", metavar="URL", help="with /v1 (DeepSeek: with /beta); default: http://127.0.0.1:8080/v1")
     server.add_argument("--extra-body", type=_mapping, metavar="JSON", help='further parameters of every request, e.g. {"top_k": 20}')
-    server.add_argument("--omit", nargs="+", choices=OMITTABLE, help="parameters that the server does not take, and are not sent")
-    server.add_argument("--max-tokens-field", choices=MAX_TOKENS_FIELDS, help=f"default: {MAX_TOKENS_FIELDS[0]}")
-    server.add_argument("--timeout", type=positive, metavar="S", help="longest time for a request and its answer (default: 600)")
+    server.add_argument(
+        "--omit", nargs="+", choices=OMITTABLE, help="parameters that are left out of requests, if the server refuses them"
+    )
+    server.add_argument(
+        "--max-tokens-field",
+        choices=MAX_TOKENS_FIELDS,
+        help=f"name of the parameter that bounds an answer (default: {MAX_TOKENS_FIELDS[0]})",
+    )
+    server.add_argument(
+        "--timeout", type=positive, metavar="S", help="longest time for a request and its answer, seconds (default: 600)"
+    )
     server.add_argument("--api-key-env", metavar="NAME", help="environment variable that holds the key")
     server.add_argument(
         "--assistant-prefix",
@@ -57,7 +65,7 @@ _OPTIONS = {  # of each backend
 
 
 def _mapping(text: str) -> dict[str, Any]:
-    """An argparse type: a JSON object."""
+    """Parse a JSON object, as an argparse type."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

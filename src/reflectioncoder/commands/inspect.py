@@ -23,11 +23,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help="samples, JSON Lines")
     parser.add_argument("--id", help="the sample with this id (default: the first ones, see --limit)")
     parser.add_argument("--tokenizer", metavar="M", help="directory or hub id of a tokenizer (default: words)")
-    parser.add_argument("--rendering", choices=RENDERINGS, help="default: chat with --tokenizer, token without")
-    parser.add_argument("--mask-rate", type=not_negative, default=0.5, metavar="R", help="0 to 1 (default: 0.5)")
-    parser.add_argument("--positions", choices=STUDENT_POSITIONS, default="gap", help="student positions (default: gap)")
     parser.add_argument(
-        "--strategy", choices=MASK_STRATEGIES, default="block_type", metavar="S", help="mask strategy (default: block_type)"
+        "--rendering", choices=RENDERINGS, help="how samples become tokens (default: chat with --tokenizer, token without)"
+    )
+    parser.add_argument(
+        "--mask-rate", type=not_negative, default=0.5, metavar="R", help="share of the reflection that is hidden, 0 to 1 (default: 0.5)"
+    )
+    parser.add_argument(
+        "--positions", choices=STUDENT_POSITIONS, default="gap", help="positions of the tokens that the student sees (default: gap)"
+    )
+    parser.add_argument(
+        "--strategy",
+        choices=MASK_STRATEGIES,
+        default="block_type",
+        metavar="S",
+        help="rule by which parts are hidden from the student (default: block_type)",
     )
 
 

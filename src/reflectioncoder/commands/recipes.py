@@ -1,4 +1,5 @@
-"""recipes list | recipes show NAME | recipes copy NAME DEST | recipes keys | recipes schema (JSON Schema, for editors)"""
+"""Lists, shows or copies the shipped recipes, or prints all keys of recipes or their JSON Schema (for editors).
+recipes list | recipes show NAME | recipes copy NAME DEST | recipes keys | recipes schema"""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from reflectioncoder.commands import Outcome
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of run or improve")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders that run or improve made")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the HTML file to write")
 
 

@@ -16,14 +16,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "samples",
         type=Path,
         metavar="SAMPLES",
-        help="rows with task_id and solution or completion (JSON Lines), or EvalPlus's folder",
+        help="JSON Lines, rows with task_id and solution or completion, or a folder as EvalPlus writes it",
     )
     add_benchmark_arguments(parser)
     add_scoring_arguments(parser)
     parser.add_argument("--wall-s", type=positive, metavar="S", help="time limit of one program with its tests (bundled benchmarks)")
     parser.add_argument("--partial", action="store_true", help="score what is there although tasks are missing")
     parser.add_argument("--cut", choices=CUT_RULES, default=CUT_RULES[0], help="multipl-e: whose rule cuts completions, not solutions")
-    parser.add_argument("--extract", action="store_true", help="the samples are a model's answers: take the programs out of them")
+    parser.add_argument("--extract", action="store_true", help="take the programs out of the samples, which are a model's answers")
     parser.add_argument("--format", choices=("evalplus",), help="also write EvalPlus's own <samples>.eval_results.json")
 
 

@@ -1,4 +1,4 @@
-"""How the program of an answer was found, or why there is none; and the counts of it that results, output and reports give."""
+"""The reasons why an answer has its program, or none, and the counts of them that results, output and reports give."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WITHOUT_PROGRAM: tuple[Reason, ...] = ("no_code", "unfinished_thought", "empty",
 
 
 def count_answers(reasons: Iterable[Reason]) -> dict[str, Any]:
-    """How many answers there are, how many hold no program, and how many have each reason."""
+    """Count the answers, those that hold no program, and those with each reason."""
     counts = Counter(reasons)
     return {
         "num_answers": counts.total(),
@@ -43,7 +43,7 @@ def count_answers(reasons: Iterable[Reason]) -> dict[str, Any]:
 
 
 def answer_lines(counts: dict[str, Any]) -> list[str]:
-    """Lines for people about answers that hold no program, and about programs that do not define what was asked for."""
+    """Return lines for people about answers that hold no program, and about programs that do not define what was asked for."""
     reasons: dict[str, int] = counts["reasons"]
     lines = []
     for kinds, said in ((WITHOUT_PROGRAM, "hold no program"), (NOT_DEFINING, "hold a program that does not define what was asked for")):

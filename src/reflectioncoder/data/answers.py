@@ -1,4 +1,4 @@
-"""The program in a model's answer: parse the Markdown, choose the program, join what it needs. One reader for all commands.
+"""Reads the program in a model's answer: parse the Markdown, choose the program, join what it needs. One reader serves all commands.
 
 Of the Python blocks that parse and define what was asked for at the top level, and are no stub, the last is the program. Imports and
 helpers from blocks of their own are put before it; transcripts, shell commands, outputs and tests are not. An answer without such a
@@ -39,8 +39,10 @@ _MAGIC = re.compile(r"^[ \t]*[!%].*$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class ReadAnswer:
-    """`solution`: the program, empty if there is none. `prose`: the text before it, without other blocks. `answer`: all that follows
-    the last thought.
+    """An answer that has been read.
+
+    `solution`: the program, empty if there is none. `prose`: the text before it, without other blocks. `answer`: all that follows the
+    last thought.
     """
 
     solution: str
@@ -88,7 +90,7 @@ def read_answer(
     defines: Callable[[str, str], bool] | None = None,
     truncated: bool = False,
 ) -> ReadAnswer:
-    """The program in an answer.
+    """Read the program in an answer.
 
     Args:
         text: what the model wrote after `prefill`.
@@ -117,7 +119,7 @@ def read_answer(
 
 
 def _opened_again(prefill: str, answer: str, entry_point: str, read: ReadAnswer) -> ReadAnswer | None:
-    """The answer without what it was begun with, where the model has opened a fence of its own (and said something before)."""
+    """Read the answer without the prefill, if the model has opened a fence of its own (and perhaps said something before)."""
     first = next(iter(_blocks(prefill + answer)), None)
     if first is None or not first.content.strip() or _repaired(first.content) is not None:
         return None
@@ -155,7 +157,7 @@ def _blocks(text: str) -> list[CodeBlock]:
 
 
 def _fenced_candidate(block: CodeBlock, entry_point: str) -> _Candidate | None:
-    """A fenced block that says Python; one that names no language has to define something."""
+    """Return the candidate in a fenced block that says Python; a block that names no language has to define something."""
     if block.kind != "fence" or not _may_be_python(block.word) or not block.content.strip() or _is_transcript(block.content):
         return None
     code = _repaired(block.content)
@@ -168,7 +170,7 @@ def _fenced_candidate(block: CodeBlock, entry_point: str) -> _Candidate | None:
 
 
 def _elsewhere(text: str, blocks: list[CodeBlock], entry_point: str) -> _Candidate | None:
-    """What defines the name outside of Python's fences: under another label, indented, bare, or in fences that are no Markdown."""
+    """Find what defines the name outside of Python's fences: under another label, indented, bare, or in fences that are no Markdown."""
     for block in reversed(blocks):
         labelled = block.kind == "fence" and not _may_be_python(block.word) and block.word not in _NEVER_PROGRAMS
         code = _repaired(block.content) if labelled or block.kind == "indented" else None
@@ -194,7 +196,7 @@ def _elsewhere(text: str, blocks: list[CodeBlock], entry_point: str) -> _Candida
 
 
 def _broken_definition(text: str, entry_point: str) -> _Candidate | None:
-    """From where a definition of the name begins to the end, which is no valid Python."""
+    """Return the text from where a definition of the name begins to its end, which is no valid Python."""
     match = _definition_pattern(entry_point).search(text) if entry_point else None
     if match is None:
         return None
@@ -245,7 +247,7 @@ def _is_transcript(content: str) -> bool:
 
 
 def _repaired(content: str) -> str | None:
-    """The content as it parses: as it stands, without a common indentation, without notebook commands, without odd blanks."""
+    """Return the content in a form that parses: as it stands, or without common indentation, notebook commands or odd blanks."""
     content = content.lstrip("\ufeff")
     for code in (
         content,
@@ -266,7 +268,7 @@ def _prose(text: str, blocks: list[CodeBlock], before: int) -> str:
 
 
 def _programs(text: str, prefill: str) -> list[tuple[int, int]]:
-    """Where blocks that are Python stand, in characters."""
+    """Return where blocks that are Python stand, in characters."""
     whole = prefill + text
     if (tree := parse(text)) is not None and any(True for _ in bindings(tree.body)):
         return [(0, len(text))]
@@ -281,7 +283,7 @@ def _programs(text: str, prefill: str) -> list[tuple[int, int]]:
 
 
 def _read_other(text: str, entry_point: str, language: CodeLanguage, defines: Callable[[str, str], bool] | None) -> ReadAnswer:
-    """The last block in the language that defines the name; else the last block in it; blocks that name no language count too."""
+    """Read the last block in the language that defines the name, else the last block in it; blocks that name no language count too."""
     words = ("", language.name, language.fence, *language.other_fences)
     every = [block for block in code_blocks(text, lambda _content, _word: None) if block.kind == "fence"]
     blocks = [block for block in every if block.word in words and block.content.strip()]

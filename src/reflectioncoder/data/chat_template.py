@@ -32,7 +32,7 @@ class ChatTemplate:
             raise self.error(f"the tokenizer has several chat templates ({', '.join(map(str, template))}) and no default one")
 
     def __call__(self, messages: Sequence[ChatMessage], *, ask: bool = False) -> str:
-        """The dialogue as text; `ask`: with what a server inserts to ask for an answer.
+        """Return the dialogue as text; `ask`: with what a server inserts to ask for an answer.
 
         Raises:
             UsageError: the template cannot be read, refuses these messages, or fails.
@@ -48,7 +48,7 @@ class ChatTemplate:
         return text
 
     def around(self, messages: Sequence[ChatMessage], *, ask: bool = False) -> tuple[str, str]:
-        """What stands before and behind the content of the last message; its content is replaced by a mark.
+        """Return what stands before and behind the content of the last message; a mark replaces the content.
 
         Raises:
             UsageError: the template leaves the content out, or has it twice.

@@ -1,4 +1,4 @@
-"""Programs that are a prompt and its continuation: what stands in a prompt before the asked function, and where a continuation ends."""
+"""Reads programs that are a prompt and its continuation: what precedes the asked function, and where a continuation ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FIRST_FENCE = re.compile(r"^[ \t]*(?P<fence>`{3,}|~{3,})(?P<info>[^`\n]*)\n", r
 
 
 def read_continuation(text: str, prompt: str, language: str, stops: Sequence[str]) -> ReadAnswer:
-    """The program in what a model wrote behind an opening fence and `prompt`: both together, up to the closing fence or a stop.
+    """Read the program in what a model wrote behind an opening fence and `prompt`: both together, up to the closing fence or a stop.
 
     A model that opens a fence of its own, with words before it or without, has begun the program anew, or goes on with it in there.
     """
@@ -42,7 +42,7 @@ def read_continuation(text: str, prompt: str, language: str, stops: Sequence[str
 
 
 def _begun_anew(code: str, prompt: str) -> tuple[str, str]:
-    """The beginning of a program that a fence holds, as far as no stop may cut it, and the rest."""
+    """Return the beginning of a program that a fence holds, as far as no stop may cut it, and the rest."""
     lines = [line.strip() for line in prompt.split("\n") if line.strip()]
     signature = lines[-1] if lines else ""
     at = code.find(signature) if signature else -1
@@ -53,7 +53,7 @@ def _begun_anew(code: str, prompt: str) -> tuple[str, str]:
 
 
 def prompt_preamble(prompt: str, entry_point: str) -> str:
-    """The part of a HumanEval-style prompt before the asked function."""
+    """Return the part of a HumanEval-style prompt before the asked function."""
     match = re.search(rf"^(async\s+)?def\s+{re.escape(entry_point)}\b", prompt, re.MULTILINE)
     preamble = prompt[: match.start()] if match else ""
     try:
@@ -70,7 +70,7 @@ _AUTHORS_CLOSING = frozenset(("js", "php", "ts"))
 
 
 def cut_completion(completion: str, language: str, stops: Sequence[str], rule: CutRule = "multipl-e") -> str:
-    """What of a completion of a MultiPL-E prompt belongs to the program.
+    """Return the part of a completion of a MultiPL-E prompt that belongs to the program.
 
     `multipl-e`: up to the first stop token, as MultiPL-E and bigcode-evaluation-harness cut; `reflectioncoder`: up to the last
     occurrence of each stop in turn, with stops of its own, as the authors' script does.

@@ -15,7 +15,7 @@ _GUARDS = ("\n", "a", "=", ")", "\n\n", "1")
 
 
 class Encoder:
-    """For one tokenizer (any of `transformers`).
+    """An encoder for one tokenizer (any of `transformers`).
 
     Attributes:
         special_ids: tokens that content must never become.
@@ -36,17 +36,17 @@ class Encoder:
         self._marks_beginnings = not self._is_plain_in_parts()
 
     def _is_plain_in_parts(self) -> bool:
-        """Whether a part has the same tokens at the beginning of a text as behind other text."""
+        """Tell whether a part has the same tokens at the beginning of a text as behind other text."""
         return any(
             self.template(one + other) == self.template(one) + self.template(other) for one, other in (("\n", "a"), ("a\n", "b"))
         )
 
     def template(self, text: str) -> list[int]:
-        """Tokens of a text from its beginning; special tokens that it spells are meant."""
+        """Return the tokens of a text from its beginning; special tokens that it spells are meant."""
         return self._tokenizer.encode(text, add_special_tokens=False) if text else []
 
     def following(self, text: str, context: str = "") -> list[int]:
-        """Tokens of a text that stands behind other text, if possible behind `context`; special tokens that it spells are meant."""
+        """Return the tokens of a text that stands behind other text, if possible `context`; special tokens that it spells are meant."""
         if not text or not self._marks_beginnings:
             return self.template(text)
         for guard in (context, *_GUARDS) if context else _GUARDS:
@@ -56,16 +56,16 @@ class Encoder:
         return self.template(text)
 
     def content(self, text: str, context: str = "") -> list[int]:
-        """Tokens of plain content that stands behind other text, if possible behind `context`; none of them is special."""
+        """Return the tokens of plain content that stands behind other text, if possible `context`; none of them is special."""
         return self._parts(self.cut(text), context)
 
     def plain(self, text: str) -> list[int]:
-        """Tokens of plain content from the beginning of a text; none of them is special."""
+        """Return the tokens of plain content from the beginning of a text; none of them is special."""
         first, *rest = self.cut(text)
         return self._without_special(self.template(first), first) + self._parts(rest)
 
     def marked(self, text: str, mark: str, *, at_beginning: bool) -> list[int]:
-        """Tokens of template text with contents in which `mark` stands at every cut."""
+        """Return the tokens of template text with contents in which `mark` stands at every cut."""
         first, *rest = text.split(mark)
         ids = self.template(first) if at_beginning else self.following(first)
         for part in rest:
@@ -73,7 +73,7 @@ class Encoder:
         return ids
 
     def cut(self, text: str) -> list[str]:
-        """The parts of a content; none spells a special token."""
+        """Cut a content into parts of which none spells a special token."""
         cuts = [m.start() + 1 for m in self._special_spelling.finditer(text)] if self._special_spelling else []
         return [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
 
@@ -85,14 +85,14 @@ class Encoder:
         return ids
 
     def _without_special(self, ids: list[int], text: str, context: str = "") -> list[int]:
-        """A normalizer can make a special token of a text that does not spell one: such a text is encoded letter by letter."""
+        """Return `ids`, or the tokens of each letter if a normalizer has made a special token of a text that does not spell one."""
         if self._forbidden.isdisjoint(ids) or len(text) == 1:
             return ids
         return [i for index, character in enumerate(text) for i in self.following(character, "" if index else context)]
 
 
 def mark_for(*texts: str) -> str:
-    """A mark that is in none of the texts, and that no template takes away or changes (it is not blank)."""
+    """Return a mark that is in none of the texts, and that no template takes away or changes (it is not blank)."""
     length = 0
     while any(_mark(length) in text for text in texts):
         length += 1
@@ -104,5 +104,5 @@ def _mark(length: int) -> str:
 
 
 def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens two sequences begin with together."""
+    """Return how many tokens two sequences begin with together."""
     return next((index for index, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

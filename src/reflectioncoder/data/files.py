@@ -67,7 +67,11 @@ def write_json(path: str | Path, value: Any) -> Path:
 
 
 def read_json(path: str | Path) -> Any:
-    """Raises UsageError naming the file, and the line, if it is missing or malformed."""
+    """Read a JSON file.
+
+    Raises:
+        UsageError: it is missing or malformed; the error names the file, and the line.
+    """
     with _opened(Path(path), "a JSON file") as file:
         return parse_json(file.read(), str(path))
 
@@ -221,7 +225,7 @@ def remove_stale(path: Path) -> None:
 
 @contextlib.contextmanager
 def explain_full_disk(path: Path) -> Iterator[None]:
-    """Around libraries that write by themselves: a full disk becomes our one clear error. All other failures pass unchanged.
+    """Turn a full disk into our one clear error, around libraries that write by themselves. All other failures pass unchanged.
 
     Raises:
         MachineError: the disk of `path`, or the user's share of it, is full.
@@ -237,7 +241,7 @@ def explain_full_disk(path: Path) -> Iterator[None]:
 
 
 def _is_full(error: BaseException, path: Path) -> bool:
-    """Whether the failure, or what it was raised from, is a full disk's."""
+    """Tell whether the failure, or what it was raised from, is a full disk's."""
     if isinstance(error, OSError) and error.errno is not None:
         if error.errno in _FULL:
             return True
@@ -262,7 +266,7 @@ def claim(directory: Path, key: str) -> bool:
 
 
 def put_aside(path: Path) -> Path:
-    """Rename a file or folder to a free name beside it, NAME-before-1 and so on; returns the new path."""
+    """Rename a file or folder to a free name beside it, NAME-before-1 and so on, and return the new path."""
     number = 1
     while (aside := path.with_name(f"{path.name}-before-{number}")).exists():
         number += 1

@@ -1,4 +1,4 @@
-"""Imports and helpers that an answer has in other blocks than its program."""
+"""Joins imports and helpers that stand in other blocks of an answer to its program."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reflectioncoder.data.python_source import (
 
 @dataclass
 class _Donor:
-    """A block that may give statements. One that defines the entry point itself, a draft, gives what is needed and nothing else."""
+    """A block that may give statements. One that defines the entry point is a draft: it gives what is needed and nothing else."""
 
     code: str
     tree: ast.Module
@@ -27,7 +27,7 @@ class _Donor:
     taken: set[int] = field(default_factory=set)
 
     def take(self, name: str, entry_point: str) -> set[str]:
-        """The names that the statements taken for `name` need in turn."""
+        """Take the statements for `name` and return the names that these need in turn."""
         before = len(self.taken)
         for number, node in enumerate(self.tree.body):
             bound = {bound for bound, _ in bindings([node])}
@@ -42,7 +42,7 @@ class _Donor:
 
 
 def with_missing_names(program: str, entry_point: str, earlier: list[str], later: list[str]) -> str:
-    """The program behind those statements of other blocks that define names which it uses and does not define.
+    """Put in front of the program those statements of other blocks that define names which it uses and does not define.
 
     Args:
         earlier, later: the other blocks, which parse; of several that define a name the nearest earlier one gives it.
@@ -91,7 +91,7 @@ def _is_future_import(node: ast.stmt) -> bool:
 
 
 def _uses(node: ast.stmt, name: str) -> bool:
-    """Whether a statement needs the name while the module is loaded."""
+    """Tell whether a statement needs the name while the module is loaded."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return False
     return any(isinstance(part, ast.Name) and part.id == name for part in ast.walk(node))

@@ -1,4 +1,4 @@
-"""Strict reading of JSON that people and other programs wrote: whatever is wrong is one error with its place.
+"""A strict reader of JSON that people and other programs wrote: whatever is wrong is one error with its place.
 
 UTF-8, with or without a byte order mark; no NaN or Infinity, which JSON does not have; no nesting that later steps could not write.
 """
@@ -19,7 +19,7 @@ _KINDS = {str: "text", int: "a whole number", float: "a number", list: "a list",
 
 
 def parse_json(data: bytes | str, where: str, *, allow_nan: bool = False) -> Any:
-    """The value of a JSON text. `where` names the place of an error; of a text of several lines the line is added.
+    """Return the value of a JSON text. `where` names the place of an error; for a text of several lines the line is added.
 
     Raises:
         UsageError: not UTF-8, not JSON, nested too deeply, a number that is none or far too long.
@@ -40,7 +40,7 @@ def parse_json(data: bytes | str, where: str, *, allow_nan: bool = False) -> Any
 
 
 def require_field(row: dict[str, Any], name: str, kind: type, where: str) -> Any:
-    """A field of an object, of the given type.
+    """Return a field of an object, of the given type.
 
     Raises:
         UsageError: it is missing or something else.
@@ -54,7 +54,7 @@ def require_field(row: dict[str, Any], name: str, kind: type, where: str) -> Any
 
 @contextlib.contextmanager
 def expected_form(where: object) -> Iterator[None]:
-    """Around code that takes the fields of a file which this package has written: what somebody changed there is named, not a fault.
+    """Report what somebody changed in a file that this package wrote as a user's error, around code that takes its fields.
 
     Raises:
         UsageError: a field is missing or of another type.

@@ -1,4 +1,4 @@
-"""The code blocks of a Markdown text: CommonMark's fences and indented blocks, in list items and block quotes too.
+"""Finds the code blocks of a Markdown text: CommonMark's fences and indented blocks, in list items and block quotes too.
 
 The parser is markdown-it-py with its block rules alone. Two deviations serve texts whose code holds fences of its own, in docstrings
 for instance: a fence that would end a block too early is passed over, and a closing fence is not indented deeper than its opening one.
@@ -47,13 +47,15 @@ class CodeBlock:
 
 
 def normalized(text: str) -> str:
-    """The text with line feeds as its only line ends, and without a byte order mark."""
+    """Return the text with line feeds as its only line ends, and without a byte order mark."""
     return text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff")
 
 
 def info_word(info: str) -> str:
-    """The language in an info string: of `python3.11`, `{.python .numberLines}`, `python title="a.py"` or `{code-cell} python` the
-    name; of the name of a file its ending.
+    """Return the language in an info string.
+
+    That is the name in `python3.11`, `{.python .numberLines}`, `python title="a.py"` or `{code-cell} python`, and the ending of a
+    file's name.
     """
     words = re.findall(r"[\w+#./-]+", info.lower())
     if len(words) > 1 and words[0] in ("code-cell", "code-block", "code", "sourcecode"):
@@ -64,7 +66,7 @@ def info_word(info: str) -> str:
 
 
 def code_blocks(text: str, is_whole: Callable[[str, str], bool | None]) -> list[CodeBlock]:
-    """The blocks of a text in their order.
+    """Return the blocks of a text in their order.
 
     Args:
         text: as `normalized` returns it.
@@ -96,9 +98,9 @@ def _may_end_too_early(token: Token, lines: list[str], is_whole: Callable[[str, 
 def _extended(
     lines: list[str], tokens: list[Token], number: int, is_whole: Callable[[str, str], bool | None]
 ) -> tuple[list[str], list[Token]]:
-    """The reading in which block `number` is a whole program, or ends at a fence that is not indented deeper than its first.
+    """Return the reading in which block `number` is a whole program, or ends at a fence that is not indented deeper than its first.
 
-    The reading as it is, if there is none.
+    If there is none, the reading is returned as it is.
     """
     start, _ = _lines_of(tokens[number])
     tried, found = list(lines), tokens
@@ -118,7 +120,7 @@ def _extended(
 
 
 def _opens_another(content: str) -> bool:
-    """Whether a fence with an info string stands in it at the left margin: the block has ended before."""
+    """Tell whether a fence with an info string stands in the content at the left margin: then the block has ended before."""
     return any((match := _FENCE_LINE.match(line)) and match["info"].strip() and not line[:1].isspace() for line in content.split("\n"))
 
 
@@ -142,7 +144,7 @@ def _content(token: Token) -> str:
 
 
 def _is_nested(token: Token, is_whole: Callable[[str, str], bool | None]) -> bool:
-    """Whether a fence holds a text with fences, and no program."""
+    """Tell whether a fence holds a text with fences, and no program."""
     word = info_word(token.info)
     return word in ("markdown", "md", "") and _opens_another(_content(token)) and not is_whole(_content(token), "")
 

@@ -90,7 +90,7 @@ class Renderer(ABC):
 
     @abstractmethod
     def _pieces(self, sample: Sample) -> Iterator[Piece]:
-        """The pieces of the sample, in order; one without tokens becomes no span."""
+        """Yield the pieces of the sample, in order; a piece without tokens becomes no span."""
 
     @property
     @abstractmethod
@@ -99,11 +99,11 @@ class Renderer(ABC):
 
     @abstractmethod
     def render_request(self, instruction: str, prefill: str = "") -> list[int]:
-        """Tokens of a one-off request up to where the answer starts, with `prefill` as the answer's beginning."""
+        """Return the tokens of a one-off request up to where the answer starts, with `prefill` as the answer's beginning."""
 
     @abstractmethod
     def chat_template(self) -> str | None:
-        """The Jinja template that reproduces `render_request` on any server; None keeps the tokenizer's own."""
+        """Return the Jinja template that reproduces `render_request` on any server; None keeps the tokenizer's own."""
 
     def render(self, sample: Sample) -> RenderedSample:
         """Tokens, spans and labels of a sample.
@@ -185,7 +185,7 @@ class TokenRenderer(Renderer):
         return [] if bos is None else [bos]
 
     def _beginning(self, kind: BlockType, content: str) -> list[int]:
-        """A block that is not closed."""
+        """Return the tokens of a block that is not closed."""
         marker = BLOCK_TOKENS[kind]
         return [self._ids[marker], *self.encoder.content(content, marker)]
 

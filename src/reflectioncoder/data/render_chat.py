@@ -34,7 +34,7 @@ class _Turn:
     behind_ends: tuple[int, int]
 
     def split(self, ids: Sequence[int]) -> Iterator[list[int]]:
-        """The seven parts of a turn: three of `before`, the content, three of `behind`. What melts into the content is content."""
+        """Yield the seven parts of a turn: three of `before`, content, three of `behind`. What melts into the content is content."""
         start = common_prefix(self.before, ids)
         end = len(ids) - common_prefix(self.behind[::-1], ids[start:][::-1])
         first_behind = len(ids) - len(self.behind)
@@ -84,7 +84,7 @@ class ChatRenderer(Renderer):
         self._later = _Turn(later_ids, later_ends, behind_ids, (end_of_message, end_of_close))
 
     def _take_apart(self) -> tuple[list[str], list[str]]:
-        """What stands before and behind the contents of four messages."""
+        """Return what stands before and behind the contents of four messages."""
         marks = [f"CONTENT-{n}-OF-MESSAGE" for n in range(4)]
         roles = ("user", "assistant", "user", "assistant")
         messages = [{"role": r, "content": m} for r, m in zip(roles, marks, strict=True)]
@@ -103,7 +103,7 @@ class ChatRenderer(Renderer):
         return self._requests.template.error(text)
 
     def _end_of_message(self, close_ids: Sequence[int]) -> int:
-        """Behind the last special token; 0 if there is none."""
+        """Return the place behind the last special token; 0 if there is none."""
         return max((index + 1 for index, token in enumerate(close_ids) if token in self.encoder.special_ids), default=0)
 
     def _pieces(self, sample: Sample) -> Iterator[Piece]:
@@ -116,7 +116,7 @@ class ChatRenderer(Renderer):
         yield Piece("close", self._closing, len(sample.messages) - 1)
 
     def _turn(self, number: int, message: Message) -> Iterator[Piece]:
-        """A user message, the end of the answer before it, and the header of the answer behind it."""
+        """Yield a user message, the end of the answer before it, and the header of the answer behind it."""
         text = "\n\n".join(map(chat_block, message.content))
         parts = self._later.split(self._later_request(text)) if number else self._first.split(self.render_request(text))
         if number:
@@ -131,7 +131,7 @@ class ChatRenderer(Renderer):
         yield Piece("header", next(parts), number + 1)
 
     def _later_request(self, instruction: str) -> list[int]:
-        """Tokens of a request from the end of the answer before it, as a server encodes it."""
+        """Return the tokens of a request from the end of the answer before it, as a server encodes it."""
         cut = mark_for(instruction)
         marked = cut.join(self.encoder.cut(instruction))
         answer = mark_for(marked)

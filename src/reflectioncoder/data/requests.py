@@ -10,7 +10,7 @@ from reflectioncoder.errors import UsageError
 
 
 class ChatRequests:
-    """Exactly what a server sends that applies the chat template; but an instruction that spells a special token stays text.
+    """Requests as a server that applies the chat template sends them; but an instruction that spells a special token stays text.
 
     Raises:
         UsageError: the template fails for a user message, or leaves it out.
@@ -29,20 +29,20 @@ class ChatRequests:
         self.request_around = parts[0], parts[-1]
 
     def render_request(self, instruction: str, prefill: str = "") -> list[int]:
-        """Tokens of the request, with `prefill` as the beginning of the answer."""
+        """Return the tokens of the request, with `prefill` as the beginning of the answer."""
         mark = mark_for(instruction)
         marked = mark.join(self.encoder.cut(instruction))
         asked = self.template([{"role": "user", "content": marked}], ask=True)
         return self.encoder.marked(asked, mark, at_beginning=True) + self.answer(prefill)
 
     def answer(self, text: str) -> list[int]:
-        """Tokens of a text at the beginning of the answer."""
+        """Return the tokens of a text at the beginning of the answer."""
         context = self.request_around[1]
         return self.encoder.content(text, "" if text[:1].isspace() else context)  # some special tokens take blanks behind them away
 
     @property
     def stop_token_ids(self) -> list[int]:
-        """What the template ends an answer with, where it has answers at all, and the end of a sequence."""
+        """Return the tokens with which the template ends an answer, if it has answers at all, and the end of a sequence."""
         eos = self.tokenizer.eos_token_id
         return sorted({*self._closing(), *([] if eos is None else [eos])})
 
@@ -65,7 +65,7 @@ class PlainRequests:
         self._prefix = _put_before(tokenizer)
 
     def render_request(self, instruction: str, prefill: str = "") -> list[int]:
-        """Tokens of instruction and prefill, with BOS where the tokenizer adds one; never with an EOS behind them."""
+        """Return the tokens of instruction and prefill, with BOS if the tokenizer adds one; an EOS never stands behind them."""
         return [*self._prefix, *self.encoder.plain(f"{instruction}\n\n{prefill}")]
 
     @property
@@ -75,7 +75,7 @@ class PlainRequests:
 
 
 def _put_before(tokenizer: Any) -> list[int]:
-    """What the tokenizer puts before every text."""
+    """Return the tokens that the tokenizer puts before every text."""
     whole, bare = tokenizer.encode("a"), tokenizer.encode("a", add_special_tokens=False)
     starts = range(len(whole) - len(bare) + 1)
     return next((whole[:start] for start in starts if whole[start : start + len(bare)] == bare), [])

@@ -1,4 +1,4 @@
-"""What a folder below `runs/` is: one run, or the rounds of `improve`, each a run of its own."""
+"""Finds out what a folder below `runs/` is: one run, or the rounds of `improve`, each a run of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IMPROVE_FILE = "improve.json"
 
 @dataclass(frozen=True)
 class RunFolder:
-    """`rounds`: what improve.json says of each round; None for a run by itself."""
+    """The folder of a run. `rounds`: what improve.json says of each round; None for a run by itself."""
 
     path: Path
     name: str
@@ -22,7 +22,7 @@ class RunFolder:
 
 
 def run_folders(path: Path) -> list[RunFolder]:
-    """The folder itself, and behind the folder of an `improve` those of its rounds, in their order.
+    """Return the folder itself and, if it is the folder of an `improve`, behind it those of its rounds, in their order.
 
     Raises:
         UsageError: improve.json is damaged.

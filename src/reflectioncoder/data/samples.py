@@ -144,7 +144,7 @@ def _language_of(extra: dict[str, Any]) -> str:
 
 
 def language_of(sample: Sample) -> CodeLanguage:
-    """The language that a sample's programs are in.
+    """Return the language that a sample's programs are in.
 
     Raises:
         UsageError: its metadata names one that is not known.

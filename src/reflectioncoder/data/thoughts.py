@@ -1,4 +1,4 @@
-"""Where a model's thoughts end and its answer begins, in the marks of the models that think aloud.
+"""Tells where a model's thoughts end and its answer begins, by the marks of the models that think aloud.
 
 Known are tags (`<think>`, `<thinking>`, `<thought>`, `<seed:think>`, `[THINK]`, `◁think▷`, `<|START_THINKING|>`, …) and the channels of
 gpt-oss ("harmony") and Gemma. A mark in a program, or in quotes, is none.
@@ -28,7 +28,7 @@ _MAX_THOUGHTS = 4  # after so many their marks are believed without a look at wh
 
 
 def after_thoughts(text: str, programs: Callable[[str], list[tuple[int, int]]]) -> str | None:
-    """What follows the last thought; None if the text ends within one. Nothing before the end of a thought is an answer.
+    """Return what follows the last thought; None if the text ends within one. Nothing before the end of a thought is an answer.
 
     Args:
         programs: where programs stand in a text: (start, end) in characters.
@@ -59,7 +59,7 @@ def after_thoughts(text: str, programs: Callable[[str], list[tuple[int, int]]]) 
 
 
 def _begins_line(text: str, mark: re.Match[str]) -> bool:
-    """Whether nothing but other marks stands before it on its line: prose may name a mark."""
+    """Tell whether nothing but other marks stands before the mark on its line: prose may name a mark."""
     before = text[text.rfind("\n", 0, mark.start()) + 1 : mark.start()].rstrip()
     return not before or before.endswith((">", "]", "▷"))
 
@@ -69,7 +69,7 @@ def _within(ranges: list[tuple[int, int]], position: int) -> bool:
 
 
 def _is_quoted(text: str, mark: re.Match[str]) -> bool:
-    """Whether quotation marks enclose it, or a longer text of its line with it."""
+    """Tell whether quotation marks enclose the mark, or a longer text of its line with it."""
     before, after = text[: mark.start()][-1:], text[mark.end() : mark.end() + 1]
     if before in _QUOTES and after in _QUOTES:
         return not text[: mark.start()].endswith("```")

@@ -1,4 +1,4 @@
-"""The assertions of MultiPL-E's tests, and expectations that are wrong on purpose.
+"""Reads the assertions of MultiPL-E's tests, and makes expectations that are wrong on purpose.
 
 An assertion is a call of the function under test and a condition on its result. `shape` is that condition with a hole where the call
 stands, so that the shape of one assertion can be put around the call of another. Two shapes differ surely if no result can fulfil both,
@@ -27,7 +27,7 @@ _HOLE = "\0"
 
 @dataclass(frozen=True)
 class AssertionSyntax:
-    """How a language's tests assert.
+    """The way in which a language's tests assert.
 
     `opening` matches the beginning of an assertion up to the bracket that holds the condition, `tail` what follows behind that bracket;
     `call` matches the beginning of the call within the condition, up to its bracket if it has one. `quotes` delimit strings.
@@ -41,7 +41,7 @@ class AssertionSyntax:
 
 @dataclass(frozen=True)
 class Assertion:
-    """`start`, `end`: the place of the whole assertion in the tests. `in_loop`: it may be run several times, with varying values."""
+    """An assertion. `start`, `end`: its place in the tests. `in_loop`: it may be run several times, with varying values."""
 
     start: int
     end: int
@@ -77,7 +77,7 @@ SYNTAX: dict[str, AssertionSyntax] = {
 
 
 def assertions_of(tests: str, language: str) -> list[Assertion]:
-    """All assertions of a task, in their order.
+    """Return all assertions of a task, in their order.
 
     Raises:
         MachineError: there are none, or one is not written as those of this language are.
@@ -105,7 +105,7 @@ def _assertions(tests: str, syntax: AssertionSyntax, language: str) -> Iterator[
 
 
 def _closing(text: str, opening: int, quotes: str) -> int | None:
-    """The place behind the bracket that closes the one at `opening`."""
+    """Return the place behind the bracket that closes the one at `opening`."""
     depth, quote, at = 0, "", opening
     while at < len(text):
         character = text[at]
@@ -125,7 +125,7 @@ def _closing(text: str, opening: int, quotes: str) -> int | None:
 
 
 def _python_assertions(tests: str) -> Iterator[Assertion]:
-    """Those in the function `check`, whose parameter is the function under test; they may stand in loops."""
+    """Yield the assertions in the function `check`, whose parameter is the function under test; they may stand in loops."""
     check = next((node for node in syntax.parse(tests).body if isinstance(node, ast.FunctionDef) and node.name == "check"), None)
     if check is None:
         return
@@ -166,7 +166,7 @@ _OPPOSITES |= {false: true for true, false in _OPPOSITES.items()}
 
 
 def surely_differ(one: str, other: str) -> bool:
-    """Whether no result can fulfil both of two shapes."""
+    """Tell whether no result can fulfil both of two shapes."""
     (numbers, words), (other_numbers, other_words) = _literals(one), _literals(other)
     if words != other_words or len(numbers) != len(other_numbers):
         return True
@@ -175,7 +175,7 @@ def surely_differ(one: str, other: str) -> bool:
 
 @lru_cache(1024)
 def _literals(shape: str) -> tuple[list[float], list[str]]:
-    """The numbers and the words in strings that a shape holds, each in order of size."""
+    """Return the numbers and the words in strings that a shape holds, each in order of size."""
     shape = _TOLERANCE.sub("", shape)
     if shape.strip() in (_HOLE, f"not {_HOLE}"):
         shape = str(shape.strip() == _HOLE)
@@ -194,7 +194,7 @@ def _literals(shape: str) -> tuple[list[float], list[str]]:
 
 
 def wrong_shape(row: int, assertions: Sequence[Assertion], random: Random) -> str:
-    """Something that the result of an assertion's call cannot fulfil if it fulfils the assertion.
+    """Return a shape that the result of an assertion's call cannot fulfil if it fulfils the assertion.
 
     Raises:
         MachineError: nothing in the assertion can be changed, and no other expects anything else.
@@ -224,7 +224,7 @@ def _never_held(shape: str) -> str:
 
 
 def _altered(shape: str, shapes: Sequence[str], random: Random) -> str | None:
-    """The shape with a literal changed; None if there is none to change."""
+    """Return the shape with a literal changed; None if there is none to change."""
     if shape.strip() in (_HOLE, f"not {_HOLE}"):
         return f"not {_HOLE}" if shape.strip() == _HOLE else _HOLE
     letters = "".join(text for other in shapes for text in _STRING.findall(other))
@@ -237,7 +237,7 @@ def _altered(shape: str, shapes: Sequence[str], random: Random) -> str | None:
 
 
 def _num_values(shape: str) -> int:
-    """How many different literals there are: a key that occurs twice in a map is an error in some languages."""
+    """Count the different literals: a key that occurs twice in a map is an error in some languages."""
     numbers, words = _literals(shape)
     return len({*numbers}) + len({*words})
 
@@ -253,7 +253,7 @@ def _other_number(shape: str, random: Random) -> str | None:
 
 
 def _other_letter(shape: str, letters: str, random: Random) -> str | None:
-    """Another letter or digit in a string, one of `letters` if it can be; a letter in an empty string."""
+    """Put another letter or digit into a string, one of `letters` if possible; put a letter into an empty string."""
     strings = list(_STRING.finditer(shape))
     usual = [text for text in strings if not re.search(r"\\[^ntr\"']", text[0])]
     places = [match for text in usual for match in _IN_STRING.finditer(shape, *text.span()) if match["plain"]]

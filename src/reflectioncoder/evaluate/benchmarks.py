@@ -180,7 +180,11 @@ def split_name(spec: str) -> tuple[str, int | None]:
 
 
 def require_distinct(specs: Iterable[str]) -> None:
-    """Raises UsageError if a benchmark is named twice: `name:10` and `name:40` would write into one folder."""
+    """Refuse benchmarks of which one is named twice: `name:10` and `name:40` would write into one folder.
+
+    Raises:
+        UsageError: one is.
+    """
     seen: dict[str, str] = {}
     for spec in specs:
         name, _ = split_name(spec)

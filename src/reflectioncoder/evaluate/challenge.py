@@ -1,4 +1,4 @@
-"""Whether tests hold a program to anything: on tests of which some are wrong it has to fail just those.
+"""Challenges programs: tests hold a program to something only if it fails exactly those of them that are wrong on purpose.
 
 An exit code of 0 shows little. A program can end before its tests do, empty the assertions, learn from them what they expect, or give
 back what is equal to anything. So each is challenged first: which of its assertions have a wrong expectation is drawn anew
@@ -30,7 +30,7 @@ _GUESSED_BITS = 10  # 1 of 1024
 
 @dataclass(frozen=True)
 class Recorder:
-    """How tests of a language record outcomes.
+    """A language's way to record outcomes in its tests.
 
     `row` stands in place of an assertion; `{condition}` is what the assertion's bracket holds, `{row}` its number. `start` defines
     what the rows use, in front of the line of the first assertion or of what `before` matches. `{name}` is an identifier that the
@@ -150,13 +150,13 @@ RECORDERS: dict[str, Recorder] = {
 
 @dataclass(frozen=True)
 class Challenge:
-    """`program`: solution and tests in one; `drawn`: for each assertion, whether its expectation is right."""
+    """A challenge. `program`: solution and tests in one; `drawn`: for each assertion, whether its expectation is right."""
 
     program: str
     drawn: tuple[bool, ...]
 
     def missed_by(self, outcomes: str) -> Missed | None:
-        """What is wrong with the outcomes of the run: "early exit", "unchecked"; None if they are as drawn.
+        """Say what is wrong with the outcomes of the run: "early exit" or "unchecked"; None if they are as drawn.
 
         An assertion in a loop says several times whether it held.
         """
@@ -174,12 +174,12 @@ _HELD = {True: {"1", "true"}, False: {"0", "false"}}
 
 
 def num_pairs(num_assertions: int) -> int:
-    """How many pairs of challenges it takes until guesses are right in one of 1000 cases at most."""
+    """Return how many pairs of challenges it takes until guesses are right in one of 1000 cases at most."""
     return math.ceil(_GUESSED_BITS / (2 * num_assertions))
 
 
 def challenges(solution: str, tests: str, language: str, random: Random | None = None) -> Iterator[Challenge]:
-    """All that a program has to stand beside its tests.
+    """Yield all challenges that a program has to stand besides its tests.
 
     Raises:
         MachineError: the tests are not written as those of this language are.
@@ -198,7 +198,7 @@ def challenges(solution: str, tests: str, language: str, random: Random | None =
 
 
 def _recorded(solution: str, tests: str, language: str, assertions: Sequence[Assertion], shapes: Sequence[str], name: str) -> str:
-    """The program with tests that record their outcomes."""
+    """Return the program with tests that record their outcomes."""
     recorder = RECORDERS[language]
     words = {"name": name, "file": OUTCOMES_VARIABLE}
     parts, at = [], 0

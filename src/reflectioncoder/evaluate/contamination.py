@@ -90,13 +90,13 @@ def record_training_data(model: Path, samples: Iterable[Sample], base: Path | No
 
 
 def _task_in(sample: Sample, known: KnownTasks) -> str | None:
-    """The benchmark task that a sample holds, and how it was found."""
+    """Return the benchmark task that a sample holds, and how it was found; None if it holds none."""
     request = "\n".join(message.text for message in sample.messages if message.role == "user")
     return known.find(str(sample.metadata.get("task_id", "")), request, program_of_answer(sample.messages[-1].text))
 
 
 def require_clean_data(samples: Iterable[Sample], benchmarks: Iterable[str], *, allow: bool) -> None:
-    """Say before a training what `require_clean` would say of the trained model.
+    """Refuse a training after which `require_clean` would refuse the trained model.
 
     Args:
         benchmarks: those that the model will be scored on, as recipes name them.

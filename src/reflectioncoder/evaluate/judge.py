@@ -73,7 +73,9 @@ _END_STATUS: dict[CallEnd, PartStatus] = {
 
 @dataclass(frozen=True)
 class PartVerdict:
-    """`failed_input`: the number of the input at which it ended; -1: before any, None: all passed. `on_limit`: see the module.
+    """The verdict on one part.
+
+    `failed_input`: the number of the input at which it ended; -1: before any; None: all passed. `on_limit`: see the module.
 
     `is_unsure`: it ended, but perhaps only within the longer limits that it had beside others.
     """
@@ -180,7 +182,7 @@ class _PartRun:
         return (min(MAX_PART_S, total) + PATIENCE_S) * self._scale
 
     def verdict(self, *, alone: bool) -> PartVerdict:
-        """A time-out is taken again with longer limits if the machine has turned slower than it was when the limits were set."""
+        """Return the verdict; judge a time-out again, with longer limits, if the machine has become slower since they were set."""
         certain_s = self.time_limit_s(-1)
         if self._core is not None:
             self._scale *= SHARED_FACTOR
@@ -231,7 +233,7 @@ class _PartRun:
         return report
 
     def _consume(self, letter: str, content: bytes) -> bool:
-        """Take one frame, as long as there are some to come; what an answer is worth is seen later."""
+        """Take one frame and tell whether more are to come; what an answer is worth is seen later."""
         if self._num_answers < 0:
             if letter == "L":
                 self._num_answers = 0
@@ -251,7 +253,7 @@ class _PartRun:
         return self._num_answers < self._part.num_inputs
 
     def _look_at_answers(self) -> None:
-        """Until one decides."""
+        """Look at the answers that have been kept, until one decides."""
         kept, self._kept, self._kept_bytes = self._kept, [], 0
         for letter, content in kept:
             if self._failure is not None or self._unclear:

@@ -28,7 +28,7 @@ def pass_at_k(num_samples: int, num_correct: int, k: int) -> float:
 
 
 def wilson_interval(successes: float, trials: int, confidence: float = 0.95) -> Interval:
-    """Wilson's score interval of a proportion; sensible near 0 and 1 and for few trials.
+    """Return Wilson's score interval of a proportion, which is sensible near 0 and 1 and for few trials.
 
     Args:
         successes: a mean of shares times `trials` will do: such a mean varies no more than one of failures and successes.
@@ -55,7 +55,7 @@ def bootstrap_interval(values: Sequence[float], confidence: float = 0.95, seed: 
 
 
 def mean_pass_at_k(per_task: Sequence[tuple[int, int]], k: int, confidence: float = 0.95) -> Interval:
-    """Mean pass@k over tasks given as (samples, correct). One sample per task: Wilson; more: bootstrap over tasks.
+    """Return the mean pass@k over tasks given as (samples, correct). One sample per task: Wilson; more: bootstrap over tasks.
 
     Tasks that are all alike tell a bootstrap nothing, and near the ends few differ: the interval there is at least as wide as
     Wilson's for as many tasks of which none (or each) is solved.

@@ -122,7 +122,10 @@ class LanguageTests:
 
 @dataclass(frozen=True)
 class ProgramVerdict:
-    """`reason` tells failures apart; `on_limit`: the machine's load may have decided; `is_final`: the program fails anyway."""
+    """The verdict on a program.
+
+    `reason` tells failures apart; `on_limit`: the machine's load may have decided; `is_final`: the program fails anyway.
+    """
 
     status: Literal["passed", "failed", "timeout", "memory", "compile_error", "crashed"]
     reason: Reason
@@ -191,7 +194,7 @@ def judge_program(solution: str, tests: LanguageTests, isolation: Isolation, *, 
 def _challenged(
     solution: str, tests: LanguageTests, isolation: Isolation, run_s: float | None, spent: list[Execution]
 ) -> ProgramVerdict | None:
-    """The verdict in case that it passes its tests; None: it stands all challenges. Their cost is appended to `spent`."""
+    """Return the verdict in case the program passes its tests; None if it stands all challenges. Their cost is appended to `spent`."""
     for challenge in challenges(solution, tests.tests, tests.language):
         done = execute_recording(tests.language, challenge.program, isolation, run_s=run_s, patience=CHALLENGE_PATIENCE)
         spent.append(done)

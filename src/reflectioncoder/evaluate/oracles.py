@@ -102,7 +102,7 @@ def matches(
     atol: float,
     rules: Rules = RULES[0],
 ) -> bool:
-    """Whether the rules take the answer.
+    """Tell whether the rules take the answer.
 
     Args:
         arguments: the call's, as they were before it.

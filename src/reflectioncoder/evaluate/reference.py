@@ -44,7 +44,9 @@ class Summary:
 
 @dataclass(frozen=True)
 class ReferencePart:
-    """`answers`: frames (letter and content) as `runtime.encoding` makes them; `times`: CPU seconds of the calls that take long.
+    """The reference's answers to a part.
+
+    `answers`: frames (letter and content) as `runtime.encoding` makes them; `times`: CPU seconds of the calls that take long.
 
     `first_floats`: the first input whose expected value sets the tolerance. `odd`: answers that equal bytes do not make equal
     (NaN inside, or a type that is not plain).

@@ -1,4 +1,4 @@
-"""Files of samples: JSON Lines in EvalPlus's schema, or EvalPlus's folder with one folder for each task.
+"""Reads files of samples: JSON Lines in EvalPlus's schema, or EvalPlus's folder with one folder for each task.
 
 A row has `task_id` with `solution`, a whole program, or `completion`, which continues the prompt; `solution` wins where both are given.
 A folder holds `HumanEval_0/0.py`, `HumanEval_0/1.py`, …: whole programs, numbered. Several samples of a task count as such.
@@ -27,7 +27,7 @@ _FENCE_LINE = re.compile(r"^[ \t>]*(?:`{3,}|~{3,})", re.MULTILINE)
 
 
 def sample_rows(path: Path, benchmark: Benchmark) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(where it stands, row) of a file of samples, or of a folder as EvalPlus writes it. Blank lines are passed over.
+    """Yield (where it stands, row) from a file of samples, or from a folder as EvalPlus writes it. Blank lines are passed over.
 
     Raises:
         UsageError: no such file, a line that is no JSON object, a folder of no task (each is named).
@@ -55,7 +55,7 @@ def _rows_of_folder(path: Path, benchmark: Benchmark) -> Iterator[tuple[str, dic
 
 
 def read_row(row: dict[str, Any], task: Task, cut: CutRule, where: str, *, extract: bool) -> ReadAnswer:
-    """The program of a row.
+    """Read the program of a row.
 
     Args:
         extract: the texts are answers, and the program in them is looked for; else they are taken as they stand.
@@ -79,14 +79,14 @@ def read_row(row: dict[str, Any], task: Task, cut: CutRule, where: str, *, extra
 
 
 def _reason_of(row: dict[str, Any], otherwise: Reason) -> Reason:
-    """As the reader has said, in rows of `generate`."""
+    """Return the reason that the reader has given, in rows of `generate`; else `otherwise`."""
     known: dict[Any, Reason] = {reason: reason for reason in REASONS}
     said = row.get("extraction")
     return known.get(said, otherwise) if isinstance(said, str) else otherwise
 
 
 def _extracted(text: str, task: Task, *, is_solution: bool) -> ReadAnswer | None:
-    """What is read from an answer, which may also continue the prompt; None where another language's does so without any fence."""
+    """Read an answer, which may also continue the prompt; None for a continuation in another language than Python without any fence."""
     if isinstance(task.tests, LanguageTests):
         fenced = _FENCE_LINE.search(text) is not None
         return read_continuation(text, task.prompt, task.tests.language, task.tests.stop_tokens) if fenced else None
@@ -100,14 +100,18 @@ def _extracted(text: str, task: Task, *, is_solution: bool) -> ReadAnswer | None
 
 
 def is_fenced(solution: str, task: Task) -> bool:
-    """Whether a sample that was taken as it stands is an answer with a code block, and no program."""
+    """Tell whether a sample that was taken as it stands is an answer with a code block, and no program."""
     if _FENCE_LINE.search(solution) is None:
         return False
     return isinstance(task.tests, LanguageTests) or parse(solution) is None
 
 
 def require_programs(fenced: int, solutions: Sequence[str], path: Path) -> str | None:
-    """A warning if some samples are answers with code blocks; raises UsageError if all are that hold anything."""
+    """Return a warning if some samples are answers with code blocks.
+
+    Raises:
+        UsageError: all that hold anything are.
+    """
     if not fenced:
         return None
     total = sum(bool(solution.strip()) for solution in solutions)

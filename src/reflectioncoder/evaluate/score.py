@@ -115,7 +115,7 @@ class Scorer:
 
     @cached_property
     def settings(self) -> str:
-        """A hash of what all verdicts of one scoring run have in common: rules, limits, isolation, data and versions."""
+        """Return a hash of what all verdicts of one scoring run have in common: rules, limits, isolation, data and versions."""
         benchmark = self.benchmark
         rules = self.rules if benchmark.is_judged_by_answers else None
         toolchain = version_of(benchmark.language) if benchmark.language else None
@@ -130,7 +130,7 @@ class Scorer:
     def judge(
         self, task: Task, solution: str, *, alone: bool = True, core: int | None = None, earlier: Verdict | None = None
     ) -> Verdict:
-        """The verdict on one solution.
+        """Return the verdict on one solution.
 
         Args:
             alone: nothing else is running; otherwise a verdict that is `on_limit` does not count.
@@ -221,7 +221,7 @@ class Scorer:
 def read_samples_to_score(
     path: Path, benchmark: Benchmark, cut: CutRule = CUT_RULES[0], *, extract: bool = False
 ) -> list[SampleToScore]:
-    """The samples of a file or folder (`evaluate.sample_files`).
+    """Read the samples of a file or folder (`evaluate.sample_files`).
 
     Args:
         cut: whose rule cuts completions in other languages than Python.
@@ -312,7 +312,11 @@ def score_samples(
 
 
 def _stored_rows(output: Path) -> list[dict[str, Any]]:
-    """Read the rows of earlier scorings. Raises UsageError if the file holds anything else, samples to be scored for instance."""
+    """Read the rows of earlier scorings.
+
+    Raises:
+        UsageError: the file holds anything else, samples to be scored for instance.
+    """
     rows = list(read_jsonl(output, tolerate_torn_tail=True)) if output.exists() else []
     for number, row in rows:
         texts = (row.get(name) for name in ("key", "status", "task_id"))
@@ -326,7 +330,11 @@ def _stored_rows(output: Path) -> list[dict[str, Any]]:
 def _rows_of_others(
     stored: Sequence[dict[str, Any]], samples: Sequence[SampleToScore], scorer: Scorer, output: Path
 ) -> list[dict[str, Any]]:
-    """Return the last row of each stored sample that is not among `samples`; UsageError if they do not belong together."""
+    """Return the last row of each stored sample that is not among `samples`.
+
+    Raises:
+        UsageError: they do not belong together.
+    """
     solutions = {(sample.task.task_id, sample.sample): sample.solution for sample in samples}
     last = {(row["task_id"], row["sample"]): row for row in stored}
     others = [row for sample, row in last.items() if sample not in solutions]

@@ -38,5 +38,5 @@ def _package_versions() -> tuple[str, ...]:
 
 
 def versions_for(source: str) -> tuple[str, ...]:
-    """List the versions of the packages that a program may use; none where it names no package."""
+    """List the versions of the packages that a program may use; none if it names no package."""
     return _package_versions() if _NAMED.search(source) else ()

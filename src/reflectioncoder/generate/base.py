@@ -45,8 +45,9 @@ class Request:
 
 @dataclass(frozen=True)
 class RawCompletion:
-    """What a model wrote after the prefilled beginning, and why it ended: "stop", "length", or "refused" where a server has filtered it
-    or did not want to make it.
+    """A model's text after the prefilled beginning, and the reason why it ended.
+
+    The reason is "stop", "length", or "refused" if a server has filtered the answer or did not want to make it.
 
     `prefilled=False`: nothing was prefilled, the text is the whole answer.
     """

@@ -1,4 +1,4 @@
-"""What a build may use: tokens, and money at the prices of the endpoint."""
+"""A build's budget: tokens, and money at the prices of the endpoint."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from reflectioncoder.errors import MachineError
 
 
 class BudgetError(MachineError):
-    """The next request could exceed the budget."""
+    """Raised if the next request could exceed the budget."""
 
 
 class Budget:
-    """What may be used, asked before every request: the most that it can take is set aside until it is known what it took."""
+    """The budget, asked before every request: the most that the request can take is set aside until it is known what it took."""
 
     def __init__(self, config: EndpointConfig, most_tokens: int | None = None, most_usd: float | None = None):
         self._prices = config.input_usd / 1e6, config.output_usd / 1e6
@@ -25,7 +25,7 @@ class Budget:
         return input_tokens * self._prices[0] + output_tokens * self._prices[1]
 
     def take(self, input_tokens: int, output_tokens: int) -> None:
-        """Set it aside; waits while only what others have set aside stands in the way.
+        """Set aside what a request can take; wait while only what others have set aside stands in the way.
 
         Raises:
             BudgetError: it would be too much with what is used.
@@ -49,7 +49,7 @@ class Budget:
         return None
 
     def settle(self, taken: tuple[int, int], used: tuple[int, int]) -> None:
-        """Replace what was set aside by what was used. What has been used before this process counts with (0, 0) taken."""
+        """Replace what was set aside by what was used. What was used before this process counts with (0, 0) taken."""
         with self._changed:
             self._set_aside = self._set_aside[0] - taken[0], self._set_aside[1] - taken[1]
             self._used = _sum(self._used, used)

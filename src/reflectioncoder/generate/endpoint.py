@@ -26,7 +26,7 @@ from reflectioncoder.progress import format_duration, say
 from reflectioncoder.server_address import ServerAddress, read_key
 
 MAX_POSTPONED = 16
-"""Requests that fail before any is answered are held back, up to so many: is it they, or the server?"""
+"""The largest number of requests that are held back because they failed before any was answered: is it their fault, or the server's?"""
 
 _GOES_ON: dict[str, dict[str, Any]] = {
     "vllm": {"continue_final_message": True, "add_generation_prompt": False},
@@ -49,11 +49,11 @@ _ROUNDS_OF_FAILURES = 5  # of all requests that are under way: then the server c
 
 
 class UnansweredError(EndpointError):
-    """This request got no good answer after all its retries; others may."""
+    """Raised if this request got no good answer after all its retries; others may get one."""
 
 
 class NotTakenError(UsageError):
-    """The server does not take this request, and has not answered any yet: it may be this one, or all."""
+    """Raised if the server does not take this request and has not answered any yet: it may refuse this one, or all."""
 
 
 class RefusedError(Exception):
@@ -61,16 +61,16 @@ class RefusedError(Exception):
 
 
 class Account(Protocol):
-    """Is told what becomes of a request, so that what it costs is known whenever the process is killed."""
+    """A listener that is told what becomes of a request, so that its cost is known whenever the process is killed."""
 
     def sent(self, input_tokens: int, output_tokens: int) -> None:
-        """It is about to be sent, and can take so much."""
+        """Note that the request is about to be sent, and how many tokens it can take."""
 
     def answered(self, reply: Reply) -> None:
-        """Called before the next request may be made in its place: no more answers are lost than requests are under way."""
+        """Note the answer. Called before the next request may take its place: no more answers are lost than requests are under way."""
 
     def failed(self, input_tokens: int, output_tokens: int) -> None:
-        """There is no answer; so much may have been paid for it."""
+        """Note that there is no answer, and how many tokens may have been paid for it."""
 
 
 class _NoAccount:
@@ -83,7 +83,7 @@ class _NoAccount:
 
 @dataclass(frozen=True)
 class _Failure:
-    """`paid`: tokens read and written that it may have cost. `is_there`: a server was reached."""
+    """A failed request. `paid`: tokens read and written that it may have cost. `is_there`: a server was reached."""
 
     reason: str
     paid: tuple[int, int] = (0, 0)
@@ -93,7 +93,7 @@ class _Failure:
 
 
 def request_body(config: EndpointConfig, payload: dict[str, Any]) -> dict[str, Any]:
-    """A request as this server wants it: parameters renamed, left out and added as the settings say.
+    """Return a request as this server wants it: parameters renamed, left out and added as the settings say.
 
     Args:
         payload: with `max_tokens`.
@@ -109,7 +109,11 @@ def request_body(config: EndpointConfig, payload: dict[str, Any]) -> dict[str, A
 
 
 def check_extra_body(config: EndpointConfig) -> None:
-    """Raises UsageError if `endpoint.extra_body` cannot be sent."""
+    """Check that `endpoint.extra_body` can be sent.
+
+    Raises:
+        UsageError: it cannot.
+    """
     extra = config.extra_body
     try:
         json.dumps(extra, allow_nan=False)
@@ -125,7 +129,7 @@ def check_extra_body(config: EndpointConfig) -> None:
 
 
 def check_endpoint(config: EndpointConfig) -> ServerAddress:
-    """Find what is wrong with the settings before anything is asked; returns the address.
+    """Find what is wrong with the settings before anything is asked, and return the address.
 
     Raises:
         UsageError: the base URL is none, the model is not named, or the shape of requests is impossible.
@@ -182,8 +186,9 @@ class Endpoint:
         self._transfer.close()
 
     def ask(self, payload: dict[str, Any], order: int = 0, account: Account | None = None) -> Reply:
-        """The answer to a chat request (`messages`) or a completion request (`prompt`), a `request_body`; of those that wait, lower
-        orders go first.
+        """Send a chat request (`messages`) or a completion request (`prompt`), a `request_body`, and return the answer.
+
+        Of the requests that wait, those of lower orders go first.
 
         Raises:
             BudgetError: it could exceed the budget.
@@ -218,7 +223,7 @@ class Endpoint:
         raise (UnansweredError if its_own else EndpointError)(message)
 
     def _try(self, payload: dict[str, Any], most: tuple[int, int], order: int, account: Account) -> tuple[float, Reply | _Failure]:
-        """Ask once, in turn and within the budget; returns when, and what came of it."""
+        """Ask once, in turn and within the budget; return when, and what came of it."""
         with self._limiter.permit(order):
             self._budget.take(*most)
             asked_at, paid = time.monotonic(), most
@@ -246,7 +251,7 @@ class Endpoint:
         return asked_at, outcome
 
     def _ask(self, payload: dict[str, Any], most: tuple[int, int]) -> Reply | _Failure:
-        """One request."""
+        """Send one request and read what comes back."""
         try:
             answer = self._transfer.post("chat/completions" if "messages" in payload else "completions", payload)
         except TransferError as error:
@@ -271,7 +276,12 @@ class Endpoint:
         raise UsageError(f"{self._name} refuses the request: {reason}")
 
     def _note_refusal(self, reason: str) -> None:
-        """Raises NotTakenError, RefusedError; returns where all are refused."""
+        """Count a refusal; return only if so many were refused in a row that the server refuses all.
+
+        Raises:
+            NotTakenError: nothing has been answered yet.
+            RefusedError: the server refuses this request.
+        """
         with self._lock:
             if not self.has_answered:
                 raise NotTakenError(f"{self._name} refuses the request: {reason}")
@@ -287,7 +297,7 @@ class Endpoint:
         return excerpt(self._transfer.scrub(said))
 
     def _note_failure(self, failure: _Failure) -> None:
-        """Count it, and say every minute what is waited for."""
+        """Count the failure, and say every minute what is waited for."""
         now = time.monotonic()
         with self._lock:
             self.num_retries += 1

@@ -1,4 +1,4 @@
-"""How many requests go to a server at once: found out by what it complains of.
+"""Finds out how many requests may go to a server at once, from what it complains of.
 
 Twice as many after every round until the first complaint, from then on one more after every round without, three quarters after a 429
 or 503 (slow start, additive increase, multiplicative decrease).
@@ -20,11 +20,11 @@ _DECREASE = 0.75  # by a half, as TCP does, a quarter of the server's capacity i
 
 
 class EndpointError(MachineError):
-    """The server does not answer as it should, for good; what was answered before is logged."""
+    """Raised if the server does not answer as it should, for good; what was answered before is logged."""
 
 
 class Limiter:
-    """A number of permits that adapts, from 1 to `most`; `adapts=False`: always `most`. Who waits with the lowest order is next."""
+    """A number of permits that adapts, from 1 to `most`; `adapts=False`: always `most`. The lowest order that waits is next."""
 
     def __init__(self, most: int, *, adapts: bool = True):
         self._most = most
@@ -40,7 +40,7 @@ class Limiter:
 
     @contextlib.contextmanager
     def permit(self, order: int = 0) -> Iterator[None]:
-        """Wait for the permit to send one request; those of a lower order go first.
+        """Wait for the permit to send one request; requests of a lower order go first.
 
         Raises:
             EndpointError: `stop` has been called.
@@ -60,7 +60,7 @@ class Limiter:
                 self._admit()
 
     def _admit(self) -> None:
-        """Let in those that may. Called with the lock."""
+        """Let in the requests that may go. Called with the lock held."""
         while self._waiting and (self._stopped.is_set() or (self._in_use < self.permits and time.monotonic() >= self._not_before)):
             self._in_use += 1
             heapq.heappop(self._waiting)[2].set()
@@ -83,17 +83,20 @@ class Limiter:
             self._admit()
 
     def stop(self) -> None:
-        """Let nobody in any more, also of those that wait."""
+        """Let nobody in any more, not even those that wait."""
         self._stopped.set()
         with self._lock:
             self._admit()
 
     def pause(self, seconds: float) -> None:
-        """Sleep, unless stopped."""
+        """Sleep for some seconds, unless stopped."""
         self._stopped.wait(seconds)
 
     def too_many(self, asked_at: float, pause_s: float) -> None:
-        """`asked_at`: one overload is answered by many complaints, of requests that were made before it was known; it counts once."""
+        """Lower the number of permits after a complaint, and let nobody in for `pause_s`.
+
+        `asked_at`: one overload causes many complaints, about requests that were made before it was known; it counts once.
+        """
         now = time.monotonic()
         with self._lock:
             self._has_been_too_many = True

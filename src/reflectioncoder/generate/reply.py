@@ -1,4 +1,4 @@
-"""A completion read from the body of a server's answer: its text, why it ended, what it took. Nothing of the body is trusted."""
+"""Reads a completion from the body of a server's answer: its text, why it ended, what it took. Nothing of the body is trusted."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ _MAX_ADDED_TOKENS, _MAX_TOKENS_FACTOR = 100_000, 10
 
 @dataclass(frozen=True)
 class Reply:
-    """`finish_reason`: "stop", "length", or "refused" where the server filters the answer. `text` is empty where there is none: it was
-    refused, or all tokens went into a reasoning that is not shown."""
+    """A server's reply. `finish_reason`: "stop", "length", or "refused" if the server filters the answer. `text` is empty if there is
+    none: it was refused, or all tokens went into a reasoning that is not shown.
+    """
 
     text: str
     finish_reason: str
@@ -35,7 +36,7 @@ class Reply:
 
 
 class NoCompletionError(Exception):
-    """The body holds no completion.
+    """Raised if the body holds no completion.
 
     Attributes:
         status: what the server reports in the body in place of a status line, if it does.
@@ -82,18 +83,18 @@ def read_reply(body: bytes, max_tokens: tuple[int, int]) -> Reply:
 
 
 def clean(text: str) -> str:
-    """Text that every file can hold: lone surrogates and NULs replaced."""
+    """Return a text that every file can hold: lone surrogates and NULs are replaced."""
     return _NOT_UTF_8.sub("\ufffd", text)
 
 
 def excerpt(text: str) -> str:
-    """The first characters of a server's words, on one line, without anything that a terminal would obey."""
+    """Return the first characters of a server's words, on one line, without anything that a terminal would obey."""
     shown = " ".join(text[: 4 * _MAX_SHOWN_CHARS].split())[:_MAX_SHOWN_CHARS]
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in shown) or "(nothing)"
 
 
 def _status_in(reported: Any) -> int | None:
-    """Some servers send every error with status 200, and its status as the code of the error."""
+    """Return the status in an error's body: some servers send every error with status 200, and its status as the code of the error."""
     code = reported.get("code", reported.get("status")) if isinstance(reported, dict) else None
     try:
         status = int(code) if isinstance(code, (int, str)) else 0
@@ -103,7 +104,7 @@ def _status_in(reported: Any) -> int | None:
 
 
 def _text_of(content: Any) -> str:
-    """A text, the texts of a list of parts (reasoning among them is not the answer), or nothing."""
+    """Return the text of a content: a text, the texts of a list of parts (reasoning among them is not the answer), or nothing."""
     if content is None:
         return ""
     if isinstance(content, str):
@@ -131,7 +132,7 @@ def _why_ended(reason: Any, text: str, *, hit_limit: bool) -> str:
 
 
 def _usage(usage: Any, max_tokens: tuple[int, int], num_bytes: int) -> tuple[int, int]:
-    """Tokens read and written. Where the server does not count, a token has a byte at least, and the request's limit holds."""
+    """Return the tokens read and written. If the server does not count, a token has a byte at least, and the request's limit holds."""
     usage = usage if isinstance(usage, dict) else {}
     read = _count(usage.get("prompt_tokens", usage.get("input_tokens")), 1, max_tokens[0])
     written = _count(usage.get("completion_tokens", usage.get("output_tokens")), bool(num_bytes), max_tokens[1])

@@ -70,7 +70,7 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
     def complete(
         self, requests: Sequence[Request], done: Set[tuple[str, int]], config: GenerateConfig, seed: int
     ) -> Generator[tuple[Request, RawCompletion]]:
-        """Ask for what is not done, and give the answers in the order in which they come.
+        """Ask for what is not done, and yield the answers in the order in which they come.
 
         Raises:
             EndpointError: the server does not answer, or not all requests; what was under way is still answered, and given before.
@@ -189,7 +189,7 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
 
 
 def _refusals(refused: list[Request]) -> Iterator[tuple[Request, RawCompletion]]:
-    """Empties the list."""
+    """Yield refused completions for the requests in the list, and empty it."""
     while refused:
         yield refused.pop(0), RawCompletion("", REFUSED, 0)
 

@@ -1,4 +1,4 @@
-"""One HTTP request to a server and its whole answer, within a time, without a credential in any message or at another host."""
+"""Sends one HTTP request and reads its whole answer, within a time, with no credential in any message or to any other host."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TOKENS_A_SECOND = 5000  # more than any server writes for one request
 
 @dataclass(frozen=True)
 class Answer:
-    """`elapsed_s`: from the request to the last byte."""
+    """A server's answer. `elapsed_s`: from the request to its last byte."""
 
     status: int
     body: bytes
@@ -40,12 +40,12 @@ class Answer:
 
     @property
     def max_written(self) -> int:
-        """Tokens that can have been written meanwhile."""
+        """Return the largest number of tokens that can have been written meanwhile."""
         return int(_TOKENS_A_SECOND * self.elapsed_s)
 
 
 class TransferError(Exception):
-    """There is no whole answer.
+    """Raised if there is no whole answer.
 
     Attributes:
         is_there: a server was reached.
@@ -95,18 +95,18 @@ class Transfer:
             ) from None
 
     def scrub(self, text: str) -> str:
-        """A text without this server's credentials."""
+        """Return a text without this server's credentials."""
         return self._secrets.scrub(text)
 
     def without_keys(self, text: str) -> str:
-        """A model's text without the key or password, which a server can repeat; a word could be meant and stays."""
+        """Return a model's text without key and password, which a server can repeat; one that could be a word stays where it is."""
         return self._keys.scrub(text)
 
     def close(self) -> None:
         self._client.close()
 
     def post(self, path: str, payload: dict[str, Any]) -> Answer:
-        """The server's answer, whatever its status; redirects are followed on the same host.
+        """Post a request and return the server's answer, whatever its status; redirects are followed on the same host.
 
         Raises:
             TransferError: there is none.
@@ -170,7 +170,7 @@ class Transfer:
 
 
 class _TooLongError(Exception):
-    """The body has no end."""
+    """Raised if the body has no end."""
 
 
 class _Deadline(contextlib.AbstractContextManager["_Deadline"]):
@@ -191,7 +191,7 @@ class _Deadline(contextlib.AbstractContextManager["_Deadline"]):
         self._timer.cancel()
 
     def watch(self, event: str, info: dict[str, Any]) -> None:
-        """Told by the HTTP library what it does: here, that it is connected."""
+        """Note that the connection is made; the HTTP library calls this with whatever it does."""
         stream = info.get("return_value")
         if event.endswith(("connect_tcp.complete", "start_tls.complete")) and stream is not None:
             with self._lock:
@@ -200,7 +200,7 @@ class _Deadline(contextlib.AbstractContextManager["_Deadline"]):
                 self._shut_down()
 
     def check(self) -> None:
-        """A body without a length ends where the connection does.
+        """Check that the time is not over: a body without a length ends where the connection does.
 
         Raises:
             httpx2.ReadTimeout: it is over.

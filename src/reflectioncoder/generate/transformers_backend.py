@@ -72,7 +72,7 @@ class TransformersBackend:
         return [self._completion(row[length:].tolist(), config.max_new_tokens) for row in output]
 
     def _generation(self, config: GenerateConfig) -> GenerationConfig:
-        """All of it: `load_model` has left nothing of the model's own but the ids of special tokens."""
+        """Return all settings for generation: `load_model` has left nothing of the model's own but the ids of special tokens."""
         sampling = {"temperature": config.temperature, "top_p": config.top_p, "top_k": 0} if config.temperature > 0 else {}
         return GenerationConfig(
             max_new_tokens=config.max_new_tokens,
@@ -96,7 +96,7 @@ class TransformersBackend:
 
 
 def batch_seed(seed: int, number: int) -> int:
-    """Of a batch: neighbouring seeds have no batch in common."""
+    """Return the seed of a batch: neighbouring seeds have no batch in common."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:7])
 
 

@@ -26,7 +26,7 @@ _HINTS = {"tool": "use --format chat or axolotl, where programs and outputs are 
 
 
 class UnsupportedFormatError(UsageError):
-    """The tokenizer's chat template cannot show any row of a format; `reason` says why."""
+    """Raised if the tokenizer's chat template cannot show any row of a format; `reason` says why."""
 
     def __init__(self, form: Format, reason: str):
         self.reason = reason
@@ -67,19 +67,19 @@ class RowRenderer:
             raise UnsupportedFormatError(form, f"the template says: {error}") from error
 
     def tokens(self, form: Format, text: str) -> list[int] | None:
-        """The tokens of a text, None without a tokenizer and for `canonical`, whose reader cuts what looks like a token."""
+        """Return the tokens of a text; None without a tokenizer and for `canonical`, whose reader cuts what looks like a token."""
         if self.tokenizer is None or form.name == "canonical":
             return None
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def num_markers(self, tokens: list[int]) -> int:
-        """How many of the tokens are special, or added as whole words with a meaning."""
+        """Count the tokens that are special, or that were added as whole words with a meaning."""
         return sum(token in self._marker_ids for token in tokens)
 
 
 @dataclass(frozen=True)
 class CheckedRow:
-    """What checking a row found out: the length of its longest conversation in characters and, where known, in tokens."""
+    """The result of checking a row: the length of its longest conversation in characters and, if known, in tokens."""
 
     num_chars: int
     num_tokens: int | None

@@ -40,7 +40,7 @@ class Source:
 
 @dataclass
 class FormatCounts:
-    """Rows written, samples without a row by reason, and the length of each row (`array`: four bytes a row).
+    """Counts of a format: rows written, samples without a row by reason, and the length of each row (`array`: four bytes a row).
 
     `unsupported` says why the tokenizer's template cannot show the format, which then has no rows.
     """
@@ -79,7 +79,7 @@ class Tally:
 
 
 def _as_text(value: Any) -> str | None:
-    """A value of somebody's metadata, which should be text and need not be."""
+    """Return a value of somebody's metadata as text, which it should be and need not be."""
     return value if value is None or isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
@@ -111,7 +111,7 @@ def find_source(path: Path) -> Source:
 
 
 def find_sources(path: Path) -> list[Source]:
-    """What `find_source` finds, or the rounds of an `improve` folder, as many as have a finished build.
+    """Return what `find_source` finds, or the rounds of an `improve` folder, as many as have a finished build.
 
     Raises:
         UsageError: none of these.

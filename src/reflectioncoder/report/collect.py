@@ -46,7 +46,7 @@ def _written(path: Path) -> float:
 
 
 def _optional(path: Path, kind: type = dict) -> Any:
-    """The content of a file that may be missing.
+    """Read a file that may be missing.
 
     Raises:
         UsageError: it is something else than what is written there.

@@ -1,4 +1,4 @@
-"""Reading what `runtime.encoding` sends: frames, and the values in them. The sender is untrusted.
+"""Reads what `runtime.encoding` sends: frames, and the values in them. The sender is untrusted.
 
 The values are marshal's version-2 format, read by a small decoder of our own: `marshal.loads` is not safe on foreign bytes. It
 builds plain values only, is bounded by the size of the frame and by a depth, and refuses sets and dictionaries whose keys were
@@ -30,7 +30,7 @@ _NUMPY_TYPES = re.compile(r"(float(16|32|64)|u?int(8|16|32|64)|complex(64|128)|b
 
 
 class BrokenAnswerError(ValueError):
-    """What came is not what the sandbox sends."""
+    """Raised if what came is not what the sandbox sends."""
 
 
 class Opaque:
@@ -58,7 +58,7 @@ class Number:
 
     @property
     def plain(self) -> Any:
-        """Python's number of this value; None where no such number is equal to it."""
+        """Return Python's number of this value; None if no such number is equal to it."""
         return self._equal[0] if self._equal else None
 
     def __eq__(self, other: object) -> bool:
@@ -224,7 +224,7 @@ _SEQUENCES: dict[bytes, Callable[[list[Any]], Any]] = {
 
 
 def rebuild(tree: Any) -> tuple[str, Any]:
-    """A value from the nodes of `runtime.encoding.portable`: (its type's name, the value with Python's own equality).
+    """Rebuild a value from the nodes of `runtime.encoding.portable`: (its type's name, the value with Python's own equality).
 
     Instances of subclasses come back as the built-in value inside them, whatever their class overrides, under a name that is no
     built-in type's, whatever they claim.

@@ -1,4 +1,4 @@
-"""Folders of ours in the temporary directory, which a killed process leaves there: the next one removes them.
+"""Makes folders of ours in the temporary directory. A killed process leaves its folders there, and the next process removes them.
 
 Whoever has made a folder holds a lock on it for as long as it lives, and the kernel releases it with the process. What is not locked
 belongs to nobody any more.
@@ -40,7 +40,7 @@ class Box:
         raise OSError(f"no folder can be locked in {tempfile.gettempdir()}")
 
     def remove(self) -> None:
-        """With all that is in it. A second time it does nothing.
+        """Remove the folder with all that is in it. A second call does nothing.
 
         Raises:
             SandboxUnavailableError: something stays.
@@ -76,7 +76,7 @@ def remove(path: Path) -> None:
 
 
 def _lock(path: Path) -> int | None:
-    """A descriptor that holds the lock; None if the folder is gone or another process holds it."""
+    """Return a descriptor that holds the lock; None if the folder is gone or another process holds it."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
@@ -93,7 +93,7 @@ def _lock(path: Path) -> int | None:
 
 @cache
 def _remove_leftovers(directory: str) -> None:
-    """Once a process. Only folders of this user's own."""
+    """Remove the folders that killed processes of this user have left. Done once a process."""
     for path in sorted(Path(directory).glob(f"{_PREFIX}*")):
         with contextlib.suppress(OSError, SandboxUnavailableError):
             if path.lstat().st_uid == os.getuid() and (lock := _lock(path)) is not None:

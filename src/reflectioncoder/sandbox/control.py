@@ -1,4 +1,4 @@
-"""Control runs: what a cell that is said to have passed must be caught at.
+"""Control runs: the same cell with a statement that cannot hold has to fail, or a cell that is said to have passed is not believed.
 
 Code that runs in an interpreter can change everything in it, also what tells how a cell has ended. So the same state runs the same
 cell again with one statement that cannot hold: an assertion of the cell with another expected value, or negated where it names none;
@@ -28,7 +28,7 @@ _DRAW = random.SystemRandom()
 
 @dataclass(frozen=True)
 class Control:
-    """`code` has to fail with `error` while the cell is at one of `lines`.
+    """A control of a cell: `code` has to fail with `error` while the cell is at one of `lines`.
 
     `second`: the same with a value further away, where a changed one may be right too (`np.float32(2**24) == 2**24 + 1`); else None.
     """
@@ -43,7 +43,7 @@ class Control:
 
 
 def control_of(code: str) -> Control:
-    """A control of a cell, drawn anew for each call."""
+    """Return a control of a cell, drawn anew for each call."""
     code = re.sub(r"\r\n?", "\n", code)  # what Python takes for a line end
     try:
         body = syntax.parse(code).body
@@ -54,7 +54,7 @@ def control_of(code: str) -> Control:
 
 
 def changed_expectations(code: str) -> list[tuple[str, str, str]]:
-    """For each assertion that names an expected value, wherever it stands: the code with two other values, and with its negation."""
+    """Return for each assertion that names an expected value, at any depth, the code with two other values and with its negation."""
     found = []
     for node in ast.walk(syntax.parse(code)):
         if isinstance(node, ast.Assert) and (constants := _expected_constants(node.test)):
@@ -85,7 +85,7 @@ def _falsified(code: str, node: ast.Assert) -> Control:
 
 
 def _expected_constants(test: ast.expr) -> list[ast.Constant]:
-    """What can be changed in `… == expected` so that it holds no longer."""
+    """Return the constants in `… == expected` that can be changed so that it no longer holds."""
     if not (isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq)):
         return []
     found: list[ast.Constant] = []
@@ -121,17 +121,17 @@ def _far_from(value: object) -> object:
 
 
 def _literal(value: object) -> str:
-    """Also of an integer with more digits than Python prints."""
+    """Write a value as a literal, also an integer with more digits than Python prints."""
     return hex(value) if type(value) is int else repr(value)
 
 
 def _other_number(value: float) -> float:
-    """Also of a value so large that adding to it changes nothing, or an infinite one."""
+    """Return another number, also for a value so large that adding to it changes nothing, or an infinite one."""
     return next(drawn for drawn in iter(_DRAW.random, None) if drawn != value)
 
 
 def _replaced(code: str, node: ast.expr, text: str | None) -> str:
-    """The code with `text` for the expression; None: with its negation. Lines keep their numbers."""
+    """Return the code with `text` in place of the expression; None: with its negation. Lines keep their numbers."""
     assert node.end_lineno is not None
     assert node.end_col_offset is not None
     lines = code.encode("utf-8", "surrogatepass").split(b"\n")

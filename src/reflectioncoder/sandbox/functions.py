@@ -54,7 +54,7 @@ class Calls:
     as_set: bool = False
 
     def payload(self) -> dict[str, Any]:
-        """What `runtime.programs` takes: all but the inputs."""
+        """Return what `runtime.programs` takes: all but the inputs."""
         by_another_process = self.inputs is None
         return {
             "source": self.source.encode("utf-8", "surrogatepass"),
@@ -69,7 +69,7 @@ class Calls:
         }
 
     def requests(self) -> Iterator[bytes]:
-        """The inputs as `runtime.calls` reads them."""
+        """Yield the inputs as `runtime.calls` reads them."""
         for arguments in marshal.loads(self.inputs or marshal.dumps([], 2)):
             data = marshal.dumps([arguments, {}], 2)
             yield len(data).to_bytes(4, "little") + data
@@ -121,7 +121,7 @@ def call(
 
 
 class _Exchange:
-    """Inputs out, answers in."""
+    """The exchange with a program: inputs go out, answers come in."""
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class _Exchange:
         os.set_blocking(pipes.ours[5], False)
 
     def follow(self) -> tuple[CallEnd, str]:
-        """Until the program ends, exceeds a limit, or the consumer has enough: (how it ended, in words)."""
+        """Exchange until the program ends, exceeds a limit, or the consumer has enough; return (how it ended, in words)."""
         running, since_s = self._running, 0.0
         ended = running.report is not None
         self._poll.register(self._channel, select.POLLIN)
@@ -176,7 +176,10 @@ class _Exchange:
                 return exceeded.status, exceeded.reason
 
     def _take(self, data: bytes) -> bool:
-        """Hand on what has come. The next input goes out first: how long the consumer takes for an answer tells nothing."""
+        """Hand on what has come, and tell whether to go on.
+
+        The next input goes out first: how long the consumer takes for an answer tells nothing.
+        """
         for letter, content in self._frames.feed(data):
             self._num_frames += 1
             if letter in _CALLS_FOR_INPUT:
@@ -195,7 +198,7 @@ class _Exchange:
             self._close()
 
     def _send(self) -> None:
-        """As much as goes now, of the reference's inputs all that do."""
+        """Send as much as can go now; of the reference's inputs, all that can."""
         fd = self._pipes.ours[5]
         try:
             while self._unsent:

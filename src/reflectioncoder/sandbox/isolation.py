@@ -54,7 +54,7 @@ class Isolation:
     wrapper: str = ""
     """A program that the server is started through and that makes the namespaces in its place."""
     readable_proc: bool = False
-    """With namespaces: programs may read /proc, which holds no processes but their own, but paths of the machine."""
+    """With namespaces, programs may read /proc, which holds no processes but their own, but does hold paths of the machine."""
 
     @property
     def network(self) -> str:
@@ -167,7 +167,7 @@ os.wait()
 
 @contextlib.contextmanager
 def _examples_of_data() -> Iterator[list[str]]:
-    """A file of each secret folder; in the cache one that everybody may read."""
+    """Yield a file of each secret folder; in the cache one that everybody may read."""
     found = []
     for folder in secret_folders():
         with contextlib.suppress(OSError):

@@ -51,7 +51,7 @@ class Language:
 
     @property
     def lowest_tier(self) -> int:
-        """Of the isolation in which it works at all: below, /proc is the machine's."""
+        """Return the lowest tier of isolation in which the language works at all: below, /proc is the machine's."""
         return 2 if self.reads_proc else 0
 
     @property

@@ -55,8 +55,10 @@ def map_ordered(
 def map_unordered(
     function: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 0, stop: Callable[[], None] = lambda: None
 ) -> Generator[Result, None, None]:
-    """`function` of every job, as they end: a slow one holds up nothing. Otherwise as `map_ordered`, but `stop` is called at an
-    early end only: jobs of the same kind may follow."""
+    """Yield the results of `function` for every job, as they end: a slow one holds up nothing.
+
+    This differs from `map_ordered` otherwise in that `stop` is called at an early end only: jobs of the same kind may follow.
+    """
     workers = workers or default_workers()
     pending: set[Future[Result]] = set()
     executor = ThreadPoolExecutor(workers)

@@ -13,7 +13,7 @@ _SEQUENCES, _MAPPINGS = (list, tuple, set, frozenset), (dict, Counter)
 
 
 def _loaded_numpy() -> Any:
-    """Return numpy, or None where nothing has needed it yet."""
+    """Return numpy, or None if nothing has needed it yet."""
     if "numpy" not in sys.modules:
         return None
     import numpy  # not `sys.modules["numpy"]`: another thread may be in the middle of importing it
@@ -22,7 +22,7 @@ def _loaded_numpy() -> Any:
 
 
 def without_numpy_warnings() -> contextlib.AbstractContextManager[Any]:
-    """Silence overflows and invalid operations, which are the answer's business; does nothing where numpy is not loaded."""
+    """Silence overflows and invalid operations, which are the answer's business; do nothing if numpy is not loaded."""
     numpy = _loaded_numpy()
     return numpy.errstate(all="ignore") if numpy is not None else contextlib.nullcontext()
 

@@ -46,7 +46,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def unmapped_bytes(pids: Iterable[int], shared_bytes: float) -> float:
-    """At most how much memory the kernel may hold for these processes that none of them has mapped.
+    """Return an upper bound for the memory that the kernel may hold for these processes and that none of them has mapped.
 
     That is pages of shared mappings, which stay allocated when nobody has them mapped any more, what lies unread in sockets and
     pipes, and the descriptions of mappings.
@@ -73,7 +73,7 @@ def unmapped_bytes(pids: Iterable[int], shared_bytes: float) -> float:
 
 
 def _extent(line: bytes) -> tuple[int, int, int, bytes]:
-    """Of a line of /proc/PID/maps: begin, end, offset in the file, the file."""
+    """Return begin, end, offset in the file, and the file of a line of /proc/PID/maps."""
     place, _, offset, _, inode = line.split(None, 5)[:5]
     begin, _, end = place.partition(b"-")
     return int(begin, 16), int(end, 16), int(offset, 16), inode
@@ -81,7 +81,7 @@ def _extent(line: bytes) -> tuple[int, int, int, bytes]:
 
 @cache
 def _socket_bytes() -> int:
-    """What may lie unread in a socket of a pair. Its senders may exceed the size by one more message."""
+    """Return how many bytes may lie unread in a socket of a pair. Its senders may exceed the size by one more message."""
     try:
         return int(Path("/proc/sys/net/core/wmem_default").read_text()) + 65536
     except (OSError, ValueError):
@@ -97,7 +97,7 @@ def _thread_files(pid: int) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class CpuTime:
-    """Of a process that began at `started`: seconds of all its threads, and with those of children that have been waited for."""
+    """The CPU time of a process that began at `started`: seconds of all its threads, and with those of children waited for."""
 
     started: int
     own_s: float

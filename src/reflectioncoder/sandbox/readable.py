@@ -1,4 +1,4 @@
-"""What of this machine's files programs may read: the interpreter, the system's libraries, some packages; never data of ours.
+"""Tells which of this machine's files programs may read: the interpreter, the system's libraries, some packages; never data of ours.
 
 `share` adds directories, `keep_secret` takes some away for good. Expected values and benchmark data are always secret, wherever
 their folders lie.
@@ -39,7 +39,7 @@ _RUNTIMES = (
 
 @dataclass(frozen=True)
 class ReadablePaths:
-    """`bind`: what programs may read; `hide`: directories in it that they may not; `show`: what of these they may after all.
+    """The files that programs may use. `bind`: what they may read; `hide`: directories in it that they may not; `show`: exceptions.
 
     `packages`: what of `show` they may import.
     """
@@ -67,13 +67,13 @@ _secret: frozenset[Path] = frozenset()
 
 
 def secret_folders() -> frozenset[Path]:
-    """Those of `keep_secret`, of `$REFLECTIONCODER_DATA`, and the cache."""
+    """Return the folders of `keep_secret`, that of `$REFLECTIONCODER_DATA`, and the cache."""
     data = os.environ.get("REFLECTIONCODER_DATA")
     return frozenset(folder.absolute() for folder in (*_secret, cache_dir(), *([Path(data)] if data else [])))
 
 
 def readable_paths() -> ReadablePaths:
-    """For this interpreter: the system's libraries, the standard library, of the installed packages only some, and what is shared.
+    """Return the paths for this interpreter: the system's and the standard library, some installed packages, and what is shared.
 
     Raises:
         UsageError: without a secret folder no program could start.
@@ -117,7 +117,7 @@ def _readable_paths(shared: frozenset[Path], secret: frozenset[Path]) -> Readabl
 
 
 def _hidden_folders(secret: Iterable[Path], bind: list[Path], needed: set[Path]) -> set[Path]:
-    """The secret folders that programs would see, because they lie within what is bound."""
+    """Return the secret folders that programs would see, because they lie within what is bound."""
     with contextlib.suppress(OSError):  # what does not exist cannot be hidden, and would be seen as soon as it does
         cache_dir().mkdir(parents=True, exist_ok=True)
     hidden = {folder for path in secret if is_below(folder := path.resolve(), bind)}
@@ -142,12 +142,12 @@ def _site_directories(directories: Any) -> list[Path]:
 
 
 def base_interpreter() -> str:
-    """The interpreter itself, not the link to it in a virtual environment."""
+    """Return the path of the interpreter itself, not of the link to it in a virtual environment."""
     return getattr(sys, "_base_executable", None) or sys.executable
 
 
 def expand(paths: ReadablePaths) -> list[str]:
-    """The same set of files as a list of paths that hold nothing hidden."""
+    """Return the same set of files as a list of paths that hold nothing hidden."""
     hidden = [Path(path) for path in paths.hide]
 
     def parts(path: Path) -> list[str]:

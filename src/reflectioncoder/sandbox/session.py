@@ -92,7 +92,7 @@ class Session:
         return running, pipes
 
     def _limits_of_all(self) -> Limits:
-        """The kernel limits each process as asked for; what is summed over all is for a state, a cell and its control."""
+        """Return the limits of all processes: the kernel limits each as asked for; sums are for a state, a cell and its control."""
         limits = self._limits
         return replace(
             limits,
@@ -114,7 +114,10 @@ class Session:
         return replace(result, restarted=restarted)
 
     def _run(self, code: str) -> CellResult:
-        """The cell; if it is said to have passed its control too, before it or after it, so that which of them counts shows nowhere."""
+        """Run the cell and, if it is said to have passed, its control.
+
+        The control runs before it or after it, so that which of them counts shows nowhere.
+        """
         started = time.monotonic()
         control = control_of(code)
         wall_s = self._limits.wall_s
@@ -142,7 +145,7 @@ class Session:
         return CellResult(answer.status, answer.output, answer.error, time.monotonic() - started)
 
     def _ask(self, code: str, timeout_s: float, *, advance: bool, keep: bool) -> _Answer:
-        """Have a cell run by the keeper (see `runtime.keeper`)."""
+        """Have the keeper run a cell (see `runtime.keeper`)."""
         running, pipes = (self._running, self._pipes) if self._running and self._pipes else self._start()
         self._num_cells += advance
         request = {
@@ -191,7 +194,7 @@ class Session:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What became of a request. `lost`: nothing can be run after it, `output` says why; `keeper_ended`: nothing at all."""
+    """The answer to a request. `lost`: nothing can be run after it, `output` says why; `keeper_ended`: nothing at all."""
 
     status: CellStatus
     output: str
@@ -203,7 +206,7 @@ class _Answer:
 
 
 def _read(channel: int, data: bytearray) -> bool:
-    """Take what is there; False at the end."""
+    """Take what is there; return False at the end."""
     with contextlib.suppress(BlockingIOError):
         while more := os.read(channel, 65536):
             data += more
@@ -212,7 +215,7 @@ def _read(channel: int, data: bytearray) -> bool:
 
 
 def _read_answer(data: bytes | bytearray) -> _Answer:
-    """The keeper's answer: its process never runs a cell, but it is confined with those that do, so it is checked all the same."""
+    """Read the keeper's answer: its process never runs a cell, but it is confined with those that do, so it is checked all the same."""
     with contextlib.suppress(ValueError, RecursionError, AttributeError, TypeError):
         answer = json.loads(data)
         lost, output, error, line = (answer.get(name) for name in ("lost", "output", "error", "line"))

@@ -29,7 +29,7 @@ from reflectioncoder.sandbox.readable import share
 
 BUILDS_BYTES = 2 * 2**30
 OUTCOMES_VARIABLE = "REFLECTIONCODER_OUTCOMES"
-"""Of the environment of a program that records outcomes: the file that it appends them to."""
+"""The environment variable of a program that records outcomes: it names the file that the program appends them to."""
 _RECORDING = f'export {OUTCOMES_VARIABLE}="$PWD/outcomes"; "$@" > /dev/null 2>&1; exec cat outcomes'
 _WARM_UP_S = 300.0
 _warming = threading.Lock()
@@ -101,7 +101,10 @@ def _execute(
     patience: float = 1.0,
     keep: bool = True,
 ) -> Execution:
-    """`through`: a shell command that starts the program, whose command line is `"$@"`; `keep`: the build may be wanted again."""
+    """Compile and run a program.
+
+    `through`: a shell command that starts it, whose command line is `"$@"`; `keep`: the build may be wanted again.
+    """
     require_toolchain(name)
     language = LANGUAGES[name]
     isolation = replace(isolation, readable_proc=language.reads_proc)

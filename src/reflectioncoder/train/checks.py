@@ -1,4 +1,4 @@
-"""What can be wrong with a training, found before any work: settings, device, architecture, template, saving. No weight is loaded."""
+"""Checks of a training that are made before any work: settings, device, architecture, template, saving. No weight is loaded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reflectioncoder.model_source import ModelSource, add_tokens_to, load_config
 
 
 def check_settings(config: TrainConfig) -> None:
-    """Refuse what a recipe cannot know by itself.
+    """Refuse settings that a recipe cannot judge by itself.
 
     Raises:
         MachineError: a tracker is not installed.
@@ -27,7 +27,7 @@ def check_settings(config: TrainConfig) -> None:
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """All that can be said of a training without its model and its data.
+    """Check everything about a training that can be checked without its model and its data.
 
     Raises:
         UsageError: impossible settings; no device to train on has this name.
@@ -45,7 +45,7 @@ def check_recipe(recipe: Recipe) -> None:
 
 
 def check_model(recipe: Recipe, source: ModelSource) -> Any:
-    """The tokenizer as it will be trained with, after everything that the model's own folder can be refused for.
+    """Refuse whatever the model's own folder can be refused for, and return the tokenizer as it will be trained with.
 
     Raises:
         UsageError: an architecture that cannot be trained exactly, adapted or saved; a tokenizer or chat template that cannot be used.

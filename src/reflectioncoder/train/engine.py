@@ -88,7 +88,9 @@ class Engine:
         return LossOutputs(loss, statistics[0], statistics[1], batch.num_targets, batch.num_pairs, num_tokens)
 
     def _is_the_loss(self, ours: torch.Tensor, returned: torch.Tensor) -> bool:
-        """Some architectures scale or cap their logits behind the output layer: then what they return is not the loss any more.
+        """Tell whether our loss is the one that the model returns; one equal loss decides that for good.
+
+        Some architectures scale or cap their logits behind the output layer: then what they return is not the loss any more.
 
         A loss that is not finite says nothing about that; it is the trainer's to report.
         """

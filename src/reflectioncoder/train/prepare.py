@@ -23,7 +23,7 @@ _SAFE_SHARE = 0.9  # of the device's memory: the rest is fragmentation and what 
 
 
 def empty_model(recipe: Recipe, source: ModelSource, tokenizer: Any) -> Any:
-    """The model of the recipe on the meta device, ready to be trained but for its weights.
+    """Return the model of the recipe on the meta device, ready to be trained but for its weights.
 
     Raises:
         UsageError: the model cannot be adapted as the recipe says.
@@ -190,7 +190,7 @@ def needs_checkpointing(recipe: Recipe, source: ModelSource, tokenizer: Any, pla
 
 
 def decide_checkpointing(recipe: Recipe, source: ModelSource, tokenizer: Any, plan: RunPlan, num_ranks: int) -> bool:
-    """`needs_checkpointing` as the first process sees it: what each of them finds free differs."""
+    """Decide `needs_checkpointing` as the first process sees it: what is free differs from process to process."""
     if num_ranks == 1:
         return needs_checkpointing(recipe, source, tokenizer, plan)
     from accelerate import PartialState

@@ -21,7 +21,7 @@ _PROBES = ("def f(x):\n    return x", " x", "\n\n  x", "a  b", "日本 ü")
 
 
 def save_model(model: Any, tokenizer: Any, recipe: Recipe, model_dir: Path, summary: dict[str, Any]) -> None:
-    """The whole folder, complete before it gets its name; what a LoRA has learned is merged into the weights."""
+    """Save the whole folder, complete before it gets its name; what a LoRA has learned is merged into the weights."""
     scratch = model_dir.with_name(f".{model_dir.name}.{os.getpid()}.tmp")
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
@@ -35,7 +35,7 @@ def save_model(model: Any, tokenizer: Any, recipe: Recipe, model_dir: Path, summ
 
 
 def write_model(model: Any, tokenizer: Any, recipe: Recipe, folder: Path) -> None:
-    """Weights, tokenizer and generation configuration.
+    """Write weights, tokenizer and generation configuration.
 
     Of generation the saved model says only which tokens begin, end and fill a text: how to sample was decided for the base model.
     """
@@ -50,7 +50,7 @@ def write_model(model: Any, tokenizer: Any, recipe: Recipe, folder: Path) -> Non
 
 
 def save_tokenizer(tokenizer: Any, folder: Path) -> None:
-    """Saves a tokenizer such that it encodes the same when it is loaded.
+    """Save a tokenizer such that it encodes the same when it is loaded.
 
     transformers makes some tokenizers anew from a few settings and forgets one of them (`legacy` of Llama's): those are saved as what
     they do, under a class that reads it as it stands.
@@ -75,7 +75,7 @@ def _encodes_alike(one: Any, other: Any) -> bool:
 
 
 def try_saving(small_model: Any, tokenizer: Any, recipe: Recipe) -> None:
-    """What would go wrong after the training goes wrong now.
+    """Save the model on trial: what would go wrong after the training goes wrong now.
 
     Args:
         small_model: of the same architecture; it is of no use afterwards.

@@ -40,7 +40,7 @@ def teacher_view(sample: RenderedSample) -> View:
 
 
 def student_kept(sample: RenderedSample, hidden: Collection[int], positions: StudentPositions, *, mask_frame: bool = True) -> list[int]:
-    """Positions that the student sees: visible `rs` tokens, `i` and `c`; with dense positions the prefix (BOS) too.
+    """Return the positions that the student sees: visible `rs` tokens, `i` and `c`; with dense positions the prefix (BOS) too.
 
     `mask_frame=False`: all that is not `hidden`.
 
@@ -57,7 +57,7 @@ def student_kept(sample: RenderedSample, hidden: Collection[int], positions: Stu
 
 
 def _is_frame(span: Span, positions: StudentPositions) -> bool:
-    """Whether it belongs to round one without being reflection, or to what comes before it."""
+    """Tell whether a span belongs to round one without being reflection, or to what comes before it."""
     if span.message is None:
         return span.kind == "prefix" and positions == "gap"
     return span.message == 0 or (span.message == 1 and span.block is None)

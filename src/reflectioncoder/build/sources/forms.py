@@ -154,7 +154,7 @@ def _function_draft(row: Row, task_id: str, words: str, specification: str, prog
 
 
 def _head(node: ast.stmt | None, name: str) -> str:
-    """How what is to be written begins; "" where nothing of the name is defined."""
+    """Return how the code that is to be written begins; "" if nothing of the name is defined."""
     if node is None:
         return ""
     if isinstance(node, ast.ClassDef):
@@ -167,7 +167,7 @@ def _head(node: ast.stmt | None, name: str) -> str:
 
 
 def _human_eval(row: Row, task_id: str) -> Draft | Dropped:
-    """`test` defines `check(candidate)`. Assertions alone in it become tests, each of its own; anything else is called as it is."""
+    """Convert a row whose `test` defines `check(candidate)`. If it only asserts, each assertion becomes a test; else it is called."""
     entry_point, code = row["entry_point"].strip(), _text(row, "test")
     prompt, solution = (row[name].replace("\r\n", "\n") for name in ("prompt", "canonical_solution"))
     tree = parse(code)
@@ -197,7 +197,7 @@ def _is_call_of(node: ast.expr, name: str) -> bool:
 
 
 def _assertions_of(check: ast.FunctionDef, entry_point: str) -> tuple[str, ...] | None:
-    """With the entry point for the candidate; None if the function does more than to assert."""
+    """Return the assertions with the entry point in place of the candidate; None if the function does more than assert."""
     candidate = check.args.args[0].arg
     tests = []
     for node in check.body:
@@ -261,7 +261,7 @@ _ASKS, _ANSWERS = ("human", "user"), ("gpt", "assistant", "model")
 
 
 def _dialogue(name: str, role: str, text: str) -> Callable[[Row, str], Draft | Dropped]:
-    """A conversation: its first request, if the answer to it is Python. Turns without `role` and `text` have the keys of messages."""
+    """Convert a conversation: its first request, if the answer is Python. Turns without `role` and `text` have the keys of messages."""
     convert = _chat("question", "answer")
 
     def convert_dialogue(row: Row, task_id: str) -> Draft | Dropped:
@@ -289,7 +289,7 @@ def _dialogue(name: str, role: str, text: str) -> Callable[[Row, str], Draft | D
 
 
 def _content(value: Any) -> str:
-    """The text of a turn, also where it comes in parts."""
+    """Return the text of a turn, also if it comes in parts."""
     if isinstance(value, list):
         parts = [part.get("text", part.get("content")) if isinstance(part, dict) else part for part in value]
         return "\n".join(part for part in parts if isinstance(part, str))
@@ -297,7 +297,7 @@ def _content(value: Any) -> str:
 
 
 def _is_python(answer: str) -> bool:
-    """Whether there is a program in an answer that does something: of definitions, imports, loops or assignments."""
+    """Tell whether an answer holds a program that does something: it has definitions, imports, loops or assignments."""
     tree = parse(read_answer(answer).solution)
     program = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.For, ast.Assign)
     return tree is not None and any(isinstance(node, program) for node in tree.body)

@@ -87,7 +87,7 @@ class Solution:
 
 
 def _error_of(content: bytes) -> BaseException:
-    """An error like the one that the solution raised: of the same class where it is built in, else of a class with its name and base.
+    """Return an error like the solution's: of the same class if that is built in, else of a class with its name and base.
 
     Raises:
         ValueError, TypeError, RecursionError: the content is not what `calls.error_in_parts` makes.
@@ -110,7 +110,7 @@ def _error_of(content: bytes) -> BaseException:
 
 
 def _holds_opaque(value: Any) -> bool:
-    """Of what a P frame can hold, whose depth is bounded."""
+    """Tell whether a value of a P frame, whose depth is bounded, holds an opaque object."""
     if isinstance(value, dict):
         return any(_holds_opaque(item) for pair in value.items() for item in pair)
     if isinstance(value, list | tuple | set | frozenset):
@@ -136,7 +136,7 @@ def _describe(error: BaseException) -> str:
 
 
 def serve_asserts(payload: dict[str, Any]) -> None:
-    """`payload`: entry_point, tests, and setup (what the tests find defined beside the entry point).
+    """Run tests. `payload`: entry_point, tests, and setup (what the tests find defined beside the entry point).
 
     Rows: {"compile_error"} or {"load_error"}; for each test {"test": number, "passed", "detail"}, and "opaque" if it failed after an
     answer with an object that is not known here; {"done"} in the end.

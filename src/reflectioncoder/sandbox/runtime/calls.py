@@ -84,7 +84,7 @@ def describe_error(error: BaseException) -> bytes:
 
 
 def error_in_parts(error: BaseException) -> bytes:
-    """What it takes to raise an error like it elsewhere; arguments (else null) if all are plain and short."""
+    """Return what it takes to raise an error like this one elsewhere; with its arguments (else null) if all are plain and short."""
     name, _, text = describe_error(error).decode().partition(": ")
     kind = next((known.__name__ for known in type(error).__mro__ if _BUILTINS.get(known.__name__) is known), "Exception")
     arguments = error.args
@@ -122,7 +122,7 @@ _clock, _read, _write, _size = time.perf_counter, os.read, os.write, len
 
 
 def serve_calls(payload: dict[str, Any]) -> None:
-    """`payload`: the fields of `sandbox.functions.Calls`, without its inputs."""
+    """Serve calls of a program. `payload`: the fields of `sandbox.functions.Calls`, without its inputs."""
     channel = Channel()
     in_full, arguments_wanted = payload["in_full"], payload["arguments_wanted"]
     if payload["guard"]:
@@ -165,7 +165,7 @@ def serve_calls(payload: dict[str, Any]) -> None:
 
 
 def _requests(channel: Channel) -> Iterator[list[Any]]:
-    """[arguments, keyword arguments] of each call. What has been answered is sent before more is waited for."""
+    """Yield [arguments, keyword arguments] of each call. What has been answered is sent before more is waited for."""
     buffer = bytearray()
     while True:
         length = 4 + int.from_bytes(buffer[:4], "little")

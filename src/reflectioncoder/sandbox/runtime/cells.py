@@ -1,4 +1,4 @@
-"""The processes of a session in which cells run. Everything here shares its process with untrusted code, and is believed nothing.
+"""The processes of a session in which cells run. Everything here shares its process with untrusted code, and nothing of it is believed.
 
 A *state* is a process that has run the cells so far and waits. For a cell it forks a child: that one runs the cell, reports, and is
 the state after the cell. Which of the two goes on is decided by the keeper (`runtime.keeper`).
@@ -53,7 +53,7 @@ def cell_file(number: int) -> str:
 
 
 def receive(source: socket.socket, num_fds: int) -> tuple[dict[str, Any], list[int]] | None:
-    """The next message and its descriptors; None when nobody is there any more."""
+    """Return the next message and its descriptors; None if nobody is there any more."""
     data, fds, _, _ = _recv_fds(source, HEADER.size, num_fds)
     if len(data) < HEADER.size:
         return None
@@ -68,7 +68,7 @@ def receive(source: socket.socket, num_fds: int) -> tuple[dict[str, Any], list[i
 
 
 def live(source: socket.socket, file_name: str) -> None:
-    """Be the first state, and by forking all later ones. Never returns."""
+    """Be the first state and, by forking, all later ones. This never returns."""
     namespace: dict[str, Any] = {"__name__": "__main__"}
     files = {file_name} if file_name else set()
     source = _as_message_fd(source)
@@ -105,7 +105,7 @@ def live(source: socket.socket, file_name: str) -> None:
 
 
 def _out_of_the_way(fd: int) -> int:
-    """Above the descriptors of a cell, whichever of them an earlier one has closed."""
+    """Move a descriptor above those of a cell, whichever of them an earlier cell has closed."""
     moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, MESSAGE_FD + 1)
     _close(fd)
     return moved
@@ -118,7 +118,7 @@ def _as_message_fd(source: socket.socket) -> socket.socket:
 
 
 def _depth() -> int:
-    """Frames below the one that asks."""
+    """Count the frames from the caller's downwards."""
     frame, depth = sys._getframe(1), 0
     while frame is not None:
         frame, depth = frame.f_back, depth + 1
@@ -126,7 +126,7 @@ def _depth() -> int:
 
 
 def _fork_for_the_keeper() -> bool:
-    """True in a new process whose parent is the keeper, as soon as it is that. Random numbers go on as if there were one process."""
+    """Fork; return True in a new process, as soon as the keeper is its parent. Random numbers go on as if there were one process."""
     drawn = random.getstate()
     adopted, alive = _pipe()
     between = _fork()

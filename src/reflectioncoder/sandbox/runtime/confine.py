@@ -191,7 +191,7 @@ def fork_program(entered: Entered) -> int:
 
 
 def confine_program(entered: Entered, limits: dict[str, float], *, hidden: bool = False) -> None:
-    """In the program's process, before the program: the rest of the confinement. Raises OSError; then nothing may run.
+    """Complete the confinement in the program's process, before the program runs. Raises OSError; then nothing may run.
 
     `hidden`: other processes of the program have no way to its memory and descriptors.
     """

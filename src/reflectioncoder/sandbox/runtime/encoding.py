@@ -1,4 +1,4 @@
-"""Inside the sandbox: encode answers as bytes that hold all that the comparison needs and run no code on the other side.
+"""Encodes answers, inside the sandbox, as bytes that hold all that the comparison needs and run no code on the other side.
 
 Frames of an answer, by their letter:
     V  plain values: marshal version 2 (deterministic, no references)
@@ -35,7 +35,7 @@ _NAN_BYTES = re.compile(rb"[\xf0-\xff][\x7f\xff]")
 
 
 def _plain_kinds(value: object) -> set[type] | None:
-    """All types inside a plain value, None of another one. At C speed: whole levels at a time, and the last one is never held."""
+    """Return all types inside a plain value, None for another one. It takes whole levels, at C speed, and never holds the last one."""
     kinds = {type(value)}
     found = set(kinds)
     level: list[Any] = [value]
@@ -120,7 +120,7 @@ class _Tree:
 
 
 def _name_of(kind: type) -> str:
-    """Return module and name; a class made by `type(...)` in a program's globals has no module."""
+    """Return module and name of a class; one made by `type(...)` in a program's globals has no module."""
     name = type.__dict__["__qualname__"].__get__(kind)
     try:
         return f"{type.__dict__['__module__'].__get__(kind)}.{name}"
@@ -173,7 +173,7 @@ def _number(value: Any, kind: type) -> tuple[list[Any], float | None, bool] | No
 
 
 def _container(value: Any, kind: type) -> Any:
-    """Return the built-in container that an object of another class (sympy's Tuple) says to equal."""
+    """Return the built-in container that an object of another class (sympy's Tuple) says to equal, None if there is none."""
     if not (hasattr(kind, "__len__") and hasattr(kind, "__iter__")) or len(value) > MAX_NODES:
         return None
     for convert in (list, tuple, set, dict):
@@ -210,7 +210,7 @@ _EQUALS: dict[type, Any] = {
 
 
 def portable(value: object, exhaust: bool = False) -> tuple[Any, ...]:
-    """Turn a value into plain nodes. `exhaust`: of an iterator send the items."""
+    """Turn a value into plain nodes. `exhaust`: send the items of an iterator."""
     try:
         return _Tree(exhaust).node(value)
     except BaseException:
@@ -218,14 +218,17 @@ def portable(value: object, exhaust: bool = False) -> tuple[Any, ...]:
 
 
 def all_floats(value: object) -> bool:
-    """EvalPlus's `is_floats`."""
+    """Tell whether a value is a float or a list or tuple of floats, as EvalPlus's `is_floats` does."""
     if isinstance(value, float):
         return True
     return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(item, float) for item in value)
 
 
 def digest(value: Any) -> bytes | None:
-    """16 bytes for a plain value, the same for equal bytes of marshal; None if it is not plain. Holds little of a long sequence."""
+    """Return 16 bytes for a plain value, the same for equal bytes of marshal; None if it is not plain.
+
+    A long sequence is not held as bytes all at once.
+    """
     return _digest_and_kinds(value)[0]
 
 
@@ -251,7 +254,7 @@ def _parts(value: Any) -> Iterator[Any]:
 
 
 def encode_answer(value: Any, reference: bool, in_full: bool, as_set: bool, exhaust: bool = False) -> tuple[bytes, bytes]:
-    """(letter, content) of an answer's frame."""
+    """Return (letter, content) of an answer's frame."""
     most = MAX_WHOLE_BYTES if in_full else MAX_PLAIN_BYTES
     mark = None
     if _is_long(value) and len(value) > most:  # each item takes at least a byte
@@ -273,11 +276,11 @@ def encode_answer(value: Any, reference: bool, in_full: bool, as_set: bool, exha
 
 
 def _equals_itself(value: Any) -> bool:
-    """Not with a NaN inside, which Python's comparison by identity would hide."""
+    """Tell whether a value equals itself. One with a NaN inside does not, which Python's comparison by identity would hide."""
     encoded = (marshal.dumps(part, MARSHAL_VERSION) for part in _parts(value))
     return all(marshal.loads(data) == marshal.loads(data) for data in encoded if may_hold_nan(data))
 
 
 def may_hold_nan(data: bytes) -> bool:
-    """Whether the upper bytes of a NaN (or of an infinity) occur; a real look at every value would take far longer."""
+    """Tell whether the upper bytes of a NaN (or of an infinity) occur; a real look at every value would take far longer."""
     return _NAN_BYTES.search(data) is not None

@@ -38,7 +38,7 @@ _LINUX = sys.platform == "linux"
 
 
 class LostError(Exception):
-    """A cell's process, or the state before it, has ended or must not be believed."""
+    """Raised if a cell's process, or the state before it, has ended or must not be believed."""
 
     def __init__(self, reason: str, status: str = "crashed"):
         super().__init__(reason)
@@ -46,7 +46,7 @@ class LostError(Exception):
 
 
 def serve_session(payload: dict[str, Any]) -> None:
-    """Serve requests until they end. `payload`: file_name."""
+    """Serve requests until there are no more. `payload`: file_name."""
     if _LINUX:
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     keeper = Keeper(payload["file_name"])
@@ -62,7 +62,7 @@ def serve_session(payload: dict[str, Any]) -> None:
 
 
 class Keeper:
-    """`run(request)` is the answer.
+    """The keeper of a session: `run(request)` returns the answer.
 
     Raises (from `run`):
         LostError: nothing came of the cell.
@@ -116,7 +116,7 @@ class _Process:
             raise LostError(f"the interpreter takes no more cells ({error})") from error
 
     def exit_status(self) -> int | None:
-        """The exit code (negative: the signal) of a process that has ended. Collects all others that have, too."""
+        """Return the exit code (negative: the signal) of a process that has ended; collect all others that have ended, too."""
         found = None
         with contextlib.suppress(ChildProcessError):
             while True:
@@ -212,7 +212,7 @@ class _Run:
         return {**_checked(self._report), "output": self._output.text()}
 
     def _await_start(self) -> None:
-        """Until the process has said its number, in the first line of its output, and is seen to be a child of ours."""
+        """Wait until the process has said its number, in the first line of its output, and is seen to be a child of ours."""
         said, deadline = b"", time.monotonic() + _START_PATIENCE_S
         while not said.endswith(b"\n"):
             if not select.select([self._output_fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
@@ -231,7 +231,7 @@ class _Run:
                 raise LostError("the interpreter takes no more cells") from error
 
     def _read_output(self) -> bool:
-        """Take what is there; False at its end."""
+        """Take the output that is there; return False at its end."""
         with contextlib.suppress(BlockingIOError):
             while data := os.read(self._output_fd, 1 << 18):
                 self._output.add(data)
@@ -255,7 +255,7 @@ class _Run:
                 raise LostError("the cell wrote to a descriptor of the session")
 
     def _closed(self) -> str:
-        """Why no report can come: the process has ended, or has closed its descriptors."""
+        """Say why no report can come: the process has ended, or has closed its descriptors."""
         deadline = time.monotonic() + 1.0
         while self.process.pid and time.monotonic() < deadline:
             if (status := self.process.exit_status()) is not None:
@@ -269,7 +269,7 @@ def _how(status: int) -> str:
 
 
 def _checked(data: bytes | bytearray) -> dict[str, Any]:
-    """The report of a cell's process, which may be anything.
+    """Check the report of a cell's process, which may be anything, and return it.
 
     Raises:
         LostError: it is none.

@@ -121,7 +121,7 @@ class _PathBeneath(ctypes.Structure):
 
 
 def landlock_ruleset(readable: list[str], writable: list[str], devices: list[str], listable: list[str] | None = None) -> int:
-    """A ruleset: read and execute below `readable`, everything below `writable`, read and write `devices`, names below `listable`.
+    """Make a ruleset: read and execute below `readable`, everything below `writable`, read and write `devices`, names below `listable`.
 
     No TCP (ABI 4), no signals to and no abstract sockets of processes outside (ABI 6). Paths that do not exist are left out.
     """

@@ -1,4 +1,4 @@
-"""What a cell leaves open: two runs of the next one share it, and each has to find it as it was.
+"""Tells what a cell leaves open: two runs of the next cell share it, and each has to find it as it was.
 
 Of files with a name the place where they are read and written is put back (their contents are: `work_files`). Of anything else that
 processes share there is no putting back: files without a name or outside of the working directory, memory, pipes, sockets, children.
@@ -18,7 +18,7 @@ _SHARED_BY = ("mmap", "_sqlite3")  # modules: memory without a descriptor; what 
 
 
 class OpenFiles:
-    """Of one process and those that are forked from it. The descriptors `own`, and those that are open now, are ours."""
+    """The open files of one process and those that are forked from it. The descriptors `own`, and those that are open now, are ours."""
 
     def __init__(self, own: Collection[int]):
         self._own = own
@@ -33,7 +33,10 @@ class OpenFiles:
         return found
 
     def look(self) -> str:
-        """Note the places in files; "nothing" is open, or "files" alone, or "more": what cannot be put back."""
+        """Note the places in files, and tell what is open.
+
+        "nothing"; "files" alone; or "more": something that cannot be put back.
+        """
         self._offsets, shares = {}, _has_children() or any(name in sys.modules for name in _SHARED_BY)
         with contextlib.suppress(Exception):  # a cell has patched what this uses
             here = os.stat(".").st_dev
@@ -49,7 +52,7 @@ class OpenFiles:
         return "more" if shares else "files" if self._offsets else "nothing"
 
     def put_back(self) -> None:
-        """In a process that has just been forked."""
+        """Put the places back, in a process that has just been forked."""
         for fd, offset in self._offsets.items():
             with contextlib.suppress(OSError):
                 os.lseek(fd, offset, os.SEEK_SET)

@@ -1,4 +1,4 @@
-"""Imports of those of the installed packages that programs may use, and of no other, by the same way at every tier.
+"""Imports the installed packages that programs may use, and no others, in the same way at every tier.
 
 Where Landlock is the only means, a program may read these and not the folder with all that are installed, in which the interpreter
 would look for them; and the server, which imports some of them first, could read all.

@@ -162,7 +162,7 @@ class _Code:
 
 
 def _only(index: int, *values: int, otherwise: Step = _REFUSE) -> tuple[Step, ...]:
-    """Allowed if an argument is one of the values."""
+    """Allow a call if an argument is one of the values."""
     return ((_LOAD, 0, 0, _argument(index)), *_each(values, _PASS), otherwise)
 
 
@@ -228,7 +228,7 @@ def _limit_shared_memory(code: _Code) -> None:
 
 
 def _refuse_questions(code: _Code) -> None:
-    """About other processes and about files that cannot be read."""
+    """Refuse questions about other processes and about files that cannot be read."""
     for numbers in _ATTRIBUTES.values():
         code.on(numbers, _fail(errno.ENOTSUP))
     for numbers, index in _QUESTIONS.values():
@@ -241,7 +241,7 @@ def _refuse_questions(code: _Code) -> None:
 
 
 def for_process(program: bytes, pid: int) -> bytes:
-    """The program with the number of the process that it is for."""
+    """Return the program with the number of the process that it is for."""
     return program.replace(struct.pack("=I", OWN_PID), struct.pack("=I", pid))
 
 

@@ -1,4 +1,4 @@
-"""Semaphores for `multiprocessing` where the C library's cannot be made: it keeps them in /dev/shm, which belongs to the host.
+"""Semaphores for `multiprocessing` where the C library's cannot be made: that keeps them in /dev/shm, which belongs to the host.
 
 A semaphore is a pipe that holds as many bytes as it has units, so that it works between threads and after a fork alike.
 """
@@ -16,7 +16,7 @@ _MAX_UNITS = 4096  # what a pipe surely takes
 
 
 class SemLock:
-    """The interface of `_multiprocessing.SemLock`, which has no documentation; see `multiprocessing.synchronize`."""
+    """A semaphore with the interface of `_multiprocessing.SemLock`, which has no documentation; see `multiprocessing.synchronize`."""
 
     SEM_VALUE_MAX = 2**31 - 1
     name = None  # no other process can open it
@@ -98,7 +98,7 @@ def _me() -> tuple[int, int]:
 
 
 def replace_those_of_the_c_library() -> None:
-    """For all that this process will run. `multiprocessing` may have been imported or not."""
+    """Replace the C library's semaphores for all that this process will run. `multiprocessing` may have been imported or not."""
     import _multiprocessing
 
     _multiprocessing.SemLock = SemLock  # type: ignore[misc, assignment]

@@ -210,7 +210,7 @@ def _children() -> list[int]:
 
 
 def _restore_signals() -> None:
-    """What whoever started the parent ignores or blocks (nohup, `&` in a script) must not decide how a program ends."""
+    """Restore signals: what the parent's starter ignores or blocks (nohup, `&` in a script) must not decide how a program ends."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:  # which Python ignores
         if signal.getsignal(number) is signal.SIG_IGN:

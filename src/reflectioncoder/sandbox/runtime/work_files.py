@@ -1,4 +1,4 @@
-"""The files in a program's own directory, kept and put back: a cell that runs twice finds the same ones.
+"""Keeps the files in a program's own directory and puts them back: a cell that runs twice finds the same ones.
 
 Kinds that cannot be put back (pipes, sockets) are left as they are. Files are written in place: who has one open keeps it.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Entry:
-    """`content`: of a file its bytes, of a link its target, of a directory None."""
+    """An entry of the working directory. `content`: of a file its bytes, of a link its target, of a directory None."""
 
     path: str
     mode: int
@@ -22,7 +22,7 @@ class Entry:
 
 
 def snapshot() -> tuple[Entry, ...]:
-    """What the working directory holds, directories before what is in them."""
+    """Return what the working directory holds, directories before what is in them."""
     found: list[Entry] = []
     waiting = ["."]
     while waiting:
@@ -41,7 +41,7 @@ def snapshot() -> tuple[Entry, ...]:
 
 
 def restore(wanted: tuple[Entry, ...]) -> None:
-    """Make the working directory hold what it held."""
+    """Make the working directory hold what it held before."""
     now = snapshot()
     if now == wanted:
         return
