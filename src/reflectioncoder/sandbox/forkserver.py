@@ -234,7 +234,7 @@ class ForkServer:
 
 
 def preload_for(source: str) -> tuple[str, ...]:
-    """Which warm server suits a program, by what it seems to import.
+    """Choose the warm server that suits a program, by what it seems to import.
 
     Packages that use numpy count as numpy: it cannot be imported any more once EvalPlus's guard has taken its names away.
     """

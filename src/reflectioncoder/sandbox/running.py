@@ -55,7 +55,7 @@ class Running:
         return self.server.control.fileno()
 
     def poll(self) -> dict[str, Any] | None:
-        """How it ended: {"exit", "signal", "cpu_s", "peak_memory_bytes"}; None while it runs.
+        """Return how it ended: {"exit", "signal", "cpu_s", "peak_memory_bytes"}; None while it runs.
 
         Raises:
             SandboxUnavailableError: the confinement failed, or the server died.
@@ -65,7 +65,7 @@ class Running:
         return self.report
 
     def own_time_s(self) -> float:
-        """Seconds since its start in which it could have run: wall time less the time it has waited for a processor.
+        """Return the seconds since its start in which it could have run: wall time less the time it has waited for a processor.
 
         A loop and a sleep both count in full; the load of the machine does not. At least the CPU time of all its threads and
         processes, which could keep its first thread waiting, and an eighth of the wall time; never more than the wall time, however
@@ -74,7 +74,7 @@ class Running:
         return self._measure(self._pids())
 
     def own_time_estimate_s(self) -> float:
-        """The same as far as it is known without a look: as if it had not waited since the last one."""
+        """Estimate `own_time_s` without a look at the processes: as if the program had not waited since the last one."""
         return self._measured_s + time.monotonic() - self._measured_at
 
     def _measure(self, pids: Sequence[int]) -> float:
@@ -86,7 +86,7 @@ class Running:
         return self._measured_s
 
     def _cpu_s(self, pids: Sequence[int]) -> float:
-        """CPU time so far. Whatever ends between two looks is in the time of who has waited for it, or was seen before."""
+        """Add up the CPU time so far. Whatever ends between two looks is in the time of who has waited for it, or was seen before."""
         with_children_s = 0.0
         for pid in pids:
             used = cpu_of(pid)
@@ -95,14 +95,14 @@ class Running:
         return max(with_children_s, sum(self._cpu_seen.values()))
 
     def _pids(self) -> list[int]:
-        """The program's processes. What lost its parent has another: process 1, which is the program, or the server, which has one
+        """List the program's processes. What lost its parent has another: process 1, which is the program, or the server, which has one
         program at a time; behind a wrapper the server and the wrapper's own process are among them.
         """
         alone = self.server.isolation.namespaces
         return [self.pid, *descendants(self.pid)] if alone else descendants(self.server.process.pid)
 
     def watch(self, max_own_s: float, since_s: float = 0.0) -> Excess | None:
-        """Which limit is exceeded of those that this isolation's kernel means do not hold: time, memory of all, processes, disk.
+        """Tell which limit is exceeded of those that this isolation's kernel means do not hold: time, memory of all, processes, disk.
 
         `max_own_s`: of its own time, counted from when that was `since_s`. Looks every `WATCH_INTERVAL_S`: calls in
         between find nothing.
@@ -129,12 +129,12 @@ class Running:
         return None
 
     def out_of_memory(self) -> Excess | None:
-        """Whether the kernel has killed something of it for exceeding its memory (known with a control group only)."""
+        """Tell whether the kernel has killed something of it for exceeding its memory (known with a control group only)."""
         killed = self.server.cgroup is not None and self.server.cgroup.num_oom_kills() > self._oom_kills_before
         return OUT_OF_MEMORY if killed else None
 
     def out_of_cpu_time(self) -> bool:
-        """Whether the kernel has ended it at its limit on CPU time. It counts in ticks, so on a loaded machine less may be measured."""
+        """Tell whether the kernel has ended it at its limit on CPU time. It counts in ticks, so on a loaded machine less may be measured."""
         report = self.report or {}
         return report.get("signal") == signal.SIGKILL and not self._killed and report["cpu_s"] > 0.5 * self.limits.cpu_s
 
