@@ -134,7 +134,10 @@ class Running:
         return OUT_OF_MEMORY if killed else None
 
     def out_of_cpu_time(self) -> bool:
-        """Tell whether the kernel has ended it at its limit on CPU time. It counts in ticks, so on a loaded machine less may be measured."""
+        """Tell whether the kernel has ended it at its limit on CPU time.
+
+        It counts in ticks, so on a loaded machine less may be measured.
+        """
         report = self.report or {}
         return report.get("signal") == signal.SIGKILL and not self._killed and report["cpu_s"] > 0.5 * self.limits.cpu_s
 
