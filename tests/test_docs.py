@@ -21,7 +21,7 @@ def test_the_page_of_recipe_keys_is_what_make_docs_writes():
 
 def documented_commands():
     for page in PAGES:
-        for line in page.read_text().splitlines():
+        for line in re.sub(r"\s*\\\n\s*", " ", page.read_text()).splitlines():
             match = re.match(r"\s*(?:\$ )?reflectioncoder ([a-z]+ .*?)(?:\s{2,}.*|\s+#.*)?$", line)
             if match and match[1].split()[0] in COMMANDS:
                 yield pytest.param(match[1].split(), id=f"{page.name}: {match[1]}")

@@ -56,7 +56,11 @@ class ModelConfig(Settings):
     rendering: Rendering = doc(
         "how dialogues become tokens: seven added tokens (the paper's), or the model's own chat template", "chat"
     )
-    dtype: Literal["auto", "float32", "bfloat16"] = doc("of the weights; auto: float32 on a CPU, bfloat16 arithmetic on a GPU", "auto")
+    dtype: Literal["auto", "float32", "bfloat16", "float64"] = doc(
+        "weight dtype; auto: float32, and on a GPU bfloat16 for generation and float32 weights with bfloat16 autocast for training;"
+        " float64: for comparing runs exactly on a CPU",
+        "auto",
+    )
     device: str = doc("device that the model runs on: cpu, cuda or cuda:N; auto: a GPU if there is one", "auto", check=_device)
 
 

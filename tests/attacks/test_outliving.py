@@ -206,14 +206,14 @@ def test_a_strange_source_is_a_result_not_an_error_of_the_sandbox(source, isolat
 
 def test_a_short_program_is_not_taken_for_an_endless_one(isolation, monkeypatch):
     """On a busy machine the program may have ended before the trusted side reads that it has begun: both messages come at once."""
-    expect = ForkServer._expect
+    expect = ForkServer.expect
 
     def expect_late(self, key, patience_s):
         if key == "pid":
             time.sleep(0.2)
         return expect(self, key, patience_s)
 
-    monkeypatch.setattr(ForkServer, "_expect", expect_late)
+    monkeypatch.setattr(ForkServer, "expect", expect_late)
     result = attack("print('end')", isolation, wall_s=2)
     assert (result.status, result.stdout) == ("ok", "end\n")
     assert result.duration_s < SOON_S

@@ -33,11 +33,13 @@ def loss_and_gradients(hidden_RH, weight_VH, bias_V, targets_R, ce_weights_R, kl
 
 
 @pytest.fixture(scope="module")
-def compilations():
-    """Counts what was really compiled."""
+def compilations(tmp_path_factory):
+    """Counts what was really compiled, into a cache of its own: a killed run may have left half a library in the shared one."""
     torch._dynamo.reset()
     head._compiled.cache_clear()
-    yield torch._dynamo.utils.counters
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))
+        yield torch._dynamo.utils.counters
     head._compiled.cache_clear()
 
 

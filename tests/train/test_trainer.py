@@ -312,8 +312,8 @@ def test_a_tracker_that_is_not_installed_is_named_before_any_work():
     ("settings", "message"),
     [
         ({"mask_strategy": ("random_blok",)}, "did you mean 'random_block'"),
-        ({"mask_strategy": ()}, "empty"),
-        ({"mask_block_order": ("text", "code")}, "names each type once"),
+        ({"mask_strategy": ()}, "at least one"),
+        ({"mask_block_order": ("text", "code")}, "each once, in any order"),
         ({"lora": LoraConfig(), "freeze_layers": 2}, "exclude each other"),
     ],
 )

@@ -71,7 +71,8 @@ class ReflectionTrainer(Trainer):
         self._held_out = held_out
         # Our weights already divide by the counts of the whole optimizer step.
         self.loss_is_scaled_for_ga = True
-        self._pending: list[LossOutputs] = []
+        self._pending: list[LossOutputs] = []  # of the optimizer steps since the last log
+        self._pending_steps = 0
         self.num_tokens_seen = 0
 
     def get_train_dataloader(self) -> DataLoader:
@@ -84,6 +85,7 @@ class ReflectionTrainer(Trainer):
         """All forwards and backwards of an optimizer step; gradients are exchanged in the last one only."""
         model.train()
         batches: list[PackedBatch] = inputs["batches"]
+        self._pending_steps += 1
         total = torch.zeros((), device=self.args.device)
         for number, batch in enumerate(batches):
             last = number == len(batches) - 1
@@ -176,21 +178,25 @@ class ReflectionTrainer(Trainer):
         return metrics
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Adds the mean CE and KL (nats per token) of all ranks, the mask rate and the token count since the last log."""
+        """Adds the mean CE and KL (nats per token) of all ranks, the mask rate and the token count since the last log.
+
+        The loss is summed here again: the Trainer's own sum is kept in float32, whatever the model's dtype.
+        """
         if self._pending and "loss" in logs:
             sums = torch.tensor(
-                [[float(o.ce_sum), float(o.kl_sum), o.num_ce, o.num_kl, o.num_tokens] for o in self._pending],
+                [[float(o.loss), float(o.ce_sum), float(o.kl_sum), o.num_ce, o.num_kl, o.num_tokens] for o in self._pending],
                 dtype=torch.float64 if self.args.device.type != "mps" else torch.float32,
                 device=self.args.device,
             ).sum(0)
             total: Any = self.accelerator.reduce(sums)
-            ce_sum, kl_sum, num_ce, num_kl, num_tokens = total.tolist()
+            loss, ce_sum, kl_sum, num_ce, num_kl, num_tokens = total.tolist()
+            logs["loss"] = loss / self._pending_steps
             logs["ce"] = ce_sum / max(num_ce, 1)
             logs["kl"] = kl_sum / max(num_kl, 1)
             logs["mask_rate"] = self.plan.rate(max(self.state.global_step - 1, 0))
             logs["tokens"] = round(num_tokens)
             self.num_tokens_seen += round(num_tokens)
-            self._pending = []
+            self._pending, self._pending_steps = [], 0
         super().log(logs, *args, **kwargs)
 
 
