@@ -185,7 +185,7 @@ def launch(args) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task
-    from reflectioncoder.evaluate.evalplus import function_tests
+    from reflectioncoder.evaluate.judges.evalplus.data import function_tests
     from reflectioncoder.evaluate.score import Scorer
     from reflectioncoder.sandbox.forkserver import COMMON_MODULES
     from reflectioncoder.sandbox.isolation import ISOLATIONS, probe

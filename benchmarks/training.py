@@ -27,11 +27,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch.utils.flop_counter import FlopCounterMode
 
-from reflectioncoder.config import TrainConfig
+from reflectioncoder.config.declarations import TrainConfig
 from reflectioncoder.data.render import IGNORE_INDEX, RenderedSample, Span
+from reflectioncoder.method.plan import RunPlan
+from reflectioncoder.method.views import student_kept
 from reflectioncoder.train.engine import Engine
-from reflectioncoder.train.plan import RunPlan
-from reflectioncoder.train.views import student_kept
 
 KINDS = ("text", "code", "execution", "text", "code", "execution", "text")
 

@@ -32,9 +32,9 @@ def take_steps(args: argparse.Namespace) -> None:
     from training import rendered_sample
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from reflectioncoder.config import TrainConfig
+    from reflectioncoder.config.declarations import TrainConfig
+    from reflectioncoder.method.plan import RunPlan
     from reflectioncoder.train.engine import Engine
-    from reflectioncoder.train.plan import RunPlan
 
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)

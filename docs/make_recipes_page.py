@@ -1,8 +1,8 @@
-"""Writes docs/recipes.md from the declarations in `reflectioncoder.config`: the page can never disagree with the code."""
+"""Writes docs/recipes.md from the declarations in `reflectioncoder.config.declarations`: the page can never disagree with the code."""
 
 from pathlib import Path
 
-from reflectioncoder.recipe_files import field_docs, load_recipe, shipped_recipes
+from reflectioncoder.config.loading import field_docs, load_recipe, shipped_recipes
 
 
 def page() -> str:
@@ -18,7 +18,7 @@ def page() -> str:
         "",
         "## In Python",
         "",
-        "`reflectioncoder.config` has a dataclass for each section. Each checks its values when it is made, as recipes are checked.",
+        "`reflectioncoder.config.declarations` has a dataclass for each section. Each checks its values when it is made, as recipes are checked.",
     ]
     lines += ["", "## Keys", "", "| key | type | default | meaning |", "|---|---|---|---|"]
     for key, (kind, default, text) in field_docs().items():

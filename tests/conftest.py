@@ -92,7 +92,7 @@ def chat_tokenizer():
 
 @pytest.fixture(scope="session")
 def token_tokenizer():
-    from reflectioncoder.model_source import add_tokens_to
+    from reflectioncoder.models.tokens import add_tokens_to
 
     tokenizer = make_tokenizer()
     add_tokens_to(tokenizer)

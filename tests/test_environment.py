@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reflectioncoder.places import cache_dir
+from reflectioncoder.paths import cache_dir
 from reflectioncoder.waiting import SETTINGS, wait_passively
 from tests.conftest import make_model, make_tokenizer, reflection_sample
 
@@ -55,7 +55,7 @@ def test_the_tests_leave_the_user_s_caches_alone(tmp_path):
     home = Path(os.path.expanduser("~"))
     for place in (cache_dir(), *(Path(os.environ[name]) for name in ("XDG_CACHE_HOME", "HF_HOME", "TORCHINDUCTOR_CACHE_DIR"))):
         assert not place.is_relative_to(home / ".cache")
-    child = "from reflectioncoder.places import cache_dir; print(cache_dir())"
+    child = "from reflectioncoder.paths import cache_dir; print(cache_dir())"
     assert subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True).stdout.strip() == str(cache_dir())
 
 

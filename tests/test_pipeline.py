@@ -10,10 +10,10 @@ import time
 
 import pytest
 
-from reflectioncoder.build.log import BuildLog
+from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.cli import main
+from reflectioncoder.config.loading import load_recipe
 from reflectioncoder.data.files import read_json
-from reflectioncoder.recipe_files import load_recipe
 from tests.conftest import make_model, make_tokenizer
 
 RECIPE = """

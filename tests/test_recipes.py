@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from reflectioncoder.choices import MASK_SCHEDULES
 from reflectioncoder.cli import main
-from reflectioncoder.config import BuildConfig, EndpointConfig, LoraConfig, ModelConfig, Recipe, SandboxConfig, TrainConfig
+from reflectioncoder.config.declarations import BuildConfig, EndpointConfig, LoraConfig, ModelConfig, Recipe, SandboxConfig, TrainConfig
+from reflectioncoder.config.loading import field_docs, load_recipe, shipped_recipes
+from reflectioncoder.config.schema import recipe_schema
 from reflectioncoder.data.completions import cut_completion
 from reflectioncoder.data.render import RenderedSample
 from reflectioncoder.errors import UsageError
-from reflectioncoder.evaluate.oracles import matches
-from reflectioncoder.recipe_files import field_docs, load_recipe, shipped_recipes
-from reflectioncoder.recipe_schema import recipe_schema
-from reflectioncoder.train.masking import hidden_positions, mask_rate
-from reflectioncoder.train.views import student_view
+from reflectioncoder.evaluate.judges.evalplus.oracles import matches
+from reflectioncoder.method.masking import hidden_positions, mask_rate
+from reflectioncoder.method.views import student_view
 
 
 @pytest.mark.parametrize("name", shipped_recipes())

@@ -11,7 +11,7 @@ import traceback
 from pathlib import Path
 
 from reflectioncoder import __version__
-from reflectioncoder.places import cache_dir
+from reflectioncoder.paths import cache_dir
 from reflectioncoder.progress import Progress
 from reflectioncoder.server_address import Secrets, keys_read, scrub_urls
 

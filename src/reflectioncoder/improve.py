@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.build.options import require_used_options
-from reflectioncoder.config import BuildConfig, Recipe
+from reflectioncoder.builder.options import require_used_options
+from reflectioncoder.config.declarations import BuildConfig, Recipe
+from reflectioncoder.config.loading import ResolvedRecipe
 from reflectioncoder.data.completions import prompt_preamble
 from reflectioncoder.data.files import JsonlWriter, claim, content_hash, write_json
 from reflectioncoder.data.problems import Problem, iter_problems
@@ -23,10 +24,9 @@ from reflectioncoder.data.run_folders import IMPROVE_FILE
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.results import headline
 from reflectioncoder.generate.base import Request, generate
-from reflectioncoder.model_source import model_hash
+from reflectioncoder.models.sources import model_hash
 from reflectioncoder.pipeline import BASE, TRAINED, Run
 from reflectioncoder.progress import say
-from reflectioncoder.recipe_files import ResolvedRecipe
 
 _ONE_OFF = "one_off.jsonl"
 

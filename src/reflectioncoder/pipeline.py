@@ -15,21 +15,21 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder import __version__
-from reflectioncoder.build.checks import check_author
-from reflectioncoder.build.pipeline import build_reflections, limits_from
-from reflectioncoder.config import Recipe
+from reflectioncoder.builder.checks import check_author
+from reflectioncoder.builder.pipeline import build_reflections, limits_from
+from reflectioncoder.config.declarations import Recipe
+from reflectioncoder.config.loading import ResolvedRecipe
+from reflectioncoder.contamination.records import known_behaviour, known_tasks, record_training_data, require_clean, require_clean_data
 from reflectioncoder.data.answer_reasons import count_answers
 from reflectioncoder.data.files import claim, content_hash, put_aside, sha256_file, write_atomic, write_json
 from reflectioncoder.data.samples import read_samples
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark, requests_for, require_distinct
-from reflectioncoder.evaluate.contamination import known_behaviour, known_tasks, record_training_data, require_clean, require_clean_data
 from reflectioncoder.evaluate.results import headline, require_sandbox, summarize
 from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, score_samples
 from reflectioncoder.generate.base import Backend, check_sampling, generate
-from reflectioncoder.model_source import ModelSource, model_hash, resolve_model
+from reflectioncoder.models.sources import ModelSource, model_hash, resolve_model
 from reflectioncoder.progress import Progress, format_duration, say
-from reflectioncoder.recipe_files import ResolvedRecipe
 from reflectioncoder.stage_marker import Marker
 
 BASE, TRAINED = "base", "trained"

@@ -28,7 +28,7 @@ from typing import Any
 import pytest
 
 from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task
-from reflectioncoder.evaluate.evalplus import FunctionTests, Part
+from reflectioncoder.evaluate.judges.evalplus.data import FunctionTests, Part
 from reflectioncoder.evaluate.score import Scorer
 from reflectioncoder.sandbox.forkserver import SERVERS
 from reflectioncoder.sandbox.isolation import ISOLATIONS, Isolation, detect_isolation

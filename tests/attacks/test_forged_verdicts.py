@@ -400,7 +400,7 @@ PATCHES = {
     "operator": "import operator\noperator.eq = lambda *a: True\n" + LATE,
     "the modules": "for name in list(sys.modules): sys.modules[name] = sys.modules['sys']\n" + LATE,
     "no modules": "sys.modules.clear()\n" + LATE,
-    "the judge's modules": "import types\nfor name in ('tests', 'reflectioncoder', 'reflectioncoder.evaluate.judge', "
+    "the judge's modules": "import types\nfor name in ('tests', 'reflectioncoder', 'reflectioncoder.evaluate.judges.evalplus.judge', "
     "'reflectioncoder.sandbox.runtime.asserts'):\n"
     "    m = sys.modules[name] = types.ModuleType(name); m.matches = m.judge_part = lambda *a, **k: True\n" + LATE,
     "imports": "import builtins\nreal = builtins.__import__\ndef fake(name, *a, **k):\n    m = real(name, *a, **k)\n    return m\n"

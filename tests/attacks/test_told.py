@@ -7,8 +7,8 @@ import textwrap
 
 import pytest
 
-from reflectioncoder.evaluate import judge as judging
-from reflectioncoder.evaluate.judge import FunctionJudge
+from reflectioncoder.evaluate.judges.evalplus import judge as judging
+from reflectioncoder.evaluate.judges.evalplus.judge import FunctionJudge
 from reflectioncoder.sandbox import functions
 from tests.attacks.judges import INPUTS, PRELUDE, solution, task
 

@@ -11,7 +11,7 @@ from collections import Counter
 
 import pytest
 
-from reflectioncoder.data.decontaminate import NgramIndex
+from reflectioncoder.contamination.overlap import NgramIndex
 from reflectioncoder.data.problems import BUNDLED_SPLITS, bundled_problems, load_problems, parse_problem
 from reflectioncoder.errors import UsageError
 
@@ -135,7 +135,7 @@ def test_no_problem_shares_ten_words_of_text_or_code_with_a_benchmark(benchmark_
 
 
 def test_the_benchmarks_on_this_machine_are_known(data_dir, monkeypatch):
-    from reflectioncoder.evaluate.contamination import known_tasks
+    from reflectioncoder.contamination.records import known_tasks
 
     monkeypatch.setenv("REFLECTIONCODER_DATA", str(data_dir))
     known = known_tasks.__wrapped__()

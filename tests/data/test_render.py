@@ -16,7 +16,7 @@ from reflectioncoder.data.render_chat import ChatRenderer, chat_block
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 from reflectioncoder.data.words import WordTokenizer
 from reflectioncoder.errors import UsageError
-from reflectioncoder.model_source import add_tokens_to
+from reflectioncoder.models.tokens import add_tokens_to
 from tests.conftest import generation_sample, make_tokenizer, reflection_sample
 
 LOOK_ALIKES = [
@@ -188,7 +188,7 @@ def test_a_chat_rendering_without_template_or_with_an_unstable_one_is_refused():
 def test_new_embedding_rows_are_the_mean_of_the_rows_that_spelled_them():
     import torch
 
-    from reflectioncoder.model_source import add_tokens
+    from reflectioncoder.models.tokens import add_tokens
     from tests.conftest import make_model
 
     tokenizer = make_tokenizer()

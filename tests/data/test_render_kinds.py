@@ -12,7 +12,8 @@ from reflectioncoder.data.render import ADDED_TOKENS, TokenRenderer
 from reflectioncoder.data.render_chat import ChatRenderer
 from reflectioncoder.data.requests import ChatRequests
 from reflectioncoder.data.samples import Block, Sample, assistant, user
-from reflectioncoder.model_source import add_tokens_to, load_tokenizer
+from reflectioncoder.models.load import load_tokenizer
+from reflectioncoder.models.tokens import add_tokens_to
 from reflectioncoder.train.save import save_tokenizer
 from tests.data.tokenizer_kinds import ALL_KINDS, LOSES_TEXT, TEMPLATES, make
 

@@ -6,7 +6,7 @@ They are right, so they have to stand every challenge, whatever is drawn. `FRAME
 
 import re
 
-from reflectioncoder.evaluate.assertions import assertions_of
+from reflectioncoder.evaluate.judges.multipl_e.assertions import assertions_of
 
 SWITCH = "case ROW: return ANSWER;"
 FRAMES = {

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from reflectioncoder.evaluate.oracles import matches
+from reflectioncoder.evaluate.judges.evalplus.oracles import matches
 from reflectioncoder.sandbox.answers import MAX_FRAME_BYTES, BrokenAnswerError, FrameReader, Opaque, decode, read_value, rebuild
 from reflectioncoder.sandbox.runtime.encoding import _plain_kinds, encode_answer, portable
 

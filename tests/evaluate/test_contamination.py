@@ -9,14 +9,14 @@ import sys
 import pytest
 
 from reflectioncoder.cli import main
+from reflectioncoder.contamination.behaviour import Behaviour, BenchmarkTask, _alike
+from reflectioncoder.contamination.records import known_behaviour, known_tasks, record_training_data, require_clean
 from reflectioncoder.data.files import read_json, write_json, write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 from reflectioncoder.errors import CheckFailedError
-from reflectioncoder.evaluate.behaviour import Behaviour, BenchmarkTask, _alike
 from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES, look_up, read_published
-from reflectioncoder.evaluate.contamination import known_behaviour, known_tasks, record_training_data, require_clean
 from reflectioncoder.sandbox.isolation import detect_isolation
 from tests.conftest import make_model, make_tokenizer
 
@@ -128,8 +128,8 @@ from pathlib import Path
 from reflectioncoder import cli, pipeline
 from reflectioncoder.data.files import read_json
 from reflectioncoder.data.samples import Sample, assistant, user, Block
-from reflectioncoder.evaluate.contamination import record_training_data
-from reflectioncoder.recipe_files import load_recipe
+from reflectioncoder.contamination.records import record_training_data
+from reflectioncoder.config.loading import load_recipe
 
 how, recipe, runs, data_dir = sys.argv[1:]
 option = ["--data-dir", data_dir] if data_dir else []

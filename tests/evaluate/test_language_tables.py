@@ -4,14 +4,15 @@ import tomllib
 
 import pytest
 
-from reflectioncoder.build.coding import coding_of
+from reflectioncoder.builder.coding import coding_of
 from reflectioncoder.data import completions
 from reflectioncoder.data.languages import CODE_LANGUAGES
 from reflectioncoder.data.problems import BUNDLED_LANGUAGES, Problem
-from reflectioncoder.evaluate import harness, multipl_e
-from reflectioncoder.evaluate.assertions import SYNTAX
-from reflectioncoder.evaluate.challenge import RECORDERS
-from reflectioncoder.evaluate.preflight import preflight_programs, text_of
+from reflectioncoder.evaluate.judges.multipl_e import harness
+from reflectioncoder.evaluate.judges.multipl_e import programs as multipl_e
+from reflectioncoder.evaluate.judges.multipl_e.assertions import SYNTAX
+from reflectioncoder.evaluate.judges.multipl_e.challenge import RECORDERS
+from reflectioncoder.evaluate.judges.multipl_e.preflight import preflight_programs, text_of
 from reflectioncoder.sandbox.languages import LANGUAGES
 
 FILES = {name.partition("-")[0] for name in multipl_e.FILES}

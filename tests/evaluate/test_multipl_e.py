@@ -14,13 +14,14 @@ import pytest
 from reflectioncoder.cli import main
 from reflectioncoder.data.completions import cut_completion
 from reflectioncoder.errors import MachineError
-from reflectioncoder.evaluate import multipl_e, preflight
-from reflectioncoder.evaluate.assertions import assertions_of, surely_differ, wrong_shape
 from reflectioncoder.evaluate.benchmarks import MULTIPL_E, load_benchmark
-from reflectioncoder.evaluate.challenge import challenges, num_pairs
-from reflectioncoder.evaluate.harness import status_of_build, status_of_run
-from reflectioncoder.evaluate.multipl_e import FILES, LanguageTests, judge_program
-from reflectioncoder.evaluate.preflight import EXPECTED, preflight_programs, require_preflight
+from reflectioncoder.evaluate.judges.multipl_e import preflight
+from reflectioncoder.evaluate.judges.multipl_e import programs as multipl_e
+from reflectioncoder.evaluate.judges.multipl_e.assertions import assertions_of, surely_differ, wrong_shape
+from reflectioncoder.evaluate.judges.multipl_e.challenge import challenges, num_pairs
+from reflectioncoder.evaluate.judges.multipl_e.harness import status_of_build, status_of_run
+from reflectioncoder.evaluate.judges.multipl_e.preflight import EXPECTED, preflight_programs, require_preflight
+from reflectioncoder.evaluate.judges.multipl_e.programs import FILES, LanguageTests, judge_program
 from reflectioncoder.generate.base import RawCompletion, completion_row
 from reflectioncoder.sandbox import process, toolchain
 from reflectioncoder.sandbox.isolation import LANDLOCK, detect_isolation, probe

@@ -19,8 +19,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task
-from reflectioncoder.evaluate.evalplus import function_tests
-from reflectioncoder.evaluate.oracles import matches
+from reflectioncoder.evaluate.judges.evalplus.data import function_tests
+from reflectioncoder.evaluate.judges.evalplus.oracles import matches
 from reflectioncoder.evaluate.score import Scorer
 from reflectioncoder.sandbox.answers import BrokenAnswerError, Number, read_value, rebuild
 from reflectioncoder.sandbox.isolation import ISOLATIONS, probe
@@ -369,7 +369,7 @@ def test_a_right_answer_passes_in_every_type_of_numpys(kind, how, number):
     ],
 )
 def test_what_evalplus_passes_for_lack_of_precision_fails_by_default(answer, expected, entry_point, arguments):
-    with mock.patch("reflectioncoder.evaluate.oracles.pyramid_surface", return_value=100):
+    with mock.patch("reflectioncoder.evaluate.judges.evalplus.oracles.pyramid_surface", return_value=100):
         assert takes(answer, expected, rules="evalplus-head", entry_point=entry_point, arguments=arguments)
         assert not takes(answer, expected, entry_point=entry_point, arguments=arguments)
 
@@ -450,7 +450,7 @@ def test_a_program_gets_the_same_verdict_at_every_tier(source, name, monkeypatch
 
 FRESH = """
 import threading
-from reflectioncoder.evaluate.oracles import matches
+from reflectioncoder.evaluate.judges.evalplus.oracles import matches
 from reflectioncoder.sandbox.answers import rebuild
 assert "numpy" not in __import__("sys").modules
 start, failed = threading.Barrier(8), []

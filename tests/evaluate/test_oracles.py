@@ -25,9 +25,9 @@ import pytest
 
 from reflectioncoder.choices import Rules
 from reflectioncoder.evaluate.benchmarks import Benchmark, Task, look_up
-from reflectioncoder.evaluate.evalplus import Family, FunctionTests, Part, restore_inputs
-from reflectioncoder.evaluate.judge import FunctionJudge, PartVerdict
-from reflectioncoder.evaluate.oracles import NOT_NONE_ENTRY_POINTS, SET_ENTRY_POINTS, matches
+from reflectioncoder.evaluate.judges.evalplus.data import Family, FunctionTests, Part, restore_inputs
+from reflectioncoder.evaluate.judges.evalplus.judge import FunctionJudge, PartVerdict
+from reflectioncoder.evaluate.judges.evalplus.oracles import NOT_NONE_ENTRY_POINTS, SET_ENTRY_POINTS, matches
 from reflectioncoder.evaluate.score import Scorer
 from reflectioncoder.sandbox.answers import BrokenAnswerError, read_value
 from reflectioncoder.sandbox.functions import CallReport, Calls
@@ -1015,9 +1015,9 @@ def call_in_process(
 def judge_in_process(tests: FunctionTests, entry_point: str, program: str, rules: Rules = "evalplus-head") -> PartVerdict:
     """The whole judge on the base part, expected values from the canonical solution and all."""
     with (
-        mock.patch("reflectioncoder.evaluate.judge.call", call_in_process),
-        mock.patch("reflectioncoder.evaluate.reference.call", call_in_process),
-        mock.patch("reflectioncoder.evaluate.reference.write_atomic"),
+        mock.patch("reflectioncoder.evaluate.judges.evalplus.judge.call", call_in_process),
+        mock.patch("reflectioncoder.evaluate.judges.evalplus.reference.call", call_in_process),
+        mock.patch("reflectioncoder.evaluate.judges.evalplus.reference.write_atomic"),
     ):
         judge = FunctionJudge(RLIMITS, rules, Path("/nonexistent"))
         return judge.judge_part("t/0", entry_point, tests, "base", program, alone=True)

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from reflectioncoder.cli import main
+from reflectioncoder.config.loading import load_recipe
 from reflectioncoder.data.answers import read_answer
 from reflectioncoder.data.completions import prompt_preamble
 from reflectioncoder.data.files import write_jsonl
@@ -17,7 +18,6 @@ from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task, l
 from reflectioncoder.evaluate.results import headline, require_sandbox, summarize
 from reflectioncoder.evaluate.score import SampleToScore, Scorer, read_samples_to_score, require_all_tasks, score_samples
 from reflectioncoder.pipeline import Run
-from reflectioncoder.recipe_files import load_recipe
 from reflectioncoder.sandbox.forkserver import SERVERS
 from reflectioncoder.sandbox.limits import Limits
 

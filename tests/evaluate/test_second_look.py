@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task
-from reflectioncoder.evaluate.evalplus import function_tests
+from reflectioncoder.evaluate.judges.evalplus.data import function_tests
 from reflectioncoder.evaluate.score import SampleToScore, Scorer, score_samples
 from reflectioncoder.sandbox import cores
 from reflectioncoder.sandbox.cores import idle_cores
@@ -42,7 +42,7 @@ def steady(monkeypatch, tmp_path):
     monkeypatch.setenv("REFLECTIONCODER_CACHE", str(tmp_path / "cache"))
     for module in ("judge", "reference"):
         monkeypatch.setattr(f"reflectioncoder.evaluate.{module}.slowness", lambda: 0.01)
-    monkeypatch.setattr("reflectioncoder.evaluate.reference._slowness_now", lambda: 0.01)
+    monkeypatch.setattr("reflectioncoder.evaluate.judges.evalplus.reference._slowness_now", lambda: 0.01)
 
 
 def _samples(tests, programs):
@@ -64,7 +64,9 @@ def test_verdicts_are_the_same_on_any_number_of_idle_cores(idle, steady, monkeyp
 
 def test_what_passes_only_within_longer_limits_is_judged_alone(steady, monkeypatch, tmp_path):
     monkeypatch.setattr("reflectioncoder.evaluate.second_look.idle_cores", lambda: [0, 1])
-    monkeypatch.setattr("reflectioncoder.evaluate.judge.SHARED_FACTOR", 20.0)  # so that the machine's load does not decide
+    monkeypatch.setattr(
+        "reflectioncoder.evaluate.judges.evalplus.judge.SHARED_FACTOR", 20.0
+    )  # so that the machine's load does not decide
     looks = []
     real = Scorer.judge
 

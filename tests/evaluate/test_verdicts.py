@@ -153,7 +153,7 @@ def test_a_time_out_is_taken_again_where_the_machine_has_turned_slower(data_dir,
     scorer = Scorer(benchmark, rules="evalplus-0.3.1")
     usual = scorer._function_judge.reference(task.task_id, task.entry_point, task.tests).slowness
     paces = iter([usual, 2 * usual])
-    monkeypatch.setattr("reflectioncoder.evaluate.judge.slowness", lambda: next(paces))
+    monkeypatch.setattr("reflectioncoder.evaluate.judges.evalplus.judge.slowness", lambda: next(paces))
     assert scorer.judge(task, solution).status == "timeout"
     assert scorer.judge(task, solution).status == "passed"
     assert next(paces, None) is None, "it is asked for after a time-out only"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflectioncoder.config import EndpointConfig
+from reflectioncoder.config.declarations import EndpointConfig
 from reflectioncoder.errors import UsageError
 from reflectioncoder.generate.budget import Budget
 from reflectioncoder.generate.endpoint import Endpoint, UnansweredError, request_body

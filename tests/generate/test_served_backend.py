@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from reflectioncoder.cli import main
-from reflectioncoder.config import EndpointConfig, GenerateConfig, ModelConfig, Recipe
+from reflectioncoder.config.declarations import EndpointConfig, GenerateConfig, ModelConfig, Recipe
 from reflectioncoder.data.files import read_jsonl
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.benchmarks import load_benchmark
@@ -21,7 +21,7 @@ from reflectioncoder.generate.base import Request, generate
 from reflectioncoder.generate.limiter import EndpointError
 from reflectioncoder.generate.served_backend import ServedBackend
 from reflectioncoder.pipeline import completions_key
-from tests.build.server import Script, serving
+from tests.builder.server import Script, serving
 from tests.generate.raw_server import answering, completion
 
 PYTHON = [Request(f"T/{number}", 0, f"Write f{number}.", f"f{number}", "import math") for number in range(30)]

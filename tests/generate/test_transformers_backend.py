@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from reflectioncoder.config import GenerateConfig, ModelConfig
+from reflectioncoder.config.declarations import GenerateConfig, ModelConfig
 from reflectioncoder.errors import UsageError
 from reflectioncoder.generate.base import Request
 from reflectioncoder.generate.transformers_backend import TransformersBackend, batch_seed

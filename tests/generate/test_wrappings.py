@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from reflectioncoder.build.pipeline import build_reflections
+from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.cli import main
-from reflectioncoder.config import BuildConfig, EndpointConfig, ModelConfig, Recipe
+from reflectioncoder.config.declarations import BuildConfig, EndpointConfig, ModelConfig, Recipe
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.prompts import answer_program
-from tests.build.server import Script, serving
+from tests.builder.server import Script, serving
 from tests.data.test_answers import DRAFT, fenced, indented, quoted
 
 PROBLEMS = bundled_problems("test_seen")

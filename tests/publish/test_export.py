@@ -10,11 +10,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reflectioncoder.build.mutation_author import cell
-from reflectioncoder.build.pipeline import build_reflections
+from reflectioncoder.builder.mutation_author import cell
+from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.cli import main
-from reflectioncoder.config import BuildConfig, ModelConfig, Recipe, SandboxConfig
-from reflectioncoder.data.decontaminate import KnownTasks
+from reflectioncoder.config.declarations import BuildConfig, ModelConfig, Recipe, SandboxConfig
+from reflectioncoder.contamination.overlap import KnownTasks
 from reflectioncoder.data.files import read_jsonl, write_json, write_jsonl
 from reflectioncoder.data.problems import Problem, bundled_problems
 from reflectioncoder.data.prompts import one_off_answer

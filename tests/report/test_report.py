@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from reflectioncoder.config import TrainConfig
+from reflectioncoder.config.declarations import TrainConfig
 from reflectioncoder.data.answer_reasons import count_answers
 from reflectioncoder.data.files import read_jsonl, write_atomic, write_json, write_jsonl
 from reflectioncoder.data.render import TokenRenderer

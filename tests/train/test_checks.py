@@ -6,12 +6,12 @@ import pytest
 import torch
 import transformers
 
-from reflectioncoder.config import LoraConfig, ModelConfig, Recipe, TrainConfig
+from reflectioncoder.config.declarations import LoraConfig, ModelConfig, Recipe, TrainConfig
 from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.errors import CheckFailedError, MachineError, UsageError
-from reflectioncoder.model_source import ModelSource
+from reflectioncoder.method.plan import RunPlan
+from reflectioncoder.models.sources import ModelSource
 from reflectioncoder.train.checks import check_model, check_recipe
-from reflectioncoder.train.plan import RunPlan
 from reflectioncoder.train.stage import train_model
 from reflectioncoder.train.trainer import training_arguments
 from tests.conftest import generation_sample, make_model, make_tokenizer, reflection_sample

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reflectioncoder.train.balance import balance
+from reflectioncoder.method.balance import balance
 from reflectioncoder.train.head import weighted_loss
 
 

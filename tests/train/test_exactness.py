@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 
 from reflectioncoder.choices import MASK_STRATEGIES
-from reflectioncoder.config import TrainConfig
+from reflectioncoder.config.declarations import TrainConfig
 from reflectioncoder.data.render import TokenRenderer
 from reflectioncoder.data.render_chat import ChatRenderer
 from reflectioncoder.errors import UsageError
+from reflectioncoder.method.packing import pack
+from reflectioncoder.method.plan import RunPlan
 from reflectioncoder.train.engine import Engine
-from reflectioncoder.train.packing import pack
-from reflectioncoder.train.plan import RunPlan
 from tests.conftest import generation_sample, make_model, reflection_sample
 
 CPU = torch.device("cpu")

@@ -13,8 +13,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from reflectioncoder.data.render import IGNORE_INDEX
 from reflectioncoder.train.engine import Engine
 from reflectioncoder.train.forecast import forecast_memory
-from reflectioncoder.train.packing import pack
-from reflectioncoder.train.views import View, WeightedViews
+from reflectioncoder.method.packing import pack
+from reflectioncoder.method.views import View, WeightedViews
 
 def status(field):
     return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(field + ":"))

@@ -12,11 +12,11 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from reflectioncoder.config import TrainConfig
+from reflectioncoder.config.declarations import TrainConfig
+from reflectioncoder.method.plan import RunPlan
 from reflectioncoder.train.attention import Segments, segment_attention
 from reflectioncoder.train.engine import Engine
 from reflectioncoder.train.forecast import forecast_memory
-from reflectioncoder.train.plan import RunPlan
 from reflectioncoder.train.trainer import ReflectionTrainer, training_arguments
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 
-from reflectioncoder.config import LoraConfig, ModelConfig, Recipe, TrainConfig
+from reflectioncoder.config.declarations import LoraConfig, ModelConfig, Recipe, TrainConfig
 from reflectioncoder.data.render import TokenRenderer
 from reflectioncoder.data.render_chat import ChatRenderer
 from reflectioncoder.errors import UsageError
-from reflectioncoder.model_source import ModelSource
-from reflectioncoder.train.plan import RunPlan
+from reflectioncoder.method.plan import RunPlan
+from reflectioncoder.models.sources import ModelSource
 from reflectioncoder.train.prepare import prepare_model
 from reflectioncoder.train.stage import train_model
 from tests.conftest import make_model, make_tokenizer

@@ -15,8 +15,8 @@ LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 SCRIPT = """
 import sys
 from pathlib import Path
-from reflectioncoder.config import ModelConfig, Recipe, TrainConfig
-from reflectioncoder.model_source import ModelSource
+from reflectioncoder.config.declarations import ModelConfig, Recipe, TrainConfig
+from reflectioncoder.models.sources import ModelSource
 from reflectioncoder.train.sharding import leave
 from reflectioncoder.train.stage import train_model
 from tests.train.test_trainer import SAMPLES
@@ -71,11 +71,11 @@ import json, sys
 import torch
 import torch.distributed as dist
 from torch.distributed.fsdp import fully_shard
-from reflectioncoder.config import TrainConfig
+from reflectioncoder.config.declarations import TrainConfig
 from reflectioncoder.data.render import TokenRenderer
-from reflectioncoder.model_source import add_tokens_to
+from reflectioncoder.models.tokens import add_tokens_to
 from reflectioncoder.train.engine import Engine
-from reflectioncoder.train.plan import RunPlan
+from reflectioncoder.method.plan import RunPlan
 from reflectioncoder.train.sharding import leave
 from tests.conftest import make_model, make_tokenizer
 from tests.train.test_trainer import SAMPLES
@@ -141,8 +141,9 @@ import sys
 from pathlib import Path
 import torch
 from accelerate import PartialState
-from reflectioncoder.config import ModelConfig, Recipe
-from reflectioncoder.model_source import ModelSource, load_tokenizer
+from reflectioncoder.config.declarations import ModelConfig, Recipe
+from reflectioncoder.models.sources import ModelSource
+from reflectioncoder.models.load import load_tokenizer
 from reflectioncoder.train import prepare
 from reflectioncoder.train.sharding import leave
 from reflectioncoder.train.stage import plan_run

@@ -4,7 +4,7 @@ import pytest
 import torch
 import transformers
 
-from reflectioncoder.recipe_files import load_recipe, shipped_recipes
+from reflectioncoder.config.loading import load_recipe, shipped_recipes
 from reflectioncoder.train.checks import check_settings
 from reflectioncoder.train.forecast import forecast_memory
 from reflectioncoder.train.prepare import adapt_model, largest_batch

@@ -25,8 +25,8 @@ def init(self, *args, fsdp_plugin=None, **kwargs):
         self.distributed_type, self.fsdp_plugin = accelerate.state.DistributedType.FSDP, fsdp_plugin
 accelerate.state.AcceleratorState.__init__ = init
 
-from reflectioncoder.config import LoraConfig, ModelConfig, Recipe, TrainConfig
-from reflectioncoder.model_source import ModelSource
+from reflectioncoder.config.declarations import LoraConfig, ModelConfig, Recipe, TrainConfig
+from reflectioncoder.models.sources import ModelSource
 from reflectioncoder.train.sharding import leave
 from reflectioncoder.train.stage import train_model
 from reflectioncoder.train.trainer import ReflectionTrainer
@@ -120,9 +120,9 @@ def test_parameters_that_are_spread_train_in_bfloat16_with_a_loss_that_is_not_ro
 
 
 def test_what_cannot_be_spread_is_refused(tmp_path, monkeypatch):
-    from reflectioncoder.config import LoraConfig, ModelConfig, Recipe, TrainConfig
+    from reflectioncoder.config.declarations import LoraConfig, ModelConfig, Recipe, TrainConfig
     from reflectioncoder.errors import UsageError
-    from reflectioncoder.model_source import ModelSource
+    from reflectioncoder.models.sources import ModelSource
     from reflectioncoder.train.prepare import prepare_model
 
     monkeypatch.setenv("WORLD_SIZE", "2")

@@ -9,11 +9,11 @@ import time
 import pytest
 import torch
 
-from reflectioncoder.config import LoraConfig, ModelConfig, Recipe, TrainConfig
+from reflectioncoder.config.declarations import LoraConfig, ModelConfig, Recipe, TrainConfig
 from reflectioncoder.data.render import TokenRenderer
 from reflectioncoder.errors import CheckFailedError, MachineError, UsageError
+from reflectioncoder.method.plan import RunPlan
 from reflectioncoder.train.checks import check_settings
-from reflectioncoder.train.plan import RunPlan
 from reflectioncoder.train.stage import train_model
 from reflectioncoder.train.trainer import ReflectionTrainer, resumable_checkpoint, seed_everything, training_arguments
 from tests.conftest import generation_sample, make_model, make_tokenizer, reflection_sample
@@ -109,7 +109,7 @@ def test_held_out_answers_are_evaluated_as_at_inference(tmp_path, model_dir, mic
 
     from reflectioncoder.data.files import write_jsonl
     from reflectioncoder.data.render_chat import ChatRenderer
-    from reflectioncoder.model_source import ModelSource
+    from reflectioncoder.models.sources import ModelSource
 
     held_out = [reflection_sample(20), reflection_sample(21, steps=2), generation_sample(22)]
     write_jsonl(tmp_path / "held-out.jsonl", [sample.to_json() for sample in held_out])
@@ -138,7 +138,7 @@ def test_held_out_answers_are_evaluated_as_at_inference(tmp_path, model_dir, mic
 
 
 def test_how_a_run_is_carried_out_may_change_when_it_is_continued_and_what_is_computed_may_not(model_dir):
-    from reflectioncoder.model_source import ModelSource
+    from reflectioncoder.models.sources import ModelSource
     from reflectioncoder.train.stage import settings_key
 
     def key(**settings):
@@ -150,14 +150,14 @@ def test_how_a_run_is_carried_out_may_change_when_it_is_continued_and_what_is_co
 
 
 def test_a_numbered_gpu_is_refused_with_the_way_to_choose_one(tmp_path, model_dir):
-    from reflectioncoder.model_source import ModelSource
+    from reflectioncoder.models.sources import ModelSource
 
     with pytest.raises(UsageError, match="CUDA_VISIBLE_DEVICES=1"):
         train_model(Recipe("r", ModelConfig(str(model_dir), device="cuda:1")), ModelSource(model_dir, "local"), SAMPLES, tmp_path)
 
 
 def test_frozen_embeddings_are_refused_for_the_token_rendering(tmp_path, model_dir):
-    from reflectioncoder.model_source import ModelSource
+    from reflectioncoder.models.sources import ModelSource
 
     recipe = Recipe("r", ModelConfig(str(model_dir), rendering="token", device="cpu"), train=TrainConfig(freeze_layers=1))
     with pytest.raises(UsageError, match="untrained"):
@@ -170,10 +170,10 @@ def test_frozen_embeddings_are_refused_for_the_token_rendering(tmp_path, model_d
 def test_the_stage_trains_and_saves_a_model_that_answers_requests(tmp_path, model_dir, rendering, how):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from reflectioncoder.config import GenerateConfig
+    from reflectioncoder.config.declarations import GenerateConfig
     from reflectioncoder.generate.base import Request
     from reflectioncoder.generate.transformers_backend import TransformersBackend
-    from reflectioncoder.model_source import ModelSource
+    from reflectioncoder.models.sources import ModelSource
 
     settings = {"lora": {"lora": LoraConfig(rank=4)}, "frozen": {"freeze_layers": 1}, "full": {}}[how]
     config = TrainConfig(epochs=1, global_batch_size=4, learning_rate=1e-2, **settings)
@@ -209,8 +209,8 @@ def test_the_stage_trains_and_saves_a_model_that_answers_requests(tmp_path, mode
 TRAIN_ALONE = """
 import json, sys
 from pathlib import Path
-from reflectioncoder.config import ModelConfig, Recipe, TrainConfig
-from reflectioncoder.model_source import ModelSource
+from reflectioncoder.config.declarations import ModelConfig, Recipe, TrainConfig
+from reflectioncoder.models.sources import ModelSource
 from reflectioncoder.train.stage import train_model
 from tests.train.test_trainer import SAMPLES
 model, run_dir, epochs = sys.argv[1:]
@@ -252,10 +252,10 @@ def test_sigterm_saves_a_checkpoint_and_the_run_goes_on_as_if_nothing_had_been(t
 
 
 def test_a_tokenizer_without_bos_and_pad_trains_and_generates(tmp_path):
-    from reflectioncoder.config import GenerateConfig
+    from reflectioncoder.config.declarations import GenerateConfig
     from reflectioncoder.generate.base import Request
     from reflectioncoder.generate.transformers_backend import TransformersBackend
-    from reflectioncoder.model_source import ModelSource
+    from reflectioncoder.models.sources import ModelSource
 
     tokenizer = make_tokenizer(bos=False, pad=False)
     make_model("qwen2", len(tokenizer), dtype="float32").save_pretrained(tmp_path / "base")
@@ -268,7 +268,7 @@ def test_a_tokenizer_without_bos_and_pad_trains_and_generates(tmp_path):
 
 
 def test_a_base_model_without_template_is_asked_in_plain_text(tmp_path):
-    from reflectioncoder.config import GenerateConfig
+    from reflectioncoder.config.declarations import GenerateConfig
     from reflectioncoder.generate.base import Request
     from reflectioncoder.generate.transformers_backend import TransformersBackend
 
@@ -283,7 +283,7 @@ def test_a_base_model_without_template_is_asked_in_plain_text(tmp_path):
 
 
 def test_sampling_depends_on_the_seed_alone(model_dir):
-    from reflectioncoder.config import GenerateConfig
+    from reflectioncoder.config.declarations import GenerateConfig
     from reflectioncoder.generate.base import Request
     from reflectioncoder.generate.transformers_backend import TransformersBackend
 
@@ -296,7 +296,7 @@ def test_sampling_depends_on_the_seed_alone(model_dir):
 
 
 def test_nothing_that_fits_is_an_error(tmp_path, model_dir):
-    from reflectioncoder.model_source import ModelSource
+    from reflectioncoder.models.sources import ModelSource
 
     recipe = Recipe("r", ModelConfig(str(model_dir), device="cpu"), train=TrainConfig(max_length=16))
     with pytest.raises(UsageError, match=r"longer than train\.max_length"):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from reflectioncoder.choices import RULES
 
 if TYPE_CHECKING:
-    from reflectioncoder.recipe_files import ResolvedRecipe
+    from reflectioncoder.config.loading import ResolvedRecipe
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
 
 def resolve_recipe(args: argparse.Namespace) -> ResolvedRecipe:
     """The recipe of the command line, `--seed` included."""
-    from reflectioncoder.recipe_files import load_recipe
+    from reflectioncoder.config.loading import load_recipe
 
     overrides = list(args.set)
     if args.seed is not None:

@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    from reflectioncoder.build.pipeline import build_reflections
-    from reflectioncoder.evaluate.contamination import known_behaviour, known_tasks
+    from reflectioncoder.builder.pipeline import build_reflections
+    from reflectioncoder.contamination.records import known_behaviour, known_tasks
 
     recipe = resolve_recipe(args).recipe
     directory = args.runs_dir / recipe.name / "build"

@@ -24,8 +24,8 @@ def run(args: argparse.Namespace) -> Outcome:
     import shutil
 
     from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES, HUMANEVAL, look_up
+    from reflectioncoder.paths import cache_dir
     from reflectioncoder.pipeline import environment
-    from reflectioncoder.places import cache_dir
     from reflectioncoder.sandbox.isolation import FLOOR, ISOLATIONS, probe
     from reflectioncoder.sandbox.languages import LANGUAGES, version_of
     from reflectioncoder.sandbox.readable import PROGRAM_PACKAGES, keep_secret, readable_paths
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> Outcome:
 
 
 def _wrongly_judged(language: str, isolation: Isolation) -> str | None:
-    from reflectioncoder.evaluate.preflight import require_preflight
+    from reflectioncoder.evaluate.judges.multipl_e.preflight import require_preflight
 
     try:
         require_preflight(language, isolation)
@@ -102,8 +102,9 @@ def _wrongly_judged(language: str, isolation: Isolation) -> str | None:
 
 
 def _why_not_trainable(name: str) -> str | None:
-    from reflectioncoder.config import ModelConfig
-    from reflectioncoder.model_source import load_config, resolve_model
+    from reflectioncoder.config.declarations import ModelConfig
+    from reflectioncoder.models.load import load_config
+    from reflectioncoder.models.sources import resolve_model
 
     require("torch", "train")
     from reflectioncoder.train.selfcheck import why_not_exact

@@ -19,11 +19,11 @@ def run(args: argparse.Namespace) -> Outcome:
     import contextlib
     from dataclasses import replace
 
+    from reflectioncoder.contamination.records import require_clean
     from reflectioncoder.data.answer_reasons import answer_lines, has_no_program_at_all
     from reflectioncoder.data.files import claim, write_json
     from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT, UsageError
     from reflectioncoder.evaluate.benchmarks import load_benchmark, requests_for, require_distinct
-    from reflectioncoder.evaluate.contamination import require_clean
     from reflectioncoder.evaluate.results import headline, skipped
     from reflectioncoder.generate.base import longest
     from reflectioncoder.pipeline import completions_key, evaluate_model

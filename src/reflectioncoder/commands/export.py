@@ -55,8 +55,9 @@ def run(args: argparse.Namespace) -> Outcome:
 
 
 def _tokenizer(name: str | None) -> Any:
-    from reflectioncoder.config import ModelConfig
-    from reflectioncoder.model_source import load_tokenizer, resolve_model
+    from reflectioncoder.config.declarations import ModelConfig
+    from reflectioncoder.models.load import load_tokenizer
+    from reflectioncoder.models.sources import resolve_model
 
     if name is None:
         return None

@@ -77,7 +77,7 @@ def _mapping(text: str) -> dict[str, Any]:
 
 def generation_recipe(args: argparse.Namespace):
     """The command line as a recipe, so that the same code runs."""
-    from reflectioncoder.config import GenerateConfig, ModelConfig, Recipe
+    from reflectioncoder.config.declarations import GenerateConfig, ModelConfig, Recipe
     from reflectioncoder.generate.base import check_sampling
 
     config = GenerateConfig(args.batch_size, args.max_new_tokens, args.temperature, num_samples=args.num_samples)
@@ -92,7 +92,7 @@ def model_of(args: argparse.Namespace):
     Raises:
         UsageError: an option that the backend does not take; no such model.
     """
-    from reflectioncoder.config import EndpointConfig, ModelConfig
+    from reflectioncoder.config.declarations import EndpointConfig, ModelConfig
     from reflectioncoder.errors import UsageError
     from reflectioncoder.generate.backends import asked_model
 

@@ -70,14 +70,16 @@ def run(args: argparse.Namespace) -> Outcome:
 
 def _renderer(args: argparse.Namespace) -> Any:
     from reflectioncoder.data.words import WordTokenizer
-    from reflectioncoder.model_source import make_renderer
+    from reflectioncoder.models.tokens import make_renderer
 
     if args.tokenizer is None:
         if args.rendering == "chat":
             raise UsageError("the chat rendering needs a --tokenizer")
         return make_renderer("token", WordTokenizer())
-    from reflectioncoder.config import ModelConfig
-    from reflectioncoder.model_source import add_tokens_to, load_tokenizer, resolve_model
+    from reflectioncoder.config.declarations import ModelConfig
+    from reflectioncoder.models.load import load_tokenizer
+    from reflectioncoder.models.sources import resolve_model
+    from reflectioncoder.models.tokens import add_tokens_to
 
     tokenizer = load_tokenizer(resolve_model(ModelConfig(args.tokenizer)).path)
     if args.rendering == "token":
@@ -88,7 +90,7 @@ def _renderer(args: argparse.Namespace) -> Any:
 def _roles_of(rendered: RenderedSample, hidden: frozenset[int], positions: StudentPositions) -> list[str]:
     """Per token, the name of its style."""
     from reflectioncoder.data.render import IGNORE_INDEX
-    from reflectioncoder.train.views import student_kept
+    from reflectioncoder.method.views import student_kept
 
     kept = set(student_kept(rendered, hidden, positions)) if rendered.is_reflection else set()
     roles = []
@@ -106,7 +108,7 @@ def _show(sample: Sample, renderer: Any, args: argparse.Namespace) -> tuple[dict
     from rich.console import Console
     from rich.text import Text
 
-    from reflectioncoder.train.masking import hidden_positions
+    from reflectioncoder.method.masking import hidden_positions
 
     rendered = renderer.render(sample)
     rng = random.Random(args.seed or 0)

@@ -16,8 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    from reflectioncoder.build.sources.collect import collect_problems
-    from reflectioncoder.build.sources.draft import REASONS
+    from reflectioncoder.builder.sources.collect import collect_problems
+    from reflectioncoder.builder.sources.draft import REASONS
 
     summary = collect_problems(args.sources, args.output, args.limit, args.workers)
     lines = [f"{summary['num_problems']} problems, {summary['num_verified']} of them with a reference that passed its tests twice"]

@@ -18,9 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
+    from reflectioncoder.config.loading import field_docs, find_recipe, load_recipe, shipped_recipes
+    from reflectioncoder.config.schema import recipe_schema
     from reflectioncoder.data.files import write_atomic
-    from reflectioncoder.recipe_files import field_docs, find_recipe, load_recipe, shipped_recipes
-    from reflectioncoder.recipe_schema import recipe_schema
 
     if args.action == "list":
         found = {name: load_recipe(path).recipe.description for name, path in shipped_recipes().items()}

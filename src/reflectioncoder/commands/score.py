@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.data.files import write_json
     from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT, UsageError
     from reflectioncoder.evaluate.benchmarks import EVALPLUS, load_benchmark
-    from reflectioncoder.evaluate.evalplus_format import evalplus_results
+    from reflectioncoder.evaluate.judges.evalplus.result_file import evalplus_results
     from reflectioncoder.evaluate.results import require_sandbox, skipped, summarize
     from reflectioncoder.evaluate.sample_files import is_fenced, require_programs
     from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, require_all_tasks, score_samples

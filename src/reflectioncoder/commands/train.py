@@ -17,8 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    from reflectioncoder.evaluate.contamination import record_training_data, require_clean_data
-    from reflectioncoder.model_source import resolve_model
+    from reflectioncoder.contamination.records import record_training_data, require_clean_data
+    from reflectioncoder.models.sources import resolve_model
     from reflectioncoder.train.checks import check_model, check_recipe
     from reflectioncoder.train.prepare import forecast_run, needs_checkpointing
     from reflectioncoder.train.stage import describe_plan, held_out_samples, plan_run, train_model, training_samples

@@ -147,7 +147,7 @@ class Renderer(ABC):
 
 
 class TokenRenderer(Renderer):
-    """The paper's rendering. The tokenizer must know the seven added tokens (`model_source.add_tokens`).
+    """The paper's rendering. The tokenizer must know the seven added tokens (`models.tokens.add_tokens`).
 
     A tokenizer without BOS starts with the first message; one without EOS is refused.
     """

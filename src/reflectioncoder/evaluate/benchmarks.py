@@ -25,13 +25,12 @@ from reflectioncoder.data.files import sha256_file, write_atomic
 from reflectioncoder.data.problems import BUNDLED_DIR, bundled_problems
 from reflectioncoder.data.prompts import one_off_request
 from reflectioncoder.errors import MachineError, UsageError
-from reflectioncoder.evaluate import multipl_e
-from reflectioncoder.evaluate.evalplus import Family, FunctionTests, PartName, function_tests, read_rows
-from reflectioncoder.evaluate.multipl_e import LanguageTests
-from reflectioncoder.evaluate.preflight import PreflightError, require_preflight
+from reflectioncoder.evaluate.judges.evalplus.data import Family, FunctionTests, PartName, function_tests, read_rows
+from reflectioncoder.evaluate.judges.multipl_e import programs as multipl_e
+from reflectioncoder.evaluate.judges.multipl_e.preflight import PreflightError, require_preflight
+from reflectioncoder.evaluate.judges.multipl_e.programs import LanguageTests
 from reflectioncoder.generate.base import Request
-from reflectioncoder.model_source import is_offline
-from reflectioncoder.places import cache_dir
+from reflectioncoder.paths import cache_dir, is_offline
 from reflectioncoder.sandbox.isolation import detect_isolation
 from reflectioncoder.sandbox.languages import LANGUAGES
 from reflectioncoder.sandbox.readable import keep_secret

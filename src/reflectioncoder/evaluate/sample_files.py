@@ -21,7 +21,7 @@ from reflectioncoder.data.languages import PYTHON
 from reflectioncoder.data.python_source import parse
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, Task
-from reflectioncoder.evaluate.multipl_e import LanguageTests
+from reflectioncoder.evaluate.judges.multipl_e.programs import LanguageTests
 
 _FENCE_LINE = re.compile(r"^[ \t>]*(?:`{3,}|~{3,})", re.MULTILINE)
 

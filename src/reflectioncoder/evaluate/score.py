@@ -17,14 +17,14 @@ from reflectioncoder.data.answer_reasons import Reason
 from reflectioncoder.data.files import JsonlAppender, content_hash, read_jsonl, write_jsonl
 from reflectioncoder.errors import SandboxUnavailableError, UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task
-from reflectioncoder.evaluate.evalplus import FunctionTests
-from reflectioncoder.evaluate.judge import SHARED_FACTOR, FunctionJudge, PartVerdict, describe_limits
-from reflectioncoder.evaluate.multipl_e import LanguageTests, judge_program
-from reflectioncoder.evaluate.preflight import require_preflight
+from reflectioncoder.evaluate.judges.evalplus.data import FunctionTests
+from reflectioncoder.evaluate.judges.evalplus.judge import SHARED_FACTOR, FunctionJudge, PartVerdict, describe_limits
+from reflectioncoder.evaluate.judges.multipl_e.preflight import require_preflight
+from reflectioncoder.evaluate.judges.multipl_e.programs import LanguageTests, judge_program
 from reflectioncoder.evaluate.sample_files import read_row, sample_rows
 from reflectioncoder.evaluate.second_look import judge_again
 from reflectioncoder.evaluate.versions import judge_version, versions_for
-from reflectioncoder.places import cache_dir
+from reflectioncoder.paths import cache_dir
 from reflectioncoder.progress import Progress
 from reflectioncoder.sandbox.asserted import run_tests
 from reflectioncoder.sandbox.isolation import FLOOR, Isolation, detect_isolation, require_floor

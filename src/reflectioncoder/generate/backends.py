@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder import choices
-from reflectioncoder.config import EndpointConfig, ModelConfig
+from reflectioncoder.config.declarations import EndpointConfig, ModelConfig
 from reflectioncoder.data.files import content_hash, sha256_file
 from reflectioncoder.generate.base import Backend
 from reflectioncoder.generate.embedded import embedded_server, vllm_server
 from reflectioncoder.generate.served_backend import ServedBackend
-from reflectioncoder.model_source import model_hash, resolve_gguf, resolve_model
+from reflectioncoder.models.packaged import resolve_gguf
+from reflectioncoder.models.sources import model_hash, resolve_model
 from reflectioncoder.server_address import ServerAddress
 
 _CHARS_A_TOKEN = 2  # at least, of programs and English: a server is started with room for the longest request

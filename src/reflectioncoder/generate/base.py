@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from reflectioncoder.config import GenerateConfig
+from reflectioncoder.config.declarations import GenerateConfig
 from reflectioncoder.data.answer_reasons import count_answers
 from reflectioncoder.data.answers import REFUSED_ANSWER, read_answer
 from reflectioncoder.data.completions import read_continuation

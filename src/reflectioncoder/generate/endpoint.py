@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
-from reflectioncoder.config import EndpointConfig
+from reflectioncoder.config.declarations import EndpointConfig
 from reflectioncoder.errors import UsageError
 from reflectioncoder.generate.budget import Budget
 from reflectioncoder.generate.limiter import EndpointError, Limiter

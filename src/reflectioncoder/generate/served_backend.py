@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence, Set
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from reflectioncoder.config import EndpointConfig, GenerateConfig
+from reflectioncoder.config.declarations import EndpointConfig, GenerateConfig
 from reflectioncoder.data.prompts import CLOSING_FENCE, OPENING_FENCE
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.generate.base import RawCompletion, Request

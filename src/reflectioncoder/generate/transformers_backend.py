@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
-from reflectioncoder.config import GenerateConfig, ModelConfig
+from reflectioncoder.config.declarations import GenerateConfig, ModelConfig
 from reflectioncoder.data.prompts import CLOSING_FENCE
 from reflectioncoder.generate.base import RawCompletion, Request
-from reflectioncoder.model_source import load_model, load_tokenizer, make_requests
+from reflectioncoder.models.load import load_model, load_tokenizer
+from reflectioncoder.models.tokens import make_requests
 
 
 class TransformersBackend:

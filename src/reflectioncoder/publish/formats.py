@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from reflectioncoder.build.gates import parse, without_tests
+from reflectioncoder.builder.gates import parse, without_tests
 from reflectioncoder.data.languages import PYTHON
 from reflectioncoder.data.prompts import one_off_answer
 from reflectioncoder.data.render_chat import chat_block

@@ -13,7 +13,7 @@ from reflectioncoder.data.run_folders import RunFolder
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.compare import compare_runs, read_run
 from reflectioncoder.evaluate.results import headline
-from reflectioncoder.train.masking import hidden_positions
+from reflectioncoder.method.masking import hidden_positions
 
 RATES = tuple(i / 20 for i in range(21))
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.errors import UsageError
-from reflectioncoder.places import cache_dir
+from reflectioncoder.paths import cache_dir
 from reflectioncoder.sandbox.box import temporary_folder
 from reflectioncoder.sandbox.limits import Limits, SandboxUnavailableError
 from reflectioncoder.sandbox.readable import expand, is_below, readable_paths, secret_folders

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.errors import UsageError
-from reflectioncoder.places import cache_dir
+from reflectioncoder.paths import cache_dir
 
 # Packages that programs may import where they are installed. Others stay hidden: some carry benchmark data and solutions.
 PROGRAM_PACKAGES = (

@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 
 from reflectioncoder.errors import MachineError
-from reflectioncoder.places import cache_dir
+from reflectioncoder.paths import cache_dir
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.languages import LANGUAGES, Language, version_of
 from reflectioncoder.sandbox.limits import Limits, RunResult

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from reflectioncoder.config import Recipe, TrainConfig
+from reflectioncoder.config.declarations import Recipe, TrainConfig
 from reflectioncoder.errors import MachineError, UsageError, require
-from reflectioncoder.model_source import ModelSource, add_tokens_to, load_config, load_tokenizer, make_renderer, pick_device
+from reflectioncoder.models.load import load_config, load_tokenizer, pick_device
+from reflectioncoder.models.sources import ModelSource
+from reflectioncoder.models.tokens import add_tokens_to, make_renderer
 
 
 def check_settings(config: TrainConfig) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from reflectioncoder.errors import UsageError
+from reflectioncoder.method.packing import PackedBatch
 from reflectioncoder.train.attention import NAME, Segments
 from reflectioncoder.train.head import weighted_loss
-from reflectioncoder.train.packing import PackedBatch
 
 
 @dataclass(frozen=True)

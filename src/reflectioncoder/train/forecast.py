@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from reflectioncoder.method.packing import PackedBatch
 from reflectioncoder.train.engine import Engine
 from reflectioncoder.train.head import default_chunk_rows
-from reflectioncoder.train.packing import PackedBatch
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,16 @@ from typing import Any
 
 import torch
 
-from reflectioncoder.config import Recipe
+from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.data.render import ADDED_TOKENS
 from reflectioncoder.errors import UsageError
-from reflectioncoder.model_source import ModelSource, add_tokens, load_config, load_model, make_renderer, pick_device
+from reflectioncoder.method.packing import PackedBatch
+from reflectioncoder.method.plan import RunPlan
+from reflectioncoder.models.load import load_config, load_model, pick_device
+from reflectioncoder.models.sources import ModelSource
+from reflectioncoder.models.tokens import add_tokens, make_renderer
 from reflectioncoder.progress import say
 from reflectioncoder.train.forecast import MemoryForecast, forecast_memory
-from reflectioncoder.train.packing import PackedBatch
-from reflectioncoder.train.plan import RunPlan
 from reflectioncoder.train.sharding import is_sharded
 
 _NF4_BYTES = 0.52  # of a weight, with its share of the scales

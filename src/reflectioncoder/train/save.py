@@ -10,11 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.config import Recipe
+from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.data.files import explain_full_disk, read_json, remove_stale, write_atomic, write_json
 from reflectioncoder.data.render import ADDED_TOKENS
 from reflectioncoder.errors import UsageError
-from reflectioncoder.model_source import load_tokenizer, make_renderer
+from reflectioncoder.models.load import load_tokenizer
+from reflectioncoder.models.tokens import make_renderer
 
 # What tokenizers encode differently at the beginning of a text, behind a special token and inside.
 _PROBES = ("def f(x):\n    return x", " x", "\n\n  x", "a  b", "日本 ü")

@@ -17,9 +17,9 @@ import torch.nn.functional as F  # noqa: N812 (the field's name for it)
 
 from reflectioncoder.data.render import IGNORE_INDEX
 from reflectioncoder.errors import UsageError
+from reflectioncoder.method.packing import pack
+from reflectioncoder.method.views import View, WeightedViews
 from reflectioncoder.train.engine import Engine
-from reflectioncoder.train.packing import pack
-from reflectioncoder.train.views import View, WeightedViews
 
 # Rounding is 1e-13; norms that some models compute in float32 whatever the weights bring 1e-7; what is wrong brings 1e-2.
 TOLERANCE = 1e-5

@@ -10,20 +10,22 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.config import Recipe, TrainConfig
+from reflectioncoder.config.declarations import Recipe, TrainConfig
 from reflectioncoder.data.files import claim, content_hash, explain_full_disk, put_aside, write_json
 from reflectioncoder.data.problems import load_problems
 from reflectioncoder.data.prompts import one_off_sample
 from reflectioncoder.data.render import IGNORE_INDEX, RenderReport, render_all
 from reflectioncoder.data.samples import Sample, read_samples
 from reflectioncoder.errors import UsageError
-from reflectioncoder.model_source import ModelSource, make_renderer, model_hash, pick_device
+from reflectioncoder.method.heldout import HeldOut
+from reflectioncoder.method.plan import RunPlan
+from reflectioncoder.method.views import student_kept
+from reflectioncoder.models.load import pick_device
+from reflectioncoder.models.sources import ModelSource, model_hash
+from reflectioncoder.models.tokens import make_renderer
 from reflectioncoder.progress import Progress, say
 from reflectioncoder.train.checks import check_model, check_recipe
-from reflectioncoder.train.heldout import HeldOut
-from reflectioncoder.train.plan import RunPlan
 from reflectioncoder.train.sharding import is_sharded, set_up_sharding
-from reflectioncoder.train.views import student_kept
 
 
 def training_samples(recipe: Recipe, reflections: Path | None) -> list[Sample]:

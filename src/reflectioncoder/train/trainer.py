@@ -18,13 +18,13 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainingArguments
 
-from reflectioncoder.config import TrainConfig
+from reflectioncoder.config.declarations import TrainConfig
 from reflectioncoder.errors import CheckFailedError, require
+from reflectioncoder.method.heldout import HeldOut
+from reflectioncoder.method.packing import PackedBatch
+from reflectioncoder.method.plan import RunPlan
 from reflectioncoder.train.engine import Engine, LossOutputs
-from reflectioncoder.train.heldout import HeldOut
 from reflectioncoder.train.offload import activations_in_host_memory
-from reflectioncoder.train.packing import PackedBatch
-from reflectioncoder.train.plan import RunPlan
 
 
 class PlannedSteps(Dataset):

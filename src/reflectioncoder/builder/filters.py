@@ -1,0 +1,136 @@
+"""What is left out of the finished samples, each with a reason that is counted."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rensa import RMinHash, RMinHashLSH  # pyright: ignore[reportAttributeAccessIssue] (an extension module)
+
+from reflectioncoder.builder.outcomes import Outcomes, rejected_sample
+from reflectioncoder.builder.reasons import Reason
+from reflectioncoder.contamination.overlap import KnownTasks
+from reflectioncoder.data.prompts import program_of_answer
+from reflectioncoder.data.samples import Sample
+from reflectioncoder.progress import Progress
+from reflectioncoder.sandbox.pool import map_ordered
+
+_NUM_HASHES, _NUM_BANDS = 128, 16
+_WORDS = re.compile(r"\w+|[^\w\s]")
+_SHINGLE = 5  # words
+
+
+def sift(
+    outcomes: Outcomes,
+    known: KnownTasks,
+    behaviour: Callable[[str], str | None] | None,
+    *,
+    max_chars: int,
+    near_duplicates: float,
+    same_problem: bool,
+    workers: int = 0,
+) -> Outcomes:
+    """The outcomes without contaminated and over-long samples and repetitions; nothing of them is kept in memory but hashes.
+
+    Args:
+        behaviour: names the benchmark task that a program solves, if any.
+        near_duplicates: similarity of two samples' shingles (Jaccard, estimated) from which the later one is left out; 1: off.
+        same_problem: samples of one problem are compared too; where they are variants by design they are not.
+    """
+    sifted = Outcomes()
+    seen: set[bytes] = set()
+    near = NearDuplicates(near_duplicates, same_problem=same_problem) if near_duplicates < 1 else None
+
+    def contamination(outcome: Sample | dict[str, Any]) -> tuple[Reason, str] | None:
+        if not isinstance(outcome, Sample):
+            return None
+        program = program_of_answer(outcome.messages[-1].text)
+        if found := known.find("", "", program):
+            return "contaminated", found
+        if behaviour is not None and (found := behaviour(program)):
+            return "behaves_like_benchmark", found
+        return None
+
+    def judged(outcome: Sample | dict[str, Any]) -> tuple[Sample | dict[str, Any], tuple[Reason, str] | None]:
+        return outcome, contamination(outcome)
+
+    with Progress("build: filters", len(outcomes)) as progress:
+        for outcome, found in map_ordered(judged, outcomes, workers):
+            position = len(sifted)
+            if not isinstance(outcome, Sample):
+                sifted.reject(position, outcome)
+            elif found is not None:
+                sifted.reject(position, rejected_sample(outcome, *found))
+            elif (length := sum(map(len, _texts(outcome)))) > max_chars:
+                sifted.reject(position, rejected_sample(outcome, "too_long", f"{length} characters"))
+            elif (attempts := _digest_of_attempts(outcome)) in seen:
+                sifted.reject(position, rejected_sample(outcome, "duplicate"))
+            elif near is not None and (earlier := near.find_or_add(outcome)):
+                sifted.reject(position, rejected_sample(outcome, "near_duplicate", earlier))
+            else:
+                seen.add(attempts)
+                sifted.accept(position, outcome)
+            progress.update(position + 1, f"{sifted.num_accepted} accepted")
+    return sifted
+
+
+def _texts(sample: Sample) -> list[str]:
+    return [block.content for message in sample.messages for block in message.content]
+
+
+def _digest_of_attempts(sample: Sample) -> bytes:
+    codes = "\0".join(block.content for block in sample.messages[1].content if block.type == "code")
+    return hashlib.blake2b(codes.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+class NearDuplicates:
+    """Samples whose attempts and answer are nearly those of an earlier one: MinHash over shingles of five words."""
+
+    def __init__(self, threshold: float, *, same_problem: bool):
+        self._threshold = threshold
+        self._same_problem = same_problem
+        self._index = RMinHashLSH(threshold=threshold, num_perm=_NUM_HASHES, num_bands=_NUM_BANDS)
+        self._kept: list[tuple[str, str, RMinHash]] = []
+
+    def find_or_add(self, sample: Sample) -> str | None:
+        """The id of an earlier sample that is nearly the same, and how similar it is; the sample is added if there is none."""
+        text = "\n".join(block.content for message in sample.messages[1::2] for block in message.content if block.type != "execution")
+        words = _WORDS.findall(text)
+        own = RMinHash(num_perm=_NUM_HASHES, seed=0)
+        own.update([" ".join(words[start : start + _SHINGLE]) for start in range(max(1, len(words) - _SHINGLE + 1))])
+        task_id = sample.extra["metadata"]["task_id"]
+        for number in sorted(self._index.query(own)):
+            identity, other_task, other = self._kept[number]
+            similarity = own.jaccard(other)
+            if similarity >= self._threshold and (self._same_problem or other_task != task_id):
+                return f"{identity} ({similarity:.2f})"
+        self._index.insert(len(self._kept), own)
+        self._kept.append((sample.id or "", task_id, own))
+        return None
+
+
+def over_share(operators: Sequence[Sequence[str]], max_share: float) -> set[int]:
+    """Indices of samples to drop, last ones first, until no kind of slip exceeds `max_share` of all slips.
+
+    Args:
+        operators: the kinds of slips of each sample.
+    """
+    with_operator: dict[str, list[int]] = {}
+    for index, names in enumerate(operators):
+        for name in names:
+            with_operator.setdefault(name, []).append(index)
+    counts = Counter(name for names in operators for name in names)
+    dropped: set[int] = set()
+    while counts:
+        operator, count = max(counts.items(), key=lambda item: (item[1], item[0]))
+        if len(counts) * max_share <= 1 or count <= max(1, math.floor(max_share * counts.total())):
+            break
+        last = with_operator[operator].pop()
+        if last not in dropped:
+            dropped.add(last)
+            counts -= Counter(operators[last])
+    return dropped

@@ -1,0 +1,19 @@
+"""Where on this machine things are kept that can be made again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cache_dir() -> Path:
+    """`$REFLECTIONCODER_CACHE`, else `reflectioncoder` in the user's cache directory."""
+    base = os.environ.get("REFLECTIONCODER_CACHE")
+    if base:
+        return Path(base)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reflectioncoder"
+
+
+def is_offline() -> bool:
+    """`--offline`, or the hub's own variable."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
