@@ -199,7 +199,8 @@ def parents_files(judge: Judge) -> list[str]:
     data = os.environ.get("REFLECTIONCODER_DATA")
     given = sorted(Path(data).rglob("*.gz"))[:20] if data and Path(data).is_dir() else []
     own = [Path(__file__), *BUNDLED_DIR.iterdir(), *BUNDLED_DIR.parent.glob("*.py"), *BUNDLED_DIR.parent.glob("sandbox/runtime/*.py")]
-    usual = [Path.home() / ".cache" / "reflectioncoder", *(Path.home() / ".cache" / "reflectioncoder").glob("*/*")][:20]
+    cache = Path.home() / ".cache" / "reflectioncoder"
+    usual = [cache, *cache.glob("*/*")][:20] if cache.is_dir() else []
     return [
         str(path)
         for path in (*expected, *own, *usual, *packaged, *given, judge.cache, BUNDLED_DIR, Path(__file__).parents[2] / "pyproject.toml")
