@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 from reflectioncoder.waiting import wait_passively
+from tests import skips, tiers
 
 CHATML = (
     "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}"
@@ -24,6 +25,16 @@ CHATML = (
 # On a shared machine an example can take any time.
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared machine")
+
+
+def pytest_addoption(parser):
+    tiers.add_option(parser)
+
+
+def pytest_terminal_summary(terminalreporter):
+    reports = terminalreporter.stats.get("skipped", [])
+    for line in skips.summary(str(report.longrepr[2]) for report in reports if isinstance(report.longrepr, tuple)):
+        terminalreporter.write_line(line)
 
 
 def pytest_configure(config):
@@ -197,7 +208,7 @@ _ONE_CAPABILITY = (
 )
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     from reflectioncoder.sandbox.isolation import LANDLOCK
 
     reasons = dict(NOT_PROMISED)
@@ -208,3 +219,4 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.name in reasons:
             item.add_marker(pytest.mark.skip(reason=reasons[item.name]))
+    tiers.select(config, items)
