@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.samples import Block, Sample, assistant, user
@@ -22,10 +21,6 @@ CHATML = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 
-# On a shared machine an example can take any time.
-settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("shared machine")
-
 
 def pytest_addoption(parser):
     tiers.add_option(parser)
@@ -38,6 +33,7 @@ def pytest_terminal_summary(terminalreporter):
 
 
 def pytest_configure(config):
+    tiers.configure(config)
     wait_passively()
     _use_a_cache_of_its_own(config)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as under `nohup make test &`: children would ignore it too

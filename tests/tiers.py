@@ -7,20 +7,39 @@ few examples, and run again with all of theirs in the rest. `--tier` chooses: qu
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 TIERS = ("all", "quick", "rest")
+_VARIABLE = "REFLECTIONCODER_TEST_EXAMPLES"  # of this process and the workers that it starts
+_FEW = 10  # times fewer examples in the quick tier
 MAX_SMALL = 6  # values of a parameter that are all shown
 MIN_CASES = 2  # of a test, if it has as many
 
 
 def add_option(parser: pytest.Parser) -> None:
     parser.addoption("--tier", choices=TIERS, default="all", help="quick: every promise once; rest: what quick leaves out; all")
+
+
+def configure(config: pytest.Config) -> None:
+    """Choose how many examples hypothesis makes, before test modules are imported; on a shared machine one can take any time."""
+    few = config.getoption("tier") == "quick"
+    os.environ[_VARIABLE] = "few" if few else "all"
+    settings.register_profile(
+        "this tier", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=examples(settings.default.max_examples)
+    )
+    settings.load_profile("this tier")
+
+
+def examples(count: int) -> int:
+    """Return how many examples a test makes in this tier, of `count` in all."""
+    return max(5, count // _FEW) if os.environ.get(_VARIABLE) == "few" else count
 
 
 def select(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -12,6 +12,7 @@ from reflectioncoder.data.answer_reasons import REASONS, WITHOUT_PROGRAM, count_
 from reflectioncoder.data.answers import read_answer
 from reflectioncoder.data.languages import CODE_LANGUAGES
 from reflectioncoder.data.python_source import with_preamble
+from tests.tiers import examples
 
 F = "def f(x):\n    return 2 * x\n"
 TAB = "\t"
@@ -513,13 +514,13 @@ WRAPPINGS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(PROGRAMS, WRAPPINGS)
 def test_any_program_comes_out_of_any_wrapping(program, wrap):
     assert_same_program(read_answer(wrap(program), "f").solution, program)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.text(alphabet="`~>\n \t-1.def f():x=</think>python\"'#", max_size=120), st.sampled_from(["", PREFILL]))
 def test_any_text_is_read(text, prefill):
     read = read_answer(text, "f", prefill=prefill)

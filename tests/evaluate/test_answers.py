@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from reflectioncoder.sandbox.answers import MAX_FRAME_BYTES, BrokenAnswerError, FrameReader, Opaque, decode, read_value, rebuild
 from reflectioncoder.sandbox.runtime.encoding import _plain_kinds, encode_answer, portable
+from tests.tiers import examples
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of numpy, about numbers that overflow
-often = settings(max_examples=150, deadline=None, database=None)
+often = settings(max_examples=examples(150), deadline=None, database=None)
 
 PLAIN_TYPES = {bool, int, float, complex, str, bytes, type(None), list, tuple, dict, set, frozenset}
 
@@ -487,7 +488,7 @@ trees = st.recursive(
 )
 
 
-@settings(often, max_examples=400)
+@settings(often, max_examples=examples(400))
 @given(trees)
 @example(("numpy", ",", 1))
 @example(("ndarray", "i,", ("list", [])))
@@ -502,7 +503,7 @@ def test_a_tree_of_any_shape_is_rebuilt_or_refused(tree):
     assert type(name) is str
 
 
-@settings(often, max_examples=400)
+@settings(often, max_examples=examples(400))
 @given(trees)
 @example(("subclass", "float", ("v", [])))
 @example(("subclass", "int", ("numpy", "int64", 5)))

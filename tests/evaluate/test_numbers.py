@@ -27,11 +27,12 @@ from reflectioncoder.sandbox.isolation import ISOLATIONS, probe
 from reflectioncoder.sandbox.precision import as_python_numbers, holds_numpy
 from reflectioncoder.sandbox.runtime.encoding import encode_answer
 from tests.evaluate import test_oracles
-from tests.evaluate.test_answers import costs
+from tests.evaluate.test_answer_bombs import costs
 from tests.evaluate.test_oracles import PRELUDE, SCOPE, World, ours, verdicts_of_evalplus
+from tests.tiers import examples
 
 evalplus = test_oracles.evalplus
-often = settings(max_examples=300, deadline=None, database=None)
+often = settings(max_examples=examples(300), deadline=None, database=None)
 
 MORE = """
 import fractions, types

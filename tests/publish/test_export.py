@@ -27,6 +27,7 @@ from reflectioncoder.publish.formats import FORMATS, Skipped, first_failing_atte
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.session import Session
 from tests.conftest import CHATML, generation_sample, make_tokenizer, reflection_sample
+from tests.tiers import examples
 
 TOOL_TEMPLATE = (
     "{% if tools %}{{ '<|im_start|>system\nFunctions, one in a line:' }}"
@@ -447,7 +448,7 @@ def samples(draw):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sample=samples())
 def test_whatever_the_contents_are_each_block_is_found_once_in_its_place(name, sample, tool_tokenizer):
     form = FORMATS[name]

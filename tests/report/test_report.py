@@ -25,6 +25,7 @@ from reflectioncoder.report.collect import collect_run
 from reflectioncoder.report.html import write_report
 from reflectioncoder.train.stage import preview
 from tests.conftest import reflection_sample
+from tests.tiers import examples
 
 NASTY = "x = '</script><script>document.title = 1</script><!--'\n"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -121,7 +122,9 @@ P, F, E = "passed", "failed", "sandbox_error"
 statuses = st.sampled_from([(P, P), (P, F), (F, F), (E, E), (P, E)])
 
 
-@settings(max_examples=15, phases=[Phase.generate], deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(15), phases=[Phase.generate], deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.data(), st.sampled_from([1, 1, 3]), st.integers(1, 9))
 def test_the_page_says_of_two_scorings_what_compare_says(tmp_path, data, num_samples, num_tasks):
     """Sandbox errors are no failures, all samples of a task count, and the tests are those of the headline."""

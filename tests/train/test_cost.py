@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from reflectioncoder.method.balance import balance
 from reflectioncoder.train.head import weighted_loss
+from tests.tiers import examples
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_ranks_wait_less_than_a_hundredth_of_the_time():
             assert idle_share(costs, balance(costs, num_ranks, budget)) < 0.01
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(st.lists(st.integers(1, 5000), min_size=1, max_size=60), st.integers(1, 9), st.sampled_from([0, 1, 700, 8192]))
 def test_every_visit_is_computed_once_and_all_ranks_meet_equally_often(costs, num_ranks, budget):
     assigned = balance(costs, num_ranks, budget)
