@@ -13,9 +13,9 @@ import pytest
 
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.benchmarks import load_benchmark
-from reflectioncoder.sandbox import isolation as isolations
 from reflectioncoder.sandbox import readable
 from reflectioncoder.sandbox.asserted import run_tests
+from reflectioncoder.sandbox.detect import probe
 from reflectioncoder.sandbox.forkserver import SERVERS
 from reflectioncoder.sandbox.functions import Calls, call
 from reflectioncoder.sandbox.process import run_python
@@ -105,11 +105,11 @@ def test_a_cache_that_is_made_later_cannot_be_read(visible_folder, isolation, mo
 
 def test_the_probe_looks_for_data_of_ours(visible_folder, isolation, monkeypatch):
     monkeypatch.setenv("REFLECTIONCODER_CACHE", str(visible_folder))
-    assert isolations.probe(isolation) is None
+    assert probe(isolation) is None
     SERVERS.close()
     monkeypatch.setattr(readable, "_hidden_folders", lambda *_: set())
     readable._readable_paths.cache_clear()
-    assert "data that answers are compared with" in (isolations.probe(isolation) or "")
+    assert "data that answers are compared with" in (probe(isolation) or "")
     readable._readable_paths.cache_clear()
     SERVERS.close()
 

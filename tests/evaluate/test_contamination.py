@@ -17,7 +17,7 @@ from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 from reflectioncoder.errors import CheckFailedError
 from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES, look_up, read_published
-from reflectioncoder.sandbox.isolation import detect_isolation
+from reflectioncoder.sandbox.detect import detect_isolation
 from tests.conftest import make_model, make_tokenizer
 
 ROW = {

@@ -16,7 +16,7 @@ from reflectioncoder.data.samples import Sample
 from reflectioncoder.errors import CheckFailedError, MachineError
 from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES, HUMANEVAL, look_up, read_published
 from reflectioncoder.evaluate.judges.evalplus.data import Family
-from reflectioncoder.sandbox.isolation import detect_isolation
+from reflectioncoder.sandbox.detect import detect_isolation
 
 _RECORD = "training_data.json"
 _SHOWN = 5

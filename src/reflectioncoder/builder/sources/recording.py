@@ -14,6 +14,7 @@ from typing import Any
 from reflectioncoder.builder.sources.draft import Draft, Dropped
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import answer_program
+from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.session import Session
 
@@ -93,7 +94,7 @@ def record_tests(draft: Draft, limits: Limits) -> Problem | Dropped:
     reasons: list[str] = []
     calls: list[Call] = []
     recorder = _RECORDER.format(generator=draft.input_generator, entry_point=problem.entry_point)
-    with Session(replace(limits, cpu_s=limits.wall_s * _NUM_SEEDS)) as session:
+    with Session(replace(limits, cpu_s=limits.wall_s * _NUM_SEEDS), detect_isolation()) as session:
         if session.run(answer_program(problem)).status != "ok" or session.run(recorder).status != "ok":
             return Dropped(problem.task_id, "reference_fails")
         for seed in range(_NUM_SEEDS):
