@@ -13,6 +13,7 @@ import pytest
 
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.benchmarks import load_benchmark
+from reflectioncoder.evaluate.judges.evalplus.world import ABSENT_NAMES
 from reflectioncoder.sandbox import readable
 from reflectioncoder.sandbox.asserted import run_tests
 from reflectioncoder.sandbox.detect import probe
@@ -138,18 +139,18 @@ TEMPORARY = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("guard", [True, False], ids=["as EvalPlus has it", "plain"])
+@pytest.mark.parametrize("absent", [ABSENT_NAMES, ()], ids=["as EvalPlus has it", "plain"])
 @pytest.mark.parametrize("what", TEMPORARY)
-def test_temporary_files_work(what, guard, isolation):
+def test_temporary_files_work(what, absent, isolation):
     source = f"import io, os, tempfile\ndef f():\n    {TEMPORARY[what]}\n    return result\n"
-    assert answer(source, isolation, guard) == ("V", b"T")
+    assert answer(source, isolation, absent) == ("V", b"T")
     assert run_python(f"{source}print(f())", ROOMY, isolation).stdout == "True\n"
 
 
-def answer(source, isolation, guard=True):
+def answer(source, isolation, absent=ABSENT_NAMES):
     """The frame of the answer of `f()`."""
     frames = []
-    calls = Calls(source, "f", b"[\x01\x00\x00\x00[\x00\x00\x00\x00", guard=guard)
+    calls = Calls(source, "f", b"[\x01\x00\x00\x00[\x00\x00\x00\x00", absent_names=absent)
     call(calls, ROOMY, isolation, lambda *frame: frames.append(frame) or len(frames) < 2, lambda _: 30.0)
     return frames[-1]
 
