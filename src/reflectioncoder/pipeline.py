@@ -6,10 +6,11 @@ on the change run again, a changed file makes the stage that wrote it run again;
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from reflectioncoder.evaluate.results import headline, require_sandbox, summariz
 from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, score_samples
 from reflectioncoder.generate.base import Backend, check_sampling, generate
 from reflectioncoder.models.sources import ModelSource, model_hash, resolve_model
-from reflectioncoder.progress import Progress, format_duration, say
+from reflectioncoder.progress import format_duration, logging_to, say
 from reflectioncoder.stage_marker import Marker
 
 BASE, TRAINED = "base", "trained"
@@ -117,12 +118,14 @@ class Run:
     def _data_files(self) -> list[Path]:
         return [Path(file) for file in (*self.recipe.train.reflection_data, *self.recipe.train.generation_data)]
 
-    def prepare(self) -> None:
-        """The folder, the resolved configuration, the environment."""
+    @contextlib.contextmanager
+    def prepared(self) -> Iterator[None]:
+        """Write the folder, the resolved configuration and the environment; notes of the block go to the run's log."""
         write_atomic(self.directory / "config.yaml", self.resolved.to_yaml())
         (self.directory / "logs").mkdir(exist_ok=True)
-        Progress.log_path = self.directory / "logs" / "run.log"
-        write_json(self.directory / "env.json", {**environment(), "model": self.source.to_json()})
+        with logging_to(self.directory / "logs" / "run.log"):
+            write_json(self.directory / "env.json", {**environment(), "model": self.source.to_json()})
+            yield
 
     @property
     def reflections(self) -> Path:
@@ -186,7 +189,10 @@ class Run:
     def run(self) -> dict[str, Any]:
         """All stages; returns the paths that were written and the headline numbers."""
         self.check()
-        self.prepare()
+        with self.prepared():
+            return self._run()
+
+    def _run(self) -> dict[str, Any]:
         say(f"model: {self.recipe.model.name} from {self.source.origin}")
         self.build()
         before = {spec: self.evaluate(BASE, spec) for spec in self.recipe.evaluate.benchmarks}

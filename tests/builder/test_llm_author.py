@@ -33,6 +33,7 @@ from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.generate.budget import Budget, BudgetError
 from reflectioncoder.generate.endpoint import Endpoint
 from reflectioncoder.generate.limiter import EndpointError, Limiter
+from reflectioncoder.progress import Reporter, reporting
 from tests.builder.server import Script, serving
 
 PROBLEMS = load_problems(("bundled:train",))
@@ -242,7 +243,7 @@ def test_a_price_bounds_the_build_too(tmp_path):
 
 
 def test_the_whole_is_forecast_after_twenty_dialogues(tmp_path, capsys):
-    with serving(Script(PROBLEMS)) as url:
+    with serving(Script(PROBLEMS)) as url, reporting(Reporter()):
         build_reflections(make_recipe(url), tmp_path, limit=24)
     line = next(line for line in capsys.readouterr().err.splitlines() if "looks like" in line)
     forecast = int(re.search(r"([\d,]+) tokens", line)[1].replace(",", ""))

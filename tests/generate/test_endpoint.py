@@ -15,6 +15,7 @@ from reflectioncoder.generate.budget import Budget
 from reflectioncoder.generate.endpoint import Endpoint, UnansweredError, request_body
 from reflectioncoder.generate.limiter import EndpointError
 from reflectioncoder.generate.reply import NoCompletionError, clean, excerpt, read_reply
+from reflectioncoder.progress import Reporter, reporting
 from tests.generate.raw_server import answering, completion, said
 
 MOST = (40, 100)
@@ -325,7 +326,7 @@ def test_a_server_that_stays_busy_is_spoken_of(monkeypatch, capsys):
     monkeypatch.setattr("reflectioncoder.generate.endpoint._TOLD_EVERY_S", 0.05)
     monkeypatch.setattr("reflectioncoder.generate.endpoint._LONGEST_BUSY_S", 0.4)
     with answering(lambda _: (429, {"Retry-After": "0.02"}, b'{"error": "quota exceeded"}')) as server:
-        with pytest.raises(EndpointError, match=r"status 429: .*quota exceeded") as raised:
+        with pytest.raises(EndpointError, match=r"status 429: .*quota exceeded") as raised, reporting(Reporter()):
             ask(server.url)
         assert not isinstance(raised.value, UnansweredError), "it is the server, not the request"
     lines = [line for line in capsys.readouterr().err.splitlines() if "no answer for" in line]
