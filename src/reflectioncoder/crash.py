@@ -16,7 +16,7 @@ from reflectioncoder.progress import current_log
 from reflectioncoder.server_address import Secrets, keys_read, scrub_urls
 
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|PASSPHRASE|PASS$|CRED|_AUTH(?!OR)|_PAT(?![A-Z])", re.IGNORECASE)
-_SHORTEST_SECRET = 6
+_MIN_SECRET_CHARS = 6
 
 
 def say_fault(error: BaseException) -> str:
@@ -47,5 +47,5 @@ def without_secrets(text: str) -> str:
     like secrets (a path is none).
     """
     named = (value.strip() for name, value in os.environ.items() if _SECRET.search(name))
-    values = [value for value in named if len(value) >= _SHORTEST_SECRET and not value.startswith("/")]
+    values = [value for value in named if len(value) >= _MIN_SECRET_CHARS and not value.startswith("/")]
     return scrub_urls(Secrets([*values, *keys_read()]).scrub(text))

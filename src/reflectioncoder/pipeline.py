@@ -20,7 +20,13 @@ from reflectioncoder.builder.checks import check_author
 from reflectioncoder.builder.pipeline import build_reflections, limits_from
 from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.config.loading import ResolvedRecipe
-from reflectioncoder.contamination.records import known_behaviour, known_tasks, record_training_data, require_clean, require_clean_data
+from reflectioncoder.contamination.records import (
+    known_behaviour,
+    known_tasks,
+    record_training_data,
+    refuse_contaminated,
+    refuse_contaminated_data,
+)
 from reflectioncoder.data.answer_reasons import count_answers
 from reflectioncoder.data.files import claim, content_hash, put_aside, sha256_file, write_atomic, write_json
 from reflectioncoder.data.samples import read_samples
@@ -109,7 +115,7 @@ class Run:
             if not file.is_file():
                 raise UsageError(f"file not found: {file}")
         samples = [sample for file in self._data_files() for sample in read_samples(file)]
-        require_clean_data(samples, recipe.evaluate.benchmarks, allow=recipe.evaluate.allow_contaminated)
+        refuse_contaminated_data(samples, recipe.evaluate.benchmarks, allow=recipe.evaluate.allow_contaminated)
         held_out_samples(recipe, check_model(recipe, self.source))
 
     def _problem_files(self) -> list[Path]:
@@ -165,7 +171,7 @@ class Run:
         """Generate and score one benchmark with the base or the trained model."""
         benchmark = load_benchmark(spec, self.data_dir)
         path = self.source.path if which == BASE else self.model
-        if note := require_clean(path, benchmark.name, allow=self.recipe.evaluate.allow_contaminated):
+        if note := refuse_contaminated(path, benchmark.name, allow=self.recipe.evaluate.allow_contaminated):
             say(note)
         recipe = self.recipe
         key = completions_key(benchmark, recipe, model_hash(path))

@@ -303,7 +303,7 @@ def test_hundreds_of_requests_at_a_time_cost_hardly_any_cpu_to_arrange():
 
 
 def test_a_budget_that_is_only_set_aside_is_waited_for():
-    budget = Budget(ENDPOINT, most_tokens=1000)
+    budget = Budget(ENDPOINT, max_tokens=1000)
     budget.take(100, 800)
     taken = threading.Event()
     threading.Thread(target=lambda: (budget.take(100, 500), taken.set()), daemon=True).start()

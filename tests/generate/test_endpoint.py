@@ -324,7 +324,7 @@ def test_the_timeout_bounds_an_answer_that_trickles(head):
 
 def test_a_server_that_stays_busy_is_spoken_of(monkeypatch, capsys):
     monkeypatch.setattr("reflectioncoder.generate.endpoint._TOLD_EVERY_S", 0.05)
-    monkeypatch.setattr("reflectioncoder.generate.endpoint._LONGEST_BUSY_S", 0.4)
+    monkeypatch.setattr("reflectioncoder.generate.endpoint._MAX_BUSY_S", 0.4)
     with answering(lambda _: (429, {"Retry-After": "0.02"}, b'{"error": "quota exceeded"}')) as server:
         with pytest.raises(EndpointError, match=r"status 429: .*quota exceeded") as raised, reporting(Reporter()):
             ask(server.url)
@@ -336,7 +336,7 @@ def test_a_server_that_stays_busy_is_spoken_of(monkeypatch, capsys):
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-5", "1e400", "soon", "", "Wed, 99 Foo 2026", "Thu, 01 Jan 1970 00:00:00 GMT"])
 def test_an_odd_retry_after_is_survived(value, monkeypatch):
-    monkeypatch.setattr("reflectioncoder.generate.endpoint._LONGEST_DELAY_S", 0.01)
+    monkeypatch.setattr("reflectioncoder.generate.endpoint._MAX_DELAY_S", 0.01)
     with answering(lambda asked: (503, {"Retry-After": value}, b"") if not asked.number else completion()) as server:
         assert ask(server.url).text == "x = 1"
 

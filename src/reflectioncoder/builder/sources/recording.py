@@ -36,7 +36,7 @@ def same_as_json(found, expected):
     return same(json.loads(json.dumps(found)), expected)
 '''
 NUM_TESTS, _MIN_TESTS, _NUM_SEEDS = 6, 3, 20
-_LONGEST_TEST = 1000  # characters
+_MAX_TEST_CHARS = 1000
 
 _RECORDER = """\
 from random import Random
@@ -104,7 +104,7 @@ def record_tests(draft: Draft, limits: Limits) -> Problem | Dropped:
             call = _read_call(ran.output) if ran.status == "ok" else "reference_fails"
             if isinstance(call, str):
                 reasons.append(call)
-            elif len(_assertion(problem.entry_point, call)) > _LONGEST_TEST:
+            elif len(_assertion(problem.entry_point, call)) > _MAX_TEST_CHARS:
                 reasons.append("inputs_too_long")
             elif all(call.arguments != earlier.arguments for earlier in calls):
                 calls.append(call)

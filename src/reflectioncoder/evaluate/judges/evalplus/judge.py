@@ -54,7 +54,7 @@ FIRST_LIMIT_S = 0.3
 # On a core of its own beside others a program gets limits longer by this: caches and memory are shared.
 SHARED_FACTOR = 1.25
 # A time-out alone is taken once more if the machine has turned slower by more than the first, with limits longer by up to the second.
-_STEADY, _MOST_SLOWER = 1.1, 3.0
+_STEADY, _MAX_SLOWDOWN = 1.1, 3.0
 LIMITS = Limits(memory_bytes=4 * 2**30, processes=64)
 _MAX_KEPT_BYTES = 64 * 2**20  # of answers that nobody has looked at yet
 
@@ -204,7 +204,7 @@ class _PartRun:
         slower = time_scale(self._reference, slowness()) * shared / self._scale
         if slower <= _STEADY:
             return verdict
-        self._scale *= min(slower, _MOST_SLOWER)
+        self._scale *= min(slower, _MAX_SLOWDOWN)
         return self._verdict_within(alone=True)
 
     def _verdict_within(self, *, alone: bool) -> PartVerdict:
