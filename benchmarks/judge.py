@@ -187,8 +187,9 @@ def launch(args) -> None:
     from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task
     from reflectioncoder.evaluate.judges.evalplus.data import function_tests
     from reflectioncoder.evaluate.score import Scorer
+    from reflectioncoder.sandbox.detect import detect_isolation, probe
     from reflectioncoder.sandbox.forkserver import COMMON_MODULES
-    from reflectioncoder.sandbox.isolation import ISOLATIONS, probe
+    from reflectioncoder.sandbox.isolation import ISOLATIONS
     from reflectioncoder.sandbox.limits import Limits
     from reflectioncoder.sandbox.process import run_python
     from reflectioncoder.sandbox.readable import base_interpreter
@@ -218,7 +219,7 @@ def launch(args) -> None:
     for (isolation_name, name), values in times.items():
         label = f"tier {ISOLATIONS[isolation_name].tier} ({isolation_name}): {name}"
         print(f"{label:<60} {spread(values)}   {statistics.median(values) / statistics.median(bare):5.2f} x bare fork")
-    with Session() as session:
+    with Session(Limits(), detect_isolation()) as session:
         session.run("pass")
         cells = []
         for _ in range(args.rounds):

@@ -28,7 +28,7 @@ from reflectioncoder.data.completions import cut_completion
 from reflectioncoder.evaluate.benchmarks import load_benchmark
 from reflectioncoder.evaluate.judges.multipl_e.preflight import preflight_programs
 from reflectioncoder.evaluate.judges.multipl_e.programs import LanguageTests, judge_program
-from reflectioncoder.sandbox.isolation import detect_isolation
+from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.languages import LANGUAGES, version_of
 from reflectioncoder.sandbox.pool import map_ordered
 from reflectioncoder.sandbox.toolchain import trim_builds, warm_up

@@ -27,8 +27,9 @@ def test_programs_do_not_inherit_what_the_shell_ignores():
     """As under `nohup … &` in a script."""
     seen = "import signal; print([signal.getsignal(n) for n in (1, 2, 3, 10, 15)], signal.pthread_sigmask(0, []))"
     script = (
-        "from reflectioncoder.sandbox.process import run_python\nfrom reflectioncoder.sandbox.limits import Limits\n"
-        f"print(run_python({seen!r}, Limits()).stdout)"
+        "from reflectioncoder.sandbox.detect import detect_isolation\nfrom reflectioncoder.sandbox.limits import Limits\n"
+        "from reflectioncoder.sandbox.process import run_python\n"
+        f"print(run_python({seen!r}, Limits(), detect_isolation()).stdout)"
     )
     shown = [
         subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, preexec_fn=prepare).stdout

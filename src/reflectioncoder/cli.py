@@ -21,7 +21,7 @@ from reflectioncoder import __version__
 from reflectioncoder.commands import Outcome, at_least
 from reflectioncoder.crash import say_fault, without_secrets
 from reflectioncoder.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_FAULT, EXIT_INTERRUPTED, ReflectionCoderError
-from reflectioncoder.progress import Progress
+from reflectioncoder.progress import Reporter, reporting
 from reflectioncoder.server_address import scrub_urls
 from reflectioncoder.terminal import escaped, escaped_json, speaks_unicode, use_replacements
 from reflectioncoder.waiting import wait_passively
@@ -153,9 +153,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     wait_passively()
     argv = _command_first(sys.argv[1:] if argv is None else argv)
     args, module = _parse(argv)
-    Progress.quiet, Progress.log_path = args.quiet, None
     if args.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
+    with reporting(Reporter(quiet=args.quiet)):
+        return _run(args, module, argv)
+
+
+def _run(args: argparse.Namespace, module: ModuleType, argv: Sequence[str]) -> int:
+    """Run the command, print its outcome or what went wrong, and return the exit code."""
     try:
         with _terminated_as_interrupted():
             outcome = module.run(args)

@@ -63,14 +63,17 @@ class Improvement:
             UsageError: impossible settings; not problems enough for one round.
             CheckFailedError: too few samples in a round.
         """
-        config = self.recipe.improve
         if not self.recipe.evaluate.benchmarks:
             raise UsageError("improve needs held-out tasks: evaluate.benchmarks is empty")
         require_used_options(self._build_of(1))
         self._base.check()
         if not self._problems(1):
             raise UsageError("build.problems holds no problem with a reference and tests: nothing to attempt")
-        self._base.prepare()
+        with self._base.prepared():
+            return self._run()
+
+    def _run(self) -> list[Round]:
+        config = self.recipe.improve
         scores = {spec: headline(self._base.evaluate(BASE, spec))["value"] for spec in self.recipe.evaluate.benchmarks}
         rounds = [Round(0, 0, 0, _mean(scores), scores, str(self._base.source.path))]
         self._write(rounds)
@@ -130,13 +133,16 @@ class Improvement:
             train = replace(train, generation_from_problems=False, generation_data=(*train.generation_data, *plain))
         own = replace(recipe, name=str(number), build=build, train=train)
         run = Run(replace(self._resolved, recipe=own), self.directory / "rounds", self._data_dir)
-        run.prepare()
+        with run.prepared():
+            return self._outcome(number, run, problems, model)
+
+    def _outcome(self, number: int, run: Run, problems: list[Problem], model: Path) -> Round | None:
         self._attempt(run, problems, model)
         built = run.build()
         if not built["num_accepted"]:
             return None
         run.train()
-        scores = {spec: headline(run.evaluate(TRAINED, spec))["value"] for spec in recipe.evaluate.benchmarks}
+        scores = {spec: headline(run.evaluate(TRAINED, spec))["value"] for spec in self.recipe.evaluate.benchmarks}
         result = Round(number, len(problems), built["num_accepted"], _mean(scores), scores, str(run.model))
         say(f"improve: round {number}: {result.num_samples} samples, held-out score {100 * result.score:.1f} %")
         return result

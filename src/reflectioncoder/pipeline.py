@@ -6,10 +6,11 @@ on the change run again, a changed file makes the stage that wrote it run again;
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,13 @@ from reflectioncoder.builder.checks import check_author
 from reflectioncoder.builder.pipeline import build_reflections, limits_from
 from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.config.loading import ResolvedRecipe
-from reflectioncoder.contamination.records import known_behaviour, known_tasks, record_training_data, require_clean, require_clean_data
+from reflectioncoder.contamination.records import (
+    known_behaviour,
+    known_tasks,
+    record_training_data,
+    refuse_contaminated,
+    refuse_contaminated_data,
+)
 from reflectioncoder.data.answer_reasons import count_answers
 from reflectioncoder.data.files import claim, content_hash, put_aside, sha256_file, write_atomic, write_json
 from reflectioncoder.data.samples import read_samples
@@ -29,7 +36,7 @@ from reflectioncoder.evaluate.results import headline, require_sandbox, summariz
 from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, score_samples
 from reflectioncoder.generate.base import Backend, check_sampling, generate
 from reflectioncoder.models.sources import ModelSource, model_hash, resolve_model
-from reflectioncoder.progress import Progress, format_duration, say
+from reflectioncoder.progress import format_duration, logging_to, say
 from reflectioncoder.stage_marker import Marker
 
 BASE, TRAINED = "base", "trained"
@@ -108,7 +115,7 @@ class Run:
             if not file.is_file():
                 raise UsageError(f"file not found: {file}")
         samples = [sample for file in self._data_files() for sample in read_samples(file)]
-        require_clean_data(samples, recipe.evaluate.benchmarks, allow=recipe.evaluate.allow_contaminated)
+        refuse_contaminated_data(samples, recipe.evaluate.benchmarks, allow=recipe.evaluate.allow_contaminated)
         held_out_samples(recipe, check_model(recipe, self.source))
 
     def _problem_files(self) -> list[Path]:
@@ -117,12 +124,14 @@ class Run:
     def _data_files(self) -> list[Path]:
         return [Path(file) for file in (*self.recipe.train.reflection_data, *self.recipe.train.generation_data)]
 
-    def prepare(self) -> None:
-        """The folder, the resolved configuration, the environment."""
+    @contextlib.contextmanager
+    def prepared(self) -> Iterator[None]:
+        """Write the folder, the resolved configuration and the environment; notes of the block go to the run's log."""
         write_atomic(self.directory / "config.yaml", self.resolved.to_yaml())
         (self.directory / "logs").mkdir(exist_ok=True)
-        Progress.log_path = self.directory / "logs" / "run.log"
-        write_json(self.directory / "env.json", {**environment(), "model": self.source.to_json()})
+        with logging_to(self.directory / "logs" / "run.log"):
+            write_json(self.directory / "env.json", {**environment(), "model": self.source.to_json()})
+            yield
 
     @property
     def reflections(self) -> Path:
@@ -162,7 +171,7 @@ class Run:
         """Generate and score one benchmark with the base or the trained model."""
         benchmark = load_benchmark(spec, self.data_dir)
         path = self.source.path if which == BASE else self.model
-        if note := require_clean(path, benchmark.name, allow=self.recipe.evaluate.allow_contaminated):
+        if note := refuse_contaminated(path, benchmark.name, allow=self.recipe.evaluate.allow_contaminated):
             say(note)
         recipe = self.recipe
         key = completions_key(benchmark, recipe, model_hash(path))
@@ -186,7 +195,10 @@ class Run:
     def run(self) -> dict[str, Any]:
         """All stages; returns the paths that were written and the headline numbers."""
         self.check()
-        self.prepare()
+        with self.prepared():
+            return self._run()
+
+    def _run(self) -> dict[str, Any]:
         say(f"model: {self.recipe.model.name} from {self.source.origin}")
         self.build()
         before = {spec: self.evaluate(BASE, spec) for spec in self.recipe.evaluate.benchmarks}

@@ -30,8 +30,9 @@ import pytest
 from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task
 from reflectioncoder.evaluate.judges.evalplus.data import FunctionTests, Part
 from reflectioncoder.evaluate.score import Scorer
+from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.forkserver import SERVERS
-from reflectioncoder.sandbox.isolation import ISOLATIONS, Isolation, detect_isolation
+from reflectioncoder.sandbox.isolation import ISOLATIONS, Isolation
 from reflectioncoder.sandbox.limits import Limits
 
 LIMITS = Limits(wall_s=4, cpu_s=2, memory_bytes=2**29, processes=16)

@@ -10,8 +10,8 @@ import pytest
 
 from reflectioncoder.evaluate.benchmarks import Benchmark
 from reflectioncoder.evaluate.score import Scorer
+from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.forkserver import SERVERS
-from reflectioncoder.sandbox.isolation import detect_isolation
 from tests.attacks.judges import (
     JUDGES,
     LATE,

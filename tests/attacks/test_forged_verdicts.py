@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from reflectioncoder.evaluate.benchmarks import Task
+from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.process import run_python
 from tests.attacks.judges import (
     BOUND_S,
@@ -126,7 +127,7 @@ def test_control_a_judge_in_the_same_process_believes_those_who_leave(how):
     if how in ("atexit", "atexit in the call", "os._exit at the second call", "sys.excepthook", "sys.unraisablehook"):
         pytest.skip("the simplest judge of all already sees this one")
     source = PRELUDE + textwrap.dedent(LEAVING[how])
-    result = run_python(_NAIVE.format(source=source, expected="?"), LIMITS)
+    result = run_python(_NAIVE.format(source=source, expected="?"), LIMITS, detect_isolation())
     assert result.exit_code == 0, result
 
 

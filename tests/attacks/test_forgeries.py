@@ -4,7 +4,7 @@ import pytest
 
 from reflectioncoder.evaluate.judges.multipl_e.preflight import preflight_programs
 from reflectioncoder.evaluate.judges.multipl_e.programs import judge_program
-from reflectioncoder.sandbox.isolation import detect_isolation
+from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.languages import LANGUAGES
 from tests.attacks.forgeries import FORGERIES
 

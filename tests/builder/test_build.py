@@ -19,6 +19,7 @@ from reflectioncoder.config.declarations import BuildConfig, ModelConfig, Recipe
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.samples import read_samples
 from reflectioncoder.errors import CheckFailedError
+from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.session import Session
 
@@ -74,7 +75,7 @@ def test_attempts_fail_and_every_recorded_execution_is_reproduced(built):
         blocks = sample.messages[1].content
         code = [b.content for b in blocks if b.type == "code"]
         recorded = [b.content for b in blocks if b.type == "execution"]
-        with Session(Limits(wall_s=3.0)) as session:
+        with Session(Limits(wall_s=3.0), detect_isolation()) as session:
             results = [session.run(cell) for cell in code]
         assert [r.output.rstrip("\n") for r in results] == recorded
         assert [r.status == "ok" for r in results] == [False] * (len(code) - 1) + [True]
@@ -94,7 +95,7 @@ def test_diagnoses_quote_the_value_that_the_failing_assertion_saw():
     slip = next(m for m in mutations(reference) if m.operator == "mutable_default")
 
     def execute(cells):
-        with Session(Limits(wall_s=3.0)) as session:
+        with Session(Limits(wall_s=3.0), detect_isolation()) as session:
             return [{"status": r.status, "output": r.output, "error": r.error} for r in map(session.run, cells)]
 
     sample = write_sample(Chain(problem, (slip.code, reference), (slip,), tests, "1"), execute)

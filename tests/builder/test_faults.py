@@ -18,6 +18,7 @@ from reflectioncoder.cli import main
 from reflectioncoder.errors import UsageError
 from reflectioncoder.generate.budget import BudgetError
 from reflectioncoder.generate.limiter import EndpointError
+from reflectioncoder.progress import Reporter, reporting
 from tests.builder.server import Script, serving
 from tests.builder.test_llm_author import ENDPOINT, PROBLEMS, make_recipe
 from tests.generate.raw_server import answering, completion, said
@@ -217,7 +218,7 @@ def looks_like(text):
 
 
 def test_the_forecast_of_a_resumed_build_is_of_what_is_left(tmp_path, capsys):
-    with serving(Script(PROBLEMS)) as url:
+    with serving(Script(PROBLEMS)) as url, reporting(Reporter()):
         whole = build_reflections(make_recipe(url), tmp_path, limit=25)
         first = capsys.readouterr().err
         assert looks_like(first)[:2] == (25, "")

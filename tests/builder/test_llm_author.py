@@ -33,6 +33,7 @@ from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.generate.budget import Budget, BudgetError
 from reflectioncoder.generate.endpoint import Endpoint
 from reflectioncoder.generate.limiter import EndpointError, Limiter
+from reflectioncoder.progress import Reporter, reporting
 from tests.builder.server import Script, serving
 
 PROBLEMS = load_problems(("bundled:train",))
@@ -242,7 +243,7 @@ def test_a_price_bounds_the_build_too(tmp_path):
 
 
 def test_the_whole_is_forecast_after_twenty_dialogues(tmp_path, capsys):
-    with serving(Script(PROBLEMS)) as url:
+    with serving(Script(PROBLEMS)) as url, reporting(Reporter()):
         build_reflections(make_recipe(url), tmp_path, limit=24)
     line = next(line for line in capsys.readouterr().err.splitlines() if "looks like" in line)
     forecast = int(re.search(r"([\d,]+) tokens", line)[1].replace(",", ""))
@@ -302,7 +303,7 @@ def test_hundreds_of_requests_at_a_time_cost_hardly_any_cpu_to_arrange():
 
 
 def test_a_budget_that_is_only_set_aside_is_waited_for():
-    budget = Budget(ENDPOINT, most_tokens=1000)
+    budget = Budget(ENDPOINT, max_tokens=1000)
     budget.take(100, 800)
     taken = threading.Event()
     threading.Thread(target=lambda: (budget.take(100, 500), taken.set()), daemon=True).start()

@@ -16,7 +16,7 @@ from reflectioncoder import cli
 from reflectioncoder.cli import COMMANDS, LIMIT, SEED, _command_first, main
 from reflectioncoder.data.files import write_json, write_jsonl
 from reflectioncoder.errors import CheckFailedError
-from reflectioncoder.progress import Progress, say
+from reflectioncoder.progress import Progress, Reporter, logging_to, reporting, say
 from reflectioncoder.server_address import read_key
 from tests.conftest import reflection_sample
 
@@ -178,8 +178,8 @@ def test_the_traceback_of_a_fault_lies_in_the_file_that_is_named(monkeypatch, ca
 
 def test_a_fault_of_a_run_is_logged_in_its_folder(monkeypatch, capsys, tmp_path):
     def broken(args):
-        Progress.log_path = tmp_path / "logs" / "run.log"
-        raise KeyError("x")
+        with logging_to(tmp_path / "logs" / "run.log"):
+            raise KeyError("x")
 
     monkeypatch.setattr(cli.importlib, "import_module", lambda name: type("M", (), {"add_arguments": lambda p: None, "run": broken}))
     assert main(["doctor"]) == 70
@@ -271,12 +271,11 @@ def test_json_is_exact_in_every_encoding(nasty, encoding):
     assert any("‖" in token["text"] for token in value["tokens"])
 
 
-def test_progress_and_notes_are_escaped_here_and_in_the_log(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(Progress, "quiet", False)
-    monkeypatch.setattr(Progress, "log_path", tmp_path / "run.log")
-    say(f"model {NASTY}")
-    with Progress(f"label{NASTY}", 1) as progress:
-        progress.update(1, f"note{NASTY}")
+def test_progress_and_notes_are_escaped_here_and_in_the_log(tmp_path, capsys):
+    with reporting(Reporter()), logging_to(tmp_path / "run.log"):
+        say(f"model {NASTY}")
+        with Progress(f"label{NASTY}", 1) as progress:
+            progress.update(1, f"note{NASTY}")
     for text in (capsys.readouterr().err, (tmp_path / "run.log").read_text()):
         assert "note\\x1b]0;title" in text
         assert not UNSAFE.search(text)
@@ -284,8 +283,9 @@ def test_progress_and_notes_are_escaped_here_and_in_the_log(tmp_path, capsys, mo
 
 def test_a_bar_shows_brackets_of_data_as_they_are():
     script = (
-        "import sys\nfrom reflectioncoder.progress import Progress\n"
-        "with Progress('mbpp[/red] [bold]x', 2) as p:\n    p.update(1, '[/nothing] \\x1b[31m')\n    p.update(2, '[x]')\n"
+        "from reflectioncoder.progress import Progress, Reporter, reporting\n"
+        "with reporting(Reporter()), Progress('mbpp[/red] [bold]x', 2) as p:\n"
+        "    p.update(1, '[/nothing] \\x1b[31m')\n    p.update(2, '[x]')\n"
     )
     ours, theirs = pty.openpty()
     process = subprocess.Popen(

@@ -10,14 +10,14 @@ import pytest
 
 from reflectioncoder.cli import main
 from reflectioncoder.contamination.behaviour import Behaviour, BenchmarkTask, _alike
-from reflectioncoder.contamination.records import known_behaviour, known_tasks, record_training_data, require_clean
+from reflectioncoder.contamination.records import known_behaviour, known_tasks, record_training_data, refuse_contaminated
 from reflectioncoder.data.files import read_json, write_json, write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 from reflectioncoder.errors import CheckFailedError
 from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES, look_up, read_published
-from reflectioncoder.sandbox.isolation import detect_isolation
+from reflectioncoder.sandbox.detect import detect_isolation
 from tests.conftest import make_model, make_tokenizer
 
 ROW = {
@@ -92,19 +92,19 @@ def test_a_model_that_was_trained_on_a_task_is_refused_unless_told(data_dir, tmp
     task = known_behaviour()._tasks[40].row
     clean = one_off("Write nothing.", "def f():\n    pass")
     record_training_data(tmp_path, [clean])
-    assert require_clean(tmp_path, "humaneval+", allow=False) is None
+    assert refuse_contaminated(tmp_path, "humaneval+", allow=False) is None
     record_training_data(tmp_path, [clean, one_off(one_off_request(task["prompt"]), "pass")])
     for name in ("humaneval", "humaneval+"):
         with pytest.raises(CheckFailedError, match=f"holds 1 tasks of {re.escape(name)}"):
-            require_clean(tmp_path, name, allow=False)
-        assert "holds 1 of its tasks" in require_clean(tmp_path, name, allow=True)
-    assert require_clean(tmp_path, "mbpp", allow=False) is None
+            refuse_contaminated(tmp_path, name, allow=False)
+        assert "holds 1 of its tasks" in refuse_contaminated(tmp_path, name, allow=True)
+    assert refuse_contaminated(tmp_path, "mbpp", allow=False) is None
     trained_again = tmp_path / "again"
     trained_again.mkdir()
     record_training_data(trained_again, [clean], tmp_path)
     with pytest.raises(CheckFailedError):
-        require_clean(trained_again, "humaneval", allow=False)
-    assert require_clean(tmp_path, "bundled/seen", allow=False) is None
+        refuse_contaminated(trained_again, "humaneval", allow=False)
+    assert refuse_contaminated(tmp_path, "bundled/seen", allow=False) is None
     assert json.loads((tmp_path / "training_data.json").read_text())["num_samples"] == 2
 
 

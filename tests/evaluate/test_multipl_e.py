@@ -24,7 +24,8 @@ from reflectioncoder.evaluate.judges.multipl_e.preflight import EXPECTED, prefli
 from reflectioncoder.evaluate.judges.multipl_e.programs import FILES, LanguageTests, judge_program
 from reflectioncoder.generate.base import RawCompletion, completion_row
 from reflectioncoder.sandbox import process, toolchain
-from reflectioncoder.sandbox.isolation import LANDLOCK, detect_isolation, probe
+from reflectioncoder.sandbox.detect import detect_isolation, probe
+from reflectioncoder.sandbox.isolation import LANDLOCK
 from reflectioncoder.sandbox.languages import LANGUAGES
 from reflectioncoder.sandbox.limits import RunResult
 from reflectioncoder.sandbox.toolchain import execute, trim_builds, warm_up

@@ -23,7 +23,8 @@ from reflectioncoder.evaluate.judges.evalplus.data import function_tests
 from reflectioncoder.evaluate.judges.evalplus.oracles import matches
 from reflectioncoder.evaluate.score import Scorer
 from reflectioncoder.sandbox.answers import BrokenAnswerError, Number, read_value, rebuild
-from reflectioncoder.sandbox.isolation import ISOLATIONS, probe
+from reflectioncoder.sandbox.detect import probe
+from reflectioncoder.sandbox.isolation import ISOLATIONS
 from reflectioncoder.sandbox.precision import as_python_numbers, holds_numpy
 from reflectioncoder.sandbox.runtime.encoding import encode_answer
 from tests.evaluate import test_oracles

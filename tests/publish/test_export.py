@@ -24,6 +24,7 @@ from reflectioncoder.publish.card import card
 from reflectioncoder.publish.exactly_once import RowRenderer, check_row
 from reflectioncoder.publish.export import export, find_source, verify
 from reflectioncoder.publish.formats import FORMATS, Skipped, first_failing_attempt
+from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.session import Session
 from tests.conftest import CHATML, generation_sample, make_tokenizer, reflection_sample
@@ -235,7 +236,7 @@ def test_chosen_programs_pass_the_tests_and_rejected_ones_fail_them(exported_dir
         for name in ("chosen", "rejected"):
             program = program_of(pair[name])
             assert not any(isinstance(node, ast.Assert) for node in ast.parse(program).body)
-            with Session(Limits(wall_s=3.0)) as session:
+            with Session(Limits(wall_s=3.0), detect_isolation()) as session:
                 verdicts.append(session.run(f"{program}\n{problem.test_code}").status == "ok")
         assert verdicts == [True, False]
 

@@ -12,7 +12,7 @@ from typing import Any
 from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.builder.testing import Tests, run_program_tests
 from reflectioncoder.data.languages import PYTHON
-from reflectioncoder.sandbox.isolation import detect_isolation
+from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.languages import version_of
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import default_workers
@@ -84,6 +84,6 @@ class Executions:
     def _run(self, cells: list[str]) -> list[dict[str, Any]]:
         # The CPU limit holds for a session's whole life: leave every cell its full time.
         limits = replace(self._limits, cpu_s=self._limits.wall_s * len(cells) + self._limits.cpu_s)
-        with self._running, Session(limits) as session:
+        with self._running, Session(limits, detect_isolation()) as session:
             ran = [session.run(cell) for cell in cells]
         return [{"status": r.status, "output": r.output, "error": r.error} for r in ran]

@@ -39,7 +39,7 @@ from reflectioncoder.data.samples import Sample
 from reflectioncoder.errors import CheckFailedError
 from reflectioncoder.generate.budget import Budget
 from reflectioncoder.progress import Progress, say
-from reflectioncoder.sandbox.isolation import detect_isolation, require_floor
+from reflectioncoder.sandbox.detect import detect_isolation, require_floor
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import map_ordered
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from reflectioncoder.builder.executions import run_as_cell
 from reflectioncoder.data.languages import PYTHON
 from reflectioncoder.data.samples import Sample, language_of
+from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import map_ordered
 from reflectioncoder.sandbox.session import Session
@@ -44,7 +45,8 @@ def _replay(sample: Sample, limits: Limits) -> Replayed:
     blocks = [block for message in sample.messages if message.role == "assistant" for block in message.content]
     language = language_of(sample).name
     num_programs = sum(block.type == "code" for block in blocks)
-    with Session(replace(limits, cpu_s=limits.wall_s * num_programs + limits.cpu_s)) as session:
+    cpu_s = limits.wall_s * num_programs + limits.cpu_s
+    with Session(replace(limits, cpu_s=cpu_s), detect_isolation()) as session:
         printed = None
         for number, block in enumerate(blocks):
             if block.type == "code":

@@ -18,7 +18,7 @@ from reflectioncoder.builder.equality import own_equality
 from reflectioncoder.builder.sources.closure import bound_names, free_names
 from reflectioncoder.sandbox.asserted import TestsReport, run_tests
 from reflectioncoder.sandbox.control import changed_expectations
-from reflectioncoder.sandbox.isolation import detect_isolation
+from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.session import Session
 
@@ -59,7 +59,7 @@ def run_program_tests(program: str, tests: Tests, limits: Limits) -> dict[str, A
             return _read(report, len(tests.programs))
     if found := own_equality(program):
         return {"status": "failed", "output": f"the program has {found}, and its tests need more of it than one function"}
-    with Session(limits) as session:
+    with Session(limits, detect_isolation()) as session:
         ran = session.run(f"{program}\n\n{tests.code}")
     if ran.status == "ok" and _passes_anything(program, tests.code, limits):
         return {"status": "failed", "output": "the program passes with other expected values too"}
@@ -70,7 +70,7 @@ def _passes_anything(program: str, code: str, limits: Limits) -> bool:
     """Tell whether one of the program's assertions, some drawn at random, is carried out and holds whatever it expects."""
 
     def passes(tests: str) -> bool:
-        with Session(limits) as session:
+        with Session(limits, detect_isolation()) as session:
             return session.run(f"{program}\n\n{tests}").status == "ok"
 
     found = changed_expectations(code)

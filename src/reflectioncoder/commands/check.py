@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.config.declarations import SandboxConfig
     from reflectioncoder.data.samples import read_samples
     from reflectioncoder.progress import Progress
-    from reflectioncoder.sandbox.isolation import detect_isolation, require_floor
+    from reflectioncoder.sandbox.detect import detect_isolation, require_floor
 
     config = SandboxConfig()
     require_floor(detect_isolation(), config.floor)

@@ -26,7 +26,8 @@ def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES, HUMANEVAL, look_up
     from reflectioncoder.paths import cache_dir
     from reflectioncoder.pipeline import environment
-    from reflectioncoder.sandbox.isolation import FLOOR, ISOLATIONS, probe
+    from reflectioncoder.sandbox.detect import FLOOR, probe
+    from reflectioncoder.sandbox.isolation import ISOLATIONS
     from reflectioncoder.sandbox.languages import LANGUAGES, version_of
     from reflectioncoder.sandbox.readable import PROGRAM_PACKAGES, keep_secret, readable_paths
 

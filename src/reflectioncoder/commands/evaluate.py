@@ -19,7 +19,7 @@ def run(args: argparse.Namespace) -> Outcome:
     import contextlib
     from dataclasses import replace
 
-    from reflectioncoder.contamination.records import require_clean
+    from reflectioncoder.contamination.records import refuse_contaminated
     from reflectioncoder.data.answer_reasons import answer_lines, has_no_program_at_all
     from reflectioncoder.data.files import claim, write_json
     from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT, UsageError
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> Outcome:
     model = model_of(args)
     lines = []
     for benchmark in benchmarks:
-        note = require_clean(model.path, benchmark.name, allow=args.allow_contaminated)
+        note = refuse_contaminated(model.path, benchmark.name, allow=args.allow_contaminated)
         lines += [note] if note else []
         if not claim(args.output / benchmark.name, completions_key(benchmark, recipe, model.key, in_batches=model.in_batches)):
             raise UsageError(

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    from reflectioncoder.contamination.records import record_training_data, require_clean_data
+    from reflectioncoder.contamination.records import record_training_data, refuse_contaminated_data
     from reflectioncoder.models.sources import resolve_model
     from reflectioncoder.train.checks import check_model, check_recipe
     from reflectioncoder.train.prepare import forecast_run, needs_checkpointing
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> Outcome:
     directory = args.runs_dir / recipe.name
     built = directory / "build" / "reflections.jsonl"
     samples = training_samples(recipe, built if built.is_file() else None)[: args.limit]
-    require_clean_data(samples, recipe.evaluate.benchmarks, allow=recipe.evaluate.allow_contaminated)
+    refuse_contaminated_data(samples, recipe.evaluate.benchmarks, allow=recipe.evaluate.allow_contaminated)
     source = resolve_model(recipe.model)
     if args.dry_run:
         tokenizer = check_model(recipe, source)

@@ -29,10 +29,10 @@ from reflectioncoder.sandbox.process import run_python
 
 _INPUTS = 3  # of each task, in the first look
 _SECONDS, _SECONDS_OF_CANONICAL = 0.1, 2.0  # a call
-_MOST_TOO_LONG = 20  # calls of a function
+_MAX_TOO_LONG = 20  # calls of a function
 _LIMITS = Limits(wall_s=6.0, cpu_s=6.0, output_bytes=8 * 2**20)
 _RUNS = 3  # a program that breaks off its run is taken up behind the call that did it, so often
-_MOST_FUNCTIONS = 6
+_MAX_FUNCTIONS = 6
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Behaviour:
                 "calls": calls,
                 "first": first,
                 "seconds": seconds,
-                "most_too_long": _MOST_TOO_LONG,
+                "max_too_long": _MAX_TOO_LONG,
                 "tag": tag,
             }
             ran = run_python(probe, _LIMITS, self._isolation, files={"jobs.hex": marshal.dumps(jobs, 2).hex()})
@@ -154,7 +154,7 @@ def _functions(program: str) -> list[str]:
             defined |= {target.id: node for target in node.targets if isinstance(target, ast.Name)}
     used_by = {name: {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} for name, node in defined.items()}
     roots = [name for name in defined if not any(name in used for other, used in used_by.items() if other != name)]
-    return (roots or list(defined))[-_MOST_FUNCTIONS:]
+    return (roots or list(defined))[-_MAX_FUNCTIONS:]
 
 
 def _alike(given: str, expected: str) -> bool:

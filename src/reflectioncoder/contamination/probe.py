@@ -1,7 +1,7 @@
 """Runs in the sandbox, as a program of its own: calls functions with many inputs and writes what each call gives.
 
 jobs.hex holds a marshalled {"programs": [source], "calls": [(program, function, marshalled arguments)], "first", "seconds",
-"most_too_long", "tag"}. One line a call on the standard output: tag, number, and the result's repr; nothing for a call that fails or
+"max_too_long", "tag"}. One line a call on the standard output: tag, number, and the result's repr; nothing for a call that fails or
 takes too long. A function that takes too long too often is called no more.
 """
 
@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 
-_LONGEST_REPR = 300
+_MAX_REPR_CHARS = 300
 _SECONDS_TO_LOAD = 2.0
 
 
@@ -25,7 +25,7 @@ def _interrupt(*_):
 
 def _answer(function, arguments):
     text = repr(function(*arguments))
-    return text if len(text) <= _LONGEST_REPR else f"<{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()}>"
+    return text if len(text) <= _MAX_REPR_CHARS else f"<{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()}>"
 
 
 def _limit(seconds):
@@ -56,7 +56,7 @@ def main():
         if number < jobs["first"]:
             continue
         line = ""
-        if too_long.get(name, 0) > jobs["most_too_long"]:
+        if too_long.get(name, 0) > jobs["max_too_long"]:
             continue
         try:
             if program not in spaces:

@@ -16,7 +16,7 @@ from reflectioncoder.data.samples import Sample
 from reflectioncoder.errors import CheckFailedError, MachineError
 from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES, HUMANEVAL, look_up, read_published
 from reflectioncoder.evaluate.judges.evalplus.data import Family
-from reflectioncoder.sandbox.isolation import detect_isolation
+from reflectioncoder.sandbox.detect import detect_isolation
 
 _RECORD = "training_data.json"
 _SHOWN = 5
@@ -61,7 +61,7 @@ def _rows(name: str, data_dir: str | None) -> list[dict[str, Any]]:
 
 
 def record_training_data(model: Path, samples: Iterable[Sample], base: Path | None = None, data_dir: str | None = None) -> None:
-    """Leave beside a model which benchmark tasks its training data holds: `training_data.json`, read by `require_clean`.
+    """Leave beside a model which benchmark tasks its training data holds: `training_data.json`, read by `refuse_contaminated`.
 
     Args:
         base: the model that was trained; what its record says goes on holding.
@@ -95,8 +95,8 @@ def _task_in(sample: Sample, known: KnownTasks) -> str | None:
     return known.find(str(sample.metadata.get("task_id", "")), request, program_of_answer(sample.messages[-1].text))
 
 
-def require_clean_data(samples: Iterable[Sample], benchmarks: Iterable[str], *, allow: bool) -> None:
-    """Refuse a training after which `require_clean` would refuse the trained model.
+def refuse_contaminated_data(samples: Iterable[Sample], benchmarks: Iterable[str], *, allow: bool) -> None:
+    """Refuse a training after which `refuse_contaminated` would refuse the trained model.
 
     Args:
         benchmarks: those that the model will be scored on, as recipes name them.
@@ -121,7 +121,7 @@ def require_clean_data(samples: Iterable[Sample], benchmarks: Iterable[str], *, 
         )
 
 
-def require_clean(model: Path | None, benchmark: str, *, allow: bool) -> str | None:
+def refuse_contaminated(model: Path | None, benchmark: str, *, allow: bool) -> str | None:
     """A sentence for the reader if nothing is known of the training data of a model of ours, or if matches are allowed.
 
     None if it is clean, and for models of others. `model`: its folder; None where there is none.

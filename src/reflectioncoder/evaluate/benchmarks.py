@@ -31,7 +31,7 @@ from reflectioncoder.evaluate.judges.multipl_e.preflight import PreflightError, 
 from reflectioncoder.evaluate.judges.multipl_e.programs import LanguageTests
 from reflectioncoder.generate.base import Request
 from reflectioncoder.paths import cache_dir, is_offline
-from reflectioncoder.sandbox.isolation import detect_isolation
+from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.languages import LANGUAGES
 from reflectioncoder.sandbox.readable import keep_secret
 

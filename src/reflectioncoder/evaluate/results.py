@@ -13,7 +13,7 @@ from reflectioncoder.errors import MachineError
 from reflectioncoder.evaluate.benchmarks import EVALPLUS, Benchmark
 from reflectioncoder.evaluate.metrics import mean_pass_at_k
 from reflectioncoder.evaluate.score import Scorer, Status
-from reflectioncoder.sandbox.isolation import FLOOR
+from reflectioncoder.sandbox.detect import FLOOR
 from reflectioncoder.sandbox.languages import version_of
 
 PASS_AT = (1, 5, 10, 100)

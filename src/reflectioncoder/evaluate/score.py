@@ -27,7 +27,8 @@ from reflectioncoder.evaluate.versions import judge_version, versions_for
 from reflectioncoder.paths import cache_dir
 from reflectioncoder.progress import Progress
 from reflectioncoder.sandbox.asserted import run_tests
-from reflectioncoder.sandbox.isolation import FLOOR, Isolation, detect_isolation, require_floor
+from reflectioncoder.sandbox.detect import FLOOR, detect_isolation, require_floor
+from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.languages import LANGUAGES, version_of
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import map_ordered, workers_within_memory

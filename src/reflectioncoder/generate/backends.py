@@ -22,7 +22,7 @@ from reflectioncoder.server_address import ServerAddress
 
 _CHARS_A_TOKEN = 2  # at least, of programs and English: a server is started with room for the longest request
 _TEMPLATE_TOKENS = 512  # a model's own system prompt is among them
-_LONGEST_WAIT_S = 24 * 3600.0  # for a server of our own: all requests are asked at once, and it ends with us
+_MAX_WAIT_S = 24 * 3600.0  # for a server of our own: all requests are asked at once, and it ends with us
 _PLAIN_SAMPLING: dict[str, dict[str, Any]] = {
     "local": {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},  # llama.cpp has defaults of its own
     "vllm": {},  # started without the model's own
@@ -72,7 +72,7 @@ def asked_model(config: ModelConfig, backend: choices.Backend, endpoint: Endpoin
     else:
         path = Path(config.name) if Path(config.name).is_dir() else None
         weights, serve, prefix = model_hash(path) if path else config.name, partial(vllm_server, config.name), "vllm"
-    own = replace(endpoint, assistant_prefix=prefix, api_key_env="", timeout_s=_LONGEST_WAIT_S)
+    own = replace(endpoint, assistant_prefix=prefix, api_key_env="", timeout_s=_MAX_WAIT_S)
     return AskedModel(content_hash(backend, weights, own.api), path, False, partial(_started, serve, own, backend))
 
 

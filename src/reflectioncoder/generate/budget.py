@@ -15,9 +15,9 @@ class BudgetError(MachineError):
 class Budget:
     """The budget, asked before every request: the most that the request can take is set aside until it is known what it took."""
 
-    def __init__(self, config: EndpointConfig, most_tokens: int | None = None, most_usd: float | None = None):
+    def __init__(self, config: EndpointConfig, max_tokens: int | None = None, max_usd: float | None = None):
         self._prices = config.input_usd / 1e6, config.output_usd / 1e6
-        self._most_tokens, self._most_usd = most_tokens, most_usd
+        self._max_tokens, self._max_usd = max_tokens, max_usd
         self._used = self._set_aside = (0, 0)
         self._changed = threading.Condition()
 
@@ -42,10 +42,10 @@ class Budget:
 
     def _exceeded(self, *parts: tuple[int, int]) -> str | None:
         read, written = _sum(*parts)
-        if self._most_tokens is not None and read + written > self._most_tokens:
-            return f"the budget of {self._most_tokens} tokens is used up\n  hint:    raise build.budget_tokens"
-        if self._most_usd is not None and self.usd(read, written) > self._most_usd:
-            return f"the budget of {self._most_usd} USD is used up\n  hint:    raise build.budget_usd"
+        if self._max_tokens is not None and read + written > self._max_tokens:
+            return f"the budget of {self._max_tokens} tokens is used up\n  hint:    raise build.budget_tokens"
+        if self._max_usd is not None and self.usd(read, written) > self._max_usd:
+            return f"the budget of {self._max_usd} USD is used up\n  hint:    raise build.budget_usd"
         return None
 
     def settle(self, taken: tuple[int, int], used: tuple[int, int]) -> None:

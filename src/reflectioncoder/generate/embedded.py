@@ -23,7 +23,7 @@ from typing import Any
 
 from reflectioncoder.errors import MachineError, require
 
-_LONGEST_END_S = 20.0
+_MAX_END_S = 20.0
 
 
 def embedded_server(gguf: Path, parallel: int, context_tokens: int) -> contextlib.AbstractContextManager[str]:
@@ -66,7 +66,7 @@ def _serving(kind: str, name: str, arguments: list[str], env: dict[str, str]) ->
             assert process.stdin is not None
             process.stdin.close()  # it ends with its own children
             try:
-                process.wait(_LONGEST_END_S)
+                process.wait(_MAX_END_S)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()

@@ -40,11 +40,11 @@ _BUSY = frozenset((429, 503, 529))
 _AGAIN = frozenset((408, 409, 425)) | _BUSY
 _GAVE_UP = frozenset((408, 504, 524))  # on an answer that may have been under way
 _THIS_REQUEST = frozenset((400, 403, 413, 422, 451))  # too long or filtered, where others like it are answered
-_FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 60.0
+_FIRST_DELAY_S, _MAX_DELAY_S = 0.5, 60.0
 _MAX_BUSY_DOUBLINGS = 4
-_LONGEST_BUSY_S = 900.0  # that a server may ask a request to wait, all in all
+_MAX_BUSY_S = 900.0  # that a server may ask a request to wait, all in all
 _TOLD_EVERY_S = 60.0
-_MOST_REFUSALS = 20  # in a row: then the server takes nothing of this kind
+_MAX_REFUSALS = 20  # in a row: then the server takes nothing of this kind
 _ROUNDS_OF_FAILURES = 5  # of all requests that are under way: then the server counts as gone
 
 
@@ -173,7 +173,7 @@ class Endpoint:
         self._last_failure = _Failure("too many failures")
         self._in_trouble_since: float | None = None
         self._told_at = 0.0
-        self._most_failures = max(40, _ROUNDS_OF_FAILURES * config.max_in_flight)
+        self._max_failures = max(40, _ROUNDS_OF_FAILURES * config.max_in_flight)
         self.has_answered = has_answered
         self.num_retries = 0
         self.first_asked_at: float | None = None
@@ -202,14 +202,14 @@ class Endpoint:
         texts = [message["content"] for message in payload["messages"]] if "messages" in payload else [payload["prompt"]]
         most = sum(map(len, texts)) // 3 + 1, payload[self._config.max_tokens_field]
         failure, num_failures, num_busy, waited_s = self._last_failure, 0, 0, 0.0  # of another request, if this one is not made
-        while num_failures <= self._config.retries and waited_s <= _LONGEST_BUSY_S and self._failures_in_a_row < self._most_failures:
+        while num_failures <= self._config.retries and waited_s <= _MAX_BUSY_S and self._failures_in_a_row < self._max_failures:
             asked_at, outcome = self._try(payload, most, order, account)
             if isinstance(outcome, Reply):
                 return outcome
             failure = outcome
             self._note_failure(failure)
             doublings = min(num_busy, _MAX_BUSY_DOUBLINGS) if failure.busy else num_failures
-            delay_s = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2**doublings) * random.uniform(0.5, 1.0)
+            delay_s = min(_MAX_DELAY_S, _FIRST_DELAY_S * 2**doublings) * random.uniform(0.5, 1.0)
             delay_s = failure.retry_after_s or delay_s  # 0 says no more than that there is no date: the pauses grow all the same
             if failure.busy:  # all wait, and this one for its turn
                 self._limiter.too_many(asked_at, delay_s)
@@ -218,7 +218,7 @@ class Endpoint:
             else:
                 num_failures += 1
                 self._limiter.pause(delay_s)
-        its_own = failure.is_there and not failure.busy and self._failures_in_a_row < self._most_failures
+        its_own = failure.is_there and not failure.busy and self._failures_in_a_row < self._max_failures
         message = f"{self._name} gives no good answer: {failure.reason}\n  hint:    what was answered is kept; run again"
         raise (UnansweredError if its_own else EndpointError)(message)
 
@@ -286,7 +286,7 @@ class Endpoint:
             if not self.has_answered:
                 raise NotTakenError(f"{self._name} refuses the request: {reason}")
             self._refusals_in_a_row += 1
-            if self._refusals_in_a_row <= _MOST_REFUSALS:
+            if self._refusals_in_a_row <= _MAX_REFUSALS:
                 raise RefusedError(reason)
 
     def _words(self, answer: Answer) -> str:
@@ -336,4 +336,4 @@ def _retry_after_s(value: str | None) -> float | None:
             seconds = parsedate_to_datetime(value).timestamp() - time.time()
         except (ValueError, OverflowError):
             return None
-    return min(_LONGEST_DELAY_S, max(0.0, seconds)) if seconds == seconds else None  # NaN
+    return min(_MAX_DELAY_S, max(0.0, seconds)) if seconds == seconds else None  # NaN

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence, Set
+from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -94,7 +95,7 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
 
         num_threads = min(len(missing), self._config.max_in_flight)
         for _ in range(num_threads):  # daemons: an interrupt does not wait for what is under way
-            threading.Thread(target=work, daemon=True).start()
+            threading.Thread(target=copy_context().run, args=(work,), daemon=True).start()
         for request in missing:
             questions.put(request)
         try:

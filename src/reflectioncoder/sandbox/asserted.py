@@ -42,7 +42,7 @@ def run_tests(solution: str, entry_point: str, setup: str, tests: Sequence[str],
     Raises:
         SandboxUnavailableError: the sandbox failed, not the program.
     """
-    calls = Calls(solution, entry_point, inputs=None, guard=False).payload()
+    calls = Calls(solution, entry_point, inputs=None).payload()
     checks = {"entry_point": entry_point, "setup": setup, "tests": list(tests)}
     preload = preload_for(solution)
     with (

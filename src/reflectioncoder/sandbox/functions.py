@@ -37,7 +37,8 @@ class Calls:
     Attributes:
         inputs: a list of argument lists, one a call, marshalled (version 2); None: another process sends them (see `asserted`).
         stack_depth: frames that count against the recursion limit of 1000 before the program's own; 0: as it comes.
-        guard: take away the names that EvalPlus's guard takes away.
+        absent_names: what the program finds set to None, as in `os.kill`.
+        absent_modules: what the program cannot import.
         reference: the program is ours: inputs are sent ahead, long answers are described more closely, and the time of each call is
             sent at the end.
         in_full: answers are sent whole, however long. Of all calls alike: which answers are of interest is not the program's business.
@@ -48,7 +49,8 @@ class Calls:
     entry_point: str
     inputs: bytes | None
     stack_depth: int = 0
-    guard: bool = True
+    absent_names: tuple[str, ...] = ()
+    absent_modules: tuple[str, ...] = ()
     reference: bool = False
     in_full: bool = False
     as_set: bool = False
@@ -59,8 +61,9 @@ class Calls:
         return {
             "source": self.source.encode("utf-8", "surrogatepass"),
             "entry_point": self.entry_point,
-            "depth": self.stack_depth,
-            "guard": self.guard,
+            "stack_depth": self.stack_depth,
+            "absent_names": self.absent_names,
+            "absent_modules": self.absent_modules,
             "reference": self.reference,
             "in_full": self.in_full or by_another_process,
             "as_set": self.as_set,

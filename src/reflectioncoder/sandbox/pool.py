@@ -1,4 +1,7 @@
-"""Many independent jobs, a bounded number at a time; endless input is fine."""
+"""Many independent jobs, a bounded number at a time; endless input is fine.
+
+They run in threads, each in a copy of the caller's context (`contextvars`), as if the caller had called them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from typing import TypeVar
 
 _AHEAD = 16  # a slow job at the head holds up the results, not the other workers
@@ -42,7 +46,7 @@ def map_ordered(
     executor = ThreadPoolExecutor(workers)
     try:
         for job in jobs:
-            pending.append(executor.submit(function, job))
+            pending.append(executor.submit(copy_context().run, function, job))
             if len(pending) >= _AHEAD * workers:
                 yield pending.popleft().result()
         while pending:
@@ -64,7 +68,7 @@ def map_unordered(
     executor = ThreadPoolExecutor(workers)
     try:
         for job in jobs:
-            pending.add(executor.submit(function, job))
+            pending.add(executor.submit(copy_context().run, function, job))
             if len(pending) >= 2 * workers:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)

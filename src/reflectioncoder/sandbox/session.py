@@ -21,7 +21,7 @@ from typing import Literal
 
 from reflectioncoder.sandbox.control import control_of
 from reflectioncoder.sandbox.forkserver import SERVERS
-from reflectioncoder.sandbox.isolation import Isolation, detect_isolation
+from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.process import Pipes
 from reflectioncoder.sandbox.running import WATCH_INTERVAL_S, Running
@@ -54,10 +54,8 @@ class Session:
         SandboxUnavailableError: the sandbox failed, not the program.
     """
 
-    def __init__(
-        self, limits: Limits | None = None, isolation: Isolation | None = None, *, replay: bool = False, file_name: str = "main.py"
-    ):
-        self._limits = limits or Limits()
+    def __init__(self, limits: Limits, isolation: Isolation, *, replay: bool = False, file_name: str = "main.py"):
+        self._limits = limits
         self._isolation = isolation
         self._replay = replay
         self._file_name = file_name
@@ -82,7 +80,7 @@ class Session:
 
     def _start(self) -> tuple[Running, Pipes]:
         with contextlib.ExitStack() as opening:
-            server = opening.enter_context(SERVERS.lend(self._isolation or detect_isolation()))
+            server = opening.enter_context(SERVERS.lend(self._isolation))
             pipes = opening.enter_context(Pipes(4, 5, reading=(5,)))
             running = server.start("session", {"file_name": self._file_name}, self._limits_of_all(), pipes.theirs)
             pipes.close_theirs()

@@ -24,7 +24,7 @@ from reflectioncoder.train.engine import Engine
 # Rounding is 1e-13; norms that some models compute in float32 whatever the weights bring 1e-7; what is wrong brings 1e-2.
 TOLERANCE = 1e-5
 _VOCAB_SIZE, _LENGTH, _WINDOW = 128, 48, 16
-_MOST_PARAMETERS = 20_000_000
+_MAX_PARAMETERS = 20_000_000
 
 
 def why_not_exact(config: Any) -> str | None:
@@ -102,7 +102,7 @@ def tiny_model(config: Any) -> Any:
         small.attention_chunk_size = _WINDOW
     with torch.device("meta"):
         num_parameters = sum(p.numel() for p in AutoModelForCausalLM.from_config(small).parameters())
-    if num_parameters > _MOST_PARAMETERS:
+    if num_parameters > _MAX_PARAMETERS:
         raise UsageError(f"it stays at {num_parameters / 1e6:.0f}M parameters")
     random_state = torch.get_rng_state()
     try:

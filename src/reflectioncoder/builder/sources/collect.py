@@ -18,7 +18,7 @@ from reflectioncoder.config.declarations import BuildConfig, SandboxConfig
 from reflectioncoder.data.files import JsonlWriter
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.progress import Progress
-from reflectioncoder.sandbox.isolation import detect_isolation, require_floor
+from reflectioncoder.sandbox.detect import detect_isolation, require_floor
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import map_ordered
 

@@ -21,7 +21,7 @@ from reflectioncoder.builder.sources.packages import import_names, modules, pack
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import ONE_OFF, statement
 
-_LONGEST_TEST = 1000  # characters
+_MAX_TEST_CHARS = 1000
 
 
 def from_doctests(package: str) -> Iterator[Draft | Dropped]:
@@ -125,7 +125,7 @@ class Examples:
                     self._values[name] = written
             case [ast.Expr(value=value)]:
                 test = self._assertion(value, example)
-                if test is not None and len(test) <= _LONGEST_TEST and test not in self.tests:
+                if test is not None and len(test) <= _MAX_TEST_CHARS and test not in self.tests:
                     self.tests.append(test)
                 self._use_up(value, changed=not example.want)
             case _:

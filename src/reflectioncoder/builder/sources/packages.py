@@ -12,7 +12,7 @@ from pathlib import Path
 from reflectioncoder.errors import MachineError, UsageError
 
 _TEST_FOLDERS = frozenset(("test", "tests", "testing"))
-_LONGEST_LICENSE = 60  # some packages give the whole text
+_MAX_LICENSE_CHARS = 60  # some packages give the whole text
 
 
 def package_root(name: str, install: str) -> Path:
@@ -62,7 +62,7 @@ def provenance(import_name: str) -> tuple[str, str]:
     about = metadata.metadata(distributions[0])
     classifiers = [line.rpartition(" :: ")[2] for line in about.get_all("Classifier") or [] if line.startswith("License ::")]
     stated = [about["License-Expression"] or "", *classifiers, about["License"] or ""]
-    licenses = [text.strip() for text in stated if text.strip() and "\n" not in text and len(text) <= _LONGEST_LICENSE]
+    licenses = [text.strip() for text in stated if text.strip() and "\n" not in text and len(text) <= _MAX_LICENSE_CHARS]
     return f"{about['Name']} {about['Version']}", licenses[0] if licenses else ""
 
 

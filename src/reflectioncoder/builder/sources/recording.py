@@ -14,6 +14,7 @@ from typing import Any
 from reflectioncoder.builder.sources.draft import Draft, Dropped
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import answer_program
+from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.session import Session
 
@@ -35,7 +36,7 @@ def same_as_json(found, expected):
     return same(json.loads(json.dumps(found)), expected)
 '''
 NUM_TESTS, _MIN_TESTS, _NUM_SEEDS = 6, 3, 20
-_LONGEST_TEST = 1000  # characters
+_MAX_TEST_CHARS = 1000
 
 _RECORDER = """\
 from random import Random
@@ -93,7 +94,7 @@ def record_tests(draft: Draft, limits: Limits) -> Problem | Dropped:
     reasons: list[str] = []
     calls: list[Call] = []
     recorder = _RECORDER.format(generator=draft.input_generator, entry_point=problem.entry_point)
-    with Session(replace(limits, cpu_s=limits.wall_s * _NUM_SEEDS)) as session:
+    with Session(replace(limits, cpu_s=limits.wall_s * _NUM_SEEDS), detect_isolation()) as session:
         if session.run(answer_program(problem)).status != "ok" or session.run(recorder).status != "ok":
             return Dropped(problem.task_id, "reference_fails")
         for seed in range(_NUM_SEEDS):
@@ -103,7 +104,7 @@ def record_tests(draft: Draft, limits: Limits) -> Problem | Dropped:
             call = _read_call(ran.output) if ran.status == "ok" else "reference_fails"
             if isinstance(call, str):
                 reasons.append(call)
-            elif len(_assertion(problem.entry_point, call)) > _LONGEST_TEST:
+            elif len(_assertion(problem.entry_point, call)) > _MAX_TEST_CHARS:
                 reasons.append("inputs_too_long")
             elif all(call.arguments != earlier.arguments for earlier in calls):
                 calls.append(call)

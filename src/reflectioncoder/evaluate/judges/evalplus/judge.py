@@ -34,6 +34,7 @@ from reflectioncoder.evaluate.judges.evalplus.reference import (
     slowness,
     time_scale,
 )
+from reflectioncoder.evaluate.judges.evalplus.world import ABSENT_MODULES, ABSENT_NAMES, STACK_DEPTH
 from reflectioncoder.sandbox.answers import BrokenAnswerError, read_value
 from reflectioncoder.sandbox.functions import CallEnd, CallReport, Calls, call
 from reflectioncoder.sandbox.isolation import Isolation
@@ -53,9 +54,7 @@ FIRST_LIMIT_S = 0.3
 # On a core of its own beside others a program gets limits longer by this: caches and memory are shared.
 SHARED_FACTOR = 1.25
 # A time-out alone is taken once more if the machine has turned slower by more than the first, with limits longer by up to the second.
-_STEADY, _MOST_SLOWER = 1.1, 3.0
-# Frames on the stack when EvalPlus 0.3.1, started by its command, calls a solution (measured): recursion has the rest.
-STACK_DEPTH = 27
+_STEADY, _MAX_SLOWDOWN = 1.1, 3.0
 LIMITS = Limits(memory_bytes=4 * 2**30, processes=64)
 _MAX_KEPT_BYTES = 64 * 2**20  # of answers that nobody has looked at yet
 
@@ -205,7 +204,7 @@ class _PartRun:
         slower = time_scale(self._reference, slowness()) * shared / self._scale
         if slower <= _STEADY:
             return verdict
-        self._scale *= min(slower, _MOST_SLOWER)
+        self._scale *= min(slower, _MAX_SLOWDOWN)
         return self._verdict_within(alone=True)
 
     def _verdict_within(self, *, alone: bool) -> PartVerdict:
@@ -231,7 +230,14 @@ class _PartRun:
         self._num_answers, self._next, self._failure, self._unclear = -1, 0, None, False
         self._may_be_unclear = not in_full
         calls = Calls(
-            self._solution, self._entry_point, self._part.inputs, stack_depth=STACK_DEPTH, as_set=self._as_set, in_full=in_full
+            self._solution,
+            self._entry_point,
+            self._part.inputs,
+            stack_depth=STACK_DEPTH,
+            absent_names=ABSENT_NAMES,
+            absent_modules=ABSENT_MODULES,
+            as_set=self._as_set,
+            in_full=in_full,
         )
         place = {} if self._core is None else {"core": self._core}
         report = call(calls, limits, self._isolation, self._consume, limit, **place)

@@ -162,7 +162,7 @@ def _compute(task_id: str, entry_point: str, tests: FunctionTests, name: PartNam
             raise MachineError(f"{task_id}: the canonical solution fails here on {name}: {content.decode('utf-8', 'replace')}")
         return letter != "T"
 
-    calls = Calls(tests.canonical_solution, entry_point, part.inputs, guard=False, reference=True)
+    calls = Calls(tests.canonical_solution, entry_point, part.inputs, reference=True)
     report = call(calls, _LIMITS, isolation, consume, lambda _: _LIMITS.wall_s)
     if len(answers) != part.num_inputs or len(times) != part.num_inputs:
         raise MachineError(f"{task_id}: the canonical solution does not run here: {report.end} {report.detail}")
@@ -200,7 +200,7 @@ def answer_in_full(source: str, entry_point: str, inputs: list[Any], isolation: 
         return letter == "L"
 
     call(
-        Calls(source, entry_point, marshal.dumps(inputs, 2), guard=False, in_full=True),
+        Calls(source, entry_point, marshal.dumps(inputs, 2), in_full=True),
         _LIMITS,
         isolation,
         consume,
