@@ -13,7 +13,7 @@ from reflectioncoder.data.render_chat import chat_block
 from reflectioncoder.data.samples import read_samples
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.judges.multipl_e.preflight import preflight_programs
-from reflectioncoder.sandbox.languages import LANGUAGES
+from reflectioncoder.languages import LANGUAGES
 
 FENCES = {"js": "javascript", "cpp": "cpp"}
 FAULTS = ("wrong", "compile_error", "exception", "timeout")
@@ -23,7 +23,7 @@ FAULTS = ("wrong", "compile_error", "exception", "timeout")
 def built(request, tmp_path_factory):
     """(language, folder of the run): the faults of the preflight's programs as attempts."""
     language = request.param
-    if missing := LANGUAGES[language].missing():
+    if missing := LANGUAGES[language].toolchain.missing():
         pytest.skip(f"{missing} is missing here")
     folder = tmp_path_factory.mktemp(language)
     rows = []
@@ -80,7 +80,7 @@ def test_stored_executions_come_out_again(built, capsys):
 
 @pytest.mark.parametrize("language", FENCES)
 def test_the_bundled_references_pass_their_tests(language):
-    if missing := LANGUAGES[language].missing():
+    if missing := LANGUAGES[language].toolchain.missing():
         pytest.skip(f"{missing} is missing here")
     for problem in bundled_problems(language):
         ran = run_as_cell(reference_cell(problem), language, 10)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from reflectioncoder.data import markdown
 from reflectioncoder.data.answer_reasons import REASONS, WITHOUT_PROGRAM, count_answers
 from reflectioncoder.data.answers import read_answer
-from reflectioncoder.data.languages import CODE_LANGUAGES
 from reflectioncoder.data.python_source import with_preamble
+from reflectioncoder.languages import CODE_LANGUAGES
 from tests.tiers import examples
 
 F = "def f(x):\n    return 2 * x\n"

@@ -23,12 +23,12 @@ from reflectioncoder.evaluate.judges.multipl_e.harness import status_of_build, s
 from reflectioncoder.evaluate.judges.multipl_e.preflight import EXPECTED, preflight_programs, require_preflight
 from reflectioncoder.evaluate.judges.multipl_e.programs import FILES, LanguageTests, judge_program
 from reflectioncoder.generate.base import RawCompletion, completion_row
-from reflectioncoder.sandbox import process, toolchain
+from reflectioncoder.languages import LANGUAGES, PYTHON
+from reflectioncoder.sandbox import execution, process
 from reflectioncoder.sandbox.detect import detect_isolation, probe
+from reflectioncoder.sandbox.execution import execute, trim_builds, warm_up
 from reflectioncoder.sandbox.isolation import LANDLOCK
-from reflectioncoder.sandbox.languages import LANGUAGES
 from reflectioncoder.sandbox.limits import RunResult
-from reflectioncoder.sandbox.toolchain import execute, trim_builds, warm_up
 from tests.evaluate.known_answers import FRAMES, program_by_heart
 
 STUBS = {  # bodies that compile for any signature and raise
@@ -63,8 +63,14 @@ RIGHT_SH, WRONG_SH = "    echo ${#1}\n", "    echo 7\n"
 
 
 def needs(name):
-    if missing := LANGUAGES[name].missing():
-        pytest.skip(f"{missing} is missing here: {LANGUAGES[name].install}")
+    if missing := LANGUAGES[name].toolchain.missing():
+        pytest.skip(f"{missing} is missing here: {LANGUAGES[name].toolchain.install}")
+
+
+def run_instead(monkeypatch, *command):
+    """Another command line for Bash."""
+    row = LANGUAGES["sh"]
+    monkeypatch.setitem(LANGUAGES, "sh", replace(row, toolchain=replace(row.toolchain, run=command)))
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +89,7 @@ def test_programs_with_known_verdicts_get_them(name, isolation, tmp_path, monkey
     assert require_preflight(name, isolation)["num_programs"] == len(programs)
 
 
-@pytest.mark.parametrize("name", [name for name, language in LANGUAGES.items() if language.lowest_tier <= 1])
+@pytest.mark.parametrize("name", [name for name, language in LANGUAGES.items() if language.toolchain.lowest_tier <= 1])
 def test_a_container_without_privileges_is_enough(name):
     """Tier 1: no file system of its own, no change of modes and times, no /proc."""
     needs(name)
@@ -97,7 +103,7 @@ def test_a_container_without_privileges_is_enough(name):
 
 def test_a_language_that_is_judged_wrongly_is_not_scored(isolation, tmp_path, monkeypatch):
     monkeypatch.setattr(preflight, "cache_dir", lambda: tmp_path)
-    monkeypatch.setitem(LANGUAGES, "sh", replace(LANGUAGES["sh"], run=("bash", "-n", "main.sh")))  # reads it, runs nothing
+    run_instead(monkeypatch, "bash", "-n", "main.sh")  # reads it, runs nothing
     with pytest.raises(MachineError, match=r"positive_sum, right: expected passed, got early exit") as error:
         require_preflight("sh", isolation)
     assert "positive_sum, timeout: expected timeout" in str(error.value)
@@ -109,7 +115,7 @@ def test_what_held_is_remembered_for_this_toolchain_only(isolation, tmp_path, mo
     held = require_preflight("sh", isolation)
     monkeypatch.setattr(preflight, "judge_program", None)
     assert require_preflight("sh", isolation) == held
-    monkeypatch.setitem(LANGUAGES, "sh", replace(LANGUAGES["sh"], run=("bash", "--posix", "main.sh")))
+    run_instead(monkeypatch, "bash", "--posix", "main.sh")
     with pytest.raises(TypeError):
         require_preflight("sh", isolation)
 
@@ -130,26 +136,27 @@ def test_exit_codes_alone_pass_what_is_not_passed(isolation):
 def test_the_harness_says_of_our_run_what_it_says_of_a_plain_one(name, isolation, tmp_path):
     """MultiPL-E's way, without a sandbox."""
     needs(name)
+    rule = LANGUAGES[name].multipl_e.harness
     programs = [program for program in preflight_programs(name) if program.kind not in ("timeout", "memory")]
     for program in programs[: len(EXPECTED) - 2]:
         folder = tmp_path / program.kind
         folder.mkdir()
-        plain = plainly(LANGUAGES[name], f"{program.program}\n{program.tests.tests}", folder)
+        plain = plainly(LANGUAGES[name].toolchain, f"{program.program}\n{program.tests.tests}", folder)
         ours = judge_program(program.program, program.tests, isolation)
-        expected = status_of_build(plain, name) if plain.reason == "build" else status_of_run(plain, name)
+        expected = status_of_build(plain, rule) if plain.reason == "build" else status_of_run(plain, rule)
         assert ours.harness_status == expected, (program.kind, ours.detail, plain.stderr)
 
 
-def plainly(language, program, folder):
+def plainly(toolchain, program, folder):
     """The program compiled and run as plain subprocesses; `reason` says what it ended in."""
-    (folder / language.source).write_text(program)
-    for beside, text in language.beside.items():
+    (folder / toolchain.source).write_text(program)
+    for beside, text in toolchain.beside.items():
         (folder / beside).write_text(text)
-    warm = warm_up(language.name)
-    env = {**os.environ, **language.env, "HOME": str(folder), "GOCACHE": str(folder / "go")}
-    for reason, argv in (("build", language.build), ("run", language.run)):
+    warm = warm_up(toolchain)
+    env = {**os.environ, **toolchain.env, "HOME": str(folder), "GOCACHE": str(folder / "go")}
+    for reason, argv in (("build", toolchain.build), ("run", toolchain.run)):
         if argv:
-            argv = language.command(tuple(part.format(warm=warm) for part in argv))
+            argv = toolchain.command(tuple(part.format(warm=warm) for part in argv))
             done = subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=False)
             ended_in = reason
             if done.returncode:
@@ -309,7 +316,7 @@ def test_right_expectations_alone_are_seen_in_the_last_run_or_never(kind, status
     """Notes between runs would tell a program what to answer in a challenge."""
     order = []
     for name in ("execute", "execute_recording"):
-        run = getattr(toolchain, name)
+        run = getattr(execution, name)
         monkeypatch.setattr(multipl_e, name, lambda *args, run=run, name=name, **kwargs: order.append(name) or run(*args, **kwargs))
     program = next(program for program in preflight_programs("sh") if program.kind == kind)
     verdict = judge_program(program.program, program.tests, isolation, run_s=1.0)
@@ -361,7 +368,7 @@ def test_every_assertion_of_every_task_can_be_made_wrong(name, data_dir):
     assert len(tasks) == FILES[name.partition("/")[2]][2]
     for task in tasks:
         language, text = task.tests.language, task.tests.tests
-        assertions = assertions_of(text, language)
+        assertions = assertions_of(text, LANGUAGES[language])
         assert len(assertions) == len(re.findall(ASSERTIONS.get(language, r"\bcandidate\b[^=\n]*\("), text, re.MULTILINE)), task.task_id
         for row, own in enumerate(assertions):
             wrong = wrong_shape(row, assertions, Random(row))
@@ -389,7 +396,7 @@ def test_guessing_passes_in_one_of_a_thousand_cases_at_most():
         rows = "".join(f"    assert f({n}) == {n}\n" for n in range(number))
         tests = f"def check(f):\n{rows}\ncheck(f)"
         for _ in range(300):
-            drawn = list(challenges("def f(n): return n", tests, "py", random))
+            drawn = list(challenges("def f(n): return n", tests, PYTHON, random))
             assert len(drawn) == 2 * num_pairs(number)
             passed.append(not any(c.missed_by("".join(f"{n} {random.randrange(2)}\n" for n in range(number))) for c in drawn))
             for held in "01":
@@ -399,7 +406,7 @@ def test_guessing_passes_in_one_of_a_thousand_cases_at_most():
 
 def test_outcomes_are_those_that_were_drawn_and_no_others():
     tests = "def check(f):\n    assert f(1) == 1\n    assert f(2) == 2\n\ncheck(f)"
-    challenge = next(challenges("", tests, "py", Random(3)))
+    challenge = next(challenges("", tests, PYTHON, Random(3)))
     right = [f"{row} {held:d}" for row, held in enumerate(challenge.drawn)]
     turned = [f"{row} {not held:d}" for row, held in enumerate(challenge.drawn)]
     for lines, missed in [
@@ -436,11 +443,10 @@ def test_the_canonical_solutions_pass(data_dir, isolation):
 
 def test_builds_are_kept_by_content_and_removed_when_they_are_many(isolation, tmp_path, monkeypatch):
     needs("cpp")
-    monkeypatch.setattr(toolchain, "cache_dir", lambda: tmp_path)
-    monkeypatch.setattr(toolchain, "warm_up", lambda name: None)
-    monkeypatch.setitem(LANGUAGES, "cpp", replace(LANGUAGES["cpp"], build=("g++", "main.cpp", "-o", "main"), warm=""))
+    monkeypatch.setattr(execution, "cache_dir", lambda: tmp_path)
+    plain = replace(LANGUAGES["cpp"].toolchain, build=("g++", "main.cpp", "-o", "main"), warm="")
     program = '#include <cstdio>\nint main() { puts("%s"); }'
-    first, again, other = (execute("cpp", program % word, isolation) for word in ("x", "x", "y"))
+    first, again, other = (execute(plain, program % word, isolation) for word in ("x", "x", "y"))
     assert [done.built is None for done in (first, again, other)] == [False, True, False]
     assert [done.ran.stdout for done in (first, again, other)] == ["x\n", "x\n", "y\n"]
     kept = sorted((tmp_path / "builds").glob("*/*.tar"), key=lambda path: path.stat().st_mtime)
@@ -502,7 +508,7 @@ def test_the_authors_rule_can_be_chosen(data_dir, tmp_path):
 def test_a_language_that_is_judged_wrongly_is_skipped_before_anything_is_generated(data_dir, tmp_path, monkeypatch, capsys):
     needs("sh")
     monkeypatch.setenv("REFLECTIONCODER_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(LANGUAGES, "sh", replace(LANGUAGES["sh"], run=("bash", "-n", "main.sh")))
+    run_instead(monkeypatch, "bash", "-n", "main.sh")
     (tmp_path / "s.jsonl").write_text(json.dumps({"task_id": TASK, "completion": RIGHT_SH}) + "\n")
     command = ["score", str(tmp_path / "s.jsonl"), "--benchmark", "multipl-e/sh", "--output", str(tmp_path / "out")]
     assert main(command) == 3
@@ -512,12 +518,12 @@ def test_a_language_that_is_judged_wrongly_is_skipped_before_anything_is_generat
 
 
 def test_a_language_without_its_toolchain_is_skipped_and_counted(data_dir, tmp_path, capsys):
-    name = next(name for name in LANGUAGES if LANGUAGES[name].missing() and f"multipl-e/{name}" in MULTIPL_E)
+    name = next(name for name in LANGUAGES if LANGUAGES[name].toolchain.missing() and f"multipl-e/{name}" in MULTIPL_E)
     (tmp_path / "s.jsonl").write_text(json.dumps({"task_id": TASK, "completion": "x"}) + "\n")
     command = ["score", str(tmp_path / "s.jsonl"), "--benchmark", f"multipl-e/{name}", "--output", str(tmp_path / "out")]
     assert main(command) == 3
     results = json.loads((tmp_path / "out/results.json").read_text())
     assert results["status"] == "skipped"
-    assert results["counts"] == {"skipped": FILES[name][2]}
+    assert results["counts"] == {"skipped": FILES[name].num_tasks}
     assert results["metrics"] == []
-    assert LANGUAGES[name].install in capsys.readouterr().out
+    assert LANGUAGES[name].toolchain.install in capsys.readouterr().out

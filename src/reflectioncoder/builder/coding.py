@@ -14,16 +14,17 @@ from typing import Any, Protocol
 from reflectioncoder.builder import gates
 from reflectioncoder.builder.mutation.diagnosis import Failure
 from reflectioncoder.builder.mutation_author import Executor, cell, read_failure
-from reflectioncoder.data.languages import CODE_LANGUAGES, PYTHON, CodeLanguage
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import answer_program
+from reflectioncoder.languages import CODE_LANGUAGES, PYTHON
+from reflectioncoder.languages.language import BraceSyntax, Language
 
 
 class Coding(Protocol):
     """One language."""
 
     @property
-    def language(self) -> CodeLanguage: ...
+    def language(self) -> Language: ...
 
     def cell(self, program: str, problem: Problem, tests: tuple[str, ...]) -> str:
         """The program, what the tests need, the tests, and a line that says that they have passed."""
@@ -67,57 +68,45 @@ class _Python:
 
 @dataclass(frozen=True)
 class _Braces:
-    """A language of braces and semicolons, by patterns.
+    """A language of braces and semicolons, by patterns."""
 
-    `frame`: a cell, of {program} and {tests}; `function`: a definition of {name}; `test`: the beginning of a statement at the left
-    margin that is a test or usage; `broken`: what the compiler or parser says, `raised`: what an uncaught exception says; in
-    both the group is the message.
-    """
-
-    language: CodeLanguage
-    frame: str
-    indent: str
-    function: str
-    test: str
-    outside: str
-    broken: str
-    raised: str
-    asserted: str
+    language: Language
+    syntax: BraceSyntax
 
     def cell(self, program: str, problem: Problem, tests: tuple[str, ...]) -> str:
         setup = f"{problem.setup.strip()}\n\n" if problem.setup.strip() else ""
-        lines = "\n".join(f"{self.indent}{test}" for test in tests)
-        return self.frame.format(program=f"{program.rstrip()}\n\n{setup}".rstrip(), tests=lines)
+        lines = "\n".join(f"{self.syntax.indent}{test}" for test in tests)
+        return self.syntax.frame.format(program=f"{program.rstrip()}\n\n{setup}".rstrip(), tests=lines)
 
     def without_tests(self, code: str, entry_point: str) -> str:
-        kept, test = [], re.compile(self.test)
+        kept, test = [], re.compile(self.syntax.test)
         for statement in _statements(code):
             if not test.match(statement.lstrip("\n")):
                 kept.append(statement)
         return "".join(kept)
 
     def defines(self, code: str, name: str) -> bool:
-        return re.search(self.function.format(name=re.escape(name)), code) is not None
+        return re.search(self.syntax.function.format(name=re.escape(name)), code) is not None
 
     def defines_something(self, code: str) -> bool:
-        return re.search(self.function.format(name=r"\w+"), code) is not None
+        return re.search(self.syntax.function.format(name=r"\w+"), code) is not None
 
     def uses_outside_world(self, code: str) -> bool:
-        return re.search(self.outside, code) is not None
+        return re.search(self.syntax.outside, code) is not None
 
     def read_failure(self, cell: str, tests: tuple[str, ...], result: dict[str, Any], execute: Executor) -> Failure:
         output = result["output"]
         if result["status"] == "timeout":
             return Failure("timeout", "")
-        if found := re.search(self.broken, output, re.MULTILINE):
+        if found := re.search(self.syntax.broken, output, re.MULTILINE):
             return Failure("syntax", found[1].strip())
-        if re.search(self.asserted, output, re.MULTILINE):
+        if re.search(self.syntax.asserted, output, re.MULTILINE):
             lines = cell.split("\n")
             places = [int(number) for number in re.findall(r"\bmain\.\w+:(\d+)", output)]
             for line in [lines[place - 1].strip() for place in places if place <= len(lines)]:
                 if line in tests:
                     return Failure("assertion", "", line.rstrip(";"))
-        found = re.search(self.raised, output, re.MULTILINE)
+        found = re.search(self.syntax.raised, output, re.MULTILINE)
         last = output.strip().rsplit("\n", 1)[-1]
         return Failure("exception", (found[1] if found else last).strip())
 
@@ -137,32 +126,9 @@ def _statements(code: str) -> Iterator[str]:
 
 
 CODINGS: dict[str, Coding] = {
-    "py": _Python(),
-    "js": _Braces(
-        CODE_LANGUAGES["js"],
-        frame="{program}\n\nconst assert = require('node:assert');\n{tests}\nconsole.log(\"All tests passed.\");",
-        indent="",
-        function=r"(?:function\*?\s+{name}\s*\(|(?:const|let|var)\s+{name}\s*=|class\s+{name}\b)",
-        test=r"console\.|assert|(?:const|let|var)\s+assert\b|(?:test|check|main)\w*\(|function\s+(?:test|check|main)\w*\s*\(|module\.exports",
-        outside=r"require\(\s*['\"](?:node:)?(?:fs|net|http|https|child_process|os|dgram|tls|dns|cluster|worker_threads|readline)\b"
-        r"|process\.(?:stdin|exit|kill)|\bfetch\(|^import\b",
-        broken=r"^(SyntaxError: .*)",
-        raised=r"^(?:Uncaught )?(\w*Error\b.*: .*)",
-        asserted=r"^AssertionError|ERR_ASSERTION",
-    ),
-    "cpp": _Braces(
-        CODE_LANGUAGES["cpp"],
-        frame="{program}\n\n#include <cassert>\n#include <iostream>\n\nint main() {{\n{tests}\n"
-        '    std::cout << "All tests passed." << std::endl;\n}}',
-        indent="    ",
-        function=r"(?:\b{name}\s*\([^;{{}}]*\)\s*(?:const\s*)?(?:noexcept\s*)?\{{|(?:struct|class)\s+{name}\b)",
-        test=r"(?:int|void|auto)\s+main\s*\(|(?:void|bool|int)\s+(?:run_)?(?:test|check)\w*\s*\(",
-        outside=r"<(?:fstream|filesystem|unistd\.h|sys/|netinet/|thread)|\bcin\b|\b(?:system|popen|fork|getenv)\s*\(|\b[io]?fstream\b",
-        broken=r"^main\.cpp:\d+:\d+: ((?:fatal )?error: .*)",
-        raised=r"terminate called after throwing an instance of '([^']*)'",
-        asserted=r"Assertion [`'‘]",
-    ),
-}  # fmt: skip
+    PYTHON.name: _Python(),
+    **{name: _Braces(language, language.braces) for name, language in CODE_LANGUAGES.items() if language.braces},
+}
 
 
 def coding_of(problem: Problem) -> Coding:

@@ -18,7 +18,6 @@ from reflectioncoder.builder.options import names_in_samples
 from reflectioncoder.builder.outcomes import Outcomes, rejection
 from reflectioncoder.builder.testing import Tests
 from reflectioncoder.config.declarations import BuildConfig, EndpointConfig, Recipe
-from reflectioncoder.data.languages import PYTHON
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.data.samples import Sample
@@ -26,6 +25,7 @@ from reflectioncoder.generate.budget import Budget
 from reflectioncoder.generate.embedded import embedded_server, vllm_server
 from reflectioncoder.generate.endpoint import MAX_POSTPONED, Endpoint, NotTakenError, UnansweredError
 from reflectioncoder.generate.limiter import EndpointError
+from reflectioncoder.languages import PYTHON
 from reflectioncoder.models.packaged import resolve_gguf
 from reflectioncoder.progress import Progress, say
 from reflectioncoder.sandbox.pool import default_workers, map_unordered

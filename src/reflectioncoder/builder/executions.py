@@ -11,13 +11,12 @@ from typing import Any
 
 from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.builder.testing import Tests, run_program_tests
-from reflectioncoder.data.languages import PYTHON
+from reflectioncoder.languages import LANGUAGES, PYTHON
 from reflectioncoder.sandbox.detect import detect_isolation
-from reflectioncoder.sandbox.languages import version_of
+from reflectioncoder.sandbox.execution import execute
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import default_workers
 from reflectioncoder.sandbox.session import Session
-from reflectioncoder.sandbox.toolchain import execute
 
 # Where the sandbox keeps the program, and the frames of Node's own loader: the same program is to say the same everywhere.
 _NOT_THE_PROGRAMS = re.compile(
@@ -32,7 +31,7 @@ def run_as_cell(program: str, language: str, wall_s: float) -> dict[str, Any]:
         SandboxUnavailableError: the sandbox failed.
         MachineError: the toolchain is missing.
     """
-    done = execute(language, program, detect_isolation(), run_s=wall_s, as_terminal=True)
+    done = execute(LANGUAGES[language].toolchain, program, detect_isolation(), run_s=wall_s, as_terminal=True)
     ran = done.ran or done.built
     assert ran is not None
     output = _NOT_THE_PROGRAMS.sub("", ran.stdout if done.ran else ran.stderr)
@@ -57,7 +56,7 @@ class Executions:
 
     def __call__(self, cells: list[str], language: str = PYTHON.name) -> list[dict[str, Any]]:
         if language != PYTHON.name:
-            shared = {"limits": vars(self._limits), "language": language, "version": version_of(language)}
+            shared = {"limits": vars(self._limits), "language": language, "version": LANGUAGES[language].toolchain.version()}
             run = partial(self._run_alone, language)
             return [self._log.recall("execution", {"program": cell, **shared}, partial(run, cell)) for cell in cells]
         request = {"cells": cells, "limits": vars(self._limits), "python": platform.python_version()}

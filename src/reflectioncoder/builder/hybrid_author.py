@@ -21,11 +21,11 @@ from reflectioncoder.builder.mutation.diagnosis import OPENINGS, observe
 from reflectioncoder.builder.mutation_author import Rejected
 from reflectioncoder.data.answers import ReadAnswer, read_answer
 from reflectioncoder.data.files import read_jsonl
-from reflectioncoder.data.languages import PYTHON
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request, opening_fence, reflection_request
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 from reflectioncoder.errors import UsageError
+from reflectioncoder.languages import PYTHON
 
 _MAX_OUTPUT_CHARS = 2000
 _WRONG = (

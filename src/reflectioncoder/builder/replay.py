@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from reflectioncoder.builder.executions import run_as_cell
-from reflectioncoder.data.languages import PYTHON
 from reflectioncoder.data.samples import Sample, language_of
+from reflectioncoder.languages import PYTHON
 from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import map_ordered

@@ -24,11 +24,11 @@ def run(args: argparse.Namespace) -> Outcome:
     import shutil
 
     from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES, HUMANEVAL, look_up
+    from reflectioncoder.languages import LANGUAGES
     from reflectioncoder.paths import cache_dir
     from reflectioncoder.pipeline import environment
     from reflectioncoder.sandbox.detect import FLOOR, probe
     from reflectioncoder.sandbox.isolation import ISOLATIONS
-    from reflectioncoder.sandbox.languages import LANGUAGES, version_of
     from reflectioncoder.sandbox.readable import PROGRAM_PACKAGES, keep_secret, readable_paths
 
     if args.data_dir:
@@ -64,9 +64,10 @@ def run(args: argparse.Namespace) -> Outcome:
         *(f"  tier {ISOLATIONS[name].tier}: {name:<11} {result}" for name, result in value["isolation_checks"].items()),
     ]
     for name, language in LANGUAGES.items():
-        version, missing = version_of(name), language.missing()
-        value["languages"][name] = {"version": version, "missing": missing, "install": language.install if missing else None}
-        found = f"{language.needs[0]} {version}" if missing is None else f"{missing} is missing: {language.install}"
+        toolchain = language.toolchain
+        version, missing = toolchain.version(), toolchain.missing()
+        value["languages"][name] = {"version": version, "missing": missing, "install": toolchain.install if missing else None}
+        found = f"{toolchain.needs[0]} {version}" if missing is None else f"{missing} is missing: {toolchain.install}"
         if args.languages and strongest and missing is None:
             value["languages"][name]["wrongly_judged"] = wrong = _wrongly_judged(name, strongest)
             found += "; judged rightly" if wrong is None else f"; JUDGED WRONGLY: {wrong}"

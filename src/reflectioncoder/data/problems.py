@@ -17,9 +17,9 @@ from typing import Any
 
 from reflectioncoder import syntax
 from reflectioncoder.data.files import read_jsonl
-from reflectioncoder.data.languages import CODE_LANGUAGES, PYTHON
 from reflectioncoder.data.python_source import bindings, definition
 from reflectioncoder.errors import UsageError
+from reflectioncoder.languages import CODE_LANGUAGES, PYTHON
 
 BUNDLED_SPLITS = ("train", "test_seen", "test_unseen")
 BUNDLED_LANGUAGES = ("js", "cpp")  # a handful of problems each

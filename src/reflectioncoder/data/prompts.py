@@ -6,9 +6,9 @@ import ast
 import re
 
 from reflectioncoder import syntax
-from reflectioncoder.data.languages import CODE_LANGUAGES, PYTHON
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.samples import Block, Sample, assistant, user
+from reflectioncoder.languages import CODE_LANGUAGES, PYTHON
 
 _ONE_OFF = "Write a complete {title} function for the problem."
 ONE_OFF = _ONE_OFF.format(title=PYTHON.title)

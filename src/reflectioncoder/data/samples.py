@@ -15,8 +15,9 @@ from typing import Any, Literal, get_args
 
 from reflectioncoder.data.files import read_jsonl
 from reflectioncoder.data.json_text import parse_json
-from reflectioncoder.data.languages import CODE_LANGUAGES, PYTHON, CodeLanguage
 from reflectioncoder.errors import UsageError
+from reflectioncoder.languages import CODE_LANGUAGES, PYTHON
+from reflectioncoder.languages.language import Language
 
 Role = Literal["user", "assistant"]
 BlockType = Literal["text", "code", "execution"]
@@ -143,7 +144,7 @@ def _language_of(extra: dict[str, Any]) -> str:
     return CODE_LANGUAGES[name].fence if isinstance(name, str) and name in CODE_LANGUAGES else PYTHON.fence
 
 
-def language_of(sample: Sample) -> CodeLanguage:
+def language_of(sample: Sample) -> Language:
     """Return the language that a sample's programs are in.
 
     Raises:

@@ -30,9 +30,9 @@ from reflectioncoder.evaluate.judges.multipl_e import programs as multipl_e
 from reflectioncoder.evaluate.judges.multipl_e.preflight import PreflightError, require_preflight
 from reflectioncoder.evaluate.judges.multipl_e.programs import LanguageTests
 from reflectioncoder.generate.base import Request
+from reflectioncoder.languages import LANGUAGES
 from reflectioncoder.paths import cache_dir, is_offline
 from reflectioncoder.sandbox.detect import detect_isolation
-from reflectioncoder.sandbox.languages import LANGUAGES
 from reflectioncoder.sandbox.readable import keep_secret
 
 BUNDLED = {"bundled/seen": "test_seen", "bundled/unseen": "test_unseen"}
@@ -155,8 +155,9 @@ class Benchmark:
         """
         if self.language is None:
             return None
-        if missing := LANGUAGES[self.language].missing():
-            return f"{missing} is missing; {LANGUAGES[self.language].install}"
+        toolchain = LANGUAGES[self.language].toolchain
+        if missing := toolchain.missing():
+            return f"{missing} is missing; {toolchain.install}"
         isolation = detect_isolation()
         try:
             require_preflight(self.language, isolation, workers)

@@ -13,8 +13,8 @@ from reflectioncoder.errors import MachineError
 from reflectioncoder.evaluate.benchmarks import EVALPLUS, Benchmark
 from reflectioncoder.evaluate.metrics import mean_pass_at_k
 from reflectioncoder.evaluate.score import Scorer, Status
+from reflectioncoder.languages import LANGUAGES
 from reflectioncoder.sandbox.detect import FLOOR
-from reflectioncoder.sandbox.languages import version_of
 
 PASS_AT = (1, 5, 10, 100)
 MAX_SANDBOX_ERRORS = 0.01
@@ -45,7 +45,7 @@ def summarize(
             "safe": scorer.isolation.tier >= FLOOR,
             "floor": scorer.floor,
             "limits": scorer.describe_limits(),
-            **({"toolchain": version_of(benchmark.language)} if benchmark.language else {}),
+            **({"toolchain": LANGUAGES[benchmark.language].toolchain.version()} if benchmark.language else {}),
         },
         "rules": scorer.rules if benchmark.is_judged_by_answers else None,
         "env": {"python": platform.python_version(), "platform": platform.platform(), "reflectioncoder": __version__},

@@ -17,11 +17,11 @@ from reflectioncoder.data.answer_reasons import DEFINING, REASONS, Reason
 from reflectioncoder.data.answers import ReadAnswer, read_answer
 from reflectioncoder.data.completions import cut_completion, read_continuation
 from reflectioncoder.data.files import read_jsonl
-from reflectioncoder.data.languages import PYTHON
 from reflectioncoder.data.python_source import parse
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, Task
 from reflectioncoder.evaluate.judges.multipl_e.programs import LanguageTests
+from reflectioncoder.languages import PYTHON
 
 _FENCE_LINE = re.compile(r"^[ \t>]*(?:`{3,}|~{3,})", re.MULTILINE)
 

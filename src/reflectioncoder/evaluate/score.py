@@ -24,15 +24,15 @@ from reflectioncoder.evaluate.judges.multipl_e.programs import LanguageTests, ju
 from reflectioncoder.evaluate.sample_files import read_row, sample_rows
 from reflectioncoder.evaluate.second_look import judge_again
 from reflectioncoder.evaluate.versions import judge_version, versions_for
+from reflectioncoder.languages import LANGUAGES
 from reflectioncoder.paths import cache_dir
 from reflectioncoder.progress import Progress
 from reflectioncoder.sandbox.asserted import run_tests
 from reflectioncoder.sandbox.detect import FLOOR, detect_isolation, require_floor
+from reflectioncoder.sandbox.execution import trim_builds
 from reflectioncoder.sandbox.isolation import Isolation
-from reflectioncoder.sandbox.languages import LANGUAGES, version_of
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import map_ordered, workers_within_memory
-from reflectioncoder.sandbox.toolchain import trim_builds
 
 Status = Literal["passed", "failed", "timeout", "memory", "compile_error", "crashed", "no_code", "sandbox_error"]
 _TAIL_CHARS = 400
@@ -98,8 +98,8 @@ class Scorer:
     def describe_limits(self) -> dict[str, Any]:
         """The limits that hold for this benchmark's samples."""
         if self.benchmark.language is not None:
-            language = LANGUAGES[self.benchmark.language]
-            return {"run": asdict(language.limits), "build": asdict(language.build_limits) if language.build else None}
+            toolchain = LANGUAGES[self.benchmark.language].toolchain
+            return {"run": asdict(toolchain.limits), "build": asdict(toolchain.build_limits) if toolchain.build else None}
         return describe_limits(self.rules) if self.benchmark.is_judged_by_answers else asdict(self.limits)
 
     def prepare(self, workers: int) -> int:
@@ -112,14 +112,14 @@ class Scorer:
             return workers
         trim_builds()
         require_preflight(self.benchmark.language, self.isolation, workers)
-        return workers_within_memory(LANGUAGES[self.benchmark.language].memory_bytes, workers)
+        return workers_within_memory(LANGUAGES[self.benchmark.language].toolchain.memory_bytes, workers)
 
     @cached_property
     def settings(self) -> str:
         """Return a hash of what all verdicts of one scoring run have in common: rules, limits, isolation, data and versions."""
         benchmark = self.benchmark
         rules = self.rules if benchmark.is_judged_by_answers else None
-        toolchain = version_of(benchmark.language) if benchmark.language else None
+        toolchain = LANGUAGES[benchmark.language].toolchain.version() if benchmark.language else None
         data = [benchmark.name, benchmark.version, benchmark.sha256, benchmark.parts]
         return content_hash(self.describe_limits(), rules, self.isolation.name, data, toolchain, judge_version())
 

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from reflectioncoder.builder.gates import parse, without_tests
-from reflectioncoder.data.languages import PYTHON
 from reflectioncoder.data.prompts import one_off_answer
 from reflectioncoder.data.render_chat import chat_block
 from reflectioncoder.data.samples import Block, Message, Sample, assistant
+from reflectioncoder.languages import PYTHON
 
 Row = dict[str, Any]
 Conversation = tuple[Message, ...]

@@ -21,22 +21,9 @@ from random import Random
 
 from reflectioncoder import syntax
 from reflectioncoder.errors import MachineError
+from reflectioncoder.languages.language import AssertionSyntax, Language
 
 _HOLE = "\0"
-
-
-@dataclass(frozen=True)
-class AssertionSyntax:
-    """The way in which a language's tests assert.
-
-    `opening` matches the beginning of an assertion up to the bracket that holds the condition, `tail` what follows behind that bracket;
-    `call` matches the beginning of the call within the condition, up to its bracket if it has one. `quotes` delimit strings.
-    """
-
-    opening: str
-    call: str = r"\bcandidate\("
-    tail: str = r"\s*;"
-    quotes: str = "\"'"
 
 
 @dataclass(frozen=True)
@@ -53,38 +40,16 @@ class Assertion:
         return (self.shape if shape is None else shape).replace(_HOLE, self.call)
 
 
-_DIRECT_CALL = r"\w+\("  # the first call within the condition
-SYNTAX: dict[str, AssertionSyntax] = {
-    "cpp": AssertionSyntax(r"\bassert\("),
-    "java": AssertionSyntax(r"\bassert\(", call=_DIRECT_CALL),
-    "js": AssertionSyntax(r"\bassert\.deepEqual\("),
-    "ts": AssertionSyntax(r"\bassert\.deepEqual\("),
-    "sh": AssertionSyntax(r"^\s*\[(?=\[ )", call=r"\$\(", tail="", quotes='"'),
-    "pl": AssertionSyntax(r"\bif\(", call=r"\$candidate->\(", tail=r'\s*\{\s*print "ok!"\s*\}\s*else\s*\{\s*exit 1;\s*\}'),
-    "php": AssertionSyntax(r"\bif \((?=candidate)", tail=r' \{ throw new Exception\("Test failed!"\); \}'),
-    "rb": AssertionSyntax(r"\bassert_equal\(", call=r"\bcandidate\.call\(", tail=""),
-    "lua": AssertionSyntax(r"\blu\.assertEquals\(", tail=""),
-    "rs": AssertionSyntax(r"\bassert_eq!\("),
-    "go": AssertionSyntax(r"^\s*\{(?= actual: )", tail=","),
-    "d": AssertionSyntax(r"\bassert\(", call=r"\bcandidate\(|\bresult(\[\d\])?"),
-    "jl": AssertionSyntax(r"@test\(", tail=""),
-    "r": AssertionSyntax(r"\bstopifnot\(", tail=""),
-    "rkt": AssertionSyntax(r"\((?=check-within )", call=r"\((?=candidate\b)", tail="", quotes='"'),
-    "scala": AssertionSyntax(r"\bassert\(", call=_DIRECT_CALL),
-    "cs": AssertionSyntax(r"\bDebug\.Assert\(", call=_DIRECT_CALL),
-    "swift": AssertionSyntax(r"^assert\(", call=_DIRECT_CALL, tail=""),
-}
-
-
-def assertions_of(tests: str, language: str) -> list[Assertion]:
+def assertions_of(tests: str, language: Language) -> list[Assertion]:
     """Return all assertions of a task, in their order.
 
     Raises:
         MachineError: there are none, or one is not written as those of this language are.
     """
-    found = list(_python_assertions(tests) if language == "py" else _assertions(tests, SYNTAX[language], language))
+    syntax = language.multipl_e.assertions
+    found = list(_assertions(tests, syntax, language.name) if syntax else _python_assertions(tests))
     if not found:
-        raise MachineError(f"no assertion as {language} writes them is in these tests: …{tests[-200:]!r}")
+        raise MachineError(f"no assertion as {language.name} writes them is in these tests: …{tests[-200:]!r}")
     return found
 
 

@@ -8,67 +8,29 @@ is that of the tests (bigcode-evaluation-harness names the file so that `go test
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+import re
 
+from reflectioncoder.languages.language import HarnessRule, HarnessStatus, Words
 from reflectioncoder.sandbox.limits import RunResult
 
-HarnessStatus = Literal["OK", "Exception", "Timeout", "SyntaxError", "AssertionError", "ReferenceError"]
+
+def status_of_build(ran: RunResult, rule: HarnessRule) -> HarnessStatus:
+    """Return the status of a compiler that failed."""
+    return "Timeout" if ran.status == "timeout" and rule.tells_slow_builds else "SyntaxError"
 
 
-def status_of_build(ran: RunResult, language: str) -> HarnessStatus:
-    """Of a compiler that failed. Only those of Rust and Swift are known to have a time-out of their own."""
-    return "Timeout" if ran.status == "timeout" and language in ("rs", "swift") else "SyntaxError"
-
-
-def status_of_run(ran: RunResult, language: str) -> HarnessStatus:
-    """Of a program that was run."""
+def status_of_run(ran: RunResult, rule: HarnessRule) -> HarnessStatus:
+    """Return the status of a program that was run."""
     if ran.status == "timeout":
         return "Timeout"
-    told_otherwise = _OK_UNLESS.get(language)
-    if ran.exit_code == 0 and not (told_otherwise and told_otherwise(ran)):
+    if ran.exit_code == 0 and not (rule.fails_with and _are_in(rule.fails_with, ran)):
         return "OK"
-    rule = _FAILURES.get(language)
-    return rule(ran) if rule else "Exception"
+    for words, status in rule.failures:
+        if _are_in(words, ran):
+            return status
+    return rule.otherwise
 
 
-def _words(*statuses: tuple[str, HarnessStatus]) -> Callable[[RunResult], HarnessStatus]:
-    """The status of the first word that is found in what the program said, else Exception."""
-
-    def rule(ran: RunResult) -> HarnessStatus:
-        said = ran.stdout + ran.stderr
-        for word, status in statuses:
-            if word in said:
-                return status
-        return "Exception"
-
-    return rule
-
-
-_JAVASCRIPT = _words(("ERR_ASSERTION", "AssertionError"), ("SyntaxError", "SyntaxError"), ("ReferenceError", "ReferenceError"))
-
-
-def _r(ran: RunResult) -> HarnessStatus:
-    if "unexpected" in ran.stdout + ran.stderr:
-        return "SyntaxError"
-    return "Exception" if ran.stderr else "AssertionError"
-
-
-_FAILURES: dict[str, Callable[[RunResult], HarnessStatus]] = {
-    "js": _JAVASCRIPT,
-    "ts": _JAVASCRIPT,
-    "py": lambda ran: "SyntaxError" if "SyntaxError" in ran.stderr else "Exception",
-    "sh": lambda ran: "SyntaxError" if "syntax error" in ran.stderr else "Exception",
-    "php": lambda ran: "SyntaxError" if "PHP Parse error" in ran.stdout else "Exception",
-    "rb": lambda ran: "SyntaxError" if ran.stderr else "Exception",
-    "rkt": lambda ran: "SyntaxError" if "read-syntax" in ran.stderr else "Exception",
-    "jl": lambda ran: "SyntaxError" if ran.stderr else "Exception",
-    "r": _r,
-}
-
-_OK_UNLESS: dict[str, Callable[[RunResult], bool]] = {
-    "cs": lambda ran: any(word in ran.stderr for word in ("System.Diagnostics.DefaultTraceListener.Fail", "Unhandled Exception")),
-    "rkt": lambda ran: bool(ran.stderr),
-    "scala": lambda ran: bool(ran.stderr),
-    "pl": lambda ran: "ERROR" in ran.stdout + ran.stderr,
-}
+def _are_in(words: Words, ran: RunResult) -> bool:
+    streams = {"stdout": ran.stdout, "stderr": ran.stderr, "both": ran.stdout + ran.stderr}
+    return re.search(words.pattern, streams[words.stream]) is not None

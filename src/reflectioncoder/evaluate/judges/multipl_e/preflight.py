@@ -1,8 +1,8 @@
 """Before a verdict on a language is believed: programs whose verdicts are known are judged, and must come out as they should.
 
-Five tasks of our own in the form of MultiPL-E's (`preflight_programs/<language>.toml`), each with a right and a wrong body; the first
-with bodies that do not compile, raise, loop, fill memory, end early and make its assertions pass anything. What held is remembered
-with the toolchain's version, the isolation and all that judges.
+Five tasks of our own in the form of MultiPL-E's (`languages/preflight_programs/<language>.toml`), each with a right and a wrong body;
+the first with bodies that do not compile, raise, loop, fill memory, end early and make its assertions pass anything. What held is
+remembered with the toolchain's version, the isolation and all that judges.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 from reflectioncoder.data.files import content_hash, read_json, write_json
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.judges.multipl_e.programs import LanguageTests, judge_program, judging_key
+from reflectioncoder.languages import LANGUAGES
 from reflectioncoder.paths import cache_dir
 from reflectioncoder.progress import Progress
 from reflectioncoder.sandbox.isolation import Isolation
-from reflectioncoder.sandbox.languages import LANGUAGES, version_of
 from reflectioncoder.sandbox.pool import map_ordered, workers_within_memory
 
 LOOP_S = 3.0  # for the program that never ends
@@ -61,7 +61,7 @@ def preflight_programs(language: str) -> list[PreflightProgram]:
 
 
 def text_of(language: str) -> str:
-    return (files("reflectioncoder.evaluate.judges.multipl_e") / "preflight_programs" / f"{language}.toml").read_text()
+    return (files("reflectioncoder.languages") / "preflight_programs" / f"{language}.toml").read_text()
 
 
 def _programs(language: str, content: dict[str, Any]) -> Iterator[PreflightProgram]:
@@ -81,18 +81,19 @@ def require_preflight(language: str, isolation: Isolation, workers: int = 0) -> 
         PreflightError: a program did not come out as it should, or the language does not run in this isolation.
         SandboxUnavailableError: the sandbox failed.
     """
-    if isolation.tier < (lowest := LANGUAGES[language].lowest_tier):
-        raise PreflightError(f"{LANGUAGES[language].title} does not run in isolation {isolation.name}: it needs tier {lowest}")
-    key = content_hash(language, text_of(language), version_of(language), isolation.name, judging_key(language))
+    toolchain = LANGUAGES[language].toolchain
+    if isolation.tier < (lowest := toolchain.lowest_tier):
+        raise PreflightError(f"{toolchain.title} does not run in isolation {isolation.name}: it needs tier {lowest}")
+    key = content_hash(language, text_of(language), toolchain.version(), isolation.name, judging_key(language))
     record = cache_dir() / "preflight" / f"{language}-{key[:16]}.json"
     try:
         return read_json(record)
     except UsageError:  # not there, or cut off
         pass
     programs = preflight_programs(language)
-    workers = workers_within_memory(LANGUAGES[language].memory_bytes, workers)
+    workers = workers_within_memory(toolchain.memory_bytes, workers)
     doubtful = []
-    with Progress(f"preflight {LANGUAGES[language].title}", len(programs)) as progress:
+    with Progress(f"preflight {toolchain.title}", len(programs)) as progress:
         for done, failure in enumerate(map_ordered(lambda program: _failure(program, isolation), programs, workers), start=1):
             doubtful += [programs[done - 1]] if failure else []
             progress.update(done)
@@ -100,17 +101,17 @@ def require_preflight(language: str, isolation: Isolation, workers: int = 0) -> 
     failures = [failure for program in doubtful if (failure := _failure(program, isolation, patience=PATIENCE))]
     if failures:
         raise PreflightError(
-            f"{LANGUAGES[language].title} is not judged rightly here, so nothing is scored: "
+            f"{toolchain.title} is not judged rightly here, so nothing is scored: "
             f"{len(failures)} of {len(programs)} known programs came out wrong\n  " + "\n  ".join(failures)
         )
-    held = {"version": version_of(language), "num_programs": len(programs), "held": True}
+    held = {"version": toolchain.version(), "num_programs": len(programs), "held": True}
     write_json(record, held)
     return held
 
 
 def _failure(program: PreflightProgram, isolation: Isolation, patience: float = 1.0) -> str | None:
     """Say what is wrong with the verdict on a program, judged with `patience` times the language's limit."""
-    run_s = LOOP_S if program.kind == "timeout" else LANGUAGES[program.tests.language].run_s * patience
+    run_s = LOOP_S if program.kind == "timeout" else LANGUAGES[program.tests.language].toolchain.run_s * patience
     verdict = judge_program(program.program, program.tests, isolation, run_s=run_s)
     if verdict.reason in program.expected:
         return None
