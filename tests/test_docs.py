@@ -9,7 +9,7 @@ import pytest
 from reflectioncoder.cli import COMMANDS, _parse
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def test_the_page_of_recipe_keys_is_what_make_docs_writes():

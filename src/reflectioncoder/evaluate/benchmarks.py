@@ -17,7 +17,7 @@ from typing import Any, Generic
 from reflectioncoder.data.completion_requests import Request
 from reflectioncoder.data.problems import BUNDLED_DIR
 from reflectioncoder.errors import UsageError
-from reflectioncoder.evaluate.data_files import DataFile, PackagedFile, TaskFile
+from reflectioncoder.evaluate.data_files import DataFile, PackagedFile, BenchmarkFile
 from reflectioncoder.evaluate.judges import programs
 from reflectioncoder.evaluate.judges.base import Judge, Row, T, Task
 from reflectioncoder.evaluate.judges.evalplus import benchmark as evalplus
@@ -61,7 +61,7 @@ EVALPLUS_FILES: dict[Family, DataFile] = {
 class BenchmarkRow(Generic[T]):
     """All that makes a benchmark: the file with its tasks, how rows become tasks, the judge of their tests, how a model is asked."""
 
-    file: TaskFile
+    file: BenchmarkFile
     tasks: Callable[[Sequence[Row], str], list[Task[T]]]
     """Makes tasks of the file's rows; its second argument says where they stand, for messages."""
     judge: Judge[T]

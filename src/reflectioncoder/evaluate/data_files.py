@@ -19,7 +19,7 @@ from reflectioncoder.errors import MachineError
 from reflectioncoder.paths import cache_dir, is_offline
 
 
-class TaskFile(Protocol):
+class BenchmarkFile(Protocol):
     """A file whose rows become a benchmark's tasks."""
 
     @property
