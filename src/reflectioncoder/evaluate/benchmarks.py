@@ -17,7 +17,7 @@ from typing import Any, Generic
 from reflectioncoder.data.completion_requests import Request
 from reflectioncoder.data.problems import BUNDLED_DIR
 from reflectioncoder.errors import UsageError
-from reflectioncoder.evaluate.data_files import DataFile, PackagedFile, BenchmarkFile
+from reflectioncoder.evaluate.data_files import BenchmarkFile, DataFile, PackagedFile
 from reflectioncoder.evaluate.judges import programs
 from reflectioncoder.evaluate.judges.base import Judge, Row, T, Task
 from reflectioncoder.evaluate.judges.evalplus import benchmark as evalplus
