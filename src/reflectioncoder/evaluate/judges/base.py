@@ -113,8 +113,8 @@ class Judge(Protocol[T]):
 
     has_rules: ClassVar[bool] = False
     """Verdicts follow one of the named rules, which have time limits of their own."""
-    runs_beside_others: ClassVar[bool] = True
-    """A program takes one core at a time, so that several can be judged again at once, each on a core of its own."""
+    runs_beside_others: ClassVar[bool] = False
+    """The judge heeds `Look.core`, so that several time-outs can be judged again at once; otherwise each is judged again alone."""
     result_files: ClassVar[Mapping[str, ResultFile]] = {}
     """Formats of other tools in which the results can be written too."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from reflectioncoder.data.completion_requests import Request, python_request
 from reflectioncoder.data.problems import parse_problem
@@ -44,6 +44,7 @@ class ProgramsJudge(Judge[ProgramTests]):
     """Judges by test programs. `whole` names the whole benchmark in the results, beside its grades."""
 
     whole: str | None = None
+    runs_beside_others: ClassVar[bool] = True
 
     def under(self, conditions: Conditions) -> Judging[ProgramTests]:
         return lambda task, solution, look: _verdict(task, solution, look, conditions)

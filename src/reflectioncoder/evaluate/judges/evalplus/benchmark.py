@@ -20,6 +20,7 @@ class EvalPlusJudge(Judge[FunctionTests]):
 
     parts: tuple[PartName, ...]
     has_rules: ClassVar[bool] = True
+    runs_beside_others: ClassVar[bool] = True
     result_files: ClassVar[Mapping[str, ResultFile]] = {"evalplus": evalplus_results}
 
     def under(self, conditions: Conditions) -> Judging[FunctionTests]:

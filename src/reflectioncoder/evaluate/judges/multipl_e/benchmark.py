@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from reflectioncoder.data.completion_requests import Request
 from reflectioncoder.evaluate.judges.base import TAIL_CHARS, Conditions, Judge, Judging, Row, Subset, Task, Verdict
@@ -22,10 +22,12 @@ HARNESS = "harness"
 
 @dataclass(frozen=True)
 class MultiPLEJudge(Judge[LanguageTests]):
-    """Judges programs in one language, after its known programs have been judged rightly."""
+    """Judges programs in one language, after its known programs have been judged rightly.
+
+    None runs beside others when it is judged again: compilers and runtimes take all cores.
+    """
 
     language: str
-    runs_beside_others: ClassVar[bool] = False  # compilers and runtimes take all cores
 
     @property
     def _language(self) -> Language:
