@@ -184,8 +184,11 @@ for _ in range({rounds}):
 def launch(args) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task
+    from reflectioncoder.evaluate.benchmarks import Benchmark
+    from reflectioncoder.evaluate.judges.base import Task
+    from reflectioncoder.evaluate.judges.evalplus.benchmark import EvalPlusJudge
     from reflectioncoder.evaluate.judges.evalplus.data import function_tests
+    from reflectioncoder.evaluate.judges.programs import ProgramsJudge, ProgramTests, request_for
     from reflectioncoder.evaluate.score import Scorer
     from reflectioncoder.sandbox.detect import detect_isolation, probe
     from reflectioncoder.sandbox.forkserver import COMMON_MODULES
@@ -230,10 +233,13 @@ def launch(args) -> None:
 
     row = {"task_id": "t/0", "prompt": "def f(x):\n", "canonical_solution": "    return x + 1\n", "atol": 0, "plus_input": []}
     tests = function_tests("humaneval", {**row, "base_input": [[n] for n in range(5)]})
-    kinds = {"answers to inputs": tests, "assert programs": ProgramTests(("assert f(1) == 2",))}
-    for name, kind in kinds.items():
+    kinds = {
+        "answers to inputs": (tests, EvalPlusJudge(("base",))),
+        "assert programs": (ProgramTests(("assert f(1) == 2",)), ProgramsJudge()),
+    }
+    for name, (kind, kind_judge) in kinds.items():
         task = Task("t/0", row["prompt"], "f", kind)
-        scorer = Scorer(Benchmark("humaneval" if kind is tests else "bundled/seen", "1", "", (task,)))
+        scorer = Scorer(Benchmark("t", "1", "", (task,), kind_judge, request_for))
         judge = functools.partial(scorer.judge, task)
         with ThreadPoolExecutor(2) as executor:
             list(executor.map(judge, ["def f(x):\n    return x + 1\n"] * 20))

@@ -16,14 +16,14 @@ from typing import Any
 from reflectioncoder.builder.options import require_used_options
 from reflectioncoder.config.declarations import BuildConfig, Recipe
 from reflectioncoder.config.loading import ResolvedRecipe
-from reflectioncoder.data.completions import prompt_preamble
+from reflectioncoder.data.completion_requests import Request, python_request
 from reflectioncoder.data.files import JsonlWriter, claim, content_hash, write_json
 from reflectioncoder.data.problems import Problem, iter_problems
-from reflectioncoder.data.prompts import one_off_request, one_off_sample
+from reflectioncoder.data.prompts import one_off_sample
 from reflectioncoder.data.run_folders import IMPROVE_FILE
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.results import headline
-from reflectioncoder.generate.base import Request, generate
+from reflectioncoder.generate.base import generate
 from reflectioncoder.models.sources import model_hash
 from reflectioncoder.pipeline import BASE, TRAINED, Run
 from reflectioncoder.progress import say
@@ -183,5 +183,4 @@ def _mean(scores: dict[str, float]) -> float:
 
 def request(problem: Problem, sample: int) -> Request:
     """The one-off request for a problem."""
-    preamble = prompt_preamble(problem.prompt, problem.entry_point)
-    return Request(problem.task_id, sample, one_off_request(problem.prompt, problem.instruction), problem.entry_point, preamble)
+    return python_request(problem.task_id, sample, problem.prompt, problem.entry_point, problem.instruction)

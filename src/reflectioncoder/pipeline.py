@@ -27,14 +27,13 @@ from reflectioncoder.contamination.records import (
     refuse_contaminated,
     refuse_contaminated_data,
 )
-from reflectioncoder.data.answer_reasons import count_answers
 from reflectioncoder.data.files import claim, content_hash, put_aside, sha256_file, write_atomic, write_json
 from reflectioncoder.data.samples import read_samples
 from reflectioncoder.errors import MachineError, UsageError
-from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark, requests_for, require_distinct
-from reflectioncoder.evaluate.results import headline, require_sandbox, summarize
-from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, score_samples
-from reflectioncoder.generate.base import Backend, check_sampling, generate
+from reflectioncoder.evaluate.benchmarks import load_benchmark, require_distinct
+from reflectioncoder.evaluate.results import headline
+from reflectioncoder.evaluation import completions_key, evaluate_model
+from reflectioncoder.generate.base import Backend, check_sampling
 from reflectioncoder.models.sources import ModelSource, model_hash, resolve_model
 from reflectioncoder.progress import format_duration, logging_to, say
 from reflectioncoder.stage_marker import Marker
@@ -109,7 +108,7 @@ class Run:
         check_sampling(recipe.generate)
         require_distinct(recipe.evaluate.benchmarks)
         for spec in recipe.evaluate.benchmarks:
-            if reason := load_benchmark(spec, self.data_dir).why_skipped(recipe.sandbox.workers):
+            if reason := load_benchmark(spec, self.data_dir).judge.why_skipped(recipe.sandbox.workers):
                 raise MachineError(f"{spec} cannot be run here: {reason}")
         for file in (*self._problem_files(), *self._data_files()):
             if not file.is_file():
@@ -181,7 +180,8 @@ class Run:
             if not claim(directory, key):
                 shutil.rmtree(directory)
                 claim(directory, key)
-            return evaluate_model(self._backend(path), benchmark, recipe, directory, f"{benchmark.name} {which}")
+            label = f"{benchmark.name} {which}"
+            return evaluate_model(self._backend(path), benchmark, recipe, limits_from(recipe.sandbox), directory, label)
 
         outputs = [directory / name for name in ("completions.jsonl", "samples.jsonl", "results.json")]
         depends_on = [key, recipe.evaluate.confidence, _limits(recipe)]
@@ -221,35 +221,6 @@ class Run:
 def _limits(recipe: Recipe) -> dict[str, Any]:
     """What of the sandbox's settings can change a result: not the number of workers."""
     return {**asdict(recipe.sandbox), "workers": None}
-
-
-def completions_key(benchmark: Benchmark, recipe: Recipe, model: str, *, in_batches: bool = True) -> str:
-    """What the completions of a benchmark depend on; `model` says which model it is."""
-    sampling = {**asdict(recipe.generate), **({} if in_batches else {"batch_size": None})}
-    requests = [task.request(0).instruction for task in benchmark.tasks]
-    return content_hash(benchmark.describe(), requests, sampling, recipe.seed, model)
-
-
-def evaluate_model(model: Backend, benchmark: Benchmark, recipe: Recipe, directory: Path, label: str) -> dict[str, Any]:
-    """Completions → verdicts → results.json in `directory`, which must be free or hold the same completions (`claim`).
-
-    Raises:
-        MachineError: too many samples could not be run in the sandbox.
-    """
-    completions = directory / "completions.jsonl"
-    requests = requests_for(benchmark, recipe.generate.num_samples)
-    counts = generate(model, requests, recipe.generate, recipe.seed, completions, f"generate {label}")
-    scorer = Scorer(benchmark, limits_from(recipe.sandbox), recipe.sandbox.rules, recipe.sandbox.floor)
-    samples = read_samples_to_score(completions, benchmark)
-    rows = score_samples(samples, directory / "samples.jsonl", scorer, recipe.sandbox.workers, f"score {label}")
-    sampling = {**asdict(recipe.generate), "seed": recipe.seed, "finish_reasons": counts["finish_reasons"]}
-    results = {
-        **summarize(scorer, rows, recipe.evaluate.confidence, model.describe(), sampling),
-        "answers": count_answers(sample.extraction for sample in samples),
-    }
-    write_json(directory / "results.json", results)
-    require_sandbox(results)
-    return results
 
 
 def environment() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from reflectioncoder.evaluate.benchmarks import Task
+from reflectioncoder.evaluate.judges.base import Task
 from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.process import run_python
 from tests.attacks.judges import (

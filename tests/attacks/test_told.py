@@ -88,7 +88,7 @@ def test_the_first_failure_is_the_verdict(isolation, tmp_path, monkeypatch):
     """Not the limit that a later call meets, which would be taken again."""
     source = "calls = []\ndef solve(xs):\n    calls.append(xs)\n    if len(calls) > 1:\n        while True: pass\n    return 'wrong'\n"
     verdict, runs = frames_of(source, "text", isolation, tmp_path, monkeypatch)
-    assert (verdict.status, verdict.failed_input, verdict.on_limit) == ("failed", 0, False)
+    assert (verdict.status, verdict.failed_input, verdict.hit_time_limit) == ("failed", 0, False)
     assert runs == [("LV", "timeout")]
 
 

@@ -16,7 +16,7 @@ from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 from reflectioncoder.errors import CheckFailedError
-from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES, look_up, read_published
+from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES
 from reflectioncoder.sandbox.detect import detect_isolation
 from tests.conftest import make_model, make_tokenizer
 
@@ -147,7 +147,7 @@ else:
 @pytest.mark.parametrize("how", ["build", "run", "record"])
 def test_the_benchmarks_of_data_dir_are_known(data_dir, tmp_path, how):
     """In a process of its own whose environment names no data."""
-    task = read_published(EVALPLUS_FILES["mbpp"], look_up(EVALPLUS_FILES["mbpp"].pattern, str(data_dir)))[0]
+    task = EVALPLUS_FILES["mbpp"].read(EVALPLUS_FILES["mbpp"].find(str(data_dir)))[0]
     good = bundled_problems("train")[0]
     write_jsonl(tmp_path / "problems.jsonl", [good.to_json(), {**good.to_json(), "task_id": "x/1", "instruction": task["prompt"]}])
     write_json(tmp_path / "request.json", task["prompt"])

@@ -14,7 +14,7 @@ import pytest
 from reflectioncoder.cli import main
 from reflectioncoder.data.completions import cut_completion
 from reflectioncoder.errors import MachineError
-from reflectioncoder.evaluate.benchmarks import MULTIPL_E, load_benchmark
+from reflectioncoder.evaluate.benchmarks import BENCHMARKS, load_benchmark
 from reflectioncoder.evaluate.judges.multipl_e import preflight
 from reflectioncoder.evaluate.judges.multipl_e import programs as multipl_e
 from reflectioncoder.evaluate.judges.multipl_e.assertions import assertions_of, surely_differ, wrong_shape
@@ -320,7 +320,7 @@ def test_right_expectations_alone_are_seen_in_the_last_run_or_never(kind, status
         monkeypatch.setattr(multipl_e, name, lambda *args, run=run, name=name, **kwargs: order.append(name) or run(*args, **kwargs))
     program = next(program for program in preflight_programs("sh") if program.kind == kind)
     verdict = judge_program(program.program, program.tests, isolation, run_s=1.0)
-    assert (verdict.status, verdict.on_limit) == (status, status == "timeout")
+    assert (verdict.status, verdict.hit_time_limit) == (status, status == "timeout")
     assert order[0] == "execute_recording"
     assert [number for number, name in enumerate(order) if name == "execute"] == ([len(order) - 1] if last else [])
 
@@ -331,7 +331,7 @@ def test_a_program_that_fails_its_challenge_is_not_judged_again_for_its_time(iso
     prompt = program.program[: program.program.index(program_body("sh"))]
     waits = '    [ -n "$REFLECTIONCODER_OUTCOMES" ] || sleep 30\n    echo 1234\n'
     verdict = judge_program(prompt + waits, program.tests, isolation, run_s=1.0)
-    assert (verdict.status, verdict.on_limit) == ("timeout", False)
+    assert (verdict.status, verdict.hit_time_limit) == ("timeout", False)
 
 
 def test_an_object_that_is_equal_to_anything_does_not_pass(isolation):
@@ -362,7 +362,7 @@ ASSERTIONS = {  # one of each assertion's own words
 }
 
 
-@pytest.mark.parametrize("name", MULTIPL_E)
+@pytest.mark.parametrize("name", [name for name in BENCHMARKS if name.startswith("multipl-e/")])
 def test_every_assertion_of_every_task_can_be_made_wrong(name, data_dir):
     tasks = load_benchmark(name).tasks
     assert len(tasks) == FILES[name.partition("/")[2]][2]
@@ -470,8 +470,8 @@ def test_completions_are_cut_by_named_rules(language, completion, stops, multipl
 
 
 def test_the_answer_begins_with_the_prompt_and_the_program_too(data_dir):
-    task = load_benchmark("multipl-e/cpp").tasks[0]
-    request = task.request(0)
+    benchmark = load_benchmark("multipl-e/cpp")
+    task, request = benchmark.tasks[0], benchmark.requests(1)[0]
     assert request.instruction.startswith("Write a complete C++ function for the problem.\n```cpp\n")
     assert request.prefill == f"```cpp\n{task.prompt}"
     row = completion_row(request, RawCompletion("    return 1;\n}\nint x;\n```", "stop", 9))
@@ -518,7 +518,7 @@ def test_a_language_that_is_judged_wrongly_is_skipped_before_anything_is_generat
 
 
 def test_a_language_without_its_toolchain_is_skipped_and_counted(data_dir, tmp_path, capsys):
-    name = next(name for name in LANGUAGES if LANGUAGES[name].toolchain.missing() and f"multipl-e/{name}" in MULTIPL_E)
+    name = next(name for name in LANGUAGES if LANGUAGES[name].toolchain.missing() and f"multipl-e/{name}" in BENCHMARKS)
     (tmp_path / "s.jsonl").write_text(json.dumps({"task_id": TASK, "completion": "x"}) + "\n")
     command = ["score", str(tmp_path / "s.jsonl"), "--benchmark", f"multipl-e/{name}", "--output", str(tmp_path / "out")]
     assert main(command) == 3

@@ -18,9 +18,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task
+from reflectioncoder.evaluate.benchmarks import Benchmark
+from reflectioncoder.evaluate.judges.base import Task
+from reflectioncoder.evaluate.judges.evalplus.benchmark import EvalPlusJudge
 from reflectioncoder.evaluate.judges.evalplus.data import function_tests
 from reflectioncoder.evaluate.judges.evalplus.oracles import matches
+from reflectioncoder.evaluate.judges.programs import ProgramsJudge, ProgramTests, request_for
 from reflectioncoder.evaluate.score import Scorer
 from reflectioncoder.sandbox.answers import BrokenAnswerError, Number, read_value, rebuild
 from reflectioncoder.sandbox.detect import probe
@@ -430,6 +433,7 @@ PROGRAMS = {
     "from decimal import Decimal\ndef f(x): return Decimal(2 * x)": True,
     "def f(x): return object()": False,
 }
+JUDGE = EvalPlusJudge(("base",))
 ANSWERS = {"task_id": "t/0", "prompt": "", "canonical_solution": "def f(x): return 2 * x\n", "atol": 0, "plus_input": []}
 
 
@@ -441,13 +445,13 @@ def test_a_program_gets_the_same_verdict_at_every_tier(source, name, monkeypatch
         pytest.skip(reason)
     numbers = (2, 2**24 + 1)  # twice the second is no number of 32 bits
     answers = function_tests("humaneval", {**ANSWERS, "base_input": [[number] for number in numbers]})
-    for tests, benchmark in (
-        (ProgramTests(tuple(f"assert f({number}) == {2 * number}" for number in numbers)), "bundled/seen"),
-        (answers, "humaneval"),
+    for tests, judge in (
+        (ProgramTests(tuple(f"assert f({number}) == {2 * number}" for number in numbers)), ProgramsJudge()),
+        (answers, JUDGE),
     ):
         task = Task("t/0", "", "f", tests)
-        verdict = Scorer(Benchmark(benchmark, "1", "", (task,)), isolation=ISOLATIONS[name], floor=0).judge(task, source)
-        assert (verdict.status == "passed") == PROGRAMS[source], (benchmark, verdict)
+        verdict = Scorer(Benchmark("t", "1", "", (task,), judge, request_for), isolation=ISOLATIONS[name], floor=0).judge(task, source)
+        assert (verdict.status == "passed") == PROGRAMS[source], (judge, verdict)
 
 
 FRESH = """
@@ -494,7 +498,7 @@ USERS_OF_NUMPY = {
 def test_packages_that_use_numpy_find_it_after_the_guard(source):
     pytest.importorskip(USERS_OF_NUMPY[source])
     task = Task("t/0", "", "f", function_tests("humaneval", {**ANSWERS, "base_input": [[1], [2]]}))
-    verdict = Scorer(Benchmark("humaneval", "1", "", (task,))).judge(task, source)
+    verdict = Scorer(Benchmark("t", "1", "", (task,), JUDGE, request_for)).judge(task, source)
     assert verdict.status == "passed", verdict
 
 
@@ -503,6 +507,6 @@ def test_numpys_warnings_do_not_reach_the_terminal(capfd):
     tests = function_tests("humaneval", {**ANSWERS, "canonical_solution": "def f(x): return 10**30", "base_input": [[1], [0]]})
     task = Task("t/0", "", "f", tests)
     for rules in ("strict", "evalplus-head", "evalplus-0.3.1"):
-        Scorer(Benchmark("humaneval", "1", "", (task,)), rules=rules).judge(task, program)
+        Scorer(Benchmark("t", "1", "", (task,), JUDGE, request_for), rules=rules).judge(task, program)
     assert math.isinf(np.float16("inf"))
     assert capfd.readouterr() == ("", "")

@@ -24,10 +24,14 @@ import numpy  # noqa: F401 (before a fork: each of EvalPlus's processes would im
 import pytest
 
 from reflectioncoder.choices import Rules
-from reflectioncoder.evaluate.benchmarks import Benchmark, Task, look_up
+from reflectioncoder.evaluate.benchmarks import Benchmark
+from reflectioncoder.evaluate.data_files import look_up
+from reflectioncoder.evaluate.judges.base import Task
+from reflectioncoder.evaluate.judges.evalplus.benchmark import EvalPlusJudge
 from reflectioncoder.evaluate.judges.evalplus.data import Family, FunctionTests, Part, restore_inputs
 from reflectioncoder.evaluate.judges.evalplus.judge import FunctionJudge, PartVerdict
 from reflectioncoder.evaluate.judges.evalplus.oracles import NOT_NONE_ENTRY_POINTS, SET_ENTRY_POINTS, matches
+from reflectioncoder.evaluate.judges.programs import request_for
 from reflectioncoder.evaluate.score import Scorer
 from reflectioncoder.sandbox.answers import BrokenAnswerError, read_value
 from reflectioncoder.sandbox.functions import CallReport, Calls
@@ -1120,7 +1124,7 @@ TASK_IDS = (f"t/{number}" for number in itertools.count())
 def scorer(tmp_path_factory) -> Iterator[Scorer]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REFLECTIONCODER_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield Scorer(Benchmark("t", "1", "", (), ("base", "plus")))
+        yield Scorer(Benchmark("t", "1", "", (), EvalPlusJudge(("base", "plus")), request_for))
 
 
 SOME = [(pair, world) for pair, world in zip(PAIRS, itertools.cycle(WORLDS), strict=False) if is_possible(world, pair[1])][::29]

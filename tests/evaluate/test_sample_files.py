@@ -13,7 +13,8 @@ from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.errors import UsageError
-from reflectioncoder.evaluate.benchmarks import load_benchmark, look_up
+from reflectioncoder.evaluate.benchmarks import load_benchmark
+from reflectioncoder.evaluate.data_files import look_up
 from reflectioncoder.evaluate.score import read_samples_to_score
 
 PROBLEMS = bundled_problems("test_seen")[:6]

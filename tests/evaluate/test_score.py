@@ -14,7 +14,10 @@ from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate import versions
-from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task, load_benchmark, look_up, require_distinct
+from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark, require_distinct
+from reflectioncoder.evaluate.data_files import look_up
+from reflectioncoder.evaluate.judges.base import Task
+from reflectioncoder.evaluate.judges.programs import ProgramsJudge, ProgramTests, request_for
 from reflectioncoder.evaluate.results import headline, require_sandbox, summarize
 from reflectioncoder.evaluate.score import SampleToScore, Scorer, read_samples_to_score, require_all_tasks, score_samples
 from reflectioncoder.pipeline import Run
@@ -27,7 +30,7 @@ TASK = Task("t/double", "def double(x):\n", "double", ProgramTests(("assert doub
 
 @pytest.fixture(scope="module")
 def scorer():
-    return Scorer(Benchmark("bundled/seen", "1", "", (TASK,)), LIMITS)
+    return Scorer(Benchmark("t", "1", "", (TASK,), ProgramsJudge(), request_for), LIMITS)
 
 
 @pytest.mark.parametrize(

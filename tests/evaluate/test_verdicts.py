@@ -9,7 +9,8 @@ import re
 import pytest
 
 from reflectioncoder.data.files import write_jsonl
-from reflectioncoder.evaluate.benchmarks import load_benchmark, look_up
+from reflectioncoder.evaluate.benchmarks import load_benchmark
+from reflectioncoder.evaluate.data_files import look_up
 from reflectioncoder.evaluate.results import summarize
 from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, score_samples
 
@@ -143,7 +144,7 @@ def test_several_samples_a_task_give_an_unbiased_pass_at_k(data_dir, tmp_path):
 
 
 def test_mbpp_is_asked_with_its_text_and_first_assertion(data_dir):
-    request = load_benchmark("mbpp:1", str(data_dir)).tasks[0].request(0)
+    request = load_benchmark("mbpp:1", str(data_dir)).requests(1)[0]
     assert re.fullmatch(r"Write a function [^\n]+\n```python\nassert [^\n]+\n```", request.instruction)
 
 
@@ -153,7 +154,7 @@ def test_a_time_out_is_taken_again_where_the_machine_has_turned_slower(data_dir,
     task = next(task for task in benchmark.tasks if task.task_id == "HumanEval/23")
     solution = "import time\nwaits = [1.4]\ndef strlen(string):\n    while waits: time.sleep(waits.pop())\n    return len(string)\n"
     scorer = Scorer(benchmark, rules="evalplus-0.3.1")
-    usual = scorer._function_judge.reference(task.task_id, task.entry_point, task.tests).slowness
+    usual = scorer.judging.functions.reference(task.task_id, task.entry_point, task.tests).slowness
     paces = iter([usual, 2 * usual])
     monkeypatch.setattr("reflectioncoder.evaluate.judges.evalplus.judge.slowness", lambda: next(paces))
     assert scorer.judge(task, solution).status == "timeout"

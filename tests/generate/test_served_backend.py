@@ -13,14 +13,15 @@ import pytest
 
 from reflectioncoder.cli import main
 from reflectioncoder.config.declarations import EndpointConfig, GenerateConfig, ModelConfig, Recipe
+from reflectioncoder.data.completion_requests import Request
 from reflectioncoder.data.files import read_jsonl
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.benchmarks import load_benchmark
+from reflectioncoder.evaluation import completions_key
 from reflectioncoder.generate.backends import asked_model
-from reflectioncoder.generate.base import Request, generate
+from reflectioncoder.generate.base import generate
 from reflectioncoder.generate.limiter import EndpointError
 from reflectioncoder.generate.served_backend import ServedBackend
-from reflectioncoder.pipeline import completions_key
 from tests.builder.server import Script, serving
 from tests.generate.raw_server import answering, completion
 

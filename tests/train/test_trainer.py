@@ -171,7 +171,7 @@ def test_the_stage_trains_and_saves_a_model_that_answers_requests(tmp_path, mode
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from reflectioncoder.config.declarations import GenerateConfig
-    from reflectioncoder.generate.base import Request
+    from reflectioncoder.data.completion_requests import Request
     from reflectioncoder.generate.transformers_backend import TransformersBackend
     from reflectioncoder.models.sources import ModelSource
 
@@ -253,7 +253,7 @@ def test_sigterm_saves_a_checkpoint_and_the_run_goes_on_as_if_nothing_had_been(t
 
 def test_a_tokenizer_without_bos_and_pad_trains_and_generates(tmp_path):
     from reflectioncoder.config.declarations import GenerateConfig
-    from reflectioncoder.generate.base import Request
+    from reflectioncoder.data.completion_requests import Request
     from reflectioncoder.generate.transformers_backend import TransformersBackend
     from reflectioncoder.models.sources import ModelSource
 
@@ -269,7 +269,7 @@ def test_a_tokenizer_without_bos_and_pad_trains_and_generates(tmp_path):
 
 def test_a_base_model_without_template_is_asked_in_plain_text(tmp_path):
     from reflectioncoder.config.declarations import GenerateConfig
-    from reflectioncoder.generate.base import Request
+    from reflectioncoder.data.completion_requests import Request
     from reflectioncoder.generate.transformers_backend import TransformersBackend
 
     tokenizer = make_tokenizer(bos=False, pad=False, eos=False, template=None)
@@ -284,7 +284,7 @@ def test_a_base_model_without_template_is_asked_in_plain_text(tmp_path):
 
 def test_sampling_depends_on_the_seed_alone(model_dir):
     from reflectioncoder.config.declarations import GenerateConfig
-    from reflectioncoder.generate.base import Request
+    from reflectioncoder.data.completion_requests import Request
     from reflectioncoder.generate.transformers_backend import TransformersBackend
 
     backend = TransformersBackend(ModelConfig(str(model_dir), device="cpu"), model_dir)

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     import shutil
 
-    from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES, HUMANEVAL, look_up
+    from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES, HUMANEVAL
     from reflectioncoder.languages import LANGUAGES
     from reflectioncoder.paths import cache_dir
     from reflectioncoder.pipeline import environment
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> Outcome:
         except SandboxUnavailableError as error:
             checks[name] = str(error)
     strongest = next((ISOLATIONS[name] for name, problem in checks.items() if problem is None), None)
-    data = {file.pattern: look_up(file.pattern, args.data_dir) for file in (HUMANEVAL, *EVALPLUS_FILES.values())}
+    data = {file.pattern: file.find(args.data_dir) for file in (HUMANEVAL, *EVALPLUS_FILES.values())}
     cache = cache_dir()
     existing = next(p for p in (cache, *cache.parents) if p.exists())
     imports = sorted({name for path in readable_paths().packages if (name := path.rpartition("/")[2]) in PROGRAM_PACKAGES})

@@ -19,14 +19,15 @@ def run(args: argparse.Namespace) -> Outcome:
     import contextlib
     from dataclasses import replace
 
+    from reflectioncoder.builder.pipeline import limits_from
     from reflectioncoder.contamination.records import refuse_contaminated
     from reflectioncoder.data.answer_reasons import answer_lines, has_no_program_at_all
-    from reflectioncoder.data.files import claim, write_json
+    from reflectioncoder.data.files import claim
     from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT, UsageError
-    from reflectioncoder.evaluate.benchmarks import load_benchmark, requests_for, require_distinct
-    from reflectioncoder.evaluate.results import headline, skipped
+    from reflectioncoder.evaluate.benchmarks import load_benchmark, require_distinct
+    from reflectioncoder.evaluate.results import headline
+    from reflectioncoder.evaluation import completions_key, evaluate_model, skip
     from reflectioncoder.generate.base import longest
-    from reflectioncoder.pipeline import completions_key, evaluate_model
 
     require_distinct(args.benchmark)
     recipe = generation_recipe(args)
@@ -42,18 +43,17 @@ def run(args: argparse.Namespace) -> Outcome:
                 f"{args.output / benchmark.name} holds results of another model or other settings\n  hint:    choose another --output"
             )
     value, paths, backend, exit_code = {}, [], None, EXIT_DONE
-    longest_request = max(longest(requests_for(benchmark, 1)) for benchmark in benchmarks)
+    longest_request = max(longest(benchmark.requests(1)) for benchmark in benchmarks)
     with contextlib.ExitStack() as opened:
         for benchmark in benchmarks:
             directory = args.output / benchmark.name
             paths.append(directory / "results.json")
-            if reason := benchmark.why_skipped(args.workers):
-                value[benchmark.name] = skipped(benchmark, reason)
-                write_json(paths[-1], value[benchmark.name])
-                lines.append(f"{benchmark.name}: {len(benchmark.tasks)} tasks skipped: {reason}")
+            if results := skip(benchmark, directory, args.workers):
+                value[benchmark.name] = results
+                lines.append(f"{benchmark.name}: {len(benchmark.tasks)} tasks skipped: {results['reason']}")
                 continue
             backend = backend or opened.enter_context(model.open(longest_request, args.max_new_tokens))
-            results = evaluate_model(backend, benchmark, recipe, directory, benchmark.name)
+            results = evaluate_model(backend, benchmark, recipe, limits_from(recipe.sandbox), directory, benchmark.name)
             value[benchmark.name] = results
             cut_off = results["sampling"]["finish_reasons"].get("length", 0)
             note = f" ({cut_off} completions cut off at {args.max_new_tokens} tokens)" if cut_off else ""

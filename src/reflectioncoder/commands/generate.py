@@ -112,9 +112,9 @@ def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.data.answer_reasons import answer_lines, has_no_program_at_all
     from reflectioncoder.data.files import claim
     from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, UsageError
-    from reflectioncoder.evaluate.benchmarks import load_benchmark, requests_for
+    from reflectioncoder.evaluate.benchmarks import load_benchmark
+    from reflectioncoder.evaluation import completions_key
     from reflectioncoder.generate.base import generate, longest
-    from reflectioncoder.pipeline import completions_key
 
     recipe = generation_recipe(args)
     benchmark = load_benchmark(limited(args.benchmark, args.limit), args.data_dir)
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> Outcome:
     path = args.output / "completions.jsonl"
     if not claim(args.output, completions_key(benchmark, recipe, model.key, in_batches=model.in_batches)) and path.exists():
         raise UsageError(f"{path} holds completions of another model or other settings\n  hint:    choose another --output")
-    requests = requests_for(benchmark, recipe.generate.num_samples)
+    requests = benchmark.requests(recipe.generate.num_samples)
     with model.open(longest(requests), recipe.generate.max_new_tokens) as backend:
         counts = generate(backend, requests, recipe.generate, recipe.seed, path, f"generate {benchmark.name}")
     lines = answer_lines(counts["answers"])

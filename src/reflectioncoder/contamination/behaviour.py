@@ -135,7 +135,7 @@ class Behaviour:
         renamed = program if name == entry_point else f"{program}\n\n{entry_point} = {name}\n"
         tests = function_tests(task.family, task.row)
         verdict = self._judge.judge_part(task.row["task_id"], entry_point, tests, "base", renamed, alone=False)
-        if verdict.on_limit:
+        if verdict.hit_time_limit:
             verdict = self._judge.judge_part(task.row["task_id"], entry_point, tests, "base", renamed, alone=True)
         return verdict.status == "passed"
 

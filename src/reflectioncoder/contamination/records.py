@@ -14,21 +14,21 @@ from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.data.prompts import program_of_answer
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.errors import CheckFailedError, MachineError
-from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES, HUMANEVAL, look_up, read_published
-from reflectioncoder.evaluate.judges.evalplus.data import Family
+from reflectioncoder.evaluate.benchmarks import BENCHMARKS, EVALPLUS_FILES, HUMANEVAL, families_of
+from reflectioncoder.evaluate.data_files import DataFile
 from reflectioncoder.sandbox.detect import detect_isolation
 
 _RECORD = "training_data.json"
 _SHOWN = 5
-_EVALPLUS: tuple[Family, ...] = ("humaneval", "mbpp")
+_FILES = {**{f"{family}+": file for family, file in EVALPLUS_FILES.items()}, "humaneval": HUMANEVAL}
 
 
 @cache
 def known_tasks(data_dir: str | None = None) -> KnownTasks:
     """Of HumanEval(+) and MBPP+ where their files are found; nothing is downloaded, and a damaged file counts as not there."""
     known = KnownTasks()
-    for name in ("humaneval+", "mbpp+", "humaneval"):
-        rows = _rows(name, data_dir)
+    for name, file in _FILES.items():
+        rows = _rows(file, data_dir)
         for row in rows:
             known.add(row["task_id"], row["prompt"], row["canonical_solution"])
         if rows:
@@ -43,19 +43,18 @@ def known_behaviour(data_dir: str | None = None) -> Behaviour | None:
     Raises:
         SandboxUnavailableError: programs cannot be confined here.
     """
-    tasks = [BenchmarkTask(family, row) for family in _EVALPLUS for row in _rows(f"{family}+", data_dir)]
+    tasks = [BenchmarkTask(family, row) for family, file in EVALPLUS_FILES.items() for row in _rows(file, data_dir)]
     return Behaviour(tasks, detect_isolation()) if tasks else None
 
 
 @cache
-def _rows(name: str, data_dir: str | None) -> list[dict[str, Any]]:
+def _rows(file: DataFile, data_dir: str | None) -> list[dict[str, Any]]:
     """Without the plus inputs, which are a hundred times as long as the rest."""
-    file = HUMANEVAL if name == "humaneval" else EVALPLUS_FILES[name.removesuffix("+")]  # pyright: ignore[reportArgumentType]
-    path = look_up(file.pattern, data_dir)
+    path = file.find(data_dir)
     if path is None:
         return []
     try:
-        return [{**row, "plus_input": []} for row in read_published(file, path)]
+        return [{**row, "plus_input": []} for row in file.read(path)]
     except MachineError:
         return []
 
@@ -68,7 +67,7 @@ def record_training_data(model: Path, samples: Iterable[Sample], base: Path | No
         data_dir: where benchmark files are looked for first.
     """
     known = known_tasks(data_dir)
-    matches: dict[str, set[str]] = {family: set() for family in _EVALPLUS if f"{family}+" in known.names}
+    matches: dict[str, set[str]] = {family: set() for family in EVALPLUS_FILES if f"{family}+" in known.names}
     count = 0
     for sample in samples:
         count += 1
@@ -104,7 +103,7 @@ def refuse_contaminated_data(samples: Iterable[Sample], benchmarks: Iterable[str
     Raises:
         CheckFailedError: the samples hold tasks of one of them.
     """
-    families = {spec.partition(":")[0].removesuffix("+") for spec in benchmarks} & set(_EVALPLUS)
+    families = families_of(benchmarks)
     if allow or not families:
         return
     known, found = known_tasks(), list[str]()
@@ -129,8 +128,8 @@ def refuse_contaminated(model: Path | None, benchmark: str, *, allow: bool) -> s
     Raises:
         CheckFailedError: the training data of the model holds tasks of the benchmark.
     """
-    family = benchmark.removesuffix("+")
-    if family not in _EVALPLUS:
+    family = BENCHMARKS[benchmark].family
+    if family is None:
         return None
     if model is None:
         return f"{benchmark}: what a model behind a server was trained on is not known"

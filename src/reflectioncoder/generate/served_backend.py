@@ -11,9 +11,10 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from reflectioncoder.config.declarations import EndpointConfig, GenerateConfig
-from reflectioncoder.data.prompts import CLOSING_FENCE, OPENING_FENCE
+from reflectioncoder.data.completion_requests import Request
+from reflectioncoder.data.prompts import CLOSING_FENCE
 from reflectioncoder.errors import MachineError, UsageError
-from reflectioncoder.generate.base import RawCompletion, Request
+from reflectioncoder.generate.base import RawCompletion
 from reflectioncoder.generate.endpoint import (
     MAX_POSTPONED,
     Endpoint,
@@ -78,7 +79,7 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
             UsageError: it refuses all requests; or the answers have to begin with the prompt, and the server cannot be told so.
         """
         missing = [request for request in requests if request.key not in done]
-        if not self._prefills and any(request.prefill != OPENING_FENCE for request in missing):
+        if not self._prefills and any(request.begins_with_prompt for request in missing):
             raise UsageError(
                 "answers in other languages than Python begin with the prompt\n"
                 "  hint:    --assistant-prefix says how the server is told to go on with it; --api completion for base models"

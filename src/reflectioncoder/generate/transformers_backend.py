@@ -12,8 +12,9 @@ import torch
 from transformers import GenerationConfig
 
 from reflectioncoder.config.declarations import GenerateConfig, ModelConfig
+from reflectioncoder.data.completion_requests import Request
 from reflectioncoder.data.prompts import CLOSING_FENCE
-from reflectioncoder.generate.base import RawCompletion, Request
+from reflectioncoder.generate.base import RawCompletion
 from reflectioncoder.models.load import load_model, load_tokenizer
 from reflectioncoder.models.tokens import make_requests
 

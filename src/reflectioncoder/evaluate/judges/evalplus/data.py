@@ -6,7 +6,6 @@ task (evalplus 0.3.1, `mbpp_deserialize_inputs`).
 
 from __future__ import annotations
 
-import json
 import marshal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -106,10 +105,6 @@ def serializable_inputs(task_id: str, inputs: list[Any]) -> list[Any]:
     if task_id in ("Mbpp/124", "Mbpp/252"):
         return [[str(argument) for argument in arguments] for arguments in inputs]
     return inputs
-
-
-def read_rows(content: bytes) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in content.split(b"\n") if line.strip()]
 
 
 def function_tests(family: Family, row: dict[str, Any]) -> FunctionTests:

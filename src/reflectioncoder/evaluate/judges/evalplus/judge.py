@@ -3,7 +3,7 @@
 The program's process gets inputs and sends answers (`sandbox.functions`); expected values and comparison are here. Every part is
 run to its end or to a limit, and answers are looked at afterwards: neither its end nor the time to its next input tells a program
 which of its answers was wrong. The first failure is the verdict. Limits are on the program's own time; a verdict that rests on one
-is `on_limit` and is to be taken again before it counts, alone (`alone=True`) or on a core of its own (`core`, see
+has `hit_time_limit` and is to be taken again before it counts, alone (`alone=True`) or on a core of its own (`core`, see
 `evaluate.second_look`).
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reflectioncoder.choices import Rules
+from reflectioncoder.evaluate.judges.base import SHARED_FACTOR
 from reflectioncoder.evaluate.judges.evalplus.data import FunctionTests, PartName
 from reflectioncoder.evaluate.judges.evalplus.oracles import (
     FLOAT_TOLERANCE,
@@ -51,8 +52,6 @@ PATIENCE_S = 2.0
 MAX_LOAD_S = 10.0
 # A first run in company is given this much; only a run alone gets the whole limit.
 FIRST_LIMIT_S = 0.3
-# On a core of its own beside others a program gets limits longer by this: caches and memory are shared.
-SHARED_FACTOR = 1.25
 # A time-out alone is taken once more if the machine has turned slower by more than the first, with limits longer by up to the second.
 _STEADY, _MAX_SLOWDOWN = 1.1, 3.0
 LIMITS = Limits(memory_bytes=4 * 2**30, processes=64)
@@ -80,7 +79,7 @@ _END_STATUS: dict[CallEnd, PartStatus] = {
 class PartVerdict:
     """The verdict on one part.
 
-    `failed_input`: the number of the input at which it ended; -1: before any; None: all passed. `on_limit`: see the module.
+    `failed_input`: the number of the input at which it ended; -1: before any; None: all passed. `hit_time_limit`: see the module.
 
     `is_unsure`: it ended, but perhaps only within the longer limits that it had beside others.
     """
@@ -89,7 +88,7 @@ class PartVerdict:
     failed_input: int | None
     detail: str
     duration_s: float
-    on_limit: bool = False
+    hit_time_limit: bool = False
     is_unsure: bool = False
 
 
@@ -192,13 +191,13 @@ class _PartRun:
         if self._core is not None:
             self._scale *= SHARED_FACTOR
         verdict = self._settled(alone=alone or self._core is not None)
-        if self._core is None or verdict.on_limit or verdict.duration_s <= certain_s:
+        if self._core is None or verdict.hit_time_limit or verdict.duration_s <= certain_s:
             return verdict
         return replace(verdict, is_unsure=True)
 
     def _settled(self, *, alone: bool) -> PartVerdict:
         verdict = self._verdict_within(alone=alone)
-        if not (alone and verdict.on_limit):
+        if not (alone and verdict.hit_time_limit):
             return verdict
         shared = 1.0 if self._core is None else SHARED_FACTOR
         slower = time_scale(self._reference, slowness()) * shared / self._scale

@@ -72,7 +72,7 @@ class LanguageTests:
 class ProgramVerdict:
     """The verdict on a program.
 
-    `reason` tells failures apart; `on_limit`: the machine's load may have decided; `is_final`: the program fails anyway.
+    `reason` tells failures apart; `hit_time_limit`: the machine's load may have decided; `is_final`: the program fails anyway.
     """
 
     status: Literal["passed", "failed", "timeout", "memory", "compile_error", "crashed"]
@@ -85,7 +85,7 @@ class ProgramVerdict:
     is_final: bool = False
 
     @property
-    def on_limit(self) -> bool:
+    def hit_time_limit(self) -> bool:
         return self.status == "timeout" and not self.is_final
 
 
