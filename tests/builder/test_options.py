@@ -16,6 +16,7 @@ from reflectioncoder.builder.authors.registry import author_of, check_author, re
 from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.builder.reasons import REASONS, Reason
 from reflectioncoder.builder.rollouts import SampleNames
+from reflectioncoder.choices import AuthorName
 from reflectioncoder.cli import main
 from reflectioncoder.config.declarations import BuildConfig, EndpointConfig, ModelConfig, Recipe, SandboxConfig
 from reflectioncoder.data.files import write_jsonl
@@ -51,7 +52,9 @@ REFUSED = {
 }
 
 
-def test_there_is_another_value_for_every_option():
+def test_every_author_and_every_option_has_a_row():
+    assert {settings["author"] for settings in AUTHORS.values()} == set(get_args(AuthorName))
+    assert set(REFUSED) == set(AUTHORS)
     assert set(OTHER_VALUES) == {field.name for field in fields(BuildConfig)} - {"author"}
 
 

@@ -19,6 +19,7 @@ from reflectioncoder.builder.problems import Problems
 from reflectioncoder.builder.rollouts import SampleNames
 from reflectioncoder.config.declarations import BuildConfig, Recipe
 from reflectioncoder.sandbox.limits import Limits
+from reflectioncoder.sandbox.pool import default_workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,11 @@ class Build:
     @property
     def config(self) -> BuildConfig:
         return self.recipe.build
+
+    @property
+    def num_workers(self) -> int:
+        """Return how many programs are run at the same time."""
+        return self.recipe.sandbox.workers or default_workers()
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ from reflectioncoder.errors import UsageError
 from reflectioncoder.generate.budget import Budget
 from reflectioncoder.generate.reply import STOP
 from reflectioncoder.progress import say
-from reflectioncoder.sandbox.pool import default_workers
 
 
 class AttemptsAuthor(Author):
@@ -60,7 +59,7 @@ class AttemptsAuthor(Author):
 @contextmanager
 def _open_file(build: Build, budget: Budget) -> Iterator[RolloutWriter]:
     file = AttemptsFile(build.config.attempts)
-    yield RolloutWriter(RepairWriter(build, file.attempt).write, build.recipe.sandbox.workers or default_workers(), NoModel())
+    yield RolloutWriter(RepairWriter(build, file.attempt).write, build.num_workers, NoModel())
     if file.num_not_asked:
         say(f"build: {file.num_not_asked} rows of {build.config.attempts} are of no problem or rollout of this build")
 
