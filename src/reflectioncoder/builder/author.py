@@ -14,17 +14,18 @@ from typing import Protocol
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.forecast import Estimate, SessionCost
 from reflectioncoder.builder.log import BuildLog
-from reflectioncoder.builder.outcomes import Outcomes
-from reflectioncoder.builder.problems import Problems
+from reflectioncoder.builder.outcomes import Outcomes, Rejected
+from reflectioncoder.builder.problems import Problems, unwritable
 from reflectioncoder.builder.rollouts import SampleNames
 from reflectioncoder.config.declarations import BuildConfig, Recipe
+from reflectioncoder.data.problems import Problem
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import default_workers
 
 
 @dataclass(frozen=True, kw_only=True)
 class Traits:
-    """What a build has to know of an author.
+    """The properties of an author that a build acts on.
 
     Attributes:
         options: fields of `build` that it uses beside those that every build uses; fields of the endpoint as "endpoint.model". All
@@ -66,6 +67,10 @@ class Build:
     def num_workers(self) -> int:
         """Return how many programs are run at the same time."""
         return self.recipe.sandbox.workers or default_workers()
+
+    def unwritable(self, traits: Traits, problem: Problem) -> Rejected | None:
+        """Return why an author of these traits can write nothing about a problem."""
+        return unwritable(problem, self.execute, python_only=traits.python_only, needs_reference=traits.needs_reference)
 
 
 @dataclass(frozen=True)

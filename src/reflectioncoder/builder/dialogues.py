@@ -9,7 +9,6 @@ from functools import partial
 from reflectioncoder.builder.author import Author, Build, DialogueStats
 from reflectioncoder.builder.forecast import Forecast
 from reflectioncoder.builder.outcomes import Rejected, rejected_problem, rejection
-from reflectioncoder.builder.problems import unwritable
 from reflectioncoder.builder.rollouts import Rollout, RolloutWriter
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.samples import Sample
@@ -38,9 +37,7 @@ def run_dialogues(build: Build, author: Author, open_writer: OpenWriter) -> Dial
         writer = stack.enter_context(open_writer(build, budget))
         progress = stack.enter_context(Progress("build: dialogues", config.rollouts * problems.count))
         stack.callback(writer.model.stop)
-        traits = author.traits
-        limited_to = {"python_only": traits.python_only, "needs_reference": traits.needs_reference}
-        dialogues = _Dialogues(writer, partial(unwritable, execute=build.execute, **limited_to))
+        dialogues = _Dialogues(writer, partial(build.unwritable, author.traits))
 
         def note(written: Generator[tuple[Rollout, Sample | Rejected]]) -> None:
             with contextlib.closing(written):  # at an interrupt the answers that are under way are waited for while the log is open

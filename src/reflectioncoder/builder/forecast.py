@@ -28,7 +28,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class SessionCost:
-    """What the dialogues of one session took: the fact beside the estimate."""
+    """The cost of the dialogues of one session: the fact beside the estimate."""
 
     dialogues: int
     tokens: int

@@ -24,7 +24,7 @@ from reflectioncoder.generate.reply import Reply, clean
 _INSERT = "INSERT OR IGNORE INTO entries (key, kind, request, response, checksum) VALUES (?, ?, ?, ?, ?)"
 
 
-_MOST_TOKENS = 10**12  # of a request that was under way
+_MAX_TOKENS = 10**12  # of a request that was under way
 
 
 class BuildLog:
@@ -153,7 +153,7 @@ class BuildLog:
     def _lose_what_was_under_way(self) -> None:
         with self._statements():
             for row in self._connection.execute("SELECT input_tokens, output_tokens FROM under_way").fetchall():
-                if not all(type(tokens) is int and 0 <= tokens <= _MOST_TOKENS for tokens in row):
+                if not all(type(tokens) is int and 0 <= tokens <= _MAX_TOKENS for tokens in row):
                     raise damaged(self._path, "a request under way is not what was written")
                 self._insert_lost(*row)
             self._connection.execute("DELETE FROM under_way")

@@ -46,7 +46,7 @@ class Usage:
 
 
 class AskedModel(Protocol):
-    """What the dialogues of a build need to know of the model behind them."""
+    """The model behind the dialogues of a build, as far as `run_dialogues` deals with it."""
 
     @property
     def num_retries(self) -> int: ...

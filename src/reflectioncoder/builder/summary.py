@@ -1,4 +1,4 @@
-"""What `build.json` says of a build."""
+"""The summary of a finished build, which becomes `build.json`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reflectioncoder.sandbox.limits import Limits
 
 @dataclass(frozen=True)
 class LogCounts:
-    """What was run and asked: by this process, and taken from the log. Tokens are those of all answers in the log, whoever asked.
+    """Counts of executions and requests: made by this process, and taken from the log. Tokens are those of all answers in the log.
 
     Attributes:
         lost_tokens: were paid, or may have been, for answers that did not arrive.

@@ -1,4 +1,4 @@
-"""What authors that ask a model have in common: the model behind the log, the settings that answers depend on, and the options."""
+"""Shared by authors that ask a model: the model behind the log, the settings that its answers depend on, and the options."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ ENDPOINT_OPTIONS = frozenset(f"endpoint.{spec.name}" for spec in fields(Endpoint
 MODEL_OPTIONS = ENDPOINT_OPTIONS | {"hybrid", "rollouts", "budget_tokens", "budget_usd"}
 """The options of every author that asks a model."""
 
-_DIALOGUES_A_REQUEST = 4  # while some run their programs, or wait for a processor, others are answered
-_TOKENS_OF_A_TURN = 800  # a problem, or what the interpreter prints
+_DIALOGUES_PER_REQUEST = 4  # while some run their programs, or wait for a processor, others are answered
+_TOKENS_PER_TURN = 800  # a problem, or what the interpreter prints
 # How the server is reached, how much of it is used, and what becomes of samples afterwards: an answer does not depend on it.
 _NOT_OF_AN_ANSWER = ("problems", "budget_tokens", "budget_usd", "min_samples", "max_chars", "near_duplicates", "attempts")
 _NOT_OF_A_REQUEST = ("base_url", "api_key_env", "timeout_s", "retries", "max_in_flight", "input_usd", "output_usd")
@@ -122,13 +122,13 @@ def run_with_model(build: Build, author: Author, server: Server, writing: Writin
 @contextmanager
 def _open_model(server: Server, writing: Writing, build: Build, budget: Budget) -> Iterator[RolloutWriter]:
     config, log = build.config, build.log
-    context_tokens = (config.max_executions + 1) * (config.endpoint.max_tokens + _TOKENS_OF_A_TURN)
+    context_tokens = (config.max_executions + 1) * (config.endpoint.max_tokens + _TOKENS_PER_TURN)
     with server.serve(config.endpoint, context_tokens) as served:
         is_elsewhere = not server.is_own
         connection = Endpoint(served, budget, trust_env=is_elsewhere, adapts=is_elsewhere, has_answered=log.holds_answers)
         with closing(connection) as endpoint:
             model = LoggedModel(served, build.recipe.seed, endpoint, log)
-            yield RolloutWriter(writing(build, model), _DIALOGUES_A_REQUEST * served.max_in_flight, model)
+            yield RolloutWriter(writing(build, model), _DIALOGUES_PER_REQUEST * served.max_in_flight, model)
 
 
 def _settings_of_answers(build: Build) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from reflectioncoder.builder.author import Author, Build, DialogueStats, Traits
 from reflectioncoder.builder.authors.mutation_rounds import run_mutation_rounds
 from reflectioncoder.builder.authors.mutation_samples import AUTHOR
 from reflectioncoder.builder.outcomes import Rejected, rejected_problem
-from reflectioncoder.builder.problems import unwritable
 from reflectioncoder.builder.rollouts import SampleNames
 from reflectioncoder.config.declarations import BuildConfig
 from reflectioncoder.data.problems import Problem
@@ -38,15 +37,14 @@ class MutationAuthor(Author):
 
     def _usable(self, build: Build) -> list[Problem]:
         """Return the problems that can be written about; the others are rejected by name."""
-        traits, outcomes, problems = self.traits, build.outcomes, build.problems
+        outcomes, problems, workers = build.outcomes, build.problems, build.recipe.sandbox.workers
+        usable = []
 
         def check(problem: Problem) -> tuple[Problem, Rejected | None]:
-            limits = {"python_only": traits.python_only, "needs_reference": traits.needs_reference}
-            return problem, unwritable(problem, build.execute, **limits)
+            return problem, build.unwritable(self.traits, problem)
 
-        usable = []
         with Progress("build: references", problems.count) as progress:
-            for index, (problem, rejected) in enumerate(map_ordered(check, problems.each(), build.recipe.sandbox.workers)):
+            for index, (problem, rejected) in enumerate(map_ordered(check, problems.each(), workers)):
                 if found := problems.left_out.get(index):
                     rejected = Rejected("contaminated", found)
                 if rejected is not None:

@@ -1,4 +1,4 @@
-"""Candidates in rounds, until every problem has as many samples as are wanted."""
+"""Runs the candidates of the mutation author in rounds, until every problem has as many samples as are wanted."""
 
 from __future__ import annotations
 
