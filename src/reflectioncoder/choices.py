@@ -1,7 +1,7 @@
 """What can be chosen by name, for command line, configuration and code alike.
 
-Whose rules decide about HumanEval(+) and MBPP(+), whose rule cuts completions of MultiPL-E, what runs a model, how a server is asked,
-what training hides from the student and when.
+Whose rules decide about HumanEval(+) and MBPP(+), whose rule cuts completions of MultiPL-E, who writes reflection sequences, what runs
+a model, how a server is asked, what training hides from the student and when.
 """
 
 from typing import Literal, get_args
@@ -11,6 +11,8 @@ RULES: tuple[Rules, ...] = get_args(Rules)  # the first is the default
 
 CutRule = Literal["multipl-e", "reflectioncoder"]
 CUT_RULES: tuple[CutRule, ...] = get_args(CutRule)
+
+AuthorName = Literal["mutation", "openai", "local", "vllm", "attempts"]
 
 Backend = Literal["transformers", "openai", "local", "vllm"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.builder.options import require_used_options
+from reflectioncoder.builder.authors.registry import require_used_options
 from reflectioncoder.config.declarations import BuildConfig, Recipe
 from reflectioncoder.config.loading import ResolvedRecipe
 from reflectioncoder.data.completion_requests import Request, python_request

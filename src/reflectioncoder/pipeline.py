@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder import __version__
-from reflectioncoder.builder.checks import check_author
-from reflectioncoder.builder.pipeline import build_reflections, limits_from
+from reflectioncoder.builder.authors.registry import author_of, check_author
+from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.config.declarations import Recipe
+from reflectioncoder.config.limits import limits_from
 from reflectioncoder.config.loading import ResolvedRecipe
 from reflectioncoder.contamination.records import (
     known_behaviour,
@@ -142,8 +143,8 @@ class Run:
 
     def build(self) -> dict[str, Any]:
         recipe = self.recipe
-        attempts = [Path(recipe.build.attempts)] if recipe.build.author == "attempts" else []
-        problem_files = [sha256_file(file) for file in (*self._problem_files(), *attempts)]
+        author = author_of(recipe.build)
+        problem_files = [sha256_file(file) for file in (*self._problem_files(), *author.files(recipe.build))]
         known = known_tasks(self.data_dir)
         depends_on = [asdict(recipe.build), _limits(recipe), recipe.seed, problem_files, known.names]
         directory = self.directory / "build"

@@ -83,8 +83,9 @@ def test_attempts_fail_and_every_recorded_execution_is_reproduced(built):
 
 def test_diagnoses_quote_the_value_that_the_failing_assertion_saw():
     """Also where a call changes the result of the next one: a mutable default."""
+    from reflectioncoder.builder.authors.mutation_samples import MutationPlan, write_sample
+    from reflectioncoder.builder.cells import Execution
     from reflectioncoder.builder.mutation import mutations
-    from reflectioncoder.builder.mutation_author import Chain, write_sample
     from reflectioncoder.data.problems import Problem
     from reflectioncoder.data.prompts import answer_program
 
@@ -96,9 +97,9 @@ def test_diagnoses_quote_the_value_that_the_failing_assertion_saw():
 
     def execute(cells):
         with Session(Limits(wall_s=3.0), detect_isolation()) as session:
-            return [{"status": r.status, "output": r.output, "error": r.error} for r in map(session.run, cells)]
+            return [Execution(r.status, r.output, r.error) for r in map(session.run, cells)]
 
-    sample = write_sample(Chain(problem, (slip.code, reference), (slip,), tests, "1"), execute)
+    sample = write_sample(MutationPlan(problem, (slip.code, reference), (slip,), tests, "1"), execute)
     diagnosis = sample.messages[1].content[3].content
     assert "`[2, 5]`" in diagnosis
     assert "`f([5])`" in diagnosis

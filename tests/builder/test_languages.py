@@ -84,7 +84,7 @@ def test_the_bundled_references_pass_their_tests(language):
         pytest.skip(f"{missing} is missing here")
     for problem in bundled_problems(language):
         ran = run_as_cell(reference_cell(problem), language, 10)
-        assert (ran["status"], ran["output"]) == ("ok", "All tests passed.\n"), ran
+        assert (ran.status, ran.output) == ("ok", "All tests passed.\n"), ran
 
 
 def test_an_author_that_takes_programs_apart_turns_other_languages_away(tmp_path):

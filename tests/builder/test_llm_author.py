@@ -1,4 +1,4 @@
-"""Reflection data from a model behind a server: the dialogue, the gates, retries, budget, and that nothing is lost or asked twice."""
+"""Reflection data from a model behind a server: the dialogue, the checks, retries, budget, and that nothing is lost or asked twice."""
 
 import json
 import os
@@ -15,13 +15,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from reflectioncoder.builder import gates
-from reflectioncoder.builder.filters import NearDuplicates, sift
-from reflectioncoder.builder.hybrid_author import AttemptsFile
-from reflectioncoder.builder.llm_author import Prompts
+from reflectioncoder.builder import checks
+from reflectioncoder.builder.authors.attempts import AttemptsFile
+from reflectioncoder.builder.authors.dialogue import DialogueWriter
+from reflectioncoder.builder.cells import Execution
+from reflectioncoder.builder.filters import NearDuplicates, filter_outcomes
 from reflectioncoder.builder.log import BuildLog
-from reflectioncoder.builder.outcomes import Outcomes
+from reflectioncoder.builder.outcomes import Outcomes, Rejection
 from reflectioncoder.builder.pipeline import build_reflections
+from reflectioncoder.builder.reasons import REASONS
+from reflectioncoder.builder.templates import Prompts
 from reflectioncoder.cli import main
 from reflectioncoder.config.declarations import BuildConfig, EndpointConfig, ModelConfig, Recipe, SandboxConfig
 from reflectioncoder.contamination.overlap import BENCHMARK_IDS, KnownTasks
@@ -156,7 +159,7 @@ def test_a_failing_attempt_of_the_model_is_repaired_by_the_reference(tmp_path):
 
 def test_what_is_turned_away_has_a_reason_that_is_documented():
     page = (Path(__file__).parents[2] / "docs" / "building.md").read_text()
-    for reason, meaning in gates.REASONS.items():
+    for reason, meaning in REASONS.items():
         assert f"| `{reason}` | {meaning} |" in page
 
 
@@ -450,8 +453,8 @@ def test_near_duplicates_are_left_out_and_named():
     outcomes = Outcomes()
     for position, sample in enumerate((one, twin, other)):
         outcomes.accept(position, sample)
-    sifted = list(
-        sift(
+    filtered = list(
+        filter_outcomes(
             outcomes,
             KnownTasks(),
             lambda p: "B/1" if p == program.strip("\n") else None,
@@ -460,7 +463,7 @@ def test_near_duplicates_are_left_out_and_named():
             same_problem=True,
         )
     )
-    assert [getattr(row, "id", row["reason"] if isinstance(row, dict) else "") for row in sifted] == [
+    assert [row.reason if isinstance(row, Rejection) else row.id for row in filtered] == [
         "behaves_like_benchmark", "llm:twin:0", "llm:other:0",
     ]  # fmt: skip
 
@@ -505,13 +508,13 @@ def test_a_build_killed_at_ten_random_points_ends_with_the_same_bytes_and_asks_h
 
 
 def test_assertions_are_compared_as_syntax():
-    before = gates.assertions('def f(x):\n    assert x\n    return x\nassert f("a")  ==  1, "no"\nassert f(2) == 2')
+    before = checks.assertions('def f(x):\n    assert x\n    return x\nassert f("a")  ==  1, "no"\nassert f(2) == 2')
     assert before == ["f('a') == 1", "f(2) == 2"]
-    assert gates.no_longer_asserted(before, gates.assertions("assert f('a') == 1\nassert f(2)==2\nassert f(3)")) == []
-    assert gates.no_longer_asserted(before, gates.assertions("assert f('a') == 1")) == ["f(2)"]
-    assert gates.no_longer_asserted(before, gates.assertions("assert f('a') == 1\nassert not f(2)")) == []  # corrected
-    assert gates.no_longer_asserted(["f(1) < 3"], ["f(1) < 4"]) == ["f(1) < 3"]
-    assert gates.assertions("def test_f():\n    assert f(1)\ntest_f()") == ["f(1)"]
+    assert checks.no_longer_asserted(before, checks.assertions("assert f('a') == 1\nassert f(2)==2\nassert f(3)")) == []
+    assert checks.no_longer_asserted(before, checks.assertions("assert f('a') == 1")) == ["f(2)"]
+    assert checks.no_longer_asserted(before, checks.assertions("assert f('a') == 1\nassert not f(2)")) == []  # corrected
+    assert checks.no_longer_asserted(["f(1) < 3"], ["f(1) < 4"]) == ["f(1) < 3"]
+    assert checks.assertions("def test_f():\n    assert f(1)\ntest_f()") == ["f(1)"]
 
 
 @pytest.mark.parametrize(
@@ -525,7 +528,7 @@ def test_assertions_are_compared_as_syntax():
     ],
 )
 def test_programs_that_need_the_outside_world_are_seen(code, found):
-    assert gates.uses_outside_world(code) == found
+    assert checks.uses_outside_world(code) == found
 
 
 @pytest.mark.slow
@@ -554,7 +557,7 @@ def test_a_real_model_on_this_machine_holds_dialogues(tmp_path):
     ],
 )
 def test_tests_are_taken_out_and_nothing_else(code, left):
-    assert len(gates.without_tests(code).strip().split("\n")) == left
+    assert len(checks.without_tests(code).strip().split("\n")) == left
 
 
 def test_samples_that_are_too_long_are_left_out(tmp_path):
@@ -575,17 +578,17 @@ def test_ids_of_benchmark_tasks_are_known_without_their_data():
 def test_every_reference_is_left_whole_without_its_tests():
     for problem in PROBLEMS:
         program = answer_program(problem)
-        assert gates.without_tests(program).strip() == "\n".join(line for line in program.split("\n") if line.strip()).strip() or all(
-            line in gates.without_tests(program) for line in program.split("\n") if not line.startswith("#")
+        assert checks.without_tests(program).strip() == "\n".join(line for line in program.split("\n") if line.strip()).strip() or all(
+            line in checks.without_tests(program) for line in program.split("\n") if not line.startswith("#")
         ), problem.task_id
-        assert not gates.has_usage(program), problem.task_id
+        assert not checks.has_usage(program), problem.task_id
 
 
 def test_tests_run_in_their_context_with_the_final_program():
     checks = "for a, b in cases:\n    assert f(a) == b\ntry:\n    f('x')\n    assert False\nexcept TypeError:\n    pass"
     attempt = f"def f(x):\n    return 0\ncases = [(1, 1), (2, 4)]\n{checks}"
     program = "def f(x):\n    return x ** 2"
-    tests = gates.tests_for(program, attempt)
+    tests = checks.tests_for(program, attempt)
     assert "def f" not in tests
     exec(f"{program}\n{tests}", {})
     with pytest.raises(AssertionError):
@@ -624,7 +627,5 @@ def test_ctrl_c_does_not_wait_for_the_dialogues(tmp_path):
 
 @pytest.mark.parametrize("code", ["def f(c):\n    return(c)", "def f(a):\n    if(not a):\n        return not(a)\n    return a"])
 def test_programs_with_odd_spacing_can_be_searched_for_slips(code):
-    from reflectioncoder.builder.llm_author import LlmAuthor
-
-    author = LlmAuthor(BuildConfig(), None, lambda cells: [{"status": "failed"}])
-    assert author._share_of_killed_mutants(code, "") == 1.0
+    writer = DialogueWriter(BuildConfig(), None, lambda cells: [Execution("failed", "")])
+    assert writer._share_of_killed_mutants(code, "") == 1.0

@@ -11,10 +11,12 @@ from typing import get_args
 
 import pytest
 
-from reflectioncoder.builder import gates
-from reflectioncoder.builder.options import OPTIONS, names_in_samples, require_used_options, unused_options
+from reflectioncoder.builder import pipeline
+from reflectioncoder.builder.authors.registry import author_of, check_author, require_used_options, unused_options
 from reflectioncoder.builder.pipeline import build_reflections
-from reflectioncoder.builder.reasons import Reason
+from reflectioncoder.builder.reasons import REASONS, Reason
+from reflectioncoder.builder.rollouts import SampleNames
+from reflectioncoder.choices import AuthorName
 from reflectioncoder.cli import main
 from reflectioncoder.config.declarations import BuildConfig, EndpointConfig, ModelConfig, Recipe, SandboxConfig
 from reflectioncoder.data.files import write_jsonl
@@ -24,7 +26,7 @@ from reflectioncoder.errors import UsageError
 from reflectioncoder.publish.export import export, find_source
 
 PROBLEMS = [problem for problem in bundled_problems("train") if problem.grade <= 2][:3]
-SOURCES = Path(gates.__file__).parents[1]
+SOURCES = Path(pipeline.__file__).parents[1]
 OTHER_VALUES = {
     "hybrid": True, "attempts": "a.jsonl", "rollouts": 3, "max_executions": 2, "keep_first_try": True, "min_killed_mutants": 0.1,
     "budget_tokens": 5, "budget_usd": 1.0, "prompts": "elsewhere", "problems": ("a.jsonl",), "samples_per_problem": 1,
@@ -50,9 +52,10 @@ REFUSED = {
 }
 
 
-def test_every_option_says_which_authors_use_it():
-    assert set(OPTIONS) == {field.name for field in fields(BuildConfig)}
-    assert set(OTHER_VALUES) == set(OPTIONS) - {"author"}
+def test_every_author_and_every_option_has_a_row():
+    assert {settings["author"] for settings in AUTHORS.values()} == set(get_args(AuthorName))
+    assert set(REFUSED) == set(AUTHORS)
+    assert set(OTHER_VALUES) == {field.name for field in fields(BuildConfig)} - {"author"}
 
 
 @pytest.mark.parametrize("option", OTHER_VALUES)
@@ -115,6 +118,10 @@ def test_samples_per_problem_holds_for_attempts_too(tmp_path, problem_file):
     assert all(sample.metadata["author"] == "attempts" for sample in samples)
 
 
+def names_of(config):
+    return author_of(config).names_in_samples(config)
+
+
 def test_ids_of_several_builds_do_not_collide(tmp_path, problem_file):
     runs = []
     for name, model in (("a", ""), ("b", ""), ("c", "one/model"), ("d", "two/model")):
@@ -125,7 +132,7 @@ def test_ids_of_several_builds_do_not_collide(tmp_path, problem_file):
     assert exported.num_samples == 5 * len(PROBLEMS)
     assert {author for author, _ in exported.tally.writers} == {"attempts", "mutation"}
     names = [
-        names_in_samples(BuildConfig(author="openai", hybrid=hybrid, endpoint=endpoint))
+        names_of(BuildConfig(author="openai", hybrid=hybrid, endpoint=endpoint))
         for hybrid in (False, True)
         for endpoint in (
             EndpointConfig(), EndpointConfig(base_url="http://b/v1"), EndpointConfig(model="a/m"), EndpointConfig(model="b/m"),
@@ -133,15 +140,15 @@ def test_ids_of_several_builds_do_not_collide(tmp_path, problem_file):
         )
     ]  # fmt: skip
     assert len(set(names)) == len(names)
-    assert all(source and "/home" not in source for _, source in names)
+    assert all(name.source and "/home" not in name.source for name in names)
     attempts = tmp_path / "attempts.jsonl"
     attempts.write_text("{}\n")
     repaired = [
-        names_in_samples(BuildConfig(author="attempts", attempts=str(attempts), endpoint=endpoint))[1]
+        names_of(BuildConfig(author="attempts", attempts=str(attempts), endpoint=endpoint)).source
         for endpoint in (EndpointConfig(), EndpointConfig(model="a/m"), EndpointConfig(model="a/m", revision="2"))
     ]
     assert [re.sub("[0-9a-f]{8}$", "HASH", source) for source in repaired] == ["attempts@HASH", "a/m@HASH", "a/m@2@HASH"]
-    assert names_in_samples(BuildConfig(author="local", endpoint=EndpointConfig(model="/home/me/m.gguf"))) == ("llm", "m.gguf")
+    assert names_of(BuildConfig(author="local", endpoint=EndpointConfig(model="/home/me/m.gguf"))) == SampleNames("llm", "m.gguf")
 
 
 def test_another_author_does_not_write_over_samples(tmp_path, problem_file):
@@ -170,19 +177,13 @@ def test_every_reason_that_is_given_has_a_meaning():
     given = set()
     for path in SOURCES.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Rejected", "rejection", "rejected_sample"):
-                place = {"Rejected": 0, "rejection": 2, "rejected_sample": 1}[node.func.id]
-                texts = [
-                    part.value
-                    for argument in node.args[place : place + 1]
-                    for part in ast.walk(argument)
-                    if isinstance(part, ast.Constant)
-                ]
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Rejected":
+                texts = [part.value for argument in node.args[:1] for part in ast.walk(argument) if isinstance(part, ast.Constant)]
                 given |= {text for text in texts if isinstance(text, str)}
     assert len(given) > 20
-    assert given <= set(gates.REASONS)
-    assert set(get_args(Reason)) == set(gates.REASONS)
-    assert all(gates.REASONS.values())
+    assert given <= set(REASONS)
+    assert set(get_args(Reason)) == set(REASONS)
+    assert all(REASONS.values())
 
 
 @pytest.mark.parametrize("language", ["klingon", "", 5, ["py"], None, "Python", "JS"])
@@ -217,11 +218,11 @@ def test_the_card_names_the_languages_of_the_data(tmp_path):
 
 @pytest.mark.parametrize("author", ["openai", "openai, hybrid"])
 def test_a_bound_of_the_price_needs_prices(author):
-    bounded = replace(BuildConfig(**AUTHORS[author]), budget_usd=1.0)
+    bounded = replace(BuildConfig(**AUTHORS[author]), budget_usd=1.0, endpoint=EndpointConfig(model="m"))
     with pytest.raises(UsageError, match=r"build\.budget_usd bounds nothing(.|\n)*input_usd and output_usd"):
-        require_used_options(bounded)
+        check_author(bounded)
     for name in ("input_usd", "output_usd"):
-        require_used_options(replace(bounded, endpoint=EndpointConfig(**{name: 0.5})))
+        check_author(replace(bounded, endpoint=EndpointConfig(model="m", **{name: 0.5})))
 
 
 @pytest.mark.parametrize("prefix", ["vllm", "llama.cpp", "deepseek"])
@@ -229,7 +230,7 @@ def test_completions_have_no_assistant_message_to_go_on_with(prefix):
     for api in ("chat", "completion"):
         config = BuildConfig(author="openai", endpoint=EndpointConfig(model="m", api=api, assistant_prefix=prefix))
         if api == "chat":
-            require_used_options(config)
+            check_author(config)
         else:
             with pytest.raises(UsageError, match=r"build\.endpoint\.assistant_prefix"):
-                require_used_options(config)
+                check_author(config)

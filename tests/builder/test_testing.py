@@ -4,7 +4,8 @@
 
 import pytest
 
-from reflectioncoder.builder import gates
+from reflectioncoder.builder import checks
+from reflectioncoder.builder.cells import Execution
 from reflectioncoder.builder.sources.draft import Draft, Dropped
 from reflectioncoder.builder.sources.verify import verify
 from reflectioncoder.builder.testing import Tests, run_program_tests
@@ -44,14 +45,14 @@ TESTS = (
 @pytest.mark.parametrize("tests", TESTS, ids=range(len(TESTS)))
 @pytest.mark.parametrize("liar", LIARS)
 def test_a_program_that_is_wrong_fails_whatever_it_defines(liar, tests):
-    assert run_program_tests(LIARS[liar], Tests("", tests), LIMITS)["status"] != "ok"
+    assert run_program_tests(LIARS[liar], Tests("", tests), LIMITS).status != "ok"
 
 
 @pytest.mark.parametrize("tests", TESTS, ids=range(len(TESTS)))
 def test_a_program_that_is_right_passes(tests):
     for program in ("def total(values):\n    return sum(values)\n", "total = lambda values: sum(values)\n", "total = sum\n"):
         if "values=" not in tests[0] or "def" in program or "lambda" in program:
-            assert run_program_tests(program, Tests("", tests), LIMITS) == {"status": "ok", "output": ""}
+            assert run_program_tests(program, Tests("", tests), LIMITS) == Execution("ok", "")
 
 
 CLASS = "class Pair:\n    def __init__(self, a, b): self.a, self.b = a, b\n"
@@ -80,7 +81,7 @@ CLASS = "class Pair:\n    def __init__(self, a, b): self.a, self.b = a, b\n"
     ],
 )  # fmt: skip
 def test_what_cannot_be_sent_is_tested_in_the_program_s_own_process(program, tests, status):
-    assert run_program_tests(program, Tests("", (tests,)), LIMITS)["status"] == status
+    assert run_program_tests(program, Tests("", (tests,)), LIMITS).status == status
 
 
 STACK = "class Stack:\n    def push(self, x): pass\n"
@@ -104,7 +105,7 @@ STACK_TESTS = (
     ],
 )
 def test_a_class_that_is_wrong_fails_wherever_its_assertions_stand(program, tests):
-    assert run_program_tests(program, Tests("", (tests,)), LIMITS)["status"] in ("failed", "crashed")
+    assert run_program_tests(program, Tests("", (tests,)), LIMITS).status in ("failed", "crashed")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_a_class_that_is_wrong_fails_wherever_its_assertions_stand(program, test
     ],
 )  # fmt: skip
 def test_what_a_program_says_of_equality_is_not_believed(program, tests):
-    assert run_program_tests(program, Tests("", (tests,)), LIMITS)["status"] == "failed"
+    assert run_program_tests(program, Tests("", (tests,)), LIMITS).status == "failed"
 
 
 @pytest.mark.parametrize("tests", STACK_TESTS)
@@ -129,7 +130,7 @@ def test_a_class_that_is_right_passes(tests):
     unreached = (
         "\n\ndef never():\n    assert Stack().size() == 5\n\ntry:\n    assert Stack().size() == 0\nexcept AssertionError:\n    pass\n"
     )
-    assert run_program_tests(program, Tests("", (tests + unreached,)), LIMITS) == {"status": "ok", "output": ""}
+    assert run_program_tests(program, Tests("", (tests + unreached,)), LIMITS) == Execution("ok", "")
 
 
 @pytest.mark.parametrize(
@@ -151,12 +152,12 @@ def test_a_class_that_is_right_passes(tests):
 )
 def test_an_error_arrives_as_what_it_was(program, caught, says):
     test = f"try:\n    f(1)\nexcept {caught} as e:\n    assert {says}\nelse:\n    assert False"
-    assert run_program_tests(program, Tests("", (test,)), LIMITS) == {"status": "ok", "output": ""}
+    assert run_program_tests(program, Tests("", (test,)), LIMITS) == Execution("ok", "")
 
 
 def test_every_reference_of_ours_passes():
     for problem in bundled_problems("test_seen")[:12]:
-        assert run_program_tests(answer_program(problem), Tests(problem.setup, problem.tests), LIMITS)["status"] == "ok"
+        assert run_program_tests(answer_program(problem), Tests(problem.setup, problem.tests), LIMITS).status == "ok"
 
 
 @pytest.mark.parametrize("liar", LIARS)
@@ -177,7 +178,7 @@ def test_no_reference_that_lies_is_kept(liar):
     ],
 )  # fmt: skip
 def test_a_program_that_reaches_out_is_known(code):
-    assert gates.uses_outside_world(code)
+    assert checks.uses_outside_world(code)
 
 
 @pytest.mark.parametrize(
@@ -189,4 +190,4 @@ def test_a_program_that_reaches_out_is_known(code):
     ],
 )  # fmt: skip
 def test_a_program_that_does_not_reach_out_is_let_be(code):
-    assert not gates.uses_outside_world(code)
+    assert not checks.uses_outside_world(code)

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reflectioncoder.builder.mutation_author import cell
+from reflectioncoder.builder.cells import python_cell
 from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.cli import main
 from reflectioncoder.config.declarations import BuildConfig, ModelConfig, Recipe, SandboxConfig
@@ -320,7 +320,7 @@ def test_a_pair_of_a_problem_with_a_setup_differs_in_its_program_alone():
     setup = "def same(a, b):\n    return a == b"
     wrong, right = "def f(x):\n    return 1\n", "def f(x):\n    return 2\n"
     problem = Problem("t", entry_point="f", setup=setup, tests=("assert same(f(1), 2)",), instruction="Write f.")
-    blocks = (Block("code", cell(wrong, problem, problem.tests)), Block("execution", "AssertionError"), Block("code", right))
+    blocks = (Block("code", python_cell(wrong, problem, problem.tests)), Block("execution", "AssertionError"), Block("code", right))
     metadata = {"task_id": "t", "operators": [], "setup": setup}
     sequence = assistant(*blocks, Block("execution", "ok"))
     answer = assistant(Block("text", one_off_answer(right)))

@@ -1,6 +1,6 @@
 """What an author must know of a language: how a program and tests become one cell, and what a program is made of.
 
-Python is read as syntax trees (`build.gates`), JavaScript and C++ by their brackets. A cell of Python runs in a session that keeps
+Python is read as syntax trees (`builder.checks`), JavaScript and C++ by their brackets. A cell of Python runs in a session that keeps
 names; a cell of another language is a program of its own, compiled and run afresh.
 """
 
@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from reflectioncoder.builder import gates
+from reflectioncoder.builder import checks
+from reflectioncoder.builder.cells import Execution, Executor, python_cell
+from reflectioncoder.builder.failures import read_failure
 from reflectioncoder.builder.mutation.diagnosis import Failure
-from reflectioncoder.builder.mutation_author import Executor, cell, read_failure
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.languages import CODE_LANGUAGES, PYTHON
@@ -38,7 +39,7 @@ class Coding(Protocol):
 
     def uses_outside_world(self, code: str) -> bool: ...
 
-    def read_failure(self, cell: str, tests: tuple[str, ...], result: dict[str, Any], execute: Executor) -> Failure: ...
+    def read_failure(self, cell: str, tests: tuple[str, ...], ran: Execution, execute: Executor) -> Failure: ...
 
 
 _DEFINES = re.compile(r"^\s*(async\s+def|def|class)\s", re.MULTILINE)  # also in a program that is no valid Python
@@ -48,22 +49,22 @@ class _Python:
     language = PYTHON
 
     def cell(self, program: str, problem: Problem, tests: tuple[str, ...]) -> str:
-        return cell(program, problem, tests)
+        return python_cell(program, problem, tests)
 
     def without_tests(self, code: str, entry_point: str) -> str:
-        return gates.without_tests(code, entry_point)
+        return checks.without_tests(code, entry_point)
 
     def defines(self, code: str, name: str) -> bool:
-        return gates.defines(code, name)
+        return checks.defines(code, name)
 
     def defines_something(self, code: str) -> bool:
         return _DEFINES.search(code) is not None
 
     def uses_outside_world(self, code: str) -> bool:
-        return gates.uses_outside_world(code)
+        return checks.uses_outside_world(code)
 
-    def read_failure(self, cell: str, tests: tuple[str, ...], result: dict[str, Any], execute: Executor) -> Failure:
-        return read_failure(cell, tests, result, execute)
+    def read_failure(self, cell: str, tests: tuple[str, ...], ran: Execution, execute: Executor) -> Failure:
+        return read_failure(cell, tests, ran, execute)
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,9 @@ class _Braces:
     def uses_outside_world(self, code: str) -> bool:
         return re.search(self.syntax.outside, code) is not None
 
-    def read_failure(self, cell: str, tests: tuple[str, ...], result: dict[str, Any], execute: Executor) -> Failure:
-        output = result["output"]
-        if result["status"] == "timeout":
+    def read_failure(self, cell: str, tests: tuple[str, ...], ran: Execution, execute: Executor) -> Failure:
+        output = ran.output
+        if ran.status == "timeout":
             return Failure("timeout", "")
         if found := re.search(self.syntax.broken, output, re.MULTILINE):
             return Failure("syntax", found[1].strip())

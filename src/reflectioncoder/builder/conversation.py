@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reflectioncoder.config.declarations import EndpointConfig
-from reflectioncoder.generate.endpoint import going_on
+from reflectioncoder.generate.endpoint import continuation_message
 
 _STOP = ["\n```\n\n", "```output"]
 """The end of a code block (an opening fence has no empty line behind it): what follows would be a made-up output."""
@@ -36,7 +36,7 @@ class Conversation:
             return {"prompt": "\n\n".join(texts), "stop": _STOP_OF_A_BLOCK if self.opening else _STOP}
         if not self._said:
             return {"messages": [*self._messages], "stop": _STOP}
-        last, extras = going_on(self._said, self._config.assistant_prefix)
+        last, extras = continuation_message(self._said, self._config.assistant_prefix)
         return {"messages": [*self._messages, last], "stop": _STOP, **extras}
 
     def continuation(self, text: str) -> str:

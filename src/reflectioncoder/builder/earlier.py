@@ -49,7 +49,7 @@ def _begun_by(output_dir: Path) -> dict[str, Any]:
         return {name: build[name] for name in ("author", "hybrid", "model") if name in build}
     with contextlib.suppress(UsageError, StopIteration, AttributeError, TypeError):
         metadata = next(iter(read_jsonl(samples)))[1].get("metadata") or {}
-        if (author := metadata.get("author")) == "mutation":
-            return {"author": author}
+        if "author" in metadata and "model" not in metadata:  # an author that asks no model
+            return {"author": metadata["author"]}
         return {"model": metadata.get("model") or None}
     return {}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import platform
 import re
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
+from reflectioncoder.builder.cells import Execution
 from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.builder.testing import Tests, run_program_tests
 from reflectioncoder.languages import LANGUAGES, PYTHON
@@ -24,8 +25,8 @@ _NOT_THE_PROGRAMS = re.compile(
 )
 
 
-def run_as_cell(program: str, language: str, wall_s: float) -> dict[str, Any]:
-    """A program of another language than Python, compiled and run afresh: {"status", "output", "error"} as of a session's cell.
+def run_as_cell(program: str, language: str, wall_s: float) -> Execution:
+    """Compile and run a program of another language than Python, as if it were a session's cell.
 
     Raises:
         SandboxUnavailableError: the sandbox failed.
@@ -36,8 +37,8 @@ def run_as_cell(program: str, language: str, wall_s: float) -> dict[str, Any]:
     assert ran is not None
     output = _NOT_THE_PROGRAMS.sub("", ran.stdout if done.ran else ran.stderr)
     if ran.status == "timeout":
-        return {"status": "timeout", "output": f"{output}the program ran too long and was stopped\n", "error": None}
-    return {"status": "ok" if ran.status == "ok" else "failed", "output": output, "error": None}
+        return Execution("timeout", f"{output}the program ran too long and was stopped\n")
+    return Execution("ok" if ran.status == "ok" else "failed", output)
 
 
 class Executions:
@@ -54,31 +55,33 @@ class Executions:
         self._running = threading.Semaphore(workers or default_workers())
         self._limits = limits  # wall_s holds for each cell
 
-    def __call__(self, cells: list[str], language: str = PYTHON.name) -> list[dict[str, Any]]:
+    def __call__(self, cells: list[str], language: str = PYTHON.name) -> list[Execution]:
         if language != PYTHON.name:
             shared = {"limits": vars(self._limits), "language": language, "version": LANGUAGES[language].toolchain.version()}
             run = partial(self._run_alone, language)
-            return [self._log.recall("execution", {"program": cell, **shared}, partial(run, cell)) for cell in cells]
+            logged = [self._log.recall("execution", {"program": cell, **shared}, partial(run, cell)) for cell in cells]
+            return [Execution.from_json(row) for row in logged]
         request = {"cells": cells, "limits": vars(self._limits), "python": platform.python_version()}
-        return self._log.recall("execution", request, lambda: self._run(cells))
+        return [Execution.from_json(row) for row in self._log.recall("execution", request, lambda: self._run(cells))]
 
-    def test(self, program: str, tests: Tests, run: int = 0) -> dict[str, Any]:
-        """Test whether a Python program passes tests that it has no say in; return {"status", "output"} (`build.testing`).
+    def test(self, program: str, tests: Tests, run: int = 0) -> Execution:
+        """Test whether a Python program passes tests that it has no say in (`builder.testing`).
 
         Args:
             run: of several runs, which must not be answered for each other, the number.
         """
         about = {"program": program, "setup": tests.setup, "tests": list(tests.programs), "run": run}
         request = {**about, "limits": vars(self._limits), "python": platform.python_version()}
-        return self._log.recall("execution", request, lambda: self._test(program, tests))
+        return Execution.from_json(self._log.recall("execution", request, lambda: self._test(program, tests)))
 
     def _test(self, program: str, tests: Tests) -> dict[str, Any]:
         with self._running:
-            return run_program_tests(program, tests, self._limits)
+            ran = run_program_tests(program, tests, self._limits)
+        return {"status": ran.status, "output": ran.output}
 
     def _run_alone(self, language: str, program: str) -> dict[str, Any]:
         with self._running:
-            return run_as_cell(program, language, self._limits.wall_s)
+            return asdict(run_as_cell(program, language, self._limits.wall_s))
 
     def _run(self, cells: list[str]) -> list[dict[str, Any]]:
         # The CPU limit holds for a session's whole life: leave every cell its full time.

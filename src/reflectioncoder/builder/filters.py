@@ -7,12 +7,10 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from rensa import RMinHash, RMinHashLSH  # pyright: ignore[reportAttributeAccessIssue] (an extension module)
 
-from reflectioncoder.builder.outcomes import Outcomes, rejected_sample
-from reflectioncoder.builder.reasons import Reason
+from reflectioncoder.builder.outcomes import Outcomes, Rejected, Rejection, rejected_sample
 from reflectioncoder.contamination.overlap import KnownTasks
 from reflectioncoder.data.prompts import program_of_answer
 from reflectioncoder.data.samples import Sample
@@ -24,7 +22,7 @@ _WORDS = re.compile(r"\w+|[^\w\s]")
 _SHINGLE = 5  # words
 
 
-def sift(
+def filter_outcomes(
     outcomes: Outcomes,
     known: KnownTasks,
     behaviour: Callable[[str], str | None] | None,
@@ -34,48 +32,48 @@ def sift(
     same_problem: bool,
     workers: int = 0,
 ) -> Outcomes:
-    """The outcomes without contaminated and over-long samples and repetitions; nothing of them is kept in memory but hashes.
+    """Return the outcomes without contaminated and over-long samples and repetitions; nothing of them is kept in memory but hashes.
 
     Args:
         behaviour: names the benchmark task that a program solves, if any.
         near_duplicates: similarity of two samples' shingles (Jaccard, estimated) from which the later one is left out; 1: off.
         same_problem: samples of one problem are compared too; where they are variants by design they are not.
     """
-    sifted = Outcomes()
+    filtered = Outcomes()
     seen: set[bytes] = set()
     near = NearDuplicates(near_duplicates, same_problem=same_problem) if near_duplicates < 1 else None
 
-    def contamination(outcome: Sample | dict[str, Any]) -> tuple[Reason, str] | None:
+    def contamination(outcome: Sample | Rejection) -> Rejected | None:
         if not isinstance(outcome, Sample):
             return None
         program = program_of_answer(outcome.messages[-1].text)
         if found := known.find("", "", program):
-            return "contaminated", found
+            return Rejected("contaminated", found)
         if behaviour is not None and (found := behaviour(program)):
-            return "behaves_like_benchmark", found
+            return Rejected("behaves_like_benchmark", found)
         return None
 
-    def judged(outcome: Sample | dict[str, Any]) -> tuple[Sample | dict[str, Any], tuple[Reason, str] | None]:
+    def judged(outcome: Sample | Rejection) -> tuple[Sample | Rejection, Rejected | None]:
         return outcome, contamination(outcome)
 
     with Progress("build: filters", len(outcomes)) as progress:
-        for outcome, found in map_ordered(judged, outcomes, workers):
-            position = len(sifted)
+        for outcome, contaminated in map_ordered(judged, outcomes, workers):
+            position = len(filtered)
             if not isinstance(outcome, Sample):
-                sifted.reject(position, outcome)
-            elif found is not None:
-                sifted.reject(position, rejected_sample(outcome, *found))
+                filtered.reject(position, outcome)
+            elif contaminated is not None:
+                filtered.reject(position, rejected_sample(outcome, contaminated))
             elif (length := sum(map(len, _texts(outcome)))) > max_chars:
-                sifted.reject(position, rejected_sample(outcome, "too_long", f"{length} characters"))
+                filtered.reject(position, rejected_sample(outcome, Rejected("too_long", f"{length} characters")))
             elif (attempts := _digest_of_attempts(outcome)) in seen:
-                sifted.reject(position, rejected_sample(outcome, "duplicate"))
+                filtered.reject(position, rejected_sample(outcome, Rejected("duplicate")))
             elif near is not None and (earlier := near.find_or_add(outcome)):
-                sifted.reject(position, rejected_sample(outcome, "near_duplicate", earlier))
+                filtered.reject(position, rejected_sample(outcome, Rejected("near_duplicate", earlier)))
             else:
                 seen.add(attempts)
-                sifted.accept(position, outcome)
-            progress.update(position + 1, f"{sifted.num_accepted} accepted")
-    return sifted
+                filtered.accept(position, outcome)
+            progress.update(position + 1, f"{filtered.num_accepted} accepted")
+    return filtered
 
 
 def _texts(sample: Sample) -> list[str]:

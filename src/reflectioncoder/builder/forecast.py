@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import itertools
 import time
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
-from reflectioncoder.builder.llm_author import Used
 from reflectioncoder.builder.log import BuildLog
+from reflectioncoder.builder.rollouts import Usage
 from reflectioncoder.generate.budget import Budget
 from reflectioncoder.progress import format_duration, say
 
@@ -21,6 +20,17 @@ class Estimate:
 
     dialogues: int
     total: int
+    tokens: int
+    usd: float
+    duration_s: float
+    accepted: int
+
+
+@dataclass(frozen=True)
+class SessionCost:
+    """The cost of the dialogues of one session: the fact beside the estimate."""
+
+    dialogues: int
     tokens: int
     usd: float
     duration_s: float
@@ -41,17 +51,17 @@ class Forecast:
         self._before = log.used()
         self._resumes = log.holds_answers
         # In the order in which they begin; None until they end. The first ones to end would not do: they are the short ones.
-        self._begun: dict[int, tuple[bool, Used] | None] = {}
+        self._begun: dict[int, tuple[bool, Usage] | None] = {}
         self._num_replayed = self._num_held = self._num_accepted = 0
         self._asking_since: float | None = None
-        self.made: dict[str, Any] | None = None
+        self.made: Estimate | None = None
 
     def expect(self, order: int) -> None:
         """Note that a dialogue begins."""
         if self.made is None:
             self._begun[order] = None
 
-    def add(self, order: int, accepted: bool, used: Used, asking_since: float | None) -> None:
+    def add(self, order: int, accepted: bool, used: Usage, asking_since: float | None) -> None:
         """Note that a dialogue has ended, and what it has used."""
         self._asking_since = asking_since
         is_asked = used.num_turns > used.num_replayed
@@ -69,8 +79,7 @@ class Forecast:
         first = list(itertools.islice(self._begun.values(), _FORECAST_AFTER))
         total = self._total - self._num_replayed
         if len(first) == _FORECAST_AFTER < total and None not in first:
-            estimate = self._estimate([ended for ended in first if ended is not None], total)
-            self.made = asdict(estimate)
+            self.made = estimate = self._estimate([ended for ended in first if ended is not None], total)
             self._begun.clear()
             price = f", {estimate.usd:.2f} USD" if estimate.usd else ""
             which = "dialogues that are left" if self._num_replayed else "dialogues"
@@ -79,18 +88,17 @@ class Forecast:
                 f"{format_duration(estimate.duration_s)}, {estimate.accepted} samples"
             )
 
-    def session(self) -> dict[str, Any]:
-        """Return what this session has taken: the fact beside the forecast."""
+    def session(self) -> SessionCost:
         read, written = self._asked()
-        return {
-            "dialogues": self._num_held,
-            "tokens": read + written,
-            "usd": round(self._budget.usd(read, written), 4),
-            "duration_s": round(self._asking_s(), 1),
-            "accepted": self._num_accepted,
-        }
+        return SessionCost(
+            dialogues=self._num_held,
+            tokens=read + written,
+            usd=round(self._budget.usd(read, written), 4),
+            duration_s=round(self._asking_s(), 1),
+            accepted=self._num_accepted,
+        )
 
-    def _estimate(self, first: list[tuple[bool, Used]], total: int) -> Estimate:
+    def _estimate(self, first: list[tuple[bool, Usage]], total: int) -> Estimate:
         factor = total / len(first)
         read, written = sum(used.input_tokens for _, used in first), sum(used.output_tokens for _, used in first)
         asked = sum(self._asked())

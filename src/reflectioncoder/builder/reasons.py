@@ -1,4 +1,4 @@
-"""The names of the reasons for which a candidate is no sample; `gates.REASONS` says what each means."""
+"""The reasons for which a candidate is no sample: their names, as `rejected.jsonl` has them, and what each means."""
 
 from __future__ import annotations
 
@@ -43,3 +43,43 @@ Reason = Literal[
     "operator_share",
     "samples_per_problem",
 ]
+
+REASONS: dict[Reason, str] = {
+    "no_code": "the model wrote no code block",
+    "refused": "the server gives no text for the request: too long for its context, or filtered",
+    "empty_answer": "the model's answer holds no text; a reasoning that is not shown may have taken all of it",
+    "no_answer": "the server gave no good answer to a request, after all retries, though it answered others",
+    "answer_cut_off": "an answer reached endpoint.max_tokens, or ends within a text of its program",
+    "unresolved": "no attempt passed within max_executions",
+    "session_lost": "an attempt took the interpreter down, or the session reported as passed what does not hold",
+    "first_try": "the first attempt passed: nothing was reflected on",
+    "no_diagnosis": "a failing attempt is followed by no explanation: no text, or apologies and announcements alone",
+    "repeated_attempt": "an attempt is an earlier, failing one again",
+    "invented_output": "an answer shows an output that no interpreter printed",
+    "other_language": "an explanation is in another language than the dialogue",
+    "no_assertion": "the attempt that passed, or all before it, hold no assertion",
+    "assertions_weakened": "what an earlier attempt asserted something of, the last does not (another expected value is a correction)",
+    "output_too_long": "the interpreter printed too much",
+    "answer_without_program": "the final answer is not one program in one code block",
+    "answer_has_tests": "the final answer brings tests or usage",
+    "answer_refers_back": "the final program speaks of earlier attempts, in comments or docstrings too",
+    "answer_fails_own_tests": "the final program fails the tests of the dialogue",
+    "answer_fails_tests": "the final program fails the problem's own tests",
+    "not_deterministic": "the final program passes its tests on one run and not on another",
+    "not_understood": "a program cannot be taken apart: into function and tests, or for slips",
+    "outside_world": "a program reads input or files, uses the network, or reaches for the interpreter",
+    "special_tokens": "a text spells a special token",
+    "vacuous_tests": "the dialogue's tests do not notice slips in the final program",
+    "too_long": "the sample has more than build.max_chars characters",
+    "duplicate": "the same attempts occurred before",
+    "near_duplicate": "nearly the same attempts occurred before (MinHash of their words)",
+    "contaminated": "the problem or the final program is a benchmark task: by its id, or by 10 words in a row",
+    "behaves_like_benchmark": "the final program passes the tests of a benchmark task",
+    "not_python": "this author writes about problems in Python only",
+    "no_reference": "the problem has no reference solution or no tests, and the author needs them",
+    "reference_fails": "the problem's reference solution fails its own tests",
+    "attempt_passes": "the slip survives the shown tests",
+    "repair_changes_nothing": "the first of two corrections leaves the very same failure",
+    "operator_share": "more samples than build.max_operator_share allows have this kind of slip",
+    "samples_per_problem": "the problem has build.samples_per_problem samples already",
+}

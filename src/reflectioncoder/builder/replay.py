@@ -53,7 +53,7 @@ def _replay(sample: Sample, limits: Limits) -> Replayed:
                 if language == PYTHON.name:
                     printed = session.run(block.content).output.rstrip("\n")
                 else:
-                    printed = run_as_cell(block.content, language, limits.wall_s)["output"].rstrip("\n")
+                    printed = run_as_cell(block.content, language, limits.wall_s).output.rstrip("\n")
             elif block.type == "execution" and printed is not None:
                 count += 1
                 if printed != block.content.rstrip("\n"):

@@ -3,7 +3,7 @@
 Tests run in a process of their own and reach the program through its entry point alone (`sandbox.asserted`): equality, `json` and the
 assertions are those of a process in which nothing of the program has run, and an answer counts as the built-in value inside it. Tests
 that need more of the program than one function run in its own process, in a session; a program that says itself what is equal
-(`build.equality`), or passes with other expected values too, is then turned away.
+(`builder.equality`), or passes with other expected values too, is then turned away.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import ast
 import random
 from dataclasses import dataclass
-from typing import Any
 
 from reflectioncoder import syntax
+from reflectioncoder.builder.cells import Execution
 from reflectioncoder.builder.equality import own_equality
 from reflectioncoder.builder.sources.closure import bound_names, free_names
 from reflectioncoder.sandbox.asserted import TestsReport, run_tests
@@ -45,10 +45,8 @@ class Tests:
         return "\n".join([*([self.setup] if self.setup else []), *self.programs]) + "\n"
 
 
-def run_program_tests(program: str, tests: Tests, limits: Limits) -> dict[str, Any]:
-    """Run all tests; return {"status": "ok" | "failed" | "timeout" | "crashed", "output": what went wrong}.
-
-    `limits.wall_s` is for all of it.
+def run_program_tests(program: str, tests: Tests, limits: Limits) -> Execution:
+    """Run all tests of a program. `limits.wall_s` is for all of it.
 
     Raises:
         SandboxUnavailableError: the sandbox failed, not the program.
@@ -58,12 +56,12 @@ def run_program_tests(program: str, tests: Tests, limits: Limits) -> dict[str, A
         if not _is_out_of_reach(report):
             return _read(report, len(tests.programs))
     if found := own_equality(program):
-        return {"status": "failed", "output": f"the program has {found}, and its tests need more of it than one function"}
+        return Execution("failed", f"the program has {found}, and its tests need more of it than one function")
     with Session(limits, detect_isolation()) as session:
         ran = session.run(f"{program}\n\n{tests.code}")
     if ran.status == "ok" and _passes_anything(program, tests.code, limits):
-        return {"status": "failed", "output": "the program passes with other expected values too"}
-    return {"status": ran.status, "output": ran.output}
+        return Execution("failed", "the program passes with other expected values too")
+    return Execution(ran.status, ran.output)
 
 
 def _passes_anything(program: str, code: str, limits: Limits) -> bool:
@@ -114,12 +112,12 @@ def _is_out_of_reach(report: TestsReport) -> bool:
     return bool(failed) and all(row.get("opaque") or row["detail"] == _UNSENDABLE for row in failed)
 
 
-def _read(report: TestsReport, num_tests: int) -> dict[str, Any]:
+def _read(report: TestsReport, num_tests: int) -> Execution:
     errors = [str(row[key]) for row in report.rows for key in ("compile_error", "load_error", "detail") if row.get(key)]
     if report.end in ("timeout", "crashed"):
-        return {"status": report.end, "output": report.detail}
+        return Execution(report.end, report.detail)
     num_passed = sum(row.get("passed") is True for row in report.rows)
     complete = any(row.get("done") for row in report.rows) and num_passed == num_tests
     if report.end == "ended" and complete:
-        return {"status": "ok", "output": ""}
-    return {"status": "failed", "output": next(iter(errors), report.detail or "the program ended before its tests did")}
+        return Execution("ok", "")
+    return Execution("failed", next(iter(errors), report.detail or "the program ended before its tests did"))

@@ -22,9 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     from itertools import islice
 
-    from reflectioncoder.builder.pipeline import limits_from
     from reflectioncoder.builder.replay import replay
     from reflectioncoder.config.declarations import SandboxConfig
+    from reflectioncoder.config.limits import limits_from
     from reflectioncoder.data.samples import read_samples
     from reflectioncoder.progress import Progress
     from reflectioncoder.sandbox.detect import detect_isolation, require_floor

@@ -15,6 +15,7 @@ from reflectioncoder.choices import (
     RULES,
     Api,
     AssistantPrefix,
+    AuthorName,
     MaskSchedule,
     MaskStrategy,
     MaxTokensField,
@@ -126,7 +127,7 @@ class EndpointConfig(Settings):
 
 @dataclass(frozen=True)
 class BuildConfig(Settings):
-    author: Literal["mutation", "openai", "local", "vllm", "attempts"] = doc(
+    author: AuthorName = doc(
         "who writes the reflection sequences; mutation: injected slips, offline; openai: a model behind an OpenAI-compatible server; "
         "local: a model (endpoint.model: a GGUF file, or one that comes in packages) that is served here, on the CPU; "
         "vllm: a model (endpoint.model: hub id or folder) that is served here, on GPUs; attempts: completions in a file (attempts), "

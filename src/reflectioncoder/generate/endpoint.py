@@ -312,8 +312,8 @@ class Endpoint:
         say(f"{self._name}: no answer for {format_duration(waiting_s)}, asked again and again: {failure.reason}")
 
 
-def going_on(said: str, assistant_prefix: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """An assistant message that is to be continued, and what else the request has to say of it.
+def continuation_message(said: str, assistant_prefix: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return an assistant message that is to be continued, and what else the request has to say of it.
 
     Args:
         assistant_prefix: how the server wants to be told (`EndpointConfig.assistant_prefix`), not "none".

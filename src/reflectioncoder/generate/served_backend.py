@@ -21,7 +21,7 @@ from reflectioncoder.generate.endpoint import (
     NotTakenError,
     RefusedError,
     UnansweredError,
-    going_on,
+    continuation_message,
     request_body,
 )
 from reflectioncoder.generate.limiter import EndpointError
@@ -186,7 +186,7 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
         asked = {"role": "user", "content": request.instruction}
         if not self._prefills:
             return {"messages": [asked]}
-        begun, extras = going_on(request.prefill, self._config.assistant_prefix)
+        begun, extras = continuation_message(request.prefill, self._config.assistant_prefix)
         return {"messages": [asked, begun], "stop": [CLOSING_FENCE], **extras}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from reflectioncoder.builder.gates import REASONS
+from reflectioncoder.builder.reasons import REASONS
 from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.publish.export import CARD_SIGN, Exported, Source
 from reflectioncoder.publish.formats import FORMATS

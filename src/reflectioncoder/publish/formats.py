@@ -20,8 +20,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from reflectioncoder.builder.gates import parse, without_tests
+from reflectioncoder.builder.checks import without_tests
 from reflectioncoder.data.prompts import one_off_answer
+from reflectioncoder.data.python_source import parse
 from reflectioncoder.data.render_chat import chat_block
 from reflectioncoder.data.samples import Block, Message, Sample, assistant
 from reflectioncoder.languages import PYTHON

@@ -6,7 +6,7 @@ import ast
 import sys
 
 from reflectioncoder import syntax
-from reflectioncoder.builder import gates
+from reflectioncoder.builder import checks
 from reflectioncoder.builder.sources.draft import Draft, Dropped
 from reflectioncoder.builder.sources.recording import record_tests
 from reflectioncoder.builder.testing import Tests, run_program_tests
@@ -43,7 +43,7 @@ def verify(draft: Draft, limits: Limits) -> Problem | Dropped:
         return problem
     tests = Tests(problem.setup, problem.tests)
     for run in range(2):
-        status = run_program_tests(answer_program(problem), tests, limits)["status"]
+        status = run_program_tests(answer_program(problem), tests, limits).status
         if status != "ok":
             did_pass = run > 0 or draft.input_generator  # recorded tests are what it returned
             reason = "too_slow" if status == "timeout" else "not_deterministic" if did_pass else "reference_fails"
@@ -63,7 +63,7 @@ def _unfit(program: str) -> str | None:
             names = []
         if any(name.partition(".")[0] not in sys.stdlib_module_names for name in names):
             return "third_party"
-    if gates.uses_outside_world(program) or any(map(_reads_clock, ast.walk(tree))):
+    if checks.uses_outside_world(program) or any(map(_reads_clock, ast.walk(tree))):
         return "outside_world"
     return None
 
