@@ -31,6 +31,7 @@ from reflectioncoder.generate.base import Backend, check_sampling, generate
 from reflectioncoder.models.sources import ModelSource, model_hash, resolve_model
 from reflectioncoder.progress import Progress, format_duration, say
 from reflectioncoder.stage_marker import Marker
+from reflectioncoder.stopping import StopFlag
 
 BASE, TRAINED = "base", "trained"
 
@@ -38,10 +39,11 @@ BASE, TRAINED = "base", "trained"
 class Run:
     """One run folder, `runs/<name>/`, and the stages that fill it."""
 
-    def __init__(self, resolved: ResolvedRecipe, runs_dir: Path, data_dir: str | None = None):
+    def __init__(self, resolved: ResolvedRecipe, runs_dir: Path, data_dir: str | None = None, *, stop: StopFlag | None = None):
         self.recipe: Recipe = resolved.recipe
         self.resolved = resolved
         self.data_dir = data_dir
+        self.stop = stop
         self.directory = runs_dir / self.recipe.name
         self._source: ModelSource | None = None
 
@@ -94,7 +96,7 @@ class Run:
             MachineError: benchmark data is missing; there is no such device.
         """
         from reflectioncoder.train.checks import check_model, check_recipe
-        from reflectioncoder.train.stage import held_out_samples
+        from reflectioncoder.train.data import held_out_samples
 
         recipe = self.recipe
         check_recipe(recipe)
@@ -144,7 +146,8 @@ class Run:
         return self.stage("build", depends_on, outputs, work, continues=outputs[:1])
 
     def train(self) -> dict[str, Any]:
-        from reflectioncoder.train.stage import train_model, training_samples
+        from reflectioncoder.train.data import training_samples
+        from reflectioncoder.train.run import train_model
 
         recipe = self.recipe
         files = [sha256_file(file) for file in (self.reflections, *self._data_files())]
@@ -152,7 +155,7 @@ class Run:
 
         def work() -> dict[str, Any]:
             samples = training_samples(recipe, self.reflections)
-            summary = train_model(recipe, self.source, samples, self.directory)
+            summary = train_model(recipe, self.source, samples, self.directory, stop=self.stop)
             record_training_data(self.model, samples, self.source.path, self.data_dir)
             return summary
 
