@@ -31,7 +31,8 @@ from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import one_off_answer, one_off_request, reflection_request, statement
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 from reflectioncoder.errors import UsageError
-from reflectioncoder.generate.endpoint import Endpoint, RefusedError, request_body
+from reflectioncoder.generate.body import request_body
+from reflectioncoder.generate.endpoint import Endpoint, RefusedError
 from reflectioncoder.generate.reply import Reply
 
 AUTHOR = "llm"

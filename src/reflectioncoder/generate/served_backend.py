@@ -13,15 +13,8 @@ from reflectioncoder.config.declarations import EndpointConfig, GenerateConfig
 from reflectioncoder.data.prompts import CLOSING_FENCE, OPENING_FENCE
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.generate.base import RawCompletion, Request
-from reflectioncoder.generate.endpoint import (
-    MAX_POSTPONED,
-    Endpoint,
-    NotTakenError,
-    RefusedError,
-    UnansweredError,
-    going_on,
-    request_body,
-)
+from reflectioncoder.generate.body import going_on, request_body
+from reflectioncoder.generate.endpoint import MAX_POSTPONED, Endpoint, NotTakenError, RefusedError, UnansweredError
 from reflectioncoder.generate.limiter import EndpointError
 from reflectioncoder.generate.reply import REFUSED
 from reflectioncoder.server_address import ServerAddress
