@@ -37,7 +37,32 @@ BASE, TRAINED = "base", "trained"
 
 
 class Run:
-    """One run folder, `runs/<name>/`, and the stages that fill it."""
+    """One run folder, `runs/<name>/`, and the stages that fill it: build, evaluate, train, evaluate again, report.
+
+    Each stage is skipped if its files are there and nothing that they depend on has changed, so the same call goes on with what was
+    interrupted.
+
+    Args:
+        resolved: see `load_recipe`.
+        runs_dir: where the folder is.
+        data_dir: a folder with benchmark data, searched first.
+        stop: ends a training early, after a checkpoint; `StoppedError` is raised then.
+
+    Raises:
+        UsageError (from `run`): impossible settings, a missing or malformed file, a model that cannot be trained.
+        CheckFailedError (from `run`): the training data holds tasks of the benchmarks; too few samples; a gradient that is not finite.
+        MachineError (from `run`): data or a device is missing.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from reflectioncoder import Run, load_recipe
+        >>> run = Run(load_recipe("demo"), Path("runs"))
+        >>> run.reflections.as_posix()
+        'runs/demo/build/reflections.jsonl'
+        >>> results = run.run()  # doctest: +SKIP
+        >>> results["pass@1"]["bundled/seen"]["trained"]["value"]  # doctest: +SKIP
+        0.167
+    """
 
     def __init__(self, resolved: ResolvedRecipe, runs_dir: Path, data_dir: str | None = None, *, stop: StopFlag | None = None):
         self.recipe: Recipe = resolved.recipe
