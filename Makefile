@@ -74,6 +74,7 @@ demo: setup
 
 docs: setup
 	$(BIN)/python docs/make_recipes_page.py
+	$(BIN)/python docs/make_api_page.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from reflectioncoder import __version__
 from reflectioncoder.commands import Outcome, at_least
 from reflectioncoder.crash import say_fault, without_secrets
-from reflectioncoder.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_FAULT, EXIT_INTERRUPTED, ReflectionCoderError
+from reflectioncoder.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_FAULT, EXIT_INTERRUPTED, ReflectionCoderError, StoppedError
 from reflectioncoder.progress import Reporter, reporting
 from reflectioncoder.server_address import scrub_urls
 from reflectioncoder.terminal import escaped, escaped_json, speaks_unicode, use_replacements
@@ -166,7 +166,7 @@ def _run(args: argparse.Namespace, module: ModuleType, argv: Sequence[str]) -> i
             outcome = module.run(args)
         _print_outcome(outcome, as_json=args.json)
         return outcome.exit_code
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, StoppedError):
         again = [*argv, "--resume"] if argv[0] == "train" and "--resume" not in argv else argv
         _complain(f"\ninterrupted; to continue: reflectioncoder {shlex.join(map(scrub_urls, again))}")
         return EXIT_INTERRUPTED

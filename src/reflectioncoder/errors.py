@@ -80,6 +80,12 @@ class SandboxUnavailableError(MachineError):
     """The sandbox itself failed. Never a verdict on the program that it should have run."""
 
 
+class StoppedError(ReflectionCoderError):
+    """Work has been stopped in good order because somebody asked for it; it can be continued (exit code 130)."""
+
+    exit_code = EXIT_INTERRUPTED
+
+
 def require(module: str, extra: str):
     """Import an optional dependency, or say which extra brings it.
 

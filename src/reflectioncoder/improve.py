@@ -27,6 +27,7 @@ from reflectioncoder.generate.base import generate
 from reflectioncoder.models.sources import model_hash
 from reflectioncoder.pipeline import BASE, TRAINED, Run
 from reflectioncoder.progress import say
+from reflectioncoder.stopping import StopFlag
 
 _ONE_OFF = "one_off.jsonl"
 
@@ -49,11 +50,12 @@ class Round:
 class Improvement:
     """The folder runs/<name>/ with a run for every round in rounds/<number>/; each continues from its own files."""
 
-    def __init__(self, resolved: ResolvedRecipe, runs_dir: Path, data_dir: str | None = None):
+    def __init__(self, resolved: ResolvedRecipe, runs_dir: Path, data_dir: str | None = None, *, stop: StopFlag | None = None):
         self.recipe: Recipe = resolved.recipe
         self.directory = runs_dir / self.recipe.name
         self._resolved = resolved
         self._data_dir = data_dir
+        self._stop = stop
         self._base = Run(resolved, runs_dir, data_dir)
 
     def run(self) -> list[Round]:
@@ -132,7 +134,7 @@ class Improvement:
             plain = [str(folder / _ONE_OFF) for folder in rounds]
             train = replace(train, generation_from_problems=False, generation_data=(*train.generation_data, *plain))
         own = replace(recipe, name=str(number), build=build, train=train)
-        run = Run(replace(self._resolved, recipe=own), self.directory / "rounds", self._data_dir)
+        run = Run(replace(self._resolved, recipe=own), self.directory / "rounds", self._data_dir, stop=self._stop)
         with run.prepared():
             return self._outcome(number, run, problems, model)
 

@@ -38,17 +38,44 @@ from reflectioncoder.generate.base import Backend, check_sampling
 from reflectioncoder.models.sources import ModelSource, model_hash, resolve_model
 from reflectioncoder.progress import format_duration, logging_to, say
 from reflectioncoder.stage_marker import Marker
+from reflectioncoder.stopping import StopFlag
 
 BASE, TRAINED = "base", "trained"
 
 
 class Run:
-    """One run folder, `runs/<name>/`, and the stages that fill it."""
+    """One run folder, `runs/<name>/`, and the stages that fill it: build, evaluate, train, evaluate again, report.
 
-    def __init__(self, resolved: ResolvedRecipe, runs_dir: Path, data_dir: str | None = None):
+    Each stage is skipped if its files are there and nothing that they depend on has changed, so the same call goes on with what was
+    interrupted.
+
+    Args:
+        resolved: see `load_recipe`.
+        runs_dir: where the folder is.
+        data_dir: a folder with benchmark data, searched first.
+        stop: ends a training early, after a checkpoint; `StoppedError` is raised then.
+
+    Raises:
+        UsageError (from `run`): impossible settings, a missing or malformed file, a model that cannot be trained.
+        CheckFailedError (from `run`): the training data holds tasks of the benchmarks; too few samples; a gradient that is not finite.
+        MachineError (from `run`): data or a device is missing.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from reflectioncoder import Run, load_recipe
+        >>> run = Run(load_recipe("demo"), Path("runs"))
+        >>> run.reflections.as_posix()
+        'runs/demo/build/reflections.jsonl'
+        >>> results = run.run()  # doctest: +SKIP
+        >>> results["pass@1"]["bundled/seen"]["trained"]["value"]  # doctest: +SKIP
+        0.167
+    """
+
+    def __init__(self, resolved: ResolvedRecipe, runs_dir: Path, data_dir: str | None = None, *, stop: StopFlag | None = None):
         self.recipe: Recipe = resolved.recipe
         self.resolved = resolved
         self.data_dir = data_dir
+        self.stop = stop
         self.directory = runs_dir / self.recipe.name
         self._source: ModelSource | None = None
 
@@ -101,7 +128,7 @@ class Run:
             MachineError: benchmark data is missing; there is no such device.
         """
         from reflectioncoder.train.checks import check_model, check_recipe
-        from reflectioncoder.train.stage import held_out_samples
+        from reflectioncoder.train.data import held_out_samples
 
         recipe = self.recipe
         check_recipe(recipe)
@@ -153,7 +180,8 @@ class Run:
         return self.stage("build", depends_on, outputs, work, continues=outputs[:1])
 
     def train(self) -> dict[str, Any]:
-        from reflectioncoder.train.stage import train_model, training_samples
+        from reflectioncoder.train.data import training_samples
+        from reflectioncoder.train.run import train_model
 
         recipe = self.recipe
         files = [sha256_file(file) for file in (self.reflections, *self._data_files())]
@@ -161,7 +189,7 @@ class Run:
 
         def work() -> dict[str, Any]:
             samples = training_samples(recipe, self.reflections)
-            summary = train_model(recipe, self.source, samples, self.directory)
+            summary = train_model(recipe, self.source, samples, self.directory, stop=self.stop)
             record_training_data(self.model, samples, self.source.path, self.data_dir)
             return summary
 

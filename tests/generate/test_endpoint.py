@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from reflectioncoder.config.declarations import EndpointConfig
 from reflectioncoder.errors import UsageError
+from reflectioncoder.generate.body import request_body
 from reflectioncoder.generate.budget import Budget
-from reflectioncoder.generate.endpoint import Endpoint, UnansweredError, request_body
+from reflectioncoder.generate.endpoint import Endpoint, UnansweredError
 from reflectioncoder.generate.limiter import EndpointError
 from reflectioncoder.generate.reply import NoCompletionError, clean, excerpt, read_reply
 from reflectioncoder.progress import Reporter, reporting

@@ -23,7 +23,7 @@ from reflectioncoder.evaluate.results import summarize
 from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, score_samples
 from reflectioncoder.report.collect import collect_run
 from reflectioncoder.report.html import write_report
-from reflectioncoder.train.stage import preview
+from reflectioncoder.train.data import preview
 from tests.conftest import reflection_sample
 from tests.tiers import examples
 

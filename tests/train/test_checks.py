@@ -12,7 +12,7 @@ from reflectioncoder.errors import CheckFailedError, MachineError, UsageError
 from reflectioncoder.method.plan import RunPlan
 from reflectioncoder.models.sources import ModelSource
 from reflectioncoder.train.checks import check_model, check_recipe
-from reflectioncoder.train.stage import train_model
+from reflectioncoder.train.run import train_model
 from reflectioncoder.train.trainer import training_arguments
 from tests.conftest import generation_sample, make_model, make_tokenizer, reflection_sample
 

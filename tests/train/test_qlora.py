@@ -12,7 +12,7 @@ from reflectioncoder.errors import UsageError
 from reflectioncoder.method.plan import RunPlan
 from reflectioncoder.models.sources import ModelSource
 from reflectioncoder.train.prepare import prepare_model
-from reflectioncoder.train.stage import train_model
+from reflectioncoder.train.run import train_model
 from tests.conftest import make_model, make_tokenizer
 from tests.train.test_exactness import our_loss_and_gradients, plain_loss_and_gradients
 from tests.train.test_trainer import SAMPLES

@@ -18,7 +18,7 @@ from pathlib import Path
 from reflectioncoder.config.declarations import ModelConfig, Recipe, TrainConfig
 from reflectioncoder.models.sources import ModelSource
 from reflectioncoder.train.sharding import leave
-from reflectioncoder.train.stage import train_model
+from reflectioncoder.train.run import train_model
 from tests.train.test_trainer import SAMPLES
 model, run_dir, micro_batch_tokens = sys.argv[1:]
 config = TrainConfig(
@@ -64,6 +64,33 @@ def test_two_processes_come_to_the_losses_gradients_and_weights_of_one(model_dir
     assert one.keys() == two.keys()
     for name, expected in one.items():
         torch.testing.assert_close(two[name], expected, rtol=1e-7, atol=1e-9)
+
+
+GUEST = (
+    SCRIPT.replace(
+        "train_model(recipe,",
+        """import torch.distributed as dist
+dist.init_process_group("gloo")
+train_model(recipe,""",
+    )
+    .replace(
+        "leave(0)",
+        """one = torch.ones(1)
+dist.all_reduce(one)
+print(f"still {int(one)} of us\\n", end="", flush=True)  # in one write, for two processes share the output
+leave(0)""",
+    )
+    .replace("import sys\n", "import sys\nimport torch\n", 1)
+)
+
+
+def test_a_process_group_of_the_caller_outlives_a_training(model_dir, tmp_path):
+    (tmp_path / "script.py").write_text(GUEST)
+    argv = [sys.executable, *LAUNCH, "2", str(tmp_path / "script.py"), str(model_dir), str(tmp_path), "0"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("still 2 of us") == 2
 
 
 SHARDED = """
@@ -146,7 +173,7 @@ from reflectioncoder.models.sources import ModelSource
 from reflectioncoder.models.load import load_tokenizer
 from reflectioncoder.train import prepare
 from reflectioncoder.train.sharding import leave
-from reflectioncoder.train.stage import plan_run
+from reflectioncoder.train.data import plan_run
 from tests.train.test_trainer import SAMPLES
 
 model, first, second = sys.argv[1:]

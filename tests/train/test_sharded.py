@@ -28,7 +28,7 @@ accelerate.state.AcceleratorState.__init__ = init
 from reflectioncoder.config.declarations import LoraConfig, ModelConfig, Recipe, TrainConfig
 from reflectioncoder.models.sources import ModelSource
 from reflectioncoder.train.sharding import leave
-from reflectioncoder.train.stage import train_model
+from reflectioncoder.train.run import train_model
 from reflectioncoder.train.trainer import ReflectionTrainer
 from tests.train.test_trainer import SAMPLES
 

@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from reflectioncoder.config.declarations import LoraConfig, ModelConfig, Recipe, TrainConfig
+from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.data.render import TokenRenderer
-from reflectioncoder.errors import CheckFailedError, MachineError, UsageError
+from reflectioncoder.errors import CheckFailedError, MachineError, StoppedError, UsageError
 from reflectioncoder.method.plan import RunPlan
+from reflectioncoder.stopping import StopFlag
 from reflectioncoder.train.checks import check_settings
-from reflectioncoder.train.stage import train_model
+from reflectioncoder.train.run import train_model
 from reflectioncoder.train.trainer import ReflectionTrainer, resumable_checkpoint, seed_everything, training_arguments
 from tests.conftest import generation_sample, make_model, make_tokenizer, reflection_sample
 
@@ -139,7 +141,7 @@ def test_held_out_answers_are_evaluated_as_at_inference(tmp_path, model_dir, mic
 
 def test_how_a_run_is_carried_out_may_change_when_it_is_continued_and_what_is_computed_may_not(model_dir):
     from reflectioncoder.models.sources import ModelSource
-    from reflectioncoder.train.stage import settings_key
+    from reflectioncoder.train.run import settings_key
 
     def key(**settings):
         recipe = Recipe("r", ModelConfig(str(model_dir), device="cpu"), train=TrainConfig(**settings))
@@ -210,16 +212,18 @@ TRAIN_ALONE = """
 import json, sys
 from pathlib import Path
 from reflectioncoder.config.declarations import ModelConfig, Recipe, TrainConfig
+from reflectioncoder.errors import StoppedError
 from reflectioncoder.models.sources import ModelSource
-from reflectioncoder.train.stage import train_model
+from reflectioncoder.stopping import SigtermFlag
+from reflectioncoder.train.run import train_model
 from tests.train.test_trainer import SAMPLES
 model, run_dir, epochs = sys.argv[1:]
 config = TrainConfig(epochs=float(epochs), global_batch_size=4, save_steps=1000)
 recipe = Recipe("r", ModelConfig(model, device="cpu"), train=config)
 try:
-    train_model(recipe, ModelSource(Path(model), "local"), SAMPLES, Path(run_dir))
-except KeyboardInterrupt:
-    sys.exit(130)
+    train_model(recipe, ModelSource(Path(model), "local"), SAMPLES, Path(run_dir), stop=SigtermFlag())
+except StoppedError as error:
+    sys.exit(error.exit_code)
 """
 
 
@@ -249,6 +253,54 @@ def test_sigterm_saves_a_checkpoint_and_the_run_goes_on_as_if_nothing_had_been(t
     assert all(row["tokens_per_s"] > 0 and row["peak_memory_bytes"] > 0 for row in cut_rows)
     weights = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("cut", "whole")]
     assert weights[0] == weights[1]
+
+
+def test_a_library_call_leaves_signals_alone_and_stops_on_request_with_a_checkpoint(tmp_path, model_dir, monkeypatch):
+    from transformers import TrainerCallback
+
+    from reflectioncoder.models.sources import ModelSource
+
+    flag, handlers = StopFlag(), set()
+
+    class Watch(TrainerCallback):
+        def on_step_begin(self, args, state, control, **kwargs):
+            handlers.add(signal.getsignal(signal.SIGTERM))
+            if state.global_step == 1:
+                flag.set()
+
+    class Watched(ReflectionTrainer):
+        def __init__(self, *args, callbacks, **kwargs):
+            super().__init__(*args, callbacks=[*callbacks, Watch()], **kwargs)
+
+    recipe = Recipe("r", ModelConfig(str(model_dir), device="cpu"), train=TrainConfig(epochs=9, global_batch_size=4))
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("reflectioncoder.train.trainer.ReflectionTrainer", Watched)
+    with pytest.raises(StoppedError, match="stopped after step 2"):
+        train_model(recipe, ModelSource(model_dir, "local"), SAMPLES, tmp_path, stop=flag)
+    assert handlers == {before} == {signal.getsignal(signal.SIGTERM)}
+    assert resumable_checkpoint(tmp_path / "train").name == "checkpoint-2"
+    assert not (tmp_path / "model").exists()
+
+
+def test_the_train_command_ends_with_130_on_sigterm_and_continues(tmp_path, model_dir):
+    write_jsonl(tmp_path / "samples.jsonl", [sample.to_json() for sample in SAMPLES])
+    (tmp_path / "r.yaml").write_text(
+        f"name: r\nmodel: {{name: {model_dir}, device: cpu}}\n"
+        f"train: {{reflection_data: [{tmp_path / 'samples.jsonl'}], epochs: 200, global_batch_size: 4}}\n"
+    )
+    metrics = tmp_path / "runs" / "r" / "train" / "metrics.jsonl"
+    argv = [sys.executable, "-m", "reflectioncoder", "train", str(tmp_path / "r.yaml"), "--runs-dir", str(tmp_path / "runs")]
+    process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+    while not (metrics.exists() and metrics.read_text()):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=100)
+    assert process.returncode == 130
+    step = len(metrics.read_text().splitlines())
+    assert f"train: stopped after step {step}, its checkpoint is complete" in said
+    assert said.rstrip().endswith("--resume")
+    assert resumable_checkpoint(metrics.parent).name == f"checkpoint-{step}"
 
 
 def test_a_tokenizer_without_bos_and_pad_trains_and_generates(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reflectioncoder.config.declarations import EndpointConfig
-from reflectioncoder.generate.endpoint import continuation_message
+from reflectioncoder.generate.body import continuation_message
 
 _STOP = ["\n```\n\n", "```output"]
 """The end of a code block (an opening fence has no empty line behind it): what follows would be a made-up output."""

@@ -18,12 +18,13 @@ def run(args: argparse.Namespace) -> Outcome:
     from pathlib import Path
 
     from reflectioncoder.improve import Improvement, best
+    from reflectioncoder.stopping import SigtermFlag
 
     resolved = resolve_recipe(args)
     recipe = resolved.recipe
     benchmarks = tuple(limited(spec, args.limit) for spec in recipe.evaluate.benchmarks)
     resolved = replace(resolved, recipe=replace(recipe, evaluate=replace(recipe.evaluate, benchmarks=benchmarks)))
-    improvement = Improvement(resolved, args.runs_dir, args.data_dir)
+    improvement = Improvement(resolved, args.runs_dir, args.data_dir, stop=SigtermFlag())
     rounds = improvement.run()
     chosen = best(rounds)
     lines = [f"{'round':<7}{'problems':>9}{'samples':>9}  held-out pass@1"]

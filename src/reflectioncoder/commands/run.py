@@ -19,13 +19,14 @@ def run(args: argparse.Namespace) -> Outcome:
     from pathlib import Path
 
     from reflectioncoder.pipeline import BASE, TRAINED, Run
+    from reflectioncoder.stopping import SigtermFlag
 
     resolved = resolve_recipe(args)
     if args.limit is not None:
         recipe = resolved.recipe
         benchmarks = tuple(limited(spec, args.limit) for spec in recipe.evaluate.benchmarks)
         resolved = replace(resolved, recipe=replace(recipe, evaluate=replace(recipe.evaluate, benchmarks=benchmarks)))
-    result = Run(resolved, args.runs_dir, args.data_dir).run()
+    result = Run(resolved, args.runs_dir, args.data_dir, stop=SigtermFlag()).run()
     lines = [f"{'benchmark':<20} {'base pass@1':<26} trained pass@1"]
     for name, pair in result["pass@1"].items():
         lines.append(f"{name:<20} {percent(pair[BASE]):<26} {percent(pair[TRAINED])}")

@@ -19,9 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.contamination.records import record_training_data, refuse_contaminated_data
     from reflectioncoder.models.sources import resolve_model
+    from reflectioncoder.stopping import SigtermFlag
     from reflectioncoder.train.checks import check_model, check_recipe
+    from reflectioncoder.train.data import describe_plan, held_out_samples, plan_run, training_samples
     from reflectioncoder.train.prepare import forecast_run, needs_checkpointing
-    from reflectioncoder.train.stage import describe_plan, held_out_samples, plan_run, train_model, training_samples
+    from reflectioncoder.train.run import train_model
 
     recipe = resolve_recipe(args).recipe
     check_recipe(recipe)
@@ -43,7 +45,7 @@ def run(args: argparse.Namespace) -> Outcome:
         return Outcome({**value, "gradient_checkpointing": checkpointing, "memory_bytes": memory}, lines)
     if any((directory / "train").glob("checkpoint-*")) and not args.resume:
         raise UsageError(f"{directory / 'train'} has checkpoints already\n  hint:    --resume continues, or choose another name")
-    summary = train_model(recipe, source, samples, directory, resume=args.resume)
+    summary = train_model(recipe, source, samples, directory, resume=args.resume, stop=SigtermFlag())
     if os.environ.get("RANK", "0") == "0":
         record_training_data(directory / "model", samples, source.path, args.data_dir)
     return Outcome(

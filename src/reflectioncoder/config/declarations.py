@@ -284,6 +284,24 @@ class ImproveConfig(Settings):
 
 @dataclass(frozen=True)
 class Recipe(Settings):
+    """The configuration of a whole run, in typed, frozen sections that check themselves; docs/recipes.md has every key.
+
+    Raises:
+        UsageError: a value of the wrong type, out of its range or not allowed; the message names it and what is allowed.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from reflectioncoder import Recipe
+        >>> from reflectioncoder.config.declarations import ModelConfig
+        >>> recipe = Recipe("mine", ModelConfig("HuggingFaceTB/SmolLM2-135M-Instruct"))
+        >>> replace(recipe.train, learning_rate=1e-4).learning_rate
+        0.0001
+        >>> replace(recipe.train, learning_rate=-1)
+        Traceback (most recent call last):
+            ...
+        reflectioncoder.errors.UsageError: this value is out of range...
+    """
+
     name: str = doc("name of the run; its folder is runs/<name>", check=_folder_name)
     model: ModelConfig = doc("the base model")
     description: str = doc("one line for people", "")

@@ -50,10 +50,20 @@ def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
 
 
 def load_recipe(source: str | Path, overrides: list[str] | None = None) -> ResolvedRecipe:
-    """Load a recipe file, or a shipped recipe by its name, and apply `a.b=value` overrides (values are YAML).
+    """Load a recipe and apply overrides. The result's `recipe` is the `Recipe`; its `provenance` says where each value comes from.
+
+    Args:
+        source: the path of a YAML file, or the name of a recipe that comes with the package.
+        overrides: `section.key=value` each; values are YAML.
 
     Raises:
         UsageError: no such recipe; bad YAML; unknown key; wrong type; out of range.
+
+    Example:
+        >>> from reflectioncoder import load_recipe
+        >>> loaded = load_recipe("demo", ["train.epochs=2"])
+        >>> loaded.recipe.train.epochs, loaded.provenance["train.epochs"]
+        (2.0, '--set train.epochs=2')
     """
     path = find_recipe(source)
     try:

@@ -28,7 +28,26 @@ BUNDLED_DIR = Path(__file__).parent.parent / "problems"
 
 @dataclass(frozen=True)
 class Problem:
-    """`prompt`: code that the program begins with; `instruction`: the statement in words; at least one of them is not empty."""
+    """A programming problem. `prompt` or `instruction` is not empty; everything else is optional.
+
+    Attributes:
+        task_id: its name, unique among the problems of a build.
+        prompt: code that the program begins with, as in HumanEval: signature and docstring.
+        entry_point: the name that the tests use.
+        canonical_solution: what follows the prompt in a right program.
+        tests: assert statements (of other languages than Python, statements that end the program if they do not hold).
+        grade: 1 (trivial) to 5 (hard); 0: not graded.
+        instruction: the statement in words.
+        setup: code that the tests need.
+        language: `py`, `js` or `cpp`.
+
+    Example:
+        >>> from reflectioncoder import Problem
+        >>> problem = Problem("double", "def double(x):\\n", "double", "    return 2 * x", ("assert double(2) == 4",))
+        >>> print(problem.reference)
+        def double(x):
+            return 2 * x
+    """
 
     task_id: str
     prompt: str = ""
@@ -160,5 +179,18 @@ def bundled_problems(split: str) -> list[Problem]:
 
 
 def load_problems(sources: Iterable[str]) -> list[Problem]:
-    """All problems of several sources; raises what `iter_problems` raises."""
+    """Load problems from several sources.
+
+    Args:
+        sources: `bundled:<split>` (`train`, `test_seen`, `test_unseen`, `js`, `cpp`) or the path of a JSON Lines file.
+
+    Raises:
+        UsageError: no such source, a malformed row, or a `task_id` given twice (file and line are named).
+
+    Example:
+        >>> from reflectioncoder import load_problems
+        >>> problem = load_problems(["bundled:train"])[0]
+        >>> problem.has_reference, len(problem.tests) > 0
+        (True, True)
+    """
     return list(iter_problems(sources))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from reflectioncoder.data.encoding import Encoder
@@ -61,6 +61,9 @@ class RenderedSample:
     @property
     def is_reflection(self) -> bool:
         return self.answer_end > self.answer_start
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
 
     def reflection_blocks(self) -> list[Span]:
         """The blocks of the reflection sequence `rs`, in order; [] for a generation sample."""

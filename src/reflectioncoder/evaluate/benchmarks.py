@@ -162,11 +162,21 @@ def families_of(specs: Iterable[str]) -> set[Family]:
 
 
 def load_benchmark(spec: str, data_dir: str | None = None) -> Benchmark[Any]:
-    """The benchmark with its data.
+    """Load a benchmark with its data.
+
+    Args:
+        spec: its name, `bundled/seen` for instance, `humaneval+`, `mbpp` or `multipl-e/js`; `name:N` takes the first N tasks.
+        data_dir: a folder with benchmark files, searched first.
 
     Raises:
         UsageError: unknown name.
         MachineError: its data is not found and cannot be downloaded, or is not what was published.
+
+    Example:
+        >>> from reflectioncoder import load_benchmark
+        >>> benchmark = load_benchmark("bundled/seen:3")
+        >>> len(benchmark.tasks), benchmark.tasks[0].prompt.startswith("def ")
+        (3, True)
     """
     if data_dir:
         keep_secret(Path(data_dir))

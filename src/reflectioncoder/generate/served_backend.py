@@ -15,15 +15,8 @@ from reflectioncoder.data.completion_requests import Request
 from reflectioncoder.data.prompts import CLOSING_FENCE
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.generate.base import RawCompletion
-from reflectioncoder.generate.endpoint import (
-    MAX_POSTPONED,
-    Endpoint,
-    NotTakenError,
-    RefusedError,
-    UnansweredError,
-    continuation_message,
-    request_body,
-)
+from reflectioncoder.generate.body import continuation_message, request_body
+from reflectioncoder.generate.endpoint import MAX_POSTPONED, Endpoint, NotTakenError, RefusedError, UnansweredError
 from reflectioncoder.generate.limiter import EndpointError
 from reflectioncoder.generate.reply import REFUSED
 from reflectioncoder.server_address import ServerAddress

@@ -7,7 +7,7 @@ broken machine can never look like a failing program.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from reflectioncoder.errors import SandboxUnavailableError, UsageError
 
@@ -59,6 +59,9 @@ class RunResult:
     cpu_s: float
     peak_memory_bytes: int
     reason: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 class CappedOutput:

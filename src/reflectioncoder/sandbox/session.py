@@ -16,8 +16,8 @@ import os
 import random
 import selectors
 import time
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 from reflectioncoder.sandbox.control import control_of
 from reflectioncoder.sandbox.forkserver import SERVERS
@@ -41,6 +41,9 @@ class CellResult:
     error: str | None
     duration_s: float
     restarted: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 class Session:

@@ -1,4 +1,4 @@
-"""Training: masks, views and losses as pure functions, a plan of the whole run, and a subclass of `transformers.Trainer`.
+"""Training: the losses in one pass over the vocabulary, a subclass of `transformers.Trainer`, and what a run needs around it.
 
-The modules `masking`, `views`, `packing`, `plan`, `heldout`, `sharding` and `stage` can be imported without torch.
+The modules `data`, `run` and `sharding` can be imported without torch.
 """

@@ -53,6 +53,13 @@ def num_processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def has_process_group() -> bool:
+    """Whether this process already belongs to a group of torch.distributed."""
+    import torch.distributed as dist
+
+    return dist.is_available() and dist.is_initialized()
+
+
 def is_sharded() -> bool:
     """Whether the parameters themselves are spread over several processes."""
     if num_processes() == 1:

@@ -45,7 +45,47 @@ def _only(items: Sequence[Any]) -> Any:
 
 
 class ReflectionTrainer(Trainer):
-    """Trains `model` according to `plan`, and measures it on `held_out`. Build `args` with `training_arguments`."""
+    """`transformers.Trainer` for reflection self-distillation: batches, views and loss come from a plan, all else is the Trainer's.
+
+    The model is called as usual, so LoRA, mixed precision, gradient checkpointing, DDP, FSDP and DeepSpeed work as they do elsewhere.
+    Logged losses are in nats per token.
+
+    Args:
+        model: a causal language model of transformers, perhaps with LoRA.
+        args: made by `training_arguments`.
+        plan: what each optimizer step computes, for any number of processes.
+        held_out: samples whose one-off answers are measured (`eval_loss`).
+        vocab_size: rows of the output layer that are tokens; None: all.
+        kwargs: of `transformers.Trainer`.
+
+    Raises:
+        UsageError: the architecture cannot be trained on packed segments.
+        CheckFailedError (from `train`): a gradient is not finite.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from transformers import LlamaConfig, LlamaForCausalLM
+        >>> from reflectioncoder import Block, Message, ReflectionTrainer, Sample, render
+        >>> from reflectioncoder.config.declarations import TrainConfig
+        >>> from reflectioncoder.data.words import WordTokenizer
+        >>> from reflectioncoder.method.plan import RunPlan
+        >>> from reflectioncoder.train.trainer import training_arguments
+        >>> reflect = Message("user", (Block("text", "Solve and test f."),))
+        >>> sequence = Message("assistant", (Block("code", "def f(): ..."), Block("execution", "None"), Block("text", "Wrong.")))
+        >>> ask, answer = Message("user", (Block("text", "Write f."),)), Message("assistant", (Block("text", "def f(): return 1"),))
+        >>> sample = render(Sample((reflect, sequence, ask, answer)), WordTokenizer(), "token")
+        >>> config = TrainConfig(epochs=2, global_batch_size=1)
+        >>> plan = RunPlan([sample], config, seed=0)
+        >>> sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+        >>> model = LlamaForCausalLM(LlamaConfig(vocab_size=64, **sizes))
+        >>> args = training_arguments(config, plan, Path("train"), seed=0, use_cpu=True)
+        >>> trainer = ReflectionTrainer(model, args, plan)
+        >>> trainer.train().global_step
+        {'loss': ..., 'ce': ..., 'kl': ..., 'mask_rate': '0.5', 'tokens': ...}
+        {'loss': ..., 'ce': ..., 'kl': ..., 'mask_rate': '1', 'tokens': ...}
+        {'train_runtime': ...}
+        2
+    """
 
     def __init__(
         self,

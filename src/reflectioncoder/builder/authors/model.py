@@ -22,8 +22,9 @@ from reflectioncoder.builder.templates import Prompts
 from reflectioncoder.config.declarations import BuildConfig, EndpointConfig
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.errors import UsageError
+from reflectioncoder.generate.body import request_body
 from reflectioncoder.generate.budget import Budget
-from reflectioncoder.generate.endpoint import Endpoint, RefusedError, request_body
+from reflectioncoder.generate.endpoint import Endpoint, RefusedError
 from reflectioncoder.generate.reply import REFUSED
 
 ENDPOINT_OPTIONS = frozenset(f"endpoint.{spec.name}" for spec in fields(EndpointConfig))
