@@ -6,9 +6,13 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reflectioncoder.commands import Outcome
 from reflectioncoder.errors import UsageError
+
+if TYPE_CHECKING:
+    from reflectioncoder.config.loading import KeyDoc
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +31,9 @@ def run(args: argparse.Namespace) -> Outcome:
         return Outcome({"recipes": found}, [f"{name:<24} {text}" for name, text in found.items()])
     if args.action == "keys":
         docs = field_docs()
-        lines = [f"{key:<32} {default or kind:<28} {text}" for key, (kind, default, text) in docs.items()]
-        return Outcome({"keys": {k: {"type": t, "default": d, "doc": x} for k, (t, d, x) in docs.items()}}, lines)
+        lines = [line for key, about in docs.items() for line in _key_lines(key, about)]
+        value = {k: {"type": d.type, "default": d.default, "doc": d.meaning, "values": dict(d.values)} for k, d in docs.items()}
+        return Outcome({"keys": value}, lines)
     if args.action == "schema":
         schema = recipe_schema()
         return Outcome(schema, json.dumps(schema, indent=2, ensure_ascii=False).splitlines())
@@ -44,3 +49,8 @@ def run(args: argparse.Namespace) -> Outcome:
     if dest.exists():
         raise UsageError(f"{dest} exists already; it is not overwritten")
     return Outcome({}, [], [write_atomic(dest, text)])
+
+
+def _key_lines(key: str, about: KeyDoc) -> list[str]:
+    values = [f"{'':<32}   {value}: {text}" for value, text in about.values.items()]
+    return [f"{key:<32} {about.default or about.type:<28} {about.meaning}", *values]
