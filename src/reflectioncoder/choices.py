@@ -11,9 +11,9 @@ from typing import Literal, get_args
 Rules = Literal["strict", "evalplus-head", "evalplus-0.3.1"]
 RULES: tuple[Rules, ...] = get_args(Rules)  # the first is the default
 RULES_HELP: dict[Rules, str] = {
-    "strict": "EvalPlus's verdict, and numpy numbers must also be right at full precision",
-    "evalplus-head": "the verdicts of EvalPlus's main branch: inputs get at least 4 s each, HumanEval/32 is judged by its oracle",
-    "evalplus-0.3.1": "the verdicts of EvalPlus 0.3.1: inputs get at least 1 s each, every solution of HumanEval/32 fails",
+    "strict": "EvalPlus's verdict, where numpy's numbers must also be right at full precision",
+    "evalplus-head": "EvalPlus's main branch, with at least 4 s for each input and HumanEval/32 judged by its oracle",
+    "evalplus-0.3.1": "EvalPlus 0.3.1, with at least 1 s for each input; every solution of HumanEval/32 fails",
 }
 
 CutRule = Literal["multipl-e", "reflectioncoder"]
@@ -36,13 +36,13 @@ Api = Literal["chat", "completion"]
 APIS: tuple[Api, ...] = get_args(Api)
 APIS_HELP: dict[Api, str] = {
     "chat": "send chat messages to /chat/completions",
-    "completion": "send plain text to /completions; for base models",
+    "completion": "send plain text to /completions, for base models",
 }
 
 AssistantPrefix = Literal["none", "vllm", "llama.cpp", "deepseek"]
 ASSISTANT_PREFIXES: tuple[AssistantPrefix, ...] = get_args(AssistantPrefix)
 ASSISTANT_PREFIXES_HELP: dict[AssistantPrefix, str] = {
-    "none": "never continue an assistant message; the model writes its whole answer",
+    "none": "never continue an assistant message: the model writes its whole answer",
     "vllm": "the parameters `continue_final_message` and `add_generation_prompt` of vLLM",
     "llama.cpp": "a last message with the role assistant, which llama.cpp's server continues",
     "deepseek": "the message field `prefix` of DeepSeek's API (base URL with /beta)",
@@ -80,8 +80,8 @@ STUDENT_POSITIONS_HELP: dict[StudentPositions, str] = {
 Rendering = Literal["token", "chat"]
 RENDERINGS: tuple[Rendering, ...] = get_args(Rendering)
 RENDERINGS_HELP: dict[Rendering, str] = {
-    "token": "seven added tokens mark roles and blocks (the paper's); for base models and long trainings",
-    "chat": "the model's own chat template, without new tokens; for instruct models and small fine-tunes",
+    "token": "seven added tokens mark roles and blocks (the paper's), for base models and long trainings",
+    "chat": "the model's own chat template, without new tokens, for instruct models and small fine-tunes",
 }
 
 Omittable = Literal["seed", "temperature", "top_p", "stop"]

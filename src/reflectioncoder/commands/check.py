@@ -1,4 +1,6 @@
-"""Runs every program of the samples again, each sample's in one session, and reports what is printed otherwise (exit code 1)."""
+"""Runs all programs of each sample in one session and compares what they print with what the sample
+says. Exit code 1 if any output differs.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,9 @@ _SHOWN = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", metavar="DATA", help="samples, JSON Lines")
+    parser.add_argument("data", metavar="DATA", help="file of reflection samples (JSON Lines)")
     parser.add_argument(
-        "--cell-timeout-s", type=positive, default=3.0, metavar="S", help="wall-clock limit of one program, seconds (default: 3)"
+        "--cell-timeout-s", type=positive, default=3.0, metavar="S", help="time limit of one program, seconds (default: 3)"
     )
     add_workers_argument(parser)
 

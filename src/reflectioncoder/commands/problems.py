@@ -1,4 +1,8 @@
-"""Sources: bundled:SPLIT, a JSON or JSON Lines file (also .gz), hub:NAME[:CONFIG][:SPLIT], reasoning-gym:codeio, doctest:PACKAGE."""
+"""Sources: bundled:SPLIT, a JSON or JSON Lines file (also .gz), hub:NAME[:CONFIG][:SPLIT],
+reasoning-gym:codeio, doctest:PACKAGE. docs/building.md says what each gives.
+
+A problem with a reference and tests is kept only if the reference passes them twice in the sandbox.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,10 @@ from reflectioncoder.errors import CheckFailedError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="where problems come from (see below)")
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="the problem file, JSON Lines, for build.problems")
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="where the problems come from (see below)")
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="FILE", help="file to write (JSON Lines); name it in build.problems"
+    )
     add_workers_argument(parser)
 
 

@@ -1,5 +1,11 @@
-"""Lists, shows or copies the shipped recipes, or prints all keys of recipes or their JSON Schema (for editors).
-recipes list | recipes show NAME | recipes copy NAME DEST | recipes keys | recipes schema"""
+"""Actions:
+
+recipes list             name and description of each shipped recipe
+recipes show NAME        print a recipe
+recipes copy NAME DEST   copy a recipe, to change it
+recipes keys             every setting: default, meaning, what each value of a choice does
+recipes schema           the JSON Schema of recipes, for editors
+"""
 
 from __future__ import annotations
 
@@ -16,9 +22,9 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", nargs="?", choices=("list", "show", "copy", "keys", "schema"), default="list")
-    parser.add_argument("name", nargs="?", metavar="NAME", help="a shipped recipe")
-    parser.add_argument("dest", nargs="?", type=Path, metavar="DEST", help="file or folder to copy to")
+    parser.add_argument("action", nargs="?", choices=("list", "show", "copy", "keys", "schema"), default="list", help="see below")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="name of a shipped recipe (show, copy)")
+    parser.add_argument("dest", nargs="?", type=Path, metavar="DEST", help="file or folder to copy to (copy)")
 
 
 def run(args: argparse.Namespace) -> Outcome:
