@@ -66,7 +66,7 @@ _CREDENTIAL_OPTION = re.compile(r"(--\S*(?:key|token|secret|passw|auth)[^\s=]*[=
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose messages never control a terminal and never show a credential, whatever is on the command line."""
+    """A parser whose messages never contain terminal control characters or credentials, whatever is on the command line."""
 
     def error(self, message: str) -> NoReturn:
         if message.startswith("unrecognized arguments"):

@@ -1,4 +1,4 @@
-"""Guards what a build folder holds from before: the samples of one author are not overwritten by those of another."""
+"""Guards the samples that a build folder already holds: one author's are never overwritten by another's."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def require_same_author(output_dir: Path, author: str, hybrid: bool, model: str 
 
 
 def _begun_by(output_dir: Path) -> dict[str, Any]:
-    """Return author, hybrid and model of the samples that are there, as far as they are known; {} without samples."""
+    """Return author, hybrid and model of the samples in the folder, as far as they are known; {} without samples."""
     samples = output_dir / "reflections.jsonl"
     if not samples.is_file():
         return {}

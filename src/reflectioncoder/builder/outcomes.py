@@ -1,4 +1,4 @@
-"""What became of every candidate, in the order of the candidates and not in that in which they ended; kept on disk, not in memory."""
+"""Keeps what became of every candidate, on disk and not in memory, in the order of the candidates, whatever ended first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reflectioncoder.data.samples import Sample, parse_sample
 
 
 class Outcomes:
-    """Samples, and rejections as {"id", "task_id", "operators", "reason", "detail"}. For one thread."""
+    """The outcomes of a build: samples, and rejections as {"id", "task_id", "operators", "reason", "detail"}. For one thread."""
 
     def __init__(self) -> None:
         # A nameless file of SQLite's own, which goes with the connection. The log can make it anew: nothing of it has to survive.
@@ -33,7 +33,7 @@ class Outcomes:
         self._connection.execute("INSERT INTO outcomes VALUES (?, ?)", (position, json.dumps(row)))
 
     def __iter__(self) -> Iterator[Sample | dict[str, Any]]:
-        """Samples and rejections by their positions."""
+        """Yield samples and rejections in the order of their positions."""
         for (text,) in self._connection.execute("SELECT row FROM outcomes ORDER BY position"):  # a cursor of its own
             row = json.loads(text)
             yield parse_sample(row["sample"]) if "sample" in row else row["rejected"]
@@ -46,7 +46,7 @@ class Outcomes:
 
 
 def rejection(identity: str, task_id: str, reason: Reason, detail: str = "", operators: list[str] | None = None) -> dict[str, Any]:
-    """A row of rejected.jsonl; of a long detail the end is kept."""
+    """Return a row of rejected.jsonl; of a long detail the end is kept."""
     return {"id": identity, "task_id": task_id, "operators": operators or [], "reason": reason, "detail": detail[-500:]}
 
 

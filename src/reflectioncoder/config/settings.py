@@ -92,7 +92,7 @@ NOWHERE = Origins()
 
 
 def describe(annotation: Any) -> str:
-    """Return a type in words, for messages and documentation."""
+    """Describe a type in words, for messages and documentation."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return " | ".join(str(a) for a in args)
@@ -177,7 +177,7 @@ class _Hidden:
 
 
 def _got(value: Any, key: str) -> Any:
-    """Return what a message shows of a wrong value."""
+    """Return what a message may show of a wrong value."""
     return _Hidden() if _MAY_HOLD_CREDENTIALS.search(key) else value
 
 

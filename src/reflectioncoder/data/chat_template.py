@@ -1,4 +1,4 @@
-"""A tokenizer's own chat template, as servers apply it: all that can go wrong in one is a named error."""
+"""Applies a tokenizer's own chat template as servers do; everything that can go wrong in one is a named error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The languages that reflection data can be written in: what they are called, in words, in fences and by MultiPL-E."""
+"""Lists the languages that reflection data can be written in: their names in words, in fences and in MultiPL-E."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests, completions and the loop that is the same for every backend: appended rows, resume."""
+"""Defines requests and completions, and the loop that is the same for every backend: appended rows, resume."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from reflectioncoder.progress import Progress
 
 @dataclass(frozen=True)
 class Request:
-    """One completion to be made. `preamble` is what the prompt has before the asked function (imports, helpers).
+    """One completion to be made. `preamble` is the part of the prompt before the requested function (imports, helpers).
 
     A task in another language than Python has its prompt in `prefill`, the beginning of the answer, and in `preamble`: the program is
     the prompt and the completion, cut at `stop_tokens`.
@@ -64,7 +64,7 @@ class Backend(Protocol):
     def complete(
         self, requests: Sequence[Request], done: Set[tuple[str, int]], config: GenerateConfig, seed: int
     ) -> Generator[tuple[Request, RawCompletion]]:
-        """The completions of those that are not `done` (keys), in any order."""
+        """Yield the completions of the requests that are not `done` (keys), in any order."""
         ...
 
     def describe(self) -> dict[str, Any]: ...
@@ -81,7 +81,7 @@ def check_sampling(config: GenerateConfig) -> None:
 def generate(
     backend: Backend, requests: Sequence[Request], config: GenerateConfig, seed: int, path: Path, label: str
 ) -> dict[str, Any]:
-    """Complete all requests into `path` (JSON Lines), skipping those that are there; returns counts: of tokens, those that are new."""
+    """Complete all requests into `path` (JSON Lines), skipping those that are there; return counts, of tokens only the new ones."""
     check_sampling(config)
     there = [row for _, row in read_jsonl(path, tolerate_torn_tail=True)] if path.exists() else []
     with expected_form(path):
@@ -111,7 +111,7 @@ def generate(
 
 
 def longest(requests: Iterable[Request]) -> int:
-    """Characters of the longest request, with the beginning of its answer."""
+    """Return the number of characters of the longest request, with the beginning of its answer."""
     return max((len(request.instruction) + len(request.prefill) for request in requests), default=0)
 
 
