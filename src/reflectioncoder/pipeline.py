@@ -1,4 +1,5 @@
-"""`run`: build → generate and score before → train → generate and score after → report, each stage resumable from its own files.
+"""Runs all stages of a recipe: build → generate and score before → train → generate and score after → report, each resumable from its
+own files.
 
 A finished stage leaves a marker with hashes of what it depended on and of what it wrote. A changed recipe makes the stages that depend
 on the change run again, a changed file makes the stage that wrote it run again; a stage that was interrupted continues from its files.
@@ -86,7 +87,7 @@ class Run:
         return result
 
     def check(self) -> None:
-        """Find what is wrong with the configuration, the data and the model before any work.
+        """Check the configuration, the data and the model before any work.
 
         Raises:
             UsageError: impossible settings, unknown benchmark, missing or malformed file, a model that cannot be trained.
@@ -118,7 +119,7 @@ class Run:
         return [Path(file) for file in (*self.recipe.train.reflection_data, *self.recipe.train.generation_data)]
 
     def prepare(self) -> None:
-        """The folder, the resolved configuration, the environment."""
+        """Write the folder, the resolved configuration and the environment."""
         write_atomic(self.directory / "config.yaml", self.resolved.to_yaml())
         (self.directory / "logs").mkdir(exist_ok=True)
         Progress.log_path = self.directory / "logs" / "run.log"
@@ -184,7 +185,7 @@ class Run:
         return TransformersBackend(self.recipe.model, path)
 
     def run(self) -> dict[str, Any]:
-        """All stages; returns the paths that were written and the headline numbers."""
+        """Run all stages; return the paths that were written and the headline numbers."""
         self.check()
         self.prepare()
         say(f"model: {self.recipe.model.name} from {self.source.origin}")
@@ -207,19 +208,20 @@ class Run:
 
 
 def _limits(recipe: Recipe) -> dict[str, Any]:
-    """What of the sandbox's settings can change a result: not the number of workers."""
+    """Return the settings of the sandbox that can change a result, which the number of workers cannot."""
     return {**asdict(recipe.sandbox), "workers": None}
 
 
 def completions_key(benchmark: Benchmark, recipe: Recipe, model: str, *, in_batches: bool = True) -> str:
-    """What the completions of a benchmark depend on; `model` says which model it is."""
+    """Return a key of all that the completions of a benchmark depend on; `model` identifies the model."""
     sampling = {**asdict(recipe.generate), **({} if in_batches else {"batch_size": None})}
     requests = [task.request(0).instruction for task in benchmark.tasks]
     return content_hash(benchmark.describe(), requests, sampling, recipe.seed, model)
 
 
 def evaluate_model(model: Backend, benchmark: Benchmark, recipe: Recipe, directory: Path, label: str) -> dict[str, Any]:
-    """Completions → verdicts → results.json in `directory`, which must be free or hold the same completions (`claim`).
+    """Generate, judge and summarize: completions → verdicts → results.json in `directory`, which must be free or hold the same
+    completions.
 
     Raises:
         MachineError: too many samples could not be run in the sandbox.
@@ -241,7 +243,7 @@ def evaluate_model(model: Backend, benchmark: Benchmark, recipe: Recipe, directo
 
 
 def environment() -> dict[str, Any]:
-    """Versions and hardware that a result depends on. Imports nothing heavy."""
+    """Describe the versions and the hardware that a result depends on. Imports nothing heavy."""
     import importlib.metadata as metadata
     import os
 

@@ -181,7 +181,7 @@ class BuildLog:
         return int(read), int(written)
 
     def entries(self, kind: str) -> list[tuple[dict[str, Any], Any]]:
-        """Yield (request, response) of every entry, in the order in which they were made."""
+        """Return (request, response) of every entry, in the order in which they were made."""
         with self._statements():
             rows = self._connection.execute("SELECT request, response FROM entries WHERE kind = ? ORDER BY rowid", (kind,)).fetchall()
         return [(json.loads(request), _cleaned(json.loads(response))) for request, response in rows]

@@ -1,4 +1,4 @@
-"""What goes on beside the optimizer steps: a progress line, `metrics.jsonl`, a checkpoint and an orderly end on SIGTERM."""
+"""Acts between the optimizer steps: a progress line, `metrics.jsonl`, a checkpoint and an orderly end on SIGTERM."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ class StepCallback(TrainerCallback):
 
 
 class MetricsCallback(TrainerCallback):
-    """A row for each optimizer step in `path`: the log entry, tokens per second, peak memory (bytes; of the GPU if there is one).
+    """Appends one JSON row per optimizer step to `path`: the Trainer's log entry, `tokens_per_s`, `peak_memory_bytes` (of the GPU if
+    there is one).
 
     An evaluation is a row of its own, with `eval_loss`. A resumed run continues the file after the step of its checkpoint.
     """
@@ -74,7 +75,7 @@ def peak_memory_bytes() -> int:
 
 
 class StopOnSignal(TrainerCallback):
-    """On SIGTERM: finish the optimizer step, save a checkpoint, stop (`stopped`). All ranks stop together if one is asked to."""
+    """Stops on SIGTERM: finishes the optimizer step, saves a checkpoint, sets `stopped`. All ranks stop together if one is asked to."""
 
     def __init__(self) -> None:
         self.stopped = False
