@@ -46,7 +46,7 @@ class BenchmarkTask:
 
 
 class Behaviour:
-    """`behaviour(program)` names the benchmark task that a program solves, or None. Safe to call from several threads.
+    """Names the benchmark task that a program solves: `behaviour(program)` is its id or None. Safe to call from several threads.
 
     Raises (from calls):
         SandboxUnavailableError: programs cannot be run here.

@@ -49,7 +49,7 @@ def known_behaviour(data_dir: str | None = None) -> Behaviour | None:
 
 @cache
 def _rows(name: str, data_dir: str | None) -> list[dict[str, Any]]:
-    """Yield the rows without the plus inputs, which are a hundred times as long as the rest."""
+    """Return the rows without the plus inputs, which are a hundred times as long as the rest."""
     file = HUMANEVAL if name == "humaneval" else EVALPLUS_FILES[name.removesuffix("+")]  # pyright: ignore[reportArgumentType]
     path = look_up(file.pattern, data_dir)
     if path is None:

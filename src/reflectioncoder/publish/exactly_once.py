@@ -149,7 +149,7 @@ def _marked(conversations: tuple[Conversation, ...]) -> tuple[tuple[Conversation
 
 
 def _pieces(skeleton: str, marks: list[_Mark], form: Format) -> Iterator[str]:
-    """Return the template's text before, between and after the placeholders."""
+    """Yield the template's text before, between and after the placeholders."""
     start = 0
     for mark in marks:
         found = skeleton.find(mark.placeholder, start)

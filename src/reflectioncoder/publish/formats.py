@@ -114,7 +114,7 @@ def _tool_select(sample: Sample) -> tuple[Conversation, ...] | Skipped:
 
 
 def _steps(message: Message) -> Iterator[tuple[str, str | None, str | None]]:
-    """Return (text, program, output) of each call; at the end (text, None, None) if the message ends in text."""
+    """Yield (text, program, output) of each call; at the end (text, None, None) if the message ends in text."""
     texts: list[str] = []
     program = ""
     for block in message.content:

@@ -111,7 +111,7 @@ def _remove_leftovers(parent: Path) -> None:
 
 
 def _candidates() -> list[tuple[int, dict[str, Path]]]:
-    """Yield (version, controller → our own group's directory)."""
+    """Return (version, controller → our own group's directory)."""
     with contextlib.suppress(OSError):
         mounted = _mounted()
         own = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]

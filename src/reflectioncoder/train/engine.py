@@ -20,7 +20,7 @@ from reflectioncoder.train.head import weighted_loss
 
 @dataclass(frozen=True)
 class LossOutputs:
-    """`loss` carries gradients; the rest are detached sums and counts for logging (nats, tokens)."""
+    """The outputs of one forward. `loss` carries gradients; the rest are detached sums and counts for logging (nats, tokens)."""
 
     loss: torch.Tensor
     ce_sum: torch.Tensor

@@ -68,7 +68,7 @@ def missing_base_case(program: Program) -> Iterator[Mutation]:
 
 
 def _guards(program: Program) -> Iterator[tuple[cst.If, cst.CSTNode]]:
-    """Return the `if` statements without else whose body is one return, continue, break or raise, and that are not alone in their
+    """Yield the `if` statements without else whose body is one return, continue, break or raise, and that are not alone in their
     block."""
     for block, body in _blocks(program):
         for node in body:
