@@ -76,11 +76,11 @@ class Run:
             if not changed:
                 say(f"{name}: done before ({format_duration(known.duration_s)})")
                 return known.result
-            say(f"{name}: done again: {changed[0]} is gone, or not what this stage wrote")
+            say(f"{name}: done again: {changed[0]} is missing or was changed")
             for file in changed:
                 if file in continues and file.exists():
                     aside = put_aside(file)
-                    say(f"{name}: what was found there is kept as {aside.name}")
+                    say(f"{name}: the earlier files are kept as {aside.name}")
         started = time.monotonic()
         result = work()
         Marker.of(key, round(time.monotonic() - started, 1), result, self.directory, outputs).write(path)

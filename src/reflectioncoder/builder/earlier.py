@@ -36,7 +36,7 @@ def require_same_author(output_dir: Path, author: str, hybrid: bool, model: str 
     for name in OUTPUTS:
         if (output_dir / name).exists():
             (output_dir / name).rename(aside / name)
-    say(f"build: the samples of the author {found['author']} are in {aside} now")
+    say(f"build: the samples of the author {found['author']} were moved to {aside}")
 
 
 def _begun_by(output_dir: Path) -> dict[str, Any]:

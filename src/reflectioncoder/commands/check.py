@@ -47,6 +47,6 @@ def run(args: argparse.Namespace) -> Outcome:
         shown = "\n".join(
             f"  {d.sample_id}, block {d.block}:\n    stored: {d.stored!r:.200}\n    found:  {d.found!r:.200}" for d in drifts[:_SHOWN]
         )
-        raise CheckFailedError(f"{len(drifts)} of {num_executions} executions print something else now\n{shown}")
+        raise CheckFailedError(f"{len(drifts)} of {num_executions} executions print something else than the samples say\n{shown}")
     value = {"num_samples": len(samples), "num_executions": num_executions}
     return Outcome(value, [f"{num_executions} executions of {len(samples)} samples print what they did"])

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> Outcome:
         raise UsageError.for_value("the mask rate is out of range", "--mask-rate", args.mask_rate, "0 to 1")
     samples = read_samples(args.data)
     if args.id is not None and args.limit is not None:
-        raise UsageError("--id names one sample: --limit means nothing beside it")
+        raise UsageError("--limit has no effect together with --id, which names one sample")
     if args.id is not None:
         chosen = [sample for sample in samples if sample.id == args.id]
         if not chosen:

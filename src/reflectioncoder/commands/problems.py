@@ -29,5 +29,5 @@ def run(args: argparse.Namespace) -> Outcome:
     lines = [f"{summary['num_problems']} problems, {summary['num_verified']} of them with a reference that passed its tests twice"]
     lines += [f"  dropped, {reason}: {count} ({REASONS[reason]})" for reason, count in summary["dropped"].items()]
     if not summary["num_problems"]:
-        raise CheckFailedError("\n".join(["there is not one problem in it", *lines[1:]]))
+        raise CheckFailedError("\n".join(["the sources hold no usable problem", *lines[1:]]))
     return Outcome(summary, lines, [args.output])

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> Outcome:
     if args.wall_s is not None and benchmark.is_judged_by_answers:
         raise UsageError.for_value("this benchmark has EvalPlus's time limits", "--wall-s", args.wall_s, "no --wall-s", "see --rules")
     if args.format == "evalplus" and not benchmark.is_judged_by_answers:
-        raise UsageError.for_value("no such file for this benchmark", "--format", args.format, ", ".join(EVALPLUS))
+        raise UsageError.for_value("EvalPlus has no result file for this benchmark", "--format", args.format, ", ".join(EVALPLUS))
     limits = Limits() if args.wall_s is None else replace(Limits(), wall_s=args.wall_s)
     if reason := benchmark.why_skipped(args.workers):
         path = write_json(args.output / "results.json", skipped(benchmark, reason))

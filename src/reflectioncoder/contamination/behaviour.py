@@ -100,7 +100,7 @@ class Behaviour:
                     self._expected[number].append(answer)
                 unknown = [self._tasks[number].row["task_id"] for number, answers in enumerate(self._expected) if not all(answers)]
                 if unknown:
-                    say(f"decontamination: no answers of the references of {', '.join(unknown)}: these tasks are not recognised")
+                    say(f"decontamination: the references of {', '.join(unknown)} gave no answers: these tasks are not recognised")
             return self._expected
 
     def _ask(self, programs: list[str], calls: list[tuple[int, str, bytes]], seconds: float) -> list[str]:

@@ -79,8 +79,8 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
         missing = [request for request in requests if request.key not in done]
         if not self._prefills and any(request.prefill != OPENING_FENCE for request in missing):
             raise UsageError(
-                "answers in other languages than Python begin with the prompt\n"
-                "  hint:    --assistant-prefix says how the server is told to go on with it; --api completion for base models"
+                "answers in other languages than Python have to begin with the prompt\n"
+                "  hint:    choose the --assistant-prefix of your server, so that it continues the prompt; --api completion for base models"
             )
         questions: SimpleQueue[Request | None] = SimpleQueue()
         answers: SimpleQueue[tuple[Request, RawCompletion | Exception]] = SimpleQueue()

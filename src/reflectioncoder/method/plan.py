@@ -85,7 +85,7 @@ class RunPlan:
         it)."""
         low, high = 1, -(-len(self._stream) // self.config.global_batch_size)
         if high == 0:
-            raise UsageError.for_value("not one sample would be trained", "train.epochs", self.config.epochs, "more")
+            raise UsageError.for_value("no sample would be trained", "train.epochs", self.config.epochs, "a larger number")
         if self.config.max_tokens is None:
             return high
         if self._tokens(low) > self.config.max_tokens:

@@ -35,7 +35,7 @@ def package_root(name: str, install: str) -> Path:
         for found in (path, path.with_suffix(".py")):
             if found.is_dir() or (found.is_file() and found.suffix == ".py"):
                 return found
-    raise UsageError(f"{name}: no Python files of it are found; it may be compiled")
+    raise UsageError(f"{name} has no Python files; it may be compiled")
 
 
 def import_names(package: str) -> list[str]:
