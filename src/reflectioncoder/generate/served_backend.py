@@ -80,7 +80,7 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
         if not self._prefills and any(request.prefill != OPENING_FENCE for request in missing):
             raise UsageError(
                 "answers in other languages than Python have to begin with the prompt\n"
-                "  hint:    choose the --assistant-prefix of your server, so that it continues the prompt; --api completion for base models"
+                "  hint:    --assistant-prefix tells the server to continue the prompt; for base models use --api completion"
             )
         questions: SimpleQueue[Request | None] = SimpleQueue()
         answers: SimpleQueue[tuple[Request, RawCompletion | Exception]] = SimpleQueue()
