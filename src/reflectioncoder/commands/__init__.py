@@ -74,7 +74,7 @@ def add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def described(what: str, values: Mapping[str, str], default: str) -> str:
+def described(what: str, values: Mapping[Any, str], default: str) -> str:
     """Return the help text of an option that is a choice: what it is, what each value does, the default."""
     return f"{what}. {'; '.join(f'{value}: {text}' for value, text in values.items())} (default: {default})"
 

@@ -34,7 +34,7 @@ def doc(
     low: float | None = None,
     high: float | None = None,
     check: Check | None = None,
-    values: Mapping[str, str] | None = None,
+    values: Mapping[Any, str] | None = None,
 ) -> Any:
     """Declare a documented field: its meaning and unit, its default, its inclusive range.
 
