@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 from itertools import pairwise
+from pathlib import Path
 
 import numpy
 import pytest
@@ -35,7 +36,23 @@ def test_every_shipped_recipe_loads_and_its_resolved_form_loads_as_the_same_reci
 def test_every_key_is_documented():
     docs = field_docs()
     assert len(docs) > 50
-    assert all(text for _, _, text in docs.values())
+    assert all(about.meaning for about in docs.values())
+
+
+def test_each_value_of_every_choice_is_explained_on_the_page_and_in_the_list_of_keys(capsys):
+    choices = {key: about for key, about in field_docs().items() if " | " in about.type}
+    assert len(choices) > 15
+    for key, about in choices.items():
+        assert set(about.values) == set(about.type.removeprefix("a list of ").split(" | ")), key
+        assert all(about.values.values()), key
+    assert main(["recipes", "keys"]) == 0
+    shown = capsys.readouterr().out
+    page = (Path(__file__).parent.parent / "docs" / "recipes.md").read_text()
+    for about in choices.values():
+        for value, text in about.values.items():
+            assert f"{value}: {text}" in shown
+            assert f"`{value}`" in page
+            assert text in page
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Reports a fault of ours: its traceback goes to a file, and people are told one line and where the file is."""
+"""Reports a fault of this program: the traceback goes to a file, and the user sees one line with the path of the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`improve`: rounds in which a model attempts fresh problems, is trained on its corrected failures, and is scored on held-out tasks.
+"""Runs the rounds of `improve`: a model attempts fresh problems, is trained on its corrected failures, and is scored on held-out tasks.
 
 A round's attempts are the current model's one-off answers; the failing ones become reflection samples with the reference solutions as
 repairs (`build.author: attempts`). Every round trains the base model anew on the samples of all rounds so far, so that mistakes of one
@@ -34,7 +34,7 @@ _ONE_OFF = "one_off.jsonl"
 
 @dataclass(frozen=True)
 class Round:
-    """`score`: mean pass@1 over the benchmarks of the recipe; round 0 is the base model."""
+    """One round. `score` is the mean pass@1 over the benchmarks of the recipe; round 0 is the base model."""
 
     number: int
     num_problems: int
@@ -59,7 +59,7 @@ class Improvement:
         self._base = Run(resolved, runs_dir, data_dir)
 
     def run(self) -> list[Round]:
-        """All rounds, the base model's score first; improve.json holds them after every round.
+        """Run all rounds, the base model's score first; improve.json records them after every round.
 
         Raises:
             UsageError: impossible settings; not problems enough for one round.
@@ -96,7 +96,7 @@ class Improvement:
         return rounds
 
     def _problems(self, number: int) -> list[Problem]:
-        """Those of round `number`: no round sees another's."""
+        """Return the problems of round `number`: no round sees another's."""
         usable = (p for p in iter_problems(self.recipe.build.problems) if p.has_reference and p.tests)
         size = self.recipe.improve.problems_per_round
         return list(itertools.islice(usable, (number - 1) * size, number * size))
@@ -115,7 +115,7 @@ class Improvement:
         )
 
     def _round(self, number: int, problems: list[Problem], model: Path) -> Round | None:
-        """None if nothing fails, or nothing that fails becomes a sample."""
+        """Run a round; return None if nothing fails, or nothing that fails becomes a sample."""
         recipe = self.recipe
         directory = self.directory / "rounds" / str(number)
         file = directory / "problems.jsonl"
@@ -150,7 +150,7 @@ class Improvement:
         return result
 
     def _attempt(self, run: Run, problems: list[Problem], model: Path) -> None:
-        """The current model's one-off answers to the problems."""
+        """Collect the current model's one-off answers to the problems."""
         improve = self.recipe.improve
         config = replace(self.recipe.generate, temperature=improve.temperature, num_samples=improve.samples)
         requests = [request(problem, sample) for problem in problems for sample in range(improve.samples)]
@@ -175,7 +175,7 @@ class Improvement:
 
 
 def best(rounds: list[Round]) -> Round:
-    """The first of those with the highest held-out score."""
+    """Return the first of the rounds with the highest held-out score."""
     return max(rounds, key=lambda r: (r.score, -r.number))
 
 

@@ -1,4 +1,4 @@
-"""Where on this machine things are kept that can be made again."""
+"""Locates the user cache; everything in it can be rebuilt."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def cache_dir() -> Path:
-    """`$REFLECTIONCODER_CACHE`, else `reflectioncoder` in the user's cache directory."""
+    """Return `$REFLECTIONCODER_CACHE`, else `reflectioncoder` in the user's cache directory."""
     base = os.environ.get("REFLECTIONCODER_CACHE")
     if base:
         return Path(base)
@@ -15,5 +15,5 @@ def cache_dir() -> Path:
 
 
 def is_offline() -> bool:
-    """`--offline`, or the hub's own variable."""
+    """Tell whether downloads are forbidden, by `--offline` or by the hub's own variable."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")

@@ -1,4 +1,5 @@
-"""`run`: build → generate and score before → train → generate and score after → report, each stage resumable from its own files.
+"""Runs all stages of a recipe: build → generate and score before → train → generate and score after → report, each resumable from its
+own files.
 
 A finished stage leaves a marker with hashes of what it depended on and of what it wrote. A changed recipe makes the stages that depend
 on the change run again, a changed file makes the stage that wrote it run again; a stage that was interrupted continues from its files.
@@ -109,18 +110,18 @@ class Run:
             if not changed:
                 say(f"{name}: done before ({format_duration(known.duration_s)})")
                 return known.result
-            say(f"{name}: done again: {changed[0]} is gone, or not what this stage wrote")
+            say(f"{name}: done again: {changed[0]} is missing or was changed")
             for file in changed:
                 if file in continues and file.exists():
                     aside = put_aside(file)
-                    say(f"{name}: what was found there is kept as {aside.name}")
+                    say(f"{name}: the earlier files are kept as {aside.name}")
         started = time.monotonic()
         result = work()
         Marker.of(key, round(time.monotonic() - started, 1), result, self.directory, outputs).write(path)
         return result
 
     def check(self) -> None:
-        """Find what is wrong with the configuration, the data and the model before any work.
+        """Check the configuration, the data and the model before any work.
 
         Raises:
             UsageError: impossible settings, unknown benchmark, missing or malformed file, a model that cannot be trained.
@@ -222,7 +223,7 @@ class Run:
         return TransformersBackend(self.recipe.model, path)
 
     def run(self) -> dict[str, Any]:
-        """All stages; returns the paths that were written and the headline numbers."""
+        """Run all stages; return the paths that were written and the headline numbers."""
         self.check()
         with self.prepared():
             return self._run()
@@ -248,12 +249,12 @@ class Run:
 
 
 def _limits(recipe: Recipe) -> dict[str, Any]:
-    """What of the sandbox's settings can change a result: not the number of workers."""
+    """Return the settings of the sandbox that can change a result, which the number of workers cannot."""
     return {**asdict(recipe.sandbox), "workers": None}
 
 
 def environment() -> dict[str, Any]:
-    """Versions and hardware that a result depends on. Imports nothing heavy."""
+    """Describe the versions and the hardware that a result depends on. Imports nothing heavy."""
     import importlib.metadata as metadata
     import os
 

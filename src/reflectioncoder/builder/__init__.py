@@ -1,1 +1,1 @@
-"""Building reflection data: authors that write sequences with a real interpreter in the loop, filters, the funnel."""
+"""Builds reflection data: authors that write sequences with a real interpreter in the loop, filters, the funnel."""

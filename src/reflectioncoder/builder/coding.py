@@ -1,4 +1,4 @@
-"""What an author must know of a language: how a program and tests become one cell, and what a program is made of.
+"""Holds what an author needs to know about a language: how a program and its tests become one cell, and how a program is taken apart.
 
 Python is read as syntax trees (`builder.checks`), JavaScript and C++ by their brackets. A cell of Python runs in a session that keeps
 names; a cell of another language is a program of its own, compiled and run afresh.
@@ -22,13 +22,13 @@ from reflectioncoder.languages.language import BraceSyntax, Language
 
 
 class Coding(Protocol):
-    """One language."""
+    """A language as authors see it."""
 
     @property
     def language(self) -> Language: ...
 
     def cell(self, program: str, problem: Problem, tests: tuple[str, ...]) -> str:
-        """The program, what the tests need, the tests, and a line that says that they have passed."""
+        """Return the program, what the tests need, the tests, and a line that says that they have passed."""
         ...
 
     def without_tests(self, code: str, entry_point: str) -> str: ...
@@ -69,7 +69,7 @@ class _Python:
 
 @dataclass(frozen=True)
 class _Braces:
-    """A language of braces and semicolons, by patterns."""
+    """A language with braces and semicolons, taken apart by patterns."""
 
     language: Language
     syntax: BraceSyntax
@@ -113,7 +113,7 @@ class _Braces:
 
 
 def _statements(code: str) -> Iterator[str]:
-    """Pieces that begin at the left margin and hold whole brackets; joined they are the code."""
+    """Split code into pieces that begin at the left margin and hold whole brackets; joined they are the code."""
     piece, depth = "", 0
     for line in code.splitlines(keepends=True):
         if piece and depth <= 0 and line[:1].strip() and not line.startswith(("}", ")", "{")):
@@ -137,7 +137,7 @@ def coding_of(problem: Problem) -> Coding:
 
 
 def reference_cell(problem: Problem) -> str:
-    """The reference with all tests of the problem, as a cell that passes if it is right."""
+    """Return the reference with all tests of the problem, as a cell that passes if the reference is right."""
     if problem.language == PYTHON.name:
         return f"{answer_program(problem)}\n\n{problem.test_code}"
     return coding_of(problem).cell(answer_program(problem), problem, problem.tests)

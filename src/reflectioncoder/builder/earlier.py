@@ -1,4 +1,4 @@
-"""Guards what a build folder holds from before: the samples of one author are not overwritten by those of another."""
+"""Guards the samples that a build folder already holds: one author's are never overwritten by another's."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def require_same_author(output_dir: Path, author: str, hybrid: bool, model: str 
     for name in OUTPUTS:
         if (output_dir / name).exists():
             (output_dir / name).rename(aside / name)
-    say(f"build: the samples of the author {found['author']} are in {aside} now")
+    say(f"build: the samples of the author {found['author']} were moved to {aside}")
 
 
 def _begun_by(output_dir: Path) -> dict[str, Any]:
-    """Return author, hybrid and model of the samples that are there, as far as they are known; {} without samples."""
+    """Return author, hybrid and model of the samples in the folder, as far as they are known; {} without samples."""
     samples = output_dir / "reflections.jsonl"
     if not samples.is_file():
         return {}

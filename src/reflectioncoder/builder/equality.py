@@ -1,4 +1,4 @@
-"""Finds programs that have a say in what their results are equal to, or in what the interpreter's modules do. Read, not run."""
+"""Finds programs that influence what their results are equal to, or what the interpreter's modules do. They are read, not run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FIELDS = frozenset(("compare", "eq", "cmp"))  # of a dataclass, and which of it
 
 
 def own_equality(program: str) -> str:
-    """Say in a few words how a program reaches into comparisons; "" if it does not, or cannot be read."""
+    """Describe in a few words how a program influences comparisons; "" if it does not, or cannot be read."""
     tree = parse(program)
     if tree is None:
         return ""

@@ -1,4 +1,4 @@
-"""What is left out of the finished samples, each with a reason that is counted."""
+"""Filters the finished samples; everything that is left out has a reason, and is counted."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def filter_outcomes(
     same_problem: bool,
     workers: int = 0,
 ) -> Outcomes:
-    """Return the outcomes without contaminated and over-long samples and repetitions; nothing of them is kept in memory but hashes.
+    """Return the outcomes without contaminated, over-long and repeated samples; memory holds only hashes of them.
 
     Args:
         behaviour: names the benchmark task that a program solves, if any.
@@ -95,7 +95,7 @@ class NearDuplicates:
         self._kept: list[tuple[str, str, RMinHash]] = []
 
     def find_or_add(self, sample: Sample) -> str | None:
-        """The id of an earlier sample that is nearly the same, and how similar it is; the sample is added if there is none."""
+        """Return the id of an earlier sample that is nearly the same and how similar it is; add the sample if there is none."""
         text = "\n".join(block.content for message in sample.messages[1::2] for block in message.content if block.type != "execution")
         words = _WORDS.findall(text)
         own = RMinHash(num_perm=_NUM_HASHES, seed=0)
@@ -112,7 +112,7 @@ class NearDuplicates:
 
 
 def over_share(operators: Sequence[Sequence[str]], max_share: float) -> set[int]:
-    """Indices of samples to drop, last ones first, until no kind of slip exceeds `max_share` of all slips.
+    """Return the indices of samples to drop, last ones first, until no kind of slip exceeds `max_share` of all slips.
 
     Args:
         operators: the kinds of slips of each sample.

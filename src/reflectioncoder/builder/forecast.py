@@ -1,4 +1,4 @@
-"""Forecasts what the dialogues that are not in the log yet will take, from the first of them; to be compared with the fact."""
+"""Forecasts what the dialogues that are not in the log yet will cost, from the first of them; the outcome is compared with it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ class SessionCost:
 
 
 class Forecast:
-    """A forecast of this session: dialogues that an earlier one has held, wholly or in part, are neither its basis nor its object.
+    """A forecast of this session. Dialogues that an earlier session held, wholly or in part, are left out of its basis and of its
+    object.
 
     Args:
         total: dialogues, those in the log among them.

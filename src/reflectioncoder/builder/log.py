@@ -1,4 +1,4 @@
-"""What a build has asked and run, kept under the hash of the question: nothing is asked, run or paid for twice.
+"""Records what a build has asked and run under the hash of the question: nothing is asked, run or paid for twice.
 
 One SQLite file in WAL mode: an entry is there whole or not at all, whenever the process is killed. Replaying the log, a resumed build
 comes to byte-identical files. A request is noted before it is sent: what was under way at a kill counts as paid.
@@ -28,7 +28,7 @@ _MAX_TOKENS = 10**12  # of a request that was under way
 
 
 class BuildLog:
-    """Safe to use from several threads; a question that is being answered for one is waited for by the others.
+    """The log of a build, safe to use from several threads; a question that one thread is answering is waited for by the others.
 
     Raises:
         UsageError: the file is no such log, is damaged, or entries are missing that were there.
@@ -97,7 +97,7 @@ class BuildLog:
             self._connection.execute(replace, (text, checksum(text)))
 
     def recall(self, kind: str, request: dict[str, Any], produce: Callable[[], Any]) -> Any:
-        """The answer in the log, or that of `produce`, which is logged; an exception of `produce` is not."""
+        """Return the answer in the log, or that of `produce`, which is then logged; an exception of `produce` is not."""
         key = entry_key(kind, request)
         with self._statements():
             row = self._connection.execute("SELECT response FROM entries WHERE key = ?", (key,)).fetchone()
@@ -134,7 +134,7 @@ class BuildLog:
                 self._claim.note_entries(self._num_requests)
 
     def account(self, request: dict[str, Any]) -> LoggedAccount:
-        """Return the account that `Endpoint.ask` is to be given with a request of the kind "request"."""
+        """Return the account to pass to `Endpoint.ask` with a request of the kind "request"."""
         return LoggedAccount(self, request)
 
     def begin(self, request: dict[str, Any], input_tokens: int, output_tokens: int) -> None:
@@ -181,7 +181,7 @@ class BuildLog:
         return int(read), int(written)
 
     def entries(self, kind: str) -> list[tuple[dict[str, Any], Any]]:
-        """(request, response) of every entry, in the order in which they were made."""
+        """Return (request, response) of every entry, in the order in which they were made."""
         with self._statements():
             rows = self._connection.execute("SELECT request, response FROM entries WHERE kind = ? ORDER BY rowid", (kind,)).fetchall()
         return [(json.loads(request), _cleaned(json.loads(response))) for request, response in rows]
@@ -229,7 +229,7 @@ def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _cleaned(response: Any) -> Any:
-    """Return a response without lone surrogates: older logs hold some, and no file can."""
+    """Return a response without lone surrogates: older logs hold some, and no file can store them."""
     if isinstance(response, str):
         return clean(response)
     if isinstance(response, dict):

@@ -1,4 +1,4 @@
-"""The file of a build's log: one build claims it, and it is checked before anything in it is believed.
+"""Opens the file of a build's log: one build claims it, and it is verified before anything in it is used.
 
 Every entry has a checksum, SQLite checks its own structure, and `log.lock` beside the log says how many answers it must hold at
 least: a damaged, cut, emptied or lost log is an error, and never a reason to ask and pay everything again.
@@ -46,7 +46,7 @@ def entry_key(kind: str, request: dict[str, Any]) -> str:
 
 
 def database_error(path: Path, error: Exception) -> ReflectionCoderError:
-    """Return the error that a user sees: the file cannot be written, or it is damaged."""
+    """Return the error for the user: the file cannot be written, or it is damaged."""
     if isinstance(error, sqlite3.OperationalError) and any(words in str(error) for words in _NOT_TO_BE_WRITTEN):
         return MachineError(f"cannot write {path}: {error}\n  hint:    what was written before is intact; run again")
     return damaged(path, str(error))
@@ -60,7 +60,7 @@ def damaged(path: Path, how: str) -> UsageError:
 
 
 def open_checked(path: Path) -> sqlite3.Connection:
-    """Open the database and verify its structure and all checksums; logs that are older than the checksums get them.
+    """Open the database and verify its structure and all checksums; logs from before the checksums get them.
 
     Raises:
         UsageError: it is damaged, or something else.
@@ -118,7 +118,7 @@ def _verify(connection: sqlite3.Connection, path: Path, table: str, columns: tup
 
 
 class Claim:
-    """A log's lock, `log.lock`: one build at a time holds it. It says how many answers the log must hold at least.
+    """The lock of a log, `log.lock`. One build at a time holds it; it says how many answers the log must hold at least.
 
     Raises:
         MachineError: another build is at work, or the folder cannot be written.

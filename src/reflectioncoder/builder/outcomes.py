@@ -1,4 +1,4 @@
-"""What became of every candidate, in the order of the candidates and not in that in which they ended; kept on disk, not in memory."""
+"""Keeps what became of every candidate, on disk and not in memory, in the order of the candidates, whatever ended first."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Outcomes:
         self._connection.execute("INSERT INTO outcomes VALUES (?, ?)", (position, json.dumps(row)))
 
     def __iter__(self) -> Iterator[Sample | Rejection]:
-        """Samples and rejections by their positions."""
+        """Yield samples and rejections in the order of their positions."""
         for (text,) in self._connection.execute("SELECT row FROM outcomes ORDER BY position"):  # a cursor of its own
             row = json.loads(text)
             yield parse_sample(row["sample"]) if "sample" in row else Rejection(**row["rejected"])

@@ -1,4 +1,5 @@
-"""Tells the language of prose between programs, with caution: by its script, and among languages in Latin letters by function words.
+"""Recognises the language of prose between programs, with caution: by its script, and among languages in Latin letters by function
+words.
 
 General detectors guess on short technical texts; here a text is of another language only if many words say so.
 """

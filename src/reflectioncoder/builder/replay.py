@@ -1,4 +1,4 @@
-"""Run the programs of finished samples again: does the interpreter still print what the samples say?"""
+"""Runs the programs of finished samples again: does the interpreter still print what the samples say?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reflectioncoder.sandbox.session import Session
 
 @dataclass(frozen=True)
 class Drift:
-    """An execution that comes out otherwise: the block's number in its message, what the sample says, what was printed now."""
+    """An execution with another output: the block's number in its message, what the sample says, what was printed this time."""
 
     sample_id: str
     block: int
@@ -31,7 +31,7 @@ class Replayed:
 
 
 def replay(samples: Iterable[Sample], limits: Limits, workers: int = 0) -> Iterator[Replayed]:
-    """One result a sample, in order. `limits.wall_s` holds for each program.
+    """Yield one result per sample, in order. `limits.wall_s` holds for each program.
 
     Raises:
         SandboxUnavailableError: programs cannot be run here.

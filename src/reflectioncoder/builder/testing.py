@@ -33,7 +33,7 @@ _UNSENDABLE = "ValueError: unmarshallable object"
 
 @dataclass(frozen=True)
 class Tests:
-    """Tests of a program. `setup`: what the tests find defined beside the program; `programs`: one or several statements each."""
+    """Tests of a program. `setup` is defined for the tests beside the program; `programs` hold one or several statements each."""
 
     __test__ = False  # not a test case, whatever its name
 

@@ -1,5 +1,6 @@
-"""Exit code 3 if programs cannot be confined here at all, 1 if what was asked about fails: a model that cannot be trained, a language
-that is judged wrongly."""
+"""Exit code 3 if programs cannot be confined on this machine at all; 1 if the model that you named
+cannot be trained, or if a language is judged wrongly.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", metavar="M", help="also check that this model's architecture can be trained exactly")
+    parser.add_argument("--model", metavar="M", help="also try whether this model can be trained exactly (folder or hub id)")
     add_data_dir_argument(parser)
-    parser.add_argument("--languages", action="store_true", help="also judge known programs of every language (minutes)")
+    parser.add_argument("--languages", action="store_true", help="also judge known programs in every language; takes minutes")
 
 
 def run(args: argparse.Namespace) -> Outcome:

@@ -1,4 +1,7 @@
-"""Writes DIR/<benchmark>/ with completions.jsonl, samples.jsonl and results.json for each benchmark."""
+"""Writes DIR/<benchmark>/ for each benchmark: completions.jsonl (what the model wrote),
+samples.jsonl (a verdict per sample) and results.json (pass@k with intervals). Running it again
+continues.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_benchmark_arguments(parser, nargs="+")
     add_scoring_arguments(parser)
     add_model_arguments(parser)
-    parser.add_argument("--allow-contaminated", action="store_true", help="also on benchmarks that the training data holds tasks of")
+    parser.add_argument(
+        "--allow-contaminated", action="store_true", help="also evaluate on benchmarks of which the training data contains tasks"
+    )
 
 
 def run(args: argparse.Namespace) -> Outcome:

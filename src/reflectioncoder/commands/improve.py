@@ -1,5 +1,8 @@
-"""Each round: the current model attempts fresh problems of the recipe, its failures are repaired by the reference solutions, the base
-model is trained on all samples so far and scored. Writes runs/<name>/improve.json and rounds/; what was interrupted continues."""
+"""In each round the current model attempts fresh problems of the recipe, the reference solutions
+repair its failures, and the base model is trained on all samples so far and scored. Writes
+runs/<name>/improve.json and a run folder per round under rounds/. An interrupted command continues
+when it is run again.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Stages: build, evaluate the base model, train, evaluate the trained model, report. Everything goes to runs/<name>/.
-
---limit N takes the first N tasks of each benchmark."""
+"""Stages: build, evaluate the base model, train, evaluate the trained model, report. Everything is
+written to runs/<name>/. A stage that is done is repeated only if something it depends on, or its
+output, has changed.
+"""
 
 from __future__ import annotations
 

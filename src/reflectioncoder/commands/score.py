@@ -1,4 +1,6 @@
-"""Writes DIR/samples.jsonl (a verdict per sample) and DIR/results.json. Needs no model and no torch."""
+"""Writes DIR/samples.jsonl (a verdict per sample) and DIR/results.json (pass@k with intervals).
+Needs neither a model nor torch.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.choices import CUT_RULES
-from reflectioncoder.commands import Outcome, add_benchmark_arguments, add_scoring_arguments, limited, percent, positive
+from reflectioncoder.choices import CUT_RULES, CUT_RULES_HELP
+from reflectioncoder.commands import Outcome, add_benchmark_arguments, add_scoring_arguments, described, limited, percent, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,15 +17,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "samples",
         type=Path,
         metavar="SAMPLES",
-        help="JSON Lines, rows with task_id and solution or completion, or a folder as EvalPlus writes it",
+        help="JSON Lines whose rows have task_id and solution or completion, or a folder in EvalPlus's layout",
     )
     add_benchmark_arguments(parser)
     add_scoring_arguments(parser)
-    parser.add_argument("--wall-s", type=positive, metavar="S", help="time limit of one program with its tests (bundled benchmarks)")
-    parser.add_argument("--partial", action="store_true", help="score what is there although tasks are missing")
-    parser.add_argument("--cut", choices=CUT_RULES, default=CUT_RULES[0], help="multipl-e: whose rule cuts completions, not solutions")
-    parser.add_argument("--extract", action="store_true", help="take the programs out of the samples, which are a model's answers")
-    parser.add_argument("--format", choices=("evalplus",), help="also write EvalPlus's own <samples>.eval_results.json")
+    parser.add_argument(
+        "--wall-s", type=positive, metavar="S", help="time limit of a program with its tests, seconds (bundled benchmarks; default: 10)"
+    )
+    parser.add_argument("--partial", action="store_true", help="accept samples that do not cover every task")
+    parser.add_argument(
+        "--cut",
+        choices=CUT_RULES,
+        default=CUT_RULES[0],
+        help=described("MultiPL-E: how `completion` rows are truncated (`solution` rows never are)", CUT_RULES_HELP, CUT_RULES[0]),
+    )
+    parser.add_argument("--extract", action="store_true", help="the samples are a model's raw answers: extract the program from each")
+    parser.add_argument(
+        "--format", choices=("evalplus",), help="also write the verdicts as EvalPlus does, to <samples>.eval_results.json"
+    )
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -48,7 +59,7 @@ def run(args: argparse.Namespace) -> Outcome:
 
 
 def score_lines(results: dict[str, Any]) -> list[str]:
-    """A line per subset, then what the statuses were and what the verdicts rest on."""
+    """Return a line per subset, then the counts of statuses, the isolation and the number of verdicts that rest on a time limit."""
     name = results["benchmark"]["name"]
     subsets = [m for m in results["metrics"] if m["name"] == "pass@1" and not str(m["subset"]).startswith("grade")]
     lines = [f"{name}{' (' + m['subset'] + ')' if m['subset'] else ''}: pass@1 {percent(m)}" for m in subsets]

@@ -1,4 +1,6 @@
-"""Trains on runs/<name>/build/reflections.jsonl and the recipe's further data; writes runs/<name>/train/ and model/."""
+"""Trains on runs/<name>/build/reflections.jsonl, if there is one, and on the further data that the
+recipe names. Writes runs/<name>/train/ (checkpoints, metrics) and runs/<name>/model/.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ from reflectioncoder.errors import UsageError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe_arguments(parser)
     add_data_dir_argument(parser)
-    parser.add_argument("--dry-run", action="store_true", help="plan, count tokens and forecast the memory; train nothing")
-    parser.add_argument("--resume", action="store_true", help="continue from the newest checkpoint")
+    parser.add_argument("--dry-run", action="store_true", help="plan the run, count tokens and forecast the memory, without training")
+    parser.add_argument("--resume", action="store_true", help="continue from the newest complete checkpoint")
 
 
 def run(args: argparse.Namespace) -> Outcome:

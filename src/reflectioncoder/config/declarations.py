@@ -1,27 +1,49 @@
-"""The sections of a recipe: closed, frozen, documented dataclasses that check themselves (`settings`); `recipe_files` reads them.
+"""The sections of a recipe: closed, frozen, documented dataclasses that check themselves (`settings`); `loading` reads them from YAML.
 
-Each field is declared once with its meaning, unit and range; that line is the help text, the comment in a run's `config.yaml`,
-the reference in `docs/recipes.md` and the description in the JSON Schema.
+Each field is declared once, with its meaning, unit, range and, if it is a choice, a sentence about each value. `recipes keys`, the
+comments in a run's `config.yaml`, `docs/recipes.md` and the JSON Schema are made from these declarations.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from reflectioncoder.choices import (
+    APIS_HELP,
+    ASSISTANT_PREFIXES_HELP,
+    AUTHORS_HELP,
+    CHECKPOINTINGS_HELP,
+    DTYPES_HELP,
+    LR_SCHEDULERS_HELP,
+    MASK_SCHEDULES_HELP,
+    MASK_STRATEGIES_HELP,
     MAX_TOKENS_FIELDS,
+    MAX_TOKENS_FIELDS_HELP,
+    NORMALIZATIONS_HELP,
+    OMITTABLE_HELP,
+    QUANTIZATIONS_HELP,
+    RENDERINGS_HELP,
     RULES,
+    RULES_HELP,
+    SHARDINGS_HELP,
+    STUDENT_POSITIONS_HELP,
     Api,
     AssistantPrefix,
     AuthorName,
+    Checkpointing,
+    Dtype,
+    LrScheduler,
     MaskSchedule,
     MaskStrategy,
     MaxTokensField,
+    Normalization,
     Omittable,
+    Quantization,
     Rendering,
     Rules,
+    Sharding,
     StudentPositions,
 )
 from reflectioncoder.config.settings import Settings, doc
@@ -30,6 +52,12 @@ from reflectioncoder.errors import UsageError
 
 MAX_SECONDS = 1_000_000.0
 MAX_SEED = 2**32 - 1  # numpy's
+
+_BLOCK_TYPES_HELP: dict[BlockType, str] = {
+    "execution": "the interpreter's output",
+    "text": "the explanations between the programs",
+    "code": "the programs with their tests",
+}
 
 
 def _device(value: str) -> str | None:
@@ -52,202 +80,249 @@ def _not_empty(value: tuple[str, ...]) -> str | None:
 
 @dataclass(frozen=True)
 class ModelConfig(Settings):
-    name: str = doc("model hub id or local directory of a causal language model")
-    revision: str | None = doc("hub revision; null takes the default branch", None)
-    rendering: Rendering = doc(
-        "how dialogues become tokens: seven added tokens (the paper's), or the model's own chat template", "chat"
-    )
-    dtype: Literal["auto", "float32", "bfloat16", "float64"] = doc(
-        "weight dtype; auto: float32, and on a GPU bfloat16 for generation and float32 weights with bfloat16 autocast for training;"
-        " float64: for comparing runs exactly on a CPU",
-        "auto",
-    )
-    device: str = doc("device that the model runs on: cpu, cuda or cuda:N; auto: a GPU if there is one", "auto", check=_device)
+    name: str = doc("Base model: a hub id, or a local folder with a causal language model.")
+    revision: str | None = doc("Hub revision (branch, tag or commit) to load; null takes the default branch.", None)
+    rendering: Rendering = doc("How dialogues become tokens.", "chat", values=RENDERINGS_HELP)
+    dtype: Dtype = doc("Weight dtype.", "auto", values=DTYPES_HELP)
+    device: str = doc("Device that runs the model: cpu, cuda or cuda:N; auto takes a GPU if there is one.", "auto", check=_device)
 
 
 @dataclass(frozen=True)
 class SandboxConfig(Settings):
     wall_s: float = doc(
-        "wall-clock limit of one program that is scored with its tests (bundled benchmarks), seconds; attempts: build.cell_timeout_s",
+        "Time limit of a program that is scored with its tests (bundled benchmarks), seconds. Attempts of a build have "
+        "build.cell_timeout_s, HumanEval(+) and MBPP(+) have EvalPlus's limits.",
         10.0,
         low=0.1,
         high=MAX_SECONDS,
     )
-    cpu_s: float = doc("CPU-time limit of one program, seconds; raise it if right programs are stopped", 5.0, low=0.1, high=MAX_SECONDS)
-    memory_bytes: int = doc("address space of one process, bytes", 2**30, low=2**26)
-    output_bytes: int = doc("kept of stdout and of stderr each, bytes", 64 * 1024, low=256)
-    file_bytes: int = doc("largest file that a program may write, bytes", 16 * 2**20, low=0)
-    processes: int = doc("processes and threads of one program", 32, low=1)
-    workers: int = doc("programs run at the same time; 0: number of cores", 0, low=0)
-    floor: int = doc("weakest isolation tier that programs may run at (docs/sandbox.md)", 1, low=0, high=3)
-    rules: Rules = doc("whose verdicts on HumanEval(+) and MBPP(+)", RULES[0])
+    cpu_s: float = doc(
+        "CPU-time limit of one process, seconds; raise it if correct programs are stopped.", 5.0, low=0.1, high=MAX_SECONDS
+    )
+    memory_bytes: int = doc("Memory limit of one program, bytes; raise it if correct programs run out of memory.", 2**30, low=2**26)
+    output_bytes: int = doc(
+        "How much is kept of stdout and of stderr each, bytes; of longer output the head and the tail.", 64 * 1024, low=256
+    )
+    file_bytes: int = doc("Size limit of any file that a program writes, bytes.", 16 * 2**20, low=0)
+    processes: int = doc("Maximum number of processes and threads of one program.", 32, low=1)
+    workers: int = doc("Programs run at once; 0 means one per core. Lower it if the machine is short of memory.", 0, low=0)
+    floor: int = doc(
+        "Weakest isolation tier (0 to 3) at which programs may run. At 0 they can read your files and use the network; docs/sandbox.md "
+        "describes the tiers.",
+        1,
+        low=0,
+        high=3,
+    )
+    rules: Rules = doc("Rules by which answers to HumanEval(+) and MBPP(+) are judged.", RULES[0], values=RULES_HELP)
 
 
 @dataclass(frozen=True)
 class EndpointConfig(Settings):
     base_url: str = doc(
-        "URL of an OpenAI-compatible server, http or https; user, password and query are sent, and never shown or stored",
+        "Address of an OpenAI-compatible server, http or https. User, password and query in it are sent, but never shown or stored.",
         "http://127.0.0.1:8080/v1",
     )
     model: str = doc(
-        "name of the model at the server; local: a GGUF file or packaged model; vllm: hub id or folder; attempts: "
-        "the model that wrote the completions",
+        "Model name at the server. For build.author local: a GGUF file or a packaged model; vllm: a hub id or folder; attempts: the "
+        "model that wrote the completions.",
         "",
     )
-    revision: str = doc("of the model, where the name does not say it: answers of another one are not taken from the log", "")
-    api_key_env: str = doc("environment variable that holds the key; empty: no key is sent", "")
-    api: Api = doc("what the server is asked for; completion: plain text, for base models", "chat")
-    assistant_prefix: AssistantPrefix = doc(
-        "chat: how the server is told to go on with an unfinished assistant message; the whole of stage one is then one turn, with "
-        "what the interpreter prints in it; none: feedback is a user turn",
-        "none",
+    revision: str = doc(
+        "Version tag of the served model. Part of the cache key: change it when the server's weights change, so that logged answers of "
+        "the old weights are not reused.",
+        "",
     )
-    temperature: float = doc("of the sampling", 0.7, low=0.0)
-    top_p: float = doc("nucleus of the sampling", 0.95, low=0.0, high=1.0)
-    max_tokens: int = doc("longest answer, tokens", 1024, low=16)
+    api_key_env: str = doc("Name of the environment variable that holds the API key; empty sends no key.", "")
+    api: Api = doc("Which interface of the server is asked.", "chat", values=APIS_HELP)
+    assistant_prefix: AssistantPrefix = doc(
+        "How the server is told to continue an unfinished assistant message (api: chat). The whole reflection dialogue is then one "
+        "assistant turn that includes the interpreter's output; with none, the output is sent back as a user turn.",
+        "none",
+        values=ASSISTANT_PREFIXES_HELP,
+    )
+    temperature: float = doc("Sampling temperature; 0 is greedy. Raise it for more varied dialogues.", 0.7, low=0.0)
+    top_p: float = doc(
+        "Nucleus sampling: only the most likely tokens whose probabilities add up to this share are drawn.", 0.95, low=0.0, high=1.0
+    )
+    max_tokens: int = doc(
+        "Length limit of an answer, tokens. Raise it if many candidates are rejected as answer_cut_off.", 1024, low=16
+    )
     timeout_s: float = doc(
-        "longest time from a request to the end of its answer, seconds; raise it for slow servers and long answers",
+        "Time limit from sending a request to the end of its answer, seconds; raise it for slow servers and long answers.",
         600.0,
         low=1.0,
         high=MAX_SECONDS,
     )
-    retries: int = doc("how often a request that failed is made again", 6, low=0)
-    input_usd: float = doc("price of a million tokens read", 0.0, low=0.0)
-    output_usd: float = doc("price of a million tokens written", 0.0, low=0.0)
-    max_in_flight: int = doc("requests at a time at most; fewer where the server complains", 16, low=1)
+    retries: int = doc("How often a failed request is sent again; raise it for unreliable servers.", 6, low=0)
+    input_usd: float = doc("Price of a million input tokens, USD; needed for build.budget_usd and for the reported cost.", 0.0, low=0.0)
+    output_usd: float = doc(
+        "Price of a million output tokens, USD; needed for build.budget_usd and for the reported cost.", 0.0, low=0.0
+    )
+    max_in_flight: int = doc(
+        "Maximum number of simultaneous requests; fewer are sent while the server complains of too many.", 16, low=1
+    )
     extra_body: dict[str, Any] = field(
         default_factory=dict,
-        metadata={"doc": "further parameters of every request, such as {reasoning_effort: low}; they are logged, so put no key there"},
+        metadata={
+            "doc": "Further parameters to send with every request, such as {reasoning_effort: low}. They are logged: put no key there."
+        },
     )
-    omit: tuple[Omittable, ...] = doc("parameters that are left out of requests; name those that the server refuses", ())
+    omit: tuple[Omittable, ...] = doc(
+        "Parameters to leave out of requests; list those that the server refuses.", (), values=OMITTABLE_HELP
+    )
     max_tokens_field: MaxTokensField = doc(
-        "name of the parameter that bounds an answer's tokens; newer models of OpenAI want max_completion_tokens", MAX_TOKENS_FIELDS[0]
+        "Name of the request parameter that limits the length of an answer.", MAX_TOKENS_FIELDS[0], values=MAX_TOKENS_FIELDS_HELP
     )
 
 
 @dataclass(frozen=True)
 class BuildConfig(Settings):
-    author: AuthorName = doc(
-        "who writes the reflection sequences; mutation: injected slips, offline; openai: a model behind an OpenAI-compatible server; "
-        "local: a model (endpoint.model: a GGUF file, or one that comes in packages) that is served here, on the CPU; "
-        "vllm: a model (endpoint.model: hub id or folder) that is served here, on GPUs; attempts: completions in a file (attempts), "
-        "the failing ones repaired by the reference solutions",
-        "mutation",
-    )
+    author: AuthorName = doc("Who writes the reflection sequences.", "mutation", values=AUTHORS_HELP)
     endpoint: EndpointConfig = field(
         default_factory=EndpointConfig,
-        metadata={"doc": "models: the server, or the model that is served here; attempts: the name of the model that wrote them"},
+        metadata={"doc": "The server to ask, or the model to serve here; with author: attempts the name of the model that wrote them."},
     )
-    hybrid: bool = doc("models: take one attempt from the model and the repair from the reference solution; for weak models", False)
-    attempts: str = doc("attempts: completions (JSON Lines, of generate or EvalPlus) by the model that endpoint.model names", "")
-    rollouts: int = doc("models: dialogues per problem; attempts: completions that are taken of each problem, at most", 1, low=1)
-    max_executions: int = doc("models: attempts in a dialogue at most", 5, low=1)
-    keep_first_try: bool = doc("models: keep dialogues whose first attempt passes; they hold no reflection", False)
+    hybrid: bool = doc(
+        "Take one attempt from the model and the repair from the reference solution (authors openai, local, vllm). Turn it on for "
+        "models too weak to repair their own programs.",
+        False,
+    )
+    attempts: str = doc("Path of the completions for author: attempts (JSON Lines of `generate`, or EvalPlus samples).", "")
+    rollouts: int = doc(
+        "Dialogues per problem that a model writes; with author: attempts the maximum number of completions used per problem.", 1, low=1
+    )
+    max_executions: int = doc("Maximum number of attempts in a dialogue that a model writes.", 5, low=1)
+    keep_first_try: bool = doc("Keep dialogues whose first attempt passes, although they contain no reflection.", False)
     min_killed_mutants: float = doc(
-        "models: smallest share of slips put into the final program that its own tests have to notice", 0.5, low=0.0, high=1.0
+        "Share of slips, injected into a model's final program, that the dialogue's own tests must detect (0 to 1). Raise it to demand "
+        "stronger tests.",
+        0.5,
+        low=0.0,
+        high=1.0,
     )
-    budget_tokens: int | None = doc("models: tokens, read and written, that the build may use; null: no bound", None, low=1)
-    budget_usd: float | None = doc("models: what the build may cost at the prices of the endpoint; null: no bound", None, low=0.0)
-    prompts: str = doc("models: a version that comes with the package, or a folder with reflect, feedback and answer.jinja", "v1")
-    problems: tuple[str, ...] = doc("problem files, or bundled:<split>", ("bundled:train",))
+    budget_tokens: int | None = doc(
+        "Maximum number of tokens, input and output together, that the build may use; null sets no limit.", None, low=1
+    )
+    budget_usd: float | None = doc("Maximum cost of the build at the endpoint's prices, USD; null sets no limit.", None, low=0.0)
+    prompts: str = doc(
+        "Prompt templates for the dialogue: a packaged version (v1), or a folder with reflect, feedback and answer.jinja.", "v1"
+    )
+    problems: tuple[str, ...] = doc("Problems to write about: files made by `problems`, or bundled:SPLIT.", ("bundled:train",))
     samples_per_problem: int | None = doc(
-        "largest number of reflection samples kept per problem; null: 4 for mutation, all for the others", None, low=1
+        "Maximum number of samples kept per problem; null means 4 for author: mutation and no limit for the others.", None, low=1
     )
     two_slip_share: float = doc(
-        "mutation: probability that a sequence takes two corrections, if its slips allow it", 0.25, low=0.0, high=1.0
+        "Probability that a sequence of author: mutation contains two corrections, if its slips allow it.", 0.25, low=0.0, high=1.0
     )
     max_operator_share: float = doc(
-        "mutation: largest share that one kind of slip may have in all slips of the samples; 1: no bound", 0.15, low=0.05, high=1.0
+        "Maximum share of one kind of slip among all slips of author: mutation; 1 sets no limit. Lower it for more varied mistakes.",
+        0.15,
+        low=0.05,
+        high=1.0,
     )
-    max_chars: int = doc("longest sample, characters; a token of a program has about three", 16_000, low=100)
+    max_chars: int = doc("Length limit of a sample, characters; a token of code has about three.", 16_000, low=100)
     near_duplicates: float = doc(
-        "samples this similar (Jaccard of five-word shingles) to an earlier one are left out; 1: off; mutation: of other problems only",
+        "Leave out samples whose similarity to an earlier one (Jaccard index of five-word shingles) reaches this; 1 keeps all. "
+        "With author: mutation only samples of different problems are compared.",
         0.85,
         low=0.1,
         high=1.0,
     )
-    shown_tests: int = doc("mutation, hybrid, attempts: largest number of assertions in an attempt's code block", 3, low=1)
+    shown_tests: int = doc("Maximum number of assertions in an attempt's code block (mutation, hybrid, attempts).", 3, low=1)
     cell_timeout_s: float = doc(
-        "wall-clock limit of one attempt, or of a program with all its tests, while building, seconds", 3.0, low=0.1, high=MAX_SECONDS
+        "Time limit of one attempt, or of a program with all its tests, while building, seconds.", 3.0, low=0.1, high=MAX_SECONDS
     )
-    min_samples: int = doc("fewer accepted samples than this is an error", 1, low=0)
+    min_samples: int = doc("Fail if fewer samples than this are accepted.", 1, low=0)
 
 
 @dataclass(frozen=True)
 class LoraConfig(Settings):
-    rank: int = doc("rank of the update", 16, low=1)
-    alpha: int = doc("scale of the update (alpha / rank)", 32, low=1)
-    target_modules: tuple[str, ...] | None = doc("names of the adapted layers; null: all linear layers", None)
-    quantization: Literal["none", "nf4"] = doc("of the base weights while training; nf4: 4 bits each (QLoRA)", "none")
+    rank: int = doc("Rank of the low-rank update; higher learns more and takes more memory.", 16, low=1)
+    alpha: int = doc("Scale of the update, which is multiplied by alpha / rank.", 32, low=1)
+    target_modules: tuple[str, ...] | None = doc("Names of the layers to adapt; null adapts all linear layers.", None)
+    quantization: Quantization = doc("How the frozen base weights are stored while training.", "none", values=QUANTIZATIONS_HELP)
 
 
 @dataclass(frozen=True)
 class TrainConfig(Settings):
-    max_tokens: int | None = doc("token budget: teacher and student tokens that go through the model; null: all epochs", None, low=1)
-    epochs: float = doc("passes over the data, an upper bound when max_tokens is set", 2.0, low=0.001)
-    reflection_data: tuple[str, ...] = doc("further reflection samples (JSON Lines) beside the built ones", ())
-    generation_data: tuple[str, ...] = doc("plain instruction samples (JSON Lines)", ())
-    generation_from_problems: bool = doc("also train on the problems' reference solutions as plain one-off answers", False)
-    reflection_upsampling: int = doc("how often each reflection sample counts in an epoch", 1, low=1)
-    generation_upsampling: int = doc("how often each plain one-off sample counts in an epoch", 1, low=1)
-    max_length: int = doc("longest sample, tokens; longer ones are dropped and counted", 4096, low=16)
-    global_batch_size: int = doc("samples per optimizer step", 8, low=1)
+    max_tokens: int | None = doc(
+        "Token budget of the run: teacher and student tokens that go through the model. null trains all epochs.", None, low=1
+    )
+    epochs: float = doc("Passes over the data; an upper bound if max_tokens is set.", 2.0, low=0.001)
+    reflection_data: tuple[str, ...] = doc("Files of further reflection samples (JSON Lines) to train on besides the built ones.", ())
+    generation_data: tuple[str, ...] = doc("Files of plain instruction samples (JSON Lines) to mix in.", ())
+    generation_from_problems: bool = doc("Also train on the problems' reference solutions as plain one-off answers.", False)
+    reflection_upsampling: int = doc("How often each reflection sample is visited in an epoch (the paper: 2).", 1, low=1)
+    generation_upsampling: int = doc("How often each plain one-off sample is visited in an epoch.", 1, low=1)
+    max_length: int = doc("Length limit of a sample, tokens. Longer samples are left out and counted, never cut.", 4096, low=16)
+    global_batch_size: int = doc("Samples per optimizer step, over all processes together (the paper: 512).", 8, low=1)
     micro_batch_tokens: int = doc(
-        "tokens (of both views) that several samples packed into one forward may have; 0: one sample each", 0, low=0
+        "Maximum number of tokens (both views) of several samples packed into one forward pass; 0 runs each sample alone. Set 8192 or "
+        "more on a GPU; it does not help on a CPU.",
+        0,
+        low=0,
     )
     mask_strategy: tuple[MaskStrategy, ...] = doc(
-        "what the student does not see of the reflection sequence; several are drawn uniformly per sample",
+        "Which parts of the reflection sequence are hidden from the student at a given mask rate. With several strategies one is drawn "
+        "uniformly for each visit of a sample.",
         ("block_type",),
         check=_not_empty,
+        values=MASK_STRATEGIES_HELP,
     )
     mask_block_order: tuple[BlockType, ...] = doc(
-        "block_type: order in which the types of blocks vanish from the student's view",
+        "The order in which block_type hides the types of blocks.",
         ("execution", "text", "code"),
         check=_each_block_type_once,
+        values=_BLOCK_TYPES_HELP,
     )
     mask_schedule: MaskSchedule = doc(
-        "growth of the mask rate from step to step; linear: to 1 at the end; step: linear, rounded down to quarters; "
-        "cosine: slow at both ends; constant: mask_constant_rate",
-        "linear",
+        "How the mask rate grows over the optimizer steps of the run.", "linear", values=MASK_SCHEDULES_HELP
     )
-    mask_constant_rate: float = doc("the rate of the constant schedule", 1.0, low=0.0, high=1.0)
+    mask_constant_rate: float = doc("Mask rate (0 to 1) of mask_schedule: constant.", 1.0, low=0.0, high=1.0)
     mask_frame: bool = doc(
-        "hide round one's instruction, headers and closing token (gap: BOS too) from the student as well, at every mask rate; "
-        "false: the mask strategy alone decides, and none shows the student everything (the authors' script without a mask)",
+        "Also hide the rest of round one from the student at every mask rate: its instruction, headers and closing token, and BOS with "
+        "student_positions: gap. With false the mask strategy alone decides; with strategy none the student then sees everything, "
+        "as in the authors' script without a mask.",
         True,
     )
-    student_positions: StudentPositions = doc(
-        "gap: kept tokens keep their positions, BOS is hidden (the paper's); dense: BOS kept, renumbered as at inference",
-        "gap",
+    student_positions: StudentPositions = doc("Which position ids the student's tokens have.", "gap", values=STUDENT_POSITIONS_HELP)
+    normalization: Normalization = doc("How the losses of an optimizer step are averaged.", "global", values=NORMALIZATIONS_HELP)
+    kl_weight: float = doc("Weight of KL(teacher ‖ student) beside the cross-entropy; 0 turns distillation off.", 1.0, low=0.0)
+    learning_rate: float = doc("Peak learning rate of AdamW. Raise it for a LoRA (the demo recipe: 5e-4).", 5e-5, low=0.0)
+    lr_scheduler: LrScheduler = doc("Learning-rate schedule after the warm-up.", "cosine", values=LR_SCHEDULERS_HELP)
+    warmup_ratio: float = doc(
+        "Share of the optimizer steps in which the learning rate rises from 0 to its peak; rounded up.", 0.05, low=0.0, high=1.0
     )
-    normalization: Literal["global", "per_sample"] = doc(
-        "global: sums of the optimizer step divided once; per_sample: mean of the samples' means (the authors' script)",
-        "global",
+    weight_decay: float = doc("Decoupled weight decay of AdamW.", 0.0, low=0.0)
+    max_grad_norm: float = doc("Clip gradients to this norm; 0 turns clipping off.", 1.0, low=0.0)
+    lora: LoraConfig | None = doc("Train a LoRA instead of all weights; null trains all weights.", None)
+    freeze_layers: int = doc(
+        "Number of lowest transformer layers to keep fixed, which saves time and memory; above 0 the embeddings are fixed too.",
+        0,
+        low=0,
     )
-    kl_weight: float = doc("weight of KL(teacher ‖ student)", 1.0, low=0.0)
-    learning_rate: float = doc("peak learning rate of AdamW", 5e-5, low=0.0)
-    lr_scheduler: Literal["cosine", "linear", "constant_with_warmup"] = doc("learning-rate schedule", "cosine")
-    warmup_ratio: float = doc("share of the steps that warm up", 0.05, low=0.0, high=1.0)
-    weight_decay: float = doc("decoupled weight decay", 0.0, low=0.0)
-    max_grad_norm: float = doc("gradient clipping; 0: off", 1.0, low=0.0)
-    lora: LoraConfig | None = doc("train a LoRA instead of all weights; null: off", None)
-    freeze_layers: int = doc("number of lowest transformer layers kept fixed; above 0 the embeddings are fixed too", 0, low=0)
-    gradient_checkpointing: Literal["auto", "always", "never"] = doc(
-        "recompute activations in the backward pass to save memory; auto: only where the forecast does not fit without", "auto"
+    gradient_checkpointing: Checkpointing = doc(
+        "Whether activations are recomputed in the backward pass, which saves memory and costs time.",
+        "auto",
+        values=CHECKPOINTINGS_HELP,
     )
-    sharding: Literal["none", "fsdp2", "zero1", "zero3"] = doc(
-        "of several processes: none: each holds everything; fsdp2, zero3: parameters, gradients and optimizer state are spread; "
-        "zero1: the optimizer state alone",
-        "none",
+    sharding: Sharding = doc(
+        "How training state is split across processes; for models that do not fit on one device.", "none", values=SHARDINGS_HELP
     )
-    torch_compile: bool = doc("compile the kernels of the output layer (torch.compile); for GPUs", False)
-    eval_data: tuple[str, ...] = doc("held-out samples (JSON Lines): the loss of their one-off answers is taken while training", ())
-    eval_steps: int = doc("optimizer steps between two evaluations of eval_data", 50, low=1)
-    offload_activations: bool = doc("activations wait in the machine's memory for the backward instead of the GPU's", False)
-    save_steps: int = doc("optimizer steps between checkpoints", 50, low=1)
-    keep_checkpoints: int = doc("how many of the newest checkpoints are kept", 2, low=1)
-    report_to: tuple[str, ...] = doc("trackers beside metrics.jsonl, as transformers names them: tensorboard, wandb, trackio, …", ())
-    dataloader_workers: int = doc("processes that prepare batches; 0: in the trainer", 0, low=0)
+    torch_compile: bool = doc("Compile the output layer with torch.compile; meant for GPUs, gains nothing on a CPU.", False)
+    eval_data: tuple[str, ...] = doc(
+        "Files of held-out samples (JSON Lines); the loss of their one-off answers is measured while training.", ()
+    )
+    eval_steps: int = doc("Optimizer steps between two measurements on eval_data.", 50, low=1)
+    offload_activations: bool = doc(
+        "Keep activations in the machine's memory instead of the GPU's until the backward pass: slower, and exact.", False
+    )
+    save_steps: int = doc("Optimizer steps between two checkpoints; lower it if steps are slow or interruptions frequent.", 50, low=1)
+    keep_checkpoints: int = doc("Number of newest checkpoints to keep.", 2, low=1)
+    report_to: tuple[str, ...] = doc(
+        "Trackers to report to besides metrics.jsonl, by their names in transformers: tensorboard, wandb, trackio, …", ()
+    )
+    dataloader_workers: int = doc("Processes that prepare batches; 0 prepares them in the training process.", 0, low=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -257,29 +332,31 @@ class TrainConfig(Settings):
 
 @dataclass(frozen=True)
 class GenerateConfig(Settings):
-    batch_size: int = doc("completions decoded at once", 20, low=1)
-    max_new_tokens: int = doc("longest completion, tokens", 512, low=1)
-    temperature: float = doc("0: greedy; above: sampling", 0.0, low=0.0)
-    top_p: float = doc("nucleus of sampling", 0.95, low=0.0, high=1.0)
-    num_samples: int = doc("completions per problem; above 1 needs a temperature", 1, low=1)
+    batch_size: int = doc("Completions decoded at once; lower it if the device runs out of memory.", 20, low=1)
+    max_new_tokens: int = doc("Length limit of a completion, tokens. Raise it if completions are reported as cut off.", 512, low=1)
+    temperature: float = doc("Sampling temperature; 0 is greedy.", 0.0, low=0.0)
+    top_p: float = doc(
+        "Nucleus sampling: only the most likely tokens whose probabilities add up to this share are drawn.", 0.95, low=0.0, high=1.0
+    )
+    num_samples: int = doc("Completions per problem; more than 1 needs a temperature above 0.", 1, low=1)
 
 
 @dataclass(frozen=True)
 class EvaluateConfig(Settings):
     benchmarks: tuple[str, ...] = doc(
-        "what is measured before and after; name or name:N for its first N tasks", ("bundled/seen", "bundled/unseen")
+        "Benchmarks to score before and after training; NAME, or NAME:N for its first N tasks.", ("bundled/seen", "bundled/unseen")
     )
-    confidence: float = doc("level of the intervals", 0.95, low=0.5, high=0.999)
-    allow_contaminated: bool = doc("also print numbers on benchmarks that the training data holds tasks of", False)
+    confidence: float = doc("Confidence level of the intervals.", 0.95, low=0.5, high=0.999)
+    allow_contaminated: bool = doc("Also print numbers on benchmarks of which the training data contains tasks.", False)
 
 
 @dataclass(frozen=True)
 class ImproveConfig(Settings):
-    rounds: int = doc("rounds at most", 3, low=1)
-    problems_per_round: int = doc("fresh problems of build.problems that each round attempts", 100, low=1)
-    samples: int = doc("attempts at each problem", 1, low=1)
-    temperature: float = doc("of the attempts; 0: greedy", 0.8, low=0.0)
-    patience: int = doc("rounds without a better held-out score after which it ends", 1, low=1)
+    rounds: int = doc("Maximum number of rounds.", 3, low=1)
+    problems_per_round: int = doc("Fresh problems of build.problems to attempt in each round.", 100, low=1)
+    samples: int = doc("Attempts per problem; more than 1 needs a temperature above 0.", 1, low=1)
+    temperature: float = doc("Sampling temperature of the attempts; 0 is greedy.", 0.8, low=0.0)
+    patience: int = doc("Stop after this many rounds without a better held-out score.", 1, low=1)
 
 
 @dataclass(frozen=True)
@@ -302,15 +379,13 @@ class Recipe(Settings):
         reflectioncoder.errors.UsageError: this value is out of range...
     """
 
-    name: str = doc("name of the run; its folder is runs/<name>", check=_folder_name)
-    model: ModelConfig = doc("the base model")
-    description: str = doc("one line for people", "")
-    seed: int = doc(
-        "seed of everything that the run draws at random; change it to repeat a run independently", 3407, low=0, high=MAX_SEED
-    )
-    build: BuildConfig = field(default_factory=BuildConfig, metadata={"doc": "reflection data"})
-    train: TrainConfig = field(default_factory=TrainConfig, metadata={"doc": "fine-tuning"})
-    generate: GenerateConfig = field(default_factory=GenerateConfig, metadata={"doc": "one-off generation"})
-    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig, metadata={"doc": "benchmarks"})
-    improve: ImproveConfig = field(default_factory=ImproveConfig, metadata={"doc": "rounds on the model's own attempts"})
-    sandbox: SandboxConfig = field(default_factory=SandboxConfig, metadata={"doc": "limits of programs that are run"})
+    name: str = doc("Name of the run; its folder is runs/<name>.", check=_folder_name)
+    model: ModelConfig = doc("The base model.")
+    description: str = doc("One line about the recipe, shown by `recipes list`.", "")
+    seed: int = doc("Seed of everything that is drawn at random; change it to repeat a run independently.", 3407, low=0, high=MAX_SEED)
+    build: BuildConfig = field(default_factory=BuildConfig, metadata={"doc": "How reflection data is made."})
+    train: TrainConfig = field(default_factory=TrainConfig, metadata={"doc": "How the model is fine-tuned."})
+    generate: GenerateConfig = field(default_factory=GenerateConfig, metadata={"doc": "How one-off programs are generated."})
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig, metadata={"doc": "What is scored."})
+    improve: ImproveConfig = field(default_factory=ImproveConfig, metadata={"doc": "How `improve` repeats attempts and training."})
+    sandbox: SandboxConfig = field(default_factory=SandboxConfig, metadata={"doc": "Limits of the programs that are run."})

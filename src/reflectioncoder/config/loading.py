@@ -1,4 +1,4 @@
-"""Reads recipes: YAML → `config.Recipe`, with dotted overrides and the provenance of every value.
+"""Reads recipes: YAML → `declarations.Recipe`, with dotted overrides and the provenance of every value.
 
 An unknown key is an error with a suggestion, never ignored.
 """
@@ -6,7 +6,8 @@ An unknown key is an error with a suggestion, never ignored.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -119,9 +120,19 @@ def _dump(settings: Any, prefix: str, provenance: dict[str, str], lines: list[st
             lines.append(f"{indent}{spec.name}: {one_line(shown)}  # [{origin}] {spec.metadata['doc']}")
 
 
-def field_docs() -> dict[str, tuple[str, str, str]]:
-    """Return every key of a recipe: dotted name → (type, default, meaning). `docs/recipes.md` is made from it."""
-    result: dict[str, tuple[str, str, str]] = {}
+@dataclass(frozen=True)
+class KeyDoc:
+    """The documentation of one key of a recipe. `values`: what each value of a choice does; empty if the key is no choice."""
+
+    type: str
+    default: str
+    meaning: str
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+def field_docs() -> dict[str, KeyDoc]:
+    """Return every key of a recipe by its dotted name. `docs/recipes.md` is made from it."""
+    result: dict[str, KeyDoc] = {}
 
     def walk(cls: type, prefix: str) -> None:
         hints = field_types(cls)
@@ -133,11 +144,12 @@ def field_docs() -> dict[str, tuple[str, str, str]]:
                 default = "{}"
             if inner:
                 if default:
-                    result[key] = ("section or null", default, spec.metadata["doc"])
+                    result[key] = KeyDoc("section or null", default, spec.metadata["doc"])
                 walk(inner[0], key + ".")
             else:
                 required = spec.default is spec.default_factory is dataclasses.MISSING
-                result[key] = (describe(annotation), "required" if required else default, spec.metadata["doc"])
+                default = "required" if required else default
+                result[key] = KeyDoc(describe(annotation), default, spec.metadata["doc"], spec.metadata.get("values", {}))
 
     walk(Recipe, "")
     return result

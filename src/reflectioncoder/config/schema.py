@@ -1,4 +1,4 @@
-"""Makes the JSON Schema of recipes, for editors: keys, their meaning, what a value may be (`reflectioncoder recipes schema`)."""
+"""Makes the JSON Schema of recipes, for editors: the keys, their meaning and the allowed values (`reflectioncoder recipes schema`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SIMPLE = {int: "integer", float: "number", str: "string", bool: "boolean"}
 
 
 def recipe_schema() -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of a recipe. It does not hold what a field's `check` refuses."""
+    """Return the JSON Schema (2020-12) of a recipe. It accepts what only a field's `check` would refuse."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "ReflectionCoder recipe", **_section(Recipe)}
 
 
@@ -30,7 +30,12 @@ def _property(spec: Field, annotation: Any) -> dict[str, Any]:
     bounds = {"minimum": spec.metadata.get("low"), "maximum": spec.metadata.get("high")}
     schema = _type(annotation, {name: bound for name, bound in bounds.items() if bound is not None})
     default = list(spec.default) if isinstance(spec.default, tuple) else spec.default
-    return {"description": spec.metadata["doc"], **({} if default is dataclasses.MISSING else {"default": default}), **schema}
+    values = [f"{value}: {text}." for value, text in spec.metadata.get("values", {}).items()]
+    return {
+        "description": "\n".join([spec.metadata["doc"], *values]),
+        **({} if default is dataclasses.MISSING else {"default": default}),
+        **schema,
+    }
 
 
 def _type(annotation: Any, bounds: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Declares and checks settings: typed, documented, closed, frozen fields with a range.
 
-A section checks itself when it is made, so YAML, `--set` and Python follow the same rules. `converted` is the one place that says
-what a type accepts; `Origins` only makes its messages better.
+A section checks itself when it is made, so YAML, `--set` and Python follow the same rules. `converted` is the only place that decides
+what a type accepts; `Origins` only adds places and suggestions to its messages.
 """
 
 from __future__ import annotations
@@ -28,15 +28,23 @@ Check = Callable[[Any], str | None]
 
 
 def doc(
-    text: str, default: Any = dataclasses.MISSING, *, low: float | None = None, high: float | None = None, check: Check | None = None
+    text: str,
+    default: Any = dataclasses.MISSING,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    check: Check | None = None,
+    values: Mapping[Any, str] | None = None,
 ) -> Any:
     """Declare a documented field: its meaning and unit, its default, its inclusive range.
 
-    check: returns what is allowed if the value (of the declared type and within the range) is not, else None.
+    Args:
+        check: returns a description of what is allowed if the value (of the declared type and within the range) is not, else None.
+        values: what each value of a choice does.
     """
     if isinstance(default, (list, dict)):
         raise TypeError("use a tuple")
-    return field(default=default, metadata={"doc": text, "low": low, "high": high, "check": check})
+    return field(default=default, metadata={"doc": text, "low": low, "high": high, "check": check, "values": values or {}})
 
 
 class Settings:
@@ -84,7 +92,7 @@ NOWHERE = Origins()
 
 
 def describe(annotation: Any) -> str:
-    """Return a type in words, for messages and documentation."""
+    """Describe a type in words, for messages and documentation."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return " | ".join(str(a) for a in args)
@@ -169,7 +177,7 @@ class _Hidden:
 
 
 def _got(value: Any, key: str) -> Any:
-    """Return what a message shows of a wrong value."""
+    """Return what a message may show of a wrong value."""
     return _Hidden() if _MAY_HOLD_CREDENTIALS.search(key) else value
 
 

@@ -1,4 +1,4 @@
-"""Is a program the solution of a benchmark task under another name? Its functions are given the benchmarks' inputs.
+"""Recognises solutions of benchmark tasks under another name: their functions are called with the benchmarks' inputs.
 
 Words that are changed hide a task from n-grams; what the program does, they do not change. First all tasks at once: one run calls every
 function of the program with a few inputs of every task. Where all answers look right, the task's own base tests decide.
@@ -46,7 +46,7 @@ class BenchmarkTask:
 
 
 class Behaviour:
-    """`behaviour(program)` names the benchmark task that a program solves, or None. Safe to call from several threads.
+    """Names the benchmark task that a program solves: `behaviour(program)` is its id or None. Safe to call from several threads.
 
     Raises (from calls):
         SandboxUnavailableError: programs cannot be run here.
@@ -100,11 +100,11 @@ class Behaviour:
                     self._expected[number].append(answer)
                 unknown = [self._tasks[number].row["task_id"] for number, answers in enumerate(self._expected) if not all(answers)]
                 if unknown:
-                    say(f"decontamination: no answers of the references of {', '.join(unknown)}: these tasks are not recognised")
+                    say(f"decontamination: the references of {', '.join(unknown)} gave no answers: these tasks are not recognised")
             return self._expected
 
     def _ask(self, programs: list[str], calls: list[tuple[int, str, bytes]], seconds: float) -> list[str]:
-        """The repr of what each call gives; "" for none."""
+        """Return the repr of each call's result; "" for none."""
         answers = [""] * len(calls)
         probe = (files("reflectioncoder.contamination") / "probe.py").read_text(encoding="utf-8")
         first, tag = 0, secrets.token_hex(8)
@@ -141,7 +141,7 @@ class Behaviour:
 
 
 def _functions(program: str) -> list[str]:
-    """Those that no other function uses: what a helper does is not what the program is for."""
+    """Return the functions that no other function uses: what a helper does is not what the program is for."""
     try:
         tree = syntax.parse(program)
     except (SyntaxError, ValueError, RecursionError):
@@ -158,7 +158,8 @@ def _functions(program: str) -> list[str]:
 
 
 def _alike(given: str, expected: str) -> bool:
-    """Not stricter than the tests are: what is no answer is not alike, numbers may differ a little."""
+    """Tell whether two answers may count as the same. It is not stricter than the tests: a missing answer never counts, numbers may
+    differ a little."""
     if not given or not expected:
         return False
     if given == expected:

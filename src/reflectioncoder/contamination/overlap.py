@@ -1,4 +1,4 @@
-"""Overlap with benchmarks by word n-grams: the usual measure of contamination, for text and code alike."""
+"""Measures overlap with benchmarks by word n-grams, the usual measure of contamination, for text and code alike."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class NgramIndex:
                 self._known[ngram] = None
 
     def matches(self, text: str) -> list[tuple[str, str]]:
-        """(document, shared words) of every known n-gram in `text`; [] if there is none."""
+        """Return (document, shared words) of every known n-gram in `text`; [] if there is none."""
         return [(name, " ".join(ngram)) for ngram in self._ngrams(text) if (name := self._known.get(ngram)) is not None]
 
 
@@ -68,7 +68,7 @@ class KnownTasks:
         self._codes.add(task_id, code)
 
     def find(self, task_id: str, text: str, code: str) -> str | None:
-        """Which task it is and by what; None if it is none."""
+        """Return which task it is and how it was recognised; None if it is none."""
         if task_id.lower() in self._ids:
             return f"{task_id}, by its id"
         for kind, index, content in (("text", self._texts, text), ("code", self._codes, code)):

@@ -1,4 +1,4 @@
-"""Runs in the sandbox, as a program of its own: calls functions with many inputs and writes what each call gives.
+"""Runs in the sandbox, as a program of its own: calls functions with many inputs and writes the result of each call.
 
 jobs.hex holds a marshalled {"programs": [source], "calls": [(program, function, marshalled arguments)], "first", "seconds",
 "max_too_long", "tag"}. One line a call on the standard output: tag, number, and the result's repr; nothing for a call that fails or
@@ -29,7 +29,8 @@ def _answer(function, arguments):
 
 
 def _limit(seconds):
-    """Of the process's own time, so that the machine's load decides nothing; of the clock ten times as much, for what sleeps."""
+    """Limit the process's own time, so that the machine's load decides nothing, and its wall time to ten times as much, for what
+    sleeps."""
     # Again and again: a program may catch everything.
     signal.setitimer(signal.ITIMER_PROF, seconds, seconds)
     signal.setitimer(signal.ITIMER_REAL, 10 * seconds, seconds)

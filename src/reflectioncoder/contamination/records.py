@@ -1,4 +1,4 @@
-"""The benchmarks as far as they are on this machine, to keep them out of training data: by id, by words, by what programs do."""
+"""Keeps benchmark tasks, as far as the benchmarks are on this machine, out of training data: by id, by words, by what programs do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FILES = {**{f"{family}+": file for family, file in EVALPLUS_FILES.items()}, "hu
 
 @cache
 def known_tasks(data_dir: str | None = None) -> KnownTasks:
-    """Of HumanEval(+) and MBPP+ where their files are found; nothing is downloaded, and a damaged file counts as not there."""
+    """Return the tasks of HumanEval(+) and MBPP+ whose files are found; nothing is downloaded, and a damaged file counts as absent."""
     known = KnownTasks()
     for name, file in _FILES.items():
         rows = _rows(file, data_dir)
@@ -38,7 +38,7 @@ def known_tasks(data_dir: str | None = None) -> KnownTasks:
 
 @cache
 def known_behaviour(data_dir: str | None = None) -> Behaviour | None:
-    """Of the same sets; None if none of them is here.
+    """Return the behaviour of the same sets; None if none of them is on this machine.
 
     Raises:
         SandboxUnavailableError: programs cannot be confined here.
@@ -49,7 +49,7 @@ def known_behaviour(data_dir: str | None = None) -> Behaviour | None:
 
 @cache
 def _rows(file: DataFile, data_dir: str | None) -> list[dict[str, Any]]:
-    """Without the plus inputs, which are a hundred times as long as the rest."""
+    """Return the rows without the plus inputs, which are a hundred times as long as the rest."""
     path = file.find(data_dir)
     if path is None:
         return []
@@ -121,9 +121,10 @@ def refuse_contaminated_data(samples: Iterable[Sample], benchmarks: Iterable[str
 
 
 def refuse_contaminated(model: Path | None, benchmark: str, *, allow: bool) -> str | None:
-    """A sentence for the reader if nothing is known of the training data of a model of ours, or if matches are allowed.
+    """Refuse a benchmark that the model was trained on.
 
-    None if it is clean, and for models of others. `model`: its folder; None where there is none.
+    Return None if the model is clean or not one of ours; else a sentence for the user: nothing is known of its training data, or the
+    benchmark is allowed all the same. `model`: its folder; None for a model behind a server.
 
     Raises:
         CheckFailedError: the training data of the model holds tasks of the benchmark.

@@ -1,4 +1,4 @@
-"""Reads the program in a model's answer: parse the Markdown, choose the program, join what it needs. One reader serves all commands.
+"""Reads the program in a model's answer: parses the Markdown, chooses the program, joins what it needs. One reader serves all commands.
 
 Of the Python blocks that parse and define what was asked for at the top level, and are no stub, the last is the program. Imports and
 helpers from blocks of their own are put before it; transcripts, shell commands, outputs and tests are not. An answer without such a

@@ -1,4 +1,4 @@
-"""Reads programs that are a prompt and its continuation: what precedes the asked function, and where a continuation ends."""
+"""Reads programs that consist of a prompt and its continuation: what precedes the requested function, and where a continuation ends."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _begun_anew(code: str, prompt: str) -> tuple[str, str]:
 
 
 def prompt_preamble(prompt: str, entry_point: str) -> str:
-    """Return the part of a HumanEval-style prompt before the asked function."""
+    """Return the part of a HumanEval-style prompt before the requested function."""
     match = re.search(rf"^(async\s+)?def\s+{re.escape(entry_point)}\b", prompt, re.MULTILINE)
     preamble = prompt[: match.start()] if match else ""
     try:

@@ -1,4 +1,4 @@
-"""Programming problems, and the set that ships with this package.
+"""Reads programming problems, and the set that ships with this package.
 
 One JSON object a line. In the HumanEval style: `task_id, prompt (signature and docstring), entry_point, canonical_solution (the body,
 such that prompt + canonical_solution is the program), tests (a list of assert statements)`. A problem in words has an `instruction`
@@ -69,7 +69,7 @@ class Problem:
 
     @property
     def reference(self) -> str:
-        """The complete reference program; "" if there is none."""
+        """Return the complete reference program; "" if there is none."""
         return self.prompt + self.canonical_solution if self.has_reference else ""
 
     @property
@@ -78,11 +78,11 @@ class Problem:
 
     @property
     def provenance(self) -> dict[str, str]:
-        """`source` and `license`, as far as they are known."""
+        """Return `source` and `license`, as far as they are known."""
         return {name: value for name, value in (("source", self.source), ("license", self.license)) if value}
 
     def to_json(self) -> dict[str, Any]:
-        """The row of a problem file: what is empty is left out."""
+        """Return the row of a problem file, without empty fields."""
         row = {key: list(value) if key == "tests" else value for key, value in asdict(self).items() if value or key in _REQUIRED}
         return {key: value for key, value in row.items() if (key, value) != ("language", PYTHON.name)}
 
@@ -146,7 +146,7 @@ def parse_problem(row: dict[str, Any], where: str = "problem") -> Problem:
 
 
 def iter_problems(sources: Iterable[str]) -> Iterator[Problem]:
-    """Problems from several sources, one in memory at a time: `bundled:<split>` or the path of a JSON Lines file.
+    """Yield problems from several sources, one in memory at a time: `bundled:<split>` or the path of a JSON Lines file.
 
     Raises:
         UsageError: a malformed row or a `task_id` given twice (file and line are named).
@@ -174,7 +174,7 @@ def _bundled_file(split: str) -> Path:
 
 
 def bundled_problems(split: str) -> list[Problem]:
-    """One split of the bundled set: `train`, `test_seen` (held out, topics of `train`) or `test_unseen` (new topics)."""
+    """Return one split of the bundled set: `train`, `test_seen` (held out, topics of `train`) or `test_unseen` (new topics)."""
     return list(iter_problems([f"bundled:{split}"]))
 
 

@@ -1,4 +1,4 @@
-"""The reflection sample (method, section 1): a dialogue of typed blocks, and its JSON Lines form.
+"""Defines the reflection sample (method, section 1), a dialogue of typed blocks, and its JSON Lines form.
 
 On disk: `{"messages": [{"role", "content": [{"type", "content"}]}], "type": "reflection" | "generation"}`, the schema of the
 published ReflectionSeq data sets; `messages` may arrive as a JSON-encoded string. Further top-level keys (`id`, `metadata`)
@@ -67,7 +67,7 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The contents of all blocks, joined: what a plain chat user would see of a one-block message."""
+        """Return the contents of all blocks, joined: what a plain chat user would see of a one-block message."""
         return "\n\n".join(block.content for block in self.content)
 
 
@@ -100,7 +100,7 @@ class Sample:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What is known of its origin; {} if nothing is. Exported samples carry it as JSON in a string.
+        """Return what is known of the sample's origin; {} if nothing is. Exported samples carry it as JSON in a string.
 
         Raises:
             UsageError: it is something else.
@@ -174,7 +174,7 @@ def parse_sample(row: dict[str, Any], where: str = "sample") -> Sample:
 
 
 def _language_of(extra: dict[str, Any]) -> str:
-    """The fence of the sample's code: `language` of its metadata, which may be anything in other people's files."""
+    """Return the language of the sample's fences: `language` of its metadata, which may be anything in other people's files."""
     metadata = extra.get("metadata")
     with contextlib.suppress(UsageError):
         metadata = parse_json(metadata, "metadata") if isinstance(metadata, str) else metadata

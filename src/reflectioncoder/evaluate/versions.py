@@ -1,4 +1,4 @@
-"""Name the versions that a verdict depends on: of this package's judge, of Python, of the packages that programs may import."""
+"""Names the versions that a verdict depends on: of this package's judge, of Python, of the packages that programs may import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs a model: transformers in this process, or a server: a hosted one, or llama.cpp or vLLM started for it."""
+"""Opens what runs a model: transformers in this process, or a server, which is hosted elsewhere or started here (llama.cpp, vLLM)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PLAIN_SAMPLING: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class AskedModel:
-    """A model that is not loaded yet.
+    """A model that was found and is not loaded yet.
 
     Attributes:
         key: what its completions depend on, besides requests and sampling.
@@ -47,7 +47,7 @@ class AskedModel:
 
 
 def asked_model(config: ModelConfig, backend: choices.Backend, endpoint: EndpointConfig) -> AskedModel:
-    """Find the model that is to be asked.
+    """Find the model to ask.
 
     Args:
         config: the model's name: a folder or hub id; openai: its name there; local: a GGUF file, or one that comes in packages.

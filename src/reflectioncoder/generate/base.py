@@ -1,4 +1,4 @@
-"""Completions and the loop that is the same for every backend: appended rows, resume."""
+"""Defines completions and the loop that is the same for every backend: appended rows, resume."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Backend(Protocol):
     def complete(
         self, requests: Sequence[Request], done: Set[tuple[str, int]], config: GenerateConfig, seed: int
     ) -> Generator[tuple[Request, RawCompletion]]:
-        """The completions of those that are not `done` (keys), in any order."""
+        """Yield the completions of the requests that are not `done` (keys), in any order."""
         ...
 
     def describe(self) -> dict[str, Any]: ...
@@ -59,7 +59,7 @@ def check_sampling(config: GenerateConfig) -> None:
 def generate(
     backend: Backend, requests: Sequence[Request], config: GenerateConfig, seed: int, path: Path, label: str
 ) -> dict[str, Any]:
-    """Complete all requests into `path` (JSON Lines), skipping those that are there; returns counts: of tokens, those that are new."""
+    """Complete all requests into `path` (JSON Lines), skipping those that are there; return counts, of tokens only the new ones."""
     check_sampling(config)
     there = [row for _, row in read_jsonl(path, tolerate_torn_tail=True)] if path.exists() else []
     with expected_form(path):
@@ -89,7 +89,7 @@ def generate(
 
 
 def longest(requests: Iterable[Request]) -> int:
-    """Characters of the longest request, with the beginning of its answer."""
+    """Return the number of characters of the longest request, with the beginning of its answer."""
     return max((len(request.instruction) + len(request.prefill) for request in requests), default=0)
 
 

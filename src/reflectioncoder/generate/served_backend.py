@@ -1,4 +1,4 @@
-"""Generation by an OpenAI-compatible server: many requests at a time, each for itself."""
+"""Generates with an OpenAI-compatible server: many requests at a time, each by itself."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _MAX_NAMED = 5
 
 
 class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
-    """Answers begin with the request's `prefill` where the server can be told so (`api: completion`, or an assistant prefix); else the
-    model is asked in one user turn and writes the fence itself.
+    """A server as a backend. Answers begin with the request's `prefill` if the server can be told so (`api: completion`, or an
+    assistant prefix); else the model is asked in one user turn and writes the fence itself.
 
     Args:
         name: of the kind of server, for the results.
@@ -65,7 +65,7 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
     def complete(
         self, requests: Sequence[Request], done: Set[tuple[str, int]], config: GenerateConfig, seed: int
     ) -> Generator[tuple[Request, RawCompletion]]:
-        """Ask for what is not done, and yield the answers in the order in which they come.
+        """Ask for the completions that are not done, and yield them in the order in which they arrive.
 
         Raises:
             EndpointError: the server does not answer, or not all requests; what was under way is still answered, and given before.
@@ -74,8 +74,8 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
         missing = [request for request in requests if request.key not in done]
         if not self._prefills and any(request.begins_with_prompt for request in missing):
             raise UsageError(
-                "answers in other languages than Python begin with the prompt\n"
-                "  hint:    --assistant-prefix says how the server is told to go on with it; --api completion for base models"
+                "answers in other languages than Python have to begin with the prompt\n"
+                "  hint:    --assistant-prefix tells the server to continue the prompt; for base models use --api completion"
             )
         questions: SimpleQueue[Request | None] = SimpleQueue()
         answers: SimpleQueue[tuple[Request, RawCompletion | Exception]] = SimpleQueue()
@@ -137,7 +137,7 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
             raise _without_answer(unanswered, num_answered)
 
     def _give_up(self, questions: SimpleQueue[Request | None]) -> int:
-        """How many requests are not asked any more; those that wait for their turn fail."""
+        """Return how many requests are not asked any more; those that wait for their turn fail."""
         num_dropped = 0
         with contextlib.suppress(Empty):
             while True:

@@ -1,4 +1,4 @@
-"""Which visits of an optimizer step share a forward, and which rank computes it. A pure function of token counts.
+"""Decides which visits of an optimizer step share a forward, and which rank computes it. A pure function of token counts.
 
 Longest processing time first: the largest item goes to where least lies (Graham 1969). All ranks get equally many forwards: with
 parameters sharded over ranks each forward is a meeting of all.
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 
 def balance(costs: Sequence[int], num_ranks: int, budget: int) -> list[list[list[int]]]:
-    """Indices of `costs` by rank and forward. Forwards may be empty if there are fewer items than ranks.
+    """Return the indices of `costs` by rank and forward. Forwards may be empty if there are fewer items than ranks.
 
     Args:
         costs: tokens of each item.
@@ -33,7 +33,7 @@ def balance(costs: Sequence[int], num_ranks: int, budget: int) -> list[list[list
 
 
 def _longest_first(costs: Sequence[int], num_bins: int, capacity: int | None = None) -> list[list[int]]:
-    """Indices by bin, at most `capacity` in each; the longest first within a bin."""
+    """Return indices by bin, at most `capacity` in each, the longest first within a bin."""
     bins: list[list[int]] = [[] for _ in range(num_bins)]
     open_bins = [(0, number) for number in range(num_bins)]
     for index in sorted(range(len(costs)), key=lambda i: (-costs[i], i)):

@@ -1,4 +1,4 @@
-"""What the student does not see of the reflection sequence (method, section 4). Pure functions, no torch.
+"""Decides what the student does not see of the reflection sequence (method, section 4). Pure functions, no torch.
 
 A strategy maps (blocks of `rs`, mask rate m, random generator) to the set of hidden token positions. What is hidden always, because
 it belongs to round one, is not a strategy's business: see `views.student_view`.
@@ -26,7 +26,7 @@ _SCHEDULES: dict[MaskSchedule, Callable[[float, float], float]] = {
 
 
 def mask_rate(step: int, total_steps: int, schedule: MaskSchedule = "linear", constant_rate: float = 1.0) -> float:
-    """The mask rate of optimizer step `step` (from 0) of `total_steps`: the linear one is min(1, (step + 1) / total_steps).
+    """Return the mask rate of optimizer step `step` (from 0) of `total_steps`; the linear one is min(1, (step + 1) / total_steps).
 
     step: the linear rate rounded down to quarters; cosine: slow at both ends; constant: `constant_rate`.
 
@@ -90,7 +90,7 @@ def hidden_positions(
     rng: random.Random,
     block_order: Sequence[str] = ("execution", "text", "code"),
 ) -> frozenset[int]:
-    """Positions of the reflection sequence that are hidden from the student at mask rate `rate` in [0, 1].
+    """Return the positions of the reflection sequence that are hidden from the student at mask rate `rate` in [0, 1].
 
     Of several strategies one is drawn uniformly. `block_order` must name each block type once.
 

@@ -1,4 +1,4 @@
-"""Views → one packed row without padding, and the rows of logits that carry a term. Pure functions, no torch.
+"""Packs views into one row without padding, and finds the rows of logits that carry a term. Pure functions, no torch.
 
 Teacher and student segments lie one behind the other; where each begins is said explicitly (`lengths`), never inferred from
 position ids. What lies behind a segment's last term predicts nothing, is nobody's key that matters, and is left out.
@@ -15,7 +15,7 @@ from reflectioncoder.method.views import View, WeightedViews
 
 @dataclass(frozen=True)
 class PackedBatch:
-    """What one forward takes. T packed tokens in segments, R rows of logits with a term, of which the first 2P are P pairs.
+    """The input of one forward: T packed tokens in segments, R rows of logits with a term, of which the first 2P are P pairs.
 
     Attributes:
         lengths: tokens of each segment; their sum is T.
@@ -47,18 +47,18 @@ class PackedBatch:
 
 
 def target_after(view: View, row: int) -> int:
-    """The label that the logits at `row` are to predict; IGNORE_INDEX if there is none."""
+    """Return the label that the logits at `row` are to predict; IGNORE_INDEX if there is none."""
     return view.labels[row + 1] if row + 1 < len(view.labels) else IGNORE_INDEX
 
 
 def rows_with_terms(view: View) -> list[int]:
-    """Indices of a view's logits that carry a cross-entropy or a KL, ascending."""
+    """Return the indices of a view's logits that carry a cross-entropy or a KL, ascending."""
     before_targets = {row for row in range(len(view.labels) - 1) if view.labels[row + 1] != IGNORE_INDEX}
     return sorted(before_targets | set(view.kl_rows))
 
 
 def pack(samples: Sequence[WeightedViews]) -> PackedBatch:
-    """One row for all samples: teacher, student, teacher, student, …; of a sample without a student the teacher alone."""
+    """Pack all samples into one row: teacher, student, teacher, student, …; for a sample without a student the teacher alone."""
     input_ids: list[int] = []
     position_ids: list[int] = []
     lengths: list[int] = []

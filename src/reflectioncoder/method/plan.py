@@ -1,4 +1,4 @@
-"""The whole run as a pure function of (samples, settings, seed): which sample goes where, at which mask rate, with which weights.
+"""Plans the whole run as a pure function of (samples, settings, seed): which sample goes where, at which mask rate, with which weights.
 
 Nothing is decided while training: masks, order, packing and normalization are the same for any number of data-loading workers and
 ranks and any resume point, and no live trainer state is read. No torch.
@@ -32,7 +32,7 @@ class PlannedSample:
 
 @dataclass(frozen=True)
 class SampleSize:
-    """What no mask changes: tokens of the teacher, of a student from whom no block is hidden, and the terms of both."""
+    """The sizes that no mask changes: tokens of the teacher, of a student from whom no block is hidden, and the terms of both."""
 
     teacher_tokens: int
     student_tokens: int
@@ -61,7 +61,7 @@ class RunPlan:
         ]
 
     def _visits(self) -> Iterator[tuple[int, int]]:
-        """(index, epoch) of every visit, shuffled within each epoch."""
+        """Yield (index, epoch) of every visit, shuffled within each epoch."""
         once = [
             index
             for index, sample in enumerate(self.samples)
@@ -81,10 +81,11 @@ class RunPlan:
         return self._stream[step * size : (step + 1) * size]
 
     def _affordable_steps(self) -> int:
-        """The most steps whose tokens stay within `max_tokens` (the mask rate, and with it the cost, depends on their number)."""
+        """Return the largest number of steps whose tokens stay within `max_tokens` (the mask rate, and with it the cost, depends on
+        it)."""
         low, high = 1, -(-len(self._stream) // self.config.global_batch_size)
         if high == 0:
-            raise UsageError.for_value("not one sample would be trained", "train.epochs", self.config.epochs, "more")
+            raise UsageError.for_value("no sample would be trained", "train.epochs", self.config.epochs, "a larger number")
         if self.config.max_tokens is None:
             return high
         if self._tokens(low) > self.config.max_tokens:
@@ -109,14 +110,14 @@ class RunPlan:
 
     @cached_property
     def num_tokens(self) -> int:
-        """Teacher and student tokens that go through the model in the whole run."""
+        """Return the teacher and student tokens that go through the model in the whole run."""
         return self._tokens(self.total_steps)
 
     def rate(self, step: int, total_steps: int | None = None) -> float:
         return mask_rate(step, total_steps or self.total_steps, self.config.mask_schedule, self.config.mask_constant_rate)
 
     def hidden(self, visit: PlannedSample, total_steps: int | None = None) -> frozenset[int]:
-        """The positions hidden in this visit, drawn from the seed and the visit alone."""
+        """Return the positions hidden in this visit, drawn from the seed and the visit alone."""
         return hidden_positions(
             self.samples[visit.index].reflection_blocks(),
             self.rate(visit.step, total_steps),
@@ -147,13 +148,13 @@ class RunPlan:
         return self._sizes[index]
 
     def cost(self, visit: PlannedSample, total_steps: int | None = None) -> int:
-        """Tokens of a visit that go through the model."""
+        """Return the number of tokens of a visit that go through the model."""
         size = self.size(visit.index)
         hidden = len(self.hidden(visit, total_steps)) if size.student_tokens else 0
         return size.teacher_tokens + size.student_tokens - hidden
 
     def weighted_views(self, visits: Sequence[PlannedSample]) -> list[WeightedViews]:
-        """Visits of one step, weighted such that the sum over all of the step's visits is the loss of method, section 3."""
+        """Return the visits of one step, weighted such that the sum over all of the step's visits is the loss of method, section 3."""
         of_step = [self.size(visit.index) for visit in self.steps[visits[0].step]] if visits else []
         num_ce, num_kl, share = sum(size.num_ce for size in of_step), sum(size.num_kl for size in of_step), 1.0
         weighted = []
@@ -167,7 +168,7 @@ class RunPlan:
         return weighted
 
     def batches(self, step: int, rank: int = 0, num_ranks: int = 1) -> list[PackedBatch]:
-        """What a rank computes in an optimizer step, a forward each; every rank has equally many.
+        """Return what a rank computes in an optimizer step, one batch per forward; every rank has equally many.
 
         Where there are fewer visits than ranks, some compute a visit without weight.
         """

@@ -1,4 +1,4 @@
-"""The two views of one token sequence `[ri, rs, i, c]` (method, section 3). Pure functions, no torch.
+"""Makes the two views of one token sequence `[ri, rs, i, c]` (method, section 3). Pure functions, no torch.
 
 teacher view: everything, causal. student view: round one hidden (of `rs` what the mask says), `i` and `c` visible. A hidden token
 is nobody's key and carries no loss, so it is dropped: nothing that is kept changes as long as kept tokens keep their positions.
@@ -66,7 +66,7 @@ def _is_frame(span: Span, positions: StudentPositions) -> bool:
 def student_view(
     sample: RenderedSample, hidden: Collection[int], positions: StudentPositions = "gap", *, mask_frame: bool = True
 ) -> View:
-    """The student's row. `hidden` are positions of `rs` (see `masking`).
+    """Return the student's row. `hidden` are positions of `rs` (see `masking`).
 
     positions: "gap" keeps the original position ids (the paper's), "dense" keeps the prefix and renumbers (as at inference).
     mask_frame: also hide what of round one is not reflection, as `student_kept`.

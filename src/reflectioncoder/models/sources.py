@@ -1,4 +1,4 @@
-"""Where models come from: a local directory, the model hub, or a package that carries the weights.
+"""Resolves model names: a local directory, the model hub, or a package that carries the weights.
 
 `resolve_model` gives a local directory in the usual Hugging Face layout.
 """
@@ -20,7 +20,7 @@ _WEIGHTS_AND_TOKENIZER = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinj
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A directory with weights and tokenizer, and where it came from ("local", "hub", "package")."""
+    """A directory with weights and tokenizer, and its origin ("local", "hub", "package")."""
 
     path: Path
     origin: str
@@ -30,7 +30,7 @@ class ModelSource:
 
 
 def resolve_model(config: ModelConfig) -> ModelSource:
-    """A local directory for the model.
+    """Return a local directory for the model.
 
     Raises:
         UsageError: `name` is neither a directory nor a hub id.
@@ -71,6 +71,6 @@ def _from_hub(config: ModelConfig) -> Path:
 
 
 def model_hash(path: Path) -> str:
-    """Identifies weights and tokenizer by names, sizes and times: enough to notice that a directory has changed."""
+    """Identify weights and tokenizer by names, sizes and times: enough to notice that a directory has changed."""
     stats = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(path.iterdir()) if p.is_file()]
     return content_hash(stats)

@@ -1,4 +1,4 @@
-"""How a model is spoken to: its renderer in training, its requests in generation, the seven tokens that training may add."""
+"""Decides how a model is addressed: its renderer in training, its requests in generation, the seven tokens that training may add."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reflectioncoder.errors import UsageError, require
 
 
 class Requests(Protocol):
-    """The way in which a model is asked for one-off answers."""
+    """The interface through which a model is asked for one-off answers."""
 
     name: str
 
@@ -24,13 +24,13 @@ class Requests(Protocol):
 
 
 def make_renderer(rendering: str, tokenizer: Any) -> Renderer:
-    """The renderer of `model.rendering`, "token" or "chat"."""
+    """Return the renderer for `model.rendering`, "token" or "chat"."""
     renderers: dict[str, type[Renderer]] = {"token": TokenRenderer, "chat": ChatRenderer}
     return renderers[rendering](tokenizer)
 
 
 def make_requests(path: Path, tokenizer: Any) -> Requests:
-    """Return how the model in a folder is asked: ours as they were trained, others in their chat template, base models in plain text.
+    """Return the requests for the model in a folder: ours as it was trained, others in their chat template, base models in plain text.
 
     Raises:
         UsageError: the model's chat template cannot be used, or its `reflectioncoder.json` says something else.
@@ -46,7 +46,7 @@ def make_requests(path: Path, tokenizer: Any) -> Requests:
 
 
 def add_tokens_to(tokenizer: Any) -> dict[str, list[int]]:
-    """Make the tokenizer know the seven tokens of the token rendering; returns per new token the ids that spelled it before."""
+    """Add the seven tokens of the token rendering to the tokenizer; return for each new token the ids that spelled it before."""
     known = tokenizer.get_vocab()
     spelled = {t: tokenizer.encode(t, add_special_tokens=False) for t in ADDED_TOKENS if t not in known}
     if spelled:
@@ -55,7 +55,7 @@ def add_tokens_to(tokenizer: Any) -> dict[str, list[int]]:
 
 
 def add_tokens(model: Any, tokenizer: Any) -> int:
-    """Add the seven tokens to both; each new row (input and output) is the mean of the rows that spelled it.
+    """Add the seven tokens to model and tokenizer; each new row (input and output) is the mean of the rows that spelled it.
 
     Storage is never shrunk, and grows to a multiple of 64 (method, section 2). Returns how many of its rows are tokens: what was added
     to fill up is zero, and is to be kept out of the softmax.

@@ -1,4 +1,4 @@
-"""Calling a function of an untrusted program with inputs of ours: the answers come back as data, nothing else does.
+"""Calls a function of an untrusted program with our inputs: the answers come back as data, nothing else does.
 
 `call` runs one program to its end, to a limit, or until the consumer of its answers has seen enough. The program gets an input when
 it has been loaded and has answered the one before, whatever the answer is worth. Limits are on the program's own time (see
@@ -32,7 +32,7 @@ CallEnd = Literal["stopped", "ended", "timeout", "memory", "crashed", "broken"]
 
 @dataclass(frozen=True)
 class Calls:
-    """A program and what it is called with.
+    """A program and the inputs that it is called with.
 
     Attributes:
         inputs: a list of argument lists, one a call, marshalled (version 2); None: another process sends them (see `asserted`).
@@ -56,7 +56,7 @@ class Calls:
     as_set: bool = False
 
     def payload(self) -> dict[str, Any]:
-        """Return what `runtime.programs` takes: all but the inputs."""
+        """Return the payload of `runtime.programs`: all fields but the inputs."""
         by_another_process = self.inputs is None
         return {
             "source": self.source.encode("utf-8", "surrogatepass"),
@@ -179,7 +179,7 @@ class _Exchange:
                 return exceeded.status, exceeded.reason
 
     def _take(self, data: bytes) -> bool:
-        """Hand on what has come, and tell whether to go on.
+        """Hand on the answers that have arrived, and tell whether to go on.
 
         The next input goes out first: how long the consumer takes for an answer tells nothing.
         """

@@ -1,4 +1,4 @@
-"""What a program may use, and what became of it.
+"""Defines the limits of a program and the result of its run.
 
 A `RunResult` is always about the program. If the sandbox itself fails, `SandboxUnavailableError` is raised instead, so that a
 broken machine can never look like a failing program.
@@ -84,7 +84,7 @@ class CappedOutput:
             del self._tail[: max(0, len(self._tail) - (self._cap - self._cap // 2))]
 
     def content(self) -> bytes | None:
-        """All of it; None if something was left out."""
+        """Return the whole stream; None if something was left out."""
         return bytes(self._head + self._tail) if len(self._head) + len(self._tail) == self.length else None
 
     def text(self) -> str:

@@ -23,7 +23,7 @@ def default_workers() -> int:
 
 
 def workers_within_memory(bytes_each: int, workers: int = 0) -> int:
-    """Of `workers` (0: a core each) as many as fit with jobs of a size into half of what is free now, at least one."""
+    """Cap `workers` (0 = one per core) so that jobs of `bytes_each` fit into half of the free memory; at least 1."""
     workers = workers or default_workers()
     try:
         with open("/proc/meminfo") as handle:
@@ -36,7 +36,7 @@ def workers_within_memory(bytes_each: int, workers: int = 0) -> int:
 def map_ordered(
     function: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 0, stop: Callable[[], None] = lambda: None
 ) -> Generator[Result, None, None]:
-    """`function` of every job, in order. A bounded number of jobs is taken ahead, so endless input is fine.
+    """Yield the results of `function` for every job, in order. A bounded number of jobs is taken ahead, so endless input is fine.
 
     Threads are enough: each job waits for a process of its own. Exceptions of a job are raised where its result is due. At the end,
     early or not, `stop` is called before jobs that are under way are waited for.
@@ -59,7 +59,7 @@ def map_ordered(
 def map_unordered(
     function: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 0, stop: Callable[[], None] = lambda: None
 ) -> Generator[Result, None, None]:
-    """Yield the results of `function` for every job, as they end: a slow one holds up nothing.
+    """Yield the results of `function` for every job, as they end: a slow job holds up nothing.
 
     This differs from `map_ordered` otherwise in that `stop` is called at an early end only: jobs of the same kind may follow.
     """

@@ -1,4 +1,4 @@
-"""A stateful interpreter: cells run one after another, names stay defined, as in a notebook.
+"""Provides a stateful interpreter: cells run one after another, names stay defined, as in a notebook.
 
 The author of reflection sequences runs its attempts here. A cell that outlives its time is interrupted inside the interpreter; if
 that does not help the interpreter is killed. The next cell then starts a new one, in which the earlier cells that succeeded are
@@ -34,7 +34,8 @@ _DRAW = random.SystemRandom()
 
 @dataclass(frozen=True)
 class CellResult:
-    """`output` as a terminal would show it, capped; `error` is the exception's class name; `restarted`: state was lost before."""
+    """The result of a cell. `output` is capped, as a terminal would show it; `error` is the exception's class name; `restarted`: state
+    was lost."""
 
     status: CellStatus
     output: str
@@ -47,7 +48,7 @@ class CellResult:
 
 
 class Session:
-    """Use as a context manager. `limits.wall_s` holds for each cell, the other limits for the interpreter's life.
+    """A session, used as a context manager. `limits.wall_s` holds for each cell, the other limits for the interpreter's life.
 
     Args:
         replay: after a restart first run the cells again that had succeeded, so that their names are there.

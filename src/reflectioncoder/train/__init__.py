@@ -1,4 +1,4 @@
-"""Training: the losses in one pass over the vocabulary, a subclass of `transformers.Trainer`, and what a run needs around it.
+"""Trains: losses as pure functions, checks, forecasts, and a subclass of `transformers.Trainer` that follows a plan of the whole run.
 
 The modules `data`, `run` and `sharding` can be imported without torch.
 """

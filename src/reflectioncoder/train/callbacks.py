@@ -27,7 +27,8 @@ class StepCallback(TrainerCallback):
 
 
 class MetricsCallback(TrainerCallback):
-    """A row for each optimizer step in `path`: the log entry, tokens per second, peak memory (bytes; of the GPU if there is one).
+    """Appends one JSON row per optimizer step to `path`: the Trainer's log entry, `tokens_per_s`, `peak_memory_bytes` (of the GPU if
+    there is one).
 
     An evaluation is a row of its own, with `eval_loss`. A resumed run continues the file after the step of its checkpoint.
     """

@@ -1,4 +1,4 @@
-"""Checks of a training that are made before any work: settings, device, architecture, template, saving. No weight is loaded."""
+"""Checks a training before any work: settings, device, architecture, template, saving. No weight is loaded."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def check_recipe(recipe: Recipe) -> None:
 
 
 def check_model(recipe: Recipe, source: ModelSource) -> Any:
-    """Refuse whatever the model's own folder can be refused for, and return the tokenizer as it will be trained with.
+    """Check everything about the model that its folder tells, and return the tokenizer as it will be trained with.
 
     Raises:
         UsageError: an architecture that cannot be trained exactly, adapted or saved; a tokenizer or chat template that cannot be used.

@@ -22,7 +22,7 @@ _PROBES = ("def f(x):\n    return x", " x", "\n\n  x", "a  b", "日本 ü")
 
 
 def save_model(model: Any, tokenizer: Any, recipe: Recipe, model_dir: Path, summary: dict[str, Any]) -> None:
-    """Save the whole folder, complete before it gets its name; what a LoRA has learned is merged into the weights."""
+    """Save the whole folder, complete before it gets its name; a LoRA is merged into the weights."""
     scratch = model_dir.with_name(f".{model_dir.name}.{os.getpid()}.tmp")
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()

@@ -1,4 +1,4 @@
-"""`transformers.Trainer` with the batching, the views and the loss of reflection self-distillation, and nothing else changed.
+"""Extends `transformers.Trainer` by the batching, the views and the loss of reflection self-distillation, and changes nothing else.
 
 The run is planned before it starts (`plan`): item n of the data loader is optimizer step n of the plan, all forwards of this rank, so
 prefetching workers, ranks and resume cannot change what is trained.
@@ -28,7 +28,7 @@ from reflectioncoder.train.offload import activations_in_host_memory
 
 
 class PlannedSteps(Dataset):
-    """Item n: what one rank computes in optimizer step n."""
+    """A data set whose item n is what one rank computes in optimizer step n."""
 
     def __init__(self, plan: RunPlan, rank: int, num_ranks: int):
         self.plan, self.rank, self.num_ranks = plan, rank, num_ranks
@@ -122,7 +122,7 @@ class ReflectionTrainer(Trainer):
         return DataLoader(self.train_dataset, batch_size=1, shuffle=False, collate_fn=_only, num_workers=workers)
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        """All forwards and backwards of an optimizer step; gradients are exchanged in the last one only."""
+        """Run all forwards and backwards of an optimizer step; gradients are exchanged in the last one only."""
         model.train()
         batches: list[PackedBatch] = inputs["batches"]
         self._pending_steps += 1
@@ -149,7 +149,7 @@ class ReflectionTrainer(Trainer):
         return activations_in_host_memory(self.model)
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
-        """The Trainer asks for it after the gradients have been exchanged and before the optimizer's step.
+        """Return the gradient norm, for which the Trainer asks after the exchange of gradients and before the optimizer's step.
 
         Raises:
             CheckFailedError: it is not finite, as after a loss that is not; no parameter has been touched.
@@ -175,9 +175,10 @@ class ReflectionTrainer(Trainer):
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
     def whole_weights(self) -> dict[str, torch.Tensor]:
-        """Of a model whose parameters are spread over the processes, or rounded by DeepSpeed, on the CPU of the first process.
+        """Return the weights of a model whose parameters are spread over processes, or rounded by DeepSpeed, on the CPU of the first
+        process.
 
-        Every process must ask. With DeepSpeed: of what has been trained, in float32.
+        Every process must call this. With DeepSpeed only the trained weights are returned, in float32.
         """
         weights: dict[str, Any] = {}
         if self.is_deepspeed_enabled:
@@ -200,7 +201,7 @@ class ReflectionTrainer(Trainer):
 
     @torch.no_grad()
     def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> dict[str, float]:
-        """`eval_loss`: cross-entropy of the held-out one-off answers, nats per token; `eval_perplexity`."""
+        """Measure `eval_loss`, the cross-entropy of the held-out one-off answers (nats per token), and `eval_perplexity`."""
         assert self._held_out is not None
         assert self.model is not None
         self.model.eval()
@@ -218,7 +219,7 @@ class ReflectionTrainer(Trainer):
         return metrics
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Adds the mean CE and KL (nats per token) of all ranks, the mask rate and the token count since the last log.
+        """Add the mean CE and KL (nats per token) of all ranks, the mask rate and the token count since the last log.
 
         The loss is summed here again: the Trainer's own sum is kept in float32, whatever the model's dtype.
         """
@@ -241,7 +242,7 @@ class ReflectionTrainer(Trainer):
 
 
 def training_arguments(config: TrainConfig, plan: RunPlan, output_dir: Path, seed: int, **overrides: Any) -> TrainingArguments:
-    """The arguments of the Trainer for a planned run: one pass over the planned micro-batches."""
+    """Return the arguments of the Trainer for a planned run: one pass over the planned micro-batches."""
     values: dict[str, Any] = {
         "output_dir": str(output_dir),
         "max_steps": plan.total_steps,
@@ -271,7 +272,8 @@ def training_arguments(config: TrainConfig, plan: RunPlan, output_dir: Path, see
 
 
 def resumable_checkpoint(output_dir: Path) -> Path | None:
-    """The newest complete checkpoint in `output_dir`. The trainer state is written last: if it cannot be read, the save was cut off."""
+    """Return the newest complete checkpoint in `output_dir`. The trainer state is written last: if it cannot be read, the save was cut
+    off."""
     complete = [p for p in output_dir.glob("checkpoint-*") if _is_json(p / "trainer_state.json")]
     return max(complete, key=lambda p: int(p.name.rsplit("-", 1)[1]), default=None)
 

@@ -1,4 +1,4 @@
-"""Slips that resemble what models get wrong, injected into reference programs.
+"""Injects slips that resemble what models get wrong into reference programs.
 
 `OPERATORS` maps the name of each slip to a function that yields all its mutations of a program. `mutations` gives all of all.
 """
@@ -44,7 +44,7 @@ OPERATORS: dict[str, Callable[[Program], Iterator[Mutation]]] = {
 
 
 def mutations(source: str) -> list[Mutation]:
-    """Every single-slip program, in a fixed order, without repeats and without the source itself.
+    """Return every program with a single slip, in a fixed order, without repeats and without the source itself.
 
     Raises:
         libcst.ParserSyntaxError: `source` is not Python.

@@ -1,4 +1,4 @@
-"""Diagnoses in words: what the interpreter showed, which mistake explains it, what is changed.
+"""Writes diagnoses: what the interpreter showed, which mistake explains it, and what is changed.
 
 A diagnosis is an observation (chosen by what happened) and a cause (chosen by the slip), each in one of several phrasings. The
 fields are real: `{call}`, `{expected}` and `{actual}` come from the failing assertion and the session, `{error}` from the traceback.
@@ -188,7 +188,7 @@ _MOVED = (
 
 @dataclass(frozen=True)
 class Failure:
-    """What a failing execution tells: the exception line, the assertion that failed, and what its call really gave."""
+    """A failing execution: the exception line, the assertion that failed, and what its call really returned."""
 
     kind: str
     error: str
@@ -199,12 +199,12 @@ class Failure:
 
 
 def failing_test(output: str, tests: tuple[str, ...]) -> str | None:
-    """The shown test that a traceback points at."""
+    """Return the shown test that a traceback points at."""
     return next((test for test in tests if f"\n    {test.strip()}\n" in output), None)
 
 
 def split_assertion(test: str) -> tuple[str, str] | None:
-    """(call, expected) of `assert call == expected`, else None."""
+    """Return (call, expected) of `assert call == expected`, else None."""
     node = syntax.parse(test).body[0]
     if not isinstance(node, ast.Assert) or not isinstance(node.test, ast.Compare) or len(node.test.ops) != 1:
         return None
@@ -214,7 +214,7 @@ def split_assertion(test: str) -> tuple[str, str] | None:
 
 
 def error_line(output: str) -> str:
-    """The last line of a traceback, `Name: message`."""
+    """Return the last line of a traceback, `Name: message`."""
     lines = [
         line for line in output.rstrip().split("\n") if re.match(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Iteration|Exit)\b", line)
     ]
@@ -222,13 +222,13 @@ def error_line(output: str) -> str:
 
 
 def observe(failure: Failure, rng: random.Random, *, python: bool = True) -> str:
-    """What the interpreter showed, in a sentence; for another language than Python one that does not speak of Python."""
+    """Say in a sentence what the interpreter showed; for other languages than Python the sentence does not mention Python."""
     sentences = [text for text in OBSERVATIONS[failure.kind] if python or not re.search("Python|AssertionError", text)]
     return rng.choice(sentences).format(**vars(failure))
 
 
 def diagnose(mutation: Mutation, failure: Failure, rng: random.Random) -> str:
-    """The text block between a failing execution and its correction."""
+    """Write the text block between a failing execution and its correction."""
     observation = observe(failure, rng)
     why = rng.choice(WHY[mutation.operator])
     shapes = _MOVED if mutation.operator == "early_return" else _REPLACED if mutation.wrong else _REMOVED

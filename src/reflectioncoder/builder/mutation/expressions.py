@@ -1,4 +1,4 @@
-"""Slips inside expressions. Each operator yields every mutation that it can make in a program."""
+"""Makes slips inside expressions. Each operator yields every mutation that it can make in a program."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def _with_operator(node: cst.Comparison, operator: cst.BaseCompOp) -> cst.Compar
 
 
 def wrong_comparison(program: Program) -> Iterator[Mutation]:
-    """`<` for `<=` and the like: the boundary is treated wrongly."""
+    """Write `<` for `<=` and the like: the boundary is treated wrongly."""
     for node, operator in _comparisons(program):
         if type(operator) in _NEARBY_COMPARISON:
             yield program.replace("wrong_comparison", node, _with_operator(node, _NEARBY_COMPARISON[type(operator)]()))
 
 
 def inverted_comparison(program: Program) -> Iterator[Mutation]:
-    """`<` for `>`, `==` for `!=`, `in` for `not in`."""
+    """Write `<` for `>`, `==` for `!=`, `in` for `not in`."""
     for node, operator in _comparisons(program):
         if type(operator) in _OPPOSITE_COMPARISON:
             new = _with_operator(node, _OPPOSITE_COMPARISON[type(operator)]())
@@ -82,7 +82,7 @@ def _swap_operator(program: Program, name: str, table: dict) -> Iterator[Mutatio
 
 
 def wrong_operator(program: Program) -> Iterator[Mutation]:
-    """`+` for `-`, `and` for `or`, `&` for `|`."""
+    """Write `+` for `-`, `and` for `or`, `&` for `|`."""
     yield from _swap_operator(program, "wrong_operator", _WRONG_ARITHMETIC | _WRONG_BITWISE)
     for node in program.nodes:
         if isinstance(node, cst.BooleanOperation):
@@ -91,12 +91,12 @@ def wrong_operator(program: Program) -> Iterator[Mutation]:
 
 
 def wrong_division(program: Program) -> Iterator[Mutation]:
-    """True division for integer division or the other way round; quotient for remainder."""
+    """Exchange true and integer division, or quotient and remainder."""
     yield from _swap_operator(program, "wrong_division", _WRONG_DIVISION)
 
 
 def _shifted(node: cst.BaseExpression, by: int) -> cst.BaseExpression:
-    """The expression plus or minus one, folded where it is a plain integer."""
+    """Return the expression plus or minus one, folded if it is a plain integer."""
     if isinstance(node, cst.Integer) and len(node.value) <= _MAX_DIGITS:
         value = int(node.value, 0) + by
         return cst.Integer(str(value)) if value >= 0 else cst.UnaryOperation(cst.Minus(), cst.Integer(str(-value)))
@@ -108,7 +108,7 @@ def _shifted(node: cst.BaseExpression, by: int) -> cst.BaseExpression:
 
 
 def off_by_one_range(program: Program) -> Iterator[Mutation]:
-    """A `range` that starts or ends one too early or too late."""
+    """Make a `range` start or end one too early or too late."""
     for node in program.nodes:
         if not (isinstance(node, cst.Call) and isinstance(node.func, cst.Name) and node.func.value == "range"):
             continue
@@ -126,7 +126,7 @@ def off_by_one_range(program: Program) -> Iterator[Mutation]:
 
 
 def off_by_one_index(program: Program) -> Iterator[Mutation]:
-    """An index or slice bound that is off by one, or a slice bound left out."""
+    """Move an index or slice bound by one, or leave a slice bound out."""
     for node in program.nodes:
         if isinstance(node, cst.Index) and isinstance(node.value, (cst.Integer, cst.Name, cst.BinaryOperation)):
             if isinstance(node.value, cst.Name) and not node.value.value.isidentifier():
@@ -145,7 +145,7 @@ def off_by_one_index(program: Program) -> Iterator[Mutation]:
 
 
 def wrong_constant(program: Program) -> Iterator[Mutation]:
-    """A number or text constant remembered wrongly."""
+    """Change a number or text constant, as if it were remembered wrongly."""
     for node in program.nodes:
         # Indices and initial values have operators of their own; an Expr is a docstring.
         if isinstance(program.parent[node], (cst.Index, cst.Slice, cst.Assign, cst.Expr)):
@@ -164,7 +164,7 @@ def wrong_constant(program: Program) -> Iterator[Mutation]:
 
 
 def swapped_arguments(program: Program) -> Iterator[Mutation]:
-    """Two arguments of a call, or the operands of an asymmetric operator, in the wrong order."""
+    """Swap two arguments of a call, or the operands of an asymmetric operator."""
     for node in program.nodes:
         if isinstance(node, cst.Call) and len(node.args) >= 2:
             first, second = node.args[:2]
@@ -179,7 +179,7 @@ def swapped_arguments(program: Program) -> Iterator[Mutation]:
 
 
 def wrong_method(program: Program) -> Iterator[Mutation]:
-    """A method or built-in that is easily confused with the right one."""
+    """Call a method or built-in that is easily confused with the right one."""
     for node in program.nodes:
         if not isinstance(node, cst.Call):
             continue
@@ -196,7 +196,7 @@ def wrong_method(program: Program) -> Iterator[Mutation]:
 
 
 def missing_conversion(program: Program) -> Iterator[Mutation]:
-    """A call of `int`, `str`, `sorted`, `abs` and the like is forgotten."""
+    """Leave out a call of `int`, `str`, `sorted`, `abs` and the like."""
     for node in program.nodes:
         if not (isinstance(node, cst.Call) and isinstance(node.func, cst.Name) and node.func.value in _CONVERSIONS):
             continue
@@ -205,7 +205,7 @@ def missing_conversion(program: Program) -> Iterator[Mutation]:
 
 
 def wrong_variable(program: Program) -> Iterator[Mutation]:
-    """One local name used where another one is meant."""
+    """Use one local name where another one is meant."""
     for node in program.nodes:
         if not isinstance(node, cst.Name) or not _is_load(program, node):
             continue
@@ -217,7 +217,7 @@ def wrong_variable(program: Program) -> Iterator[Mutation]:
 
 
 def misspelt_name(program: Program) -> Iterator[Mutation]:
-    """A local name spelt in another way than where it was defined: a NameError."""
+    """Spell a local name in another way than where it was defined, which raises a NameError."""
     for node in program.nodes:
         if not isinstance(node, cst.Name) or not _is_load(program, node) or len(node.value) < 4:
             continue

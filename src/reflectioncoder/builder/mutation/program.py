@@ -1,4 +1,4 @@
-"""A parsed reference program and the slips that can be made in it."""
+"""Parses a reference program and represents the slips that can be made in it."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class Program:
             yield node
 
     def text(self, node: cst.CSTNode) -> str:
-        """Source of a node without surrounding blank lines."""
+        """Return the source of a node without surrounding blank lines."""
         return self.module.code_for_node(node).strip()
 
     def replace(
         self, operator: str, old: cst.CSTNode, new: cst.CSTNode | cst.RemovalSentinel, shown: cst.CSTNode | None = None
     ) -> Mutation:
-        """The mutation that replaces (or removes) one node.
+        """Return the mutation that replaces (or removes) one node.
 
         `shown` is the enclosing node whose text describes the slip; the replaced node itself if not given.
         """
@@ -63,11 +63,11 @@ class Program:
         return Mutation(operator, module.code, self.text(around), wrong)
 
     def rewritten(self, operator: str, code: str, correct: str, wrong: str) -> Mutation:
-        """A mutation given as source, for slips that are not the replacement of a node."""
+        """Return a mutation given as source, for slips that do not replace a node."""
         return Mutation(operator, code, correct, wrong)
 
     def local_names(self, function: cst.FunctionDef) -> list[str]:
-        """Parameters and assigned names of a function, in order of appearance."""
+        """Return the parameters and assigned names of a function, in order of appearance."""
         names = [p.name.value for p in function.params.params]
         for node in self.nodes:
             target = node.target if isinstance(node, (cst.AssignTarget, cst.For, cst.CompFor)) else None
@@ -79,7 +79,7 @@ class Program:
         return next((a for a in self.ancestors(node) if isinstance(a, cst.FunctionDef)), None)
 
     def enclosing_expression(self, node: cst.CSTNode) -> cst.CSTNode:
-        """The small statement or condition around a node: enough text to recognise the place."""
+        """Return the small statement or condition around a node: enough text to recognise the place."""
         for ancestor in self.ancestors(node):
             if isinstance(ancestor, cst.BaseSmallStatement):
                 return ancestor

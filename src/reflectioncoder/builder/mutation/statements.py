@@ -1,4 +1,4 @@
-"""Slips in statements: something left out, put in the wrong place, or not Python."""
+"""Makes slips in statements: something is left out, put in the wrong place, or no longer Python."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reflectioncoder.builder.mutation.program import Mutation, Program
 
 
 def _only_small(line: cst.CSTNode) -> cst.BaseSmallStatement | None:
-    """The small statement of a line that holds just one."""
+    """Return the small statement of a line that holds just one."""
     if isinstance(line, cst.SimpleStatementLine) and len(line.body) == 1:
         return line.body[0]
     return None
@@ -25,7 +25,7 @@ def _blocks(program: Program) -> Iterator[tuple[cst.IndentedBlock, Sequence[cst.
 
 
 def wrong_initial_value(program: Program) -> Iterator[Mutation]:
-    """A counter or accumulator that starts with the wrong value."""
+    """Start a counter or accumulator with the wrong value."""
     for node in program.nodes:
         line = program.parent.get(node)
         if not isinstance(node, cst.Assign) or not isinstance(node.targets[0].target, cst.Name):
@@ -52,7 +52,7 @@ def wrong_initial_value(program: Program) -> Iterator[Mutation]:
 
 
 def missing_guard(program: Program) -> Iterator[Mutation]:
-    """An `if` that returns, continues or breaks for a special case is left out (of functions that do not recurse)."""
+    """Leave out an `if` that returns, continues or breaks for a special case (in functions that do not recurse)."""
     for node, name in _guards(program):
         function = program.enclosing_function(node)
         if function is not None and not _recursive(program, function):
@@ -60,7 +60,7 @@ def missing_guard(program: Program) -> Iterator[Mutation]:
 
 
 def missing_base_case(program: Program) -> Iterator[Mutation]:
-    """A recursive function without (one of) its base cases."""
+    """Leave out a base case of a recursive function."""
     for node, name in _guards(program):
         function = program.enclosing_function(node)
         if function is not None and _recursive(program, function):
@@ -68,7 +68,8 @@ def missing_base_case(program: Program) -> Iterator[Mutation]:
 
 
 def _guards(program: Program) -> Iterator[tuple[cst.If, cst.CSTNode]]:
-    """`if` statements with no else whose body is one return, continue, break or raise, and that are not alone in their block."""
+    """Yield the `if` statements without else whose body is one return, continue, break or raise, and that are not alone in their
+    block."""
     for block, body in _blocks(program):
         for node in body:
             if isinstance(node, cst.If) and node.orelse is None and len(body) > 1 and block is not None:
@@ -87,7 +88,7 @@ def _recursive(program: Program, function: cst.FunctionDef) -> bool:
 
 
 def early_return(program: Program) -> Iterator[Mutation]:
-    """The `return` after a loop ends up inside it, so that only the first item counts."""
+    """Move the `return` after a loop into it, so that only the first item counts."""
     for block, body in _blocks(program):
         for loop, after in itertools.pairwise(body):
             small = _only_small(after)
@@ -103,7 +104,7 @@ def early_return(program: Program) -> Iterator[Mutation]:
 
 
 def printed_not_returned(program: Program) -> Iterator[Mutation]:
-    """The result is printed instead of returned."""
+    """Print the result instead of returning it."""
     for node in program.nodes:
         if isinstance(node, cst.Return) and node.value is not None:
             call = cst.Expr(cst.Call(cst.Name("print"), [cst.Arg(node.value)]))
@@ -111,7 +112,7 @@ def printed_not_returned(program: Program) -> Iterator[Mutation]:
 
 
 def missing_return(program: Program) -> Iterator[Mutation]:
-    """The value is computed but the word `return` is missing."""
+    """Leave out the word `return`, so that the value is computed and lost."""
     for node in program.nodes:
         if isinstance(node, cst.Return) and node.value is not None:
             value = node.value
@@ -121,7 +122,7 @@ def missing_return(program: Program) -> Iterator[Mutation]:
 
 
 def negated_condition(program: Program) -> Iterator[Mutation]:
-    """The condition of an `if` the wrong way round."""
+    """Turn the condition of an `if` the wrong way round."""
     for node in program.nodes:
         if isinstance(node, (cst.If, cst.IfExp)):
             test = node.test
@@ -135,7 +136,7 @@ def negated_condition(program: Program) -> Iterator[Mutation]:
 
 
 def missing_step(program: Program) -> Iterator[Mutation]:
-    """A statement in the body of a `for` loop or function is forgotten."""
+    """Leave out a statement in the body of a `for` loop or function."""
     for block, body in _blocks(program):
         owner = program.parent.get(block)
         if len(body) < 2 or not isinstance(owner, (cst.For, cst.If, cst.FunctionDef)):
@@ -150,7 +151,7 @@ def missing_step(program: Program) -> Iterator[Mutation]:
 
 
 def wrong_update(program: Program) -> Iterator[Mutation]:
-    """An accumulator that is overwritten instead of updated, or updated in the wrong direction."""
+    """Overwrite an accumulator instead of updating it, or update it in the wrong direction."""
     for node in program.nodes:
         if not isinstance(node, cst.AugAssign) or any(isinstance(a, cst.While) for a in program.ancestors(node)):
             continue
@@ -160,7 +161,7 @@ def wrong_update(program: Program) -> Iterator[Mutation]:
 
 
 def mutable_default(program: Program) -> Iterator[Mutation]:
-    """A result list or dict as default argument: it lives on from call to call."""
+    """Make a result list or dict a default argument, which lives on from call to call."""
     for function in program.functions:
         if (
             not isinstance(function.body, cst.IndentedBlock)
@@ -187,7 +188,7 @@ def mutable_default(program: Program) -> Iterator[Mutation]:
 
 
 def missing_import(program: Program) -> Iterator[Mutation]:
-    """A module is used without being imported."""
+    """Leave out the import of a module that is used."""
     for line in program.module.body:
         small = _only_small(line)
         if isinstance(small, (cst.Import, cst.ImportFrom)):
@@ -197,7 +198,7 @@ def missing_import(program: Program) -> Iterator[Mutation]:
 
 
 def syntax_slip(program: Program) -> Iterator[Mutation]:
-    """A colon or a closing parenthesis is missing, or `=` stands for `==`."""
+    """Leave out a colon or a closing parenthesis, or write `=` for `==`."""
     lines = program.source.split("\n")
     for number, line in enumerate(lines):
         stripped = line.strip()

@@ -21,7 +21,7 @@ SOURCES: dict[str, Callable[[str], Iterator[Draft | Dropped]]] = {
 
 
 def read_source(source: str) -> Iterator[Draft | Dropped]:
-    """`KIND:REST` for a kind in SOURCES, or the path of a file.
+    """Yield the drafts of a source: `KIND:REST` for a kind in SOURCES, or the path of a file.
 
     Raises (also while it is read):
         UsageError: an unknown kind, a missing file, rows of an unknown form.

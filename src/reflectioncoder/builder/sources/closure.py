@@ -1,4 +1,5 @@
-"""A function of a module with all that it needs: standard imports, helper functions and classes, constants, and those of these."""
+"""Extracts a function of a module with all that it needs: standard imports, helper functions and classes, constants, and what these
+need."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ BUILTINS = frozenset(name for name in dir(builtins) if not name.startswith("__")
 
 
 def free_names(code: str) -> set[str]:
-    """The names that code reads and may not define: of the module, also from within functions."""
+    """Return the names that code reads and may not define, at module level and from within functions."""
     top = syntax.symbols(code)
     found: set[str] = set()
     waiting = [top]
@@ -26,7 +27,7 @@ def free_names(code: str) -> set[str]:
 
 
 def bound_names(code: str) -> set[str]:
-    """The names that code defines at module level."""
+    """Return the names that code defines at module level."""
     symbols = syntax.symbols(code).get_symbols()
     return {symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported()}
 
@@ -51,7 +52,7 @@ class Module:
         return "\n".join(self._lines[first - 1 : node.end_lineno])
 
     def program_with(self, function: ast.FunctionDef) -> str | None:
-        """A program that defines the function and works alone; None if there is none."""
+        """Return a program that defines the function and works alone; None if there is none."""
         imports: set[tuple[str, str]] = set()
         parts: dict[int, str] = {}
         waiting, known = [function.name], set[str]()
@@ -85,13 +86,13 @@ def _is_star(node: ast.stmt) -> bool:
 
 
 def is_standard(node: ast.Import | ast.ImportFrom) -> bool:
-    """Whether an import takes from the standard library only. `__future__` holds for a whole file and cannot be carried along."""
+    """Tell whether an import takes from the standard library only. `__future__` holds for a whole file and cannot be carried along."""
     names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else ["" if node.level else node.module or ""]
     return all(name != "__future__" and name.partition(".")[0] in sys.stdlib_module_names for name in names)
 
 
 def _alias(node: ast.Import | ast.ImportFrom, name: str) -> tuple[str, str]:
-    """(module that is imported from or "", what is imported) as it is written."""
+    """Return (module that is imported from or "", what is imported) as it is written."""
     alias = next(a for a in node.names if name == (a.asname or a.name.partition(".")[0]))
     return (node.module or "" if isinstance(node, ast.ImportFrom) else ""), ast.unparse(alias)
 

@@ -1,4 +1,4 @@
-"""CodeI/O as the package reasoning-gym carries it: programs with generators of inputs, from which tests are recorded."""
+"""Reads CodeI/O as the package reasoning-gym carries it: programs with generators of inputs, from which tests are recorded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DATA = {"codeio": "codeio.jsonl.gz", "codeio-hq": "codeio-hq.jsonl.gz"}
 
 
 def from_reasoning_gym(data: str) -> Iterator[Draft | Dropped]:
-    """The rows of one of its data files. The package itself is heavy and not imported.
+    """Yield the rows of one of its data files. The package itself is heavy and not imported.
 
     Raises:
         MachineError: the package is not installed.

@@ -1,4 +1,4 @@
-"""One problem file from several sources, written row by row: neither all drafts nor all problems are ever in memory."""
+"""Writes one problem file from several sources, row by row: neither all drafts nor all problems are ever in memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from reflectioncoder.sandbox.pool import map_ordered
 
 
 def collect_problems(sources: Iterable[str], output: Path, limit: int | None = None, workers: int = 0) -> dict[str, Any]:
-    """Write the first `limit` problems of all sources to `output`; returns how many are kept, and dropped by reason.
+    """Write the first `limit` problems of all sources to `output`; return how many are kept, and dropped by reason.
 
     Raises:
         UsageError: an unknown source, or rows of an unknown form. `output` is untouched then, as at every error.
@@ -58,7 +58,7 @@ def _verified(draft: Draft | Dropped, limits: Limits) -> Problem | Dropped:
 
 
 def _drafts(sources: Iterable[str]) -> Iterator[Draft | Dropped]:
-    """All drafts; of those with the same id the first."""
+    """Yield all drafts; of those with the same id only the first."""
     seen: set[int] = set()  # hashes: of 10^5 ids 10 MB less
     for source in sources:
         for draft in read_source(source):

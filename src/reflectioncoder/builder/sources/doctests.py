@@ -1,4 +1,4 @@
-"""Functions of installed packages with doctest examples: the program is the reference, its examples are the tests.
+"""Makes problems of functions of installed packages with doctest examples: the function is the reference, its examples are the tests.
 
 Files are parsed, nothing is imported. What a function needs of its module comes with it (`closure`).
 """
@@ -25,7 +25,7 @@ _MAX_TEST_CHARS = 1000
 
 
 def from_doctests(package: str) -> Iterator[Draft | Dropped]:
-    """`package` is what is imported, or what is installed (more-itertools); modules of the standard library too.
+    """Yield drafts from a package, named as it is imported or installed (more-itertools), or from a module of the standard library.
 
     Raises:
         MachineError: it is not installed.
@@ -56,7 +56,7 @@ def _from_module(path: Path, module_name: str, source: str, license_: str) -> It
 
 
 def _draft(module: Module, function: ast.FunctionDef) -> dict | str:
-    """The fields of a problem, or the reason why the function is none."""
+    """Return the fields of a problem, or the reason why the function is none."""
     docstring = inspect.cleandoc(ast.get_docstring(function) or "")
     try:
         parts = doctest.DocTestParser().parse(docstring)
@@ -83,7 +83,7 @@ def _draft(module: Module, function: ast.FunctionDef) -> dict | str:
 
 
 def _head(function: ast.FunctionDef, words: str) -> str:
-    """The signature with what the docstring says."""
+    """Return the signature with the words of the docstring."""
     shell = copy.copy(function)
     shell.decorator_list, shell.body = [], [ast.Expr(ast.Constant("\n    ".join([*words.split("\n"), ""])))]
     head = ast.unparse(shell)
@@ -139,7 +139,7 @@ class Examples:
         return free_names(code) <= self._defined | {own}
 
     def _write_out(self, value: ast.expr) -> ast.expr | None:
-        """The expression with values in the place of names; None if it needs a name that is not known."""
+        """Return the expression with values in the place of names; None if it needs a name that is not known."""
         written = _Replaced(self._values).visit(copy.deepcopy(value))
         return written if self._is_known(ast.unparse(written)) else None
 
@@ -179,7 +179,7 @@ class _Replaced(ast.NodeTransformer):
 
 
 def _is_plain(value: ast.expr) -> bool:
-    """Whether an expression gives the same value whenever it is evaluated, however its value was used."""
+    """Tell whether an expression gives the same value whenever it is evaluated, however its value was used."""
     if isinstance(value, ast.Lambda):
         return True
     try:

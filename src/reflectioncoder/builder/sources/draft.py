@@ -1,4 +1,4 @@
-"""What a source gives: drafts of problems, and by name what cannot become one."""
+"""Defines what a source yields: drafts of problems, and the named reasons for which something cannot become one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Draft:
 
 @dataclass(frozen=True)
 class Dropped:
-    """`reason` is one of REASONS."""
+    """Something in a source that cannot become a problem; `reason` is one of REASONS."""
 
     task_id: str
     reason: str

@@ -1,4 +1,4 @@
-"""Rows of published data sets, recognised by their fields, as drafts of problems.
+"""Turns rows of published data sets, recognised by their fields, into drafts of problems.
 
 An answer in a chat (CodeFeedback, OSS-Instruct) is no verified program: such rows become a statement without reference and tests.
 """
@@ -31,7 +31,7 @@ _TYPING_NAMES = ("Any", "Callable", "Dict", "Iterable", "List", "Optional", "Set
 
 @dataclass(frozen=True)
 class Form:
-    """`fields`: what a row must have, and of which type; it may have more."""
+    """The form of a row. `fields`: those that it must have, and their types; it may have more."""
 
     name: str
     fields: dict[str, type | UnionType]
@@ -40,7 +40,8 @@ class Form:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where rows come from. `prefix` begins the ids of rows that have none; `source` and `license` hold where a row says nothing."""
+    """The origin of rows. `prefix` begins the ids of rows that have none; `source` and `license` apply to rows that do not name their
+    own."""
 
     prefix: str
     source: str = ""
@@ -48,7 +49,7 @@ class Origin:
 
 
 def draft_from(row: Row, number: int, where: str, origin: Origin) -> Draft | Dropped:
-    """The draft of one row.
+    """Return the draft of one row.
 
     Raises:
         UsageError: the fields are of no known form; our own form with a mistake in it.
@@ -80,7 +81,7 @@ def _task_id(row: Row, number: int, prefix: str) -> str:
 
 
 def _text(row: Row, name: str) -> str:
-    """An optional field; Windows line ends become ours."""
+    """Return an optional text field, with Windows line ends converted."""
     value = row.get(name)
     return "\n".join(value.splitlines()) if isinstance(value, str) else ""
 
@@ -90,7 +91,7 @@ def _problem(row: Row, task_id: str, **values: Any) -> Draft:
 
 
 def _with_assertions(row: Row, task_id: str, words: str, program: str, tests: list, setup: str) -> Draft | Dropped:
-    """MBPP's way: the first assertion tells the function's name and how it is called."""
+    """Convert a row in MBPP's form: the first assertion tells the function's name and how it is called."""
     tree = parse(program)
     if tree is None or not all(isinstance(test, str) and parse(test) for test in tests):
         return Dropped(task_id, "malformed")
@@ -142,7 +143,7 @@ def _codeio(row: Row, task_id: str) -> Draft | Dropped:
 
 
 def _function_draft(row: Row, task_id: str, words: str, specification: str, program: str, entry_point: str) -> Draft | Dropped:
-    """A statement in words, what goes in and out, and the head of the function to be written."""
+    """Convert a row with a statement in words, descriptions of input and output, and the head of the function to be written."""
     tree = parse(program)
     head = "" if tree is None else _head(definition(tree, entry_point), entry_point)
     if not head:
@@ -223,7 +224,7 @@ def _published_puzzle(row: Row, task_id: str) -> Draft | Dropped:
 
 
 def _search(row: Row, task_id: str, words: str, checker: str, head: str, program: str) -> Draft | Dropped:
-    """A puzzle: whatever the checker accepts is right, so the checker is shown."""
+    """Convert a puzzle: whatever the checker accepts is right, so the statement shows the checker."""
     if not words.strip():
         return Dropped(task_id, "no_statement")
     instruction = f"{inspect.cleandoc(words)}\n\nWrite `sol` such that `sat(sol())` is true."
@@ -239,7 +240,7 @@ def _search(row: Row, task_id: str, words: str, checker: str, head: str, program
 
 
 def _with_typing(code: str) -> str:
-    """With an import of the names that the published puzzles use without one."""
+    """Return the code with an import of the names that the published puzzles use without one."""
     names = [name for name in _TYPING_NAMES if re.search(rf"\b{name}\b", code)]
     return f"from typing import {', '.join(names)}\n\n\n{code}" if names and "from typing" not in code else code
 

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face Hub, or a local folder in one of its formats, read row by row without downloading the whole."""
+"""Reads data sets of the Hugging Face Hub, or local folders in one of its formats, row by row without downloading the whole."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DEFAULT_SPLIT = "train"
 
 
 def from_hub(address: str) -> Iterator[Draft | Dropped]:
-    """`NAME`, `NAME:SPLIT`, `NAME:CONFIG` or `NAME:CONFIG:SPLIT`; a part that could be both is a configuration.
+    """Yield the drafts of `NAME`, `NAME:SPLIT`, `NAME:CONFIG` or `NAME:CONFIG:SPLIT`; an ambiguous part is a configuration.
 
     Raises:
         MachineError: the package `datasets` is missing, or the Hub is not reached.
@@ -43,7 +43,7 @@ def from_hub(address: str) -> Iterator[Draft | Dropped]:
 
 
 def _readable(rows: Iterable[dict[str, Any]], address: str) -> Iterator[dict[str, Any]]:
-    """The rows; whatever the libraries below raise of a broken file is one error that names the row."""
+    """Yield the rows; whatever the libraries below raise about a broken file becomes one error that names the row."""
     iterator = iter(rows)
     for number in itertools.count():
         try:
@@ -64,7 +64,7 @@ def _config_and_split(datasets: Any, name: str, parts: list[str]) -> tuple[str |
 
 
 def _stated_license(name: str) -> str:
-    """What the data set's card says; "" where there is none."""
+    """Return the licence that the data set's card states; "" if it states none."""
     card: Any = require("huggingface_hub", "hub").DatasetCard
     try:
         stated = card.load(Path(name) / "README.md" if Path(name).is_dir() else name).data.to_dict().get("license")

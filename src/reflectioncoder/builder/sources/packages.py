@@ -1,4 +1,4 @@
-"""Installed packages as sources: where their files lie, which version, which licence. Nothing of them is imported."""
+"""Finds the files, the version and the licence of installed packages. Nothing of them is imported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MAX_LICENSE_CHARS = 60  # some packages give the whole text
 
 
 def package_root(name: str, install: str) -> Path:
-    """The folder of an importable package, or the file of a module. `install` is what pip is to be asked for.
+    """Return the folder of an importable package, or the file of a module. `install` is what to ask pip for.
 
     Raises:
         MachineError: it is not installed.
@@ -35,11 +35,11 @@ def package_root(name: str, install: str) -> Path:
         for found in (path, path.with_suffix(".py")):
             if found.is_dir() or (found.is_file() and found.suffix == ".py"):
                 return found
-    raise UsageError(f"{name}: no Python files of it are found; it may be compiled")
+    raise UsageError(f"{name} has no Python files; it may be compiled")
 
 
 def import_names(package: str) -> list[str]:
-    """What a package is imported as: its own name, or the names that the distribution of that name brings (more-itertools)."""
+    """Return the names under which a package is imported: its own, or those that a distribution of that name brings."""
     wanted = _normalized(package)
     brought = [name for name, distributions in metadata.packages_distributions().items() if wanted in map(_normalized, distributions)]
     if package.partition(".")[0].isidentifier() and (package not in brought):
@@ -52,7 +52,7 @@ def _normalized(distribution: str) -> str:
 
 
 def provenance(import_name: str) -> tuple[str, str]:
-    """(name and version, licence) of what brings a package; the licence is "" where its metadata does not say."""
+    """Return (name and version, licence) of the distribution that brings a package; the licence is "" if its metadata has none."""
     top = import_name.partition(".")[0]
     if top in sys.stdlib_module_names:
         return f"Python {platform.python_version()}", "PSF-2.0"
@@ -67,7 +67,7 @@ def provenance(import_name: str) -> tuple[str, str]:
 
 
 def modules(name: str, root: Path) -> dict[str, Path]:
-    """The files of a package's modules, without its tests, by what the modules are called."""
+    """Return the files of a package's modules, without its tests, by the names of the modules."""
     if root.is_file():
         return {name: root}
     found = {}

@@ -1,4 +1,4 @@
-"""Inputs and results as assertions: given in a row, or recorded here from a reference and its input generator.
+"""Writes inputs and results as assertions: given in a row, or recorded here from a reference and its input generator.
 
 A result is compared with `==` where JSON holds it exactly, with a relative tolerance of 1e-6 where it is a float, and otherwise after
 a JSON round trip (`same_as_json`, which then is the setup of the problem).
@@ -57,7 +57,7 @@ def __record(seed):
 
 @dataclass(frozen=True)
 class Call:
-    """Keyword arguments of the entry point and its result, as JSON values. `exact`: the result is this very value."""
+    """A call: keyword arguments of the entry point and its result, as JSON values. `exact`: the result is this very value."""
 
     arguments: dict[str, Any]
     result: Any
@@ -89,7 +89,7 @@ def _has_float(value: Any) -> bool:
 
 
 def record_tests(draft: Draft, limits: Limits) -> Problem | Dropped:
-    """The problem with tests: what its reference returns for generated inputs, the same ones at every time."""
+    """Return the problem with tests: what its reference returns for generated inputs, the same ones every time."""
     problem = draft.problem
     reasons: list[str] = []
     calls: list[Call] = []
@@ -116,7 +116,7 @@ def record_tests(draft: Draft, limits: Limits) -> Problem | Dropped:
 
 
 def _read_call(output: str) -> Call | str:
-    """What the recorder printed last; the program may have printed before. Otherwise the reason why there is no call."""
+    """Return what the recorder printed last (the program may have printed before), or the reason why there is no call."""
     try:
         said = json.loads(output.rstrip("\n").rpartition("\n")[2])
         call = Call(said["input"], said["expected"], said["exact"])

@@ -1,4 +1,4 @@
-"""From drafts to problems: whatever has a reference and tests is run twice, in the form in which the build will run it."""
+"""Turns drafts into problems: whatever has a reference and tests is run twice, in the form in which the build will run it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CLOCK_OWNERS = frozenset(("time", "datetime", "date"))
 
 
 def verify(draft: Draft, limits: Limits) -> Problem | Dropped:
-    """The problem, with its tests recorded if it has none, or why it is dropped. `limits.wall_s` holds for one run.
+    """Return the problem, with its tests recorded if it has none, or why it is dropped. `limits.wall_s` holds for one run.
 
     Raises:
         SandboxUnavailableError: the sandbox failed, not the program.
@@ -52,7 +52,7 @@ def verify(draft: Draft, limits: Limits) -> Problem | Dropped:
 
 
 def _unfit(program: str) -> str | None:
-    """Why a program is no reference, whatever it returns."""
+    """Return why a program is no reference, whatever it returns; None if it may be one."""
     tree = syntax.parse(program)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

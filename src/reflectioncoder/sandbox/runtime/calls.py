@@ -1,4 +1,4 @@
-"""Inside the sandbox: run a solution, call its entry point with each argument list, send the answers.
+"""Runs a solution inside the sandbox, calls its entry point with each argument list, and sends the answers.
 
 The trusted side owns inputs, expected values and the comparison; this process knows none of the expected values, and of the inputs
 only those that it has been called with. Whatever a hostile solution does here, it can only send other answers.
@@ -42,7 +42,7 @@ _READ_BYTES = 65536
 
 
 class ClosedInput(io.StringIO):
-    """Takes what is written and refuses to be read."""
+    """A standard input that accepts writing and refuses to be read."""
 
     def read(self, *args: object, **kwargs: object) -> str:
         raise OSError
@@ -74,7 +74,8 @@ def describe_error(error: BaseException) -> bytes:
 
 
 def error_in_parts(error: BaseException) -> bytes:
-    """Return what it takes to raise an error like this one elsewhere; with its arguments (else null) if all are plain and short."""
+    """Return the parts from which an error like this one can be raised elsewhere; with its arguments (else null) if all are plain and
+    short."""
     name, _, text = describe_error(error).decode().partition(": ")
     kind = next((known.__name__ for known in type(error).__mro__ if _BUILTINS.get(known.__name__) is known), "Exception")
     arguments = error.args
