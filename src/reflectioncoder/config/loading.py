@@ -16,7 +16,7 @@ from reflectioncoder.config.yaml_text import one_line, parse_yaml
 from reflectioncoder.errors import UsageError
 from reflectioncoder.server_address import without_credentials
 
-RECIPES_DIR = Path(__file__).parent / "recipes"
+RECIPES_DIR = Path(__file__).parent.parent / "recipes"
 
 
 @dataclass(frozen=True)
