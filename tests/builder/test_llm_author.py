@@ -585,8 +585,8 @@ def test_every_reference_is_left_whole_without_its_tests():
 
 
 def test_tests_run_in_their_context_with_the_final_program():
-    checks = "for a, b in cases:\n    assert f(a) == b\ntry:\n    f('x')\n    assert False\nexcept TypeError:\n    pass"
-    attempt = f"def f(x):\n    return 0\ncases = [(1, 1), (2, 4)]\n{checks}"
+    assertions = "for a, b in cases:\n    assert f(a) == b\ntry:\n    f('x')\n    assert False\nexcept TypeError:\n    pass"
+    attempt = f"def f(x):\n    return 0\ncases = [(1, 1), (2, 4)]\n{assertions}"
     program = "def f(x):\n    return x ** 2"
     tests = checks.tests_for(program, attempt)
     assert "def f" not in tests
