@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import tempfile
@@ -30,6 +31,11 @@ def pytest_terminal_summary(terminalreporter):
     reports = terminalreporter.stats.get("skipped", [])
     for line in skips.summary(str(report.longrepr[2]) for report in reports if isinstance(report.longrepr, tuple)):
         terminalreporter.write_line(line)
+
+
+# Compiling with torch needs setuptools, which refuses to be imported after the standard library's distutils, as some tests do.
+with contextlib.suppress(ImportError):
+    import setuptools  # noqa: F401
 
 
 def pytest_configure(config):

@@ -43,7 +43,7 @@ def test_the_tests_children_can_be_interrupted():
     """Also where the tests themselves were started with SIGINT ignored."""
     script = (
         "import signal, subprocess, sys\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nfrom tests import conftest\n"
-        "import types\nconftest.pytest_configure(types.SimpleNamespace())\n"
+        "import types\nconftest.pytest_configure(types.SimpleNamespace(getoption=lambda name: 'all'))\n"
         "child = 'import signal; print(signal.getsignal(2))'\n"
         "print(subprocess.run([sys.executable, '-c', child], capture_output=True, text=True).stdout)"
     )
@@ -98,6 +98,7 @@ def command(*argv):
     return [sys.executable, "-m", "reflectioncoder", *argv]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["doctor", "train", "generate", "evaluate"])
 def test_threads_wait_passively_in_every_command_that_loads_torch(model, tmp_path, name):
     on = ["--benchmark", "bundled/seen:1", "--output", str(tmp_path / "out"), "--max-new-tokens", "4"]
@@ -110,6 +111,7 @@ def test_threads_wait_passively_in_every_command_that_loads_torch(model, tmp_pat
     assert set(openmp_says(command(*argv))) == {("PASSIVE", "0")}
 
 
+@pytest.mark.slow
 def test_ranks_of_torchrun_wait_passively():
     argv = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "reflectioncoder", "doctor", "-q"]
     assert openmp_says(argv).count(("PASSIVE", "0")) == 2

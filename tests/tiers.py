@@ -1,7 +1,7 @@
 """Two tiers of one suite: `make test` runs a part that keeps every promise represented, `make test-all` everything.
 
-Quick are, of each test, as many cases as show every value of its small parameters (each tier of isolation, each rendering, …) and a few
-values of its large ones (one attack of a family, one program of a table). Tests marked `slow` are not quick; hypothesis tests are, with
+Quick are, of each test, as many cases as show every value of its small parameters (each tier of isolation, each rendering, …) and one
+value of its large ones (an attack of a family, a program of a table). Tests marked `slow` are not quick; hypothesis tests are, with
 few examples, and run again with all of theirs in the rest. `--tier` chooses: quick, rest (what quick left out), all.
 """
 
@@ -20,7 +20,6 @@ TIERS = ("all", "quick", "rest")
 _VARIABLE = "REFLECTIONCODER_TEST_EXAMPLES"  # of this process and the workers that it starts
 _FEW = 10  # times fewer examples in the quick tier
 MAX_SMALL = 6  # values of a parameter that are all shown
-MIN_CASES = 2  # of a test, if it has as many
 
 
 def add_option(parser: pytest.Parser) -> None:
@@ -67,7 +66,7 @@ def quick_tests(items: Sequence[pytest.Item]) -> set[str]:
 
 
 def quick_cases(cases: Sequence[pytest.Item]) -> list[pytest.Item]:
-    """Return as few of a test's cases as show every value of its small parameters, at least `MIN_CASES`."""
+    """Return as few of a test's cases as show every value of its small parameters, at least one."""
     values: dict[str, set[int]] = defaultdict(set)
     for case in cases:
         for name, index in _indices(case).items():
@@ -76,7 +75,7 @@ def quick_cases(cases: Sequence[pytest.Item]) -> list[pytest.Item]:
     chosen: list[pytest.Item] = []
     for case in sorted(cases, key=lambda case: zlib.crc32(case.nodeid.encode())):  # else always the first of the large ones
         shown = left & set(_indices(case).items())
-        if shown or len(chosen) < MIN_CASES:
+        if shown or not chosen:
             chosen.append(case)
             left -= shown
     return chosen

@@ -232,6 +232,7 @@ def test_the_budget_is_asked_before_every_request(tmp_path):
             build_reflections(make_recipe(url, budget_tokens=spent + 100), tmp_path, limit=40)
 
 
+@pytest.mark.slow
 def test_a_price_bounds_the_build_too(tmp_path):
     script = Script(PROBLEMS)
     endpoint = replace(ENDPOINT, input_usd=10.0, output_usd=20.0)  # 0.002 for each answer of the script
@@ -468,6 +469,7 @@ def test_near_duplicates_are_left_out_and_named():
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(280)
 def test_a_build_killed_at_ten_random_points_ends_with_the_same_bytes_and_asks_hardly_more(tmp_path):
     script = Script(PROBLEMS, latency_s=0.03)

@@ -110,6 +110,7 @@ def test_a_language_that_is_judged_wrongly_is_not_scored(isolation, tmp_path, mo
     assert not list(tmp_path.rglob("*.json"))
 
 
+@pytest.mark.slow
 def test_what_held_is_remembered_for_this_toolchain_only(isolation, tmp_path, monkeypatch):
     monkeypatch.setattr(preflight, "cache_dir", lambda: tmp_path)
     held = require_preflight("sh", isolation)
@@ -120,6 +121,7 @@ def test_what_held_is_remembered_for_this_toolchain_only(isolation, tmp_path, mo
         require_preflight("sh", isolation)
 
 
+@pytest.mark.slow
 def test_exit_codes_alone_pass_what_is_not_passed(isolation):
     """The usual harness's verdict stays beside ours: it takes programs that end early or whose tests hold nothing."""
     fooled = {}
@@ -422,6 +424,7 @@ def test_outcomes_are_those_that_were_drawn_and_no_others():
         assert challenge.missed_by("\n".join(lines)) == missed, lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [20, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", STUBS)
 def test_a_program_that_raises_is_told_from_one_that_does_not_compile(name, every, data_dir, isolation):
@@ -433,6 +436,7 @@ def test_a_program_that_raises_is_told_from_one_that_does_not_compile(name, ever
     } == {}
 
 
+@pytest.mark.slow
 def test_the_canonical_solutions_pass(data_dir, isolation):
     """HumanEval's own solutions, in the language that they are written in."""
     right = {task.task_id.partition("/")[2]: task.tests.canonical_solution for task in load_benchmark("humaneval").tasks}
@@ -478,6 +482,7 @@ def test_the_answer_begins_with_the_prompt_and_the_program_too(data_dir):
     assert row["solution"] == f"{task.prompt}    return 1;"
 
 
+@pytest.mark.slow
 def test_score_takes_completions_and_whole_programs(data_dir, tmp_path, capsys):
     needs("sh")
     task = next(task for task in load_benchmark("multipl-e/sh").tasks if task.task_id == TASK)
