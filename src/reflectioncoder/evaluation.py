@@ -25,7 +25,7 @@ from reflectioncoder.sandbox.limits import Limits
 
 
 def completions_key(benchmark: Benchmark, recipe: Recipe, model: str, *, in_batches: bool = True) -> str:
-    """What the completions of a benchmark depend on; `model` says which model it is."""
+    """Return a key of all that the completions of a benchmark depend on; `model` identifies the model."""
     sampling = {**asdict(recipe.generate), **({} if in_batches else {"batch_size": None})}
     requests = [request.instruction for request in benchmark.requests(1)]
     return content_hash(benchmark.describe(), requests, sampling, recipe.seed, model)

@@ -184,5 +184,5 @@ def _mean(scores: dict[str, float]) -> float:
 
 
 def request(problem: Problem, sample: int) -> Request:
-    """The one-off request for a problem."""
+    """Return the one-off request for a problem."""
     return python_request(problem.task_id, sample, problem.prompt, problem.entry_point, problem.instruction)

@@ -95,7 +95,7 @@ def ends_within_text(code: str) -> bool:
 
 
 def assertions(code: str, entry_point: str = "") -> list[str]:
-    """The assertions that stand outside of functions, as normalized text: spacing and quotes do not count, messages neither."""
+    """Return the assertions that stand outside of functions, as normalized text: spacing and quotes do not count, messages neither."""
     tree = parse(code)
     if tree is None:
         return []
@@ -119,7 +119,7 @@ def _outside_of_functions(tree: ast.Module, entry_point: str) -> list[ast.AST]:
 
 
 def without_tests(code: str, entry_point: str = "") -> str:
-    """The program without assertions, test functions, what stands under `if __name__ == …`, and expressions such as a print."""
+    """Return the program without assertions, test functions, what stands under `if __name__ == …`, and expressions such as a print."""
     tree = parse(code)
     if tree is None:
         return code
@@ -127,7 +127,7 @@ def without_tests(code: str, entry_point: str = "") -> str:
 
 
 def tests_for(program: str, attempt: str) -> str:
-    """What an attempt does at module level, with `program` in the place of what both define: the attempt's tests in their context."""
+    """Return what an attempt does at module level, with `program` in the place of what both define: its tests in their context."""
     tree, own = parse(attempt), parse(program)
     if tree is None or own is None:
         return ""
@@ -143,7 +143,7 @@ def _has_to_be_first(node: ast.stmt) -> bool:
 
 
 def has_usage(code: str, entry_point: str = "") -> bool:
-    """Whether a program does at module level what only a test or an example does."""
+    """Tell whether a program does at module level what only a test or an example does."""
     tree = parse(code)
     return tree is not None and any(
         is_test(node, entry_point) for node in tree.body if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
@@ -156,7 +156,7 @@ def defines(code: str, name: str) -> bool:
 
 
 def defines_something(code: str) -> bool:
-    """Whether a program defines a function or a class."""
+    """Tell whether a program defines a function or a class."""
     tree = parse(code)
     return tree is not None and any(isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) for node in tree.body)
 
@@ -198,7 +198,7 @@ def spells_special_token(*texts: str) -> bool:
 
 
 def no_longer_asserted(earlier: list[str], last: list[str]) -> list[str]:
-    """What was asserted of before and is not now: `f(2)` of `f(2) == 3`, `not f(2)` and `f(2)`, else the whole assertion."""
+    """Return what was asserted of before and is not now: `f(2)` of `f(2) == 3`, `not f(2)` and `f(2)`, else the whole assertion."""
     return sorted({_subject(test) for test in earlier} - {_subject(test) for test in last})
 
 

@@ -13,7 +13,7 @@ _STOP_OF_A_BLOCK = ["\n```"]
 
 
 class Conversation:
-    """What has been said so far; `payload` asks for what comes next.
+    """Holds what has been said so far; `payload` asks for what comes next.
 
     Feedback is a user turn. With `config.assistant_prefix` or completions it is a part of the one assistant turn, as the sample has it.
 
@@ -30,7 +30,7 @@ class Conversation:
 
     @property
     def payload(self) -> dict[str, Any]:
-        """`messages` or `prompt`, `stop`, and what the server has to be told."""
+        """Return `messages` or `prompt`, `stop`, and what the server has to be told."""
         if self._config.api == "completion":
             texts = [*(message["content"] for message in self._messages), self._said + self.opening]
             return {"prompt": "\n\n".join(texts), "stop": _STOP_OF_A_BLOCK if self.opening else _STOP}
@@ -40,11 +40,11 @@ class Conversation:
         return {"messages": [*self._messages, last], "stop": _STOP, **extras}
 
     def continuation(self, text: str) -> str:
-        """What the model has added: some servers (llama.cpp of late) answer with the whole message, what it began with included."""
+        """Return what the model has added: some servers (llama.cpp of late) answer with the whole message, its beginning included."""
         return self.opening + (text.removeprefix(self._said) if self._said and self._config.api == "chat" else text)
 
     def attempted(self, text: str, code: str) -> None:
-        """The model has written this."""
+        """Add what the model has written."""
         attempt = f"{text}\n\n```python\n{code}\n```".strip()
         if self._grows:
             self._said += attempt
@@ -52,14 +52,14 @@ class Conversation:
             self._messages.append({"role": "assistant", "content": attempt})
 
     def failed(self, output: str, feedback: str) -> None:
-        """The interpreter printed `output`; `feedback` says so to models that are told in a turn of the user's."""
+        """Add what the interpreter printed; `feedback` says so to models that are told in a turn of the user's."""
         if self._grows:
             self._said += f"\n\n```output\n{output}\n```\n\n"
         else:
             self._messages.append({"role": "user", "content": feedback})
 
     def passed(self, output: str, request: str) -> None:
-        """Everything passes: on to the next request."""
+        """Go on to the next request: everything passes."""
         if self._grows:
             self._messages.append({"role": "assistant", "content": f"{self._said}\n\n```output\n{output}\n```"})
             self._said = ""

@@ -31,7 +31,7 @@ class Rollout:
 
     @property
     def id(self) -> str:
-        """The sample's id, which differs from those in data sets of other models and seeds."""
+        """Return the sample's id, which differs from those in data sets of other models and seeds."""
         return f"{self.names.author}:{self.names.source}:{self.problem.task_id}:{self.seed}-{self.number}"
 
 

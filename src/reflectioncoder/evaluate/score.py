@@ -64,7 +64,7 @@ class Scorer:
         return Conditions(self.isolation, self.limits, self.rules)
 
     def describe_limits(self) -> dict[str, Any]:
-        """The limits that hold for this benchmark's samples."""
+        """Return the limits that hold for this benchmark's samples."""
         return self.benchmark.judge.limits(self.conditions)
 
     def prepare(self, workers: int) -> int:

@@ -55,7 +55,7 @@ def check_extra_body(config: EndpointConfig) -> None:
 
 
 def continuation_message(said: str, assistant_prefix: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """An assistant message that is to be continued, and what else the request has to say of it.
+    """Return an assistant message that is to be continued, and what else the request has to say of it.
 
     Args:
         assistant_prefix: how the server wants to be told (`EndpointConfig.assistant_prefix`), not "none".

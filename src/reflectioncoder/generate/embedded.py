@@ -34,7 +34,7 @@ def embedded_server(gguf: Path, parallel: int, context_tokens: int) -> contextli
 
 
 def vllm_server(model: str, parallel: int, context_tokens: int) -> contextlib.AbstractContextManager[str]:
-    """The same of a hub model or folder, by vLLM on this machine's GPUs: batches are put together anew after every token."""
+    """Serve a hub model or folder with vLLM on this machine's GPUs: batches are put together anew after every token."""
     if importlib.util.find_spec("vllm") is None:
         raise MachineError(
             "the package vllm is not installed\n  hint:    pip install vllm (a GPU), or ask a server (openai) or a GGUF model (local)"

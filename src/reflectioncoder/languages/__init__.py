@@ -29,7 +29,7 @@ LANGUAGES: dict[str, Language] = {
         *(RUST, GO, D, JULIA, R, RACKET, SCALA, CSHARP, SWIFT),
     )
 }
-"""By MultiPL-E's names."""
+"""The languages, by MultiPL-E's names."""
 
 CODE_LANGUAGES: dict[str, Language] = {language.name: language for language in (PYTHON, JAVASCRIPT, CPP)}
-"""Those that reflections can be built and read in: Python and those with `braces`."""
+"""The languages that reflections can be built and read in: Python and those with `braces`."""

@@ -100,7 +100,7 @@ def probe(isolation: Isolation) -> str | None:
 
 
 def detect_isolation() -> Isolation:
-    """The strongest isolation that holds on this machine; `REFLECTIONCODER_ISOLATION` names another.
+    """Return the strongest isolation that holds on this machine; `REFLECTIONCODER_ISOLATION` names another.
 
     Raises:
         SandboxUnavailableError: not even the weakest one can run a program here.

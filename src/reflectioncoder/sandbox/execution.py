@@ -129,7 +129,7 @@ def _stretched(limits: Limits, seconds: float, patience: float) -> Limits:
 
 
 def _unpacked(archive: bytes) -> dict[str, bytes]:
-    """The files of an archive that untrusted code may have had a hand in: plain ones, none in folders."""
+    """Return the files of an archive that untrusted code may have had a hand in: plain ones, none in folders."""
     with tarfile.open(fileobj=io.BytesIO(archive)) as members:
         plain = [member for member in members if member.isfile() and "/" not in member.name]
         return {member.name: file.read() for member in plain if (file := members.extractfile(member))}
@@ -138,7 +138,7 @@ def _unpacked(archive: bytes) -> dict[str, bytes]:
 def _build(
     toolchain: Toolchain, content: bytes, warm: Path | None, env: dict[str, str], limits: Limits, isolation: Isolation, *, keep: bool
 ) -> tuple[RunResult | None, bytes | None]:
-    """How the compiler went, None if its work was kept; the archive of what it left, None if it failed."""
+    """Return how the compiler went, None if its work was kept; the archive of what it left, None if it failed."""
     identity = repr((toolchain.build, toolchain.warm, toolchain.version())).encode()
     key = hashlib.sha256(b"\0".join((identity, content))).hexdigest()
     kept = cache_dir() / "builds" / key[:2] / f"{key}.tar"
@@ -154,7 +154,7 @@ def _build(
 
 
 def _keep(place: Path, archive: bytes) -> None:
-    """A build that cannot be kept is made again: nothing is said of it."""
+    """Keep a build; one that cannot be kept is made again, and nothing is said of it."""
     with contextlib.suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=place.parent)

@@ -43,7 +43,7 @@ class Isolation:
     wrapper: str = ""
     """A program that the server is started through and that makes the namespaces in its place."""
     readable_proc: bool = False
-    """With namespaces, programs may read /proc, which holds no processes but their own, but does hold paths of the machine."""
+    """With namespaces: programs may read /proc, which holds no processes but their own, but does hold paths of the machine."""
 
     @property
     def network(self) -> str:
@@ -53,7 +53,7 @@ class Isolation:
         return {"name": self.name, "tier": self.tier, "network": self.network}
 
     def wrap(self, argv: list[str], box: str, sources: str) -> list[str]:
-        """The command that starts the server: `argv`, or `argv` inside of the wrapper.
+        """Return the command that starts the server: `argv`, or `argv` inside of the wrapper.
 
         Raises:
             SandboxUnavailableError: the wrapper is not installed.
@@ -84,7 +84,7 @@ class Isolation:
         return [path, *flags, "--dev", "/dev", *mounts, "--", *argv]
 
     def world(self, box: str, cgroup_files: list[str]) -> World:
-        """What a server needs to confine programs this way. `box`: an empty directory of ours."""
+        """Return what a server needs to confine programs this way. `box`: an empty directory of ours."""
         paths = readable_paths()
         as_root = os.name == "posix" and os.getuid() == 0 and self.tier >= 1
         user = PROGRAM_USERS[next(_users) % len(PROGRAM_USERS)] if as_root and not self.wrapper else None
@@ -112,10 +112,10 @@ RLIMITS = Isolation("rlimits", 0)
 BUBBLEWRAP = Isolation("bubblewrap", 1, landlock=True, seccomp=True, wrapper="bwrap")
 AUTOMATIC = (CGROUP, NAMESPACES, LANDLOCK, RLIMITS)
 ISOLATIONS = {isolation.name: isolation for isolation in (*AUTOMATIC, BUBBLEWRAP)}
-"""Those that are tried one after another, and those that are used when they are named."""
+"""The isolations that are tried one after another, then those that are used only when they are named."""
 
 
 def _open_to_all(path: str) -> bool:
-    """Whether a user without any rights can reach the path."""
+    """Tell whether a user without any rights can reach the path."""
     ancestors = Path(path).resolve().parents
     return all(ancestor.stat().st_mode & stat.S_IXOTH for ancestor in ancestors)

@@ -1,4 +1,4 @@
-"""What goes on beside the optimizer steps: a progress line, `metrics.jsonl`, an orderly end when asked to stop."""
+"""Acts between the optimizer steps: a progress line, `metrics.jsonl`, a checkpoint and an orderly end when asked to stop."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from reflectioncoder.progress import say
 
 
 def training_samples(recipe: Recipe, reflections: Path | None) -> list[Sample]:
-    """All samples that the recipe names: built ones, further files, one-off samples of the problems."""
+    """Return all samples that the recipe names: built ones, further files, one-off samples of the problems."""
     files = [*([str(reflections)] if reflections else []), *recipe.train.reflection_data, *recipe.train.generation_data]
     if reflections is None and not recipe.train.reflection_data:
         raise UsageError("no reflection samples: nothing is built yet and train.reflection_data is empty\n  hint:    run build first")
@@ -51,7 +51,7 @@ def plan_run(recipe: Recipe, tokenizer: Any, samples: Sequence[Sample]) -> tuple
 
 
 def held_out_samples(recipe: Recipe, tokenizer: Any) -> HeldOut | None:
-    """Of `train.eval_data`; what is longer than `train.max_length` is left out and said.
+    """Render the samples of `train.eval_data`; what is longer than `train.max_length` is left out and said.
 
     Raises:
         UsageError: nothing is left.
@@ -68,7 +68,7 @@ def held_out_samples(recipe: Recipe, tokenizer: Any) -> HeldOut | None:
 
 
 def preview(renderer: Any, samples: Sequence[Sample], config: TrainConfig, count: int = 8) -> list[dict[str, Any]]:
-    """The first reflection samples as the model sees them, for the viewer: token texts, spans, labels, what is always hidden."""
+    """Return the first reflection samples as the model sees them, for the viewer: token texts, spans, labels, what is always hidden."""
     shown = []
     for sample in samples:
         rendered = renderer.render(sample) if sample.type == "reflection" else None

@@ -38,7 +38,7 @@ _WITHOUT_EFFECT = frozenset(
 
 
 def settings_key(recipe: Recipe, source: ModelSource, samples: Sequence[Sample]) -> str:
-    """What the result of a training run depends on; checkpoints of another key cannot be continued."""
+    """Return a key of all that the result of a training run depends on; checkpoints of another key cannot be continued."""
     rows = [sample.to_json() for sample in samples]
     train = {key: value for key, value in asdict(recipe.train).items() if key not in _WITHOUT_EFFECT}
     model = {key: value for key, value in asdict(recipe.model).items() if key != "device"}

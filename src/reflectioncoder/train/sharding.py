@@ -54,7 +54,7 @@ def num_processes() -> int:
 
 
 def has_process_group() -> bool:
-    """Whether this process already belongs to a group of torch.distributed."""
+    """Tell whether this process already belongs to a group of torch.distributed."""
     import torch.distributed as dist
 
     return dist.is_available() and dist.is_initialized()

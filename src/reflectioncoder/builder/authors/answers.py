@@ -28,7 +28,7 @@ class Answer:
 
     @property
     def missing(self) -> Rejected | None:
-        """Why there is no answer, if there is none."""
+        """Return the reason why there is no answer, if there is none."""
         if self.finish_reason == REFUSED:
             return Rejected("refused")
         return Rejected("empty_answer") if self.finish_reason == EMPTY else None

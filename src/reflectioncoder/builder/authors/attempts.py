@@ -87,7 +87,7 @@ class AttemptsFile:
 
     @property
     def num_not_asked(self) -> int:
-        """The number of rows of no problem or rollout that was asked for."""
+        """Return the number of rows of no problem or rollout that was asked for."""
         return len(self._not_asked)
 
     def attempt(self, rollout: Rollout) -> Answer:

@@ -30,7 +30,7 @@ class Server:
 
     @property
     def unused_options(self) -> frozenset[str]:
-        """The options that have no effect."""
+        """Return the options that have no effect."""
         return frozenset(("endpoint.base_url", "endpoint.api_key_env")) if self.is_own else frozenset()
 
 

@@ -28,7 +28,7 @@ SHARED_FACTOR = 1.25
 
 
 class Tests(Protocol):
-    """What a task's solutions are tested with."""
+    """The tests of a task's solutions."""
 
     def key(self) -> str:
         """Identify the tests: verdicts on the same solution by tests of the same key can be reused."""
@@ -71,7 +71,7 @@ class Verdict:
     fields: Mapping[str, Any] = field(default_factory=dict)
     is_unsure: bool = False
     kept: Any = field(default=None, repr=False)
-    """What the judge wants back if it looks at the solution again."""
+    """The judge's own notes, which it gets back if it looks at the solution again."""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Part:
 
 @dataclass(frozen=True)
 class FunctionTests:
-    """What a task's solutions are tested with: expected are the answers of the canonical solution."""
+    """The tests of a task's solutions: the expected answers are those of the canonical solution."""
 
     family: Family
     canonical_solution: str
@@ -93,7 +93,7 @@ _RESTORE_BY_TASK = {f"Mbpp/{number}": change for change, numbers in _RESTORE.ite
 
 
 def restore_inputs(task_id: str, inputs: list[Any]) -> list[Any]:
-    """The Python values behind the JSON ones."""
+    """Return the Python values behind the JSON ones."""
     change = _RESTORE_BY_TASK.get(task_id)
     return inputs if change is None else [change(arguments) for arguments in inputs]
 

@@ -59,7 +59,7 @@ _MAX_KEPT_BYTES = 64 * 2**20  # of answers that nobody has looked at yet
 
 
 def describe_limits(rules: Rules) -> dict[str, Any]:
-    """What holds for each part of a solution; seconds, bytes."""
+    """Return the limits of each part of a solution, in seconds and bytes."""
     held = {key: value for key, value in asdict(LIMITS).items() if key not in ("wall_s", "cpu_s")}
     times = {"min_call_s": MIN_TIME_LIMIT_S[rules], "reference_time_factor": TIME_FACTOR, "max_part_s": MAX_PART_S}
     times["max_load_s"] = MAX_LOAD_S
@@ -126,7 +126,7 @@ class FunctionJudge:
         alone: bool,
         core: int | None = None,
     ) -> PartVerdict:
-        """One part of one solution.
+        """Judge one part of one solution.
 
         Args:
             alone: nothing else is running; otherwise the verdict is a first one.

@@ -33,7 +33,7 @@ ORACLE_ENTRY_POINTS = SET_ENTRY_POINTS | NOT_NONE_ENTRY_POINTS | {"are_equivalen
 
 
 def is_floats(value: object) -> bool:
-    """A float, or a list or tuple of floats and nothing else."""
+    """Tell whether a value is a float, or a list or tuple of floats and nothing else."""
     if isinstance(value, float):
         return True
     return isinstance(value, list | tuple) and bool(value) and all(isinstance(item, float) for item in value)
@@ -72,14 +72,14 @@ def _mbpp_exact(entry_point: str, arguments: Sequence[Any], answer: Any, expecte
 
 
 def _is_numeric(value: Any) -> bool:
-    """No text in it, of which numpy would make an array as wide as the longest, and refuse it then."""
+    """Tell whether there is no text in a value, of which numpy would make an array as wide as the longest, and refuse it then."""
     if isinstance(value, list | tuple):
         return all(map(_is_numeric, value))
     return not isinstance(value, str | bytes)
 
 
 def _fits(value: Any, wanted: Any) -> bool:
-    """Whether comparing element by element takes no more than the larger of both: a column against a row takes the product."""
+    """Tell whether comparing element by element takes no more than the larger of both: a column against a row takes the product."""
     import numpy as np
 
     shape = np.broadcast_shapes(np.shape(value), np.shape(wanted))

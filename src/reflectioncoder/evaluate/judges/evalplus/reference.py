@@ -34,7 +34,7 @@ _MIN_KEPT_TIME_S = 0.05  # shorter calls never move a limit
 
 @dataclass(frozen=True)
 class Summary:
-    """What is known of a long answer. `plain`: equal bytes mean equal values (no NaN inside)."""
+    """All that is known of a long answer. `plain`: equal bytes mean equal values (no NaN inside)."""
 
     type_name: str
     length: int
@@ -79,7 +79,7 @@ class Reference:
 
 
 def read_summary(content: bytes) -> Summary:
-    """Of a D frame; BrokenAnswerError where it is none."""
+    """Read the summary in a D frame; raises BrokenAnswerError if there is none."""
     _, fields = read_value("V", content[16:])
     if not (isinstance(fields, tuple) and len(fields) == 4 and isinstance(fields[0], str) and isinstance(fields[1], int)):
         raise BrokenAnswerError("a malformed summary")
@@ -105,7 +105,7 @@ def _slowness_now() -> float:
 
 
 def time_scale(reference: Reference, now: float | None = None) -> float:
-    """How much slower this machine is than when and where the times were taken; never below 1.
+    """Return how much slower this machine is than when and where the times were taken; never below 1.
 
     Args:
         now: its `slowness` at this moment, which changes by half and more on shared machines; else that of this process's beginning.
@@ -114,7 +114,7 @@ def time_scale(reference: Reference, now: float | None = None) -> float:
 
 
 def load_reference(task_id: str, entry_point: str, tests: FunctionTests, folder: Path, isolation: Isolation) -> Reference:
-    """From `folder`, or computed and stored there.
+    """Read the reference from `folder`, or compute it and store it there.
 
     Raises:
         MachineError: the canonical solution does not run here.
@@ -191,7 +191,7 @@ def _all_floats(answer: bytes) -> bool:
 
 
 def answer_in_full(source: str, entry_point: str, inputs: list[Any], isolation: Isolation) -> tuple[str, Any] | None:
-    """(type name, value) of the canonical solution's answer to the only input; None if it is too long to be sent."""
+    """Return (type name, value) of the canonical solution's answer to the only input; None if it is too long to be sent."""
     found: list[tuple[str, Any]] = []
 
     def consume(letter: str, content: bytes) -> bool:

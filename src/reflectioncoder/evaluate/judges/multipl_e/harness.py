@@ -1,4 +1,4 @@
-"""What MultiPL-E's own evaluators say of a run: the verdict under which published figures were made.
+"""Says what MultiPL-E's own evaluators say of a run: the verdict under which published figures were made.
 
 Facts from nuprl/MultiPL-E, `evaluation/src/eval_*.py` (and `src/eval_*.py` for C++, JavaScript, TypeScript, Rust, Ruby and R), and
 from bigcode-evaluation-harness, `multiple_metrics/`, whose rules are the same. A run is passed there if its status is OK and its

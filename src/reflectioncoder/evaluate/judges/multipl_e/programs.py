@@ -39,12 +39,12 @@ _JUDGE_VERSION = 4  # of what follows from a run in this module and in `evaluate
 FILES: dict[str, TaskFile] = dict(
     sorted((item for language in LANGUAGES.values() for item in language.multipl_e.files.items()), key=itemgetter(1))
 )
-"""By what comes after `multipl-e/` in a benchmark's name."""
+"""The data files, by what comes after `multipl-e/` in a benchmark's name."""
 URL = "https://github.com/deepseek-ai/DeepSeek-Coder/raw/main/Evaluation/HumanEval/data/{file}"
 
 
 def language_of(name: str) -> str:
-    """The language of a data file: `cs` of `cs-bu`."""
+    """Return the language of a data file: `cs` of `cs-bu`."""
     return name.partition("-")[0]
 
 
@@ -204,7 +204,7 @@ def _is_wrong_answer(ran: RunResult, words: str | None) -> bool:
 
 
 def request_text(language: str, prompt: str) -> str:
-    """The paper's request; the answer is prefilled with the fence and the prompt (`prefill`)."""
+    """Return the paper's request; the answer is prefilled with the fence and the prompt (`prefill`)."""
     return f"Write a complete {LANGUAGES[language].title} function for the problem.\n{_fence(language)}{prompt.rstrip()}\n```"
 
 
