@@ -260,8 +260,8 @@ def test_how_to_continue_is_said_without_credentials(tmp_path):
 def test_the_scripted_server_of_the_other_tests_is_asked_with_credentials_too(tmp_path, monkeypatch):
     """A whole build behind a password: accepted samples, and nothing of it in the folder."""
     from reflectioncoder.builder.pipeline import build_reflections
+    from tests.builder.scripted_recipe import make_recipe
     from tests.builder.server import serving
-    from tests.builder.test_llm_author import make_recipe
 
     monkeypatch.setenv("MY_KEY", KEY)
     problems = load_problems(("bundled:train",))

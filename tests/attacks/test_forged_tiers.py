@@ -8,6 +8,7 @@ import pytest
 
 from reflectioncoder.evaluate.score import SampleToScore, Scorer, score_samples
 from reflectioncoder.sandbox.process import run_python
+from tests.attacks.deaths_and_patches import DYING, PATCHES
 from tests.attacks.judges import (
     END,
     JUDGES,
@@ -23,7 +24,6 @@ from tests.attacks.judges import (
 )
 from tests.attacks.test_forged_processes import OTHERS, TO_ALL
 from tests.attacks.test_forged_searches import LOOK, SEARCHES
-from tests.attacks.test_forged_verdicts import DYING, PATCHES
 
 # At every tier: one of each family
 

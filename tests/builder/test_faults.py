@@ -19,8 +19,8 @@ from reflectioncoder.errors import UsageError
 from reflectioncoder.generate.budget import BudgetError
 from reflectioncoder.generate.limiter import EndpointError
 from reflectioncoder.progress import Reporter, reporting
+from tests.builder.scripted_recipe import ENDPOINT, PROBLEMS, make_recipe
 from tests.builder.server import Script, serving
-from tests.builder.test_llm_author import ENDPOINT, PROBLEMS, make_recipe
 from tests.generate.raw_server import answering, completion, said
 
 PROMPT = PROBLEMS[0].prompt.strip()

@@ -12,8 +12,8 @@ from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.errors import MachineError, ReflectionCoderError, UsageError
 from reflectioncoder.generate.reply import Reply
+from tests.builder.scripted_recipe import PROBLEMS, make_recipe
 from tests.builder.server import Script, serving
-from tests.builder.test_llm_author import PROBLEMS, make_recipe
 
 FILES = ("reflections.jsonl", "rejected.jsonl")
 

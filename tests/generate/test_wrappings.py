@@ -12,7 +12,7 @@ from reflectioncoder.config.declarations import BuildConfig, EndpointConfig, Mod
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.prompts import answer_program
 from tests.builder.server import Script, serving
-from tests.data.test_answers import DRAFT, fenced, indented, quoted
+from tests.data.wrapped_programs import DRAFT, fenced, indented, quoted
 
 PROBLEMS = bundled_problems("test_seen")
 WRAPPINGS = [
