@@ -26,7 +26,6 @@ from tests.attacks.conftest import (
 )
 
 # name: (number on x86_64, arguments). All of these are refused before the kernel looks at the arguments.
-_SECOND = "os.fork() or time.sleep(60)"
 CALLS = {
     "ptrace": (101, "0, 0, 0, 0"),
     "process_vm_readv": (310, "os.getpid(), 0, 0, 0, 0, 0"),
