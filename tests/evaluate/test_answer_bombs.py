@@ -29,7 +29,8 @@ def costs(work: Callable[[], Any]) -> tuple[str, float, float]:
     if pid == 0:
         outcome = "other"
         try:
-            resource.setrlimit(resource.RLIMIT_AS, (int(_memory("VmSize") + 2048) * MIB,) * 2)
+            most = int(_memory("VmSize") + 2048) * MIB
+            resource.setrlimit(resource.RLIMIT_AS, (most, most))
             resource.setrlimit(resource.RLIMIT_CPU, (3, 3))
             signal.signal(signal.SIGXCPU, signal.SIG_DFL)
             with open("/proc/self/clear_refs", "w") as handle:

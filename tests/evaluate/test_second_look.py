@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -48,7 +49,7 @@ def steady(monkeypatch, tmp_path):
     monkeypatch.setattr("reflectioncoder.evaluate.judges.evalplus.reference._slowness_now", lambda: 0.01)
 
 
-def _samples(tests, programs, judge=EvalPlusJudge(("base", "plus"))):  # noqa: B008 (frozen)
+def _samples(tests, programs, judge: Any = EvalPlusJudge(("base", "plus"))):  # noqa: B008 (frozen)
     task = Task("t/0", "", "f", tests)
     return Benchmark("t", "1", "", (task,), judge, request_for), [
         SampleToScore(task, number, program) for number, program in enumerate(programs)

@@ -99,7 +99,9 @@ def test_every_verdict_on_the_published_completions_is_evalpluss(data_dir, tmp_p
 def test_canonical_solutions_score_one_and_mutated_ones_zero(data_dir, tmp_path, name):
     benchmark = load_benchmark(name, str(data_dir))
     pattern = {"humaneval+": "HumanEvalPlus*.jsonl.gz", "mbpp+": "MbppPlus*.jsonl.gz"}[name]
-    with gzip.open(look_up(pattern, str(data_dir)), "rt") as handle:
+    path = look_up(pattern, str(data_dir))
+    assert path is not None
+    with gzip.open(path, "rt") as handle:
         tasks = [json.loads(line) for line in handle]
     right = [{"task_id": t["task_id"], "completion": t["canonical_solution"]} for t in tasks]
     # The same program, its answer wrapped: another type, another value, never equal and never close.
