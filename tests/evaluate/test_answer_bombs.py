@@ -136,7 +136,7 @@ def test_a_long_frame_in_small_pieces_takes_time_in_proportion():
     whole = b"V" + struct.pack("<I", len(content)) + content
 
     def feed() -> None:
-        reader = FrameReader()
+        reader, frames = FrameReader(), []
         for at in range(0, len(whole), 4096):
             frames = list(reader.feed(whole[at : at + 4096]))
         assert len(frames) == 1
