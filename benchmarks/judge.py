@@ -65,6 +65,7 @@ def measured(command: list[str], env: dict[str, str]) -> dict[str, float]:
     process = subprocess.Popen(command, env={**os.environ, **env}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     memory = Memory(process.pid)
     memory.start()
+    assert process.stderr is not None
     errors = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     memory.stopped = True
@@ -132,7 +133,7 @@ def verdicts(args) -> None:
 def flips(args) -> None:
     command = [str(Path(sys.executable).with_name("reflectioncoder")), "score", "--quiet", "--data-dir", args.data_dir]
     seconds: dict[str, list[float]] = {spec: [] for spec in args.samples}
-    verdicts: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    verdicts: dict[tuple[str, str], set[tuple[bool, bool]]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         env = {**os.environ, "REFLECTIONCODER_CACHE": f"{scratch}/cache"}
         loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(args.load)]
@@ -147,8 +148,8 @@ def flips(args) -> None:
                     seconds[spec] += [time.monotonic() - began] if number >= 0 else []
                     for line in Path(folder, "samples.jsonl").read_text().splitlines():
                         row = json.loads(line)
-                        passed = [status == "passed" for status in (row["base_status"], row["plus_status"])]
-                        verdicts.setdefault((spec, row["task_id"]), set()).add(tuple(passed))
+                        passed = row["base_status"] == "passed", row["plus_status"] == "passed"
+                        verdicts.setdefault((spec, row["task_id"]), set()).add(passed)
                     print(f"round {number}: {spec} {time.monotonic() - began:.1f} s", flush=True)
         finally:
             for loop in loops:

@@ -65,7 +65,9 @@ def returned(value: Any) -> str:
     """Describe the dataclass that a function returns, if it returns one."""
     found = get_type_hints(value).get("return") if inspect.isfunction(value) else None
     found = get_origin(found) or found
-    return f"\n\n**Returns** `{found.__name__}`: {markdown(found.__doc__)}" if dataclasses.is_dataclass(found) else ""
+    if isinstance(found, type) and dataclasses.is_dataclass(found):
+        return f"\n\n**Returns** `{found.__name__}`: {markdown(found.__doc__ or '')}"
+    return ""
 
 
 def section(name: str) -> str:

@@ -73,8 +73,8 @@ def data_dir() -> Path:
 
 def make_tokenizer(bos: bool = True, eos: bool = True, pad: bool = True, template: str | None = CHATML):
     """A byte-level BPE tokenizer trained on the bundled problems, with ChatML tokens."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import AddedToken, PreTrainedTokenizerFast
 
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

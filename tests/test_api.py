@@ -30,7 +30,7 @@ def test_the_three_lists_of_public_names_are_one():
         for branch in tree.body
         if isinstance(branch, ast.If)
         for node in branch.body
-        if isinstance(node, ast.ImportFrom) and node.module.startswith("reflectioncoder.")
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("reflectioncoder.")
         for alias in node.names
     }
     assert for_types == set(reflectioncoder._MODULE_OF.items())
@@ -52,10 +52,11 @@ def test_a_public_name_is_typed_and_documented_and_a_function_names_its_errors(n
     value = getattr(reflectioncoder, name)
     signature = inspect.signature(value)
     assert all(parameter.annotation is not parameter.empty for parameter in signature.parameters.values())
-    assert inspect.cleandoc(value.__doc__).partition("\n")[0].endswith((".", "?"))
+    documentation = inspect.cleandoc(value.__doc__)
+    assert documentation.partition("\n")[0].endswith((".", "?"))
     if inspect.isfunction(value):
         assert signature.return_annotation is not signature.empty
-        assert "\nRaises:\n" in inspect.cleandoc(value.__doc__)
+        assert "\nRaises:\n" in documentation
 
 
 @pytest.mark.parametrize("name", reflectioncoder.__all__)
@@ -63,7 +64,7 @@ def test_the_example_of_a_public_name_runs(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     value = getattr(reflectioncoder, name)
     (example,) = (found for found in doctest.DocTestFinder(recurse=False).find(value, name, globs={}) if found.examples)
-    assert re.search(rf"from reflectioncoder import .*\b{name}\b", example.docstring)
+    assert re.search(rf"from reflectioncoder import .*\b{name}\b", example.docstring or "")
     said: list[str] = []
     failed = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE).run(example, out=said.append).failed
     assert not failed, "".join(said)

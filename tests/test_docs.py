@@ -15,6 +15,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 @pytest.mark.parametrize("page", ["recipes", "api"])
 def test_a_page_that_make_docs_writes_is_what_it_writes(page):
     spec = importlib.util.spec_from_file_location(f"make_{page}_page", ROOT / "docs" / f"make_{page}_page.py")
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert (ROOT / "docs" / f"{page}.md").read_text() == module.page()

@@ -30,8 +30,10 @@ def configure(config: pytest.Config) -> None:
     """Choose how many examples hypothesis makes, before test modules are imported; on a shared machine one can take any time."""
     few = config.getoption("tier") == "quick"
     os.environ[_VARIABLE] = "few" if few else "all"
+    default = settings.default
+    assert default is not None
     settings.register_profile(
-        "this tier", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=examples(settings.default.max_examples)
+        "this tier", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=examples(default.max_examples)
     )
     settings.load_profile("this tier")
 

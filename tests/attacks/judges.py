@@ -30,7 +30,7 @@ import pytest
 from reflectioncoder.evaluate.benchmarks import Benchmark
 from reflectioncoder.evaluate.judges.base import Task
 from reflectioncoder.evaluate.judges.evalplus.benchmark import EvalPlusJudge
-from reflectioncoder.evaluate.judges.evalplus.data import FunctionTests, Part
+from reflectioncoder.evaluate.judges.evalplus.data import FunctionTests, Part, PartName
 from reflectioncoder.evaluate.judges.programs import ProgramsJudge, ProgramTests, request_for
 from reflectioncoder.evaluate.score import Scorer
 from reflectioncoder.sandbox.detect import detect_isolation
@@ -102,8 +102,10 @@ def task(judge: str, kind: str) -> Task:
     return Task(f"forged/{kind}", "", entry_point, ProgramTests(tuple(programs)))
 
 
-def benchmark_of(judge: str, *tasks: Task, parts: tuple[str, ...] = ("base",)) -> Benchmark:
-    return Benchmark("t", "1", "", tasks, EvalPlusJudge(parts) if judge == "answers" else ProgramsJudge(), request_for)
+def benchmark_of(judge: str, *tasks: Task, parts: tuple[PartName, ...] = ("base",)) -> Benchmark:
+    if judge == "answers":
+        return Benchmark("t", "1", "", tasks, EvalPlusJudge(parts), request_for)
+    return Benchmark("t", "1", "", tasks, ProgramsJudge(), request_for)
 
 
 # The judge's own process
@@ -183,7 +185,7 @@ class Judge:
                 assert self.ask(judge, "text", solution("text")).status == "passed"
 
     def ask(
-        self, judge: str, kind: str | Task, source: str, isolation: Isolation | None = None, parts: tuple[str, ...] = ("base",)
+        self, judge: str, kind: str | Task, source: str, isolation: Isolation | None = None, parts: tuple[PartName, ...] = ("base",)
     ) -> Outcome:
         wanted = kind if isinstance(kind, Task) else task(judge, kind)
         if self._process is None:

@@ -60,11 +60,16 @@ class Script:
         return f"I try it.\n\n```python\n{slips[number % len(slips)].code}\n{tests}\n```"
 
 
+class _Server(ThreadingHTTPServer):
+    script: Script
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
-        script: Script = self.server.script
+        assert isinstance(self.server, _Server)
+        script = self.server.script
         payload = json.loads(self.rfile.read(int(self.headers["content-length"])))
         with script.lock:
             number = script.num_requests
@@ -124,14 +129,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
         self.connection.shutdown(socket.SHUT_RDWR)
 
-    def log_message(self, *args):
+    def log_message(self, format, *args):
         pass
 
 
 @contextlib.contextmanager
 def serving(script: Script) -> Iterator[str]:
     """Gives the base URL."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server = _Server(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
     server.script = script
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)

@@ -83,7 +83,9 @@ def test_no_code_asks_for_an_author_by_its_name():
 def test_the_author_that_the_page_adds_works(tmp_path):
     """The page's diff applies to a copy of the sources, and a build with it writes samples."""
     page = (ROOT / "docs" / "adding" / "author.md").read_text(encoding="utf-8")
-    (tmp_path / "author.diff").write_text(re.search(r"^```diff\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)[1], encoding="utf-8")
+    diff = re.search(r"^```diff\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    assert diff is not None
+    (tmp_path / "author.diff").write_text(diff[1], encoding="utf-8")
     shutil.copytree(SOURCES, tmp_path / "src" / "reflectioncoder", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "tests" / "builder").mkdir(parents=True)
     shutil.copy(ROOT / "tests" / "builder" / "test_options.py", tmp_path / "tests" / "builder")

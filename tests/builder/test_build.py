@@ -17,7 +17,7 @@ from reflectioncoder.builder.filters import over_share
 from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.config.declarations import BuildConfig, ModelConfig, Recipe, SandboxConfig
 from reflectioncoder.data.problems import bundled_problems
-from reflectioncoder.data.samples import read_samples
+from reflectioncoder.data.samples import Sample, read_samples
 from reflectioncoder.errors import CheckFailedError
 from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.limits import Limits
@@ -100,6 +100,7 @@ def test_diagnoses_quote_the_value_that_the_failing_assertion_saw():
             return [Execution(r.status, r.output, r.error) for r in map(session.run, cells)]
 
     sample = write_sample(MutationPlan(problem, (slip.code, reference), (slip,), tests, "1"), execute)
+    assert isinstance(sample, Sample)
     diagnosis = sample.messages[1].content[3].content
     assert "`[2, 5]`" in diagnosis
     assert "`f([5])`" in diagnosis

@@ -144,7 +144,7 @@ def test_counts_that_cannot_be_do_not_move_the_budget(tmp_path):
 
 
 def test_failures_that_generate_nothing_do_not_use_the_budget_up(tmp_path):
-    faults = {number: (500, 503, 502)[number // 2 % 3] for number in range(0, 60, 2)}
+    faults: dict[int, int | str] = {number: (500, 503, 502)[number // 2 % 3] for number in range(0, 60, 2)}
     with serving(Script(PROBLEMS, faults=faults, retry_after="0.001")) as url:
         recipe = make_recipe(url, budget_tokens=30_000, endpoint=replace(ENDPOINT, base_url=url, max_tokens=5000))
         summary = build_reflections(recipe, tmp_path, limit=8)
@@ -213,9 +213,9 @@ def test_a_signal_keeps_the_answers_that_are_under_way(number, tmp_path):
 # --- forecast -----------------------------------------------------------------------------------------------------------
 
 
-def looks_like(text):
+def looks_like(text: str) -> tuple[int, str, int] | None:
     found = re.search(r"after 20 of (\d+) dialogues(.*) the whole looks like ([\d,]+) tokens.* (\d+) samples", text)
-    return found and (int(found[1]), found[2].strip(), int(found[3].replace(",", "")))
+    return None if found is None else (int(found[1]), found[2].strip(), int(found[3].replace(",", "")))
 
 
 @pytest.mark.slow
@@ -223,9 +223,13 @@ def test_the_forecast_of_a_resumed_build_is_of_what_is_left(tmp_path, capsys):
     with serving(Script(PROBLEMS)) as url, reporting(Reporter()):
         whole = build_reflections(make_recipe(url), tmp_path, limit=25)
         first = capsys.readouterr().err
-        assert looks_like(first)[:2] == (25, "")
+        forecast = looks_like(first)
+        assert forecast is not None
+        assert forecast[:2] == (25, "")
         resumed = build_reflections(make_recipe(url), tmp_path, limit=60)
-        total, what, tokens = looks_like(capsys.readouterr().err)
+        forecast = looks_like(capsys.readouterr().err)
+        assert forecast is not None
+        total, what, tokens = forecast
         assert (total, what) == (35, "that are left")
         session, forecast = resumed["session"], resumed["forecast"]
         assert session["tokens"] == resumed["input_tokens"] + resumed["output_tokens"] - whole["input_tokens"] - whole["output_tokens"]

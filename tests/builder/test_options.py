@@ -7,7 +7,7 @@ import json
 import re
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -222,7 +222,8 @@ def test_a_bound_of_the_price_needs_prices(author):
     with pytest.raises(UsageError, match=r"build\.budget_usd bounds nothing(.|\n)*input_usd and output_usd"):
         check_author(bounded)
     for name in ("input_usd", "output_usd"):
-        check_author(replace(bounded, endpoint=EndpointConfig(model="m", **{name: 0.5})))
+        price: dict[str, Any] = {name: 0.5}
+        check_author(replace(bounded, endpoint=EndpointConfig(model="m", **price)))
 
 
 @pytest.mark.parametrize("prefix", ["vllm", "llama.cpp", "deepseek"])

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -196,7 +197,7 @@ def test_the_same_attempt_twice_is_seen_however_it_is_laid_out(now, asserted, ag
 class Said(Script):
     """A failing attempt, then what `second` makes of the right one, then the final program with `remark`."""
 
-    second: object = None
+    second: Any = None
     remark: str = ""
     attempts: int = 2
     seen: list = field(default_factory=list)

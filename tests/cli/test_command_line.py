@@ -158,6 +158,12 @@ def test_each_kind_of_end_has_its_exit_code(monkeypatch, capsys, error, code):
     assert shown.strip()
 
 
+def log_named_in(shown: str) -> str:
+    found = re.search(r"details: (.*)", shown)
+    assert found is not None
+    return found[1]
+
+
 def test_the_traceback_of_a_fault_lies_in_the_file_that_is_named(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("REFLECTIONCODER_CACHE", str(tmp_path))
     monkeypatch.setenv("MY_API_KEY", "sk-very-secret-1")
@@ -166,7 +172,7 @@ def test_the_traceback_of_a_fault_lies_in_the_file_that_is_named(monkeypatch, ca
     shown = capsys.readouterr().err
     assert not UNSAFE.search(shown)
     assert "fault of reflectioncoder" in shown
-    log = re.search(r"details: (.*)", shown)[1]
+    log = log_named_in(shown)
     assert log.startswith(str(tmp_path))
     text = Path(log).read_text()
     assert "Traceback" in text
@@ -331,7 +337,7 @@ def test_a_fault_shows_no_credential_of_any_kind(options, monkeypatch, capsys, t
     fail(monkeypatch, KeyError(f"odd: /tmp/agent http://someone:p4ss@host/v1?token=tok postgres://u:p4ss@h/db {' '.join(forms)}"))
     assert main(["doctor", *options]) == 70
     shown = capsys.readouterr().err
-    text = shown + Path(re.search(r"details: (.*)", shown)[1]).read_text()
+    text = shown + Path(log_named_in(shown)).read_text()
     assert "Traceback" in text
     assert "/tmp/agent" in text
     for value in (*secrets.values(), "p4ss", "token=tok", "hunter2%2F", "sk-odd"):

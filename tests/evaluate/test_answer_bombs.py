@@ -29,7 +29,8 @@ def costs(work: Callable[[], Any]) -> tuple[str, float, float]:
     if pid == 0:
         outcome = "other"
         try:
-            resource.setrlimit(resource.RLIMIT_AS, (int(_memory("VmSize") + 2048) * MIB,) * 2)
+            most = int(_memory("VmSize") + 2048) * MIB
+            resource.setrlimit(resource.RLIMIT_AS, (most, most))
             resource.setrlimit(resource.RLIMIT_CPU, (3, 3))
             signal.signal(signal.SIGXCPU, signal.SIG_DFL)
             with open("/proc/self/clear_refs", "w") as handle:
@@ -135,7 +136,7 @@ def test_a_long_frame_in_small_pieces_takes_time_in_proportion():
     whole = b"V" + struct.pack("<I", len(content)) + content
 
     def feed() -> None:
-        reader = FrameReader()
+        reader, frames = FrameReader(), []
         for at in range(0, len(whole), 4096):
             frames = list(reader.feed(whole[at : at + 4096]))
         assert len(frames) == 1

@@ -69,6 +69,7 @@ def test_answers_may_differ_as_the_tests_allow():
 def test_every_sixth_task_is_found_under_another_name(data_dir):
     """N-grams cannot: every name is another one here, and the text is gone."""
     behaviour = known_behaviour()
+    assert behaviour is not None
     missed = []
     tasks = behaviour._tasks[::6]
     for task in tasks:
@@ -82,6 +83,7 @@ def test_every_sixth_task_is_found_under_another_name(data_dir):
 
 def test_no_bundled_reference_behaves_like_a_benchmark_task(data_dir):
     behaviour = known_behaviour()
+    assert behaviour is not None
     assert [p.task_id for p in bundled_problems("train")[::8] if behaviour(answer_program(p))] == []
 
 
@@ -90,7 +92,9 @@ def one_off(request, program, task_id="x"):
 
 
 def test_a_model_that_was_trained_on_a_task_is_refused_unless_told(data_dir, tmp_path, capsys):
-    task = known_behaviour()._tasks[40].row
+    behaviour = known_behaviour()
+    assert behaviour is not None
+    task = behaviour._tasks[40].row
     clean = one_off("Write nothing.", "def f():\n    pass")
     record_training_data(tmp_path, [clean])
     assert refuse_contaminated(tmp_path, "humaneval+", allow=False) is None
@@ -98,7 +102,9 @@ def test_a_model_that_was_trained_on_a_task_is_refused_unless_told(data_dir, tmp
     for name in ("humaneval", "humaneval+"):
         with pytest.raises(CheckFailedError, match=f"holds 1 tasks of {re.escape(name)}"):
             refuse_contaminated(tmp_path, name, allow=False)
-        assert "holds 1 of its tasks" in refuse_contaminated(tmp_path, name, allow=True)
+        told = refuse_contaminated(tmp_path, name, allow=True)
+        assert told is not None
+        assert "holds 1 of its tasks" in told
     assert refuse_contaminated(tmp_path, "mbpp", allow=False) is None
     trained_again = tmp_path / "again"
     trained_again.mkdir()
@@ -148,7 +154,9 @@ else:
 @pytest.mark.parametrize("how", ["build", "run", "record"])
 def test_the_benchmarks_of_data_dir_are_known(data_dir, tmp_path, how):
     """In a process of its own whose environment names no data."""
-    task = EVALPLUS_FILES["mbpp"].read(EVALPLUS_FILES["mbpp"].find(str(data_dir)))[0]
+    path = EVALPLUS_FILES["mbpp"].find(str(data_dir))
+    assert path is not None
+    task = EVALPLUS_FILES["mbpp"].read(path)[0]
     good = bundled_problems("train")[0]
     write_jsonl(tmp_path / "problems.jsonl", [good.to_json(), {**good.to_json(), "task_id": "x/1", "instruction": task["prompt"]}])
     write_json(tmp_path / "request.json", task["prompt"])

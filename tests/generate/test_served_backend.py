@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ CONFIG = GenerateConfig(max_new_tokens=100)
 class Answers(Script):
     """Answers each request with what `says` says of its payload; keeps all payloads."""
 
-    says: object = None
+    says: Any = None
     payloads: list = field(default_factory=list)
     too_long: set = field(default_factory=set)
     """Numbers of requests that it does not take."""
@@ -248,7 +249,7 @@ def test_a_signal_ends_generation_and_the_answers_before_are_kept(number, tmp_pa
 
 
 @pytest.mark.parametrize("fault", [400, 401, 404])
-def test_a_server_that_refuses_everything_is_not_asked_for_long(fault, tmp_path):
+def test_a_server_that_refuses_everything_is_not_asked_for_long(fault: int, tmp_path):
     script = Answers([], says=whole, faults=dict.fromkeys(range(2000), fault))
     requests = [replace(PYTHON[0], sample=sample) for sample in range(1000)]
     with serving(script) as url, make(url) as backend, pytest.raises(UsageError, match=str(fault)):
@@ -264,7 +265,7 @@ def test_a_server_that_suddenly_refuses_everything_is_not_asked_for_ever(tmp_pat
 
 
 @pytest.mark.parametrize("status", [400, 403])
-def test_what_a_server_refuses_that_takes_nothing_any_more_is_no_row(status, tmp_path):
+def test_what_a_server_refuses_that_takes_nothing_any_more_is_no_row(status: int, tmp_path):
     """A key that was withdrawn: the tasks are asked again, and do not count as unsolved."""
     path = tmp_path / "completions.jsonl"
     script = Answers([], says=whole, faults=dict.fromkeys(range(5, 1000), status))

@@ -104,7 +104,9 @@ def test_no_program_at_all_is_a_failed_check(command, tmp_path, capsys):
 
 def explained(answer):
     """The answer with an explanation behind its thought."""
-    thought, mark, rest = re.match(r"(?s)(?:(.*)(</think>|final<\|message\|>))?(.*)", answer).groups()
+    found = re.match(r"(?s)(?:(.*)(</think>|final<\|message\|>))?(.*)", answer)
+    assert found is not None
+    thought, mark, rest = found.groups()
     return f"{thought or ''}{mark or ''}The function returned None where a value was asserted.\n\n{rest}"
 
 

@@ -83,7 +83,9 @@ def test_the_page_is_self_contained_and_escapes_everything(run_dir, tmp_path):
     assert "<b>run" not in page
     assert "</script><script>" not in page
     assert "<script>alert" not in page
-    embedded = json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)[1])
+    data = re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)
+    assert data is not None
+    embedded = json.loads(data[1])
     assert embedded["runs"][0]["benchmarks"][0]["tasks"][0]["base"]["solution"] == NASTY
     assert "http://" not in page.replace("http://www.w3.org", "")
 

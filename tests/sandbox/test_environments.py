@@ -53,7 +53,7 @@ def readable_by_all(path):
 def interpreter_for(uid):
     if uid is None:
         return sys.executable
-    for candidate in (Path(sys._base_executable).resolve(), Path("/usr/bin/python3")):
+    for candidate in (Path(sys._base_executable).resolve(), Path("/usr/bin/python3")):  # pyright: ignore[reportAttributeAccessIssue]
         if candidate.exists() and readable_by_all(candidate.parent):
             version = subprocess.run(
                 [candidate, "-c", "import sys; print(sys.version_info >= (3, 11))"], capture_output=True, text=True

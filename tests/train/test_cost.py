@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from reflectioncoder.method.balance import balance
 from reflectioncoder.train.head import weighted_loss
@@ -18,6 +19,8 @@ from tests.tiers import examples
 @pytest.fixture(scope="module")
 def benchmark():
     spec = importlib.util.spec_from_file_location("training_benchmark", Path(__file__).parents[2] / "benchmarks" / "training.py")
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -73,7 +76,7 @@ def test_logits_never_exist_beyond_a_chunk():
     rows, hidden, vocab, chunk = 600, 16, 3000, 64
     largest = 0
 
-    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+    class Watch(TorchDispatchMode):
         def __torch_dispatch__(self, function, types, args=(), kwargs=None):
             nonlocal largest
             result = function(*args, **(kwargs or {}))

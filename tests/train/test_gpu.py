@@ -28,6 +28,8 @@ LOSS_TOLERANCE = 2e-3  # of bfloat16 arithmetic against float32, relative
 def load_benchmark():
     path = Path(__file__).parents[2] / "benchmarks" / "training.py"
     spec = importlib.util.spec_from_file_location("training_benchmark", path)
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     import sys
 
@@ -155,7 +157,8 @@ def test_flash_attention_over_segments_equals_attention_segment_by_segment(heads
     segments = Segments.of(lengths, positions, GPU)
 
     def run(tensors):
-        output, _ = segment_attention(torch.nn.Module(), *tensors, None, scaling=0.125, segments=segments)
+        query, key, value = tensors
+        output, _ = segment_attention(torch.nn.Module(), query, key, value, None, scaling=0.125, segments=segments)
         return output, torch.autograd.grad((output * weights).sum(), tensors)
 
     output, gradients = run(inputs)

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from reflectioncoder.choices import Rendering
 from reflectioncoder.config.declarations import LoraConfig, ModelConfig, Recipe, TrainConfig
 from reflectioncoder.data.render import TokenRenderer
 from reflectioncoder.data.render_chat import ChatRenderer
@@ -29,7 +30,7 @@ def model_dir(tmp_path_factory):
     return path
 
 
-def make_recipe(model_dir, rendering="token", **settings):
+def make_recipe(model_dir, rendering: Rendering = "token", **settings):
     config = TrainConfig(
         **{"epochs": 2, "global_batch_size": 4, "learning_rate": 1e-2, "lora": LoraConfig(rank=4, quantization="nf4"), **settings}
     )

@@ -61,7 +61,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, token_t
     assert whole.state.global_step == 4
     trained(tmp_path / "cut", token_tokenizer, stop_at=2, adapter=adapter)
     checkpoint = resumable_checkpoint(tmp_path / "cut")
-    assert checkpoint.name == "checkpoint-2"
+    assert checkpoint == tmp_path / "cut" / "checkpoint-2"
     resumed = trained(tmp_path / "cut", token_tokenizer, resume_from=str(checkpoint), adapter=adapter)
     expected, found = state(whole), state(resumed)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
@@ -101,7 +101,7 @@ def test_an_unfinished_checkpoint_is_not_resumed(tmp_path):
     (tmp_path / "checkpoint-4").mkdir()
     (tmp_path / "checkpoint-2").mkdir()
     (tmp_path / "checkpoint-2" / "trainer_state.json").write_text("{}")
-    assert resumable_checkpoint(tmp_path).name == "checkpoint-2"
+    assert resumable_checkpoint(tmp_path) == tmp_path / "checkpoint-2"
 
 
 @pytest.mark.parametrize("micro_batch_tokens", [0, 4096])
@@ -188,9 +188,11 @@ def test_the_stage_trains_and_saves_a_model_that_answers_requests(tmp_path, mode
     changed = [n for n, p in base.named_parameters() if not torch.equal(p, after.get_parameter(n)[: p.shape[0]])]
     assert any("layers.1" in name for name in changed)
     if rendering == "token":  # the new rows have learned
-        start = base.get_input_embeddings().weight
+        start, learned = base.get_input_embeddings().weight, after.get_input_embeddings().weight
+        assert isinstance(start, torch.Tensor)
+        assert isinstance(learned, torch.Tensor)
         ids = AutoTokenizer.from_pretrained(model_dir).encode("<|user|>", add_special_tokens=False)
-        row = after.get_input_embeddings().weight[AutoTokenizer.from_pretrained(tmp_path / "model").convert_tokens_to_ids("<|user|>")]
+        row = learned[AutoTokenizer.from_pretrained(tmp_path / "model").convert_tokens_to_ids("<|user|>")]
         assert not torch.equal(row, start[ids].mean(0))
     assert json.loads((tmp_path / "model" / "config.json").read_text())["use_cache"]
     if how == "frozen":
@@ -227,6 +229,11 @@ except StoppedError as error:
 """
 
 
+def said_by(process: subprocess.Popen) -> str | bytes:
+    assert process.stderr is not None
+    return process.stderr.read()
+
+
 def test_sigterm_saves_a_checkpoint_and_the_run_goes_on_as_if_nothing_had_been(tmp_path, model_dir):
     def start(run_dir):
         return subprocess.Popen([sys.executable, "-c", TRAIN_ALONE, str(model_dir), str(run_dir), "20"], stderr=subprocess.PIPE)
@@ -237,16 +244,16 @@ def test_sigterm_saves_a_checkpoint_and_the_run_goes_on_as_if_nothing_had_been(t
 
     cut = start(tmp_path / "cut")
     while not rows(tmp_path / "cut"):
-        assert cut.poll() is None, cut.stderr.read().decode()
+        assert cut.poll() is None, said_by(cut)
         time.sleep(0.02)
     cut.send_signal(signal.SIGTERM)
-    assert cut.wait(60) == 130, cut.stderr.read().decode()
+    assert cut.wait(60) == 130, said_by(cut)
     done = len(rows(tmp_path / "cut"))
     assert 0 < done < 40
-    assert resumable_checkpoint(tmp_path / "cut" / "train").name == f"checkpoint-{done}"
+    assert resumable_checkpoint(tmp_path / "cut" / "train") == tmp_path / "cut" / "train" / f"checkpoint-{done}"
     for name in ("cut", "whole"):
         process = start(tmp_path / name)
-        assert process.wait(120) == 0, process.stderr.read().decode()
+        assert process.wait(120) == 0, said_by(process)
     cut_rows, whole_rows = rows(tmp_path / "cut"), rows(tmp_path / "whole")
     assert [row["step"] for row in cut_rows] == list(range(1, 41))
     assert [row["loss"] for row in cut_rows] == [row["loss"] for row in whole_rows]
@@ -278,7 +285,7 @@ def test_a_library_call_leaves_signals_alone_and_stops_on_request_with_a_checkpo
     with pytest.raises(StoppedError, match="stopped after step 2"):
         train_model(recipe, ModelSource(model_dir, "local"), SAMPLES, tmp_path, stop=flag)
     assert handlers == {before} == {signal.getsignal(signal.SIGTERM)}
-    assert resumable_checkpoint(tmp_path / "train").name == "checkpoint-2"
+    assert resumable_checkpoint(tmp_path / "train") == tmp_path / "train" / "checkpoint-2"
     assert not (tmp_path / "model").exists()
 
 
@@ -292,7 +299,7 @@ def test_the_train_command_ends_with_130_on_sigterm_and_continues(tmp_path, mode
     argv = [sys.executable, "-m", "reflectioncoder", "train", str(tmp_path / "r.yaml"), "--runs-dir", str(tmp_path / "runs")]
     process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
     while not (metrics.exists() and metrics.read_text()):
-        assert process.poll() is None, process.stderr.read()
+        assert process.poll() is None, said_by(process)
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=100)
@@ -300,7 +307,7 @@ def test_the_train_command_ends_with_130_on_sigterm_and_continues(tmp_path, mode
     step = len(metrics.read_text().splitlines())
     assert f"train: stopped after step {step}, its checkpoint is complete" in said
     assert said.rstrip().endswith("--resume")
-    assert resumable_checkpoint(metrics.parent).name == f"checkpoint-{step}"
+    assert resumable_checkpoint(metrics.parent) == metrics.parent / f"checkpoint-{step}"
 
 
 def test_a_tokenizer_without_bos_and_pad_trains_and_generates(tmp_path):
