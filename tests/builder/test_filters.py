@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,7 +63,7 @@ def test_near_duplicates_are_left_out_and_named():
     near = NearDuplicates(0.85, same_problem=False)
     assert near.find_or_add(one) is None
     assert near.find_or_add(other) is None
-    assert near.find_or_add(twin).startswith("llm:one:0 (0.")
+    assert (near.find_or_add(twin) or "").startswith("llm:one:0 (0.")
     assert near.find_or_add(variant) is None
     assert NearDuplicates(0.85, same_problem=True).find_or_add(variant) is None
     outcomes = Outcomes()
@@ -159,5 +160,7 @@ def test_tests_run_in_their_context_with_the_final_program():
 
 @pytest.mark.parametrize("code", ["def f(c):\n    return(c)", "def f(a):\n    if(not a):\n        return not(a)\n    return a"])
 def test_programs_with_odd_spacing_can_be_searched_for_slips(code):
-    writer = DialogueWriter(BuildConfig(), None, lambda cells: [Execution("failed", "")])
+    nobody: Any = None
+    execute: Any = lambda cells: [Execution("failed", "")]  # noqa: E731
+    writer = DialogueWriter(BuildConfig(), nobody, execute)
     assert writer._share_of_killed_mutants(code, "") == 1.0

@@ -98,7 +98,9 @@ def test_the_whole_is_forecast_after_twenty_dialogues(tmp_path, capsys):
     with serving(Script(PROBLEMS)) as url, reporting(Reporter()):
         build_reflections(make_recipe(url), tmp_path, limit=24)
     line = next(line for line in capsys.readouterr().err.splitlines() if "looks like" in line)
-    forecast = int(re.search(r"([\d,]+) tokens", line)[1].replace(",", ""))
+    found = re.search(r"([\d,]+) tokens", line)
+    assert found is not None
+    forecast = int(found[1].replace(",", ""))
     with BuildLog(tmp_path / "log.sqlite") as log:
         used = sum(reply["input_tokens"] + reply["output_tokens"] for _, reply in log.entries("request"))
     assert forecast == pytest.approx(used, rel=0.35)

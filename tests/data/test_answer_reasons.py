@@ -1,5 +1,7 @@
 """Where an answer holds no program, or not the right one, the reader says why."""
 
+from typing import Any
+
 import pytest
 
 from reflectioncoder.data.answer_reasons import REASONS, count_answers
@@ -48,7 +50,7 @@ def test_without_a_name_a_block_of_words_is_no_program():
 
 
 def test_counts_name_what_is_missing():
-    reasons = [read_answer(text, "f").reason for text in (fenced(), "", "no", "<think>", F)]
+    reasons: list[Any] = [read_answer(text, "f").reason for text in (fenced(), "", "no", "<think>", F)]
     counts = count_answers([*reasons, "refused"])
     assert (counts["num_answers"], counts["num_without_program"], counts["num_refused"], counts["num_empty"]) == (6, 4, 1, 1)
     assert set(counts["reasons"]) <= set(REASONS)

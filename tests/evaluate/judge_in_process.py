@@ -34,6 +34,7 @@ def call_in_process(
         exec(calls.source.removeprefix(PRELUDE), scope)
         if not consume("L", b""):
             return stopped
+        assert calls.inputs is not None
         inputs = marshal.loads(calls.inputs)
         for arguments in inputs:
             try:

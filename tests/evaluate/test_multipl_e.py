@@ -120,13 +120,13 @@ def plainly(toolchain, program, folder):
         (folder / beside).write_text(text)
     warm = warm_up(toolchain)
     env = {**os.environ, **toolchain.env, "HOME": str(folder), "GOCACHE": str(folder / "go")}
-    for reason, argv in (("build", toolchain.build), ("run", toolchain.run)):
-        if argv:
-            argv = toolchain.command(tuple(part.format(warm=warm) for part in argv))
-            done = subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=False)
-            ended_in = reason
-            if done.returncode:
-                break
+
+    def run(argv):
+        command = toolchain.command(tuple(part.format(warm=warm) for part in argv))
+        return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+    built = run(toolchain.build) if toolchain.build else None
+    done, ended_in = (built, "build") if built and built.returncode else (run(toolchain.run), "run")
     status = "ok" if done.returncode == 0 else "failed"
     signal = -done.returncode if done.returncode < 0 else None
     code = None if signal else done.returncode
@@ -161,7 +161,7 @@ def test_builds_are_kept_by_content_and_removed_when_they_are_many(isolation, tm
     program = '#include <cstdio>\nint main() { puts("%s"); }'
     first, again, other = (execute(plain, program % word, isolation) for word in ("x", "x", "y"))
     assert [done.built is None for done in (first, again, other)] == [False, True, False]
-    assert [done.ran.stdout for done in (first, again, other)] == ["x\n", "x\n", "y\n"]
+    assert [done.ran and done.ran.stdout for done in (first, again, other)] == ["x\n", "x\n", "y\n"]
     kept = sorted((tmp_path / "builds").glob("*/*.tar"), key=lambda path: path.stat().st_mtime)
     trim_builds(kept[1].stat().st_size)
     assert [path.exists() for path in kept] == [False, True]

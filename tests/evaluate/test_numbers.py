@@ -200,7 +200,8 @@ def test_a_class_that_equals_everything_is_one_number_when_it_has_travelled():
 
     value = sent(Any3())[1]
     assert isinstance(value, Number)
-    equal = [candidate for candidate in (False, True, 0, 1, 3, 3.0, 5.5, "3", None, [], 3 + 0j) if value == candidate]
+    candidates: list[Any] = [False, True, 0, 1, 3, 3.0, 5.5, "3", None, [], 3 + 0j]
+    equal = [candidate for candidate in candidates if value == candidate]
     assert len({complex(candidate) for candidate in equal}) <= 1
 
 

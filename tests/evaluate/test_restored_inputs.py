@@ -37,7 +37,9 @@ def test_inputs_are_restored_as_by_evalplus(evalplus, data_dir):
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-    with gzip.open(look_up("MbppPlus*.jsonl.gz", str(data_dir)), "rt") as handle:
+    file = look_up("MbppPlus*.jsonl.gz", str(data_dir))
+    assert file is not None
+    with gzip.open(file, "rt") as handle:
         rows = [json.loads(line) for line in handle]
     changed = 0
     for row in rows:

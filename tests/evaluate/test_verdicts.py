@@ -133,6 +133,7 @@ def _burn():
         pass
 
 
+@pytest.mark.slow
 def test_load_on_the_machine_does_not_change_verdicts(data_dir, tmp_path):
     """The tasks on which EvalPlus is fragile, scored with two busy loops beside."""
     benchmark = load_benchmark("humaneval+", str(data_dir))

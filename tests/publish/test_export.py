@@ -111,7 +111,8 @@ def test_llama_factory_turns_alternate_and_calls_are_json_after_the_thought(expo
         for turn in turns:
             if turn["from"] == "function_call":
                 thought = re.search(r"<think>\n(.*?)\n</think>\n\n", turn["value"], re.DOTALL)
-                called.append(json.loads(turn["value"].replace(thought.group(0), ""))["arguments"]["code"])
+                assert thought is not None
+                called.append(json.loads(turn["value"].replace(thought[0], ""))["arguments"]["code"])
         assert called == [b.content for b in sample.messages[1].content if b.type == "code"]
         assert turns[-1] == {"from": "gpt", "value": sample.messages[-1].text}
         assert json.loads(row["tools"])[0]["function"]["name"] == "python"
@@ -193,10 +194,15 @@ def test_pairs_follow_the_recorded_verdicts_and_leave_out_what_is_no_pair():
     def with_first(code):
         return Sample((sample.messages[0], assistant(Block("code", code), *sample.messages[1].content[1:]), *sample.messages[2:]))
 
-    assert "no valid Python" in select(with_first("def f(x:\n")).reason
-    assert "nothing but tests" in select(with_first("assert f(1) == 1")).reason
+    def why_skipped(code):
+        skipped = select(with_first(code))
+        assert isinstance(skipped, Skipped)
+        return skipped.reason
+
+    assert "no valid Python" in why_skipped("def f(x:\n")
+    assert "nothing but tests" in why_skipped("assert f(1) == 1")
     final = sample.messages[-1].text.removeprefix("```python\n").removesuffix("\n```")
-    assert "its tests were wrong" in select(with_first(f"{final}  # so\n\nassert f(1) == 7")).reason
+    assert "its tests were wrong" in why_skipped(f"{final}  # so\n\nassert f(1) == 7")
 
 
 def test_a_pair_of_a_problem_with_a_setup_differs_in_its_program_alone():
@@ -209,7 +215,9 @@ def test_a_pair_of_a_problem_with_a_setup_differs_in_its_program_alone():
     answer = assistant(Block("text", one_off_answer(right)))
     sample = Sample((user("Solve."), sequence, user("Write."), answer), "reflection", {"id": "s", "metadata": metadata})
     form = FORMATS["preference"]
-    row = form.build(form.select(sample))
+    selected = form.select(sample)
+    assert not isinstance(selected, Skipped)
+    row = form.build(selected)
     assert row["rejected"][0]["content"] == one_off_answer(wrong)
     assert row["chosen"][0]["content"] == one_off_answer(right)
 

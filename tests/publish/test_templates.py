@@ -140,12 +140,18 @@ def test_whatever_the_contents_are_each_block_is_found_once_in_its_place(name, s
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_row_that_loses_repeats_or_moves_a_block_does_not_pass(name, tool_tokenizer):
     form, sample = FORMATS[name], reflection_sample(2, steps=2)
-    selected = form.select(sample)
-    other = form.select(
+
+    def select(sample):
+        selected = form.select(sample)
+        assert not isinstance(selected, Skipped)
+        return selected
+
+    selected = select(sample)
+    other = select(
         Sample((sample.messages[0], assistant(*sample.messages[1].content, *sample.messages[1].content[-2:]), *sample.messages[2:]))
     )
     swapped = Sample((sample.messages[2], sample.messages[1], sample.messages[0], sample.messages[3]))
-    changed = [form.build(form.select(swapped))]
+    changed = [form.build(select(swapped))]
     if name not in ("prompt-completion", "preference"):  # which show nothing of the reflection sequence
         changed.append(form.build(other))
     for renderer in (RowRenderer(), RowRenderer(tool_tokenizer)):
