@@ -11,14 +11,15 @@ export OMP_WAIT_POLICY ?= PASSIVE
 HAS_GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo yes)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup lint type imports test test-all bench demo toolchains docs clean
+.PHONY: setup lint type imports test test-rest test-all bench demo toolchains docs clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help:
 	@echo "make demo      the whole pipeline on a real model (runs/demo/report.html)"
-	@echo "make test      the tests, as CI runs them"
-	@echo "also: setup lint type imports test-all bench toolchains docs clean"
+	@echo "make test      the tests: every promise once, a few minutes"
+	@echo "make test-all  all tests, as CI runs them: about half an hour"
+	@echo "also: setup lint type imports test-rest bench toolchains docs clean"
 
 $(VENV)/.ready: pyproject.toml Makefile
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
@@ -47,8 +48,12 @@ type: setup
 imports: setup
 	$(BIN)/lint-imports
 
+# Every promise once, in minutes; what that leaves out, in half an hour; both (tests/tiers.py).
 test: setup
-	OMP_NUM_THREADS=1 $(PYTEST) -n auto -m "not slow"
+	OMP_NUM_THREADS=1 $(PYTEST) -n auto --tier quick
+
+test-rest: setup
+	OMP_NUM_THREADS=1 $(PYTEST) -n auto --tier rest
 
 test-all: setup
 	OMP_NUM_THREADS=1 $(PYTEST) -n auto
@@ -69,6 +74,7 @@ demo: setup
 
 docs: setup
 	$(BIN)/python docs/make_recipes_page.py
+	$(BIN)/python docs/make_api_page.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -21,11 +21,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from reflectioncoder.build.pipeline import build_reflections
-from reflectioncoder.config import BuildConfig, EndpointConfig, ModelConfig, Recipe
+from reflectioncoder.builder.pipeline import build_reflections
+from reflectioncoder.config.declarations import BuildConfig, EndpointConfig, ModelConfig, Recipe
 from reflectioncoder.data.files import JsonlWriter
 from reflectioncoder.data.problems import load_problems
-from tests.build.server import Script, serving
+from tests.builder.server import Script, serving
 
 FAULTS = [429, 500, 502, 503, "garbage", "cut", "reset", "hang"]
 PROBLEMS = load_problems(("bundled:train",))

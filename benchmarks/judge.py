@@ -65,6 +65,7 @@ def measured(command: list[str], env: dict[str, str]) -> dict[str, float]:
     process = subprocess.Popen(command, env={**os.environ, **env}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     memory = Memory(process.pid)
     memory.start()
+    assert process.stderr is not None
     errors = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     memory.stopped = True
@@ -132,7 +133,7 @@ def verdicts(args) -> None:
 def flips(args) -> None:
     command = [str(Path(sys.executable).with_name("reflectioncoder")), "score", "--quiet", "--data-dir", args.data_dir]
     seconds: dict[str, list[float]] = {spec: [] for spec in args.samples}
-    verdicts: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    verdicts: dict[tuple[str, str], set[tuple[bool, bool]]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         env = {**os.environ, "REFLECTIONCODER_CACHE": f"{scratch}/cache"}
         loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(args.load)]
@@ -147,8 +148,8 @@ def flips(args) -> None:
                     seconds[spec] += [time.monotonic() - began] if number >= 0 else []
                     for line in Path(folder, "samples.jsonl").read_text().splitlines():
                         row = json.loads(line)
-                        passed = [status == "passed" for status in (row["base_status"], row["plus_status"])]
-                        verdicts.setdefault((spec, row["task_id"]), set()).add(tuple(passed))
+                        passed = row["base_status"] == "passed", row["plus_status"] == "passed"
+                        verdicts.setdefault((spec, row["task_id"]), set()).add(passed)
                     print(f"round {number}: {spec} {time.monotonic() - began:.1f} s", flush=True)
         finally:
             for loop in loops:
@@ -184,11 +185,15 @@ for _ in range({rounds}):
 def launch(args) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task
-    from reflectioncoder.evaluate.evalplus import function_tests
+    from reflectioncoder.evaluate.benchmarks import Benchmark
+    from reflectioncoder.evaluate.judges.base import Task
+    from reflectioncoder.evaluate.judges.evalplus.benchmark import EvalPlusJudge
+    from reflectioncoder.evaluate.judges.evalplus.data import function_tests
+    from reflectioncoder.evaluate.judges.programs import ProgramsJudge, ProgramTests, request_for
     from reflectioncoder.evaluate.score import Scorer
+    from reflectioncoder.sandbox.detect import detect_isolation, probe
     from reflectioncoder.sandbox.forkserver import COMMON_MODULES
-    from reflectioncoder.sandbox.isolation import ISOLATIONS, probe
+    from reflectioncoder.sandbox.isolation import ISOLATIONS
     from reflectioncoder.sandbox.limits import Limits
     from reflectioncoder.sandbox.process import run_python
     from reflectioncoder.sandbox.readable import base_interpreter
@@ -218,7 +223,7 @@ def launch(args) -> None:
     for (isolation_name, name), values in times.items():
         label = f"tier {ISOLATIONS[isolation_name].tier} ({isolation_name}): {name}"
         print(f"{label:<60} {spread(values)}   {statistics.median(values) / statistics.median(bare):5.2f} x bare fork")
-    with Session() as session:
+    with Session(Limits(), detect_isolation()) as session:
         session.run("pass")
         cells = []
         for _ in range(args.rounds):
@@ -229,10 +234,13 @@ def launch(args) -> None:
 
     row = {"task_id": "t/0", "prompt": "def f(x):\n", "canonical_solution": "    return x + 1\n", "atol": 0, "plus_input": []}
     tests = function_tests("humaneval", {**row, "base_input": [[n] for n in range(5)]})
-    kinds = {"answers to inputs": tests, "assert programs": ProgramTests(("assert f(1) == 2",))}
-    for name, kind in kinds.items():
+    kinds = {
+        "answers to inputs": (tests, EvalPlusJudge(("base",))),
+        "assert programs": (ProgramTests(("assert f(1) == 2",)), ProgramsJudge()),
+    }
+    for name, (kind, kind_judge) in kinds.items():
         task = Task("t/0", row["prompt"], "f", kind)
-        scorer = Scorer(Benchmark("humaneval" if kind is tests else "bundled/seen", "1", "", (task,)))
+        scorer = Scorer(Benchmark("t", "1", "", (task,), kind_judge, request_for))
         judge = functools.partial(scorer.judge, task)
         with ThreadPoolExecutor(2) as executor:
             list(executor.map(judge, ["def f(x):\n    return x + 1\n"] * 20))

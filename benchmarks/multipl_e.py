@@ -26,12 +26,12 @@ from pathlib import Path
 
 from reflectioncoder.data.completions import cut_completion
 from reflectioncoder.evaluate.benchmarks import load_benchmark
-from reflectioncoder.evaluate.multipl_e import LanguageTests, judge_program
-from reflectioncoder.evaluate.preflight import preflight_programs
-from reflectioncoder.sandbox.isolation import detect_isolation
-from reflectioncoder.sandbox.languages import LANGUAGES, version_of
+from reflectioncoder.evaluate.judges.multipl_e.preflight import preflight_programs
+from reflectioncoder.evaluate.judges.multipl_e.programs import LanguageTests, judge_program
+from reflectioncoder.languages import LANGUAGES
+from reflectioncoder.sandbox.detect import detect_isolation
+from reflectioncoder.sandbox.execution import trim_builds, warm_up
 from reflectioncoder.sandbox.pool import map_ordered
-from reflectioncoder.sandbox.toolchain import trim_builds, warm_up
 
 USUAL = {  # build, run and the limit of each: facts of MultiPL-E's evaluators
     "cpp": ("main.cpp", ["g++", "main.cpp", "-o", "main", "-std=c++17"], ["./main"], 15),
@@ -58,7 +58,8 @@ def table(args: argparse.Namespace) -> None:
     isolation = detect_isolation()
     print("| language | toolchain | known programs | CPU s a program | wall s a program | peak MB |\n|---|---|---|---|---|---|")
     for name, language in LANGUAGES.items():
-        if missing := language.missing():
+        toolchain = language.toolchain
+        if missing := toolchain.missing():
             print(f"| {language.title} | {missing} is missing | not run | | | |")
             continue
         held, costs = [], []
@@ -69,7 +70,7 @@ def table(args: argparse.Namespace) -> None:
             if program.kind == "right":
                 costs.append((verdict.cpu_s, verdict.duration_s, verdict.peak_memory_bytes))
         cpu, wall, peak = (statistics.median(column) for column in zip(*costs, strict=True))
-        print(f"| {language.title} | {language.needs[0]} {version_of(name)} | {sum(held)} of {len(held)} | {cpu:.2f} | {wall:.2f} |"
+        print(f"| {language.title} | {toolchain.needs[0]} {toolchain.version()} | {sum(held)} of {len(held)} | {cpu:.2f} | {wall:.2f} |"
               f" {peak / 1e6:.0f} |", flush=True)  # fmt: skip
 
 
@@ -121,7 +122,7 @@ def speed(args: argparse.Namespace) -> None:
             cut = task.prompt + cut_completion(row["completion"], name, task.tests.stop_tokens)
             judged.append((row.get("solution", cut), task.tests))
         plain = [f"{solution}\n{tests.tests}" for solution, tests in judged]
-        warm_up(name)
+        warm_up(LANGUAGES[name].toolchain)
         ways = {
             "usual": lambda name=name, plain=plain: usual_way(name, plain),
             f"ours, {args.workers} at a time": lambda judged=judged: our_way(judged, args.workers),

@@ -6,6 +6,7 @@ import resource
 import time
 from collections.abc import Callable
 
+from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.forkserver import SERVERS
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.session import Session
@@ -29,14 +30,14 @@ def _cpu_s() -> float:
 
 
 def one_session(cell: str) -> None:
-    with Session(Limits(wall_s=10)) as session:
+    with Session(Limits(wall_s=10), detect_isolation()) as session:
         for _ in range(NUM_CELLS):
             session.run(cell)
 
 
 def many_sessions() -> None:
     for _ in range(NUM_CELLS):
-        with Session(Limits(wall_s=10)) as session:
+        with Session(Limits(wall_s=10), detect_isolation()) as session:
             session.run(PASSES)
 
 

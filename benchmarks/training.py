@@ -27,11 +27,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch.utils.flop_counter import FlopCounterMode
 
-from reflectioncoder.config import TrainConfig
+from reflectioncoder.config.declarations import TrainConfig
 from reflectioncoder.data.render import IGNORE_INDEX, RenderedSample, Span
+from reflectioncoder.method.plan import RunPlan
+from reflectioncoder.method.views import student_kept
 from reflectioncoder.train.engine import Engine
-from reflectioncoder.train.plan import RunPlan
-from reflectioncoder.train.views import student_kept
 
 KINDS = ("text", "code", "execution", "text", "code", "execution", "text")
 
@@ -100,7 +100,7 @@ def trl_loss(model, plan: RunPlan, visits, device):
     from trl.kernels.chunked_logprob import ChunkedLogProbFunction
 
     pairs = [plan.views(visit) for visit in visits]
-    views = [teacher for teacher, _ in pairs] + [student for _, student in pairs]
+    views = [teacher for teacher, _ in pairs] + [student for _, student in pairs if student is not None]  # all are reflections
     size = max(len(view.input_ids) for view in views)
 
     def padded(field, filler):
@@ -203,12 +203,13 @@ class Contest:
             for part, share in self.parts(own):
                 with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
                     if engine is None:
+                        assert own.loss is not None
                         loss = own.loss(self.model, self.plan, part, self.device) * share
                     else:
                         loss = engine.loss(self.model, part, self.device).loss
                 loss.backward()
                 losses.append(loss.detach())
-        return sum(losses).item()
+        return torch.stack(losses).sum().item()
 
     def parts(self, own: Contender) -> list:
         """(what a forward takes, the share of its mean in the step's)."""

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from statistics import median
+from typing import Any
 
 from reflectioncoder.waiting import SETTINGS, wait_passively
 
@@ -32,16 +33,16 @@ def take_steps(args: argparse.Namespace) -> None:
     from training import rendered_sample
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from reflectioncoder.config import TrainConfig
+    from reflectioncoder.config.declarations import TrainConfig
+    from reflectioncoder.method.plan import RunPlan
     from reflectioncoder.train.engine import Engine
-    from reflectioncoder.train.plan import RunPlan
 
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)
     rng = random.Random(1)
     samples = [rendered_sample(rng, VOCAB_SIZE, args.scale) for _ in range(2)]
     plan = RunPlan(samples, TrainConfig(epochs=1, global_batch_size=2, mask_schedule="constant", mask_constant_rate=0.5), seed=1)
-    settings = {
+    settings: dict[str, Any] = {
         "hidden_size": 192,
         "intermediate_size": 512,
         "num_hidden_layers": 4,

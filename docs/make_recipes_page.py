@@ -1,30 +1,71 @@
-"""Writes docs/recipes.md from the declarations in `reflectioncoder.config`: the page can never disagree with the code."""
+"""Writes docs/recipes.md from the declarations in `reflectioncoder.config.declarations`: the page can never disagree with the code."""
 
 from pathlib import Path
 
-from reflectioncoder.recipe_files import field_docs, load_recipe, shipped_recipes
+from reflectioncoder.config.loading import KeyDoc, field_docs, load_recipe, shipped_recipes
+
+INTRODUCTION = """# Recipes
+
+A recipe is a YAML file that says everything about a run. Every key has a default except `name` and `model.name`, so a recipe
+holds only what differs. `--set KEY=VALUE` overrides one key on the command line, as in `--set train.epochs=1`.
+
+This page is written by `make docs` from the declarations in `config/declarations.py`; `reflectioncoder recipes keys` prints
+the same on a terminal.
+"""
+
+OTHER_WAYS = """## In an editor
+
+`reflectioncoder recipes schema > recipe.schema.json` writes the JSON Schema of recipes. With the first line
+`# yaml-language-server: $schema=recipe.schema.json` editors that use the YAML language server complete and check keys and
+values.
+
+## In Python
+
+`reflectioncoder.config.declarations` has a dataclass for each section. It checks its values when it is made, by the same rules
+as a recipe file.
+"""
+
+CHOICES = """## Choices
+
+What each value of a choice does. The default is in bold.
+"""
 
 
 def page() -> str:
-    lines = ["# Recipes", "", "Written by `make docs` from the declarations in `config.py`.", "", "## Shipped", ""]
-    lines += [f"- `{name}`: {load_recipe(path).recipe.description}" for name, path in shipped_recipes().items()]
-    lines += [
-        "",
-        "## In an editor",
-        "",
-        "`reflectioncoder recipes schema > recipe.schema.json` writes the JSON Schema of recipes. With the first line",
-        "`# yaml-language-server: $schema=recipe.schema.json` editors that use the YAML language server complete and check keys and",
-        "values.",
-        "",
-        "## In Python",
-        "",
-        "`reflectioncoder.config` has a dataclass for each section. Each checks its values when it is made, as recipes are checked.",
-    ]
-    lines += ["", "## Keys", "", "| key | type | default | meaning |", "|---|---|---|---|"]
-    for key, (kind, default, text) in field_docs().items():
-        kind, default = kind.replace("|", "\\|"), default.replace("|", "\\|")
-        lines.append(f"| `{key}` | {kind} | {f'`{default}`' if default else ''} | {text} |")
-    return "\n".join(lines) + "\n"
+    docs = field_docs()
+    parts = [INTRODUCTION, _shipped(), OTHER_WAYS, _table(docs), CHOICES, *_choices(docs)]
+    return "\n".join(parts)
+
+
+def _shipped() -> str:
+    lines = [f"- `{name}`: {load_recipe(path).recipe.description}" for name, path in shipped_recipes().items()]
+    return "\n".join(["## Shipped recipes", "", *lines, ""])
+
+
+def _table(docs: dict[str, KeyDoc]) -> str:
+    lines = ["## Keys", "", "| key | type | default | meaning |", "|---|---|---|---|"]
+    for key, about in docs.items():
+        kind, default = (_escaped("choice, see below" if about.values else about.type), _escaped(about.default))
+        lines.append(f"| `{key}` | {kind} | {f'`{default}`' if default else ''} | {_escaped(about.meaning)} |")
+    return "\n".join([*lines, ""])
+
+
+def _choices(docs: dict[str, KeyDoc]) -> list[str]:
+    return [_choice(key, about) for key, about in docs.items() if about.values]
+
+
+def _choice(key: str, about: KeyDoc) -> str:
+    kind = "a list of these values" if about.type.startswith("a list") else "one of these values"
+    rows = [f"- {_marked(value, about.default)}: {text}" for value, text in about.values.items()]
+    return "\n".join([f"### `{key}`", "", f"{about.meaning} It is {kind}:", "", *rows, ""])
+
+
+def _marked(value: str, default: str) -> str:
+    return f"**`{value}`**" if value == default or default == f"[{value}]" else f"`{value}`"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 if __name__ == "__main__":

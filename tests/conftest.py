@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 from reflectioncoder.waiting import wait_passively
+from tests import skips, tiers
 
 CHATML = (
     "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}"
@@ -21,12 +22,24 @@ CHATML = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 
-# On a shared machine an example can take any time.
-settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("shared machine")
+
+def pytest_addoption(parser):
+    tiers.add_option(parser)
+
+
+def pytest_terminal_summary(terminalreporter):
+    reports = terminalreporter.stats.get("skipped", [])
+    for line in skips.summary(str(report.longrepr[2]) for report in reports if isinstance(report.longrepr, tuple)):
+        terminalreporter.write_line(line)
+
+
+# Compiling with torch needs setuptools, which refuses to be imported after the standard library's distutils, as some tests do.
+with contextlib.suppress(ImportError):
+    import setuptools  # noqa: F401
 
 
 def pytest_configure(config):
+    tiers.configure(config)
     wait_passively()
     _use_a_cache_of_its_own(config)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as under `nohup make test &`: children would ignore it too
@@ -60,8 +73,8 @@ def data_dir() -> Path:
 
 def make_tokenizer(bos: bool = True, eos: bool = True, pad: bool = True, template: str | None = CHATML):
     """A byte-level BPE tokenizer trained on the bundled problems, with ChatML tokens."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import AddedToken, PreTrainedTokenizerFast
 
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -92,7 +105,7 @@ def chat_tokenizer():
 
 @pytest.fixture(scope="session")
 def token_tokenizer():
-    from reflectioncoder.model_source import add_tokens_to
+    from reflectioncoder.models.tokens import add_tokens_to
 
     tokenizer = make_tokenizer()
     add_tokens_to(tokenizer)
@@ -197,7 +210,7 @@ _ONE_CAPABILITY = (
 )
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     from reflectioncoder.sandbox.isolation import LANDLOCK
 
     reasons = dict(NOT_PROMISED)
@@ -208,3 +221,4 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.name in reasons:
             item.add_marker(pytest.mark.skip(reason=reasons[item.name]))
+    tiers.select(config, items)

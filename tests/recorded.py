@@ -68,9 +68,10 @@ def builds(folder: Path) -> None:
     """A build by the offline author, and one by a scripted model behind a server."""
     from dataclasses import replace
 
-    from reflectioncoder.config import BuildConfig, ModelConfig, Recipe, SandboxConfig
-    from tests.build.server import Script, serving
-    from tests.build.test_llm_author import ENDPOINT, PROBLEMS, build_reflections, make_recipe
+    from reflectioncoder.builder.pipeline import build_reflections
+    from reflectioncoder.config.declarations import BuildConfig, ModelConfig, Recipe, SandboxConfig
+    from tests.builder.scripted_recipe import ENDPOINT, PROBLEMS, make_recipe
+    from tests.builder.server import Script, serving
 
     with serving(Script(PROBLEMS)) as url:
         build_reflections(

@@ -9,14 +9,17 @@ import pytest
 from reflectioncoder.cli import COMMANDS, _parse
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def test_the_page_of_recipe_keys_is_what_make_docs_writes():
-    spec = importlib.util.spec_from_file_location("make_recipes_page", ROOT / "docs" / "make_recipes_page.py")
+@pytest.mark.parametrize("page", ["recipes", "api"])
+def test_a_page_that_make_docs_writes_is_what_it_writes(page):
+    spec = importlib.util.spec_from_file_location(f"make_{page}_page", ROOT / "docs" / f"make_{page}_page.py")
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (ROOT / "docs" / "recipes.md").read_text() == module.page()
+    assert (ROOT / "docs" / f"{page}.md").read_text() == module.page()
 
 
 def documented_commands():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reflectioncoder.places import cache_dir
+from reflectioncoder.paths import cache_dir
 from reflectioncoder.waiting import SETTINGS, wait_passively
 from tests.conftest import make_model, make_tokenizer, reflection_sample
 
@@ -27,8 +27,9 @@ def test_programs_do_not_inherit_what_the_shell_ignores():
     """As under `nohup … &` in a script."""
     seen = "import signal; print([signal.getsignal(n) for n in (1, 2, 3, 10, 15)], signal.pthread_sigmask(0, []))"
     script = (
-        "from reflectioncoder.sandbox.process import run_python\nfrom reflectioncoder.sandbox.limits import Limits\n"
-        f"print(run_python({seen!r}, Limits()).stdout)"
+        "from reflectioncoder.sandbox.detect import detect_isolation\nfrom reflectioncoder.sandbox.limits import Limits\n"
+        "from reflectioncoder.sandbox.process import run_python\n"
+        f"print(run_python({seen!r}, Limits(), detect_isolation()).stdout)"
     )
     shown = [
         subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, preexec_fn=prepare).stdout
@@ -42,7 +43,7 @@ def test_the_tests_children_can_be_interrupted():
     """Also where the tests themselves were started with SIGINT ignored."""
     script = (
         "import signal, subprocess, sys\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nfrom tests import conftest\n"
-        "import types\nconftest.pytest_configure(types.SimpleNamespace())\n"
+        "import types\nconftest.pytest_configure(types.SimpleNamespace(getoption=lambda name: 'all'))\n"
         "child = 'import signal; print(signal.getsignal(2))'\n"
         "print(subprocess.run([sys.executable, '-c', child], capture_output=True, text=True).stdout)"
     )
@@ -55,7 +56,7 @@ def test_the_tests_leave_the_user_s_caches_alone(tmp_path):
     home = Path(os.path.expanduser("~"))
     for place in (cache_dir(), *(Path(os.environ[name]) for name in ("XDG_CACHE_HOME", "HF_HOME", "TORCHINDUCTOR_CACHE_DIR"))):
         assert not place.is_relative_to(home / ".cache")
-    child = "from reflectioncoder.places import cache_dir; print(cache_dir())"
+    child = "from reflectioncoder.paths import cache_dir; print(cache_dir())"
     assert subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True).stdout.strip() == str(cache_dir())
 
 
@@ -97,6 +98,7 @@ def command(*argv):
     return [sys.executable, "-m", "reflectioncoder", *argv]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["doctor", "train", "generate", "evaluate"])
 def test_threads_wait_passively_in_every_command_that_loads_torch(model, tmp_path, name):
     on = ["--benchmark", "bundled/seen:1", "--output", str(tmp_path / "out"), "--max-new-tokens", "4"]
@@ -109,6 +111,7 @@ def test_threads_wait_passively_in_every_command_that_loads_torch(model, tmp_pat
     assert set(openmp_says(command(*argv))) == {("PASSIVE", "0")}
 
 
+@pytest.mark.slow
 def test_ranks_of_torchrun_wait_passively():
     argv = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "reflectioncoder", "doctor", "-q"]
     assert openmp_says(argv).count(("PASSIVE", "0")) == 2

@@ -3,7 +3,10 @@
 import dataclasses
 import json
 import math
+import random
 from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
 
 import numpy
 import pytest
@@ -12,15 +15,15 @@ from hypothesis import strategies as st
 
 from reflectioncoder.choices import MASK_SCHEDULES
 from reflectioncoder.cli import main
-from reflectioncoder.config import BuildConfig, EndpointConfig, LoraConfig, ModelConfig, Recipe, SandboxConfig, TrainConfig
+from reflectioncoder.config.declarations import BuildConfig, EndpointConfig, LoraConfig, ModelConfig, Recipe, SandboxConfig, TrainConfig
+from reflectioncoder.config.loading import field_docs, load_recipe, shipped_recipes
+from reflectioncoder.config.schema import recipe_schema
 from reflectioncoder.data.completions import cut_completion
 from reflectioncoder.data.render import RenderedSample
 from reflectioncoder.errors import UsageError
-from reflectioncoder.evaluate.oracles import matches
-from reflectioncoder.recipe_files import field_docs, load_recipe, shipped_recipes
-from reflectioncoder.recipe_schema import recipe_schema
-from reflectioncoder.train.masking import hidden_positions, mask_rate
-from reflectioncoder.train.views import student_view
+from reflectioncoder.evaluate.judges.evalplus.oracles import matches
+from reflectioncoder.method.masking import hidden_positions, mask_rate
+from reflectioncoder.method.views import student_view
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
@@ -35,7 +38,23 @@ def test_every_shipped_recipe_loads_and_its_resolved_form_loads_as_the_same_reci
 def test_every_key_is_documented():
     docs = field_docs()
     assert len(docs) > 50
-    assert all(text for _, _, text in docs.values())
+    assert all(about.meaning for about in docs.values())
+
+
+def test_each_value_of_every_choice_is_explained_on_the_page_and_in_the_list_of_keys(capsys):
+    choices = {key: about for key, about in field_docs().items() if " | " in about.type}
+    assert len(choices) > 15
+    for key, about in choices.items():
+        assert set(about.values) == set(about.type.removeprefix("a list of ").split(" | ")), key
+        assert all(about.values.values()), key
+    assert main(["recipes", "keys"]) == 0
+    shown = capsys.readouterr().out
+    page = (Path(__file__).parent.parent / "docs" / "recipes.md").read_text()
+    for about in choices.values():
+        for value, text in about.values.items():
+            assert f"{value}: {text}" in shown
+            assert f"`{value}`" in page
+            assert text in page
 
 
 @pytest.mark.parametrize(
@@ -63,6 +82,7 @@ def test_overrides_reach_sections_that_are_off(tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text("name: a\nmodel: {name: m}\n")
     recipe = load_recipe(path, ["train.lora.rank=4", "train.learning_rate=1e-3", "train.max_tokens=null"]).recipe
+    assert recipe.train.lora is not None
     assert recipe.train.lora.rank == 4
     assert recipe.train.learning_rate == 1e-3
 
@@ -153,25 +173,25 @@ def test_a_date_is_text(tmp_path):
     ("make", "message"),
     [
         (lambda: BuildConfig(rollouts=-5), "(?s)BuildConfig.rollouts.*-5.*1 to"),
-        (lambda: BuildConfig(author="nobody"), "(?s)BuildConfig.author.*nobody.*mutation"),
-        (lambda: BuildConfig(problems="bundled:train"), "a list of text"),
-        (lambda: BuildConfig(hybrid=1), "true or false"),
+        (lambda: BuildConfig(author=cast(Any, "nobody")), "(?s)BuildConfig.author.*nobody.*mutation"),
+        (lambda: BuildConfig(problems=cast(Any, "bundled:train")), "a list of text"),
+        (lambda: BuildConfig(hybrid=cast(Any, 1)), "true or false"),
         (lambda: BuildConfig(near_duplicates=math.nan), "a number"),
         (lambda: BuildConfig(budget_usd=math.inf), "a number"),
-        (lambda: BuildConfig(endpoint=ModelConfig("m")), "a section"),
-        (lambda: BuildConfig(endpoint={"modle": "m"}), "(?s)unknown key.*did you mean .*model"),
+        (lambda: BuildConfig(endpoint=cast(Any, ModelConfig("m"))), "a section"),
+        (lambda: BuildConfig(endpoint=cast(Any, {"modle": "m"})), "(?s)unknown key.*did you mean .*model"),
         (lambda: EndpointConfig(max_tokens=10**30), "out of range"),
         (lambda: EndpointConfig(base_url="http://x\r\nHost: y"), "without control characters"),
-        (lambda: TrainConfig(mask_schedule="linaer"), "did you mean 'linear'"),
-        (lambda: TrainConfig(mask_strategy=("block_typ",)), "did you mean 'block_type'"),
-        (lambda: TrainConfig(epochs="2"), "a number"),
+        (lambda: TrainConfig(mask_schedule=cast(Any, "linaer")), "did you mean 'linear'"),
+        (lambda: TrainConfig(mask_strategy=cast(Any, ("block_typ",))), "did you mean 'block_type'"),
+        (lambda: TrainConfig(epochs=cast(Any, "2")), "a number"),
         (lambda: TrainConfig(epochs=10**400), "a number"),
-        (lambda: TrainConfig(max_tokens=1.5), "a whole number"),
-        (lambda: TrainConfig(student_positions=["gap"]), "gap"),
+        (lambda: TrainConfig(max_tokens=cast(Any, 1.5)), "a whole number"),
+        (lambda: TrainConfig(student_positions=cast(Any, ["gap"])), "gap"),
         (lambda: TrainConfig(lora=LoraConfig(), freeze_layers=2), "exclude each other"),
-        (lambda: LoraConfig(target_modules=("q", 3)), "text"),
+        (lambda: LoraConfig(target_modules=cast(Any, ("q", 3))), "text"),
         (lambda: ModelConfig("m", device="cuda:x"), "cuda:N"),
-        (lambda: ModelConfig(None), "text"),
+        (lambda: ModelConfig(cast(Any, None)), "text"),
         (lambda: SandboxConfig(wall_s=1e300), "out of range"),
         (lambda: dataclasses.replace(SandboxConfig(), floor=4), "0 to 3"),
     ],
@@ -182,7 +202,8 @@ def test_python_follows_the_same_rules(make, message):
 
 
 def test_python_may_give_lists_mappings_and_numpy_numbers():
-    config = BuildConfig(problems=["a", "b"], rollouts=numpy.int64(3), two_slip_share=numpy.float32(0.5), endpoint={"model": "m"})
+    settings: dict[str, Any] = {"problems": ["a", "b"], "rollouts": numpy.int64(3), "two_slip_share": numpy.float32(0.5)}
+    config = BuildConfig(**settings, endpoint=cast(Any, {"model": "m"}))
     assert config.problems == ("a", "b")
     assert (type(config.rollouts), type(config.two_slip_share)) == (int, float)
     assert config.endpoint == EndpointConfig(model="m")
@@ -202,18 +223,18 @@ def test_every_schedule_of_a_recipe_has_a_rate_and_ends_fully_masked():
 def test_misspelt_strategies_and_positions_are_refused():
     sample = RenderedSample((), (), (), (), 0, 0)
     with pytest.raises(UsageError, match="did you mean 'random_block'"):
-        hidden_positions([], 0.5, ["all", "random_blok"], None)
+        hidden_positions([], 0.5, ["all", cast(Any, "random_blok")], random.Random(1))
     with pytest.raises(UsageError, match="out of range"):
-        hidden_positions([], math.nan, ["all"], None)
+        hidden_positions([], math.nan, ["all"], random.Random(1))
     with pytest.raises(UsageError, match="did you mean 'dense'"):
-        student_view(sample, (), "dens")
+        student_view(sample, (), cast(Any, "dens"))
 
 
 def test_misspelt_rules_are_refused():
     with pytest.raises(UsageError, match="did you mean 'evalplus-head'"):
-        matches("humaneval", "f", [1], ("int", 1), ("int", 1), 0, "evalplus-haed")
+        matches("humaneval", "f", [1], ("int", 1), ("int", 1), 0, cast(Any, "evalplus-haed"))
     with pytest.raises(UsageError, match="did you mean 'multipl-e'"):
-        cut_completion("x", "js", [], "multiple")
+        cut_completion("x", "js", [], cast(Any, "multiple"))
 
 
 @given(st.dictionaries(st.sampled_from(["description", "model.name", "build.prompts"]), st.text(), max_size=3), st.floats(0, 1))

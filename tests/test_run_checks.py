@@ -101,7 +101,7 @@ def test_a_run_is_refused_before_any_work(case, tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize("benchmark", ["humaneval", "humaneval+:3", "mbpp+"])
 @pytest.mark.parametrize("key", ["reflection_data", "generation_data"])
 def test_contaminated_training_data_is_refused_before_any_work(benchmark, key, data_dir, tmp_path, capsys):
-    from reflectioncoder.evaluate.contamination import known_tasks
+    from reflectioncoder.contamination.records import known_tasks
 
     family = benchmark.partition(":")[0].removesuffix("+")
     task = {"humaneval": "HumanEval/7", "mbpp": "Mbpp/11"}[family]
@@ -118,10 +118,10 @@ def test_contaminated_training_data_is_refused_before_any_work(benchmark, key, d
 
 
 def test_data_that_holds_tasks_of_another_benchmark_is_not_refused_and_allowed_data_neither(data_dir):
-    from reflectioncoder.evaluate.contamination import require_clean_data
+    from reflectioncoder.contamination.records import refuse_contaminated_data
 
     held = [Sample(reflection_sample(1).messages, "reflection", {"metadata": {"task_id": "Mbpp/11"}})]
     with pytest.raises(CheckFailedError, match="Mbpp/11"):
-        require_clean_data(held, ["humaneval+", "mbpp+:4"], allow=False)
-    require_clean_data(held, ["humaneval+", "bundled/seen"], allow=False)
-    require_clean_data(held, ["mbpp"], allow=True)
+        refuse_contaminated_data(held, ["humaneval+", "mbpp+:4"], allow=False)
+    refuse_contaminated_data(held, ["humaneval+", "bundled/seen"], allow=False)
+    refuse_contaminated_data(held, ["mbpp"], allow=True)

@@ -16,13 +16,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from reflectioncoder.cli import main
-from reflectioncoder.config import EndpointConfig, ModelConfig
+from reflectioncoder.config.declarations import EndpointConfig, ModelConfig
 from reflectioncoder.data.problems import load_problems
 from reflectioncoder.errors import ReflectionCoderError, UsageError
 from reflectioncoder.generate.backends import asked_model
 from reflectioncoder.generate.endpoint import Endpoint
 from reflectioncoder.server_address import Secrets, ServerAddress, read_key, scrub_urls, without_credentials
-from tests.build.server import Script
+from tests.builder.server import Script
 from tests.generate.raw_server import answering, completion, said
 
 PASSWORD, KEY = "p%40ss/w0rd-Zebra+9", "Sk-Quokka_123.45/67+89=="
@@ -191,7 +191,7 @@ def test_no_credential_is_in_a_file_or_message_of_a_command(command, shape, resp
 
 
 def test_no_credential_is_in_the_configuration_of_a_run(tmp_path, capsys):
-    from reflectioncoder.recipe_files import load_recipe
+    from reflectioncoder.config.loading import load_recipe
 
     url = places("http://127.0.0.1:9/v1")
     (tmp_path / "r.yaml").write_text(yaml.safe_dump({"name": "r", "model": {"name": "none"}, "build": {"endpoint": {"base_url": url}}}))
@@ -259,9 +259,9 @@ def test_how_to_continue_is_said_without_credentials(tmp_path):
 
 def test_the_scripted_server_of_the_other_tests_is_asked_with_credentials_too(tmp_path, monkeypatch):
     """A whole build behind a password: accepted samples, and nothing of it in the folder."""
-    from reflectioncoder.build.pipeline import build_reflections
-    from tests.build.server import serving
-    from tests.build.test_llm_author import make_recipe
+    from reflectioncoder.builder.pipeline import build_reflections
+    from tests.builder.scripted_recipe import make_recipe
+    from tests.builder.server import serving
 
     monkeypatch.setenv("MY_KEY", KEY)
     problems = load_problems(("bundled:train",))

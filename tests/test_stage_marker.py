@@ -17,9 +17,11 @@ def run(tmp_path):
     return tmp_path
 
 
-def marked(run):
+def marked(run) -> Marker:
     Marker.of("key", 1.5, {"loss": 0.1}, run, [run / "a.json", run / "model"]).write(run / "marker.json")
-    return Marker.read(run / "marker.json")
+    marker = Marker.read(run / "marker.json")
+    assert marker is not None
+    return marker
 
 
 def test_a_marker_is_read_as_it_was_written(run):

@@ -1,40 +1,152 @@
-"""What can be chosen by name, for command line, configuration and code alike.
+"""The choices by name that command line, configuration and code share, and a sentence about each value.
 
-Whose rules decide about HumanEval(+) and MBPP(+), whose rule cuts completions of MultiPL-E, what runs a model, how a server is asked,
-what training hides from the student and when.
+A choice is a `Literal` and the tuple of its values. Its `*_HELP` table says what each value does; `--help`, `recipes keys`, the JSON
+Schema and `docs/recipes.md` show these sentences.
 """
+
+from __future__ import annotations
 
 from typing import Literal, get_args
 
 Rules = Literal["strict", "evalplus-head", "evalplus-0.3.1"]
 RULES: tuple[Rules, ...] = get_args(Rules)  # the first is the default
+RULES_HELP: dict[Rules, str] = {
+    "strict": "EvalPlus's verdict, where numpy's numbers must also be right at full precision",
+    "evalplus-head": "EvalPlus's main branch, with at least 4 s for each input and HumanEval/32 judged by its oracle",
+    "evalplus-0.3.1": "EvalPlus 0.3.1, with at least 1 s for each input; every solution of HumanEval/32 fails",
+}
 
 CutRule = Literal["multipl-e", "reflectioncoder"]
 CUT_RULES: tuple[CutRule, ...] = get_args(CutRule)
+CUT_RULES_HELP: dict[CutRule, str] = {
+    "multipl-e": "cut at the first stop token, as MultiPL-E and bigcode-evaluation-harness do",
+    "reflectioncoder": "cut at the last occurrence of each stop token, as the authors' script does",
+}
 
 Backend = Literal["transformers", "openai", "local", "vllm"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
+BACKENDS_HELP: dict[Backend, str] = {
+    "transformers": "load the model in this process",
+    "openai": "ask an OpenAI-compatible server",
+    "local": "serve a GGUF model on this CPU with llama.cpp",
+    "vllm": "serve a hub model on these GPUs with vLLM",
+}
 
 Api = Literal["chat", "completion"]
 APIS: tuple[Api, ...] = get_args(Api)
+APIS_HELP: dict[Api, str] = {
+    "chat": "send chat messages to /chat/completions",
+    "completion": "send plain text to /completions, for base models",
+}
 
 AssistantPrefix = Literal["none", "vllm", "llama.cpp", "deepseek"]
 ASSISTANT_PREFIXES: tuple[AssistantPrefix, ...] = get_args(AssistantPrefix)
+ASSISTANT_PREFIXES_HELP: dict[AssistantPrefix, str] = {
+    "none": "never continue an assistant message: the model writes its whole answer",
+    "vllm": "the parameters `continue_final_message` and `add_generation_prompt` of vLLM",
+    "llama.cpp": "a last message with the role assistant, which llama.cpp's server continues",
+    "deepseek": "the message field `prefix` of DeepSeek's API (base URL with /beta)",
+}
 
 MaskStrategy = Literal["none", "all", "random_token", "sequential_token", "random_block", "sequential_block", "block_type"]
 MASK_STRATEGIES: tuple[MaskStrategy, ...] = get_args(MaskStrategy)
+MASK_STRATEGIES_HELP: dict[MaskStrategy, str] = {
+    "none": "hide nothing of the reflection sequence",
+    "all": "hide the whole reflection sequence at every mask rate (distillation without a dynamic mask)",
+    "random_token": "hide a share of its tokens equal to the mask rate, drawn at random",
+    "sequential_token": "hide a share of its tokens equal to the mask rate, from the beginning",
+    "random_block": "hide a share of its blocks equal to the mask rate, drawn at random",
+    "sequential_block": "hide a share of its blocks equal to the mask rate, from the beginning",
+    "block_type": "hide all blocks of the first type in mask_block_order always, of the second from mask rate 0.33, of the third from "
+    "0.67 (the paper's main setting)",
+}
 
 MaskSchedule = Literal["linear", "cosine", "step", "constant"]
 MASK_SCHEDULES: tuple[MaskSchedule, ...] = get_args(MaskSchedule)
+MASK_SCHEDULES_HELP: dict[MaskSchedule, str] = {
+    "linear": "in equal steps up to 1 in the last step (the paper's)",
+    "cosine": "from 0 to 1 along half a cosine wave: slow at both ends, fast in the middle",
+    "step": "the linear rate rounded down to 0, 0.25, 0.5 or 0.75; 1 in the last step",
+    "constant": "mask_constant_rate in every step",
+}
 
 StudentPositions = Literal["gap", "dense"]
 STUDENT_POSITIONS: tuple[StudentPositions, ...] = get_args(StudentPositions)
+STUDENT_POSITIONS_HELP: dict[StudentPositions, str] = {
+    "gap": "the student's tokens keep the positions that they have in the whole sample, and BOS is hidden (the paper's)",
+    "dense": "the student sees BOS, and its tokens are renumbered without gaps, as at inference",
+}
 
 Rendering = Literal["token", "chat"]
 RENDERINGS: tuple[Rendering, ...] = get_args(Rendering)
+RENDERINGS_HELP: dict[Rendering, str] = {
+    "token": "seven added tokens mark roles and blocks (the paper's), for base models and long trainings",
+    "chat": "the model's own chat template, without new tokens, for instruct models and small fine-tunes",
+}
 
 Omittable = Literal["seed", "temperature", "top_p", "stop"]
 OMITTABLE: tuple[Omittable, ...] = get_args(Omittable)
+OMITTABLE_HELP: dict[Omittable, str] = {
+    "seed": "the seed of the sampling; without it a request that is repeated may get another answer",
+    "temperature": "the sampling temperature; the server takes its own default",
+    "top_p": "the nucleus of the sampling; the server takes its own default",
+    "stop": "the stop strings; the builder then takes the first code block of an answer",
+}
 
 MaxTokensField = Literal["max_tokens", "max_completion_tokens"]
 MAX_TOKENS_FIELDS: tuple[MaxTokensField, ...] = get_args(MaxTokensField)
+MAX_TOKENS_FIELDS_HELP: dict[MaxTokensField, str] = {
+    "max_tokens": "what most servers understand",
+    "max_completion_tokens": "what OpenAI's newer models ask for",
+}
+
+AuthorName = Literal["mutation", "openai", "local", "vllm", "attempts"]
+AUTHORS_HELP: dict[AuthorName, str] = {
+    "mutation": "slips are injected into reference solutions, diagnosed and repaired; offline, without a model",
+    "openai": "a model behind an OpenAI-compatible server (endpoint)",
+    "local": "a model served on this CPU; endpoint.model names a GGUF file or a packaged model",
+    "vllm": "a model served on these GPUs; endpoint.model names a hub id or a folder",
+    "attempts": "completions in a file (attempts); the reference solutions repair those that fail",
+}
+
+Dtype = Literal["auto", "float32", "bfloat16", "float64"]
+DTYPES_HELP: dict[Dtype, str] = {
+    "auto": "float32; on a GPU bfloat16 for generation, float32 weights with bfloat16 autocast for training",
+    "float32": "32-bit weights and arithmetic everywhere",
+    "bfloat16": "16-bit weights; half the memory, and less exact updates in training",
+    "float64": "64-bit weights, for comparing two runs exactly on a CPU",
+}
+
+Quantization = Literal["none", "nf4"]
+QUANTIZATIONS_HELP: dict[Quantization, str] = {
+    "none": "in model.dtype",
+    "nf4": "in 4 bits each (QLoRA); when the base model does not fit on the GPU",
+}
+
+Normalization = Literal["global", "per_sample"]
+NORMALIZATIONS_HELP: dict[Normalization, str] = {
+    "global": "sum over all tokens of the step, divided once by their number: every token weighs the same",
+    "per_sample": "mean of the samples' own means, as in the authors' script: every sample weighs the same",
+}
+
+LrScheduler = Literal["cosine", "linear", "constant_with_warmup"]
+LR_SCHEDULERS_HELP: dict[LrScheduler, str] = {
+    "cosine": "falls to 0 along half a cosine wave (the paper's)",
+    "linear": "falls to 0 in equal steps",
+    "constant_with_warmup": "stays at the peak",
+}
+
+Checkpointing = Literal["auto", "always", "never"]
+CHECKPOINTINGS_HELP: dict[Checkpointing, str] = {
+    "auto": "only if the memory forecast does not fit otherwise",
+    "always": "recompute them",
+    "never": "keep them",
+}
+
+Sharding = Literal["none", "fsdp2", "zero1", "zero3"]
+SHARDINGS_HELP: dict[Sharding, str] = {
+    "none": "replicated: every process holds everything",
+    "fsdp2": "parameters, gradients and optimizer state are split, by torch",
+    "zero1": "only the optimizer state is split, by DeepSpeed",
+    "zero3": "parameters, gradients and optimizer state are split, by DeepSpeed",
+}

@@ -1,4 +1,4 @@
-"""The command table. Imports the chosen command's module and nothing heavy; turns errors into one message and an exit code."""
+"""Holds the command table, imports the chosen command's module and nothing heavy, and turns errors into a message and an exit code."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from typing import Any, NoReturn
 from reflectioncoder import __version__
 from reflectioncoder.commands import Outcome, at_least
 from reflectioncoder.crash import say_fault, without_secrets
-from reflectioncoder.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_FAULT, EXIT_INTERRUPTED, ReflectionCoderError
-from reflectioncoder.progress import Progress
+from reflectioncoder.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_FAULT, EXIT_INTERRUPTED, ReflectionCoderError, StoppedError
+from reflectioncoder.progress import Reporter, reporting
 from reflectioncoder.server_address import scrub_urls
 from reflectioncoder.terminal import escaped, escaped_json, speaks_unicode, use_replacements
 from reflectioncoder.waiting import wait_passively
 
 COMMANDS = {
-    "run": "the whole pipeline of a recipe; running it again continues where it stopped",
-    "recipes": "list, show or copy the recipes that come with the package",
-    "problems": "turn a data set, a package's doctests or a file into problems for build",
-    "build": "make reflection data with a real interpreter in the loop",
-    "check": "run the programs of a data set again and compare what they print",
-    "inspect": "look at samples: what teacher, student and loss see, token by token",
-    "train": "fine-tune with reflection self-distillation",
-    "improve": "rounds of attempts, repairs, training and scoring, until the held-out score stops rising",
-    "generate": "one-off completions for a benchmark",
-    "score": "run completions against a benchmark's tests in a sandbox",
-    "evaluate": "generate and score",
-    "compare": "paired statistics of two scoring runs: who solves what, and is the difference real",
-    "report": "one self-contained HTML page about one or more runs",
-    "export": "data sets for other trainers, with a card",
-    "doctor": "what this machine can do: sandbox, packages, GPU, disk, data",
+    "run": "build, evaluate, train, evaluate again and report, as a recipe says; running it again continues",
+    "recipes": "list, show or copy the shipped recipes; document every setting",
+    "problems": "make a problem file for build from data sets, doctests of packages, or files",
+    "build": "make reflection data, with a real interpreter in the loop",
+    "check": "run the programs of a data set again and compare their output",
+    "inspect": "show what teacher, student and loss see of a sample, token by token",
+    "train": "fine-tune a model with reflection self-distillation",
+    "improve": "repeat attempts, repairs, training and scoring until the held-out score stops rising",
+    "generate": "write one-off completions for a benchmark",
+    "score": "judge completions by a benchmark's tests, in a sandbox",
+    "evaluate": "generate completions and score them",
+    "compare": "compare two scoring runs task by task, with paired statistics",
+    "report": "write one self-contained HTML page about one or more runs",
+    "export": "write data sets for other trainers, with a card",
+    "doctor": "show what this machine can do: sandbox, packages, GPU, disk, data, languages",
 }
 
 # Global options that mean something to some commands only; what `--limit` counts there.
@@ -66,7 +66,7 @@ _CREDENTIAL_OPTION = re.compile(r"(--\S*(?:key|token|secret|passw|auth)[^\s=]*[=
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose messages never control a terminal and never show a credential, whatever is on the command line."""
+    """A parser whose messages never contain terminal control characters or credentials, whatever is on the command line."""
 
     def error(self, message: str) -> NoReturn:
         if message.startswith("unrecognized arguments"):
@@ -79,13 +79,14 @@ class _Parser(argparse.ArgumentParser):
 
 def _add_global_options(parser: argparse.ArgumentParser, command: str) -> None:
     group = parser.add_argument_group("global options")
-    group.add_argument("--json", action="store_true", help="machine-readable result on stdout; logs stay on stderr")
-    group.add_argument("-q", "--quiet", action="store_true", help="no progress, no notes")
-    group.add_argument("-v", "--verbose", action="store_true", help="tracebacks of errors")
-    group.add_argument("--offline", action="store_true", help="never use the network")
-    seed = "of what is drawn" if command in ("inspect", "compare") else "overrides the recipe's seed"
-    group.add_argument("--seed", type=at_least(0, 2**32 - 1), metavar="N", help=seed if command in SEED else argparse.SUPPRESS)
-    limit = f"only the first N {LIMIT[command]}" if command in LIMIT else argparse.SUPPRESS
+    group.add_argument("--json", action="store_true", help="print the result as JSON on stdout; messages stay on stderr")
+    group.add_argument("-q", "--quiet", action="store_true", help="print no progress and no notes")
+    group.add_argument("-v", "--verbose", action="store_true", help="print the traceback of an error")
+    group.add_argument("--offline", action="store_true", help="never download anything")
+    seed = {"inspect": "0", "compare": "0", "generate": "3407", "evaluate": "3407"}.get(command, "the recipe's")
+    text = f"seed of everything drawn at random (default: {seed})"
+    group.add_argument("--seed", type=at_least(0, 2**32 - 1), metavar="N", help=text if command in SEED else argparse.SUPPRESS)
+    limit = f"take only the first N {LIMIT[command]}" if command in LIMIT else argparse.SUPPRESS
     group.add_argument("--limit", type=at_least(1), metavar="N", help=limit)
 
 
@@ -98,7 +99,7 @@ def _refuse_meaningless(parser: argparse.ArgumentParser, args: argparse.Namespac
 def _overview() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
-    return "commands:\n" + "\n".join(lines) + "\n\n`reflectioncoder COMMAND --help` tells more."
+    return "commands:\n" + "\n".join(lines) + "\n\nOptions of a command: `reflectioncoder COMMAND --help`."
 
 
 def _command_first(argv: Sequence[str]) -> list[str]:
@@ -117,7 +118,7 @@ def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, ModuleType]:
     """Parse a command line that begins with the command (`_command_first`)."""
     top = _Parser(
         prog="reflectioncoder",
-        description="Make a code model better at one-off generation by learning from reflection sequences.",
+        description="Make a code model better at one-off generation by letting it learn from reflection sequences.",
         epilog=_overview(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="reflectioncoder [global options] COMMAND [options]",
@@ -153,15 +154,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     wait_passively()
     argv = _command_first(sys.argv[1:] if argv is None else argv)
     args, module = _parse(argv)
-    Progress.quiet, Progress.log_path = args.quiet, None
     if args.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
+    with reporting(Reporter(quiet=args.quiet)):
+        return _run(args, module, argv)
+
+
+def _run(args: argparse.Namespace, module: ModuleType, argv: Sequence[str]) -> int:
+    """Run the command, print its outcome or what went wrong, and return the exit code."""
     try:
         with _terminated_as_interrupted():
             outcome = module.run(args)
         _print_outcome(outcome, as_json=args.json)
         return outcome.exit_code
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, StoppedError):
         again = [*argv, "--resume"] if argv[0] == "train" and "--resume" not in argv else argv
         _complain(f"\ninterrupted; to continue: reflectioncoder {shlex.join(map(scrub_urls, again))}")
         return EXIT_INTERRUPTED

@@ -1,4 +1,4 @@
-"""Reports a fault of ours: its traceback goes to a file, and people are told one line and where the file is."""
+"""Reports a fault of this program: the traceback goes to a file, and the user sees one line with the path of the file."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import traceback
 from pathlib import Path
 
 from reflectioncoder import __version__
-from reflectioncoder.places import cache_dir
-from reflectioncoder.progress import Progress
+from reflectioncoder.paths import cache_dir
+from reflectioncoder.progress import current_log
 from reflectioncoder.server_address import Secrets, keys_read, scrub_urls
 
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|PASSPHRASE|PASS$|CRED|_AUTH(?!OR)|_PAT(?![A-Z])", re.IGNORECASE)
-_SHORTEST_SECRET = 6
+_MIN_SECRET_CHARS = 6
 
 
 def say_fault(error: BaseException) -> str:
@@ -28,7 +28,8 @@ def say_fault(error: BaseException) -> str:
 
 def _write(text: str) -> str:
     name = f"fault-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    folders = [*([Progress.log_path.parent] if Progress.log_path else []), cache_dir() / "logs", Path(tempfile.gettempdir())]
+    log = current_log()
+    folders = [*([log.parent] if log else []), cache_dir() / "logs", Path(tempfile.gettempdir())]
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -46,5 +47,5 @@ def without_secrets(text: str) -> str:
     like secrets (a path is none).
     """
     named = (value.strip() for name, value in os.environ.items() if _SECRET.search(name))
-    values = [value for value in named if len(value) >= _SHORTEST_SECRET and not value.startswith("/")]
+    values = [value for value in named if len(value) >= _MIN_SECRET_CHARS and not value.startswith("/")]
     return scrub_urls(Secrets([*values, *keys_read()]).scrub(text))

@@ -1,4 +1,4 @@
-"""The errors that a user can cause or meet, each with the exit code that the command line returns for it."""
+"""Defines the errors that a user can cause or meet, each with the exit code that the command line returns for it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class UsageError(ReflectionCoderError, ValueError):
 
     @classmethod
     def for_value(cls, what: str, where: str, got: object, allowed: Iterable[str] | str, hint: str | None = None) -> UsageError:
-        """The message of every configuration error: what, where, got, allowed, did-you-mean.
+        """Make the message of every configuration error: what, where, got, allowed, did-you-mean.
 
         `allowed` is a description, or the list of allowed names (then the nearest name is suggested).
         """
@@ -78,6 +78,12 @@ class MachineError(ReflectionCoderError):
 
 class SandboxUnavailableError(MachineError):
     """The sandbox itself failed. Never a verdict on the program that it should have run."""
+
+
+class StoppedError(ReflectionCoderError):
+    """Work has been stopped in good order because somebody asked for it; it can be continued (exit code 130)."""
+
+    exit_code = EXIT_INTERRUPTED
 
 
 def require(module: str, extra: str):

@@ -1,4 +1,4 @@
-"""`improve`: rounds in which a model attempts fresh problems, is trained on its corrected failures, and is scored on held-out tasks.
+"""Runs the rounds of `improve`: a model attempts fresh problems, is trained on its corrected failures, and is scored on held-out tasks.
 
 A round's attempts are the current model's one-off answers; the failing ones become reflection samples with the reference solutions as
 repairs (`build.author: attempts`). Every round trains the base model anew on the samples of all rounds so far, so that mistakes of one
@@ -13,27 +13,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.build.options import require_used_options
-from reflectioncoder.config import BuildConfig, Recipe
-from reflectioncoder.data.completions import prompt_preamble
+from reflectioncoder.builder.authors.registry import require_used_options
+from reflectioncoder.config.declarations import BuildConfig, Recipe
+from reflectioncoder.config.loading import ResolvedRecipe
+from reflectioncoder.data.completion_requests import Request, python_request
 from reflectioncoder.data.files import JsonlWriter, claim, content_hash, write_json
 from reflectioncoder.data.problems import Problem, iter_problems
-from reflectioncoder.data.prompts import one_off_request, one_off_sample
+from reflectioncoder.data.prompts import one_off_sample
 from reflectioncoder.data.run_folders import IMPROVE_FILE
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.results import headline
-from reflectioncoder.generate.base import Request, generate
-from reflectioncoder.model_source import model_hash
+from reflectioncoder.generate.base import generate
+from reflectioncoder.models.sources import model_hash
 from reflectioncoder.pipeline import BASE, TRAINED, Run
 from reflectioncoder.progress import say
-from reflectioncoder.recipe_files import ResolvedRecipe
+from reflectioncoder.stopping import StopFlag
 
 _ONE_OFF = "one_off.jsonl"
 
 
 @dataclass(frozen=True)
 class Round:
-    """`score`: mean pass@1 over the benchmarks of the recipe; round 0 is the base model."""
+    """One round. `score` is the mean pass@1 over the benchmarks of the recipe; round 0 is the base model."""
 
     number: int
     num_problems: int
@@ -49,28 +50,32 @@ class Round:
 class Improvement:
     """The folder runs/<name>/ with a run for every round in rounds/<number>/; each continues from its own files."""
 
-    def __init__(self, resolved: ResolvedRecipe, runs_dir: Path, data_dir: str | None = None):
+    def __init__(self, resolved: ResolvedRecipe, runs_dir: Path, data_dir: str | None = None, *, stop: StopFlag | None = None):
         self.recipe: Recipe = resolved.recipe
         self.directory = runs_dir / self.recipe.name
         self._resolved = resolved
         self._data_dir = data_dir
+        self._stop = stop
         self._base = Run(resolved, runs_dir, data_dir)
 
     def run(self) -> list[Round]:
-        """All rounds, the base model's score first; improve.json holds them after every round.
+        """Run all rounds, the base model's score first; improve.json records them after every round.
 
         Raises:
             UsageError: impossible settings; not problems enough for one round.
             CheckFailedError: too few samples in a round.
         """
-        config = self.recipe.improve
         if not self.recipe.evaluate.benchmarks:
             raise UsageError("improve needs held-out tasks: evaluate.benchmarks is empty")
         require_used_options(self._build_of(1))
         self._base.check()
         if not self._problems(1):
             raise UsageError("build.problems holds no problem with a reference and tests: nothing to attempt")
-        self._base.prepare()
+        with self._base.prepared():
+            return self._run()
+
+    def _run(self) -> list[Round]:
+        config = self.recipe.improve
         scores = {spec: headline(self._base.evaluate(BASE, spec))["value"] for spec in self.recipe.evaluate.benchmarks}
         rounds = [Round(0, 0, 0, _mean(scores), scores, str(self._base.source.path))]
         self._write(rounds)
@@ -91,7 +96,7 @@ class Improvement:
         return rounds
 
     def _problems(self, number: int) -> list[Problem]:
-        """Those of round `number`: no round sees another's."""
+        """Return the problems of round `number`: no round sees another's."""
         usable = (p for p in iter_problems(self.recipe.build.problems) if p.has_reference and p.tests)
         size = self.recipe.improve.problems_per_round
         return list(itertools.islice(usable, (number - 1) * size, number * size))
@@ -110,7 +115,7 @@ class Improvement:
         )
 
     def _round(self, number: int, problems: list[Problem], model: Path) -> Round | None:
-        """None if nothing fails, or nothing that fails becomes a sample."""
+        """Run a round; return None if nothing fails, or nothing that fails becomes a sample."""
         recipe = self.recipe
         directory = self.directory / "rounds" / str(number)
         file = directory / "problems.jsonl"
@@ -129,20 +134,23 @@ class Improvement:
             plain = [str(folder / _ONE_OFF) for folder in rounds]
             train = replace(train, generation_from_problems=False, generation_data=(*train.generation_data, *plain))
         own = replace(recipe, name=str(number), build=build, train=train)
-        run = Run(replace(self._resolved, recipe=own), self.directory / "rounds", self._data_dir)
-        run.prepare()
+        run = Run(replace(self._resolved, recipe=own), self.directory / "rounds", self._data_dir, stop=self._stop)
+        with run.prepared():
+            return self._outcome(number, run, problems, model)
+
+    def _outcome(self, number: int, run: Run, problems: list[Problem], model: Path) -> Round | None:
         self._attempt(run, problems, model)
         built = run.build()
         if not built["num_accepted"]:
             return None
         run.train()
-        scores = {spec: headline(run.evaluate(TRAINED, spec))["value"] for spec in recipe.evaluate.benchmarks}
+        scores = {spec: headline(run.evaluate(TRAINED, spec))["value"] for spec in self.recipe.evaluate.benchmarks}
         result = Round(number, len(problems), built["num_accepted"], _mean(scores), scores, str(run.model))
         say(f"improve: round {number}: {result.num_samples} samples, held-out score {100 * result.score:.1f} %")
         return result
 
     def _attempt(self, run: Run, problems: list[Problem], model: Path) -> None:
-        """The current model's one-off answers to the problems."""
+        """Collect the current model's one-off answers to the problems."""
         improve = self.recipe.improve
         config = replace(self.recipe.generate, temperature=improve.temperature, num_samples=improve.samples)
         requests = [request(problem, sample) for problem in problems for sample in range(improve.samples)]
@@ -167,7 +175,7 @@ class Improvement:
 
 
 def best(rounds: list[Round]) -> Round:
-    """The first of those with the highest held-out score."""
+    """Return the first of the rounds with the highest held-out score."""
     return max(rounds, key=lambda r: (r.score, -r.number))
 
 
@@ -176,6 +184,5 @@ def _mean(scores: dict[str, float]) -> float:
 
 
 def request(problem: Problem, sample: int) -> Request:
-    """The one-off request for a problem."""
-    preamble = prompt_preamble(problem.prompt, problem.entry_point)
-    return Request(problem.task_id, sample, one_off_request(problem.prompt, problem.instruction), problem.entry_point, preamble)
+    """Return the one-off request for a problem."""
+    return python_request(problem.task_id, sample, problem.prompt, problem.entry_point, problem.instruction)

@@ -1,4 +1,5 @@
-"""`run`: build → generate and score before → train → generate and score after → report, each stage resumable from its own files.
+"""Runs all stages of a recipe: build → generate and score before → train → generate and score after → report, each resumable from its
+own files.
 
 A finished stage leaves a marker with hashes of what it depended on and of what it wrote. A changed recipe makes the stages that depend
 on the change run again, a changed file makes the stage that wrote it run again; a stage that was interrupted continues from its files.
@@ -6,42 +7,76 @@ on the change run again, a changed file makes the stage that wrote it run again;
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from reflectioncoder import __version__
-from reflectioncoder.build.checks import check_author
-from reflectioncoder.build.pipeline import build_reflections, limits_from
-from reflectioncoder.config import Recipe
-from reflectioncoder.data.answer_reasons import count_answers
+from reflectioncoder.builder.authors.registry import author_of, check_author
+from reflectioncoder.builder.pipeline import build_reflections
+from reflectioncoder.config.declarations import Recipe
+from reflectioncoder.config.limits import limits_from
+from reflectioncoder.config.loading import ResolvedRecipe
+from reflectioncoder.contamination.records import (
+    known_behaviour,
+    known_tasks,
+    record_training_data,
+    refuse_contaminated,
+    refuse_contaminated_data,
+)
 from reflectioncoder.data.files import claim, content_hash, put_aside, sha256_file, write_atomic, write_json
 from reflectioncoder.data.samples import read_samples
 from reflectioncoder.errors import MachineError, UsageError
-from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark, requests_for, require_distinct
-from reflectioncoder.evaluate.contamination import known_behaviour, known_tasks, record_training_data, require_clean, require_clean_data
-from reflectioncoder.evaluate.results import headline, require_sandbox, summarize
-from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, score_samples
-from reflectioncoder.generate.base import Backend, check_sampling, generate
-from reflectioncoder.model_source import ModelSource, model_hash, resolve_model
-from reflectioncoder.progress import Progress, format_duration, say
-from reflectioncoder.recipe_files import ResolvedRecipe
+from reflectioncoder.evaluate.benchmarks import load_benchmark, require_distinct
+from reflectioncoder.evaluate.results import headline
+from reflectioncoder.evaluation import completions_key, evaluate_model
+from reflectioncoder.generate.base import Backend, check_sampling
+from reflectioncoder.models.sources import ModelSource, model_hash, resolve_model
+from reflectioncoder.progress import format_duration, logging_to, say
 from reflectioncoder.stage_marker import Marker
+from reflectioncoder.stopping import StopFlag
 
 BASE, TRAINED = "base", "trained"
 
 
 class Run:
-    """One run folder, `runs/<name>/`, and the stages that fill it."""
+    """One run folder, `runs/<name>/`, and the stages that fill it: build, evaluate, train, evaluate again, report.
 
-    def __init__(self, resolved: ResolvedRecipe, runs_dir: Path, data_dir: str | None = None):
+    Each stage is skipped if its files are there and nothing that they depend on has changed, so the same call goes on with what was
+    interrupted.
+
+    Args:
+        resolved: see `load_recipe`.
+        runs_dir: where the folder is.
+        data_dir: a folder with benchmark data, searched first.
+        stop: ends a training early, after a checkpoint; `StoppedError` is raised then.
+
+    Raises:
+        UsageError (from `run`): impossible settings, a missing or malformed file, a model that cannot be trained.
+        CheckFailedError (from `run`): the training data holds tasks of the benchmarks; too few samples; a gradient that is not finite.
+        MachineError (from `run`): data or a device is missing.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from reflectioncoder import Run, load_recipe
+        >>> run = Run(load_recipe("demo"), Path("runs"))
+        >>> run.reflections.as_posix()
+        'runs/demo/build/reflections.jsonl'
+        >>> results = run.run()  # doctest: +SKIP
+        >>> results["pass@1"]["bundled/seen"]["trained"]["value"]  # doctest: +SKIP
+        0.167
+    """
+
+    def __init__(self, resolved: ResolvedRecipe, runs_dir: Path, data_dir: str | None = None, *, stop: StopFlag | None = None):
         self.recipe: Recipe = resolved.recipe
         self.resolved = resolved
         self.data_dir = data_dir
+        self.stop = stop
         self.directory = runs_dir / self.recipe.name
         self._source: ModelSource | None = None
 
@@ -75,18 +110,18 @@ class Run:
             if not changed:
                 say(f"{name}: done before ({format_duration(known.duration_s)})")
                 return known.result
-            say(f"{name}: done again: {changed[0]} is gone, or not what this stage wrote")
+            say(f"{name}: done again: {changed[0]} is missing or was changed")
             for file in changed:
                 if file in continues and file.exists():
                     aside = put_aside(file)
-                    say(f"{name}: what was found there is kept as {aside.name}")
+                    say(f"{name}: the earlier files are kept as {aside.name}")
         started = time.monotonic()
         result = work()
         Marker.of(key, round(time.monotonic() - started, 1), result, self.directory, outputs).write(path)
         return result
 
     def check(self) -> None:
-        """Find what is wrong with the configuration, the data and the model before any work.
+        """Check the configuration, the data and the model before any work.
 
         Raises:
             UsageError: impossible settings, unknown benchmark, missing or malformed file, a model that cannot be trained.
@@ -94,7 +129,7 @@ class Run:
             MachineError: benchmark data is missing; there is no such device.
         """
         from reflectioncoder.train.checks import check_model, check_recipe
-        from reflectioncoder.train.stage import held_out_samples
+        from reflectioncoder.train.data import held_out_samples
 
         recipe = self.recipe
         check_recipe(recipe)
@@ -102,13 +137,13 @@ class Run:
         check_sampling(recipe.generate)
         require_distinct(recipe.evaluate.benchmarks)
         for spec in recipe.evaluate.benchmarks:
-            if reason := load_benchmark(spec, self.data_dir).why_skipped(recipe.sandbox.workers):
+            if reason := load_benchmark(spec, self.data_dir).judge.why_skipped(recipe.sandbox.workers):
                 raise MachineError(f"{spec} cannot be run here: {reason}")
         for file in (*self._problem_files(), *self._data_files()):
             if not file.is_file():
                 raise UsageError(f"file not found: {file}")
         samples = [sample for file in self._data_files() for sample in read_samples(file)]
-        require_clean_data(samples, recipe.evaluate.benchmarks, allow=recipe.evaluate.allow_contaminated)
+        refuse_contaminated_data(samples, recipe.evaluate.benchmarks, allow=recipe.evaluate.allow_contaminated)
         held_out_samples(recipe, check_model(recipe, self.source))
 
     def _problem_files(self) -> list[Path]:
@@ -117,12 +152,14 @@ class Run:
     def _data_files(self) -> list[Path]:
         return [Path(file) for file in (*self.recipe.train.reflection_data, *self.recipe.train.generation_data)]
 
-    def prepare(self) -> None:
-        """The folder, the resolved configuration, the environment."""
+    @contextlib.contextmanager
+    def prepared(self) -> Iterator[None]:
+        """Write the folder, the resolved configuration and the environment; notes of the block go to the run's log."""
         write_atomic(self.directory / "config.yaml", self.resolved.to_yaml())
         (self.directory / "logs").mkdir(exist_ok=True)
-        Progress.log_path = self.directory / "logs" / "run.log"
-        write_json(self.directory / "env.json", {**environment(), "model": self.source.to_json()})
+        with logging_to(self.directory / "logs" / "run.log"):
+            write_json(self.directory / "env.json", {**environment(), "model": self.source.to_json()})
+            yield
 
     @property
     def reflections(self) -> Path:
@@ -134,8 +171,8 @@ class Run:
 
     def build(self) -> dict[str, Any]:
         recipe = self.recipe
-        attempts = [Path(recipe.build.attempts)] if recipe.build.author == "attempts" else []
-        problem_files = [sha256_file(file) for file in (*self._problem_files(), *attempts)]
+        author = author_of(recipe.build)
+        problem_files = [sha256_file(file) for file in (*self._problem_files(), *author.files(recipe.build))]
         known = known_tasks(self.data_dir)
         depends_on = [asdict(recipe.build), _limits(recipe), recipe.seed, problem_files, known.names]
         directory = self.directory / "build"
@@ -144,7 +181,8 @@ class Run:
         return self.stage("build", depends_on, outputs, work, continues=outputs[:1])
 
     def train(self) -> dict[str, Any]:
-        from reflectioncoder.train.stage import train_model, training_samples
+        from reflectioncoder.train.data import training_samples
+        from reflectioncoder.train.run import train_model
 
         recipe = self.recipe
         files = [sha256_file(file) for file in (self.reflections, *self._data_files())]
@@ -152,7 +190,7 @@ class Run:
 
         def work() -> dict[str, Any]:
             samples = training_samples(recipe, self.reflections)
-            summary = train_model(recipe, self.source, samples, self.directory)
+            summary = train_model(recipe, self.source, samples, self.directory, stop=self.stop)
             record_training_data(self.model, samples, self.source.path, self.data_dir)
             return summary
 
@@ -162,7 +200,7 @@ class Run:
         """Generate and score one benchmark with the base or the trained model."""
         benchmark = load_benchmark(spec, self.data_dir)
         path = self.source.path if which == BASE else self.model
-        if note := require_clean(path, benchmark.name, allow=self.recipe.evaluate.allow_contaminated):
+        if note := refuse_contaminated(path, benchmark.name, allow=self.recipe.evaluate.allow_contaminated):
             say(note)
         recipe = self.recipe
         key = completions_key(benchmark, recipe, model_hash(path))
@@ -172,7 +210,8 @@ class Run:
             if not claim(directory, key):
                 shutil.rmtree(directory)
                 claim(directory, key)
-            return evaluate_model(self._backend(path), benchmark, recipe, directory, f"{benchmark.name} {which}")
+            label = f"{benchmark.name} {which}"
+            return evaluate_model(self._backend(path), benchmark, recipe, limits_from(recipe.sandbox), directory, label)
 
         outputs = [directory / name for name in ("completions.jsonl", "samples.jsonl", "results.json")]
         depends_on = [key, recipe.evaluate.confidence, _limits(recipe)]
@@ -184,9 +223,12 @@ class Run:
         return TransformersBackend(self.recipe.model, path)
 
     def run(self) -> dict[str, Any]:
-        """All stages; returns the paths that were written and the headline numbers."""
+        """Run all stages; return the paths that were written and the headline numbers."""
         self.check()
-        self.prepare()
+        with self.prepared():
+            return self._run()
+
+    def _run(self) -> dict[str, Any]:
         say(f"model: {self.recipe.model.name} from {self.source.origin}")
         self.build()
         before = {spec: self.evaluate(BASE, spec) for spec in self.recipe.evaluate.benchmarks}
@@ -207,41 +249,12 @@ class Run:
 
 
 def _limits(recipe: Recipe) -> dict[str, Any]:
-    """What of the sandbox's settings can change a result: not the number of workers."""
+    """Return the settings of the sandbox that can change a result, which the number of workers cannot."""
     return {**asdict(recipe.sandbox), "workers": None}
 
 
-def completions_key(benchmark: Benchmark, recipe: Recipe, model: str, *, in_batches: bool = True) -> str:
-    """What the completions of a benchmark depend on; `model` says which model it is."""
-    sampling = {**asdict(recipe.generate), **({} if in_batches else {"batch_size": None})}
-    requests = [task.request(0).instruction for task in benchmark.tasks]
-    return content_hash(benchmark.describe(), requests, sampling, recipe.seed, model)
-
-
-def evaluate_model(model: Backend, benchmark: Benchmark, recipe: Recipe, directory: Path, label: str) -> dict[str, Any]:
-    """Completions → verdicts → results.json in `directory`, which must be free or hold the same completions (`claim`).
-
-    Raises:
-        MachineError: too many samples could not be run in the sandbox.
-    """
-    completions = directory / "completions.jsonl"
-    requests = requests_for(benchmark, recipe.generate.num_samples)
-    counts = generate(model, requests, recipe.generate, recipe.seed, completions, f"generate {label}")
-    scorer = Scorer(benchmark, limits_from(recipe.sandbox), recipe.sandbox.rules, recipe.sandbox.floor)
-    samples = read_samples_to_score(completions, benchmark)
-    rows = score_samples(samples, directory / "samples.jsonl", scorer, recipe.sandbox.workers, f"score {label}")
-    sampling = {**asdict(recipe.generate), "seed": recipe.seed, "finish_reasons": counts["finish_reasons"]}
-    results = {
-        **summarize(scorer, rows, recipe.evaluate.confidence, model.describe(), sampling),
-        "answers": count_answers(sample.extraction for sample in samples),
-    }
-    write_json(directory / "results.json", results)
-    require_sandbox(results)
-    return results
-
-
 def environment() -> dict[str, Any]:
-    """Versions and hardware that a result depends on. Imports nothing heavy."""
+    """Describe the versions and the hardware that a result depends on. Imports nothing heavy."""
     import importlib.metadata as metadata
     import os
 

@@ -1,10 +1,18 @@
-"""Progress of long work: a rich bar on a terminal, one plain line every few seconds elsewhere, always on stderr."""
+"""Notes and progress of long work: a rich bar on a terminal, one plain line every few seconds elsewhere, always on stderr.
+
+Where they go is the caller's decision: a command runs its work within `reporting(Reporter())`. Without one nothing is shown, so that
+the library is silent. The reporter belongs to the context of the caller (`contextvars`); `sandbox.pool` hands it on to its threads.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -18,24 +26,83 @@ def format_duration(seconds: float) -> str:
     return f"{seconds // 60}m{seconds % 60:02d}s" if seconds >= 60 else f"{seconds}s"
 
 
+@dataclass(frozen=True)
+class Reporter:
+    """Where notes and progress go: to stderr unless `quiet`, and to a log with the time of each note.
+
+    Of several processes (torchrun) the first one speaks.
+    """
+
+    quiet: bool = False
+    log_path: Path | None = None
+
+    @property
+    def shows_bars(self) -> bool:
+        return not self.quiet and sys.stderr.isatty() and _is_first_process()
+
+    def say(self, message: str) -> None:
+        if not _is_first_process():
+            return
+        message = escaped(message)
+        if not self.quiet:
+            print(message, file=sys.stderr, flush=True)
+        if self.log_path is not None:
+            with open(self.log_path, "a", encoding="utf-8") as log:
+                log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {message}\n")
+
+
+def _is_first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+SILENT = Reporter(quiet=True)
+_current: ContextVar[Reporter] = ContextVar("reporter", default=SILENT)
+
+
+@contextlib.contextmanager
+def reporting(reporter: Reporter) -> Iterator[None]:
+    """Let notes and progress of the block go to the reporter."""
+    token = _current.set(reporter)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+@contextlib.contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Let notes of the block go to a log too. After an error they still do: whoever reports it finds its log (`current_log`)."""
+    before = _current.get()
+    _current.set(replace(before, log_path=path))
+    yield
+    _current.set(before)
+
+
+def current_log() -> Path | None:
+    return _current.get().log_path
+
+
+def say(message: str) -> None:
+    """Tell people one line."""
+    _current.get().say(message)
+
+
 class Progress:
     """Use as a context manager; call `update(done, note)`. `start` is what an earlier run had done: it does not count for the ETA.
 
     `total` may be unknown (None).
     """
 
-    quiet = False
-    log_path: Path | None = None
-
     def __init__(self, label: str, total: int | None, start: int = 0):
         self.label, self.total, self._start = label, total, start
+        self._reporter = _current.get()
         self._begun = time.monotonic()
         self._last_line = self._begun
         self._bar = None
         self._task = None
 
     def __enter__(self) -> Progress:
-        if not self.quiet and sys.stderr.isatty() and os.environ.get("RANK", "0") == "0":
+        if self._reporter.shows_bars:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
             from rich.progress import Progress as RichProgress
@@ -63,25 +130,13 @@ class Progress:
             self._bar.update(self._task, completed=done, note=escaped(note))
             return
         now = time.monotonic()
-        if self.quiet or ((self.total is None or done < self.total) and now - self._last_line < PLAIN_INTERVAL_S):
+        if self._reporter.quiet or ((self.total is None or done < self.total) and now - self._last_line < PLAIN_INTERVAL_S):
             return
         self._last_line = now
         elapsed = format_duration(now - self._begun)
         if self.total is None:
-            say(f"{self.label}: {done}  elapsed {elapsed}  {note}".rstrip())
+            self._reporter.say(f"{self.label}: {done}  elapsed {elapsed}  {note}".rstrip())
             return
         fresh = done - self._start
         eta = format_duration((now - self._begun) / fresh * (self.total - done)) if fresh > 0 else "?"
-        say(f"{self.label}: {done}/{self.total}  elapsed {elapsed}  eta {eta}  {note}".rstrip())
-
-
-def say(message: str) -> None:
-    """One line for people, on stderr, and with its time in the run's log; of several processes (torchrun) the first one speaks."""
-    if os.environ.get("RANK", "0") != "0":
-        return
-    message = escaped(message)
-    if not Progress.quiet:
-        print(message, file=sys.stderr, flush=True)
-    if Progress.log_path is not None:
-        with open(Progress.log_path, "a", encoding="utf-8") as log:
-            log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {message}\n")
+        self._reporter.say(f"{self.label}: {done}/{self.total}  elapsed {elapsed}  eta {eta}  {note}".rstrip())

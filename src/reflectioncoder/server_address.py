@@ -1,4 +1,4 @@
-"""Addresses of servers and the credentials that go with them, which are never shown or stored.
+"""Separates addresses of servers from the credentials in them, which are never shown or stored.
 
 `ServerAddress` takes a base URL apart; `Secrets` removes credentials from texts that come from elsewhere: a server's words, the
 messages of the HTTP library.

@@ -1,4 +1,4 @@
-"""Markers of finished stages: what the stage depended on, and what it wrote, so that files that somebody changed are noticed.
+"""Marks finished stages with what they depended on and what they wrote, so that changed files are noticed.
 
 A file of the recorded size and time is taken as unchanged; any other is compared by its content.
 """
@@ -39,7 +39,7 @@ class Marker:
 
     @classmethod
     def of(cls, key: str, duration_s: float, result: Any, folder: Path, outputs: Sequence[Path]) -> Marker:
-        """Return the marker of a stage that has just written `outputs`; of a folder, all its files count."""
+        """Return the marker of a stage that has just written `outputs`; for a folder all its files count."""
         return cls(key, duration_s, result, {str(file.relative_to(folder)): _fingerprint(file) for file in _files(outputs)})
 
     def write(self, path: Path) -> None:

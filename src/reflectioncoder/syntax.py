@@ -17,7 +17,7 @@ def parse(source: str) -> ast.Module: ...
 @overload
 def parse(source: str, mode: Literal["eval"]) -> ast.Expression: ...
 def parse(source: str, mode: Literal["exec", "eval"] = "exec") -> ast.AST:
-    """As `ast.parse`; raises what it raises."""
+    """Parse like `ast.parse`, and raise what it raises."""
     with _ONE_AT_A_TIME:
         return ast.parse(source, mode=mode)
 

@@ -1,4 +1,4 @@
-"""Text for people, on a terminal or in a pipe: what models, programs and files say never controls it, and no encoding is a failure."""
+"""Prints text for people, on a terminal or in a pipe: no text controls the terminal, and no encoding is a failure."""
 
 from __future__ import annotations
 

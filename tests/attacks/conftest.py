@@ -28,8 +28,9 @@ from typing import Any
 import pytest
 
 from reflectioncoder.sandbox import isolation as isolations
+from reflectioncoder.sandbox.detect import probe
 from reflectioncoder.sandbox.forkserver import SERVERS
-from reflectioncoder.sandbox.isolation import ISOLATIONS, PROGRAM_USERS, RLIMITS, Isolation, probe
+from reflectioncoder.sandbox.isolation import ISOLATIONS, PROGRAM_USERS, RLIMITS, Isolation
 from reflectioncoder.sandbox.limits import Limits, RunResult
 from reflectioncoder.sandbox.process import run_python
 from tests.attacks.judges import Judge

@@ -27,11 +27,15 @@ from typing import Any
 
 import pytest
 
-from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task
-from reflectioncoder.evaluate.evalplus import FunctionTests, Part
+from reflectioncoder.evaluate.benchmarks import Benchmark
+from reflectioncoder.evaluate.judges.base import Task
+from reflectioncoder.evaluate.judges.evalplus.benchmark import EvalPlusJudge
+from reflectioncoder.evaluate.judges.evalplus.data import FunctionTests, Part, PartName
+from reflectioncoder.evaluate.judges.programs import ProgramsJudge, ProgramTests, request_for
 from reflectioncoder.evaluate.score import Scorer
+from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.forkserver import SERVERS
-from reflectioncoder.sandbox.isolation import ISOLATIONS, Isolation, detect_isolation
+from reflectioncoder.sandbox.isolation import ISOLATIONS, Isolation
 from reflectioncoder.sandbox.limits import Limits
 
 LIMITS = Limits(wall_s=4, cpu_s=2, memory_bytes=2**29, processes=16)
@@ -98,6 +102,12 @@ def task(judge: str, kind: str) -> Task:
     return Task(f"forged/{kind}", "", entry_point, ProgramTests(tuple(programs)))
 
 
+def benchmark_of(judge: str, *tasks: Task, parts: tuple[PartName, ...] = ("base",)) -> Benchmark:
+    if judge == "answers":
+        return Benchmark("t", "1", "", tasks, EvalPlusJudge(parts), request_for)
+    return Benchmark("t", "1", "", tasks, ProgramsJudge(), request_for)
+
+
 # The judge's own process
 
 
@@ -112,23 +122,23 @@ class Outcome:
 
 
 def serve_judgements(connection: Any, cache: str, folder: str) -> None:
-    """In the judge's process: (task, solution, isolation's name or None, parts) → Outcome, until nobody asks."""
+    """In the judge's process: (judge, task, solution, isolation's name or None, parts) → Outcome, until nobody asks."""
     os.environ["REFLECTIONCODER_CACHE"] = cache
     tempfile.tempdir = folder
     resource.setrlimit(resource.RLIMIT_AS, (6 * 2**30, resource.getrlimit(resource.RLIMIT_AS)[1]))  # spares this machine
     scorers: dict[Any, Scorer] = {}
     try:
         while True:
-            wanted, source, name, parts = connection.recv()
+            judge, wanted, source, name, parts = connection.recv()
             isolation = ISOLATIONS[name] if name else detect_isolation()
-            if (isolation, parts) not in scorers:
-                benchmark = Benchmark("bundled/seen", "1", "", (), parts)
-                scorers[isolation, parts] = Scorer(benchmark, LIMITS, "evalplus-0.3.1", isolation=isolation)
+            key = judge, isolation, parts
+            if key not in scorers:
+                scorers[key] = Scorer(benchmark_of(judge, parts=parts), LIMITS, "evalplus-0.3.1", isolation=isolation)
             with contextlib.suppress(OSError):
                 Path("/proc/self/clear_refs").write_text("5")
             began = time.monotonic()
             try:
-                verdict = scorers[isolation, parts].judge(wanted, source)
+                verdict = scorers[key].judge(wanted, source)
                 status, detail = verdict.status, verdict.detail
             except BaseException as error:
                 status, detail = "raised", f"{type(error).__name__}: {error}"[:500]
@@ -175,14 +185,14 @@ class Judge:
                 assert self.ask(judge, "text", solution("text")).status == "passed"
 
     def ask(
-        self, judge: str, kind: str | Task, source: str, isolation: Isolation | None = None, parts: tuple[str, ...] = ("base",)
+        self, judge: str, kind: str | Task, source: str, isolation: Isolation | None = None, parts: tuple[PartName, ...] = ("base",)
     ) -> Outcome:
         wanted = kind if isinstance(kind, Task) else task(judge, kind)
         if self._process is None:
             self.start()
         began = time.monotonic()
         try:
-            self._connection.send((wanted, source, isolation.name if isolation else None, parts))
+            self._connection.send((judge, wanted, source, isolation.name if isolation else None, parts))
             if self._connection.poll(PATIENCE_S):
                 return self._connection.recv()
             outcome = Outcome("raised", f"the judge hangs: no verdict within {PATIENCE_S:g} s", time.monotonic() - began)

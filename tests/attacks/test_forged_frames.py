@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reflectioncoder.evaluate.oracles import matches
+from reflectioncoder.evaluate.judges.evalplus.oracles import matches
 from reflectioncoder.sandbox.answers import BrokenAnswerError, read_value
 from reflectioncoder.sandbox.runtime.encoding import portable
 from tests.attacks.judges import (

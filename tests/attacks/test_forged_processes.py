@@ -8,16 +8,16 @@ import threading
 
 import pytest
 
-from reflectioncoder.evaluate.benchmarks import Benchmark
 from reflectioncoder.evaluate.score import Scorer
+from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.forkserver import SERVERS
-from reflectioncoder.sandbox.isolation import detect_isolation
 from tests.attacks.judges import (
     JUDGES,
     LATE,
     LIMITS,
     Attack,
     assert_repelled,
+    benchmark_of,
     both,
     solution,
     task,
@@ -152,7 +152,7 @@ def test_the_judge_of_answers_returns_in_bounded_time_from(how, judge):
 def test_a_server_that_dies_is_no_verdict(name):
     """Whoever has killed it: the program's verdict is then not known."""
     isolation = detect_isolation()
-    scorer = Scorer(Benchmark("bundled/seen", "1", "", ()), LIMITS, isolation=isolation)
+    scorer = Scorer(benchmark_of(name), LIMITS, isolation=isolation)
     wanted = task(name, "text")
     scorer.judge(wanted, solution("text"))
     with SERVERS.lend(isolation) as one, SERVERS.lend(isolation) as other:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from reflectioncoder.data.problems import BUNDLED_DIR
+from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.process import run_python
 from tests.attacks.judges import (
     JUDGES,
@@ -316,10 +317,10 @@ def test_programs_that_run_at_once_do_not_see_each_other_s_locks(how):
     """Else a sample learns from the end of another one which answer was wrong: a lock goes with its process."""
     source = _HOLD.replace("PATHS", repr(["/usr/bin/env", os.path.realpath(os.__file__), "/dev/null"]))
     hold, look = LOCKS[how]
-    holding = threading.Thread(target=run_python, args=(source.replace("HOW", hold) + "time.sleep(1.2)", LIMITS))
+    holding = threading.Thread(target=run_python, args=(source.replace("HOW", hold) + "time.sleep(1.2)", LIMITS, detect_isolation()))
     holding.start()
     time.sleep(0.5)
-    result = run_python(source.replace("HOW", look) + "print(held)", LIMITS)
+    result = run_python(source.replace("HOW", look) + "print(held)", LIMITS, detect_isolation())
     holding.join()
     assert result.stdout == "[]\n", result
 

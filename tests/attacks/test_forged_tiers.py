@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from reflectioncoder.evaluate.benchmarks import Benchmark
 from reflectioncoder.evaluate.score import SampleToScore, Scorer, score_samples
 from reflectioncoder.sandbox.process import run_python
+from tests.attacks.deaths_and_patches import DYING, PATCHES
 from tests.attacks.judges import (
     END,
     JUDGES,
@@ -17,13 +17,13 @@ from tests.attacks.judges import (
     PRELUDE,
     Attack,
     assert_repelled,
+    benchmark_of,
     equal,
     solution,
     task,
 )
 from tests.attacks.test_forged_processes import OTHERS, TO_ALL
 from tests.attacks.test_forged_searches import LOOK, SEARCHES
-from tests.attacks.test_forged_verdicts import DYING, PATCHES
 
 # At every tier: one of each family
 
@@ -86,7 +86,7 @@ def test_attacks_beside_right_solutions_change_no_verdict(tmp_path, monkeypatch)
         wanted = task(name, "text")
         sources = [text for attack in hostile for text in (PRELUDE + attack, solution("text"))]
         samples = [SampleToScore(wanted, number, source) for number, source in enumerate(sources)]
-        benchmark = Benchmark("bundled/seen", "1", "", (wanted,), ("base", "plus") if name == "answers" else ("base",))
+        benchmark = benchmark_of(name, wanted, parts=("base", "plus"))
         rows = score_samples(samples, tmp_path / f"{name}.jsonl", Scorer(benchmark, LIMITS), workers=2)
         assert [row["status"] == "passed" for row in rows] == [False, True] * len(hostile)
         assert "sandbox_error" not in {row["status"] for row in rows}

@@ -2,10 +2,10 @@
 
 import pytest
 
-from reflectioncoder.evaluate.multipl_e import judge_program
-from reflectioncoder.evaluate.preflight import preflight_programs
-from reflectioncoder.sandbox.isolation import detect_isolation
-from reflectioncoder.sandbox.languages import LANGUAGES
+from reflectioncoder.evaluate.judges.multipl_e.preflight import preflight_programs
+from reflectioncoder.evaluate.judges.multipl_e.programs import judge_program
+from reflectioncoder.languages import LANGUAGES
+from reflectioncoder.sandbox.detect import detect_isolation
 from tests.attacks.forgeries import FORGERIES
 
 pytestmark = pytest.mark.timeout(1200)
@@ -19,8 +19,8 @@ def isolation():
 
 def verdicts_on(language, kind, isolation, num_tasks):
     """On tasks of our own, which have the form of MultiPL-E's."""
-    if missing := LANGUAGES[language].missing():
-        pytest.skip(f"{missing} is missing here: {LANGUAGES[language].install}")
+    if missing := LANGUAGES[language].toolchain.missing():
+        pytest.skip(f"{missing} is missing here: {LANGUAGES[language].toolchain.install}")
     rights = [program for program in preflight_programs(language) if program.kind == "right"][:num_tasks]
     wrongs = [program for program in preflight_programs(language) if program.kind == "wrong"]
     for right, wrong in zip(rights, wrongs, strict=False):

@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
+from reflectioncoder.languages import LANGUAGES
 from reflectioncoder.sandbox import readable
+from reflectioncoder.sandbox.execution import Execution, execute, warm_up
 from reflectioncoder.sandbox.forkserver import SERVERS
 from reflectioncoder.sandbox.isolation import RLIMITS, Isolation
-from reflectioncoder.sandbox.languages import LANGUAGES
 from reflectioncoder.sandbox.limits import RunResult
-from reflectioncoder.sandbox.toolchain import Execution, execute, warm_up
 from tests.attacks.conftest import ROOT, SOON_S, Host, Watch, new_mark, wait_for
 from tests.attacks.languages import ATTACKS, COMPILED_READS, COMPILER_BOMBS, FRAMES, OWN_FILE, program
 
-PROCESSES = LANGUAGES["sh"].limits.processes
-OUTPUT_BYTES = LANGUAGES["sh"].limits.output_bytes
+PROCESSES = LANGUAGES["sh"].toolchain.limits.processes
+OUTPUT_BYTES = LANGUAGES["sh"].toolchain.limits.output_bytes
 START_S = {"java": 0.5, "js": 0.2}  # what a runtime takes before it gets to the program
 ENDED = ("failed", "crashed", "timeout", "memory")
 
@@ -52,8 +52,8 @@ def language(request):
 
 
 def available(language: str) -> str:
-    if missing := LANGUAGES[language].missing():
-        pytest.skip(f"{missing} is missing here: {LANGUAGES[language].install}")
+    if missing := LANGUAGES[language].toolchain.missing():
+        pytest.skip(f"{missing} is missing here: {LANGUAGES[language].toolchain.install}")
     return language
 
 
@@ -78,13 +78,11 @@ def run(
     mark: str = "",
     **changes: Any,
 ) -> Execution:
-    """Compile a program and run it to its end; nothing of it may be left on the host. `changes`: of the language's row."""
+    """Compile a program and run it to its end; nothing of it may be left on the host. `changes`: of the toolchain."""
     mark = mark or new_mark()
-    row = LANGUAGES[language]
-    env = {**row.env, "MARK": mark, **(given or {})}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(LANGUAGES, language, replace(row, env=env, **changes))
-        execution = execute(language, source, isolation, run_s=run_s)
+    toolchain = LANGUAGES[language].toolchain
+    env = {**toolchain.env, "MARK": mark, **(given or {})}
+    execution = execute(replace(toolchain, env=env, **changes), source, isolation, run_s=run_s)
     assert bearers(mark) == [], "processes of the program are left on the host"
     return execution
 
@@ -100,7 +98,7 @@ def ran(language: str, attack: str, isolation: Isolation, given: dict[str, str] 
 def watched(language: str, attack: str, isolation: Isolation, given: dict[str, str] | None = None, **options: Any):
     """The run and what was seen of it; the compiler is not."""
     mark = new_mark()
-    if LANGUAGES[language].build:
+    if LANGUAGES[language].toolchain.build:
         attempt(language, "list", isolation, ".")
     with Watch(mark, bearers) as watch:
         result = ran(language, attack, isolation, given, mark=mark, **options)
@@ -180,7 +178,7 @@ def test_with_what_is_its_own_the_same_program_can(attack, target, language, iso
 
 
 def test_a_program_cannot_change_what_others_are_compiled_with(language, isolation):
-    shared = warm_up(available("cpp"))
+    shared = warm_up(LANGUAGES[available("cpp")].toolchain)
     assert shared is not None
     for path in (shared / "all.h.gch", shared / "all.h", shared / "planted"):
         assert re.search(REFUSALS["file"], attempt(language, "write", isolation, path)[0])
@@ -312,5 +310,5 @@ def test_a_bomb_for_the_compiler_goes_out(language, kind, ending):
     assert built.status == "timeout" or (built.status == "failed" and re.search("File too large|memory", built.stderr)), built
     assert built.duration_s < SOON_S
     assert len(built.stderr) <= OUTPUT_BYTES + 100
-    assert watch.most_resident <= LANGUAGES[language].build_limits.memory_bytes * 1.25
+    assert watch.most_resident <= LANGUAGES[language].toolchain.build_limits.memory_bytes * 1.25
     assert_well(ending)

@@ -199,9 +199,10 @@ def test_the_result_is_the_program_s_own_with(what, ending):
     "source", ["\x00", "x = '\ud800'", "\ufeffprint(1)", "#" * 10**6, "", "\r\n\f\v", "# coding: nonsense\nprint(1)"], ids=repr
 )
 def test_a_strange_source_is_a_result_not_an_error_of_the_sandbox(source, isolation):
+    from reflectioncoder.sandbox.limits import Limits
     from reflectioncoder.sandbox.process import run_python
 
-    assert run_python(source[: 10**6], isolation=isolation).status in ("ok", "failed")
+    assert run_python(source[: 10**6], Limits(), isolation).status in ("ok", "failed")
 
 
 def test_a_short_program_is_not_taken_for_an_endless_one(isolation, monkeypatch):

@@ -13,9 +13,10 @@ import pytest
 
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.benchmarks import load_benchmark
-from reflectioncoder.sandbox import isolation as isolations
+from reflectioncoder.evaluate.judges.evalplus.world import ABSENT_NAMES
 from reflectioncoder.sandbox import readable
 from reflectioncoder.sandbox.asserted import run_tests
+from reflectioncoder.sandbox.detect import probe
 from reflectioncoder.sandbox.forkserver import SERVERS
 from reflectioncoder.sandbox.functions import Calls, call
 from reflectioncoder.sandbox.process import run_python
@@ -105,11 +106,11 @@ def test_a_cache_that_is_made_later_cannot_be_read(visible_folder, isolation, mo
 
 def test_the_probe_looks_for_data_of_ours(visible_folder, isolation, monkeypatch):
     monkeypatch.setenv("REFLECTIONCODER_CACHE", str(visible_folder))
-    assert isolations.probe(isolation) is None
+    assert probe(isolation) is None
     SERVERS.close()
     monkeypatch.setattr(readable, "_hidden_folders", lambda *_: set())
     readable._readable_paths.cache_clear()
-    assert "data that answers are compared with" in (isolations.probe(isolation) or "")
+    assert "data that answers are compared with" in (probe(isolation) or "")
     readable._readable_paths.cache_clear()
     SERVERS.close()
 
@@ -138,18 +139,18 @@ TEMPORARY = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("guard", [True, False], ids=["as EvalPlus has it", "plain"])
+@pytest.mark.parametrize("absent", [ABSENT_NAMES, ()], ids=["as EvalPlus has it", "plain"])
 @pytest.mark.parametrize("what", TEMPORARY)
-def test_temporary_files_work(what, guard, isolation):
+def test_temporary_files_work(what, absent, isolation):
     source = f"import io, os, tempfile\ndef f():\n    {TEMPORARY[what]}\n    return result\n"
-    assert answer(source, isolation, guard) == ("V", b"T")
+    assert answer(source, isolation, absent) == ("V", b"T")
     assert run_python(f"{source}print(f())", ROOMY, isolation).stdout == "True\n"
 
 
-def answer(source, isolation, guard=True):
+def answer(source, isolation, absent=ABSENT_NAMES):
     """The frame of the answer of `f()`."""
     frames = []
-    calls = Calls(source, "f", b"[\x01\x00\x00\x00[\x00\x00\x00\x00", guard=guard)
+    calls = Calls(source, "f", b"[\x01\x00\x00\x00[\x00\x00\x00\x00", absent_names=absent)
     call(calls, ROOMY, isolation, lambda *frame: frames.append(frame) or len(frames) < 2, lambda _: 30.0)
     return frames[-1]
 

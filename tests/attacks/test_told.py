@@ -7,8 +7,8 @@ import textwrap
 
 import pytest
 
-from reflectioncoder.evaluate import judge as judging
-from reflectioncoder.evaluate.judge import FunctionJudge
+from reflectioncoder.evaluate.judges.evalplus import judge as judging
+from reflectioncoder.evaluate.judges.evalplus.judge import FunctionJudge
 from reflectioncoder.sandbox import functions
 from tests.attacks.judges import INPUTS, PRELUDE, solution, task
 
@@ -88,7 +88,7 @@ def test_the_first_failure_is_the_verdict(isolation, tmp_path, monkeypatch):
     """Not the limit that a later call meets, which would be taken again."""
     source = "calls = []\ndef solve(xs):\n    calls.append(xs)\n    if len(calls) > 1:\n        while True: pass\n    return 'wrong'\n"
     verdict, runs = frames_of(source, "text", isolation, tmp_path, monkeypatch)
-    assert (verdict.status, verdict.failed_input, verdict.on_limit) == ("failed", 0, False)
+    assert (verdict.status, verdict.failed_input, verdict.hit_time_limit) == ("failed", 0, False)
     assert runs == [("LV", "timeout")]
 
 
@@ -148,6 +148,7 @@ def test_control_the_search_finds_the_input_of_the_call(isolation, tmp_path, mon
     assert "arguments" in verdict.detail, verdict
 
 
+@pytest.mark.slow
 def test_an_input_that_is_asked_for_before_the_answer_does_not_come(isolation, tmp_path, monkeypatch):
     source = solution("text") + "\nimport posix\ndef solve(xs): return posix.read(5, 100)\n"
     verdict, runs = frames_of(source, "text", isolation, tmp_path, monkeypatch)

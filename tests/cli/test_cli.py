@@ -11,8 +11,8 @@ import sys
 import pytest
 
 from reflectioncoder.cli import COMMANDS, main
+from reflectioncoder.config.loading import load_recipe
 from reflectioncoder.data.files import write_jsonl
-from reflectioncoder.recipe_files import load_recipe
 from reflectioncoder.sandbox.isolation import ISOLATIONS
 from tests.conftest import reflection_sample
 

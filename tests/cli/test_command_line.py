@@ -16,7 +16,7 @@ from reflectioncoder import cli
 from reflectioncoder.cli import COMMANDS, LIMIT, SEED, _command_first, main
 from reflectioncoder.data.files import write_json, write_jsonl
 from reflectioncoder.errors import CheckFailedError
-from reflectioncoder.progress import Progress, say
+from reflectioncoder.progress import Progress, Reporter, logging_to, reporting, say
 from reflectioncoder.server_address import read_key
 from tests.conftest import reflection_sample
 
@@ -158,6 +158,12 @@ def test_each_kind_of_end_has_its_exit_code(monkeypatch, capsys, error, code):
     assert shown.strip()
 
 
+def log_named_in(shown: str) -> str:
+    found = re.search(r"details: (.*)", shown)
+    assert found is not None
+    return found[1]
+
+
 def test_the_traceback_of_a_fault_lies_in_the_file_that_is_named(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("REFLECTIONCODER_CACHE", str(tmp_path))
     monkeypatch.setenv("MY_API_KEY", "sk-very-secret-1")
@@ -166,7 +172,7 @@ def test_the_traceback_of_a_fault_lies_in_the_file_that_is_named(monkeypatch, ca
     shown = capsys.readouterr().err
     assert not UNSAFE.search(shown)
     assert "fault of reflectioncoder" in shown
-    log = re.search(r"details: (.*)", shown)[1]
+    log = log_named_in(shown)
     assert log.startswith(str(tmp_path))
     text = Path(log).read_text()
     assert "Traceback" in text
@@ -178,8 +184,8 @@ def test_the_traceback_of_a_fault_lies_in_the_file_that_is_named(monkeypatch, ca
 
 def test_a_fault_of_a_run_is_logged_in_its_folder(monkeypatch, capsys, tmp_path):
     def broken(args):
-        Progress.log_path = tmp_path / "logs" / "run.log"
-        raise KeyError("x")
+        with logging_to(tmp_path / "logs" / "run.log"):
+            raise KeyError("x")
 
     monkeypatch.setattr(cli.importlib, "import_module", lambda name: type("M", (), {"add_arguments": lambda p: None, "run": broken}))
     assert main(["doctor"]) == 70
@@ -271,12 +277,11 @@ def test_json_is_exact_in_every_encoding(nasty, encoding):
     assert any("‖" in token["text"] for token in value["tokens"])
 
 
-def test_progress_and_notes_are_escaped_here_and_in_the_log(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(Progress, "quiet", False)
-    monkeypatch.setattr(Progress, "log_path", tmp_path / "run.log")
-    say(f"model {NASTY}")
-    with Progress(f"label{NASTY}", 1) as progress:
-        progress.update(1, f"note{NASTY}")
+def test_progress_and_notes_are_escaped_here_and_in_the_log(tmp_path, capsys):
+    with reporting(Reporter()), logging_to(tmp_path / "run.log"):
+        say(f"model {NASTY}")
+        with Progress(f"label{NASTY}", 1) as progress:
+            progress.update(1, f"note{NASTY}")
     for text in (capsys.readouterr().err, (tmp_path / "run.log").read_text()):
         assert "note\\x1b]0;title" in text
         assert not UNSAFE.search(text)
@@ -284,8 +289,9 @@ def test_progress_and_notes_are_escaped_here_and_in_the_log(tmp_path, capsys, mo
 
 def test_a_bar_shows_brackets_of_data_as_they_are():
     script = (
-        "import sys\nfrom reflectioncoder.progress import Progress\n"
-        "with Progress('mbpp[/red] [bold]x', 2) as p:\n    p.update(1, '[/nothing] \\x1b[31m')\n    p.update(2, '[x]')\n"
+        "from reflectioncoder.progress import Progress, Reporter, reporting\n"
+        "with reporting(Reporter()), Progress('mbpp[/red] [bold]x', 2) as p:\n"
+        "    p.update(1, '[/nothing] \\x1b[31m')\n    p.update(2, '[x]')\n"
     )
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -331,7 +337,7 @@ def test_a_fault_shows_no_credential_of_any_kind(options, monkeypatch, capsys, t
     fail(monkeypatch, KeyError(f"odd: /tmp/agent http://someone:p4ss@host/v1?token=tok postgres://u:p4ss@h/db {' '.join(forms)}"))
     assert main(["doctor", *options]) == 70
     shown = capsys.readouterr().err
-    text = shown + Path(re.search(r"details: (.*)", shown)[1]).read_text()
+    text = shown + Path(log_named_in(shown)).read_text()
     assert "Traceback" in text
     assert "/tmp/agent" in text
     for value in (*secrets.values(), "p4ss", "token=tok", "hunter2%2F", "sk-odd"):

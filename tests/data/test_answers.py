@@ -1,33 +1,14 @@
 """The reader of answers: shapes that models write, each with the program that must come out."""
 
 import ast
-import textwrap
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from reflectioncoder.data import markdown
-from reflectioncoder.data.answer_reasons import REASONS, WITHOUT_PROGRAM, count_answers
 from reflectioncoder.data.answers import read_answer
-from reflectioncoder.data.languages import CODE_LANGUAGES
-from reflectioncoder.data.python_source import with_preamble
+from reflectioncoder.languages import CODE_LANGUAGES
+from tests.data.wrapped_programs import DRAFT, HELPER, PREFILL, F, assert_same_program, fenced, indented, quoted
 
-F = "def f(x):\n    return 2 * x\n"
 TAB = "\t"
-DRAFT = "def f(x):\n    return x + x + 1\n"
-
-
-def fenced(code=F, info="python", fence="```"):
-    return f"{fence}{info}\n{code.rstrip()}\n{fence}\n"
-
-
-def indented(text, by="   "):
-    return textwrap.indent(text, by)
-
-
-def quoted(text):
-    return textwrap.indent(text, "> ", lambda _: True)
 
 
 ONE_BLOCK = {  # answers whose program is F, and the reason
@@ -107,11 +88,6 @@ def test_one_program_in_the_wrappings_that_models_use(name):
     assert read.reason == reason
 
 
-def assert_same_program(code, expected):
-    assert ast.dump(ast.parse(code)) == ast.dump(ast.parse(expected)), code
-
-
-HELPER = "def twice(x):\n    return 2 * x\n"
 USES_HELPER = "def f(x):\n    return twice(x)\n"
 TRIES = "try:\n    from no import f\nexcept ImportError:\n    f = abs\n"
 OVERLOADS = f"from typing import overload\n@overload\ndef f(x: int): ...\n{F}"
@@ -251,9 +227,6 @@ def test_a_fence_within_a_program_does_not_end_it(name, wrap):
     assert namespace["f"](4) == 8
 
 
-PREFILL = "```python\n"
-
-
 @pytest.mark.parametrize(
     "answer",
     [
@@ -285,144 +258,9 @@ def test_a_reopened_fence_that_is_cut_off_is_not_part_of_the_program():
     assert (read.solution, read.reason) == ("def f(x):\n    return (\n", "invalid")
 
 
-THOUGHTS = [
-    ("<think>", "</think>"),
-    ("<think>", "</think>\n\n"),
-    ("<thinking>", "</thinking>"),
-    ("<thinking effort='high'>", "</thinking>"),
-    ("<thought>", "</thought>"),
-    ("<reasoning>", "</reasoning>"),
-    ("<seed:think>", "</seed:think>"),
-    ("<Think>", "</Think>"),
-    ("[THINK]", "[/THINK]"),
-    ("◁think▷", "◁/think▷"),
-    ("<|begin_of_thought|>", "<|end_of_thought|>"),
-    ("<|START_THINKING|>", "<|END_THINKING|>"),
-    ("<|thinking_start|>", "<|thinking_end|>"),
-    ("<|channel>thought\n", "<channel|>"),
-    ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
-    ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>commentary<|message|>x<|end|><|channel|>final <|message|>"),
-    ("analysisWe need a function. ", "assistantfinal"),
-]
-
-
-@pytest.mark.parametrize(("opening", "closing"), THOUGHTS)
-def test_nothing_before_the_end_of_a_thought_counts(opening, closing):
-    thought = f"{opening}Try\n{fenced(DRAFT)}or is\n```python\n{DRAFT}\nno."
-    assert_same_program(read_answer(f"{thought}\n{closing}{fenced()}", "f").solution, F)
-    assert_same_program(read_answer(f"{thought}{closing}\n{F}", "f").solution, F)
-    assert read_answer(f"{thought}{closing}I cannot do it.", "f").solution == ""
-    assert_same_program(read_answer(f"{thought}{closing}\n{fenced()}", "f", prefill=PREFILL).solution, F)
-
-
-@pytest.mark.parametrize(("opening", "closing"), [pair for pair in THOUGHTS if not pair[0].startswith("analysis")])
-def test_a_thought_that_is_cut_off_holds_no_program(opening, closing):
-    read = read_answer(f"{opening}Try\n{fenced()}and then", "f")
-    assert (read.solution, read.reason) == ("", "unfinished_thought")
-
-
-@pytest.mark.parametrize(
-    "program",
-    [
-        "def f(s):\n    return s.split('</think>')[-1]\n",
-        'import re\n\n\ndef f(s):\n    return re.sub(r"<think>.*?</think>", "", s)\n',
-        'def f(s):\n    """Drop the <think> tags.\n\n    f("<think>a</think>b")\n    """\n    return s\n',
-        "def f(s):\n    # drop <think> and </think>\n    return s\n",
-        "def f(s):\n    return '<|channel|>final<|message|>' in s\n",
-    ],
-)
-def test_marks_in_a_program_are_no_thoughts(program):
-    for text in (
-        program,
-        fenced(program),
-        f"<think>\n{fenced(DRAFT)}</think>\n{fenced(program)}",
-        f"{fenced(program)}It looks for `</think>`.",
-    ):
-        assert_same_program(read_answer(text, "f").solution, program)
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("", "empty"),
-        (" \n\t\r\n", "empty"),
-        ("\ufeff", "empty"),
-        ("I cannot help with that.", "no_code"),
-        ("Sorry", "no_code"),
-        ("```python\n```", "no_code"),
-        ("```\n\n```", "no_code"),
-        ("```bash\npip install f\n```", "no_code"),
-        ("<think>hm", "unfinished_thought"),
-        ("<think>hm</think>", "no_code"),
-        (fenced("def g(x):\n    return x\n"), "other_name"),
-        (fenced("class A:\n    def f(self):\n        return 1\n"), "other_name"),
-        (fenced("print('```')\n"), "other_name"),
-        (fenced("def f(x):\n    pass\n"), "stub"),
-        (fenced("def f(x):\n    return (\n"), "invalid"),
-        (fenced("no Python at all"), "invalid"),
-        ("def f(x):\n    return (\n", "invalid"),
-    ],
-)
-def test_why_there_is_no_program_or_not_the_right_one(text, reason):
-    read = read_answer(text, "f")
-    assert read.reason == reason
-    assert read.has_program == (reason in ("other_name", "stub", "invalid"))
-
-
-def test_without_a_name_any_function_will_do_but_tests_will_not():
-    test = "def test_twice():\n    assert twice(1) == 2"
-    text = f"{fenced(HELPER)}{fenced(test)}"
-    assert read_answer(text).solution == HELPER
-    assert read_answer("no code").reason == "no_code"
-
-
-def test_without_a_name_a_block_of_words_is_no_program():
-    assert read_answer(f"{fenced('the plan', '')}{fenced(HELPER, '')}").solution == HELPER
-    assert read_answer(fenced("the plan", "")).reason == "no_code"
-
-
 def test_the_words_before_the_program_are_kept_and_other_blocks_are_not():
     text = f"<think>hm</think>\nInstall it:\n{fenced('pip install x', 'bash')}The slip was the sign.\n\n{fenced()}The end."
     assert read_answer(text, "f").prose == "Install it:\nThe slip was the sign."
-
-
-PREAMBLE = "from typing import List\nimport math\n\n\ndef helper(x):\n    return x"
-
-
-@pytest.mark.parametrize(
-    ("program", "preamble", "expected"),
-    [
-        (F, PREAMBLE, f"{PREAMBLE}\n\n\n{F}"),
-        (f"from __future__ import annotations\n\n{F}", PREAMBLE, f"from __future__ import annotations\n\n\n{PREAMBLE}\n\n\n{F}"),
-        (f'"""Doc."""\nfrom __future__ import annotations\n{F}', PREAMBLE,
-         f'"""Doc."""\nfrom __future__ import annotations\n\n\n{PREAMBLE}\n\n\n{F}'),
-        (f"#!/usr/bin/env python\n# coding: utf-8\n{F}", PREAMBLE, f"#!/usr/bin/env python\n# coding: utf-8\n\n\n{PREAMBLE}\n\n\n{F}"),
-        (f"# A title.\n\n{F}", PREAMBLE, f"# A title.\n\n\n{PREAMBLE}\n\n\n{F}"),
-        (F, f"from __future__ import annotations\n{PREAMBLE}", f"from __future__ import annotations\n\n\n{PREAMBLE}\n\n\n{F}"),
-        (
-            f"from __future__ import division\n{F}", f"from __future__ import annotations\n{PREAMBLE}",
-            f"from __future__ import division\nfrom __future__ import annotations\n\n\n{PREAMBLE}\n\n\n{F}",
-        ),
-        (f"from __future__ import annotations; import re\n{F}", PREAMBLE,
-         f"from __future__ import annotations\n\n\n{PREAMBLE}\n\n\nimport re\n{F}"),
-        (f'"""Doc."""; X = 1\n{F}', PREAMBLE, f'{PREAMBLE}\n\n\n"""Doc."""; X = 1\n{F}'),
-        (
-            f"from __future__ import (\n    annotations,\n    division,\n)\n{F}", PREAMBLE,
-            f"from __future__ import annotations, division\n\n\n{PREAMBLE}\n\n\n{F}",
-        ),
-        (F, "", F),
-    ],
-)  # fmt: skip
-def test_the_preamble_stands_behind_what_has_to_be_first(program, preamble, expected):
-    assert with_preamble(program, preamble) == expected
-    compile(expected, "program", "exec")
-    read = read_answer(fenced(program), "f", preamble=preamble)
-    assert read.solution == expected
-
-
-def test_a_program_that_does_not_parse_keeps_its_future_imports_in_front():
-    program = with_preamble("from __future__ import annotations\ndef f(x) return", "import math")
-    assert program.startswith("from __future__ import annotations\n\n\nimport math\n")
 
 
 JS, CPP = CODE_LANGUAGES["js"], CODE_LANGUAGES["cpp"]
@@ -455,113 +293,7 @@ def test_of_several_blocks_in_another_language_the_last_that_defines_the_name():
     assert read_answer(text, "f", language=JS, defines=lambda code, name: f"let {name}" in code).solution == "let f = 1;\n"
 
 
-def test_counts_name_what_is_missing():
-    reasons = [read_answer(text, "f").reason for text in (fenced(), "", "no", "<think>", F)]
-    counts = count_answers([*reasons, "refused"])
-    assert (counts["num_answers"], counts["num_without_program"], counts["num_refused"], counts["num_empty"]) == (6, 4, 1, 1)
-    assert set(counts["reasons"]) <= set(REASONS)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["```python\n" * 3000, "> " * 20_000, "- " * 20_000 + "\n```python\nf", "<think>" * 5000, "</think>" * 5000,
-     "(" * 100_000, "`" * 100_000,
-     "```python\n" + "(" * 100_000, "def f(\n" * 3000, "def f(x): return 1\nword's\n" * 2000, "\x00", "\ud800```python\n\ud800\n```",
-     "```\n'''\n" * 2000, "x = 1\n" * 50_000],
-    ids=range(14),
-)  # fmt: skip
-@pytest.mark.timeout(60)
-def test_no_text_takes_the_reader_down(text):
-    for prefill in ("", PREFILL):
-        assert read_answer(text, "f", prefill=prefill).reason in REASONS
-
-
-NAMES = st.from_regex(r"[a-z]{1,3}", fullmatch=True).filter(
-    lambda name: name.isidentifier() and name not in ("f", "if", "in", "is", "or", "as")
-)
-BODIES = st.lists(
-    st.one_of(
-        st.builds("    {} = {}\n".format, NAMES.map("v_{}".format), st.integers(0, 99)),
-        st.builds("    # {}\n".format, st.text(alphabet=st.characters(blacklist_categories=("Cs", "Cc")), max_size=12)),
-        st.builds("    v_s = {!r}\n".format, st.text(alphabet="`~ab\n'\"<>/think", max_size=20)),
-        st.just('    """A note.\n\n    ```python\n    f(1)\n    ```\n    """\n'),
-        st.just("    v_t = '''\n```\n~~~~\n'''\n"),
-        st.just("\n"),
-        st.just("    if x:\n        return [x]\n"),
-    ),
-    max_size=6,
-)
-PROGRAMS = st.builds(
-    "{}def f(x):\n{}    return x\n".format,
-    st.sampled_from(["", "import math\n\n\n", "# Title.\n\n", "from __future__ import annotations\n"]),
-    BODIES.map("".join),
-)
-WRAPPINGS = st.sampled_from(
-    [
-        lambda code: code,
-        fenced,
-        lambda code: fenced(code, fence="~~~~"),
-        lambda code: fenced(code, "{.python}", "`````"),
-        lambda code: f"Words.\n\n{fenced(code, ' Python3.11')}\nMore words.",
-        lambda code: f"1. So:\n\n{indented(fenced(code))}\n2. Done.",
-        lambda code: quoted(f"So:\n\n{fenced(code)}"),
-        lambda code: f"<think>\n{fenced(DRAFT)}\nno</think>\n{fenced(code)}",
-        lambda code: f"{fenced(DRAFT)}Better:\n\n{fenced(code)}\nSo:\n{fenced('print(f(1))')}",
-        lambda code: fenced(code).removesuffix("```\n"),
-        lambda code: fenced(code).replace("\n", "\r\n"),
-    ]
-)  # fmt: skip
-
-
-@settings(max_examples=300, deadline=None)
-@given(PROGRAMS, WRAPPINGS)
-def test_any_program_comes_out_of_any_wrapping(program, wrap):
-    assert_same_program(read_answer(wrap(program), "f").solution, program)
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.text(alphabet="`~>\n \t-1.def f():x=</think>python\"'#", max_size=120), st.sampled_from(["", PREFILL]))
-def test_any_text_is_read(text, prefill):
-    read = read_answer(text, "f", prefill=prefill)
-    assert read.reason in REASONS
-    assert read.has_program == (read.reason not in WITHOUT_PROGRAM)
-
-
-@pytest.mark.parametrize(
-    ("text", "prefill"),
-    [
-        (f"```\npython\n{F}```\n", ""),
-        (f"python\n{F}```\n", "```python\n"),
-        (f"{fenced()}\nIn short:\n{fenced('def f(x):' + chr(10) + '    ...' + chr(10) + '    return result')}", ""),
-        (f"{F}<|EOT|>", ""),
-        (f"{F}```<file_sep>", "```python\n"),
-        (f"{F}<|END_OF_TURN_TOKEN|>", ""),
-        (f"<|python_tag|>{F}", ""),
-        (f"<s> {F}", ""),
-        (f"```python\n```python\n{F}```\n```\n", ""),
-    ],
-)
-def test_labels_abridgements_and_marks_of_models_are_no_part_of_the_program(text, prefill):
-    assert read_answer(text, "f", prefill=prefill).solution == F
-
-
 def test_a_repetition_that_the_limit_has_cut_off_does_not_beat_a_block_that_ends():
     text = f"{fenced()}\nOnce more:\n\n```python\ndef f(x):\n    return"
     assert read_answer(text, "f", truncated=True).solution == F
     assert read_answer(text, "f").solution != F
-
-
-BROKEN = "```python\ndef f(x):\n    return x\n  oops (\n```\nwords\n"
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [BROKEN * 1500, BROKEN * 20_000, (BROKEN * 30 + "</think>\n") * 24, ("> " + BROKEN.replace("\n", "\n> ") + "\n") * 1500],
-    ids=["broken fences", "more of them", "among ends of thoughts", "in quotes"],
-)
-def test_the_characters_that_are_read_to_find_a_program_are_bounded(answer, monkeypatch):
-    read = []
-    parse = markdown._PARSER.parse
-    monkeypatch.setattr(markdown._PARSER, "parse", lambda text: read.append(len(text)) or parse(text))
-    read_answer(answer, "f")
-    assert sum(read) <= 10 * markdown._MAX_REREAD_CHARS + 10 * len(answer)

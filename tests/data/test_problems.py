@@ -11,8 +11,8 @@ from collections import Counter
 
 import pytest
 
-from reflectioncoder.data.decontaminate import NgramIndex
-from reflectioncoder.data.problems import BUNDLED_SPLITS, bundled_problems, load_problems, parse_problem
+from reflectioncoder.contamination.overlap import NgramIndex
+from reflectioncoder.data.problems import BUNDLED_SPLITS, Problem, bundled_problems, load_problems, parse_problem
 from reflectioncoder.errors import UsageError
 
 PROBLEMS = [problem for split in BUNDLED_SPLITS for problem in bundled_problems(split)]
@@ -27,6 +27,14 @@ GOOD = {
 
 class TooLong(BaseException):
     pass
+
+
+def docstring_of(problem: Problem) -> str:
+    function = ast.parse(problem.prompt).body[-1]
+    assert isinstance(function, ast.FunctionDef)
+    docstring = ast.get_docstring(function)
+    assert docstring is not None
+    return docstring
 
 
 def passes(code, namespace, seconds=2.0):
@@ -73,13 +81,13 @@ def test_every_reference_passes_its_tests_and_its_docstring_examples(split):
         namespace = function_of(problem)
         for test in problem.tests:
             assert passes(test, dict(namespace)), f"{problem.task_id}: {test}"
-        docstring = ast.get_docstring(ast.parse(problem.prompt).body[-1])
-        example = doctest.DocTestParser().get_doctest(docstring, dict(namespace), problem.task_id, None, 0)
+        example = doctest.DocTestParser().get_doctest(docstring_of(problem), dict(namespace), problem.task_id, None, 0)
         assert example.examples, problem.task_id
         report = io.StringIO()
         assert doctest.DocTestRunner(verbose=False).run(example, out=report.write).failed == 0, report.getvalue()
 
 
+@pytest.mark.slow
 def test_no_problem_behaves_like_another_one():
     compiled = [(p, compile(p.test_code, p.task_id, "exec")) for p in PROBLEMS]
     for problem in PROBLEMS:
@@ -96,10 +104,10 @@ def test_no_problem_behaves_like_another_one():
 def test_held_out_problems_share_no_ten_words_with_train_problems():
     index = NgramIndex(10)
     for problem in bundled_problems("train"):
-        index.add(problem.task_id, ast.get_docstring(ast.parse(problem.prompt).body[-1]))
+        index.add(problem.task_id, docstring_of(problem))
     for split in ("test_seen", "test_unseen"):
         for problem in bundled_problems(split):
-            assert not index.matches(ast.get_docstring(ast.parse(problem.prompt).body[-1])), problem.task_id
+            assert not index.matches(docstring_of(problem)), problem.task_id
 
 
 @pytest.fixture(scope="module")
@@ -130,12 +138,12 @@ def test_no_problem_shares_ten_words_of_text_or_code_with_a_benchmark(benchmark_
         texts.add(task_id, text)
         codes.add(task_id, code)
     for problem in PROBLEMS:
-        assert not texts.matches(ast.get_docstring(ast.parse(problem.prompt).body[-1])), problem.task_id
+        assert not texts.matches(docstring_of(problem)), problem.task_id
         assert not codes.matches(problem.canonical_solution), problem.task_id
 
 
 def test_the_benchmarks_on_this_machine_are_known(data_dir, monkeypatch):
-    from reflectioncoder.evaluate.contamination import known_tasks
+    from reflectioncoder.contamination.records import known_tasks
 
     monkeypatch.setenv("REFLECTIONCODER_DATA", str(data_dir))
     known = known_tasks.__wrapped__()
@@ -145,6 +153,7 @@ def test_the_benchmarks_on_this_machine_are_known(data_dir, monkeypatch):
     assert not any(known.find(p.task_id, p.prompt, p.canonical_solution) for p in PROBLEMS)
 
 
+@pytest.mark.slow
 def test_no_reference_passes_the_tests_of_a_benchmark_task(benchmark_tasks):
     compiled = []
     for task_id, _, code, test, name in benchmark_tasks:

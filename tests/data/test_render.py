@@ -16,8 +16,9 @@ from reflectioncoder.data.render_chat import ChatRenderer, chat_block
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 from reflectioncoder.data.words import WordTokenizer
 from reflectioncoder.errors import UsageError
-from reflectioncoder.model_source import add_tokens_to
+from reflectioncoder.models.tokens import add_tokens_to
 from tests.conftest import generation_sample, make_tokenizer, reflection_sample
+from tests.tiers import examples
 
 LOOK_ALIKES = [
     *ADDED_TOKENS,
@@ -48,7 +49,7 @@ def renderer(request, token_tokenizer, chat_tokenizer):
     return TokenRenderer(token_tokenizer) if request.param == "token" else ChatRenderer(chat_tokenizer)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sample=samples())
 def test_spans_tile_any_sample_and_content_never_becomes_special(renderer, sample):
     rendered = renderer.render(sample)
@@ -73,7 +74,7 @@ def test_spans_tile_any_sample_and_content_never_becomes_special(renderer, sampl
         assert decoded == expected
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sample=samples())
 def test_every_label_is_its_token_or_ignored_and_students_train_a_part_of_what_teachers_train(renderer, sample):
     rendered = renderer.render(sample)
@@ -188,7 +189,7 @@ def test_a_chat_rendering_without_template_or_with_an_unstable_one_is_refused():
 def test_new_embedding_rows_are_the_mean_of_the_rows_that_spelled_them():
     import torch
 
-    from reflectioncoder.model_source import add_tokens
+    from reflectioncoder.models.tokens import add_tokens
     from tests.conftest import make_model
 
     tokenizer = make_tokenizer()

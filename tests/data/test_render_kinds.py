@@ -12,9 +12,11 @@ from reflectioncoder.data.render import ADDED_TOKENS, TokenRenderer
 from reflectioncoder.data.render_chat import ChatRenderer
 from reflectioncoder.data.requests import ChatRequests
 from reflectioncoder.data.samples import Block, Sample, assistant, user
-from reflectioncoder.model_source import add_tokens_to, load_tokenizer
+from reflectioncoder.models.load import load_tokenizer
+from reflectioncoder.models.tokens import add_tokens_to
 from reflectioncoder.train.save import save_tokenizer
 from tests.data.tokenizer_kinds import ALL_KINDS, LOSES_TEXT, TEMPLATES, make
+from tests.tiers import examples
 
 SPECIALS = [*ADDED_TOKENS, "<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|im_sep|>", "<|fim_prefix|>"]
 PIECES = [
@@ -72,7 +74,7 @@ def answer_of(text):
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(text=texts)
 def test_requests_of_the_token_rendering_are_the_saved_template_s(kind, text):
     renderer, tokenizer = token(kind)
@@ -83,7 +85,7 @@ def test_requests_of_the_token_rendering_are_the_saved_template_s(kind, text):
 
 @pytest.mark.parametrize("template", TEMPLATES)
 @pytest.mark.parametrize("kind", ALL_KINDS)
-@settings(max_examples=8)
+@settings(max_examples=examples(8))
 @given(text=texts, earlier=texts)
 def test_requests_of_the_chat_rendering_are_the_template_s_in_both_rounds(kind, template, text, earlier):
     renderer, tokenizer = chat(kind, template)
@@ -100,7 +102,7 @@ def test_requests_of_the_chat_rendering_are_the_template_s_in_both_rounds(kind, 
 
 @pytest.mark.parametrize("template", ["chatml", "bare markers", "token"])
 @pytest.mark.parametrize("kind", ALL_KINDS)
-@settings(max_examples=8)
+@settings(max_examples=examples(8))
 @given(text=with_look_alikes, answer=with_look_alikes)
 def test_what_spells_a_special_token_stays_text_and_answers_are_what_was_written(kind, template, text, answer):
     renderer, tokenizer = token(kind) if template == "token" else chat(kind, template)

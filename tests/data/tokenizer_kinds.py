@@ -7,8 +7,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from transformers import LlamaTokenizer, PreTrainedTokenizerFast
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import AddedToken, LlamaTokenizer, PreTrainedTokenizerFast
 
 from reflectioncoder.data.problems import bundled_problems
 
@@ -121,7 +121,7 @@ def _core(kind: str) -> str:
 
 def make(kind: str, template: str | None = CHATML) -> Any:
     """A new tokenizer of the kind. Its special tokens are <s>, </s>, <|im_start|>, <|im_end|> and <|im_sep|>."""
-    names = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "</s>"}
+    names: dict[str, Any] = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "</s>"}
     markers = ["<|im_start|>", "<|im_end|>", "<|im_sep|>"]
     if kind in LLAMA_KINDS:
         core = Tokenizer.from_str(_core("metaspace first"))

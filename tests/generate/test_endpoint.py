@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflectioncoder.config import EndpointConfig
+from reflectioncoder.config.declarations import EndpointConfig
 from reflectioncoder.errors import UsageError
+from reflectioncoder.generate.body import request_body
 from reflectioncoder.generate.budget import Budget
-from reflectioncoder.generate.endpoint import Endpoint, UnansweredError, request_body
+from reflectioncoder.generate.endpoint import Endpoint, UnansweredError
 from reflectioncoder.generate.limiter import EndpointError
 from reflectioncoder.generate.reply import NoCompletionError, clean, excerpt, read_reply
+from reflectioncoder.progress import Reporter, reporting
 from tests.generate.raw_server import answering, completion, said
 
 MOST = (40, 100)
@@ -47,14 +49,14 @@ class Bill:
     def __init__(self):
         self.told = []
 
-    def sent(self, *tokens):
-        self.told.append(("sent", *tokens))
+    def sent(self, input_tokens, output_tokens):
+        self.told.append(("sent", input_tokens, output_tokens))
 
     def answered(self, reply):
         self.told.append(("answered", reply.input_tokens, reply.output_tokens))
 
-    def failed(self, *tokens):
-        self.told.append(("failed", *tokens))
+    def failed(self, input_tokens, output_tokens):
+        self.told.append(("failed", input_tokens, output_tokens))
 
 
 # --- contents -----------------------------------------------------------------------------------------------------------
@@ -323,9 +325,9 @@ def test_the_timeout_bounds_an_answer_that_trickles(head):
 
 def test_a_server_that_stays_busy_is_spoken_of(monkeypatch, capsys):
     monkeypatch.setattr("reflectioncoder.generate.endpoint._TOLD_EVERY_S", 0.05)
-    monkeypatch.setattr("reflectioncoder.generate.endpoint._LONGEST_BUSY_S", 0.4)
+    monkeypatch.setattr("reflectioncoder.generate.endpoint._MAX_BUSY_S", 0.4)
     with answering(lambda _: (429, {"Retry-After": "0.02"}, b'{"error": "quota exceeded"}')) as server:
-        with pytest.raises(EndpointError, match=r"status 429: .*quota exceeded") as raised:
+        with pytest.raises(EndpointError, match=r"status 429: .*quota exceeded") as raised, reporting(Reporter()):
             ask(server.url)
         assert not isinstance(raised.value, UnansweredError), "it is the server, not the request"
     lines = [line for line in capsys.readouterr().err.splitlines() if "no answer for" in line]
@@ -335,7 +337,7 @@ def test_a_server_that_stays_busy_is_spoken_of(monkeypatch, capsys):
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-5", "1e400", "soon", "", "Wed, 99 Foo 2026", "Thu, 01 Jan 1970 00:00:00 GMT"])
 def test_an_odd_retry_after_is_survived(value, monkeypatch):
-    monkeypatch.setattr("reflectioncoder.generate.endpoint._LONGEST_DELAY_S", 0.01)
+    monkeypatch.setattr("reflectioncoder.generate.endpoint._MAX_DELAY_S", 0.01)
     with answering(lambda asked: (503, {"Retry-After": value}, b"") if not asked.number else completion()) as server:
         assert ask(server.url).text == "x = 1"
 

@@ -8,20 +8,22 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
 from reflectioncoder.cli import main
-from reflectioncoder.config import EndpointConfig, GenerateConfig, ModelConfig, Recipe
+from reflectioncoder.config.declarations import EndpointConfig, GenerateConfig, ModelConfig, Recipe
+from reflectioncoder.data.completion_requests import Request
 from reflectioncoder.data.files import read_jsonl
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.benchmarks import load_benchmark
+from reflectioncoder.evaluation import completions_key
 from reflectioncoder.generate.backends import asked_model
-from reflectioncoder.generate.base import Request, generate
+from reflectioncoder.generate.base import generate
 from reflectioncoder.generate.limiter import EndpointError
 from reflectioncoder.generate.served_backend import ServedBackend
-from reflectioncoder.pipeline import completions_key
-from tests.build.server import Script, serving
+from tests.builder.server import Script, serving
 from tests.generate.raw_server import answering, completion
 
 PYTHON = [Request(f"T/{number}", 0, f"Write f{number}.", f"f{number}", "import math") for number in range(30)]
@@ -35,7 +37,7 @@ CONFIG = GenerateConfig(max_new_tokens=100)
 class Answers(Script):
     """Answers each request with what `says` says of its payload; keeps all payloads."""
 
-    says: object = None
+    says: Any = None
     payloads: list = field(default_factory=list)
     too_long: set = field(default_factory=set)
     """Numbers of requests that it does not take."""
@@ -247,7 +249,7 @@ def test_a_signal_ends_generation_and_the_answers_before_are_kept(number, tmp_pa
 
 
 @pytest.mark.parametrize("fault", [400, 401, 404])
-def test_a_server_that_refuses_everything_is_not_asked_for_long(fault, tmp_path):
+def test_a_server_that_refuses_everything_is_not_asked_for_long(fault: int, tmp_path):
     script = Answers([], says=whole, faults=dict.fromkeys(range(2000), fault))
     requests = [replace(PYTHON[0], sample=sample) for sample in range(1000)]
     with serving(script) as url, make(url) as backend, pytest.raises(UsageError, match=str(fault)):
@@ -263,7 +265,7 @@ def test_a_server_that_suddenly_refuses_everything_is_not_asked_for_ever(tmp_pat
 
 
 @pytest.mark.parametrize("status", [400, 403])
-def test_what_a_server_refuses_that_takes_nothing_any_more_is_no_row(status, tmp_path):
+def test_what_a_server_refuses_that_takes_nothing_any_more_is_no_row(status: int, tmp_path):
     """A key that was withdrawn: the tasks are asked again, and do not count as unsolved."""
     path = tmp_path / "completions.jsonl"
     script = Answers([], says=whole, faults=dict.fromkeys(range(5, 1000), status))

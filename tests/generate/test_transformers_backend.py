@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
-from reflectioncoder.config import GenerateConfig, ModelConfig
+from reflectioncoder.config.declarations import GenerateConfig, ModelConfig
+from reflectioncoder.data.completion_requests import Request
 from reflectioncoder.errors import UsageError
-from reflectioncoder.generate.base import Request
 from reflectioncoder.generate.transformers_backend import TransformersBackend, batch_seed
 from tests.conftest import make_tokenizer
 from tests.data.tokenizer_kinds import make

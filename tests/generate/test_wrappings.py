@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from reflectioncoder.build.pipeline import build_reflections
+from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.cli import main
-from reflectioncoder.config import BuildConfig, EndpointConfig, ModelConfig, Recipe
+from reflectioncoder.config.declarations import BuildConfig, EndpointConfig, ModelConfig, Recipe
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.prompts import answer_program
-from tests.build.server import Script, serving
-from tests.data.test_answers import DRAFT, fenced, indented, quoted
+from tests.builder.server import Script, serving
+from tests.data.wrapped_programs import DRAFT, fenced, indented, quoted
 
 PROBLEMS = bundled_problems("test_seen")
 WRAPPINGS = [
@@ -104,7 +104,9 @@ def test_no_program_at_all_is_a_failed_check(command, tmp_path, capsys):
 
 def explained(answer):
     """The answer with an explanation behind its thought."""
-    thought, mark, rest = re.match(r"(?s)(?:(.*)(</think>|final<\|message\|>))?(.*)", answer).groups()
+    found = re.match(r"(?s)(?:(.*)(</think>|final<\|message\|>))?(.*)", answer)
+    assert found is not None
+    thought, mark, rest = found.groups()
     return f"{thought or ''}{mark or ''}The function returned None where a value was asserted.\n\n{rest}"
 
 
@@ -126,6 +128,7 @@ class WrappedDialogue(Wrapped):
         return wrap(f"{header}\n    return None\n{tests}\n")
 
 
+@pytest.mark.slow
 def test_a_build_sees_the_programs_as_well(tmp_path):
     wrappings = [wrap for wrap in WRAPPINGS if "output" not in wrap("")]  # which nobody printed
     problems = [*PROBLEMS, *bundled_problems("test_unseen")][: len(wrappings)]

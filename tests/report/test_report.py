@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from reflectioncoder.config import TrainConfig
+from reflectioncoder.config.declarations import TrainConfig
 from reflectioncoder.data.answer_reasons import count_answers
 from reflectioncoder.data.files import read_jsonl, write_atomic, write_json, write_jsonl
 from reflectioncoder.data.render import TokenRenderer
@@ -23,8 +23,9 @@ from reflectioncoder.evaluate.results import summarize
 from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, score_samples
 from reflectioncoder.report.collect import collect_run
 from reflectioncoder.report.html import write_report
-from reflectioncoder.train.stage import preview
+from reflectioncoder.train.data import preview
 from tests.conftest import reflection_sample
+from tests.tiers import examples
 
 NASTY = "x = '</script><script>document.title = 1</script><!--'\n"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -82,7 +83,9 @@ def test_the_page_is_self_contained_and_escapes_everything(run_dir, tmp_path):
     assert "<b>run" not in page
     assert "</script><script>" not in page
     assert "<script>alert" not in page
-    embedded = json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)[1])
+    data = re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)
+    assert data is not None
+    embedded = json.loads(data[1])
     assert embedded["runs"][0]["benchmarks"][0]["tasks"][0]["base"]["solution"] == NASTY
     assert "http://" not in page.replace("http://www.w3.org", "")
 
@@ -121,7 +124,9 @@ P, F, E = "passed", "failed", "sandbox_error"
 statuses = st.sampled_from([(P, P), (P, F), (F, F), (E, E), (P, E)])
 
 
-@settings(max_examples=15, phases=[Phase.generate], deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(15), phases=[Phase.generate], deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.data(), st.sampled_from([1, 1, 3]), st.integers(1, 9))
 def test_the_page_says_of_two_scorings_what_compare_says(tmp_path, data, num_samples, num_tasks):
     """Sandbox errors are no failures, all samples of a task count, and the tests are those of the headline."""

@@ -11,8 +11,9 @@ import pytest
 
 from reflectioncoder.sandbox import box
 from reflectioncoder.sandbox.box import Box
+from reflectioncoder.sandbox.detect import probe
 from reflectioncoder.sandbox.forkserver import SERVERS, ForkServer
-from reflectioncoder.sandbox.isolation import BUBBLEWRAP, ISOLATIONS, probe
+from reflectioncoder.sandbox.isolation import BUBBLEWRAP, ISOLATIONS
 from reflectioncoder.sandbox.limits import SandboxUnavailableError
 
 HOLD = """
@@ -23,8 +24,10 @@ sys.stdin.read()
 """
 SERVE = """
 from reflectioncoder.sandbox.isolation import ISOLATIONS
+from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.process import run_python
-result = run_python("import os; os.makedirs('a/b'); os.mkdir('closed', 0); open('x', 'w').write('x')", isolation=ISOLATIONS[{name!r}])
+source = "import os; os.makedirs('a/b'); os.mkdir('closed', 0); open('x', 'w').write('x')"
+result = run_python(source, Limits(), ISOLATIONS[{name!r}])
 assert result.status == "ok", result
 """
 

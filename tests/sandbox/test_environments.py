@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from reflectioncoder.sandbox.isolation import ISOLATIONS, probe
+from reflectioncoder.sandbox.detect import probe
+from reflectioncoder.sandbox.isolation import ISOLATIONS
 
 SOURCES = Path(__file__).resolve().parents[2] / "src"
 
@@ -31,7 +32,7 @@ if {filtered}:
              (0x06, 0, 0, 0x7FFF0000), (0x15, 0, 1, 435), (0x06, 0, 0, 0x00050000 | errno.ENOSYS), (0x06, 0, 0, 0x7FFF0000)]
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     seccomp.install(b"".join(struct.pack("=HBBI", *step) for step in code))
-from reflectioncoder.sandbox.isolation import detect_isolation
+from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.process import run_python
 from reflectioncoder.sandbox.session import Session
@@ -52,7 +53,7 @@ def readable_by_all(path):
 def interpreter_for(uid):
     if uid is None:
         return sys.executable
-    for candidate in (Path(sys._base_executable).resolve(), Path("/usr/bin/python3")):
+    for candidate in (Path(sys._base_executable).resolve(), Path("/usr/bin/python3")):  # pyright: ignore[reportAttributeAccessIssue]
         if candidate.exists() and readable_by_all(candidate.parent):
             version = subprocess.run(
                 [candidate, "-c", "import sys; print(sys.version_info >= (3, 11))"], capture_output=True, text=True

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from reflectioncoder.errors import UsageError
+from reflectioncoder.sandbox.detect import detect_isolation, probe
 from reflectioncoder.sandbox.forkserver import SERVERS
-from reflectioncoder.sandbox.isolation import ISOLATIONS, NAMESPACES, RLIMITS, detect_isolation, probe
+from reflectioncoder.sandbox.isolation import ISOLATIONS, NAMESPACES, RLIMITS
 from reflectioncoder.sandbox.limits import CappedOutput, Limits, SandboxUnavailableError
 from reflectioncoder.sandbox.pool import map_ordered
 from reflectioncoder.sandbox.process import run_python

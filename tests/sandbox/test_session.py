@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.session import Session
 
@@ -12,7 +13,7 @@ LIMITS = Limits(wall_s=1.0, cpu_s=20)
 
 
 def test_state_is_kept_over_fifty_cells():
-    with Session(LIMITS) as session:
+    with Session(LIMITS, detect_isolation()) as session:
         session.run("total = 0")
         for number in range(48):
             assert session.run(f"total += {number}").status == "ok"
@@ -25,14 +26,14 @@ def test_tracebacks_are_those_of_cpython(tmp_path):
     path.write_text(program)
     expected = subprocess.run([sys.executable, "main.py"], cwd=tmp_path, capture_output=True, text=True, check=False).stderr
     expected = expected.replace(str(path), "main.py")
-    with Session(LIMITS) as session:
+    with Session(LIMITS, detect_isolation()) as session:
         result = session.run(program)
     assert (result.status, result.error) == ("failed", "ZeroDivisionError")
     assert result.output == expected
 
 
 def test_a_syntax_error_shows_the_line_and_no_frames_of_ours():
-    with Session(LIMITS) as session:
+    with Session(LIMITS, detect_isolation()) as session:
         result = session.run("x = (\n")
     assert result.error == "SyntaxError"
     assert result.output.startswith('  File "main.py", line 1\n')
@@ -41,7 +42,7 @@ def test_a_syntax_error_shows_the_line_and_no_frames_of_ours():
 
 
 def test_an_endless_cell_is_interrupted_and_the_state_stays():
-    with Session(LIMITS) as session:
+    with Session(LIMITS, detect_isolation()) as session:
         session.run("kept = 1")
         result = session.run("while True: pass")
         assert result.status == "timeout"
@@ -52,7 +53,7 @@ def test_an_endless_cell_is_interrupted_and_the_state_stays():
 
 def test_a_cell_that_cannot_be_interrupted_is_killed_and_the_next_one_says_that_state_is_lost():
     stubborn = "import signal\nsignal.signal(signal.SIGALRM, signal.SIG_IGN)\nkept = 1\nwhile True: pass"
-    with Session(LIMITS) as session:
+    with Session(LIMITS, detect_isolation()) as session:
         assert session.run(stubborn).status == "timeout"
         after = session.run("kept")
         assert after.restarted
@@ -60,7 +61,7 @@ def test_a_cell_that_cannot_be_interrupted_is_killed_and_the_next_one_says_that_
 
 
 def test_a_dying_interpreter_is_a_crash_of_the_cell_not_of_the_sandbox():
-    with Session(LIMITS) as session:
+    with Session(LIMITS, detect_isolation()) as session:
         result = session.run("import os; os._exit(7)")
         assert result.status == "crashed"
         assert "exit code 7" in result.output
@@ -68,14 +69,14 @@ def test_a_dying_interpreter_is_a_crash_of_the_cell_not_of_the_sandbox():
 
 
 def test_exit_print_and_stderr_are_shown_in_order():
-    with Session(LIMITS) as session:
+    with Session(LIMITS, detect_isolation()) as session:
         result = session.run("import sys\nprint('a')\nprint('b', file=sys.stderr)\nsys.exit('bye')")
     assert result.output.startswith("a\nb\n")
     assert result.output.endswith("SystemExit: bye\n")
 
 
 def test_output_is_in_order_with_that_of_child_processes_and_of_a_kept_stream():
-    with Session(LIMITS) as session:
+    with Session(LIMITS, detect_isolation()) as session:
         cell = "import subprocess, sys\nout = sys.stdout\nprint('a')\nsubprocess.run(['echo', 'b'])\nprint('c')"
         assert session.run(cell).output == "a\nb\nc\n"
         assert "kept" in session.run("print('kept', file=out)").output
@@ -83,7 +84,7 @@ def test_output_is_in_order_with_that_of_child_processes_and_of_a_kept_stream():
 
 @pytest.mark.parametrize("name", ["my error", "", "1", "a\\nb", "é"])
 def test_an_error_may_have_any_name(name):
-    with Session(LIMITS) as session:
+    with Session(LIMITS, detect_isolation()) as session:
         result = session.run(f"raise type('{name}', (Exception,), {{}})('said')")
         assert (result.status, result.error) == ("failed", name if name.isidentifier() else "Exception")
         assert "said" in result.output
@@ -91,7 +92,7 @@ def test_an_error_may_have_any_name(name):
 
 
 def test_output_is_capped_with_its_true_length():
-    with Session(Limits(wall_s=5, output_bytes=1000)) as session:
+    with Session(Limits(wall_s=5, output_bytes=1000), detect_isolation()) as session:
         output = session.run("print('x' * 50_000)").output
     assert len(output) < 1200
     assert "49001 bytes left out" in output
@@ -112,20 +113,20 @@ def test_output_is_capped_with_its_true_length():
 def test_tracebacks_are_those_of_cpython_for(program, tmp_path):
     (tmp_path / "main.py").write_text(program)
     expected = subprocess.run([sys.executable, "main.py"], cwd=tmp_path, capture_output=True, text=True, check=False).stderr
-    with Session(LIMITS) as session:
+    with Session(LIMITS, detect_isolation()) as session:
         assert session.run(program).output == expected.replace(str(tmp_path / "main.py"), "main.py")
 
 
 def test_random_numbers_go_on_over_cells_as_in_one_process():
     program = "import random\nrandom.seed(7)", "first = random.random()", "print(first, random.random())"
     expected = subprocess.run([sys.executable, "-c", "\n".join(program)], capture_output=True, text=True, check=True).stdout
-    with Session(LIMITS) as session:
+    with Session(LIMITS, detect_isolation()) as session:
         assert [session.run(cell).status for cell in program[:2]] == ["ok", "ok"]
         assert session.run(program[2]).output == expected
 
 
 def test_files_are_there_for_later_cells_and_a_cell_finds_them_as_the_one_before_has_left_them():
-    with Session(LIMITS) as session:
+    with Session(LIMITS, detect_isolation()) as session:
         session.run("import os, pathlib\npathlib.Path('a').write_text('1')")
         for number in range(6):
             result = session.run(
@@ -154,14 +155,14 @@ def test_files_are_there_for_later_cells_and_a_cell_finds_them_as_the_one_before
 )  # fmt: skip
 def test_what_a_cell_leaves_open_is_used_once_by_the_next_one(first, second, output, third):
     for _ in range(3):  # which run comes first is drawn
-        with Session(LIMITS) as session:
+        with Session(LIMITS, detect_isolation()) as session:
             assert session.run(first).status == "ok"
             assert session.run(second).output == output
             assert session.run(third).status == "ok"
 
 
 def test_a_cell_that_leaves_threads_says_that_they_end():
-    with Session(LIMITS) as session:
+    with Session(LIMITS, detect_isolation()) as session:
         kept = session.run(
             "from concurrent.futures import ThreadPoolExecutor\npool = ThreadPoolExecutor(1)\nprint(list(pool.map(abs, [-1])))"
         )
@@ -171,14 +172,14 @@ def test_a_cell_that_leaves_threads_says_that_they_end():
 
 
 def test_names_of_a_cell_that_fails_half_way_stay():
-    with Session(LIMITS) as session:
+    with Session(LIMITS, detect_isolation()) as session:
         for number in range(4):
             assert session.run(f"a = {number}\nraise KeyError").error == "KeyError"
             assert session.run("a").output == f"{number}\n"
 
 
 def test_a_cell_that_does_not_repeat_itself_is_no_reason_to_lose_a_session():
-    with Session(LIMITS) as session:
+    with Session(LIMITS, detect_isolation()) as session:
         session.run("import itertools, os, time\ncounter = itertools.count()\ndrawn = iter([3, 4, 5])")
         for number in range(3):
             assert session.run(f"assert next(counter) == {number}").status == "ok"
@@ -223,7 +224,7 @@ def test_a_cell_that_does_not_repeat_itself_is_no_reason_to_lose_a_session():
     ],
 )
 def test_a_cell_that_is_right_passes_whatever_it_is_made_of(cell):
-    with Session(LIMITS) as session:
+    with Session(LIMITS, detect_isolation()) as session:
         session.run("def f(x):\n    return x + 1")
         for _ in range(3):
             result = session.run(cell)

@@ -1,18 +1,20 @@
 """What a training can be refused for is found before any work: the folders of these models hold no weights."""
 
 import json
+from typing import Any
 
 import pytest
 import torch
 import transformers
 
-from reflectioncoder.config import LoraConfig, ModelConfig, Recipe, TrainConfig
+from reflectioncoder.choices import RENDERINGS, Rendering
+from reflectioncoder.config.declarations import LoraConfig, ModelConfig, Recipe, TrainConfig
 from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.errors import CheckFailedError, MachineError, UsageError
-from reflectioncoder.model_source import ModelSource
+from reflectioncoder.method.plan import RunPlan
+from reflectioncoder.models.sources import ModelSource
 from reflectioncoder.train.checks import check_model, check_recipe
-from reflectioncoder.train.plan import RunPlan
-from reflectioncoder.train.stage import train_model
+from reflectioncoder.train.run import train_model
 from reflectioncoder.train.trainer import training_arguments
 from tests.conftest import generation_sample, make_model, make_tokenizer, reflection_sample
 
@@ -30,7 +32,7 @@ def without_weights(folder, kind="Llama", template=None, **settings):
     return folder
 
 
-def recipe_for(folder, rendering="chat", device="cpu", **train):
+def recipe_for(folder, rendering: Rendering = "chat", device="cpu", **train):
     return Recipe("r", ModelConfig(str(folder), rendering=rendering, device=device), train=TrainConfig(epochs=1, **train))
 
 
@@ -102,9 +104,9 @@ def test_what_can_be_trained_passes_and_leaves_nothing_behind(tmp_path):
     folder = without_weights(tmp_path)
     before = sorted(path.name for path in folder.iterdir())
     state = torch.get_rng_state()
-    for rendering in ("chat", "token"):
-        for settings in ({}, {"lora": LoraConfig()}):
-            tokenizer = check_model(recipe_for(folder, rendering, **settings), ModelSource(folder, "local"))
+    for rendering in RENDERINGS:
+        for lora in (None, LoraConfig()):
+            tokenizer = check_model(recipe_for(folder, rendering, lora=lora), ModelSource(folder, "local"))
             assert ("<|user|>" in tokenizer.get_vocab()) == (rendering == "token")
     assert sorted(path.name for path in folder.iterdir()) == before
     assert torch.equal(torch.get_rng_state(), state)
@@ -174,7 +176,8 @@ def test_a_lora_on_a_model_whose_output_layer_has_a_bias_is_saved_as_it_was_trai
     """Phi's: the loss of the last checkpoint's weights, merged, is the loss that training goes on from."""
     tokenizer = make_tokenizer()
     torch.manual_seed(0)
-    config = transformers.PhiConfig(**{**SIZES, "vocab_size": len(tokenizer)}, partial_rotary_factor=0.5, tie_word_embeddings=False)
+    settings: dict[str, Any] = {**SIZES, "vocab_size": len(tokenizer), "partial_rotary_factor": 0.5, "tie_word_embeddings": False}
+    config = transformers.PhiConfig(**settings)
     model = transformers.PhiForCausalLM(config)
     with torch.no_grad():
         model.lm_head.bias.normal_(std=3.0)

@@ -1,6 +1,7 @@
 """The compiled kernels of the loss, on a CPU: the same numbers as the plain ones, which other tests hold to the method."""
 
 import shutil
+from typing import Any
 
 import pytest
 import torch
@@ -26,8 +27,8 @@ def rows(num_pairs, num_others, vocab_size, seed, bias):
 
 
 def loss_and_gradients(hidden_RH, weight_VH, bias_V, targets_R, ce_weights_R, kl_weights_P, **settings):
-    leaves = [t.clone().requires_grad_() if t is not None else None for t in (hidden_RH, weight_VH, bias_V)]
-    loss, statistics = weighted_loss(*leaves, targets_R, ce_weights_R, kl_weights_P, **settings)
+    leaves: list[Any] = [t.clone().requires_grad_() if t is not None else None for t in (hidden_RH, weight_VH, bias_V)]
+    loss, statistics = weighted_loss(leaves[0], leaves[1], leaves[2], targets_R, ce_weights_R, kl_weights_P, **settings)
     (loss * 1.5).backward()
     return [loss.detach(), statistics, *(leaf.grad for leaf in leaves if leaf is not None)]
 

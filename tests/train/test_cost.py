@@ -9,19 +9,24 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from reflectioncoder.train.balance import balance
+from reflectioncoder.method.balance import balance
 from reflectioncoder.train.head import weighted_loss
+from tests.tiers import examples
 
 
 @pytest.fixture(scope="module")
 def benchmark():
     spec = importlib.util.spec_from_file_location("training_benchmark", Path(__file__).parents[2] / "benchmarks" / "training.py")
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
+@pytest.mark.slow
 def test_a_run_takes_fewer_operations_than_the_original_by_these_factors(benchmark):
     """A Llama with SmolLM2-135M's ratio of output layer to trunk, and the typical sample at a quarter of its length."""
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -53,7 +58,7 @@ def test_ranks_wait_less_than_a_hundredth_of_the_time():
             assert idle_share(costs, balance(costs, num_ranks, budget)) < 0.01
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(st.lists(st.integers(1, 5000), min_size=1, max_size=60), st.integers(1, 9), st.sampled_from([0, 1, 700, 8192]))
 def test_every_visit_is_computed_once_and_all_ranks_meet_equally_often(costs, num_ranks, budget):
     assigned = balance(costs, num_ranks, budget)
@@ -71,7 +76,7 @@ def test_logits_never_exist_beyond_a_chunk():
     rows, hidden, vocab, chunk = 600, 16, 3000, 64
     largest = 0
 
-    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+    class Watch(TorchDispatchMode):
         def __torch_dispatch__(self, function, types, args=(), kwargs=None):
             nonlocal largest
             result = function(*args, **(kwargs or {}))

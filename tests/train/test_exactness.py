@@ -7,19 +7,20 @@ by scanning for marker tokens, a dense 4D attention mask, transformers' own atte
 import contextlib
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from reflectioncoder.choices import MASK_STRATEGIES
-from reflectioncoder.config import TrainConfig
+from reflectioncoder.config.declarations import TrainConfig
 from reflectioncoder.data.render import TokenRenderer
 from reflectioncoder.data.render_chat import ChatRenderer
 from reflectioncoder.errors import UsageError
+from reflectioncoder.method.packing import pack
+from reflectioncoder.method.plan import RunPlan
 from reflectioncoder.train.engine import Engine
-from reflectioncoder.train.packing import pack
-from reflectioncoder.train.plan import RunPlan
 from tests.conftest import generation_sample, make_model, reflection_sample
 
 CPU = torch.device("cpu")
@@ -96,6 +97,7 @@ def plain_loss_and_gradients(model, plan, tokenizer):
     """Of the plan's first optimizer step."""
     config = plan.config
     parts = []
+    zero = torch.zeros(())
     for visit in plan.steps[0]:
         ids = list(plan.samples[visit.index].input_ids)
         teacher_labels, student_labels, always = marker_labels(ids, tokenizer)
@@ -107,10 +109,10 @@ def plain_loss_and_gradients(model, plan, tokenizer):
             ce = F.cross_entropy(logits[:-1], torch.tensor(teacher_labels[1:]), ignore_index=-100, reduction="sum")
             parts.append((ce, sum(label != -100 for label in teacher_labels[1:]), torch.zeros(()), 0))
     if config.normalization == "global":
-        loss = sum(p[0] for p in parts) / sum(p[1] for p in parts)
-        loss = loss + config.kl_weight * sum(p[2] for p in parts) / max(1, sum(p[3] for p in parts))
+        loss = sum((p[0] for p in parts), zero) / sum(p[1] for p in parts)
+        loss = loss + config.kl_weight * sum((p[2] for p in parts), zero) / max(1, sum(p[3] for p in parts))
     else:
-        loss = sum(ce / n + config.kl_weight * kl / max(m, 1) for ce, n, kl, m in parts) / len(parts)
+        loss = sum((ce / n + config.kl_weight * kl / max(m, 1) for ce, n, kl, m in parts), zero) / len(parts)
     model.zero_grad()
     loss.backward()
     return loss.item(), gradients(model)
@@ -189,6 +191,7 @@ def test_without_a_mask_on_the_frame_the_strategy_alone_decides_what_is_hidden(s
     _, student = plan.views(plan.steps[0][0])
     sample = plan.samples[plan.steps[0][0].index]
     if sample.is_reflection and strategy == "none":  # the authors' script without any mask
+        assert student is not None
         assert student.input_ids == sample.input_ids
         assert student.position_ids == tuple(range(len(sample.input_ids)))
 
@@ -234,7 +237,7 @@ def test_a_lora_gets_the_gradients_of_the_doubled_batch(trained_too, checkpointi
     import peft
 
     model = make_model("qwen2", len(token_tokenizer), tied=trained_too == "trainable_token_indices")
-    extra = {"modules_to_save": ["embed_tokens", "lm_head"]} if trained_too == "modules_to_save" else {}
+    extra: dict[str, Any] = {"modules_to_save": ["embed_tokens", "lm_head"]} if trained_too == "modules_to_save" else {}
     new_rows = list(range(len(token_tokenizer) - 7, len(token_tokenizer)))
     if trained_too == "trainable_token_indices":
         extra = {"trainable_token_indices": new_rows}
@@ -363,6 +366,7 @@ def test_a_dense_student_that_sees_nothing_of_round_one_is_plain_one_off_fine_tu
     dense = planned([sample], renderer, mask_strategy=("all",), student_positions="dense", kl_weight=0.0)
     student = dense.views(dense.steps[0][0])[1]
     one_off = renderer.render(type(sample)(sample.messages[2:], "generation"))
+    assert student is not None
     assert student.input_ids == one_off.input_ids
     assert student.labels == one_off.teacher_labels
 

@@ -13,8 +13,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from reflectioncoder.data.render import IGNORE_INDEX
 from reflectioncoder.train.engine import Engine
 from reflectioncoder.train.forecast import forecast_memory
-from reflectioncoder.train.packing import pack
-from reflectioncoder.train.views import View, WeightedViews
+from reflectioncoder.method.packing import pack
+from reflectioncoder.method.views import View, WeightedViews
 
 def status(field):
     return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(field + ":"))
@@ -57,6 +57,7 @@ print(json.dumps({**forecast.to_json(), "measured": status("VmHWM") - before}))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [[False, False, 1000], [True, False, 1000], [False, True, 1000]], ids=str)
 def test_the_forecast_is_within_a_fifth_of_a_real_step(settings):
     argv = [sys.executable, "-c", MEASURE, json.dumps(settings)]

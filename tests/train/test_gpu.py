@@ -12,11 +12,11 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from reflectioncoder.config import TrainConfig
+from reflectioncoder.config.declarations import TrainConfig
+from reflectioncoder.method.plan import RunPlan
 from reflectioncoder.train.attention import Segments, segment_attention
 from reflectioncoder.train.engine import Engine
 from reflectioncoder.train.forecast import forecast_memory
-from reflectioncoder.train.plan import RunPlan
 from reflectioncoder.train.trainer import ReflectionTrainer, training_arguments
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -28,6 +28,8 @@ LOSS_TOLERANCE = 2e-3  # of bfloat16 arithmetic against float32, relative
 def load_benchmark():
     path = Path(__file__).parents[2] / "benchmarks" / "training.py"
     spec = importlib.util.spec_from_file_location("training_benchmark", path)
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     import sys
 
@@ -155,7 +157,8 @@ def test_flash_attention_over_segments_equals_attention_segment_by_segment(heads
     segments = Segments.of(lengths, positions, GPU)
 
     def run(tensors):
-        output, _ = segment_attention(torch.nn.Module(), *tensors, None, scaling=0.125, segments=segments)
+        query, key, value = tensors
+        output, _ = segment_attention(torch.nn.Module(), query, key, value, None, scaling=0.125, segments=segments)
         return output, torch.autograd.grad((output * weights).sum(), tensors)
 
     output, gradients = run(inputs)

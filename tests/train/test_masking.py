@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from reflectioncoder.choices import MASK_STRATEGIES
 from reflectioncoder.data.render import Span, TokenRenderer
 from reflectioncoder.data.words import WordTokenizer
-from reflectioncoder.train.masking import hidden_positions, mask_rate
-from reflectioncoder.train.views import student_view, teacher_view
+from reflectioncoder.method.masking import hidden_positions, mask_rate
+from reflectioncoder.method.views import student_view, teacher_view
 from tests.conftest import reflection_sample
 
 BLOCKS = [

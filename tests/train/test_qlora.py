@@ -5,14 +5,15 @@ import json
 import pytest
 import torch
 
-from reflectioncoder.config import LoraConfig, ModelConfig, Recipe, TrainConfig
+from reflectioncoder.choices import Rendering
+from reflectioncoder.config.declarations import LoraConfig, ModelConfig, Recipe, TrainConfig
 from reflectioncoder.data.render import TokenRenderer
 from reflectioncoder.data.render_chat import ChatRenderer
 from reflectioncoder.errors import UsageError
-from reflectioncoder.model_source import ModelSource
-from reflectioncoder.train.plan import RunPlan
+from reflectioncoder.method.plan import RunPlan
+from reflectioncoder.models.sources import ModelSource
 from reflectioncoder.train.prepare import prepare_model
-from reflectioncoder.train.stage import train_model
+from reflectioncoder.train.run import train_model
 from tests.conftest import make_model, make_tokenizer
 from tests.train.test_exactness import our_loss_and_gradients, plain_loss_and_gradients
 from tests.train.test_trainer import SAMPLES
@@ -29,7 +30,7 @@ def model_dir(tmp_path_factory):
     return path
 
 
-def make_recipe(model_dir, rendering="token", **settings):
+def make_recipe(model_dir, rendering: Rendering = "token", **settings):
     config = TrainConfig(
         **{"epochs": 2, "global_batch_size": 4, "learning_rate": 1e-2, "lora": LoraConfig(rank=4, quantization="nf4"), **settings}
     )

@@ -15,10 +15,10 @@ LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 SCRIPT = """
 import sys
 from pathlib import Path
-from reflectioncoder.config import ModelConfig, Recipe, TrainConfig
-from reflectioncoder.model_source import ModelSource
+from reflectioncoder.config.declarations import ModelConfig, Recipe, TrainConfig
+from reflectioncoder.models.sources import ModelSource
 from reflectioncoder.train.sharding import leave
-from reflectioncoder.train.stage import train_model
+from reflectioncoder.train.run import train_model
 from tests.train.test_trainer import SAMPLES
 model, run_dir, micro_batch_tokens = sys.argv[1:]
 config = TrainConfig(
@@ -52,7 +52,7 @@ def trained(model_dir, run_dir, num_ranks, micro_batch_tokens):
     return rows, load_file(run_dir / "model" / "model.safetensors")
 
 
-@pytest.mark.parametrize("micro_batch_tokens", [0, 400])
+@pytest.mark.parametrize("micro_batch_tokens", [0, pytest.param(400, marks=pytest.mark.slow)])
 def test_two_processes_come_to_the_losses_gradients_and_weights_of_one(model_dir, tmp_path, micro_batch_tokens):
     """5 steps of 5 samples in two processes: unequal shares, and at the end a step of 4."""
     one_rows, one = trained(model_dir, tmp_path / "one", 1, micro_batch_tokens)
@@ -66,16 +66,44 @@ def test_two_processes_come_to_the_losses_gradients_and_weights_of_one(model_dir
         torch.testing.assert_close(two[name], expected, rtol=1e-7, atol=1e-9)
 
 
+GUEST = (
+    SCRIPT.replace(
+        "train_model(recipe,",
+        """import torch.distributed as dist
+dist.init_process_group("gloo")
+train_model(recipe,""",
+    )
+    .replace(
+        "leave(0)",
+        """one = torch.ones(1)
+dist.all_reduce(one)
+print(f"still {int(one)} of us\\n", end="", flush=True)  # in one write, for two processes share the output
+leave(0)""",
+    )
+    .replace("import sys\n", "import sys\nimport torch\n", 1)
+)
+
+
+@pytest.mark.slow
+def test_a_process_group_of_the_caller_outlives_a_training(model_dir, tmp_path):
+    (tmp_path / "script.py").write_text(GUEST)
+    argv = [sys.executable, *LAUNCH, "2", str(tmp_path / "script.py"), str(model_dir), str(tmp_path), "0"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("still 2 of us") == 2
+
+
 SHARDED = """
 import json, sys
 import torch
 import torch.distributed as dist
 from torch.distributed.fsdp import fully_shard
-from reflectioncoder.config import TrainConfig
+from reflectioncoder.config.declarations import TrainConfig
 from reflectioncoder.data.render import TokenRenderer
-from reflectioncoder.model_source import add_tokens_to
+from reflectioncoder.models.tokens import add_tokens_to
 from reflectioncoder.train.engine import Engine
-from reflectioncoder.train.plan import RunPlan
+from reflectioncoder.method.plan import RunPlan
 from reflectioncoder.train.sharding import leave
 from tests.conftest import make_model, make_tokenizer
 from tests.train.test_trainer import SAMPLES
@@ -124,6 +152,7 @@ leave(0)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("tied", [True, False])
 def test_parameters_sharded_over_processes_get_the_gradients_of_whole_ones(tmp_path, tied, checkpointing):
@@ -141,11 +170,12 @@ import sys
 from pathlib import Path
 import torch
 from accelerate import PartialState
-from reflectioncoder.config import ModelConfig, Recipe
-from reflectioncoder.model_source import ModelSource, load_tokenizer
+from reflectioncoder.config.declarations import ModelConfig, Recipe
+from reflectioncoder.models.sources import ModelSource
+from reflectioncoder.models.load import load_tokenizer
 from reflectioncoder.train import prepare
 from reflectioncoder.train.sharding import leave
-from reflectioncoder.train.stage import plan_run
+from reflectioncoder.train.data import plan_run
 from tests.train.test_trainer import SAMPLES
 
 model, first, second = sys.argv[1:]
@@ -155,7 +185,7 @@ recipe = Recipe("r", ModelConfig(model, device="cpu"))
 tokenizer = load_tokenizer(Path(model))
 plan, _ = plan_run(recipe, tokenizer, SAMPLES)
 decided = prepare.decide_checkpointing(recipe, ModelSource(Path(model), "local"), tokenizer, plan, 2)
-print(f"decided {decided}\n", end="", flush=True)  # in one write, for two processes share the output
+print(f"decided {decided}\\n", end="", flush=True)  # in one write, for two processes share the output
 state.wait_for_everyone()
 leave(0)
 """

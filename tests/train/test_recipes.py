@@ -4,12 +4,12 @@ import pytest
 import torch
 import transformers
 
-from reflectioncoder.recipe_files import load_recipe, shipped_recipes
+from reflectioncoder.config.loading import load_recipe, shipped_recipes
 from reflectioncoder.train.checks import check_settings
+from reflectioncoder.train.data import plan_run
 from reflectioncoder.train.forecast import forecast_memory
 from reflectioncoder.train.prepare import adapt_model, largest_batch
 from reflectioncoder.train.selfcheck import why_not_exact
-from reflectioncoder.train.stage import plan_run
 from tests.conftest import generation_sample, make_tokenizer, reflection_sample
 
 

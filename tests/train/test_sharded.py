@@ -25,10 +25,10 @@ def init(self, *args, fsdp_plugin=None, **kwargs):
         self.distributed_type, self.fsdp_plugin = accelerate.state.DistributedType.FSDP, fsdp_plugin
 accelerate.state.AcceleratorState.__init__ = init
 
-from reflectioncoder.config import LoraConfig, ModelConfig, Recipe, TrainConfig
-from reflectioncoder.model_source import ModelSource
+from reflectioncoder.config.declarations import LoraConfig, ModelConfig, Recipe, TrainConfig
+from reflectioncoder.models.sources import ModelSource
 from reflectioncoder.train.sharding import leave
-from reflectioncoder.train.stage import train_model
+from reflectioncoder.train.run import train_model
 from reflectioncoder.train.trainer import ReflectionTrainer
 from tests.train.test_trainer import SAMPLES
 
@@ -74,6 +74,7 @@ def trained(model_dir, run_dir, rendering, lora, sharding):
     return [row["loss"] for row in rows], load_file(run_dir / "model" / "model.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sharding", "rendering", "lora", "tied"),
     [
@@ -109,6 +110,7 @@ def test_two_processes_that_share_a_model_train_what_one_trains_and_resume(tmp_p
     assert all(torch.equal(resumed[name], two[name]) for name in two)
 
 
+@pytest.mark.slow
 def test_parameters_that_are_spread_train_in_bfloat16_with_a_loss_that_is_not_rounded(tmp_path):
     base = model_dir(tmp_path / "base", tied=True)
     one_losses, one = trained(base, tmp_path / "one", "chat", "full", "none")
@@ -120,9 +122,9 @@ def test_parameters_that_are_spread_train_in_bfloat16_with_a_loss_that_is_not_ro
 
 
 def test_what_cannot_be_spread_is_refused(tmp_path, monkeypatch):
-    from reflectioncoder.config import LoraConfig, ModelConfig, Recipe, TrainConfig
+    from reflectioncoder.config.declarations import LoraConfig, ModelConfig, Recipe, TrainConfig
     from reflectioncoder.errors import UsageError
-    from reflectioncoder.model_source import ModelSource
+    from reflectioncoder.models.sources import ModelSource
     from reflectioncoder.train.prepare import prepare_model
 
     monkeypatch.setenv("WORLD_SIZE", "2")

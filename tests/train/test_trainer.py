@@ -9,12 +9,14 @@ import time
 import pytest
 import torch
 
-from reflectioncoder.config import LoraConfig, ModelConfig, Recipe, TrainConfig
+from reflectioncoder.config.declarations import LoraConfig, ModelConfig, Recipe, TrainConfig
+from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.data.render import TokenRenderer
-from reflectioncoder.errors import CheckFailedError, MachineError, UsageError
+from reflectioncoder.errors import CheckFailedError, MachineError, StoppedError, UsageError
+from reflectioncoder.method.plan import RunPlan
+from reflectioncoder.stopping import StopFlag
 from reflectioncoder.train.checks import check_settings
-from reflectioncoder.train.plan import RunPlan
-from reflectioncoder.train.stage import train_model
+from reflectioncoder.train.run import train_model
 from reflectioncoder.train.trainer import ReflectionTrainer, resumable_checkpoint, seed_everything, training_arguments
 from tests.conftest import generation_sample, make_model, make_tokenizer, reflection_sample
 
@@ -59,7 +61,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, token_t
     assert whole.state.global_step == 4
     trained(tmp_path / "cut", token_tokenizer, stop_at=2, adapter=adapter)
     checkpoint = resumable_checkpoint(tmp_path / "cut")
-    assert checkpoint.name == "checkpoint-2"
+    assert checkpoint == tmp_path / "cut" / "checkpoint-2"
     resumed = trained(tmp_path / "cut", token_tokenizer, resume_from=str(checkpoint), adapter=adapter)
     expected, found = state(whole), state(resumed)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
@@ -99,7 +101,7 @@ def test_an_unfinished_checkpoint_is_not_resumed(tmp_path):
     (tmp_path / "checkpoint-4").mkdir()
     (tmp_path / "checkpoint-2").mkdir()
     (tmp_path / "checkpoint-2" / "trainer_state.json").write_text("{}")
-    assert resumable_checkpoint(tmp_path).name == "checkpoint-2"
+    assert resumable_checkpoint(tmp_path) == tmp_path / "checkpoint-2"
 
 
 @pytest.mark.parametrize("micro_batch_tokens", [0, 4096])
@@ -109,7 +111,7 @@ def test_held_out_answers_are_evaluated_as_at_inference(tmp_path, model_dir, mic
 
     from reflectioncoder.data.files import write_jsonl
     from reflectioncoder.data.render_chat import ChatRenderer
-    from reflectioncoder.model_source import ModelSource
+    from reflectioncoder.models.sources import ModelSource
 
     held_out = [reflection_sample(20), reflection_sample(21, steps=2), generation_sample(22)]
     write_jsonl(tmp_path / "held-out.jsonl", [sample.to_json() for sample in held_out])
@@ -138,8 +140,8 @@ def test_held_out_answers_are_evaluated_as_at_inference(tmp_path, model_dir, mic
 
 
 def test_how_a_run_is_carried_out_may_change_when_it_is_continued_and_what_is_computed_may_not(model_dir):
-    from reflectioncoder.model_source import ModelSource
-    from reflectioncoder.train.stage import settings_key
+    from reflectioncoder.models.sources import ModelSource
+    from reflectioncoder.train.run import settings_key
 
     def key(**settings):
         recipe = Recipe("r", ModelConfig(str(model_dir), device="cpu"), train=TrainConfig(**settings))
@@ -150,14 +152,14 @@ def test_how_a_run_is_carried_out_may_change_when_it_is_continued_and_what_is_co
 
 
 def test_a_numbered_gpu_is_refused_with_the_way_to_choose_one(tmp_path, model_dir):
-    from reflectioncoder.model_source import ModelSource
+    from reflectioncoder.models.sources import ModelSource
 
     with pytest.raises(UsageError, match="CUDA_VISIBLE_DEVICES=1"):
         train_model(Recipe("r", ModelConfig(str(model_dir), device="cuda:1")), ModelSource(model_dir, "local"), SAMPLES, tmp_path)
 
 
 def test_frozen_embeddings_are_refused_for_the_token_rendering(tmp_path, model_dir):
-    from reflectioncoder.model_source import ModelSource
+    from reflectioncoder.models.sources import ModelSource
 
     recipe = Recipe("r", ModelConfig(str(model_dir), rendering="token", device="cpu"), train=TrainConfig(freeze_layers=1))
     with pytest.raises(UsageError, match="untrained"):
@@ -170,10 +172,10 @@ def test_frozen_embeddings_are_refused_for_the_token_rendering(tmp_path, model_d
 def test_the_stage_trains_and_saves_a_model_that_answers_requests(tmp_path, model_dir, rendering, how):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from reflectioncoder.config import GenerateConfig
-    from reflectioncoder.generate.base import Request
+    from reflectioncoder.config.declarations import GenerateConfig
+    from reflectioncoder.data.completion_requests import Request
     from reflectioncoder.generate.transformers_backend import TransformersBackend
-    from reflectioncoder.model_source import ModelSource
+    from reflectioncoder.models.sources import ModelSource
 
     settings = {"lora": {"lora": LoraConfig(rank=4)}, "frozen": {"freeze_layers": 1}, "full": {}}[how]
     config = TrainConfig(epochs=1, global_batch_size=4, learning_rate=1e-2, **settings)
@@ -186,9 +188,11 @@ def test_the_stage_trains_and_saves_a_model_that_answers_requests(tmp_path, mode
     changed = [n for n, p in base.named_parameters() if not torch.equal(p, after.get_parameter(n)[: p.shape[0]])]
     assert any("layers.1" in name for name in changed)
     if rendering == "token":  # the new rows have learned
-        start = base.get_input_embeddings().weight
+        start, learned = base.get_input_embeddings().weight, after.get_input_embeddings().weight
+        assert isinstance(start, torch.Tensor)
+        assert isinstance(learned, torch.Tensor)
         ids = AutoTokenizer.from_pretrained(model_dir).encode("<|user|>", add_special_tokens=False)
-        row = after.get_input_embeddings().weight[AutoTokenizer.from_pretrained(tmp_path / "model").convert_tokens_to_ids("<|user|>")]
+        row = learned[AutoTokenizer.from_pretrained(tmp_path / "model").convert_tokens_to_ids("<|user|>")]
         assert not torch.equal(row, start[ids].mean(0))
     assert json.loads((tmp_path / "model" / "config.json").read_text())["use_cache"]
     if how == "frozen":
@@ -209,20 +213,28 @@ def test_the_stage_trains_and_saves_a_model_that_answers_requests(tmp_path, mode
 TRAIN_ALONE = """
 import json, sys
 from pathlib import Path
-from reflectioncoder.config import ModelConfig, Recipe, TrainConfig
-from reflectioncoder.model_source import ModelSource
-from reflectioncoder.train.stage import train_model
+from reflectioncoder.config.declarations import ModelConfig, Recipe, TrainConfig
+from reflectioncoder.errors import StoppedError
+from reflectioncoder.models.sources import ModelSource
+from reflectioncoder.stopping import SigtermFlag
+from reflectioncoder.train.run import train_model
 from tests.train.test_trainer import SAMPLES
 model, run_dir, epochs = sys.argv[1:]
 config = TrainConfig(epochs=float(epochs), global_batch_size=4, save_steps=1000)
 recipe = Recipe("r", ModelConfig(model, device="cpu"), train=config)
 try:
-    train_model(recipe, ModelSource(Path(model), "local"), SAMPLES, Path(run_dir))
-except KeyboardInterrupt:
-    sys.exit(130)
+    train_model(recipe, ModelSource(Path(model), "local"), SAMPLES, Path(run_dir), stop=SigtermFlag())
+except StoppedError as error:
+    sys.exit(error.exit_code)
 """
 
 
+def said_by(process: subprocess.Popen) -> str | bytes:
+    assert process.stderr is not None
+    return process.stderr.read()
+
+
+@pytest.mark.slow
 def test_sigterm_saves_a_checkpoint_and_the_run_goes_on_as_if_nothing_had_been(tmp_path, model_dir):
     def start(run_dir):
         return subprocess.Popen([sys.executable, "-c", TRAIN_ALONE, str(model_dir), str(run_dir), "20"], stderr=subprocess.PIPE)
@@ -233,16 +245,16 @@ def test_sigterm_saves_a_checkpoint_and_the_run_goes_on_as_if_nothing_had_been(t
 
     cut = start(tmp_path / "cut")
     while not rows(tmp_path / "cut"):
-        assert cut.poll() is None, cut.stderr.read().decode()
+        assert cut.poll() is None, said_by(cut)
         time.sleep(0.02)
     cut.send_signal(signal.SIGTERM)
-    assert cut.wait(60) == 130, cut.stderr.read().decode()
+    assert cut.wait(60) == 130, said_by(cut)
     done = len(rows(tmp_path / "cut"))
     assert 0 < done < 40
-    assert resumable_checkpoint(tmp_path / "cut" / "train").name == f"checkpoint-{done}"
+    assert resumable_checkpoint(tmp_path / "cut" / "train") == tmp_path / "cut" / "train" / f"checkpoint-{done}"
     for name in ("cut", "whole"):
         process = start(tmp_path / name)
-        assert process.wait(120) == 0, process.stderr.read().decode()
+        assert process.wait(120) == 0, said_by(process)
     cut_rows, whole_rows = rows(tmp_path / "cut"), rows(tmp_path / "whole")
     assert [row["step"] for row in cut_rows] == list(range(1, 41))
     assert [row["loss"] for row in cut_rows] == [row["loss"] for row in whole_rows]
@@ -251,11 +263,59 @@ def test_sigterm_saves_a_checkpoint_and_the_run_goes_on_as_if_nothing_had_been(t
     assert weights[0] == weights[1]
 
 
+def test_a_library_call_leaves_signals_alone_and_stops_on_request_with_a_checkpoint(tmp_path, model_dir, monkeypatch):
+    from transformers import TrainerCallback
+
+    from reflectioncoder.models.sources import ModelSource
+
+    flag, handlers = StopFlag(), set()
+
+    class Watch(TrainerCallback):
+        def on_step_begin(self, args, state, control, **kwargs):
+            handlers.add(signal.getsignal(signal.SIGTERM))
+            if state.global_step == 1:
+                flag.set()
+
+    class Watched(ReflectionTrainer):
+        def __init__(self, *args, callbacks, **kwargs):
+            super().__init__(*args, callbacks=[*callbacks, Watch()], **kwargs)
+
+    recipe = Recipe("r", ModelConfig(str(model_dir), device="cpu"), train=TrainConfig(epochs=9, global_batch_size=4))
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("reflectioncoder.train.trainer.ReflectionTrainer", Watched)
+    with pytest.raises(StoppedError, match="stopped after step 2"):
+        train_model(recipe, ModelSource(model_dir, "local"), SAMPLES, tmp_path, stop=flag)
+    assert handlers == {before} == {signal.getsignal(signal.SIGTERM)}
+    assert resumable_checkpoint(tmp_path / "train") == tmp_path / "train" / "checkpoint-2"
+    assert not (tmp_path / "model").exists()
+
+
+def test_the_train_command_ends_with_130_on_sigterm_and_continues(tmp_path, model_dir):
+    write_jsonl(tmp_path / "samples.jsonl", [sample.to_json() for sample in SAMPLES])
+    (tmp_path / "r.yaml").write_text(
+        f"name: r\nmodel: {{name: {model_dir}, device: cpu}}\n"
+        f"train: {{reflection_data: [{tmp_path / 'samples.jsonl'}], epochs: 200, global_batch_size: 4}}\n"
+    )
+    metrics = tmp_path / "runs" / "r" / "train" / "metrics.jsonl"
+    argv = [sys.executable, "-m", "reflectioncoder", "train", str(tmp_path / "r.yaml"), "--runs-dir", str(tmp_path / "runs")]
+    process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+    while not (metrics.exists() and metrics.read_text()):
+        assert process.poll() is None, said_by(process)
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=100)
+    assert process.returncode == 130
+    step = len(metrics.read_text().splitlines())
+    assert f"train: stopped after step {step}, its checkpoint is complete" in said
+    assert said.rstrip().endswith("--resume")
+    assert resumable_checkpoint(metrics.parent) == metrics.parent / f"checkpoint-{step}"
+
+
 def test_a_tokenizer_without_bos_and_pad_trains_and_generates(tmp_path):
-    from reflectioncoder.config import GenerateConfig
-    from reflectioncoder.generate.base import Request
+    from reflectioncoder.config.declarations import GenerateConfig
+    from reflectioncoder.data.completion_requests import Request
     from reflectioncoder.generate.transformers_backend import TransformersBackend
-    from reflectioncoder.model_source import ModelSource
+    from reflectioncoder.models.sources import ModelSource
 
     tokenizer = make_tokenizer(bos=False, pad=False)
     make_model("qwen2", len(tokenizer), dtype="float32").save_pretrained(tmp_path / "base")
@@ -268,8 +328,8 @@ def test_a_tokenizer_without_bos_and_pad_trains_and_generates(tmp_path):
 
 
 def test_a_base_model_without_template_is_asked_in_plain_text(tmp_path):
-    from reflectioncoder.config import GenerateConfig
-    from reflectioncoder.generate.base import Request
+    from reflectioncoder.config.declarations import GenerateConfig
+    from reflectioncoder.data.completion_requests import Request
     from reflectioncoder.generate.transformers_backend import TransformersBackend
 
     tokenizer = make_tokenizer(bos=False, pad=False, eos=False, template=None)
@@ -283,8 +343,8 @@ def test_a_base_model_without_template_is_asked_in_plain_text(tmp_path):
 
 
 def test_sampling_depends_on_the_seed_alone(model_dir):
-    from reflectioncoder.config import GenerateConfig
-    from reflectioncoder.generate.base import Request
+    from reflectioncoder.config.declarations import GenerateConfig
+    from reflectioncoder.data.completion_requests import Request
     from reflectioncoder.generate.transformers_backend import TransformersBackend
 
     backend = TransformersBackend(ModelConfig(str(model_dir), device="cpu"), model_dir)
@@ -296,7 +356,7 @@ def test_sampling_depends_on_the_seed_alone(model_dir):
 
 
 def test_nothing_that_fits_is_an_error(tmp_path, model_dir):
-    from reflectioncoder.model_source import ModelSource
+    from reflectioncoder.models.sources import ModelSource
 
     recipe = Recipe("r", ModelConfig(str(model_dir), device="cpu"), train=TrainConfig(max_length=16))
     with pytest.raises(UsageError, match=r"longer than train\.max_length"):

@@ -5,22 +5,22 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reflectioncoder.choices import RULES
+from reflectioncoder.choices import RULES, RULES_HELP
 
 if TYPE_CHECKING:
-    from reflectioncoder.recipe_files import ResolvedRecipe
+    from reflectioncoder.config.loading import ResolvedRecipe
 
 
 @dataclass(frozen=True)
 class Outcome:
     """The outcome of a command: a JSON value, lines for people, the paths that it wrote, its exit code.
 
-    styled: the lines have colours of ours; what comes from data in them is escaped already.
+    styled: the lines contain our own colour codes, and everything in them that comes from data is escaped already.
     """
 
     value: dict[str, Any] = field(default_factory=dict)
@@ -31,20 +31,26 @@ class Outcome:
 
 
 def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", metavar="RECIPE", help="a YAML file, or the name of a shipped recipe")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key, e.g. train.epochs=1")
-    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), metavar="DIR", help="where run folders are (default: runs)")
+    parser.add_argument("recipe", metavar="RECIPE", help="a YAML file, or the name of a shipped recipe (see: reflectioncoder recipes)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting, e.g. train.epochs=1; may be repeated"
+    )
+    parser.add_argument(
+        "--runs-dir", type=Path, default=Path("runs"), metavar="DIR", help="folder that holds the run folders (default: runs)"
+    )
 
 
 def add_benchmark_arguments(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
-    names = "bundled/seen, bundled/unseen, humaneval, humaneval+, mbpp, mbpp+, multipl-e/LANGUAGE; NAME:N takes the first N tasks"
+    names = "bundled/seen, bundled/unseen, humaneval, humaneval+, mbpp, mbpp+ or multipl-e/LANGUAGE; NAME:N takes its first N tasks"
     parser.add_argument("--benchmark", required=True, nargs=nargs, metavar="B", help=names)
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to write the results to")
     add_data_dir_argument(parser)
 
 
 def add_data_dir_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data-dir", metavar="DIR", help="folder with benchmark files, searched first")
+    parser.add_argument(
+        "--data-dir", metavar="DIR", help="folder with benchmark files; searched before $REFLECTIONCODER_DATA and the cache"
+    )
 
 
 def add_workers_argument(parser: argparse.ArgumentParser) -> None:
@@ -55,20 +61,27 @@ def add_workers_argument(parser: argparse.ArgumentParser) -> None:
 
 def add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
     add_workers_argument(parser)
-    parser.add_argument("--rules", choices=RULES, default=RULES[0], help=f"whose verdicts (default: {RULES[0]})")
+    parser.add_argument(
+        "--rules", choices=RULES, default=RULES[0], help=described("rules for HumanEval(+) and MBPP(+)", RULES_HELP, RULES[0])
+    )
     parser.add_argument(
         "--floor",
         type=int,
         choices=range(4),
         default=1,
         metavar="0-3",
-        help="weakest isolation tier that is accepted (default: 1; below 1 programs can read your files)",
+        help="weakest isolation tier to accept (default: 1); at 0 programs can read your files and use the network",
     )
 
 
+def described(what: str, values: Mapping[Any, str], default: str) -> str:
+    """Return the help text of an option that is a choice: what it is, what each value does, the default."""
+    return f"{what}. {'; '.join(f'{value}: {text}' for value, text in values.items())} (default: {default})"
+
+
 def resolve_recipe(args: argparse.Namespace) -> ResolvedRecipe:
-    """The recipe of the command line, `--seed` included."""
-    from reflectioncoder.recipe_files import load_recipe
+    """Load the recipe that the command line names, with `--set` and `--seed` applied."""
+    from reflectioncoder.config.loading import load_recipe
 
     overrides = list(args.set)
     if args.seed is not None:
@@ -77,13 +90,13 @@ def resolve_recipe(args: argparse.Namespace) -> ResolvedRecipe:
 
 
 def limited(spec: str, limit: int | None) -> str:
-    """A benchmark specification with `--limit` applied."""
+    """Return the benchmark specification with `--limit` applied."""
     name, _, count = spec.partition(":")
     return spec if limit is None or (count.isdigit() and int(count) <= limit) else f"{name}:{limit}"
 
 
 def at_least(smallest: int, largest: int = 2**63 - 1) -> Callable[[str], int]:
-    """An argparse type: a whole number from `smallest` up."""
+    """Return an argparse type that takes whole numbers from `smallest` to `largest`."""
 
     def parse(text: str) -> int:
         value = int(text) if re.fullmatch(r"-?[0-9]{1,20}", text) else None
@@ -95,7 +108,7 @@ def at_least(smallest: int, largest: int = 2**63 - 1) -> Callable[[str], int]:
 
 
 def not_negative(text: str) -> float:
-    """An argparse type: a number from 0 up."""
+    """Parse a number from 0 up, as an argparse type."""
     try:
         value = float(text)
     except ValueError:
@@ -106,7 +119,7 @@ def not_negative(text: str) -> float:
 
 
 def positive(text: str) -> float:
-    """An argparse type: a number above 0."""
+    """Parse a number above 0, as an argparse type."""
     if not (value := not_negative(text)):
         raise argparse.ArgumentTypeError(f"got {text!r:.60}, allowed: a number above 0")
     return value

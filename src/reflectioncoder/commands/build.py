@@ -1,4 +1,7 @@
-"""Writes runs/<name>/build/: reflections.jsonl, rejected.jsonl, build.json. Interrupted builds continue."""
+"""Writes runs/<name>/build/ with reflections.jsonl (the samples), rejected.jsonl (every other
+candidate, with a reason) and build.json (counts, cost, versions). A build that was interrupted
+continues where it stopped and asks no question twice.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fork",
         action="store_true",
-        help="continue although the settings differ from those that the build was begun with; samples of another author are put aside",
+        help="continue a build that was begun with other settings; samples of another author are moved to earlier-N",
     )
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    from reflectioncoder.build.pipeline import build_reflections
-    from reflectioncoder.evaluate.contamination import known_behaviour, known_tasks
+    from reflectioncoder.builder.pipeline import build_reflections
+    from reflectioncoder.contamination.records import known_behaviour, known_tasks
 
     recipe = resolve_recipe(args).recipe
     directory = args.runs_dir / recipe.name / "build"

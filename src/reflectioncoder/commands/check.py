@@ -1,4 +1,6 @@
-"""Runs every program of the samples again, each sample's in one session, and reports what is printed otherwise (exit code 1)."""
+"""Runs all programs of each sample in one session and compares what they print with what the sample
+says. Exit code 1 if any output differs.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,9 @@ _SHOWN = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", metavar="DATA", help="samples, JSON Lines")
+    parser.add_argument("data", metavar="DATA", help="file of reflection samples (JSON Lines)")
     parser.add_argument(
-        "--cell-timeout-s", type=positive, default=3.0, metavar="S", help="wall-clock limit of one program, seconds (default: 3)"
+        "--cell-timeout-s", type=positive, default=3.0, metavar="S", help="time limit of one program, seconds (default: 3)"
     )
     add_workers_argument(parser)
 
@@ -22,12 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     from itertools import islice
 
-    from reflectioncoder.build.pipeline import limits_from
-    from reflectioncoder.build.replay import replay
-    from reflectioncoder.config import SandboxConfig
+    from reflectioncoder.builder.replay import replay
+    from reflectioncoder.config.declarations import SandboxConfig
+    from reflectioncoder.config.limits import limits_from
     from reflectioncoder.data.samples import read_samples
     from reflectioncoder.progress import Progress
-    from reflectioncoder.sandbox.isolation import detect_isolation, require_floor
+    from reflectioncoder.sandbox.detect import detect_isolation, require_floor
 
     config = SandboxConfig()
     require_floor(detect_isolation(), config.floor)
@@ -45,6 +47,6 @@ def run(args: argparse.Namespace) -> Outcome:
         shown = "\n".join(
             f"  {d.sample_id}, block {d.block}:\n    stored: {d.stored!r:.200}\n    found:  {d.found!r:.200}" for d in drifts[:_SHOWN]
         )
-        raise CheckFailedError(f"{len(drifts)} of {num_executions} executions print something else now\n{shown}")
+        raise CheckFailedError(f"{len(drifts)} of {num_executions} executions print something else than the samples say\n{shown}")
     value = {"num_samples": len(samples), "num_executions": num_executions}
     return Outcome(value, [f"{num_executions} executions of {len(samples)} samples print what they did"])

@@ -1,6 +1,10 @@
-"""RESULTS is a folder with results.json and samples.jsonl, such a results.json, or EvalPlus's own *eval_results.json.
+"""Each RESULTS is a folder with results.json and samples.jsonl, the path of such a results.json, or
+an EvalPlus *eval_results.json.
 
-The difference is B - A. With several samples per task the pairs are the tasks' pass@1, and McNemar's test does not apply."""
+The difference is B - A. Shown are pass@1 of both, a bootstrap interval of the difference, the exact
+McNemar test, and the tasks that only one of them solves. With several samples per task the pairs
+are the tasks' pass@1, and McNemar's test does not apply.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,8 @@ MAX_SHOWN_TASKS = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("results_a", type=Path, metavar="RESULTS_A", help="the first run, e.g. of the untrained model")
-    parser.add_argument("results_b", type=Path, metavar="RESULTS_B", help="the second run")
+    parser.add_argument("results_a", type=Path, metavar="RESULTS_A", help="results A, for example of the base model")
+    parser.add_argument("results_b", type=Path, metavar="RESULTS_B", help="results B, for example of the trained model")
 
 
 def run(args: argparse.Namespace) -> Outcome:

@@ -1,5 +1,6 @@
-"""Exit code 3 if programs cannot be confined here at all, 1 if what was asked about fails: a model that cannot be trained, a language
-that is judged wrongly."""
+"""Exit code 3 if programs cannot be confined on this machine at all; 1 if the model that you named
+cannot be trained, or if a language is judged wrongly.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +16,20 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", metavar="M", help="also check that this model's architecture can be trained exactly")
+    parser.add_argument("--model", metavar="M", help="also try whether this model can be trained exactly (folder or hub id)")
     add_data_dir_argument(parser)
-    parser.add_argument("--languages", action="store_true", help="also judge known programs of every language (minutes)")
+    parser.add_argument("--languages", action="store_true", help="also judge known programs in every language; takes minutes")
 
 
 def run(args: argparse.Namespace) -> Outcome:
     import shutil
 
-    from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES, HUMANEVAL, look_up
+    from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES, HUMANEVAL
+    from reflectioncoder.languages import LANGUAGES
+    from reflectioncoder.paths import cache_dir
     from reflectioncoder.pipeline import environment
-    from reflectioncoder.places import cache_dir
-    from reflectioncoder.sandbox.isolation import FLOOR, ISOLATIONS, probe
-    from reflectioncoder.sandbox.languages import LANGUAGES, version_of
+    from reflectioncoder.sandbox.detect import FLOOR, probe
+    from reflectioncoder.sandbox.isolation import ISOLATIONS
     from reflectioncoder.sandbox.readable import PROGRAM_PACKAGES, keep_secret, readable_paths
 
     if args.data_dir:
@@ -39,7 +41,7 @@ def run(args: argparse.Namespace) -> Outcome:
         except SandboxUnavailableError as error:
             checks[name] = str(error)
     strongest = next((ISOLATIONS[name] for name, problem in checks.items() if problem is None), None)
-    data = {file.pattern: look_up(file.pattern, args.data_dir) for file in (HUMANEVAL, *EVALPLUS_FILES.values())}
+    data = {file.pattern: file.find(args.data_dir) for file in (HUMANEVAL, *EVALPLUS_FILES.values())}
     cache = cache_dir()
     existing = next(p for p in (cache, *cache.parents) if p.exists())
     imports = sorted({name for path in readable_paths().packages if (name := path.rpartition("/")[2]) in PROGRAM_PACKAGES})
@@ -63,9 +65,10 @@ def run(args: argparse.Namespace) -> Outcome:
         *(f"  tier {ISOLATIONS[name].tier}: {name:<11} {result}" for name, result in value["isolation_checks"].items()),
     ]
     for name, language in LANGUAGES.items():
-        version, missing = version_of(name), language.missing()
-        value["languages"][name] = {"version": version, "missing": missing, "install": language.install if missing else None}
-        found = f"{language.needs[0]} {version}" if missing is None else f"{missing} is missing: {language.install}"
+        toolchain = language.toolchain
+        version, missing = toolchain.version(), toolchain.missing()
+        value["languages"][name] = {"version": version, "missing": missing, "install": toolchain.install if missing else None}
+        found = f"{toolchain.needs[0]} {version}" if missing is None else f"{missing} is missing: {toolchain.install}"
         if args.languages and strongest and missing is None:
             value["languages"][name]["wrongly_judged"] = wrong = _wrongly_judged(name, strongest)
             found += "; judged rightly" if wrong is None else f"; JUDGED WRONGLY: {wrong}"
@@ -92,7 +95,7 @@ def run(args: argparse.Namespace) -> Outcome:
 
 
 def _wrongly_judged(language: str, isolation: Isolation) -> str | None:
-    from reflectioncoder.evaluate.preflight import require_preflight
+    from reflectioncoder.evaluate.judges.multipl_e.preflight import require_preflight
 
     try:
         require_preflight(language, isolation)
@@ -102,8 +105,9 @@ def _wrongly_judged(language: str, isolation: Isolation) -> str | None:
 
 
 def _why_not_trainable(name: str) -> str | None:
-    from reflectioncoder.config import ModelConfig
-    from reflectioncoder.model_source import load_config, resolve_model
+    from reflectioncoder.config.declarations import ModelConfig
+    from reflectioncoder.models.load import load_config
+    from reflectioncoder.models.sources import resolve_model
 
     require("torch", "train")
     from reflectioncoder.train.selfcheck import why_not_exact

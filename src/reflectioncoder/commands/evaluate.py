@@ -1,4 +1,7 @@
-"""Writes DIR/<benchmark>/ with completions.jsonl, samples.jsonl and results.json for each benchmark."""
+"""Writes DIR/<benchmark>/ for each benchmark: completions.jsonl (what the model wrote),
+samples.jsonl (a verdict per sample) and results.json (pass@k with intervals). Running it again
+continues.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_benchmark_arguments(parser, nargs="+")
     add_scoring_arguments(parser)
     add_model_arguments(parser)
-    parser.add_argument("--allow-contaminated", action="store_true", help="also on benchmarks that the training data holds tasks of")
+    parser.add_argument(
+        "--allow-contaminated", action="store_true", help="also evaluate on benchmarks of which the training data contains tasks"
+    )
 
 
 def run(args: argparse.Namespace) -> Outcome:
     import contextlib
     from dataclasses import replace
 
+    from reflectioncoder.builder.pipeline import limits_from
+    from reflectioncoder.contamination.records import refuse_contaminated
     from reflectioncoder.data.answer_reasons import answer_lines, has_no_program_at_all
-    from reflectioncoder.data.files import claim, write_json
+    from reflectioncoder.data.files import claim
     from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT, UsageError
-    from reflectioncoder.evaluate.benchmarks import load_benchmark, requests_for, require_distinct
-    from reflectioncoder.evaluate.contamination import require_clean
-    from reflectioncoder.evaluate.results import headline, skipped
+    from reflectioncoder.evaluate.benchmarks import load_benchmark, require_distinct
+    from reflectioncoder.evaluate.results import headline
+    from reflectioncoder.evaluation import completions_key, evaluate_model, skip
     from reflectioncoder.generate.base import longest
-    from reflectioncoder.pipeline import completions_key, evaluate_model
 
     require_distinct(args.benchmark)
     recipe = generation_recipe(args)
@@ -35,25 +41,24 @@ def run(args: argparse.Namespace) -> Outcome:
     model = model_of(args)
     lines = []
     for benchmark in benchmarks:
-        note = require_clean(model.path, benchmark.name, allow=args.allow_contaminated)
+        note = refuse_contaminated(model.path, benchmark.name, allow=args.allow_contaminated)
         lines += [note] if note else []
         if not claim(args.output / benchmark.name, completions_key(benchmark, recipe, model.key, in_batches=model.in_batches)):
             raise UsageError(
                 f"{args.output / benchmark.name} holds results of another model or other settings\n  hint:    choose another --output"
             )
     value, paths, backend, exit_code = {}, [], None, EXIT_DONE
-    longest_request = max(longest(requests_for(benchmark, 1)) for benchmark in benchmarks)
+    longest_request = max(longest(benchmark.requests(1)) for benchmark in benchmarks)
     with contextlib.ExitStack() as opened:
         for benchmark in benchmarks:
             directory = args.output / benchmark.name
             paths.append(directory / "results.json")
-            if reason := benchmark.why_skipped(args.workers):
-                value[benchmark.name] = skipped(benchmark, reason)
-                write_json(paths[-1], value[benchmark.name])
-                lines.append(f"{benchmark.name}: {len(benchmark.tasks)} tasks skipped: {reason}")
+            if results := skip(benchmark, directory, args.workers):
+                value[benchmark.name] = results
+                lines.append(f"{benchmark.name}: {len(benchmark.tasks)} tasks skipped: {results['reason']}")
                 continue
             backend = backend or opened.enter_context(model.open(longest_request, args.max_new_tokens))
-            results = evaluate_model(backend, benchmark, recipe, directory, benchmark.name)
+            results = evaluate_model(backend, benchmark, recipe, limits_from(recipe.sandbox), directory, benchmark.name)
             value[benchmark.name] = results
             cut_off = results["sampling"]["finish_reasons"].get("length", 0)
             note = f" ({cut_off} completions cut off at {args.max_new_tokens} tokens)" if cut_off else ""

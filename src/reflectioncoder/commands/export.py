@@ -1,6 +1,8 @@
-"""Each row is checked: rendered (with --tokenizer by its chat template), every block's text occurs exactly once.
+"""Every row is rendered, with --tokenizer by its chat template, and checked: the text of each block
+must occur exactly once.
 
-Formats: see "Exports" in docs/building.md. Samples of several runs are written one after the other."""
+docs/building.md describes the formats. Samples of several runs become one data set.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +17,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from reflectioncoder.publish.formats import FORMATS
 
     parser.add_argument(
-        "data", nargs="+", type=Path, metavar="RUN_OR_DATA", help="folders that run or improve made, or samples as JSON Lines"
+        "data",
+        nargs="+",
+        type=Path,
+        metavar="RUN_OR_DATA",
+        help="folders made by run, build or improve, or files of samples (JSON Lines)",
     )
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder for the data sets and their card")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to write the data sets and their card to")
     names = ", ".join(FORMATS)
     parser.add_argument(
-        "--format", nargs="+", choices=list(FORMATS), default=list(FORMATS), metavar="F", help=f"default: all ({names})"
+        "--format",
+        nargs="+",
+        choices=list(FORMATS),
+        default=list(FORMATS),
+        metavar="F",
+        help=f"formats to write: {names} (default: all)",
     )
-    parser.add_argument("--tokenizer", metavar="M", help="check the rows with its chat template: directory or hub id")
-    parser.add_argument("--verify", action="store_true", help="read everything again with the package datasets, and compare")
+    parser.add_argument(
+        "--tokenizer", metavar="M", help="folder or hub id of a tokenizer, whose chat template renders the rows for the check"
+    )
+    parser.add_argument("--verify", action="store_true", help="read every file again with the package `datasets` and compare")
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -55,8 +68,9 @@ def run(args: argparse.Namespace) -> Outcome:
 
 
 def _tokenizer(name: str | None) -> Any:
-    from reflectioncoder.config import ModelConfig
-    from reflectioncoder.model_source import load_tokenizer, resolve_model
+    from reflectioncoder.config.declarations import ModelConfig
+    from reflectioncoder.models.load import load_tokenizer
+    from reflectioncoder.models.sources import resolve_model
 
     if name is None:
         return None

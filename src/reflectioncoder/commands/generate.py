@@ -1,4 +1,6 @@
-"""Writes DIR/completions.jsonl: task_id, completion (raw), solution (the program in it), extraction (how it was found)."""
+"""Writes DIR/completions.jsonl with task_id, completion (the raw text), solution (the program in
+it) and extraction (how the program was found). Running it again continues.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,18 @@ import argparse
 import json
 from typing import Any
 
-from reflectioncoder.choices import APIS, ASSISTANT_PREFIXES, BACKENDS, MAX_TOKENS_FIELDS, OMITTABLE
-from reflectioncoder.commands import Outcome, add_benchmark_arguments, at_least, limited, not_negative, positive
+from reflectioncoder.choices import (
+    APIS,
+    APIS_HELP,
+    ASSISTANT_PREFIXES,
+    ASSISTANT_PREFIXES_HELP,
+    BACKENDS,
+    BACKENDS_HELP,
+    MAX_TOKENS_FIELDS,
+    MAX_TOKENS_FIELDS_HELP,
+    OMITTABLE,
+)
+from reflectioncoder.commands import Outcome, add_benchmark_arguments, at_least, described, limited, not_negative, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,44 +31,60 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model",
         metavar="MODEL",
-        help="a folder or hub id; openai: its name there; local: a GGUF file, or a model that comes in packages",
+        help="folder or hub id; with --backend openai the model's name at the server, with local a GGUF file or a packaged model",
     )
     parser.add_argument(
         "--backend",
         choices=BACKENDS,
         default=BACKENDS[0],
-        help="what runs the model: transformers; an OpenAI-compatible server; llama.cpp on this CPU; vLLM on these GPUs",
+        help=described("what runs the model", BACKENDS_HELP, BACKENDS[0]),
     )
-    parser.add_argument("--num-samples", type=at_least(1), default=1, metavar="N", help="completions per task")
-    parser.add_argument("--temperature", type=not_negative, default=0.0, metavar="T", help="0: greedy (default)")
-    parser.add_argument("--max-new-tokens", type=at_least(1), default=512, metavar="N")
-    parser.add_argument("--batch-size", type=at_least(1), default=20, metavar="N", help="completions at a time")
-    parser.add_argument("--device", help="transformers: auto (default), cpu, cuda")
-    parser.add_argument("--api", choices=APIS, help="servers: chat (default); completion: plain text, for base models")
+    parser.add_argument(
+        "--num-samples",
+        type=at_least(1),
+        default=1,
+        metavar="N",
+        help="completions per task (default: 1); more than 1 needs --temperature",
+    )
+    parser.add_argument("--temperature", type=not_negative, default=0.0, metavar="T", help="sampling temperature (default: 0, greedy)")
+    parser.add_argument(
+        "--max-new-tokens", type=at_least(1), default=512, metavar="N", help="length limit of a completion, tokens (default: 512)"
+    )
+    parser.add_argument("--batch-size", type=at_least(1), default=20, metavar="N", help="completions made at once (default: 20)")
+    parser.add_argument("--device", help="--backend transformers: auto (default), cpu, cuda or cuda:N")
+    parser.add_argument("--api", choices=APIS, help=described("all other backends: what the server is asked for", APIS_HELP, APIS[0]))
     server = parser.add_argument_group("--backend openai")
-    server.add_argument("--base-url", metavar="URL", help="with /v1 (DeepSeek: with /beta); default: http://127.0.0.1:8080/v1")
-    server.add_argument("--extra-body", type=_mapping, metavar="JSON", help='further parameters of every request, e.g. {"top_k": 20}')
     server.add_argument(
-        "--omit", nargs="+", choices=OMITTABLE, help="parameters that are left out of requests, if the server refuses them"
+        "--base-url",
+        metavar="URL",
+        help="address of the server, including /v1, or /beta for DeepSeek (default: http://127.0.0.1:8080/v1)",
+    )
+    server.add_argument("--extra-body", type=_mapping, metavar="JSON", help='further parameters for every request, e.g. {"top_k": 20}')
+    server.add_argument(
+        "--omit", nargs="+", choices=OMITTABLE, help="parameters to leave out of requests, because the server refuses them"
     )
     server.add_argument(
         "--max-tokens-field",
         choices=MAX_TOKENS_FIELDS,
-        help=f"name of the parameter that bounds an answer (default: {MAX_TOKENS_FIELDS[0]})",
+        help=described("name of the parameter that limits an answer's length", MAX_TOKENS_FIELDS_HELP, MAX_TOKENS_FIELDS[0]),
     )
     server.add_argument(
-        "--timeout", type=positive, metavar="S", help="longest time for a request and its answer, seconds (default: 600)"
+        "--timeout", type=positive, metavar="S", help="time limit of a request and its whole answer, seconds (default: 600)"
     )
-    server.add_argument("--api-key-env", metavar="NAME", help="environment variable that holds the key")
+    server.add_argument("--api-key-env", metavar="NAME", help="name of the environment variable that holds the API key")
     server.add_argument(
         "--assistant-prefix",
         choices=ASSISTANT_PREFIXES,
-        help="how the server is told to go on with the beginning of the answer, which other languages than Python need; none "
-        "(default): the model writes all of it. A server that is told in another way than its own begins anew, and is judged wrongly",
+        help=described(
+            "how the server is told to continue the beginning of the answer; required for other languages than Python. The value must "
+            "match the server: one that is told in another way begins its answer anew, and is judged wrongly",
+            ASSISTANT_PREFIXES_HELP,
+            ASSISTANT_PREFIXES[0],
+        ),
     )
 
 
-_OPTIONS = {  # of each backend
+_OPTIONS = {  # the options that each backend takes
     "transformers": ("device",),
     "openai": ("api", "base_url", "api_key_env", "assistant_prefix", "extra_body", "omit", "max_tokens_field", "timeout"),
     "local": ("api",),
@@ -76,8 +104,8 @@ def _mapping(text: str) -> dict[str, Any]:
 
 
 def generation_recipe(args: argparse.Namespace):
-    """The command line as a recipe, so that the same code runs."""
-    from reflectioncoder.config import GenerateConfig, ModelConfig, Recipe
+    """Return the command line as a recipe, so that the same code runs."""
+    from reflectioncoder.config.declarations import GenerateConfig, ModelConfig, Recipe
     from reflectioncoder.generate.base import check_sampling
 
     config = GenerateConfig(args.batch_size, args.max_new_tokens, args.temperature, num_samples=args.num_samples)
@@ -92,7 +120,7 @@ def model_of(args: argparse.Namespace):
     Raises:
         UsageError: an option that the backend does not take; no such model.
     """
-    from reflectioncoder.config import EndpointConfig, ModelConfig
+    from reflectioncoder.config.declarations import EndpointConfig, ModelConfig
     from reflectioncoder.errors import UsageError
     from reflectioncoder.generate.backends import asked_model
 
@@ -112,9 +140,9 @@ def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.data.answer_reasons import answer_lines, has_no_program_at_all
     from reflectioncoder.data.files import claim
     from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, UsageError
-    from reflectioncoder.evaluate.benchmarks import load_benchmark, requests_for
+    from reflectioncoder.evaluate.benchmarks import load_benchmark
+    from reflectioncoder.evaluation import completions_key
     from reflectioncoder.generate.base import generate, longest
-    from reflectioncoder.pipeline import completions_key
 
     recipe = generation_recipe(args)
     benchmark = load_benchmark(limited(args.benchmark, args.limit), args.data_dir)
@@ -122,7 +150,7 @@ def run(args: argparse.Namespace) -> Outcome:
     path = args.output / "completions.jsonl"
     if not claim(args.output, completions_key(benchmark, recipe, model.key, in_batches=model.in_batches)) and path.exists():
         raise UsageError(f"{path} holds completions of another model or other settings\n  hint:    choose another --output")
-    requests = requests_for(benchmark, recipe.generate.num_samples)
+    requests = benchmark.requests(recipe.generate.num_samples)
     with model.open(longest(requests), recipe.generate.max_new_tokens) as backend:
         counts = generate(backend, requests, recipe.generate, recipe.seed, path, f"generate {benchmark.name}")
     lines = answer_lines(counts["answers"])

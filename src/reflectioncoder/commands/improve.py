@@ -1,5 +1,8 @@
-"""Each round: the current model attempts fresh problems of the recipe, its failures are repaired by the reference solutions, the base
-model is trained on all samples so far and scored. Writes runs/<name>/improve.json and rounds/; what was interrupted continues."""
+"""Repeats rounds: the current model attempts fresh problems of the recipe, the reference solutions
+repair its failures, and the base model is trained on all samples so far and scored. Writes
+runs/<name>/improve.json and a run folder per round under rounds/. An interrupted command continues
+when it is run again.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,13 @@ def run(args: argparse.Namespace) -> Outcome:
     from pathlib import Path
 
     from reflectioncoder.improve import Improvement, best
+    from reflectioncoder.stopping import SigtermFlag
 
     resolved = resolve_recipe(args)
     recipe = resolved.recipe
     benchmarks = tuple(limited(spec, args.limit) for spec in recipe.evaluate.benchmarks)
     resolved = replace(resolved, recipe=replace(recipe, evaluate=replace(recipe.evaluate, benchmarks=benchmarks)))
-    improvement = Improvement(resolved, args.runs_dir, args.data_dir)
+    improvement = Improvement(resolved, args.runs_dir, args.data_dir, stop=SigtermFlag())
     rounds = improvement.run()
     chosen = best(rounds)
     lines = [f"{'round':<7}{'problems':>9}{'samples':>9}  held-out pass@1"]

@@ -1,14 +1,24 @@
-"""Colours: what the loss trains is bold green, what only the teacher sees is blue, what both see is plain.
+"""Colours: bold green is trained in both views, cyan is trained in the teacher's view only, blue is
+seen by the teacher only, plain text is seen by both. What the mask hides is struck through.
 
-Without --tokenizer words stand for tokens, in the token rendering."""
+Without --tokenizer, words stand for tokens, in the token rendering.
+"""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from reflectioncoder.choices import MASK_STRATEGIES, RENDERINGS, STUDENT_POSITIONS, StudentPositions
-from reflectioncoder.commands import Outcome, not_negative
+from reflectioncoder.choices import (
+    MASK_STRATEGIES,
+    MASK_STRATEGIES_HELP,
+    RENDERINGS,
+    RENDERINGS_HELP,
+    STUDENT_POSITIONS,
+    STUDENT_POSITIONS_HELP,
+    StudentPositions,
+)
+from reflectioncoder.commands import Outcome, described, not_negative
 from reflectioncoder.errors import UsageError
 from reflectioncoder.terminal import escaped
 
@@ -20,24 +30,27 @@ STYLES = {"trained twice": "bold green", "trained, teacher": "cyan", "student se
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", metavar="DATA", help="samples, JSON Lines")
-    parser.add_argument("--id", help="the sample with this id (default: the first ones, see --limit)")
-    parser.add_argument("--tokenizer", metavar="M", help="directory or hub id of a tokenizer (default: words)")
+    parser.add_argument("data", metavar="DATA", help="file of samples (JSON Lines)")
+    parser.add_argument("--id", help="show the sample with this id (default: the first sample, or as many as --limit says)")
+    parser.add_argument("--tokenizer", metavar="M", help="folder or hub id of a tokenizer (default: words stand for tokens)")
     parser.add_argument(
-        "--rendering", choices=RENDERINGS, help="how samples become tokens (default: chat with --tokenizer, token without)"
+        "--rendering",
+        choices=RENDERINGS,
+        help=described("how samples become tokens", RENDERINGS_HELP, "chat with --tokenizer, token without"),
     )
+    parser.add_argument("--mask-rate", type=not_negative, default=0.5, metavar="R", help="mask rate, 0 to 1 (default: 0.5)")
     parser.add_argument(
-        "--mask-rate", type=not_negative, default=0.5, metavar="R", help="share of the reflection that is hidden, 0 to 1 (default: 0.5)"
-    )
-    parser.add_argument(
-        "--positions", choices=STUDENT_POSITIONS, default="gap", help="positions of the tokens that the student sees (default: gap)"
+        "--positions",
+        choices=STUDENT_POSITIONS,
+        default="gap",
+        help=described("which position ids the student's tokens have", STUDENT_POSITIONS_HELP, "gap"),
     )
     parser.add_argument(
         "--strategy",
         choices=MASK_STRATEGIES,
         default="block_type",
         metavar="S",
-        help="rule by which parts are hidden from the student (default: block_type)",
+        help=described("which parts are hidden from the student", MASK_STRATEGIES_HELP, "block_type"),
     )
 
 
@@ -50,7 +63,7 @@ def run(args: argparse.Namespace) -> Outcome:
         raise UsageError.for_value("the mask rate is out of range", "--mask-rate", args.mask_rate, "0 to 1")
     samples = read_samples(args.data)
     if args.id is not None and args.limit is not None:
-        raise UsageError("--id names one sample: --limit means nothing beside it")
+        raise UsageError("--limit has no effect together with --id, which names one sample")
     if args.id is not None:
         chosen = [sample for sample in samples if sample.id == args.id]
         if not chosen:
@@ -70,14 +83,16 @@ def run(args: argparse.Namespace) -> Outcome:
 
 def _renderer(args: argparse.Namespace) -> Any:
     from reflectioncoder.data.words import WordTokenizer
-    from reflectioncoder.model_source import make_renderer
+    from reflectioncoder.models.tokens import make_renderer
 
     if args.tokenizer is None:
         if args.rendering == "chat":
             raise UsageError("the chat rendering needs a --tokenizer")
         return make_renderer("token", WordTokenizer())
-    from reflectioncoder.config import ModelConfig
-    from reflectioncoder.model_source import add_tokens_to, load_tokenizer, resolve_model
+    from reflectioncoder.config.declarations import ModelConfig
+    from reflectioncoder.models.load import load_tokenizer
+    from reflectioncoder.models.sources import resolve_model
+    from reflectioncoder.models.tokens import add_tokens_to
 
     tokenizer = load_tokenizer(resolve_model(ModelConfig(args.tokenizer)).path)
     if args.rendering == "token":
@@ -86,9 +101,9 @@ def _renderer(args: argparse.Namespace) -> Any:
 
 
 def _roles_of(rendered: RenderedSample, hidden: frozenset[int], positions: StudentPositions) -> list[str]:
-    """Per token, the name of its style."""
+    """Return the name of each token's style."""
     from reflectioncoder.data.render import IGNORE_INDEX
-    from reflectioncoder.train.views import student_kept
+    from reflectioncoder.method.views import student_kept
 
     kept = set(student_kept(rendered, hidden, positions)) if rendered.is_reflection else set()
     roles = []
@@ -106,7 +121,7 @@ def _show(sample: Sample, renderer: Any, args: argparse.Namespace) -> tuple[dict
     from rich.console import Console
     from rich.text import Text
 
-    from reflectioncoder.train.masking import hidden_positions
+    from reflectioncoder.method.masking import hidden_positions
 
     rendered = renderer.render(sample)
     rng = random.Random(args.seed or 0)

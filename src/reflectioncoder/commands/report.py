@@ -1,4 +1,4 @@
-"""The page needs no network and no server."""
+"""The page works offline and needs no server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reflectioncoder.commands import Outcome
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders that run or improve made")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders made by run or improve")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the HTML file to write")
 
 

@@ -1,6 +1,7 @@
-"""Stages: build, evaluate the base model, train, evaluate the trained model, report. Everything goes to runs/<name>/.
-
---limit N takes the first N tasks of each benchmark."""
+"""Stages: build, evaluate the base model, train, evaluate the trained model, report. Everything is
+written to runs/<name>/. A stage that is done is repeated only if something it depends on, or its
+output, has changed.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +20,14 @@ def run(args: argparse.Namespace) -> Outcome:
     from pathlib import Path
 
     from reflectioncoder.pipeline import BASE, TRAINED, Run
+    from reflectioncoder.stopping import SigtermFlag
 
     resolved = resolve_recipe(args)
     if args.limit is not None:
         recipe = resolved.recipe
         benchmarks = tuple(limited(spec, args.limit) for spec in recipe.evaluate.benchmarks)
         resolved = replace(resolved, recipe=replace(recipe, evaluate=replace(recipe.evaluate, benchmarks=benchmarks)))
-    result = Run(resolved, args.runs_dir, args.data_dir).run()
+    result = Run(resolved, args.runs_dir, args.data_dir, stop=SigtermFlag()).run()
     lines = [f"{'benchmark':<20} {'base pass@1':<26} trained pass@1"]
     for name, pair in result["pass@1"].items():
         lines.append(f"{name:<20} {percent(pair[BASE]):<26} {percent(pair[TRAINED])}")

@@ -1,4 +1,6 @@
-"""Trains on runs/<name>/build/reflections.jsonl and the recipe's further data; writes runs/<name>/train/ and model/."""
+"""Trains on runs/<name>/build/reflections.jsonl, if there is one, and on the further data that the
+recipe names. Writes runs/<name>/train/ (checkpoints, metrics) and runs/<name>/model/.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +14,25 @@ from reflectioncoder.errors import UsageError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe_arguments(parser)
     add_data_dir_argument(parser)
-    parser.add_argument("--dry-run", action="store_true", help="plan, count tokens and forecast the memory; train nothing")
-    parser.add_argument("--resume", action="store_true", help="continue from the newest checkpoint")
+    parser.add_argument("--dry-run", action="store_true", help="plan the run, count tokens and forecast the memory, without training")
+    parser.add_argument("--resume", action="store_true", help="continue from the newest complete checkpoint")
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    from reflectioncoder.evaluate.contamination import record_training_data, require_clean_data
-    from reflectioncoder.model_source import resolve_model
+    from reflectioncoder.contamination.records import record_training_data, refuse_contaminated_data
+    from reflectioncoder.models.sources import resolve_model
+    from reflectioncoder.stopping import SigtermFlag
     from reflectioncoder.train.checks import check_model, check_recipe
+    from reflectioncoder.train.data import describe_plan, held_out_samples, plan_run, training_samples
     from reflectioncoder.train.prepare import forecast_run, needs_checkpointing
-    from reflectioncoder.train.stage import describe_plan, held_out_samples, plan_run, train_model, training_samples
+    from reflectioncoder.train.run import train_model
 
     recipe = resolve_recipe(args).recipe
     check_recipe(recipe)
     directory = args.runs_dir / recipe.name
     built = directory / "build" / "reflections.jsonl"
     samples = training_samples(recipe, built if built.is_file() else None)[: args.limit]
-    require_clean_data(samples, recipe.evaluate.benchmarks, allow=recipe.evaluate.allow_contaminated)
+    refuse_contaminated_data(samples, recipe.evaluate.benchmarks, allow=recipe.evaluate.allow_contaminated)
     source = resolve_model(recipe.model)
     if args.dry_run:
         tokenizer = check_model(recipe, source)
@@ -43,7 +47,7 @@ def run(args: argparse.Namespace) -> Outcome:
         return Outcome({**value, "gradient_checkpointing": checkpointing, "memory_bytes": memory}, lines)
     if any((directory / "train").glob("checkpoint-*")) and not args.resume:
         raise UsageError(f"{directory / 'train'} has checkpoints already\n  hint:    --resume continues, or choose another name")
-    summary = train_model(recipe, source, samples, directory, resume=args.resume)
+    summary = train_model(recipe, source, samples, directory, resume=args.resume, stop=SigtermFlag())
     if os.environ.get("RANK", "0") == "0":
         record_training_data(directory / "model", samples, source.path, args.data_dir)
     return Outcome(

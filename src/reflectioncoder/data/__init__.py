@@ -1,1 +1,1 @@
-"""Samples, problems, files, rendering: everything that is data and needs no model."""
+"""Holds samples, problems, files and rendering: everything that is data and needs no model."""

@@ -1,4 +1,4 @@
-"""Reads the program in a model's answer: parse the Markdown, choose the program, join what it needs. One reader serves all commands.
+"""Reads the program in a model's answer: parses the Markdown, chooses the program, joins what it needs. One reader serves all commands.
 
 Of the Python blocks that parse and define what was asked for at the top level, and are no stub, the last is the program. Imports and
 helpers from blocks of their own are put before it; transcripts, shell commands, outputs and tests are not. An answer without such a
@@ -17,10 +17,11 @@ from enum import IntEnum
 from reflectioncoder.data.answer_reasons import DEFINING, Reason
 from reflectioncoder.data.bare_programs import bare_program, without_words
 from reflectioncoder.data.join_blocks import with_missing_names
-from reflectioncoder.data.languages import PYTHON, CodeLanguage
 from reflectioncoder.data.markdown import CodeBlock, code_blocks, info_word, normalized
 from reflectioncoder.data.python_source import bindings, definition, is_stub, is_test_name, parse, with_preamble
 from reflectioncoder.data.thoughts import after_thoughts
+from reflectioncoder.languages import PYTHON
+from reflectioncoder.languages.language import Language
 
 _PYTHON_WORD = re.compile(r"(?:i?python|py)(?:-?\d[\d.]*)?|pypy3?|sage|tool_code")
 _NO_LANGUAGE = frozenset(("", "text", "txt", "plain", "plaintext", "code", "none", "program", "solution", "answer", "unknown"))
@@ -84,7 +85,7 @@ def read_answer(
     text: str,
     entry_point: str = "",
     *,
-    language: CodeLanguage = PYTHON,
+    language: Language = PYTHON,
     preamble: str = "",
     prefill: str = "",
     defines: Callable[[str, str], bool] | None = None,
@@ -282,7 +283,7 @@ def _programs(text: str, prefill: str) -> list[tuple[int, int]]:
 # --- other languages
 
 
-def _read_other(text: str, entry_point: str, language: CodeLanguage, defines: Callable[[str, str], bool] | None) -> ReadAnswer:
+def _read_other(text: str, entry_point: str, language: Language, defines: Callable[[str, str], bool] | None) -> ReadAnswer:
     """Read the last block in the language that defines the name, else the last block in it; blocks that name no language count too."""
     words = ("", language.name, language.fence, *language.other_fences)
     every = [block for block in code_blocks(text, lambda _content, _word: None) if block.kind == "fence"]

@@ -1,4 +1,4 @@
-"""A tokenizer's own chat template, as servers apply it: all that can go wrong in one is a named error."""
+"""Applies a tokenizer's own chat template as servers do; everything that can go wrong in one is a named error."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ChatTemplate:
             reason = str(error).strip().split("\n")[0][:300]
             raise self.error(f"the chat template fails for a dialogue of {roles}: {type(error).__name__}: {reason}") from error
         if not isinstance(text, str):
-            raise self.error(f"the chat template gives no text but {type(text).__name__}")
+            raise self.error(f"the chat template returns {type(text).__name__} instead of text")
         return text
 
     def around(self, messages: Sequence[ChatMessage], *, ask: bool = False) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Reads programs that are a prompt and its continuation: what precedes the asked function, and where a continuation ends."""
+"""Reads programs that consist of a prompt and its continuation: what precedes the requested function, and where a continuation ends."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from reflectioncoder.data.markdown import normalized
 from reflectioncoder.data.prompts import CLOSING_FENCE
 from reflectioncoder.data.thoughts import after_thoughts
 from reflectioncoder.errors import require_choice
+from reflectioncoder.languages import LANGUAGES
 
 _BEGINS_WITH_MARK = re.compile(r"\s*(?:[<\[◁]\|?\w*think|<\|channel|<\|START)", re.IGNORECASE)
 _FIRST_FENCE = re.compile(r"^[ \t]*(?P<fence>`{3,}|~{3,})(?P<info>[^`\n]*)\n", re.MULTILINE)
@@ -53,7 +54,7 @@ def _begun_anew(code: str, prompt: str) -> tuple[str, str]:
 
 
 def prompt_preamble(prompt: str, entry_point: str) -> str:
-    """Return the part of a HumanEval-style prompt before the asked function."""
+    """Return the part of a HumanEval-style prompt before the requested function."""
     match = re.search(rf"^(async\s+)?def\s+{re.escape(entry_point)}\b", prompt, re.MULTILINE)
     preamble = prompt[: match.start()] if match else ""
     try:
@@ -61,12 +62,6 @@ def prompt_preamble(prompt: str, entry_point: str) -> str:
     except SyntaxError:  # a decorator belongs to the function itself
         return ""
     return preamble.strip("\n")
-
-
-# The authors' script: stops in place of the data's (PHP, JavaScript) or beside them, and what is put back behind the cut.
-_AUTHORS_STOPS = {"cpp": ("\nint main",), "js": ("\n}",), "php": ("\n}",), "ts": ("\n}",), "rs": ("\nfn main()",)}
-_AUTHORS_REPLACE = frozenset(("js", "php"))
-_AUTHORS_CLOSING = frozenset(("js", "php", "ts"))
 
 
 def cut_completion(completion: str, language: str, stops: Sequence[str], rule: CutRule = "multipl-e") -> str:
@@ -81,8 +76,8 @@ def cut_completion(completion: str, language: str, stops: Sequence[str], rule: C
     require_choice("rule for cutting completions", rule, CUT_RULES)
     if rule == "multipl-e":
         return completion[: min((at for stop in stops if (at := completion.find(stop)) >= 0), default=len(completion))]
-    own = _AUTHORS_STOPS.get(language, ())
-    for stop in own if language in _AUTHORS_REPLACE else (*stops, *own):
+    cut = LANGUAGES[language].multipl_e.authors_cut
+    for stop in cut.stops if cut.instead else (*stops, *cut.stops):
         if (at := completion.rfind(stop)) >= 0:
             completion = completion[:at]
-    return completion + "\n}" if language in _AUTHORS_CLOSING else completion
+    return completion + "\n}" if cut.closes else completion

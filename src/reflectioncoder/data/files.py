@@ -1,4 +1,4 @@
-"""Files that survive a kill: atomic replacement, appends that can be torn and repaired, JSONL with line numbers.
+"""Writes files that survive a kill: atomic replacement, appends that can be torn and repaired, JSONL with line numbers.
 
 Every appended file is JSON Lines. A kill can leave at most one unfinished last line; `JsonlAppender` removes it when the file
 is opened again, readers of unfinished files pass `tolerate_torn_tail=True`.
@@ -91,7 +91,7 @@ def _opened(path: Path, expected: str) -> Iterator[IO[bytes]]:
 
 
 def dumps_row(row: Any) -> str:
-    """One JSON Lines row, as the published ReflectionSeq files write it: non-ASCII kept, default separators.
+    """Return one JSON Lines row, as the published ReflectionSeq files write it: non-ASCII kept, default separators.
 
     A row with a lone surrogate, which UTF-8 cannot hold, is written with escapes.
     """
@@ -218,14 +218,14 @@ def write_jsonl(path: str | Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def remove_stale(path: Path) -> None:
-    """Remove what killed writers of `path` have left beside it (`.NAME.PID.tmp`)."""
+    """Remove the files that killed writers of `path` have left beside it (`.NAME.PID.tmp`)."""
     for stale in path.parent.glob(f".{path.name}.*.tmp"):
         shutil.rmtree(stale) if stale.is_dir() else stale.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def explain_full_disk(path: Path) -> Iterator[None]:
-    """Turn a full disk into our one clear error, around libraries that write by themselves. All other failures pass unchanged.
+    """Turn a full disk into one clear error, around libraries that write by themselves. All other failures pass unchanged.
 
     Raises:
         MachineError: the disk of `path`, or the user's share of it, is full.
@@ -254,7 +254,7 @@ def _is_full(error: BaseException, path: Path) -> bool:
 
 
 def claim(directory: Path, key: str) -> bool:
-    """Whether `directory` is for results of `key`: free ones are claimed (`settings.json`), those of another key are left alone."""
+    """Tell whether `directory` is for results of `key`. A free one is claimed (`settings.json`), that of another key is left alone."""
     owner = directory / "settings.json"
     if owner.is_file():
         with expected_form(owner):
@@ -280,6 +280,6 @@ def sha256_file(path: str | Path) -> str:
 
 
 def content_hash(*values: Any) -> str:
-    """A stable 16-hex-digit key of JSON values: what a stage's result depends on."""
+    """Return a stable 16-hex-digit key of JSON values: what a stage's result depends on."""
     text = json.dumps(values, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""A strict reader of JSON that people and other programs wrote: whatever is wrong is one error with its place.
+"""Reads JSON that people and other programs wrote, strictly: whatever is wrong is one error with its place.
 
 UTF-8, with or without a byte order mark; no NaN or Infinity, which JSON does not have; no nesting that later steps could not write.
 """

@@ -1,4 +1,4 @@
-"""Programming problems, and the set that ships with this package.
+"""Reads programming problems, and the set that ships with this package.
 
 One JSON object a line. In the HumanEval style: `task_id, prompt (signature and docstring), entry_point, canonical_solution (the body,
 such that prompt + canonical_solution is the program), tests (a list of assert statements)`. A problem in words has an `instruction`
@@ -17,9 +17,9 @@ from typing import Any
 
 from reflectioncoder import syntax
 from reflectioncoder.data.files import read_jsonl
-from reflectioncoder.data.languages import CODE_LANGUAGES, PYTHON
 from reflectioncoder.data.python_source import bindings, definition
 from reflectioncoder.errors import UsageError
+from reflectioncoder.languages import CODE_LANGUAGES, PYTHON
 
 BUNDLED_SPLITS = ("train", "test_seen", "test_unseen")
 BUNDLED_LANGUAGES = ("js", "cpp")  # a handful of problems each
@@ -28,7 +28,26 @@ BUNDLED_DIR = Path(__file__).parent.parent / "problems"
 
 @dataclass(frozen=True)
 class Problem:
-    """`prompt`: code that the program begins with; `instruction`: the statement in words; at least one of them is not empty."""
+    """A programming problem. `prompt` or `instruction` is not empty; everything else is optional.
+
+    Attributes:
+        task_id: its name, unique among the problems of a build.
+        prompt: code that the program begins with, as in HumanEval: signature and docstring.
+        entry_point: the name that the tests use.
+        canonical_solution: what follows the prompt in a right program.
+        tests: assert statements (of other languages than Python, statements that end the program if they do not hold).
+        grade: 1 (trivial) to 5 (hard); 0: not graded.
+        instruction: the statement in words.
+        setup: code that the tests need.
+        language: `py`, `js` or `cpp`.
+
+    Example:
+        >>> from reflectioncoder import Problem
+        >>> problem = Problem("double", "def double(x):\\n", "double", "    return 2 * x", ("assert double(2) == 4",))
+        >>> print(problem.reference)
+        def double(x):
+            return 2 * x
+    """
 
     task_id: str
     prompt: str = ""
@@ -50,7 +69,7 @@ class Problem:
 
     @property
     def reference(self) -> str:
-        """The complete reference program; "" if there is none."""
+        """Return the complete reference program; "" if there is none."""
         return self.prompt + self.canonical_solution if self.has_reference else ""
 
     @property
@@ -59,11 +78,11 @@ class Problem:
 
     @property
     def provenance(self) -> dict[str, str]:
-        """`source` and `license`, as far as they are known."""
+        """Return `source` and `license`, as far as they are known."""
         return {name: value for name, value in (("source", self.source), ("license", self.license)) if value}
 
     def to_json(self) -> dict[str, Any]:
-        """The row of a problem file: what is empty is left out."""
+        """Return the row of a problem file, without empty fields."""
         row = {key: list(value) if key == "tests" else value for key, value in asdict(self).items() if value or key in _REQUIRED}
         return {key: value for key, value in row.items() if (key, value) != ("language", PYTHON.name)}
 
@@ -127,7 +146,7 @@ def parse_problem(row: dict[str, Any], where: str = "problem") -> Problem:
 
 
 def iter_problems(sources: Iterable[str]) -> Iterator[Problem]:
-    """Problems from several sources, one in memory at a time: `bundled:<split>` or the path of a JSON Lines file.
+    """Yield problems from several sources, one in memory at a time: `bundled:<split>` or the path of a JSON Lines file.
 
     Raises:
         UsageError: a malformed row or a `task_id` given twice (file and line are named).
@@ -155,10 +174,23 @@ def _bundled_file(split: str) -> Path:
 
 
 def bundled_problems(split: str) -> list[Problem]:
-    """One split of the bundled set: `train`, `test_seen` (held out, topics of `train`) or `test_unseen` (new topics)."""
+    """Return one split of the bundled set: `train`, `test_seen` (held out, topics of `train`) or `test_unseen` (new topics)."""
     return list(iter_problems([f"bundled:{split}"]))
 
 
 def load_problems(sources: Iterable[str]) -> list[Problem]:
-    """All problems of several sources; raises what `iter_problems` raises."""
+    """Load problems from several sources.
+
+    Args:
+        sources: `bundled:<split>` (`train`, `test_seen`, `test_unseen`, `js`, `cpp`) or the path of a JSON Lines file.
+
+    Raises:
+        UsageError: no such source, a malformed row, or a `task_id` given twice (file and line are named).
+
+    Example:
+        >>> from reflectioncoder import load_problems
+        >>> problem = load_problems(["bundled:train"])[0]
+        >>> problem.has_reference, len(problem.tests) > 0
+        (True, True)
+    """
     return list(iter_problems(sources))

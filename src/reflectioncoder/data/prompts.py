@@ -1,4 +1,4 @@
-"""The requests that models are trained on and asked with: one text for training, generation and evaluation."""
+"""Writes the requests that models are trained on and asked with: one text for training, generation and evaluation."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import ast
 import re
 
 from reflectioncoder import syntax
-from reflectioncoder.data.languages import CODE_LANGUAGES, PYTHON
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.samples import Block, Sample, assistant, user
+from reflectioncoder.languages import CODE_LANGUAGES, PYTHON
 
 _ONE_OFF = "Write a complete {title} function for the problem."
 ONE_OFF = _ONE_OFF.format(title=PYTHON.title)
@@ -23,7 +23,7 @@ CLOSING_FENCE = "\n```"
 
 
 def one_off_request(prompt: str, instruction: str = "", language: str = PYTHON.name) -> str:
-    """A problem in words is a request as it stands; code to begin with, if there is any, stands below it in a fence."""
+    """Return the one-off request: the instruction, or a fixed sentence if there is none, and in a fence the code to begin with."""
     shown = statement(prompt, instruction, language)
     return shown if instruction else f"{_ONE_OFF.format(title=CODE_LANGUAGES[language].title)}\n{shown}"
 
@@ -37,24 +37,24 @@ def opening_fence(language: str = PYTHON.name) -> str:
 
 
 def statement(prompt: str, instruction: str = "", language: str = PYTHON.name) -> str:
-    """The problem as it is shown: in words, in code, or both."""
+    """Return the problem as it is shown: in words, in code, or both."""
     words = instruction.strip("\n")
     code = f"{opening_fence(language)}{prompt.strip(chr(10))}{CLOSING_FENCE}" if prompt.strip() else ""
     return "\n".join(part for part in (words, code) if part)
 
 
 def one_off_answer(program: str, language: str = PYTHON.name) -> str:
-    """The complete program in a fence: what a one-off request should be answered with."""
+    """Return the complete program in a fence: what a one-off request should be answered with."""
     return opening_fence(language) + program.strip("\n") + CLOSING_FENCE
 
 
 def program_of_answer(text: str) -> str:
-    """The program of a one-off answer."""
+    """Return the program in a one-off answer."""
     return re.sub(r"\A```\w*\n", "", text).removesuffix(CLOSING_FENCE)
 
 
 def without_docstring(program: str) -> str:
-    """The program without its functions' docstrings (a body of nothing else keeps it)."""
+    """Return the program without its functions' docstrings (a body of nothing else keeps it)."""
     lines = program.split("\n")
     for node in ast.walk(syntax.parse(program)):
         if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None and len(node.body) > 1:
@@ -67,7 +67,7 @@ def without_docstring(program: str) -> str:
 
 
 def answer_program(problem: Problem) -> str:
-    """The reference as a model should answer it: complete, stand-alone, without the docstring (the comment at the left margin)."""
+    """Return the reference as a model should answer it: complete, stand-alone, without docstring (the comment at the left margin)."""
     if problem.language != PYTHON.name:
         lines = problem.reference.strip("\n").split("\n")
         return "\n".join(line for line in lines if not line.startswith("//")).strip("\n") + "\n"
@@ -75,7 +75,7 @@ def answer_program(problem: Problem) -> str:
 
 
 def one_off_sample(problem: Problem) -> Sample:
-    """The problem as a plain instruction sample (`generation`): request and reference answer."""
+    """Return the problem as a plain instruction sample (`generation`): request and reference answer."""
     return Sample(
         (
             user(one_off_request(problem.prompt, problem.instruction, problem.language)),

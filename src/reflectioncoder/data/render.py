@@ -1,4 +1,4 @@
-"""One renderer for training, generation and the viewer: dialogues → tokens with exactly tiled spans and labels (method, section 2).
+"""Renders dialogues for training, generation and the viewer: tokens with exactly tiled spans and labels (method, section 2).
 
 This module holds what renderings share and the token rendering; the chat rendering is in `render_chat`.
 Token rendering: `<BOS>` then per message `<|role|>`, per block `<|type|>` content `<|endofblock|>`, `<|endofmessage|>`, then `<EOS>`.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from reflectioncoder.data.encoding import Encoder
@@ -45,7 +45,7 @@ class Span:
 
 @dataclass(frozen=True)
 class RenderedSample:
-    """A sample of T tokens.
+    """A rendered sample of T tokens.
 
     Labels are un-shifted: position p holds token p or IGNORE_INDEX, and is predicted by the logits at p - 1.
     `answer_start`, `answer_end`: the KL is taken on the logits at [answer_start, answer_end); empty for `generation` samples.
@@ -62,8 +62,11 @@ class RenderedSample:
     def is_reflection(self) -> bool:
         return self.answer_end > self.answer_start
 
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
     def reflection_blocks(self) -> list[Span]:
-        """The blocks of the reflection sequence `rs`, in order; [] for a generation sample."""
+        """Return the blocks of the reflection sequence `rs`, in order; [] for a generation sample."""
         return [s for s in self.spans if s.message == 1 and s.block is not None] if self.is_reflection else []
 
 
@@ -95,7 +98,7 @@ class Renderer(ABC):
     @property
     @abstractmethod
     def stop_token_ids(self) -> list[int]:
-        """A one-off completion ends with any of these."""
+        """Return the tokens of which any ends a one-off completion."""
 
     @abstractmethod
     def render_request(self, instruction: str, prefill: str = "") -> list[int]:
@@ -106,7 +109,7 @@ class Renderer(ABC):
         """Return the Jinja template that reproduces `render_request` on any server; None keeps the tokenizer's own."""
 
     def render(self, sample: Sample) -> RenderedSample:
-        """Tokens, spans and labels of a sample.
+        """Return tokens, spans and labels of a sample.
 
         Raises:
             UsageError: nothing in the sample would be trained.
@@ -147,7 +150,7 @@ class Renderer(ABC):
 
 
 class TokenRenderer(Renderer):
-    """The paper's rendering. The tokenizer must know the seven added tokens (`model_source.add_tokens`).
+    """The paper's rendering. The tokenizer must know the seven added tokens (`models.tokens.add_tokens`).
 
     A tokenizer without BOS starts with the first message; one without EOS is refused.
     """
@@ -206,7 +209,7 @@ class TokenRenderer(Renderer):
 
 @dataclass(frozen=True)
 class RenderReport:
-    """What became of a data set: samples kept, and dropped as too long (ids or row numbers; longest length seen)."""
+    """The outcome of rendering a data set: samples kept, and dropped as too long (ids or row numbers; longest length seen)."""
 
     num_kept: int
     too_long: tuple[str, ...]
@@ -214,7 +217,7 @@ class RenderReport:
 
 
 def render_all(renderer: Renderer, samples: Sequence[Sample], max_length: int) -> tuple[list[RenderedSample], list[int], RenderReport]:
-    """Render samples; those longer than `max_length` tokens are dropped and reported, never cut.
+    """Render samples. Those longer than `max_length` tokens are dropped and reported, never cut.
 
     Returns (rendered, their indices in `samples`, report).
     """

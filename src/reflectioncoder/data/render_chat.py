@@ -1,4 +1,4 @@
-"""The chat rendering: dialogues in the base model's own chat template (method, section 2).
+"""Renders dialogues in the base model's own chat template (method, section 2).
 
 What a server would send is encoded as a server would encode it: a user message together with what the template puts around it, up to
 where an answer begins. Answers are what the model writes, so their tokens begin behind the header, block by block.
@@ -154,7 +154,7 @@ class ChatRenderer(Renderer):
 
 
 def chat_block(block: Block) -> str:
-    """A block as text of a chat message. The fence is longer than any fence inside."""
+    """Return a block as text of a chat message. The fence is longer than any fence inside."""
     if block.type == "text":
         return block.content
     inner = max((len(run) for run in re.findall(r"`{3,}", block.content)), default=2)

@@ -1,4 +1,4 @@
-"""One-off requests to models that were not trained here: in their own chat template, or as plain text to base models."""
+"""Writes one-off requests to models that were not trained here: in their own chat template, or as plain text to base models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from reflectioncoder.errors import UsageError
 
 
 class ChatRequests:
-    """Requests as a server that applies the chat template sends them; but an instruction that spells a special token stays text.
+    """Writes requests as a server that applies the chat template sends them, except that a special token spelled by an instruction
+    stays text.
 
     Raises:
         UsageError: the template fails for a user message, or leaves it out.
@@ -55,7 +56,7 @@ class ChatRequests:
 
 
 class PlainRequests:
-    """One-off requests to a base model that knows no dialogue: the instruction as text, then the beginning of the answer."""
+    """Writes one-off requests to a base model that knows no dialogue: the instruction as text, then the beginning of the answer."""
 
     name = "plain"
 

@@ -1,4 +1,4 @@
-"""Finds out what a folder below `runs/` is: one run, or the rounds of `improve`, each a run of its own."""
+"""Tells what a folder below `runs/` is: one run, or the rounds of `improve`, each a run of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reflection sample (method, section 1): a dialogue of typed blocks, and its JSON Lines form.
+"""Defines the reflection sample (method, section 1), a dialogue of typed blocks, and its JSON Lines form.
 
 On disk: `{"messages": [{"role", "content": [{"type", "content"}]}], "type": "reflection" | "generation"}`, the schema of the
 published ReflectionSeq data sets; `messages` may arrive as a JSON-encoded string. Further top-level keys (`id`, `metadata`)
@@ -15,8 +15,9 @@ from typing import Any, Literal, get_args
 
 from reflectioncoder.data.files import read_jsonl
 from reflectioncoder.data.json_text import parse_json
-from reflectioncoder.data.languages import CODE_LANGUAGES, PYTHON, CodeLanguage
 from reflectioncoder.errors import UsageError
+from reflectioncoder.languages import CODE_LANGUAGES, PYTHON
+from reflectioncoder.languages.language import Language
 
 Role = Literal["user", "assistant"]
 BlockType = Literal["text", "code", "execution"]
@@ -29,7 +30,18 @@ SAMPLE_TYPES: tuple[SampleType, ...] = get_args(SampleType)
 
 @dataclass(frozen=True)
 class Block:
-    """`language`: of code, as fences name it; it is not written with the block but taken from the sample's metadata."""
+    """A piece of a message: words, a program, or what a program printed.
+
+    Attributes:
+        type: `"text"`, `"code"` or `"execution"`; executions are shown to the model and never trained.
+        content: without fences.
+        language: of code, as fences name it; it is not written with the block but taken from the sample's metadata.
+
+    Example:
+        >>> from reflectioncoder import Block
+        >>> Block("code", "print(1)").language
+        'python'
+    """
 
     type: BlockType
     content: str
@@ -38,18 +50,44 @@ class Block:
 
 @dataclass(frozen=True)
 class Message:
+    """One turn of a dialogue.
+
+    Attributes:
+        role: `"user"` or `"assistant"`.
+        content: its blocks, in order.
+
+    Example:
+        >>> from reflectioncoder import Block, Message
+        >>> Message("user", (Block("text", "Write f."),)).text
+        'Write f.'
+    """
+
     role: Role
     content: tuple[Block, ...]
 
     @property
     def text(self) -> str:
-        """The contents of all blocks, joined: what a plain chat user would see of a one-block message."""
+        """Return the contents of all blocks, joined: what a plain chat user would see of a one-block message."""
         return "\n\n".join(block.content for block in self.content)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One training sample. `extra` holds the row's other top-level keys (`id`, `metadata`, ...), untouched."""
+    """One training sample: a dialogue of typed blocks.
+
+    Attributes:
+        messages: `user, assistant` of a one-off sample; of a reflection sample `user, assistant` with the reflection sequence, then
+            `user, assistant` with the request and the answer that is to be given at once.
+        type: `"reflection"` or `"generation"` (one-off).
+        extra: the row's other top-level keys (`id`, `metadata`, ...), untouched.
+
+    Example:
+        >>> from reflectioncoder import Block, Message, Sample
+        >>> asked = Message("user", (Block("text", "Write f."),))
+        >>> answered = Message("assistant", (Block("text", "def f(): return 1"),))
+        >>> Sample((asked, answered), "generation", {"id": "f-1"}).to_json()["type"]
+        'generation'
+    """
 
     messages: tuple[Message, ...]
     type: SampleType = "reflection"
@@ -62,7 +100,7 @@ class Sample:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What is known of its origin; {} if nothing is. Exported samples carry it as JSON in a string.
+        """Return what is known of the sample's origin; {} if nothing is. Exported samples carry it as JSON in a string.
 
         Raises:
             UsageError: it is something else.
@@ -78,6 +116,7 @@ class Sample:
         return found
 
     def to_json(self) -> dict[str, Any]:
+        """Return the row of a JSON Lines file, in the schema of the published ReflectionSeq data sets."""
         messages = [{"role": m.role, "content": [{"type": b.type, "content": b.content} for b in m.content]} for m in self.messages]
         return {"messages": messages, "type": self.type, **self.extra}
 
@@ -135,7 +174,7 @@ def parse_sample(row: dict[str, Any], where: str = "sample") -> Sample:
 
 
 def _language_of(extra: dict[str, Any]) -> str:
-    """The fence of the sample's code: `language` of its metadata, which may be anything in other people's files."""
+    """Return the language of the sample's fences: `language` of its metadata, which may be anything in other people's files."""
     metadata = extra.get("metadata")
     with contextlib.suppress(UsageError):
         metadata = parse_json(metadata, "metadata") if isinstance(metadata, str) else metadata
@@ -143,7 +182,7 @@ def _language_of(extra: dict[str, Any]) -> str:
     return CODE_LANGUAGES[name].fence if isinstance(name, str) and name in CODE_LANGUAGES else PYTHON.fence
 
 
-def language_of(sample: Sample) -> CodeLanguage:
+def language_of(sample: Sample) -> Language:
     """Return the language that a sample's programs are in.
 
     Raises:
@@ -156,6 +195,21 @@ def language_of(sample: Sample) -> CodeLanguage:
 
 
 def read_samples(path: str | Path) -> Iterator[Sample]:
-    """Stream the samples of a JSON Lines file; errors name the file and the line."""
+    """Stream the samples of a JSON Lines file, one in memory at a time.
+
+    Raises:
+        UsageError: the file is missing, or a row is malformed (file, line and field are named).
+
+    Example:
+        >>> import json
+        >>> from reflectioncoder import read_samples
+        >>> def message(role, text):
+        ...     return {"role": role, "content": [{"type": "text", "content": text}]}
+        >>> row = {"messages": [message("user", "Write f."), message("assistant", "def f(): ...")], "type": "generation"}
+        >>> with open("samples.jsonl", "w") as file:
+        ...     _ = file.write(json.dumps(row) + "\\n")
+        >>> [sample.messages[0].text for sample in read_samples("samples.jsonl")]
+        ['Write f.']
+    """
     for number, row in read_jsonl(path):
         yield parse_sample(row, f"{path}:{number}")

@@ -1,4 +1,5 @@
-"""A tokenizer of words and blanks, for looking at samples without a model's tokenizer. Enough of the interface for `render`."""
+"""Provides a tokenizer of words and blanks, to look at samples without a model's tokenizer. It has enough of the interface for
+`render`."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Evaluation: benchmarks, scoring in the sandbox, pass@k with intervals. No model, no torch."""
+"""Evaluates programs: benchmarks, scoring in the sandbox, pass@k with intervals. No model, no torch."""

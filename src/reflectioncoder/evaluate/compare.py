@@ -1,4 +1,4 @@
-"""Two scoring runs, task by task: exact McNemar, paired bootstrap of the difference, the tasks that flipped.
+"""Compares two scoring runs, task by task: exact McNemar, paired bootstrap of the difference, the tasks that flipped.
 
 In: `results.json` with `samples.jsonl` beside it, or EvalPlus's own `*eval_results.json`. Out: plain data for the command line.
 The pairs are tasks: with one sample per task a task is solved or not; with several its pass@1 is the share of samples that pass.
@@ -32,7 +32,7 @@ class JudgedSample:
     plus_status: str | None
 
     def solves(self, subset: Subset) -> bool | None:
-        """None: no verdict. A sample that fails the base tests fails plus, whether or not its plus tests were run."""
+        """Tell whether the sample solves the subset; None if there is no verdict. A sample that fails base fails plus, run or not."""
         if "sandbox_error" in (self.base_status, self.plus_status):
             return None
         base = self.base_status in _PASSED
@@ -43,7 +43,7 @@ class JudgedSample:
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """One scoring run. What its files do not record is None."""
+    """One scoring run. Values that its files do not record are None."""
 
     path: Path
     samples: dict[str, list[JudgedSample]]
@@ -59,13 +59,13 @@ class ScoredRun:
         return {"path": str(self.path), "num_tasks": len(self.samples), "num_samples": num_samples, "isolation_tier": self.tier}
 
     def rates(self, task_ids: Iterable[str], subset: Subset) -> dict[str, tuple[float, int]]:
-        """(pass@1, number of samples with a verdict) of the tasks that have one."""
+        """Return (pass@1, number of samples with a verdict) of the tasks that have one."""
         solved = {task: [s for sample in self.samples[task] if (s := sample.solves(subset)) is not None] for task in task_ids}
         return {task: (fmean(verdicts), len(verdicts)) for task, verdicts in solved.items() if verdicts}
 
 
 def read_run(path: Path) -> ScoredRun:
-    """A directory with `results.json` and `samples.jsonl`, the path of such a `results.json`, or an EvalPlus result file.
+    """Read a directory with `results.json` and `samples.jsonl`, the path of such a `results.json`, or an EvalPlus result file.
 
     Raises:
         UsageError: a file is missing, malformed or something else (the file is named, and the line of a sample).
@@ -136,7 +136,7 @@ def _has_plus(samples: dict[str, list[JudgedSample]]) -> bool:
 
 
 def compare_runs(a: ScoredRun, b: ScoredRun, *, seed: int = 0, limit: int | None = None) -> dict[str, Any]:
-    """Paired statistics of the tasks that both runs have (only the first `limit` of them, if given), per subset.
+    """Return paired statistics of the tasks that both runs have (only the first `limit` of them, if given), per subset.
 
     Swapping the runs swaps counts and lists, negates differences and mirrors intervals; p-values stay.
 
@@ -235,5 +235,5 @@ def _some_tasks(run: ScoredRun) -> str:
 
 
 def _natural_order(task_id: str) -> tuple[list[str | int], str]:
-    """HumanEval/2 before HumanEval/10; an order of its own, so that the bootstrap does not depend on the rows'."""
+    """Sort HumanEval/2 before HumanEval/10: an order of its own, so that the bootstrap does not depend on the order of rows."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", task_id)], task_id

@@ -1,4 +1,4 @@
-"""pass@k and its intervals."""
+"""Computes pass@k and its intervals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Interval:
 
 
 def pass_at_k(num_samples: int, num_correct: int, k: int) -> float:
-    """Unbiased estimate of the chance that one of k samples passes: 1 - C(n-c, k) / C(n, k) (Chen et al., arXiv 2107.03374).
+    """Return the unbiased estimate of the chance that one of k samples passes: 1 - C(n-c, k) / C(n, k) (Chen et al., arXiv 2107.03374).
 
     Raises:
         ValueError: k > num_samples.
@@ -46,7 +46,7 @@ def wilson_interval(successes: float, trials: int, confidence: float = 0.95) -> 
 
 
 def bootstrap_interval(values: Sequence[float], confidence: float = 0.95, seed: int = 0, rounds: int = 2000) -> Interval:
-    """Percentile bootstrap of the mean over tasks."""
+    """Return the percentile bootstrap interval of the mean over tasks."""
     rng = random.Random(seed)
     means = sorted(fmean(rng.choices(values, k=len(values))) for _ in range(rounds))
     low = means[math.floor((1 - confidence) / 2 * (rounds - 1))]
@@ -71,7 +71,7 @@ def mean_pass_at_k(per_task: Sequence[tuple[int, int]], k: int, confidence: floa
 
 
 def exact_mcnemar(only_before: int, only_after: int) -> float:
-    """Two-sided exact p-value that both of two paired runs are equally good, from the tasks that just one of them solves."""
+    """Return the two-sided exact p-value for two paired runs being equally good, from the tasks that only one of them solves."""
     discordant = only_before + only_after
     if discordant == 0:
         return 1.0

@@ -10,15 +10,14 @@ from typing import Any, get_args
 
 from reflectioncoder import __version__
 from reflectioncoder.errors import MachineError
-from reflectioncoder.evaluate.benchmarks import EVALPLUS, Benchmark
+from reflectioncoder.evaluate.benchmarks import Benchmark
+from reflectioncoder.evaluate.judges.base import Status
 from reflectioncoder.evaluate.metrics import mean_pass_at_k
-from reflectioncoder.evaluate.score import Scorer, Status
-from reflectioncoder.sandbox.isolation import FLOOR
-from reflectioncoder.sandbox.languages import version_of
+from reflectioncoder.evaluate.score import Scorer
+from reflectioncoder.sandbox.detect import FLOOR
 
 PASS_AT = (1, 5, 10, 100)
 MAX_SANDBOX_ERRORS = 0.01
-HARNESS = "harness"  # the subset of MultiPL-E's own verdicts: exit codes
 
 
 def summarize(
@@ -28,12 +27,12 @@ def summarize(
     model: dict[str, Any] | None = None,
     sampling: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The content of `results.json`. Samples that the sandbox could not run count for nothing."""
+    """Return the content of `results.json`. Samples that the sandbox could not run count for nothing."""
     counts = Counter(row["status"] for row in rows)
     errors = counts["sandbox_error"]
     judged = [row for row in rows if row["status"] != "sandbox_error"]
-    benchmark = scorer.benchmark
-    subsets = _subset_metrics(benchmark, judged, confidence)
+    benchmark, judge = scorer.benchmark, scorer.benchmark.judge
+    subsets = judge.subsets(benchmark.tasks, judged)
     return {
         "schema_version": 1,
         "status": "sandbox_error" if errors > MAX_SANDBOX_ERRORS * len(rows) else "done",
@@ -45,20 +44,20 @@ def summarize(
             "safe": scorer.isolation.tier >= FLOOR,
             "floor": scorer.floor,
             "limits": scorer.describe_limits(),
-            **({"toolchain": version_of(benchmark.language)} if benchmark.language else {}),
+            **judge.environment(),
         },
-        "rules": scorer.rules if benchmark.is_judged_by_answers else None,
+        "rules": scorer.rules if judge.has_rules else None,
         "env": {"python": platform.python_version(), "platform": platform.platform(), "reflectioncoder": __version__},
         "confidence": confidence,
-        "metrics": subsets,
+        "metrics": [metric for subset, counted in subsets for metric in _metrics(counted, subset, confidence)],
         "counts": {status: counts[status] for status in get_args(Status) if counts[status]},
-        **({"reasons": dict(Counter(row["reason"] for row in judged if row.get("reason")))} if benchmark.language else {}),
+        **judge.further_counts(judged),
         "num_on_limit": sum(bool(row["on_limit"]) for row in judged),
     }
 
 
 def skipped(benchmark: Benchmark, reason: str) -> dict[str, Any]:
-    """The content of `results.json` where nothing can be run: a count, and no number."""
+    """Return the content of `results.json` where nothing can be run: a count, and no number."""
     return {
         "schema_version": 1,
         "status": "skipped",
@@ -72,29 +71,6 @@ def skipped(benchmark: Benchmark, reason: str) -> dict[str, Any]:
         "metrics": [],
         "counts": {"skipped": len(benchmark.tasks)},
     }
-
-
-def _subset_metrics(benchmark: Benchmark, judged: Sequence[dict[str, Any]], confidence: float) -> list[dict[str, Any]]:
-    """EvalPlus's benchmarks: base, and plus (which counts only with base). MultiPL-E's: ours, and what its own evaluators say. The
-    bundled ones: all, and by grade."""
-    if benchmark.language:
-        harness = [{**row, "status": "passed" if row.get("harness_status") == "OK" else "failed"} for row in judged]
-        return _metrics(judged, None, confidence) + _metrics(harness, HARNESS, confidence)
-    if benchmark.name not in EVALPLUS:
-        by_grade = [(f"grade {grade}", _of_grade(benchmark, judged, grade)) for grade in _grades(benchmark)]
-        return [m for subset, rows in [(None, judged), *by_grade] for m in _metrics(rows, subset, confidence)]
-    base = [{**row, "status": row["base_status"]} for row in judged]
-    metrics = _metrics(base, "base", confidence)
-    return metrics + (_metrics(judged, "plus", confidence) if "plus" in benchmark.parts else [])
-
-
-def _grades(benchmark: Benchmark) -> list[int]:
-    return sorted({task.grade for task in benchmark.tasks if task.grade})
-
-
-def _of_grade(benchmark: Benchmark, rows: Sequence[dict[str, Any]], grade: int) -> list[dict[str, Any]]:
-    wanted = {task.task_id for task in benchmark.tasks if task.grade == grade}
-    return [row for row in rows if row["task_id"] in wanted]
 
 
 def _metrics(rows: Sequence[dict[str, Any]], subset: str | None, confidence: float) -> list[dict[str, Any]]:
@@ -119,7 +95,7 @@ def _metrics(rows: Sequence[dict[str, Any]], subset: str | None, confidence: flo
 
 
 def headline(results: dict[str, Any]) -> dict[str, Any]:
-    """pass@1 over all tasks; with base and plus tests that of plus."""
+    """Return pass@1 over all tasks; with base and plus tests that of plus."""
     by_subset = {m["subset"]: m for m in results["metrics"] if m["name"] == "pass@1"}
     return next(by_subset[subset] for subset in ("plus", "base", None) if subset in by_subset)
 

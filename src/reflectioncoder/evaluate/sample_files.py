@@ -15,13 +15,13 @@ from typing import Any
 from reflectioncoder.choices import CutRule
 from reflectioncoder.data.answer_reasons import DEFINING, REASONS, Reason
 from reflectioncoder.data.answers import ReadAnswer, read_answer
+from reflectioncoder.data.completion_requests import Request
 from reflectioncoder.data.completions import cut_completion, read_continuation
 from reflectioncoder.data.files import read_jsonl
-from reflectioncoder.data.languages import PYTHON
 from reflectioncoder.data.python_source import parse
 from reflectioncoder.errors import UsageError
-from reflectioncoder.evaluate.benchmarks import Benchmark, Task
-from reflectioncoder.evaluate.multipl_e import LanguageTests
+from reflectioncoder.evaluate.benchmarks import Benchmark
+from reflectioncoder.languages import PYTHON
 
 _FENCE_LINE = re.compile(r"^[ \t>]*(?:`{3,}|~{3,})", re.MULTILINE)
 
@@ -54,10 +54,12 @@ def _rows_of_folder(path: Path, benchmark: Benchmark) -> Iterator[tuple[str, dic
             yield str(file), {"task_id": names[folder.name], "solution": program, "sample": int(file.stem)}
 
 
-def read_row(row: dict[str, Any], task: Task, cut: CutRule, where: str, *, extract: bool) -> ReadAnswer:
+def read_row(row: dict[str, Any], prompt: str, request: Request, cut: CutRule, where: str, *, extract: bool) -> ReadAnswer:
     """Read the program of a row.
 
     Args:
+        prompt: the task's; a completion continues it.
+        request: for a sample of the task.
         extract: the texts are answers, and the program in them is looked for; else they are taken as they stand.
 
     Raises:
@@ -69,13 +71,11 @@ def read_row(row: dict[str, Any], task: Task, cut: CutRule, where: str, *, extra
         raise UsageError(f"{where}: needs solution or completion, a string")
     if not text.strip():
         return ReadAnswer("", _reason_of(row, "empty"))
-    if extract and (found := _extracted(text, task, is_solution=solution is not None)):
+    if extract and (found := _extracted(text, prompt, request, is_solution=solution is not None)):
         return found
     if solution is not None:
         return ReadAnswer(text, _reason_of(row, "given"))
-    if isinstance(task.tests, LanguageTests):
-        text = cut_completion(text, task.tests.language, task.tests.stop_tokens, cut)
-    return ReadAnswer(task.prompt + text, "given")
+    return ReadAnswer(prompt + cut_completion(text, request.language, request.stop_tokens, cut), "given")
 
 
 def _reason_of(row: dict[str, Any], otherwise: Reason) -> Reason:
@@ -85,25 +85,24 @@ def _reason_of(row: dict[str, Any], otherwise: Reason) -> Reason:
     return known.get(said, otherwise) if isinstance(said, str) else otherwise
 
 
-def _extracted(text: str, task: Task, *, is_solution: bool) -> ReadAnswer | None:
+def _extracted(text: str, prompt: str, request: Request, *, is_solution: bool) -> ReadAnswer | None:
     """Read an answer, which may also continue the prompt; None for a continuation in another language than Python without any fence."""
-    if isinstance(task.tests, LanguageTests):
+    if request.begins_with_prompt:
         fenced = _FENCE_LINE.search(text) is not None
-        return read_continuation(text, task.prompt, task.tests.language, task.tests.stop_tokens) if fenced else None
-    request = task.request(0)
+        return read_continuation(text, prompt, request.language, request.stop_tokens) if fenced else None
     read = read_answer(text, request.entry_point, preamble=request.preamble)
     if is_solution or read.reason in DEFINING:
         return read
-    continued = read_continuation(text, task.prompt, PYTHON.name, ()).solution
+    continued = read_continuation(text, prompt, PYTHON.name, ()).solution
     whole = read_answer(continued, request.entry_point)  # without words and what is cut off behind it
     return replace(whole, reason="given") if whole.reason in DEFINING else read
 
 
-def is_fenced(solution: str, task: Task) -> bool:
+def is_fenced(solution: str, request: Request) -> bool:
     """Tell whether a sample that was taken as it stands is an answer with a code block, and no program."""
     if _FENCE_LINE.search(solution) is None:
         return False
-    return isinstance(task.tests, LanguageTests) or parse(solution) is None
+    return request.begins_with_prompt or parse(solution) is None
 
 
 def require_programs(fenced: int, solutions: Sequence[str], path: Path) -> str | None:

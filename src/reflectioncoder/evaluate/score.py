@@ -7,66 +7,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from reflectioncoder.choices import CUT_RULES, RULES, CutRule, Rules
 from reflectioncoder.data.answer_reasons import Reason
 from reflectioncoder.data.files import JsonlAppender, content_hash, read_jsonl, write_jsonl
 from reflectioncoder.errors import SandboxUnavailableError, UsageError
-from reflectioncoder.evaluate.benchmarks import Benchmark, ProgramTests, Task
-from reflectioncoder.evaluate.evalplus import FunctionTests
-from reflectioncoder.evaluate.judge import SHARED_FACTOR, FunctionJudge, PartVerdict, describe_limits
-from reflectioncoder.evaluate.multipl_e import LanguageTests, judge_program
-from reflectioncoder.evaluate.preflight import require_preflight
+from reflectioncoder.evaluate.benchmarks import Benchmark
+from reflectioncoder.evaluate.judges.base import ALONE, TAIL_CHARS, Conditions, Judging, Look, Task, Verdict
 from reflectioncoder.evaluate.sample_files import read_row, sample_rows
 from reflectioncoder.evaluate.second_look import judge_again
 from reflectioncoder.evaluate.versions import judge_version, versions_for
-from reflectioncoder.places import cache_dir
 from reflectioncoder.progress import Progress
-from reflectioncoder.sandbox.asserted import run_tests
-from reflectioncoder.sandbox.isolation import FLOOR, Isolation, detect_isolation, require_floor
-from reflectioncoder.sandbox.languages import LANGUAGES, version_of
+from reflectioncoder.sandbox.detect import FLOOR, detect_isolation, require_floor
+from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import Limits
-from reflectioncoder.sandbox.pool import map_ordered, workers_within_memory
-from reflectioncoder.sandbox.toolchain import trim_builds
-
-Status = Literal["passed", "failed", "timeout", "memory", "compile_error", "crashed", "no_code", "sandbox_error"]
-_TAIL_CHARS = 400
-_FIRST_WALL_S = 2.0  # own time of a first run in company; only a run alone gets the whole limit
+from reflectioncoder.sandbox.pool import map_ordered
 
 
 @dataclass(frozen=True)
 class SampleToScore:
-    task: Task
+    task: Task[Any]
     sample: int
     solution: str
     extraction: Reason = "given"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """`on_limit`: it rests on a limit of time. `tests`: outcome of each test program, where there are such.
-
-    `failed_inputs`: part → number of the input at which it failed (-1: before any), where there are inputs.
-    `reason`, `harness_status`: of MultiPL-E's programs (`evaluate.multipl_e`).
-    `is_unsure`: as `PartVerdict` has it. `parts`: of a solution that is judged by its answers.
-    """
-
-    status: Status
-    base_status: Status
-    plus_status: Status | None = None
-    duration_s: float = 0.0
-    detail: str = ""
-    on_limit: bool = False
-    tests: tuple[dict[str, Any], ...] = ()
-    failed_inputs: dict[str, int] = field(default_factory=dict)
-    reason: str = ""
-    harness_status: str = ""
-    is_unsure: bool = False
-    parts: tuple[PartVerdict, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -74,148 +41,61 @@ class Scorer:
     """Judges samples of one benchmark.
 
     Args:
-        limits: of tests that are programs; answers to inputs are limited as EvalPlus does (`evaluate.judge`).
+        limits: of tests that are programs; answers to inputs are limited as EvalPlus does (`evaluate.judges.evalplus`).
         floor: the weakest isolation tier that is accepted.
 
     Raises:
         SandboxUnavailableError: no program can be confined here, or only below the floor.
     """
 
-    benchmark: Benchmark
+    benchmark: Benchmark[Any]
     limits: Limits = field(default_factory=Limits)
     rules: Rules = RULES[0]
     floor: int = FLOOR
     isolation: Isolation = field(default_factory=detect_isolation)
+    judging: Judging[Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         require_floor(self.isolation, self.floor)
-        judge = FunctionJudge(self.isolation, self.rules, cache_dir() / "expected")
-        object.__setattr__(self, "_function_judge", judge)
+        object.__setattr__(self, "judging", self.benchmark.judge.under(self.conditions))
 
-    _function_judge: FunctionJudge = field(init=False, repr=False, compare=False)
+    @property
+    def conditions(self) -> Conditions:
+        return Conditions(self.isolation, self.limits, self.rules)
 
     def describe_limits(self) -> dict[str, Any]:
-        """The limits that hold for this benchmark's samples."""
-        if self.benchmark.language is not None:
-            language = LANGUAGES[self.benchmark.language]
-            return {"run": asdict(language.limits), "build": asdict(language.build_limits) if language.build else None}
-        return describe_limits(self.rules) if self.benchmark.is_judged_by_answers else asdict(self.limits)
+        """Return the limits that hold for this benchmark's samples."""
+        return self.benchmark.judge.limits(self.conditions)
 
     def prepare(self, workers: int) -> int:
         """Make sure that verdicts can be believed; how many programs may be judged at a time.
 
         Raises:
-            PreflightError: known programs of the benchmark's language are not judged rightly here.
+            MachineError: known programs of the benchmark's language are not judged rightly here.
         """
-        if self.benchmark.language is None:
-            return workers
-        trim_builds()
-        require_preflight(self.benchmark.language, self.isolation, workers)
-        return workers_within_memory(LANGUAGES[self.benchmark.language].memory_bytes, workers)
+        return self.benchmark.judge.prepare(self.isolation, workers)
 
     @cached_property
     def settings(self) -> str:
         """Return a hash of what all verdicts of one scoring run have in common: rules, limits, isolation, data and versions."""
-        benchmark = self.benchmark
-        rules = self.rules if benchmark.is_judged_by_answers else None
-        toolchain = version_of(benchmark.language) if benchmark.language else None
-        data = [benchmark.name, benchmark.version, benchmark.sha256, benchmark.parts]
-        return content_hash(self.describe_limits(), rules, self.isolation.name, data, toolchain, judge_version())
+        benchmark, judge = self.benchmark, self.benchmark.judge
+        rules = self.rules if judge.has_rules else None
+        data = [benchmark.name, benchmark.version, benchmark.sha256, repr(judge)]
+        return content_hash(self.describe_limits(), rules, self.isolation.name, data, judge.environment(), judge_version())
 
     def key(self, sample: SampleToScore) -> str:
         """Identifies verdicts that can be reused when a scoring run is resumed."""
         task, source = sample.task, sample.solution
         return content_hash(task.task_id, sample.sample, source, task.tests.key(), self.settings, versions_for(source))
 
-    def judge(
-        self, task: Task, solution: str, *, alone: bool = True, core: int | None = None, earlier: Verdict | None = None
-    ) -> Verdict:
-        """Return the verdict on one solution.
-
-        Args:
-            alone: nothing else is running; otherwise a verdict that is `on_limit` does not count.
-            core: nothing else is running there, but on others; what `is_unsure` then does not count.
-            earlier: a verdict that does not count; what was certain in it is not judged again.
-        """
+    def judge(self, task: Task[Any], solution: str, look: Look = ALONE) -> Verdict:
+        """Return the verdict on one solution; a failure of the sandbox is one too, and none on the solution."""
         if not solution.strip():
-            return Verdict("no_code", "no_code", "no_code" if "plus" in self.benchmark.parts else None)
+            return self.benchmark.judge.no_code()
         try:
-            if isinstance(task.tests, FunctionTests):
-                return self._judge_function(task, task.tests, solution, alone, core, earlier.parts if earlier else ())
-            if isinstance(task.tests, LanguageTests):
-                return self._judge_language(task.tests, solution)
-            return self._judge_programs(task, task.tests, solution, alone, shared=core is not None)
+            return self.judging(task, solution, look)
         except SandboxUnavailableError as error:
-            return Verdict("sandbox_error", "sandbox_error", detail=str(error)[-_TAIL_CHARS:])
-
-    def _judge_function(
-        self, task: Task, tests: FunctionTests, solution: str, alone: bool, core: int | None, earlier: Sequence[PartVerdict]
-    ) -> Verdict:
-        known = dict(zip(self.benchmark.parts, earlier, strict=False))
-        verdicts = [
-            known[part]
-            if part in known and not (known[part].on_limit or known[part].is_unsure)
-            else self._function_judge.judge_part(task.task_id, task.entry_point, tests, part, solution, alone=alone, core=core)
-            for part in self.benchmark.parts
-        ]
-        base, plus = verdicts[0], verdicts[1] if len(verdicts) > 1 else None
-        deciding = base if plus is None or base.status != "passed" else plus
-        return Verdict(
-            status=deciding.status,
-            base_status=base.status,
-            plus_status=plus.status if plus else None,
-            duration_s=sum(verdict.duration_s for verdict in verdicts),
-            detail=deciding.detail,
-            on_limit=any(verdict.on_limit for verdict in verdicts),
-            failed_inputs={
-                part: verdict.failed_input
-                for part, verdict in zip(self.benchmark.parts, verdicts, strict=True)
-                if verdict.failed_input is not None
-            },
-            is_unsure=any(verdict.is_unsure for verdict in verdicts),
-            parts=tuple(verdicts),
-        )
-
-    def _judge_language(self, tests: LanguageTests, solution: str) -> Verdict:
-        judged = judge_program(solution, tests, self.isolation)
-        return Verdict(
-            judged.status,
-            judged.status,
-            duration_s=judged.duration_s,
-            detail=judged.detail[-_TAIL_CHARS:],
-            on_limit=judged.on_limit,
-            reason=judged.reason,
-            harness_status=judged.harness_status,
-        )
-
-    def _judge_programs(self, task: Task, tests: ProgramTests, solution: str, alone: bool, shared: bool) -> Verdict:
-        wall_s = self.limits.wall_s
-        limits = self.limits if alone else replace(self.limits, wall_s=min(wall_s, _FIRST_WALL_S))
-        limits = replace(limits, wall_s=wall_s * SHARED_FACTOR) if shared else limits
-        report = run_tests(solution, task.entry_point, tests.setup, tests.programs, limits, self.isolation)
-        outcomes = tuple({"passed": row["passed"], "detail": row["detail"]} for row in report.rows if "test" in row)
-        done = any(row.get("done") for row in report.rows)
-        errors = [str(row.get(key)) for row in report.rows for key in ("compile_error", "load_error", "detail") if row.get(key)]
-        status: Status
-        if report.end != "ended":
-            status = report.end
-        elif any("compile_error" in row for row in report.rows):
-            status = "compile_error"
-        elif any(error.startswith("MemoryError") for error in errors):
-            status = "memory"
-        else:
-            complete = done and len(outcomes) == len(tests.programs)
-            status = "passed" if complete and all(outcome["passed"] for outcome in outcomes) else "failed"
-        detail = next(iter(errors), report.detail or ("" if done else "ended before its tests did"))
-        return Verdict(
-            status,
-            status,
-            duration_s=report.duration_s,
-            detail=detail[-_TAIL_CHARS:],
-            on_limit=status == "timeout",
-            tests=outcomes,
-            is_unsure=shared and status != "timeout" and report.duration_s > wall_s,
-        )
+            return Verdict("sandbox_error", "sandbox_error", detail=str(error)[-TAIL_CHARS:])
 
 
 def read_samples_to_score(
@@ -231,6 +111,7 @@ def read_samples_to_score(
         UsageError: malformed row, unknown task, or no row at all (file and line are named).
     """
     tasks = {task.task_id: task for task in benchmark.tasks}
+    requests = {task.task_id: benchmark.request(task, 0) for task in benchmark.tasks}
     counts: Counter[str] = Counter()
     samples, numbers = [], []
     for where, row in sample_rows(path, benchmark):
@@ -242,8 +123,9 @@ def read_samples_to_score(
         if task_id not in tasks:
             what = "no task_id" if task_id is None else f"unknown task of {benchmark.name}"
             raise UsageError.for_value(what, f"{where}: task_id", task_id, f"e.g. {next(iter(tasks))}")
-        read = read_row(row, tasks[task_id], cut, where, extract=extract)
-        samples.append(SampleToScore(tasks[task_id], counts[task_id], read.solution, read.reason))
+        task = tasks[task_id]
+        read = read_row(row, task.prompt, requests[task_id], cut, where, extract=extract)
+        samples.append(SampleToScore(task, counts[task_id], read.solution, read.reason))
         counts[task_id] += 1
         numbers.append(row.get("sample"))
     if not samples:
@@ -298,9 +180,9 @@ def score_samples(
             num_done += 1
             progress.update(num_done)
 
-        verdicts = map_ordered(lambda item: scorer.judge(item[1].task, item[1].solution, alone=False), todo, workers)
+        verdicts = map_ordered(lambda item: scorer.judge(item[1].task, item[1].solution, Look(alone=False)), todo, workers)
         for (key, sample), verdict in zip(todo, verdicts, strict=True):
-            if verdict.on_limit:
+            if verdict.hit_time_limit:
                 again.append((key, sample, verdict))
             else:
                 keep(key, sample, verdict)
@@ -358,9 +240,9 @@ def _sample_row(sample: SampleToScore, verdict: Verdict, settings: str) -> dict[
         "plus_status": verdict.plus_status,
         "duration_s": round(verdict.duration_s, 4),
         "stderr_tail": verdict.detail,
-        "on_limit": verdict.on_limit,
+        "on_limit": verdict.hit_time_limit,
         "failed_inputs": verdict.failed_inputs,
         "tests": list(verdict.tests),
-        **({"reason": verdict.reason, "harness_status": verdict.harness_status} if verdict.harness_status else {}),
+        **verdict.fields,
         "settings": settings,
     }

@@ -10,11 +10,12 @@ import queue
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from reflectioncoder.evaluate.judges.base import Look, Verdict
 from reflectioncoder.sandbox.cores import idle_cores
 from reflectioncoder.sandbox.pool import default_workers, map_unordered
 
 if TYPE_CHECKING:
-    from reflectioncoder.evaluate.score import SampleToScore, Scorer, Verdict
+    from reflectioncoder.evaluate.score import SampleToScore, Scorer
 
 
 def judge_again(scorer: Scorer, first: Sequence[tuple[SampleToScore, Verdict]], workers: int = 0) -> Iterator[tuple[int, Verdict]]:
@@ -24,8 +25,7 @@ def judge_again(scorer: Scorer, first: Sequence[tuple[SampleToScore, Verdict]], 
         first: samples and what was found of them in company.
         workers: at most so many at a time; 0: a core each.
     """
-    # Programs in other languages have compilers and runtimes that take all cores.
-    can_be_shared = len(first) > 1 and scorer.benchmark.language is None
+    can_be_shared = len(first) > 1 and scorer.benchmark.judge.runs_beside_others
     cores = idle_cores()[: workers or default_workers()] if can_be_shared else []
     left = list(enumerate(first))
     if len(cores) > 1:
@@ -37,7 +37,7 @@ def judge_again(scorer: Scorer, first: Sequence[tuple[SampleToScore, Verdict]], 
                 yield number, verdict
         left = unsure
     for number, (sample, verdict) in left:
-        yield number, scorer.judge(sample.task, sample.solution, earlier=verdict)
+        yield number, scorer.judge(sample.task, sample.solution, Look(earlier=verdict))
 
 
 def _on_cores(
@@ -51,7 +51,7 @@ def _on_cores(
         number, (sample, earlier) = item
         core = free.get()
         try:
-            return number, sample, scorer.judge(sample.task, sample.solution, core=core, earlier=earlier)
+            return number, sample, scorer.judge(sample.task, sample.solution, Look(core=core, earlier=earlier))
         finally:
             free.put(core)
 

@@ -1,4 +1,4 @@
-"""Name the versions that a verdict depends on: of this package's judge, of Python, of the packages that programs may import."""
+"""Names the versions that a verdict depends on: of this package's judge, of Python, of the packages that programs may import."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NAMED = re.compile(r"\b(?:" + "|".join(PROGRAM_PACKAGES) + r")\b")
 @cache
 def judge_version() -> tuple[str, ...]:
     """Return our version, a hash of the sources that verdicts come from (they change between versions too) and Python's version."""
-    sources = sorted(path for folder in ("evaluate", "sandbox") for path in (_PACKAGE / folder).rglob("*.py"))
+    sources = sorted(path for folder in ("evaluate", "languages", "sandbox") for path in (_PACKAGE / folder).rglob("*.py"))
     code = content_hash([(str(path.relative_to(_PACKAGE)), path.read_text(encoding="utf-8")) for path in sources])
     return __version__, code, platform.python_version()
 

@@ -1,1 +1,1 @@
-"""One-off generation: requests in, raw completions and extracted programs out."""
+"""Generates one-off programs: requests in, raw completions and extracted programs out."""

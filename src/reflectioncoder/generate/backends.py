@@ -1,4 +1,4 @@
-"""What runs a model: transformers in this process, or a server: a hosted one, or llama.cpp or vLLM started for it."""
+"""Opens what runs a model: transformers in this process, or a server, which is hosted elsewhere or started here (llama.cpp, vLLM)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder import choices
-from reflectioncoder.config import EndpointConfig, ModelConfig
+from reflectioncoder.config.declarations import EndpointConfig, ModelConfig
 from reflectioncoder.data.files import content_hash, sha256_file
 from reflectioncoder.generate.base import Backend
 from reflectioncoder.generate.embedded import embedded_server, vllm_server
 from reflectioncoder.generate.served_backend import ServedBackend
-from reflectioncoder.model_source import model_hash, resolve_gguf, resolve_model
+from reflectioncoder.models.packaged import resolve_gguf
+from reflectioncoder.models.sources import model_hash, resolve_model
 from reflectioncoder.server_address import ServerAddress
 
 _CHARS_A_TOKEN = 2  # at least, of programs and English: a server is started with room for the longest request
 _TEMPLATE_TOKENS = 512  # a model's own system prompt is among them
-_LONGEST_WAIT_S = 24 * 3600.0  # for a server of our own: all requests are asked at once, and it ends with us
+_MAX_WAIT_S = 24 * 3600.0  # for a server of our own: all requests are asked at once, and it ends with us
 _PLAIN_SAMPLING: dict[str, dict[str, Any]] = {
     "local": {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},  # llama.cpp has defaults of its own
     "vllm": {},  # started without the model's own
@@ -30,7 +31,7 @@ _PLAIN_SAMPLING: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class AskedModel:
-    """A model that is not loaded yet.
+    """A model that was found and is not loaded yet.
 
     Attributes:
         key: what its completions depend on, besides requests and sampling.
@@ -46,7 +47,7 @@ class AskedModel:
 
 
 def asked_model(config: ModelConfig, backend: choices.Backend, endpoint: EndpointConfig) -> AskedModel:
-    """Find the model that is to be asked.
+    """Find the model to ask.
 
     Args:
         config: the model's name: a folder or hub id; openai: its name there; local: a GGUF file, or one that comes in packages.
@@ -71,7 +72,7 @@ def asked_model(config: ModelConfig, backend: choices.Backend, endpoint: Endpoin
     else:
         path = Path(config.name) if Path(config.name).is_dir() else None
         weights, serve, prefix = model_hash(path) if path else config.name, partial(vllm_server, config.name), "vllm"
-    own = replace(endpoint, assistant_prefix=prefix, api_key_env="", timeout_s=_LONGEST_WAIT_S)
+    own = replace(endpoint, assistant_prefix=prefix, api_key_env="", timeout_s=_MAX_WAIT_S)
     return AskedModel(content_hash(backend, weights, own.api), path, False, partial(_started, serve, own, backend))
 
 

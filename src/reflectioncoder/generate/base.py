@@ -1,4 +1,4 @@
-"""Requests, completions and the loop that is the same for every backend: appended rows, resume."""
+"""Defines completions and the loop that is the same for every backend: appended rows, resume."""
 
 from __future__ import annotations
 
@@ -9,38 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from reflectioncoder.config import GenerateConfig
+from reflectioncoder.config.declarations import GenerateConfig
 from reflectioncoder.data.answer_reasons import count_answers
 from reflectioncoder.data.answers import REFUSED_ANSWER, read_answer
+from reflectioncoder.data.completion_requests import Request
 from reflectioncoder.data.completions import read_continuation
 from reflectioncoder.data.files import JsonlAppender, read_jsonl
 from reflectioncoder.data.json_text import expected_form
-from reflectioncoder.data.prompts import OPENING_FENCE
 from reflectioncoder.errors import UsageError
 from reflectioncoder.generate.reply import REFUSED
 from reflectioncoder.progress import Progress
-
-
-@dataclass(frozen=True)
-class Request:
-    """One completion to be made. `preamble` is what the prompt has before the asked function (imports, helpers).
-
-    A task in another language than Python has its prompt in `prefill`, the beginning of the answer, and in `preamble`: the program is
-    the prompt and the completion, cut at `stop_tokens`.
-    """
-
-    task_id: str
-    sample: int
-    instruction: str
-    entry_point: str
-    preamble: str = ""
-    prefill: str = OPENING_FENCE
-    language: str = "py"
-    stop_tokens: tuple[str, ...] = ()
-
-    @property
-    def key(self) -> tuple[str, int]:
-        return self.task_id, self.sample
 
 
 @dataclass(frozen=True)
@@ -64,7 +42,7 @@ class Backend(Protocol):
     def complete(
         self, requests: Sequence[Request], done: Set[tuple[str, int]], config: GenerateConfig, seed: int
     ) -> Generator[tuple[Request, RawCompletion]]:
-        """The completions of those that are not `done` (keys), in any order."""
+        """Yield the completions of the requests that are not `done` (keys), in any order."""
         ...
 
     def describe(self) -> dict[str, Any]: ...
@@ -81,7 +59,7 @@ def check_sampling(config: GenerateConfig) -> None:
 def generate(
     backend: Backend, requests: Sequence[Request], config: GenerateConfig, seed: int, path: Path, label: str
 ) -> dict[str, Any]:
-    """Complete all requests into `path` (JSON Lines), skipping those that are there; returns counts: of tokens, those that are new."""
+    """Complete all requests into `path` (JSON Lines), skipping those that are there; return counts, of tokens only the new ones."""
     check_sampling(config)
     there = [row for _, row in read_jsonl(path, tolerate_torn_tail=True)] if path.exists() else []
     with expected_form(path):
@@ -111,19 +89,19 @@ def generate(
 
 
 def longest(requests: Iterable[Request]) -> int:
-    """Characters of the longest request, with the beginning of its answer."""
+    """Return the number of characters of the longest request, with the beginning of its answer."""
     return max((len(request.instruction) + len(request.prefill) for request in requests), default=0)
 
 
 def completion_row(request: Request, completion: RawCompletion) -> dict[str, Any]:
     if completion.finish_reason == REFUSED:
         read = REFUSED_ANSWER
-    elif request.prefill == OPENING_FENCE:
+    elif request.begins_with_prompt:
+        read = read_continuation(completion.text, request.preamble, request.language, request.stop_tokens)
+    else:
         prefill = request.prefill if completion.prefilled else ""
         truncated = completion.finish_reason == "length"
         read = read_answer(completion.text, request.entry_point, preamble=request.preamble, prefill=prefill, truncated=truncated)
-    else:
-        read = read_continuation(completion.text, request.preamble, request.language, request.stop_tokens)
     return {
         "task_id": request.task_id,
         "sample": request.sample,

@@ -1,10 +1,10 @@
-"""A build's budget: tokens, and money at the prices of the endpoint."""
+"""Holds a build to its budget: tokens, and money at the prices of the endpoint."""
 
 from __future__ import annotations
 
 import threading
 
-from reflectioncoder.config import EndpointConfig
+from reflectioncoder.config.declarations import EndpointConfig
 from reflectioncoder.errors import MachineError
 
 
@@ -13,11 +13,11 @@ class BudgetError(MachineError):
 
 
 class Budget:
-    """The budget, asked before every request: the most that the request can take is set aside until it is known what it took."""
+    """The budget of a build. Before every request the most that it can use is set aside, until it is known what it used."""
 
-    def __init__(self, config: EndpointConfig, most_tokens: int | None = None, most_usd: float | None = None):
+    def __init__(self, config: EndpointConfig, max_tokens: int | None = None, max_usd: float | None = None):
         self._prices = config.input_usd / 1e6, config.output_usd / 1e6
-        self._most_tokens, self._most_usd = most_tokens, most_usd
+        self._max_tokens, self._max_usd = max_tokens, max_usd
         self._used = self._set_aside = (0, 0)
         self._changed = threading.Condition()
 
@@ -25,7 +25,7 @@ class Budget:
         return input_tokens * self._prices[0] + output_tokens * self._prices[1]
 
     def take(self, input_tokens: int, output_tokens: int) -> None:
-        """Set aside what a request can take; wait while only what others have set aside stands in the way.
+        """Set aside the most that a request can use; wait while only what others have set aside stands in the way.
 
         Raises:
             BudgetError: it would be too much with what is used.
@@ -42,14 +42,14 @@ class Budget:
 
     def _exceeded(self, *parts: tuple[int, int]) -> str | None:
         read, written = _sum(*parts)
-        if self._most_tokens is not None and read + written > self._most_tokens:
-            return f"the budget of {self._most_tokens} tokens is used up\n  hint:    raise build.budget_tokens"
-        if self._most_usd is not None and self.usd(read, written) > self._most_usd:
-            return f"the budget of {self._most_usd} USD is used up\n  hint:    raise build.budget_usd"
+        if self._max_tokens is not None and read + written > self._max_tokens:
+            return f"the budget of {self._max_tokens} tokens is used up\n  hint:    raise build.budget_tokens"
+        if self._max_usd is not None and self.usd(read, written) > self._max_usd:
+            return f"the budget of {self._max_usd} USD is used up\n  hint:    raise build.budget_usd"
         return None
 
     def settle(self, taken: tuple[int, int], used: tuple[int, int]) -> None:
-        """Replace what was set aside by what was used. What was used before this process counts with (0, 0) taken."""
+        """Replace what was set aside by what was used. Usage from before this process is settled with (0, 0) set aside."""
         with self._changed:
             self._set_aside = self._set_aside[0] - taken[0], self._set_aside[1] - taken[1]
             self._used = _sum(self._used, used)

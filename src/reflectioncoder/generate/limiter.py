@@ -1,4 +1,4 @@
-"""Finds out how many requests may go to a server at once, from what it complains of.
+"""Finds out how many requests a server accepts at once, from its complaints.
 
 Twice as many after every round until the first complaint, from then on one more after every round without, three quarters after a 429
 or 503 (slow start, additive increase, multiplicative decrease).
@@ -24,7 +24,8 @@ class EndpointError(MachineError):
 
 
 class Limiter:
-    """A number of permits that adapts, from 1 to `most`; `adapts=False`: always `most`. The lowest order that waits is next."""
+    """Permits to send requests, whose number adapts between 1 and `most`; with `adapts=False` it is always `most`. The lowest order is
+    served first."""
 
     def __init__(self, most: int, *, adapts: bool = True):
         self._most = most
@@ -60,7 +61,7 @@ class Limiter:
                 self._admit()
 
     def _admit(self) -> None:
-        """Let in the requests that may go. Called with the lock held."""
+        """Let in the requests that may be sent. Called with the lock held."""
         while self._waiting and (self._stopped.is_set() or (self._in_use < self.permits and time.monotonic() >= self._not_before)):
             self._in_use += 1
             heapq.heappop(self._waiting)[2].set()

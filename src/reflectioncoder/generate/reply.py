@@ -1,4 +1,5 @@
-"""Reads a completion from the body of a server's answer: its text, why it ended, what it took. Nothing of the body is trusted."""
+"""Reads a completion from the body of a server's answer: its text, why it ended, how many tokens it used. Nothing in the body is
+trusted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Generation by an OpenAI-compatible server: many requests at a time, each for itself."""
+"""Generates with an OpenAI-compatible server: many requests at a time, each by itself."""
 
 from __future__ import annotations
 
@@ -6,22 +6,17 @@ import contextlib
 import hashlib
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence, Set
+from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from reflectioncoder.config import EndpointConfig, GenerateConfig
-from reflectioncoder.data.prompts import CLOSING_FENCE, OPENING_FENCE
+from reflectioncoder.config.declarations import EndpointConfig, GenerateConfig
+from reflectioncoder.data.completion_requests import Request
+from reflectioncoder.data.prompts import CLOSING_FENCE
 from reflectioncoder.errors import MachineError, UsageError
-from reflectioncoder.generate.base import RawCompletion, Request
-from reflectioncoder.generate.endpoint import (
-    MAX_POSTPONED,
-    Endpoint,
-    NotTakenError,
-    RefusedError,
-    UnansweredError,
-    going_on,
-    request_body,
-)
+from reflectioncoder.generate.base import RawCompletion
+from reflectioncoder.generate.body import continuation_message, request_body
+from reflectioncoder.generate.endpoint import MAX_POSTPONED, Endpoint, NotTakenError, RefusedError, UnansweredError
 from reflectioncoder.generate.limiter import EndpointError
 from reflectioncoder.generate.reply import REFUSED
 from reflectioncoder.server_address import ServerAddress
@@ -30,8 +25,8 @@ _MAX_NAMED = 5
 
 
 class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
-    """Answers begin with the request's `prefill` where the server can be told so (`api: completion`, or an assistant prefix); else the
-    model is asked in one user turn and writes the fence itself.
+    """A server as a backend. Answers begin with the request's `prefill` if the server can be told so (`api: completion`, or an
+    assistant prefix); else the model is asked in one user turn and writes the fence itself.
 
     Args:
         name: of the kind of server, for the results.
@@ -70,17 +65,17 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
     def complete(
         self, requests: Sequence[Request], done: Set[tuple[str, int]], config: GenerateConfig, seed: int
     ) -> Generator[tuple[Request, RawCompletion]]:
-        """Ask for what is not done, and yield the answers in the order in which they come.
+        """Ask for the completions that are not done, and yield them in the order in which they arrive.
 
         Raises:
             EndpointError: the server does not answer, or not all requests; what was under way is still answered, and given before.
             UsageError: it refuses all requests; or the answers have to begin with the prompt, and the server cannot be told so.
         """
         missing = [request for request in requests if request.key not in done]
-        if not self._prefills and any(request.prefill != OPENING_FENCE for request in missing):
+        if not self._prefills and any(request.begins_with_prompt for request in missing):
             raise UsageError(
-                "answers in other languages than Python begin with the prompt\n"
-                "  hint:    --assistant-prefix says how the server is told to go on with it; --api completion for base models"
+                "answers in other languages than Python have to begin with the prompt\n"
+                "  hint:    --assistant-prefix tells the server to continue the prompt; for base models use --api completion"
             )
         questions: SimpleQueue[Request | None] = SimpleQueue()
         answers: SimpleQueue[tuple[Request, RawCompletion | Exception]] = SimpleQueue()
@@ -94,7 +89,7 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
 
         num_threads = min(len(missing), self._config.max_in_flight)
         for _ in range(num_threads):  # daemons: an interrupt does not wait for what is under way
-            threading.Thread(target=work, daemon=True).start()
+            threading.Thread(target=copy_context().run, args=(work,), daemon=True).start()
         for request in missing:
             questions.put(request)
         try:
@@ -142,7 +137,7 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
             raise _without_answer(unanswered, num_answered)
 
     def _give_up(self, questions: SimpleQueue[Request | None]) -> int:
-        """How many requests are not asked any more; those that wait for their turn fail."""
+        """Return how many requests are not asked any more; those that wait for their turn fail."""
         num_dropped = 0
         with contextlib.suppress(Empty):
             while True:
@@ -184,7 +179,7 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
         asked = {"role": "user", "content": request.instruction}
         if not self._prefills:
             return {"messages": [asked]}
-        begun, extras = going_on(request.prefill, self._config.assistant_prefix)
+        begun, extras = continuation_message(request.prefill, self._config.assistant_prefix)
         return {"messages": [asked, begun], "stop": [CLOSING_FENCE], **extras}
 
 

@@ -1,4 +1,4 @@
-"""Sends one HTTP request and reads its whole answer, within a time, with no credential in any message or to any other host."""
+"""Sends one HTTP request and reads its whole answer within a time limit. No credential reaches a message or another host."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Answer:
 
     @property
     def max_written(self) -> int:
-        """Return the largest number of tokens that can have been written meanwhile."""
+        """Return an upper bound for the number of tokens written in the meantime."""
         return int(_TOKENS_A_SECOND * self.elapsed_s)
 
 
@@ -95,7 +95,7 @@ class Transfer:
             ) from None
 
     def scrub(self, text: str) -> str:
-        """Return a text without this server's credentials."""
+        """Return the text without this server's credentials."""
         return self._secrets.scrub(text)
 
     def without_keys(self, text: str) -> str:

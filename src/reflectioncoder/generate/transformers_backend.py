@@ -1,4 +1,4 @@
-"""Batched generation with `transformers`: left padding, greedy or sampled, stops at the rendering's end marks."""
+"""Generates in batches with `transformers`: left padding, greedy or sampled, stops at the rendering's end marks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
-from reflectioncoder.config import GenerateConfig, ModelConfig
+from reflectioncoder.config.declarations import GenerateConfig, ModelConfig
+from reflectioncoder.data.completion_requests import Request
 from reflectioncoder.data.prompts import CLOSING_FENCE
-from reflectioncoder.generate.base import RawCompletion, Request
-from reflectioncoder.model_source import load_model, load_tokenizer, make_requests
+from reflectioncoder.generate.base import RawCompletion
+from reflectioncoder.models.load import load_model, load_tokenizer
+from reflectioncoder.models.tokens import make_requests
 
 
 class TransformersBackend:
@@ -44,7 +46,8 @@ class TransformersBackend:
     def complete(
         self, requests: Sequence[Request], done: Set[tuple[str, int]], config: GenerateConfig, seed: int
     ) -> Generator[tuple[Request, RawCompletion]]:
-        """Batches are formed over all requests by length, so a resumed run computes the very batches of an uninterrupted one."""
+        """Complete the requests in batches, which are formed over all of them by length, so that a resumed run computes the same
+        batches."""
         ordered = sorted(requests, key=lambda r: (len(self._encode(r.instruction, r.prefill)), *r.key))
         for number, start in enumerate(range(0, len(ordered), config.batch_size)):
             batch = ordered[start : start + config.batch_size]

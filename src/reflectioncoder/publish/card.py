@@ -1,5 +1,7 @@
-"""The card of an exported data set: where it comes from, how much was turned away, what is in it. Numbers come from the samples and
-from each build's `build.json`; what neither tells is said to be unknown or left out."""
+"""Writes the card of an exported data set: where it comes from, how much was turned away, what is in it.
+
+Numbers come from the samples and from each build's `build.json`; what neither tells is called unknown, or left out.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from reflectioncoder.build.gates import REASONS
+from reflectioncoder.builder.reasons import REASONS
 from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.publish.export import CARD_SIGN, Exported, Source
 from reflectioncoder.publish.formats import FORMATS
@@ -34,7 +36,7 @@ _FIELDS = {
 
 
 def card(exported: Exported) -> str:
-    """The text of README.md, with the front matter that the hub and `datasets` read."""
+    """Return the text of README.md, with the front matter that the hub and `datasets` read."""
     sections = [
         _front_matter(exported),
         _introduction(exported),
@@ -64,7 +66,7 @@ def _front_matter(exported: Exported) -> str:
 
 
 def _license_id(license: str | None) -> str:
-    """The hub takes short identifiers only; other wordings stand in the table of origins."""
+    """Return a licence as the hub takes it, by short identifiers only; other wordings stand in the table of origins."""
     if license is None:
         return _UNKNOWN
     return license.lower() if _LICENSE_ID.fullmatch(license.lower()) else "other"
@@ -140,7 +142,7 @@ def _decontamination(build: dict[str, Any]) -> str:
 
 
 def _cost(build: dict[str, Any]) -> str:
-    """What the build took; beside it what was forecast, if a forecast was made."""
+    """Describe what the build took, and beside it what was forecast, if a forecast was made."""
     fact = {
         "tokens": sum(build.get(name, 0) for name in ("input_tokens", "output_tokens", "lost_tokens")),
         "usd": build.get("usd"),
@@ -243,7 +245,7 @@ def _number(value: float | None) -> str:
 
 
 def _text(value: str | None, missing: str = _UNKNOWN) -> str:
-    """A value of somebody's file as one line of Markdown, in a table or outside."""
+    """Return a value of somebody's file as one line of Markdown, in a table or outside."""
     return missing if value is None else re.sub(r"([\\|`*_<>\[\]#])", r"\\\1", " ".join(str(value).split()))
 
 

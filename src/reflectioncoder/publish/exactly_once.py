@@ -1,4 +1,4 @@
-"""Every exported row says what its sample says: each block occurs exactly once, in order, and nothing else is there but template.
+"""Checks that every exported row says what its sample says: each block exactly once, in order, and nothing else but template.
 
 A row is rendered twice, once as it is and once with a placeholder in the place of each block's content. What stands between the
 placeholders is the template's; the row's own text must be the same template text with the contents in between. Contents may be found
@@ -35,7 +35,7 @@ class UnsupportedFormatError(UsageError):
 
 
 class RowRenderer:
-    """The text of a row: by the tokenizer's chat template, or plainly, one part below the other.
+    """Renders the text of a row: by the tokenizer's chat template, or plainly, one part below the other.
 
     `canonical` rows are rendered with the token rendering and `llama-factory` rows plainly: their readers bring their own templates.
     """
@@ -49,7 +49,7 @@ class RowRenderer:
         self._marker_ids = frozenset(i for i, token in added.items() if len(token.content) > 1 and token.content.strip())
 
     def texts(self, form: Format, row: Row) -> list[str]:
-        """One text for each of the row's conversations.
+        """Return one text for each of the row's conversations.
 
         Raises:
             UnsupportedFormatError: the template refuses such a conversation.
@@ -121,13 +121,13 @@ _Key = tuple[int, int]
 
 
 def _keys(conversation: Conversation) -> Iterator[_Key]:
-    """A message that is in two conversations (a pair's request) is one message."""
+    """Yield a key for every part of the messages; a message in two conversations (a pair's request) has the same keys in both."""
     for message in conversation:
         yield from ((id(message), index) for index in range(len(message.content)))
 
 
 def _marked(conversations: tuple[Conversation, ...]) -> tuple[tuple[Conversation, ...], dict[_Key, _Mark]]:
-    """The conversations with placeholders, which are as long a run of backticks as the content: fences depend on it."""
+    """Return the conversations with placeholders, which are as long a run of backticks as the content: fences depend on it."""
     marks: dict[_Key, _Mark] = {}
     digest = content_hash([block.content for conversation in conversations for message in conversation for block in message.content])
     marked = []
@@ -149,7 +149,7 @@ def _marked(conversations: tuple[Conversation, ...]) -> tuple[tuple[Conversation
 
 
 def _pieces(skeleton: str, marks: list[_Mark], form: Format) -> Iterator[str]:
-    """The template's text before, between and after the placeholders."""
+    """Yield the template's text before, between and after the placeholders."""
     start = 0
     for mark in marks:
         found = skeleton.find(mark.placeholder, start)
@@ -180,7 +180,7 @@ def _compare(text: str, pieces: list[str], marks: list[_Mark], name: str) -> Non
 
 
 def _forms(content: str) -> list[str]:
-    """How a template may show a content, the longest first."""
+    """Return the forms in which a template may show a content, the longest first."""
     stripped = {content, content.rstrip(), content.lstrip(), content.strip()}
     escaped = {json.dumps(text, ensure_ascii=ascii_only)[1:-1] for text in stripped for ascii_only in (False, True)}
     return sorted(stripped | escaped, key=lambda text: (-len(text), text))

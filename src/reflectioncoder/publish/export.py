@@ -1,4 +1,4 @@
-"""Exports: samples in, one JSON Lines file per format out, each row checked; then the card, and on request everything read again.
+"""Exports samples: one JSON Lines file per format, each row checked; then the card, and on request everything is read again.
 
 Samples are streamed: what is kept of them is counts, hashes of ids and one length per row. A file appears when it is complete.
 """
@@ -31,7 +31,7 @@ CARD_SIGN = "Exported by ReflectionCoder"
 
 @dataclass(frozen=True)
 class Source:
-    """Samples, and what the build that made them says of itself (`build.json`; None for a plain file)."""
+    """Samples, and the report of the build that made them (`build.json`; None for a plain file)."""
 
     name: str
     samples: Path
@@ -54,7 +54,7 @@ class FormatCounts:
 
 @dataclass
 class Tally:
-    """What the card says about the samples themselves; `None` in a key is what a sample does not tell."""
+    """Counts of the samples for the card; `None` in a key stands for what a sample does not tell."""
 
     types: Counter[str] = field(default_factory=Counter)
     writers: Counter[tuple[str | None, str | None]] = field(default_factory=Counter)
@@ -96,7 +96,7 @@ class Exported:
 
 
 def find_source(path: Path) -> Source:
-    """A run folder with a finished build, or a JSON Lines file of samples.
+    """Find the samples of a run folder with a finished build, or of a JSON Lines file.
 
     Raises:
         UsageError: neither.
@@ -195,7 +195,7 @@ def _checked_row(form_name: str, sample: Sample, renderer: RowRenderer, name: st
 
 
 def _unique(sources: Sequence[Source]) -> Iterator[tuple[Sample, str]]:
-    """(sample, its name in messages). Ids occur once; samples without an id are named by their place."""
+    """Yield (sample, its name in messages). Ids occur once; samples without an id are named by their place."""
     seen: set[int] = set()
     for source in sources:
         for number, sample in enumerate(read_samples(source.samples), start=1):
@@ -208,7 +208,7 @@ def _unique(sources: Sequence[Source]) -> Iterator[tuple[Sample, str]]:
 
 
 def require_free(output_dir: Path, formats: Iterable[str]) -> None:
-    """Exports overwrite earlier exports of the same formats, and nothing else.
+    """Refuse to overwrite anything but earlier exports of the same formats.
 
     Raises:
         UsageError: the folder holds other files, or is a file.
@@ -228,7 +228,8 @@ def require_free(output_dir: Path, formats: Iterable[str]) -> None:
 
 
 def verify(output_dir: Path, formats: Iterable[str]) -> dict[str, int]:
-    """Read every format as a user would, by its configuration in the card, and compare with what was written; rows per format.
+    """Read every format as a user would, by its configuration in the card, and compare it with what was written; return rows per
+    format.
 
     Raises:
         CheckFailedError: `datasets` reads something else than what the file says.
@@ -256,7 +257,7 @@ def verify(output_dir: Path, formats: Iterable[str]) -> dict[str, int]:
 
 
 def _without_none(value: Any) -> Any:
-    """`datasets` fills keys that only some rows have with None."""
+    """Remove the None with which `datasets` fills keys that only some rows have."""
     if isinstance(value, dict):
         return {key: _without_none(item) for key, item in value.items() if item is not None}
     return [_without_none(item) for item in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""The rows that other trainers read, each a pure function of a sample; nothing is written or rendered here.
+"""Makes the rows that other trainers read, each by a pure function of a sample; nothing is written or rendered here.
 
 A format has two parts: `select` takes from a sample the conversations that a row is about (or says why there is no row), `build`
 makes the row of them. What is put into a row goes through `build` only, so that the same row can be made with other contents
@@ -20,11 +20,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from reflectioncoder.build.gates import parse, without_tests
-from reflectioncoder.data.languages import PYTHON
+from reflectioncoder.builder.checks import without_tests
 from reflectioncoder.data.prompts import one_off_answer
+from reflectioncoder.data.python_source import parse
 from reflectioncoder.data.render_chat import chat_block
 from reflectioncoder.data.samples import Block, Message, Sample, assistant
+from reflectioncoder.languages import PYTHON
 
 Row = dict[str, Any]
 Conversation = tuple[Message, ...]
@@ -47,14 +48,15 @@ _GAP = "\n\n"
 
 @dataclass(frozen=True)
 class Skipped:
-    """There is no row for this sample; `reason` is counted."""
+    """The reason why a sample has no row in a format; it is counted."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Format:
-    """`build` is given the conversations that `select` gave, or the same with other contents; `extra` adds what is not rendered.
+    """A format. `build` gets the conversations that `select` returned, or the same with other contents; `extra` adds what is not
+    rendered.
 
     `chats` gives back from a row the conversations that a template renders.
     """
@@ -69,12 +71,12 @@ class Format:
 
 
 def metadata_of(sample: Sample) -> dict[str, Any]:
-    """What is known of a sample's origin; an exported sample carries it as a JSON string."""
+    """Return what is known of a sample's origin; an exported sample carries it as a JSON string."""
     return {**sample.metadata, **{key: value for key, value in sample.extra.items() if key not in ("id", "metadata")}}
 
 
 def fold(message: Message) -> str:
-    """All blocks as one text: programs and outputs in fences. Empty texts are left out."""
+    """Join all blocks into one text: programs and outputs in fences. Empty texts are left out."""
     return _GAP.join(chat_block(block) for block in message.content if not _is_blank(block))
 
 
@@ -90,7 +92,7 @@ def _canonical(conversations: tuple[Conversation, ...]) -> Row:
 
 
 def _canonical_extra(sample: Sample) -> Row:
-    """One schema for all authors: what else is known of a sample is one JSON string."""
+    """Return what else is known of a sample as one JSON string, so that all authors share one schema."""
     return {"type": sample.type, "id": sample.id or "", "metadata": json.dumps(metadata_of(sample), ensure_ascii=False)}
 
 
@@ -98,7 +100,7 @@ def _canonical_extra(sample: Sample) -> Row:
 
 
 def _tool_select(sample: Sample) -> tuple[Conversation, ...] | Skipped:
-    """A tool that is called answers, and only then: (text* code execution)* text*. The tool runs Python."""
+    """Select samples in which every called tool answers, and only then: (text* code execution)* text*. The tool runs Python."""
     if sample.metadata.get("language", PYTHON.name) != PYTHON.name:
         return Skipped("its programs are not Python, which is what the tool runs")
     for message in sample.messages:
@@ -113,7 +115,7 @@ def _tool_select(sample: Sample) -> tuple[Conversation, ...] | Skipped:
 
 
 def _steps(message: Message) -> Iterator[tuple[str, str | None, str | None]]:
-    """(text, program, output) of each call; at the end (text, None, None) if the message ends in text."""
+    """Yield (text, program, output) of each call; at the end (text, None, None) if the message ends in text."""
     texts: list[str] = []
     program = ""
     for block in message.content:
@@ -151,7 +153,7 @@ def _tool(conversations: tuple[Conversation, ...]) -> Row:
 
 
 def _llama_factory_select(sample: Sample) -> tuple[Conversation, ...] | Skipped:
-    """The reader wants a model's turn after each output: the final answer stands there, without the request for it."""
+    """Select conversations with a model's turn after each output, as the reader wants: the final answer follows without its request."""
     selected = _tool_select(sample)
     if isinstance(selected, Skipped) or sample.type == "generation":
         return selected
@@ -209,7 +211,7 @@ def _prompt_completion(conversations: tuple[Conversation, ...]) -> Row:
 
 
 def first_failing_attempt(sample: Sample) -> str | None:
-    """The program of the first execution that failed.
+    """Return the program of the first execution that failed.
 
     By `metadata.passes` (one verdict for each program); else every execution but the last failed, as in all reflection samples.
     """

@@ -1,1 +1,1 @@
-"""The report: one self-contained HTML page about runs. No network, no build step, no torch."""
+"""Writes the report: one self-contained HTML page about runs. No network, no build step, no torch."""

@@ -1,4 +1,4 @@
-"""Charts as inline SVG strings: lines over steps, intervals, bars. Colours come from the page's style sheet."""
+"""Draws charts as inline SVG strings: lines over steps, intervals, bars. Colours come from the page's style sheet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 300, 150, 40, 22, 10
 
 
 def line_chart(title: str, points: Sequence[tuple[float, float]], css_class: str, y_max: float | None = None) -> str:
-    """One series over optimizer steps, from 0 up."""
+    """Draw one series over optimizer steps, from 0 up."""
     if not points:
         return ""
     last_x = max(x for x, _ in points)
@@ -39,7 +39,7 @@ def line_chart(title: str, points: Sequence[tuple[float, float]], css_class: str
 
 
 def intervals(rows: Sequence[tuple[str, str, dict[str, Any]]]) -> str:
-    """Shares with confidence intervals on one common scale. Rows are (label, css class, metric)."""
+    """Draw shares with confidence intervals on one common scale. Rows are (label, css class, metric)."""
     width, row_height, left, right = 640, 26, 210, 110
     top_value = max((metric["ci_high"] for _, _, metric in rows), default=1.0) or 1.0
 
@@ -63,7 +63,7 @@ def intervals(rows: Sequence[tuple[str, str, dict[str, Any]]]) -> str:
 
 
 def bars(rows: Sequence[tuple[str, int]], css_class: str = "") -> str:
-    """Horizontal bars with counts."""
+    """Draw horizontal bars with counts."""
     width, row_height, left = 640, 22, 210
     longest = max((count for _, count in rows), default=1) or 1
     parts = []

@@ -1,4 +1,4 @@
-"""What a run folder holds, as plain data for the page. A run that has not finished gives what it has."""
+"""Collects what a run folder holds, as plain data for the page. A run that has not finished gives what it has."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from reflectioncoder.data.run_folders import RunFolder
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.compare import compare_runs, read_run
 from reflectioncoder.evaluate.results import headline
-from reflectioncoder.train.masking import hidden_positions
+from reflectioncoder.method.masking import hidden_positions
 
 RATES = tuple(i / 20 for i in range(21))
 
 
 def collect_run(folder: RunFolder) -> dict[str, Any]:
-    """Everything that the page shows of one run.
+    """Return everything that the page shows of one run.
 
     Raises:
         UsageError: the folder is not a run folder, or a file in it was damaged.
@@ -60,7 +60,7 @@ def _optional(path: Path, kind: type = dict) -> Any:
 
 
 def _benchmarks(directory: Path) -> list[dict[str, Any]]:
-    """Per benchmark: results before and after, and the tasks with both completions."""
+    """Return for each benchmark the results before and after, and the tasks with both completions."""
     names = sorted({path.parent.parent.relative_to(directory) for path in directory.rglob("results.json")})
     return [_benchmark(str(name), directory / name) for name in names]
 
@@ -118,7 +118,7 @@ def _change(before: float, after: float) -> str:
 
 
 def _first_rows(path: Path) -> dict[str, dict[str, Any]]:
-    """The first sample of each task."""
+    """Return the first sample of each task."""
     rows: dict[str, dict[str, Any]] = {}
     if path.is_file():
         for _, row in read_jsonl(path, tolerate_torn_tail=True):
@@ -127,7 +127,7 @@ def _first_rows(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _sequence(sample: dict[str, Any]) -> dict[str, Any]:
-    """A sample for the viewer, with the hidden token ranges of every strategy at every shown mask rate."""
+    """Return a sample for the viewer, with the hidden token ranges of every strategy at every shown mask rate."""
     from reflectioncoder.data.render import Span
 
     blocks = [Span(**s) for s in sample["spans"] if s["message"] == 1 and s["block"] is not None]
@@ -152,7 +152,7 @@ def _ranges(positions: frozenset[int]) -> list[list[int]]:
 
 
 def funnel(build: dict[str, Any]) -> Sequence[tuple[str, int]]:
-    """(label, count) from candidates to accepted samples."""
+    """Return (label, count) from candidates to accepted samples."""
     return [
         ("candidates", build["num_candidates"]),
         *((f"rejected: {reason.replace('_', ' ')}", count) for reason, count in build["rejected"].items()),

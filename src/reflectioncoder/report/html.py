@@ -61,7 +61,7 @@ def _tasks(run: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _embedded(value: Any) -> Markup:
-    """JSON that cannot end the script element it stands in, whatever a model wrote."""
+    """Return JSON that cannot end the script element it stands in, whatever a model wrote."""
     text = json.dumps({"rates": RATES, "runs": value}, ensure_ascii=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 

@@ -1,1 +1,1 @@
-"""Running untrusted programs: limits and typed results, isolation, one run, many runs, stateful sessions."""
+"""Runs untrusted programs: limits and typed results, isolation, one run, many runs, stateful sessions."""

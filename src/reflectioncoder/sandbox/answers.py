@@ -46,7 +46,7 @@ class Opaque:
 
 
 class Number:
-    """A number of a class that is neither Python's nor numpy's: equal to what its own class said in the sandbox, and to nothing else.
+    """A number of a class that is neither Python's nor numpy's. It equals what its own class said in the sandbox, and nothing else.
 
     sympy's 3, for instance, equals the integer 3 and not the float 3.0.
     """
@@ -80,7 +80,7 @@ class Number:
 
 
 class FrameReader:
-    """Bytes in, (letter, content) out."""
+    """Reads frames: bytes in, (letter, content) out."""
 
     def __init__(self, max_bytes: int = MAX_FRAME_BYTES) -> None:
         self._buffer = bytearray()
@@ -103,7 +103,7 @@ class FrameReader:
 
 
 def decode(data: bytes) -> Any:
-    """A plain value from marshal's version-2 format.
+    """Decode a plain value from marshal's version-2 format.
 
     Raises:
         BrokenAnswerError: anything else.
@@ -191,7 +191,7 @@ class _Reader:
 
 
 def _refuse_collisions(items: Iterable[Any]) -> None:
-    """A table of n different keys with one hash takes n² steps to build."""
+    """Refuse keys that share a hash: a table of n such keys takes n² steps to build."""
     items = list(items)
     if len(items) <= _MAX_COLLIDING:
         return
@@ -208,7 +208,7 @@ def _refuse_collisions(items: Iterable[Any]) -> None:
 
 
 def as_set(items: Iterable[Any]) -> set[Any]:
-    """set(items), refused where it would take quadratic time."""
+    """Return set(items), or refuse if it would take quadratic time."""
     items = list(items)
     _refuse_collisions(items)
     return set(items)
@@ -357,6 +357,6 @@ _BUILDERS: dict[str, Callable[..., tuple[str, Any]]] = {
 
 
 def read_value(letter: str, content: bytes) -> tuple[str, Any]:
-    """(type name, value) of a V or P frame."""
+    """Return (type name, value) of a V or P frame."""
     value = decode(content)
     return rebuild(value) if letter == "P" else (type(value).__name__, value)

@@ -1,4 +1,4 @@
-"""Running tests that are programs against a solution in another process (`runtime.asserts`), watched from here."""
+"""Runs tests that are programs against a solution in another process (`runtime.asserts`), watched from here."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TestsEnd = Literal["ended", "timeout", "memory", "crashed"]
 
 @dataclass(frozen=True)
 class TestsReport:
-    """`rows`: what the tests' process said (see `runtime.asserts`); `end`: of the solution."""
+    """The outcome of tests. `rows` are the messages of the tests' process (see `runtime.asserts`); `end` is the end of the solution."""
 
     __test__ = False  # not a test case, whatever its name
 
@@ -42,7 +42,7 @@ def run_tests(solution: str, entry_point: str, setup: str, tests: Sequence[str],
     Raises:
         SandboxUnavailableError: the sandbox failed, not the program.
     """
-    calls = Calls(solution, entry_point, inputs=None, guard=False).payload()
+    calls = Calls(solution, entry_point, inputs=None).payload()
     checks = {"entry_point": entry_point, "setup": setup, "tests": list(tests)}
     preload = preload_for(solution)
     with (
@@ -71,7 +71,7 @@ def run_tests(solution: str, entry_point: str, setup: str, tests: Sequence[str],
 
 
 def _watch(running: Running, checking: Running, verdicts: int) -> tuple[TestsEnd, bytes, str]:
-    """Until the tests' process is through or the solution exceeds a limit."""
+    """Watch until the tests' process is through or the solution exceeds a limit."""
     data = bytearray()
     with selectors.DefaultSelector() as selector:
         selector.register(verdicts, selectors.EVENT_READ)

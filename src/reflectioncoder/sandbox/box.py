@@ -1,4 +1,4 @@
-"""Makes folders of ours in the temporary directory. A killed process leaves its folders there, and the next process removes them.
+"""Makes our folders in the temporary directory. A killed process leaves its folders there, and the next process removes them.
 
 Whoever has made a folder holds a lock on it for as long as it lives, and the kernel releases it with the process. What is not locked
 belongs to nobody any more.

@@ -1,4 +1,4 @@
-"""One control group for each server, where this user may make one: the kernel counts memory and processes of the whole tree.
+"""Makes one control group for each server, if this user may make one: the kernel counts memory and processes of the whole tree.
 
 Version 2 (one directory) where memory and pids are delegated to us, version 1 (a directory for each controller) elsewhere. As root,
 or inside a delegated scope (`systemd-run --user --scope -p Delegate=yes ...`).
@@ -22,14 +22,14 @@ _LEFT_OVER_AFTER_S = 60.0
 
 @dataclass(frozen=True)
 class ControlGroup:
-    """`directories`: controller → directory; the same one twice in version 2."""
+    """A control group. `directories`: controller → directory; in version 2 all are the same."""
 
     directories: dict[str, Path]
     version: int
 
     @classmethod
     def create(cls) -> ControlGroup:
-        """A new, empty group below our own.
+        """Make a new, empty group below our own.
 
         Raises:
             SandboxUnavailableError: nothing here lets us make one.
@@ -62,7 +62,7 @@ class ControlGroup:
 
     @property
     def join_files(self) -> list[str]:
-        """A process that writes 0 to each of these is in the group."""
+        """Return the files to which a process writes 0 to join the group."""
         return sorted({str(directory / "cgroup.procs") for directory in self.directories.values()})
 
     def used_bytes(self) -> int:
@@ -102,7 +102,7 @@ class ControlGroup:
 
 @cache
 def _remove_leftovers(parent: Path) -> None:
-    """Remove the groups of those that were killed before they could. One that has a server in it cannot be removed."""
+    """Remove the groups of processes that were killed before they could do so. A group with a server in it cannot be removed."""
     with contextlib.suppress(OSError):
         for group in list(parent.glob("reflectioncoder-*")):
             with contextlib.suppress(OSError):
@@ -111,7 +111,7 @@ def _remove_leftovers(parent: Path) -> None:
 
 
 def _candidates() -> list[tuple[int, dict[str, Path]]]:
-    """(version, controller → our own group's directory)."""
+    """Return (version, controller → our own group's directory)."""
     with contextlib.suppress(OSError):
         mounted = _mounted()
         own = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
@@ -128,7 +128,7 @@ def _candidates() -> list[tuple[int, dict[str, Path]]]:
 
 
 def _mounted() -> dict[str, Path]:
-    """Controller → mount point of its version 1 hierarchy; "" → version 2."""
+    """Return controller → mount point of its version 1 hierarchy; "" → version 2."""
     mounted: dict[str, Path] = {}
     for line in _MOUNTS.read_text().splitlines():
         before, _, after = line.partition(" - ")

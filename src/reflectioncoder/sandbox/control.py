@@ -1,4 +1,5 @@
-"""Control runs: the same cell with a statement that cannot hold has to fail, or a cell that is said to have passed is not believed.
+"""Makes control runs: the same cell with a statement that cannot hold has to fail, or a cell that is said to have passed is not
+believed.
 
 Code that runs in an interpreter can change everything in it, also what tells how a cell has ended. So the same state runs the same
 cell again with one statement that cannot hold: an assertion of the cell with another expected value, or negated where it names none;

@@ -1,4 +1,4 @@
-"""Find idle cores: programs whose time counts can run beside each other, one on each."""
+"""Finds idle cores: programs whose time counts can run beside each other, one on each."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ class ForkServer:
         return running
 
     def _pid_here(self, pid: int) -> int:
-        """The program's number as we see it, when the wrapper has put the server into a process namespace of its own."""
+        """Return the program's number as we see it, when the wrapper has put the server into a process namespace of its own."""
         for candidate in descendants(self.process.pid):
             with contextlib.suppress(OSError, StopIteration):
                 lines = Path(f"/proc/{candidate}/status").read_text().splitlines()
@@ -148,7 +148,7 @@ class ForkServer:
         return _ENDED  # already
 
     def read_message(self) -> dict[str, Any] | None:
-        """A message if one is there now.
+        """Return a message if one is there now.
 
         Raises:
             SandboxUnavailableError: the server is gone, or says that the confinement failed.
@@ -251,7 +251,7 @@ class ServerPool:
 
     @contextlib.contextmanager
     def lend(self, isolation: Isolation, preload: Sequence[str] = ()):
-        """A server for the length of a `with`; thrown away if the block raises."""
+        """Lend a server for the length of a `with`; it is thrown away if the block raises."""
         key = (isolation, tuple(preload), readable_paths())
         with self._lock:
             idle = self._idle.setdefault(key, [])

@@ -1,4 +1,4 @@
-"""Calling a function of an untrusted program with inputs of ours: the answers come back as data, nothing else does.
+"""Calls a function of an untrusted program with our inputs: the answers come back as data, nothing else does.
 
 `call` runs one program to its end, to a limit, or until the consumer of its answers has seen enough. The program gets an input when
 it has been loaded and has answered the one before, whatever the answer is worth. Limits are on the program's own time (see
@@ -32,12 +32,13 @@ CallEnd = Literal["stopped", "ended", "timeout", "memory", "crashed", "broken"]
 
 @dataclass(frozen=True)
 class Calls:
-    """A program and what it is called with.
+    """A program and the inputs that it is called with.
 
     Attributes:
         inputs: a list of argument lists, one a call, marshalled (version 2); None: another process sends them (see `asserted`).
         stack_depth: frames that count against the recursion limit of 1000 before the program's own; 0: as it comes.
-        guard: take away the names that EvalPlus's guard takes away.
+        absent_names: what the program finds set to None, as in `os.kill`.
+        absent_modules: what the program cannot import.
         reference: the program is ours: inputs are sent ahead, long answers are described more closely, and the time of each call is
             sent at the end.
         in_full: answers are sent whole, however long. Of all calls alike: which answers are of interest is not the program's business.
@@ -48,19 +49,21 @@ class Calls:
     entry_point: str
     inputs: bytes | None
     stack_depth: int = 0
-    guard: bool = True
+    absent_names: tuple[str, ...] = ()
+    absent_modules: tuple[str, ...] = ()
     reference: bool = False
     in_full: bool = False
     as_set: bool = False
 
     def payload(self) -> dict[str, Any]:
-        """Return what `runtime.programs` takes: all but the inputs."""
+        """Return the payload of `runtime.programs`: all fields but the inputs."""
         by_another_process = self.inputs is None
         return {
             "source": self.source.encode("utf-8", "surrogatepass"),
             "entry_point": self.entry_point,
-            "depth": self.stack_depth,
-            "guard": self.guard,
+            "stack_depth": self.stack_depth,
+            "absent_names": self.absent_names,
+            "absent_modules": self.absent_modules,
             "reference": self.reference,
             "in_full": self.in_full or by_another_process,
             "as_set": self.as_set,
@@ -176,7 +179,7 @@ class _Exchange:
                 return exceeded.status, exceeded.reason
 
     def _take(self, data: bytes) -> bool:
-        """Hand on what has come, and tell whether to go on.
+        """Hand on the answers that have arrived, and tell whether to go on.
 
         The next input goes out first: how long the consumer takes for an answer tells nothing.
         """

@@ -1,4 +1,4 @@
-"""What a program may use, and what became of it.
+"""Defines the limits of a program and the result of its run.
 
 A `RunResult` is always about the program. If the sandbox itself fails, `SandboxUnavailableError` is raised instead, so that a
 broken machine can never look like a failing program.
@@ -7,7 +7,7 @@ broken machine can never look like a failing program.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from reflectioncoder.errors import SandboxUnavailableError, UsageError
 
@@ -60,6 +60,9 @@ class RunResult:
     peak_memory_bytes: int
     reason: str = ""
 
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
 
 class CappedOutput:
     """Keeps the first and the last bytes of a stream within `cap`, and counts all of them."""
@@ -81,7 +84,7 @@ class CappedOutput:
             del self._tail[: max(0, len(self._tail) - (self._cap - self._cap // 2))]
 
     def content(self) -> bytes | None:
-        """All of it; None if something was left out."""
+        """Return the whole stream; None if something was left out."""
         return bytes(self._head + self._tail) if len(self._head) + len(self._tail) == self.length else None
 
     def text(self) -> str:

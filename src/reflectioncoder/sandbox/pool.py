@@ -1,4 +1,7 @@
-"""Many independent jobs, a bounded number at a time; endless input is fine."""
+"""Many independent jobs, a bounded number at a time; endless input is fine.
+
+They run in threads, each in a copy of the caller's context (`contextvars`), as if the caller had called them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from typing import TypeVar
 
 _AHEAD = 16  # a slow job at the head holds up the results, not the other workers
@@ -19,7 +23,7 @@ def default_workers() -> int:
 
 
 def workers_within_memory(bytes_each: int, workers: int = 0) -> int:
-    """Of `workers` (0: a core each) as many as fit with jobs of a size into half of what is free now, at least one."""
+    """Cap `workers` (0 = one per core) so that jobs of `bytes_each` fit into half of the free memory; at least 1."""
     workers = workers or default_workers()
     try:
         with open("/proc/meminfo") as handle:
@@ -32,7 +36,7 @@ def workers_within_memory(bytes_each: int, workers: int = 0) -> int:
 def map_ordered(
     function: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 0, stop: Callable[[], None] = lambda: None
 ) -> Generator[Result, None, None]:
-    """`function` of every job, in order. A bounded number of jobs is taken ahead, so endless input is fine.
+    """Yield the results of `function` for every job, in order. A bounded number of jobs is taken ahead, so endless input is fine.
 
     Threads are enough: each job waits for a process of its own. Exceptions of a job are raised where its result is due. At the end,
     early or not, `stop` is called before jobs that are under way are waited for.
@@ -42,7 +46,7 @@ def map_ordered(
     executor = ThreadPoolExecutor(workers)
     try:
         for job in jobs:
-            pending.append(executor.submit(function, job))
+            pending.append(executor.submit(copy_context().run, function, job))
             if len(pending) >= _AHEAD * workers:
                 yield pending.popleft().result()
         while pending:
@@ -55,7 +59,7 @@ def map_ordered(
 def map_unordered(
     function: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 0, stop: Callable[[], None] = lambda: None
 ) -> Generator[Result, None, None]:
-    """Yield the results of `function` for every job, as they end: a slow one holds up nothing.
+    """Yield the results of `function` for every job, as they end: a slow job holds up nothing.
 
     This differs from `map_ordered` otherwise in that `stop` is called at an early end only: jobs of the same kind may follow.
     """
@@ -64,7 +68,7 @@ def map_unordered(
     executor = ThreadPoolExecutor(workers)
     try:
         for job in jobs:
-            pending.add(executor.submit(function, job))
+            pending.add(executor.submit(copy_context().run, function, job))
             if len(pending) >= 2 * workers:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)

@@ -1,4 +1,4 @@
-"""Turn numbers of numpy and other packages into Python's, which compare at full precision, and keep numpy from printing warnings."""
+"""Turns numbers of numpy and other packages into Python's, which compare at full precision, and keeps numpy from printing warnings."""
 
 from __future__ import annotations
 

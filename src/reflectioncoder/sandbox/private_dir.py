@@ -1,4 +1,5 @@
-"""The directory that a program without a file system of its own writes into: on the host's disk, and whatever it holds, hostile."""
+"""Manages the directory that a program without a file system of its own writes into. It is on the host's disk, and its content is
+hostile."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ _MAX_FOLDERS = 64  # one in another
 
 
 class PrivateDir:
-    """Made empty; `owner`: the user and group whom the programs run as, if not as us."""
+    """A private directory, made empty. `owner`: user and group that the programs run as, if they are not ours."""
 
     def __init__(self, path: Path, owner: tuple[int, int] | None):
         self.path = path
@@ -23,14 +24,15 @@ class PrivateDir:
             os.chown(path, *owner)
 
     def usage(self) -> tuple[float, float]:
-        """Files and bytes in it. If it cannot be listed (no right to read, nested too deep) infinitely many: it may hide any."""
+        """Count the files and bytes in it. If it cannot be listed (no right to read, nested too deep) they are infinitely many: it may
+        hide any."""
         try:
             return _usage(os.open(self.path, _DIRECTORY), 0)
         except OSError:
             return math.inf, math.inf
 
     def empty(self) -> None:
-        """For the next program: the directory itself stays, Landlock knows it by its inode.
+        """Empty it for the next program. The directory itself stays, because Landlock knows it by its inode.
 
         Raises:
             SandboxUnavailableError: something stays; no program must be run in it again.
@@ -40,7 +42,7 @@ class PrivateDir:
 
 
 def _usage(directory: int, depth: int) -> tuple[float, float]:
-    """Files and bytes below an open directory, which is closed. By descriptors: no link can lead out of it."""
+    """Count files and bytes below an open directory, and close it. It works by descriptors: no link can lead out of it."""
     count: float = 0
     total: float = 0
     try:

@@ -11,14 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 from reflectioncoder.sandbox.forkserver import SERVERS, preload_for
-from reflectioncoder.sandbox.isolation import Isolation, detect_isolation
+from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import CappedOutput, Limits, RunResult, RunStatus
 from reflectioncoder.sandbox.running import WATCH_INTERVAL_S, Excess, Running
 
 
-def run_python(
-    source: str, limits: Limits | None = None, isolation: Isolation | None = None, *, files: dict[str, str] | None = None
-) -> RunResult:
+def run_python(source: str, limits: Limits, isolation: Isolation, *, files: dict[str, str] | None = None) -> RunResult:
     """Run a Python program as `python main.py` would, and wait for it.
 
     Args:
@@ -34,8 +32,8 @@ def run_python(
 
 def run_command(
     argv: Sequence[str],
-    limits: Limits | None = None,
-    isolation: Isolation | None = None,
+    limits: Limits,
+    isolation: Isolation,
     *,
     files: dict[str, bytes] | None = None,
     env: dict[str, str] | None = None,
@@ -52,7 +50,7 @@ def build_command(
     argv: Sequence[str],
     outputs: Sequence[str],
     limits: Limits,
-    isolation: Isolation | None = None,
+    isolation: Isolation,
     *,
     files: dict[str, bytes],
     env: dict[str, str] | None = None,
@@ -75,12 +73,11 @@ def _run(
     kind: str,
     payload: dict[str, Any],
     preload: Sequence[str],
-    limits: Limits | None,
-    isolation: Isolation | None,
+    limits: Limits,
+    isolation: Isolation,
     stdout: CappedOutput | None = None,
 ) -> RunResult:
-    limits = limits or Limits()
-    with SERVERS.lend(isolation or detect_isolation(), preload) as server, Pipes(1, 2) as pipes:
+    with SERVERS.lend(isolation, preload) as server, Pipes(1, 2) as pipes:
         running = server.start(kind, payload, limits, pipes.theirs)
         pipes.close_theirs()
         return _watch(running, pipes.ours[1], pipes.ours[2], stdout)

@@ -1,4 +1,4 @@
-"""What /proc tells of a process and of those below it. Where it tells nothing, there is nothing: no children, no memory, no time."""
+"""Reads from /proc what a process and its descendants use. What it does not tell counts as none: no children, memory or time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
 def descendants(pid: int) -> list[int]:
-    """Process ids of all descendants."""
+    """Return the process ids of all descendants."""
     found: list[int] = []
     pending = [pid]
     while pending:
@@ -35,7 +35,7 @@ def num_threads(pid: int) -> int:
 
 
 def resident_bytes(pid: int) -> int:
-    """Resident memory of a process; pages that it shares with the warm server are counted as well."""
+    """Return the resident memory of a process; pages that it shares with the warm server are counted as well."""
     for path in (f"/proc/{pid}/statm", *_thread_files(pid)):
         try:
             if pages := int(Path(path).read_text().split()[1]):
@@ -89,7 +89,7 @@ def _socket_bytes() -> int:
 
 
 def _thread_files(pid: int) -> Iterator[str]:
-    """When the first thread has ended the process shows no memory, its other threads do."""
+    """Yield a file of each thread: when the first thread has ended the process shows no memory, its other threads do."""
     with contextlib.suppress(OSError):
         for task in os.listdir(f"/proc/{pid}/task"):
             yield f"/proc/{pid}/task/{task}/statm"
@@ -113,7 +113,7 @@ def cpu_of(pid: int) -> CpuTime:
 
 
 def waiting_seconds(pid: int) -> float:
-    """How long a process was ready to run and another had the processor."""
+    """Return how long a process was ready to run while another had the processor."""
     try:
         return int(Path(f"/proc/{pid}/schedstat").read_bytes().split()[1]) / 1e9
     except (OSError, IndexError, ValueError):

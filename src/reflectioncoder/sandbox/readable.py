@@ -1,4 +1,4 @@
-"""Tells which of this machine's files programs may read: the interpreter, the system's libraries, some packages; never data of ours.
+"""Decides which files of this machine programs may read: the interpreter, the system's libraries, some packages; never our data.
 
 `share` adds directories, `keep_secret` takes some away for good. Expected values and benchmark data are always secret, wherever
 their folders lie.
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.errors import UsageError
-from reflectioncoder.places import cache_dir
+from reflectioncoder.paths import cache_dir
 
 # Packages that programs may import where they are installed. Others stay hidden: some carry benchmark data and solutions.
 PROGRAM_PACKAGES = (
@@ -39,7 +39,8 @@ _RUNTIMES = (
 
 @dataclass(frozen=True)
 class ReadablePaths:
-    """The files that programs may use. `bind`: what they may read; `hide`: directories in it that they may not; `show`: exceptions.
+    """The files that programs may use. `bind`: those that they may read; `hide`: directories in it that they may not; `show`:
+    exceptions.
 
     `packages`: what of `show` they may import.
     """
@@ -57,7 +58,7 @@ def share(directory: Path) -> None:
 
 
 def keep_secret(folder: Path) -> None:
-    """Never let a program of a server that is started from now on read a folder: it holds what answers are compared with."""
+    """Never let programs of servers that are started from now on read a folder: it holds what answers are compared with."""
     global _secret
     _secret |= {folder}
 

@@ -1,4 +1,4 @@
-"""A program that runs in the sandbox: its clocks, the limits that are watched from outside, and its end."""
+"""Follows a program that runs in the sandbox: its clocks, the limits that are watched from outside, and its end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KILL_PATIENCE_S = 30.0  # of a server, to end a program and everything below it
 
 @dataclass(frozen=True)
 class Excess:
-    """The limit that a program has exceeded: what that makes of it, and in words."""
+    """The limit that a program has exceeded: the status that follows from it, and the reason in words."""
 
     status: Literal["timeout", "memory", "crashed"]
     reason: str
@@ -51,7 +51,7 @@ class Running:
 
     @property
     def control_fd(self) -> int:
-        """Readable when the program has ended (then `poll`)."""
+        """Return a descriptor that is readable when the program has ended (then `poll`)."""
         return self.server.control.fileno()
 
     def poll(self) -> dict[str, Any] | None:
@@ -95,14 +95,14 @@ class Running:
         return max(with_children_s, sum(self._cpu_seen.values()))
 
     def _pids(self) -> list[int]:
-        """List the program's processes. What lost its parent has another: process 1, which is the program, or the server, which has one
-        program at a time; behind a wrapper the server and the wrapper's own process are among them.
-        """
+        """List the program's processes. An orphan has another parent: process 1, which is the program, or the server, which has one
+        program at a time; behind a wrapper the server and the wrapper's own process are among them."""
         alone = self.server.isolation.namespaces
         return [self.pid, *descendants(self.pid)] if alone else descendants(self.server.process.pid)
 
     def watch(self, max_own_s: float, since_s: float = 0.0) -> Excess | None:
-        """Tell which limit is exceeded of those that this isolation's kernel means do not hold: time, memory of all, processes, disk.
+        """Tell which limit is exceeded among those that the kernel does not enforce at this isolation: time, memory of all, processes,
+        disk.
 
         `max_own_s`: of its own time, counted from when that was `since_s`. Looks every `WATCH_INTERVAL_S`: calls in
         between find nothing.
@@ -129,7 +129,7 @@ class Running:
         return None
 
     def out_of_memory(self) -> Excess | None:
-        """Tell whether the kernel has killed something of it for exceeding its memory (known with a control group only)."""
+        """Tell whether the kernel has killed one of its processes for exceeding its memory (known with a control group only)."""
         killed = self.server.cgroup is not None and self.server.cgroup.num_oom_kills() > self._oom_kills_before
         return OUT_OF_MEMORY if killed else None
 
@@ -148,7 +148,7 @@ class Running:
                 self.server.control.sendall(b'{"kill": true}\n')
 
     def finish(self, patience_s: float = 0.0) -> dict[str, Any]:
-        """Kill it if it still runs after `patience_s`; wait until all of it is gone.
+        """Kill the program if it still runs after `patience_s`, and wait until all of it is gone.
 
         Raises:
             SandboxUnavailableError: the server does not manage that, or is gone.

@@ -1,4 +1,4 @@
-"""A stateful interpreter: cells run one after another, names stay defined, as in a notebook.
+"""Provides a stateful interpreter: cells run one after another, names stay defined, as in a notebook.
 
 The author of reflection sequences runs its attempts here. A cell that outlives its time is interrupted inside the interpreter; if
 that does not help the interpreter is killed. The next cell then starts a new one, in which the earlier cells that succeeded are
@@ -16,12 +16,12 @@ import os
 import random
 import selectors
 import time
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 from reflectioncoder.sandbox.control import control_of
 from reflectioncoder.sandbox.forkserver import SERVERS
-from reflectioncoder.sandbox.isolation import Isolation, detect_isolation
+from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.process import Pipes
 from reflectioncoder.sandbox.running import WATCH_INTERVAL_S, Running
@@ -34,7 +34,8 @@ _DRAW = random.SystemRandom()
 
 @dataclass(frozen=True)
 class CellResult:
-    """`output` as a terminal would show it, capped; `error` is the exception's class name; `restarted`: state was lost before."""
+    """The result of a cell. `output` is capped, as a terminal would show it; `error` is the exception's class name; `restarted`: state
+    was lost."""
 
     status: CellStatus
     output: str
@@ -42,9 +43,12 @@ class CellResult:
     duration_s: float
     restarted: bool = False
 
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
 
 class Session:
-    """Use as a context manager. `limits.wall_s` holds for each cell, the other limits for the interpreter's life.
+    """A session, used as a context manager. `limits.wall_s` holds for each cell, the other limits for the interpreter's life.
 
     Args:
         replay: after a restart first run the cells again that had succeeded, so that their names are there.
@@ -54,10 +58,8 @@ class Session:
         SandboxUnavailableError: the sandbox failed, not the program.
     """
 
-    def __init__(
-        self, limits: Limits | None = None, isolation: Isolation | None = None, *, replay: bool = False, file_name: str = "main.py"
-    ):
-        self._limits = limits or Limits()
+    def __init__(self, limits: Limits, isolation: Isolation, *, replay: bool = False, file_name: str = "main.py"):
+        self._limits = limits
         self._isolation = isolation
         self._replay = replay
         self._file_name = file_name
@@ -82,7 +84,7 @@ class Session:
 
     def _start(self) -> tuple[Running, Pipes]:
         with contextlib.ExitStack() as opening:
-            server = opening.enter_context(SERVERS.lend(self._isolation or detect_isolation()))
+            server = opening.enter_context(SERVERS.lend(self._isolation))
             pipes = opening.enter_context(Pipes(4, 5, reading=(5,)))
             running = server.start("session", {"file_name": self._file_name}, self._limits_of_all(), pipes.theirs)
             pipes.close_theirs()

@@ -1,212 +1,109 @@
-"""Programs of other languages, compiled once and run in the sandbox; what compilers leave is kept by content.
+"""How programs of a language are built and run. Which languages there are is said elsewhere (`languages`).
 
-In the cache directory: `toolchains/`, what each compiler needs to be fast, made once for each version and the only part of it that
-programs can read; `builds/`, one archive for each program that compiled, the oldest removed beyond `BUILDS_BYTES`.
+A program is one source file, compiled once if there is a compiler, and run once. Commands are looked for where the sandbox's programs
+find them.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import io
-import os
+import re
 import shutil
 import subprocess
-import tarfile
-import tempfile
-import threading
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from reflectioncoder.errors import MachineError
-from reflectioncoder.places import cache_dir
-from reflectioncoder.sandbox.isolation import Isolation
-from reflectioncoder.sandbox.languages import LANGUAGES, Language, version_of
-from reflectioncoder.sandbox.limits import Limits, RunResult
-from reflectioncoder.sandbox.process import build_command, run_command
-from reflectioncoder.sandbox.readable import share
+from reflectioncoder.sandbox.limits import Limits
 
-BUILDS_BYTES = 2 * 2**30
-OUTCOMES_VARIABLE = "REFLECTIONCODER_OUTCOMES"
-"""The environment variable of a program that records outcomes: it names the file that the program appends them to."""
-_RECORDING = f'export {OUTCOMES_VARIABLE}="$PWD/outcomes"; "$@" > /dev/null 2>&1; exec cat outcomes'
-_WARM_UP_S = 300.0
-_warming = threading.Lock()
+PATH = "/usr/bin:/bin"
+_MB, _GB = 2**20, 2**30
+_UNBOUNDED = 2**45  # address space: the resident memory is what is limited
 
 
-@dataclass(frozen=True)
-class Execution:
-    """How a program was built (None: nothing to build, or it was kept) and run (None: it did not compile)."""
+def which(name: str) -> str | None:
+    return shutil.which(name, path=PATH)
 
-    built: RunResult | None
-    ran: RunResult | None
+
+@dataclass(frozen=True, kw_only=True)
+class Toolchain:
+    """How the programs of a language are built and run.
+
+    `title`: the language, in messages. `needs`: commands, the first is asked for its version with `ask_version`; `files`: what must be
+    there too; `install`: how to get both. `source`: the program's file. `build`: the compiler's command line, whose `outputs` are
+    carried over to the run; empty where nothing is compiled.
+
+    `env`: {work} is the program's own directory. `beside`: further files of the directory in which it runs, name to content.
+
+    `warm`: a shell command that makes, in an empty directory and once for each version, what makes building fast; `build` and `env`
+    name that directory as {warm}.
+
+    `reserves`: it takes far more address space than it uses. `reads_proc`: its runtime reads /proc/self/maps.
+    """
+
+    title: str
+    needs: tuple[str, ...]
+    install: str
+    source: str
+    run: tuple[str, ...]
+    build: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    ask_version: tuple[str, ...] = ("--version",)
+    files: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    beside: Mapping[str, str] = field(default_factory=dict)
+    warm: str = ""
+    build_s: float = 15.0
+    run_s: float = 15.0
+    memory_bytes: int = _GB
+    reserves: bool = False
+    reads_proc: bool = False
 
     @property
-    def cpu_s(self) -> float:
-        return sum(part.cpu_s for part in (self.built, self.ran) if part)
+    def lowest_tier(self) -> int:
+        """Return the lowest tier of isolation in which programs work at all: below, /proc is the machine's."""
+        return 2 if self.reads_proc else 0
 
     @property
-    def peak_memory_bytes(self) -> int:
-        return max(part.peak_memory_bytes for part in (self.built, self.ran) if part)
+    def limits(self) -> Limits:
+        """Limits for running a program (compiling has `build_limits`)."""
+        return self._limits(self.run_s, self.memory_bytes)
 
     @property
-    def duration_s(self) -> float:
-        return sum(part.duration_s for part in (self.built, self.ran) if part)
+    def build_limits(self) -> Limits:
+        return self._limits(self.build_s, 2 * _GB)
 
+    def _limits(self, seconds: float, memory_bytes: int) -> Limits:
+        return Limits(
+            wall_s=seconds,
+            cpu_s=2 * seconds,  # of all threads
+            memory_bytes=memory_bytes,
+            file_bytes=64 * _MB,
+            disk_bytes=256 * _MB,
+            processes=128,
+            open_files=512,
+            address_space_bytes=_UNBOUNDED if self.reserves else None,
+        )
 
-def require_toolchain(name: str) -> None:
-    """Refuse a language that cannot be run here.
+    def missing(self) -> str | None:
+        """Name what is not there of the toolchain; None if all of it is."""
+        absent = [name for name in self.needs if which(name) is None]
+        absent += [file for file in self.files if not Path(file).exists()]
+        return ", ".join(absent) or None
 
-    Raises:
-        MachineError: something of the language's toolchain is missing; the message says what and how to get it.
-    """
-    language = LANGUAGES[name]
-    if missing := language.missing():
-        raise MachineError(f"{language.title} cannot be run here: {missing} is missing\n  hint:    {language.install}")
+    def version(self) -> str | None:
+        """Return the version that the first command tells; None if something of the toolchain is missing."""
+        command = which(self.needs[0])
+        return None if command is None or self.missing() else _told_version(command, self.ask_version)
 
-
-def execute(name: str, program: str, isolation: Isolation, *, run_s: float | None = None, as_terminal: bool = False) -> Execution:
-    """Compile a program of a language, if it is one that is compiled, and run it, for at most `run_s` seconds.
-
-    With `as_terminal` what it writes to stderr stands in its stdout, where a terminal would show it.
-
-    Raises:
-        SandboxUnavailableError: the sandbox failed.
-        MachineError: the toolchain is missing, or what makes it fast cannot be made.
-    """
-    return _execute(name, program, isolation, run_s, through='exec "$@" 2>&1' if as_terminal else "")
-
-
-def execute_recording(name: str, program: str, isolation: Isolation, *, run_s: float | None, patience: float) -> Execution:
-    """Compile and run a program that will not be seen again; stdout is what it left in the file named by `OUTCOMES_VARIABLE`.
-
-    What it prints goes nowhere, and how it ended does not show in the result: only whether it met a limit. Its limits of time, the
-    compiler's too, are `patience` times those of `execute`.
-
-    Raises:
-        SandboxUnavailableError: the sandbox failed.
-        MachineError: the toolchain is missing, or what makes it fast cannot be made.
-    """
-    return _execute(name, program, isolation, run_s, through=_RECORDING, patience=patience, keep=False)
-
-
-def _execute(
-    name: str,
-    program: str,
-    isolation: Isolation,
-    run_s: float | None,
-    *,
-    through: str,
-    patience: float = 1.0,
-    keep: bool = True,
-) -> Execution:
-    """Compile and run a program.
-
-    `through`: a shell command that starts it, whose command line is `"$@"`; `keep`: the build may be wanted again.
-    """
-    require_toolchain(name)
-    language = LANGUAGES[name]
-    isolation = replace(isolation, readable_proc=language.reads_proc)
-    warm = warm_up(name)
-    env = {variable: value.replace("{warm}", str(warm)) for variable, value in language.env.items()}
-    content = program.encode("utf-8", "replace")
-    files, argv, built = {language.source: content}, language.command(language.run), None
-    if language.build:
-        limits = _stretched(language.build_limits, language.build_s, patience)
-        built, archive = _build(language, content, warm, env, limits, isolation, keep=keep)
-        if archive is None:
-            return Execution(built, None)
-        files = _unpacked(archive)
-    if through:
-        argv = ["/bin/sh", "-c", through, "sh", *argv]
-    files |= {name: text.encode() for name, text in language.beside.items()}
-    limits = _stretched(language.limits, language.run_s if run_s is None else run_s, patience)
-    return Execution(built, run_command(argv, limits, isolation, files=files, env=env))
-
-
-def _stretched(limits: Limits, seconds: float, patience: float) -> Limits:
-    return replace(limits, wall_s=seconds * patience, cpu_s=limits.cpu_s * patience)
-
-
-def _unpacked(archive: bytes) -> dict[str, bytes]:
-    """The files of an archive that untrusted code may have had a hand in: plain ones, none in folders."""
-    with tarfile.open(fileobj=io.BytesIO(archive)) as members:
-        plain = [member for member in members if member.isfile() and "/" not in member.name]
-        return {member.name: file.read() for member in plain if (file := members.extractfile(member))}
-
-
-def _build(
-    language: Language, content: bytes, warm: Path | None, env: dict[str, str], limits: Limits, isolation: Isolation, *, keep: bool
-) -> tuple[RunResult | None, bytes | None]:
-    """How the compiler went, None if its work was kept; the archive of what it left, None if it failed."""
-    identity = repr((language.build, language.warm, version_of(language.name))).encode()
-    key = hashlib.sha256(b"\0".join((identity, content))).hexdigest()
-    kept = cache_dir() / "builds" / key[:2] / f"{key}.tar"
-    with contextlib.suppress(OSError):
-        archive = kept.read_bytes()
-        os.utime(kept)
-        return None, archive
-    argv = language.command(tuple(part.replace("{warm}", str(warm)) for part in language.build))
-    ran, archive = build_command(argv, language.outputs, limits, isolation, files={language.source: content}, env=env)
-    if archive is not None and keep:
-        _keep(kept, archive)
-    return ran, archive
-
-
-def _keep(place: Path, archive: bytes) -> None:
-    """A build that cannot be kept is made again: nothing is said of it."""
-    with contextlib.suppress(OSError):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=place.parent)
-        with open(handle, "wb") as file:
-            file.write(archive)
-        os.replace(temporary, place)
-
-
-def trim_builds(limit_bytes: int = BUILDS_BYTES) -> None:
-    """Remove the builds that were not used for longest, until the rest fits."""
-    entries = []
-    for path in (cache_dir() / "builds").glob("*/*"):
-        with contextlib.suppress(OSError):
-            entries.append((path.stat().st_mtime, path.stat().st_size, path))
-    total = sum(size for _, size, _ in entries)
-    for _, size, path in sorted(entries):
-        if total <= limit_bytes:
-            return
-        path.unlink(missing_ok=True)
-        total -= size
-
-
-def warm_up(name: str) -> Path | None:
-    """The directory of what makes building fast, made if it is not there; None for a language that needs none.
-
-    Raises:
-        MachineError: it cannot be made.
-    """
-    with _warming:
-        return _warm_up(name, cache_dir() / "toolchains")
+    def command(self, argv: tuple[str, ...]) -> list[str]:
+        """Return `argv` with the command's place."""
+        place = argv[0] if argv[0].startswith(("/", "./")) else which(argv[0])
+        return [place or f"/usr/bin/{argv[0]}", *argv[1:]]
 
 
 @cache
-def _warm_up(name: str, place: Path) -> Path | None:
-    language = LANGUAGES[name]
-    if not language.warm:
-        return None
-    identity = hashlib.sha256(repr((language.warm, version_of(name))).encode()).hexdigest()[:12]
-    directory = place / f"{name}-{identity}"
-    if not directory.is_dir():
-        place.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=place))
-        unfinished.chmod(0o755)
-        command = ["/bin/sh", "-c", language.warm]
-        made = subprocess.run(command, cwd=unfinished, capture_output=True, text=True, timeout=_WARM_UP_S, check=False)
-        try:
-            if made.returncode:
-                raise MachineError(f"{language.title}: `{language.warm}` failed: {made.stderr.strip()[-500:]}")
-            with contextlib.suppress(OSError):  # another process was first
-                unfinished.rename(directory)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
-    share(directory)
-    return directory
+def _told_version(command: str, arguments: tuple[str, ...]) -> str:
+    told = subprocess.run([command, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    found = re.search(r"\d+(\.\d+)+", told.stdout + told.stderr)
+    return found[0] if found else "unknown version"

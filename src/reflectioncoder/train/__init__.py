@@ -1,4 +1,4 @@
-"""Training: masks, views and losses as pure functions, a plan of the whole run, and a subclass of `transformers.Trainer`.
+"""Trains: losses as pure functions, checks, forecasts, and a subclass of `transformers.Trainer` that follows a plan of the whole run.
 
-The modules `masking`, `views`, `packing`, `plan`, `heldout`, `sharding` and `stage` can be imported without torch.
+The modules `data`, `run` and `sharding` can be imported without torch.
 """

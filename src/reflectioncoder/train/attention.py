@@ -1,4 +1,4 @@
-"""Causal attention inside the segments of one packed row, registered as an attention function of transformers.
+"""Computes causal attention inside the segments of one packed row, registered as an attention function of transformers.
 
 Boundaries are explicit. transformers 5 would infer them from position ids: wrongly for a student, whose positions have gaps. A
 function that is registered here and not among the mask functions gets no mask, and gets what the model's forward was called with,
@@ -50,7 +50,7 @@ class Segments:
 
 @functools.cache
 def _varlen_attention() -> Callable[..., Any] | None:
-    """Flash attention over segments, grouped heads included; None where torch cannot do what is needed (before 2.11)."""
+    """Compute flash attention over segments, grouped heads included; None if torch cannot do what is needed (before 2.11)."""
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:
@@ -77,7 +77,7 @@ def segment_attention(
     s_aux: torch.Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of T tokens, H query heads, G key heads; returns (output_1THD, None).
+    """Compute the attention of T tokens, H query heads, G key heads; return (output_1THD, None).
 
     A sliding window is one of positions, as it is for the whole row with its hidden tokens in place.
 

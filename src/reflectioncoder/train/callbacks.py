@@ -1,9 +1,7 @@
-"""What goes on beside the optimizer steps: a progress line, `metrics.jsonl`, a checkpoint and an orderly end on SIGTERM."""
+"""Acts between the optimizer steps: a progress line, `metrics.jsonl`, a checkpoint and an orderly end when asked to stop."""
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +12,7 @@ from transformers import TrainerCallback
 
 from reflectioncoder.data.files import JsonlAppender, read_jsonl, write_jsonl
 from reflectioncoder.data.json_text import expected_form
+from reflectioncoder.stopping import StopFlag
 
 
 class StepCallback(TrainerCallback):
@@ -28,7 +27,8 @@ class StepCallback(TrainerCallback):
 
 
 class MetricsCallback(TrainerCallback):
-    """A row for each optimizer step in `path`: the log entry, tokens per second, peak memory (bytes; of the GPU if there is one).
+    """Appends one JSON row per optimizer step to `path`: the Trainer's log entry, `tokens_per_s`, `peak_memory_bytes` (of the GPU if
+    there is one).
 
     An evaluation is a row of its own, with `eval_loss`. A resumed run continues the file after the step of its checkpoint.
     """
@@ -73,30 +73,19 @@ def peak_memory_bytes() -> int:
         return 0
 
 
-class StopOnSignal(TrainerCallback):
-    """On SIGTERM: finish the optimizer step, save a checkpoint, stop (`stopped`). All ranks stop together if one is asked to."""
+class StopCallback(TrainerCallback):
+    """Once `flag` is set: save a checkpoint after the optimizer step and stop (`stopped`). All ranks stop if one is asked to."""
 
-    def __init__(self) -> None:
+    def __init__(self, flag: StopFlag) -> None:
         self.stopped = False
-        self._asked = False
-        self._before: Any = None
-
-    def _ask(self, *_: Any) -> None:
-        self._asked = True
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if threading.current_thread() is threading.main_thread():  # handlers can be set there only
-            self._before = signal.signal(signal.SIGTERM, self._ask)
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGTERM, self._before)
+        self._flag = flag
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        asked = self._flag.is_set()
         if args.world_size > 1:
-            flag = torch.tensor(int(self._asked), device=args.device)
-            torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
-            self._asked = bool(flag)
-        if self._asked and state.global_step < state.max_steps:
+            any_asked = torch.tensor(int(asked), device=args.device)
+            torch.distributed.all_reduce(any_asked, torch.distributed.ReduceOp.MAX)
+            asked = bool(any_asked)
+        if asked and state.global_step < state.max_steps:
             self.stopped = control.should_save = control.should_training_stop = True
             control.should_evaluate = False  # there may be no time for it

@@ -1,13 +1,15 @@
-"""Checks of a training that are made before any work: settings, device, architecture, template, saving. No weight is loaded."""
+"""Checks a training before any work: settings, device, architecture, template, saving. No weight is loaded."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from reflectioncoder.config import Recipe, TrainConfig
+from reflectioncoder.config.declarations import Recipe, TrainConfig
 from reflectioncoder.errors import MachineError, UsageError, require
-from reflectioncoder.model_source import ModelSource, add_tokens_to, load_config, load_tokenizer, make_renderer, pick_device
+from reflectioncoder.models.load import load_config, load_tokenizer, pick_device
+from reflectioncoder.models.sources import ModelSource
+from reflectioncoder.models.tokens import add_tokens_to, make_renderer
 
 
 def check_settings(config: TrainConfig) -> None:
@@ -45,7 +47,7 @@ def check_recipe(recipe: Recipe) -> None:
 
 
 def check_model(recipe: Recipe, source: ModelSource) -> Any:
-    """Refuse whatever the model's own folder can be refused for, and return the tokenizer as it will be trained with.
+    """Check everything about the model that its folder tells, and return the tokenizer as it will be trained with.
 
     Raises:
         UsageError: an architecture that cannot be trained exactly, adapted or saved; a tokenizer or chat template that cannot be used.

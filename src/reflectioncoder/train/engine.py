@@ -13,14 +13,14 @@ from typing import Any
 import torch
 
 from reflectioncoder.errors import UsageError
+from reflectioncoder.method.packing import PackedBatch
 from reflectioncoder.train.attention import NAME, Segments
 from reflectioncoder.train.head import weighted_loss
-from reflectioncoder.train.packing import PackedBatch
 
 
 @dataclass(frozen=True)
 class LossOutputs:
-    """`loss` carries gradients; the rest are detached sums and counts for logging (nats, tokens)."""
+    """The outputs of one forward. `loss` carries gradients; the rest are detached sums and counts for logging (nats, tokens)."""
 
     loss: torch.Tensor
     ce_sum: torch.Tensor
@@ -31,7 +31,7 @@ class LossOutputs:
 
 
 class Engine:
-    """Use `loss`; `close` gives the model back as it was.
+    """The engine of a prepared model: `loss` computes; `close` restores the model's attention function and output layer.
 
     Args:
         model: a causal language model of transformers, perhaps in peft's wrapping, before it is wrapped for several processes.
@@ -65,7 +65,7 @@ class Engine:
         self._base.set_attn_implementation(self._attention)
 
     def loss(self, model: Any, batch: PackedBatch, device: torch.device) -> LossOutputs:
-        """The weighted loss of one packed batch. `model`: the prepared one, or what wraps it.
+        """Return the weighted loss of one packed batch. `model`: the prepared one, or what wraps it.
 
         Raises:
             UsageError: the model does something with its logits after the output layer, or ignores `logits_to_keep`.
@@ -98,7 +98,7 @@ class Engine:
         return self._trusted or not bool(torch.isfinite(ours))
 
     def hidden_states(self, model: Any, batch: PackedBatch, device: torch.device) -> torch.Tensor:
-        """The input of the output layer, [1, R, H]: the trunk alone."""
+        """Return the input of the output layer, [1, R, H]: the trunk alone."""
         self._head.forward = lambda hidden: hidden
         try:
             return self._forward(model, batch, device)
@@ -131,7 +131,7 @@ class Engine:
 
 
 def head_weight(head: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """(weight_VH, bias_V) that the output layer multiplies with, with what peft adds to it.
+    """Return (weight_VH, bias_V) that the output layer multiplies with, including what peft adds to it.
 
     Raises:
         UsageError: a layer of another kind.

@@ -1,4 +1,4 @@
-"""How much memory a training step will take, before any of it is taken.
+"""Forecasts the memory of a training step before any of it is taken.
 
 The forward runs at full size with torch's fake tensors, which have shapes and no storage; what autograd keeps for the backward is
 counted as it goes by. So the forecast knows no architecture and needs no formula of one.
@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from reflectioncoder.method.packing import PackedBatch
 from reflectioncoder.train.engine import Engine
 from reflectioncoder.train.head import default_chunk_rows
-from reflectioncoder.train.packing import PackedBatch
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class MemoryForecast:
 def forecast_memory(
     model: Any, batch: PackedBatch, device: str = "cpu", *, checkpointing: bool = False, autocast: torch.dtype | None = None
 ) -> MemoryForecast:
-    """Of full fine-tuning or of a LoRA with AdamW.
+    """Forecast the memory of full fine-tuning or of a LoRA with AdamW.
 
     Args:
         model: on the meta device, in the type that it is trained in; what is frozen is frozen. It is of no use afterwards.
@@ -66,7 +66,8 @@ def forecast_memory(
 
 
 def _output_layer_bytes(model: Any, batch: PackedBatch, autocast: torch.dtype | None) -> int:
-    """One chunk: logits, their softmax and the ratio of the pairs in float32; the gradients that are formed in the forward."""
+    """Return the bytes of one chunk: logits, their softmax and the ratio of the pairs in float32, and the gradients that the forward
+    forms."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     weight = base.get_output_embeddings().weight
     rows = min(default_chunk_rows(weight.device), len(batch.rows))

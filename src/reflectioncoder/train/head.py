@@ -1,4 +1,4 @@
-"""The output layer and all losses in one pass over the vocabulary, a chunk of rows at a time.
+"""Computes the output layer and all losses in one pass over the vocabulary, a chunk of rows at a time.
 
 Shapes: R rows with a term, of which the first 2P are P teacher rows and the P student rows of the same tokens; H hidden size,
 V vocabulary. Logits exist for one chunk only; gradients are formed in the forward, so the backward has nothing to recompute.
@@ -88,7 +88,7 @@ class _WeightedLoss(torch.autograd.Function):
 
 
 def _chunks(num_rows: int, num_pairs: int, size: int, device: torch.device) -> Iterator[tuple[torch.Tensor | slice, slice | None]]:
-    """(rows, which pairs): the two rows of a pair are always in one chunk, all teachers before all students, and no others."""
+    """Yield (rows, which pairs): the two rows of a pair are always in one chunk, all teachers before all students, and no others."""
     half = max(1, size // 2)
     for start in range(0, num_pairs, half):
         end = min(start + half, num_pairs)
@@ -101,7 +101,7 @@ def _chunks(num_rows: int, num_pairs: int, size: int, device: torch.device) -> I
 def _losses_of_rows(
     logits_NV: torch.Tensor, targets_N: torch.Tensor, ce_weights_N: torch.Tensor, dtype: torch.dtype
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """([loss, ΣCE, 0], the gradient with respect to the logits in `dtype`): w (p - onehot). The logits are used up."""
+    """Return [loss, ΣCE, 0] and the gradient with respect to the logits in `dtype`, w (p - onehot). The logits are used up."""
     log_p_NV, ce_N, ce_weights_N, targets_N1 = _cross_entropies(logits_NV, targets_N, ce_weights_N)
     grad_NV = log_p_NV.exp_().mul_(ce_weights_N[:, None]).scatter_add_(1, targets_N1, -ce_weights_N[:, None])
     return torch.stack([(ce_weights_N * ce_N).sum(), ce_N.sum(), ce_N.new_zeros(())]), grad_NV.to(dtype)
@@ -110,7 +110,7 @@ def _losses_of_rows(
 def _losses_of_pairs(
     logits_NV: torch.Tensor, targets_N: torch.Tensor, ce_weights_N: torch.Tensor, kl_weights_M: torch.Tensor, dtype: torch.dtype
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same of M teachers and their M students, with the KL, whose gradient is w (p_student - p_teacher) in the student's rows."""
+    """Do the same for M teachers and their M students, with the KL, whose gradient is w (p_student - p_teacher) in student rows."""
     log_p_NV, ce_N, ce_weights_N, targets_N1 = _cross_entropies(logits_NV, targets_N, ce_weights_N)
     num_pairs = len(kl_weights_M)
     ratio_MV = log_p_NV[:num_pairs] - log_p_NV[num_pairs:]
@@ -127,7 +127,7 @@ def _losses_of_pairs(
 def _cross_entropies(
     logits_NV: torch.Tensor, targets_N: torch.Tensor, ce_weights_N: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(log p in the storage of the logits, cross-entropies, their weights, targets to index with); 0 where there is no target."""
+    """Return (log p in the storage of the logits, cross-entropies, their weights, targets to index with); 0 without a target."""
     has_target_N = targets_N != IGNORE_INDEX
     targets_N1 = targets_N.clamp_min(0)[:, None]
     log_p_NV = logits_NV.sub_(logits_NV.logsumexp(-1, keepdim=True))
@@ -138,7 +138,8 @@ def _cross_entropies(
 def _losses_of_rows_functional(
     logits_NV: torch.Tensor, targets_N: torch.Tensor, ce_weights_N: torch.Tensor, dtype: torch.dtype
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`_losses_of_rows` for the compiler, which reads the logits twice and writes the gradient once; else a waste."""
+    """Do as `_losses_of_rows`, in a form for the compiler, which reads the logits twice and writes the gradient once; uncompiled it is
+    a waste."""
     log_p_NV = logits_NV - logits_NV.logsumexp(-1, keepdim=True)
     ce_N, ce_weights_N, is_target_NV = _cross_entropies_functional(log_p_NV, targets_N, ce_weights_N)
     grad_NV = ce_weights_N[:, None] * (log_p_NV.exp() - is_target_NV.to(log_p_NV.dtype))
@@ -175,7 +176,7 @@ def _compiled() -> tuple[Any, Any]:
 
 
 def _product(a_NH: torch.Tensor, b_HV: torch.Tensor, exact: torch.dtype) -> torch.Tensor:
-    """In `exact`, not rounded to the factors' type on the way where the device can do that."""
+    """Return the product in `exact`, not rounded to the factors' type on the way if the device can do that."""
     if a_NH.dtype == exact:
         return a_NH @ b_HV
     if _KEEPS_PRODUCTS and a_NH.is_cuda:
@@ -184,7 +185,7 @@ def _product(a_NH: torch.Tensor, b_HV: torch.Tensor, exact: torch.dtype) -> torc
 
 
 def _add_product(sum_VH: torch.Tensor, a_VN: torch.Tensor, b_NH: torch.Tensor) -> None:
-    """sum += a @ b, likewise: rounding every chunk's share would add up."""
+    """Add a @ b to the sum, likewise: rounding every chunk's share would add up."""
     if a_VN.dtype == sum_VH.dtype:
         sum_VH.addmm_(a_VN, b_NH)
     elif _KEEPS_SUMS and a_VN.is_cuda:
@@ -205,7 +206,7 @@ def weighted_loss(
     chunk_rows: int | None = None,
     compiled: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(Σ ce_weight · CE + Σ kl_weight · KL(p_teacher ‖ p_student), [ΣCE, ΣKL] unweighted and detached, nats).
+    """Return (Σ ce_weight · CE + Σ kl_weight · KL(p_teacher ‖ p_student), [ΣCE, ΣKL] unweighted and detached, nats).
 
     Full vocabulary, temperature 1, no gradient through the teacher's side of the KL (method, section 3). `targets_R`: IGNORE_INDEX
     where a row has no cross-entropy. Under autocast the products are taken in its type; sums and softmax in float32 at least.

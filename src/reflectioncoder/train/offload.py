@@ -1,4 +1,4 @@
-"""Activations that wait for the backward in the machine's memory instead of the GPU's: slower than keeping them, and exact."""
+"""Keeps activations in the machine's memory instead of the GPU's until the backward: slower than keeping them, and exact."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SMALLEST = 2**16  # elements; what is smaller is not worth a transfer
 
 @contextlib.contextmanager
 def activations_in_host_memory(model: torch.nn.Module) -> Iterator[None]:
-    """For the forward; the backward fetches them again. Weights stay where they are, copies of them in another type too.
+    """Move activations of a forward to host memory; the backward fetches them. Weights stay, and so do copies of them in another type.
 
     Both copies run on the current stream, so that no memory is used again before it has been read.
     """

@@ -1,4 +1,4 @@
-"""The model of a recipe, ready to be trained, and what its training will take."""
+"""Prepares the model of a recipe for training, and forecasts what its training will take."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import Any
 
 import torch
 
-from reflectioncoder.config import Recipe
+from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.data.render import ADDED_TOKENS
 from reflectioncoder.errors import UsageError
-from reflectioncoder.model_source import ModelSource, add_tokens, load_config, load_model, make_renderer, pick_device
+from reflectioncoder.method.packing import PackedBatch
+from reflectioncoder.method.plan import RunPlan
+from reflectioncoder.models.load import load_config, load_model, pick_device
+from reflectioncoder.models.sources import ModelSource
+from reflectioncoder.models.tokens import add_tokens, make_renderer
 from reflectioncoder.progress import say
 from reflectioncoder.train.forecast import MemoryForecast, forecast_memory
-from reflectioncoder.train.packing import PackedBatch
-from reflectioncoder.train.plan import RunPlan
 from reflectioncoder.train.sharding import is_sharded
 
 _NF4_BYTES = 0.52  # of a weight, with its share of the scales
@@ -36,7 +38,8 @@ def empty_model(recipe: Recipe, source: ModelSource, tokenizer: Any) -> Any:
 
 
 def prepare_model(recipe: Recipe, source: ModelSource, *, on_cpu: bool = False) -> tuple[Any, Any, int | None]:
-    """(model, tokenizer, rows of the output layer that are tokens), ready to be trained; `on_cpu`: wherever that would be."""
+    """Return (model, tokenizer, rows of the output layer that are tokens), ready to be trained; `on_cpu`: even if the device is
+    another."""
     quantized = is_quantized(recipe)
     if quantized and is_sharded():
         raise UsageError("weights in 4 bits cannot be spread over processes\n  hint:    train.sharding: none")
@@ -58,7 +61,7 @@ def is_quantized(recipe: Recipe) -> bool:
 
 
 def whole_model(recipe: Recipe, source: ModelSource, weights: dict[str, torch.Tensor]) -> Any:
-    """The model in full precision on the CPU, with trained `weights`; what has not been trained is the base model's."""
+    """Return the model in full precision on the CPU, with trained `weights`; all others are the base model's."""
     if recipe.train.lora is not None:
         recipe = replace(recipe, train=replace(recipe.train, lora=replace(recipe.train.lora, quantization="none")))
     model, _, _ = prepare_model(recipe, source, on_cpu=True)
@@ -74,7 +77,7 @@ def trained_weights(model: Any) -> dict[str, torch.Tensor]:
 
 
 def num_parameters(model: Any, *, trained_only: bool = False) -> int:
-    """Also of parameters that are spread over processes or hold two weights in a byte."""
+    """Count parameters, also if they are spread over processes or two weights share a byte."""
     return sum(
         getattr(p, "ds_numel", p.numel()) * (2 if p.dtype == torch.uint8 else 1)
         for p in model.parameters()
@@ -83,7 +86,7 @@ def num_parameters(model: Any, *, trained_only: bool = False) -> int:
 
 
 def adapt_model(model: Any, tokenizer: Any, recipe: Recipe) -> tuple[Any, int | None]:
-    """Tokens added, parts frozen, LoRA attached; returns (model, rows of the output layer that are tokens)."""
+    """Add tokens, freeze parts and attach a LoRA; return (model, rows of the output layer that are tokens)."""
     vocab_size = add_tokens(model, tokenizer) if recipe.model.rendering == "token" else None
     if recipe.train.freeze_layers:
         _freeze(model, recipe.train.freeze_layers)
@@ -131,7 +134,7 @@ def _freeze(model: Any, num_layers: int) -> None:
 
 
 def forecast_run(recipe: Recipe, source: ModelSource, tokenizer: Any, plan: RunPlan, *, checkpointing: bool) -> MemoryForecast:
-    """Of the run's largest forward, without loading a weight."""
+    """Forecast the memory of the run's largest forward, without loading a weight."""
     on_gpu = pick_device(recipe.model.device).startswith("cuda")
     model = empty_model(recipe, source, tokenizer)
     autocast = torch.bfloat16 if on_gpu and recipe.model.dtype == "auto" else None
@@ -153,7 +156,7 @@ def forecast_run(recipe: Recipe, source: ModelSource, tokenizer: Any, plan: RunP
 
 
 def largest_batch(plan: RunPlan) -> PackedBatch:
-    """The forward with the most tokens."""
+    """Return the forward with the most tokens."""
     costs = [[plan.cost(visit) for visit in visits] for visits in plan.steps]
     if plan.config.micro_batch_tokens:  # packs are filled: any step with the most tokens has one of the fullest
         step = max(range(len(costs)), key=lambda n: (min(sum(costs[n]), plan.config.micro_batch_tokens), max(costs[n])))
@@ -163,7 +166,7 @@ def largest_batch(plan: RunPlan) -> PackedBatch:
 
 
 def needs_checkpointing(recipe: Recipe, source: ModelSource, tokenizer: Any, plan: RunPlan, num_ranks: int = 1) -> bool:
-    """What `train.gradient_checkpointing` says; "auto": only where the forecast does not fit without, or cannot be made.
+    """Decide `train.gradient_checkpointing`; "auto": only if the forecast does not fit without, or cannot be made.
 
     To be asked before the weights are loaded: on a CPU they would be counted twice.
     """
@@ -202,7 +205,7 @@ def decide_checkpointing(recipe: Recipe, source: ModelSource, tokenizer: Any, pl
 
 
 def device_bytes(device: str, num_ranks: int = 1) -> float:
-    """Memory of a GPU, or a rank's share of what is available of the machine's."""
+    """Return the memory of a GPU, or a rank's share of the machine's available memory."""
     if device.startswith("cuda"):
         return torch.cuda.mem_get_info(device)[1]
     try:

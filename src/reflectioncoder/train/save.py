@@ -10,18 +10,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.config import Recipe
+from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.data.files import explain_full_disk, read_json, remove_stale, write_atomic, write_json
 from reflectioncoder.data.render import ADDED_TOKENS
 from reflectioncoder.errors import UsageError
-from reflectioncoder.model_source import load_tokenizer, make_renderer
+from reflectioncoder.models.load import load_tokenizer
+from reflectioncoder.models.tokens import make_renderer
 
 # What tokenizers encode differently at the beginning of a text, behind a special token and inside.
 _PROBES = ("def f(x):\n    return x", " x", "\n\n  x", "a  b", "日本 ü")
 
 
 def save_model(model: Any, tokenizer: Any, recipe: Recipe, model_dir: Path, summary: dict[str, Any]) -> None:
-    """Save the whole folder, complete before it gets its name; what a LoRA has learned is merged into the weights."""
+    """Save the whole folder, complete before it gets its name; a LoRA is merged into the weights."""
     scratch = model_dir.with_name(f".{model_dir.name}.{os.getpid()}.tmp")
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()

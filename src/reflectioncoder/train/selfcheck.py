@@ -1,4 +1,4 @@
-"""Is training on packed segments exact for this architecture? Tried out, not looked up.
+"""Tests whether training on packed segments is exact for an architecture: it is tried out, not looked up.
 
 The architecture is shrunk to a tiny random model in float64; loss and every gradient of a packed batch are compared with those of the
 plain doubled batch (method, section 3): full rows, a dense mask, transformers' own attention. What is not exact shows: dropout,
@@ -17,18 +17,18 @@ import torch.nn.functional as F  # noqa: N812 (the field's name for it)
 
 from reflectioncoder.data.render import IGNORE_INDEX
 from reflectioncoder.errors import UsageError
+from reflectioncoder.method.packing import pack
+from reflectioncoder.method.views import View, WeightedViews
 from reflectioncoder.train.engine import Engine
-from reflectioncoder.train.packing import pack
-from reflectioncoder.train.views import View, WeightedViews
 
 # Rounding is 1e-13; norms that some models compute in float32 whatever the weights bring 1e-7; what is wrong brings 1e-2.
 TOLERANCE = 1e-5
 _VOCAB_SIZE, _LENGTH, _WINDOW = 128, 48, 16
-_MOST_PARAMETERS = 20_000_000
+_MAX_PARAMETERS = 20_000_000
 
 
 def why_not_exact(config: Any) -> str | None:
-    """The reason why a model of this configuration cannot be trained here; None if it can.
+    """Return the reason why a model of this configuration cannot be trained here; None if it can.
 
     Args:
         config: of `transformers`, of any size.
@@ -60,7 +60,8 @@ def _rotary_kinds(config: Any) -> set[str]:
 
 
 def tiny_model(config: Any) -> Any:
-    """The architecture in small: all its kinds of layers, its ratio of query to key heads, random weights, float64, ready to train."""
+    """Return the architecture in small: all its kinds of layers, its ratio of query to key heads, random weights, float64, ready to
+    train."""
     from transformers import AutoModelForCausalLM
 
     small = copy.deepcopy(config)
@@ -102,7 +103,7 @@ def tiny_model(config: Any) -> Any:
         small.attention_chunk_size = _WINDOW
     with torch.device("meta"):
         num_parameters = sum(p.numel() for p in AutoModelForCausalLM.from_config(small).parameters())
-    if num_parameters > _MOST_PARAMETERS:
+    if num_parameters > _MAX_PARAMETERS:
         raise UsageError(f"it stays at {num_parameters / 1e6:.0f}M parameters")
     random_state = torch.get_rng_state()
     try:
@@ -115,7 +116,8 @@ def tiny_model(config: Any) -> Any:
 
 
 def largest_difference(model: Any) -> float:
-    """Between packed and plain, of the loss and of each parameter's gradient, relative to the largest norm where that is tiny."""
+    """Return the largest difference between packed and plain, of the loss and of each gradient, relative to the largest norm for tiny
+    ones."""
     samples = [_sample(seed) for seed in range(3)]
     model.zero_grad()
     with contextlib.closing(Engine(model)) as engine:
@@ -152,7 +154,7 @@ def _sample(seed: int) -> WeightedViews:
 
 
 def _plain_loss(model: Any, sample: WeightedViews) -> torch.Tensor:
-    """Two full rows; in the second the tokens that the student does not keep are nobody's keys."""
+    """Return the loss of two full rows; in the second, the tokens that the student does not keep are nobody's keys."""
     teacher, student = sample.teacher, sample.student
     assert student is not None
     size = len(teacher.input_ids)

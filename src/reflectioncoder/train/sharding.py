@@ -1,4 +1,4 @@
-"""Spreading parameters, gradients and optimizer state over the processes of a run, through accelerate (FSDP2, DeepSpeed ZeRO).
+"""Spreads parameters, gradients and optimizer state over the processes of a run, through accelerate (FSDP2, DeepSpeed ZeRO).
 
 accelerate is told by environment variables, as its own launcher would; variables that are set already win, so that
 `accelerate launch` with a configuration of one's own does too.
@@ -36,7 +36,7 @@ SETTINGS = {
 
 
 def set_up_sharding(sharding: str) -> None:
-    """Before anything of accelerate is made.
+    """Set up accelerate's environment. Call it before anything of accelerate is made.
 
     Raises:
         MachineError: DeepSpeed is not installed.
@@ -53,15 +53,22 @@ def num_processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def has_process_group() -> bool:
+    """Tell whether this process already belongs to a group of torch.distributed."""
+    import torch.distributed as dist
+
+    return dist.is_available() and dist.is_initialized()
+
+
 def is_sharded() -> bool:
-    """Whether the parameters themselves are spread over several processes."""
+    """Tell whether the parameters themselves are spread over several processes."""
     if num_processes() == 1:
         return False
     return _is_on("FSDP") or (_is_on("DEEPSPEED") and _zero_stage() == 3)
 
 
 def _zero_stage() -> int:
-    """Of the configuration file that accelerate's launcher was given, or as it says by itself."""
+    """Return DeepSpeed's stage from the configuration file that accelerate's launcher was given, or from its environment."""
     path = os.environ.get("ACCELERATE_DEEPSPEED_CONFIG_FILE", "none")
     if path != "none":
         return int(read_json(path).get("zero_optimization", {}).get("stage", 0))
@@ -69,7 +76,7 @@ def _zero_stage() -> int:
 
 
 def leave(code: int) -> None:
-    """End one of several processes at once: at an orderly end a thread of the process groups can still be there, which aborts."""
+    """End one of several processes at once: at an orderly end a thread of the process groups may still be there, and would abort it."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

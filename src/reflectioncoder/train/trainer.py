@@ -1,4 +1,4 @@
-"""`transformers.Trainer` with the batching, the views and the loss of reflection self-distillation, and nothing else changed.
+"""Extends `transformers.Trainer` by the batching, the views and the loss of reflection self-distillation, and changes nothing else.
 
 The run is planned before it starts (`plan`): item n of the data loader is optimizer step n of the plan, all forwards of this rank, so
 prefetching workers, ranks and resume cannot change what is trained.
@@ -18,17 +18,17 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainingArguments
 
-from reflectioncoder.config import TrainConfig
+from reflectioncoder.config.declarations import TrainConfig
 from reflectioncoder.errors import CheckFailedError, require
+from reflectioncoder.method.heldout import HeldOut
+from reflectioncoder.method.packing import PackedBatch
+from reflectioncoder.method.plan import RunPlan
 from reflectioncoder.train.engine import Engine, LossOutputs
-from reflectioncoder.train.heldout import HeldOut
 from reflectioncoder.train.offload import activations_in_host_memory
-from reflectioncoder.train.packing import PackedBatch
-from reflectioncoder.train.plan import RunPlan
 
 
 class PlannedSteps(Dataset):
-    """Item n: what one rank computes in optimizer step n."""
+    """A data set whose item n is what one rank computes in optimizer step n."""
 
     def __init__(self, plan: RunPlan, rank: int, num_ranks: int):
         self.plan, self.rank, self.num_ranks = plan, rank, num_ranks
@@ -45,7 +45,47 @@ def _only(items: Sequence[Any]) -> Any:
 
 
 class ReflectionTrainer(Trainer):
-    """Trains `model` according to `plan`, and measures it on `held_out`. Build `args` with `training_arguments`."""
+    """`transformers.Trainer` for reflection self-distillation: batches, views and loss come from a plan, all else is the Trainer's.
+
+    The model is called as usual, so LoRA, mixed precision, gradient checkpointing, DDP, FSDP and DeepSpeed work as they do elsewhere.
+    Logged losses are in nats per token.
+
+    Args:
+        model: a causal language model of transformers, perhaps with LoRA.
+        args: made by `training_arguments`.
+        plan: what each optimizer step computes, for any number of processes.
+        held_out: samples whose one-off answers are measured (`eval_loss`).
+        vocab_size: rows of the output layer that are tokens; None: all.
+        kwargs: of `transformers.Trainer`.
+
+    Raises:
+        UsageError: the architecture cannot be trained on packed segments.
+        CheckFailedError (from `train`): a gradient is not finite.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from transformers import LlamaConfig, LlamaForCausalLM
+        >>> from reflectioncoder import Block, Message, ReflectionTrainer, Sample, render
+        >>> from reflectioncoder.config.declarations import TrainConfig
+        >>> from reflectioncoder.data.words import WordTokenizer
+        >>> from reflectioncoder.method.plan import RunPlan
+        >>> from reflectioncoder.train.trainer import training_arguments
+        >>> reflect = Message("user", (Block("text", "Solve and test f."),))
+        >>> sequence = Message("assistant", (Block("code", "def f(): ..."), Block("execution", "None"), Block("text", "Wrong.")))
+        >>> ask, answer = Message("user", (Block("text", "Write f."),)), Message("assistant", (Block("text", "def f(): return 1"),))
+        >>> sample = render(Sample((reflect, sequence, ask, answer)), WordTokenizer(), "token")
+        >>> config = TrainConfig(epochs=2, global_batch_size=1)
+        >>> plan = RunPlan([sample], config, seed=0)
+        >>> sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+        >>> model = LlamaForCausalLM(LlamaConfig(vocab_size=64, **sizes))
+        >>> args = training_arguments(config, plan, Path("train"), seed=0, use_cpu=True)
+        >>> trainer = ReflectionTrainer(model, args, plan)
+        >>> trainer.train().global_step
+        {'loss': ..., 'ce': ..., 'kl': ..., 'mask_rate': '0.5', 'tokens': ...}
+        {'loss': ..., 'ce': ..., 'kl': ..., 'mask_rate': '1', 'tokens': ...}
+        {'train_runtime': ...}
+        2
+    """
 
     def __init__(
         self,
@@ -82,7 +122,7 @@ class ReflectionTrainer(Trainer):
         return DataLoader(self.train_dataset, batch_size=1, shuffle=False, collate_fn=_only, num_workers=workers)
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        """All forwards and backwards of an optimizer step; gradients are exchanged in the last one only."""
+        """Run all forwards and backwards of an optimizer step; gradients are exchanged in the last one only."""
         model.train()
         batches: list[PackedBatch] = inputs["batches"]
         self._pending_steps += 1
@@ -109,7 +149,7 @@ class ReflectionTrainer(Trainer):
         return activations_in_host_memory(self.model)
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
-        """The Trainer asks for it after the gradients have been exchanged and before the optimizer's step.
+        """Return the gradient norm, for which the Trainer asks after the exchange of gradients and before the optimizer's step.
 
         Raises:
             CheckFailedError: it is not finite, as after a loss that is not; no parameter has been touched.
@@ -135,9 +175,10 @@ class ReflectionTrainer(Trainer):
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
     def whole_weights(self) -> dict[str, torch.Tensor]:
-        """Of a model whose parameters are spread over the processes, or rounded by DeepSpeed, on the CPU of the first process.
+        """Return the weights of a model whose parameters are spread over processes, or rounded by DeepSpeed, on the CPU of the first
+        process.
 
-        Every process must ask. With DeepSpeed: of what has been trained, in float32.
+        Every process must call this. With DeepSpeed only the trained weights are returned, in float32.
         """
         weights: dict[str, Any] = {}
         if self.is_deepspeed_enabled:
@@ -160,7 +201,7 @@ class ReflectionTrainer(Trainer):
 
     @torch.no_grad()
     def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> dict[str, float]:
-        """`eval_loss`: cross-entropy of the held-out one-off answers, nats per token; `eval_perplexity`."""
+        """Measure `eval_loss`, the cross-entropy of the held-out one-off answers (nats per token), and `eval_perplexity`."""
         assert self._held_out is not None
         assert self.model is not None
         self.model.eval()
@@ -178,7 +219,7 @@ class ReflectionTrainer(Trainer):
         return metrics
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Adds the mean CE and KL (nats per token) of all ranks, the mask rate and the token count since the last log.
+        """Add the mean CE and KL (nats per token) of all ranks, the mask rate and the token count since the last log.
 
         The loss is summed here again: the Trainer's own sum is kept in float32, whatever the model's dtype.
         """
@@ -201,7 +242,7 @@ class ReflectionTrainer(Trainer):
 
 
 def training_arguments(config: TrainConfig, plan: RunPlan, output_dir: Path, seed: int, **overrides: Any) -> TrainingArguments:
-    """The arguments of the Trainer for a planned run: one pass over the planned micro-batches."""
+    """Return the arguments of the Trainer for a planned run: one pass over the planned micro-batches."""
     values: dict[str, Any] = {
         "output_dir": str(output_dir),
         "max_steps": plan.total_steps,
@@ -231,7 +272,8 @@ def training_arguments(config: TrainConfig, plan: RunPlan, output_dir: Path, see
 
 
 def resumable_checkpoint(output_dir: Path) -> Path | None:
-    """The newest complete checkpoint in `output_dir`. The trainer state is written last: if it cannot be read, the save was cut off."""
+    """Return the newest complete checkpoint in `output_dir`. The trainer state is written last: if it cannot be read, the save was cut
+    off."""
     complete = [p for p in output_dir.glob("checkpoint-*") if _is_json(p / "trainer_state.json")]
     return max(complete, key=lambda p: int(p.name.rsplit("-", 1)[1]), default=None)
 

@@ -1,4 +1,4 @@
-"""Inside the sandbox: tests that are programs (`assert f(1) == 2`), in another process than the solution that they test.
+"""Runs tests that are programs (`assert f(1) == 2`) inside the sandbox, in another process than the solution that they test.
 
 The entry point's name is bound to a stand-in that sends each call's arguments to the solution's process (`runtime.calls`, by
 request) and hands back the answer as plain data. Expected values, the comparison and the verdict are in this process, where
@@ -25,7 +25,7 @@ _ENDS = (StopIteration, StopAsyncIteration, GeneratorExit)
 
 
 class SolutionLost(BaseException):  # no test may catch it as the error that it expects
-    """The solution's process ended before it had answered, or sent what is no answer."""
+    """Raised if the solution's process ended before it had answered, or sent what is no answer."""
 
 
 class Solution:
@@ -119,7 +119,7 @@ def _holds_opaque(value: Any) -> bool:
 
 
 def _put_back(arguments: tuple[Any, ...], after: list[Any]) -> None:
-    """What the call has changed in its arguments, so that tests of changes in place see it."""
+    """Put back what the call has changed in its arguments, so that tests of changes in place see it."""
     for before, now in zip(arguments, after, strict=True):
         if type(before) is not type(now) or before == now:
             continue
@@ -136,7 +136,7 @@ def _describe(error: BaseException) -> str:
 
 
 def serve_asserts(payload: dict[str, Any]) -> None:
-    """Run tests. `payload`: entry_point, tests, and setup (what the tests find defined beside the entry point).
+    """Run tests. `payload`: entry_point, tests, and setup (which is defined for the tests beside the entry point).
 
     Rows: {"compile_error"} or {"load_error"}; for each test {"test": number, "passed", "detail"}, and "opaque" if it failed after an
     answer with an object that is not known here; {"done"} in the end.

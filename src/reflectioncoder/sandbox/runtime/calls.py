@@ -1,4 +1,4 @@
-"""Inside the sandbox: run a solution, call its entry point with each argument list, send the answers.
+"""Runs a solution inside the sandbox, calls its entry point with each argument list, and sends the answers.
 
 The trusted side owns inputs, expected values and the comparison; this process knows none of the expected values, and of the inputs
 only those that it has been called with. Whatever a hostile solution does here, it can only send other answers.
@@ -14,24 +14,24 @@ Frames on the channel: one letter, the length as 4 bytes little endian, the cont
     T  [of a reference, at the end] CPU seconds of each call and of sending its answer
 Where `arguments_wanted`, a frame with the arguments after the call follows each answer.
 
-The world of a solution is made equal to EvalPlus's (evalplus 0.3.1, `unsafe_execute` and `reliability_guard`): empty globals,
-closed stdin, the same names absent, the same depth of stack. That is for equal verdicts; protection is the kernel's business.
+A solution runs with empty globals and closed stdin. Names and modules that it is not to find, and the depth of the stack that it is
+called at, are the caller's choice: they make its world equal to another harness's, for equal verdicts. Protection is the kernel's
+business.
 """
 
 from __future__ import annotations
 
 import builtins
 import contextlib
+import importlib
 import io
 import json
 import marshal
 import os
-import shutil
 import struct
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from reflectioncoder.sandbox.runtime.encoding import MARSHAL_VERSION, encode_answer
@@ -40,19 +40,9 @@ CHANNEL_FD, REQUEST_FD = 4, 5
 FLUSH_BYTES, FLUSH_S = 32768, 0.002
 _READ_BYTES = 65536
 
-# Set to None by EvalPlus's guard.
-_ABSENT = {
-    os: "kill system putenv remove removedirs rmdir fchdir setuid fork forkpty killpg rename renames truncate replace unlink fchmod "
-    "fchown chmod chown chroot lchflags lchmod lchown getcwd chdir",
-    shutil: "rmtree move chown",
-    subprocess: "Popen",
-    builtins: "exit quit open help",
-}
-_ABSENT_MODULES = ("ipdb", "joblib", "resource", "psutil", "tkinter")
-
 
 class ClosedInput(io.StringIO):
-    """Takes what is written and refuses to be read."""
+    """A standard input that accepts writing and refuses to be read."""
 
     def read(self, *args: object, **kwargs: object) -> str:
         raise OSError
@@ -84,7 +74,8 @@ def describe_error(error: BaseException) -> bytes:
 
 
 def error_in_parts(error: BaseException) -> bytes:
-    """Return what it takes to raise an error like this one elsewhere; with its arguments (else null) if all are plain and short."""
+    """Return the parts from which an error like this one can be raised elsewhere; with its arguments (else null) if all are plain and
+    short."""
     name, _, text = describe_error(error).decode().partition(": ")
     kind = next((known.__name__ for known in type(error).__mro__ if _BUILTINS.get(known.__name__) is known), "Exception")
     arguments = error.args
@@ -125,9 +116,8 @@ def serve_calls(payload: dict[str, Any]) -> None:
     """Serve calls of a program. `payload`: the fields of `sandbox.functions.Calls`, without its inputs."""
     channel = Channel()
     in_full, arguments_wanted = payload["in_full"], payload["arguments_wanted"]
-    if payload["guard"]:
-        _take_away()
-    _align_stack(payload["depth"])
+    _take_away(payload["absent_names"], payload["absent_modules"])
+    _align_stack(payload["stack_depth"])
     scope: dict[str, Any] = {}
     try:
         with closed_streams():
@@ -182,13 +172,12 @@ def _requests(channel: Channel) -> Iterator[list[Any]]:
         del request
 
 
-def _take_away() -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"
-    for module, names in _ABSENT.items():
-        for name in names.split():
-            setattr(module, name, None)
-    for name in _ABSENT_MODULES:
-        sys.modules[name] = None  # type: ignore[assignment]
+def _take_away(names: Sequence[str], modules: Sequence[str]) -> None:
+    """Set names (as in `os.kill`) to None, and make modules impossible to import."""
+    for module, _, name in [path.rpartition(".") for path in names]:
+        setattr(importlib.import_module(module), name, None)
+    for module in modules:
+        sys.modules[module] = None  # type: ignore[assignment]
 
 
 def _align_stack(depth: int) -> None:

@@ -1,4 +1,5 @@
-"""The processes of a session in which cells run. Everything here shares its process with untrusted code, and nothing of it is believed.
+"""Runs the cells of a session, in processes of their own. Everything here shares its process with untrusted code, and nothing of it is
+believed.
 
 A *state* is a process that has run the cells so far and waits. For a cell it forks a child: that one runs the cell, reports, and is
 the state after the cell. Which of the two goes on is decided by the keeper (`runtime.keeper`).
@@ -53,7 +54,7 @@ def cell_file(number: int) -> str:
 
 
 def receive(source: socket.socket, num_fds: int) -> tuple[dict[str, Any], list[int]] | None:
-    """Return the next message and its descriptors; None if nobody is there any more."""
+    """Return the next message and its descriptors; None if the other side is gone."""
     data, fds, _, _ = _recv_fds(source, HEADER.size, num_fds)
     if len(data) < HEADER.size:
         return None

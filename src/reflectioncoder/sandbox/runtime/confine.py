@@ -1,4 +1,4 @@
-"""The confinement itself, in two halves.
+"""Confines the server and its programs, in two halves.
 
 `enter_world` runs once, in the warm server, and does what is the same for all programs: namespaces without network, a root that
 holds the interpreter and the system's libraries read-only, the Landlock rules. `confine_program` runs in every program's own
@@ -29,7 +29,7 @@ _LINKS = {"/tmp": WORK, "/dev/shm": WORK, "/dev/fd": "/proc/self/fd", "/dev/stdi
 
 @dataclass(frozen=True)
 class World:
-    """What the server confines programs with. Made by `reflectioncoder.sandbox.isolation`, sent as JSON.
+    """The configuration of the confinement. Made by `reflectioncoder.sandbox.isolation`, sent as JSON.
 
     Attributes:
         namespaces, landlock, seccomp: the means in use.
@@ -70,7 +70,7 @@ class World:
 
 @dataclass
 class Entered:
-    """What the server holds after `enter_world`."""
+    """The state of the server after `enter_world`."""
 
     world: World
     ruleset: int = -1
@@ -78,7 +78,7 @@ class Entered:
 
 
 def enter_world(world: World) -> Entered:
-    """Confine the server as far as it goes for all programs. Raises OSError where this machine does not let us."""
+    """Confine the server as far as this can be done for all programs. Raises OSError if this machine does not allow it."""
     entered = Entered(world)
     for path in world.cgroup_files:  # programs are born into the group: moving each of them would cost milliseconds
         with open(path, "w") as handle:
@@ -127,7 +127,7 @@ def _enter_user_namespace(more: int) -> None:
 
 
 def _build_root(world: World) -> None:
-    """A new root on a small tmpfs, read-only, with read-only binds of what programs may see."""
+    """Build a new root on a small tmpfs, read-only, with read-only binds of the files that programs may see."""
     root = world.box
     kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
     kernel.mount("tmpfs", root, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=1m,mode=755")
@@ -184,7 +184,7 @@ def _bind(source: str, target: str) -> None:
 
 
 def fork_program(entered: Entered) -> int:
-    """The process of one program: process 1 of its own process namespace where there are namespaces. 0 in the child."""
+    """Fork the process of one program, which is process 1 of its process namespace if there are namespaces; return 0 in the child."""
     if entered.world.namespaces:
         return kernel.fork_into(kernel.CLONE_NEWPID | kernel.CLONE_NEWNS)
     return os.fork()
@@ -273,7 +273,7 @@ def set_limits(limits: dict[str, float], world: World) -> None:
 
 
 def count_tasks(uid: int) -> int:
-    """Threads that the user runs now: RLIMIT_NPROC counts them all."""
+    """Count the threads that the user runs at the moment: RLIMIT_NPROC counts them all."""
     count = 0
     for entry in os.listdir("/proc"):
         if entry.isdigit():

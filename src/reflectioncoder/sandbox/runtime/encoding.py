@@ -255,13 +255,13 @@ def _parts(value: Any) -> Iterator[Any]:
 
 def encode_answer(value: Any, reference: bool, in_full: bool, as_set: bool, exhaust: bool = False) -> tuple[bytes, bytes]:
     """Return (letter, content) of an answer's frame."""
-    most = MAX_WHOLE_BYTES if in_full else MAX_PLAIN_BYTES
+    max_bytes = MAX_WHOLE_BYTES if in_full else MAX_PLAIN_BYTES
     mark = None
-    if _is_long(value) and len(value) > most:  # each item takes at least a byte
+    if _is_long(value) and len(value) > max_bytes:  # each item takes at least a byte
         mark, kinds = _digest_and_kinds(value)
     elif (kinds := _plain_kinds(value)) is not None:
         data = marshal.dumps(value, MARSHAL_VERSION)
-        if len(data) <= most:
+        if len(data) <= max_bytes:
             return b"V", data
         mark = digest(value) if _is_long(value) else hashlib.blake2b(data, digest_size=16).digest()
     if mark is None:

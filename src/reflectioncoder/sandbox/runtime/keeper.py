@@ -1,4 +1,5 @@
-"""The first process of a session: it holds the channel to the trusted side, starts the processes that run cells, and never runs one.
+"""Runs as the first process of a session: it holds the channel to the trusted side, starts the processes that run cells, and never runs
+one.
 
 A cell can write output and nothing else. Its process reports over a pipe whose only end waits, unread, in a socket that the process
 cannot write to; whether the process has ended is what the kernel says. The keeper's memory and descriptors are out of reach: it is

@@ -1,4 +1,5 @@
-"""The Linux system calls of the confinement that Python does not offer, through ctypes: namespaces, mounts, Landlock, capabilities.
+"""Calls the Linux system calls of the confinement that Python does not offer, through ctypes: namespaces, mounts, Landlock,
+capabilities.
 
 Every function raises OSError with the name of the call. Numbers: kernel headers (uapi), x86_64 and aarch64.
 """
@@ -58,7 +59,7 @@ def prctl(option: int, *arguments: object) -> None:
 
 
 def filter_system_calls(program: object) -> None:
-    """`program`: reference to a `struct sock_fprog`."""
+    """Install a system-call filter. `program`: reference to a `struct sock_fprog`."""
     prctl(PR_SET_SECCOMP, 2, program)
 
 
@@ -67,7 +68,7 @@ def unshare(flags: int) -> None:
 
 
 def fork_into(flags: int) -> int:
-    """fork() into new namespaces; 0 in the child. Only for processes with one thread."""
+    """Fork into new namespaces; return 0 in the child. Only for processes with one thread."""
     pid = _syscall("clone", _CLONE, flags | 17, 0, 0, 0, 0)  # 17: SIGCHLD
     if pid == 0:
         ctypes.pythonapi.PyOS_AfterFork_Child()  # what os.fork() does: locks, thread state, random's seed
@@ -98,7 +99,7 @@ def pivot_into(new_root: str) -> None:
 
 
 def set_capabilities(permitted: int = 0) -> None:
-    """Permitted = effective = inheritable = `permitted`, a bit mask below 2**32."""
+    """Set the permitted, effective and inheritable capabilities to `permitted`, a bit mask below 2**32."""
     _syscall("capset", _CAPSET, _CAP_HEADER(0x20080522, 0), _CAP_DATA(permitted, permitted, permitted, 0, 0, 0))
 
 
@@ -107,7 +108,7 @@ def keep_capability_over_exec(capability: int) -> None:
 
 
 def landlock_abi() -> int:
-    """The kernel's Landlock version; 0 where there is none."""
+    """Return the kernel's Landlock version; 0 if there is none."""
     try:
         return _syscall("landlock", _LANDLOCK_CREATE, None, 0, 1)
     except OSError:

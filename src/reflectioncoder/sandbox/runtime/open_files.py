@@ -1,4 +1,4 @@
-"""Tells what a cell leaves open: two runs of the next cell share it, and each has to find it as it was.
+"""Tracks what a cell leaves open: two runs of the next cell share it, and each has to find it as it was.
 
 Of files with a name the place where they are read and written is put back (their contents are: `work_files`). Of anything else that
 processes share there is no putting back: files without a name or outside of the working directory, memory, pipes, sockets, children.

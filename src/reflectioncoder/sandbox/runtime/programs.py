@@ -1,4 +1,4 @@
-"""The kinds of programs that the server's children become. Each runs confined, reads its payload, and never returns.
+"""Defines the kinds of programs that the server's children become. Each runs confined, reads its payload, and never returns.
 
     script   a Python program, as `python main.py` would run it
     session  the keeper of a stateful interpreter: runs cells in processes of their own, on request (`runtime.keeper`)
@@ -58,7 +58,7 @@ def run_script(payload: dict[str, Any]) -> NoReturn:
 
 
 def guarded(work: Callable[[], object], file_name: str) -> int:
-    """The exit code that the interpreter would end with; the traceback of an error goes to stderr, from `file_name` on."""
+    """Run, and return the interpreter's exit code; the traceback of an error goes to stderr, from `file_name` on."""
     try:
         work()
     except SystemExit as error:
@@ -73,7 +73,7 @@ def guarded(work: Callable[[], object], file_name: str) -> int:
 
 
 def format_error(error: BaseException, file_name: str) -> str:
-    """The traceback as CPython prints it for a script: from the program's own frames on (none for a syntax error)."""
+    """Format the traceback as CPython prints it for a script: from the program's own frames on (none for a syntax error)."""
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename != file_name:
         frames = frames.tb_next
@@ -81,7 +81,7 @@ def format_error(error: BaseException, file_name: str) -> str:
 
 
 def leave(code: int) -> NoReturn:
-    """What an interpreter does at its end, without taking itself apart."""
+    """Do what an interpreter does at its end, without taking itself apart."""
     for step in (threading._shutdown, atexit._run_exitfuncs, sys.stdout.flush, sys.stderr.flush):  # type: ignore[attr-defined]
         with contextlib.suppress(Exception):
             step()

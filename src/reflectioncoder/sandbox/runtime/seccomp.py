@@ -1,4 +1,4 @@
-"""The system-call filter: what no program needs and what Landlock and namespaces do not cover is refused.
+"""Builds the system-call filter: it refuses what no program needs and what Landlock and namespaces do not cover.
 
 A refused call fails with EPERM (ENOSYS where the C library then falls back), so that programs see an error, not a crash. Calls
 newer than this table are unknown to us and fail with ENOSYS. Another architecture's calls (32 bit, x32) kill the process.
@@ -116,7 +116,7 @@ _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 
 
 def _argument(index: int) -> int:
-    """Offset of the low half of a system call's argument in `struct seccomp_data`, little endian."""
+    """Return the offset of the low half of a system call's argument in `struct seccomp_data`, little endian."""
     return 16 + 8 * index
 
 
@@ -171,7 +171,7 @@ def _all_but(index: int, *values: int) -> tuple[Step, ...]:
 
 
 def filter_program(private_mounts: bool, own_pid: int | None) -> bytes:
-    """The BPF program.
+    """Return the BPF program.
 
     Args:
         private_mounts: the program sees no file system and no processes but its own; it may then change modes and times, and ask.

@@ -1,4 +1,4 @@
-"""Semaphores for `multiprocessing` where the C library's cannot be made: that keeps them in /dev/shm, which belongs to the host.
+"""Provides semaphores for `multiprocessing` if the C library's cannot be made: that keeps them in /dev/shm, which belongs to the host.
 
 A semaphore is a pipe that holds as many bytes as it has units, so that it works between threads and after a fork alike.
 """

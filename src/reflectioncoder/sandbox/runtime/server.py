@@ -1,4 +1,4 @@
-"""The warm fork server: a small interpreter that confines itself once and then forks a confined process for every program.
+"""Runs the warm fork server: a small interpreter that confines itself once and then forks a confined process for every program.
 
 It is started by `reflectioncoder.sandbox.forkserver` and talks with it over one socket, JSON lines:
 
@@ -52,7 +52,7 @@ class Server:
         self._control.sendall(json.dumps(value).encode() + b"\n")
 
     def receive(self) -> dict | None:
-        """The next message; None when the other side is gone. Descriptors wait for the message that they belong to."""
+        """Return the next message; None when the other side is gone. Descriptors wait for the message that they belong to."""
         while b"\n" not in self._pending:
             data, fds, _, _ = socket.recv_fds(self._control, 65536, _NUM_FDS)
             if not data:
@@ -141,7 +141,7 @@ class Server:
 
     @staticmethod
     def _reap(pid: int) -> tuple[int, resource.struct_rusage] | None:
-        """Reap what has ended; the program's own (exit code, usage) if it is among it."""
+        """Reap the processes that have ended; return (exit code, usage) of the program itself if it is among them."""
         found = None
         with contextlib.suppress(ChildProcessError):
             while True:
@@ -158,7 +158,8 @@ class Server:
             os.killpg(pid, signal.SIGKILL)  # without namespaces: the program cannot leave its group
 
     def _kill_leftovers(self, pid: int) -> None:
-        """The end of process 1 of a namespace has ended all of it. Elsewhere the server, as subreaper, has adopted what is left."""
+        """Kill what the program has left. The end of process 1 of a namespace has ended all of it; elsewhere the server, as subreaper,
+        has adopted it."""
         assert self._entered is not None
         if self._entered.world.namespaces:
             return
@@ -174,7 +175,7 @@ class Server:
                 return
 
     def _become_program(self, request: dict, fds: list[int], failure_write: int) -> None:
-        """In the forked process. Never returns."""
+        """Become the program, in the forked process. Never returns."""
         try:
             assert self._entered is not None
             signal.set_wakeup_fd(-1)

@@ -1,4 +1,4 @@
-"""Keeps the files in a program's own directory and puts them back: a cell that runs twice finds the same ones.
+"""Saves the files in a program's own directory and restores them: a cell that runs twice finds the same ones.
 
 Kinds that cannot be put back (pipes, sockets) are left as they are. Files are written in place: who has one open keeps it.
 """
@@ -22,7 +22,7 @@ class Entry:
 
 
 def snapshot() -> tuple[Entry, ...]:
-    """Return what the working directory holds, directories before what is in them."""
+    """Return the entries of the working directory, directories before their content."""
     found: list[Entry] = []
     waiting = ["."]
     while waiting:

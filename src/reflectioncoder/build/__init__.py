@@ -1,1 +1,0 @@
-"""Building reflection data: authors that write sequences with a real interpreter in the loop, filters, the funnel."""

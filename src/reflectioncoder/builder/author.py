@@ -1,0 +1,117 @@
+"""The seam of authors: what a build asks of an author, and what it gives it to work with.
+
+An author implements `Author` in a module of `builder/authors/` and has a row in `authors.registry.AUTHORS`; nothing else in the package
+knows it by name. docs/adding/author.md shows how one is added.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from reflectioncoder.builder.executions import Executions
+from reflectioncoder.builder.forecast import Estimate, SessionCost
+from reflectioncoder.builder.log import BuildLog
+from reflectioncoder.builder.outcomes import Outcomes, Rejected
+from reflectioncoder.builder.problems import Problems, unwritable
+from reflectioncoder.builder.rollouts import SampleNames
+from reflectioncoder.config.declarations import BuildConfig, Recipe
+from reflectioncoder.data.problems import Problem
+from reflectioncoder.sandbox.limits import Limits
+from reflectioncoder.sandbox.pool import default_workers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traits:
+    """The properties of an author that a build acts on.
+
+    Attributes:
+        options: fields of `build` that it uses beside those that every build uses; fields of the endpoint as "endpoint.model". All
+            others are refused where they are set.
+        python_only: problems in other languages are rejected.
+        needs_reference: problems without a reference solution and tests are rejected.
+        varies_one_program: its samples of one problem resemble each other by design: near duplicates are looked for among other
+            problems only.
+    """
+
+    options: frozenset[str]
+    python_only: bool
+    needs_reference: bool
+    varies_one_program: bool
+
+
+@dataclass(frozen=True)
+class Build:
+    """A build at work: what an author is given.
+
+    Attributes:
+        limits: of one program that is run; `execute` applies them.
+        fork: the user allows other settings than those that the log was begun with.
+    """
+
+    recipe: Recipe
+    problems: Problems
+    log: BuildLog
+    execute: Executions
+    outcomes: Outcomes
+    limits: Limits
+    fork: bool
+
+    @property
+    def config(self) -> BuildConfig:
+        return self.recipe.build
+
+    @property
+    def num_workers(self) -> int:
+        """Return how many programs are run at the same time."""
+        return self.recipe.sandbox.workers or default_workers()
+
+    def unwritable(self, traits: Traits, problem: Problem) -> Rejected | None:
+        """Return why an author of these traits can write nothing about a problem."""
+        return unwritable(problem, self.execute, python_only=traits.python_only, needs_reference=traits.needs_reference)
+
+
+@dataclass(frozen=True)
+class DialogueStats:
+    """Totals over all dialogues: the cost forecast (None below 20), what this session cost, and the number of retried requests."""
+
+    forecast: Estimate | None = None
+    session: SessionCost | None = None
+    num_retries: int = 0
+
+
+class Author(Protocol):
+    """Writes reflection sequences. One without any of the abstract parts cannot be made, and so not be registered."""
+
+    @property
+    @abstractmethod
+    def traits(self) -> Traits: ...
+
+    @abstractmethod
+    def check(self, config: BuildConfig) -> None:
+        """Find what is wrong with its settings before any work. Nobody is asked, and nothing is downloaded.
+
+        Raises:
+            UsageError: a setting is impossible, or a file is missing or malformed.
+            MachineError: something is missing on this machine.
+        """
+
+    @abstractmethod
+    def names_in_samples(self, config: BuildConfig) -> SampleNames:
+        """Return the names that stand in ids: samples of builds that differ in what they are made of have different ones."""
+
+    @abstractmethod
+    def write(self, build: Build) -> DialogueStats:
+        """Give every candidate of a build to `build.outcomes`, as a sample or with the reason why it is none.
+
+        The order must not depend on speed or the number of workers. An interrupted build is begun anew with the same log.
+
+        Raises:
+            EndpointError, BudgetError, SandboxUnavailableError, UsageError: the build cannot go on; what is in the log is kept.
+        """
+
+    def files(self, config: BuildConfig) -> tuple[Path, ...]:
+        """Return the files beside the problems that its samples are made of: if one of them changes, a run builds anew."""
+        return ()

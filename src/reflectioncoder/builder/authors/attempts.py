@@ -1,0 +1,110 @@
+"""The author of `build.author: attempts`: completions in a file, the failing ones repaired by the reference solutions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from reflectioncoder.builder.author import Author, Build, DialogueStats, Traits
+from reflectioncoder.builder.authors.answers import Answer, name_of_model
+from reflectioncoder.builder.authors.repair import RepairWriter, read_attempt
+from reflectioncoder.builder.coding import coding_of
+from reflectioncoder.builder.dialogues import run_dialogues
+from reflectioncoder.builder.rollouts import NoModel, Rollout, RolloutWriter, SampleNames
+from reflectioncoder.config.declarations import BuildConfig
+from reflectioncoder.data.files import read_jsonl
+from reflectioncoder.data.problems import Problem
+from reflectioncoder.data.prompts import one_off_answer
+from reflectioncoder.errors import UsageError
+from reflectioncoder.generate.budget import Budget
+from reflectioncoder.generate.reply import STOP
+from reflectioncoder.progress import say
+
+
+class AttemptsAuthor(Author):
+    """Repairs the completions of a file; no model is asked, and the endpoint's settings only name the one that wrote them."""
+
+    @property
+    def traits(self) -> Traits:
+        return Traits(
+            options=frozenset(("attempts", "rollouts", "shown_tests", "endpoint.model", "endpoint.revision")),
+            python_only=False,
+            needs_reference=True,
+            varies_one_program=False,
+        )
+
+    def check(self, config: BuildConfig) -> None:
+        if not Path(config.attempts).is_file():
+            raise UsageError(f"file not found: {config.attempts!r}\n  key:     build.attempts, the completions to be repaired")
+        AttemptsFile(config.attempts)
+
+    def files(self, config: BuildConfig) -> tuple[Path, ...]:
+        return (Path(config.attempts),)
+
+    def names_in_samples(self, config: BuildConfig) -> SampleNames:
+        """Name the file's content too, of which the samples are made."""
+        path = Path(config.attempts)
+        content = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+        parts = (name_of_model(config.endpoint) or path.stem, config.endpoint.revision, content)
+        return SampleNames("attempts", "@".join(part for part in parts if part))
+
+    def write(self, build: Build) -> DialogueStats:
+        return run_dialogues(build, self, _open_file)
+
+
+@contextmanager
+def _open_file(build: Build, budget: Budget) -> Iterator[RolloutWriter]:
+    file = AttemptsFile(build.config.attempts)
+    yield RolloutWriter(RepairWriter(build, file.attempt).write, build.num_workers, NoModel())
+    if file.num_not_asked:
+        say(f"build: {file.num_not_asked} rows of {build.config.attempts} are of no problem or rollout of this build")
+
+
+class AttemptsFile:
+    """Completions in a file: rows as `generate` writes them, or EvalPlus's samples.
+
+    Raises:
+        UsageError: a row without task_id and solution or completion (file and line are named).
+    """
+
+    def __init__(self, path: str):
+        self._answers: dict[tuple[str, int], dict[str, Any]] = {}
+        counts: Counter[str] = Counter()
+        for number, row in read_jsonl(path):
+            task_id = row.get("task_id")
+            if not isinstance(row.get("solution", row.get("completion")), str) or not isinstance(task_id, str):
+                raise UsageError(f"{path}:{number}: expected task_id and solution (or completion), got {sorted(row)}")
+            sample = row.get("sample", counts[task_id])
+            if type(sample) is not int:
+                raise UsageError(f"{path}:{number}: sample must be a whole number, got {sample!r:.60}")
+            self._answers[task_id, sample] = row
+            counts[task_id] += 1
+        self._not_asked = set(self._answers)
+
+    @property
+    def num_not_asked(self) -> int:
+        """Return the number of rows of no problem or rollout that was asked for."""
+        return len(self._not_asked)
+
+    def attempt(self, rollout: Rollout) -> Answer:
+        """Return what the file has for a rollout, as an answer to the one-off request; an empty one if there is nothing."""
+        key = rollout.problem.task_id, rollout.number
+        self._not_asked.discard(key)
+        row = self._answers.get(key, {})
+        program = row["solution"] if "solution" in row else self._whole(row.get("completion", ""), rollout.problem)
+        text = one_off_answer(program, rollout.problem.language) if program.strip() else ""
+        return Answer(text, row.get("finish_reason", STOP))
+
+    @staticmethod
+    def _whole(completion: str, problem: Problem) -> str:
+        """Return the program of a completion: in a fence, whole, or what stands behind the prompt."""
+        coding = coding_of(problem)
+        read = read_attempt(completion, problem)
+        if read.has_program and coding.defines(read.solution, problem.entry_point):
+            return read.solution.strip("\n")
+        program = read.solution.strip("\n") or ("" if read.reason == "unfinished_thought" else completion)
+        return program if not program.strip() or coding.defines(program, problem.entry_point) else problem.prompt + program

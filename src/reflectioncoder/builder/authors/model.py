@@ -1,0 +1,176 @@
+"""Shared by authors that ask a model: the model behind the log, the settings that its answers depend on, and the options."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, fields
+from functools import partial
+from typing import Any
+
+from reflectioncoder.builder.author import Author, Build, DialogueStats
+from reflectioncoder.builder.authors.answers import EMPTY, Answer, name_of_model
+from reflectioncoder.builder.authors.servers import Server
+from reflectioncoder.builder.conversation import Conversation
+from reflectioncoder.builder.dialogues import run_dialogues
+from reflectioncoder.builder.log import BuildLog
+from reflectioncoder.builder.outcomes import Rejected
+from reflectioncoder.builder.rollouts import Rollout, RolloutWriter, Usage
+from reflectioncoder.builder.templates import Prompts
+from reflectioncoder.config.declarations import BuildConfig, EndpointConfig
+from reflectioncoder.data.samples import Sample
+from reflectioncoder.errors import UsageError
+from reflectioncoder.generate.body import request_body
+from reflectioncoder.generate.budget import Budget
+from reflectioncoder.generate.endpoint import Endpoint, RefusedError
+from reflectioncoder.generate.reply import REFUSED
+
+ENDPOINT_OPTIONS = frozenset(f"endpoint.{spec.name}" for spec in fields(EndpointConfig))
+MODEL_OPTIONS = ENDPOINT_OPTIONS | {"hybrid", "rollouts", "budget_tokens", "budget_usd"}
+"""The options of every author that asks a model."""
+
+_DIALOGUES_PER_REQUEST = 4  # while some run their programs, or wait for a processor, others are answered
+_TOKENS_PER_TURN = 800  # a problem, or what the interpreter prints
+# How the server is reached, how much of it is used, and what becomes of samples afterwards: an answer does not depend on it.
+_NOT_OF_AN_ANSWER = ("problems", "budget_tokens", "budget_usd", "min_samples", "max_chars", "near_duplicates", "attempts")
+_NOT_OF_A_REQUEST = ("base_url", "api_key_env", "timeout_s", "retries", "max_in_flight", "input_usd", "output_usd")
+_NOT_IN_OLDER_LOGS = ("extra_body", "omit", "max_tokens_field")
+
+
+class LoggedModel:
+    """A model whose answers are in the build's log: what is there is not asked again (`rollouts.AskedModel`)."""
+
+    def __init__(self, config: EndpointConfig, seed: int, endpoint: Endpoint, log: BuildLog):
+        self.config = config
+        self._seed = seed
+        self._endpoint = endpoint
+        self._log = log
+        self._usage: dict[int, Usage] = {}
+
+    def ask(self, conversation: Conversation, rollout: Rollout, turn: int) -> Answer:
+        """Return the model's answer to what has been said so far.
+
+        Raises:
+            What `Endpoint.ask` raises, but for `RefusedError`.
+        """
+        payload = self._payload(conversation, rollout, turn)
+        request = {"payload": payload, "revision": self.config.revision, "rollout": rollout.number}
+        usage = self._usage.setdefault(rollout.order, Usage())
+        usage.num_turns += 1
+        usage.num_replayed += 1
+
+        def ask() -> dict[str, Any]:
+            usage.num_replayed -= 1
+            reply = self._endpoint.ask(payload, rollout.order, self._log.account(request))
+            usage.input_tokens += reply.input_tokens
+            usage.output_tokens += reply.output_tokens
+            return asdict(reply)
+
+        try:
+            logged = self._log.recall("request", request, ask)
+        except RefusedError:  # not logged: it has cost nothing, and another server may take it
+            return Answer("", REFUSED)
+        text, finish_reason = logged["text"], logged["finish_reason"]
+        if finish_reason != REFUSED and not text.strip():
+            return Answer(text, EMPTY)
+        return Answer(conversation.continuation(text), finish_reason)
+
+    def _payload(self, conversation: Conversation, rollout: Rollout, turn: int) -> dict[str, Any]:
+        name = f"{self._seed}/llm:{rollout.problem.task_id}:{rollout.number}/{turn}"
+        sampling = {
+            "max_tokens": self.config.max_tokens,
+            "temperature": self.config.temperature,
+            "top_p": self.config.top_p,
+            "seed": int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") >> 1,
+        }
+        return request_body(self.config, {"model": self.config.model, **conversation.payload, **sampling})
+
+    @property
+    def num_retries(self) -> int:
+        return self._endpoint.num_retries
+
+    @property
+    def has_answered(self) -> bool:
+        return self._endpoint.has_answered
+
+    @property
+    def first_asked_at(self) -> float | None:
+        return self._endpoint.first_asked_at
+
+    def take_usage(self, rollout: Rollout) -> Usage:
+        return self._usage.pop(rollout.order, Usage())
+
+    def stop(self) -> None:
+        self._endpoint.stop()
+
+
+Writing = Callable[[Build, LoggedModel], Callable[[Rollout], Sample | Rejected]]
+"""Makes the function that writes a rollout with a model's answers."""
+
+
+def run_with_model(build: Build, author: Author, server: Server, writing: Writing) -> DialogueStats:
+    """Write all rollouts with a model; refuse a log that was begun with settings on which its answers depend.
+
+    Raises:
+        What `run_dialogues` raises.
+    """
+    build.log.require_settings(_settings_of_answers(build), fork=build.fork)
+    return run_dialogues(build, author, partial(_open_model, server, writing))
+
+
+@contextmanager
+def _open_model(server: Server, writing: Writing, build: Build, budget: Budget) -> Iterator[RolloutWriter]:
+    config, log = build.config, build.log
+    context_tokens = (config.max_executions + 1) * (config.endpoint.max_tokens + _TOKENS_PER_TURN)
+    with server.serve(config.endpoint, context_tokens) as served:
+        is_elsewhere = not server.is_own
+        connection = Endpoint(served, budget, trust_env=is_elsewhere, adapts=is_elsewhere, has_answered=log.holds_answers)
+        with closing(connection) as endpoint:
+            model = LoggedModel(served, build.recipe.seed, endpoint, log)
+            yield RolloutWriter(writing(build, model), _DIALOGUES_PER_REQUEST * served.max_in_flight, model)
+
+
+def _settings_of_answers(build: Build) -> dict[str, Any]:
+    """Return what an answer in the log depends on."""
+    settings = asdict(build.config)
+    for name in _NOT_OF_AN_ANSWER:
+        del settings[name]
+    for name in _NOT_OF_A_REQUEST:
+        del settings["endpoint"][name]
+    for name in _NOT_IN_OLDER_LOGS:
+        if getattr(build.config.endpoint, name) == getattr(EndpointConfig(), name):
+            del settings["endpoint"][name]
+    return {
+        **{f"build.{name}": value for name, value in settings.items()},
+        "prompts": Prompts(build.config.prompts).digest,
+        "seed": build.recipe.seed,
+        "limits": asdict(build.limits),
+        "python": platform.python_version(),
+    }
+
+
+def check_asking(config: BuildConfig) -> None:
+    """Check options of the endpoint and the budget against each other.
+
+    Raises:
+        UsageError: one of them has no effect beside the others.
+    """
+    endpoint = config.endpoint
+    if config.budget_usd is not None and not (endpoint.input_usd or endpoint.output_usd):
+        raise UsageError(
+            "build.budget_usd bounds nothing: without prices every request costs 0 USD\n  where:   build.budget_usd\n"
+            "  hint:    build.endpoint.input_usd and output_usd, the prices of a million tokens; or build.budget_tokens"
+        )
+    if endpoint.api == "completion" and endpoint.assistant_prefix != "none":
+        raise UsageError(
+            "completions have no assistant message to go on with\n  where:   build.endpoint.assistant_prefix\n"
+            f"  got:     {endpoint.assistant_prefix!r}, with build.endpoint.api: completion\n  allowed: none"
+        )
+
+
+def source_of_answers(endpoint: EndpointConfig) -> str:
+    """Return what stands in ids for the model that is asked: its name, or a hash of the server's address, and its revision."""
+    name = name_of_model(endpoint) or f"model-{hashlib.sha256(endpoint.base_url.encode()).hexdigest()[:8]}"
+    return f"{name}@{endpoint.revision}" if endpoint.revision else name

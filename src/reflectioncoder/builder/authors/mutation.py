@@ -1,0 +1,57 @@
+"""The author of `build.author: mutation`: slips injected into reference solutions, corrected one after the other. Works offline."""
+
+from __future__ import annotations
+
+from reflectioncoder.builder.author import Author, Build, DialogueStats, Traits
+from reflectioncoder.builder.authors.mutation_rounds import run_mutation_rounds
+from reflectioncoder.builder.authors.mutation_samples import AUTHOR
+from reflectioncoder.builder.outcomes import Rejected, rejected_problem
+from reflectioncoder.builder.rollouts import SampleNames
+from reflectioncoder.config.declarations import BuildConfig
+from reflectioncoder.data.problems import Problem
+from reflectioncoder.progress import Progress, say
+from reflectioncoder.sandbox.pool import map_ordered
+
+
+class MutationAuthor(Author):
+    """Has all problems in memory, with their slips."""
+
+    @property
+    def traits(self) -> Traits:
+        return Traits(
+            options=frozenset(("two_slip_share", "max_operator_share", "shown_tests")),
+            python_only=True,
+            needs_reference=True,
+            varies_one_program=True,
+        )
+
+    def check(self, config: BuildConfig) -> None:
+        """Find nothing: each setting is checked by its range."""
+
+    def names_in_samples(self, config: BuildConfig) -> SampleNames:
+        return SampleNames(AUTHOR, "")  # of nobody's answers
+
+    def write(self, build: Build) -> DialogueStats:
+        run_mutation_rounds(build, self._usable(build))
+        return DialogueStats()
+
+    def _usable(self, build: Build) -> list[Problem]:
+        """Return the problems that can be written about; the others are rejected by name."""
+        outcomes, problems, workers = build.outcomes, build.problems, build.recipe.sandbox.workers
+        usable = []
+
+        def check(problem: Problem) -> tuple[Problem, Rejected | None]:
+            return problem, build.unwritable(self.traits, problem)
+
+        with Progress("build: references", problems.count) as progress:
+            for index, (problem, rejected) in enumerate(map_ordered(check, problems.each(), workers)):
+                if found := problems.left_out.get(index):
+                    rejected = Rejected("contaminated", found)
+                if rejected is not None:
+                    outcomes.reject(len(outcomes), rejected_problem(problem, rejected))
+                else:
+                    usable.append(problem)
+                progress.update(index + 1)
+        if outcomes.num_rejected:
+            say(f"build: {outcomes.num_rejected} of {problems.count} problems cannot be used; rejected.jsonl says why")
+        return usable

@@ -1,0 +1,71 @@
+"""Runs the candidates of the mutation author in rounds, until every problem has as many samples as are wanted."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from reflectioncoder.builder.author import Build
+from reflectioncoder.builder.authors.mutation_samples import Candidate, MutationPlan, candidates, write_sample
+from reflectioncoder.builder.outcomes import Rejected, rejection
+from reflectioncoder.data.problems import Problem
+from reflectioncoder.data.samples import Sample
+from reflectioncoder.progress import Progress
+from reflectioncoder.sandbox.pool import map_ordered
+
+SAMPLES_PER_PROBLEM = 4  # where the recipe says nothing
+
+
+def run_mutation_rounds(build: Build, problems: list[Problem]) -> None:
+    """Write the samples of all problems into `build.outcomes`.
+
+    Each round takes one candidate of every problem that wants more; slips used least so far go first. Rounds make the choice
+    independent of the order in which executions finish.
+    """
+    rounds = _Rounds(build, problems)
+    target = rounds.num_wanted * len(problems)
+    with Progress("build: reflections", target) as progress:
+        while plans := rounds.next_plans():
+            written = map_ordered(lambda plan: write_sample(plan, build.execute), plans, build.recipe.sandbox.workers)
+            for plan, outcome in zip(plans, written, strict=True):
+                rounds.note(plan, outcome)
+                progress.update(build.outcomes.num_accepted, f"{build.outcomes.num_rejected} rejected")
+        progress.update(target)
+
+
+class _Rounds:
+    """The candidates that are left of each problem, how many of its samples there are, and how often each slip was used."""
+
+    def __init__(self, build: Build, problems: list[Problem]):
+        self._build = build
+        self._problems = problems
+        self._candidates = {problem.task_id: candidates(problem, build.recipe.seed) for problem in problems}
+        self._num_accepted: Counter[str] = Counter()
+        self._used: Counter[str] = Counter()
+        self.num_wanted = build.config.samples_per_problem or SAMPLES_PER_PROBLEM
+
+    def next_plans(self) -> list[MutationPlan]:
+        """Return the plans of the next round; none if nothing is wanted or left."""
+        plans = []
+        for problem in self._problems:
+            left = self._candidates[problem.task_id]
+            if left and self._num_accepted[problem.task_id] < self.num_wanted:
+                plans.append(self._plan(left))
+        return plans
+
+    def _plan(self, left: list[Candidate]) -> MutationPlan:
+        candidate = min(left, key=lambda c: self._used[c.slip.operator])
+        left.remove(candidate)
+        config = self._build.config
+        plan = candidate.plan(config.shown_tests, config.two_slip_share, self._build.recipe.seed)
+        self._used.update(plan.operators)
+        return plan
+
+    def note(self, plan: MutationPlan, outcome: Sample | Rejected) -> None:
+        """Note what has become of a plan: the slips of a rejected one count as not used."""
+        outcomes, task_id = self._build.outcomes, plan.problem.task_id
+        if isinstance(outcome, Rejected):
+            self._used.subtract(plan.operators)
+            outcomes.reject(len(outcomes), rejection(plan.id, task_id, outcome, plan.operators))
+        else:
+            outcomes.accept(len(outcomes), outcome)
+            self._num_accepted[task_id] += 1

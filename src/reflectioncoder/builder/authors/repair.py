@@ -1,0 +1,139 @@
+"""Samples for weak models: a model's own failing attempt, with the reference solution as its repair.
+
+The attempt is what the model answers to the plain one-off request. It is run with tests of the problem, so that what fails is the
+program and not the model's idea of the tests. What the sample says of the failure is what the interpreter showed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from reflectioncoder.builder import checks
+from reflectioncoder.builder.author import Build
+from reflectioncoder.builder.authors.answers import Answer, unusable
+from reflectioncoder.builder.cells import Execution
+from reflectioncoder.builder.coding import Coding, coding_of
+from reflectioncoder.builder.mutation.diagnosis import OPENINGS, observe
+from reflectioncoder.builder.outcomes import Rejected
+from reflectioncoder.builder.rollouts import Rollout
+from reflectioncoder.data.answers import ReadAnswer, read_answer
+from reflectioncoder.data.problems import Problem
+from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request, reflection_request
+from reflectioncoder.data.samples import Block, Sample, assistant, user
+from reflectioncoder.languages import PYTHON
+
+_MAX_OUTPUT_CHARS = 2000
+_WRONG = (
+    "Reading the statement again, the logic of the function does not do what is asked. I write it anew.",
+    "The mistake is in the function, not in the test. Here is the function as the statement asks for it.",
+    "The statement asks for something else than what this computes. I rewrite the function.",
+    "That is not what is asked for. I go through the statement step by step and rewrite the function.",
+)
+_BROKEN = (
+    "The program does not work as it is written. I write it anew, as the statement asks for it.",
+    "So the function cannot even be judged. I rewrite it, step by step.",
+    "This has to run before it can be right. Here is the function again, written with care.",
+)
+_REPAIRS = {"wrong_value": _WRONG, "assertion": _WRONG}
+
+
+def read_attempt(text: str, problem: Problem) -> ReadAnswer:
+    coding = coding_of(problem)
+    return read_answer(text, problem.entry_point, language=coding.language, defines=coding.defines)
+
+
+class RepairWriter:
+    """`write(rollout)` takes one attempt and completes it; raises what comes from attempts and the sandbox.
+
+    Args:
+        attempt: returns a model's answer to the one-off request for a rollout.
+    """
+
+    def __init__(self, build: Build, attempt: Callable[[Rollout], Answer]):
+        self._attempt = attempt
+        self._model = build.config.endpoint.model
+        self._seed = build.recipe.seed
+        self._num_shown_tests = build.config.shown_tests
+        self._execute = build.execute
+
+    def write(self, rollout: Rollout) -> Sample | Rejected:
+        problem = rollout.problem
+        program = self._program(self._attempt(rollout), problem)
+        if isinstance(program, Rejected):
+            return program
+        rng = random.Random(f"hybrid/{self._seed}/{problem.task_id}/{rollout.number}")
+        shown = sorted(rng.sample(range(len(problem.tests)), min(self._num_shown_tests, len(problem.tests))))
+        tests = tuple(problem.tests[number] for number in shown)
+        coding = coding_of(problem)
+        cells = [coding.cell(code, problem, tests) for code in (program.lstrip("\n"), answer_program(problem))]
+        first, second = self._execute(cells, problem.language)
+        if rejected := _judge_runs(first, second):
+            return rejected
+        failure = coding.read_failure(cells[0], tests, first, self._execute)
+        opening, seen = rng.choice(OPENINGS), observe(failure, rng, python=coding.language == PYTHON)
+        fence = coding.language.fence
+        blocks = [
+            Block("text", opening),
+            Block("code", cells[0], fence),
+            Block("execution", first.output.rstrip("\n")),
+            Block("text", f"{seen} {rng.choice(_REPAIRS.get(failure.kind, _BROKEN))}"),
+            Block("code", cells[1], fence),
+            Block("execution", second.output.rstrip("\n")),
+        ]
+        return self._sample(rollout, blocks, tests)
+
+    def _program(self, answer: Answer, problem: Problem) -> str | Rejected:
+        """Return the program of an attempt without the model's own tests."""
+        coding = coding_of(problem)
+        read = read_attempt(answer.text, problem)
+        if rejected := unusable(answer, read):
+            return rejected
+        attempt = read.solution.strip("\n")
+        program = coding.without_tests(attempt, problem.entry_point)
+        return _judge_program(coding, program, attempt, problem.entry_point) or program
+
+    def _sample(self, rollout: Rollout, blocks: list[Block], tests: tuple[str, ...]) -> Sample:
+        problem = rollout.problem
+        metadata = {
+            "author": rollout.names.author,
+            "model": self._model,
+            "task_id": problem.task_id,
+            **problem.provenance,
+            **({"language": problem.language} if problem.language != PYTHON.name else {}),
+            "grade": problem.grade,
+            "operators": [],
+            "passes": [False, True],
+            "shown_tests": list(tests),
+            **({"setup": problem.setup} if problem.setup else {}),
+        }
+        return Sample(
+            (
+                user(reflection_request(problem.prompt, problem.instruction, problem.language)),
+                assistant(*blocks),
+                user(one_off_request(problem.prompt, problem.instruction, problem.language)),
+                assistant(Block("text", one_off_answer(answer_program(problem), problem.language))),
+            ),
+            "reflection",
+            {"id": rollout.id, "metadata": metadata},
+        )
+
+
+def _judge_program(coding: Coding, program: str, attempt: str, entry_point: str) -> Rejected | None:
+    if not coding.defines_something(program):
+        return Rejected("no_code", attempt)
+    if coding.defines(attempt, entry_point) and not coding.defines(program, entry_point):
+        return Rejected("not_understood", attempt)
+    if checks.spells_special_token(program):
+        return Rejected("special_tokens")
+    return Rejected("outside_world") if coding.uses_outside_world(program) else None
+
+
+def _judge_runs(attempt: Execution, reference: Execution) -> Rejected | None:
+    if attempt.passed:
+        return Rejected("first_try")
+    if attempt.status == "crashed":
+        return Rejected("session_lost", attempt.output)
+    if len(attempt.output) > _MAX_OUTPUT_CHARS:
+        return Rejected("output_too_long", attempt.output)
+    return None if reference.passed else Rejected("answer_fails_tests", reference.output)

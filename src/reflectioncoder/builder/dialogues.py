@@ -1,0 +1,139 @@
+"""Writes the rollouts of a build: many at a time, none waiting for another, within the budget, with a forecast."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Iterable, Iterator
+from functools import partial
+
+from reflectioncoder.builder.author import Author, Build, DialogueStats
+from reflectioncoder.builder.forecast import Forecast
+from reflectioncoder.builder.outcomes import Rejected, rejected_problem, rejection
+from reflectioncoder.builder.rollouts import Rollout, RolloutWriter
+from reflectioncoder.data.problems import Problem
+from reflectioncoder.data.samples import Sample
+from reflectioncoder.generate.budget import Budget
+from reflectioncoder.generate.endpoint import MAX_POSTPONED, NotTakenError, UnansweredError
+from reflectioncoder.generate.limiter import EndpointError
+from reflectioncoder.progress import Progress
+from reflectioncoder.sandbox.pool import map_unordered
+
+OpenWriter = Callable[[Build, Budget], contextlib.AbstractContextManager[RolloutWriter]]
+"""Makes what an author needs for all its rollouts, such as a connection to a server, and ends it."""
+
+
+def run_dialogues(build: Build, author: Author, open_writer: OpenWriter) -> DialogueStats:
+    """Write every rollout of every problem into `build.outcomes`; rejected problems are there too.
+
+    Raises:
+        EndpointError, BudgetError, SandboxUnavailableError, UsageError: the first that a dialogue met, unless it is about a request of
+            this dialogue alone; what was answered is in the log.
+    """
+    config, problems, outcomes = build.config, build.problems, build.outcomes
+    budget = Budget(config.endpoint, config.budget_tokens, config.budget_usd)
+    budget.settle((0, 0), build.log.used())
+    forecast = Forecast(config.rollouts * (problems.count - len(problems.left_out)), budget, build.log)
+    with contextlib.ExitStack() as stack:
+        writer = stack.enter_context(open_writer(build, budget))
+        progress = stack.enter_context(Progress("build: dialogues", config.rollouts * problems.count))
+        stack.callback(writer.model.stop)
+        dialogues = _Dialogues(writer, partial(build.unwritable, author.traits))
+
+        def note(written: Generator[tuple[Rollout, Sample | Rejected]]) -> None:
+            with contextlib.closing(written):  # at an interrupt the answers that are under way are waited for while the log is open
+                for rollout, outcome in written:
+                    if isinstance(outcome, Rejected):
+                        outcomes.reject(rollout.order, rejection(rollout.id, rollout.problem.task_id, outcome))
+                    else:
+                        outcomes.accept(rollout.order, outcome)
+                    usage = writer.model.take_usage(rollout)
+                    forecast.add(rollout.order, not isinstance(outcome, Rejected), usage, writer.model.first_asked_at)
+                    progress.update(len(outcomes), f"{outcomes.num_accepted} accepted")
+
+        note(dialogues.hold(_rollouts(build, author, forecast)))
+        note(dialogues.hold_postponed())
+        return DialogueStats(forecast.made, forecast.session(), writer.model.num_retries)
+
+
+def _rollouts(build: Build, author: Author, forecast: Forecast) -> Iterator[Rollout]:
+    """Yield the rollouts that are to be written, and reject the problems that are benchmark tasks."""
+    problems = build.problems
+    names = author.names_in_samples(build.config)
+    for number in range(build.config.rollouts):
+        for index, problem in enumerate(problems.each()):
+            order = number * problems.count + index
+            if index not in problems.left_out:
+                forecast.expect(order)
+                yield Rollout(problem, number, order, names, build.recipe.seed)
+            elif number == 0:
+                build.outcomes.reject(order, rejected_problem(problem, Rejected("contaminated", problems.left_out[index])))
+
+
+class _Dialogues:
+    """Holds dialogues.
+
+    A dialogue that gets no answer is rejected, and the others go on. While nothing has been answered yet, the server may be the cause,
+    and the dialogue is postponed.
+    """
+
+    def __init__(self, writer: RolloutWriter, unwritable: Callable[[Problem], Rejected | None]):
+        self._write_rollout = writer.write
+        self._max_at_once = writer.max_at_once
+        self._model = writer.model
+        self._unwritable = unwritable
+        self._postponed: list[tuple[Rollout, UnansweredError | NotTakenError]] = []
+        self._failures: list[BaseException] = []
+
+    def hold(self, rollouts: Iterable[Rollout]) -> Generator[tuple[Rollout, Sample | Rejected]]:
+        """Hold dialogues and yield their outcomes, in the order in which the dialogues end.
+
+        Raises:
+            EndpointError, BudgetError, SandboxUnavailableError, UsageError: the first that ends the build.
+        """
+        try:
+            with contextlib.closing(map_unordered(self._write, rollouts, self._max_at_once, self._model.stop)) as ended:
+                for rollout, outcome in ended:
+                    if isinstance(outcome, (UnansweredError, NotTakenError)):
+                        self._postponed.append((rollout, outcome))
+                        if len(self._postponed) > MAX_POSTPONED and not self._model.has_answered:
+                            raise self._failure_of_all()
+                    else:
+                        yield rollout, outcome
+        except EndpointError:
+            raise (self._failures or [self._failure_of_all()])[0] from None  # the first; others have been stopped by it
+
+    def hold_postponed(self) -> Generator[tuple[Rollout, Sample | Rejected]]:
+        """Yield the outcomes of the dialogues that were postponed.
+
+        Raises:
+            EndpointError, UsageError: nothing was answered.
+        """
+        if not self._postponed:
+            return
+        if not self._model.has_answered:
+            raise self._failure_of_all()
+        again, self._postponed = self._postponed, []
+        for rollout, error in again:
+            if isinstance(error, UnansweredError):
+                yield rollout, _unanswered(error)
+        yield from self.hold([rollout for rollout, error in again if isinstance(error, NotTakenError)])
+
+    def _write(self, rollout: Rollout) -> tuple[Rollout, Sample | Rejected | UnansweredError | NotTakenError]:
+        try:
+            return rollout, self._unwritable(rollout.problem) or self._write_rollout(rollout)
+        except UnansweredError as error:
+            return rollout, _unanswered(error) if self._model.has_answered else error
+        except NotTakenError as error:
+            return rollout, error
+        except BaseException as error:  # the build ends with this: the others are to ask no more
+            self._failures.append(error)
+            self._model.stop()
+            raise
+
+    def _failure_of_all(self) -> UnansweredError | NotTakenError:
+        rollout, error = self._postponed[0]
+        return type(error)(f"nothing was answered; the first request was for {rollout.problem.task_id}\n  {error}")
+
+
+def _unanswered(error: UnansweredError) -> Rejected:
+    return Rejected("no_answer", str(error).partition("\n")[0])

@@ -1,0 +1,134 @@
+"""Filters the finished samples; everything that is left out has a reason, and is counted."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from rensa import RMinHash, RMinHashLSH  # pyright: ignore[reportAttributeAccessIssue] (an extension module)
+
+from reflectioncoder.builder.outcomes import Outcomes, Rejected, Rejection, rejected_sample
+from reflectioncoder.contamination.overlap import KnownTasks
+from reflectioncoder.data.prompts import program_of_answer
+from reflectioncoder.data.samples import Sample
+from reflectioncoder.progress import Progress
+from reflectioncoder.sandbox.pool import map_ordered
+
+_NUM_HASHES, _NUM_BANDS = 128, 16
+_WORDS = re.compile(r"\w+|[^\w\s]")
+_SHINGLE = 5  # words
+
+
+def filter_outcomes(
+    outcomes: Outcomes,
+    known: KnownTasks,
+    behaviour: Callable[[str], str | None] | None,
+    *,
+    max_chars: int,
+    near_duplicates: float,
+    same_problem: bool,
+    workers: int = 0,
+) -> Outcomes:
+    """Return the outcomes without contaminated, over-long and repeated samples; memory holds only hashes of them.
+
+    Args:
+        behaviour: names the benchmark task that a program solves, if any.
+        near_duplicates: similarity of two samples' shingles (Jaccard, estimated) from which the later one is left out; 1: off.
+        same_problem: samples of one problem are compared too; where they are variants by design they are not.
+    """
+    filtered = Outcomes()
+    seen: set[bytes] = set()
+    near = NearDuplicates(near_duplicates, same_problem=same_problem) if near_duplicates < 1 else None
+
+    def contamination(outcome: Sample | Rejection) -> Rejected | None:
+        if not isinstance(outcome, Sample):
+            return None
+        program = program_of_answer(outcome.messages[-1].text)
+        if found := known.find("", "", program):
+            return Rejected("contaminated", found)
+        if behaviour is not None and (found := behaviour(program)):
+            return Rejected("behaves_like_benchmark", found)
+        return None
+
+    def judged(outcome: Sample | Rejection) -> tuple[Sample | Rejection, Rejected | None]:
+        return outcome, contamination(outcome)
+
+    with Progress("build: filters", len(outcomes)) as progress:
+        for outcome, contaminated in map_ordered(judged, outcomes, workers):
+            position = len(filtered)
+            if not isinstance(outcome, Sample):
+                filtered.reject(position, outcome)
+            elif contaminated is not None:
+                filtered.reject(position, rejected_sample(outcome, contaminated))
+            elif (length := sum(map(len, _texts(outcome)))) > max_chars:
+                filtered.reject(position, rejected_sample(outcome, Rejected("too_long", f"{length} characters")))
+            elif (attempts := _digest_of_attempts(outcome)) in seen:
+                filtered.reject(position, rejected_sample(outcome, Rejected("duplicate")))
+            elif near is not None and (earlier := near.find_or_add(outcome)):
+                filtered.reject(position, rejected_sample(outcome, Rejected("near_duplicate", earlier)))
+            else:
+                seen.add(attempts)
+                filtered.accept(position, outcome)
+            progress.update(position + 1, f"{filtered.num_accepted} accepted")
+    return filtered
+
+
+def _texts(sample: Sample) -> list[str]:
+    return [block.content for message in sample.messages for block in message.content]
+
+
+def _digest_of_attempts(sample: Sample) -> bytes:
+    codes = "\0".join(block.content for block in sample.messages[1].content if block.type == "code")
+    return hashlib.blake2b(codes.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+class NearDuplicates:
+    """Samples whose attempts and answer are nearly those of an earlier one: MinHash over shingles of five words."""
+
+    def __init__(self, threshold: float, *, same_problem: bool):
+        self._threshold = threshold
+        self._same_problem = same_problem
+        self._index = RMinHashLSH(threshold=threshold, num_perm=_NUM_HASHES, num_bands=_NUM_BANDS)
+        self._kept: list[tuple[str, str, RMinHash]] = []
+
+    def find_or_add(self, sample: Sample) -> str | None:
+        """Return the id of an earlier sample that is nearly the same and how similar it is; add the sample if there is none."""
+        text = "\n".join(block.content for message in sample.messages[1::2] for block in message.content if block.type != "execution")
+        words = _WORDS.findall(text)
+        own = RMinHash(num_perm=_NUM_HASHES, seed=0)
+        own.update([" ".join(words[start : start + _SHINGLE]) for start in range(max(1, len(words) - _SHINGLE + 1))])
+        task_id = sample.extra["metadata"]["task_id"]
+        for number in sorted(self._index.query(own)):
+            identity, other_task, other = self._kept[number]
+            similarity = own.jaccard(other)
+            if similarity >= self._threshold and (self._same_problem or other_task != task_id):
+                return f"{identity} ({similarity:.2f})"
+        self._index.insert(len(self._kept), own)
+        self._kept.append((sample.id or "", task_id, own))
+        return None
+
+
+def over_share(operators: Sequence[Sequence[str]], max_share: float) -> set[int]:
+    """Return the indices of samples to drop, last ones first, until no kind of slip exceeds `max_share` of all slips.
+
+    Args:
+        operators: the kinds of slips of each sample.
+    """
+    with_operator: dict[str, list[int]] = {}
+    for index, names in enumerate(operators):
+        for name in names:
+            with_operator.setdefault(name, []).append(index)
+    counts = Counter(name for names in operators for name in names)
+    dropped: set[int] = set()
+    while counts:
+        operator, count = max(counts.items(), key=lambda item: (item[1], item[0]))
+        if len(counts) * max_share <= 1 or count <= max(1, math.floor(max_share * counts.total())):
+            break
+        last = with_operator[operator].pop()
+        if last not in dropped:
+            dropped.add(last)
+            counts -= Counter(operators[last])
+    return dropped

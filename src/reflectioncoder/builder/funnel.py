@@ -1,0 +1,101 @@
+"""The end of a build: samples that are too many are left out, and every candidate is written to one of two files and counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reflectioncoder.builder.diagnoses import DiagnosisCounts
+from reflectioncoder.builder.filters import over_share
+from reflectioncoder.builder.outcomes import Outcomes, Rejected, Rejection, rejected_sample
+from reflectioncoder.builder.reasons import Reason
+from reflectioncoder.config.declarations import BuildConfig
+from reflectioncoder.data.files import JsonlWriter
+from reflectioncoder.data.samples import Sample
+from reflectioncoder.errors import CheckFailedError
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """Counts of samples and rejections. `rejected`: by reason, `operators`: slips by kind, the commonest first."""
+
+    num_accepted: int
+    num_two_slip: int
+    num_problems_with_samples: int
+    rejected: dict[str, int]
+    operators: dict[str, int]
+    diagnoses: DiagnosisCounts
+
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "diagnoses": self.diagnoses.to_json()}
+
+
+def write_outcomes(outcomes: Outcomes, output_dir: Path, config: BuildConfig) -> Funnel:
+    """Write reflections.jsonl and rejected.jsonl.
+
+    Raises:
+        CheckFailedError: there are fewer samples than `min_samples`; only rejected.jsonl has been written.
+    """
+    left_out = _left_out(outcomes, config)
+    reasons: Counter[str] = Counter()
+    with JsonlWriter(output_dir / "rejected.jsonl") as written:
+        for row in _rejections(outcomes, left_out):
+            reasons[row.reason] += 1
+            written.write(row.to_json())
+    if (num_accepted := outcomes.num_accepted - len(left_out)) < config.min_samples:
+        raise CheckFailedError(
+            f"only {num_accepted} reflection samples, build.min_samples is {config.min_samples}\n"
+            f"  rejected: {dict(reasons.most_common())} (see {output_dir / 'rejected.jsonl'})"
+        )
+    kinds: Counter[str] = Counter()
+    tasks: set[str] = set()
+    num_two_slip = 0
+    diagnoses = DiagnosisCounts()
+    with JsonlWriter(output_dir / "reflections.jsonl") as written:
+        for number, sample in enumerate(_samples(outcomes)):
+            if number not in left_out:
+                metadata = sample.extra["metadata"]
+                tasks.add(metadata["task_id"])
+                kinds.update(metadata["operators"])
+                num_two_slip += len(metadata["operators"]) > 1
+                diagnoses.add(sample)
+                written.write(sample.to_json())
+    return Funnel(num_accepted, num_two_slip, len(tasks), dict(reasons.most_common()), dict(kinds.most_common()), diagnoses)
+
+
+def _samples(outcomes: Outcomes) -> Iterator[Sample]:
+    return (outcome for outcome in outcomes if isinstance(outcome, Sample))
+
+
+def _left_out(outcomes: Outcomes, config: BuildConfig) -> dict[int, Reason]:
+    """Return the samples that are too many, by number, with the reason."""
+    left_out: dict[int, Reason] = {}
+    num_of_problem: Counter[str] = Counter()
+    operators: dict[int, list[str]] = {}
+    for number, sample in enumerate(_samples(outcomes)):
+        metadata = sample.extra["metadata"]
+        num_of_problem[metadata["task_id"]] += 1
+        if config.samples_per_problem is not None and num_of_problem[metadata["task_id"]] > config.samples_per_problem:
+            left_out[number] = "samples_per_problem"
+        else:
+            operators[number] = metadata["operators"]
+    if config.max_operator_share < 1:
+        numbers = list(operators)
+        dropped = over_share(list(operators.values()), config.max_operator_share)
+        left_out |= dict.fromkeys((numbers[index] for index in dropped), "operator_share")
+    return left_out
+
+
+def _rejections(outcomes: Outcomes, left_out: dict[int, Reason]) -> Iterator[Rejection]:
+    """Yield what is no sample, in the order of the candidates."""
+    number = -1
+    for outcome in outcomes:
+        if isinstance(outcome, Rejection):
+            yield outcome
+            continue
+        number += 1
+        if number in left_out:
+            yield rejected_sample(outcome, Rejected(left_out[number]))

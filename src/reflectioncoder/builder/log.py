@@ -1,0 +1,237 @@
+"""Records what a build has asked and run under the hash of the question: nothing is asked, run or paid for twice.
+
+One SQLite file in WAL mode: an entry is there whole or not at all, whenever the process is killed. Replaying the log, a resumed build
+comes to byte-identical files. A request is noted before it is sent: what was under way at a kill counts as paid.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from reflectioncoder.builder.log_file import DATABASE_ERRORS, Claim, checksum, damaged, database_error, entry_key, open_checked
+from reflectioncoder.errors import UsageError
+from reflectioncoder.generate.reply import Reply, clean
+
+_INSERT = "INSERT OR IGNORE INTO entries (key, kind, request, response, checksum) VALUES (?, ?, ?, ?, ?)"
+
+
+_MAX_TOKENS = 10**12  # of a request that was under way
+
+
+class BuildLog:
+    """The log of a build, safe to use from several threads; a question that one thread is answering is waited for by the others.
+
+    Raises:
+        UsageError: the file is no such log, is damaged, or entries are missing that were there.
+        MachineError: it cannot be written, or another build is at work.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._lock = threading.Lock()
+        self._waiting: dict[str, Future[Any]] = {}
+        self.num_new: Counter[str] = Counter()  # by kind
+        self.num_replayed: Counter[str] = Counter()
+        self._claim = Claim(path)
+        try:
+            self._connection = open_checked(path)
+            self._num_requests = self._count("request")
+            self._claim.require_entries(self._num_requests)
+            self._lose_what_was_under_way()
+        except BaseException:
+            self._claim.close()
+            raise
+
+    def _count(self, kind: str) -> int:
+        with self._statements():
+            return self._connection.execute("SELECT count(*) FROM entries WHERE kind = ?", (kind,)).fetchone()[0]
+
+    @contextmanager
+    def _statements(self) -> Iterator[None]:
+        """Run statements of one thread at a time, all of them or none.
+
+        Raises:
+            UsageError: the file is damaged.
+            MachineError: it cannot be written.
+        """
+        with self._lock:
+            try:
+                self._connection.execute("BEGIN")
+                yield
+                self._connection.execute("COMMIT")
+            except DATABASE_ERRORS as error:
+                if self._connection.in_transaction:
+                    self._connection.rollback()
+                raise database_error(self._path, error) from error
+            except BaseException:
+                self._connection.rollback()
+                raise
+
+    def require_settings(self, settings: dict[str, Any], *, fork: bool = False) -> None:
+        """Refuse to go on with other settings than those that the log was begun with.
+
+        Args:
+            fork: go on all the same; what is answered in the log already is used where the question is the same.
+
+        Raises:
+            UsageError: the settings differ; those that do are named.
+        """
+        text = json.dumps(settings, sort_keys=True)
+        with self._statements():
+            row = self._connection.execute("SELECT value FROM settings").fetchone()
+            if row is not None and row[0] != text and not fork:
+                raise UsageError(
+                    f"{self._path.parent} was begun with other settings\n{_differences(json.loads(row[0]), json.loads(text))}"
+                    "  hint:    another name for the run, or --fork to go on with the new settings"
+                )
+            replace = "INSERT OR REPLACE INTO settings (only, value, checksum) VALUES (1, ?, ?)"
+            self._connection.execute(replace, (text, checksum(text)))
+
+    def recall(self, kind: str, request: dict[str, Any], produce: Callable[[], Any]) -> Any:
+        """Return the answer in the log, or that of `produce`, which is then logged; an exception of `produce` is not."""
+        key = entry_key(kind, request)
+        with self._statements():
+            row = self._connection.execute("SELECT response FROM entries WHERE key = ?", (key,)).fetchone()
+            if row is not None:
+                self.num_replayed[kind] += 1
+                return _cleaned(json.loads(row[0]))
+            own: Future[Any] = Future()
+            waiting = self._waiting.setdefault(key, own)
+        if waiting is not own:
+            return waiting.result()
+        try:
+            response = produce()
+            self.keep(kind, request, response)
+        except BaseException as error:
+            own.set_exception(error)
+            raise
+        else:
+            own.set_result(response)
+            return response
+        finally:
+            with self._lock:
+                del self._waiting[key]
+
+    def keep(self, kind: str, request: dict[str, Any], response: Any) -> None:
+        """Log an answer, unless it is there already; its request is not under way any more."""
+        row = entry_key(kind, request), kind, json.dumps(request), json.dumps(response)
+        with self._statements():
+            self._connection.execute("DELETE FROM under_way WHERE key = ?", row[:1])
+            is_new = self._connection.execute(_INSERT, (*row, checksum(*row))).rowcount
+            self.num_new[kind] += is_new
+        if kind == "request" and is_new:
+            with self._lock:
+                self._num_requests += 1
+                self._claim.note_entries(self._num_requests)
+
+    def account(self, request: dict[str, Any]) -> LoggedAccount:
+        """Return the account to pass to `Endpoint.ask` with a request of the kind "request"."""
+        return LoggedAccount(self, request)
+
+    def begin(self, request: dict[str, Any], input_tokens: int, output_tokens: int) -> None:
+        """Note that a request is about to be sent: if its end is never logged, that many tokens count as paid."""
+        with self._statements():
+            row = entry_key("request", request), input_tokens, output_tokens
+            self._connection.execute("INSERT OR REPLACE INTO under_way VALUES (?, ?, ?)", row)
+
+    def lose(self, request: dict[str, Any], input_tokens: int, output_tokens: int) -> None:
+        """Note that a request has got no answer, and how many tokens were paid for it."""
+        with self._statements():
+            self._connection.execute("DELETE FROM under_way WHERE key = ?", (entry_key("request", request),))
+            if input_tokens or output_tokens:
+                self._insert_lost(input_tokens, output_tokens)
+
+    def _lose_what_was_under_way(self) -> None:
+        with self._statements():
+            for row in self._connection.execute("SELECT input_tokens, output_tokens FROM under_way").fetchall():
+                if not all(type(tokens) is int and 0 <= tokens <= _MAX_TOKENS for tokens in row):
+                    raise damaged(self._path, "a request under way is not what was written")
+                self._insert_lost(*row)
+            self._connection.execute("DELETE FROM under_way")
+
+    def _insert_lost(self, input_tokens: int, output_tokens: int) -> None:
+        row = uuid.uuid4().hex, "lost", "{}", json.dumps({"input_tokens": input_tokens, "output_tokens": output_tokens})
+        self._connection.execute(_INSERT, (*row, checksum(*row)))
+
+    @property
+    def holds_answers(self) -> bool:
+        """Tell whether a model has answered anything."""
+        return self._num_requests > 0
+
+    def used(self, *kinds: str) -> tuple[int, int]:
+        """Return the tokens read and written for all requests in the log, including those whose answers were lost.
+
+        With `kinds`, only those are counted: "request" for answers, "lost".
+        """
+        # Logs of before hold what servers said, negative numbers among it.
+        sums = (f"coalesce(sum(max(0, json_extract(response, '$.{kind}_tokens'))), 0)" for kind in ("input", "output"))
+        kinds = kinds or ("request", "lost")
+        query = f"SELECT {', '.join(sums)} FROM entries WHERE kind IN ({', '.join('?' * len(kinds))})"
+        with self._statements():
+            read, written = self._connection.execute(query, kinds).fetchone()
+        return int(read), int(written)
+
+    def entries(self, kind: str) -> list[tuple[dict[str, Any], Any]]:
+        """Return (request, response) of every entry, in the order in which they were made."""
+        with self._statements():
+            rows = self._connection.execute("SELECT request, response FROM entries WHERE kind = ? ORDER BY rowid", (kind,)).fetchall()
+        return [(json.loads(request), _cleaned(json.loads(response))) for request, response in rows]
+
+    def close(self) -> None:
+        self._connection.close()
+        self._claim.close()
+
+    def __enter__(self) -> BuildLog:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class LoggedAccount:
+    """Keeps account of one request in the log (`endpoint.Account`)."""
+
+    def __init__(self, log: BuildLog, request: dict[str, Any]):
+        self._log = log
+        self._request = request
+
+    def sent(self, input_tokens: int, output_tokens: int) -> None:
+        self._log.begin(self._request, input_tokens, output_tokens)
+
+    def answered(self, reply: Reply) -> None:
+        self._log.keep("request", self._request, asdict(reply))
+
+    def failed(self, input_tokens: int, output_tokens: int) -> None:
+        self._log.lose(self._request, input_tokens, output_tokens)
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> str:
+    before, now = _flat(before), _flat(now)
+    names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+    return "".join(f"  setting: {n}\n  before:  {before.get(n)!r:.300}\n  now:     {now.get(n)!r:.300}\n" for n in names)
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the settings without sections: the names of fields in sections are dotted."""
+    flat = {}
+    for name, value in settings.items():
+        flat.update(_flat(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {f"{prefix}{name}": value})
+    return flat
+
+
+def _cleaned(response: Any) -> Any:
+    """Return a response without lone surrogates: older logs hold some, and no file can store them."""
+    if isinstance(response, str):
+        return clean(response)
+    if isinstance(response, dict):
+        return {name: _cleaned(value) for name, value in response.items()}
+    return [_cleaned(value) for value in response] if isinstance(response, list) else response

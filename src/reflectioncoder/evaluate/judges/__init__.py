@@ -1,0 +1,1 @@
+"""Judges, one for each kind of test, behind the protocol of `judges.base`."""

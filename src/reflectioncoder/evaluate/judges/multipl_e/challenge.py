@@ -1,0 +1,99 @@
+"""Challenges programs: tests hold a program to something only if it fails exactly those of them that are wrong on purpose.
+
+An exit code of 0 shows little. A program can end before its tests do, empty the assertions, learn from them what they expect, or give
+back what is equal to anything. So each is challenged first: which of its assertions have a wrong expectation is drawn anew
+for each run, each of them is evaluated and says whether it held, and that has to be what was drawn. Nothing in the program's process
+tells right expectations from wrong ones: it may read its source and its memory, and write the answers itself; to write the right ones
+it has to know which expectations are right. A second run takes the complement, so that no constant answer is right in both; guessing
+is right in one of 1000 cases at most (`num_pairs`).
+
+The outcomes are in a file of their own, which the program's output cannot push out, one line for each assertion: its number and
+whether it held.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from random import Random, SystemRandom
+from typing import Literal
+
+from reflectioncoder.evaluate.judges.multipl_e.assertions import Assertion, assertions_of, wrong_shape
+from reflectioncoder.languages.language import Language, Recorder
+from reflectioncoder.sandbox.execution import OUTCOMES_VARIABLE
+
+Missed = Literal["early exit", "unchecked"]
+
+_GUESSED_BITS = 10  # 1 of 1024
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """A challenge. `program`: solution and tests in one; `drawn`: for each assertion, whether its expectation is right."""
+
+    program: str
+    drawn: tuple[bool, ...]
+
+    def missed_by(self, outcomes: str) -> Missed | None:
+        """Say what is wrong with the outcomes of the run: "early exit" or "unchecked"; None if they are as drawn.
+
+        An assertion in a loop says several times whether it held.
+        """
+        said: dict[str, set[str]] = {}
+        for line in outcomes.splitlines():
+            row, _, held = line.partition(" ")
+            said.setdefault(row, set()).add(held.lower())
+        rows = [said.pop(str(row), set()) for row in range(len(self.drawn))]
+        if any(held - _HELD[right] for held, right in zip(rows, self.drawn, strict=True)) or said:
+            return "unchecked"
+        return None if all(rows) else "early exit"
+
+
+_HELD = {True: {"1", "true"}, False: {"0", "false"}}
+
+
+def num_pairs(num_assertions: int) -> int:
+    """Return how many pairs of challenges it takes until guesses are right in one of 1000 cases at most."""
+    return math.ceil(_GUESSED_BITS / (2 * num_assertions))
+
+
+def challenges(solution: str, tests: str, language: Language, random: Random | None = None) -> Iterator[Challenge]:
+    """Yield all challenges that a program has to stand besides its tests.
+
+    Raises:
+        MachineError: the tests are not written as those of this language are.
+    """
+    random = random or SystemRandom()
+    assertions = assertions_of(tests, language)
+    for _ in range(num_pairs(len(assertions))):
+        drawn = tuple(random.random() < 0.5 for _ in assertions)
+        for right in (drawn, tuple(not held for held in drawn)):
+            name = f"rc_{random.getrandbits(40):010x}"
+            shapes = [
+                own.shape if held else wrong_shape(row, assertions, random)
+                for row, (own, held) in enumerate(zip(assertions, right, strict=True))
+            ]
+            yield Challenge(_recorded(solution, tests, language.multipl_e.recorder, assertions, shapes, name), right)
+
+
+def _recorded(solution: str, tests: str, recorder: Recorder, assertions: Sequence[Assertion], shapes: Sequence[str], name: str) -> str:
+    """Return the program with tests that record their outcomes."""
+    words = {"name": name, "file": OUTCOMES_VARIABLE}
+    parts, at = [], 0
+    for row, (assertion, shape) in enumerate(zip(assertions, shapes, strict=True)):
+        indent = re.match(r"\s*", tests[assertion.start : assertion.end])
+        parts += [tests[at : assertion.start], indent[0] if indent else ""]
+        parts += [recorder.row.format(condition=assertion.condition(shape), row=row, **words)]
+        at = assertion.end
+    text = "".join([*parts, tests[at:]])
+    before = re.search(recorder.insert_before, tests, re.MULTILINE) if recorder.insert_before else None
+    place = before.start() if before else tests.rfind("\n", 0, assertions[0].start + 1) + 1
+    text = f"{text[:place]}{recorder.start.format(**words)}\n{text[place:]}"
+    for pattern, replacement in recorder.edits:
+        text = re.sub(pattern.format(**words), replacement.format(**words), text)
+    if recorder.program_edit:
+        pattern, replacement = recorder.program_edit
+        solution = re.sub(pattern, replacement.format(**words), solution, count=1, flags=re.MULTILINE)
+    return f"{solution}\n{text}"

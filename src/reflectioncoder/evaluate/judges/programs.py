@@ -1,0 +1,116 @@
+"""Tests that are Python programs: the bundled problems and the original HumanEval. They run in another process than the solution."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar
+
+from reflectioncoder.data.completion_requests import Request, python_request
+from reflectioncoder.data.problems import parse_problem
+from reflectioncoder.evaluate.judges.base import (
+    SHARED_FACTOR,
+    TAIL_CHARS,
+    Conditions,
+    Judge,
+    Judging,
+    Look,
+    Row,
+    Status,
+    Subset,
+    Task,
+    Verdict,
+)
+from reflectioncoder.sandbox.asserted import TestsReport, run_tests
+from reflectioncoder.sandbox.limits import Limits
+
+FIRST_WALL_S = 2.0  # own time of a first run in company; only a run alone gets the whole limit
+
+
+@dataclass(frozen=True)
+class ProgramTests:
+    """Tests that are programs: each is run with the entry point's name bound; all must pass. `setup` is defined before them."""
+
+    programs: tuple[str, ...]
+    setup: str = ""
+
+    def key(self) -> str:
+        return hashlib.sha256(repr(self).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ProgramsJudge(Judge[ProgramTests]):
+    """Judges by test programs. `whole` names the whole benchmark in the results, beside its grades."""
+
+    whole: str | None = None
+    runs_beside_others: ClassVar[bool] = True
+
+    def under(self, conditions: Conditions) -> Judging[ProgramTests]:
+        return lambda task, solution, look: _verdict(task, solution, look, conditions)
+
+    def limits(self, conditions: Conditions) -> dict[str, Any]:
+        return asdict(conditions.limits)
+
+    def subsets(self, tasks: Sequence[Task[ProgramTests]], rows: Sequence[Row]) -> list[Subset]:
+        grades = sorted({task.grade for task in tasks if task.grade})
+        of_grade = {grade: {task.task_id for task in tasks if task.grade == grade} for grade in grades}
+        by_grade = [(f"grade {grade}", [row for row in rows if row["task_id"] in wanted]) for grade, wanted in of_grade.items()]
+        return [(self.whole, rows), *by_grade]
+
+
+def _verdict(task: Task[ProgramTests], solution: str, look: Look, conditions: Conditions) -> Verdict:
+    limits = _limits(conditions.limits, look)
+    report = run_tests(solution, task.entry_point, task.tests.setup, task.tests.programs, limits, conditions.isolation)
+    outcomes = tuple({"passed": row["passed"], "detail": row["detail"]} for row in report.rows if "test" in row)
+    errors = [str(row.get(key)) for row in report.rows for key in ("compile_error", "load_error", "detail") if row.get(key)]
+    done = any(row.get("done") for row in report.rows)
+    status = _status(report, errors, done and len(outcomes) == len(task.tests.programs) and all(o["passed"] for o in outcomes))
+    detail = next(iter(errors), report.detail or ("" if done else "ended before its tests did"))
+    return Verdict(
+        status,
+        status,
+        duration_s=report.duration_s,
+        detail=detail[-TAIL_CHARS:],
+        hit_time_limit=status == "timeout",
+        tests=outcomes,
+        is_unsure=look.core is not None and status != "timeout" and report.duration_s > conditions.limits.wall_s,
+    )
+
+
+def _limits(limits: Limits, look: Look) -> Limits:
+    if look.core is not None:
+        return replace(limits, wall_s=limits.wall_s * SHARED_FACTOR)
+    return limits if look.alone else replace(limits, wall_s=min(limits.wall_s, FIRST_WALL_S))
+
+
+def _status(report: TestsReport, errors: Sequence[str], passed: bool) -> Status:
+    if report.end != "ended":
+        return report.end
+    if any("compile_error" in row for row in report.rows):
+        return "compile_error"
+    if any(error.startswith("MemoryError") for error in errors):
+        return "memory"
+    return "passed" if passed else "failed"
+
+
+def bundled_tasks(rows: Sequence[Row], where: str) -> list[Task[ProgramTests]]:
+    """Make tasks of problems (`data.problems`)."""
+    problems = [parse_problem(row, f"{where}:{number}") for number, row in enumerate(rows, start=1)]
+    return [Task(p.task_id, p.prompt, p.entry_point, ProgramTests(p.tests), p.topic, p.grade) for p in problems]
+
+
+def humaneval_tasks(rows: Sequence[Row], where: str) -> list[Task[ProgramTests]]:
+    """Make tasks of the original HumanEval's rows."""
+    tasks = []
+    for row in rows:
+        # Some tests call helpers that the prompt defines before the function to be written.
+        setup = row["prompt"] + "    pass\n"
+        tests = ProgramTests((f"{row['test']}\ncheck({row['entry_point']})\n",), setup)
+        tasks.append(Task(row["task_id"], row["prompt"], row["entry_point"], tests))
+    return tasks
+
+
+def request_for(task: Task[Any], sample: int) -> Request:
+    """Ask for a Python function by its signature and docstring."""
+    return python_request(task.task_id, sample, task.prompt, task.entry_point)

@@ -1,0 +1,148 @@
+"""Numbers on a benchmark, from a model or from a file of samples: `completions.jsonl`, `samples.jsonl` and `results.json` in a folder.
+
+The floor above `generate` and `evaluate`: what `run`, `evaluate` and `score` have in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from reflectioncoder.choices import CUT_RULES, RULES, CutRule, Rules
+from reflectioncoder.config.declarations import Recipe
+from reflectioncoder.data.answer_reasons import count_answers
+from reflectioncoder.data.files import content_hash, write_json
+from reflectioncoder.errors import UsageError
+from reflectioncoder.evaluate.benchmarks import BENCHMARKS, Benchmark
+from reflectioncoder.evaluate.results import require_sandbox, skipped, summarize
+from reflectioncoder.evaluate.sample_files import is_fenced, require_programs
+from reflectioncoder.evaluate.score import SampleToScore, Scorer, read_samples_to_score, require_all_tasks, score_samples
+from reflectioncoder.generate.base import Backend, generate
+from reflectioncoder.sandbox.detect import FLOOR
+from reflectioncoder.sandbox.limits import Limits
+
+
+def completions_key(benchmark: Benchmark, recipe: Recipe, model: str, *, in_batches: bool = True) -> str:
+    """Return a key of all that the completions of a benchmark depend on; `model` identifies the model."""
+    sampling = {**asdict(recipe.generate), **({} if in_batches else {"batch_size": None})}
+    requests = [request.instruction for request in benchmark.requests(1)]
+    return content_hash(benchmark.describe(), requests, sampling, recipe.seed, model)
+
+
+def evaluate_model(model: Backend, benchmark: Benchmark, recipe: Recipe, limits: Limits, directory: Path, label: str) -> dict[str, Any]:
+    """Completions → verdicts → results.json in `directory`, which must be free or hold the same completions (`claim`).
+
+    Args:
+        limits: of a program with its tests.
+
+    Raises:
+        MachineError: too many samples could not be run in the sandbox.
+    """
+    completions = directory / "completions.jsonl"
+    requests = benchmark.requests(recipe.generate.num_samples)
+    counts = generate(model, requests, recipe.generate, recipe.seed, completions, f"generate {label}")
+    scorer = Scorer(benchmark, limits, recipe.sandbox.rules, recipe.sandbox.floor)
+    samples = read_samples_to_score(completions, benchmark)
+    rows = score_samples(samples, directory / "samples.jsonl", scorer, recipe.sandbox.workers, f"score {label}")
+    sampling = {**asdict(recipe.generate), "seed": recipe.seed, "finish_reasons": counts["finish_reasons"]}
+    summary = summarize(scorer, rows, recipe.evaluate.confidence, model.describe(), sampling)
+    results = _write_results(directory, summary, samples)
+    require_sandbox(results)
+    return results
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """Options of scoring a file of samples.
+
+    `wall_s`: limit of one program with its tests, seconds, for judges that have no rules. `workers`: programs at a time; 0: a core
+    each. `floor`: the weakest isolation tier that is accepted. `cut`: the rule that cuts completions in other languages than Python.
+    `extract`: the rows hold answers, and the programs in them are looked for. `partial`: tasks may lack samples. `result_file`: another
+    tool's format in which the results are written too.
+    """
+
+    wall_s: float | None = None
+    rules: Rules = RULES[0]
+    workers: int = 0
+    floor: int = FLOOR
+    cut: CutRule = CUT_RULES[0]
+    extract: bool = False
+    partial: bool = False
+    result_file: str | None = None
+
+    @property
+    def limits(self) -> Limits:
+        return Limits() if self.wall_s is None else replace(Limits(), wall_s=self.wall_s)
+
+
+@dataclass(frozen=True)
+class ScoredFile:
+    """The content of `results.json`, the paths that were written, and what is to be said of samples that are no programs."""
+
+    results: dict[str, Any]
+    paths: tuple[Path, ...]
+    warning: str | None = None
+
+    @property
+    def is_skipped(self) -> bool:
+        return self.results["status"] == "skipped"
+
+
+def score_file(path: Path, benchmark: Benchmark, directory: Path, options: ScoreOptions) -> ScoredFile:
+    """Score the samples of a file or folder into `directory`; where the benchmark cannot be judged here, it is skipped.
+
+    Raises:
+        UsageError: options that the benchmark's judge does not take; malformed samples; tasks that have none.
+        MachineError: too many samples could not be run in the sandbox.
+    """
+    _require_applicable(options, benchmark)
+    if results := skip(benchmark, directory, options.workers):
+        return ScoredFile(results, (directory / "results.json",))
+    samples = read_samples_to_score(path, benchmark, options.cut, extract=options.extract)
+    warning = None if options.extract else _warning(samples, benchmark, path)
+    if not options.partial:
+        require_all_tasks(samples, benchmark, path)
+    scorer = Scorer(benchmark, options.limits, options.rules, options.floor)
+    rows = score_samples(samples, directory / "samples.jsonl", scorer, options.workers, f"score {benchmark.name}")
+    results = _write_results(directory, summarize(scorer, rows), samples)
+    paths = [directory / "samples.jsonl", directory / "results.json"]
+    if options.result_file is not None:
+        content = benchmark.judge.result_files[options.result_file](benchmark.tasks, rows, benchmark.md5)
+        paths.append(write_json(directory / f"{path.stem}.eval_results.json", content))
+    require_sandbox(results)
+    return ScoredFile(results, tuple(paths), warning)
+
+
+def skip(benchmark: Benchmark, directory: Path, workers: int) -> dict[str, Any] | None:
+    """Write and return results without any number if the benchmark cannot be judged on this machine; None if it can."""
+    reason = benchmark.judge.why_skipped(workers)
+    if reason is None:
+        return None
+    results = skipped(benchmark, reason)
+    write_json(directory / "results.json", results)
+    return results
+
+
+def _require_applicable(options: ScoreOptions, benchmark: Benchmark) -> None:
+    judge, wanted = benchmark.judge, options.result_file
+    if options.wall_s is not None and judge.has_rules:
+        raise UsageError.for_value(
+            "this benchmark has EvalPlus's time limits", "--wall-s", options.wall_s, "no --wall-s", "see --rules"
+        )
+    if wanted is not None and wanted not in judge.result_files:
+        having = ", ".join(name for name, row in BENCHMARKS.items() if wanted in row.judge.result_files)
+        raise UsageError.for_value("no such file for this benchmark", "--format", wanted, having)
+
+
+def _warning(samples: Sequence[SampleToScore], benchmark: Benchmark, path: Path) -> str | None:
+    requests = {request.task_id: request for request in benchmark.requests(1)}
+    num_fenced = sum(is_fenced(sample.solution, requests[sample.task.task_id]) for sample in samples)
+    return require_programs(num_fenced, [sample.solution for sample in samples], path)
+
+
+def _write_results(directory: Path, summary: dict[str, Any], samples: Sequence[SampleToScore]) -> dict[str, Any]:
+    results = {**summary, "answers": count_answers(sample.extraction for sample in samples)}
+    write_json(directory / "results.json", results)
+    return results

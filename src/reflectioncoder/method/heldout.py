@@ -1,0 +1,39 @@
+"""Selects what is measured on held-out samples while training: their answers, requested as at inference.
+
+Of a reflection sample this is the student that sees nothing of the reflection sequence, with what comes before every request and
+without a gap: what the whole method is to make better. Pure functions, no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from reflectioncoder.data.render import IGNORE_INDEX, RenderedSample
+from reflectioncoder.method.balance import balance
+from reflectioncoder.method.packing import PackedBatch, pack
+from reflectioncoder.method.views import View, WeightedViews, student_view, teacher_view
+
+
+def one_off_view(sample: RenderedSample) -> View:
+    if not sample.is_reflection:
+        return teacher_view(sample)
+    reflection = {p for span in sample.reflection_blocks() for p in range(span.start, span.end)}
+    return student_view(sample, reflection, "dense")
+
+
+class HeldOut:
+    """The held-out samples of a run. `batches` are the forwards of a rank; all ranks have equally many."""
+
+    def __init__(self, samples: Sequence[RenderedSample], micro_batch_tokens: int = 0):
+        self._views = [WeightedViews(one_off_view(sample), None, 1.0, 0.0) for sample in samples]
+        self._budget = micro_batch_tokens
+
+    def batches(self, rank: int = 0, num_ranks: int = 1) -> list[PackedBatch]:
+        forwards = balance([len(views.teacher.input_ids) for views in self._views], num_ranks, self._budget)[rank]
+        return [pack([self._views[index] for index in items]) if items else self._idle() for items in forwards]
+
+    def _idle(self) -> PackedBatch:
+        """Return a forward without a term, which keeps the ranks in step if there are fewer samples than ranks."""
+        batch = pack([self._views[0]])
+        return replace(batch, targets=(IGNORE_INDEX,) * len(batch.targets))

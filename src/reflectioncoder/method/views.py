@@ -1,0 +1,81 @@
+"""Makes the two views of one token sequence `[ri, rs, i, c]` (method, section 3). Pure functions, no torch.
+
+teacher view: everything, causal. student view: round one hidden (of `rs` what the mask says), `i` and `c` visible. A hidden token
+is nobody's key and carries no loss, so it is dropped: nothing that is kept changes as long as kept tokens keep their positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from reflectioncoder.choices import STUDENT_POSITIONS, StudentPositions
+from reflectioncoder.data.render import RenderedSample, Span
+from reflectioncoder.errors import require_choice
+
+
+@dataclass(frozen=True)
+class View:
+    """One row for the model, T tokens. `labels` are un-shifted; `kl_rows` index the row's logits that the KL is taken on."""
+
+    input_ids: tuple[int, ...]
+    position_ids: tuple[int, ...]
+    labels: tuple[int, ...]
+    kl_rows: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class WeightedViews:
+    """Both views of one visit. The step's loss is the sum over all visits of ce_weight · ΣCE + kl_weight · ΣKL."""
+
+    teacher: View
+    student: View | None
+    ce_weight: float
+    kl_weight: float
+
+
+def teacher_view(sample: RenderedSample) -> View:
+    kl_rows = tuple(range(sample.answer_start, sample.answer_end))
+    return View(sample.input_ids, tuple(range(len(sample.input_ids))), sample.teacher_labels, kl_rows)
+
+
+def student_kept(sample: RenderedSample, hidden: Collection[int], positions: StudentPositions, *, mask_frame: bool = True) -> list[int]:
+    """Return the positions that the student sees: visible `rs` tokens, `i` and `c`; with dense positions the prefix (BOS) too.
+
+    `mask_frame=False`: all that is not `hidden`.
+
+    Raises:
+        UsageError: no such kind of positions.
+    """
+    require_choice("kind of student positions", positions, STUDENT_POSITIONS)
+    kept: list[int] = []
+    for span in sample.spans:
+        if mask_frame and _is_frame(span, positions):
+            continue
+        kept += [p for p in range(span.start, span.end) if p not in hidden]
+    return kept
+
+
+def _is_frame(span: Span, positions: StudentPositions) -> bool:
+    """Tell whether a span belongs to round one without being reflection, or to what comes before it."""
+    if span.message is None:
+        return span.kind == "prefix" and positions == "gap"
+    return span.message == 0 or (span.message == 1 and span.block is None)
+
+
+def student_view(
+    sample: RenderedSample, hidden: Collection[int], positions: StudentPositions = "gap", *, mask_frame: bool = True
+) -> View:
+    """Return the student's row. `hidden` are positions of `rs` (see `masking`).
+
+    positions: "gap" keeps the original position ids (the paper's), "dense" keeps the prefix and renumbers (as at inference).
+    mask_frame: also hide what of round one is not reflection, as `student_kept`.
+    """
+    kept = student_kept(sample, hidden, positions, mask_frame=mask_frame)
+    answer = range(sample.answer_start, sample.answer_end)
+    return View(
+        input_ids=tuple(sample.input_ids[p] for p in kept),
+        position_ids=tuple(kept) if positions == "gap" else tuple(range(len(kept))),
+        labels=tuple(sample.student_labels[p] for p in kept),
+        kl_rows=tuple(index for index, p in enumerate(kept) if p in answer),
+    )

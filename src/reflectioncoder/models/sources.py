@@ -1,0 +1,76 @@
+"""Resolves model names: a local directory, the model hub, or a package that carries the weights.
+
+`resolve_model` gives a local directory in the usual Hugging Face layout.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from reflectioncoder.config.declarations import ModelConfig
+from reflectioncoder.data.files import content_hash
+from reflectioncoder.errors import MachineError, UsageError, require
+from reflectioncoder.models.load import quiet_libraries
+from reflectioncoder.models.packaged import PACKAGED_MODELS, from_package
+from reflectioncoder.progress import say
+
+_WEIGHTS_AND_TOKENIZER = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A directory with weights and tokenizer, and its origin ("local", "hub", "package")."""
+
+    path: Path
+    origin: str
+
+    def to_json(self) -> dict[str, str]:
+        return {"path": str(self.path), "origin": self.origin}
+
+
+def resolve_model(config: ModelConfig) -> ModelSource:
+    """Return a local directory for the model.
+
+    Raises:
+        UsageError: `name` is neither a directory nor a hub id.
+        MachineError: neither the hub nor a package with the model can be reached.
+    """
+    path = Path(config.name)
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UsageError(f"{path} is not a model: it has no config.json")
+        return ModelSource(path.resolve(), "local")
+    if path.is_absolute() or config.name.startswith(".") or config.name.count("/") > 1:
+        raise UsageError.for_value("no such model directory", "model.name", config.name, "a directory, or owner/name on the hub")
+    try:
+        return ModelSource(_from_hub(config), "hub")
+    except MachineError:
+        package = PACKAGED_MODELS.get(config.name) if config.revision is None else None
+        if package is None:
+            raise
+        say(f"{config.name}: the model hub cannot be reached; using the package {package.name} {package.version}")
+        return ModelSource(from_package(package), "package")
+
+
+def _from_hub(config: ModelConfig) -> Path:
+    hub = require("huggingface_hub", "train")
+    quiet_libraries()
+    errors = require("huggingface_hub.errors", "train")
+    try:
+        kwargs = {"revision": config.revision, "allow_patterns": _WEIGHTS_AND_TOKENIZER}
+        if config.name in PACKAGED_MODELS:
+            kwargs["etag_timeout"] = 5  # another source is at hand: do not wait long
+        return Path(hub.snapshot_download(config.name, **kwargs))
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
+        raise UsageError(f"no such model on the hub: {config.name} (revision {config.revision})\n  {error}") from error
+    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as error:
+        raise MachineError(
+            f"the model hub cannot be reached and {config.name} is not in its cache\n  hint:    give a local directory as model.name"
+        ) from error
+
+
+def model_hash(path: Path) -> str:
+    """Identify weights and tokenizer by names, sizes and times: enough to notice that a directory has changed."""
+    stats = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(path.iterdir()) if p.is_file()]
+    return content_hash(stats)

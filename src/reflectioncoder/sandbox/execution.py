@@ -1,0 +1,209 @@
+"""Programs of a toolchain, compiled once and run in the sandbox; what compilers leave is kept by content.
+
+In the cache directory: `toolchains/`, what each compiler needs to be fast, made once for each version and the only part of it that
+programs can read; `builds/`, one archive for each program that compiled, the oldest removed beyond `BUILDS_BYTES`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from reflectioncoder.errors import MachineError
+from reflectioncoder.paths import cache_dir
+from reflectioncoder.sandbox.isolation import Isolation
+from reflectioncoder.sandbox.limits import Limits, RunResult
+from reflectioncoder.sandbox.process import build_command, run_command
+from reflectioncoder.sandbox.readable import share
+from reflectioncoder.sandbox.toolchain import Toolchain
+
+BUILDS_BYTES = 2 * 2**30
+OUTCOMES_VARIABLE = "REFLECTIONCODER_OUTCOMES"
+"""The environment variable of a program that records outcomes: it names the file that the program appends them to."""
+_RECORDING = f'export {OUTCOMES_VARIABLE}="$PWD/outcomes"; "$@" > /dev/null 2>&1; exec cat outcomes'
+_WARM_UP_S = 300.0
+_warming = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a program was built (None: nothing to build, or it was kept) and run (None: it did not compile)."""
+
+    built: RunResult | None
+    ran: RunResult | None
+
+    @property
+    def cpu_s(self) -> float:
+        return sum(part.cpu_s for part in (self.built, self.ran) if part)
+
+    @property
+    def peak_memory_bytes(self) -> int:
+        return max(part.peak_memory_bytes for part in (self.built, self.ran) if part)
+
+    @property
+    def duration_s(self) -> float:
+        return sum(part.duration_s for part in (self.built, self.ran) if part)
+
+
+def require_toolchain(toolchain: Toolchain) -> None:
+    """Refuse a toolchain that is not here.
+
+    Raises:
+        MachineError: something of it is missing; the message says what and how to get it.
+    """
+    if missing := toolchain.missing():
+        raise MachineError(f"{toolchain.title} cannot be run here: {missing} is missing\n  hint:    {toolchain.install}")
+
+
+def execute(
+    toolchain: Toolchain, program: str, isolation: Isolation, *, run_s: float | None = None, as_terminal: bool = False
+) -> Execution:
+    """Compile a program, if the toolchain has a compiler, and run it, for at most `run_s` seconds.
+
+    With `as_terminal` what it writes to stderr stands in its stdout, where a terminal would show it.
+
+    Raises:
+        SandboxUnavailableError: the sandbox failed.
+        MachineError: the toolchain is missing, or what makes it fast cannot be made.
+    """
+    return _execute(toolchain, program, isolation, run_s, through='exec "$@" 2>&1' if as_terminal else "")
+
+
+def execute_recording(toolchain: Toolchain, program: str, isolation: Isolation, *, run_s: float | None, patience: float) -> Execution:
+    """Compile and run a program that will not be seen again; stdout is what it left in the file named by `OUTCOMES_VARIABLE`.
+
+    What it prints goes nowhere, and how it ended does not show in the result: only whether it met a limit. Its limits of time, the
+    compiler's too, are `patience` times those of `execute`.
+
+    Raises:
+        SandboxUnavailableError: the sandbox failed.
+        MachineError: the toolchain is missing, or what makes it fast cannot be made.
+    """
+    return _execute(toolchain, program, isolation, run_s, through=_RECORDING, patience=patience, keep=False)
+
+
+def _execute(
+    toolchain: Toolchain,
+    program: str,
+    isolation: Isolation,
+    run_s: float | None,
+    *,
+    through: str,
+    patience: float = 1.0,
+    keep: bool = True,
+) -> Execution:
+    """Compile and run a program.
+
+    `through`: a shell command that starts it, whose command line is `"$@"`; `keep`: the build may be wanted again.
+    """
+    require_toolchain(toolchain)
+    isolation = replace(isolation, readable_proc=toolchain.reads_proc)
+    warm = warm_up(toolchain)
+    env = {variable: value.replace("{warm}", str(warm)) for variable, value in toolchain.env.items()}
+    content = program.encode("utf-8", "replace")
+    files, argv, built = {toolchain.source: content}, toolchain.command(toolchain.run), None
+    if toolchain.build:
+        limits = _stretched(toolchain.build_limits, toolchain.build_s, patience)
+        built, archive = _build(toolchain, content, warm, env, limits, isolation, keep=keep)
+        if archive is None:
+            return Execution(built, None)
+        files = _unpacked(archive)
+    if through:
+        argv = ["/bin/sh", "-c", through, "sh", *argv]
+    files |= {name: text.encode() for name, text in toolchain.beside.items()}
+    limits = _stretched(toolchain.limits, toolchain.run_s if run_s is None else run_s, patience)
+    return Execution(built, run_command(argv, limits, isolation, files=files, env=env))
+
+
+def _stretched(limits: Limits, seconds: float, patience: float) -> Limits:
+    return replace(limits, wall_s=seconds * patience, cpu_s=limits.cpu_s * patience)
+
+
+def _unpacked(archive: bytes) -> dict[str, bytes]:
+    """Return the files of an archive that untrusted code may have had a hand in: plain ones, none in folders."""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as members:
+        plain = [member for member in members if member.isfile() and "/" not in member.name]
+        return {member.name: file.read() for member in plain if (file := members.extractfile(member))}
+
+
+def _build(
+    toolchain: Toolchain, content: bytes, warm: Path | None, env: dict[str, str], limits: Limits, isolation: Isolation, *, keep: bool
+) -> tuple[RunResult | None, bytes | None]:
+    """Return how the compiler went, None if its work was kept; the archive of what it left, None if it failed."""
+    identity = repr((toolchain.build, toolchain.warm, toolchain.version())).encode()
+    key = hashlib.sha256(b"\0".join((identity, content))).hexdigest()
+    kept = cache_dir() / "builds" / key[:2] / f"{key}.tar"
+    with contextlib.suppress(OSError):
+        archive = kept.read_bytes()
+        os.utime(kept)
+        return None, archive
+    argv = toolchain.command(tuple(part.replace("{warm}", str(warm)) for part in toolchain.build))
+    ran, archive = build_command(argv, toolchain.outputs, limits, isolation, files={toolchain.source: content}, env=env)
+    if archive is not None and keep:
+        _keep(kept, archive)
+    return ran, archive
+
+
+def _keep(place: Path, archive: bytes) -> None:
+    """Keep a build; one that cannot be kept is made again, and nothing is said of it."""
+    with contextlib.suppress(OSError):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=place.parent)
+        with open(handle, "wb") as file:
+            file.write(archive)
+        os.replace(temporary, place)
+
+
+def trim_builds(limit_bytes: int = BUILDS_BYTES) -> None:
+    """Remove the builds that were not used for longest, until the rest fits."""
+    entries = []
+    for path in (cache_dir() / "builds").glob("*/*"):
+        with contextlib.suppress(OSError):
+            entries.append((path.stat().st_mtime, path.stat().st_size, path))
+    total = sum(size for _, size, _ in entries)
+    for _, size, path in sorted(entries):
+        if total <= limit_bytes:
+            return
+        path.unlink(missing_ok=True)
+        total -= size
+
+
+def warm_up(toolchain: Toolchain) -> Path | None:
+    """Return the directory of what makes building fast, made if it is not there; None for a toolchain that needs none.
+
+    Raises:
+        MachineError: it cannot be made.
+    """
+    if not toolchain.warm:
+        return None
+    with _warming:
+        identity = hashlib.sha256(repr((toolchain.warm, toolchain.version())).encode()).hexdigest()[:12]
+        directory = cache_dir() / "toolchains" / f"{toolchain.needs[0]}-{identity}"
+        if not directory.is_dir():
+            _make_warm(toolchain, directory)
+        share(directory)
+        return directory
+
+
+def _make_warm(toolchain: Toolchain, directory: Path) -> None:
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    unfinished.chmod(0o755)
+    command = ["/bin/sh", "-c", toolchain.warm]
+    made = subprocess.run(command, cwd=unfinished, capture_output=True, text=True, timeout=_WARM_UP_S, check=False)
+    try:
+        if made.returncode:
+            raise MachineError(f"{toolchain.title}: `{toolchain.warm}` failed: {made.stderr.strip()[-500:]}")
+        with contextlib.suppress(OSError):  # another process was first
+            unfinished.rename(directory)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

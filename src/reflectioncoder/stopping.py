@@ -1,0 +1,40 @@
+"""Ends long work early and in good order: a flag for callers of the library, and one that SIGTERM raises for the commands."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+
+
+class StopFlag:
+    """A request to stop that any thread can make. Whoever works looks at it where stopping is cheap, and raises `StoppedError`."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+
+    def set(self) -> None:
+        self._asked.set()
+
+    def is_set(self) -> bool:
+        return self._asked.is_set()
+
+    def heeded(self) -> contextlib.AbstractContextManager[None]:
+        """Mark the time in which the flag is looked at."""
+        return contextlib.nullcontext()
+
+
+class SigtermFlag(StopFlag):
+    """A flag that SIGTERM raises while it is heeded. At all other times the signal does what it did before."""
+
+    @contextlib.contextmanager
+    def heeded(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():  # handlers can be set there only
+            yield
+            return
+        before = signal.signal(signal.SIGTERM, lambda *_: self.set())
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)

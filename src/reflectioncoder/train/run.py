@@ -1,0 +1,189 @@
+"""One training run: a prepared model, a plan and a Trainer that goes on from its own checkpoints; writes `train/` and `model/`.
+
+`train_model` is a library call: it installs no signal handler and leaves a process group of its caller alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from reflectioncoder.config.declarations import Recipe
+from reflectioncoder.data.files import claim, content_hash, explain_full_disk, put_aside, write_json
+from reflectioncoder.data.samples import Sample
+from reflectioncoder.errors import StoppedError
+from reflectioncoder.method.heldout import HeldOut
+from reflectioncoder.method.plan import RunPlan
+from reflectioncoder.models.load import pick_device
+from reflectioncoder.models.sources import ModelSource, model_hash
+from reflectioncoder.models.tokens import make_renderer
+from reflectioncoder.progress import Progress, say
+from reflectioncoder.stopping import StopFlag
+from reflectioncoder.train.checks import check_model, check_recipe
+from reflectioncoder.train.data import describe_plan, held_out_samples, plan_run, preview
+from reflectioncoder.train.sharding import has_process_group, is_sharded, set_up_sharding
+
+# How a run is carried out, not what comes out: these may change when it is continued.
+_WITHOUT_EFFECT = frozenset(
+    {
+        *("gradient_checkpointing", "micro_batch_tokens", "torch_compile", "offload_activations", "dataloader_workers"),
+        *("eval_data", "eval_steps", "save_steps", "keep_checkpoints", "report_to"),
+    }
+)
+
+
+def settings_key(recipe: Recipe, source: ModelSource, samples: Sequence[Sample]) -> str:
+    """Return a key of all that the result of a training run depends on; checkpoints of another key cannot be continued."""
+    rows = [sample.to_json() for sample in samples]
+    train = {key: value for key, value in asdict(recipe.train).items() if key not in _WITHOUT_EFFECT}
+    model = {key: value for key, value in asdict(recipe.model).items() if key != "device"}
+    return content_hash(train, model, recipe.seed, model_hash(source.path), rows)
+
+
+def own_checkpoints(train_dir: Path, key: str) -> None:
+    """Make `train_dir` the folder of `key`: what other settings have left there is put aside under a free name."""
+    if not claim(train_dir, key):
+        aside = put_aside(train_dir)
+        say(f"train: the settings have changed; earlier checkpoints are kept in {aside}")
+        claim(train_dir, key)
+
+
+def train_model(
+    recipe: Recipe,
+    source: ModelSource,
+    samples: Sequence[Sample],
+    run_dir: Path,
+    *,
+    resume: bool = True,
+    stop: StopFlag | None = None,
+) -> dict[str, Any]:
+    """Train and write `run_dir/train/` (checkpoints, train.json) and `run_dir/model/`; return what train.json says.
+
+    An interrupted run continues from its newest complete checkpoint.
+
+    Args:
+        stop: looked at after every optimizer step; once it is set, a checkpoint is saved and the run ends. Of several processes
+            it is enough that one's is set.
+
+    Raises:
+        CheckFailedError: a gradient is not finite.
+        UsageError: impossible settings, or an architecture that cannot be trained exactly.
+        StoppedError: stopped because of `stop`, after a checkpoint.
+    """
+    from accelerate import PartialState
+
+    from reflectioncoder.train.prepare import decide_checkpointing, prepare_model, whole_model
+    from reflectioncoder.train.save import save_model
+    from reflectioncoder.train.trainer import seed_everything
+
+    check_recipe(recipe)
+    set_up_sharding(recipe.train.sharding)
+    tokenizer = check_model(recipe, source)
+    seed_everything(recipe.seed)
+    plan, report = plan_run(recipe, tokenizer, samples)
+    held_out = held_out_samples(recipe, tokenizer)
+    is_guest = has_process_group()
+    # The others wait while the first builds and saves the whole model.
+    processes = PartialState(cpu=pick_device(recipe.model.device) == "cpu", timeout=timedelta(hours=6))
+    train_dir = run_dir / "train"
+    if processes.is_main_process:
+        own_checkpoints(train_dir, settings_key(recipe, source, samples))
+    processes.wait_for_everyone()
+    checkpointing = decide_checkpointing(recipe, source, tokenizer, plan, processes.num_processes)
+    model, tokenizer, vocab_size = prepare_model(recipe, source)
+    summary = describe_plan(plan, report)
+    if processes.is_main_process:
+        ranks = f" in {processes.num_processes} processes" if processes.num_processes > 1 else ""
+        say(
+            f"train: {summary['visits']} visits of {summary['num_samples']} samples, {plan.total_steps} steps, "
+            f"{summary['num_tokens']:,} tokens on {pick_device(recipe.model.device)}{ranks}"
+        )
+        shown = preview(make_renderer(recipe.model.rendering, tokenizer), samples, recipe.train)
+        write_json(train_dir / "preview.json", shown)
+    results, weights = _fit(
+        model, vocab_size, plan, held_out, recipe, train_dir, resume=resume, checkpointing=checkpointing, stop=stop or StopFlag()
+    )
+    summary |= results
+    if processes.is_main_process:
+        if weights is not None:
+            model = whole_model(recipe, source, weights)
+        save_model(model, tokenizer, recipe, run_dir / "model", summary)
+        write_json(train_dir / "train.json", summary)
+    processes.wait_for_everyone()
+    if processes.num_processes > 1 and not is_guest:  # else its threads may be cut off at the end, which aborts the process
+        processes.destroy_process_group()
+    return summary
+
+
+def _fit(
+    model: Any,
+    vocab_size: int | None,
+    plan: RunPlan,
+    held_out: HeldOut | None,
+    recipe: Recipe,
+    train_dir: Path,
+    *,
+    resume: bool,
+    checkpointing: bool,
+    stop: StopFlag,
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Run the Trainer, from the newest complete checkpoint if there is one.
+
+    Returns its part of the summary, and the trained weights where the model cannot be saved as it is: spread, or quantized.
+    """
+    from transformers import PrinterCallback
+
+    from reflectioncoder.train.callbacks import MetricsCallback, StepCallback, StopCallback
+    from reflectioncoder.train.prepare import is_quantized, num_parameters, trained_weights
+    from reflectioncoder.train.trainer import ReflectionTrainer, resumable_checkpoint, training_arguments
+
+    checkpoint = resumable_checkpoint(train_dir) if resume else None
+    done_before = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
+    if checkpoint:
+        say(f"train: continuing after step {done_before}")
+    on_gpu = pick_device(recipe.model.device).startswith("cuda")
+    settings = {"bf16": on_gpu and recipe.model.dtype == "auto", "gradient_checkpointing": checkpointing}
+    args = training_arguments(recipe.train, plan, train_dir, recipe.seed, use_cpu=not on_gpu, **settings)
+    with Progress("train", plan.total_steps, done_before) as progress:
+
+        def report_step(step: int, total: int, entry: dict[str, float]) -> None:
+            shown = (("loss", 3), ("ce", 3), ("kl", 3), ("mask_rate", 2))
+            progress.update(step, "  ".join(f"{name} {entry.get(name, 0.0):.{digits}f}" for name, digits in shown))
+
+        stopping = StopCallback(stop)
+        callbacks = [StepCallback(report_step), MetricsCallback(train_dir / "metrics.jsonl"), stopping]
+        trainer = ReflectionTrainer(model, args, plan, held_out=held_out, vocab_size=vocab_size, callbacks=callbacks)
+        trainer.remove_callback(PrinterCallback)  # the progress line replaces its print of every log entry
+        started = time.monotonic()
+        with contextlib.closing(trainer.engine), explain_full_disk(train_dir):
+            with stop.heeded():
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            if stopping.stopped:
+                said = f"stopped after step {trainer.state.global_step}, its checkpoint is complete"
+                say(f"train: {said}")
+                raise StoppedError(f"{said}\n  where:   {train_dir}")
+            weights = None
+            if is_sharded() or trainer.is_deepspeed_enabled:
+                weights = trainer.whole_weights()
+            elif is_quantized(recipe):
+                weights = trained_weights(model)
+        duration_s = time.monotonic() - started
+    results = {
+        "schema_version": 1,
+        "trained_parameters": num_parameters(model, trained_only=True),
+        "parameters": num_parameters(model),
+        "tokens_this_session": trainer.num_tokens_seen,
+        "duration_s": round(duration_s, 2),
+        "tokens_per_s": round(trainer.num_tokens_seen / duration_s, 2) if duration_s > 0 else None,
+        "device": str(trainer.args.device),
+        "gradient_checkpointing": checkpointing,
+        "resumed_from_step": done_before,
+        "history": [entry for entry in trainer.state.log_history if "loss" in entry],
+        "evaluations": [entry for entry in trainer.state.log_history if "eval_loss" in entry],
+    }
+    return results, weights

@@ -1,0 +1,64 @@
+"""Notes and progress go where the caller says, in the caller's threads too, and nowhere if the caller says nothing."""
+
+import pytest
+
+from reflectioncoder.progress import Progress, Reporter, current_log, logging_to, reporting, say
+from reflectioncoder.sandbox.pool import map_ordered, map_unordered
+
+
+def test_the_library_is_silent(capfd):
+    say("a note")
+    with Progress("label", 1) as progress:
+        progress.update(1)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_command_shows_notes_and_progress(capfd):
+    with reporting(Reporter()):
+        say("a note")
+        with Progress("label", 2) as progress:
+            progress.update(2, "all well")
+    shown = capfd.readouterr()
+    assert shown.out == ""
+    assert shown.err.splitlines()[0] == "a note"
+    assert shown.err.splitlines()[1].startswith("label: 2/2  elapsed ")
+    assert shown.err.splitlines()[1].endswith("all well")
+
+
+def test_a_quiet_command_logs_its_notes(tmp_path, capfd):
+    with reporting(Reporter(quiet=True)), logging_to(tmp_path / "run.log"):
+        say("a note")
+    assert (tmp_path / "run.log").read_text().endswith(" a note\n")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_of_several_processes_the_first_one_speaks(tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    with reporting(Reporter()), logging_to(tmp_path / "run.log"):
+        say("a note")
+    assert not (tmp_path / "run.log").exists()
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("map_jobs", [map_ordered, map_unordered])
+def test_jobs_in_threads_speak_as_their_caller_does(map_jobs, capfd):
+    with reporting(Reporter()):
+        list(map_jobs(say, ["one", "two"], workers=2))
+    assert sorted(capfd.readouterr().err.splitlines()) == ["one", "two"]
+
+
+def test_a_log_within_another_ends_with_its_block(tmp_path):
+    with reporting(Reporter()):
+        with logging_to(tmp_path / "outer"):
+            with logging_to(tmp_path / "inner"):
+                assert current_log() == tmp_path / "inner"
+            assert current_log() == tmp_path / "outer"
+        assert current_log() is None
+
+
+def test_after_an_error_the_log_is_still_known_where_the_error_is_reported(tmp_path):
+    with reporting(Reporter()):
+        with pytest.raises(KeyError), logging_to(tmp_path / "run.log"):
+            raise KeyError
+        assert current_log() == tmp_path / "run.log"
+    assert current_log() is None
