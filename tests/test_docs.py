@@ -2,6 +2,8 @@
 
 import importlib.util
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,15 @@ def documented_commands():
 @pytest.mark.parametrize("argv", documented_commands())
 def test_every_documented_command_parses(argv):
     _parse(argv)
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "adding").glob("*.md")), ids=lambda page: page.stem)
+def test_the_change_that_a_page_shows_can_be_made(page):
+    change = re.search(r"^```diff\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    assert change is not None
+    done = subprocess.run(["git", "apply", "--check", "-"], input=change[1], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_links_in_the_pages_lead_to_files():
