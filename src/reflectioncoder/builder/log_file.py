@@ -142,7 +142,7 @@ class Claim:
             raise
 
     def _lock_alone(self) -> None:
-        """Lock the file, or fail: two builds in one folder would ask everything twice."""
+        """Lock the file, or fail: two builds in one folder would ask everything twice. Systems without `fcntl` have no lock."""
         try:
             import fcntl
         except ImportError:  # not POSIX

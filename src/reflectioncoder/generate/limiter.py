@@ -94,7 +94,7 @@ class Limiter:
         self._stopped.wait(seconds)
 
     def too_many(self, asked_at: float, pause_s: float) -> None:
-        """Lower the number of permits after a complaint, and let nobody in for `pause_s`.
+        """Lower the number of permits after a complaint, if it adapts, and let nobody in for `pause_s`.
 
         `asked_at`: one overload causes many complaints, about requests that were made before it was known; it counts once.
         """

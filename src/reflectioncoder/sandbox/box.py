@@ -93,7 +93,7 @@ def _lock(path: Path) -> int | None:
 
 @cache
 def _remove_leftovers(directory: str) -> None:
-    """Remove the folders that killed processes of this user have left. Done once a process."""
+    """Remove the folders that killed processes of this user have left; once for each directory and process."""
     for path in sorted(Path(directory).glob(f"{_PREFIX}*")):
         with contextlib.suppress(OSError, SandboxUnavailableError):
             if path.lstat().st_uid == os.getuid() and (lock := _lock(path)) is not None:
