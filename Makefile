@@ -18,7 +18,7 @@ PYTEST := $(BIN)/python -m pytest
 help:
 	@echo "make demo      the whole pipeline on a real model (runs/demo/report.html)"
 	@echo "make test      the tests: every promise once, a few minutes"
-	@echo "make test-all  all tests, as CI runs them: about half an hour"
+	@echo "make test-all  all tests, more than CI runs: an hour or more"
 	@echo "also: setup lint type imports test-rest bench toolchains docs clean"
 
 $(VENV)/.ready: pyproject.toml Makefile
@@ -48,7 +48,7 @@ type: setup
 imports: setup
 	$(BIN)/lint-imports
 
-# Every promise once, in minutes; what that leaves out, in half an hour; both (tests/tiers.py).
+# Every promise once; what that leaves out; both, and what takes hours (tests/tiers.py). CI runs the first two.
 test: setup
 	OMP_NUM_THREADS=1 $(PYTEST) -n auto --tier quick
 

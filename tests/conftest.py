@@ -199,9 +199,9 @@ NOT_PROMISED = {
 _PROCESSES_OF_ROOT = tuple(
     f"test_a_{bomb}_bomb_goes_out[bubblewrap-{kind}]"
     for bomb, kind in (
-        ("fork", "fork and wait"), ("fork", "children that have no parent"), ("thread", "threading"), ("thread", "_thread"),
+        ("fork", "fork and wait"), ("fork", "children that have no parent"), ("fork", "zombies"), ("thread", "threading"), ("thread", "_thread"),
     )
-)  # fmt: skip
+) + ("test_with_the_first_process_ends[bubblewrap-children that go on to fork]",)  # fmt: skip
 # With the interpreter in a private directory of root's a program at tier 1 keeps one capability, to reach it; Landlock still decides.
 _ONE_CAPABILITY = (
     "test_a_program_has_no_capabilities[landlock]",

@@ -98,7 +98,7 @@ def command(*argv):
     return [sys.executable, "-m", "reflectioncoder", *argv]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["doctor", "train", "generate", "evaluate"])
 def test_threads_wait_passively_in_every_command_that_loads_torch(model, tmp_path, name):
     on = ["--benchmark", "bundled/seen:1", "--output", str(tmp_path / "out"), "--max-new-tokens", "4"]
@@ -111,7 +111,7 @@ def test_threads_wait_passively_in_every_command_that_loads_torch(model, tmp_pat
     assert set(openmp_says(command(*argv))) == {("PASSIVE", "0")}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ranks_of_torchrun_wait_passively():
     argv = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "reflectioncoder", "doctor", "-q"]
     assert openmp_says(argv).count(("PASSIVE", "0")) == 2

@@ -48,7 +48,7 @@ def improved(tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_round_attempts_fresh_problems_with_the_model_of_the_round_before(improved):
     directory = improved / "runs" / "better"
     result = read_json(directory / "improve.json")

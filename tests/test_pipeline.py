@@ -192,7 +192,7 @@ def test_completions_of_another_model_or_of_other_settings_are_never_mixed(world
     assert "another --output" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_run_killed_at_many_points_ends_with_the_same_results(whole, world):
     recipe = write_recipe(world, "killed")
@@ -224,7 +224,7 @@ def test_a_run_killed_at_many_points_ends_with_the_same_results(whole, world):
             assert rows[0] == rows[1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_token_rendering_runs_through_too(world):
     recipe = write_recipe(world, "token", rendering="token")
     assert main(["run", str(recipe), "--runs-dir", str(world / "runs"), "-q"]) == 0

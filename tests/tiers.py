@@ -1,8 +1,9 @@
-"""Two tiers of one suite: `make test` runs a part that keeps every promise represented, `make test-all` everything.
+"""Tiers of one suite: `make test` keeps every promise represented, CI runs the rest too, `make test-all` everything.
 
 Quick are, of each test, as many cases as show every value of its small parameters (each tier of isolation, each rendering, …) and one
-value of its large ones (an attack of a family, a program of a table). Tests marked `slow` are not quick; hypothesis tests are, with
-few examples, and run again with all of theirs in the rest. `--tier` chooses: quick, rest (what quick left out), all.
+value of its large ones (an attack of a family, a program of a table). Tests marked `long` are not quick; hypothesis tests are, with
+few examples, and run again with all of theirs in the rest. Tests marked `slow` are in neither: isolations that are used only where they
+are named, all tasks of a benchmark in every language, models of real size. `--tier` chooses: quick, rest, all.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ MAX_SMALL = 6  # values of a parameter that are all shown
 
 
 def add_option(parser: pytest.Parser) -> None:
-    parser.addoption("--tier", choices=TIERS, default="all", help="quick: every promise once; rest: what quick leaves out; all")
+    parser.addoption(
+        "--tier", choices=TIERS, default="all", help="quick: every promise once; rest: what quick leaves out, but slow tests; all"
+    )
 
 
 def configure(config: pytest.Config) -> None:
@@ -48,8 +51,9 @@ def select(config: pytest.Config, items: list[pytest.Item]) -> None:
     tier = config.getoption("tier")
     if tier == "all":
         return
-    quick = quick_tests(items)
-    wanted = [item for item in items if (item.nodeid in quick if tier == "quick" else item.nodeid not in quick or is_property(item))]
+    usual = [item for item in items if item.get_closest_marker("slow") is None]
+    quick = quick_tests(usual)
+    wanted = [item for item in usual if (item.nodeid in quick) == (tier == "quick") or (tier == "rest" and is_property(item))]
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
     items[:] = wanted
 
@@ -62,7 +66,7 @@ def quick_tests(items: Sequence[pytest.Item]) -> set[str]:
     """Return the ids of the tests of the quick tier."""
     families: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
-        if item.get_closest_marker("slow") is None:
+        if item.get_closest_marker("long") is None:
             families[item.nodeid.partition("[")[0]].append(item)
     return {item.nodeid for cases in families.values() for item in quick_cases(cases)}
 

@@ -148,7 +148,7 @@ def test_control_the_search_finds_the_input_of_the_call(isolation, tmp_path, mon
     assert "arguments" in verdict.detail, verdict
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_input_that_is_asked_for_before_the_answer_does_not_come(isolation, tmp_path, monkeypatch):
     source = solution("text") + "\nimport posix\ndef solve(xs): return posix.read(5, 100)\n"
     verdict, runs = frames_of(source, "text", isolation, tmp_path, monkeypatch)

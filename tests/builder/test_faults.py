@@ -165,7 +165,7 @@ def until(true, process):
         time.sleep(0.002)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_budget_holds_over_kills(tmp_path):
     """Every answer is paid for by the server's own count, however often the asker dies before it arrives."""
     script, rng, killed = Script(PROBLEMS, latency_s=0.1), random.Random(3), 0
@@ -218,7 +218,7 @@ def looks_like(text: str) -> tuple[int, str, int] | None:
     return None if found is None else (int(found[1]), found[2].strip(), int(found[3].replace(",", "")))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_forecast_of_a_resumed_build_is_of_what_is_left(tmp_path, capsys):
     with serving(Script(PROBLEMS)) as url, reporting(Reporter()):
         whole = build_reflections(make_recipe(url), tmp_path, limit=25)

@@ -47,6 +47,7 @@ def built(request, tmp_path_factory):
     return language, folder / "r" / "build"
 
 
+@pytest.mark.long
 def test_every_fault_becomes_a_sample_that_says_what_happened(built):
     language, folder = built
     samples = list(read_samples(folder / "reflections.jsonl"))

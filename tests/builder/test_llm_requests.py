@@ -80,7 +80,7 @@ def test_the_budget_is_asked_before_every_request(tmp_path):
             build_reflections(make_recipe(url, budget_tokens=spent + 100), tmp_path, limit=40)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_price_bounds_the_build_too(tmp_path):
     script = Script(PROBLEMS)
     endpoint = replace(ENDPOINT, input_usd=10.0, output_usd=20.0)  # 0.002 for each answer of the script

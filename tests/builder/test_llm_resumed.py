@@ -44,7 +44,7 @@ def test_other_settings_are_refused_unless_forked(tmp_path):
         assert script.num_requests > asked
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(280)
 def test_a_build_killed_at_ten_random_points_ends_with_the_same_bytes_and_asks_hardly_more(tmp_path):
     script = Script(PROBLEMS, latency_s=0.03)

@@ -243,7 +243,7 @@ def test_recorded_tests_compare_by_value_by_tolerance_or_after_json(tmp_path):
     }  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @needs("more_itertools")
 def test_doctests_of_an_installed_package_become_problems_by_either_name(tmp_path):
     problems, summary = collected(tmp_path, "doctest:more-itertools", limit=30)

@@ -39,6 +39,7 @@ def test_help_costs_little_and_imports_nothing_heavy(command):
     assert (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime) < 0.5
 
 
+@pytest.mark.long
 def test_build_score_report_and_doctor_work_without_torch(tmp_path):
     """A finder that refuses torch and its company stands in for a machine on which they are not installed."""
     problems = tmp_path / "samples.jsonl"

@@ -87,7 +87,7 @@ def test_every_reference_passes_its_tests_and_its_docstring_examples(split):
         assert doctest.DocTestRunner(verbose=False).run(example, out=report.write).failed == 0, report.getvalue()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_no_problem_behaves_like_another_one():
     compiled = [(p, compile(p.test_code, p.task_id, "exec")) for p in PROBLEMS]
     for problem in PROBLEMS:
@@ -153,7 +153,7 @@ def test_the_benchmarks_on_this_machine_are_known(data_dir, monkeypatch):
     assert not any(known.find(p.task_id, p.prompt, p.canonical_solution) for p in PROBLEMS)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_no_reference_passes_the_tests_of_a_benchmark_task(benchmark_tasks):
     compiled = []
     for task_id, _, code, test, name in benchmark_tasks:

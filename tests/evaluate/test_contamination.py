@@ -65,7 +65,7 @@ def test_answers_may_differ_as_the_tests_allow():
     assert not _alike("<object at 0x1>", "[1]")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_sixth_task_is_found_under_another_name(data_dir):
     """N-grams cannot: every name is another one here, and the text is gone."""
     behaviour = known_behaviour()

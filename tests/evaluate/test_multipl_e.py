@@ -74,7 +74,7 @@ def test_a_language_that_is_judged_wrongly_is_not_scored(isolation, tmp_path, mo
     assert not list(tmp_path.rglob("*.json"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_held_is_remembered_for_this_toolchain_only(isolation, tmp_path, monkeypatch):
     monkeypatch.setattr(preflight, "cache_dir", lambda: tmp_path)
     held = require_preflight("sh", isolation)
@@ -85,7 +85,7 @@ def test_what_held_is_remembered_for_this_toolchain_only(isolation, tmp_path, mo
         require_preflight("sh", isolation)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_exit_codes_alone_pass_what_is_not_passed(isolation):
     """The usual harness's verdict stays beside ours: it takes programs that end early or whose tests hold nothing."""
     fooled = {}
@@ -133,7 +133,7 @@ def plainly(toolchain, program, folder):
     return RunResult(status, code, signal, done.stdout, done.stderr, len(done.stdout), len(done.stderr), 0.0, 0.0, 0, ended_in)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("every", [20, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", STUBS)
 def test_a_program_that_raises_is_told_from_one_that_does_not_compile(name, every, data_dir, isolation):
@@ -145,7 +145,7 @@ def test_a_program_that_raises_is_told_from_one_that_does_not_compile(name, ever
     } == {}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_canonical_solutions_pass(data_dir, isolation):
     """HumanEval's own solutions, in the language that they are written in."""
     right = {task.task_id.partition("/")[2]: task.tests.canonical_solution for task in load_benchmark("humaneval").tasks}

@@ -41,7 +41,7 @@ def test_the_answer_begins_with_the_prompt_and_the_program_too(data_dir):
     assert row["solution"] == f"{task.prompt}    return 1;"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_score_takes_completions_and_whole_programs(data_dir, tmp_path, capsys):
     needs("sh")
     task = next(task for task in load_benchmark("multipl-e/sh").tasks if task.task_id == TASK)
@@ -54,6 +54,7 @@ def test_score_takes_completions_and_whole_programs(data_dir, tmp_path, capsys):
     assert [row["reason"] for row in judged] == ["", "wrong answer"]
 
 
+@pytest.mark.long
 def test_the_authors_rule_can_be_chosen(data_dir, tmp_path):
     """A second function: the first stop token cuts in front of it, the last one behind it."""
     needs("sh")

@@ -56,7 +56,7 @@ def _samples(tests, programs, judge: Any = EvalPlusJudge(("base", "plus"))):  # 
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("idle", [[], [0], sorted(os.sched_getaffinity(0))[:2], [0, 1, 10**6]], ids=["none", "one", "two", "strange"])
 def test_verdicts_are_the_same_on_any_number_of_idle_cores(idle, steady, monkeypatch, tmp_path):
     monkeypatch.setattr("reflectioncoder.evaluate.second_look.idle_cores", lambda: idle)
@@ -108,7 +108,7 @@ def test_a_part_that_was_certain_is_not_judged_again(steady, monkeypatch, tmp_pa
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_tests_that_are_programs_are_taken_again_too(monkeypatch, tmp_path):
     monkeypatch.setattr("reflectioncoder.evaluate.second_look.idle_cores", lambda: [0, 1])
     programs = {

@@ -73,7 +73,7 @@ def test_verdicts_on_the_first_published_completions_are_evalpluss(data_dir, tmp
     assert differences(rows, recorded_verdicts(data_dir, "CL-7B", name), "evalplus-0.3.1") == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("model", "name", "rules", "base", "plus"),
@@ -95,7 +95,7 @@ def test_every_verdict_on_the_published_completions_is_evalpluss(data_dir, tmp_p
     assert plus - num_fragile <= sum(row["status"] == "passed" for row in rows) <= plus
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", ["humaneval+", "mbpp+"])
 def test_canonical_solutions_score_one_and_mutated_ones_zero(data_dir, tmp_path, name):
@@ -133,7 +133,7 @@ def _burn():
         pass
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_load_on_the_machine_does_not_change_verdicts(data_dir, tmp_path):
     """The tasks on which EvalPlus is fragile, scored with two busy loops beside."""
     benchmark = load_benchmark("humaneval+", str(data_dir))

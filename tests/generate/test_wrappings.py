@@ -128,7 +128,7 @@ class WrappedDialogue(Wrapped):
         return wrap(f"{header}\n    return None\n{tests}\n")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_build_sees_the_programs_as_well(tmp_path):
     wrappings = [wrap for wrap in WRAPPINGS if "output" not in wrap("")]  # which nobody printed
     problems = [*PROBLEMS, *bundled_problems("test_unseen")][: len(wrappings)]

@@ -44,6 +44,7 @@ def compilations(tmp_path_factory):
     head._compiled.cache_clear()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("num_pairs", "num_others", "vocab_size", "bias"),
     [(5, 9, 101, False), (6, 3, 101, True), (12, 0, 64, False), (0, 17, 257, True), (1, 1, 33, False)],

@@ -26,7 +26,7 @@ def benchmark():
     return module
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_takes_fewer_operations_than_the_original_by_these_factors(benchmark):
     """A Llama with SmolLM2-135M's ratio of output layer to trunk, and the typical sample at a quarter of its length."""
     from transformers import LlamaConfig, LlamaForCausalLM

@@ -52,7 +52,7 @@ def trained(model_dir, run_dir, num_ranks, micro_batch_tokens):
     return rows, load_file(run_dir / "model" / "model.safetensors")
 
 
-@pytest.mark.parametrize("micro_batch_tokens", [0, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("micro_batch_tokens", [0, pytest.param(400, marks=pytest.mark.long)])
 def test_two_processes_come_to_the_losses_gradients_and_weights_of_one(model_dir, tmp_path, micro_batch_tokens):
     """5 steps of 5 samples in two processes: unequal shares, and at the end a step of 4."""
     one_rows, one = trained(model_dir, tmp_path / "one", 1, micro_batch_tokens)
@@ -84,7 +84,7 @@ leave(0)""",
 )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_process_group_of_the_caller_outlives_a_training(model_dir, tmp_path):
     (tmp_path / "script.py").write_text(GUEST)
     argv = [sys.executable, *LAUNCH, "2", str(tmp_path / "script.py"), str(model_dir), str(tmp_path), "0"]
@@ -152,7 +152,7 @@ leave(0)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("tied", [True, False])
 def test_parameters_sharded_over_processes_get_the_gradients_of_whole_ones(tmp_path, tied, checkpointing):
@@ -191,6 +191,7 @@ leave(0)
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("first", "second", "decision"), [("1e3", "1e15", True), ("1e15", "1e3", False)])
 def test_whether_activations_are_computed_again_is_decided_once(model_dir, tmp_path, first, second, decision):
     """Processes that find different amounts of memory free."""

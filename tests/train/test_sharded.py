@@ -74,7 +74,7 @@ def trained(model_dir, run_dir, rendering, lora, sharding):
     return [row["loss"] for row in rows], load_file(run_dir / "model" / "model.safetensors")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("sharding", "rendering", "lora", "tied"),
     [
@@ -110,7 +110,7 @@ def test_two_processes_that_share_a_model_train_what_one_trains_and_resume(tmp_p
     assert all(torch.equal(resumed[name], two[name]) for name in two)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_parameters_that_are_spread_train_in_bfloat16_with_a_loss_that_is_not_rounded(tmp_path):
     base = model_dir(tmp_path / "base", tied=True)
     one_losses, one = trained(base, tmp_path / "one", "chat", "full", "none")

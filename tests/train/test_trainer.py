@@ -234,7 +234,7 @@ def said_by(process: subprocess.Popen) -> str | bytes:
     return process.stderr.read()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_sigterm_saves_a_checkpoint_and_the_run_goes_on_as_if_nothing_had_been(tmp_path, model_dir):
     def start(run_dir):
         return subprocess.Popen([sys.executable, "-c", TRAIN_ALONE, str(model_dir), str(run_dir), "20"], stderr=subprocess.PIPE)
