@@ -117,6 +117,7 @@ def test_ranks_of_torchrun_wait_passively():
     assert openmp_says(argv).count(("PASSIVE", "0")) == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("user", "expected"),
     [

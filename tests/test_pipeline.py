@@ -84,6 +84,7 @@ def test_a_second_run_does_nothing_again(whole, world, capsys):
     assert "done before" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_changed_setting_redoes_only_what_depends_on_it(whole, world, tmp_path, capsys):
     shutil.copytree(whole, tmp_path / "whole")
     argv = ["run", str(world / "whole.yaml"), "--runs-dir", str(tmp_path), "--set", "train.learning_rate=2e-3"]
@@ -231,6 +232,7 @@ def test_the_token_rendering_runs_through_too(world):
     assert read_json(world / "runs/token/model/reflectioncoder.json")["rendering"] == "token"
 
 
+@pytest.mark.long
 def test_a_full_disk_while_building_is_one_message_and_loses_nothing(world, tmp_path):
     """A file-size limit on the process stands in for a disk that fills up while rows are appended."""
     recipe = write_recipe(world, "full")

@@ -135,6 +135,7 @@ def executions_in(log):
         return 0
 
 
+@pytest.mark.long
 def test_a_build_killed_at_any_time_continues_and_gives_the_same_bytes(built, tmp_path):
     chosen, directory, *_ = built
     script = (

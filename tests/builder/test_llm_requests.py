@@ -94,6 +94,7 @@ def test_a_price_bounds_the_build_too(tmp_path):
         assert summary["usd"] == pytest.approx(0.002 * script.num_requests, abs=1e-4)
 
 
+@pytest.mark.long
 def test_the_whole_is_forecast_after_twenty_dialogues(tmp_path, capsys):
     with serving(Script(PROBLEMS)) as url, reporting(Reporter()):
         build_reflections(make_recipe(url), tmp_path, limit=24)

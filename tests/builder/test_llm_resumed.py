@@ -89,6 +89,7 @@ def test_two_builds_in_one_folder_are_one_too_many(tmp_path):
         BuildLog(tmp_path / "log.sqlite")
 
 
+@pytest.mark.long
 def test_ctrl_c_does_not_wait_for_the_dialogues(tmp_path):
     with serving(Script(PROBLEMS, latency_s=0.5)) as url:
         recipe = tmp_path / "r.yaml"

@@ -73,6 +73,7 @@ def test_mbpp_as_published_names_the_function_by_its_first_assertion(tmp_path):
     assert summary["num_verified"] == 2
 
 
+@pytest.mark.long
 def test_what_cannot_be_a_problem_is_counted_by_its_reason(tmp_path):
     def row(number, **changed):
         return {**MBPP, "task_id": number, **changed}
@@ -191,6 +192,7 @@ def test_a_data_set_or_split_that_is_not_there_is_a_clear_error(tmp_path):
         list(read_source("hub:a:b:c:d"))
 
 
+@pytest.mark.long
 @needs("reasoning_gym")
 def test_codeio_from_the_package_records_what_the_references_return(tmp_path):
     problems, summary = collected(tmp_path, "reasoning-gym:codeio", limit=12)

@@ -249,6 +249,7 @@ def test_what_a_model_says_decides_about_its_sample(second, options, reason, tmp
         assert summary["diagnoses"]["num_samples"] == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("author", ["mutation", "attempts"])
 def test_what_the_offline_authors_write_passes_all_of_these_checks(author, tmp_path):
     attempts = tmp_path / "attempts.jsonl"

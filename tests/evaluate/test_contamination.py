@@ -151,6 +151,7 @@ else:
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["build", "run", "record"])
 def test_the_benchmarks_of_data_dir_are_known(data_dir, tmp_path, how):
     """In a process of its own whose environment names no data."""

