@@ -28,7 +28,7 @@ def format_duration(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Reporter:
-    """Where notes and progress go: to stderr unless `quiet`, and to a log with the time of each note.
+    """Takes notes and progress to where they belong: to stderr unless `quiet`, and to a log with the time of each note.
 
     Of several processes (torchrun) the first one speaks.
     """

@@ -98,7 +98,7 @@ class AuthorsCut:
 
 @dataclass(frozen=True, kw_only=True)
 class MultiplE:
-    """How MultiPL-E tests programs of a language, and how its verdicts are told apart.
+    """The rules by which MultiPL-E tests programs of a language and by which its verdicts are told apart.
 
     Args:
         files: the data files, by what stands behind `multipl-e/` in a benchmark's name.

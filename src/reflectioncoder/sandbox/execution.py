@@ -36,7 +36,7 @@ _warming = threading.Lock()
 
 @dataclass(frozen=True)
 class Execution:
-    """How a program was built (None: nothing to build, or it was kept) and run (None: it did not compile)."""
+    """The build of a program (None: nothing to build, or it was kept) and its run (None: it did not compile)."""
 
     built: RunResult | None
     ran: RunResult | None

@@ -1,4 +1,4 @@
-"""How programs are confined here: the tiers and what each is made of. Which of them hold on this machine: `sandbox.detect`.
+"""Declares the ways to confine programs: the tiers and what each is made of. `sandbox.detect` finds which hold on this machine.
 
 tier  name        means
 3     cgroup      tier 2, and memory and processes of the whole tree counted by the kernel (a writable cgroup is needed)

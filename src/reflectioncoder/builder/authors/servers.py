@@ -1,4 +1,4 @@
-"""How the model of an author is served: by a server elsewhere, or by one that is started here and ended with the build."""
+"""Serves the model of an author: by a server elsewhere, or by one that is started here and ended with the build."""
 
 from __future__ import annotations
 
