@@ -62,3 +62,10 @@ def test_after_an_error_the_log_is_still_known_where_the_error_is_reported(tmp_p
             raise KeyError
         assert current_log() == tmp_path / "run.log"
     assert current_log() is None
+
+
+def test_a_caller_of_the_library_has_no_log_left_after_an_error(tmp_path):
+    assert current_log() is None
+    with pytest.raises(KeyError), logging_to(tmp_path / "run.log"):
+        raise KeyError
+    assert current_log() is None

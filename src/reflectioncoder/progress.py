@@ -71,10 +71,15 @@ def reporting(reporter: Reporter) -> Iterator[None]:
 
 @contextlib.contextmanager
 def logging_to(path: Path) -> Iterator[None]:
-    """Let notes of the block go to a log too. After an error they still do: whoever reports it finds its log (`current_log`)."""
+    """Let notes of the block go to a log too. After an error they still do within `reporting`: who reports it finds its log."""
     before = _current.get()
     _current.set(replace(before, log_path=path))
-    yield
+    try:
+        yield
+    except BaseException:
+        if before is SILENT:  # a caller of the library: its context stays as it was
+            _current.set(before)
+        raise
     _current.set(before)
 
 
