@@ -52,7 +52,7 @@ class PreflightProgram:
 
     @property
     def expected(self) -> tuple[str, ...]:
-        """Reasons of `evaluate.multipl_e`, "" for passed."""
+        """Return the reasons of `programs` that are right; "" is passed."""
         return EXPECTED[self.kind]
 
 

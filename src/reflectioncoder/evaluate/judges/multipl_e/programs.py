@@ -2,7 +2,7 @@
 
 Completions are cut by one of two named rules: `multipl-e` (at the first stop token, as MultiPL-E and bigcode-evaluation-harness do) and
 `reflectioncoder` (the authors' script: at the last occurrence of each stop token in turn, with stops of its own). Verdicts differ from
-the harness's where an exit code of 0 shows nothing: programs are challenged (`evaluate.challenge`), and a program that ends before
+the harness's where an exit code of 0 shows nothing: programs are challenged (`challenge`), and a program that ends before
 its tests are over has not passed them, nor has one that does not fail tests which are wrong. `harness_status` keeps what the harness
 would say. Source: MultiPL-E, arXiv 2208.08227.
 """
@@ -34,7 +34,7 @@ _MISSED: dict[Missed, str] = {
     "early exit": "ended with exit code 0 while its tests were not over",
     "unchecked": "its tests hold it to nothing: it does not fail those of them, and only those, that are wrong",
 }
-_JUDGE_VERSION = 4  # of what follows from a run in this module and in `evaluate.harness`
+_JUDGE_VERSION = 4  # of what follows from a run in this module and in `harness`
 
 FILES: dict[str, TaskFile] = dict(
     sorted((item for language in LANGUAGES.values() for item in language.multipl_e.files.items()), key=itemgetter(1))
