@@ -53,9 +53,9 @@ def select(config: pytest.Config, items: list[pytest.Item]) -> None:
         return
     usual = [item for item in items if item.get_closest_marker("slow") is None]
     quick = quick_tests(usual)
-    wanted = [item for item in usual if (item.nodeid in quick) == (tier == "quick") or (tier == "rest" and is_property(item))]
+    wanted = {item for item in usual if (item.nodeid in quick) == (tier == "quick") or (tier == "rest" and is_property(item))}
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
-    items[:] = wanted
+    items[:] = [item for item in items if item in wanted]
 
 
 def is_property(item: pytest.Item) -> bool:
