@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from pathlib import Path
@@ -17,6 +18,8 @@ _SPECIAL_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 def quiet_libraries() -> None:
     """Silence progress bars and deprecation notes of other libraries between our own lines."""
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft)\.")
+    # It complains about a faster kernel for 4-bit weights on a CPU whenever it is imported, which peft always does.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     require("huggingface_hub.utils", "train").disable_progress_bars()
     require("transformers.utils.logging", "train").disable_progress_bar()
 
