@@ -182,7 +182,7 @@ class Contest:
         }
         self.plan = RunPlan(samples, TrainConfig(**train), seed=1)
         self.packed = RunPlan(samples, TrainConfig(**train, micro_batch_tokens=args.pack), seed=1)
-        self.visits = self.plan.steps[0]
+        self.visits = self.plan.visits(0)
         self.contenders = contenders(args, lengths)
         self.compiled_layers: dict = {}
 

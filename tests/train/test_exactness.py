@@ -98,7 +98,7 @@ def plain_loss_and_gradients(model, plan, tokenizer):
     config = plan.config
     parts = []
     zero = torch.zeros(())
-    for visit in plan.steps[0]:
+    for visit in plan.visits(0):
         ids = list(plan.samples[visit.index].input_ids)
         teacher_labels, student_labels, always = marker_labels(ids, tokenizer)
         if plan.samples[visit.index].is_reflection:
@@ -188,8 +188,8 @@ def test_without_a_mask_on_the_frame_the_strategy_alone_decides_what_is_hidden(s
     settings = {"mask_strategy": (strategy,), "mask_constant_rate": 0.5, "student_positions": positions, "micro_batch_tokens": 1000}
     plan = planned(MIXED, renderer, mask_frame=False, **settings)
     assert_same(our_loss_and_gradients(model, plan), plain_loss_and_gradients(model, plan, token_tokenizer))
-    _, student = plan.views(plan.steps[0][0])
-    sample = plan.samples[plan.steps[0][0].index]
+    _, student = plan.views(plan.visits(0)[0])
+    sample = plan.samples[plan.visits(0)[0].index]
     if sample.is_reflection and strategy == "none":  # the authors' script without any mask
         assert student is not None
         assert student.input_ids == sample.input_ids
@@ -299,7 +299,7 @@ def test_the_statistics_are_the_plain_sums(token_tokenizer):
     plan = planned([reflection_sample(1)], TokenRenderer(token_tokenizer), mask_constant_rate=0.5, kl_weight=0.3)
     ids = list(plan.samples[0].input_ids)
     teacher_labels, student_labels, always = marker_labels(ids, token_tokenizer)
-    ce, num_ce, kl, num_kl = plain_loss(model, ids, always | plan.hidden(plan.steps[0][0]), teacher_labels, student_labels)
+    ce, num_ce, kl, num_kl = plain_loss(model, ids, always | plan.hidden(plan.visits(0)[0]), teacher_labels, student_labels)
     with contextlib.closing(Engine(model)) as engine:
         outputs = engine.loss(model, plan.batches(0)[0], CPU)
     assert (outputs.num_ce, outputs.num_kl) == (num_ce, num_kl)
@@ -364,7 +364,7 @@ def test_a_dense_student_that_sees_nothing_of_round_one_is_plain_one_off_fine_tu
     renderer = ChatRenderer(chat_tokenizer)
     sample = reflection_sample(2)
     dense = planned([sample], renderer, mask_strategy=("all",), student_positions="dense", kl_weight=0.0)
-    student = dense.views(dense.steps[0][0])[1]
+    student = dense.views(dense.visits(0)[0])[1]
     one_off = renderer.render(type(sample)(sample.messages[2:], "generation"))
     assert student is not None
     assert student.input_ids == one_off.input_ids
@@ -375,7 +375,7 @@ def test_a_student_that_sees_all_that_the_teacher_sees_has_a_kl_of_zero(token_to
     """Round one's frame is hidden at every rate, so equal views are the case in which nothing at all is masked."""
     model = make_model("llama", len(token_tokenizer))
     plan = planned([reflection_sample(1)], TokenRenderer(token_tokenizer), mask_strategy=("none",), mask_constant_rate=0.0)
-    [views] = plan.weighted_views(plan.steps[0])
+    [views] = plan.weighted_views(plan.visits(0))
     with contextlib.closing(Engine(model)) as engine:
         equal = engine.loss(model, pack([replace(views, student=views.teacher)]), CPU)
         hidden = engine.loss(model, pack([views]), CPU)
@@ -404,9 +404,9 @@ def test_the_plan_is_pure_and_keeps_to_its_token_budget(token_tokenizer):
     second = RunPlan(samples, config, seed=5)
     assert [first.batches(n) for n in (0, 17, 30)] == [second.batches(n) for n in (0, 17, 30)]
     assert first.batches(0) == first.batches(0)
-    assert RunPlan(samples, config, seed=6).steps != first.steps
+    assert RunPlan(samples, config, seed=6).visits(0) != first.visits(0)
     # Nothing is dropped: each epoch visits every sample as often as configured.
-    visits = [visit for step in first.steps for visit in step]
+    visits = [visit for step in range(first.total_steps) for visit in first.visits(step)]
     assert len(visits) == 3 * (2 * 20 + 7)
     assert {v.index for v in visits} == set(range(27))
     budget = first.num_tokens // 3

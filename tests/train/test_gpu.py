@@ -86,7 +86,7 @@ def gradient(model):
 
 def original(model, plan, *, bf16):
     model.zero_grad()
-    visits = plan.steps[0]
+    visits = plan.visits(0)
     total = 0.0
     for visit in visits:
         with torch.autocast("cuda", torch.bfloat16, enabled=bf16):

@@ -183,7 +183,7 @@ state = PartialState(cpu=True)
 prepare.device_bytes = lambda *_: float([first, second][state.process_index])
 recipe = Recipe("r", ModelConfig(model, device="cpu"))
 tokenizer = load_tokenizer(Path(model))
-plan, _ = plan_run(recipe, tokenizer, SAMPLES)
+plan, _ = plan_run(recipe, Path(), tokenizer, SAMPLES)
 decided = prepare.decide_checkpointing(recipe, ModelSource(Path(model), "local"), tokenizer, plan, 2)
 print(f"decided {decided}\\n", end="", flush=True)  # in one write, for two processes share the output
 state.wait_for_everyone()

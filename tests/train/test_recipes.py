@@ -1,5 +1,7 @@
 """Every shipped recipe of a real base builds its run without weights: plan, model, LoRA, forecast, self-check."""
 
+from pathlib import Path
+
 import pytest
 import torch
 import transformers
@@ -64,9 +66,9 @@ def test_a_recipe_builds_its_run_without_weights(name, overrides):
         model = transformers.AutoModelForCausalLM.from_config(short, dtype=torch.bfloat16)
         model, vocab_size = adapt_model(model, tokenizer, recipe)
     assert vocab_size == config.vocab_size
-    plan, report = plan_run(recipe, tokenizer, SAMPLES)
-    assert report.too_long == ()
-    assert sum(len(step) for step in plan.steps) == 2 * (2 * 6 + 6)
+    plan, data = plan_run(recipe, Path(), tokenizer, SAMPLES)
+    assert data.report.too_long == ()
+    assert len(plan.visited) == 2 * (2 * 6 + 6)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert (trained < sum(p.numel() for p in model.parameters())) == bool(overrides)
     forecast = forecast_memory(model, largest_batch(plan))

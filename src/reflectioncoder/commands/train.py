@@ -19,11 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
+    import itertools
+
     from reflectioncoder.contamination.records import record_training_data, refuse_contaminated_data
     from reflectioncoder.models.sources import resolve_model
     from reflectioncoder.stopping import SigtermFlag
     from reflectioncoder.train.checks import check_model, check_recipe
-    from reflectioncoder.train.data import describe_plan, held_out_samples, plan_run, training_samples
+    from reflectioncoder.train.data import describe_plan, held_out_samples, plan_run, training_data
     from reflectioncoder.train.prepare import forecast_run, needs_checkpointing
     from reflectioncoder.train.run import train_model
 
@@ -31,14 +33,15 @@ def run(args: argparse.Namespace) -> Outcome:
     check_recipe(recipe)
     directory = args.runs_dir / recipe.name
     built = directory / "build" / "reflections.jsonl"
-    samples = training_samples(recipe, built if built.is_file() else None)[: args.limit]
+    data = training_data(recipe, built if built.is_file() else None)
+    samples = data if args.limit is None else list(itertools.islice(data, args.limit))
     refuse_contaminated_data(samples, recipe.evaluate.benchmarks, allow=recipe.evaluate.allow_contaminated)
     source = resolve_model(recipe.model)
     if args.dry_run:
         tokenizer = check_model(recipe, source)
-        plan, report = plan_run(recipe, tokenizer, samples)
+        plan, rendered = plan_run(recipe, source.path, tokenizer, samples)
         held_out_samples(recipe, tokenizer)
-        value = describe_plan(plan, report)
+        value = describe_plan(plan, rendered.report)
         lines = [f"{key:<24} {value}" for key, value in value.items() if not isinstance(value, list)]
         checkpointing = needs_checkpointing(recipe, source, tokenizer, plan)
         memory = forecast_run(recipe, source, tokenizer, plan, checkpointing=checkpointing).to_json()

@@ -6,8 +6,9 @@ before its second part. And every tokenizer looks for its added tokens in the te
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 # What a part may follow, so that it is not at the beginning: the first that does not melt into it is taken.
@@ -33,6 +34,9 @@ class Encoder:
         added = {t.content for t in tokenizer.added_tokens_decoder.values()} | set(special)
         spellings = sorted((re.escape(t) for t in added if len(t) > 1 and t.strip()), key=len, reverse=True)
         self._special_spelling = re.compile(f"(?=({'|'.join(spellings)}))") if spellings else None
+        self._any_spelling = re.compile("|".join(spellings)) if spellings else None  # which is found faster
+        self._known: dict[str, list[int]] = {}
+        self._wanted: dict[str, None] | None = None
         self._marks_beginnings = not self._is_plain_in_parts()
 
     def _is_plain_in_parts(self) -> bool:
@@ -41,15 +45,44 @@ class Encoder:
             self.template(one + other) == self.template(one) + self.template(other) for one, other in (("\n", "a"), ("a\n", "b"))
         )
 
+    @contextlib.contextmanager
+    def looking_ahead(self) -> Iterator[Collection[str]]:
+        """Collect the texts that the block has encoded, in place of encoding them: it gets no tokens."""
+        self._wanted = {}
+        try:
+            yield self._wanted.keys()
+        finally:
+            self._wanted = None
+
+    @contextlib.contextmanager
+    def knowing(self, texts: Collection[str]) -> Iterator[None]:
+        """Encode many texts at once; the block finds their tokens."""
+        if texts:
+            ids = self._tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)["input_ids"]
+            self._known = dict(zip(texts, ids, strict=True))
+        try:
+            yield
+        finally:
+            self._known = {}
+
     def template(self, text: str) -> list[int]:
         """Return the tokens of a text from its beginning; special tokens that it spells are meant."""
-        return self._tokenizer.encode(text, add_special_tokens=False) if text else []
+        if not text:
+            return []
+        if self._wanted is not None:
+            self._wanted[text] = None
+            return []
+        known = self._known.get(text)
+        return self._tokenizer.encode(text, add_special_tokens=False) if known is None else list(known)
 
     def following(self, text: str, context: str = "") -> list[int]:
         """Return the tokens of a text that stands behind other text, if possible `context`; special tokens that it spells are meant."""
         if not text or not self._marks_beginnings:
             return self.template(text)
         for guard in (context, *_GUARDS) if context else _GUARDS:
+            if self._wanted is not None:  # the first one nearly always does
+                self.template(guard)
+                return self.template(guard + text)
             before, both = self.template(guard), self.template(guard + text)
             if before and both[: len(before)] == before:
                 return both[len(before) :]
@@ -74,7 +107,9 @@ class Encoder:
 
     def cut(self, text: str) -> list[str]:
         """Cut a content into parts of which none spells a special token."""
-        cuts = [m.start() + 1 for m in self._special_spelling.finditer(text)] if self._special_spelling else []
+        if self._any_spelling is None or self._special_spelling is None or not self._any_spelling.search(text):
+            return [text]
+        cuts = [m.start() + 1 for m in self._special_spelling.finditer(text)]
         return [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
 
     def _parts(self, parts: Sequence[str], context: str = "") -> list[int]:

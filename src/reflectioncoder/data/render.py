@@ -10,8 +10,9 @@ piece is a span, and the spans tile the sample: no token is in none or in two.
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -30,6 +31,7 @@ SpanKind = Literal["prefix", "header", "text", "code", "execution", "close", "se
 a message; separator: what a chat template puts between messages (never trained); eos: end of the sample."""
 
 TRAINED_BLOCKS = ("text", "code")
+_BATCH = 64  # samples for which the tokenizer is called once
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,14 @@ class Renderer(ABC):
         Raises:
             UsageError: nothing in the sample would be trained.
         """
+        return labelled(*self.tokens(sample), sample.type == "reflection", header_is_trained=self.header_is_trained)
+
+    def tokens(self, sample: Sample) -> tuple[list[int], list[Span]]:
+        """Return the tokens of a sample and the spans that tile them.
+
+        Raises:
+            UsageError: nothing in the sample would be trained.
+        """
         input_ids: list[int] = []
         spans: list[Span] = []
         for piece in self._pieces(sample):
@@ -121,32 +131,61 @@ class Renderer(ABC):
                 start = len(input_ids)
                 input_ids += piece.ids
                 spans.append(Span(piece.kind, start, len(input_ids), piece.message, piece.block))
-        return self._label(sample, input_ids, spans)
+        if not any(_has_trained_content(sample, span) for span in spans):
+            raise UsageError(f"sample {sample.id or '(no id)'}: nothing is trained in it: no assistant text or code")
+        return input_ids, spans
 
-    def _label(self, sample: Sample, input_ids: list[int], spans: list[Span]) -> RenderedSample:
-        last = len(sample.messages) - 1
-        teacher = [IGNORE_INDEX] * len(input_ids)
-        student = list(teacher)
-        answer: list[int] = []
-        for span in spans:
-            by_assistant = span.message is None or sample.messages[span.message].role == "assistant"
-            trained = by_assistant and (
-                span.kind in (*TRAINED_BLOCKS, "close", "eos") or (span.kind == "header" and self.header_is_trained)
-            )
-            if not trained:
-                continue
+    def tokens_of_all(self, samples: Sequence[Sample]) -> list[tuple[list[int], list[Span]]]:
+        """Return the `tokens` of each sample; the tokenizer is called once for all of them, which is faster than once a block.
+
+        Raises:
+            UsageError: nothing in one of the samples would be trained.
+        """
+        with self.encoder.looking_ahead() as texts:
+            for sample in samples:
+                for _ in self._pieces(sample):
+                    pass
+        with self.encoder.knowing(texts):
+            return [self.tokens(sample) for sample in samples]
+
+
+def is_trained(span: Span, *, header_is_trained: bool) -> bool:
+    """Tell whether the tokens of a span are targets. Messages alternate: those with odd numbers are the assistant's."""
+    if span.message is None:
+        return span.kind == "eos"
+    return span.message % 2 == 1 and (span.kind in (*TRAINED_BLOCKS, "close") or (span.kind == "header" and header_is_trained))
+
+
+def answer_bounds(spans: Sequence[Span], *, header_is_trained: bool) -> tuple[int, int]:
+    """Return where the answer of a reflection sample begins and ends: the KL is taken on the logits at [start, end)."""
+    last = max(span.message for span in spans if span.message is not None)
+    answer = [span for span in spans if span.message == last and is_trained(span, header_is_trained=header_is_trained)]
+    if not answer:
+        return 0, 0
+    # A header that is given is not predicted: predictions start at its last token, and the last one is that of the closing token.
+    shift = 0 if header_is_trained else 1
+    return answer[0].start - shift, answer[-1].end - shift
+
+
+def labelled(input_ids: Sequence[int], spans: Sequence[Span], is_reflection: bool, *, header_is_trained: bool) -> RenderedSample:
+    """Return a sample with the labels that follow from its spans."""
+    last = max(span.message for span in spans if span.message is not None)
+    teacher = [IGNORE_INDEX] * len(input_ids)
+    student = list(teacher)
+    for span in spans:
+        if is_trained(span, header_is_trained=header_is_trained):
             teacher[span.start : span.end] = input_ids[span.start : span.end]
             if span.message == last:
                 student[span.start : span.end] = input_ids[span.start : span.end]
-                answer += [span.start, span.end]
-        content = [s for s in spans if s.kind in TRAINED_BLOCKS and s.message and sample.messages[s.message].role == "assistant"]
-        if not any(block.content.strip() for s in content for block in [sample.messages[s.message].content[s.block]]):  # pyright: ignore[reportArgumentType, reportCallIssue]
-            raise UsageError(f"sample {sample.id or '(no id)'}: nothing is trained in it: no assistant text or code")
-        start, end = (min(answer), max(answer)) if sample.type == "reflection" and answer else (0, 0)
-        if end > start and not self.header_is_trained:
-            # The header is given: predictions start at its last token, and the last one is that of the closing token.
-            start, end = start - 1, end - 1
-        return RenderedSample(tuple(input_ids), tuple(spans), tuple(teacher), tuple(student), start, end)
+    start, end = answer_bounds(spans, header_is_trained=header_is_trained) if is_reflection else (0, 0)
+    return RenderedSample(tuple(input_ids), tuple(spans), tuple(teacher), tuple(student), start, end)
+
+
+def _has_trained_content(sample: Sample, span: Span) -> bool:
+    if span.kind not in TRAINED_BLOCKS or span.message is None or span.block is None:
+        return False
+    message = sample.messages[span.message]
+    return message.role == "assistant" and bool(message.content[span.block].content.strip())
 
 
 class TokenRenderer(Renderer):
@@ -225,12 +264,19 @@ def render_all(renderer: Renderer, samples: Sequence[Sample], max_length: int) -
     indices: list[int] = []
     too_long: list[str] = []
     longest = 0
-    for index, sample in enumerate(samples):
-        rendered = renderer.render(sample)
-        longest = max(longest, len(rendered.input_ids))
-        if len(rendered.input_ids) > max_length:
+    for index, (ids, spans) in enumerate(tokens_in_batches(renderer, samples)):
+        sample = samples[index]
+        longest = max(longest, len(ids))
+        if len(ids) > max_length:
             too_long.append(sample.id or f"#{index}")
         else:
-            kept.append(rendered)
+            kept.append(labelled(ids, spans, sample.type == "reflection", header_is_trained=renderer.header_is_trained))
             indices.append(index)
     return kept, indices, RenderReport(len(kept), tuple(too_long), longest)
+
+
+def tokens_in_batches(renderer: Renderer, samples: Iterable[Sample]) -> Iterator[tuple[list[int], list[Span]]]:
+    """Yield the tokens and spans of each sample, in order."""
+    remaining = iter(samples)
+    while batch := list(itertools.islice(remaining, _BATCH)):
+        yield from renderer.tokens_of_all(batch)

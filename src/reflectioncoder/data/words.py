@@ -47,5 +47,8 @@ class WordTokenizer:
             ids.append(self._vocab[key])
         return ids
 
+    def __call__(self, texts: list[str], **kwargs: bool) -> dict[str, list[list[int]]]:
+        return {"input_ids": [self.encode(text) for text in texts]}
+
     def decode(self, ids: list[int]) -> str:
         return "".join(self._texts[i] for i in ids)

@@ -10,6 +10,9 @@ from reflectioncoder.data.render import ADDED_TOKENS, Renderer, TokenRenderer
 from reflectioncoder.data.render_chat import ChatRenderer
 from reflectioncoder.data.requests import ChatRequests, PlainRequests
 from reflectioncoder.errors import UsageError, require
+from reflectioncoder.models.load import load_tokenizer
+
+RENDERERS: dict[str, type[Renderer]] = {"token": TokenRenderer, "chat": ChatRenderer}
 
 
 class Requests(Protocol):
@@ -25,8 +28,7 @@ class Requests(Protocol):
 
 def make_renderer(rendering: str, tokenizer: Any) -> Renderer:
     """Return the renderer for `model.rendering`, "token" or "chat"."""
-    renderers: dict[str, type[Renderer]] = {"token": TokenRenderer, "chat": ChatRenderer}
-    return renderers[rendering](tokenizer)
+    return RENDERERS[rendering](tokenizer)
 
 
 def make_requests(path: Path, tokenizer: Any) -> Requests:
@@ -43,6 +45,18 @@ def make_requests(path: Path, tokenizer: Any) -> Requests:
     if rendering not in ("token", "chat"):
         raise UsageError.for_value("not a rendering", f"{marker}: rendering", rendering, ("token", "chat"))
     return TokenRenderer(tokenizer) if rendering == "token" else ChatRequests(tokenizer)
+
+
+def training_tokenizer(path: Path, rendering: str) -> Any:
+    """Load the tokenizer of the model in a folder, with the tokens that a rendering adds.
+
+    Raises:
+        UsageError: there is none, or it cannot be read.
+    """
+    tokenizer = load_tokenizer(path)
+    if rendering == "token":
+        add_tokens_to(tokenizer)
+    return tokenizer
 
 
 def add_tokens_to(tokenizer: Any) -> dict[str, list[int]]:

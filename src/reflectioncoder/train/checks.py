@@ -7,9 +7,9 @@ from typing import Any
 
 from reflectioncoder.config.declarations import Recipe, TrainConfig
 from reflectioncoder.errors import MachineError, UsageError, require
-from reflectioncoder.models.load import load_config, load_tokenizer, pick_device
+from reflectioncoder.models.load import load_config, pick_device
 from reflectioncoder.models.sources import ModelSource
-from reflectioncoder.models.tokens import add_tokens_to, make_renderer
+from reflectioncoder.models.tokens import make_renderer, training_tokenizer
 
 
 def check_settings(config: TrainConfig) -> None:
@@ -58,9 +58,7 @@ def check_model(recipe: Recipe, source: ModelSource) -> Any:
     from reflectioncoder.train.selfcheck import tiny_model, why_not_exact
 
     config = load_config(source.path)
-    tokenizer = load_tokenizer(source.path)
-    if recipe.model.rendering == "token":
-        add_tokens_to(tokenizer)
+    tokenizer = training_tokenizer(source.path, recipe.model.rendering)
     renderer = make_renderer(recipe.model.rendering, tokenizer)
     tokenizer.chat_template = renderer.chat_template() or tokenizer.chat_template
     if reason := why_not_exact(config):

@@ -2,52 +2,142 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from reflectioncoder.config.declarations import Recipe, TrainConfig
-from reflectioncoder.data.problems import load_problems
+from reflectioncoder.data.files import content_hash
+from reflectioncoder.data.problems import iter_problems
 from reflectioncoder.data.prompts import one_off_sample
-from reflectioncoder.data.render import IGNORE_INDEX, RenderReport, render_all
-from reflectioncoder.data.samples import Sample, read_samples
+from reflectioncoder.data.render import IGNORE_INDEX, RenderedSample, RenderReport, render_all
+from reflectioncoder.data.rendered import span_table
+from reflectioncoder.data.samples import Sample
+from reflectioncoder.data.training_sets import TrainingSet, find_training_set
 from reflectioncoder.errors import UsageError
 from reflectioncoder.method.heldout import HeldOut
 from reflectioncoder.method.plan import RunPlan
 from reflectioncoder.method.views import student_kept
 from reflectioncoder.models.tokens import make_renderer
 from reflectioncoder.progress import say
+from reflectioncoder.train.rendered_files import SampleSet, operators_of, render_files
 
 
-def training_samples(recipe: Recipe, reflections: Path | None) -> list[Sample]:
-    """Return all samples that the recipe names: built ones, further files, one-off samples of the problems."""
-    files = [*([str(reflections)] if reflections else []), *recipe.train.reflection_data, *recipe.train.generation_data]
+@dataclass(frozen=True)
+class OneOffSet:
+    """The reference solutions of problems as plain one-off answers: a set that is made rather than read."""
+
+    problems: tuple[str, ...]
+
+    @cached_property
+    def identity(self) -> str:
+        return content_hash([sample.to_json() for sample in self.samples()])
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(len(problem.reference) for problem in iter_problems(self.problems))
+
+    def parts(self, num_parts: int) -> list[OneOffSet]:
+        return [self]
+
+    def samples(self) -> Iterator[Sample]:
+        return (one_off_sample(problem) for problem in iter_problems(self.problems) if problem.has_reference)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The samples that a run trains on, set by set, as they lie in files; iterating parses them."""
+
+    sets: tuple[SampleSet, ...]
+
+    @property
+    def identity(self) -> str:
+        """Return a key of their content."""
+        return content_hash([one.identity for one in self.sets])
+
+    def __iter__(self) -> Iterator[Sample]:
+        for one in self.sets:
+            for part in one.parts(1):
+                yield from part.samples()
+
+    def describe(self) -> list[dict[str, Any]]:
+        return [{"spec": one.spec, "revision": one.revision} for one in self.sets if isinstance(one, TrainingSet)]
+
+
+def file_sets(recipe: Recipe) -> list[TrainingSet]:
+    """Find the sets that the recipe names, built samples aside.
+
+    Raises:
+        UsageError, MachineError: one is not there.
+    """
+    train = recipe.train
+    return [
+        *(find_training_set(spec, "reflection") for spec in train.reflection_data),
+        *(find_training_set(spec, "generation") for spec in train.generation_data),
+    ]
+
+
+def training_data(recipe: Recipe, reflections: Path | None) -> TrainingData:
+    """Return all samples that the recipe names: built ones, further sets, one-off samples of the problems.
+
+    Raises:
+        UsageError: there are no reflections, or one of the sets is not there.
+    """
     if reflections is None and not recipe.train.reflection_data:
         raise UsageError("no reflection samples: nothing is built yet and train.reflection_data is empty\n  hint:    run build first")
-    samples = [sample for file in files for sample in read_samples(file)]
-    if recipe.train.generation_from_problems:
-        samples += [one_off_sample(problem) for problem in load_problems(recipe.build.problems) if problem.has_reference]
-    if not samples:
-        raise UsageError("there is nothing to train on: no built reflections, no train.reflection_data, no train.generation_data")
-    return samples
+    built = [find_training_set(str(reflections), "reflection")] if reflections else []
+    one_off = [OneOffSet(recipe.build.problems)] if recipe.train.generation_from_problems else []
+    return TrainingData((*built, *file_sets(recipe), *one_off))
 
 
-def plan_run(recipe: Recipe, tokenizer: Any, samples: Sequence[Sample]) -> tuple[RunPlan, RenderReport]:
+@dataclass(frozen=True)
+class RenderedData:
+    """Rendered samples, what messages call each, and the slips that each corrects."""
+
+    samples: Sequence[RenderedSample]
+    names: Sequence[str]
+    operators: Sequence[Sequence[str]]
+    report: RenderReport
+
+
+def rendered_data(recipe: Recipe, path: Path, tokenizer: Any, samples: Sequence[Sample] | TrainingData) -> RenderedData:
+    """Render samples: those of files once for all runs (`rendered_files`), those in memory here.
+
+    Args:
+        path: folder of the base model.
+        tokenizer: as it will be trained with.
+    """
+    limit = recipe.train.max_length
+    if isinstance(samples, TrainingData):
+        table = render_files(samples.sets, recipe.model, path, limit)
+        report = RenderReport(len(table), tuple(table.too_long("name")), table.longest)
+        return RenderedData(table, table.column("name"), table.column("operators"), report)
+    rendered, indices, report = render_all(make_renderer(recipe.model.rendering, tokenizer), samples, limit)
+    return RenderedData(rendered, [samples[i].id or f"#{i}" for i in indices], [operators_of(samples[i]) for i in indices], report)
+
+
+def plan_run(recipe: Recipe, path: Path, tokenizer: Any, samples: Sequence[Sample] | TrainingData) -> tuple[RunPlan, RenderedData]:
     """Render and plan.
 
     Raises:
-        UsageError: no sample fits into `train.max_length`.
+        UsageError: there is no sample, or none fits into `train.max_length`.
     """
-    renderer = make_renderer(recipe.model.rendering, tokenizer)
-    rendered, indices, report = render_all(renderer, samples, recipe.train.max_length)
+    data = rendered_data(recipe, path, tokenizer, samples)
+    report, num_all = data.report, data.report.num_kept + len(data.report.too_long)
+    if not num_all:
+        raise UsageError("there is nothing to train on: no built reflections, no train.reflection_data, no train.generation_data")
     if report.too_long:
-        say(f"train: {len(report.too_long)} of {len(samples)} samples are longer than {recipe.train.max_length} tokens and left out")
-    if not rendered:
+        say(f"train: {len(report.too_long)} of {num_all} samples are longer than {recipe.train.max_length} tokens and left out")
+    if not data.samples:
         raise UsageError(
-            f"all {len(samples)} samples are longer than train.max_length = {recipe.train.max_length} (longest: {report.longest})"
+            f"all {num_all} samples are longer than train.max_length = {recipe.train.max_length} (longest: {report.longest})"
         )
-    return RunPlan(rendered, recipe.train, recipe.seed, [samples[i].id or f"#{i}" for i in indices]), report
+    return RunPlan(data.samples, recipe.train, recipe.seed, data.names), data
 
 
 def held_out_samples(recipe: Recipe, tokenizer: Any) -> HeldOut | None:
@@ -58,7 +148,8 @@ def held_out_samples(recipe: Recipe, tokenizer: Any) -> HeldOut | None:
     """
     if not recipe.train.eval_data:
         return None
-    samples = [sample for file in recipe.train.eval_data for sample in read_samples(file)]
+    sets = [find_training_set(spec, "generation") for spec in recipe.train.eval_data]
+    samples = list(TrainingData(tuple(sets)))
     rendered, _, report = render_all(make_renderer(recipe.model.rendering, tokenizer), samples, recipe.train.max_length)
     if report.too_long:
         say(f"train: {len(report.too_long)} of {len(samples)} held-out samples are longer than {recipe.train.max_length} tokens")
@@ -67,41 +158,35 @@ def held_out_samples(recipe: Recipe, tokenizer: Any) -> HeldOut | None:
     return HeldOut(rendered, recipe.train.micro_batch_tokens)
 
 
-def preview(renderer: Any, samples: Sequence[Sample], config: TrainConfig, count: int = 8) -> list[dict[str, Any]]:
+def preview(tokenizer: Any, data: RenderedData, config: TrainConfig, count: int = 8) -> list[dict[str, Any]]:
     """Return the first reflection samples as the model sees them, for the viewer: token texts, spans, labels, what is always hidden."""
-    shown = []
-    for sample in samples:
-        rendered = renderer.render(sample) if sample.type == "reflection" else None
-        if rendered is None or len(rendered.input_ids) > config.max_length:
-            continue
-        shown.append(
-            {
-                "id": sample.id,
-                "operators": sample.metadata.get("operators", []),
-                "tokens": [renderer.tokenizer.decode([i]) for i in rendered.input_ids],
-                "spans": [asdict(span) for span in rendered.spans],
-                "teacher_trained": [int(label != IGNORE_INDEX) for label in rendered.teacher_labels],
-                "student_trained": [int(label != IGNORE_INDEX) for label in rendered.student_labels],
-                "student_kept": student_kept(rendered, frozenset(), config.student_positions, mask_frame=config.mask_frame),
-                "block_order": list(config.mask_block_order),
-            }
-        )
-        if len(shown) == count:
-            break
-    return shown
+    first = itertools.islice(np.flatnonzero(span_table(data.samples).is_reflection).tolist(), count)
+    return [_shown(tokenizer, data.samples[i], data.names[i], data.operators[i], config) for i in first]
+
+
+def _shown(tokenizer: Any, rendered: RenderedSample, name: str, operators: Sequence[str], config: TrainConfig) -> dict[str, Any]:
+    return {
+        "id": name,
+        "operators": list(operators),
+        "tokens": [tokenizer.decode([i]) for i in rendered.input_ids],
+        "spans": [asdict(span) for span in rendered.spans],
+        "teacher_trained": [int(label != IGNORE_INDEX) for label in rendered.teacher_labels],
+        "student_trained": [int(label != IGNORE_INDEX) for label in rendered.student_labels],
+        "student_kept": student_kept(rendered, frozenset(), config.student_positions, mask_frame=config.mask_frame),
+        "block_order": list(config.mask_block_order),
+    }
 
 
 def describe_plan(plan: RunPlan, report: RenderReport) -> dict[str, Any]:
-    visits = [visit for step in plan.steps for visit in step]
-    reflection = sum(plan.samples[visit.index].is_reflection for visit in visits)
+    reflection = int(plan.is_reflection[plan.visited].sum())
     return {
         "num_samples": len(plan.samples),
         "num_too_long": len(report.too_long),
         "too_long": list(report.too_long),
         "longest_sample_tokens": report.longest,
         "total_steps": plan.total_steps,
-        "visits": len(visits),
+        "visits": len(plan.visited),
         "reflection_visits": reflection,
-        "generation_visits": len(visits) - reflection,
+        "generation_visits": len(plan.visited) - reflection,
         "num_tokens": plan.num_tokens,
     }

@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from reflectioncoder.config.declarations import Recipe
@@ -157,11 +158,14 @@ def forecast_run(recipe: Recipe, source: ModelSource, tokenizer: Any, plan: RunP
 
 def largest_batch(plan: RunPlan) -> PackedBatch:
     """Return the forward with the most tokens."""
-    costs = [[plan.cost(visit) for visit in visits] for visits in plan.steps]
+    costs = plan.costs()
+    starts = np.arange(0, len(costs), plan.config.global_batch_size)
+    longest, totals = np.maximum.reduceat(costs, starts), np.add.reduceat(costs, starts)
     if plan.config.micro_batch_tokens:  # packs are filled: any step with the most tokens has one of the fullest
-        step = max(range(len(costs)), key=lambda n: (min(sum(costs[n]), plan.config.micro_batch_tokens), max(costs[n])))
+        fullest = np.minimum(totals, plan.config.micro_batch_tokens)
+        step = int(np.lexsort((-np.arange(len(starts)), longest, fullest))[-1])  # the first of them
     else:
-        step = max(range(len(costs)), key=lambda n: max(costs[n]))
+        step = int(longest.argmax())
     return max(plan.batches(step), key=lambda batch: batch.num_tokens)
 
 

@@ -21,11 +21,10 @@ from reflectioncoder.method.heldout import HeldOut
 from reflectioncoder.method.plan import RunPlan
 from reflectioncoder.models.load import pick_device
 from reflectioncoder.models.sources import ModelSource, model_hash
-from reflectioncoder.models.tokens import make_renderer
 from reflectioncoder.progress import Progress, say
 from reflectioncoder.stopping import StopFlag
 from reflectioncoder.train.checks import check_model, check_recipe
-from reflectioncoder.train.data import describe_plan, held_out_samples, plan_run, preview
+from reflectioncoder.train.data import TrainingData, describe_plan, held_out_samples, plan_run, preview
 from reflectioncoder.train.sharding import has_process_group, is_sharded, set_up_sharding
 
 # How a run is carried out, not what comes out: these may change when it is continued.
@@ -37,9 +36,9 @@ _WITHOUT_EFFECT = frozenset(
 )
 
 
-def settings_key(recipe: Recipe, source: ModelSource, samples: Sequence[Sample]) -> str:
+def settings_key(recipe: Recipe, source: ModelSource, samples: Sequence[Sample] | TrainingData) -> str:
     """Return a key of all that the result of a training run depends on; checkpoints of another key cannot be continued."""
-    rows = [sample.to_json() for sample in samples]
+    rows = samples.identity if isinstance(samples, TrainingData) else [sample.to_json() for sample in samples]
     train = {key: value for key, value in asdict(recipe.train).items() if key not in _WITHOUT_EFFECT}
     model = {key: value for key, value in asdict(recipe.model).items() if key != "device"}
     return content_hash(train, model, recipe.seed, model_hash(source.path), rows)
@@ -56,7 +55,7 @@ def own_checkpoints(train_dir: Path, key: str) -> None:
 def train_model(
     recipe: Recipe,
     source: ModelSource,
-    samples: Sequence[Sample],
+    samples: Sequence[Sample] | TrainingData,
     run_dir: Path,
     *,
     resume: bool = True,
@@ -67,6 +66,7 @@ def train_model(
     An interrupted run continues from its newest complete checkpoint.
 
     Args:
+        samples: in memory, or in files, which are rendered once for all runs and processes.
         stop: looked at after every optimizer step; once it is set, a checkpoint is saved and the run ends. Of several processes
             it is enough that one's is set.
 
@@ -85,26 +85,26 @@ def train_model(
     set_up_sharding(recipe.train.sharding)
     tokenizer = check_model(recipe, source)
     seed_everything(recipe.seed)
-    plan, report = plan_run(recipe, tokenizer, samples)
-    held_out = held_out_samples(recipe, tokenizer)
     is_guest = has_process_group()
-    # The others wait while the first builds and saves the whole model.
+    # The others wait while the first renders, and while it builds and saves the whole model.
     processes = PartialState(cpu=pick_device(recipe.model.device) == "cpu", timeout=timedelta(hours=6))
+    with processes.local_main_process_first():
+        plan, data = plan_run(recipe, source.path, tokenizer, samples)
+    held_out = held_out_samples(recipe, tokenizer)
     train_dir = run_dir / "train"
     if processes.is_main_process:
         own_checkpoints(train_dir, settings_key(recipe, source, samples))
     processes.wait_for_everyone()
     checkpointing = decide_checkpointing(recipe, source, tokenizer, plan, processes.num_processes)
     model, tokenizer, vocab_size = prepare_model(recipe, source)
-    summary = describe_plan(plan, report)
+    summary = describe_plan(plan, data.report)
     if processes.is_main_process:
         ranks = f" in {processes.num_processes} processes" if processes.num_processes > 1 else ""
         say(
             f"train: {summary['visits']} visits of {summary['num_samples']} samples, {plan.total_steps} steps, "
             f"{summary['num_tokens']:,} tokens on {pick_device(recipe.model.device)}{ranks}"
         )
-        shown = preview(make_renderer(recipe.model.rendering, tokenizer), samples, recipe.train)
-        write_json(train_dir / "preview.json", shown)
+        write_json(train_dir / "preview.json", preview(tokenizer, data, recipe.train))
     results, weights = _fit(
         model, vocab_size, plan, held_out, recipe, train_dir, resume=resume, checkpointing=checkpointing, stop=stop or StopFlag()
     )

@@ -161,7 +161,7 @@ class ReflectionTrainer(Trainer):
 
     def _why_not_finite(self, norm: float) -> str:
         step = self.state.global_step
-        names = ", ".join(self.plan.name_of(visit) for visit in self.plan.steps[step])
+        names = ", ".join(self.plan.name_of(visit) for visit in self.plan.visits(step))
         losses = ", ".join(f"{float(outputs.loss):.3g}" for outputs in self._pending)
         if step == 0:
             hint = "nothing has been trained yet: look at the weights of the base model and at model.dtype"

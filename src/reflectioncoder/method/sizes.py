@@ -1,0 +1,127 @@
+"""Counts tokens and terms of all samples and visits at once, from their spans, without making a view. Pure functions on numpy arrays.
+
+The sums are those of `views` and `packing`, which a test compares with these sample by sample.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reflectioncoder.config.declarations import TrainConfig
+from reflectioncoder.data.render import TRAINED_BLOCKS
+from reflectioncoder.data.rendered import KINDS, SpanTable
+from reflectioncoder.data.samples import BLOCK_TYPES
+from reflectioncoder.method.masking import BLOCK_TYPE_THRESHOLDS, hidden_positions
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SampleSizes:
+    """What no mask changes, (N) each: tokens of the teacher and of a student from whom no block is hidden, terms of both views."""
+
+    teacher_tokens: Counts
+    student_tokens: Counts
+    num_ce: Counts
+    num_kl: Counts
+
+
+def sample_sizes(spans: SpanTable, config: TrainConfig) -> SampleSizes:
+    """Return the sizes of all samples under the settings of a run."""
+    sample, count = spans.sample, len(spans)
+    kind = {name: number for number, name in enumerate(KINDS)}
+
+    def per_sample(of_spans: NDArray[np.integer]) -> Counts:
+        return np.bincount(sample, weights=of_spans, minlength=count).astype(np.int64)
+
+    def last_end(chosen: NDArray[np.bool_]) -> Counts:
+        ends = np.zeros(count, np.int64)
+        np.maximum.at(ends, sample[chosen], spans.end[chosen])
+        return ends
+
+    by_assistant = spans.message % 2 == 1  # -1 is none's
+    by_assistant &= spans.message >= 0
+    kinds = [kind[name] for name in (*TRAINED_BLOCKS, "close", *(("header",) if spans.header_is_trained else ()))]
+    trained = (by_assistant & np.isin(spans.kind, kinds)) | (spans.kind == kind["eos"])
+    last_message = np.full(count, -1)
+    np.maximum.at(last_message, sample, spans.message)
+    answer = trained & (spans.message == last_message[sample])
+    lengths = spans.end - spans.start
+    distilled = spans.is_reflection & (config.kl_weight != 0.0)
+
+    # What lies behind the last row with a term is left out: the row before the last target, or the last one of the KL.
+    teacher_tokens = np.maximum(last_end(trained) - 1, np.where(distilled, spans.answer_end, 0))
+    seen_to = np.maximum(last_end(answer) - 1, np.where(distilled, spans.answer_end, 0))
+    is_frame = (spans.message == 0) | ((spans.message == 1) & (spans.block < 0))
+    if config.student_positions == "gap":
+        is_frame |= (spans.message < 0) & (spans.kind == kind["prefix"])
+    seen = ~is_frame if config.mask_frame else np.ones_like(is_frame)
+    reached = np.clip(np.minimum(spans.end, seen_to[sample]) - spans.start, 0, None)
+    student_tokens = np.where(spans.is_reflection, per_sample(reached * seen), 0)
+
+    num_ce = per_sample(lengths * trained) - _starts_trained(spans, trained)
+    num_ce += np.where(spans.is_reflection, per_sample(lengths * answer), 0)
+    num_kl = np.where(distilled, spans.answer_end - spans.answer_start, 0)
+    return SampleSizes(teacher_tokens, student_tokens, num_ce, num_kl.astype(np.int64))
+
+
+def _starts_trained(spans: SpanTable, trained: NDArray[np.bool_]) -> Counts:
+    """Return 1 for each sample whose first token is a target, which nothing predicts."""
+    return trained[spans.first[:-1]].astype(np.int64)
+
+
+class HiddenCounts:
+    """Counts the tokens of the reflection sequence that masks hide in many visits: `len(hidden_positions(...))` of each.
+
+    Strategies that draw, and any that this table does not know, are asked visit by visit.
+    """
+
+    def __init__(self, spans: SpanTable, config: TrainConfig):
+        self._spans, self._config = spans, config
+        in_sequence = spans.is_reflection[spans.sample] & (spans.message == 1) & (spans.block >= 0)
+        kind, lengths = spans.kind[in_sequence], (spans.end - spans.start)[in_sequence].astype(np.int64)
+        self._ends = _ends(lengths)
+        self._ends_of_type = {name: _ends(lengths * (kind == number)) for number, name in enumerate(KINDS) if name in BLOCK_TYPES}
+        self._first = _ends(np.bincount(spans.sample[in_sequence], minlength=len(spans)))
+
+    def __call__(self, index: Counts, rates: NDArray[np.float64], generator: Callable[[int], random.Random]) -> Counts:
+        """Return how many tokens are hidden in each of V visits.
+
+        Args:
+            index: (V) the samples.
+            rates: (V) the mask rates.
+            generator: gives the random numbers of a visit.
+        """
+        first, end = self._first[index], self._first[index + 1]
+        tokens = self._ends[end] - self._ends[first]
+        match self._config.mask_strategy:
+            case ("none",):
+                return np.zeros_like(tokens)
+            case ("all",):
+                return tokens
+            case ("random_token",) | ("sequential_token",):
+                return np.ceil(rates * tokens).astype(np.int64)
+            case ("sequential_block",):
+                return self._ends[first + np.ceil(rates * (end - first)).astype(np.int64)] - self._ends[first]
+            case ("block_type",):
+                hidden = np.zeros_like(tokens)
+                for name, threshold in zip(self._config.mask_block_order, BLOCK_TYPE_THRESHOLDS, strict=True):
+                    ends = self._ends_of_type[name]
+                    hidden += (rates >= threshold) * (ends[end] - ends[first])
+                return hidden
+        hidden = np.zeros_like(tokens)
+        for visit in np.flatnonzero(tokens).tolist():
+            blocks = [span for span in self._spans.spans(int(index[visit])) if span.message == 1 and span.block is not None]
+            strategies, order = self._config.mask_strategy, self._config.mask_block_order
+            hidden[visit] = len(hidden_positions(blocks, float(rates[visit]), strategies, generator(visit), order))
+        return hidden
+
+
+def _ends(lengths: NDArray[np.integer]) -> Counts:
+    """Return where pieces that lie one behind the other end, with a 0 before the first."""
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)

@@ -1,0 +1,214 @@
+"""Renders training files once, into Arrow files of the user cache that every later start and every process maps.
+
+The cache's key says all that token ids and spans depend on: the files' contents, the tokenizer's files, the rendering and the versions
+of the tokenizing libraries. A folder of the cache is complete or not there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib.metadata as metadata
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from reflectioncoder.config.declarations import ModelConfig
+from reflectioncoder.data.files import content_hash, explain_full_disk, read_json, sha256_file, write_json
+from reflectioncoder.data.render import Renderer, answer_bounds, tokens_in_batches
+from reflectioncoder.data.rendered import RenderedSamples, span_numbers
+from reflectioncoder.data.samples import Sample
+from reflectioncoder.errors import MachineError, ReflectionCoderError, UsageError, require
+from reflectioncoder.models.tokens import RENDERERS, make_renderer, training_tokenizer
+from reflectioncoder.paths import cache_dir
+from reflectioncoder.progress import say
+from reflectioncoder.sandbox.pool import default_workers
+
+_FORMAT = 1  # of the columns, and of what a rendering makes of a sample: raise it when either changes
+_BYTES_A_PROCESS = 8 * 2**20  # of input: less is not worth starting one
+_BYTES_A_PART = 2**21  # what a process holds in memory at a time, as text
+_CONTENTS = "contents.json"
+_FAILURE = "failure.json"
+_ERRORS: dict[str, type[ReflectionCoderError]] = {"UsageError": UsageError, "MachineError": MachineError}
+
+
+class SamplePart(Protocol):
+    """A piece of a set that another process can read."""
+
+    def samples(self) -> Iterator[Sample]: ...
+
+
+class SampleSet(Protocol):
+    """Samples in files: `identity` is of their content, and the parts' samples, in order, are all of them."""
+
+    @property
+    def identity(self) -> str: ...
+    @property
+    def num_bytes(self) -> int: ...
+    def parts(self, num_parts: int) -> Sequence[SamplePart]: ...
+
+
+def render_files(sets: Sequence[SampleSet], model: ModelConfig, path: Path, max_length: int) -> RenderedSamples:
+    """Return the rendered samples of all sets; they are rendered first if they have not been before.
+
+    Args:
+        path: folder of the model, whose tokenizer is taken.
+        max_length: longer samples are left out.
+
+    Raises:
+        UsageError: a malformed row, or one in which nothing would be trained.
+        MachineError: the disk is full.
+    """
+    folder = cache_dir() / "rendered" / _key(sets, model, path)
+    table, header_is_trained = _open(folder) or _rendered(sets, model, path, folder)
+    return RenderedSamples(table, header_is_trained=header_is_trained, max_length=max_length)
+
+
+def _key(sets: Sequence[SampleSet], model: ModelConfig, path: Path) -> str:
+    patterns = ("token*", "vocab*", "merges*", "special_tokens*", "added_tokens*", "chat_template*", "*.model", "config.json")
+    files = sorted({file for pattern in patterns for file in path.glob(pattern) if file.is_file()})
+    tokenizer = [(file.name, sha256_file(file)) for file in files]
+    versions = [metadata.version(name) for name in ("tokenizers", "transformers")]
+    return content_hash(_FORMAT, [one.identity for one in sets], model.rendering, tokenizer, versions)
+
+
+def _open(folder: Path) -> tuple[Any, bool] | None:
+    """Map a folder of the cache; None if there is none, or if it is damaged."""
+    if not (folder / _CONTENTS).is_file():
+        return None
+    pyarrow = require("pyarrow", "train")
+    try:
+        said = read_json(folder / _CONTENTS)
+        tables = [pyarrow.ipc.open_stream(pyarrow.memory_map(str(folder / name))).read_all() for name in said["files"]]
+        table = pyarrow.concat_tables(tables)
+        if table.num_rows != said["num_rows"]:
+            raise ValueError(f"{table.num_rows} rows")
+        return table, said["header_is_trained"]
+    except (UsageError, OSError, ValueError, LookupError, TypeError) as error:  # pyarrow's own are ValueErrors and OSErrors
+        say(f"train: the rendered samples in {folder} are damaged ({error}) and are made anew")
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+
+def _rendered(sets: Sequence[SampleSet], model: ModelConfig, path: Path, folder: Path) -> tuple[Any, bool]:
+    """Render into the cache, unless another process has done so meanwhile."""
+    lock = require("filelock", "train")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with lock.FileLock(f"{folder}.lock"):
+        found = _open(folder)
+        if found is None:
+            for stale in folder.parent.glob(f".{folder.name}.*"):  # of a process that was killed: the lock is ours
+                shutil.rmtree(stale, ignore_errors=True)
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch, explain_full_disk(folder.parent):
+                _write(sets, model, path, Path(scratch))
+                os.rename(scratch, folder)
+                os.mkdir(scratch)  # which the context removes
+            found = _open(folder)
+    if found is None:
+        raise MachineError(f"what was written to {folder} cannot be read back")
+    return found
+
+
+def _write(sets: Sequence[SampleSet], model: ModelConfig, path: Path, folder: Path) -> None:
+    datasets: Any = require("datasets", "train")
+    num_bytes = sum(one.num_bytes for one in sets)
+    num_proc = num_processes(num_bytes)
+    parts = [part for one in sets for part in one.parts(max(1, -(-one.num_bytes // _BYTES_A_PART)))]
+    say(f"train: rendering {num_bytes / 1e6:.1f} MB of samples in {num_proc} process{'es' if num_proc > 1 else ''}")
+    integers = datasets.List(datasets.Value("int32"))
+    columns = {"input_ids": integers, "spans": integers, "answer": integers, "name": datasets.Value("string")}
+    columns["operators"] = datasets.List(datasets.Value("string"))
+    work = partial(_columns, parts=parts, rendering=model.rendering, path=path, failure=folder / _FAILURE)
+    try:
+        with _quiet(datasets):
+            made = datasets.Dataset.from_dict({"part": range(len(parts))}).map(
+                work,
+                batched=True,
+                batch_size=1,
+                remove_columns=["part"],
+                features=datasets.Features(columns),
+                num_proc=num_proc if num_proc > 1 else None,
+                cache_file_name=str(folder / "samples.arrow"),
+                new_fingerprint="rendered",
+            )
+    except Exception:
+        _raise_what_was_said(folder / _FAILURE)
+        raise
+    files = [Path(file["filename"]).name for file in made.cache_files]
+    trained = RENDERERS[model.rendering].header_is_trained
+    write_json(folder / _CONTENTS, {"files": files, "num_rows": made.num_rows, "header_is_trained": trained})
+
+
+def _columns(batch: dict[str, list[int]], parts: Sequence[SamplePart], rendering: str, path: Path, failure: Path) -> Any:
+    """Return the Arrow table of the samples of a part, in a process of its own; why it failed is left in the file `failure`."""
+    gc.freeze()  # the objects of all that is imported need no look at every collection
+    try:
+        samples = [sample for number in batch["part"] for sample in parts[number].samples()]
+        return _table(_renderer(path, rendering), samples)
+    except ReflectionCoderError as error:
+        write_json(failure, {"kind": type(error).__name__, "message": str(error)})
+        raise
+    finally:
+        gc.unfreeze()
+
+
+@cache
+def _renderer(path: Path, rendering: str) -> Renderer:
+    return make_renderer(rendering, training_tokenizer(path, rendering))
+
+
+def _table(renderer: Renderer, samples: Sequence[Sample]) -> Any:
+    pyarrow = require("pyarrow", "train")
+
+    def lists(rows: Sequence[Sequence[int]]) -> Any:
+        offsets = np.cumsum([0, *map(len, rows)], dtype=np.int32)
+        values = np.fromiter(itertools.chain.from_iterable(rows), np.int32, offsets[-1])
+        return pyarrow.ListArray.from_arrays(pyarrow.array(offsets), pyarrow.array(values))
+
+    ids, spans, answers = list[list[int]](), list[list[int]](), list[tuple[int, int]]()
+    for sample, (input_ids, its_spans) in zip(samples, tokens_in_batches(renderer, samples), strict=True):
+        ids.append(input_ids)
+        spans.append(span_numbers(its_spans))
+        is_reflection = sample.type == "reflection"
+        answers.append(answer_bounds(its_spans, header_is_trained=renderer.header_is_trained) if is_reflection else (0, 0))
+    columns = {"input_ids": lists(ids), "spans": lists(spans), "answer": lists(answers)}
+    columns["name"] = pyarrow.array([sample.id or "" for sample in samples], pyarrow.string())
+    columns["operators"] = pyarrow.array([operators_of(sample) for sample in samples], pyarrow.list_(pyarrow.string()))
+    return pyarrow.table(columns)
+
+
+def num_processes(num_bytes: int) -> int:
+    """Return how many processes render so many bytes of input: one a core, if there is enough for each to do."""
+    return max(1, min(default_workers(), num_bytes // _BYTES_A_PROCESS))
+
+
+def operators_of(sample: Sample) -> list[str]:
+    """Return the slips that a sample corrects, as far as its metadata tells."""
+    found = sample.metadata.get("operators", [])
+    return [str(name) for name in found] if isinstance(found, list) else []
+
+
+def _raise_what_was_said(failure: Path) -> None:
+    if failure.is_file():
+        said = read_json(failure)
+        raise _ERRORS.get(said["kind"], ReflectionCoderError)(said["message"]) from None
+
+
+@contextlib.contextmanager
+def _quiet(datasets: Any) -> Iterator[None]:
+    """Keep the library's progress bars away, and the note of tokenizers that they have been forked."""
+    datasets.disable_progress_bars()
+    name, before = "TOKENIZERS_PARALLELISM", os.environ.get("TOKENIZERS_PARALLELISM")
+    os.environ[name] = before or "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
