@@ -84,7 +84,7 @@ def find_hub_data(address: HubAddress) -> HubData:
 def commit_of(address: HubAddress) -> str:
     """Return the commit of an address's revision; without network the one that was used last."""
     hub: Any = require("huggingface_hub", "train")
-    hub.utils.disable_progress_bars()
+    require("huggingface_hub.utils", "train").disable_progress_bars()
     card = ["README.md", ".gitattributes"]  # what else there is, `datasets` chooses
     return Path(hub.snapshot_download(address.name, repo_type="dataset", revision=address.revision, allow_patterns=card)).name
 
@@ -101,8 +101,7 @@ def _noted(note: Path, commit: str) -> HubData | None:
 
 def _prepared(address: HubAddress, commit: str) -> HubData:
     """Download and convert a data set with `datasets`, into its own cache."""
-    datasets: Any = require("datasets", "train")
-    datasets.disable_progress_bars()
+    datasets = quiet_datasets("train")
     config, split = config_and_split(datasets, address, commit)
     builder = datasets.load_dataset_builder(address.name, config, revision=commit)
     if builder.hash != commit:  # the newest of its cache, which `datasets` takes if it does not reach the hub
@@ -122,15 +121,22 @@ def config_and_split(datasets: Any, address: HubAddress, revision: str | None) -
     Raises:
         UsageError: no such configuration.
     """
-    if not address.parts:
-        return None, _DEFAULT_SPLIT
     configs = datasets.get_dataset_config_names(address.name, revision=revision)
-    first, *others = address.parts
-    if not others and first not in configs:
-        return None, first or _DEFAULT_SPLIT
-    if first and first not in configs:
-        raise UsageError.for_value("no such configuration", str(address), first, configs)
-    return first or None, (others[0] if others else "") or _DEFAULT_SPLIT
+    first, *others = *address.parts, *([""] if not address.parts else [])
+    config, split = (first, "".join(others)) if others or first in configs else ("", first)
+    if config and config not in configs:
+        raise UsageError.for_value("no such configuration", str(address), config, configs)
+    if not config and datasets.get_dataset_default_config_name(address.name, revision=revision) is None:
+        raise UsageError.for_value("the data set has several configurations", str(address), split, configs, f"name one: {HUB_FORM}")
+    return config or None, split or _DEFAULT_SPLIT
+
+
+def quiet_datasets(extra: str) -> Any:
+    """Import `datasets`, without its progress bars and without its own words about errors, which are reported here."""
+    datasets = require("datasets", extra)
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+    return datasets
 
 
 @contextlib.contextmanager
@@ -171,8 +177,9 @@ def _explained(address: HubAddress, error: Exception) -> ReflectionCoderError:
         )
     if isinstance(error, FileNotFoundError | ValueError):  # no data files, a card that cannot be read, several configurations
         return UsageError(f"{address}: {first_line(error)}")
+    cause = error.__cause__ or error  # that of a DatasetGenerationError
     return MachineError(
-        f"{address} cannot be read: {first_line(chain[-1])}\n  hint:    run it again: what was downloaded is kept; or name a local folder"
+        f"{address} cannot be read: {first_line(cause)}\n  hint:    run it again: what was downloaded is kept; or name a local folder"
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from reflectioncoder.choices import TextNormalization
@@ -69,12 +69,8 @@ def form_of(row: Row, where: str) -> RowForm:
 
 def normalized(sample: Sample, normalize: Callable[[str], str]) -> Sample:
     """Return the sample with `normalize` applied to the content of every block."""
-    return replace(
-        sample,
-        messages=tuple(
-            Message(m.role, tuple(replace(block, content=normalize(block.content)) for block in m.content)) for m in sample.messages
-        ),
-    )
+    messages = [Message(m.role, tuple([Block(b.type, normalize(b.content), b.language) for b in m.content])) for m in sample.messages]
+    return Sample(tuple(messages), sample.type, sample.extra)
 
 
 def as_the_authors_do(text: str) -> str:
