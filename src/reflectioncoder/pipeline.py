@@ -30,7 +30,6 @@ from reflectioncoder.contamination.records import (
     refuse_contaminated_data,
 )
 from reflectioncoder.data.files import claim, content_hash, put_aside, sha256_file, write_atomic, write_json
-from reflectioncoder.data.samples import read_samples
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.benchmarks import load_benchmark, require_distinct
 from reflectioncoder.evaluate.results import headline
@@ -129,7 +128,7 @@ class Run:
             MachineError: benchmark data is missing; there is no such device.
         """
         from reflectioncoder.train.checks import check_model, check_recipe
-        from reflectioncoder.train.data import held_out_samples
+        from reflectioncoder.train.data import find_training_sets, held_out_samples
 
         recipe = self.recipe
         check_recipe(recipe)
@@ -139,18 +138,15 @@ class Run:
         for spec in recipe.evaluate.benchmarks:
             if reason := load_benchmark(spec, self.data_dir).judge.why_skipped(recipe.sandbox.workers):
                 raise MachineError(f"{spec} cannot be run here: {reason}")
-        for file in (*self._problem_files(), *self._data_files()):
+        for file in self._problem_files():
             if not file.is_file():
                 raise UsageError(f"file not found: {file}")
-        samples = [sample for file in self._data_files() for sample in read_samples(file)]
+        samples = [sample for found in find_training_sets(recipe) for sample in found.samples()]
         refuse_contaminated_data(samples, recipe.evaluate.benchmarks, allow=recipe.evaluate.allow_contaminated)
         held_out_samples(recipe, check_model(recipe, self.source))
 
     def _problem_files(self) -> list[Path]:
         return [Path(source) for source in self.recipe.build.problems if not source.startswith("bundled:")]
-
-    def _data_files(self) -> list[Path]:
-        return [Path(file) for file in (*self.recipe.train.reflection_data, *self.recipe.train.generation_data)]
 
     @contextlib.contextmanager
     def prepared(self) -> Iterator[None]:
@@ -181,16 +177,17 @@ class Run:
         return self.stage("build", depends_on, outputs, work, continues=outputs[:1])
 
     def train(self) -> dict[str, Any]:
-        from reflectioncoder.train.data import training_samples
+        from reflectioncoder.train.data import find_training_sets, training_samples
         from reflectioncoder.train.run import train_model
 
         recipe = self.recipe
-        files = [sha256_file(file) for file in (self.reflections, *self._data_files())]
-        depends_on = [asdict(recipe.train), asdict(recipe.model), recipe.seed, model_hash(self.source.path), files]
+        sets = find_training_sets(recipe)
+        data = [sha256_file(self.reflections), *(found.identity for found in sets)]
+        depends_on = [asdict(recipe.train), asdict(recipe.model), recipe.seed, model_hash(self.source.path), data]
 
         def work() -> dict[str, Any]:
-            samples = training_samples(recipe, self.reflections)
-            summary = train_model(recipe, self.source, samples, self.directory, stop=self.stop)
+            samples = training_samples(recipe, self.reflections, sets)
+            summary = train_model(recipe, self.source, samples, self.directory, sets=sets, stop=self.stop)
             record_training_data(self.model, samples, self.source.path, self.data_dir)
             return summary
 

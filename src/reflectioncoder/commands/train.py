@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.models.sources import resolve_model
     from reflectioncoder.stopping import SigtermFlag
     from reflectioncoder.train.checks import check_model, check_recipe
-    from reflectioncoder.train.data import describe_plan, held_out_samples, plan_run, training_samples
+    from reflectioncoder.train.data import describe_plan, find_training_sets, held_out_samples, plan_run, training_samples
     from reflectioncoder.train.prepare import forecast_run, needs_checkpointing
     from reflectioncoder.train.run import train_model
 
@@ -31,7 +31,8 @@ def run(args: argparse.Namespace) -> Outcome:
     check_recipe(recipe)
     directory = args.runs_dir / recipe.name
     built = directory / "build" / "reflections.jsonl"
-    samples = training_samples(recipe, built if built.is_file() else None)[: args.limit]
+    sets = find_training_sets(recipe)
+    samples = training_samples(recipe, built if built.is_file() else None, sets)[: args.limit]
     refuse_contaminated_data(samples, recipe.evaluate.benchmarks, allow=recipe.evaluate.allow_contaminated)
     source = resolve_model(recipe.model)
     if args.dry_run:
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> Outcome:
         return Outcome({**value, "gradient_checkpointing": checkpointing, "memory_bytes": memory}, lines)
     if any((directory / "train").glob("checkpoint-*")) and not args.resume:
         raise UsageError(f"{directory / 'train'} has checkpoints already\n  hint:    --resume continues, or choose another name")
-    summary = train_model(recipe, source, samples, directory, resume=args.resume, stop=SigtermFlag())
+    summary = train_model(recipe, source, samples, directory, sets=sets, resume=args.resume, stop=SigtermFlag())
     if os.environ.get("RANK", "0") == "0":
         record_training_data(directory / "model", samples, source.path, args.data_dir)
     return Outcome(

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from reflectioncoder.data.files import content_hash, read_json, write_json
 from reflectioncoder.data.json_text import expected_form
@@ -21,6 +21,8 @@ from reflectioncoder.progress import say
 HUB_PREFIX = "hub:"
 HUB_FORM = "hub:NAME[:CONFIG][:SPLIT][@REVISION]"
 _DEFAULT_SPLIT = "train"
+
+HubKind = Literal["data set", "model"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def find_hub_data(address: HubAddress) -> HubData:
     """
     if Path(address.name).exists():
         raise UsageError.for_value("this is a local folder", "source", str(address), HUB_FORM, f"name it without hub: {address.name}")
-    with hub_errors(address):
+    with hub_errors(str(address), address.name, address.revision):
         commit = commit_of(address)
         note = cache_dir() / "hub" / f"{content_hash(address.name, address.parts, commit)}.json"
         found = _noted(note, commit)
@@ -121,14 +123,15 @@ def config_and_split(datasets: Any, address: HubAddress, revision: str | None) -
     Raises:
         UsageError: no such configuration.
     """
+    if not address.parts:
+        return None, _DEFAULT_SPLIT
     configs = datasets.get_dataset_config_names(address.name, revision=revision)
-    first, *others = *address.parts, *([""] if not address.parts else [])
-    config, split = (first, "".join(others)) if others or first in configs else ("", first)
-    if config and config not in configs:
-        raise UsageError.for_value("no such configuration", str(address), config, configs)
-    if not config and datasets.get_dataset_default_config_name(address.name, revision=revision) is None:
-        raise UsageError.for_value("the data set has several configurations", str(address), split, configs, f"name one: {HUB_FORM}")
-    return config or None, split or _DEFAULT_SPLIT
+    first, *others = address.parts
+    if not others and first not in configs:
+        return None, first or _DEFAULT_SPLIT
+    if first and first not in configs:
+        raise UsageError.for_value("no such configuration", str(address), first, configs)
+    return first or None, "".join(others) or _DEFAULT_SPLIT
 
 
 def quiet_datasets(extra: str) -> Any:
@@ -140,11 +143,11 @@ def quiet_datasets(extra: str) -> Any:
 
 
 @contextlib.contextmanager
-def hub_errors(address: HubAddress) -> Iterator[None]:
-    """Turn what the hub's clients raise into one message that names the address.
+def hub_errors(where: str, name: str, revision: str | None, kind: HubKind = "data set") -> Iterator[None]:
+    """Turn what the hub's clients raise into one message that begins with `where`.
 
     Raises:
-        UsageError: what the address names is not there, or is gated.
+        UsageError: the repository or its revision is not there, or is gated.
         MachineError: everything else, such as a network that is down.
     """
     try:
@@ -152,10 +155,10 @@ def hub_errors(address: HubAddress) -> Iterator[None]:
     except ReflectionCoderError:
         raise
     except Exception as error:
-        raise _explained(address, error) from None
+        raise _explained(error, where, name, revision, kind) from None
 
 
-def _explained(address: HubAddress, error: Exception) -> ReflectionCoderError:
+def _explained(error: Exception, where: str, name: str, revision: str | None, kind: HubKind) -> ReflectionCoderError:
     errors: Any = require("huggingface_hub.errors", "train")
     chain = list(_chain(error))
 
@@ -163,29 +166,20 @@ def _explained(address: HubAddress, error: Exception) -> ReflectionCoderError:
         return any(isinstance(each, kinds) for each in chain)
 
     if caused_by(errors.GatedRepoError):
-        return UsageError(
-            f"{address}: this data set is gated\n"
-            f"  hint:    ask for access on its page, {page_of(address.name, 'datasets/')}, then set HF_TOKEN or log in with `hf auth login`"
-        )
+        page = f"https://huggingface.co/{'datasets/' if kind == 'data set' else ''}{name}"
+        return UsageError(f"{where}: this {kind} is gated\n  hint:    ask for access on its page, {page}, then set HF_TOKEN")
     if caused_by(errors.RevisionNotFoundError):
-        return UsageError.for_value("no such revision", str(address), address.revision, "a branch, a tag or a commit of the data set")
+        return UsageError.for_value("no such revision", where, revision, f"a branch, a tag or a commit of the {kind}")
     if caused_by(errors.RepositoryNotFoundError, errors.HFValidationError):
-        return UsageError(f"{address}: no such data set on the hub, or a private one\n  hint:    a private one needs HF_TOKEN")
+        return UsageError(f"{where}: no such {kind} on the hub, or a private one\n  hint:    a private one needs HF_TOKEN")
     if caused_by(errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, ConnectionError):
         return MachineError(
-            f"{address}: the hub is not reached, and the data set is not in the cache\n  hint:    name a local file or folder instead"
+            f"{where}: the hub cannot be reached, and the {kind} is not in its cache\n  hint:    name a local folder instead"
         )
     if isinstance(error, FileNotFoundError | ValueError):  # no data files, a card that cannot be read, several configurations
-        return UsageError(f"{address}: {first_line(error)}")
+        return UsageError(f"{where}: {first_lines(error, 2)}")  # the second line lists the configurations
     cause = error.__cause__ or error  # that of a DatasetGenerationError
-    return MachineError(
-        f"{address} cannot be read: {first_line(cause)}\n  hint:    run it again: what was downloaded is kept; or name a local folder"
-    )
-
-
-def page_of(name: str, kind: str = "") -> str:
-    """Return the web page of a model (or, with `kind` "datasets/", of a data set)."""
-    return f"https://huggingface.co/{kind}{name}"
+    return MachineError(f"{where} cannot be read: {first_lines(cause)}\n  hint:    run it again: what was downloaded is kept")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -195,10 +189,14 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, without the token that requests carry."""
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    for token in (os.environ.get("HF_TOKEN"), os.environ.get("HUGGING_FACE_HUB_TOKEN"), require("huggingface_hub", "train").get_token()):
+def first_lines(error: BaseException, count: int = 1) -> str:
+    """Return the first lines of an error's message as one, without the token that requests carry."""
+    text = " ".join((str(error).strip() or type(error).__name__).splitlines()[:count])
+    for token in (
+        os.environ.get("HF_TOKEN"),
+        os.environ.get("HUGGING_FACE_HUB_TOKEN"),
+        require("huggingface_hub", "train").get_token(),
+    ):
         if token and token.strip():
             text = text.replace(token.strip(), "(token)")
     return text

@@ -45,7 +45,9 @@ class RowForm:
             UsageError: the row is not of this form, or a text of it is missing or empty.
         """
         if not row.keys() >= set(self.columns):
-            raise UsageError.for_value(f"a row without the columns of its data set's form ({self.name})", where, list(row), self._wanted)
+            raise UsageError.for_value(
+                f"a row without the columns of its data set's form ({self.name})", where, list(row), self._wanted
+            )
         sample = self.convert(row, where)
         return sample if normalization == "none" else normalized(sample, _NORMALIZERS[normalization])
 

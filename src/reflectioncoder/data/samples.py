@@ -182,7 +182,9 @@ def check_rounds(roles: list[str], kind: SampleType, where: str) -> None:
     rounds = 2 if kind == "reflection" else max(1, len(roles) // 2)
     if roles != ["user", "assistant"] * rounds:
         wanted = "2 rounds" if kind == "reflection" else "1 round or more"
-        raise UsageError.for_value(f"a {kind} sample has {wanted} of user and assistant", where, roles, f"{['user', 'assistant'] * rounds}")
+        raise UsageError.for_value(
+            f"a {kind} sample has {wanted} of user and assistant", where, roles, f"{['user', 'assistant'] * rounds}"
+        )
 
 
 def _language_of(extra: dict[str, Any]) -> str:

@@ -45,6 +45,10 @@ class TrainingSet:
     normalization: TextNormalization = "none"
     form: str = ""
 
+    def to_json(self) -> dict[str, str | None]:
+        """Return what a run records of the set."""
+        return {name: getattr(self, name) for name in ("spec", "kind", "form", "normalization", "revision", "identity")}
+
     def parts(self, num_parts: int) -> list[Part]:
         """Cut the set into at most `num_parts` parts of about the same size, whose samples in order are the whole set."""
         pieces = self._pieces(num_parts * _CUTS_PER_PART)

@@ -12,6 +12,7 @@ from reflectioncoder.data.problems import load_problems
 from reflectioncoder.data.prompts import one_off_sample
 from reflectioncoder.data.render import IGNORE_INDEX, RenderReport, render_all
 from reflectioncoder.data.samples import Sample, read_samples
+from reflectioncoder.data.training_sets import TrainingSet, find_training_set
 from reflectioncoder.errors import UsageError
 from reflectioncoder.method.heldout import HeldOut
 from reflectioncoder.method.plan import RunPlan
@@ -20,12 +21,25 @@ from reflectioncoder.models.tokens import make_renderer
 from reflectioncoder.progress import say
 
 
-def training_samples(recipe: Recipe, reflections: Path | None) -> list[Sample]:
-    """Return all samples that the recipe names: built ones, further files, one-off samples of the problems."""
-    files = [*([str(reflections)] if reflections else []), *recipe.train.reflection_data, *recipe.train.generation_data]
+def find_training_sets(recipe: Recipe) -> list[TrainingSet]:
+    """Find the data that the recipe names, in its order; what is on the hub is downloaded.
+
+    Raises:
+        UsageError, MachineError: as `data.training_sets.find_training_set`.
+    """
+    train = recipe.train
+    return [
+        *(find_training_set(spec, "reflection", train.text_normalization) for spec in train.reflection_data),
+        *(find_training_set(spec, "generation", train.text_normalization) for spec in train.generation_data),
+    ]
+
+
+def training_samples(recipe: Recipe, reflections: Path | None, sets: Sequence[TrainingSet]) -> list[Sample]:
+    """Return all samples of a run: built ones, those of the sets that the recipe names, one-off samples of the problems."""
     if reflections is None and not recipe.train.reflection_data:
         raise UsageError("no reflection samples: nothing is built yet and train.reflection_data is empty\n  hint:    run build first")
-    samples = [sample for file in files for sample in read_samples(file)]
+    samples = list(read_samples(reflections)) if reflections else []
+    samples += [sample for found in sets for sample in found.samples()]
     if recipe.train.generation_from_problems:
         samples += [one_off_sample(problem) for problem in load_problems(recipe.build.problems) if problem.has_reference]
     if not samples:
@@ -58,7 +72,8 @@ def held_out_samples(recipe: Recipe, tokenizer: Any) -> HeldOut | None:
     """
     if not recipe.train.eval_data:
         return None
-    samples = [sample for file in recipe.train.eval_data for sample in read_samples(file)]
+    found = [find_training_set(spec, "generation", recipe.train.text_normalization) for spec in recipe.train.eval_data]
+    samples = [sample for each in found for sample in each.samples()]
     rendered, _, report = render_all(make_renderer(recipe.model.rendering, tokenizer), samples, recipe.train.max_length)
     if report.too_long:
         say(f"train: {len(report.too_long)} of {len(samples)} held-out samples are longer than {recipe.train.max_length} tokens")

@@ -16,6 +16,7 @@ from typing import Any
 from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.data.files import claim, content_hash, explain_full_disk, put_aside, write_json
 from reflectioncoder.data.samples import Sample
+from reflectioncoder.data.training_sets import TrainingSet
 from reflectioncoder.errors import StoppedError
 from reflectioncoder.method.heldout import HeldOut
 from reflectioncoder.method.plan import RunPlan
@@ -59,6 +60,7 @@ def train_model(
     samples: Sequence[Sample],
     run_dir: Path,
     *,
+    sets: Sequence[TrainingSet] = (),
     resume: bool = True,
     stop: StopFlag | None = None,
 ) -> dict[str, Any]:
@@ -67,6 +69,7 @@ def train_model(
     An interrupted run continues from its newest complete checkpoint.
 
     Args:
+        sets: where the samples come from; train.json names them, with their commits.
         stop: looked at after every optimizer step; once it is set, a checkpoint is saved and the run ends. Of several processes
             it is enough that one's is set.
 
@@ -108,7 +111,7 @@ def train_model(
     results, weights = _fit(
         model, vocab_size, plan, held_out, recipe, train_dir, resume=resume, checkpointing=checkpointing, stop=stop or StopFlag()
     )
-    summary |= results
+    summary |= {"data": [found.to_json() for found in sets], **results}
     if processes.is_main_process:
         if weights is not None:
             model = whole_model(recipe, source, weights)

@@ -9,7 +9,7 @@ from typing import Any
 
 from reflectioncoder.builder.sources.draft import Draft, Dropped
 from reflectioncoder.builder.sources.forms import Origin, draft_from
-from reflectioncoder.data.hub import HubAddress, config_and_split, first_line, hub_errors, parse_hub_address, quiet_datasets
+from reflectioncoder.data.hub import HubAddress, config_and_split, first_lines, hub_errors, parse_hub_address, quiet_datasets
 from reflectioncoder.errors import MachineError, UsageError, require
 
 
@@ -25,7 +25,7 @@ def from_hub(text: str) -> Iterator[Draft | Dropped]:
     if address.revision and Path(name).is_dir():
         raise UsageError.for_value("a local folder has no revisions", "source", str(address), "the folder's name without @REVISION")
     datasets = quiet_datasets("hub")
-    with hub_errors(address):
+    with hub_errors(str(address), name, address.revision):
         config, split = config_and_split(datasets, address, address.revision)
         rows = datasets.load_dataset(name, config, split=split, revision=address.revision, streaming=True)
         # The first row is where a wrong address shows.
@@ -44,7 +44,7 @@ def _readable(rows: Iterable[dict[str, Any]], address: HubAddress) -> Iterator[d
         except StopIteration:
             return
         except Exception as error:
-            raise MachineError(f"{address}, row {number}: cannot be read: {first_line(error)}") from error
+            raise MachineError(f"{address}, row {number}: cannot be read: {first_lines(error)}") from error
         yield row
 
 
