@@ -152,9 +152,9 @@ def hub_errors(where: str, name: str, revision: str | None, kind: HubKind = "dat
     """
     try:
         yield
-    except ReflectionCoderError:
+    except (ReflectionCoderError, AttributeError, NameError):  # the latter are faults of a program
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (what several libraries raise)
         raise _explained(error, where, name, revision, kind) from None
 
 

@@ -80,7 +80,9 @@ class Piece:
 
 
 def cut(path: Path, num_pieces: int, name: str | None = None, first_row: int = 0) -> list[Piece]:
-    """Cut a file into pieces, in order: JSON Lines at about `num_pieces` line ends, tables at all their groups, a packed file not at all.
+    """Cut a file into pieces, in order: JSON Lines at line ends into about `num_pieces`, tables at all their groups.
+
+    A packed file stays whole.
 
     Raises:
         UsageError: it cannot be read.
