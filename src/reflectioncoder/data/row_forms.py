@@ -75,12 +75,12 @@ def normalized(sample: Sample, normalize: Callable[[str], str]) -> Sample:
     return Sample(tuple(messages), sample.type, sample.extra)
 
 
-def as_the_authors_do(text: str) -> str:
+def normalized_text(text: str) -> str:
     """Replace HTML entities by their characters, CRLF by LF and tabs by four spaces."""
     return html.unescape(text).replace("\r\n", "\n").replace("\t", "    ")
 
 
-_NORMALIZERS: dict[TextNormalization, Callable[[str], str]] = {"reflectioncoder": as_the_authors_do}
+_NORMALIZERS: dict[TextNormalization, Callable[[str], str]] = {"reflectioncoder": normalized_text}
 
 
 def _dialogue(turns: Iterable[Turn], row: Row, where: str) -> Sample:
