@@ -107,7 +107,9 @@ def test_reflection_samples_are_the_same_in_every_kind_of_file(tmp_path):
 
 
 def test_normalisation_is_part_of_the_identity_and_names_are_not(tmp_path):
-    first, copy, other = (write_jsonl(tmp_path / name, rows) for name, rows in (("a.jsonl", ROWS), ("b.jsonl", ROWS), ("c.jsonl", ROWS[1:])))
+    first, copy, other = (
+        write_jsonl(tmp_path / name, rows) for name, rows in (("a.jsonl", ROWS), ("b.jsonl", ROWS), ("c.jsonl", ROWS[1:]))
+    )
     assert found(first).identity == found(copy).identity
     assert len({found(first).identity, found(other).identity, found(first, "reflectioncoder").identity}) == 3
     assert found(first).to_json()["spec"] == str(first)
@@ -165,7 +167,10 @@ CASES = {
     "a damaged Parquet file": (lambda p: write(p / "a.parquet", b"PAR1 nonsense PAR1"), r"a\.parquet cannot be read as Parquet"),
     "an empty Parquet file": (lambda p: write(p / "a.parquet", b""), r"a\.parquet cannot be read as Parquet"),
     "a damaged packed file": (lambda p: write(p / "a.jsonl.gz", b"no gzip"), r"a\.jsonl\.gz cannot be unpacked"),
-    "unknown columns of a table": (lambda p: parquet(p / "a.parquet", [{"x": 1}]), r"a\.parquet, row 0: rows of an unknown form\n  columns: x"),
+    "unknown columns of a table": (
+        lambda p: parquet(p / "a.parquet", [{"x": 1}]),
+        r"a\.parquet, row 0: rows of an unknown form\n  columns: x",
+    ),
 }
 
 
