@@ -20,7 +20,8 @@ CHUNK_BYTES = 1024
 TOKEN = "hf_aVerySecretToken"
 CARD = "---\nlicense: apache-2.0\n---\n# Rows\n"
 CONFIGS = (
-    "---\nconfigs:\n- config_name: code\n  data_files:\n  - {split: train, path: code/train.jsonl}\n  - {split: test, path: code/test.jsonl}\n"
+    "---\nconfigs:\n- config_name: code\n  data_files:\n"
+    "  - {split: train, path: code/train.jsonl}\n  - {split: test, path: code/test.jsonl}\n"
     "- config_name: test\n  data_files: other.jsonl\n---\n"
 )
 
