@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from reflectioncoder.config.declarations import ModelConfig
-from reflectioncoder.data.hub import HubAddress, parse_hub_address
+from reflectioncoder.data.hub import HubAddress, first_lines, parse_hub_address
 from reflectioncoder.data.training_sets import find_training_set
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.models.sources import resolve_model
@@ -60,7 +60,7 @@ def questions(spec):
     return [sample.messages[0].text for sample in found(spec).samples()]
 
 
-def refused(spec, kind=UsageError):
+def refused(spec, kind: type[Exception] = UsageError):
     with pytest.raises(kind) as raised:
         list(found(spec).samples())
     assert TOKEN not in str(raised.value)
@@ -186,6 +186,10 @@ def test_what_was_downloaded_is_found_without_the_hub(hub):
     assert refused("hub:o/n@v3", MachineError)
 
 
+def test_the_token_is_in_no_message_that_a_library_writes(hub):
+    assert first_lines(ValueError(f"Illegal header value b'Bearer {TOKEN}'\nmore")) == "Illegal header value b'Bearer (token)'"
+
+
 SECOND_START = """
 from reflectioncoder.data.training_sets import find_training_set
 whole = find_training_set("hub:o/n", "generation")
@@ -212,14 +216,15 @@ def test_another_process_finds_it_without_the_hub(hub, offline):
 
 def test_the_problems_command_takes_a_revision_too(hub):
     from reflectioncoder.builder.sources import read_source
+    from reflectioncoder.builder.sources.draft import Draft
 
     answer = "```python\nx = sorted([2])\n```"
     old, new = (json.dumps({"query": query, "answer": answer}) + "\n" for query in ("Old.", "New."))
     hub.add("datasets", "o/n", {"README.md": CARD, "train.jsonl": old}, ref="v1")
     hub.add("datasets", "o/n", {"README.md": CARD, "train.jsonl": new})
     drafts = [*read_source("hub:o/n@v1"), *read_source("hub:o/n")]
-    assert [draft.problem.instruction for draft in drafts] == ["Old.", "New."]
-    assert {draft.problem.license for draft in drafts} == {"apache-2.0"}
+    problems = [draft.problem for draft in drafts if isinstance(draft, Draft)]
+    assert [(problem.instruction, problem.license) for problem in problems] == [("Old.", "apache-2.0"), ("New.", "apache-2.0")]
     with pytest.raises(UsageError, match="no such revision"):
         list(read_source("hub:o/n@v9"))
 

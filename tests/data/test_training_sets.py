@@ -6,6 +6,7 @@ import pickle
 
 import pytest
 
+from reflectioncoder.choices import TextNormalization
 from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.data.training_sets import find_training_set
 from reflectioncoder.errors import UsageError
@@ -30,7 +31,7 @@ def arrow(path, rows, size):
     return path
 
 
-def found(path, normalization="none"):
+def found(path, normalization: TextNormalization = "none"):
     return find_training_set(str(path), "generation", normalization)
 
 
