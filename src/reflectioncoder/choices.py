@@ -129,6 +129,13 @@ NORMALIZATIONS_HELP: dict[Normalization, str] = {
     "per_sample": "mean of the samples' own means, as in the authors' script: every sample weighs the same",
 }
 
+TextNormalization = Literal["none", "reflectioncoder"]
+TEXT_NORMALIZATIONS: tuple[TextNormalization, ...] = get_args(TextNormalization)
+TEXT_NORMALIZATIONS_HELP: dict[TextNormalization, str] = {
+    "none": "train on them as they are",
+    "reflectioncoder": "replace HTML entities by their characters, CRLF by LF and tabs by four spaces, as the authors' script does",
+}
+
 LrScheduler = Literal["cosine", "linear", "constant_with_warmup"]
 LR_SCHEDULERS_HELP: dict[LrScheduler, str] = {
     "cosine": "falls to 0 along half a cosine wave (the paper's)",

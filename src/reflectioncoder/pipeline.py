@@ -128,7 +128,7 @@ class Run:
             MachineError: benchmark data is missing; there is no such device.
         """
         from reflectioncoder.train.checks import check_model, check_recipe
-        from reflectioncoder.train.data import TrainingData, file_sets, held_out_samples
+        from reflectioncoder.train.data import TrainingData, find_training_sets, held_out_samples
 
         recipe = self.recipe
         check_recipe(recipe)
@@ -142,7 +142,7 @@ class Run:
             if not file.is_file():
                 raise UsageError(f"file not found: {file}")
         refuse_contaminated_data(
-            TrainingData(tuple(file_sets(recipe))), recipe.evaluate.benchmarks, allow=recipe.evaluate.allow_contaminated
+            TrainingData(tuple(find_training_sets(recipe))), recipe.evaluate.benchmarks, allow=recipe.evaluate.allow_contaminated
         )
         held_out_samples(recipe, check_model(recipe, self.source))
 

@@ -16,6 +16,7 @@ from reflectioncoder.data.render_chat import ChatRenderer, chat_block
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 from reflectioncoder.data.words import WordTokenizer
 from reflectioncoder.errors import UsageError
+from reflectioncoder.method.views import teacher_view
 from reflectioncoder.models.tokens import add_tokens_to
 from tests.conftest import generation_sample, make_tokenizer, reflection_sample
 from tests.tiers import examples
@@ -145,6 +146,23 @@ def test_a_training_sample_begins_its_answer_exactly_as_a_request_ends(token_tok
     for renderer in (TokenRenderer(token_tokenizer), ChatRenderer(chat_tokenizer)):
         request = renderer.render_request(sample.messages[0].text)
         assert list(renderer.render(sample).input_ids[: len(request)]) == request
+
+
+@pytest.mark.parametrize("num_rounds", [1, 2, 3])
+def test_every_answer_of_a_dialogue_is_trained_up_to_its_end_and_no_request(token_tokenizer, chat_tokenizer, num_rounds):
+    turns = [turn for n in range(num_rounds) for turn in (user(f"Ask {n}."), assistant(Block("text", f"Answer {n}.")))]
+    sample = Sample(tuple(turns), "generation")
+    ends = {
+        TokenRenderer(token_tokenizer): ("<|assistant|><|text|>", "<|endofblock|><|endofmessage|>", token_tokenizer.eos_token),
+        ChatRenderer(chat_tokenizer): ("", "<|im_end|>", ""),
+    }
+    for renderer, (before, behind, last) in ends.items():
+        rendered = renderer.render(sample)
+        trained = [label for label in rendered.teacher_labels if label != IGNORE_INDEX]
+        wanted = "".join(f"{before}Answer {n}.{behind}" for n in range(num_rounds)) + last
+        assert renderer.tokenizer.decode(trained) == wanted
+        assert not rendered.is_reflection
+        assert teacher_view(rendered).labels == rendered.teacher_labels
 
 
 def test_code_with_a_fence_inside_gets_a_longer_fence():

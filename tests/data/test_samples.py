@@ -30,6 +30,17 @@ def test_messages_may_be_a_json_string():
     assert parse_sample(packed) == parse_sample(row)
 
 
+def test_a_row_without_a_type_is_a_reflection_sample_if_it_has_four_messages():
+    row = {"messages": json.loads(PUBLISHED)["messages"]}
+    assert parse_sample(row).type == "reflection"
+    assert parse_sample({"messages": row["messages"][:2], "type": None}).type == "generation"
+
+
+def test_a_one_off_sample_may_have_several_rounds():
+    sample = parse_sample({**json.loads(PUBLISHED), "type": "generation"})
+    assert [message.role for message in sample.messages] == ["user", "assistant"] * 2
+
+
 @given(st.lists(st.tuples(st.sampled_from(BLOCK_TYPES), st.text()), min_size=1, max_size=5), st.text())
 def test_any_text_survives_writing_and_reading(blocks, instruction):
     sample = Sample(
@@ -54,7 +65,8 @@ def test_any_text_survives_writing_and_reading(blocks, instruction):
         ({"messages": [{"role": "system", "content": []}]}, "unknown role"),
         ({"messages": [{"role": "user", "content": "plain"}]}, "non-empty list of blocks"),
         ({"messages": [{"role": "user", "content": [{"type": "txt", "content": ""}]}]}, "did you mean 'text'"),
-        ({"type": "generation"}, "1 round"),
+        ({"messages": json.loads(PUBLISHED)["messages"][:3]}, "2 rounds of user and assistant"),
+        ({"messages": json.loads(PUBLISHED)["messages"][1:], "type": "generation"}, "1 round or more"),
     ],
 )
 def test_wrong_rows_say_what_is_wrong(change, message):

@@ -115,6 +115,17 @@ def test_a_model_that_was_trained_on_a_task_is_refused_unless_told(data_dir, tmp
     assert json.loads((tmp_path / "training_data.json").read_text())["num_samples"] == 2
 
 
+def test_a_task_in_an_earlier_answer_of_a_dialogue_is_found(data_dir, tmp_path):
+    behaviour = known_behaviour()
+    assert behaviour is not None
+    task = behaviour._tasks[40].row
+    held = one_off("Write it.", task["prompt"] + task["canonical_solution"])
+    clean = one_off("And nothing.", "def f():\n    pass")
+    record_training_data(tmp_path, [Sample((*held.messages, *clean.messages), "generation")])
+    with pytest.raises(CheckFailedError, match=re.escape(task["task_id"])):
+        refuse_contaminated(tmp_path, "humaneval", allow=False)
+
+
 def test_evaluate_refuses_before_it_generates(data_dir, tmp_path, capsys):
     tokenizer = make_tokenizer()
     make_model("llama", len(tokenizer), dtype="float32").save_pretrained(tmp_path / "model")

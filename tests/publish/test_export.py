@@ -53,6 +53,15 @@ def test_the_check_that_the_card_names_holds_on_an_export(exported_dir, capsys):
     assert "6 samples print what they did" in capsys.readouterr().out
 
 
+def test_a_dialogue_of_several_rounds_stays_whole_in_a_prompt_and_its_completion():
+    dialogue = Sample((*generation_sample(1).messages, *generation_sample(2).messages), "generation")
+    form = FORMATS["prompt-completion"]
+    conversations = form.select(dialogue)
+    assert not isinstance(conversations, Skipped)
+    (turns,) = form.chats(form.build(conversations))
+    assert [turn["content"] for turn in turns] == [message.text for message in dialogue.messages]
+
+
 def test_canonical_has_one_schema_for_authors_with_different_metadata(tmp_path):
     samples = [
         replace(reflection_sample(1), extra={"id": "a", "metadata": {"author": "llm", "passes": [False, True], "operators": []}}),

@@ -29,6 +29,7 @@ from reflectioncoder.choices import (
     RULES_HELP,
     SHARDINGS_HELP,
     STUDENT_POSITIONS_HELP,
+    TEXT_NORMALIZATIONS_HELP,
     Api,
     AssistantPrefix,
     AuthorName,
@@ -45,6 +46,7 @@ from reflectioncoder.choices import (
     Rules,
     Sharding,
     StudentPositions,
+    TextNormalization,
 )
 from reflectioncoder.config.settings import Settings, doc
 from reflectioncoder.data.samples import BLOCK_TYPES, BlockType
@@ -249,8 +251,19 @@ class TrainConfig(Settings):
         "Token budget of the run: teacher and student tokens that go through the model. null trains all epochs.", None, low=1
     )
     epochs: float = doc("Passes over the data; an upper bound if max_tokens is set.", 2.0, low=0.001)
-    reflection_data: tuple[str, ...] = doc("Files of further reflection samples (JSON Lines) to train on besides the built ones.", ())
-    generation_data: tuple[str, ...] = doc("Files of plain instruction samples (JSON Lines) to mix in.", ())
+    reflection_data: tuple[str, ...] = doc(
+        "Further reflection samples to train on besides the built ones: files (.jsonl, .jsonl.gz, .parquet), folders of such files, or "
+        "data sets of the Hugging Face Hub, hub:NAME[:CONFIG][:SPLIT][@REVISION].",
+        (),
+    )
+    generation_data: tuple[str, ...] = doc(
+        "Plain instruction samples to mix in; files, folders and data sets of the Hub, as in reflection_data.", ()
+    )
+    text_normalization: TextNormalization = doc(
+        "What is changed in the texts of reflection_data, generation_data and eval_data; built samples stay as they are.",
+        "none",
+        values=TEXT_NORMALIZATIONS_HELP,
+    )
     generation_from_problems: bool = doc("Also train on the problems' reference solutions as plain one-off answers.", False)
     reflection_upsampling: int = doc("How often each reflection sample is visited in an epoch (the paper: 2).", 1, low=1)
     generation_upsampling: int = doc("How often each plain one-off sample is visited in an epoch.", 1, low=1)
@@ -311,7 +324,7 @@ class TrainConfig(Settings):
     )
     torch_compile: bool = doc("Compile the output layer with torch.compile; meant for GPUs, gains nothing on a CPU.", False)
     eval_data: tuple[str, ...] = doc(
-        "Files of held-out samples (JSON Lines); the loss of their one-off answers is measured while training.", ()
+        "Held-out samples, named as in reflection_data; the loss of their one-off answers is measured while training.", ()
     )
     eval_steps: int = doc("Optimizer steps between two measurements on eval_data.", 50, low=1)
     offload_activations: bool = doc(

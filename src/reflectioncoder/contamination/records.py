@@ -91,7 +91,9 @@ def record_training_data(model: Path, samples: Iterable[Sample], base: Path | No
 def _task_in(sample: Sample, known: KnownTasks) -> str | None:
     """Return the benchmark task that a sample holds, and how it was found; None if it holds none."""
     request = "\n".join(message.text for message in sample.messages if message.role == "user")
-    return known.find(str(sample.metadata.get("task_id", "")), request, program_of_answer(sample.messages[-1].text))
+    task_id = str(sample.metadata.get("task_id", ""))
+    answers = sample.messages[-1:] if sample.type == "reflection" else sample.messages[1::2]
+    return next((task for m in answers if (task := known.find(task_id, request, program_of_answer(m.text)))), None)
 
 
 def refuse_contaminated_data(samples: Iterable[Sample], benchmarks: Iterable[str], *, allow: bool) -> None:

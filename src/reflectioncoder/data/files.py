@@ -72,14 +72,19 @@ def read_json(path: str | Path) -> Any:
     Raises:
         UsageError: it is missing or malformed; the error names the file, and the line.
     """
-    with _opened(Path(path), "a JSON file") as file:
+    with opened(Path(path), "a JSON file") as file:
         return parse_json(file.read(), str(path))
 
 
 @contextlib.contextmanager
-def _opened(path: Path, expected: str) -> Iterator[IO[bytes]]:
+def opened(path: Path, expected: str, buffer_bytes: int = -1) -> Iterator[IO[bytes]]:
+    """Open a file that a user has named. `expected` is what it should be, should it be a directory.
+
+    Raises:
+        UsageError: it is missing or cannot be read.
+    """
     try:
-        file = open(path, "rb")  # noqa: SIM115 (closed below)
+        file = open(path, "rb", buffer_bytes)  # noqa: SIM115 (closed below)
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"file not found: {path}") from None
     except IsADirectoryError:
@@ -108,19 +113,28 @@ def read_jsonl(
         UsageError: no such file; an empty line; a line that is not a JSON object (file and line are named).
     """
     path = Path(path)
-    with _opened(path, "a JSON Lines file") as file:
+    with opened(path, "a JSON Lines file") as file:
         lines = _unpacked(path, file) if path.suffix == ".gz" else file
         for number, line in enumerate(lines, start=1):
             if tolerate_torn_tail and not line.endswith(b"\n"):
                 return
-            if not line.strip():
-                if skip_blank:
-                    continue
-                raise UsageError(f"{path}:{number}: empty line, expected one JSON object")
-            row = parse_json(line, f"{path}:{number}", allow_nan=allow_nan)
-            if not isinstance(row, dict):
-                raise UsageError(f"{path}:{number}: expected a JSON object, got {type(row).__name__}")
-            yield number, row
+            if skip_blank and not line.strip():
+                continue
+            yield number, parse_row(line, f"{path}:{number}", allow_nan=allow_nan)
+
+
+def parse_row(line: bytes, where: str, *, allow_nan: bool = False) -> dict[str, Any]:
+    """Return the object of a line of JSON Lines.
+
+    Raises:
+        UsageError: the line is empty, or no JSON object.
+    """
+    if line.isspace() or not line:
+        raise UsageError(f"{where}: empty line, expected one JSON object")
+    row = parse_json(line, where, allow_nan=allow_nan)
+    if not isinstance(row, dict):
+        raise UsageError(f"{where}: expected a JSON object, got {type(row).__name__}")
+    return row
 
 
 def _unpacked(path: Path, file: IO[bytes]) -> Iterator[bytes]:

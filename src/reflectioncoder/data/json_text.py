@@ -26,7 +26,7 @@ def parse_json(data: bytes | str, where: str, *, allow_nan: bool = False) -> Any
     """
     text = _decode(data, where) if isinstance(data, bytes) else data
     try:
-        value = json.loads(text) if allow_nan else json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        value = (_LENIENT if allow_nan else _STRICT).decode(text)
     except json.JSONDecodeError as error:
         line = f":{error.lineno}" if "\n" in text.rstrip("\n") else ""
         raise UsageError(f"{where}{line}: not JSON: {error.msg}{_looks_like(text)}") from None
@@ -92,6 +92,11 @@ def _finite(digits: str) -> float:
     if math.isinf(number):
         raise ValueError(f"{digits:.40} is too large a number")
     return number
+
+
+# Made once: making a decoder takes as long as reading a short row.
+_LENIENT = json.JSONDecoder()
+_STRICT = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def _is_deep(value: Any) -> bool:

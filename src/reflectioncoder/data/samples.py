@@ -1,8 +1,8 @@
 """Defines the reflection sample (method, section 1), a dialogue of typed blocks, and its JSON Lines form.
 
 On disk: `{"messages": [{"role", "content": [{"type", "content"}]}], "type": "reflection" | "generation"}`, the schema of the
-published ReflectionSeq data sets; `messages` may arrive as a JSON-encoded string. Further top-level keys (`id`, `metadata`)
-are kept as they are, so that reading and writing a published row gives the same bytes.
+published ReflectionSeq data sets; `messages` may arrive as a JSON-encoded string, and `type` may be missing. Further top-level
+keys (`id`, `metadata`) are kept as they are, so that reading and writing a published row gives the same bytes.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class Sample:
     """One training sample: a dialogue of typed blocks.
 
     Attributes:
-        messages: `user, assistant` of a one-off sample; of a reflection sample `user, assistant` with the reflection sequence, then
-            `user, assistant` with the request and the answer that is to be given at once.
+        messages: rounds of `user, assistant`, as a rule one, of a one-off sample; of a reflection sample `user, assistant` with the
+            reflection sequence, then `user, assistant` with the request and the answer that is to be given at once.
         type: `"reflection"` or `"generation"` (one-off).
         extra: the row's other top-level keys (`id`, `metadata`, ...), untouched.
 
@@ -138,18 +138,20 @@ def _parse_message(value: Any, where: str, language: str) -> Message:
     if not isinstance(content, list) or not content:
         raise UsageError(f"{where}.content: expected a non-empty list of blocks, got {content!r:.80}")
     blocks: list[Block] = []
-    for index, block in enumerate(content):
-        place = f"{where}.content[{index}]"
-        if not isinstance(block, dict) or not isinstance(block.get("content"), str):
+    for block in content:
+        text = block.get("content") if isinstance(block, dict) else None
+        if not isinstance(text, str):
+            place = f"{where}.content[{len(blocks)}]"
             raise UsageError(f"{place}: expected an object with type and content (a string), got {block!r:.80}")
         if block.get("type") not in BLOCK_TYPES:
-            raise UsageError.for_value("unknown block type", f"{place}.type", block.get("type"), BLOCK_TYPES)
-        blocks.append(Block(block["type"], block["content"], language))
+            place = f"{where}.content[{len(blocks)}].type"
+            raise UsageError.for_value("unknown block type", place, block.get("type"), BLOCK_TYPES)
+        blocks.append(Block(block["type"], text, language))
     return Message(value["role"], tuple(blocks))
 
 
 def parse_sample(row: dict[str, Any], where: str = "sample") -> Sample:
-    """Check and convert one row.
+    """Check and convert one row. Without a `type` it is a reflection sample if it has four messages, as published ones have.
 
     Raises:
         UsageError: `where`, the field, what was found and what is allowed.
@@ -159,18 +161,30 @@ def parse_sample(row: dict[str, Any], where: str = "sample") -> Sample:
         messages = parse_json(messages, f"{where}: messages, a string,")
     if not isinstance(messages, list) or not messages:
         raise UsageError(f"{where}: messages must be a non-empty list, got {messages!r:.80}")
-    if row.get("type") not in SAMPLE_TYPES:
-        raise UsageError.for_value("unknown sample type", f"{where}: type", row.get("type"), SAMPLE_TYPES)
+    kind: SampleType = row.get("type") or ("reflection" if len(messages) == 4 else "generation")
+    if kind not in SAMPLE_TYPES:
+        raise UsageError.for_value("unknown sample type", f"{where}: type", kind, SAMPLE_TYPES)
     extra = {key: value for key, value in row.items() if key not in ("messages", "type")}
     if not isinstance(extra.get("id"), str | int | None) or isinstance(extra.get("id"), bool):
         raise UsageError.for_value("this cannot be the id of a sample", f"{where}: id", extra["id"], "text or a whole number")
     language = _language_of(extra)
     parsed = tuple(_parse_message(m, f"{where}: messages[{i}]", language) for i, m in enumerate(messages))
-    roles = [m.role for m in parsed]
-    rounds = 2 if row["type"] == "reflection" else 1
+    check_rounds([message.role for message in parsed], kind, where)
+    return Sample(parsed, kind, extra)
+
+
+def check_rounds(roles: list[str], kind: SampleType, where: str) -> None:
+    """Check that messages are rounds of user and assistant: two of a reflection sample, any number of a one-off sample.
+
+    Raises:
+        UsageError: they are not.
+    """
+    rounds = 2 if kind == "reflection" else max(1, len(roles) // 2)
     if roles != ["user", "assistant"] * rounds:
-        raise UsageError.for_value(f"a {row['type']} sample has {rounds} round(s)", where, roles, f"{['user', 'assistant'] * rounds}")
-    return Sample(parsed, row["type"], extra)
+        wanted = "2 rounds" if kind == "reflection" else "1 round or more"
+        raise UsageError.for_value(
+            f"a {kind} sample has {wanted} of user and assistant", where, roles, f"{['user', 'assistant'] * rounds}"
+        )
 
 
 def _language_of(extra: dict[str, Any]) -> str:

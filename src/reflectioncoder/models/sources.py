@@ -10,6 +10,7 @@ from pathlib import Path
 
 from reflectioncoder.config.declarations import ModelConfig
 from reflectioncoder.data.files import content_hash
+from reflectioncoder.data.hub import hub_errors
 from reflectioncoder.errors import MachineError, UsageError, require
 from reflectioncoder.models.load import quiet_libraries
 from reflectioncoder.models.packaged import PACKAGED_MODELS, from_package
@@ -56,18 +57,11 @@ def resolve_model(config: ModelConfig) -> ModelSource:
 def _from_hub(config: ModelConfig) -> Path:
     hub = require("huggingface_hub", "train")
     quiet_libraries()
-    errors = require("huggingface_hub.errors", "train")
-    try:
-        kwargs = {"revision": config.revision, "allow_patterns": _WEIGHTS_AND_TOKENIZER}
-        if config.name in PACKAGED_MODELS:
-            kwargs["etag_timeout"] = 5  # another source is at hand: do not wait long
+    kwargs = {"revision": config.revision, "allow_patterns": _WEIGHTS_AND_TOKENIZER}
+    if config.name in PACKAGED_MODELS:
+        kwargs["etag_timeout"] = 5  # another source is at hand: do not wait long
+    with hub_errors(f"model.name: {config.name}", config.name, config.revision, "model"):
         return Path(hub.snapshot_download(config.name, **kwargs))
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
-        raise UsageError(f"no such model on the hub: {config.name} (revision {config.revision})\n  {error}") from error
-    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as error:
-        raise MachineError(
-            f"the model hub cannot be reached and {config.name} is not in its cache\n  hint:    give a local directory as model.name"
-        ) from error
 
 
 def model_hash(path: Path) -> str:

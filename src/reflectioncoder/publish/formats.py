@@ -206,8 +206,8 @@ def _chat(conversations: tuple[Conversation, ...]) -> Row:
 
 
 def _prompt_completion(conversations: tuple[Conversation, ...]) -> Row:
-    prompt, completion = conversations[0]
-    return {"prompt": [_turn(prompt)], "completion": [_turn(completion)]}
+    *prompt, completion = conversations[0]
+    return {"prompt": [_turn(message) for message in prompt], "completion": [_turn(completion)]}
 
 
 def first_failing_attempt(sample: Sample) -> str | None:
@@ -319,7 +319,7 @@ FORMATS = {
             "prompt-completion",
             "TRL",
             "the one-off round alone: the plain request and the final answer",
-            lambda sample: (sample.messages[-2:],),
+            lambda sample: (sample.messages[-2:] if sample.type == "reflection" else sample.messages,),
             _prompt_completion,
             lambda row: [[*row["prompt"], *row["completion"]]],
             _with_id,

@@ -66,19 +66,20 @@ class TrainingData:
                 yield from part.samples()
 
     def describe(self) -> list[dict[str, Any]]:
-        return [{"spec": one.spec, "revision": one.revision} for one in self.sets if isinstance(one, TrainingSet)]
+        """Return what a run records of the sets that its recipe names."""
+        return [one.to_json() for one in self.sets if isinstance(one, TrainingSet)]
 
 
-def file_sets(recipe: Recipe) -> list[TrainingSet]:
-    """Find the sets that the recipe names, built samples aside.
+def find_training_sets(recipe: Recipe) -> list[TrainingSet]:
+    """Find the data that the recipe names, in its order; what is on the hub is downloaded.
 
     Raises:
-        UsageError, MachineError: one is not there.
+        UsageError, MachineError: as `data.training_sets.find_training_set`.
     """
     train = recipe.train
     return [
-        *(find_training_set(spec, "reflection") for spec in train.reflection_data),
-        *(find_training_set(spec, "generation") for spec in train.generation_data),
+        *(find_training_set(spec, "reflection", train.text_normalization) for spec in train.reflection_data),
+        *(find_training_set(spec, "generation", train.text_normalization) for spec in train.generation_data),
     ]
 
 
@@ -92,7 +93,7 @@ def training_data(recipe: Recipe, reflections: Path | None) -> TrainingData:
         raise UsageError("no reflection samples: nothing is built yet and train.reflection_data is empty\n  hint:    run build first")
     built = [find_training_set(str(reflections), "reflection")] if reflections else []
     one_off = [OneOffSet(recipe.build.problems)] if recipe.train.generation_from_problems else []
-    return TrainingData((*built, *file_sets(recipe), *one_off))
+    return TrainingData((*built, *find_training_sets(recipe), *one_off))
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def held_out_samples(recipe: Recipe, tokenizer: Any) -> HeldOut | None:
     """
     if not recipe.train.eval_data:
         return None
-    sets = [find_training_set(spec, "generation") for spec in recipe.train.eval_data]
+    sets = [find_training_set(spec, "generation", recipe.train.text_normalization) for spec in recipe.train.eval_data]
     samples = list(TrainingData(tuple(sets)))
     rendered, _, report = render_all(make_renderer(recipe.model.rendering, tokenizer), samples, recipe.train.max_length)
     if report.too_long:

@@ -108,7 +108,7 @@ def train_model(
     results, weights = _fit(
         model, vocab_size, plan, held_out, recipe, train_dir, resume=resume, checkpointing=checkpointing, stop=stop or StopFlag()
     )
-    summary |= results
+    summary |= {"data": samples.describe() if isinstance(samples, TrainingData) else [], **results}
     if processes.is_main_process:
         if weights is not None:
             model = whole_model(recipe, source, weights)

@@ -21,6 +21,7 @@ from reflectioncoder.data.answers import read_answer
 from reflectioncoder.data.problems import Problem, parse_problem
 from reflectioncoder.data.prompts import statement
 from reflectioncoder.data.python_source import bindings, definition, parse
+from reflectioncoder.data.row_forms import QUESTION_AND_ANSWER, ROLE_NAMES
 from reflectioncoder.errors import UsageError
 
 Row = dict[str, Any]
@@ -258,9 +259,6 @@ def _chat(question: str, answer: str) -> Callable[[Row, str], Draft | Dropped]:
     return convert
 
 
-_ASKS, _ANSWERS = ("human", "user"), ("gpt", "assistant", "model")
-
-
 def _dialogue(name: str, role: str, text: str) -> Callable[[Row, str], Draft | Dropped]:
     """Convert a conversation: its first request, if the answer is Python. Turns without `role` and `text` have the keys of messages."""
     convert = _chat("question", "answer")
@@ -278,10 +276,11 @@ def _dialogue(name: str, role: str, text: str) -> Callable[[Row, str], Draft | D
             (turn[role], _content(turn.get(text))) if role in turn else (turn.get("role"), _content(turn.get("content")))
             for turn in turns
         ]
-        first = next((index for index, (who, _) in enumerate(said) if who in _ASKS), None)
+        said = [(ROLE_NAMES.get(who) if isinstance(who, str) else None, what) for who, what in said]
+        first = next((index for index, (who, _) in enumerate(said) if who == "user"), None)
         if first is None:
             return Dropped(task_id, "no_statement")
-        answer = next((what for who, what in said[first + 1 :] if who in _ANSWERS), None)
+        answer = next((what for who, what in said[first + 1 :] if who == "assistant"), None)
         if answer is None:
             return Dropped(task_id, "malformed")
         return convert({**row, "question": said[first][1], "answer": answer, "input": ""}, task_id)
@@ -315,8 +314,5 @@ FORMS = (
     Form("MBPP, sanitized", {"prompt": str, "code": str, "test_list": list}, _mbpp),
     Form("ShareGPT", {"conversations": list | str}, _dialogue("conversations", "from", "value")),
     Form("messages", {"messages": list | str}, _dialogue("messages", "role", "content")),
-    Form("CodeFeedback", {"query": str, "answer": str}, _chat("query", "answer")),
-    Form("OSS-Instruct", {"problem": str, "solution": str}, _chat("problem", "solution")),
-    Form("instruction and output", {"instruction": str, "output": str}, _chat("instruction", "output")),
-    Form("instruction and response", {"instruction": str, "response": str}, _chat("instruction", "response")),
+    *(Form(name, dict.fromkeys(columns, str), _chat(*columns)) for name, columns in QUESTION_AND_ANSWER.items()),
 )
