@@ -19,16 +19,23 @@ from reflectioncoder.evaluate.benchmarks import BENCHMARKS, Benchmark
 from reflectioncoder.evaluate.results import require_sandbox, skipped, summarize
 from reflectioncoder.evaluate.sample_files import is_fenced, require_programs
 from reflectioncoder.evaluate.score import SampleToScore, Scorer, read_samples_to_score, require_all_tasks, score_samples
+from reflectioncoder.evaluate.versions import package_versions
 from reflectioncoder.generate.base import Backend, generate
 from reflectioncoder.sandbox.detect import FLOOR
 from reflectioncoder.sandbox.limits import Limits
 
 
 def completions_key(benchmark: Benchmark, recipe: Recipe, model: str, *, in_batches: bool = True) -> str:
-    """Return a key of all that the completions of a benchmark depend on; `model` identifies the model."""
-    sampling = {**asdict(recipe.generate), **({} if in_batches else {"batch_size": None})}
+    """Return a key of all that the completions of a benchmark depend on; `model` identifies the model and what runs it."""
+    sampling = {**_sampling(recipe), **({} if in_batches else {"batch_size": None})}
     requests = [request.instruction for request in benchmark.requests(1)]
     return content_hash(benchmark.describe(), requests, sampling, recipe.seed, model)
+
+
+def verdicts_key(benchmark: Benchmark, recipe: Recipe, limits: Limits) -> str:
+    """Return a key of all that the verdicts on completions depend on: the judge, its rules, limits and isolation, all versions."""
+    scorer = Scorer(benchmark, limits, recipe.sandbox.rules, recipe.sandbox.floor)
+    return content_hash(scorer.settings, package_versions())
 
 
 def evaluate_model(model: Backend, benchmark: Benchmark, recipe: Recipe, limits: Limits, directory: Path, label: str) -> dict[str, Any]:
@@ -46,11 +53,16 @@ def evaluate_model(model: Backend, benchmark: Benchmark, recipe: Recipe, limits:
     scorer = Scorer(benchmark, limits, recipe.sandbox.rules, recipe.sandbox.floor)
     samples = read_samples_to_score(completions, benchmark)
     rows = score_samples(samples, directory / "samples.jsonl", scorer, recipe.sandbox.workers, f"score {label}")
-    sampling = {**asdict(recipe.generate), "seed": recipe.seed, "finish_reasons": counts["finish_reasons"]}
+    sampling = {**_sampling(recipe), "seed": recipe.seed, "finish_reasons": counts["finish_reasons"]}
     summary = summarize(scorer, rows, recipe.evaluate.confidence, model.describe(), sampling)
     results = _write_results(directory, summary, samples)
     require_sandbox(results)
     return results
+
+
+def _sampling(recipe: Recipe) -> dict[str, Any]:
+    """Return the settings of the sampling. The backend that is wanted is none: the one that is used belongs to the model."""
+    return {name: value for name, value in asdict(recipe.generate).items() if name != "backend"}
 
 
 @dataclass(frozen=True)

@@ -24,14 +24,17 @@ def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.stopping import SigtermFlag
     from reflectioncoder.train.checks import check_model, check_recipe
     from reflectioncoder.train.data import describe_plan, held_out_samples, plan_run, training_samples
+    from reflectioncoder.train.job import TrainingJob
+    from reflectioncoder.train.launch import carry_out, training_processes
     from reflectioncoder.train.prepare import forecast_run, needs_checkpointing
-    from reflectioncoder.train.run import train_model
 
     recipe = resolve_recipe(args).recipe
     check_recipe(recipe)
+    training_processes(recipe)
     directory = args.runs_dir / recipe.name
     built = directory / "build" / "reflections.jsonl"
-    samples = training_samples(recipe, built if built.is_file() else None)[: args.limit]
+    reflections = built if built.is_file() else None
+    samples = training_samples(recipe, reflections)[: args.limit]
     refuse_contaminated_data(samples, recipe.evaluate.benchmarks, allow=recipe.evaluate.allow_contaminated)
     source = resolve_model(recipe.model)
     if args.dry_run:
@@ -47,7 +50,7 @@ def run(args: argparse.Namespace) -> Outcome:
         return Outcome({**value, "gradient_checkpointing": checkpointing, "memory_bytes": memory}, lines)
     if any((directory / "train").glob("checkpoint-*")) and not args.resume:
         raise UsageError(f"{directory / 'train'} has checkpoints already\n  hint:    --resume continues, or choose another name")
-    summary = train_model(recipe, source, samples, directory, resume=args.resume, stop=SigtermFlag())
+    summary = carry_out(TrainingJob(recipe, source, reflections, directory, args.limit, args.resume), SigtermFlag())
     if os.environ.get("RANK", "0") == "0":
         record_training_data(directory / "model", samples, source.path, args.data_dir)
     return Outcome(

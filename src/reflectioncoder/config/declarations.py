@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from reflectioncoder.choices import (
     APIS_HELP,
@@ -27,6 +27,7 @@ from reflectioncoder.choices import (
     RENDERINGS_HELP,
     RULES,
     RULES_HELP,
+    RUN_BACKENDS_HELP,
     SHARDINGS_HELP,
     STUDENT_POSITIONS_HELP,
     Api,
@@ -43,6 +44,7 @@ from reflectioncoder.choices import (
     Quantization,
     Rendering,
     Rules,
+    RunBackend,
     Sharding,
     StudentPositions,
 )
@@ -52,6 +54,7 @@ from reflectioncoder.errors import UsageError
 
 MAX_SECONDS = 1_000_000.0
 MAX_SEED = 2**32 - 1  # numpy's
+MAX_PROCESSES = 1024
 
 _BLOCK_TYPES_HELP: dict[BlockType, str] = {
     "execution": "the interpreter's output",
@@ -309,6 +312,13 @@ class TrainConfig(Settings):
     sharding: Sharding = doc(
         "How training state is split across processes; for models that do not fit on one device.", "none", values=SHARDINGS_HELP
     )
+    processes: Literal["auto"] | int = doc(
+        "Number of processes that train, each on a GPU of its own; auto takes one for each visible GPU, and one on a CPU. It changes "
+        "speed and memory, not the result. Started by torchrun or accelerate, all of their processes train.",
+        "auto",
+        low=1,
+        high=MAX_PROCESSES,
+    )
     torch_compile: bool = doc("Compile the output layer with torch.compile; meant for GPUs, gains nothing on a CPU.", False)
     eval_data: tuple[str, ...] = doc(
         "Files of held-out samples (JSON Lines); the loss of their one-off answers is measured while training.", ()
@@ -332,13 +342,21 @@ class TrainConfig(Settings):
 
 @dataclass(frozen=True)
 class GenerateConfig(Settings):
-    batch_size: int = doc("Completions decoded at once; lower it if the device runs out of memory.", 20, low=1)
+    batch_size: int = doc(
+        "Completions decoded at once, or requests sent at once to a server; lower it if the device runs out of memory.", 20, low=1
+    )
     max_new_tokens: int = doc("Length limit of a completion, tokens. Raise it if completions are reported as cut off.", 512, low=1)
     temperature: float = doc("Sampling temperature; 0 is greedy.", 0.0, low=0.0)
     top_p: float = doc(
         "Nucleus sampling: only the most likely tokens whose probabilities add up to this share are drawn.", 0.95, low=0.0, high=1.0
     )
     num_samples: int = doc("Completions per problem; more than 1 needs a temperature above 0.", 1, low=1)
+    backend: RunBackend = doc(
+        "What runs the models of `run` and `improve`. A server elsewhere does not have the model that was just trained: "
+        "`evaluate --backend openai` asks one that has it.",
+        "transformers",
+        values=RUN_BACKENDS_HELP,
+    )
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def judge_version() -> tuple[str, ...]:
 
 
 @cache
-def _package_versions() -> tuple[str, ...]:
+def package_versions() -> tuple[str, ...]:
     """List `name==version` of each installed package that programs may import."""
     found = []
     for name in PROGRAM_PACKAGES:
@@ -39,4 +39,4 @@ def _package_versions() -> tuple[str, ...]:
 
 def versions_for(source: str) -> tuple[str, ...]:
     """List the versions of the packages that a program may use; none if it names no package."""
-    return _package_versions() if _NAMED.search(source) else ()
+    return package_versions() if _NAMED.search(source) else ()

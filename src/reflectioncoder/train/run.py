@@ -32,7 +32,7 @@ from reflectioncoder.train.sharding import has_process_group, is_sharded, set_up
 _WITHOUT_EFFECT = frozenset(
     {
         *("gradient_checkpointing", "micro_batch_tokens", "torch_compile", "offload_activations", "dataloader_workers"),
-        *("eval_data", "eval_steps", "save_steps", "keep_checkpoints", "report_to"),
+        *("eval_data", "eval_steps", "save_steps", "keep_checkpoints", "report_to", "processes"),
     }
 )
 
