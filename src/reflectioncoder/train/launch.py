@@ -120,10 +120,10 @@ class _Rank:
         return self.process.poll()
 
     @property
-    def message(self) -> str | None:
-        """Return what the rank itself said of its error."""
+    def error(self) -> dict[str, str]:
+        """Return what the rank itself said of its error: its message and, of a fault, the traceback; empty if it said nothing."""
         file = error_file(self.log.parent, self.number)
-        return read_json(file)["message"] if file.is_file() else None
+        return read_json(file) if file.is_file() else {}
 
     def signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -131,7 +131,7 @@ class _Rank:
 
 
 def error_file(logs: Path, rank: int) -> Path:
-    """Return the file in which a rank leaves the message of its error."""
+    """Return the file in which a rank leaves what it says of its error."""
     return logs / f"rank-{rank}-error.json"
 
 
@@ -220,7 +220,7 @@ def _raise_error_of(ranks: Sequence[_Rank]) -> NoReturn:
     """Raise the error of the rank that failed by itself: what the others say follows from it."""
     failed = [rank for rank in ranks if rank.code]
     rank = min(failed, key=_rank_of_cause)
-    code, message = rank.process.returncode, rank.message
+    code, message = rank.process.returncode, rank.error.get("message")
     name = f"rank {rank.number} of {len(ranks)}"
     if code == EXIT_INTERRUPTED:
         raise StoppedError(message or f"stopped before a checkpoint was written\n  where:   {rank.log}")
@@ -231,13 +231,13 @@ def _raise_error_of(ranks: Sequence[_Rank]) -> NoReturn:
         told = f"{name} was ended by {signal.Signals(-code).name} while it trained"
         hint = "a rank that runs out of memory is ended by SIGKILL; the same command continues from the last checkpoint"
         raise MachineError(f"{told}\n  log:     {rank.log}{tail}\n  hint:    {hint}")
-    raise RuntimeError(f"{message or f'exit code {code}'} in {name}\n  log:     {rank.log}{tail}")
+    raise RuntimeError(f"{message or f'exit code {code}'} in {name}\n  log:     {rank.log}{tail}\n{rank.error.get('traceback', '')}")
 
 
 def _rank_of_cause(rank: _Rank) -> tuple[int, int]:
     """Order failed ranks by how likely theirs is the cause: a signal, an error that was recognised, a stop, a fault."""
     code = rank.process.returncode
-    kinds = (code < 0 and code != -signal.SIGTERM, code in _ERRORS and rank.message is not None, code == EXIT_INTERRUPTED, True)
+    kinds = (code < 0 and code != -signal.SIGTERM, code in _ERRORS and bool(rank.error), code == EXIT_INTERRUPTED, True)
     return kinds.index(True), rank.number
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from reflectioncoder.data.files import read_json, write_json
 from reflectioncoder.errors import EXIT_DONE, StoppedError, exit_code_of, explained
+from reflectioncoder.models.load import quiet_libraries
 from reflectioncoder.progress import Reporter, reporting
 from reflectioncoder.server_address import scrub_urls
 from reflectioncoder.stopping import SigtermFlag
@@ -25,9 +26,10 @@ from reflectioncoder.train.sharding import leave
 
 
 def main(job_file: Path) -> int:
-    """Train as one of the ranks and return the exit code; the message of an error goes into a file beside the log."""
+    """Train as one of the ranks and return the exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    quiet_libraries()
     try:
         with reporting(Reporter()):
             TrainingJob.from_json(read_json(job_file)).train(SigtermFlag())
@@ -40,12 +42,14 @@ def main(job_file: Path) -> int:
 
 
 def _failed(error: BaseException, logs: Path) -> int:
-    known = isinstance(error, KeyboardInterrupt) or explained(error) is not None
-    if not known:
-        print(scrub_urls("".join(traceback.format_exception(error))), file=sys.stderr)  # noqa: T201 (of the log)
-    message = explained(error) or f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-    if not isinstance(error, KeyboardInterrupt):
-        write_json(error_file(logs, int(os.environ["RANK"])), {"message": scrub_urls(message)})
+    """Leave the message of an error beside the log, and of a fault the traceback: which rank's is to be shown, the parent decides."""
+    if isinstance(error, KeyboardInterrupt):
+        return exit_code_of(error)
+    message, trace = explained(error), ""
+    if message is None:
+        message = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        trace = scrub_urls("".join(traceback.format_exception(error)))
+    write_json(error_file(logs, int(os.environ["RANK"])), {"message": scrub_urls(message), "traceback": trace})
     return exit_code_of(error)
 
 
