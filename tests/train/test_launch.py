@@ -1,4 +1,4 @@
-"""`run` trains in several processes: its own, or those of torchrun; they end together, whatever happens to one. Real processes, gloo."""
+"""`run` trains in several processes: its own, or those of torchrun; they end together, whatever happens to one."""
 
 import json
 import os
@@ -132,11 +132,12 @@ def test_a_run_that_is_asked_to_stop_saves_a_checkpoint_and_continues(world, ask
     assert process.wait(60) == 130, log.read_text()
     assert all_gone(ranks)
     said = log.read_text()
-    step = int(re.search(r"stopped after step (\d+), its checkpoint is complete", said)[1])
+    (step,) = set(re.findall(r"stopped after step (\d+), its checkpoint is complete", said))
     assert f"to continue: reflectioncoder run {world}" in said
     assert [path.name for path in (world / "runs" / name / "train").glob("checkpoint-*")] == [f"checkpoint-{step}"]
     # The same command continues, in any number of processes.
     process = subprocess.Popen(command(world, name, *ENDLESS[:2]), env=ENV, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
     assert any(f"continuing after step {step}" in line for line in process.stderr)
     process.kill()
     process.communicate()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reflectioncoder.choices import RULES, RULES_HELP
+from reflectioncoder.errors import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from reflectioncoder.config.loading import ResolvedRecipe
@@ -100,7 +101,10 @@ def led_by_first(work: Callable[[Team | None], Outcome]) -> Outcome:
     if team.is_led_here:
         with team.leading():
             return work(team)
-    return Outcome(exit_code=team.follow())
+    try:
+        return Outcome(exit_code=team.follow())
+    except KeyboardInterrupt:  # the first process says how to continue
+        return Outcome(exit_code=EXIT_INTERRUPTED)
 
 
 def limited(spec: str, limit: int | None) -> str:

@@ -313,8 +313,9 @@ class TrainConfig(Settings):
         "How training state is split across processes; for models that do not fit on one device.", "none", values=SHARDINGS_HELP
     )
     processes: Literal["auto"] | int = doc(
-        "Number of processes that train, each on a GPU of its own; auto takes one for each visible GPU, and one on a CPU. It changes "
-        "speed and memory, not the result. Started by torchrun or accelerate, all of their processes train.",
+        "Number of processes that train, each on a GPU of its own; auto takes one for each visible GPU, at most global_batch_size, and "
+        "one on a CPU. It changes speed and memory, not the result. Under torchrun or accelerate it has no effect: all of their "
+        "processes train.",
         "auto",
         low=1,
         high=MAX_PROCESSES,

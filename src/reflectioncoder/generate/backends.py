@@ -101,9 +101,9 @@ def asked_folder(config: ModelConfig, path: Path, backend: choices.RunBackend, p
     if backend == "local":
         require_gguf_writer()
         return _served_here(backend, content_hash(model_hash(path), GGUF_DTYPE), path, partial(_gguf_server, path), endpoint)
-    # Started with the folder's path, which is then the model's name.
-    endpoint = replace(endpoint, model=str(path))
-    return _served_here(backend, model_hash(path), path, partial(vllm_server, str(path)), endpoint)
+    dtype = "bfloat16" if config.dtype == "auto" else config.dtype  # the same for base and trained model, however they are stored
+    endpoint = replace(endpoint, model=str(path))  # by this name the server knows it
+    return _served_here(backend, content_hash(model_hash(path), dtype), path, partial(vllm_server, str(path), dtype=dtype), endpoint)
 
 
 def usable_backend(wanted: choices.RunBackend, device: str) -> tuple[choices.RunBackend, str | None]:

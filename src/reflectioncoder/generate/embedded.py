@@ -42,13 +42,17 @@ def has_vllm() -> bool:
     return importlib.util.find_spec("vllm") is not None
 
 
-def vllm_server(model: str, parallel: int, context_tokens: int) -> contextlib.AbstractContextManager[str]:
-    """Serve a hub model or folder with vLLM on this machine's GPUs: batches are put together anew after every token."""
+def vllm_server(model: str, parallel: int, context_tokens: int, *, dtype: str = "auto") -> contextlib.AbstractContextManager[str]:
+    """Serve a hub model or folder with vLLM on this machine's GPUs: batches are put together anew after every token.
+
+    Args:
+        dtype: of weights and arithmetic; auto is vLLM's choice, which depends on how the weights are stored.
+    """
     if not has_vllm():
         raise MachineError(
             "the package vllm is not installed\n  hint:    pip install vllm (a GPU), or ask a server (openai) or a GGUF model (local)"
         )
-    return _serving("serve_vllm", model, [model, str(parallel), str(context_tokens)], {})
+    return _serving("serve_vllm", model, [model, str(parallel), str(context_tokens), dtype], {})
 
 
 @contextlib.contextmanager

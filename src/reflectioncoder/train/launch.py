@@ -103,9 +103,9 @@ def train_in_children(job: TrainingJob, num_ranks: int, stop: StopFlag) -> dict[
     job_file = write_json(logs / "training.json", job.to_json())
     say(f"train: in {num_ranks} processes, logs in {logs}/rank-N.log")
     with _started(job_file, num_ranks, logs) as ranks, stop.heeded():
-        _wait(ranks, stop)
-    if any(rank.code for rank in ranks):
-        _raise_error_of(ranks)
+        failed = _wait(ranks, stop)
+    if failed:
+        _raise_error_of(failed, num_ranks)
     return read_json(job.run_dir / "train" / "train.json")
 
 
@@ -125,9 +125,12 @@ class _Rank:
         file = error_file(self.log.parent, self.number)
         return read_json(file) if file.is_file() else {}
 
-    def signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
+    def kill(self) -> None:
+        """End the process and those that prepare its batches, if it has not ended by itself."""
+        if self.code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
 
 def error_file(logs: Path, rank: int) -> Path:
@@ -141,7 +144,7 @@ def _started(job_file: Path, num_ranks: int, logs: Path) -> Iterator[list[_Rank]
     torch = require("torch.distributed", "train")
     store = torch.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     ranks: list[_Rank] = []
-    threads: list[threading.Thread] = []
+    shown: threading.Thread | None = None
     command = [sys.executable, "-m", "reflectioncoder.train.worker", str(job_file)]
     try:
         for number in range(num_ranks):
@@ -156,16 +159,14 @@ def _started(job_file: Path, num_ranks: int, logs: Path) -> Iterator[list[_Rank]
                     start_new_session=True,  # Ctrl-C reaches them through this process
                 )
             ranks.append(_Rank(number, process, log))
-        show = threading.Thread(target=copy_context().run, args=(_show, ranks[0]), daemon=True)
-        show.start()
-        threads.append(show)
+        shown = threading.Thread(target=copy_context().run, args=(_show, ranks[0]), daemon=True)
+        shown.start()
         yield ranks
     finally:
         for rank in ranks:
-            rank.signal(signal.SIGKILL)
-            rank.process.wait()
-        for thread in threads:
-            thread.join()
+            rank.kill()
+        if shown is not None:
+            shown.join()
         for rank in ranks:
             for pipe in (rank.process.stdin, rank.process.stdout):
                 if pipe is not None:
@@ -192,37 +193,41 @@ def _show(rank: _Rank) -> None:
     assert rank.process.stdout is not None
     with open(rank.log, "ab", buffering=0) as log:
         for line in rank.process.stdout:
-            log.write(line)
-            say(line.decode("utf-8", "replace").rstrip())
+            with contextlib.suppress(OSError):  # a full disk, or nobody who reads: the rank must not wait for that
+                log.write(line)
+                say(line.decode("utf-8", "replace").rstrip())
 
 
-def _wait(ranks: Sequence[_Rank], stop: StopFlag) -> None:
-    """Wait until all ranks have ended; pass a request to stop on, and end those that a failed rank leaves behind."""
+def _wait(ranks: Sequence[_Rank], stop: StopFlag) -> list[_Rank]:
+    """Wait until all ranks have ended, passing a request to stop on; return those that failed.
+
+    Once one has failed, the others are waited for only a while: what is left of them hangs.
+    """
     asked, failed_at = False, None
     while any(rank.code is None for rank in ranks):
         if stop.is_set() and not asked:
             asked = True
             for rank in ranks:
-                rank.signal(signal.SIGTERM)
+                rank.process.terminate()
         if failed_at is None and any(rank.code for rank in ranks):
             failed_at = time.monotonic()
         if failed_at is not None and time.monotonic() - failed_at > _MAX_WAIT_S:
-            return
+            break
         try:
             time.sleep(_POLL_S)
         except KeyboardInterrupt:
             if asked:
                 raise
             stop.set()
+    return [rank for rank in ranks if rank.code]
 
 
-def _raise_error_of(ranks: Sequence[_Rank]) -> NoReturn:
+def _raise_error_of(failed: Sequence[_Rank], num_ranks: int) -> NoReturn:
     """Raise the error of the rank that failed by itself: what the others say follows from it."""
-    failed = [rank for rank in ranks if rank.code]
     rank = min(failed, key=_rank_of_cause)
     code, message = rank.process.returncode, rank.error.get("message")
-    name = f"rank {rank.number} of {len(ranks)}"
-    if code == EXIT_INTERRUPTED:
+    name = f"rank {rank.number} of {num_ranks}"
+    if code in (EXIT_INTERRUPTED, -signal.SIGTERM):
         raise StoppedError(message or f"stopped before a checkpoint was written\n  where:   {rank.log}")
     if message is not None and code in _ERRORS:
         raise _ERRORS[code](message)
@@ -237,7 +242,8 @@ def _raise_error_of(ranks: Sequence[_Rank]) -> NoReturn:
 def _rank_of_cause(rank: _Rank) -> tuple[int, int]:
     """Order failed ranks by how likely theirs is the cause: a signal, an error that was recognised, a stop, a fault."""
     code = rank.process.returncode
-    kinds = (code < 0 and code != -signal.SIGTERM, code in _ERRORS and bool(rank.error), code == EXIT_INTERRUPTED, True)
+    was_killed = code < 0 and code not in (-signal.SIGTERM, -signal.SIGABRT)  # the latter is torch's own, when another rank is gone
+    kinds = (was_killed, code in _ERRORS and bool(rank.error), code == EXIT_INTERRUPTED, True)
     return kinds.index(True), rank.number
 
 

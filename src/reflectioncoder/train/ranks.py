@@ -78,7 +78,11 @@ class Team:
                 return self._leave(ended["end"])
 
     def _leave(self, code: int) -> int:
+        """Let the first process go, which still has to say what went wrong: a launcher ends all at the first exit code that is not 0."""
         self._store.add("reflectioncoder/gone", 1)
+        if code:
+            with contextlib.suppress(KeyboardInterrupt):
+                time.sleep(_MAX_GOODBYE_S)
         return code
 
     def _send(self, message: dict[str, Any]) -> None:
