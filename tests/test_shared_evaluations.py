@@ -3,14 +3,17 @@
 import gc
 import json
 import re
+import shutil
 import weakref
 
 import pytest
 
 from reflectioncoder.cli import main
+from reflectioncoder.config.loading import load_recipe
 from reflectioncoder.data.files import read_json, write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.generate.transformers_backend import TransformersBackend
+from reflectioncoder.pipeline import BASE, Run
 from reflectioncoder.shared_evaluations import SharedEvaluations
 from tests.conftest import make_model, make_tokenizer
 
@@ -110,11 +113,29 @@ def test_a_run_with_other_training_copies_the_evaluation_of_its_base_model(world
         "sandbox.cpu_s=4",
     ],
 )
-@pytest.mark.long
-def test_an_evaluation_of_another_kind_is_never_copied(world, setting, capsys):
+def test_an_evaluation_of_another_kind_is_never_copied(world, setting, monkeypatch):
     folder, _ = world
-    assert run(folder, f"name=other-{setting.partition('=')[0]}", setting, "train.max_tokens=2000") == 0
-    assert "copied from" not in capsys.readouterr().err
+    recipe = load_recipe(folder / "recipe.yaml", ["evaluate.benchmarks=['bundled/seen:2']", f"name=other-{setting.split('=')[0]}"])
+    loads = Loads(monkeypatch)
+    Run(recipe, folder / "runs").evaluate(BASE)
+    assert loads.names == []
+    other = load_recipe(
+        folder / "recipe.yaml", ["evaluate.benchmarks=['bundled/seen:2']", f"name=other-{setting.split('=')[0]}", setting]
+    )
+    Run(other, folder / "runs").evaluate(BASE)
+    assert loads.names == ["base"]
+
+
+def test_a_base_model_that_was_changed_is_evaluated_again(world, monkeypatch, tmp_path):
+    folder, _ = world
+    shutil.copytree(folder / "base", tmp_path / "base")  # with the times of its files: still the same model
+    loads = Loads(monkeypatch)
+    for touched in (False, True):
+        if touched:
+            make_model("llama", len(make_tokenizer()), dtype="float32", seed=1).save_pretrained(tmp_path / "base")
+        recipe = load_recipe(folder / "recipe.yaml", [f"model.name={tmp_path / 'base'}", f"name=moved-{touched}"])
+        Run(recipe, folder / "runs").evaluate(BASE)
+        assert loads.names == ["base"] * touched
 
 
 def cut(path):

@@ -23,6 +23,7 @@ from reflectioncoder.data.prompts import one_off_sample
 from reflectioncoder.data.run_folders import IMPROVE_FILE
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.results import headline
+from reflectioncoder.evaluation import sampling_settings
 from reflectioncoder.generate.base import generate, longest
 from reflectioncoder.pipeline import BASE, TRAINED, Run
 from reflectioncoder.progress import say
@@ -168,14 +169,13 @@ class Improvement:
         config = replace(self.recipe.generate, temperature=improve.temperature, num_samples=improve.samples)
         requests = [request(problem, sample) for problem in problems for sample in range(improve.samples)]
         path = Path(run.recipe.build.attempts)
-
         asked = run.asked(model)
 
         def work() -> dict[str, Any]:
             with asked.open(longest(requests), config.max_new_tokens) as backend:
                 return generate(backend, requests, config, self.recipe.seed, path, f"attempts of round {run.recipe.name}")
 
-        sampling = {**vars(config), "backend": None, **({} if asked.in_batches else {"batch_size": None})}
+        sampling = sampling_settings(config, in_batches=asked.in_batches)
         key = content_hash([p.to_json() for p in problems], sampling, vars(self.recipe.model), self.recipe.seed, asked.key)
         if not claim(path.parent, key):  # attempts at other problems, or of another model: what was built on them goes too
             shutil.rmtree(path.parent)

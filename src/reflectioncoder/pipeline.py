@@ -258,7 +258,7 @@ class Run:
         name = f"eval-{benchmark.name}-{which}"
         key = completions_key(benchmark, recipe, model.key, in_batches=model.in_batches)
         directory = self.directory / "eval" / benchmark.name / which
-        outputs = [directory / name for name in ("completions.jsonl", "samples.jsonl", "results.json")]
+        outputs = [directory / file for file in ("completions.jsonl", "samples.jsonl", "results.json")]
         depends_on = [key, recipe.evaluate.confidence, _limits(recipe)]
 
         def work() -> dict[str, Any]:

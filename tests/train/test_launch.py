@@ -20,7 +20,7 @@ from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.models.sources import ModelSource
 from reflectioncoder.train.job import TrainingJob
 from reflectioncoder.train.launch import training_processes
-from tests.conftest import make_model, make_tokenizer
+from tests.conftest import make_model, make_tokenizer, reflection_sample
 
 RECIPE = """
 name: {name}
@@ -42,14 +42,21 @@ def write_recipe(folder, name):
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """A folder with a model, a few problems, and a run of one process, `one`."""
+def folder(tmp_path_factory):
+    """A folder with a model, a few problems and a recipe, `one`."""
     folder = tmp_path_factory.mktemp("world")
     tokenizer = make_tokenizer()
     make_model("llama", len(tokenizer), dtype="float32").save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
     write_jsonl(folder / "problems.jsonl", [p.to_json() for p in bundled_problems("train")[:6]])
-    assert main(["run", str(write_recipe(folder, "one")), "--runs-dir", str(folder / "runs"), "-q"]) == 0
+    write_recipe(folder, "one")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def world(folder):
+    """The folder with a run of one process."""
+    assert main(["run", str(folder / "one.yaml"), "--runs-dir", str(folder / "runs"), "-q"]) == 0
     return folder
 
 
@@ -198,10 +205,11 @@ def test_an_error_before_the_training_ends_all_processes_of_torchrun_with_one_me
     assert not (world / "runs/refused").exists()
 
 
-def test_a_job_is_the_same_training_in_another_process_and_holds_no_secret(world):
+def test_a_job_is_the_same_training_in_another_process_and_holds_no_secret(folder):
     settings = ["build.endpoint.base_url=http://me:secret@host/v1", "build.endpoint.extra_body={token: secret}", "train.lora.rank=4"]
-    recipe = load_recipe(world / "one.yaml", settings).recipe
-    job = TrainingJob(recipe, ModelSource(world / "model", "local"), world / "runs/one/build/reflections.jsonl", world / "x", 5, False)
+    recipe = load_recipe(folder / "one.yaml", settings).recipe
+    write_jsonl(folder / "built.jsonl", [reflection_sample(number).to_json() for number in range(3)])
+    job = TrainingJob(recipe, ModelSource(folder / "model", "local"), folder / "built.jsonl", folder / "x", 5, False)
     text = json.dumps(job.to_json())
     assert "secret" not in text
     other = TrainingJob.from_json(json.loads(text))
@@ -212,16 +220,17 @@ def test_a_job_is_the_same_training_in_another_process_and_holds_no_secret(world
 
 
 @pytest.mark.parametrize(("value", "allowed"), [("0", "1 to 1024"), ("-2", "1 to 1024"), ("many", "auto or a whole number")])
-def test_an_impossible_number_of_processes_is_refused(world, capsys, value, allowed):
-    assert main(["run", str(world / "one.yaml"), "--runs-dir", str(world / "x"), "--set", f"train.processes={value}"]) == 2
+def test_an_impossible_number_of_processes_is_refused(folder, capsys, value, allowed):
+    assert main(["run", str(folder / "one.yaml"), "--runs-dir", str(folder / "x"), "--set", f"train.processes={value}"]) == 2
     error = capsys.readouterr().err
     assert "train.processes" in error
     assert allowed in error
 
 
-def test_each_process_needs_a_gpu_of_its_own(world, monkeypatch):
+def test_each_process_needs_a_gpu_of_its_own(folder, monkeypatch):
     """On a machine with two GPUs, which this is not."""
-    recipe = lambda *settings: load_recipe(world / "one.yaml", ["model.device=cuda", *settings]).recipe  # noqa: E731
+    recipe = lambda *settings: load_recipe(folder / "one.yaml", ["model.device=cuda", *settings]).recipe  # noqa: E731
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(MachineError, match="sees no GPU"):
         training_processes(recipe())
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
@@ -231,4 +240,4 @@ def test_each_process_needs_a_gpu_of_its_own(world, monkeypatch):
     assert training_processes(recipe("train.processes=1")) == 1
     with pytest.raises(UsageError, match="1 to 2"):
         training_processes(recipe("train.processes=3"))
-    assert training_processes(load_recipe(world / "one.yaml").recipe) == 1  # on a CPU
+    assert training_processes(load_recipe(folder / "one.yaml").recipe) == 1  # on a CPU

@@ -6,7 +6,6 @@ comments in a run's `config.yaml`, `docs/recipes.md` and the JSON Schema are mad
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -48,8 +47,9 @@ from reflectioncoder.choices import (
     Sharding,
     StudentPositions,
 )
+from reflectioncoder.config.checks import device, each_block_type_once, folder_name, not_empty
 from reflectioncoder.config.settings import Settings, doc
-from reflectioncoder.data.samples import BLOCK_TYPES, BlockType
+from reflectioncoder.data.samples import BlockType
 from reflectioncoder.errors import UsageError
 
 MAX_SECONDS = 1_000_000.0
@@ -63,31 +63,13 @@ _BLOCK_TYPES_HELP: dict[BlockType, str] = {
 }
 
 
-def _device(value: str) -> str | None:
-    return None if re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", value) else "auto, cpu, cuda or cuda:N"
-
-
-def _folder_name(value: str) -> str | None:
-    """Check that a run's name is one folder below `--runs-dir` on every file system: it leads nowhere else and is no device's name."""
-    bad = re.search(r'[\x00-\x1f/\\<>:"|?*]|^[.\s-]|[.\s]$', value) or re.match(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)", value)
-    return "the name of a folder, without a path" if bad or not 1 <= len(value.encode()) <= 200 else None
-
-
-def _each_block_type_once(value: tuple[str, ...]) -> str | None:
-    return None if sorted(value) == sorted(BLOCK_TYPES) else f"{', '.join(BLOCK_TYPES)}, each once, in any order"
-
-
-def _not_empty(value: tuple[str, ...]) -> str | None:
-    return None if value else "at least one; [none] hides nothing"
-
-
 @dataclass(frozen=True)
 class ModelConfig(Settings):
     name: str = doc("Base model: a hub id, or a local folder with a causal language model.")
     revision: str | None = doc("Hub revision (branch, tag or commit) to load; null takes the default branch.", None)
     rendering: Rendering = doc("How dialogues become tokens.", "chat", values=RENDERINGS_HELP)
     dtype: Dtype = doc("Weight dtype.", "auto", values=DTYPES_HELP)
-    device: str = doc("Device that runs the model: cpu, cuda or cuda:N; auto takes a GPU if there is one.", "auto", check=_device)
+    device: str = doc("Device that runs the model: cpu, cuda or cuda:N; auto takes a GPU if there is one.", "auto", check=device)
 
 
 @dataclass(frozen=True)
@@ -269,13 +251,13 @@ class TrainConfig(Settings):
         "Which parts of the reflection sequence are hidden from the student at a given mask rate. With several strategies one is drawn "
         "uniformly for each visit of a sample.",
         ("block_type",),
-        check=_not_empty,
+        check=not_empty,
         values=MASK_STRATEGIES_HELP,
     )
     mask_block_order: tuple[BlockType, ...] = doc(
         "The order in which block_type hides the types of blocks.",
         ("execution", "text", "code"),
-        check=_each_block_type_once,
+        check=each_block_type_once,
         values=_BLOCK_TYPES_HELP,
     )
     mask_schedule: MaskSchedule = doc(
@@ -398,7 +380,7 @@ class Recipe(Settings):
         reflectioncoder.errors.UsageError: this value is out of range...
     """
 
-    name: str = doc("Name of the run; its folder is runs/<name>.", check=_folder_name)
+    name: str = doc("Name of the run; its folder is runs/<name>.", check=folder_name)
     model: ModelConfig = doc("The base model.")
     description: str = doc("One line about the recipe, shown by `recipes list`.", "")
     seed: int = doc("Seed of everything that is drawn at random; change it to repeat a run independently.", 3407, low=0, high=MAX_SEED)

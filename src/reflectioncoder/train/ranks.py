@@ -78,7 +78,7 @@ class Team:
                 return self._leave(ended["end"])
 
     def _leave(self, code: int) -> int:
-        """Let the first process go, which still has to say what went wrong: a launcher ends all at the first exit code that is not 0."""
+        """Let the first process end first and say what went wrong: a launcher ends all at the first exit code that is not 0."""
         self._store.add("reflectioncoder/gone", 1)
         if code:
             with contextlib.suppress(KeyboardInterrupt):
