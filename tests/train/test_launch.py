@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -203,6 +204,52 @@ def test_an_error_before_the_training_ends_all_processes_of_torchrun_with_one_me
     assert done.stderr.count("error: ") == 1, done.stderr[-3000:]
     assert "no/such" in done.stderr
     assert not (world / "runs/refused").exists()
+
+
+TWICE = """
+import sys
+from pathlib import Path
+from reflectioncoder.config.loading import load_recipe
+from reflectioncoder.models.sources import ModelSource
+from reflectioncoder.train.job import TrainingJob
+from reflectioncoder.train.ranks import launched_team
+from reflectioncoder.train.sharding import leave
+
+folder = Path(sys.argv[1])
+team = launched_team()
+if not team.is_led_here:
+    leave(team.follow())
+recipe = load_recipe(folder / "one.yaml").recipe
+with team.leading():
+    for number in (1, 2):
+        job = TrainingJob(recipe, ModelSource(folder / "model", "local"), folder / "samples.jsonl", folder / f"twice-{number}")
+        print("loss", team.train(job, None)["history"][-1]["loss"], flush=True)
+leave(0)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("launcher", ["torchrun", "environment"])
+def test_the_processes_of_a_launcher_join_one_training_after_the_other(folder, launcher):
+    """As in `improve`; by torchrun, whose store outlives them, or by whatever sets torch's variables."""
+    write_jsonl(folder / "samples.jsonl", [reflection_sample(number).to_json() for number in range(4)])
+    (folder / "twice.py").write_text(TWICE)
+    program = [str(folder / "twice.py"), str(folder)]
+    if launcher == "torchrun":
+        done = finished([sys.executable, *TORCHRUN, *program])
+        said, codes = done.stdout, [done.returncode]
+    else:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = str(free.getsockname()[1])
+        world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        envs = [{**ENV, **world, "RANK": rank, "LOCAL_RANK": rank} for rank in "01"]
+        ranks = [subprocess.Popen([sys.executable, *program], env=env, stdout=subprocess.PIPE, text=True) for env in envs]
+        said = "".join(rank.communicate(timeout=250)[0] for rank in ranks)
+        codes = [rank.returncode for rank in ranks]
+    assert set(codes) == {0}
+    losses = [line for line in said.splitlines() if line.startswith("loss")]
+    assert len(losses) == 2
+    assert losses[0] == losses[1]
 
 
 def test_a_job_is_the_same_training_in_another_process_and_holds_no_secret(folder):

@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 from reflectioncoder.errors import MachineError, ReflectionCoderError, exit_code_of, require
-from reflectioncoder.models.load import pick_device
+from reflectioncoder.models.load import pick_device, quiet_libraries
 from reflectioncoder.stopping import SigtermFlag, StopFlag
 from reflectioncoder.train.job import TrainingJob
 from reflectioncoder.train.sharding import num_processes, set_up_sharding
@@ -123,6 +123,7 @@ def _train(job: TrainingJob, stop: StopFlag | None) -> dict[str, Any]:
     """Train in the process group of all, which stays for the next training."""
     from accelerate import PartialState
 
+    quiet_libraries()
     set_up_sharding(job.recipe.train.sharding)
     PartialState(cpu=pick_device(job.recipe.model.device) == "cpu", timeout=timedelta(hours=6))
     return job.train(stop)
