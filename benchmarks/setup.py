@@ -106,12 +106,12 @@ def start(rows: Path, model: str, rendering: str) -> dict[str, Any]:
     import transformers  # noqa: F401
 
     from reflectioncoder.models.tokens import training_tokenizer
-    from reflectioncoder.train.data import plan_run, training_data
+    from reflectioncoder.train.data import plan_run, training_samples
 
     recipe = recipe_for(rows, model, rendering)
     tokenizer = training_tokenizer(Path(model), rendering)
     before, cpu_before, imported = resident_bytes(), cpu_s(), time.monotonic()
-    plan, _ = plan_run(recipe, Path(model), tokenizer, training_data(recipe, None))
+    plan, _ = plan_run(recipe, Path(model), tokenizer, training_samples(recipe, None))
     planned = time.monotonic()
     plan.batches(0)
     num_tokens = plan.num_tokens

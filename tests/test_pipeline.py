@@ -197,8 +197,8 @@ def test_completions_of_another_model_or_of_other_settings_are_never_mixed(world
 @pytest.mark.timeout(600)
 def test_a_run_killed_at_many_points_ends_with_the_same_results(whole, world):
     recipe = write_recipe(world, "killed")
-    command = [sys.executable, "-m", "reflectioncoder", "run", str(recipe), "--runs-dir", str(world / "runs")]
-    other = world / "runs" / "killed"
+    command = [sys.executable, "-m", "reflectioncoder", "run", str(recipe), "--runs-dir", str(world / "killed-runs")]
+    other = world / "killed-runs" / "killed"
     signs = [
         "build/log.sqlite", "build/build.json", "eval/bundled/seen/base/completions.jsonl", "train/preview.json",
         "train/checkpoint-2/trainer_state.json", "train/checkpoint-4", "model", "eval/bundled/unseen/trained/completions.jsonl",

@@ -32,6 +32,13 @@ BACKENDS_HELP: dict[Backend, str] = {
     "vllm": "serve a hub model on these GPUs with vLLM",
 }
 
+RunBackend = Literal["transformers", "local", "vllm"]
+RUN_BACKENDS_HELP: dict[RunBackend, str] = {
+    "transformers": "load the model in this process",
+    "local": "serve the model on this CPU with llama.cpp, in 16 bits",
+    "vllm": "serve the model on these GPUs with vLLM, the fastest; without vLLM or without a GPU transformers is used",
+}
+
 Api = Literal["chat", "completion"]
 APIS: tuple[Api, ...] = get_args(Api)
 APIS_HELP: dict[Api, str] = {

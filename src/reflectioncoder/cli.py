@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from reflectioncoder import __version__
 from reflectioncoder.commands import Outcome, at_least
 from reflectioncoder.crash import say_fault, without_secrets
-from reflectioncoder.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_FAULT, EXIT_INTERRUPTED, ReflectionCoderError, StoppedError
+from reflectioncoder.errors import EXIT_DONE, EXIT_INTERRUPTED, StoppedError, exit_code_of, explained
 from reflectioncoder.progress import Reporter, reporting
 from reflectioncoder.server_address import scrub_urls
 from reflectioncoder.terminal import escaped, escaped_json, speaks_unicode, use_replacements
@@ -183,17 +183,9 @@ def _run(args: argparse.Namespace, module: ModuleType, argv: Sequence[str]) -> i
 
 def _explain(error: Exception) -> int:
     """Print one message about what went wrong and return its exit code."""
-    if isinstance(error, ReflectionCoderError):
-        _complain(f"error: {error}")
-        return error.exit_code
-    if isinstance(error, OSError):  # what the machine refuses and nobody further down could explain better
-        _complain(f"error: {error}")
-        return EXIT_ENVIRONMENT
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter is torch's, for a GPU
-        _complain(f"error: not enough memory: {str(error).partition('. ')[0] or 'of the machine'}")
-        return EXIT_ENVIRONMENT
-    _complain(say_fault(error))
-    return EXIT_FAULT
+    message = explained(error)
+    _complain(say_fault(error) if message is None else f"error: {message}")
+    return exit_code_of(error)
 
 
 def _complain(message: str) -> None:

@@ -86,6 +86,24 @@ class StoppedError(ReflectionCoderError):
     exit_code = EXIT_INTERRUPTED
 
 
+def exit_code_of(error: BaseException) -> int:
+    """Return the exit code of a command that ends with this error."""
+    if isinstance(error, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    if isinstance(error, ReflectionCoderError):
+        return error.exit_code
+    return EXIT_FAULT if explained(error) is None else EXIT_ENVIRONMENT
+
+
+def explained(error: BaseException) -> str | None:
+    """Return the message for people about an error that is no fault of ours; None if it is one."""
+    if isinstance(error, ReflectionCoderError | OSError):  # what the machine refuses and nobody further down could explain better
+        return str(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter is torch's, for a GPU
+        return f"not enough memory: {str(error).partition('. ')[0] or 'of the machine'}"
+    return None
+
+
 def require(module: str, extra: str):
     """Import an optional dependency, or say which extra brings it.
 

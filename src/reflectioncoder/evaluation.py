@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.choices import CUT_RULES, RULES, CutRule, Rules
-from reflectioncoder.config.declarations import Recipe
+from reflectioncoder.config.declarations import GenerateConfig, Recipe
 from reflectioncoder.data.answer_reasons import count_answers
 from reflectioncoder.data.files import content_hash, write_json
 from reflectioncoder.errors import UsageError
@@ -19,16 +19,30 @@ from reflectioncoder.evaluate.benchmarks import BENCHMARKS, Benchmark
 from reflectioncoder.evaluate.results import require_sandbox, skipped, summarize
 from reflectioncoder.evaluate.sample_files import is_fenced, require_programs
 from reflectioncoder.evaluate.score import SampleToScore, Scorer, read_samples_to_score, require_all_tasks, score_samples
+from reflectioncoder.evaluate.versions import package_versions, source_hash
 from reflectioncoder.generate.base import Backend, generate
 from reflectioncoder.sandbox.detect import FLOOR
 from reflectioncoder.sandbox.limits import Limits
 
 
 def completions_key(benchmark: Benchmark, recipe: Recipe, model: str, *, in_batches: bool = True) -> str:
-    """Return a key of all that the completions of a benchmark depend on; `model` identifies the model."""
-    sampling = {**asdict(recipe.generate), **({} if in_batches else {"batch_size": None})}
+    """Return a key of all that the completions of a benchmark depend on; `model` identifies the model and what runs it."""
+    sampling = sampling_settings(recipe.generate, in_batches=in_batches)
     requests = [request.instruction for request in benchmark.requests(1)]
     return content_hash(benchmark.describe(), requests, sampling, recipe.seed, model)
+
+
+def sampling_settings(config: GenerateConfig, *, in_batches: bool = True) -> dict[str, Any]:
+    """Return the settings that completions depend on; not the backend, for the one that is really used belongs to the model."""
+    settings = {name: value for name, value in asdict(config).items() if name != "backend"}
+    return settings if in_batches else {**settings, "batch_size": None}
+
+
+def verdicts_key(benchmark: Benchmark, recipe: Recipe, limits: Limits) -> str:
+    """Return a key of all that the verdicts on a model's completions depend on besides these: the judge, its rules, limits and
+    isolation, and all versions, of what makes requests and reads answers too."""
+    scorer = Scorer(benchmark, limits, recipe.sandbox.rules, recipe.sandbox.floor)
+    return content_hash(scorer.settings, package_versions(), source_hash("data", "generate", "models"))
 
 
 def evaluate_model(model: Backend, benchmark: Benchmark, recipe: Recipe, limits: Limits, directory: Path, label: str) -> dict[str, Any]:
@@ -46,7 +60,7 @@ def evaluate_model(model: Backend, benchmark: Benchmark, recipe: Recipe, limits:
     scorer = Scorer(benchmark, limits, recipe.sandbox.rules, recipe.sandbox.floor)
     samples = read_samples_to_score(completions, benchmark)
     rows = score_samples(samples, directory / "samples.jsonl", scorer, recipe.sandbox.workers, f"score {label}")
-    sampling = {**asdict(recipe.generate), "seed": recipe.seed, "finish_reasons": counts["finish_reasons"]}
+    sampling = {**sampling_settings(recipe.generate), "seed": recipe.seed, "finish_reasons": counts["finish_reasons"]}
     summary = summarize(scorer, rows, recipe.evaluate.confidence, model.describe(), sampling)
     results = _write_results(directory, summary, samples)
     require_sandbox(results)

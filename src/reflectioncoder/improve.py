@@ -11,7 +11,7 @@ import itertools
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reflectioncoder.builder.authors.registry import require_used_options
 from reflectioncoder.config.declarations import BuildConfig, Recipe
@@ -23,11 +23,14 @@ from reflectioncoder.data.prompts import one_off_sample
 from reflectioncoder.data.run_folders import IMPROVE_FILE
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.results import headline
-from reflectioncoder.generate.base import generate
-from reflectioncoder.models.sources import model_hash
+from reflectioncoder.evaluation import sampling_settings
+from reflectioncoder.generate.base import generate, longest
 from reflectioncoder.pipeline import BASE, TRAINED, Run
 from reflectioncoder.progress import say
 from reflectioncoder.stopping import StopFlag
+
+if TYPE_CHECKING:
+    from reflectioncoder.train.ranks import Team
 
 _ONE_OFF = "one_off.jsonl"
 
@@ -50,12 +53,21 @@ class Round:
 class Improvement:
     """The folder runs/<name>/ with a run for every round in rounds/<number>/; each continues from its own files."""
 
-    def __init__(self, resolved: ResolvedRecipe, runs_dir: Path, data_dir: str | None = None, *, stop: StopFlag | None = None):
+    def __init__(
+        self,
+        resolved: ResolvedRecipe,
+        runs_dir: Path,
+        data_dir: str | None = None,
+        *,
+        stop: StopFlag | None = None,
+        team: Team | None = None,
+    ):
         self.recipe: Recipe = resolved.recipe
         self.directory = runs_dir / self.recipe.name
         self._resolved = resolved
         self._data_dir = data_dir
         self._stop = stop
+        self._team = team
         self._base = Run(resolved, runs_dir, data_dir)
 
     def run(self) -> list[Round]:
@@ -76,7 +88,7 @@ class Improvement:
 
     def _run(self) -> list[Round]:
         config = self.recipe.improve
-        scores = {spec: headline(self._base.evaluate(BASE, spec))["value"] for spec in self.recipe.evaluate.benchmarks}
+        scores = _pass_at_1(self._base.evaluate(BASE))
         rounds = [Round(0, 0, 0, _mean(scores), scores, str(self._base.source.path))]
         self._write(rounds)
         for number in range(1, config.rounds + 1):
@@ -133,8 +145,10 @@ class Improvement:
                     written.write(one_off_sample(problem).to_json())
             plain = [str(folder / _ONE_OFF) for folder in rounds]
             train = replace(train, generation_from_problems=False, generation_data=(*train.generation_data, *plain))
-        own = replace(recipe, name=str(number), build=build, train=train)
-        run = Run(replace(self._resolved, recipe=own), self.directory / "rounds", self._data_dir, stop=self._stop)
+        backend = replace(recipe.generate, backend=self._base.backend)  # what replaces another is said once
+        own = replace(recipe, name=str(number), build=build, train=train, generate=backend)
+        rounds_dir = self.directory / "rounds"
+        run = Run(replace(self._resolved, recipe=own), rounds_dir, self._data_dir, stop=self._stop, team=self._team)
         with run.prepared():
             return self._outcome(number, run, problems, model)
 
@@ -144,7 +158,7 @@ class Improvement:
         if not built["num_accepted"]:
             return None
         run.train()
-        scores = {spec: headline(run.evaluate(TRAINED, spec))["value"] for spec in self.recipe.evaluate.benchmarks}
+        scores = _pass_at_1(run.evaluate(TRAINED))
         result = Round(number, len(problems), built["num_accepted"], _mean(scores), scores, str(run.model))
         say(f"improve: round {number}: {result.num_samples} samples, held-out score {100 * result.score:.1f} %")
         return result
@@ -155,14 +169,14 @@ class Improvement:
         config = replace(self.recipe.generate, temperature=improve.temperature, num_samples=improve.samples)
         requests = [request(problem, sample) for problem in problems for sample in range(improve.samples)]
         path = Path(run.recipe.build.attempts)
+        asked = run.asked(model)
 
         def work() -> dict[str, Any]:
-            from reflectioncoder.generate.transformers_backend import TransformersBackend
+            with asked.open(longest(requests), config.max_new_tokens) as backend:
+                return generate(backend, requests, config, self.recipe.seed, path, f"attempts of round {run.recipe.name}")
 
-            backend = TransformersBackend(self.recipe.model, model)
-            return generate(backend, requests, config, self.recipe.seed, path, f"attempts of round {run.recipe.name}")
-
-        key = content_hash([p.to_json() for p in problems], vars(config), vars(self.recipe.model), self.recipe.seed, model_hash(model))
+        sampling = sampling_settings(config, in_batches=asked.in_batches)
+        key = content_hash([p.to_json() for p in problems], sampling, vars(self.recipe.model), self.recipe.seed, asked.key)
         if not claim(path.parent, key):  # attempts at other problems, or of another model: what was built on them goes too
             shutil.rmtree(path.parent)
             shutil.rmtree(run.directory / "build", ignore_errors=True)
@@ -177,6 +191,10 @@ class Improvement:
 def best(rounds: list[Round]) -> Round:
     """Return the first of the rounds with the highest held-out score."""
     return max(rounds, key=lambda r: (r.score, -r.number))
+
+
+def _pass_at_1(results: dict[str, dict[str, Any]]) -> dict[str, float]:
+    return {spec: headline(of_benchmark)["value"] for spec, of_benchmark in results.items()}
 
 
 def _mean(scores: dict[str, float]) -> float:

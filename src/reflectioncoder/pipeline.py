@@ -13,12 +13,14 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reflectioncoder import __version__
 from reflectioncoder.builder.authors.registry import author_of, check_author
 from reflectioncoder.builder.pipeline import build_reflections
+from reflectioncoder.choices import RunBackend
 from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.config.limits import limits_from
 from reflectioncoder.config.loading import ResolvedRecipe
@@ -31,14 +33,26 @@ from reflectioncoder.contamination.records import (
 )
 from reflectioncoder.data.files import claim, content_hash, put_aside, sha256_file, write_atomic, write_json
 from reflectioncoder.errors import MachineError, UsageError
-from reflectioncoder.evaluate.benchmarks import load_benchmark, require_distinct
+from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark, require_distinct
 from reflectioncoder.evaluate.results import headline
-from reflectioncoder.evaluation import completions_key, evaluate_model
-from reflectioncoder.generate.base import Backend, check_sampling
+from reflectioncoder.evaluation import completions_key, evaluate_model, verdicts_key
+from reflectioncoder.generate.backends import (
+    AskedModel,
+    asked_folder,
+    check_backend,
+    model_versions,
+    opened_once,
+    usable_backend,
+)
+from reflectioncoder.generate.base import Backend, check_sampling, longest
 from reflectioncoder.models.sources import ModelSource, model_hash, resolve_model
 from reflectioncoder.progress import format_duration, logging_to, say
+from reflectioncoder.shared_evaluations import SharedEvaluations
 from reflectioncoder.stage_marker import Marker
 from reflectioncoder.stopping import StopFlag
+
+if TYPE_CHECKING:
+    from reflectioncoder.train.ranks import Team
 
 BASE, TRAINED = "base", "trained"
 
@@ -54,6 +68,7 @@ class Run:
         runs_dir: where the folder is.
         data_dir: a folder with benchmark data, searched first.
         stop: ends a training early, after a checkpoint; `StoppedError` is raised then.
+        team: the processes that a launcher has started, of which this one leads; they join the training.
 
     Raises:
         UsageError (from `run`): impossible settings, a missing or malformed file, a model that cannot be trained.
@@ -71,12 +86,22 @@ class Run:
         0.167
     """
 
-    def __init__(self, resolved: ResolvedRecipe, runs_dir: Path, data_dir: str | None = None, *, stop: StopFlag | None = None):
+    def __init__(
+        self,
+        resolved: ResolvedRecipe,
+        runs_dir: Path,
+        data_dir: str | None = None,
+        *,
+        stop: StopFlag | None = None,
+        team: Team | None = None,
+    ):
         self.recipe: Recipe = resolved.recipe
         self.resolved = resolved
         self.data_dir = data_dir
         self.stop = stop
+        self.team = team
         self.directory = runs_dir / self.recipe.name
+        self._shared = SharedEvaluations(runs_dir)
         self._source: ModelSource | None = None
 
     @property
@@ -84,6 +109,19 @@ class Run:
         if self._source is None:
             self._source = resolve_model(self.recipe.model)
         return self._source
+
+    @cached_property
+    def backend(self) -> RunBackend:
+        """Return what runs the models here; if it is not what the recipe wants, that is said once."""
+        wanted = self.recipe.generate.backend
+        backend, reason = usable_backend(wanted, self.recipe.model.device)
+        if reason is not None:
+            say(f"generate: {reason}: {backend} is used in place of {wanted}")
+        return backend
+
+    def asked(self, folder: Path) -> AskedModel:
+        """Return the model in a folder as the recipe's backend asks it."""
+        return asked_folder(self.recipe.model, folder, self.backend, self.recipe.generate.batch_size)
 
     # --- stages -------------------------------------------------------------------------------------------------------
 
@@ -129,10 +167,13 @@ class Run:
         """
         from reflectioncoder.train.checks import check_model, check_recipe
         from reflectioncoder.train.data import TrainingData, find_training_sets, held_out_samples
+        from reflectioncoder.train.launch import training_processes
 
         recipe = self.recipe
         check_recipe(recipe)
+        training_processes(recipe)
         check_author(recipe.build)
+        check_backend(self.backend)
         check_sampling(recipe.generate)
         require_distinct(recipe.evaluate.benchmarks)
         for spec in recipe.evaluate.benchmarks:
@@ -141,9 +182,9 @@ class Run:
         for file in self._problem_files():
             if not file.is_file():
                 raise UsageError(f"file not found: {file}")
-        refuse_contaminated_data(
-            TrainingData(tuple(find_training_sets(recipe))), recipe.evaluate.benchmarks, allow=recipe.evaluate.allow_contaminated
-        )
+        named = TrainingData(tuple(find_training_sets(recipe)))
+        allow = recipe.evaluate.allow_contaminated
+        refuse_contaminated_data(named, recipe.evaluate.benchmarks, allow=allow, identity=named.identity)
         held_out_samples(recipe, check_model(recipe, self.source))
 
     def _problem_files(self) -> list[Path]:
@@ -178,45 +219,60 @@ class Run:
         return self.stage("build", depends_on, outputs, work, continues=outputs[:1])
 
     def train(self) -> dict[str, Any]:
-        from reflectioncoder.train.data import training_data
-        from reflectioncoder.train.run import train_model
+        from reflectioncoder.train.data import data_key
+        from reflectioncoder.train.job import TrainingJob
+        from reflectioncoder.train.launch import carry_out
 
         recipe = self.recipe
-        samples = training_data(recipe, self.reflections)
-        depends_on = [asdict(recipe.train), asdict(recipe.model), recipe.seed, model_hash(self.source.path), samples.identity]
+        job = TrainingJob(recipe, self.source, self.reflections, self.directory)
+        data = job.samples()
+        settings = {**asdict(recipe.train), "processes": None}  # it changes speed and memory, not the result
+        depends_on = [settings, asdict(recipe.model), recipe.seed, model_hash(self.source.path), data_key(data)]
 
         def work() -> dict[str, Any]:
-            summary = train_model(recipe, self.source, samples, self.directory, stop=self.stop)
-            record_training_data(self.model, samples, self.source.path, self.data_dir)
+            summary = carry_out(job, self.stop, self.team)
+            record_training_data(self.model, data, self.source.path, self.data_dir, identity=data_key(data))
             return summary
 
         return self.stage("train", depends_on, [self.model, self.directory / "train" / "train.json"], work)
 
-    def evaluate(self, which: str, spec: str) -> dict[str, Any]:
-        """Generate and score one benchmark with the base or the trained model."""
-        benchmark = load_benchmark(spec, self.data_dir)
+    def evaluate(self, which: str) -> dict[str, dict[str, Any]]:
+        """Generate and score all benchmarks with the base or the trained model; return the results by benchmark.
+
+        The model is loaded, or its server started, for the first benchmark that is not done, and given back at the end.
+        """
         path = self.source.path if which == BASE else self.model
-        if note := refuse_contaminated(path, benchmark.name, allow=self.recipe.evaluate.allow_contaminated):
-            say(note)
+        benchmarks = {spec: load_benchmark(spec, self.data_dir) for spec in self.recipe.evaluate.benchmarks}
+        for benchmark in benchmarks.values():
+            if note := refuse_contaminated(path, benchmark.name, allow=self.recipe.evaluate.allow_contaminated):
+                say(note)
+        model = self.asked(path)
+        longest_request = max((longest(benchmark.requests(1)) for benchmark in benchmarks.values()), default=0)
+        with opened_once(lambda: model.open(longest_request, self.recipe.generate.max_new_tokens)) as backend:
+            return {spec: self._evaluate(which, benchmark, model, backend) for spec, benchmark in benchmarks.items()}
+
+    def _evaluate(self, which: str, benchmark: Benchmark, model: AskedModel, backend: Callable[[], Backend]) -> dict[str, Any]:
         recipe = self.recipe
-        key = completions_key(benchmark, recipe, model_hash(path))
+        name = f"eval-{benchmark.name}-{which}"
+        key = completions_key(benchmark, recipe, model.key, in_batches=model.in_batches)
         directory = self.directory / "eval" / benchmark.name / which
+        outputs = [directory / file for file in ("completions.jsonl", "samples.jsonl", "results.json")]
+        depends_on = [key, recipe.evaluate.confidence, _limits(recipe)]
 
         def work() -> dict[str, Any]:
             if not claim(directory, key):
                 shutil.rmtree(directory)
                 claim(directory, key)
-            label = f"{benchmark.name} {which}"
-            return evaluate_model(self._backend(path), benchmark, recipe, limits_from(recipe.sandbox), directory, label)
+            limits = limits_from(recipe.sandbox)
+            shared_key = content_hash(depends_on, verdicts_key(benchmark, recipe, limits), model_versions(self.backend, recipe.model))
+            if (results := self._shared.copy(shared_key, directory)) is not None:
+                say(f"{name}: copied from {self._shared.file(shared_key)}: the same model, settings and versions")
+                return results
+            results = evaluate_model(backend(), benchmark, recipe, limits, directory, f"{benchmark.name} {which}")
+            self._shared.keep(shared_key, outputs, results)
+            return results
 
-        outputs = [directory / name for name in ("completions.jsonl", "samples.jsonl", "results.json")]
-        depends_on = [key, recipe.evaluate.confidence, _limits(recipe)]
-        return self.stage(f"eval-{benchmark.name}-{which}", depends_on, outputs, work, continues=outputs[:2])
-
-    def _backend(self, path: Path) -> Backend:
-        from reflectioncoder.generate.transformers_backend import TransformersBackend
-
-        return TransformersBackend(self.recipe.model, path)
+        return self.stage(name, depends_on, outputs, work, continues=outputs[:2])
 
     def run(self) -> dict[str, Any]:
         """Run all stages; return the paths that were written and the headline numbers."""
@@ -227,9 +283,9 @@ class Run:
     def _run(self) -> dict[str, Any]:
         say(f"model: {self.recipe.model.name} from {self.source.origin}")
         self.build()
-        before = {spec: self.evaluate(BASE, spec) for spec in self.recipe.evaluate.benchmarks}
+        before = self.evaluate(BASE)
         self.train()
-        after = {spec: self.evaluate(TRAINED, spec) for spec in self.recipe.evaluate.benchmarks}
+        after = self.evaluate(TRAINED)
         report = self.report()
         return {
             "run": str(self.directory),

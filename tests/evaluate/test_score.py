@@ -232,7 +232,7 @@ def test_a_verdict_is_reused_only_by_the_same_versions(changed, solution, monkey
     if changed in others:
         monkeypatch.setattr("reflectioncoder.evaluate.score.judge_version", lambda: others[changed])
     else:
-        monkeypatch.setattr(versions, "_package_versions", lambda: ("numpy==0",))
+        monkeypatch.setattr(versions, "package_versions", lambda: ("numpy==0",))
     assert (Scorer(benchmark, LIMITS).key(sample) == key) == (changed == "numpy" and "numpy" not in solution)
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reflectioncoder.choices import RULES, RULES_HELP
+from reflectioncoder.errors import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from reflectioncoder.config.loading import ResolvedRecipe
+    from reflectioncoder.train.ranks import Team
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,22 @@ def resolve_recipe(args: argparse.Namespace) -> ResolvedRecipe:
     if args.seed is not None:
         overrides.append(f"seed={args.seed}")
     return load_recipe(args.recipe, overrides)
+
+
+def led_by_first(work: Callable[[Team | None], Outcome]) -> Outcome:
+    """Do the work of a command, in the first of several processes that a launcher has started; the others join its trainings."""
+    from reflectioncoder.train.ranks import launched_team
+
+    team = launched_team()
+    if team is None:
+        return work(None)
+    if team.is_led_here:
+        with team.leading():
+            return work(team)
+    try:
+        return Outcome(exit_code=team.follow())
+    except KeyboardInterrupt:  # the first process says how to continue
+        return Outcome(exit_code=EXIT_INTERRUPTED)
 
 
 def limited(spec: str, limit: int | None) -> str:

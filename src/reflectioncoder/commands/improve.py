@@ -7,8 +7,12 @@ when it is run again.
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from reflectioncoder.commands import Outcome, add_data_dir_argument, add_recipe_arguments, limited, resolve_recipe
+from reflectioncoder.commands import Outcome, add_data_dir_argument, add_recipe_arguments, led_by_first, limited, resolve_recipe
+
+if TYPE_CHECKING:
+    from reflectioncoder.train.ranks import Team
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
+    return led_by_first(lambda team: _improve(args, team))
+
+
+def _improve(args: argparse.Namespace, team: Team | None) -> Outcome:
     from dataclasses import replace
     from pathlib import Path
 
@@ -27,7 +35,7 @@ def run(args: argparse.Namespace) -> Outcome:
     recipe = resolved.recipe
     benchmarks = tuple(limited(spec, args.limit) for spec in recipe.evaluate.benchmarks)
     resolved = replace(resolved, recipe=replace(recipe, evaluate=replace(recipe.evaluate, benchmarks=benchmarks)))
-    improvement = Improvement(resolved, args.runs_dir, args.data_dir, stop=SigtermFlag())
+    improvement = Improvement(resolved, args.runs_dir, args.data_dir, stop=SigtermFlag(), team=team)
     rounds = improvement.run()
     chosen = best(rounds)
     lines = [f"{'round':<7}{'problems':>9}{'samples':>9}  held-out pass@1"]

@@ -6,8 +6,20 @@ output, has changed.
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from reflectioncoder.commands import Outcome, add_data_dir_argument, add_recipe_arguments, limited, percent, resolve_recipe
+from reflectioncoder.commands import (
+    Outcome,
+    add_data_dir_argument,
+    add_recipe_arguments,
+    led_by_first,
+    limited,
+    percent,
+    resolve_recipe,
+)
+
+if TYPE_CHECKING:
+    from reflectioncoder.train.ranks import Team
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
+    return led_by_first(lambda team: _run(args, team))
+
+
+def _run(args: argparse.Namespace, team: Team | None) -> Outcome:
     from dataclasses import replace
     from pathlib import Path
 
@@ -27,7 +43,7 @@ def run(args: argparse.Namespace) -> Outcome:
         recipe = resolved.recipe
         benchmarks = tuple(limited(spec, args.limit) for spec in recipe.evaluate.benchmarks)
         resolved = replace(resolved, recipe=replace(recipe, evaluate=replace(recipe.evaluate, benchmarks=benchmarks)))
-    result = Run(resolved, args.runs_dir, args.data_dir, stop=SigtermFlag()).run()
+    result = Run(resolved, args.runs_dir, args.data_dir, stop=SigtermFlag(), team=team).run()
     lines = [f"{'benchmark':<20} {'base pass@1':<26} trained pass@1"]
     for name, pair in result["pass@1"].items():
         lines.append(f"{name:<20} {percent(pair[BASE]):<26} {percent(pair[TRAINED])}")

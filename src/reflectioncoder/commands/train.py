@@ -19,23 +19,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    import itertools
-
     from reflectioncoder.contamination.records import record_training_data, refuse_contaminated_data
     from reflectioncoder.models.sources import resolve_model
     from reflectioncoder.stopping import SigtermFlag
     from reflectioncoder.train.checks import check_model, check_recipe
-    from reflectioncoder.train.data import describe_plan, held_out_samples, plan_run, training_data
+    from reflectioncoder.train.data import data_key, describe_plan, held_out_samples, plan_run, training_samples
+    from reflectioncoder.train.job import TrainingJob
+    from reflectioncoder.train.launch import carry_out, training_processes
     from reflectioncoder.train.prepare import forecast_run, needs_checkpointing
-    from reflectioncoder.train.run import train_model
 
     recipe = resolve_recipe(args).recipe
     check_recipe(recipe)
+    training_processes(recipe)
     directory = args.runs_dir / recipe.name
     built = directory / "build" / "reflections.jsonl"
-    data = training_data(recipe, built if built.is_file() else None)
-    samples = data if args.limit is None else list(itertools.islice(data, args.limit))
-    refuse_contaminated_data(samples, recipe.evaluate.benchmarks, allow=recipe.evaluate.allow_contaminated)
+    reflections = built if built.is_file() else None
+    samples = training_samples(recipe, reflections, args.limit)
+    key, allow = data_key(samples), recipe.evaluate.allow_contaminated
+    refuse_contaminated_data(samples, recipe.evaluate.benchmarks, allow=allow, identity=key)
     source = resolve_model(recipe.model)
     if args.dry_run:
         tokenizer = check_model(recipe, source)
@@ -50,9 +51,9 @@ def run(args: argparse.Namespace) -> Outcome:
         return Outcome({**value, "gradient_checkpointing": checkpointing, "memory_bytes": memory}, lines)
     if any((directory / "train").glob("checkpoint-*")) and not args.resume:
         raise UsageError(f"{directory / 'train'} has checkpoints already\n  hint:    --resume continues, or choose another name")
-    summary = train_model(recipe, source, samples, directory, resume=args.resume, stop=SigtermFlag())
+    summary = carry_out(TrainingJob(recipe, source, reflections, directory, args.limit, args.resume), SigtermFlag())
     if os.environ.get("RANK", "0") == "0":
-        record_training_data(directory / "model", samples, source.path, args.data_dir)
+        record_training_data(directory / "model", samples, source.path, args.data_dir, identity=key)
     return Outcome(
         {k: v for k, v in summary.items() if k != "history"},
         [f"{summary['num_tokens']:,} tokens in {summary['total_steps']} steps, {summary['tokens_per_s']} tokens/s"],

@@ -6,9 +6,8 @@ comments in a run's `config.yaml`, `docs/recipes.md` and the JSON Schema are mad
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from reflectioncoder.choices import (
     APIS_HELP,
@@ -27,6 +26,7 @@ from reflectioncoder.choices import (
     RENDERINGS_HELP,
     RULES,
     RULES_HELP,
+    RUN_BACKENDS_HELP,
     SHARDINGS_HELP,
     STUDENT_POSITIONS_HELP,
     TEXT_NORMALIZATIONS_HELP,
@@ -44,16 +44,19 @@ from reflectioncoder.choices import (
     Quantization,
     Rendering,
     Rules,
+    RunBackend,
     Sharding,
     StudentPositions,
     TextNormalization,
 )
+from reflectioncoder.config.checks import device, each_block_type_once, folder_name, not_empty
 from reflectioncoder.config.settings import Settings, doc
-from reflectioncoder.data.samples import BLOCK_TYPES, BlockType
+from reflectioncoder.data.samples import BlockType
 from reflectioncoder.errors import UsageError
 
 MAX_SECONDS = 1_000_000.0
 MAX_SEED = 2**32 - 1  # numpy's
+MAX_PROCESSES = 1024
 
 _BLOCK_TYPES_HELP: dict[BlockType, str] = {
     "execution": "the interpreter's output",
@@ -62,31 +65,13 @@ _BLOCK_TYPES_HELP: dict[BlockType, str] = {
 }
 
 
-def _device(value: str) -> str | None:
-    return None if re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", value) else "auto, cpu, cuda or cuda:N"
-
-
-def _folder_name(value: str) -> str | None:
-    """Check that a run's name is one folder below `--runs-dir` on every file system: it leads nowhere else and is no device's name."""
-    bad = re.search(r'[\x00-\x1f/\\<>:"|?*]|^[.\s-]|[.\s]$', value) or re.match(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)", value)
-    return "the name of a folder, without a path" if bad or not 1 <= len(value.encode()) <= 200 else None
-
-
-def _each_block_type_once(value: tuple[str, ...]) -> str | None:
-    return None if sorted(value) == sorted(BLOCK_TYPES) else f"{', '.join(BLOCK_TYPES)}, each once, in any order"
-
-
-def _not_empty(value: tuple[str, ...]) -> str | None:
-    return None if value else "at least one; [none] hides nothing"
-
-
 @dataclass(frozen=True)
 class ModelConfig(Settings):
     name: str = doc("Base model: a hub id, or a local folder with a causal language model.")
     revision: str | None = doc("Hub revision (branch, tag or commit) to load; null takes the default branch.", None)
     rendering: Rendering = doc("How dialogues become tokens.", "chat", values=RENDERINGS_HELP)
     dtype: Dtype = doc("Weight dtype.", "auto", values=DTYPES_HELP)
-    device: str = doc("Device that runs the model: cpu, cuda or cuda:N; auto takes a GPU if there is one.", "auto", check=_device)
+    device: str = doc("Device that runs the model: cpu, cuda or cuda:N; auto takes a GPU if there is one.", "auto", check=device)
 
 
 @dataclass(frozen=True)
@@ -279,13 +264,13 @@ class TrainConfig(Settings):
         "Which parts of the reflection sequence are hidden from the student at a given mask rate. With several strategies one is drawn "
         "uniformly for each visit of a sample.",
         ("block_type",),
-        check=_not_empty,
+        check=not_empty,
         values=MASK_STRATEGIES_HELP,
     )
     mask_block_order: tuple[BlockType, ...] = doc(
         "The order in which block_type hides the types of blocks.",
         ("execution", "text", "code"),
-        check=_each_block_type_once,
+        check=each_block_type_once,
         values=_BLOCK_TYPES_HELP,
     )
     mask_schedule: MaskSchedule = doc(
@@ -322,6 +307,14 @@ class TrainConfig(Settings):
     sharding: Sharding = doc(
         "How training state is split across processes; for models that do not fit on one device.", "none", values=SHARDINGS_HELP
     )
+    processes: Literal["auto"] | int = doc(
+        "Number of processes that train, each on a GPU of its own; auto takes one for each visible GPU, at most global_batch_size, and "
+        "one on a CPU. It changes speed and memory, not the result. Under torchrun or accelerate it has no effect: all of their "
+        "processes train.",
+        "auto",
+        low=1,
+        high=MAX_PROCESSES,
+    )
     torch_compile: bool = doc("Compile the output layer with torch.compile; meant for GPUs, gains nothing on a CPU.", False)
     eval_data: tuple[str, ...] = doc(
         "Held-out samples, named as in reflection_data; the loss of their one-off answers is measured while training.", ()
@@ -345,13 +338,21 @@ class TrainConfig(Settings):
 
 @dataclass(frozen=True)
 class GenerateConfig(Settings):
-    batch_size: int = doc("Completions decoded at once; lower it if the device runs out of memory.", 20, low=1)
+    batch_size: int = doc(
+        "Completions decoded at once, or requests sent at once to a server; lower it if the device runs out of memory.", 20, low=1
+    )
     max_new_tokens: int = doc("Length limit of a completion, tokens. Raise it if completions are reported as cut off.", 512, low=1)
     temperature: float = doc("Sampling temperature; 0 is greedy.", 0.0, low=0.0)
     top_p: float = doc(
         "Nucleus sampling: only the most likely tokens whose probabilities add up to this share are drawn.", 0.95, low=0.0, high=1.0
     )
     num_samples: int = doc("Completions per problem; more than 1 needs a temperature above 0.", 1, low=1)
+    backend: RunBackend = doc(
+        "What runs the models of `run` and `improve`. A server elsewhere does not have the model that was just trained: "
+        "`evaluate --backend openai` asks one that has it.",
+        "transformers",
+        values=RUN_BACKENDS_HELP,
+    )
 
 
 @dataclass(frozen=True)
@@ -392,7 +393,7 @@ class Recipe(Settings):
         reflectioncoder.errors.UsageError: this value is out of range...
     """
 
-    name: str = doc("Name of the run; its folder is runs/<name>.", check=_folder_name)
+    name: str = doc("Name of the run; its folder is runs/<name>.", check=folder_name)
     model: ModelConfig = doc("The base model.")
     description: str = doc("One line about the recipe, shown by `recipes list`.", "")
     seed: int = doc("Seed of everything that is drawn at random; change it to repeat a run independently.", 3407, low=0, high=MAX_SEED)

@@ -129,7 +129,12 @@ def converted(value: Any, annotation: Any, key: str, origins: Origins) -> Any:
     """Return `value` as the type wants it: lists become tuples, mappings sections, 2.0 a whole number. Nothing else is converted."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
-        return None if value is None else converted(value, next(a for a in args if a is not type(None)), key, origins)
+        if value is None and type(None) in args:
+            return None
+        kind = _meant(value, args)
+        if get_origin(kind) is Literal and value not in get_args(kind):
+            raise UsageError.for_value("this value is not allowed", origins.place(key), _got(value, key), describe(annotation))
+        return converted(value, kind, key, origins)
     if origin is Literal:
         if not isinstance(value, str) or value not in args:
             raise UsageError.for_value("this value is not allowed", origins.place(key), _got(value, key), [str(a) for a in args])
@@ -155,6 +160,12 @@ def converted(value: Any, annotation: Any, key: str, origins: Origins) -> Any:
     if result is None:
         raise UsageError.for_value("this value has the wrong type", origins.place(key), _got(value, key), describe(annotation))
     return result
+
+
+def _meant(value: Any, args: tuple[Any, ...]) -> Any:
+    """Return the type of a union that the value is of: with `Literal["auto"] | int` text is the word, all else the number."""
+    kinds = [a for a in args if a is not type(None)]
+    return next((a for a in kinds if (get_origin(a) is Literal) == isinstance(value, str)), kinds[0])
 
 
 def section(cls: type, values: Mapping[Any, Any], prefix: str, origins: Origins) -> Any:

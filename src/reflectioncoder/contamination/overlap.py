@@ -34,20 +34,37 @@ class NgramIndex:
     def __init__(self, size: int = 10, *, without_common: bool = False):
         self._without_common = without_common
         self._size = size
+        self._half = (size + 1) // 2
         self._known: dict[tuple[str, ...], str | None] = {}
-
-    def _ngrams(self, text: str) -> list[tuple[str, ...]]:
-        words = _WORD.findall(text.lower())
-        return [tuple(words[i : i + self._size]) for i in range(len(words) - self._size + 1)]
+        self._halves: set[tuple[str, ...]] = set()
 
     def add(self, name: str, text: str) -> None:
-        for ngram in self._ngrams(text):
+        words = _words(text)
+        for start in range(len(words) - self._size + 1):
+            ngram = tuple(words[start : start + self._size])
             if self._known.setdefault(ngram, name) != name and self._without_common:
                 self._known[ngram] = None
+        if len(words) >= self._size:
+            self._halves |= {tuple(words[start : start + self._half]) for start in range(len(words) - self._half + 1)}
 
     def matches(self, text: str) -> list[tuple[str, str]]:
         """Return (document, shared words) of every known n-gram in `text`; [] if there is none."""
-        return [(name, " ".join(ngram)) for ngram in self._ngrams(text) if (name := self._known.get(ngram)) is not None]
+        words, found = _words(text), []
+        for start in self._candidates(words):
+            ngram = tuple(words[start : start + self._size])
+            if (name := self._known.get(ngram)) is not None:
+                found.append((name, " ".join(ngram)))
+        return found
+
+    def _candidates(self, words: list[str]) -> list[int]:
+        """Return where known n-grams can begin: each holds one of every `half`-th runs of `half` words, and most runs are unknown."""
+        half, last = self._half, len(words) - self._size
+        known = [place for place in range(0, len(words) - half + 1, half) if tuple(words[place : place + half]) in self._halves]
+        return [start for place in known for start in range(max(0, place - half + 1), min(place, last) + 1)]
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.lower())
 
 
 class KnownTasks:

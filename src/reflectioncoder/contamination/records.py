@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from reflectioncoder.contamination.behaviour import Behaviour, BenchmarkTask
 from reflectioncoder.contamination.overlap import KnownTasks
-from reflectioncoder.data.files import read_json, write_json
+from reflectioncoder.data.files import content_hash, read_json, write_json
 from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.data.prompts import program_of_answer
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.errors import CheckFailedError, MachineError
 from reflectioncoder.evaluate.benchmarks import BENCHMARKS, EVALPLUS_FILES, HUMANEVAL, families_of
 from reflectioncoder.evaluate.data_files import DataFile
+from reflectioncoder.paths import cache_dir
 from reflectioncoder.sandbox.detect import detect_isolation
 
 _RECORD = "training_data.json"
+_FORMAT = 1  # of the matches that are kept: raise it when other samples count as tasks
 _SHOWN = 5
 _FILES = {**{f"{family}+": file for family, file in EVALPLUS_FILES.items()}, "humaneval": HUMANEVAL}
 
@@ -59,21 +62,52 @@ def _rows(file: DataFile, data_dir: str | None) -> list[dict[str, Any]]:
         return []
 
 
-def record_training_data(model: Path, samples: Iterable[Sample], base: Path | None = None, data_dir: str | None = None) -> None:
+@dataclass(frozen=True)
+class Matches:
+    """The samples that hold tasks of benchmarks, of so many: what messages call each, and its task."""
+
+    num_samples: int
+    found: list[tuple[str, str]]
+
+
+def _matches(samples: Iterable[Sample], known: KnownTasks, identity: str | None) -> Matches:
+    """Find the tasks in samples; for samples with an identity this is done once, and kept in the user cache."""
+    kept = None if identity is None else cache_dir() / "contamination" / f"{content_hash(_FORMAT, identity, known.names)}.json"
+    if kept is not None and kept.is_file():
+        with expected_form(kept):
+            said = read_json(kept)
+            return Matches(said["num_samples"], [(name, task) for name, task in said["found"]])
+    count, found = 0, list[tuple[str, str]]()
+    for sample in samples:
+        if (task := _task_in(sample, known)) is not None:
+            found.append((sample.id or f"#{count}", task))
+        count += 1
+    if kept is not None:
+        write_json(kept, {"num_samples": count, "found": found})
+    return Matches(count, found)
+
+
+def record_training_data(
+    model: Path,
+    samples: Iterable[Sample],
+    base: Path | None = None,
+    data_dir: str | None = None,
+    *,
+    identity: str | None = None,
+) -> None:
     """Leave beside a model which benchmark tasks its training data holds: `training_data.json`, read by `refuse_contaminated`.
 
     Args:
         base: the model that was trained; what its record says goes on holding.
         data_dir: where benchmark files are looked for first.
+        identity: of the samples' content, if they are the same whenever it is.
     """
     known = known_tasks(data_dir)
     matches: dict[str, set[str]] = {family: set() for family in EVALPLUS_FILES if f"{family}+" in known.names}
-    count = 0
-    for sample in samples:
-        count += 1
-        found = _task_in(sample, known)
-        if found is not None:
-            matches.setdefault(found.partition("/")[0].lower(), set()).add(found)
+    here = _matches(samples, known, identity)
+    count = here.num_samples
+    for _, task in here.found:
+        matches.setdefault(task.partition("/")[0].lower(), set()).add(task)
     if base is not None and (base / _RECORD).is_file():
         with expected_form(base / _RECORD):
             before = read_json(base / _RECORD)
@@ -96,11 +130,12 @@ def _task_in(sample: Sample, known: KnownTasks) -> str | None:
     return next((task for m in answers if (task := known.find(task_id, request, program_of_answer(m.text)))), None)
 
 
-def refuse_contaminated_data(samples: Iterable[Sample], benchmarks: Iterable[str], *, allow: bool) -> None:
+def refuse_contaminated_data(samples: Iterable[Sample], benchmarks: Iterable[str], *, allow: bool, identity: str | None = None) -> None:
     """Refuse a training after which `refuse_contaminated` would refuse the trained model.
 
     Args:
         benchmarks: those that the model will be scored on, as recipes name them.
+        identity: of the samples' content, if they are the same whenever it is.
 
     Raises:
         CheckFailedError: the samples hold tasks of one of them.
@@ -108,11 +143,8 @@ def refuse_contaminated_data(samples: Iterable[Sample], benchmarks: Iterable[str
     families = families_of(benchmarks)
     if allow or not families:
         return
-    known, found = known_tasks(), list[str]()
-    for number, sample in enumerate(samples):
-        task = _task_in(sample, known)
-        if task is not None and task.partition("/")[0].lower() in families:
-            found.append(f"  sample {sample.id or f'#{number}'}: {task}")
+    matches = _matches(samples, known_tasks(), identity)
+    found = [f"  sample {name}: {task}" for name, task in matches.found if task.partition("/")[0].lower() in families]
     if found:
         more = [f"  and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
         raise CheckFailedError(

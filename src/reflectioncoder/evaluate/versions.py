@@ -20,13 +20,18 @@ _NAMED = re.compile(r"\b(?:" + "|".join(PROGRAM_PACKAGES) + r")\b")
 @cache
 def judge_version() -> tuple[str, ...]:
     """Return our version, a hash of the sources that verdicts come from (they change between versions too) and Python's version."""
-    sources = sorted(path for folder in ("evaluate", "languages", "sandbox") for path in (_PACKAGE / folder).rglob("*.py"))
-    code = content_hash([(str(path.relative_to(_PACKAGE)), path.read_text(encoding="utf-8")) for path in sources])
-    return __version__, code, platform.python_version()
+    return __version__, source_hash("evaluate", "languages", "sandbox"), platform.python_version()
 
 
 @cache
-def _package_versions() -> tuple[str, ...]:
+def source_hash(*folders: str) -> str:
+    """Return a hash of the sources in folders of this package."""
+    sources = sorted(path for folder in folders for path in (_PACKAGE / folder).rglob("*.py"))
+    return content_hash([(str(path.relative_to(_PACKAGE)), path.read_text(encoding="utf-8")) for path in sources])
+
+
+@cache
+def package_versions() -> tuple[str, ...]:
     """List `name==version` of each installed package that programs may import."""
     found = []
     for name in PROGRAM_PACKAGES:
@@ -39,4 +44,4 @@ def _package_versions() -> tuple[str, ...]:
 
 def versions_for(source: str) -> tuple[str, ...]:
     """List the versions of the packages that a program may use; none if it names no package."""
-    return _package_versions() if _NAMED.search(source) else ()
+    return package_versions() if _NAMED.search(source) else ()

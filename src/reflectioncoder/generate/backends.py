@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata as metadata
+import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from reflectioncoder import choices
 from reflectioncoder.config.declarations import EndpointConfig, ModelConfig
 from reflectioncoder.data.files import content_hash, sha256_file
+from reflectioncoder.errors import require
 from reflectioncoder.generate.base import Backend
-from reflectioncoder.generate.embedded import embedded_server, vllm_server
+from reflectioncoder.generate.embedded import embedded_server, has_vllm, vllm_server
 from reflectioncoder.generate.served_backend import ServedBackend
+from reflectioncoder.models.folder_gguf import GGUF_DTYPE, gguf_of_folder, require_gguf_writer
+from reflectioncoder.models.load import load_tokenizer, pick_device
 from reflectioncoder.models.packaged import resolve_gguf
 from reflectioncoder.models.sources import model_hash, resolve_model
+from reflectioncoder.models.tokens import make_requests
 from reflectioncoder.server_address import ServerAddress
 
 _CHARS_A_TOKEN = 2  # at least, of programs and English: a server is started with room for the longest request
@@ -26,6 +32,11 @@ _MAX_WAIT_S = 24 * 3600.0  # for a server of our own: all requests are asked at 
 _PLAIN_SAMPLING: dict[str, dict[str, Any]] = {
     "local": {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},  # llama.cpp has defaults of its own
     "vllm": {},  # started without the model's own
+}
+_PACKAGES: dict[choices.RunBackend, tuple[str, ...]] = {
+    "transformers": ("torch", "transformers", "tokenizers"),
+    "local": ("xllamacpp", "gguf"),
+    "vllm": ("vllm", "torch", "transformers"),
 }
 
 
@@ -57,8 +68,7 @@ def asked_model(config: ModelConfig, backend: choices.Backend, endpoint: Endpoin
         UsageError, MachineError: there is no such model.
     """
     if backend == "transformers":
-        path = resolve_model(config).path
-        return AskedModel(model_hash(path), path, True, lambda _chars, _tokens: _transformers(config, path))
+        return _in_this_process(config, resolve_model(config).path)
     endpoint = replace(endpoint, model=config.name)
     if backend == "openai":
         # Requests of the default shape have the keys that they had before there were others.
@@ -67,20 +77,112 @@ def asked_model(config: ModelConfig, backend: choices.Backend, endpoint: Endpoin
         key = content_hash(backend, config.name, identity, endpoint.revision, endpoint.api, endpoint.assistant_prefix, *shape)
         return AskedModel(key, None, False, lambda _chars, _tokens: ServedBackend(endpoint, backend))
     if backend == "local":
-        gguf, path = resolve_gguf(config.name), None
-        weights, serve, prefix = sha256_file(gguf), partial(embedded_server, gguf), "llama.cpp"
-    else:
-        path = Path(config.name) if Path(config.name).is_dir() else None
-        weights, serve, prefix = model_hash(path) if path else config.name, partial(vllm_server, config.name), "vllm"
+        gguf = resolve_gguf(config.name)
+        return _served_here(backend, sha256_file(gguf), None, partial(embedded_server, gguf), endpoint)
+    path = Path(config.name) if Path(config.name).is_dir() else None
+    weights = model_hash(path) if path else config.name
+    return _served_here(backend, weights, path, partial(vllm_server, config.name), endpoint)
+
+
+def asked_folder(config: ModelConfig, path: Path, backend: choices.RunBackend, parallel: int) -> AskedModel:
+    """Return the model in a folder, asked as it was trained: in its chat template, or as plain text if it has none.
+
+    Args:
+        config: dtype and device, for transformers.
+        parallel: requests at a time, for a server.
+
+    Raises:
+        UsageError: the folder's tokenizer or chat template cannot be used; it cannot be written as GGUF.
+    """
+    if backend == "transformers":
+        return _in_this_process(config, path)
+    api = "completion" if make_requests(path, load_tokenizer(path)).name == "plain" else "chat"
+    endpoint = EndpointConfig(model=path.name, api=api, max_in_flight=parallel)
+    if backend == "local":
+        require_gguf_writer()
+        return _served_here(backend, content_hash(model_hash(path), GGUF_DTYPE), path, partial(_gguf_server, path), endpoint)
+    dtype = "bfloat16" if config.dtype == "auto" else config.dtype  # the same for base and trained model, however they are stored
+    endpoint = replace(endpoint, model=str(path))  # by this name the server knows it
+    return _served_here(backend, content_hash(model_hash(path), dtype), path, partial(vllm_server, str(path), dtype=dtype), endpoint)
+
+
+def usable_backend(wanted: choices.RunBackend, device: str) -> tuple[choices.RunBackend, str | None]:
+    """Return the backend that can run models here, and why it is not the one that is wanted (None: it is).
+
+    Args:
+        device: the setting `model.device`.
+    """
+    if wanted != "vllm":
+        return wanted, None
+    if not has_vllm():
+        return "transformers", "vLLM is not installed"
+    if not pick_device(device).startswith("cuda"):
+        return "transformers", "vLLM needs a GPU, and model.device is cpu" if device == "cpu" else "vLLM needs a GPU, and there is none"
+    return wanted, None
+
+
+def check_backend(backend: choices.RunBackend) -> None:
+    """Check before any work that a backend can serve the folders of a run.
+
+    Raises:
+        UsageError: this version cannot write GGUF files.
+        MachineError: llama.cpp's package is not installed.
+    """
+    if backend == "local":
+        require("xllamacpp", "local")
+        require_gguf_writer()
+
+
+def model_versions(backend: choices.RunBackend, config: ModelConfig) -> list[str | None]:
+    """Return what else completions depend on, besides model, requests and sampling: where and by which packages a model is run."""
+    device = pick_device(config.device).partition(":")[0] if backend == "transformers" else backend
+    return [device, platform.machine(), *map(_version, _PACKAGES[backend])]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@contextlib.contextmanager
+def opened_once(open_backend: Callable[[], AbstractContextManager[Backend]]) -> Iterator[Callable[[], Backend]]:
+    """Give a function that opens the backend when it is first called; at the end of the block it is closed."""
+    with contextlib.ExitStack() as stack:
+        yield cache(lambda: stack.enter_context(open_backend()))
+
+
+def _in_this_process(config: ModelConfig, path: Path) -> AskedModel:
+    # Weights in the default dtype have the key that they had before others were told apart.
+    key = model_hash(path) if config.dtype == "auto" else content_hash(model_hash(path), config.dtype)
+    return AskedModel(key, path, True, lambda _chars, _tokens: _transformers(config, path))
+
+
+def _served_here(
+    backend: choices.Backend,
+    weights: str,
+    path: Path | None,
+    serve: Callable[[int, int], AbstractContextManager[str]],
+    endpoint: EndpointConfig,
+) -> AskedModel:
+    prefix = "llama.cpp" if backend == "local" else "vllm"
     own = replace(endpoint, assistant_prefix=prefix, api_key_env="", timeout_s=_MAX_WAIT_S)
     return AskedModel(content_hash(backend, weights, own.api), path, False, partial(_started, serve, own, backend))
+
+
+@contextlib.contextmanager
+def _gguf_server(folder: Path, parallel: int, context_tokens: int) -> Iterator[str]:
+    with gguf_of_folder(folder) as gguf, embedded_server(gguf, parallel, context_tokens) as url:
+        yield url
 
 
 @contextlib.contextmanager
 def _transformers(config: ModelConfig, path: Path) -> Iterator[Backend]:
     from reflectioncoder.generate.transformers_backend import TransformersBackend
 
-    yield TransformersBackend(config, path)
+    with contextlib.closing(TransformersBackend(config, path)) as backend:
+        yield backend
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,10 @@ from pathlib import Path
 from reflectioncoder.errors import MachineError, require
 
 _MAX_END_S = 20.0
+# A server that is started by one of several processes is none of them, and would wait for the others.
+_OF_A_LAUNCHER = re.compile(
+    r"(RANK|(LOCAL|GROUP|ROLE)_RANK|((LOCAL|GROUP|ROLE)_)?WORLD_SIZE|MASTER_(ADDR|PORT)|(TORCHELASTIC|ACCELERATE|FSDP)_.*)"
+)
 
 
 def embedded_server(gguf: Path, parallel: int, context_tokens: int) -> contextlib.AbstractContextManager[str]:
@@ -33,21 +38,30 @@ def embedded_server(gguf: Path, parallel: int, context_tokens: int) -> contextli
     return _serving("serve_llama_cpp", gguf.name, [str(gguf), str(parallel), str(context_tokens)], env)
 
 
-def vllm_server(model: str, parallel: int, context_tokens: int) -> contextlib.AbstractContextManager[str]:
-    """Serve a hub model or folder with vLLM on this machine's GPUs: batches are put together anew after every token."""
-    if importlib.util.find_spec("vllm") is None:
+def has_vllm() -> bool:
+    return importlib.util.find_spec("vllm") is not None
+
+
+def vllm_server(model: str, parallel: int, context_tokens: int, *, dtype: str = "auto") -> contextlib.AbstractContextManager[str]:
+    """Serve a hub model or folder with vLLM on this machine's GPUs: batches are put together anew after every token.
+
+    Args:
+        dtype: of weights and arithmetic; auto is vLLM's choice, which depends on how the weights are stored.
+    """
+    if not has_vllm():
         raise MachineError(
             "the package vllm is not installed\n  hint:    pip install vllm (a GPU), or ask a server (openai) or a GGUF model (local)"
         )
-    return _serving("serve_vllm", model, [model, str(parallel), str(context_tokens)], {})
+    return _serving("serve_vllm", model, [model, str(parallel), str(context_tokens), dtype], {})
 
 
 @contextlib.contextmanager
 def _serving(program: str, name: str, arguments: list[str], env: dict[str, str]) -> Iterator[str]:
     command = [sys.executable, "-m", f"reflectioncoder.generate.{program}", *arguments]
     with tempfile.TemporaryFile() as words:
+        outside = {name: value for name, value in os.environ.items() if not _OF_A_LAUNCHER.fullmatch(name)}
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, env={**os.environ, **env}, start_new_session=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, env={**outside, **env}, start_new_session=True
         )
         try:
             assert process.stdout is not None

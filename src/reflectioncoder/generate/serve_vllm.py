@@ -1,6 +1,6 @@
 """A program: serves a hub model or a folder on this machine's GPUs by vLLM, OpenAI-compatible.
 
-    python -m reflectioncoder.generate.serve_vllm MODEL PARALLEL CONTEXT_TOKENS
+    python -m reflectioncoder.generate.serve_vllm MODEL PARALLEL CONTEXT_TOKENS DTYPE
 
 Prints its URL once it answers, and ends with its whole process group when its standard input does (see `embedded`).
 """
@@ -17,12 +17,12 @@ import time
 import urllib.request
 
 
-def serve(model: str, parallel: int, context_tokens: int) -> None:
+def serve(model: str, parallel: int, context_tokens: int, dtype: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     server = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model, "--host", "127.0.0.1", "--port", str(port)]
     limits = ["--max-num-seqs", str(parallel), "--max-model-len", str(context_tokens), "--enable-prefix-caching"]
-    limits += ["--generation-config", "vllm"]  # the model's own sampling is not what was asked for
+    limits += ["--dtype", dtype, "--generation-config", "vllm"]  # the model's own sampling is not what was asked for
     # What it says goes where our errors go; its workers are in its process group and end with it, which is ours: it ends with us.
     process = subprocess.Popen([*server, *limits], stdin=subprocess.DEVNULL, stdout=sys.stderr)
     url = f"http://127.0.0.1:{port}"
@@ -46,4 +46,4 @@ def _announce(url: str, process: subprocess.Popen[bytes]) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections.abc import Generator, Sequence, Set
 from functools import lru_cache
@@ -27,6 +28,7 @@ class TransformersBackend:
 
     def __init__(self, config: ModelConfig, path: Path):
         self.renderer = make_requests(path, load_tokenizer(path))  # what is wrong with the template shows before weights are loaded
+        self.model: Any
         self.model, self.tokenizer = load_model(config, path)
         self.model.eval()
         self.path = path
@@ -34,6 +36,13 @@ class TransformersBackend:
         pad = self.tokenizer.pad_token_id
         self._pad = pad if pad is not None else (self._stop or [0])[-1]  # it is masked: any token will do
         self._encode = lru_cache(maxsize=None)(lambda text, prefill: self.renderer.render_request(text, prefill))
+
+    def close(self) -> None:
+        """Give the model's memory back; whatever still refers to this object cannot hold it."""
+        self.model = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def describe(self) -> dict[str, Any]:
         return {

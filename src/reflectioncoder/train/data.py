@@ -70,6 +70,15 @@ class TrainingData:
         return [one.to_json() for one in self.sets if isinstance(one, TrainingSet)]
 
 
+Samples = Sequence[Sample] | TrainingData
+"""The samples of a training: in memory, or in files, which are rendered once for all runs and processes."""
+
+
+def data_key(samples: Samples) -> str:
+    """Return a key of the samples' content."""
+    return samples.identity if isinstance(samples, TrainingData) else content_hash([sample.to_json() for sample in samples])
+
+
 def find_training_sets(recipe: Recipe) -> list[TrainingSet]:
     """Find the data that the recipe names, in its order; what is on the hub is downloaded.
 
@@ -83,8 +92,11 @@ def find_training_sets(recipe: Recipe) -> list[TrainingSet]:
     ]
 
 
-def training_data(recipe: Recipe, reflections: Path | None) -> TrainingData:
+def training_samples(recipe: Recipe, reflections: Path | None, limit: int | None = None) -> Samples:
     """Return all samples that the recipe names: built ones, further sets, one-off samples of the problems.
+
+    Args:
+        limit: take only so many, which are read into memory.
 
     Raises:
         UsageError: there are no reflections, or one of the sets is not there.
@@ -93,7 +105,8 @@ def training_data(recipe: Recipe, reflections: Path | None) -> TrainingData:
         raise UsageError("no reflection samples: nothing is built yet and train.reflection_data is empty\n  hint:    run build first")
     built = [find_training_set(str(reflections), "reflection")] if reflections else []
     one_off = [OneOffSet(recipe.build.problems)] if recipe.train.generation_from_problems else []
-    return TrainingData((*built, *find_training_sets(recipe), *one_off))
+    data = TrainingData((*built, *find_training_sets(recipe), *one_off))
+    return data if limit is None else list(itertools.islice(data, limit))
 
 
 @dataclass(frozen=True)
@@ -106,7 +119,7 @@ class RenderedData:
     report: RenderReport
 
 
-def rendered_data(recipe: Recipe, path: Path, tokenizer: Any, samples: Sequence[Sample] | TrainingData) -> RenderedData:
+def rendered_data(recipe: Recipe, path: Path, tokenizer: Any, samples: Samples) -> RenderedData:
     """Render samples: those of files once for all runs (`rendered_files`), those in memory here.
 
     Args:
@@ -122,7 +135,7 @@ def rendered_data(recipe: Recipe, path: Path, tokenizer: Any, samples: Sequence[
     return RenderedData(rendered, [samples[i].id or f"#{i}" for i in indices], [operators_of(samples[i]) for i in indices], report)
 
 
-def plan_run(recipe: Recipe, path: Path, tokenizer: Any, samples: Sequence[Sample] | TrainingData) -> tuple[RunPlan, RenderedData]:
+def plan_run(recipe: Recipe, path: Path, tokenizer: Any, samples: Samples) -> tuple[RunPlan, RenderedData]:
     """Render and plan.
 
     Raises:

@@ -24,24 +24,23 @@ from reflectioncoder.models.sources import ModelSource, model_hash
 from reflectioncoder.progress import Progress, say
 from reflectioncoder.stopping import StopFlag
 from reflectioncoder.train.checks import check_model, check_recipe
-from reflectioncoder.train.data import TrainingData, describe_plan, held_out_samples, plan_run, preview
+from reflectioncoder.train.data import Samples, TrainingData, data_key, describe_plan, held_out_samples, plan_run, preview
 from reflectioncoder.train.sharding import has_process_group, is_sharded, set_up_sharding
 
 # How a run is carried out, not what comes out: these may change when it is continued.
 _WITHOUT_EFFECT = frozenset(
     {
         *("gradient_checkpointing", "micro_batch_tokens", "torch_compile", "offload_activations", "dataloader_workers"),
-        *("eval_data", "eval_steps", "save_steps", "keep_checkpoints", "report_to"),
+        *("eval_data", "eval_steps", "save_steps", "keep_checkpoints", "report_to", "processes"),
     }
 )
 
 
-def settings_key(recipe: Recipe, source: ModelSource, samples: Sequence[Sample] | TrainingData) -> str:
+def settings_key(recipe: Recipe, source: ModelSource, samples: Samples) -> str:
     """Return a key of all that the result of a training run depends on; checkpoints of another key cannot be continued."""
-    rows = samples.identity if isinstance(samples, TrainingData) else [sample.to_json() for sample in samples]
     train = {key: value for key, value in asdict(recipe.train).items() if key not in _WITHOUT_EFFECT}
     model = {key: value for key, value in asdict(recipe.model).items() if key != "device"}
-    return content_hash(train, model, recipe.seed, model_hash(source.path), rows)
+    return content_hash(train, model, recipe.seed, model_hash(source.path), data_key(samples))
 
 
 def own_checkpoints(train_dir: Path, key: str) -> None:
@@ -55,7 +54,7 @@ def own_checkpoints(train_dir: Path, key: str) -> None:
 def train_model(
     recipe: Recipe,
     source: ModelSource,
-    samples: Sequence[Sample] | TrainingData,
+    samples: Samples,
     run_dir: Path,
     *,
     resume: bool = True,

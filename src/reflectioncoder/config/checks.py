@@ -1,0 +1,25 @@
+"""Checks of single settings: each returns what is allowed if the value is not, else None."""
+
+from __future__ import annotations
+
+import re
+
+from reflectioncoder.data.samples import BLOCK_TYPES
+
+
+def device(value: str) -> str | None:
+    return None if re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", value) else "auto, cpu, cuda or cuda:N"
+
+
+def folder_name(value: str) -> str | None:
+    """Check that a run's name is one folder below `--runs-dir` on every file system: it leads nowhere else and is no device's name."""
+    bad = re.search(r'[\x00-\x1f/\\<>:"|?*]|^[.\s-]|[.\s]$', value) or re.match(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)", value)
+    return "the name of a folder, without a path" if bad or not 1 <= len(value.encode()) <= 200 else None
+
+
+def each_block_type_once(value: tuple[str, ...]) -> str | None:
+    return None if sorted(value) == sorted(BLOCK_TYPES) else f"{', '.join(BLOCK_TYPES)}, each once, in any order"
+
+
+def not_empty(value: tuple[str, ...]) -> str | None:
+    return None if value else "at least one; [none] hides nothing"

@@ -1,0 +1,70 @@
+"""A training as data: what another process needs to train exactly what this one would."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from reflectioncoder.config.declarations import EndpointConfig, Recipe
+from reflectioncoder.config.settings import NOWHERE, section
+from reflectioncoder.models.sources import ModelSource
+from reflectioncoder.stopping import StopFlag
+from reflectioncoder.train.data import Samples, training_samples
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """A training run: its recipe, its base model, its data.
+
+    Attributes:
+        reflections: the built samples; None trains on what the recipe names alone.
+        run_dir: the folder that `train/` and `model/` are written to.
+        limit: takes only so many samples.
+        resume: continue from the newest complete checkpoint.
+    """
+
+    recipe: Recipe
+    source: ModelSource
+    reflections: Path | None
+    run_dir: Path
+    limit: int | None = None
+    resume: bool = True
+
+    def samples(self) -> Samples:
+        """Find the job's samples.
+
+        Raises:
+            UsageError: there are none; a file is missing or malformed.
+        """
+        return training_samples(self.recipe, self.reflections, self.limit)
+
+    def train(self, stop: StopFlag | None) -> dict[str, Any]:
+        """Train in this process, or as one of the processes that torch's launcher has started."""
+        from reflectioncoder.train.run import train_model
+
+        return train_model(self.recipe, self.source, self.samples(), self.run_dir, resume=self.resume, stop=stop)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the job as JSON, without the settings of the author's server: no training needs them, and they can be secret."""
+        recipe = replace(self.recipe, build=replace(self.recipe.build, endpoint=EndpointConfig()))
+        return {
+            "recipe": asdict(recipe),
+            "source": self.source.to_json(),
+            "reflections": None if self.reflections is None else str(self.reflections),
+            "run_dir": str(self.run_dir),
+            "limit": self.limit,
+            "resume": self.resume,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> TrainingJob:
+        source, reflections = value["source"], value["reflections"]
+        return cls(
+            section(Recipe, value["recipe"], "", NOWHERE),
+            ModelSource(Path(source["path"]), source["origin"]),
+            None if reflections is None else Path(reflections),
+            Path(value["run_dir"]),
+            value["limit"],
+            value["resume"],
+        )

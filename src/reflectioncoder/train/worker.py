@@ -1,0 +1,68 @@
+"""A program: one of several processes that train; `launch` starts it.
+
+    python -m reflectioncoder.train.worker JOB_FILE
+
+Ends with its process group when its standard input does: its parent is gone then.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+
+from reflectioncoder.data.files import read_json, write_json
+from reflectioncoder.errors import EXIT_DONE, StoppedError, exit_code_of, explained
+from reflectioncoder.models.load import quiet_libraries
+from reflectioncoder.progress import Reporter, reporting
+from reflectioncoder.server_address import scrub_urls
+from reflectioncoder.stopping import SigtermFlag
+from reflectioncoder.train.job import TrainingJob
+from reflectioncoder.train.launch import error_file
+from reflectioncoder.train.sharding import leave
+
+
+def main(job_file: Path) -> int:
+    """Train as one of the ranks and return the exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    quiet_libraries()
+    try:
+        with reporting(Reporter()):
+            TrainingJob.from_json(read_json(job_file)).train(SigtermFlag())
+        return EXIT_DONE
+    except StoppedError as error:
+        _wait_for_everyone()  # the first may still be writing, and would be ended
+        return _failed(error, job_file.parent)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 (the last place: everything becomes a message and an exit code)
+        return _failed(error, job_file.parent)
+
+
+def _failed(error: BaseException, logs: Path) -> int:
+    """Leave the message of an error beside the log, and of a fault the traceback: which rank's is to be shown, the parent decides."""
+    if isinstance(error, KeyboardInterrupt):
+        return exit_code_of(error)
+    message, trace = explained(error), ""
+    if message is None:
+        message = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        trace = scrub_urls("".join(traceback.format_exception(error)))
+    write_json(error_file(logs, int(os.environ["RANK"])), {"message": scrub_urls(message), "traceback": trace})
+    return exit_code_of(error)
+
+
+def _wait_for_everyone() -> None:
+    from accelerate import PartialState
+
+    PartialState().wait_for_everyone()
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    leave(main(Path(sys.argv[1])))
