@@ -39,6 +39,9 @@ GGUF_DTYPES_HELP: dict[GgufDtype, str] = {
     "q8_0": "8-bit weights; half the size, faster on a CPU, and slightly different answers",
 }
 
+GgufChoice = Literal["none", "f16", "q8_0"]
+GGUF_CHOICES_HELP: dict[GgufChoice, str] = {"none": "no GGUF file", **GGUF_DTYPES_HELP}
+
 Api = Literal["chat", "completion"]
 APIS: tuple[Api, ...] = get_args(Api)
 APIS_HELP: dict[Api, str] = {

@@ -8,6 +8,7 @@ on the change run again, a changed file makes the stage that wrote it run again;
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import platform
 import shutil
 import time
@@ -36,6 +37,7 @@ from reflectioncoder.evaluate.benchmarks import load_benchmark, require_distinct
 from reflectioncoder.evaluate.results import headline
 from reflectioncoder.evaluation import completions_key, evaluate_model
 from reflectioncoder.generate.base import Backend, check_sampling
+from reflectioncoder.generate.gguf_check import verify_gguf
 from reflectioncoder.models.sources import ModelSource, model_hash, resolve_model
 from reflectioncoder.progress import format_duration, logging_to, say
 from reflectioncoder.stage_marker import Marker
@@ -132,6 +134,10 @@ class Run:
         from reflectioncoder.train.data import held_out_samples
 
         recipe = self.recipe
+        if recipe.export.gguf != "none":
+            from reflectioncoder.models.gguf_export import check_gguf
+
+            check_gguf(self.source.path)
         check_recipe(recipe)
         check_author(recipe.build)
         check_sampling(recipe.generate)
@@ -196,6 +202,25 @@ class Run:
 
         return self.stage("train", depends_on, [self.model, self.directory / "train" / "train.json"], work)
 
+    def export_gguf(self) -> Path | None:
+        """Write the trained model as GGUF and, where llama.cpp is installed, check it; return its path, None if none is wanted."""
+        from reflectioncoder.models.gguf_export import write_gguf
+
+        dtype = self.recipe.export.gguf
+        if dtype == "none":
+            return None
+        path = self.directory / "gguf" / f"{self.model.name}-{dtype}.gguf"
+
+        def work() -> dict[str, Any]:
+            write_gguf(self.model, path, dtype)
+            if importlib.util.find_spec("xllamacpp") is None:
+                say(f"{path.name} is not checked: llama.cpp is not installed (pip install 'reflectioncoder[local]')")
+                return {"verified": None}
+            return {"verified": verify_gguf(self.model, path, dtype).to_json()}
+
+        self.stage("gguf", [dtype, model_hash(self.model)], [path], work)
+        return path
+
     def evaluate(self, which: str, spec: str) -> dict[str, Any]:
         """Generate and score one benchmark with the base or the trained model."""
         benchmark = load_benchmark(spec, self.data_dir)
@@ -233,12 +258,14 @@ class Run:
         self.build()
         before = {spec: self.evaluate(BASE, spec) for spec in self.recipe.evaluate.benchmarks}
         self.train()
+        gguf = self.export_gguf()
         after = {spec: self.evaluate(TRAINED, spec) for spec in self.recipe.evaluate.benchmarks}
         report = self.report()
         return {
             "run": str(self.directory),
             "report": str(report),
             "model": str(self.model),
+            **({"gguf": str(gguf)} if gguf else {}),
             "pass@1": {s: {BASE: headline(before[s]), TRAINED: headline(after[s])} for s in before},
         }
 

@@ -30,7 +30,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _SAID_FULL = re.compile(
     rf"os error ({errno.ENOSPC}|{errno.EDQUOT})\b|No space left on device|[Qq]uota exceeded|database or disk is full"
 )
-_SAID_UNWRITTEN = re.compile(r"PytorchStreamWriter|file write failed|SafetensorError|\d+ requested and \d+ written")
+_SAID_UNWRITTEN = re.compile(r"PytorchStreamWriter|file write failed|SafetensorError")
 
 
 def _storage_error(path: Path, error: OSError) -> MachineError:

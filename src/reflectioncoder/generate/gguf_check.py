@@ -1,14 +1,15 @@
 """Checks a GGUF file against the model folder that it was written from: llama.cpp and transformers are given the same requests.
 
 Three things are compared. Texts have the same tokens. A request as llama.cpp's own chat template and tokenizer make it is what the
-model was trained on. And llama.cpp's greedy answers are those of the model in float32: its tokens are the most likely ones there, and
-the most likely tokens have the same log-probabilities. Both are computed for the same beginning of the answer at every position, so
-one forward pass of transformers judges a whole answer.
+model was trained on. And llama.cpp's greedy answers are those of the model in float32: its tokens are the most likely ones there, with
+the same log-probabilities. Both are computed for the same beginning of the answer at every position, so one forward pass of
+transformers judges a whole answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -28,9 +29,10 @@ from reflectioncoder.models.tokens import make_requests
 from reflectioncoder.progress import Progress
 
 TOLERANCE = 0.02
-"""Of log-probabilities, natural: two tokens that are nearer than this are a tie, and 16-bit weights change none by more."""
+"""Of natural log-probabilities: tokens that are nearer than this are a tie, and no token of an answer differs by more with f16."""
 
 _NUM_REQUESTS, _NUM_TOKENS, _NUM_PROBABLE = 20, 64, 10
+_LIKELY = math.log(0.01)
 _CONTEXT_TOKENS = 4096
 _TIMEOUT_S = 3600.0
 _MAX_SHOWN = 5
@@ -51,7 +53,8 @@ class Verification:
         num_texts, num_requests, num_tokens: how many were compared.
         num_ties: tokens that are not the most likely one in float32, but less than TOLERANCE behind it.
         num_others: tokens that are further behind it.
-        max_difference: the largest difference of a log-probability, among the most likely tokens at every position.
+        max_difference: the largest difference of the log-probability of a token of an answer.
+        max_difference_likely: the largest one among all tokens of at least 1 % (llama.cpp computes in 16 bits).
         faults: what is wrong, in words.
     """
 
@@ -61,6 +64,7 @@ class Verification:
     num_ties: int = 0
     num_others: int = 0
     max_difference: float = 0.0
+    max_difference_likely: float = 0.0
     faults: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -71,7 +75,8 @@ class Verification:
         return [
             f"{self.num_texts} texts and {self.num_requests} requests have the same tokens in llama.cpp and transformers",
             f"of {self.num_tokens} tokens of greedy answers {self.num_ties} are ties and {self.num_others} others than in float32",
-            f"log-probabilities differ by at most {self.max_difference:.4f}",
+            f"their log-probabilities differ by at most {self.max_difference:.4f}, those of all tokens above 1 % by at most "
+            f"{self.max_difference_likely:.4f}",
         ]
 
 
@@ -99,13 +104,15 @@ def verify_gguf(
             for number, request in enumerate(asked, start=1):
                 prompt = requests.render_request(request.instruction, request.prefill)
                 _compare_request(server, request, prompt, requests.name == "plain", found)
-                _compare_answer(server.answer(prompt, num_tokens), _log_probabilities(model, prompt), prompt, ends, found)
+                _compare_answer(server.answer(prompt, num_tokens), _log_probabilities(model, prompt), ends, found)
                 progress.update(number)
     if dtype == "f16":
         if found.num_others:
             found.faults.append(f"{found.num_others} tokens of {found.num_tokens} are not those of the model in float32")
         if found.max_difference > TOLERANCE:
-            found.faults.append(f"a log-probability differs by {found.max_difference:.4f}, at most {TOLERANCE} is rounding")
+            found.faults.append(
+                f"the log-probability of a token differs by {found.max_difference:.4f}; by rounding at most {TOLERANCE}"
+            )
     if found.faults:
         shown = found.faults[:_MAX_SHOWN]
         raise CheckFailedError(f"{gguf} is not the model of {folder}\n  " + "\n  ".join(shown))
@@ -162,7 +169,7 @@ class _Server:
 
 
 def _compare_texts(server: _Server, tokenizer: Any, found: Verification) -> None:
-    """Compare the tokens of texts, with every added token in one of them; blanks at the beginning of a text are left to the requests."""
+    """Compare the tokens of texts, with every added token in one of them. None begins with a blank: beginnings are the requests'."""
     added = [token.content for token in tokenizer.added_tokens_decoder.values()]
     programs = [problem.reference for problem in islice(bundled_problems("test_unseen"), _NUM_REQUESTS)]
     for text in (*programs, *_ODD_TEXTS, *(f"a{token} b{token}{token}\n{token}" for token in added)):
@@ -186,7 +193,7 @@ def _compare_request(server: _Server, request: Request, prompt: list[int], plain
         found.faults.append(f"other tokens for the request {request.task_id}: {_first_difference(prompt, theirs)}")
 
 
-def _log_probabilities(model: Any, prompt: list[int]) -> Any:
+def _log_probabilities(model: Any, prompt: list[int]) -> Callable[[list[int]], Any]:
     """Return a function of an answer's tokens: log-probabilities of all tokens at each of its positions and the next, (T + 1, V)."""
     torch = require("torch", "train")
 
@@ -198,16 +205,18 @@ def _log_probabilities(model: Any, prompt: list[int]) -> Any:
     return compute
 
 
-def _compare_answer(answer: _Answer, log_probabilities: Any, prompt: list[int], ends: set[int], found: Verification) -> None:
+def _compare_answer(answer: _Answer, log_probabilities: Callable[[list[int]], Any], ends: set[int], found: Verification) -> None:
+    """Compare an answer with the model's log-probabilities behind each of its tokens."""
     tokens = [step.token for step in answer.steps]
     expected = log_probabilities(tokens)
     for position, step in enumerate(answer.steps):
         row = expected[position]
-        ids = list(step.probable)
-        differences = (row[ids] - row.new_tensor([step.probable[i] for i in ids])).abs()
-        found.max_difference = max(found.max_difference, differences.max().item())
+        differences = {token: abs(row[token].item() - value) for token, value in step.probable.items()}
+        likely = [differences[token] for token, value in step.probable.items() if value >= _LIKELY]
+        found.max_difference = max(found.max_difference, differences[step.token])
+        found.max_difference_likely = max(found.max_difference_likely, *likely, 0.0)
         _count(row, [step.token], found)
-    if answer.has_ended and tokens[-1:] and tokens[-1] not in ends:  # the token that ended it is not among them
+    if answer.has_ended and (not tokens or tokens[-1] not in ends):  # the token that ended it is not among them
         _count(expected[-1], sorted(ends), found)
     if not answer.has_ended and not ends.isdisjoint(tokens):
         found.faults.append("llama.cpp writes on behind a token that ends an answer")

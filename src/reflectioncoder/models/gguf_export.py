@@ -7,6 +7,7 @@ Tensors are read, converted and written one at a time. Which models and tokenize
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -25,6 +26,18 @@ from reflectioncoder.paths import cache_dir
 _FORMAT = 1  # of what is written: raise it when the same model gets another file, so that those in the cache are not used any more
 
 
+def find_model(path: Path) -> Path:
+    """Return the folder of a run's trained model, or the folder itself if it is a model's.
+
+    Raises:
+        UsageError: neither.
+    """
+    found = next((folder for folder in (path / "model", path) if (folder / "config.json").is_file()), None)
+    if found is None:
+        raise UsageError(f"{path} is neither a run with a trained model nor a model: it has no config.json")
+    return found
+
+
 def gguf_of(folder: Path, dtype: GgufDtype) -> Path:
     """Return the model of a folder as GGUF. It is converted once, into the user cache.
 
@@ -38,6 +51,17 @@ def gguf_of(folder: Path, dtype: GgufDtype) -> Path:
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
             os.replace(write_gguf(folder, Path(scratch) / target.name, dtype), target)
     return target
+
+
+def check_gguf(folder: Path) -> None:
+    """Check, without reading weights, that the model of a folder can be written as GGUF.
+
+    Raises:
+        UsageError: its architecture or tokenizer cannot.
+    """
+    config = load_config(folder)
+    Layout(config)
+    Vocabulary.of(folder, num_rows=config.vocab_size)
 
 
 def write_gguf(folder: Path, path: Path, dtype: GgufDtype) -> Path:
@@ -127,17 +151,24 @@ def _write_file(writer: Any, path: Path, layout: Layout, weights: Weights, names
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
     if factors is not None:
-        writer.write_tensor_data(numpy.array(factors, numpy.float32))
+        _write_tensor(writer, numpy.array(factors, numpy.float32))
     for name in names:
         values = layout.arranged(name, weights.tensor(name)).numpy()
         with numpy.errstate(over="ignore"):
             stored = gguf.quants.quantize(values, types[name])
         if not numpy.isfinite(values.astype(numpy.float16) if types[name] != gguf.GGMLQuantizationType.F32 else stored).all():
             raise UsageError(f"GGUF cannot be written: {name} holds weights that {dtype} cannot hold (above 65504, or no numbers)")
-        writer.write_tensor_data(stored)
+        _write_tensor(writer, stored)
     writer.flush()
     with open(path, "rb") as written:
         os.fsync(written.fileno())
+
+
+def _write_tensor(writer: Any, values: Any) -> None:
+    try:
+        writer.write_tensor_data(values)
+    except OSError as error:  # numpy only says that it could not write everything
+        raise OSError(error.errno or errno.ENOSPC, str(error)) from error
 
 
 def _type_of(shape: list[int], dtype: GgufDtype) -> Any:

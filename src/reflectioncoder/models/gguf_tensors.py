@@ -38,7 +38,9 @@ class Layout:
         if rope_type not in _ROPE_TYPES:
             raise UsageError.for_value("GGUF cannot be written", "config.json: rope_type", rope_type, _ROPE_TYPES)
         if self._rope.get("partial_rotary_factor", 1.0) != 1.0:
-            raise UsageError("GGUF cannot be written: config.json turns only a part of each head by its position (partial_rotary_factor)")
+            raise UsageError(
+                "GGUF cannot be written: config.json turns only a part of each head by its position (partial_rotary_factor)"
+            )
         if getattr(config, "use_sliding_window", False):
             raise UsageError("GGUF cannot be written: config.json limits how far attention reaches back (use_sliding_window)")
 

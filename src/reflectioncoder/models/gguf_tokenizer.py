@@ -30,9 +30,7 @@ def _split(pattern: str) -> Part:
 
 
 _BYTES_OF_WORDS, _BYTES = ("ByteLevel", False, True), ("ByteLevel", False, False)
-_QWEN_WORDS = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+_QWEN_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _DEEPSEEK_WORDS = ("[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+")
 # llama.cpp's name → the parts of the pre-tokenizer. Llama 3's also takes a word that is a token as it is.
 _WORD_RULES: dict[str, tuple[Part, ...]] = {
@@ -154,7 +152,8 @@ def _tokens(parts: dict[str, Any], num_rows: int) -> tuple[list[str], list[int]]
 
 
 def _merges(parts: dict[str, Any]) -> list[tuple[str, str]]:
-    return [tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in parts["model"]["merges"]]
+    pairs = (pair.split(" ") if isinstance(pair, str) else pair for pair in parts["model"]["merges"])
+    return [(left, right) for left, right in pairs]
 
 
 def _listed(part: dict[str, Any] | None, inner: str) -> list[dict[str, Any]]:
@@ -216,9 +215,10 @@ def _adds_bos(tokenizer: Any, begins_with: str | None) -> bool:
 
     llama.cpp does not add a second one to a text that begins with it.
     """
-    bos = tokenizer.bos_token
-    adds = bos is not None and tokenizer.encode("a")[:1] == [tokenizer.bos_token_id]
-    return adds and (begins_with is None or begins_with.startswith(bos))
+    bos: str | None = tokenizer.bos_token
+    if bos is None or tokenizer.encode("a")[:1] != [tokenizer.bos_token_id]:
+        return False
+    return begins_with is None or begins_with.startswith(bos)
 
 
 def _special(folder: Path, tokenizer: Any) -> dict[str, int]:
