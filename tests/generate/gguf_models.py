@@ -14,7 +14,7 @@ from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.render import TokenRenderer
 from reflectioncoder.models.gguf_tokenizer import _DEEPSEEK_WORDS, _QWEN_WORDS
 from reflectioncoder.models.tokens import add_tokens
-from reflectioncoder.train.save import write_model
+from reflectioncoder.train.save import save_tokenizer, write_model
 from tests.conftest import make_model, make_tokenizer
 from tests.data.tokenizer_kinds import CHATML, make
 
@@ -38,16 +38,20 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def write_folder(folder: Path, kind: str = "llama", tokenizer: Any = None, rendering: str = "chat", **settings: Any) -> Path:
     """Write a model folder as a training does, with its seven tokens for the rendering "token"."""
-    tokenizer = tokenizer or make_tokenizer()
+    tokenizer = tokenizer or (make_tokenizer() if kind == "llama" else with_words("qwen2"))  # as transformers makes Qwen's anew
     model = make_model(kind, len(tokenizer), dtype="float32", **settings)
     for parameter in model.parameters():
         if parameter.ndim == 1:  # biases are zero in a new model, and would not be missed
-            parameter.data.uniform_(0.2, 1.0)
+            parameter.data.uniform_(0.2, 0.8)
     if rendering == "token":
         add_tokens(model, tokenizer)
         tokenizer.chat_template = TokenRenderer(tokenizer).chat_template()
-    write_model(model, tokenizer, Recipe("r", ModelConfig("m", rendering=rendering)), folder)
-    (folder / "reflectioncoder.json").write_text(json.dumps({"rendering": rendering, "base_model": "m"}))
+    if tokenizer.chat_template is None:
+        model.save_pretrained(folder)
+        save_tokenizer(tokenizer, folder)
+    else:
+        write_model(model, tokenizer, Recipe("r", ModelConfig("m", rendering=rendering)), folder)
+        (folder / "reflectioncoder.json").write_text(json.dumps({"rendering": rendering, "base_model": "m"}))
     return folder
 
 
@@ -64,7 +68,7 @@ def with_words(rule: str, template: str | None = CHATML) -> Any:
     core = Tokenizer(models.BPE(ignore_merges=rule == "llama-bpe"))
     core.pre_tokenizer = pre_tokenizers.Sequence([*before, level]) if before else level
     core.decoder = decoders.ByteLevel()
-    specials = ["<s>", "</s>", "<|im_start|>", "<|im_end|>"]
+    specials = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|endoftext|>"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=1500, special_tokens=specials, initial_alphabet=alphabet, show_progress=False)
     core.train_from_iterator([text for p in bundled_problems("train") for text in (p.reference, p.prompt)], trainer)
@@ -89,6 +93,6 @@ def _isolated(pattern: str) -> Any:
 def _finished(core: Tokenizer, template: str | None) -> Any:
     names: dict[str, Any] = {"bos_token": "<s>", "eos_token": "<|im_end|>", "pad_token": "</s>"}
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, clean_up_tokenization_spaces=False, **names)
-    tokenizer.add_tokens([AddedToken("<|fim_prefix|>", special=False)])
+    tokenizer.add_tokens([AddedToken("<|fim_prefix|>", special=False, normalized=False)])
     tokenizer.chat_template = template
     return tokenizer

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,13 @@ import httpx2
 
 from reflectioncoder.choices import GgufDtype
 from reflectioncoder.config.declarations import ModelConfig
+from reflectioncoder.data.chat_template import ChatTemplate
 from reflectioncoder.data.completion_requests import Request, python_request
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.errors import CheckFailedError, MachineError, require
-from reflectioncoder.generate.body import continuation_message
 from reflectioncoder.generate.embedded import embedded_server
 from reflectioncoder.models.load import load_model, plain_generation_config
-from reflectioncoder.models.tokens import make_requests
+from reflectioncoder.models.tokens import Requests, make_requests
 from reflectioncoder.progress import Progress
 
 TOLERANCE = 0.02
@@ -103,16 +102,14 @@ def verify_gguf(
         with Progress(f"checking {gguf.name}", len(asked)) as progress:
             for number, request in enumerate(asked, start=1):
                 prompt = requests.render_request(request.instruction, request.prefill)
-                _compare_request(server, request, prompt, requests.name == "plain", found)
+                _compare_request(server, requests, request, found)
                 _compare_answer(server.answer(prompt, num_tokens), _log_probabilities(model, prompt), ends, found)
                 progress.update(number)
     if dtype == "f16":
         if found.num_others:
             found.faults.append(f"{found.num_others} tokens of {found.num_tokens} are not those of the model in float32")
         if found.max_difference > TOLERANCE:
-            found.faults.append(
-                f"the log-probability of a token differs by {found.max_difference:.4f}; by rounding at most {TOLERANCE}"
-            )
+            found.faults.append(f"the log-probability of a token differs by {found.max_difference:.4f}, allowed: {TOLERANCE}")
     if found.faults:
         shown = found.faults[:_MAX_SHOWN]
         raise CheckFailedError(f"{gguf} is not the model of {folder}\n  " + "\n  ".join(shown))
@@ -120,17 +117,12 @@ def verify_gguf(
 
 
 @dataclass(frozen=True)
-class _Step:
-    """A token of an answer, and the log-probabilities of the most likely tokens there, by their ids."""
-
-    token: int
-    probable: dict[int, float]
-
-
-@dataclass(frozen=True)
 class _Answer:
-    steps: list[_Step]
+    """Tokens of an answer, whether a token ended it, and by position the log-probabilities of the most likely tokens there."""
+
+    tokens: list[int]
     has_ended: bool
+    likely: dict[int, dict[int, float]]
 
 
 class _Server:
@@ -162,35 +154,57 @@ class _Server:
     def answer(self, prompt: list[int], num_tokens: int) -> _Answer:
         sampling = {"temperature": 0.0, "n_predict": num_tokens, "n_probs": _NUM_PROBABLE, "return_tokens": True}
         reply = self._ask("/completion", {"prompt": prompt, "cache_prompt": False, **sampling})
-        steps = [
-            _Step(step["id"], {top["id"]: top["logprob"] for top in step["top_logprobs"]}) for step in reply["completion_probabilities"]
-        ]
-        return _Answer(steps, reply["stop_type"] == "eos")
+        said, steps = reply["tokens"], reply.get("completion_probabilities", [])
+        places = _places([step["id"] for step in steps], said)
+        likely = {
+            place: {top["id"]: top["logprob"] for top in step["top_logprobs"]}
+            for place, step in zip(places, steps, strict=True)
+            if place is not None
+        }
+        return _Answer(said, reply["stop_type"] == "eos", likely)
+
+
+def _places(some: Sequence[int], tokens: Sequence[int]) -> list[int | None]:
+    """Return where in an answer the tokens stand of which llama.cpp gives probabilities; None if it is not certain.
+
+    It leaves out tokens that end in the middle of a character.
+    """
+
+    def first_fit(some: Sequence[int], tokens: Sequence[int]) -> list[int]:
+        found: list[int] = []
+        for token in some:
+            found.append(tokens.index(token, found[-1] + 1 if found else 0))
+        return found
+
+    early, late = first_fit(some, tokens), first_fit(some[::-1], tokens[::-1])
+    return [one if one == len(tokens) - 1 - other else None for one, other in zip(early, late[::-1], strict=True)]
 
 
 def _compare_texts(server: _Server, tokenizer: Any, found: Verification) -> None:
-    """Compare the tokens of texts, with every added token in one of them. None begins with a blank: beginnings are the requests'."""
-    added = [token.content for token in tokenizer.added_tokens_decoder.values()]
-    programs = [problem.reference for problem in islice(bundled_problems("test_unseen"), _NUM_REQUESTS)]
-    for text in (*programs, *_ODD_TEXTS, *(f"a{token} b{token}{token}\n{token}" for token in added)):
-        text = f"x{text}"
+    """Compare the tokens of texts, as they stand in a dialogue. Of a base model's no text begins with a blank or spells added tokens."""
+    template = ChatTemplate(tokenizer) if tokenizer.chat_template else None
+    programs = [problem.reference for problem in bundled_problems("test_unseen")[:_NUM_REQUESTS]]
+    added = [token.content for token in tokenizer.added_tokens_decoder.values()] if template else []
+    for content in (*programs, *_ODD_TEXTS, *(f"a{token} b{token}{token}\n{token}" for token in added)):
+        text = template([{"role": "user", "content": content}], ask=True) if template else f"x{content}"
         ours, theirs = tokenizer.encode(text, add_special_tokens=False), server.tokens(text, begins=False)
         found.num_texts += 1
         if ours != theirs:
-            found.faults.append(f"other tokens for {text[:60]!r}: {_first_difference(ours, theirs)}")
+            found.faults.append(f"other tokens for {content[:60]!r}: {_first_difference(ours, theirs)}")
 
 
-def _compare_request(server: _Server, request: Request, prompt: list[int], plain: bool, found: Verification) -> None:
-    """Compare a request with what llama.cpp makes of its messages, or of its text for a base model."""
-    if plain:
+def _compare_request(server: _Server, requests: Requests, request: Request, found: Verification) -> None:
+    """Compare a request with what llama.cpp makes of its message, or of its text for a base model."""
+    if requests.name == "plain":
+        ours = requests.render_request(request.instruction, request.prefill)
         text = f"{request.instruction}\n\n{request.prefill}"
     else:
-        begun, _ = continuation_message(request.prefill, "llama.cpp")
-        text = server.dialogue([{"role": "user", "content": request.instruction}, begun])
+        ours = requests.render_request(request.instruction)
+        text = server.dialogue([{"role": "user", "content": request.instruction}])
     theirs = server.tokens(text, begins=True)
     found.num_requests += 1
-    if theirs != prompt:
-        found.faults.append(f"other tokens for the request {request.task_id}: {_first_difference(prompt, theirs)}")
+    if ours != theirs:
+        found.faults.append(f"other tokens for the request {request.task_id}: {_first_difference(ours, theirs)}")
 
 
 def _log_probabilities(model: Any, prompt: list[int]) -> Callable[[list[int]], Any]:
@@ -207,18 +221,17 @@ def _log_probabilities(model: Any, prompt: list[int]) -> Callable[[list[int]], A
 
 def _compare_answer(answer: _Answer, log_probabilities: Callable[[list[int]], Any], ends: set[int], found: Verification) -> None:
     """Compare an answer with the model's log-probabilities behind each of its tokens."""
-    tokens = [step.token for step in answer.steps]
-    expected = log_probabilities(tokens)
-    for position, step in enumerate(answer.steps):
+    expected = log_probabilities(answer.tokens)
+    for position, token in enumerate(answer.tokens):
         row = expected[position]
-        differences = {token: abs(row[token].item() - value) for token, value in step.probable.items()}
-        likely = [differences[token] for token, value in step.probable.items() if value >= _LIKELY]
-        found.max_difference = max(found.max_difference, differences[step.token])
-        found.max_difference_likely = max(found.max_difference_likely, *likely, 0.0)
-        _count(row, [step.token], found)
-    if answer.has_ended and (not tokens or tokens[-1] not in ends):  # the token that ended it is not among them
+        _count(row, [token], found)
+        likely = answer.likely.get(position, {})
+        differences = {other: abs(row[other].item() - value) for other, value in likely.items() if value >= _LIKELY or other == token}
+        found.max_difference = max(found.max_difference, differences.get(token, 0.0))
+        found.max_difference_likely = max(found.max_difference_likely, *differences.values(), 0.0)
+    if answer.has_ended and (not answer.tokens or answer.tokens[-1] not in ends):  # the token that ended it is not among them
         _count(expected[-1], sorted(ends), found)
-    if not answer.has_ended and not ends.isdisjoint(tokens):
+    if not answer.has_ended and not ends.isdisjoint(answer.tokens):
         found.faults.append("llama.cpp writes on behind a token that ends an answer")
 
 

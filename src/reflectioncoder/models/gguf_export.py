@@ -7,7 +7,6 @@ Tensors are read, converted and written one at a time. Which models and tokenize
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.choices import GGUF_DTYPES, GgufDtype
-from reflectioncoder.data.files import explain_full_disk, read_json, remove_stale
+from reflectioncoder.data.files import read_json, remove_stale, writing
 from reflectioncoder.errors import UsageError, require, require_choice
 from reflectioncoder.models.gguf_tensors import Layout
 from reflectioncoder.models.gguf_tokenizer import Vocabulary
@@ -87,15 +86,13 @@ def write_gguf(folder: Path, path: Path, dtype: GgufDtype) -> Path:
     names = layout.names(iter(weights.files))
     Vocabulary.of(folder, num_rows=weights.shape("model.embed_tokens.weight")[0]).write(writer)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with explain_full_disk(path):
+    with writing(path), contextlib.ExitStack() as stack:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_stale(path)
-        try:
-            _write_file(writer, temporary, layout, weights, names, dtype)
-            os.replace(temporary, path)
-        finally:
-            writer.close()
-            temporary.unlink(missing_ok=True)
+        stack.callback(temporary.unlink, missing_ok=True)
+        stack.callback(writer.close)
+        _write_file(writer, temporary, layout, weights, names, dtype)
+        os.replace(temporary, path)
     return path
 
 
@@ -155,20 +152,21 @@ def _write_file(writer: Any, path: Path, layout: Layout, weights: Weights, names
     for name in names:
         values = layout.arranged(name, weights.tensor(name)).numpy()
         with numpy.errstate(over="ignore"):
-            stored = gguf.quants.quantize(values, types[name])
-        if not numpy.isfinite(values.astype(numpy.float16) if types[name] != gguf.GGMLQuantizationType.F32 else stored).all():
+            is_held = numpy.isfinite(values if values.ndim == 1 else values.astype(numpy.float16)).all()
+        if not is_held:
             raise UsageError(f"GGUF cannot be written: {name} holds weights that {dtype} cannot hold (above 65504, or no numbers)")
-        _write_tensor(writer, stored)
+        _write_tensor(writer, gguf.quants.quantize(values, types[name]))
     writer.flush()
     with open(path, "rb") as written:
         os.fsync(written.fileno())
 
 
 def _write_tensor(writer: Any, values: Any) -> None:
-    try:
-        writer.write_tensor_data(values)
-    except OSError as error:  # numpy only says that it could not write everything
-        raise OSError(error.errno or errno.ENOSPC, str(error)) from error
+    """Write a tensor behind the others. `writer.write_tensor_data` would not notice that the disk is full."""
+    (file,) = writer.fout
+    writer.write_padding(file, file.tell())
+    file.write(values.data)
+    writer.write_padding(file, values.nbytes)
 
 
 def _type_of(shape: list[int], dtype: GgufDtype) -> Any:

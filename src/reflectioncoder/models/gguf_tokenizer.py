@@ -7,6 +7,7 @@ no token. What a tokenizer of transformers does is read from its parts, never fr
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,6 @@ from reflectioncoder.data.chat_template import ChatTemplate
 from reflectioncoder.data.json_text import parse_json
 from reflectioncoder.errors import UsageError, require
 from reflectioncoder.models.load import load_tokenizer, plain_generation_config
-from reflectioncoder.models.sentencepiece_merges import Merges
 from reflectioncoder.models.tokens import make_requests
 from reflectioncoder.progress import say
 
@@ -87,19 +87,22 @@ class Vocabulary:
         parts = parse_json(tokenizer.backend_tokenizer.to_str(), "tokenizer.json")
         if parts["model"]["type"] != "BPE":
             raise _refused(f"its model is {parts['model']['type']}, expected BPE")
-        tokens, types = _tokens(parts, num_rows)
         template = ChatTemplate(tokenizer) if tokenizer.chat_template else None
-        begins_with = template([{"role": "user", "content": "a"}], ask=True) if template else ""
+        request = template([{"role": "user", "content": "a"}], ask=True) if template else None
         byte_level = not parts["model"].get("byte_fallback")
+        word_rule = _word_rule(parts) if byte_level else "default"
+        adds_blank = not byte_level and _adds_blank(parts, request or "")
+        tokens, types = _tokens(parts, num_rows)
+        merges = _merges(parts)
         return cls(
             model="gpt2" if byte_level else "llama",
-            word_rule=_word_rule(parts) if byte_level else "default",
+            word_rule=word_rule,
             tokens=tokens,
             types=types,
-            merges=[" ".join(pair) for pair in _merges(parts)] if byte_level else None,
-            scores=None if byte_level else Merges.of(tokens, types, _merges(parts)).checked_scores(tokenizer),
-            adds_blank=not byte_level and _adds_blank(parts, begins_with),
-            adds_bos=_adds_bos(tokenizer, begins_with if template else None),
+            merges=[" ".join(pair) for pair in merges] if byte_level else None,
+            scores=None if byte_level else _scores(tokens, types, merges),
+            adds_blank=adds_blank,
+            adds_bos=_adds_bos(tokenizer, request),
             special=_special(folder, tokenizer),
             chat_template=_default(tokenizer.chat_template),
         )
@@ -135,7 +138,10 @@ def _tokens(parts: dict[str, Any], num_rows: int) -> tuple[list[str], list[int]]
         found |= {i: (text, types.BYTE) for i, (text, _) in found.items() if len(text) == 6 and text.startswith("<0x")}
         unknown = parts["model"]["vocab"].get(parts["model"].get("unk_token"))
         found |= {} if unknown is None else {unknown: (found[unknown][0], types.UNKNOWN)}
+    changes_text = any(part["type"] != "NFC" for part in _listed(parts["normalizer"], "normalizers"))
     for token in parts["added_tokens"]:
+        if token["normalized"] and changes_text:
+            raise _refused(f"the token {token['content']!r} is looked for in a changed text")
         if token["lstrip"] or token["rstrip"] or token["single_word"]:
             raise _refused(f"the token {token['content']!r} takes blanks beside it away, or is found between blanks only")
         if found.get(token["id"], ("", None))[1] != types.UNKNOWN:
@@ -154,6 +160,26 @@ def _tokens(parts: dict[str, Any], num_rows: int) -> tuple[list[str], list[int]]
 def _merges(parts: dict[str, Any]) -> list[tuple[str, str]]:
     pairs = (pair.split(" ") if isinstance(pair, str) else pair for pair in parts["model"]["merges"])
     return [(left, right) for left, right in pairs]
+
+
+def _scores(tokens: list[str], types: list[int], merges: list[tuple[str, str]]) -> list[float]:
+    """Return the scores that make SentencePiece encode as the merges do: 0 for the token that is made first, −1 for the next one, …
+
+    BPE applies the first merge of its list. SentencePiece, as llama.cpp has it, joins two neighbours whenever the result is a token,
+    the one with the best score first. So the list must hold every pair that makes a token, and all pairs of a token together; of a
+    tokenizer that was trained as BPE it does not.
+    """
+    made = [left + right for left, right in merges]
+    order = {text: rank for rank, text in enumerate(dict.fromkeys(made))}
+    if any(order[one] > order[other] for one, other in itertools.pairwise(made)):
+        raise _refused("its merges of a token do not stand together")
+    known, listed = set(tokens), set(merges)
+    normal = (text for text, kind in zip(tokens, types, strict=True) if kind == require("gguf", "train").TokenType.NORMAL)
+    for text in normal:
+        for pair in ((text[:at], text[at:]) for at in range(1, len(text))):
+            if known.issuperset(pair) and pair not in listed:
+                raise _refused(f"its merges leave out {pair[0]!r} + {pair[1]!r}, which together are a token")
+    return [float(-order.get(text, len(order))) for text in tokens]
 
 
 def _listed(part: dict[str, Any] | None, inner: str) -> list[dict[str, Any]]:
@@ -189,11 +215,11 @@ def _shape(part: dict[str, Any]) -> Part:
             return other, {key: value for key, value in part.items() if key != "type"}
 
 
-def _adds_blank(parts: dict[str, Any], begins_with: str) -> bool:
+def _adds_blank(parts: dict[str, Any], request: str) -> bool:
     """Tell whether a SentencePiece tokenizer puts a blank before a text; llama.cpp then puts one behind every special token too.
 
     Args:
-        begins_with: a request of the model's chat template, "" without one.
+        request: in the model's chat template; "" for base models.
     """
     normalizers = [(part["type"], part) for part in _listed(parts["normalizer"], "normalizers")]
     pre = parts["pre_tokenizer"]
@@ -206,11 +232,11 @@ def _adds_blank(parts: dict[str, Any], begins_with: str) -> bool:
             case "never":
                 return False
             case "first":  # at the beginning of the text only, which in a dialogue is a special token or not touched by this
-                return not any(begins_with.startswith(token["content"]) for token in parts["added_tokens"])
+                return not any(request.startswith(token["content"]) for token in parts["added_tokens"])
     raise _refused(f"it is not known how it marks beginnings\n  got:     {parts['normalizer']}, {pre}")
 
 
-def _adds_bos(tokenizer: Any, begins_with: str | None) -> bool:
+def _adds_bos(tokenizer: Any, request: str | None) -> bool:
     """Tell whether servers are to put BOS before a text: as the chat template does, and in base models as the tokenizer does.
 
     llama.cpp does not add a second one to a text that begins with it.
@@ -218,7 +244,7 @@ def _adds_bos(tokenizer: Any, begins_with: str | None) -> bool:
     bos: str | None = tokenizer.bos_token
     if bos is None or tokenizer.encode("a")[:1] != [tokenizer.bos_token_id]:
         return False
-    return begins_with is None or begins_with.startswith(bos)
+    return request is None or request.startswith(bos)
 
 
 def _special(folder: Path, tokenizer: Any) -> dict[str, int]:
