@@ -8,10 +8,12 @@ import sys
 import pytest
 
 from reflectioncoder.cli import main
-from reflectioncoder.data.files import read_json, write_json
+from reflectioncoder.data.files import read_json, write_json, write_jsonl
+from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.errors import CheckFailedError, UsageError
 from reflectioncoder.generate.gguf_check import verify_gguf
 from reflectioncoder.models.gguf_export import check_gguf, gguf_of, write_gguf
+from reflectioncoder.models.packaged import PACKAGED_MODELS, from_package
 from tests.conftest import make_tokenizer
 from tests.data.tokenizer_kinds import TRIMMED, make
 from tests.generate.gguf_models import LINEAR, MODELS, sentencepiece, with_words, write_folder
@@ -292,3 +294,51 @@ def test_export_names_what_is_not_for_models(folder, tmp_path, capsys):
     assert "neither a run with a trained model nor a model" in capsys.readouterr().err
     assert main(["export", str(folder), *arguments[1:]]) == 2
     assert "two models of the same name" in capsys.readouterr().err
+
+
+RECIPE = """
+name: small
+model: {{name: {model}, device: cpu}}
+build: {{problems: [{problems}], samples_per_problem: 2, max_operator_share: 0.5}}
+train: {{epochs: 1, generation_from_problems: true, global_batch_size: 4}}
+generate: {{batch_size: 4, max_new_tokens: 4}}
+evaluate: {{benchmarks: ["bundled/seen:2"]}}
+export: {{gguf: q8_0}}
+"""
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("needs_llama_cpp")
+def test_a_run_writes_and_checks_the_trained_model_once(tmp_path, capsys):
+    folder = write_folder(tmp_path / "base")
+    write_jsonl(tmp_path / "problems.jsonl", [p.to_json() for p in bundled_problems("train")[:8]])
+    (tmp_path / "small.yaml").write_text(RECIPE.format(model=folder, problems=tmp_path / "problems.jsonl"))
+    command = ["run", str(tmp_path / "small.yaml"), "--runs-dir", str(tmp_path / "runs"), "--json"]
+    assert main(command) == 0
+    path = tmp_path / "runs" / "small" / "gguf" / "model-q8_0.gguf"
+    assert json.loads(capsys.readouterr().out)["gguf"] == str(path)
+    assert read_json(tmp_path / "runs" / "small" / "stages" / "gguf.json")["result"]["verified"]["num_requests"] == 20
+    written = path.stat().st_mtime_ns
+    assert main([*command, "--set", "export.gguf=none"]) == 0
+    assert main(command) == 0
+    assert "gguf: done before" in capsys.readouterr().err
+    assert path.stat().st_mtime_ns == written
+
+
+def test_a_run_says_before_it_trains_that_a_model_cannot_be_written(tmp_path, capsys):
+    folder = write_folder(tmp_path / "base", tokenizer=make("byte-level with a blank before"))
+    write_jsonl(tmp_path / "problems.jsonl", [p.to_json() for p in bundled_problems("train")[:8]])
+    (tmp_path / "small.yaml").write_text(RECIPE.format(model=folder, problems=tmp_path / "problems.jsonl"))
+    assert main(["run", str(tmp_path / "small.yaml"), "--runs-dir", str(tmp_path / "runs")]) == 2
+    assert "its rule for words is none of" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("needs_llama_cpp")
+def test_llama_cpp_writes_what_a_real_model_writes_in_float32(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")  # the model comes in a package
+    folder = from_package(PACKAGED_MODELS["HuggingFaceTB/SmolLM2-135M-Instruct"])
+    found = verify_gguf(folder, write_gguf(folder, tmp_path / "real.gguf", "f16"), "f16")
+    assert found.num_requests == 20
+    assert found.num_tokens > 600

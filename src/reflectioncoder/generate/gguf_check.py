@@ -181,7 +181,7 @@ def _places(some: Sequence[int], tokens: Sequence[int]) -> list[int | None]:
 
 
 def _compare_texts(server: _Server, tokenizer: Any, found: Verification) -> None:
-    """Compare the tokens of texts, as they stand in a dialogue. Of a base model's no text begins with a blank or spells added tokens."""
+    """Compare the tokens of texts, as they stand in a dialogue. A base model's begin with a letter and spell no added token."""
     template = ChatTemplate(tokenizer) if tokenizer.chat_template else None
     programs = [problem.reference for problem in bundled_problems("test_unseen")[:_NUM_REQUESTS]]
     added = [token.content for token in tokenizer.added_tokens_decoder.values()] if template else []

@@ -47,7 +47,7 @@ class Layout:
     @property
     def architecture(self) -> str:
         """Return llama.cpp's name of the architecture."""
-        (name,) = self.config.architectures or [f"a model of type {self.config.model_type}"]
+        name = (self.config.architectures or [f"a model of type {self.config.model_type}"])[0]
         if name not in _ARCHITECTURES:
             raise UsageError.for_value("GGUF cannot be written", "config.json: architectures", name, ", ".join(_ARCHITECTURES))
         return _ARCHITECTURES[name]
