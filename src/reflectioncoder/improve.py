@@ -144,6 +144,7 @@ class Improvement:
         if not built["num_accepted"]:
             return None
         run.train()
+        run.export_gguf()
         scores = {spec: headline(run.evaluate(TRAINED, spec))["value"] for spec in self.recipe.evaluate.benchmarks}
         result = Round(number, len(problems), built["num_accepted"], _mean(scores), scores, str(run.model))
         say(f"improve: round {number}: {result.num_samples} samples, held-out score {100 * result.score:.1f} %")

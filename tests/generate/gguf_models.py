@@ -9,6 +9,7 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AddedToken, PreTrainedTokenizerFast
 
+from reflectioncoder.choices import Rendering
 from reflectioncoder.config.declarations import ModelConfig, Recipe
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.render import TokenRenderer
@@ -36,7 +37,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def write_folder(folder: Path, kind: str = "llama", tokenizer: Any = None, rendering: str = "chat", **settings: Any) -> Path:
+def write_folder(folder: Path, kind: str = "llama", tokenizer: Any = None, rendering: Rendering = "chat", **settings: Any) -> Path:
     """Write a model folder as a training does, with its seven tokens for the rendering "token"."""
     tokenizer = tokenizer or (make_tokenizer() if kind == "llama" else with_words("qwen2"))  # as transformers makes Qwen's anew
     model = make_model(kind, len(tokenizer), dtype="float32", **settings)
