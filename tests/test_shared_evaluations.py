@@ -184,9 +184,7 @@ def test_without_vllm_transformers_is_used_which_is_said_once_and_is_the_same_ev
     assert "eval-bundled/seen-trained: done before" in said
 
 
-@pytest.mark.parametrize(
-    ("setting", "message"), [("generate.backend=openai", "transformers, local, vllm"), ("generate.backend=local", "GGUF|xllamacpp")]
-)
+@pytest.mark.parametrize(("setting", "message"), [("generate.backend=openai", "transformers, local, vllm")])
 def test_a_backend_that_cannot_run_the_trained_model_is_refused_before_any_work(world, capsys, setting, message):
     folder, _ = world
     assert run(folder, setting, runs="none") in (2, 3)

@@ -39,6 +39,16 @@ RUN_BACKENDS_HELP: dict[RunBackend, str] = {
     "vllm": "serve the model on these GPUs with vLLM, the fastest; without vLLM or without a GPU transformers is used",
 }
 
+GgufDtype = Literal["f16", "q8_0"]
+GGUF_DTYPES: tuple[GgufDtype, ...] = get_args(GgufDtype)
+GGUF_DTYPES_HELP: dict[GgufDtype, str] = {
+    "f16": "16-bit weights; its answers are those of the model in float32, but for ties",
+    "q8_0": "8-bit weights; half the size, faster on a CPU, and slightly different answers",
+}
+
+GgufChoice = Literal["none", "f16", "q8_0"]
+GGUF_CHOICES_HELP: dict[GgufChoice, str] = {"none": "no GGUF file", **GGUF_DTYPES_HELP}
+
 Api = Literal["chat", "completion"]
 APIS: tuple[Api, ...] = get_args(Api)
 APIS_HELP: dict[Api, str] = {

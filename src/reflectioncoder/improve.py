@@ -158,6 +158,7 @@ class Improvement:
         if not built["num_accepted"]:
             return None
         run.train()
+        run.export_gguf()
         scores = _pass_at_1(run.evaluate(TRAINED))
         result = Round(number, len(problems), built["num_accepted"], _mean(scores), scores, str(run.model))
         say(f"improve: round {number}: {result.num_samples} samples, held-out score {100 * result.score:.1f} %")

@@ -8,6 +8,7 @@ on the change run again, a changed file makes the stage that wrote it run again;
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import platform
 import shutil
 import time
@@ -45,6 +46,7 @@ from reflectioncoder.generate.backends import (
     usable_backend,
 )
 from reflectioncoder.generate.base import Backend, check_sampling, longest
+from reflectioncoder.generate.gguf_check import verify_gguf
 from reflectioncoder.models.sources import ModelSource, model_hash, resolve_model
 from reflectioncoder.progress import format_duration, logging_to, say
 from reflectioncoder.shared_evaluations import SharedEvaluations
@@ -170,6 +172,10 @@ class Run:
         from reflectioncoder.train.launch import training_processes
 
         recipe = self.recipe
+        if recipe.export.gguf != "none" or self.backend == "local":
+            from reflectioncoder.models.gguf_export import check_gguf
+
+            check_gguf(self.source.path)
         check_recipe(recipe)
         training_processes(recipe)
         check_author(recipe.build)
@@ -236,6 +242,25 @@ class Run:
 
         return self.stage("train", depends_on, [self.model, self.directory / "train" / "train.json"], work)
 
+    def export_gguf(self) -> Path | None:
+        """Write the trained model as GGUF and, where llama.cpp is installed, check it; return its path, None if none is wanted."""
+        from reflectioncoder.models.gguf_export import write_gguf
+
+        dtype = self.recipe.export.gguf
+        if dtype == "none":
+            return None
+        path = self.directory / "gguf" / f"{self.model.name}-{dtype}.gguf"
+
+        def work() -> dict[str, Any]:
+            write_gguf(self.model, path, dtype)
+            if importlib.util.find_spec("xllamacpp") is None:
+                say(f"{path.name} is not checked: llama.cpp is not installed (pip install 'reflectioncoder[local]')")
+                return {"verified": None}
+            return {"verified": verify_gguf(self.model, path, dtype).to_json()}
+
+        self.stage("gguf", [dtype, model_hash(self.model)], [path], work)
+        return path
+
     def evaluate(self, which: str) -> dict[str, dict[str, Any]]:
         """Generate and score all benchmarks with the base or the trained model; return the results by benchmark.
 
@@ -285,12 +310,14 @@ class Run:
         self.build()
         before = self.evaluate(BASE)
         self.train()
+        gguf = self.export_gguf()
         after = self.evaluate(TRAINED)
         report = self.report()
         return {
             "run": str(self.directory),
             "report": str(report),
             "model": str(self.model),
+            **({"gguf": str(gguf)} if gguf else {}),
             "pass@1": {s: {BASE: headline(before[s]), TRAINED: headline(after[s])} for s in before},
         }
 

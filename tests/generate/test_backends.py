@@ -44,9 +44,12 @@ def test_vllm_is_replaced_where_it_is_not_installed_or_there_is_no_gpu(monkeypat
     assert usable_backend("transformers", "cpu") == ("transformers", None)
 
 
-def test_a_folder_cannot_be_served_by_llama_cpp_before_it_can_be_written_as_gguf(model_dir):
-    with pytest.raises(UsageError, match="GGUF"):
-        asked_folder(CONFIG, model_dir, "local", 1)
+def test_a_folder_that_cannot_be_written_as_gguf_is_refused_before_any_work(model_dir, tmp_path):
+    folder = shutil.copytree(model_dir, tmp_path / "other")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"}))
+    with pytest.raises(UsageError, match="GGUF|architecture"):
+        asked_folder(CONFIG, folder, "local", 1)
 
 
 def test_a_backend_is_opened_when_it_is_first_needed_and_once():

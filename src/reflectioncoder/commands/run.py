@@ -47,4 +47,4 @@ def _run(args: argparse.Namespace, team: Team | None) -> Outcome:
     lines = [f"{'benchmark':<20} {'base pass@1':<26} trained pass@1"]
     for name, pair in result["pass@1"].items():
         lines.append(f"{name:<20} {percent(pair[BASE]):<26} {percent(pair[TRAINED])}")
-    return Outcome(result, lines, [Path(result["run"]), Path(result["model"]), Path(result["report"])])
+    return Outcome(result, lines, [Path(result[name]) for name in ("run", "model", "gguf", "report") if name in result])

@@ -15,6 +15,7 @@ from reflectioncoder.choices import (
     AUTHORS_HELP,
     CHECKPOINTINGS_HELP,
     DTYPES_HELP,
+    GGUF_CHOICES_HELP,
     LR_SCHEDULERS_HELP,
     MASK_SCHEDULES_HELP,
     MASK_STRATEGIES_HELP,
@@ -35,6 +36,7 @@ from reflectioncoder.choices import (
     AuthorName,
     Checkpointing,
     Dtype,
+    GgufChoice,
     LrScheduler,
     MaskSchedule,
     MaskStrategy,
@@ -374,6 +376,11 @@ class ImproveConfig(Settings):
 
 
 @dataclass(frozen=True)
+class ExportConfig(Settings):
+    gguf: GgufChoice = doc("Write the trained model as RUN/gguf/model-TYPE.gguf too, and check it.", "none", values=GGUF_CHOICES_HELP)
+
+
+@dataclass(frozen=True)
 class Recipe(Settings):
     """The configuration of a whole run, in typed, frozen sections that check themselves; docs/recipes.md has every key.
 
@@ -403,3 +410,4 @@ class Recipe(Settings):
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig, metadata={"doc": "What is scored."})
     improve: ImproveConfig = field(default_factory=ImproveConfig, metadata={"doc": "How `improve` repeats attempts and training."})
     sandbox: SandboxConfig = field(default_factory=SandboxConfig, metadata={"doc": "Limits of the programs that are run."})
+    export: ExportConfig = field(default_factory=ExportConfig, metadata={"doc": "In which other forms the trained model is written."})

@@ -238,6 +238,19 @@ def remove_stale(path: Path) -> None:
 
 
 @contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn whatever keeps a block from writing `path` into one clear error.
+
+    Raises:
+        MachineError: the disk is full or the place cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _storage_error(path, error) from error
+
+
+@contextlib.contextmanager
 def explain_full_disk(path: Path) -> Iterator[None]:
     """Turn a full disk into one clear error, around libraries that write by themselves. All other failures pass unchanged.
 

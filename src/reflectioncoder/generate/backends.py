@@ -18,8 +18,8 @@ from reflectioncoder.data.files import content_hash, sha256_file
 from reflectioncoder.errors import require
 from reflectioncoder.generate.base import Backend
 from reflectioncoder.generate.embedded import embedded_server, has_vllm, vllm_server
-from reflectioncoder.generate.served_backend import ServedBackend
-from reflectioncoder.models.folder_gguf import GGUF_DTYPE, gguf_of_folder, require_gguf_writer
+from reflectioncoder.generate.served_backend import Encode, ServedBackend
+from reflectioncoder.models.gguf_export import check_gguf, gguf_of
 from reflectioncoder.models.load import load_tokenizer, pick_device
 from reflectioncoder.models.packaged import resolve_gguf
 from reflectioncoder.models.sources import model_hash, resolve_model
@@ -29,6 +29,7 @@ from reflectioncoder.server_address import ServerAddress
 _CHARS_A_TOKEN = 2  # at least, of programs and English: a server is started with room for the longest request
 _TEMPLATE_TOKENS = 512  # a model's own system prompt is among them
 _MAX_WAIT_S = 24 * 3600.0  # for a server of our own: all requests are asked at once, and it ends with us
+_GGUF_DTYPE = "f16"  # whose answers are those of the model in float32, but for ties
 _PLAIN_SAMPLING: dict[str, dict[str, Any]] = {
     "local": {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},  # llama.cpp has defaults of its own
     "vllm": {},  # started without the model's own
@@ -85,7 +86,7 @@ def asked_model(config: ModelConfig, backend: choices.Backend, endpoint: Endpoin
 
 
 def asked_folder(config: ModelConfig, path: Path, backend: choices.RunBackend, parallel: int) -> AskedModel:
-    """Return the model in a folder, asked as it was trained: in its chat template, or as plain text if it has none.
+    """Return the model in a folder, asked with the very tokens that it was trained with; one without a chat template in plain text.
 
     Args:
         config: dtype and device, for transformers.
@@ -96,14 +97,16 @@ def asked_folder(config: ModelConfig, path: Path, backend: choices.RunBackend, p
     """
     if backend == "transformers":
         return _in_this_process(config, path)
-    api = "completion" if make_requests(path, load_tokenizer(path)).name == "plain" else "chat"
-    endpoint = EndpointConfig(model=path.name, api=api, max_in_flight=parallel)
+    encode = make_requests(path, load_tokenizer(path)).render_request
+    endpoint = EndpointConfig(model=path.name, api="completion", max_in_flight=parallel)
     if backend == "local":
-        require_gguf_writer()
-        return _served_here(backend, content_hash(model_hash(path), GGUF_DTYPE), path, partial(_gguf_server, path), endpoint)
+        check_gguf(path)
+        key = content_hash(model_hash(path), _GGUF_DTYPE)
+        return _served_here(backend, key, path, partial(_gguf_server, path), endpoint, encode)
     dtype = "bfloat16" if config.dtype == "auto" else config.dtype  # the same for base and trained model, however they are stored
     endpoint = replace(endpoint, model=str(path))  # by this name the server knows it
-    return _served_here(backend, content_hash(model_hash(path), dtype), path, partial(vllm_server, str(path), dtype=dtype), endpoint)
+    serve = partial(vllm_server, str(path), dtype=dtype)
+    return _served_here(backend, content_hash(model_hash(path), dtype), path, serve, endpoint, encode)
 
 
 def usable_backend(wanted: choices.RunBackend, device: str) -> tuple[choices.RunBackend, str | None]:
@@ -125,12 +128,10 @@ def check_backend(backend: choices.RunBackend) -> None:
     """Check before any work that a backend can serve the folders of a run.
 
     Raises:
-        UsageError: this version cannot write GGUF files.
         MachineError: llama.cpp's package is not installed.
     """
     if backend == "local":
         require("xllamacpp", "local")
-        require_gguf_writer()
 
 
 def model_versions(backend: choices.RunBackend, config: ModelConfig) -> list[str | None]:
@@ -165,15 +166,16 @@ def _served_here(
     path: Path | None,
     serve: Callable[[int, int], AbstractContextManager[str]],
     endpoint: EndpointConfig,
+    encode: Encode | None = None,
 ) -> AskedModel:
     prefix = "llama.cpp" if backend == "local" else "vllm"
     own = replace(endpoint, assistant_prefix=prefix, api_key_env="", timeout_s=_MAX_WAIT_S)
-    return AskedModel(content_hash(backend, weights, own.api), path, False, partial(_started, serve, own, backend))
+    return AskedModel(content_hash(backend, weights, own.api), path, False, partial(_started, serve, own, backend, encode))
 
 
 @contextlib.contextmanager
 def _gguf_server(folder: Path, parallel: int, context_tokens: int) -> Iterator[str]:
-    with gguf_of_folder(folder) as gguf, embedded_server(gguf, parallel, context_tokens) as url:
+    with gguf_of(folder, _GGUF_DTYPE) as gguf, embedded_server(gguf, parallel, context_tokens) as url:
         yield url
 
 
@@ -190,6 +192,7 @@ def _started(
     serve: Callable[[int, int], AbstractContextManager[str]],
     endpoint: EndpointConfig,
     name: str,
+    encode: Encode | None,
     longest_request: int,
     longest_answer: int,
 ) -> Iterator[Backend]:
@@ -197,6 +200,6 @@ def _started(
     extras: Mapping[str, Any] = _PLAIN_SAMPLING[name]
     with (
         serve(endpoint.max_in_flight, context_tokens) as url,
-        ServedBackend(replace(endpoint, base_url=url), name, own=True, extras=extras) as backend,
+        ServedBackend(replace(endpoint, base_url=url), name, own=True, extras=extras, encode=encode) as backend,
     ):
         yield backend

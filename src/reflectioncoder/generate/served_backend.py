@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
 from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -24,6 +24,10 @@ from reflectioncoder.server_address import ServerAddress
 _MAX_NAMED = 5
 
 
+Encode = Callable[[str, str], list[int]]
+"""Gives the tokens of a request from instruction and beginning of the answer."""
+
+
 class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
     """A server as a backend. Answers begin with the request's `prefill` if the server can be told so (`api: completion`, or an
     assistant prefix); else the model is asked in one user turn and writes the fence itself.
@@ -33,16 +37,26 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
         own: the server is on this machine, takes `config.max_in_flight` requests at a time, and any that is asked here; of others the
             number is found out, and a request may be refused.
         extras: what goes with every request.
+        encode: with `api: completion`, requests are sent as these tokens; else as the instruction's text.
 
     Raises:
         MachineError: the variable with the key is not set.
     """
 
-    def __init__(self, config: EndpointConfig, name: str, *, own: bool = False, extras: Mapping[str, Any] | None = None):
+    def __init__(
+        self,
+        config: EndpointConfig,
+        name: str,
+        *,
+        own: bool = False,
+        extras: Mapping[str, Any] | None = None,
+        encode: Encode | None = None,
+    ):
         self._config = config
         self._name = name
         self._own = own
         self._extras = dict(extras or {})
+        self._encode = encode
         self._endpoint = Endpoint(config, trust_env=not own, adapts=not own)
         self._prefills = config.api == "completion" or config.assistant_prefix != "none"
 
@@ -54,7 +68,7 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
         config = self._config
         return {
             "path": config.model,
-            "rendering": "plain" if config.api == "completion" else "chat",
+            "rendering": "tokens" if self._encode else "plain" if config.api == "completion" else "chat",
             "backend": self._name,
             "assistant_prefix": config.assistant_prefix,
             **({} if self._own else {"base_url": ServerAddress.parse(config.base_url).shown}),
@@ -175,7 +189,9 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
 
     def _prompt(self, request: Request) -> dict[str, Any]:
         if self._config.api == "completion":
-            return {"prompt": f"{request.instruction}\n\n{request.prefill}", "stop": [CLOSING_FENCE]}
+            text = f"{request.instruction}\n\n{request.prefill}"
+            prompt = self._encode(request.instruction, request.prefill) if self._encode else text
+            return {"prompt": prompt, "stop": [CLOSING_FENCE]}
         asked = {"role": "user", "content": request.instruction}
         if not self._prefills:
             return {"messages": [asked]}

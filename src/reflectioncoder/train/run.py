@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 
 from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.data.files import claim, content_hash, explain_full_disk, put_aside, write_json
-from reflectioncoder.data.samples import Sample
 from reflectioncoder.errors import StoppedError
 from reflectioncoder.method.heldout import HeldOut
 from reflectioncoder.method.plan import RunPlan
