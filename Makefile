@@ -39,8 +39,8 @@ $(VENV)/.ready: pyproject.toml Makefile
 setup: $(VENV)/.ready
 
 lint: setup
-	$(BIN)/ruff check src tests benchmarks docs
-	$(BIN)/ruff format --check src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks experiments docs
+	$(BIN)/ruff format --check src tests benchmarks experiments docs
 
 type: setup
 	$(BIN)/pyright --pythonpath $(BIN)/python
