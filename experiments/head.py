@@ -16,8 +16,10 @@ _REPEATS = 5  # passes of a turn
 
 
 def names(settings: Settings) -> tuple[str, ...]:
-    plain = tuple(map(str, CHUNKS[:3] if settings.tiny else CHUNKS))
-    return plain if settings.tiny else (*plain, *(f"{name}{_COMPILED}" for name in plain))
+    if settings.tiny:
+        return ("64", "128", f"128{_COMPILED}")
+    plain = tuple(map(str, CHUNKS))
+    return (*plain, *(f"{name}{_COMPILED}" for name in plain))
 
 
 def groups(settings: Settings) -> list[Group]:

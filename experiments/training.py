@@ -48,20 +48,19 @@ CONTENDERS: dict[str, dict[str, Any]] = {
 }
 
 
-def names(settings: Settings, model: str) -> tuple[str, ...]:
-    """Return the contenders; with tiny shapes only one is compiled, which takes longer than all the rest."""
-    kept = ("ours, compiled",) if model == _TINY_MODELS[0] else ()
-    return tuple(name for name, it in CONTENDERS.items() if not (settings.tiny and it.get("compiled")) or name in kept)
+def names(settings: Settings) -> tuple[str, ...]:
+    """Return the contenders; with tiny shapes none is compiled, which would take longer than all the rest."""
+    return tuple(name for name, it in CONTENDERS.items() if not (settings.tiny and it.get("compiled")))
 
 
 def groups(settings: Settings) -> list[Group]:
     models = _TINY_MODELS if settings.tiny else MODELS
-    return [Group(f"training/{model}", turns.units(settings, names(settings, model)), start) for model in models]
+    return [Group(f"training/{model}", turns.units(settings, names(settings)), start) for model in models]
 
 
 def start(settings: Settings, directory: Path, group: str, rows: Rows) -> Measure:
     model = group.removeprefix("training/")
-    return turns.measuring(OptimizerSteps(settings, model), names(settings, model), group, rows)
+    return turns.measuring(OptimizerSteps(settings, model), names(settings), group, rows)
 
 
 class OptimizerSteps:

@@ -31,10 +31,10 @@ LOSS_TOLERANCE, GRADIENT_TOLERANCE = 1e-12, 1e-10
 def no_rounding_to_single_precision(monkeypatch):
     """Gemma's norms sum their gradients in float32 (`x.float()`): more than these tolerances, whatever the formulation.
 
-    Integers still become float32: transformers 5.17 multiplies positions by the angles.
+    Without gradients it stays what it is: so rotary angles are computed, from positions that are integers.
     """
     to_float = torch.Tensor.float
-    monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor if tensor.is_floating_point() else to_float(tensor))
+    monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor if torch.is_grad_enabled() else to_float(tensor))
 
 
 def marker_labels(ids, tokenizer):
