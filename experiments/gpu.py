@@ -54,9 +54,12 @@ def run(args: argparse.Namespace) -> int:
                 done &= run_groups(STAGES[name](settings), settings, args.output, results, args.limit_s)
         if args.stage in (None, "summary"):
             print(summary(results.rows))
-    if not done:
-        print(f"the time is over; this continues:\n  {shlex.join([sys.executable, *sys.argv])}", file=sys.stderr)
-    return EXIT_DONE if done else EXIT_INTERRUPTED
+    return EXIT_DONE if done else _say_how_to_continue("the time is over")
+
+
+def _say_how_to_continue(why: str) -> int:
+    print(f"{why}; this continues:\n  {shlex.join([sys.executable, *sys.argv])}", file=sys.stderr)
+    return EXIT_INTERRUPTED
 
 
 def _require_gpu(settings: Settings) -> None:
@@ -75,6 +78,8 @@ def main(argv: list[str] | None = None) -> int:
     except ReflectionCoderError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        return _say_how_to_continue("stopped")
 
 
 if __name__ == "__main__":

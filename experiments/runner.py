@@ -110,6 +110,8 @@ def run_groups(groups: Sequence[Group], settings: Settings, directory: Path, res
             with _Worker(group, settings, directory, results.rows) as worker:
                 for unit in pending:
                     began = time.monotonic()
+                    if in_this_call and began >= deadline:
+                        return False
                     answer = worker.measure(unit, deadline)
                     if answer is None and in_this_call:
                         return False
@@ -151,10 +153,10 @@ class _Worker:
     def __enter__(self) -> _Worker:
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self._connection.close()
-        if self.lives:
-            self._process.join(10)
+        if self.lives and kind is None:
+            self._process.join(10)  # it ends by itself
         with contextlib.suppress(ProcessLookupError, PermissionError):  # it is its group's first, once it has begun
             os.killpg(self._process.pid or 0, signal.SIGKILL)
         self._process.kill()

@@ -121,15 +121,16 @@ def test_a_unit_that_raises_or_takes_its_process_with_it_is_a_row_and_the_next_g
     assert found["one"] != found["two"] == found["three"]
 
 
+@pytest.mark.long
 def test_a_unit_that_meets_the_end_of_the_time_comes_first_in_the_next_call_and_then_is_a_row(tmp_path):
     units = ("one", "sleep", "two")
-    done, found = outcomes(tmp_path, units, start_failing, limit_s=2.0)
+    done, found = outcomes(tmp_path, units, start_failing, limit_s=15.0)
     assert not done
     assert list(found) == ["one"]
-    done, found = outcomes(tmp_path, units, start_failing, limit_s=2.0)
+    done, found = outcomes(tmp_path, units, start_failing, limit_s=1.0)
     assert not done
-    assert found["sleep"] == "takes longer than the limit of 2 s"
-    done, found = outcomes(tmp_path, units, start_failing, limit_s=60.0)
+    assert found["sleep"] == "takes longer than the limit of 1 s"
+    done, found = outcomes(tmp_path, units, start_failing)
     assert done
     assert list(found) == ["one", "sleep", "two"]
 
@@ -167,3 +168,8 @@ def test_without_a_gpu_the_experiments_say_so(tmp_path, capsys):
         pytest.skip("there is a GPU here")
     assert gpu.main(["--output", str(tmp_path)]) == MachineError.exit_code
     assert "no GPU" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path, capsys):
+    assert gpu.main(["--output", str(tmp_path), "--tiny", "--smollm2", str(tmp_path)]) == UsageError.exit_code
+    assert "config.json" in capsys.readouterr().err
