@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 HAS_GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo yes)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup lint type imports test test-rest test-all bench demo toolchains docs clean
+.PHONY: setup lint type imports test test-rest test-all test-floors bench demo toolchains docs clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -19,7 +19,7 @@ help:
 	@echo "make demo      the whole pipeline on a real model (runs/demo/report.html)"
 	@echo "make test      the tests: every promise once, a few minutes"
 	@echo "make test-all  all tests, more than CI runs: an hour or more"
-	@echo "also: setup lint type imports test-rest bench toolchains docs clean"
+	@echo "also: setup lint type imports test-rest test-floors bench toolchains docs clean"
 
 $(VENV)/.ready: pyproject.toml Makefile
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
@@ -39,8 +39,8 @@ $(VENV)/.ready: pyproject.toml Makefile
 setup: $(VENV)/.ready
 
 lint: setup
-	$(BIN)/ruff check src tests benchmarks docs
-	$(BIN)/ruff format --check src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks experiments docs
+	$(BIN)/ruff format --check src tests benchmarks experiments docs
 
 type: setup
 	$(BIN)/pyright --pythonpath $(BIN)/python
@@ -57,6 +57,20 @@ test-rest: setup
 
 test-all: setup
 	OMP_NUM_THREADS=1 $(PYTEST) -n auto
+
+# The lowest versions that pyproject.toml allows (tests/floors.txt), in an environment of their own; torch is that of `make setup`.
+FLOORS_VENV ?= .venv-floors
+FLOORS_TESTS ?= tests/data tests/generate tests/train tests/publish tests/report tests/test_api.py tests/test_recipes.py
+FLOORS_PIP := $(FLOORS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+
+$(FLOORS_VENV)/.ready: tests/floors.txt
+	$(PYTHON) -m venv --clear $(FLOORS_VENV)
+	$(FLOORS_PIP) $(TORCH_ARGS) "$(TORCH)"
+	$(FLOORS_PIP) --constraint tests/floors.txt --editable '.[train,qlora,hub,humaneval]' hypothesis more-itertools psutil pytest pytest-timeout
+	touch $@
+
+test-floors: $(FLOORS_VENV)/.ready
+	OMP_NUM_THREADS=1 $(FLOORS_VENV)/bin/python -m pytest --tier quick $(FLOORS_TESTS)
 
 # Languages of MultiPL-E that Debian has; as root.
 toolchains:
@@ -77,4 +91,4 @@ docs: setup
 	$(BIN)/python docs/make_api_page.py
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(FLOORS_VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -12,129 +12,16 @@ tokens of instruction, 900 of reflection in 7 blocks and 350 of answer ("typical
 """
 
 import argparse
-import contextlib
 import json
-import random
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F  # noqa: N812
-from torch.utils.flop_counter import FlopCounterMode
-
-from reflectioncoder.config.declarations import TrainConfig
-from reflectioncoder.data.render import IGNORE_INDEX, RenderedSample, Span
-from reflectioncoder.method.plan import RunPlan
-from reflectioncoder.method.views import student_kept
-from reflectioncoder.train.engine import Engine
-
-KINDS = ("text", "code", "execution", "text", "code", "execution", "text")
-
-
-def rendered_sample(rng: random.Random, vocab_size: int, scale: float = 1.0) -> RenderedSample:
-    """A dialogue of random tokens with the spans and labels of the token rendering."""
-    spans: list[Span] = []
-
-    def add(kind, tokens, message=None, block=None):
-        start = spans[-1].end if spans else 0
-        spans.append(Span(kind, start, start + max(1, round(tokens)), message, block))
-
-    add("prefix", 1)
-    for message, instruction in ((0, 250 * scale), (2, 250 * scale)):
-        add("header", 1, message)
-        add("text", instruction, message, 0)
-        add("close", 1, message)
-        add("header", 1, message + 1)
-        blocks = [(kind, 900 * scale / len(KINDS)) for kind in KINDS] if message == 0 else [("text", 350 * scale)]
-        for number, (kind, tokens) in enumerate(blocks):
-            add(kind, tokens, message + 1, number)
-        add("close", 1, message + 1)
-    add("eos", 1)
-    size = spans[-1].end
-    ids = tuple(rng.randrange(vocab_size) for _ in range(size))
-    untrained = {p for s in spans if s.kind in ("prefix", "execution") or s.message in (0, 2) for p in range(s.start, s.end)}
-    last = next(s for s in spans if s.message == 3).start
-    answer = range(last, size - 1)
-    teacher = tuple(IGNORE_INDEX if p in untrained else t for p, t in enumerate(ids))
-    student = tuple(t if p in answer else IGNORE_INDEX for p, t in enumerate(ids))
-    return RenderedSample(ids, tuple(spans), teacher, student, answer.start, answer.stop)
-
-
-def original_loss(model, plan: RunPlan, visits, device):
-    """The doubled batch of the visits: 2B rows, padded to the longest; a mean over all labels and one over all rows of the KL."""
-    samples = [plan.samples[visit.index] for visit in visits]
-    size = max(len(sample.input_ids) for sample in samples)
-    ids, labels, visible = [], [], []
-    for view in ("teacher", "student"):
-        for visit, sample in zip(visits, samples, strict=True):
-            pad = size - len(sample.input_ids)
-            kept = set(student_kept(sample, plan.hidden(visit), "gap")) if view == "student" else set(range(size))
-            ids.append([*sample.input_ids, *[0] * pad])
-            labels.append([*getattr(sample, f"{view}_labels"), *[IGNORE_INDEX] * pad])
-            visible.append([int(p in kept and p < size - pad) for p in range(size)])
-    ids, labels, visible = (torch.tensor(rows, device=device) for rows in (ids, labels, visible))
-    # A hidden token may look at itself: nobody sees it, and a row without keys would be NaN.
-    allowed = torch.ones(size, size, dtype=torch.bool, device=device).tril() & (
-        visible[:, None, :].bool() | torch.eye(size, dtype=torch.bool, device=device)
-    )
-    positions = torch.arange(size, device=device).expand(len(ids), -1)
-    logits = model(input_ids=ids, attention_mask=allowed[:, None], position_ids=positions, use_cache=False).logits.float()
-    ce = F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORE_INDEX)
-    at = labels[len(visits) :] != IGNORE_INDEX
-    teacher, student = logits[: len(visits)][at].detach(), logits[len(visits) :][at]
-    kl = F.kl_div(student.log_softmax(-1), teacher.log_softmax(-1), reduction="sum", log_target=True)
-    return ce + kl / at.sum()
-
-
-def trl_loss(model, plan: RunPlan, visits, device):
-    """The nearest assembly of TRL's parts: rows padded on the right, its fused output layers for cross-entropy and for divergence.
-
-    It gets hidden tokens dropped and positions with gaps as ours does, which none of its data collators would give it.
-    """
-    from trl.kernels.chunked_divergence import ChunkedDivergenceFunction
-    from trl.kernels.chunked_logprob import ChunkedLogProbFunction
-
-    pairs = [plan.views(visit) for visit in visits]
-    views = [teacher for teacher, _ in pairs] + [student for _, student in pairs if student is not None]  # all are reflections
-    size = max(len(view.input_ids) for view in views)
-
-    def padded(field, filler):
-        return torch.tensor([[*getattr(v, field), *[filler] * (size - len(getattr(v, field)))] for v in views], device=device)
-
-    lengths = torch.tensor([len(view.input_ids) for view in views], device=device)
-    trunk, head = model.model, model.get_output_embeddings()
-    hidden = trunk(
-        input_ids=padded("input_ids", 0),
-        attention_mask=(torch.arange(size, device=device) < lengths[:, None]).long(),
-        position_ids=padded("position_ids", 0),
-        use_cache=False,
-    ).last_hidden_state
-    labels = padded("labels", IGNORE_INDEX)[:, 1:]
-    has_label = labels != IGNORE_INDEX
-    width = 8192  # TRL's own default, of the vocabulary
-    log_p = ChunkedLogProbFunction.apply(hidden[:, :-1][has_label], head.weight, None, labels[has_label], 1.0, width, None, 1.0, ())[0]
-    rows = [torch.tensor(view.kl_rows, device=device) for view in views]
-    states = [hidden[number, own] for number, own in enumerate(rows)]
-    teacher, student = torch.cat(states[: len(visits)]).detach(), torch.cat(states[len(visits) :])
-    kl = ChunkedDivergenceFunction.apply(student, head.weight, None, teacher, head.weight.detach(), None, 0.0)[0]
-    return kl.mean() - log_p.mean()
-
-
-@dataclass(frozen=True)
-class Contender:
-    """`rows`: samples of a forward of a reference; None: ours."""
-
-    loss: Callable | None = None
-    rows: int = 1
-    packed: bool = False
-    checkpointing: bool = False
-    compiled: bool = False  # the output layer
-    layers_compiled: bool = False
+from steps.contest import Contender, Contest, Workload
+from steps.losses import original_loss, trl_loss
 
 
 def contenders(args, lengths: str) -> dict[str, Contender]:
@@ -165,6 +52,7 @@ def contenders(args, lengths: str) -> dict[str, Contender]:
     return chosen
 
 
+<<<<<<< HEAD
 class Contest:
     def __init__(self, args, rate: float, lengths: str, model):
         self.device = torch.device(args.device)
@@ -272,6 +160,11 @@ def status_bytes(field: str) -> int:
 def synchronize(device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize()
+=======
+def make_contest(args, rate: float, lengths: str, model) -> Contest:
+    workload = Workload(args.samples, lengths, args.scale, rate, args.pack, args.seed)
+    return Contest(model, workload, contenders(args, lengths))
+>>>>>>> h/gpu
 
 
 def make_model(args):
@@ -332,13 +225,13 @@ def main() -> None:
     if args.settings:
         settings = argparse.Namespace(**json.loads(args.settings))
         rate, lengths, name = settings.only
-        print(Contest(settings, rate, lengths, make_model(settings)).peak_bytes(name))
+        print(make_contest(settings, rate, lengths, make_model(settings)).peak_bytes(name))
         return
     model = make_model(args)
     for lengths in args.lengths:
         totals: dict[str, float] = {}
         for rate in args.rates:
-            for name, seconds in compare(args, Contest(args, rate, lengths, model), rate, lengths).items():
+            for name, seconds in compare(args, make_contest(args, rate, lengths, model), rate, lengths).items():
                 totals[name] = totals.get(name, 0.0) + seconds
         reference = next(iter(totals))
         print(f"\n{lengths} lengths, the mean of the rates {args.rates}, times faster than {reference}")

@@ -30,7 +30,7 @@ def take_steps(args: argparse.Namespace) -> None:
     if args.way == "passive":
         wait_passively()
     import torch
-    from training import rendered_sample
+    from steps.samples import rendered_sample
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from reflectioncoder.config.declarations import TrainConfig

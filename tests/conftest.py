@@ -52,7 +52,9 @@ def pytest_configure(config):
 def _use_a_cache_of_its_own(config):
     """Nothing is read from or left in the user's caches; what is expensive is kept from one test run to the next."""
     cache = (
-        Path(config.cache.mkdir("reflectioncoder")) if hasattr(config, "cache") else Path(tempfile.mkdtemp(prefix="reflectioncoder-"))
+        Path(config.cache.mkdir("reflectioncoder"))
+        if hasattr(config, "cache")
+        else Path(tempfile.mkdtemp(prefix="tests-of-reflectioncoder-"))
     )
     os.environ["REFLECTIONCODER_CACHE"] = str(cache / "reflectioncoder")
     os.environ["XDG_CACHE_HOME"] = str(cache)

@@ -1,9 +1,6 @@
 """Work that is not done, counted: floating-point operations beside the original formulation, waiting of ranks, memory of logits."""
 
-import argparse
-import importlib.util
 import random
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,23 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks.steps.contest import Contender, Contest, Workload
+from benchmarks.steps.losses import original_loss
 from reflectioncoder.method.balance import balance
 from reflectioncoder.train.head import weighted_loss
 from tests.tiers import examples
 
 
-@pytest.fixture(scope="module")
-def benchmark():
-    spec = importlib.util.spec_from_file_location("training_benchmark", Path(__file__).parents[2] / "benchmarks" / "training.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.long
-def test_a_run_takes_fewer_operations_than_the_original_by_these_factors(benchmark):
+def test_a_run_takes_fewer_operations_than_the_original_by_these_factors():
     """A Llama with SmolLM2-135M's ratio of output layer to trunk, and the typical sample at a quarter of its length."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -35,11 +24,10 @@ def test_a_run_takes_fewer_operations_than_the_original_by_these_factors(benchma
         vocab_size=5440, hidden_size=192, intermediate_size=512, num_hidden_layers=10, num_attention_heads=3, num_key_value_heads=1
     )
     model = LlamaForCausalLM(config)
-    args = argparse.Namespace(device="cpu", samples=1, scale=0.25, pack=0, seed=1, trl=False, compile=False)
     ratios = {}
     for rate in (0.1, 0.3, 0.5, 0.7, 0.9):
-        contest = benchmark.Contest(args, rate, "typical", model)
-        ratios[rate] = contest.flops("original, B = 1") / contest.flops("ours, one by one")
+        contest = Contest(model, Workload(1, scale=0.25, rate=rate), {"original": Contender(original_loss), "ours": Contender()})
+        ratios[rate] = contest.flops("original") / contest.flops("ours")
     assert sum(ratios.values()) / len(ratios) >= 1.4, ratios
     assert ratios[0.9] >= 1.6, ratios
 

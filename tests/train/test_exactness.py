@@ -29,8 +29,12 @@ LOSS_TOLERANCE, GRADIENT_TOLERANCE = 1e-12, 1e-10
 
 @pytest.fixture(autouse=True)
 def no_rounding_to_single_precision(monkeypatch):
-    """Gemma's norms sum their gradients in float32 (`x.float()`): more than these tolerances, whatever the formulation."""
-    monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor)
+    """Gemma's norms sum their gradients in float32 (`x.float()`): more than these tolerances, whatever the formulation.
+
+    Without gradients it stays what it is: so rotary angles are computed, from positions that are integers.
+    """
+    to_float = torch.Tensor.float
+    monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor if torch.is_grad_enabled() else to_float(tensor))
 
 
 def marker_labels(ids, tokenizer):

@@ -1,17 +1,17 @@
 """What only a GPU can show: the kernels that run there nowhere else. Skipped without one; CI never has one.
 
-The reference is the original formulation of `benchmarks/training.py`: the doubled batch with a dense mask and full logits.
+The reference is the original formulation of `benchmarks/steps/losses.py`: the doubled batch with a dense mask and full logits.
 """
 
 import contextlib
-import importlib.util
 import random
-from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from benchmarks.steps.losses import original_loss
+from benchmarks.steps.samples import rendered_sample
 from reflectioncoder.config.declarations import TrainConfig
 from reflectioncoder.method.plan import RunPlan
 from reflectioncoder.train.attention import Segments, segment_attention
@@ -23,22 +23,6 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a G
 
 GPU = torch.device("cuda")
 LOSS_TOLERANCE = 2e-3  # of bfloat16 arithmetic against float32, relative
-
-
-def load_benchmark():
-    path = Path(__file__).parents[2] / "benchmarks" / "training.py"
-    spec = importlib.util.spec_from_file_location("training_benchmark", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    import sys
-
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-benchmark = load_benchmark()
 
 
 def make_config(kind="llama", **changes):
@@ -67,7 +51,7 @@ def make_model(config):
 
 def make_plan(config, rate=0.5, pack=8192, samples=4, vocab_size=4096):
     rng = random.Random(3)
-    rendered = [benchmark.rendered_sample(rng, vocab_size, scale) for scale in rng.choices([0.1, 0.2, 0.4], k=samples)]
+    rendered = [rendered_sample(rng, vocab_size, scale) for scale in rng.choices([0.1, 0.2, 0.4], k=samples)]
     train = TrainConfig(
         epochs=1,
         global_batch_size=samples,
@@ -90,7 +74,7 @@ def original(model, plan, *, bf16):
     total = 0.0
     for visit in visits:
         with torch.autocast("cuda", torch.bfloat16, enabled=bf16):
-            loss = benchmark.original_loss(model, plan, [visit], GPU) / len(visits)
+            loss = original_loss(model, plan, [visit], GPU) / len(visits)
         loss.backward()
         total += loss.item()
     return total, gradient(model)
@@ -200,7 +184,7 @@ def test_the_trainer_trains(tmp_path):
     """A few steps in bfloat16 arithmetic: the loss falls, the weights stay float32."""
     model = make_model(make_config())
     rng = random.Random(5)
-    samples = [benchmark.rendered_sample(rng, 4096, 0.1) for _ in range(2)]
+    samples = [rendered_sample(rng, 4096, 0.1) for _ in range(2)]
     config = TrainConfig(epochs=8, global_batch_size=2, learning_rate=1e-3, micro_batch_tokens=4096)
     plan = RunPlan(samples, config, seed=1)
     args = training_arguments(config, plan, tmp_path, 1, bf16=True, save_strategy="no")

@@ -1,0 +1,1 @@
+"""One training step in several formulations, on the same samples: what the benchmark, the experiments and the tests share."""
