@@ -32,14 +32,20 @@ def run_python(source: str, limits: Limits, isolation: Isolation, *, files: dict
 
 @dataclass(frozen=True)
 class Traced:
-    """What is traced (see `runtime.tracer`): a program, statements that run after it untraced, and a test that calls it."""
+    """What is traced (see `runtime.tracer`): a program, statements that run after it untraced, and a test that calls it.
+
+    Attributes:
+        max_s: wall time, looked at whenever the program gets to a statement.
+        is_buffered: rows are written a few milliseconds late, and lost if the program is killed meanwhile.
+    """
 
     source: str
     before: str
     test: str
     max_events: int = 6000
     max_bytes: int = 2**20
-    max_s: float = 2.0
+    max_s: float = 1.0
+    is_buffered: bool = True
 
 
 def run_traced(traced: Traced, limits: Limits, isolation: Isolation) -> tuple[RunResult, bytes]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.process import Traced, run_traced
 
-LIMITS = Limits(wall_s=4.0, cpu_s=4.0, output_bytes=4096)
+LIMITS = Limits(wall_s=2.0, cpu_s=3.0, output_bytes=4096)
 
 
 @dataclass
@@ -76,8 +76,13 @@ def trace(source: str, test: str, before: str = "", limits: Limits = LIMITS) -> 
     Raises:
         SandboxUnavailableError: the sandbox failed, not the program.
     """
-    _, rows = run_traced(Traced(source, before, test), limits, detect_isolation())
-    return read_trace(rows)
+    traced = Traced(source, before, test)
+    _, rows = run_traced(traced, limits, detect_isolation())
+    found = read_trace(rows)
+    if found.reason == "killed":  # once more, each row written at once: it hangs in a call of the interpreter's, or ends itself
+        _, rows = run_traced(replace(traced, is_buffered=False), limits, detect_isolation())
+        found = read_trace(rows)
+    return found
 
 
 def read_trace(rows: bytes) -> Trace:

@@ -1,15 +1,9 @@
-"""Reads the statements of a program and aligns those of two programs: which are the same, which take each other's place.
-
-Statements are numbered in the order of the text, as the tracer does (`sandbox.runtime.tracer.numbered`). Layout, comments, docstrings and
-annotations do not count. Functions are paired by name, those that are left by their order.
-"""
+"""Reads the statements of a program, numbered in the order of the text as the tracer does (`sandbox.runtime.tracer.numbered`)."""
 
 from __future__ import annotations
 
 import ast
-import difflib
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -19,10 +13,6 @@ from reflectioncoder.sandbox.runtime.tracer import MODULE, numbered
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Node = ast.stmt | ast.ExceptHandler | ast.match_case
-
-_NAME = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
-_MIN_ALIKE = 0.5  # of the text of two statements of which one takes the other's place
-_MIN_SHARE = 0.5  # of the statements of two functions that have to be aligned
 
 
 @dataclass(frozen=True)
@@ -184,8 +174,8 @@ def _parts(node: Node) -> Iterator[ast.AST]:
 def _names(node: Node, context: type[ast.expr_context]) -> Iterator[str]:
     if isinstance(node, Function | ast.ClassDef):
         return
-    if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-        yield node.target.id
+    if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name | ast.Attribute):
+        yield ast.unparse(node.target)
     places = [inner for part in _parts(node) for inner in ast.walk(part) if isinstance(inner, ast.Name | ast.Attribute)]
     for inner in sorted(places, key=lambda inner: (inner.lineno, inner.col_offset, -(inner.end_col_offset or 0))):
         if isinstance(inner, ast.Name) and isinstance(inner.ctx, context):
@@ -202,97 +192,3 @@ def _path(node: ast.AST) -> str:
 
 def _is_text(node: Node) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-
-
-@dataclass(frozen=True)
-class Alignment:
-    """The correspondence of an attempt and its reference.
-
-    Attributes:
-        partner: the number of the statement of the reference by that of the attempt's, whether they are the same or one replaces the
-            other.
-        changed: the numbers of the attempt's statements that differ from their partners.
-        functions: the number of the reference's function by that of the attempt's.
-        names: the reference's name by the attempt's, by function of the attempt, where they differ.
-        opaque: functions of the attempt too different from their partners for a comparison statement by statement.
-    """
-
-    partner: Mapping[int, int]
-    changed: frozenset[int]
-    functions: Mapping[int, int]
-    names: Mapping[int, Mapping[str, str]]
-    opaque: frozenset[int]
-
-
-def align(attempt: ProgramText, reference: ProgramText) -> Alignment:
-    """Align the statements of two programs."""
-    functions = _pair_functions(attempt, reference)
-    partner: dict[int, int] = {}
-    changed: set[int] = set()
-    names: dict[int, dict[str, str]] = {}
-    opaque: set[int] = set()
-    for own, other in functions.items():
-        ours, theirs = attempt.body_of(own), reference.body_of(other)
-        renamed = _renamed_parameters(attempt, own, reference, other)
-        for _ in range(2):  # names that are found renamed let more statements be the same
-            pairs = list(_pairs(ours, theirs, renamed))
-            renamed |= _renamed_targets(pairs, ours, theirs)
-        names[own] = renamed
-        partner |= {a.number: b.number for a, b, _ in pairs}
-        changed |= {a.number for a, b, same in pairs if not same}
-        if 2 * len(pairs) < _MIN_SHARE * (len(ours) + len(theirs)):
-            opaque.add(own)
-    return Alignment(partner, frozenset(changed), functions, names, frozenset(opaque))
-
-
-def _pair_functions(attempt: ProgramText, reference: ProgramText) -> dict[int, int]:
-    theirs = {reference.name_of(number): number for number in reference.functions()}
-    pairs = {number: theirs.pop(name) for number in attempt.functions() if (name := attempt.name_of(number)) in theirs}
-    left = [number for number in attempt.functions() if number not in pairs]
-    return {**pairs, **(dict(zip(left, theirs.values(), strict=True)) if len(left) == len(theirs) else {})}
-
-
-def _renamed_parameters(attempt: ProgramText, own: int, reference: ProgramText, other: int) -> dict[str, str]:
-    ours, theirs = attempt.parameters(own), reference.parameters(other)
-    if len(ours) != len(theirs):
-        return {}
-    return {a: b for a, b in zip(ours, theirs, strict=True) if a != b and a not in theirs and b not in ours}
-
-
-def _renamed_targets(pairs: list[tuple[Statement, Statement, bool]], ours: list[Statement], theirs: list[Statement]) -> dict[str, str]:
-    """Return the variables that are renamed: statements alike but for names assign them, and neither name is known to the other."""
-    known = {name for item in ours for name in (*item.targets, *item.reads)}
-    known_there = {name for item in theirs for name in (*item.targets, *item.reads)}
-    found: dict[str, str] = {}
-    for a, b, _ in pairs:
-        if _NAME.sub("_", a.text) == _NAME.sub("_", b.text) and len(a.targets) == len(b.targets):
-            for name, other in zip(a.targets, b.targets, strict=True):
-                if name != other and name not in known_there and other not in known and other not in found.values():
-                    found.setdefault(name, other)
-    return found
-
-
-def _pairs(ours: list[Statement], theirs: list[Statement], renamed: Mapping[str, str]) -> Iterator[tuple[Statement, Statement, bool]]:
-    """Yield statements that correspond, and whether they are the same."""
-    texts = [_NAME.sub(lambda match: renamed.get(match[0], match[0]), item.text) for item in ours]
-    others = [item.text for item in theirs]
-    matcher = difflib.SequenceMatcher(None, texts, others, autojunk=False)
-    for tag, a, a_end, b, b_end in matcher.get_opcodes():
-        if tag == "equal":
-            yield from ((x, y, True) for x, y in zip(ours[a:a_end], theirs[b:b_end], strict=True))
-        elif tag == "replace":
-            for at in range(a, a_end):  # the next one that is alike
-                for to in range(b, b_end):
-                    alone = a_end - a == b_end - b == 1
-                    if _take_each_others_place(ours[at], theirs[to], texts[at], others[to], alone):
-                        yield ours[at], theirs[to], False
-                        b = to + 1
-                        break
-
-
-def _take_each_others_place(a: Statement, b: Statement, text: str, other: str, alone: bool) -> bool:
-    if a.kind == b.kind and (alone or difflib.SequenceMatcher(None, text, other).ratio() >= _MIN_ALIKE):
-        return True
-    plain = (ast.Return, ast.Expr, ast.Assign, ast.AugAssign)
-    both_plain = isinstance(a.node, plain) and isinstance(b.node, plain)
-    return both_plain and (alone or difflib.SequenceMatcher(None, text, other).ratio() >= _MIN_ALIKE)

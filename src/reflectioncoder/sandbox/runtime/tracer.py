@@ -74,14 +74,14 @@ def numbered_code(source: str) -> tuple[types.CodeType, frozenset[str]]:
 
 
 def serve_trace(payload: dict[str, Any]) -> NoReturn:
-    """Trace a program. `payload`: source, before, test, max_events, max_bytes, max_s (see `sandbox.process.run_traced`)."""
+    """Trace a program. `payload`: the fields of `sandbox.process.Traced`."""
     channel = os.dup(1)
     os.dup2(2, 1)
     main = types.ModuleType("__main__")
     main.__dict__.update(__builtins__=builtins)
     sys.modules["__main__"] = main
     sys.setrecursionlimit(sys.getrecursionlimit() + _HEADROOM)
-    rows = _Rows(channel, payload["max_bytes"])
+    rows = _Rows(channel, payload["max_bytes"], _FLUSH_S if payload["is_buffered"] else 0.0)
     try:
         code, names = numbered_code(payload["source"])
         before, test = (compile(payload[part], f"<{part}>", "exec", dont_inherit=True) for part in ("before", "test"))
@@ -101,8 +101,8 @@ def serve_trace(payload: dict[str, Any]) -> NoReturn:
 class _Rows:
     """Writes rows to the channel. The byte limit ends the process, so that no program can go on untraced."""
 
-    def __init__(self, channel: int, max_bytes: int):
-        self._channel, self._left = channel, max_bytes
+    def __init__(self, channel: int, max_bytes: int, delay_s: float):
+        self._channel, self._left, self._delay_s = channel, max_bytes, delay_s
         self._waiting: list[str] = []
         self._flushed = _clock()
 
@@ -112,7 +112,7 @@ class _Rows:
         self._waiting.append(text)
         if self._left < 0:
             self.end("limit")
-        if _clock() - self._flushed > _FLUSH_S:
+        if _clock() - self._flushed > self._delay_s:
             self.flush()
 
     def flush(self) -> None:
