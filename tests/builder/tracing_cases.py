@@ -241,10 +241,10 @@ CASES = [
     ),
     Case(
         "a call that hangs in the interpreter",
-        "\ndef f(x):\n    y = x + 1\n    y = 9 ** 9 ** 9 if y else 0\n    return y\n",
-        "\ndef f(x):\n    y = x + 1\n    y = 9 if y else 0\n    return y\n",
-        "assert f(1) == 9",
-        {"kind": "endless", "line_attempt": 4},
+        "\nimport time\n\n\ndef f(x):\n    y = x + 1\n    time.sleep(60 * y)\n    return y\n",
+        "\nimport time\n\n\ndef f(x):\n    y = x + 1\n    time.sleep(0 * y)\n    return y\n",
+        "assert f(1) == 2",
+        {"kind": "endless", "line_attempt": 7},
     ),
     Case(
         "an index out of range",

@@ -17,7 +17,7 @@ from reflectioncoder.builder.tracing.statements import ProgramText, Statement
 
 _NAME = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
 _MIN_ALIKE = 0.5  # of the text of two statements of which one takes the other's place
-_MIN_SHARE = 0.5  # of the statements of two functions that have to be aligned
+_MIN_SHARE = 0.5  # of the statements of the shorter function: more have to be alike
 _MAX_CELLS = 2500  # statements of one program times those of the other: beyond it functions that differ that much are not aligned
 _PLAIN = (ast.Return, ast.Expr, ast.Assign, ast.AugAssign, ast.AnnAssign)
 
@@ -72,7 +72,7 @@ def align(attempt: ProgramText, reference: ProgramText) -> Alignment:
         partner |= {pair.ours.number: pair.theirs.number for pair in pairs}
         changed |= {pair.ours.number for pair in pairs if not pair.is_same}
         num_alike = sum(pair.likeness >= 1 for pair in pairs)
-        if len(pairs) < max(len(ours), len(theirs)) and 2 * num_alike < _MIN_SHARE * (len(ours) + len(theirs)):
+        if len(pairs) < max(len(ours), len(theirs)) and num_alike <= _MIN_SHARE * min(len(ours), len(theirs)):
             opaque.add(own)
     return Alignment(partner, frozenset(changed), functions, names, frozenset(opaque))
 

@@ -1,7 +1,7 @@
 """Finds where two runs part: the first statement at which an attempt does something else than its reference, and the variable.
 
-Both runs are followed call by call and step by step (`walk`). Calls within a step are compared before the step's own effects. Calls whose
-statements cannot be aligned are compared by the calls that both make and by how they end.
+Both runs are followed call by call and step by step (`walk`). Calls within a step are compared before the step's own effects.
+Calls whose statements cannot be aligned are compared by the calls that both make and by how they end.
 """
 
 from __future__ import annotations
@@ -42,20 +42,23 @@ def diverge(attempt: str, reference: str, test: str, before: str = "") -> Diverg
 
 def compare(ours: ProgramText, theirs: ProgramText, attempt: Trace, reference: Trace) -> Divergence | None:
     """Return where two traces part, None if they do not."""
-    comparison = Comparison(ours, theirs, align(ours, theirs), attempt.reason)
+    comparison = Comparison(ours, theirs, align(ours, theirs), attempt)
     for a, b in ((attempt.module, reference.module), (attempt.test, reference.test)):
         if a is not None and b is not None and (found := comparison.calls(a, b, ())):
-            return found
-    return comparison.printed
+            break
+    else:
+        found = comparison.printed
+    return found and replace(found, ends=attempt.reason == "done")
 
 
 class Comparison:
     """Two programs that are compared, and the first difference in what they print: it is told if there is no other."""
 
-    def __init__(self, ours: ProgramText, theirs: ProgramText, alignment: Alignment, reason: str):
+    def __init__(self, ours: ProgramText, theirs: ProgramText, alignment: Alignment, attempt: Trace):
         self.ours, self.theirs, self.alignment = ours, theirs, alignment
-        self.is_killed = reason == "killed"
+        self.is_killed = attempt.reason == "killed"
         self.printed: Divergence | None = None
+        self._attempt = attempt
 
     def calls(self, a: Call, b: Call, path: tuple[str, ...]) -> Divergence | None:
         """Compare two calls of functions that correspond, with equal arguments."""
@@ -113,10 +116,23 @@ class Comparison:
             return replace(at, kind=kind, value_attempt=ours, value_reference=theirs)
         return replace(at, kind="return", value_attempt=a.value, value_reference=b.value)
 
-    def place(self, a: Step | None, b: Step | None, path: tuple[str, ...], state: dict[str, str], iteration: int = 0) -> Divergence:
-        """Return the place of two steps, as a divergence that says nothing yet."""
+    def place(
+        self,
+        a: Step | None,
+        b: Step | None,
+        path: tuple[str, ...],
+        state: dict[str, str],
+        iteration: int = 0,
+        last: Step | None = None,
+    ) -> Divergence:
+        """Return the place of two steps, as a divergence that says nothing yet; `last`: the attempt's step before it."""
         ours = self.ours.statements.get(a.statement) if a else None
         theirs = self.theirs.statements.get(b.statement) if b else None
+        before = self.ours.statements.get(last.statement) if last else None
+        if before is None and theirs is not None:  # nothing has been executed: the place is the beginning of the function
+            back = {other: own for own, other in self.alignment.functions.items()}
+            before = self.ours.statements.get(back.get(theirs.function, 0))
+        place = ours or before
         return Divergence(
             "path",
             function=self.ours.name_of(ours.function) if ours else path[-1] if path else "",
@@ -126,9 +142,14 @@ class Comparison:
             statement_reference=theirs.written if theirs else "",
             iteration=iteration,
             call_path=path,
-            inputs=_inputs(ours or theirs, state),
+            inputs=self._inputs(ours or theirs, place, state),
+            line_before=before.line if before else None,
+            visits=self._attempt.visits(place.number) if place else 0,
         )
 
-
-def _inputs(statement: Statement | None, state: dict[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple((name, state[name]) for name in statement.reads if name in state) if statement else ()
+    def _inputs(self, statement: Statement | None, place: Statement | None, state: dict[str, str]) -> tuple[tuple[str, str], ...]:
+        """Return what a statement reads and, of the innermost `for` loop around the place, what that assigns."""
+        names = list(statement.reads if statement else ())
+        around = [self.ours.statements[number] for number in (place.parents if place else ())]
+        names += next((item.targets for item in reversed(around) if item.is_loop), ())
+        return tuple((name, state[name]) for name in dict.fromkeys(names) if name in state)

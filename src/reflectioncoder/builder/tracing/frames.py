@@ -12,7 +12,7 @@ from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.process import Traced, run_traced
 
-LIMITS = Limits(wall_s=2.0, cpu_s=3.0, output_bytes=4096)
+LIMITS = Limits(wall_s=1.5, cpu_s=2.0, output_bytes=4096)
 
 
 @dataclass
@@ -65,9 +65,10 @@ class Trace:
     reason: str
 
     def visits(self, statement: int) -> int:
-        """Count the executions of a statement during the test."""
-        calls = self.test.all_calls() if self.test else ()
-        return sum(step.statement == statement for call in calls for step in call.steps)
+        """Count the executions of a statement during the test; of a definition the calls of its function."""
+        calls = list(self.test.all_calls()) if self.test else []
+        num_calls = sum(call.function == statement for call in calls)
+        return num_calls or sum(step.statement == statement for call in calls for step in call.steps)
 
 
 def trace(source: str, test: str, before: str = "", limits: Limits = LIMITS) -> Trace:

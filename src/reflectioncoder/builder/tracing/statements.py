@@ -96,6 +96,28 @@ class ProgramText:
         text = " ".join(part for item in lines if (part := item.strip()) and not part.startswith("#"))
         return text if text.endswith(":") else ""
 
+    def has_its_lines(self, statement: Statement) -> bool:
+        """Tell whether no other statement shares the first line of a statement, nor the last of a simple one."""
+        others = [item for item in self.statements.values() if item.number != statement.number]
+        ends = {statement.line} if hasattr(statement.node, "body") else {statement.line, self.last_line(statement)}
+        return not any(item.line in ends for item in others)
+
+    def first_line(self, statement: Statement) -> int:
+        return first_line(statement.node) if isinstance(statement.node, ast.stmt) else statement.line
+
+    def last_line(self, statement: Statement) -> int:
+        node = statement.node.pattern if isinstance(statement.node, ast.match_case) else statement.node
+        return node.end_lineno or statement.line
+
+    def first_of_body(self, statement: Statement) -> int:
+        """Return the line of the first statement inside a compound statement, docstrings left out; 0 if there is none."""
+        body = [node for node in getattr(statement.node, "body", []) if not _is_text(node)]
+        return first_line(body[0]) if body else 0
+
+    def is_elif(self, statement: Statement) -> bool:
+        line = self.source.split("\n")[statement.line - 1]
+        return isinstance(statement.node, ast.If) and line.lstrip().startswith("elif")
+
     def expression(self, node: ast.expr) -> str:
         """Return an expression as it stands in the program, on one line."""
         return " ".join((ast.get_source_segment(self.source, node) or ast.unparse(node)).split())
@@ -176,12 +198,22 @@ def _names(node: Node, context: type[ast.expr_context]) -> Iterator[str]:
         return
     if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name | ast.Attribute):
         yield ast.unparse(node.target)
-    places = [inner for part in _parts(node) for inner in ast.walk(part) if isinstance(inner, ast.Name | ast.Attribute)]
+    whole = [inner for part in _parts(node) for inner in ast.walk(part)]
+    own = {inner.arg for inner in whole if isinstance(inner, ast.arg)}  # of lambdas, and of comprehensions
+    targets = [inner.target for inner in whole if isinstance(inner, ast.comprehension)]
+    own |= {inner.id for target in targets for inner in ast.walk(target) if isinstance(inner, ast.Name)}
+    places = [inner for inner in whole if isinstance(inner, ast.Name | ast.Attribute) and _root(inner) not in own]
     for inner in sorted(places, key=lambda inner: (inner.lineno, inner.col_offset, -(inner.end_col_offset or 0))):
         if isinstance(inner, ast.Name) and isinstance(inner.ctx, context):
             yield inner.id
         elif context is ast.Load and (path := _path(inner)):
             yield path
+
+
+def _root(node: ast.expr) -> str:
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _path(node: ast.AST) -> str:

@@ -81,24 +81,28 @@ def _renamed(path: str, names: Mapping[str, str]) -> str:
 
 
 class Rounds:
-    """Counts the rounds of the loops of a call. A loop that is reached from outside begins anew."""
+    """Counts the rounds of the loops of a call. A loop that is reached from outside begins anew.
+
+    Attributes:
+        last: the attempt's last step.
+    """
 
     def __init__(self, text: ProgramText):
         self._text = text
         self._counts: Counter[int] = Counter()
-        self._last: Step | None = None
+        self.last: Step | None = None
 
     def count(self, step: Step) -> None:
         statement = self._text.statements.get(step.statement)
         if statement is not None and statement.is_loop:
-            last = self._text.statements.get(self._last.statement) if self._last else None
+            last = self._text.statements.get(self.last.statement) if self.last else None
             is_within = last is not None and statement.number in (*last.parents, last.number)
             self._counts[statement.number] = self._counts[statement.number] + 1 if is_within else 1
-        self._last = step
+        self.last = step
 
     def of(self, step: Step | None) -> int:
         """Return the round of the innermost loop around a step's statement, or of the loop that it is; of None the last step's."""
-        step = step or self._last
+        step = step or self.last
         statement = self._text.statements.get(step.statement) if step else None
         if statement is None:
             return 0

@@ -1,7 +1,7 @@
 """Follows two calls step by step to the first difference.
 
-Steps of statements that stand in one program only are passed over; at the next statement that both have, the variables must agree, and the
-statement must be the same one. Variables that only one program has are never compared.
+Steps of statements that stand in one program only are passed over; at the next statement that both have, the variables must agree, and
+the statement must be the same one. Variables that only one program has are never compared.
 """
 
 from __future__ import annotations
@@ -38,10 +38,8 @@ class Walk:
             self._pass_over()
             i, j = self._at
             a, b = (steps[at] if at < len(steps) else None for steps, at in ((self._a.steps, i), (self._b.steps, j)))
-            if a is None and self._a.end == "cut":
-                return self._cut(b)
-            if b is None and self._b.end == "cut":
-                return None
+            if (a is None and self._a.end == "cut") or (b is None and self._b.end == "cut"):
+                return self._difference() or self._cut(a, b)
             if found := self._parting(a, b) or self._difference():
                 return found
             if a is None or b is None:
@@ -49,10 +47,13 @@ class Walk:
             self._skipped = ([], [])
             if found := self._step(a, b):
                 return found
+            if _is_unfinished(self._a, a) or _is_unfinished(self._b, b):
+                return self._cut(a if _is_unfinished(self._b, b) else None, b)
             self._at = i + 1, j + 1
 
-    def _cut(self, b: Step | None) -> Divergence | None:
-        return replace(self._end_place(), kind="endless") if self._whole.is_killed and b is not None and self._pair else None
+    def _cut(self, a: Step | None, b: Step | None) -> Divergence | None:
+        """Return the place where the attempt hangs, None if it is one of the tracer's limits that ended a trace."""
+        return replace(self._end_place(), kind="endless") if self._whole.is_killed and a is None and b is not None else None
 
     def _pass_over(self) -> None:
         """Take the effects of steps whose statements only one of the programs has."""
@@ -79,6 +80,8 @@ class Walk:
         at = self._place(a, b)
         if found := self._whole.inside(a, b, self._path, at):
             return found
+        if _is_unfinished(self._a, a) or _is_unfinished(self._b, b):
+            return None
         for ours, theirs in zip(a.yielded, b.yielded, strict=False):
             if ours != theirs:
                 return replace(at, kind="yield", value_attempt=ours, value_reference=theirs)
@@ -86,7 +89,9 @@ class Walk:
             return replace(at, kind="exception", value_attempt=a.error or None, value_reference=b.error or None)
         if a.printed != b.printed and self._whole.printed is None:
             self._whole.printed = replace(at, kind="output", value_attempt=a.printed, value_reference=b.printed)
-        return None
+        is_same = a.statement in self._ours.statements and a.statement not in self._alignment.changed
+        is_for = is_same and isinstance(self._ours.statements[a.statement].node, ast.For)  # it may end in one of the runs
+        return self._difference() if is_same and not is_for else None  # of a changed one the next statements may make up for it
 
     def _difference(self, but: Collection[str] = ()) -> Divergence | None:
         """Return the first variable whose values differ, once both runs have come to the same place."""
@@ -105,14 +110,15 @@ class Walk:
 
     def _place(self, a: Step | None, b: Step | None, state: dict[str, str] | None = None) -> Divergence:
         state = self._states.before if state is None else state
-        return self._whole.place(a, b, self._path, state, self._rounds.of(a))
+        return self._whole.place(a, b, self._path, state, self._rounds.of(a), self._rounds.last)
 
     def _parting(self, a: Step | None, b: Step | None) -> Divergence | None:
         """Return where the runs part if different statements follow."""
         if (a is None and b is None) or (a is not None and b is not None and self._are_partners(a, b)):
             return None
         if (a is None and self._a.end == "leave") or (b is None and self._b.end == "leave"):
-            return self._whole.ends(self._a, self._b, self._end_place()) or self._difference()
+            passed_over = {path.partition(".")[0] for steps in self._skipped for step in steps for path in step.changes}
+            return self._difference(passed_over) or self._whole.ends(self._a, self._b, self._end_place())
         if self._skipped[1] and not self._skipped[0]:
             return self._missing(self._skipped[1][0])
         last = self._skipped[0][0] if self._skipped[0] else None
@@ -181,6 +187,10 @@ class Walk:
     def _end_place(self) -> Divergence:
         a, b = self._pair or (None, None)
         return self._place((self._skipped[0] or [a])[-1], (self._skipped[1] or [b])[-1])
+
+
+def _is_unfinished(call: Call, step: Step) -> bool:
+    return call.end == "cut" and step is call.steps[-1]
 
 
 def _is_in_body(text: ProgramText, statement: Statement, step: Step) -> bool:
