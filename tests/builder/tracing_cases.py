@@ -119,6 +119,14 @@ def commonest(words):
     ordered = sorted(counts, key=lambda word: (-counts[word], word))
     return ordered[0]
 """
+EVENS = """
+def evens(xs):
+    found = []
+    for x in xs:
+        if x % 2 == 0:
+            found.append(x)
+    return found
+"""
 FIBONACCI = """
 memo = {}
 
@@ -182,6 +190,13 @@ CASES = [
         SUM,
         "assert total([3, 4]) == 7",
         {"kind": "path", "line_attempt": 6, "line_reference": 4, "statement": "return result", "iteration": 1},
+    ),
+    Case(
+        "a return within the loop that a condition hides at first",
+        changed(EVENS, "    return found", "        return found"),
+        EVENS,
+        "assert evens([1, 2]) == [2]",
+        {"kind": "path", "line_attempt": 7, "line_reference": 4, "statement": "return found", "iteration": 1},
     ),
     Case(
         "the wrong branch at the boundary",

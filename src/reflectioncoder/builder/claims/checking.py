@@ -1,14 +1,14 @@
 """Checks what the texts of a reflection sequence state against what stands before them.
 
-A claim is *shown* if an execution before it shows it, *written* if the code or the problem has it, else *unsupported*. A value that is said
-to be what a program gave has to be shown. What a text says is written now may stand in the code block that follows it.
+A claim is *shown* if an execution before it shows it, *written* if the code or the problem has it, else *unsupported*. A value that is
+said to be what a program gave has to be shown. What a text says is written now may stand in the code block that follows it.
 """
 
 from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from reflectioncoder.data.samples import Block, Sample
 
 Status = Literal["shown", "written", "unsupported"]
 _ELISION = ("…", "...")
+_SMALL = (0, 1, 2)  # what an index or a step may be
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _error(item: Stated, evidence: Evidence, after: Evidence) -> Status:
 def _value(item: Stated, evidence: Evidence, after: Evidence) -> Status:
     part = tokens_of(item.text)
     text = _string(item.text)
-    if evidence.is_value_printed(part) or (text is not None and evidence.is_text_printed(text)):
+    if evidence.is_value_printed(part, bare="(" in item.subject) or (text is not None and evidence.is_text_printed(text)):
         return "shown"
     if item.role == "output":
         return "unsupported"
@@ -131,24 +132,45 @@ def _binding(item: Stated, evidence: Evidence, after: Evidence) -> Status:
     labelled = evidence.labelled(item.subject)
     if any(rest[: len(value)] == value for rest in labelled):
         return "shown"
-    if not labelled and evidence.is_value_printed(value):
+    if not labelled and evidence.is_value_printed(value, bare=True):
         return "shown"
     if item.role == "output":
         return "unsupported"
-    return _code(item.text, evidence, after)
+    if _code(item.text, evidence, after) != "unsupported":
+        return "written"
+    is_name = item.subject.isidentifier() and not labelled
+    return "written" if is_name and evidence.is_named(item.subject) and evidence.is_written(value) else "unsupported"
 
 
 def _code(text: str, evidence: Evidence, after: Evidence) -> Status:
     """Return the status of code; of elided code each part counts."""
     for mark in _ELISION:
         text = text.replace(mark, "\0")
-    parts = [tokens_of(part) for part in text.split("\0")]
-    parts = [part for part in parts if part]
+    parts = [part for piece in text.split("\0") if (part := tokens_of(piece))]
     if parts and all(evidence.is_printed(part) for part in parts):
         return "shown"
     if all(evidence.is_written(part) or after.is_written(part) or len(part) == 1 for part in parts):
         return "written"
-    return "unsupported"
+    return "written" if len(parts) == 1 and _is_of_known_parts(text, evidence, after) else "unsupported"
+
+
+def _is_of_known_parts(text: str, evidence: Evidence, after: Evidence) -> bool:
+    """Tell whether an expression is made of names and values that are there, such as `xs[0]`, and calls nothing with values alone."""
+    tree = parse(text)
+    if tree is None or len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
+        return False
+    nodes = list(ast.walk(tree))
+    for node in nodes:
+        if isinstance(node, ast.Name) and not (is_known_name(node.id) or evidence.is_named(node.id) or after.is_named(node.id)):
+            return False
+        if isinstance(node, ast.Constant) and node.value not in _SMALL:
+            part = tokens_of(repr(node.value))
+            if not (evidence.is_written(part) or after.is_written(part)):
+                return False
+    own = [
+        node for node in nodes if isinstance(node, ast.Call) and not (isinstance(node.func, ast.Name) and is_known_name(node.func.id))
+    ]
+    return all(any(isinstance(inner, ast.Name) for argument in call.args for inner in ast.walk(argument)) for call in own)
 
 
 def tests_edge_cases(code: str) -> bool:
@@ -217,7 +239,3 @@ def count_claims(samples: Iterable[Sample]) -> ClaimCounts:
     for sample in samples:
         counts.add(check_sample(sample))
     return counts
-
-
-def unsupported(claims: Iterable[Claim]) -> Iterator[Claim]:
-    return (claim for claim in claims if claim.status == "unsupported")

@@ -1,7 +1,7 @@
 """Holds what a text may refer to: what the interpreter has printed so far, the code so far, and the problem.
 
-Everything is compared as tokens, so that spacing and the kind of quotes do not count. A traceback repeats lines of the program: they are
-code, and show no value.
+Everything is compared as tokens, so that spacing and the kind of quotes do not count. A traceback repeats lines of the program: they
+are code, and show no value.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 _TOKEN = re.compile(
     r"""(?P<string>[rbfuRBFU]{0,2}(?:\"\"\".*?\"\"\"|'''.*?'''|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'))
-    |(?P<number>\d[\d_]*\.?\d*(?:[eE][+-]?\d+)?j?|\.\d+)
+    |(?P<number>(?:(?<![\w)\]}])-)?(?:\d[\d_]*\.?\d*(?:[eE][+-]?\d+)?j?|\.\d+))
     |(?P<name>[^\W\d]\w*)
     |(?P<operator>\*\*=?|//=?|>>=?|<<=?|[-+*/%@&|^!=<>]=|->|:=|[^\w\s])""",
     re.VERBOSE | re.DOTALL,
@@ -29,7 +29,7 @@ Tokens = tuple[str, ...]
 
 
 def tokens_of(text: str) -> Tokens:
-    """Split a text as a lexer of Python would, in prose too; strings by their value."""
+    """Split a text as a lexer of Python would, in prose too; strings by their value, negative numbers whole where no term precedes."""
     return tuple(_normal(match) for match in _TOKEN.finditer(text))
 
 
@@ -44,17 +44,12 @@ def _normal(match: re.Match[str]) -> str:
 
 
 def contains(whole: Sequence[str], part: Sequence[str]) -> bool:
-    """Tell whether tokens stand in others, in a row. A number is not found in its negative, nor a name in an attribute of its own."""
+    """Tell whether tokens stand in others, in a row."""
     return any(_stands_at(whole, part, at) for at in range(len(whole) - len(part) + 1)) if part else False
 
 
 def _stands_at(whole: Sequence[str], part: Sequence[str], at: int) -> bool:
-    if tuple(whole[at : at + len(part)]) != tuple(part):
-        return False
-    before = whole[at - 1] if at else ""
-    if part[0][:1].isdigit() and before == "-":
-        return at > 1 and (whole[at - 2][-1:].isalnum() or whole[at - 2] in _CLOSING)  # a difference
-    return not (part[0] == "-" and before and (before[-1:].isalnum() or before in _CLOSING))
+    return tuple(whole[at : at + len(part)]) == tuple(part)
 
 
 @dataclass
@@ -81,15 +76,16 @@ class Evidence:
     def is_printed(self, part: Tokens) -> bool:
         return any(contains(self._of(line), part) for line in self.printed)
 
-    def is_value_printed(self, part: Tokens) -> bool:
-        """Tell whether a value is printed as one: not within another value."""
-        return any(_is_whole_value(self._of(line), part) for line in self.printed)
+    def is_value_printed(self, part: Tokens, *, bare: bool = False) -> bool:
+        """Tell whether a value is printed as one: not within another value; `bare`: nor as that of a variable, as in `x=3`."""
+        return any(_is_whole_value(self._of(line), part, bare) for line in self.printed)
 
     def is_text_printed(self, text: str) -> bool:
         """Tell whether the characters of a string are printed: as a line, as its end, or between separators."""
         if not text.strip():
             return text == "" and any(not line for line in self.printed)
-        pattern = re.compile(rf"(?<![\w]){re.escape(text)}(?![\w])" if text[:1].isalnum() else rf"(?:^|[\s:=,]){re.escape(text)}(?:$|[\s,.])")
+        edges = (r"(?<!\w)", r"(?!\w)") if text[:1].isalnum() else (r"(?:^|[\s:=,])", r"(?:$|[\s,.])")
+        pattern = re.compile(re.escape(text).join(edges))
         return any(pattern.search(line) for line in self.printed)
 
     def is_echoed(self, part: Tokens) -> bool:
@@ -101,7 +97,8 @@ class Evidence:
 
     def is_named(self, name: str) -> bool:
         """Tell whether a name stands anywhere, within a compound of names or a string too."""
-        return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) for text in (*self.code, self.problem, *self.printed, *self.echoed))
+        pattern = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
+        return any(pattern.search(text) for text in (*self.code, self.problem, *self.printed, *self.echoed))
 
     def labelled(self, name: str) -> list[Tokens]:
         """Return what is printed behind a name: `x = 3`, `x: 3`, `x 3`."""
@@ -136,13 +133,14 @@ def output_lines(output: str) -> list[tuple[str, bool]]:
     return found
 
 
-def _is_whole_value(tokens: Tokens, part: Tokens) -> bool:
+def _is_whole_value(tokens: Tokens, part: Tokens, bare: bool) -> bool:
     depth = 0
     for at, token in enumerate(tokens):
         if depth == 0 and _stands_at(tokens, part, at):
             after = tokens[at + len(part)] if at + len(part) < len(tokens) else ""
-            before = tokens[at - 1] if at else ""
-            if after not in ("(", "[") and not (before and before in "+*/%." and before not in _CLOSING):
+            before, label = (tokens[at - back] if at >= back else "" for back in (1, 2))
+            is_labelled = before in ("=", ":") and label.isidentifier()
+            if after not in ("(", "[", "=") and before not in ("+", "*", "/", "%", ".") and not (bare and is_labelled):
                 return True
         depth += (token in _OPENING) - (token in _CLOSING)
     return False

@@ -32,7 +32,10 @@ def probe_cell(divergence: Divergence, attempt: str, test: str) -> str:
 
 def shows(divergence: Divergence, output: str) -> bool:
     """Tell whether a probe's output shows the attempt's value of the divergence; if there is none, one of the values that were read."""
-    values = [divergence.value_attempt] if divergence.value_attempt is not None else [value for _, value in divergence.inputs]
+    inputs = dict(divergence.inputs)
+    if divergence.variable in inputs and divergence.kind == "branch":  # a condition that is a variable
+        return _stands_in(inputs[divergence.variable], output)
+    values = [divergence.value_attempt] if divergence.value_attempt is not None else list(inputs.values())
     return any(_stands_in(value, output) for value in values)
 
 
@@ -52,7 +55,8 @@ def expression_probe(divergence: Divergence, attempt: str, reference: bool = Fal
     Args:
         reference: evaluate that of the reference's statement too.
     """
-    if divergence.kind not in ("value", "return", "yield", "branch", "exception") or not divergence.statement:
+    is_lost = divergence.kind == "return" and not divergence.statement.startswith("return")  # what is not returned is no result
+    if divergence.kind not in ("value", "return", "yield", "branch", "exception") or not divergence.statement or is_lost:
         return ""
     inputs = {name: value for name, value in divergence.inputs if name.isidentifier()}
     known = {name for name, _ in bindings(syntax.parse(attempt).body)} | _BUILTINS | set(inputs)
@@ -79,7 +83,7 @@ def _expression(statement: str) -> ast.expr | None:
             found: ast.expr | None = ast.BinOp(ast.Name(target.id, ast.Load()), node.op, node.value)
         case ast.If() | ast.While():
             found = node.test
-        case ast.Return() | ast.Expr() | ast.Assign() | ast.AnnAssign():
+        case ast.Return() | ast.Expr() | ast.AnnAssign(target=ast.Name()) | ast.Assign(targets=[ast.Name()]):
             found = node.value
         case _:
             return None

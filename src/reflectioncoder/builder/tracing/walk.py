@@ -124,11 +124,10 @@ class Walk:
         last = self._skipped[0][0] if self._skipped[0] else None
         ours, theirs = last or (self._pair[0] if self._pair else None), None if last else self._pair[1] if self._pair else None
         statement = self._ours.statements.get(ours.statement) if ours else None
-        if statement is not None and isinstance(statement.node, ast.For | ast.If | ast.While) and ours is not None:
-            taken = self._goes_inside(statement, ours)
-            if not isinstance(statement.node, ast.For) or not (found := self._difference(statement.targets)):
-                return self._branch(statement, ours, theirs, taken)
-            return found
+        if statement is not None and isinstance(statement.node, ast.For | ast.If | ast.While) and self._sides_differ(statement):
+            is_for = isinstance(statement.node, ast.For)
+            found = self._difference(statement.targets) if is_for else None
+            return found or self._branch(statement, ours, theirs)
         if found := self._difference():
             return found
         return self._path_place(a, b)
@@ -136,14 +135,21 @@ class Walk:
     def _are_partners(self, a: Step, b: Step) -> bool:
         return a.statement == b.statement if self._a.function < 0 else self._alignment.partner.get(a.statement) == b.statement
 
-    def _goes_inside(self, statement: Statement, step: Step) -> bool:
-        """Tell whether the attempt goes on inside a compound statement: into its body, not its `else`."""
-        steps = self._a.steps
-        at = next(number for number, other in enumerate(steps) if other is step)
-        return at + 1 < len(steps) and _is_in_body(self._ours, statement, steps[at + 1])
+    def _sides_differ(self, statement: Statement) -> bool:
+        """Tell whether the runs take different sides of a compound statement; one that only the attempt has is to blame for itself."""
+        if self._skipped[0]:
+            return True
+        assert self._pair is not None
+        there = self._theirs.statements[self._pair[1].statement]
+        return self._goes_inside(statement) != _follows_inside(self._theirs, there, self._b.steps, self._pair[1])
 
-    def _branch(self, statement: Statement, ours: Step, theirs: Step | None, taken: bool) -> Divergence:
-        at = self._place(ours, theirs)
+    def _goes_inside(self, statement: Statement) -> bool:
+        """Tell whether the attempt goes on inside a compound statement: into its body, not its `else`."""
+        step = self._skipped[0][0] if self._skipped[0] else self._pair[0] if self._pair else None
+        return step is not None and _follows_inside(self._ours, statement, self._a.steps, step)
+
+    def _branch(self, statement: Statement, ours: Step | None, theirs: Step | None) -> Divergence:
+        at, taken = self._place(ours, theirs), self._goes_inside(statement)
         node = statement.node
         if isinstance(node, ast.For):
             target = ast.unparse(node.target)
@@ -191,6 +197,12 @@ class Walk:
 
 def _is_unfinished(call: Call, step: Step) -> bool:
     return call.end == "cut" and step is call.steps[-1]
+
+
+def _follows_inside(text: ProgramText, statement: Statement, steps: list[Step], step: Step) -> bool:
+    """Tell whether the step after one is inside the body of its statement."""
+    at = next(number for number, other in enumerate(steps) if other is step)
+    return at + 1 < len(steps) and _is_in_body(text, statement, steps[at + 1])
 
 
 def _is_in_body(text: ProgramText, statement: Statement, step: Step) -> bool:
