@@ -78,7 +78,7 @@ UNRULY = {
 }
 
 
-@pytest.mark.parametrize("name", UNRULY)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.long) if name == "sleeps" else name for name in UNRULY])
 def test_no_program_hangs_or_breaks_the_tracer(name):
     program = "\ndef f(x):\n    y = x + 1\n" + textwrap.indent(UNRULY[name], "    ") + "\n    return y\n"
     reference = "\ndef f(x):\n    y = x + 2\n    return y\n"

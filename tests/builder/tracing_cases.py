@@ -119,6 +119,12 @@ def commonest(words):
     ordered = sorted(counts, key=lambda word: (-counts[word], word))
     return ordered[0]
 """
+GREETING = """
+def greeting(name):
+    return ' '.join(
+        ['Hello,', name]
+    )
+"""
 EVENS = """
 def evens(xs):
     found = []
@@ -422,6 +428,13 @@ CASES = [
         "\ndef f(x):\n    return x\n",
         "assert f(1) == 1",
         {"kind": "syntax", "line_attempt": 2, "value_attempt": "SyntaxError: expected ':'"},
+    ),
+    Case(
+        "a space too many in a string",
+        changed(GREETING, "'Hello,'", "'Hello, '"),
+        GREETING,
+        "assert greeting('Ann') == 'Hello, Ann'",
+        {"kind": "return", "statement": "return ' '.join( ['Hello, ', name] )", "value_attempt": "'Hello,  Ann'"},
     ),
     Case(
         "a missing import",

@@ -90,11 +90,22 @@ class ProgramText:
         """Return a statement's text as it stands in the program; "" where it shares its lines with others."""
         body = getattr(node, "body", None) or getattr(node, "cases", None)
         if not body:
-            return " ".join((ast.get_source_segment(self.source, node) or "").split())
+            return self._on_one_line(node)
         first = body[0].pattern.lineno if isinstance(body[0], ast.match_case) else first_line(body[0])
-        lines = self.source.split("\n")[line - 1 : first - 1]
-        text = " ".join(part for item in lines if (part := item.strip()) and not part.startswith("#"))
+        text = _joined(self.source.split("\n")[line - 1 : first - 1])
         return text if text.endswith(":") else ""
+
+    def expression(self, node: ast.expr) -> str:
+        """Return an expression as it stands in the program, on one line."""
+        return self._on_one_line(node) or ast.unparse(node)
+
+    def _on_one_line(self, node: Node | ast.expr) -> str:
+        """Return the text of a node, "" if a string goes over several lines, or a comment stands between its lines."""
+        texts = (inner for inner in ast.walk(node) if isinstance(inner, ast.Constant | ast.JoinedStr))
+        lines = (ast.get_source_segment(self.source, node) or "").split("\n")
+        if any(inner.end_lineno != inner.lineno for inner in texts) or (len(lines) > 1 and any("#" in line for line in lines)):
+            return ""
+        return _joined(lines)
 
     def has_its_lines(self, statement: Statement) -> bool:
         """Tell whether no other statement shares the first line of a statement, nor the last of a simple one."""
@@ -117,10 +128,6 @@ class ProgramText:
     def is_elif(self, statement: Statement) -> bool:
         line = self.source.split("\n")[statement.line - 1]
         return isinstance(statement.node, ast.If) and line.lstrip().startswith("elif")
-
-    def expression(self, node: ast.expr) -> str:
-        """Return an expression as it stands in the program, on one line."""
-        return " ".join((ast.get_source_segment(self.source, node) or ast.unparse(node)).split())
 
     def name_of(self, function: int) -> str:
         """Return the name of a function, with those of the classes and functions around it: `Stack.push`."""
@@ -145,6 +152,10 @@ class ProgramText:
     def body_of(self, function: int) -> list[Statement]:
         """Return the statements of a function, without those of functions inside it and without docstrings."""
         return [item for item in self.statements.values() if item.function == function and not _is_text(item.node)]
+
+
+def _joined(lines: list[str]) -> str:
+    return " ".join(part for line in lines if (part := line.strip()) and not part.startswith("#"))
 
 
 def header(node: Node) -> str:

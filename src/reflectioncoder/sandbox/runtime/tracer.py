@@ -39,7 +39,8 @@ _MAX_DEPTH = 400  # calls within calls that are followed
 _HEADROOM = 60  # frames of the tracer and of what runs the program
 _YIELD = frozenset(dis.opmap[name] for name in ("YIELD_VALUE", "INSTRUMENTED_YIELD_VALUE") if name in dis.opmap)
 _SKIPPED = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
-_write, _clock, _leave_process = os.write, time.perf_counter, os._exit
+# By names that a program does not replace.
+_write, _clock, _dump, _leave_process = os.write, time.perf_counter, json.dumps, os._exit
 
 
 def numbered(tree: ast.Module) -> list[ast.stmt | ast.ExceptHandler | ast.match_case]:
@@ -107,7 +108,7 @@ class _Rows:
         self._flushed = _clock()
 
     def add(self, *row: Any) -> None:
-        text = json.dumps(row)
+        text = _dump(row)
         self._left -= len(text)
         self._waiting.append(text)
         if self._left < 0:
@@ -124,7 +125,7 @@ class _Rows:
 
     def end(self, reason: str) -> NoReturn:
         sys.settrace(None)
-        self._waiting.append(json.dumps(["end", reason]))
+        self._waiting.append(_dump(["end", reason]))
         self.flush()
         _leave_process(0)
 
