@@ -73,6 +73,7 @@ TEXTS = [
     ("`None` is returned.", [("None", "value", "output", NOWHERE)]),
     ("The function returns None.", [("None", "value", "output", NOWHERE)]),
     ("Expected 3 but got 2.", [("3", "value", "expected", WRITTEN), ("2", "value", "output", SHOWN)]),
+    ("The output of the second test was 9.", [("9", "value", "output", NOWHERE)]),
     ("The list [1, 2] loses its first element.", [("[1, 2]", "value", "none", WRITTEN)]),
     ("`range(1, …)` skips one.", [("range(1, …)", "code", "none", WRITTEN)]),
     ("``for i in range(len(xs)):`` is right.", [("for i in range(len(xs)):", "code", "none", WRITTEN)]),

@@ -9,6 +9,8 @@ import time
 import pytest
 from hypothesis import given, settings, strategies
 
+from reflectioncoder.builder.executions import Executions
+from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.builder.mutation import mutations
 from reflectioncoder.builder.tracing import (
     Divergence,
@@ -54,6 +56,18 @@ def test_a_program_does_not_part_from_itself(case):
 def test_what_is_found_survives_json(case):
     found = place_of(case.name)
     assert Divergence.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+def test_a_place_is_looked_for_once_and_then_read_from_the_log(tmp_path):
+    case = next(case for case in CASES if case.name == "a wrong operator")
+    found = []
+    for _ in range(2):
+        with BuildLog(tmp_path / "log.sqlite") as log:
+            execute = Executions(log, Limits())
+            found.append(execute.diverge(case.attempt, case.reference, case.test))
+            assert execute.diverge(case.reference, case.reference, case.test) is None
+    assert found == [place_of(case.name)] * 2
+    assert log.num_replayed["execution"] == 2
 
 
 UNRULY = {
