@@ -42,7 +42,7 @@ class Traced:
     source: str
     before: str
     test: str
-    max_events: int = 6000
+    max_events: int = 4000
     max_bytes: int = 2**20
     max_s: float = 1.0
     is_buffered: bool = True

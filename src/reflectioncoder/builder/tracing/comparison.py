@@ -6,6 +6,7 @@ Calls whose statements cannot be aligned are compared by the calls that both mak
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from reflectioncoder.builder.tracing.alignment import Alignment, align
@@ -68,8 +69,8 @@ class Comparison:
             return self._from_outside(a, b, path)
         return Walk(self, a, b, path).compare()
 
-    def inside(self, a: Step, b: Step, path: tuple[str, ...], at: Divergence) -> Divergence | None:
-        """Compare the calls that two steps make, as far as they are calls of the same functions."""
+    def inside(self, a: Step, b: Step, path: tuple[str, ...], at: Callable[[], Divergence]) -> Divergence | None:
+        """Compare the calls that two steps make, as far as they are calls of the same functions. `at`: the place of the steps."""
         for ours, theirs in zip(a.calls, b.calls, strict=False):
             if ours.function >= 0 and self.alignment.functions.get(ours.function) != theirs.function:
                 return None
@@ -77,14 +78,14 @@ class Comparison:
                 return found
         return None
 
-    def _arguments(self, a: Call, b: Call, at: Divergence) -> Divergence | None:
+    def _arguments(self, a: Call, b: Call, at: Callable[[], Divergence]) -> Divergence | None:
         states = States(a, b, self.alignment.names.get(a.function, {}))
         states.apply(Step(a.function, a.arguments))
         parameters = self.ours.parameters(a.function)
         others = {path.partition(".")[0] for path in a.arguments} - set(parameters)
         if found := states.difference(parameters, but=others):
             variable = f"{self.ours.name_of(a.function)}({found.path})"
-            return replace(at, kind="argument", variable=variable, value_attempt=found.ours, value_reference=found.theirs)
+            return replace(at(), kind="argument", variable=variable, value_attempt=found.ours, value_reference=found.theirs)
         return None
 
     def _from_outside(self, a: Call, b: Call, path: tuple[str, ...]) -> Divergence | None:

@@ -77,18 +77,17 @@ class Walk:
         self._pair = (a, b)
         self._apply(a)
         self._states.apply_there(b)
-        at = self._place(a, b)
-        if found := self._whole.inside(a, b, self._path, at):
+        if found := self._whole.inside(a, b, self._path, lambda: self._place(a, b)):
             return found
         if _is_unfinished(self._a, a) or _is_unfinished(self._b, b):
             return None
         for ours, theirs in zip(a.yielded, b.yielded, strict=False):
             if ours != theirs:
-                return replace(at, kind="yield", value_attempt=ours, value_reference=theirs)
+                return replace(self._place(a, b), kind="yield", value_attempt=ours, value_reference=theirs)
         if a.error != b.error and self._a.function >= 0:
-            return replace(at, kind="exception", value_attempt=a.error or None, value_reference=b.error or None)
+            return replace(self._place(a, b), kind="exception", value_attempt=a.error or None, value_reference=b.error or None)
         if a.printed != b.printed and self._whole.printed is None:
-            self._whole.printed = replace(at, kind="output", value_attempt=a.printed, value_reference=b.printed)
+            self._whole.printed = replace(self._place(a, b), kind="output", value_attempt=a.printed, value_reference=b.printed)
         is_same = a.statement in self._ours.statements and a.statement not in self._alignment.changed
         is_for = is_same and isinstance(self._ours.statements[a.statement].node, ast.For)  # it may end in one of the runs
         return self._difference() if is_same and not is_for else None  # of a changed one the next statements may make up for it

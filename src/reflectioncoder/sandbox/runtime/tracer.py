@@ -23,6 +23,7 @@ import builtins
 import dis
 import io
 import json
+import operator
 import os
 import sys
 import time
@@ -35,6 +36,7 @@ from reflectioncoder.sandbox.runtime.showing import ATOMS, attributes_of, show, 
 PROGRAM, MODULE, TEST = "<program>", 0, -1
 _FLUSH_S = 0.005
 _MAX_OUT = 2000  # characters of one row of output
+_MAX_KEPT = 200  # items of a list that is compared with a copy
 _MAX_DEPTH = 400  # calls within calls that are followed
 _HEADROOM = 60  # frames of the tracer and of what runs the program
 _YIELD = frozenset(dis.opmap[name] for name in ("YIELD_VALUE", "INSTRUMENTED_YIELD_VALUE") if name in dis.opmap)
@@ -164,7 +166,7 @@ class _Frame:
     def __init__(self, number: int, global_names: tuple[str, ...]):
         self.number = number
         self.globals = global_names
-        self.seen: dict[str, tuple[Any, str]] = {}
+        self.seen: dict[str, tuple[Any, str]] = {}  # of a path what is kept of its value, and its text
         self.raised = False
         self.skip = False
 
@@ -290,8 +292,7 @@ class _Tracer:
             if name in self._scope:
                 found[name] = self._scope[name]
         for name, value in found.items():
-            before = seen.get(name)
-            if before is not None and before[0] is value and type(value) in ATOMS:
+            if name in seen and _is_unchanged(value, seen[name][0]):
                 continue
             if isinstance(value, _SKIPPED) or name.startswith(("__", ".")) or (is_module and name not in self._names):
                 continue
@@ -300,13 +301,26 @@ class _Tracer:
                 text = show(part)
                 if path not in seen or seen[path][1] != text:
                     changed[path] = text
-                seen[path] = (part if type(part) in ATOMS else None, text)
+                seen[path] = (_kept(part), text)
         gone = [path for path in seen if path not in found and not _is_there(path, found)]
         for name in gone:
             del seen[name]
         if gone:
             self._rows.add("gone", followed.number, gone)
         return changed
+
+
+def _kept(value: Any) -> Any:
+    """Return what tells cheaply that a value is unchanged: itself if it cannot change, of a short list of such a copy, else None."""
+    if type(value) is list:
+        return list(value) if len(value) <= _MAX_KEPT and all(type(item) in ATOMS for item in value) else None
+    return value if type(value) in ATOMS else None
+
+
+def _is_unchanged(value: Any, kept: Any) -> bool:
+    if type(value) is list and type(kept) is list:
+        return len(value) == len(kept) and all(map(operator.is_, value, kept))
+    return value is kept and type(value) in ATOMS
 
 
 def _is_there(path: str, found: dict[str, Any]) -> bool:
