@@ -8,6 +8,7 @@ from reflectioncoder.data.samples import Block, Sample, assistant, user
 
 PROBLEM = "Write `total(xs)`, the sum of a list.\n\n>>> total([1, 2])\n3\n"
 FIRST = """def total(xs):
+    "# ... \\n"  # here
     result = 0
     for i in range(1, len(xs)):
         result += xs[i]
@@ -20,7 +21,7 @@ FAILS = """Traceback (most recent call last):
     assert total([1, 2]) == 3
            ^^^^^^^^^^^^^^^^^^
 AssertionError"""
-PROBE = 'xs = [1, 2]\nfor i in range(1, len(xs)):\n    print(f"{i=}, {xs[i]=}")\nprint(total(xs), [xs], "two words", -7)'
+PROBE = 'xs = [1, 2]\nfor i in range(1, len(xs)):  # "# none"\n    print(f"{i=}, {xs[i]=}")\nprint(total(xs), [xs], "two words", -7)'
 PROBED = "i=1, xs[i]=2\n2 [[1, 2]] two words -7"
 NEXT = FIRST.replace("range(1, len(xs))", "range(len(xs))").replace("3\n", "3\nassert total([4]) == 4\n")
 
@@ -73,6 +74,12 @@ TEXTS = [
     ("`None` is returned.", [("None", "value", "output", NOWHERE)]),
     ("The function returns None.", [("None", "value", "output", NOWHERE)]),
     ("Expected 3 but got 2.", [("3", "value", "expected", WRITTEN), ("2", "value", "output", SHOWN)]),
+    (
+        "The initial value is wrong, so `result = 0` becomes `result = 1`.",
+        [("result = 0", "binding", "none", WRITTEN), ("result = 1", "binding", "expected", NOWHERE)],
+    ),
+    ('It needs `return "#" + "..." + xs`.', [('return "#" + "..." + xs', "code", "none", NOWHERE)]),
+    ('The docstring has `"# ... \\n"`.', [("# ... \\n", "value", "none", WRITTEN)]),
     ("The output of the second test was 9.", [("9", "value", "output", NOWHERE)]),
     ("The list [1, 2] loses its first element.", [("[1, 2]", "value", "none", WRITTEN)]),
     ("`range(1, …)` skips one.", [("range(1, …)", "code", "none", WRITTEN)]),

@@ -10,9 +10,10 @@ import ast
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, Literal
 
-from reflectioncoder.builder.claims.evidence import Evidence, tokens_of
+from reflectioncoder.builder.claims.evidence import Evidence, Tokens, tokens_of
 from reflectioncoder.builder.claims.extraction import Stated, is_known_name, stated
 from reflectioncoder.data.python_source import parse
 from reflectioncoder.data.samples import Block, Sample
@@ -138,15 +139,15 @@ def _binding(item: Stated, evidence: Evidence, after: Evidence) -> Status:
         return "unsupported"
     if _code(item.text, evidence, after) != "unsupported":
         return "written"
-    is_name = item.subject.isidentifier() and not labelled
-    return "written" if is_name and evidence.is_named(item.subject) and evidence.is_written(value) else "unsupported"
+    is_of_name = item.role == "none" and item.subject.isidentifier() and not labelled
+    return "written" if is_of_name and evidence.is_named(item.subject) and evidence.is_written(value) else "unsupported"
 
 
 def _code(text: str, evidence: Evidence, after: Evidence) -> Status:
     """Return the status of code; of elided code each part counts."""
-    for mark in _ELISION:
-        text = text.replace(mark, "\0")
-    parts = [part for piece in text.split("\0") if (part := tokens_of(piece))]
+    parts: list[Tokens] = []
+    for is_mark, tokens in groupby(tokens_of(text), key=_ELISION.__contains__):
+        parts += [] if is_mark else [tuple(tokens)]
     if parts and all(evidence.is_printed(part) for part in parts):
         return "shown"
     if all(evidence.is_written(part) or after.is_written(part) or len(part) == 1 for part in parts):

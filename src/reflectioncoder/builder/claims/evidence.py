@@ -15,10 +15,10 @@ _TOKEN = re.compile(
     r"""(?P<string>[rbfuRBFU]{0,2}(?:\"\"\".*?\"\"\"|'''.*?'''|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'))
     |(?P<number>(?:(?<![\w)\]}])-)?(?:\d[\d_]*\.?\d*(?:[eE][+-]?\d+)?j?|\.\d+))
     |(?P<name>[^\W\d]\w*)
-    |(?P<operator>\*\*=?|//=?|>>=?|<<=?|[-+*/%@&|^!=<>]=|->|:=|[^\w\s])""",
+    |(?P<comment>\#[^\n]*)
+    |(?P<operator>\.\.\.|\*\*=?|//=?|>>=?|<<=?|[-+*/%@&|^!=<>]=|->|:=|[^\w\s])""",
     re.VERBOSE | re.DOTALL,
 )
-_COMMENT = re.compile(r"#[^\n]*")
 _TRACE_HEAD = re.compile(r'\s*(?:Traceback \(most recent call last\):|File ".*", line \d+.*|\[Previous line repeated .*\])$')
 _ECHO = re.compile(r"    \S.*$")
 _MARKS = re.compile(r"\s*[~^]+[\s~^]*$")
@@ -29,8 +29,11 @@ Tokens = tuple[str, ...]
 
 
 def tokens_of(text: str) -> Tokens:
-    """Split a text as a lexer of Python would, in prose too; strings by their value, negative numbers whole where no term precedes."""
-    return tuple(_normal(match) for match in _TOKEN.finditer(text))
+    """Split a text as a lexer of Python would, in prose too; strings by their value, negative numbers whole where no term precedes.
+
+    Comments are left out, and what follows a `#` in prose.
+    """
+    return tuple(_normal(match) for match in _TOKEN.finditer(text) if match.lastgroup != "comment")
 
 
 def _normal(match: re.Match[str]) -> str:
@@ -113,7 +116,7 @@ class Evidence:
 
     def _of(self, text: str) -> Tokens:
         if text not in self._tokens:
-            self._tokens[text] = tokens_of(_COMMENT.sub("", text) if text in self.code else text)
+            self._tokens[text] = tokens_of(text)
         return self._tokens[text]
 
 

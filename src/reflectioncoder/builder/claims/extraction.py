@@ -52,10 +52,13 @@ _EXPECTED = _words(
 )  # fmt: skip
 _OUTPUT = _words(
     "return(?:s|ed|ing)?", "gives?", "gave", "got", "gets?", "yield(?:s|ed)?", "print(?:s|ed)?", "produce[sd]?", "outputs?",
-    "show(?:s|ed)?", "raise[sd]?", "throws?", "threw", "evaluate[sd]?", "results? (?:is|was|in)", "resulted", r"actual\w*",
-    "ends? (?:up )?(?:with|as|at)", "(?:output|answer|value) (?:is|was)", "comes? (?:out|back)", "came (?:out|back)", "report(?:s|ed)?",
-    "stop(?:s|ped) with", "fail(?:s|ed) with", "compute[sd]?", "leaves?", "left", "it (?:is|was)", "is now", "was now",
+    "show(?:s|ed)?", "raise[sd]?", "throws?", "threw", "evaluate[sd]?", "result(?:s|ed|ing)? in", r"actual\w*", "report(?:s|ed)?",
+    "ends? (?:up )?(?:with|as|at)", "comes? (?:out|back)", "came (?:out|back)", "stop(?:s|ped) with", "fail(?:s|ed) with",
+    "compute[sd]?", "leaves?", "left",
 )  # fmt: skip
+_OUTPUT_IS = re.compile(
+    r"\b(?:(?:output|result|answer|value)s?\b[^,;]{0,40}|it)\b\s*(?:is|was)(?: (?:an?|now|then|just|only|still))?\s*$", re.IGNORECASE
+)
 _COPULA = re.compile(r"[\s,]*(?:is|was|are|equals|=|==|->|→|holds|contains|has the value)\s*", re.IGNORECASE)
 _AND = re.compile(r"\s*(?:,|and|or|, and|and then)\s*")
 _OUTPUT_AFTER = re.compile(
@@ -199,7 +202,7 @@ def _role(piece: Stated, before: str, after: str, last: Stated | None) -> Role:
     if piece.kind not in ("value", "binding", "error"):
         return "none"
     sentence = _SENTENCE_END.split(before)[-1]
-    expected, output = _last(_EXPECTED, sentence), _last(_OUTPUT, sentence)
+    expected, output = _last(_EXPECTED, sentence), max(_last(_OUTPUT, sentence), _last(_OUTPUT_IS, sentence))
     if expected >= 0:  # "should return" is expected, "not as expected, returned" is not
         is_apart = output > expected and re.search(r"[,;]|\b(?:but|and|yet)\b", sentence[expected:output])
         return "output" if is_apart else "expected"
