@@ -80,6 +80,8 @@ TEXTS = [
     ),
     ('It needs `return "#" + "..." + xs`.', [('return "#" + "..." + xs', "code", "none", NOWHERE)]),
     ('The docstring has `"# ... \\n"`.', [("# ... \\n", "value", "none", WRITTEN)]),
+    ("result = 0 + 2 in the end.", [("0", "value", "none", WRITTEN), ("2", "value", "none", SHOWN)]),
+    ("This is due to the `TypeError: no`.", [("TypeError: no", "error", "output", NOWHERE)]),
     ("The output of the second test was 9.", [("9", "value", "output", NOWHERE)]),
     ("The list [1, 2] loses its first element.", [("[1, 2]", "value", "none", WRITTEN)]),
     ("`range(1, …)` skips one.", [("range(1, …)", "code", "none", WRITTEN)]),

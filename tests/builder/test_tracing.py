@@ -71,6 +71,13 @@ def test_a_place_is_looked_for_once_and_then_read_from_the_log(tmp_path):
     assert num_replayed == [0, 2]
 
 
+def test_deep_recursions_are_compared_by_what_they_return():
+    attempt, reference = (f"def f(n):\n    if n == 0:\n        return {base}\n    return n + f(n - 1)\n" for base in (1, 0))
+    found = diverge(attempt, reference, "assert f(300) == 45150")
+    assert found is not None
+    assert (found.kind, found.line_attempt) == ("return", 4)
+
+
 UNRULY = {
     "exits": "import sys; sys.exit(3)",
     "ends the process": "import os; os._exit(0)",

@@ -437,6 +437,13 @@ CASES = [
         {"kind": "return", "statement": "return ' '.join( ['Hello, ', name] )", "value_attempt": "'Hello,  Ann'"},
     ),
     Case(
+        "a wrong default value",
+        "\ndef padded(text, width=4):\n    return text.ljust(width)\n",
+        "\ndef padded(text, width=5):\n    return text.ljust(width)\n",
+        "assert padded('ab') == 'ab   '",
+        {"kind": "argument", "line_attempt": 2, "variable": "padded(width)", "value_attempt": "4", "value_reference": "5"},
+    ),
+    Case(
         "a missing import",
         "\ndef f(x):\n    return math.floor(x)\n",
         "\nimport math\n\n\ndef f(x):\n    return math.floor(x)\n",

@@ -25,7 +25,7 @@ _PIECE = re.compile(
     |``(?P<double>[^\n]+?)``
     |`(?P<code>[^`\n]+)`
     |(?P<call>(?<![\w.`])[a-z_]\w*(?:\.\w+)*\((?:[^()\n`]|\([^()\n`]*\))*\))
-    |(?P<pair>(?<![\w.`])[A-Za-z_][\w.]*(?:\[[^\]\n]*\])?[ ]?={{1,2}}[ ]?{_LITERAL})
+    |(?P<pair>(?<![\w.`])[A-Za-z_][\w.]*(?:\[[^\]\n]*\])?[ ]?={{1,2}}[ ]?{_LITERAL}(?![ ]?[-+*/%]|\w))
     |(?P<error>\b[A-Z]\w*(?:Error|Exception|Iteration|Interrupt)\b(?::[ ][^\n`]*?(?=[.;]?(?:\s|$)|,\s))?)
     |(?P<string>(?<![\w`])(?:"[^"\n`]{{1,200}}"|'[^'\n`]{{1,80}}')(?![\w`]))
     |(?P<bracket>(?<![\w`\])])(?:\[[^\[\]\n`]*(?:\[[^\[\]\n`]*\][^\[\]\n`]*)*\]|\{{[^{{}}\n`]*\}}|\((?:[^()\n`]*,[^()\n`]*)\)))
@@ -206,7 +206,7 @@ def _role(piece: Stated, before: str, after: str, last: Stated | None) -> Role:
     if expected >= 0:  # "should return" is expected, "not as expected, returned" is not
         is_apart = output > expected and re.search(r"[,;]|\b(?:but|and|yet)\b", sentence[expected:output])
         return "output" if is_apart else "expected"
-    if output >= 0 or _OUTPUT_AFTER.match(after):
+    if output >= 0 or _OUTPUT_AFTER.match(after) or (piece.kind == "error" and ":" in piece.text):
         return "output"
     if piece.kind == "value" and last is not None and last.kind == "code" and "(" in last.text and _COPULA.fullmatch(before):
         return "output"

@@ -28,7 +28,7 @@ class Divergence:
         function: the function of the attempt, `Class.method` of a method; "" at module level and in the test.
         line_attempt, line_reference: lines of the two sources; None where one has no such statement.
         statement, statement_reference: as they are written, on one line; of a compound statement the header.
-        variable: the variable, `name.attribute` of an attribute; of a branch its condition.
+        variable: the variable, `name.attribute` of an attribute; of an argument `function(parameter)`; of a branch its condition.
         value_attempt, value_reference: as `repr` writes them, with `…` where something is left out; None: there is none.
         iteration: the round of the innermost loop around the statement (or that the statement is), from 1; 0 outside of loops.
         call_path: the functions from the test to the place.

@@ -184,6 +184,8 @@ def _names_to_print(divergence: Divergence, text: ProgramText) -> list[str]:
     last = ""
     if divergence.kind in ("value", "rounds") and re.fullmatch(r"[\w.]+", divergence.variable):
         last = divergence.variable
+    elif divergence.kind == "argument" and divergence.statement.startswith("def "):  # a default value
+        last = divergence.variable.partition("(")[2].removesuffix(")")
     elif divergence.kind in ("branch", "return", "yield"):
         expression = _expression(divergence.statement) if divergence.statement else None
         own = {text.name_of(number).rpartition(".")[2] for number in text.functions()}
