@@ -12,6 +12,7 @@ from typing import Any
 from reflectioncoder.builder.cells import Execution
 from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.builder.testing import Tests, run_program_tests
+from reflectioncoder.builder.tracing import Divergence, diverge
 from reflectioncoder.languages import LANGUAGES, PYTHON
 from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.execution import execute
@@ -73,6 +74,19 @@ class Executions:
         about = {"program": program, "setup": tests.setup, "tests": list(tests.programs), "run": run}
         request = {**about, "limits": vars(self._limits), "python": platform.python_version()}
         return Execution.from_json(self._log.recall("execution", request, lambda: self._test(program, tests)))
+
+    def diverge(self, attempt: str, reference: str, test: str, before: str = "") -> Divergence | None:
+        """Return where two Python programs part (`builder.tracing.diverge`), None if that is not seen."""
+        about = {"attempt": attempt, "reference": reference, "test": test, "before": before}
+        request = {"trace": about, "python": platform.python_version()}
+
+        def run() -> dict[str, Any] | None:
+            with self._running:
+                found = diverge(attempt, reference, test, before)
+            return found and found.to_json()
+
+        row = self._log.recall("execution", request, run)
+        return row and Divergence.from_json(row)
 
     def _test(self, program: str, tests: Tests) -> dict[str, Any]:
         with self._running:

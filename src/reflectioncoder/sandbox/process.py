@@ -7,7 +7,7 @@ import os
 import selectors
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from reflectioncoder.sandbox.forkserver import SERVERS, preload_for
@@ -28,6 +28,35 @@ def run_python(source: str, limits: Limits, isolation: Isolation, *, files: dict
     contents = {"main.py": source, **(files or {})}
     encoded = {name: content.encode("utf-8", "surrogatepass") for name, content in contents.items()}
     return _run("script", {"source": source, "files": encoded}, preload_for(source), limits, isolation)
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What is traced (see `runtime.tracer`): a program, statements that run after it untraced, and a test that calls it.
+
+    Attributes:
+        max_s: wall time, looked at whenever the program gets to a statement.
+        is_buffered: rows are written a few milliseconds late, and lost if the program is killed meanwhile.
+    """
+
+    source: str
+    before: str
+    test: str
+    max_events: int = 4000
+    max_bytes: int = 2**20
+    max_s: float = 1.0
+    is_buffered: bool = True
+
+
+def run_traced(traced: Traced, limits: Limits, isolation: Isolation) -> tuple[RunResult, bytes]:
+    """Run a program under a tracer, and return how that went with the tracer's rows (the first ones, if it wrote too much).
+
+    Raises:
+        SandboxUnavailableError: the sandbox failed, not the program.
+    """
+    rows = CappedOutput(4 * traced.max_bytes)  # half of it is kept of the beginning
+    ran = _run("trace", vars(traced), preload_for(traced.source), limits, isolation, rows)
+    return replace(ran, stdout=""), rows.content() or b""
 
 
 def run_command(

@@ -4,6 +4,7 @@
     session  the keeper of a stateful interpreter: runs cells in processes of their own, on request (`runtime.keeper`)
     calls    a function called with given arguments, its answers sent back (`reflectioncoder.sandbox.runtime.calls`)
     asserts  tests of a function in another process (`reflectioncoder.sandbox.runtime.asserts`)
+    trace    a Python program under a tracer (`reflectioncoder.sandbox.runtime.tracer`)
     exec     another executable
 
 Descriptors: 0-2 the standard streams, 3 the payload (marshal, written by the trusted side), 4 the channel, 5 the requests.
@@ -25,7 +26,7 @@ import types
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from reflectioncoder.sandbox.runtime import asserts, calls, keeper
+from reflectioncoder.sandbox.runtime import asserts, calls, keeper, tracer
 
 PAYLOAD_FD, CHANNEL_FD, REQUEST_FD = 3, 4, 5
 SCRIPT = "main.py"
@@ -103,4 +104,5 @@ _KINDS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "session": keeper.serve_session,
     "calls": calls.serve_calls,
     "asserts": asserts.serve_asserts,
+    "trace": tracer.serve_trace,
 }

@@ -1,0 +1,149 @@
+"""Holds what a text may refer to: what the interpreter has printed so far, the code so far, and the problem.
+
+Everything is compared as tokens, so that spacing and the kind of quotes do not count. A traceback repeats lines of the program: they
+are code, and show no value.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+_TOKEN = re.compile(
+    r"""(?P<string>[rbfuRBFU]{0,2}(?:\"\"\".*?\"\"\"|'''.*?'''|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'))
+    |(?P<number>(?:(?<![\w)\]}])-)?(?:\d[\d_]*\.?\d*(?:[eE][+-]?\d+)?j?|\.\d+))
+    |(?P<name>[^\W\d]\w*)
+    |(?P<comment>\#[^\n]*)
+    |(?P<operator>\.\.\.|\*\*=?|//=?|>>=?|<<=?|[-+*/%@&|^!=<>]=|->|:=|[^\w\s])""",
+    re.VERBOSE | re.DOTALL,
+)
+_TRACE_HEAD = re.compile(r'\s*(?:Traceback \(most recent call last\):|File ".*", line \d+.*|\[Previous line repeated .*\])$')
+_ECHO = re.compile(r"    \S.*$")
+_MARKS = re.compile(r"\s*[~^]+[\s~^]*$")
+_ERROR = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Iteration|Exit|Warning|Group)\b(?::.*)?$")
+_OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
+
+Tokens = tuple[str, ...]
+
+
+def tokens_of(text: str) -> Tokens:
+    """Split a text as a lexer of Python would, in prose too; strings by their value, negative numbers whole where no term precedes.
+
+    Comments are left out, and what follows a `#` in prose.
+    """
+    return tuple(_normal(match) for match in _TOKEN.finditer(text) if match.lastgroup != "comment")
+
+
+def _normal(match: re.Match[str]) -> str:
+    text = match[0]
+    if match["string"] and not text.lower().startswith(("f", "rf", "fr")):
+        try:
+            return repr(ast.literal_eval(text))
+        except (ValueError, SyntaxError):
+            return text
+    return text
+
+
+def contains(whole: Sequence[str], part: Sequence[str]) -> bool:
+    """Tell whether tokens stand in others, in a row."""
+    return any(_stands_at(whole, part, at) for at in range(len(whole) - len(part) + 1)) if part else False
+
+
+def _stands_at(whole: Sequence[str], part: Sequence[str], at: int) -> bool:
+    return tuple(whole[at : at + len(part)]) == tuple(part)
+
+
+@dataclass
+class Evidence:
+    """What stands before a text.
+
+    Attributes:
+        printed: the lines of the executions' outputs, without what tracebacks repeat of the program.
+        echoed: the lines of the program that tracebacks repeat, and where they stand.
+        code: the programs.
+        problem: the request.
+    """
+
+    problem: str = ""
+    code: list[str] = field(default_factory=list)
+    printed: list[str] = field(default_factory=list)
+    echoed: list[str] = field(default_factory=list)
+    _tokens: dict[str, Tokens] = field(default_factory=dict)
+
+    def add_execution(self, output: str) -> None:
+        for line, is_echo in output_lines(output):
+            (self.echoed if is_echo else self.printed).append(line)
+
+    def is_printed(self, part: Tokens) -> bool:
+        return any(contains(self._of(line), part) for line in self.printed)
+
+    def is_value_printed(self, part: Tokens, *, bare: bool = False) -> bool:
+        """Tell whether a value is printed as one: not within another value; `bare`: nor as that of a variable, as in `x=3`."""
+        return any(_is_whole_value(self._of(line), part, bare) for line in self.printed)
+
+    def is_text_printed(self, text: str) -> bool:
+        """Tell whether the characters of a string are printed: as a line, as its end, or between separators."""
+        if not text.strip():
+            return text == "" and any(not line for line in self.printed)
+        edges = (r"(?<!\w)", r"(?!\w)") if text[:1].isalnum() else (r"(?:^|[\s:=,])", r"(?:$|[\s,.])")
+        pattern = re.compile(re.escape(text).join(edges))
+        return any(pattern.search(line) for line in self.printed)
+
+    def is_echoed(self, part: Tokens) -> bool:
+        return any(contains(self._of(line), part) for line in self.echoed)
+
+    def is_written(self, part: Tokens) -> bool:
+        """Tell whether tokens stand in the code, in the problem, or in what an execution shows in whatever way."""
+        return any(contains(self._of(text), part) for text in (*self.code, self.problem, *self.printed, *self.echoed))
+
+    def is_named(self, name: str) -> bool:
+        """Tell whether a name stands anywhere, within a compound of names or a string too."""
+        pattern = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
+        return any(pattern.search(text) for text in (*self.code, self.problem, *self.printed, *self.echoed))
+
+    def labelled(self, name: str) -> list[Tokens]:
+        """Return what is printed behind a name: `x = 3`, `x: 3`, `x 3`."""
+        label, found = tokens_of(name), []
+        for line in self.printed:
+            tokens = self._of(line)
+            for at in range(len(tokens) - len(label)):
+                if tokens[at : at + len(label)] == label and not (at and tokens[at - 1] == "."):
+                    rest = tokens[at + len(label) :]
+                    found.append(rest[1:] if rest[:1] in (("=",), (":",), ("==",), ("is",)) else rest)
+        return [rest for rest in found if rest]
+
+    def _of(self, text: str) -> Tokens:
+        if text not in self._tokens:
+            self._tokens[text] = tokens_of(text)
+        return self._tokens[text]
+
+
+def output_lines(output: str) -> list[tuple[str, bool]]:
+    """Return the lines of an output, and of each whether it belongs to a traceback without being its last line."""
+    found: list[tuple[str, bool]] = []
+    within = False
+    for line in output.split("\n"):
+        if _TRACE_HEAD.match(line):
+            within = True
+            found.append((line, True))
+        elif within and (_ECHO.match(line) or _MARKS.match(line)):
+            found.append((line, True))
+        else:
+            within = within and not _ERROR.match(line)
+            found.append((line, False))
+    return found
+
+
+def _is_whole_value(tokens: Tokens, part: Tokens, bare: bool) -> bool:
+    depth = 0
+    for at, token in enumerate(tokens):
+        if depth == 0 and _stands_at(tokens, part, at):
+            after = tokens[at + len(part)] if at + len(part) < len(tokens) else ""
+            before, label = (tokens[at - back] if at >= back else "" for back in (1, 2))
+            is_labelled = before in ("=", ":") and label.isidentifier()
+            if after not in ("(", "[", "=") and before not in ("+", "*", "/", "%", ".") and not (bare and is_labelled):
+                return True
+        depth += (token in _OPENING) - (token in _CLOSING)
+    return False

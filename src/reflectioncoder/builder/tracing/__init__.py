@@ -1,0 +1,22 @@
+"""Differential tracing: where a failing attempt parts from its reference, seen in real runs of both."""
+
+from reflectioncoder.builder.tracing.comparison import compare, diverge
+from reflectioncoder.builder.tracing.divergence import Divergence, Facts, describe
+from reflectioncoder.builder.tracing.frames import Trace, trace
+from reflectioncoder.builder.tracing.probes import expression_probe, print_probe, probe_cell, shows
+from reflectioncoder.builder.tracing.statements import ProgramText
+
+__all__ = [
+    "Divergence",
+    "Facts",
+    "ProgramText",
+    "Trace",
+    "compare",
+    "describe",
+    "diverge",
+    "expression_probe",
+    "print_probe",
+    "probe_cell",
+    "shows",
+    "trace",
+]

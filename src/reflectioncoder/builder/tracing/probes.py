@@ -1,0 +1,218 @@
+"""Writes the short cell with which a person would look at the place where an attempt goes wrong.
+
+Two forms: the statement's expression, evaluated with the values that its variables had there; or the function with a `print` in it,
+called with the failing input. The cell is meant for a session in which the attempt has run. What it prints has to be read: `shows`
+tells whether what may be stated of the divergence is there.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import re
+from collections.abc import Iterable
+
+from reflectioncoder import syntax
+from reflectioncoder.builder.tracing.divergence import Divergence, is_whole
+from reflectioncoder.builder.tracing.statements import ProgramText, Statement
+from reflectioncoder.data.python_source import bindings, first_line
+
+_MAX_LINES = 8  # that the cell prints
+_MAX_NAMES = 4
+_BUILTINS = frozenset(dir(builtins))
+_MUTATING = re.compile(
+    r"\.(append|extend|insert|remove|pop|popitem|clear|sort|reverse|add|discard|update|setdefault|appendleft|popleft)\("
+)
+
+
+def probe_cell(divergence: Divergence, attempt: str, test: str) -> str:
+    """Return a cell that shows what is wrong in the attempt, "" if there is none that is short: the expression, else the print."""
+    return expression_probe(divergence, attempt) or print_probe(divergence, attempt, test)
+
+
+def shows(divergence: Divergence, output: str) -> bool:
+    """Tell whether a probe's output shows the attempt's value of the divergence; if there is none, one of the values that were read."""
+    inputs = dict(divergence.inputs)
+    if divergence.variable in inputs and divergence.kind == "branch":  # a condition that is a variable
+        return _stands_in(inputs[divergence.variable], output)
+    values = [divergence.value_attempt] if divergence.value_attempt is not None else list(inputs.values())
+    return any(_stands_in(value, output) for value in values)
+
+
+def _stands_in(value: str, output: str) -> bool:
+    if value[:1] in "'\"" and f"{_text_of(value)}\n" in f"{output}\n":
+        return True
+    return re.search(rf"(?<![\w.'\"-]){re.escape(value)}(?![\w.'\"])", output) is not None
+
+
+def _text_of(value: str) -> str:
+    return str(ast.literal_eval(value)) if _is_literal(value) else value
+
+
+def expression_probe(divergence: Divergence, attempt: str, reference: bool = False) -> str:
+    """Return a cell that evaluates the expression of the attempt's statement with the values that its variables had.
+
+    Args:
+        reference: evaluate that of the reference's statement too.
+    """
+    is_lost = divergence.kind == "return" and not divergence.statement.startswith("return")  # what is not returned is no result
+    if divergence.kind not in ("value", "return", "yield", "branch", "exception") or not divergence.statement or is_lost:
+        return ""
+    inputs = {name: value for name, value in divergence.inputs if name.isidentifier()}
+    known = {name for name, _ in bindings(syntax.parse(attempt).body)} | _BUILTINS | set(inputs)
+    expressions = [_expression(divergence.statement), *([_expression(divergence.statement_reference)] if reference else [])]
+    usable = [found for found in expressions if found is not None and set(_free_names(found)) <= known]
+    if not usable or usable[0] is not expressions[0]:
+        return ""
+    used = {name for found in usable for name in _free_names(found)}
+    needed = [name for name in inputs if name in used]
+    if not needed or not all(is_whole(inputs[name]) and _is_literal(inputs[name]) for name in needed):
+        return ""
+    return "\n".join([*_assignments(needed, inputs), *(f"print({_shown(found)})" for found in usable)])
+
+
+def _expression(statement: str) -> ast.expr | None:
+    """Return the expression whose value a statement uses; None if evaluating it changes what it reads."""
+    try:
+        text = statement.removeprefix("el") if statement.startswith("elif ") else statement
+        node = syntax.parse(f"{text}\n    pass" if text.endswith(":") else text).body[0]
+    except (SyntaxError, ValueError):
+        return None
+    match node:
+        case ast.AugAssign(target=ast.Name() as target):
+            found: ast.expr | None = ast.BinOp(ast.Name(target.id, ast.Load()), node.op, node.value)
+        case ast.If() | ast.While():
+            found = node.test
+        case ast.Return() | ast.Expr() | ast.AnnAssign(target=ast.Name()) | ast.Assign(targets=[ast.Name()]):
+            found = node.value
+        case _:
+            return None
+    if isinstance(found, ast.Yield):
+        found = found.value
+    if found is None or (isinstance(found, ast.Call) and isinstance(found.func, ast.Name) and found.func.id == "print"):
+        return None
+    return None if _MUTATING.search(ast.unparse(found)) or isinstance(found, ast.Constant | ast.Name) else found
+
+
+def _free_names(expression: ast.expr) -> list[str]:
+    inner = {node.id for node in ast.walk(expression) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    inner |= {node.arg for node in ast.walk(expression) if isinstance(node, ast.arg)}
+    return [node.id for node in ast.walk(expression) if isinstance(node, ast.Name) and node.id not in inner]
+
+
+def _is_literal(value: str) -> bool:
+    try:
+        ast.literal_eval(value)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return False
+    return True
+
+
+def _assignments(names: list[str], values: dict[str, str]) -> list[str]:
+    one_line = f"{', '.join(names)} = {', '.join(values[name] for name in names)}"
+    return [one_line] if len(one_line) <= 40 else [f"{name} = {values[name]}" for name in names]
+
+
+def _shown(expression: ast.expr) -> str:
+    text = ast.unparse(ast.fix_missing_locations(expression))
+    return f"repr({text})" if isinstance(expression, ast.JoinedStr) else text
+
+
+def print_probe(divergence: Divergence, attempt: str, test: str) -> str:
+    """Return the attempt's function with a `print` at the place, and the failing call; "" if it would print too much or never end."""
+    if divergence.kind == "syntax" or not divergence.ends:
+        return ""
+    text = ProgramText(attempt)
+    found, names = _insertion(divergence, text), _names_to_print(divergence, text)
+    if found is None or not names:
+        return ""
+    statement, offset = found
+    print_line = f'print(f"{", ".join(f"{{{name}=}}" for name in names)}")'
+    if divergence.visits > _MAX_LINES:
+        guard = next(((name, value) for name, value in reversed(divergence.inputs) if _is_number(value)), None)
+        if guard is None:
+            return ""
+        print_line = f"if {guard[0]} == {guard[1]}:\n    {print_line}"
+    lines = attempt.split("\n")
+    at = offset
+    model = lines[statement.line - 1]
+    indent = model[: len(model) - len(model.lstrip())]
+    if offset == text.first_of_body(statement) - 1:
+        body = lines[offset]
+        indent = body[: len(body) - len(body.lstrip())]
+    return _cell(lines, at, [f"{indent}{line}" for line in print_line.split("\n")], text, test)
+
+
+def _cell(lines: list[str], at: int, new: list[str], text: ProgramText, test: str) -> str:
+    """Return the definition around a place with new lines before line `at` (from 0), without docstrings, and the call of the test."""
+    around = next((node for node in text.tree.body if first_line(node) - 1 <= at <= (node.end_lineno or 0)), None)
+    if around is None:
+        return ""
+    begin, end = first_line(around) - 1, around.end_lineno or 0
+    left_out = {number for node in ast.walk(around) for number in _docstring_lines(node)}
+    kept = [line for number, line in enumerate(lines[begin:at], begin) if number not in left_out]
+    return "\n".join([*kept, *new, *lines[at:end], "", _call(test)])
+
+
+def _docstring_lines(node: ast.AST) -> Iterable[int]:
+    body = getattr(node, "body", None)
+    is_definition = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    if not is_definition or not isinstance(body, list) or len(body) < 2:
+        return ()
+    first = body[0]
+    is_text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    return range(first.lineno - 1, first.end_lineno or 0) if is_text else ()
+
+
+def _call(test: str) -> str:
+    """Return the call of an assertion, printed; other tests as they are."""
+    try:
+        node = syntax.parse(test).body[0]
+    except (SyntaxError, ValueError, IndexError):
+        return test
+    if isinstance(node, ast.Assert):
+        call = node.test
+        while isinstance(call, ast.UnaryOp) or (isinstance(call, ast.Compare) and len(call.ops) == 1):
+            call = call.operand if isinstance(call, ast.UnaryOp) else call.left
+        return f"print({ast.get_source_segment(test, call) or ast.unparse(call)})"
+    return test
+
+
+def _names_to_print(divergence: Divergence, text: ProgramText) -> list[str]:
+    """Return variables, and the condition or what is returned, if it can stand in an f-string and calls none of the functions."""
+    names = [name for name, value in divergence.inputs if is_whole(value)]
+    last = ""
+    if divergence.kind in ("value", "rounds") and re.fullmatch(r"[\w.]+", divergence.variable):
+        last = divergence.variable
+    elif divergence.kind == "argument" and divergence.statement.startswith("def "):  # a default value
+        last = divergence.variable.partition("(")[2].removesuffix(")")
+    elif divergence.kind in ("branch", "return", "yield"):
+        expression = _expression(divergence.statement) if divergence.statement else None
+        own = {text.name_of(number).rpartition(".")[2] for number in text.functions()}
+        if expression is not None and not own & set(_free_names(expression)) and not re.search(r"[\"'{}\\!:]", ast.unparse(expression)):
+            last = ast.unparse(expression)
+    return [*[name for name in names if name != last][: _MAX_NAMES - bool(last)], *([last] if last else [])]
+
+
+def _is_number(value: str) -> bool:
+    return re.fullmatch(r"-?\d+", value) is not None
+
+
+def _insertion(divergence: Divergence, text: ProgramText) -> tuple[Statement, int] | None:
+    """Return a statement of the attempt and the line (from 0) that the print comes before, beside it or first in its body."""
+    line = divergence.line_attempt or divergence.line_before
+    candidates = [item for item in text.statements.values() if item.line == line and text.has_its_lines(item)]
+    if len(candidates) != 1 or candidates[0].kind in ("ClassDef", "ExceptHandler", "match_case", "Match", "Try"):
+        return None
+    statement = candidates[0]
+    if statement.kind in ("FunctionDef", "AsyncFunctionDef"):
+        return statement, text.first_of_body(statement) - 1
+    if statement.is_loop and (divergence.iteration > 1 or divergence.kind == "value"):
+        return statement, text.first_of_body(statement) - 1
+    is_condition = statement.kind == "If"
+    while text.is_elif(statement):
+        statement = text.statements[statement.parents[-1]]
+    is_after = divergence.line_attempt is None or (divergence.kind == "value" and statement.kind != "Return")
+    if is_after and not is_condition and not statement.is_loop:
+        return statement, text.last_line(statement)
+    return statement, text.first_line(statement) - 1
