@@ -71,6 +71,15 @@ def test_size_grades_and_splits():
     assert len({p.task_id for p in PROBLEMS}) == len({p.entry_point for p in PROBLEMS}) == len(PROBLEMS)
 
 
+def test_many_training_problems_are_programs_of_many_lines_and_several_functions():
+    programs = [ast.parse(p.reference) for p in PROBLEMS if p.split == "train" and p.grade >= 3]
+    lines = [len(p.canonical_solution.splitlines()) for p in PROBLEMS if p.split == "train" and p.grade >= 3]
+    functions = [sum(isinstance(node, ast.FunctionDef) for node in ast.walk(program)) for program in programs]
+    assert len(programs) >= 212
+    assert sum(count >= 10 for count in lines) >= 150
+    assert sum(count >= 2 for count in functions) >= 90
+
+
 @pytest.mark.parametrize("split", BUNDLED_SPLITS)
 def test_every_reference_passes_its_tests_and_its_docstring_examples(split):
     import doctest
