@@ -1,11 +1,16 @@
 """How the models of a run are asked: each folder as it was trained, whatever runs it."""
 
+import json
+import shutil
+
 import pytest
 
 from reflectioncoder.config.declarations import ModelConfig
 from reflectioncoder.errors import UsageError
 from reflectioncoder.generate.backends import asked_folder, opened_once, usable_backend
-from tests.conftest import make_model, make_tokenizer
+from reflectioncoder.models.load import load_tokenizer
+from reflectioncoder.models.tokens import make_requests
+from tests.conftest import CHATML, make_model, make_tokenizer
 
 CONFIG = ModelConfig("m", device="cpu")
 
@@ -18,13 +23,20 @@ def folder(path, template):
 
 
 def asked_by_server(path, parallel=7):
-    return asked_folder(CONFIG, path, "vllm", parallel).open.args[1]  # type: ignore[attr-defined]
+    """Return the endpoint, and what encodes requests."""
+    _, endpoint, _, encode = asked_folder(CONFIG, path, "vllm", parallel).open.args  # type: ignore[attr-defined]
+    return endpoint, encode
 
 
-def test_a_base_model_without_a_chat_template_is_asked_in_plain_text(tmp_path, model_dir):
-    assert asked_by_server(folder(tmp_path / "base", None)).api == "completion"
-    settings = asked_by_server(model_dir)
-    assert (settings.api, settings.model, settings.assistant_prefix, settings.max_in_flight) == ("chat", str(model_dir), "vllm", 7)
+@pytest.mark.parametrize("template", [CHATML, None])
+def test_a_server_is_sent_the_tokens_that_transformers_would_get(tmp_path, template):
+    path = folder(tmp_path / "base", template)
+    endpoint, encode = asked_by_server(path)
+    assert (endpoint.api, endpoint.model, endpoint.max_in_flight) == ("completion", str(path), 7)
+    requests = make_requests(path, load_tokenizer(path))
+    text = "Write f, not <|im_end|>."
+    assert encode(text, "```python\n") == requests.render_request(text, "```python\n")
+    assert requests.name == ("plain" if template is None else "chat")
 
 
 def test_completions_of_each_backend_and_dtype_have_keys_of_their_own(model_dir):
@@ -48,7 +60,7 @@ def test_a_folder_that_cannot_be_written_as_gguf_is_refused_before_any_work(mode
     folder = shutil.copytree(model_dir, tmp_path / "other")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"}))
-    with pytest.raises(UsageError, match="GGUF|architecture"):
+    with pytest.raises(UsageError, match="GGUF"):
         asked_folder(CONFIG, folder, "local", 1)
 
 
