@@ -72,7 +72,7 @@ class Contest:
         }
         self.plan = RunPlan(samples, TrainConfig(**train), seed=1)
         self.packed = RunPlan(samples, TrainConfig(**train, micro_batch_tokens=workload.pack), seed=1)
-        self.visits = self.plan.steps[0]
+        self.visits = self.plan.visits(0)
         self.contenders = contenders
         self.compiled_layers: dict = {}
 
