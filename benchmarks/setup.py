@@ -136,10 +136,9 @@ def tokenize(rows: Path, model: str, num_proc: int) -> dict[str, Any]:
     datasets.disable_progress_bars()
     with open(rows, encoding="utf-8") as file:
         joined = ["\n".join(b["content"] for m in json.loads(line)["messages"] for b in m["content"]) for line in file]
-    data = datasets.Dataset.from_dict({"text": joined})
     with tempfile.TemporaryDirectory() as folder:
-        data.save_to_disk(folder)  # so that it is mapped from a file, as a loaded set is
-        data = datasets.load_from_disk(folder)
+        datasets.Dataset.from_dict({"text": joined}).save_to_disk(folder)  # so that it is mapped from a file, as a loaded set is
+        data: Any = datasets.load_from_disk(folder)
         del joined
         cpu_before, started = cpu_s(), time.monotonic()
         made = data.map(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from reflectioncoder.config.declarations import TrainConfig
 from reflectioncoder.data.answer_reasons import count_answers
 from reflectioncoder.data.files import read_jsonl, write_atomic, write_json, write_jsonl
-from reflectioncoder.data.render import TokenRenderer
+from reflectioncoder.data.render import RenderReport, TokenRenderer
 from reflectioncoder.data.run_folders import RunFolder
 from reflectioncoder.data.words import WordTokenizer
 from reflectioncoder.evaluate.benchmarks import load_benchmark
@@ -23,7 +23,7 @@ from reflectioncoder.evaluate.results import summarize
 from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, score_samples
 from reflectioncoder.report.collect import collect_run
 from reflectioncoder.report.html import write_report
-from reflectioncoder.train.data import preview
+from reflectioncoder.train.data import RenderedData, preview
 from tests.conftest import reflection_sample
 from tests.tiers import examples
 
@@ -48,7 +48,10 @@ def run_dir(tmp_path_factory):
         answers = count_answers(["fenced", "other_name", "no_code", "refused", "empty"])
         write_json(folder / "results.json", {**summarize(scorer, scored), **({"answers": answers} if which == "trained" else {})})
     samples = [reflection_sample(n, steps=1 + n % 2) for n in range(3)]
-    write_json(run / "train" / "preview.json", preview(TokenRenderer(WordTokenizer()), samples, TrainConfig()))
+    tokenizer = WordTokenizer()
+    rendered = [TokenRenderer(tokenizer).render(sample) for sample in samples]
+    data = RenderedData(rendered, [f"sample-{n}" for n in range(3)], [[]] * 3, RenderReport(3, (), 0))
+    write_json(run / "train" / "preview.json", preview(tokenizer, data, TrainConfig()))
     history = [{"step": n, "loss": 2 / n, "ce": 1 / n, "kl": 0.1 * n, "mask_rate": n / 9, "tokens": 10} for n in range(1, 10)]
     write_json(run / "train" / "train.json", {
         "history": history, "num_tokens": 90, "total_steps": 9, "tokens_per_s": 5.0, "device": "cpu", "duration_s": 70.0,

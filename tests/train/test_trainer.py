@@ -111,7 +111,6 @@ def test_held_out_answers_are_evaluated_as_at_inference(tmp_path, model_dir, mic
 
     from reflectioncoder.data.files import write_jsonl
     from reflectioncoder.data.render_chat import ChatRenderer
-    from reflectioncoder.data.training_sets import find_training_set
     from reflectioncoder.models.sources import ModelSource
 
     held_out = [reflection_sample(20), reflection_sample(21, steps=2), generation_sample(22)]
@@ -121,9 +120,7 @@ def test_held_out_answers_are_evaluated_as_at_inference(tmp_path, model_dir, mic
         micro_batch_tokens=micro_batch_tokens,
     )  # fmt: skip
     recipe = Recipe("r", ModelConfig(str(model_dir), rendering="chat", device="cpu"), train=config)
-    sets = [find_training_set(str(tmp_path / "held-out.jsonl"), "generation")]
-    summary = train_model(recipe, ModelSource(model_dir, "local"), SAMPLES, tmp_path, sets=sets)
-    assert json.loads((tmp_path / "train" / "train.json").read_text())["data"] == [sets[0].to_json()]
+    summary = train_model(recipe, ModelSource(model_dir, "local"), SAMPLES, tmp_path)
     assert summary["total_steps"] == 3
     assert [entry["step"] for entry in summary["evaluations"]] == [2, 3]
     rows = [json.loads(line) for line in (tmp_path / "train" / "metrics.jsonl").read_text().splitlines()]

@@ -72,9 +72,18 @@ class SpanTable:
         counts = np.diff(self.first)[indices]
         first = np.concatenate([[0], np.cumsum(counts)])
         rows = np.repeat(self.first[:-1][indices] - first[:-1], counts) + np.arange(first[-1])
-        of_spans = (column[rows] for column in (self.kind, self.start, self.end, self.message, self.block))
-        of_samples = (column[indices] for column in (self.is_reflection, self.answer_start, self.answer_end))
-        return SpanTable(first, *of_spans, *of_samples, self.header_is_trained)
+        return SpanTable(
+            first=first,
+            kind=self.kind[rows],
+            start=self.start[rows],
+            end=self.end[rows],
+            message=self.message[rows],
+            block=self.block[rows],
+            is_reflection=self.is_reflection[indices],
+            answer_start=self.answer_start[indices],
+            answer_end=self.answer_end[indices],
+            header_is_trained=self.header_is_trained,
+        )
 
     @staticmethod
     def of(samples: Iterable[RenderedSample]) -> SpanTable:
@@ -91,8 +100,8 @@ class SpanTable:
 
 
 def _header_is_trained(sample: RenderedSample) -> bool:
-    header = next(span for span in sample.spans if span.kind == "header" and span.message is not None and span.message % 2 == 1)
-    return sample.teacher_labels[header.start] == sample.input_ids[header.start]
+    headers = [span.start for span in sample.spans if span.kind == "header" and span.message is not None and span.message % 2 == 1]
+    return any(sample.teacher_labels[start] == sample.input_ids[start] for start in headers)
 
 
 def span_numbers(spans: Iterable[Span]) -> list[int]:
@@ -107,14 +116,22 @@ def span_numbers(spans: Iterable[Span]) -> list[int]:
 def _table(
     first: NDArray[np.int64], numbers: Int32, is_reflection: NDArray[np.bool_], answers: Int32, header_is_trained: bool
 ) -> SpanTable:
-    kind, end, message, block = numbers.reshape(-1, _NUMBERS_A_SPAN).T
+    kind, end, message, block = np.ascontiguousarray(numbers.reshape(-1, _NUMBERS_A_SPAN).T)
     start = np.zeros_like(end)
     start[1:] = end[:-1]
     start[first[:-1][np.diff(first) > 0]] = 0
     return SpanTable(
-        first, *map(np.ascontiguousarray, (kind, start, end, message, block)), is_reflection, answers[:, 0], answers[:, 1],
-        header_is_trained,
-    )  # fmt: skip
+        first=first,
+        kind=kind,
+        start=start,
+        end=end,
+        message=message,
+        block=block,
+        is_reflection=is_reflection,
+        answer_start=answers[:, 0],
+        answer_end=answers[:, 1],
+        header_is_trained=header_is_trained,
+    )
 
 
 class _Lists:
@@ -178,13 +195,18 @@ class RenderedSamples(Sequence[RenderedSample]):
         is_reflection = bool(self.spans.is_reflection[index])
         return labelled(ids, self.spans.spans(index % len(self)), is_reflection, header_is_trained=self.spans.header_is_trained)
 
+    @property
+    def left_out(self) -> NDArray[np.int64]:
+        """Return the rows of the table that are longer than `max_length`."""
+        return np.setdiff1d(np.arange(self.num_rows), self.rows, assume_unique=True)
+
     def column(self, name: str) -> Column:
         """Return what a further column of the table says of each sample."""
         return Column(self._table.column(name), self.rows)
 
-    def too_long(self, name: str) -> list[Any]:
-        """Return what a further column says of the samples that are left out."""
-        return list(Column(self._table.column(name), np.setdiff1d(np.arange(self.num_rows), self.rows, assume_unique=True)))
+    def names(self, rows: NDArray[np.int64]) -> Names:
+        """Return what messages call the samples in some rows of the table."""
+        return Names(self._table.column("name"), rows)
 
 
 @dataclass(frozen=True)
@@ -199,6 +221,13 @@ class Column(Sequence[Any]):
 
     def __getitem__(self, index: Any) -> Any:
         return self.values[int(self.rows[index])].as_py()
+
+
+class Names(Column):
+    """The ids of samples; of those without one the number of the row."""
+
+    def __getitem__(self, index: Any) -> str:
+        return super().__getitem__(index) or f"#{self.rows[index]}"
 
 
 def span_table(samples: Sequence[RenderedSample]) -> SpanTable:

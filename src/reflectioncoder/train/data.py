@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ class OneOffSet:
 
     problems: tuple[str, ...]
 
-    @cached_property
+    @property
     def identity(self) -> str:
         return content_hash([sample.to_json() for sample in self.samples()])
 
@@ -129,8 +128,8 @@ def rendered_data(recipe: Recipe, path: Path, tokenizer: Any, samples: Samples) 
     limit = recipe.train.max_length
     if isinstance(samples, TrainingData):
         table = render_files(samples.sets, recipe.model, path, limit)
-        report = RenderReport(len(table), tuple(table.too_long("name")), table.longest)
-        return RenderedData(table, table.column("name"), table.column("operators"), report)
+        report = RenderReport(len(table), tuple(table.names(table.left_out)), table.longest)
+        return RenderedData(table, table.names(table.rows), table.column("operators"), report)
     rendered, indices, report = render_all(make_renderer(recipe.model.rendering, tokenizer), samples, limit)
     return RenderedData(rendered, [samples[i].id or f"#{i}" for i in indices], [operators_of(samples[i]) for i in indices], report)
 

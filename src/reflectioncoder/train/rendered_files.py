@@ -22,7 +22,7 @@ import numpy as np
 
 from reflectioncoder.config.declarations import ModelConfig
 from reflectioncoder.data.files import content_hash, explain_full_disk, read_json, sha256_file, write_json
-from reflectioncoder.data.render import Renderer, answer_bounds, tokens_in_batches
+from reflectioncoder.data.render import Renderer, Span, answer_bounds, tokens_in_batches
 from reflectioncoder.data.rendered import RenderedSamples, span_numbers
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.errors import MachineError, ReflectionCoderError, UsageError, require
@@ -66,6 +66,9 @@ def render_files(sets: Sequence[SampleSet], model: ModelConfig, path: Path, max_
         UsageError: a malformed row, or one in which nothing would be trained.
         MachineError: the disk is full.
     """
+    sets = [one for one in sets if one.num_bytes]
+    if not sets:
+        return RenderedSamples(_table([], []), header_is_trained=RENDERERS[model.rendering].header_is_trained)
     folder = cache_dir() / "rendered" / _key(sets, model, path)
     table, header_is_trained = _open(folder) or _rendered(sets, model, path, folder)
     return RenderedSamples(table, header_is_trained=header_is_trained, max_length=max_length)
@@ -151,7 +154,8 @@ def _columns(batch: dict[str, list[int]], parts: Sequence[SamplePart], rendering
     gc.freeze()  # the objects of all that is imported need no look at every collection
     try:
         samples = [sample for number in batch["part"] for sample in parts[number].samples()]
-        return _table(_renderer(path, rendering), samples)
+        renderer = _renderer(path, rendering)
+        return _table(samples, list(tokens_in_batches(renderer, samples)), header_is_trained=renderer.header_is_trained)
     except ReflectionCoderError as error:
         write_json(failure, {"kind": type(error).__name__, "message": str(error)})
         raise
@@ -164,7 +168,8 @@ def _renderer(path: Path, rendering: str) -> Renderer:
     return make_renderer(rendering, training_tokenizer(path, rendering))
 
 
-def _table(renderer: Renderer, samples: Sequence[Sample]) -> Any:
+def _table(samples: Sequence[Sample], tokens: Sequence[tuple[list[int], list[Span]]], *, header_is_trained: bool = True) -> Any:
+    """Return the Arrow table of samples with their tokens and spans."""
     pyarrow = require("pyarrow", "train")
 
     def lists(rows: Sequence[Sequence[int]]) -> Any:
@@ -172,15 +177,17 @@ def _table(renderer: Renderer, samples: Sequence[Sample]) -> Any:
         values = np.fromiter(itertools.chain.from_iterable(rows), np.int32, offsets[-1])
         return pyarrow.ListArray.from_arrays(pyarrow.array(offsets), pyarrow.array(values))
 
-    ids, spans, answers = list[list[int]](), list[list[int]](), list[tuple[int, int]]()
-    for sample, (input_ids, its_spans) in zip(samples, tokens_in_batches(renderer, samples), strict=True):
-        ids.append(input_ids)
-        spans.append(span_numbers(its_spans))
-        is_reflection = sample.type == "reflection"
-        answers.append(answer_bounds(its_spans, header_is_trained=renderer.header_is_trained) if is_reflection else (0, 0))
-    columns = {"input_ids": lists(ids), "spans": lists(spans), "answer": lists(answers)}
-    columns["name"] = pyarrow.array([sample.id or "" for sample in samples], pyarrow.string())
-    columns["operators"] = pyarrow.array([operators_of(sample) for sample in samples], pyarrow.list_(pyarrow.string()))
+    answers = [
+        answer_bounds(spans, header_is_trained=header_is_trained) if sample.type == "reflection" else (0, 0)
+        for sample, (_, spans) in zip(samples, tokens, strict=True)
+    ]
+    columns = {
+        "input_ids": lists([ids for ids, _ in tokens]),
+        "spans": lists([span_numbers(spans) for _, spans in tokens]),
+        "answer": lists(answers),
+        "name": pyarrow.array([sample.id or "" for sample in samples], pyarrow.string()),
+        "operators": pyarrow.array([operators_of(sample) for sample in samples], pyarrow.list_(pyarrow.string())),
+    }
     return pyarrow.table(columns)
 
 
