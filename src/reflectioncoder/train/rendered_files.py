@@ -56,7 +56,7 @@ class SampleSet(Protocol):
 
 
 def render_files(sets: Sequence[SampleSet], model: ModelConfig, path: Path, max_length: int) -> RenderedSamples:
-    """Return the rendered samples of all sets; they are rendered first if they have not been before.
+    """Return the rendered samples of all sets; each set is rendered first if it has not been before.
 
     Args:
         path: folder of the model, whose tokenizer is taken.
@@ -66,23 +66,25 @@ def render_files(sets: Sequence[SampleSet], model: ModelConfig, path: Path, max_
         UsageError: a malformed row, or one in which nothing would be trained.
         MachineError: the disk is full.
     """
-    sets = [one for one in sets if one.num_bytes]
-    if not sets:
-        return RenderedSamples(_table([], []), header_is_trained=RENDERERS[model.rendering].header_is_trained)
-    folder = cache_dir() / "rendered" / _key(sets, model, path)
-    table, header_is_trained = _open(folder) or _rendered(sets, model, path, folder)
-    return RenderedSamples(table, header_is_trained=header_is_trained, max_length=max_length)
+    pyarrow = require("pyarrow", "train")
+    tables = [_table([], [])]
+    for one in sets:
+        if one.num_bytes:
+            folder = cache_dir() / "rendered" / _key(one, model, path)
+            tables.append(_open(folder) or _rendered(one, model, path, folder))
+    header_is_trained = RENDERERS[model.rendering].header_is_trained
+    return RenderedSamples(pyarrow.concat_tables(tables), header_is_trained=header_is_trained, max_length=max_length)
 
 
-def _key(sets: Sequence[SampleSet], model: ModelConfig, path: Path) -> str:
+def _key(one: SampleSet, model: ModelConfig, path: Path) -> str:
     patterns = ("token*", "vocab*", "merges*", "special_tokens*", "added_tokens*", "chat_template*", "*.model", "config.json")
     files = sorted({file for pattern in patterns for file in path.glob(pattern) if file.is_file()})
     tokenizer = [(file.name, sha256_file(file)) for file in files]
     versions = [metadata.version(name) for name in ("tokenizers", "transformers")]
-    return content_hash(_FORMAT, [one.identity for one in sets], model.rendering, tokenizer, versions)
+    return content_hash(_FORMAT, one.identity, model.rendering, tokenizer, versions)
 
 
-def _open(folder: Path) -> tuple[Any, bool] | None:
+def _open(folder: Path) -> Any | None:
     """Map a folder of the cache; None if there is none, or if it is damaged."""
     if not (folder / _CONTENTS).is_file():
         return None
@@ -90,17 +92,17 @@ def _open(folder: Path) -> tuple[Any, bool] | None:
     try:
         said = read_json(folder / _CONTENTS)
         tables = [pyarrow.ipc.open_stream(pyarrow.memory_map(str(folder / name))).read_all() for name in said["files"]]
-        table = pyarrow.concat_tables(tables)
+        table = pyarrow.concat_tables([_table([], []), *tables])
         if table.num_rows != said["num_rows"]:
             raise ValueError(f"{table.num_rows} rows")
-        return table, said["header_is_trained"]
+        return table
     except (UsageError, OSError, ValueError, LookupError, TypeError) as error:  # pyarrow's own are ValueErrors and OSErrors
         say(f"train: the rendered samples in {folder} are damaged ({error}) and are made anew")
         shutil.rmtree(folder, ignore_errors=True)
         return None
 
 
-def _rendered(sets: Sequence[SampleSet], model: ModelConfig, path: Path, folder: Path) -> tuple[Any, bool]:
+def _rendered(one: SampleSet, model: ModelConfig, path: Path, folder: Path) -> Any:
     """Render into the cache, unless another process has done so meanwhile."""
     lock = require("filelock", "train")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +112,7 @@ def _rendered(sets: Sequence[SampleSet], model: ModelConfig, path: Path, folder:
             for stale in folder.parent.glob(f".{folder.name}.*"):  # of a process that was killed: the lock is ours
                 shutil.rmtree(stale, ignore_errors=True)
             with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch, explain_full_disk(folder.parent):
-                _write(sets, model, path, Path(scratch))
+                _write(one, model, path, Path(scratch))
                 os.rename(scratch, folder)
                 os.mkdir(scratch)  # which the context removes
             found = _open(folder)
@@ -119,12 +121,11 @@ def _rendered(sets: Sequence[SampleSet], model: ModelConfig, path: Path, folder:
     return found
 
 
-def _write(sets: Sequence[SampleSet], model: ModelConfig, path: Path, folder: Path) -> None:
+def _write(one: SampleSet, model: ModelConfig, path: Path, folder: Path) -> None:
     datasets: Any = require("datasets", "train")
-    num_bytes = sum(one.num_bytes for one in sets)
-    num_proc = num_processes(num_bytes)
-    parts = [part for one in sets for part in one.parts(max(1, -(-one.num_bytes // _BYTES_A_PART)))]
-    say(f"train: rendering {num_bytes / 1e6:.1f} MB of samples in {num_proc} process{'es' if num_proc > 1 else ''}")
+    num_proc = num_processes(one.num_bytes)
+    parts = one.parts(-(-one.num_bytes // _BYTES_A_PART))
+    say(f"train: rendering {one.num_bytes / 1e6:.1f} MB of samples in {num_proc} process{'es' if num_proc > 1 else ''}")
     integers = datasets.List(datasets.Value("int32"))
     columns = {"input_ids": integers, "spans": integers, "answer": integers, "name": datasets.Value("string")}
     columns["operators"] = datasets.List(datasets.Value("string"))
@@ -145,8 +146,7 @@ def _write(sets: Sequence[SampleSet], model: ModelConfig, path: Path, folder: Pa
         _raise_what_was_said(folder / _FAILURE)
         raise
     files = [Path(file["filename"]).name for file in made.cache_files]
-    trained = RENDERERS[model.rendering].header_is_trained
-    write_json(folder / _CONTENTS, {"files": files, "num_rows": made.num_rows, "header_is_trained": trained})
+    write_json(folder / _CONTENTS, {"files": files, "num_rows": made.num_rows})
 
 
 def _columns(batch: dict[str, list[int]], parts: Sequence[SamplePart], rendering: str, path: Path, failure: Path) -> Any:
