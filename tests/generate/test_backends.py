@@ -5,12 +5,15 @@ import shutil
 
 import pytest
 
-from reflectioncoder.config.declarations import ModelConfig
+from reflectioncoder.config.declarations import GenerateConfig, ModelConfig
+from reflectioncoder.data.completion_requests import python_request
 from reflectioncoder.errors import UsageError
 from reflectioncoder.generate.backends import asked_folder, opened_once, usable_backend
+from reflectioncoder.generate.base import longest
 from reflectioncoder.models.load import load_tokenizer
 from reflectioncoder.models.tokens import make_requests
 from tests.conftest import CHATML, make_model, make_tokenizer
+from tests.generate.gguf_models import write_folder
 
 CONFIG = ModelConfig("m", device="cpu")
 
@@ -82,3 +85,20 @@ def test_a_backend_is_opened_when_it_is_first_needed_and_once():
     with opened_once(opening):  # type: ignore[arg-type]
         pass
     assert events == ["opened", "closed"]
+
+
+@pytest.mark.parametrize("rendering", ["chat", "token"])
+def test_llama_cpp_answers_as_transformers_do(tmp_path, rendering):
+    """The requests go as tokens, so that both are asked the same, special tokens that an instruction spells included."""
+    pytest.importorskip("xllamacpp", reason="llama.cpp is not installed")
+    path = write_folder(tmp_path / "model", rendering=rendering)
+    config = GenerateConfig(batch_size=2, max_new_tokens=24)
+    said = [f"Write f of {number}, not <|im_end|> and <|endofblock|>." for number in range(6)]
+    requests = [python_request(f"t/{number}", 0, "def f(): ...", "f", text) for number, text in enumerate(said)]
+    answers = {}
+    for backend in ("transformers", "local"):
+        with asked_folder(CONFIG, path, backend, 2).open(longest(requests), config.max_new_tokens) as opened:
+            completed = opened.complete(requests, set(), config, 1)
+            answers[backend] = {request.task_id: answer.text for request, answer in completed}
+    same = [answers["local"][task] == answers["transformers"][task] for task in answers["local"]]
+    assert sum(same) >= 5, answers  # one may be a tie of random weights in 16 bits
