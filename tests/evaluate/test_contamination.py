@@ -7,9 +7,12 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reflectioncoder.cli import main
 from reflectioncoder.contamination.behaviour import Behaviour, BenchmarkTask, _alike
+from reflectioncoder.contamination.overlap import NgramIndex
 from reflectioncoder.contamination.records import known_behaviour, known_tasks, record_training_data, refuse_contaminated
 from reflectioncoder.data.files import read_json, write_json, write_jsonl
 from reflectioncoder.data.problems import bundled_problems
@@ -188,3 +191,31 @@ def test_the_benchmarks_of_data_dir_are_known(data_dir, tmp_path, how):
         assert summary["rejected"].get("contaminated", 0) == (1 if place else 0)
         if place:
             assert summary["decontamination"]["behaviour"]
+
+
+def test_samples_that_are_known_are_not_read_again(data_dir, tmp_path, monkeypatch):
+    monkeypatch.setenv("REFLECTIONCODER_CACHE", str(tmp_path / "cache"))
+    behaviour = known_behaviour()
+    assert behaviour is not None
+    task = behaviour._tasks[40].row
+    samples = [one_off("Write something else.", "pass"), one_off(one_off_request(task["prompt"]), "pass")]
+    record_training_data(tmp_path, samples, identity="these")
+    said = (tmp_path / "training_data.json").read_text()
+    record_training_data(tmp_path, iter(()), identity="these")
+    assert (tmp_path / "training_data.json").read_text() == said
+    [kept] = (tmp_path / "cache" / "contamination").iterdir()
+    kept.write_text("{")
+    record_training_data(tmp_path, samples, identity="these")
+    assert (tmp_path / "training_data.json").read_text() == said
+    record_training_data(tmp_path, samples[:1], identity="others")
+    assert (tmp_path / "training_data.json").read_text() != said
+
+
+@given(st.lists(st.sampled_from("abcd"), max_size=60), st.lists(st.sampled_from("abcd"), min_size=4, max_size=12))
+def test_n_grams_are_found_wherever_they_begin(text, document):
+    """The index looks at some of the words first: it finds what looking at all of them finds."""
+    index = NgramIndex(4)
+    index.add("document", " ".join(document))
+    known = {tuple(document[i : i + 4]) for i in range(len(document) - 3)}
+    expected = [" ".join(text[i : i + 4]) for i in range(len(text) - 3) if tuple(text[i : i + 4]) in known]
+    assert [words for _, words in index.matches(" ".join(text))] == expected

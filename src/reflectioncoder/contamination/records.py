@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -14,7 +15,7 @@ from reflectioncoder.data.files import content_hash, read_json, write_json
 from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.data.prompts import program_of_answer
 from reflectioncoder.data.samples import Sample
-from reflectioncoder.errors import CheckFailedError, MachineError
+from reflectioncoder.errors import CheckFailedError, MachineError, UsageError
 from reflectioncoder.evaluate.benchmarks import BENCHMARKS, EVALPLUS_FILES, HUMANEVAL, families_of
 from reflectioncoder.evaluate.data_files import DataFile
 from reflectioncoder.paths import cache_dir
@@ -74,7 +75,7 @@ def _matches(samples: Iterable[Sample], known: KnownTasks, identity: str | None)
     """Find the tasks in samples; for samples with an identity this is done once, and kept in the user cache."""
     kept = None if identity is None else cache_dir() / "contamination" / f"{content_hash(_FORMAT, identity, known.names)}.json"
     if kept is not None and kept.is_file():
-        with expected_form(kept):
+        with contextlib.suppress(UsageError), expected_form(kept):  # a damaged file is made anew
             said = read_json(kept)
             return Matches(said["num_samples"], [(name, task) for name, task in said["found"]])
     count, found = 0, list[tuple[str, str]]()
