@@ -245,7 +245,9 @@ def test_the_version_of_the_judge_is_that_of_its_sources(tmp_path, monkeypatch):
     for folder in ("", "evaluate", "sandbox/runtime", "train"):
         if folder:
             (tmp_path / folder / "code.py").write_text(f"x = {folder!r}\n")
+        versions.source_hash.cache_clear()
         found[folder] = versions.judge_version.__wrapped__()
+    versions.source_hash.cache_clear()
     assert len(set(found.values())) == 3
     assert found["train"] == found["sandbox/runtime"]
 
