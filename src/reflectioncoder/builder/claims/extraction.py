@@ -8,7 +8,7 @@ import keyword
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from reflectioncoder import syntax
 
@@ -16,6 +16,7 @@ ClaimKind = Literal["value", "binding", "error", "name", "code", "tests"]
 """value: a literal; binding: a variable or call with its value; error: an exception; name; code; tests: edge cases among the tests."""
 Role = Literal["output", "expected", "none"]
 """output: said to be what a run gave; expected: said to be what it should give; none: neither."""
+ROLES: tuple[Role, ...] = get_args(Role)
 
 _KNOWN = frozenset((*dir(builtins), *keyword.kwlist, *keyword.softkwlist, "self", "cls"))
 _METHODS = frozenset(name for kind in (str, list, dict, set, float, bytes) for name in dir(kind) if not name.startswith("_"))
