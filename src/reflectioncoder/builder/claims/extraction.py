@@ -222,9 +222,9 @@ def _last(pattern: re.Pattern[str], text: str) -> int:
 
 def _tests(text: str) -> Iterator[Stated]:
     """Yield the claim that edge cases are tested, which openings make."""
-    for match in _EDGES.finditer(text):
-        begin = max((end.end() for end in _SENTENCE_END.finditer(text, 0, match.start())), default=0)
-        end = _SENTENCE_END.search(text, match.end())
-        sentence = text[begin : end.start() if end else len(text)]
-        if _OF_TESTS.search(sentence) and not _NOT_TESTED.search(sentence):
-            yield Stated("tests", match[0], match.start())
+    begin = 0
+    for end in (*(match.end() for match in _SENTENCE_END.finditer(text)), len(text)):
+        sentence = text[begin:end]
+        if (found := list(_EDGES.finditer(sentence))) and _OF_TESTS.search(sentence) and not _NOT_TESTED.search(sentence):
+            yield from (Stated("tests", match[0], begin + match.start()) for match in found)
+        begin = end
