@@ -86,7 +86,7 @@ class TextMeasures:
         executions: the number of samples by the number of programs that were run.
         lines_changed: the number of repairs by the number of lines in which an attempt differs from the one before.
         chars: the number of samples by their length, as `build.max_chars` counts it.
-        claims: of samples in Python; how claims are read is known to be right for its values and names only.
+        claims: of samples in Python; values and names of other languages are not read.
     """
 
     executions: Counter[int] = field(default_factory=Counter)
@@ -111,7 +111,7 @@ class TextMeasures:
         for block in blocks:
             if block.type == "text":
                 self._add_text(block.content)
-        if reads_claims(sample):
+        if states_claims(sample):
             self.claims.add(check_sample(sample))
 
     def _add_text(self, text: str) -> None:
@@ -135,8 +135,8 @@ class TextMeasures:
         }
 
 
-def reads_claims(sample: Sample) -> bool:
-    """Tell whether the claims of a sample are read: of a reflection sample in Python."""
+def states_claims(sample: Sample) -> bool:
+    """Tell whether the claims of a sample can be read: it is a reflection sample in Python."""
     return sample.type == "reflection" and language_of(sample) is PYTHON
 
 
@@ -145,7 +145,7 @@ def spread(counts: Counter[int]) -> dict[str, float] | None:
     if not counts:
         return None
     mean = sum(value * count for value, count in counts.items()) / counts.total()
-    return {"min": min(counts), "median": median(sorted(counts.elements())), "mean": round(mean, 2), "max": max(counts)}
+    return {"min": min(counts), "median": median(counts.elements()), "mean": round(mean, 2), "max": max(counts)}
 
 
 def describe(texts: Mapping[str, Any]) -> Iterator[str]:
@@ -166,10 +166,7 @@ def describe(texts: Mapping[str, Any]) -> Iterator[str]:
 
 def describe_claims(claims: Mapping[str, Any]) -> str:
     """Return a line for people about what `ClaimCounts.to_json` returned."""
-    values, outputs = claims["values"], claims["values"]["output"]
-    shown = sum(counts["num_shown"] for counts in values.values())
-    return (
-        f"{claims['num_claims']:,} claims in the texts, {claims['num_unsupported']:,} unsupported; executions show {shown:,} of "
-        f"{sum(counts['num'] for counts in values.values()):,} stated values, and {outputs['num_shown']:,} of the "
-        f"{outputs['num']:,} that are said to be outputs"
-    )
+    share, outputs = claims["share_of_values_shown"], claims["values"]["output"]
+    values = f"; executions show {share:.0%} of the stated values" if share is not None else ""
+    said = f", and {outputs['num_shown']:,} of the {outputs['num']:,} that are said to be outputs" if outputs["num"] else ""
+    return f"{claims['num_claims']:,} claims in the texts, {claims['num_unsupported']:,} of them unsupported{values}{said}"
