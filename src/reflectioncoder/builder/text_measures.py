@@ -1,6 +1,6 @@
-"""Measures what reflection samples are like: attempts, repairs, lengths, how varied the texts are, and whether what they state was seen.
+"""Measures what reflection samples are like: attempts, repairs, lengths, how varied texts are, and whether what they state was seen.
 
-A measure for `build.json` and the card of an export, no gate. Samples are added one at a time. Memory holds counts, the vocabulary, and
+A measure for `build.json` and the card of an export, no gate. Samples are added one at a time; memory holds counts, the vocabulary and
 a bounded number of sentence patterns.
 """
 
