@@ -111,7 +111,7 @@ class TextMeasures:
         for block in blocks:
             if block.type == "text":
                 self._add_text(block.content)
-        if states_claims(sample):
+        if claims_are_read(sample):
             self.claims.add(check_sample(sample))
 
     def _add_text(self, text: str) -> None:
@@ -135,8 +135,8 @@ class TextMeasures:
         }
 
 
-def states_claims(sample: Sample) -> bool:
-    """Tell whether the claims of a sample can be read: it is a reflection sample in Python."""
+def claims_are_read(sample: Sample) -> bool:
+    """Tell whether the claims of a sample are read, which are those of reflection samples in Python."""
     return sample.type == "reflection" and language_of(sample) is PYTHON
 
 

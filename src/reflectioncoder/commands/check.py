@@ -69,11 +69,11 @@ def run(args: argparse.Namespace) -> Outcome:
 def _claims(samples: Iterable[Sample]) -> tuple[dict[str, Any], list[str]]:
     """Return the counts of the samples' claims, and lines about them with the first unsupported ones."""
     from reflectioncoder.builder.claims import ClaimCounts, check_sample
-    from reflectioncoder.builder.text_measures import describe_claims, states_claims
+    from reflectioncoder.builder.text_measures import describe_claims, claims_are_read
 
     counts, num_unread, shown = ClaimCounts(), 0, []
     for sample in samples:
-        if not states_claims(sample):
+        if not claims_are_read(sample):
             num_unread += 1
             continue
         counts.add(claims := check_sample(sample))
