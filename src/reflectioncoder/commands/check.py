@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> Outcome:
 def _claims(samples: Iterable[Sample]) -> tuple[dict[str, Any], list[str]]:
     """Return the counts of the samples' claims, and lines about them with the first unsupported ones."""
     from reflectioncoder.builder.claims import ClaimCounts, check_sample
-    from reflectioncoder.builder.text_measures import describe_claims, claims_are_read
+    from reflectioncoder.builder.text_measures import claims_are_read, describe_claims
 
     counts, num_unread, shown = ClaimCounts(), 0, []
     for sample in samples:
