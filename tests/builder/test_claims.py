@@ -178,8 +178,11 @@ def test_the_claims_of_samples_are_counted():
         "num_shown": 1,
         "num_written": 1,
         "num_unsupported": 1,
-        "num_outputs": 2,
-        "num_invented_outputs": 1,
-        "share_shown": 0.333,
+        "share_of_values_shown": 0.333,
+        "values": {
+            "output": {"num": 2, "num_shown": 1, "num_unsupported": 1},
+            "expected": {"num": 1, "num_shown": 0, "num_unsupported": 0},
+            "none": {"num": 0, "num_shown": 0, "num_unsupported": 0},
+        },
     }
     assert check_sample(Sample((user(PROBLEM),), "generation")) == []

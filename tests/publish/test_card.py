@@ -11,7 +11,7 @@ from reflectioncoder.cli import main
 from reflectioncoder.config.declarations import BuildConfig, ModelConfig, Recipe
 from reflectioncoder.contamination.overlap import KnownTasks
 from reflectioncoder.data.files import write_json, write_jsonl
-from tests.conftest import reflection_sample
+from tests.conftest import generation_sample, reflection_sample
 from tests.publish.exported import front_matter, rows_of
 
 
@@ -57,6 +57,27 @@ def test_the_card_sets_forecast_against_fact_and_names_models_sources_and_licenc
     assert "| problems\\|of mine | Apache-2.0 | 3 |" in text
     assert "HumanEval+, by task id and by 10 words in a row (4 left out), and by what final programs do" in text
     assert front_matter(tmp_path / "out")["license"] == ["apache-2.0"]
+
+
+def test_the_card_says_what_texts_are_like_as_the_build_does(exported_dir, run_dir):
+    texts = json.loads((run_dir / "build" / "build.json").read_text())["texts"]
+    text = (exported_dir / "README.md").read_text()
+    claims, chars, changed = texts["claims"], texts["chars"], texts["lines_changed_per_repair"]
+    assert f"| {chars['min']:,} / {chars['median']:,.0f} / {chars['max']:,} |" in text
+    assert f"median / largest | {changed['min']} / {changed['median']:.0f} / {changed['max']} |" in text
+    assert f"| words in the texts | {texts['num_words']:,}, {texts['num_distinct_words']:,} of them different |" in text
+    assert f"sentence patterns | {texts['share_of_10_commonest_patterns']:.1%} |" in text
+    assert f"{claims['num_claims']:,} names, values and pieces of code are stated, {claims['num_unsupported']:,} of them" in text
+    output = claims["values"]["output"]
+    assert f"| said to be an output | {output['num']} | {output['num_shown']} | {output['num_unsupported']} |" in text
+    executions = re.findall(r"^\| (\d+) \| (\d+) \|$", text, re.MULTILINE)
+    assert sum(int(count) for _, count in executions) == texts["num_samples"]
+
+
+def test_a_data_set_without_reflection_samples_has_a_card_without_their_measures(tmp_path):
+    write_jsonl(tmp_path / "rows.jsonl", [generation_sample(1).to_json()])
+    assert main(["export", str(tmp_path / "rows.jsonl"), "--output", str(tmp_path / "out"), "--format", "chat"]) == 0
+    assert "## Reflection samples" not in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_a_build_that_was_compared_with_benchmarks_has_a_card_that_says_so(tmp_path):

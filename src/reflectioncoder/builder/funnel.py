@@ -12,6 +12,7 @@ from reflectioncoder.builder.diagnoses import DiagnosisCounts
 from reflectioncoder.builder.filters import over_share
 from reflectioncoder.builder.outcomes import Outcomes, Rejected, Rejection, rejected_sample
 from reflectioncoder.builder.reasons import Reason
+from reflectioncoder.builder.text_measures import TextMeasures
 from reflectioncoder.config.declarations import BuildConfig
 from reflectioncoder.data.files import JsonlWriter
 from reflectioncoder.data.samples import Sample
@@ -20,7 +21,9 @@ from reflectioncoder.errors import CheckFailedError
 
 @dataclass(frozen=True)
 class Funnel:
-    """Counts of samples and rejections. `rejected`: by reason, `operators`: slips by kind, the commonest first."""
+    """Counts of samples and rejections, and measures of the samples. `rejected`: by reason, `operators`: slips by kind, the commonest
+    first.
+    """
 
     num_accepted: int
     num_two_slip: int
@@ -28,9 +31,10 @@ class Funnel:
     rejected: dict[str, int]
     operators: dict[str, int]
     diagnoses: DiagnosisCounts
+    texts: TextMeasures
 
     def to_json(self) -> dict[str, Any]:
-        return {**vars(self), "diagnoses": self.diagnoses.to_json()}
+        return {**vars(self), "diagnoses": self.diagnoses.to_json(), "texts": self.texts.to_json()}
 
 
 def write_outcomes(outcomes: Outcomes, output_dir: Path, config: BuildConfig) -> Funnel:
@@ -53,7 +57,7 @@ def write_outcomes(outcomes: Outcomes, output_dir: Path, config: BuildConfig) ->
     kinds: Counter[str] = Counter()
     tasks: set[str] = set()
     num_two_slip = 0
-    diagnoses = DiagnosisCounts()
+    diagnoses, texts = DiagnosisCounts(), TextMeasures()
     with JsonlWriter(output_dir / "reflections.jsonl") as written:
         for number, sample in enumerate(_samples(outcomes)):
             if number not in left_out:
@@ -62,8 +66,10 @@ def write_outcomes(outcomes: Outcomes, output_dir: Path, config: BuildConfig) ->
                 kinds.update(metadata["operators"])
                 num_two_slip += len(metadata["operators"]) > 1
                 diagnoses.add(sample)
+                texts.add(sample)
                 written.write(sample.to_json())
-    return Funnel(num_accepted, num_two_slip, len(tasks), dict(reasons.most_common()), dict(kinds.most_common()), diagnoses)
+    rejected, operators = dict(reasons.most_common()), dict(kinds.most_common())
+    return Funnel(num_accepted, num_two_slip, len(tasks), rejected, operators, diagnoses, texts)
 
 
 def _samples(outcomes: Outcomes) -> Iterator[Sample]:

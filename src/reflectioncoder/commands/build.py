@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.builder.pipeline import build_reflections
+    from reflectioncoder.builder.text_measures import describe
     from reflectioncoder.contamination.records import known_behaviour, known_tasks
 
     recipe = resolve_recipe(args).recipe
@@ -39,5 +40,6 @@ def run(args: argparse.Namespace) -> Outcome:
         lines.append(f"{tokens:,} tokens{price}, {tokens / max(1, summary['num_accepted']):,.0f} tokens a sample")
         if summary["lost_tokens"]:
             lines.append(f"{summary['lost_tokens']:,} tokens more were paid, or may have been, for answers that did not arrive")
+    lines += describe(summary["texts"])
     lines += [f"  rejected, {reason}: {count}" for reason, count in summary["rejected"].items()]
     return Outcome(summary, lines, [directory / name for name in ("reflections.jsonl", "rejected.jsonl", "build.json")])

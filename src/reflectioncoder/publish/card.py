@@ -6,13 +6,14 @@ Numbers come from the samples and from each build's `build.json`; what neither t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 from typing import Any
 
 import yaml
 
 from reflectioncoder.builder.reasons import REASONS
+from reflectioncoder.builder.text_measures import TextMeasures
 from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.publish.export import CARD_SIGN, Exported, Source
 from reflectioncoder.publish.formats import FORMATS
@@ -43,6 +44,7 @@ def card(exported: Exported) -> str:
         _origin(exported),
         *[_checked_build(source) for source in exported.sources if source.build is not None],
         _contents(exported),
+        *_texts(exported.tally.texts),
         _usage(exported),
         _limits(exported),
     ]
@@ -167,7 +169,6 @@ def _contents(exported: Exported) -> str:
         skipped += [f"- `{name}`: {count} samples have no row: {reason}." for reason, count in counts.skipped.items()]
         if counts.unsupported:
             skipped.append(f"- `{name}`: no rows: the tokenizer's chat template cannot show them ({_text(counts.unsupported)}).")
-    executions = [[number, count] for number, count in sorted(exported.tally.executions.items())]
     parts = [
         "## Contents",
         "Lengths are smallest / median / largest of a row as it was rendered for the check: by the chat template of the tokenizer, "
@@ -176,11 +177,54 @@ def _contents(exported: Exported) -> str:
     ]
     if skipped:
         parts.append("\n".join(skipped))
-    if executions:
-        parts.append(f"Programs run in a reflection sample:\n\n{_table(['executions', 'samples'], executions)}")
     written = _written(exported)
     parts.append("\n".join(f"- `{name}`: {FORMATS[name].description}. Fields: {_FIELDS[name]}." for name in written))
     return "\n\n".join(parts)
+
+
+def _texts(measures: TextMeasures) -> Iterator[str]:
+    """Yield the section about what the reflection samples are like, if there are any."""
+    if not measures.num_samples:
+        return
+    texts = measures.to_json()
+    share = texts["share_of_10_commonest_patterns"]
+    rows = [
+        ["lines changed by a repair, smallest / median / largest", _range(texts["lines_changed_per_repair"])],
+        ["characters of a sample, smallest / median / largest", _range(texts["chars"])],
+        ["words in the texts", f"{texts['num_words']:,}, {texts['num_distinct_words']:,} of them different"],
+        ["sentences in the texts", f"{texts['num_sentences']:,}"],
+        ["share of the ten commonest sentence patterns", "none" if share is None else f"{share:.1%}"],
+    ]
+    executions = [[number, count] for number, count in sorted(measures.executions.items())]
+    yield (
+        "## Reflection samples\n\n"
+        f"Programs run in a reflection sample:\n\n{_table(['executions', 'samples'], executions)}\n\n"
+        "Texts are those between the programs, without code, numbers and quotations. A sentence pattern is a sentence with a "
+        f"placeholder for each of these.\n\n{_table(['measure', 'value'], rows)}"
+    )
+    if texts["claims"]["num_samples"]:
+        yield _claims(texts["claims"])
+
+
+def _claims(claims: dict[str, Any]) -> str:
+    meanings = {"output": "said to be an output", "expected": "said to be expected", "none": "other values"}
+    rows = [
+        [meaning, counts["num"], counts["num_shown"], counts["num_unsupported"]]
+        for role, meaning in meanings.items()
+        for counts in [claims["values"][role]]
+    ]
+    share = claims["share_of_values_shown"]
+    total = "" if share is None else f" Executions show {share:.1%} of all stated values."
+    return (
+        f"What the texts of the {claims['num_samples']} Python samples state was compared with what stands before it: an execution "
+        f"shows it, or the problem or a program has it; otherwise it is unsupported. {claims['num_claims']:,} names, values and pieces "
+        f"of code are stated, {claims['num_unsupported']:,} of them unsupported; {claims['num_supported_samples']} samples state "
+        f"nothing unsupported.{total}\n\n{_table(['values', 'number', 'shown by an execution', 'unsupported'], rows)}"
+    )
+
+
+def _range(spread: dict[str, float] | None) -> str:
+    return "none" if spread is None else f"{spread['min']:,} / {spread['median']:,.0f} / {spread['max']:,}"
 
 
 def _usage(exported: Exported) -> str:

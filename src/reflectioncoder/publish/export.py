@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from reflectioncoder.builder.text_measures import TextMeasures
 from reflectioncoder.data.files import JsonlWriter, read_json, read_jsonl
 from reflectioncoder.data.run_folders import run_folders
 from reflectioncoder.data.samples import Sample, language_of, read_samples
@@ -60,7 +61,7 @@ class Tally:
     writers: Counter[tuple[str | None, str | None]] = field(default_factory=Counter)
     origins: Counter[tuple[str | None, str | None]] = field(default_factory=Counter)
     languages: Counter[str] = field(default_factory=Counter)
-    executions: Counter[int] = field(default_factory=Counter)
+    texts: TextMeasures = field(default_factory=TextMeasures)
     tasks: set[int] = field(default_factory=set)
     num_without_task: int = 0
 
@@ -70,8 +71,7 @@ class Tally:
         self.languages[language_of(sample).title] += 1
         self.writers[_as_text(metadata.get("author")), _as_text(metadata.get("model"))] += 1
         self.origins[_as_text(metadata.get("source") or None), _as_text(metadata.get("license") or None)] += 1
-        if sample.type == "reflection":
-            self.executions[sum(block.type == "execution" for block in sample.messages[1].content)] += 1
+        self.texts.add(sample)
         if "task_id" in metadata:
             self.tasks.add(hash(_as_text(metadata["task_id"])))
         else:

@@ -11,14 +11,16 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from reflectioncoder.builder.claims.evidence import Evidence, Tokens, tokens_of
-from reflectioncoder.builder.claims.extraction import Stated, is_known_name, stated
+from reflectioncoder.builder.claims.extraction import ROLES, Role, Stated, is_known_name, stated
 from reflectioncoder.data.python_source import parse
 from reflectioncoder.data.samples import Block, Sample
 
 Status = Literal["shown", "written", "unsupported"]
+STATUSES: tuple[Status, ...] = get_args(Status)
+_VALUES = ("value", "binding", "error")  # the kinds of what a program can give
 _ELISION = ("…", "...")
 _SMALL = (0, 1, 2)  # what an index or a step may be
 
@@ -39,6 +41,15 @@ class Claim:
     def is_invented_output(self) -> bool:
         """Tell whether it is said to be what a program gave, although no execution shows it."""
         return self.stated.role == "output" and self.status != "shown"
+
+    @property
+    def missing(self) -> str:
+        """Say what an unsupported claim lacks."""
+        if self.stated.kind == "tests":
+            return "the program that follows asserts nothing about an edge case"
+        if self.is_invented_output:
+            return "it is said to be an output, and no execution before it shows it"
+        return "it stands neither in the problem, nor in a program, nor in an output before it"
 
 
 def check_sample(sample: Sample) -> list[Claim]:
@@ -203,36 +214,36 @@ def _is_edge(node: ast.expr) -> bool:
 
 @dataclass
 class ClaimCounts:
-    """Counts of the claims of samples: by status, and of the outputs that no execution shows."""
+    """Counts of the claims of samples: by status; of values also by what they are said to be."""
 
     num_samples: int = 0
     num_supported_samples: int = 0
-    num_invented_outputs: int = 0
-    num_outputs: int = 0
     statuses: Counter[Status] = field(default_factory=Counter)
-    unsupported: Counter[str] = field(default_factory=Counter)
+    values: Counter[tuple[Role, Status]] = field(default_factory=Counter)
 
     def add(self, claims: list[Claim]) -> None:
         self.num_samples += 1
         self.num_supported_samples += all(claim.status != "unsupported" for claim in claims)
-        self.num_outputs += sum(claim.stated.role == "output" for claim in claims)
-        self.num_invented_outputs += sum(claim.is_invented_output for claim in claims)
         self.statuses.update(claim.status for claim in claims)
-        self.unsupported.update(claim.stated.kind for claim in claims if claim.status == "unsupported")
+        self.values.update((claim.stated.role, claim.status) for claim in claims if claim.stated.kind in _VALUES)
 
     def to_json(self) -> dict[str, Any]:
-        total = self.statuses.total()
+        num_values = self.values.total()
+        num_shown = sum(self.values[role, "shown"] for role in ROLES)
         return {
             "num_samples": self.num_samples,
             "num_supported_samples": self.num_supported_samples,
-            "num_claims": total,
+            "num_claims": self.statuses.total(),
             "num_shown": self.statuses["shown"],
             "num_written": self.statuses["written"],
             "num_unsupported": self.statuses["unsupported"],
-            "num_outputs": self.num_outputs,
-            "num_invented_outputs": self.num_invented_outputs,
-            "share_shown": round(self.statuses["shown"] / total, 3) if total else None,
+            "share_of_values_shown": round(num_shown / num_values, 3) if num_values else None,
+            "values": {role: self._of_role(role) for role in ROLES},
         }
+
+    def _of_role(self, role: Role) -> dict[str, int]:
+        shown, written, unsupported = (self.values[role, status] for status in STATUSES)
+        return {"num": shown + written + unsupported, "num_shown": shown, "num_unsupported": unsupported}
 
 
 def count_claims(samples: Iterable[Sample]) -> ClaimCounts:

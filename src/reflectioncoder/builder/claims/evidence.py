@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 _TOKEN = re.compile(
@@ -48,11 +48,12 @@ def _normal(match: re.Match[str]) -> str:
 
 def contains(whole: Sequence[str], part: Sequence[str]) -> bool:
     """Tell whether tokens stand in others, in a row."""
-    return any(_stands_at(whole, part, at) for at in range(len(whole) - len(part) + 1)) if part else False
+    return bool(part) and _joined(part) in _joined(whole)
 
 
-def _stands_at(whole: Sequence[str], part: Sequence[str], at: int) -> bool:
-    return tuple(whole[at : at + len(part)]) == tuple(part)
+def _joined(tokens: Sequence[str]) -> str:
+    """Return tokens as one text, in which a search finds whole tokens only: the separator is white space, which no operator is."""
+    return "\x1f".join(("", *tokens, ""))
 
 
 @dataclass
@@ -71,17 +72,18 @@ class Evidence:
     printed: list[str] = field(default_factory=list)
     echoed: list[str] = field(default_factory=list)
     _tokens: dict[str, Tokens] = field(default_factory=dict)
+    _searchable: dict[str, str] = field(default_factory=dict)
 
     def add_execution(self, output: str) -> None:
         for line, is_echo in output_lines(output):
             (self.echoed if is_echo else self.printed).append(line)
 
     def is_printed(self, part: Tokens) -> bool:
-        return any(contains(self._of(line), part) for line in self.printed)
+        return self._has(part, self.printed)
 
     def is_value_printed(self, part: Tokens, *, bare: bool = False) -> bool:
         """Tell whether a value is printed as one: not within another value; `bare`: nor as that of a variable, as in `x=3`."""
-        return any(_is_whole_value(self._of(line), part, bare) for line in self.printed)
+        return any(_is_whole_value(self._of(line), part, bare) for line in self._with(part, self.printed))
 
     def is_text_printed(self, text: str) -> bool:
         """Tell whether the characters of a string are printed: as a line, as its end, or between separators."""
@@ -92,11 +94,11 @@ class Evidence:
         return any(pattern.search(line) for line in self.printed)
 
     def is_echoed(self, part: Tokens) -> bool:
-        return any(contains(self._of(line), part) for line in self.echoed)
+        return self._has(part, self.echoed)
 
     def is_written(self, part: Tokens) -> bool:
         """Tell whether tokens stand in the code, in the problem, or in what an execution shows in whatever way."""
-        return any(contains(self._of(text), part) for text in (*self.code, self.problem, *self.printed, *self.echoed))
+        return self._has(part, (*self.code, self.problem, *self.printed, *self.echoed))
 
     def is_named(self, name: str) -> bool:
         """Tell whether a name stands anywhere, within a compound of names or a string too."""
@@ -106,13 +108,25 @@ class Evidence:
     def labelled(self, name: str) -> list[Tokens]:
         """Return what is printed behind a name: `x = 3`, `x: 3`, `x 3`."""
         label, found = tokens_of(name), []
-        for line in self.printed:
+        for line in self._with(label, self.printed):
             tokens = self._of(line)
             for at in range(len(tokens) - len(label)):
                 if tokens[at : at + len(label)] == label and not (at and tokens[at - 1] == "."):
                     rest = tokens[at + len(label) :]
                     found.append(rest[1:] if rest[:1] in (("=",), (":",), ("==",), ("is",)) else rest)
         return [rest for rest in found if rest]
+
+    def _has(self, part: Tokens, texts: Iterable[str]) -> bool:
+        return next(self._with(part, texts), None) is not None
+
+    def _with(self, part: Tokens, texts: Iterable[str]) -> Iterator[str]:
+        """Yield the texts in which tokens stand in a row."""
+        wanted = _joined(part)
+        for text in texts if part else ():
+            if text not in self._searchable:
+                self._searchable[text] = _joined(self._of(text))
+            if wanted in self._searchable[text]:
+                yield text
 
     def _of(self, text: str) -> Tokens:
         if text not in self._tokens:
@@ -139,7 +153,7 @@ def output_lines(output: str) -> list[tuple[str, bool]]:
 def _is_whole_value(tokens: Tokens, part: Tokens, bare: bool) -> bool:
     depth = 0
     for at, token in enumerate(tokens):
-        if depth == 0 and _stands_at(tokens, part, at):
+        if depth == 0 and tokens[at : at + len(part)] == part:
             after = tokens[at + len(part)] if at + len(part) < len(tokens) else ""
             before, label = (tokens[at - back] if at >= back else "" for back in (1, 2))
             is_labelled = before in ("=", ":") and label.isidentifier()

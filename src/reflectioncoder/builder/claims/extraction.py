@@ -8,7 +8,7 @@ import keyword
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from reflectioncoder import syntax
 
@@ -16,6 +16,7 @@ ClaimKind = Literal["value", "binding", "error", "name", "code", "tests"]
 """value: a literal; binding: a variable or call with its value; error: an exception; name; code; tests: edge cases among the tests."""
 Role = Literal["output", "expected", "none"]
 """output: said to be what a run gave; expected: said to be what it should give; none: neither."""
+ROLES: tuple[Role, ...] = get_args(Role)
 
 _KNOWN = frozenset((*dir(builtins), *keyword.kwlist, *keyword.softkwlist, "self", "cls"))
 _METHODS = frozenset(name for kind in (str, list, dict, set, float, bytes) for name in dir(kind) if not name.startswith("_"))
@@ -221,9 +222,9 @@ def _last(pattern: re.Pattern[str], text: str) -> int:
 
 def _tests(text: str) -> Iterator[Stated]:
     """Yield the claim that edge cases are tested, which openings make."""
-    for match in _EDGES.finditer(text):
-        begin = max((end.end() for end in _SENTENCE_END.finditer(text, 0, match.start())), default=0)
-        end = _SENTENCE_END.search(text, match.end())
-        sentence = text[begin : end.start() if end else len(text)]
-        if _OF_TESTS.search(sentence) and not _NOT_TESTED.search(sentence):
-            yield Stated("tests", match[0], match.start())
+    begin = 0
+    for end in (*(match.end() for match in _SENTENCE_END.finditer(text)), len(text)):
+        sentence = text[begin:end]
+        if (found := list(_EDGES.finditer(sentence))) and _OF_TESTS.search(sentence) and not _NOT_TESTED.search(sentence):
+            yield from (Stated("tests", match[0], begin + match.start()) for match in found)
+        begin = end

@@ -1,0 +1,172 @@
+"""Measures what reflection samples are like: attempts, repairs, lengths, how varied texts are, and whether what they state was seen.
+
+A measure for `build.json` and the card of an export, no gate. Samples are added one at a time; memory holds counts, the vocabulary and
+a bounded number of sentence patterns.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from reflectioncoder.builder.claims import ClaimCounts, check_sample
+from reflectioncoder.data.samples import Sample, language_of
+from reflectioncoder.languages import PYTHON
+
+NUM_COMMONEST = 10
+_PLACEHOLDER = "…"
+_NO_PROSE = re.compile(
+    r"""```.*?(?:```|\Z)|``[^\n]+?``|`[^`\n]+`"""
+    r"""|(?<!\w)"[^"\n]*"|(?<!\w)'[^'\n]*'(?!\w)"""
+    r"""|(?<!\w)-?\d+(?:[.,]\d+)*""",
+    re.DOTALL,
+)
+_SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+|\n+")
+_MARKUP = " \t*#>-"
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
+
+
+def sentence_patterns(text: str) -> list[str]:
+    """Return the sentences of a text, with a placeholder for each piece of code, number and quoted string."""
+    sentences = (sentence.strip(_MARKUP) for sentence in _SENTENCE_END.split(_NO_PROSE.sub(_PLACEHOLDER, text)))
+    return [" ".join(sentence.split()) for sentence in sentences if _WORD.search(sentence)]
+
+
+def lines_changed(before: str, after: str) -> int:
+    """Return how many lines differ; a line that is replaced by another counts once."""
+    matcher = difflib.SequenceMatcher(None, before.rstrip().split("\n"), after.rstrip().split("\n"), autojunk=False)
+    return sum(max(end - start, new_end - new) for tag, start, end, new, new_end in matcher.get_opcodes() if tag != "equal")
+
+
+def attempts(sample: Sample) -> list[str]:
+    """Return the programs that a reflection sequence tries: cells with an assertion, or all its cells if none has one.
+
+    A cell without an assertion among others looks into a program and repairs nothing.
+    """
+    cells = [block.content for block in sample.messages[1].content if block.type == "code"]
+    return [cell for cell in cells if "assert" in cell] or cells
+
+
+class CommonPatterns:
+    """Counts the commonest of many strings in bounded memory.
+
+    Up to `2 * max_kept` different strings the counts are exact; beyond, each is too low by at most a `max_kept`-th of the total (Misra
+    and Gries 1982, pruned in batches).
+    """
+
+    def __init__(self, max_kept: int = 10_000) -> None:
+        self.total = 0
+        self._max_kept = max_kept
+        self._counts: Counter[str] = Counter()
+
+    def add(self, patterns: Iterable[str]) -> None:
+        for pattern in patterns:
+            self.total += 1
+            self._counts[pattern] += 1
+            if len(self._counts) > 2 * self._max_kept:
+                cut = sorted(self._counts.values(), reverse=True)[self._max_kept]
+                self._counts = Counter({pattern: count - cut for pattern, count in self._counts.items() if count > cut})
+
+    def share_of_commonest(self) -> float | None:
+        """Return the share that the ten commonest have of all; None if there are none."""
+        return round(sum(count for _, count in self._counts.most_common(NUM_COMMONEST)) / self.total, 3) if self.total else None
+
+
+@dataclass
+class TextMeasures:
+    """Measures of the reflection samples that were added; other samples are passed over.
+
+    Attributes:
+        executions: the number of samples by the number of programs that were run.
+        lines_changed: the number of repairs by the number of lines in which an attempt differs from the one before.
+        chars: the number of samples by their length, as `build.max_chars` counts it.
+        claims: of samples in Python; values and names of other languages are not read.
+    """
+
+    executions: Counter[int] = field(default_factory=Counter)
+    lines_changed: Counter[int] = field(default_factory=Counter)
+    chars: Counter[int] = field(default_factory=Counter)
+    num_words: int = 0
+    vocabulary: set[str] = field(default_factory=set)
+    sentences: CommonPatterns = field(default_factory=CommonPatterns)
+    claims: ClaimCounts = field(default_factory=ClaimCounts)
+
+    @property
+    def num_samples(self) -> int:
+        return self.executions.total()
+
+    def add(self, sample: Sample) -> None:
+        if sample.type != "reflection":
+            return
+        blocks = sample.messages[1].content
+        self.executions[sum(block.type == "execution" for block in blocks)] += 1
+        self.lines_changed.update(lines_changed(before, after) for before, after in pairwise(attempts(sample)))
+        self.chars[sum(len(block.content) for message in sample.messages for block in message.content)] += 1
+        for block in blocks:
+            if block.type == "text":
+                self._add_text(block.content)
+        if claims_are_read(sample):
+            self.claims.add(check_sample(sample))
+
+    def _add_text(self, text: str) -> None:
+        patterns = sentence_patterns(text)
+        words = [word.lower() for pattern in patterns for word in _WORD.findall(pattern)]
+        self.num_words += len(words)
+        self.vocabulary.update(words)
+        self.sentences.add(patterns)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "num_samples": self.num_samples,
+            "executions": spread(self.executions),
+            "lines_changed_per_repair": spread(self.lines_changed),
+            "chars": spread(self.chars),
+            "num_words": self.num_words,
+            "num_distinct_words": len(self.vocabulary),
+            "num_sentences": self.sentences.total,
+            "share_of_10_commonest_patterns": self.sentences.share_of_commonest(),
+            "claims": self.claims.to_json(),
+        }
+
+
+def claims_are_read(sample: Sample) -> bool:
+    """Tell whether the claims of a sample are read, which are those of reflection samples in Python."""
+    return sample.type == "reflection" and language_of(sample) is PYTHON
+
+
+def spread(counts: Counter[int]) -> dict[str, float] | None:
+    """Return smallest, median, mean and largest of the values that are counted; None if there are none."""
+    if not counts:
+        return None
+    mean = sum(value * count for value, count in counts.items()) / counts.total()
+    return {"min": min(counts), "median": median(counts.elements()), "mean": round(mean, 2), "max": max(counts)}
+
+
+def describe(texts: Mapping[str, Any]) -> Iterator[str]:
+    """Yield lines for people about what `TextMeasures.to_json` returned; none if there were no samples."""
+    if not texts["num_samples"]:
+        return
+    changed = texts["lines_changed_per_repair"]
+    repairs = f"{changed['mean']:.1f} lines changed per repair, " if changed else ""
+    share = texts["share_of_10_commonest_patterns"]
+    sentences = f"; the ten commonest sentence patterns make up {share:.0%} of the sentences" if share is not None else ""
+    yield (
+        f"{texts['executions']['mean']:.1f} programs run in a sample, {repairs}{texts['chars']['mean']:,.0f} characters (means); "
+        f"{texts['num_distinct_words']:,} different words{sentences}"
+    )
+    if texts["claims"]["num_samples"]:
+        yield describe_claims(texts["claims"])
+
+
+def describe_claims(claims: Mapping[str, Any]) -> str:
+    """Return a line for people about what `ClaimCounts.to_json` returned."""
+    share, outputs = claims["share_of_values_shown"], claims["values"]["output"]
+    values = f"; executions show {share:.0%} of the stated values" if share is not None else ""
+    said = f", and {outputs['num_shown']:,} of the {outputs['num']:,} that are said to be outputs" if outputs["num"] else ""
+    return f"{claims['num_claims']:,} claims in the texts, {claims['num_unsupported']:,} of them unsupported{values}{said}"
