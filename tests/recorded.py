@@ -28,7 +28,9 @@ VOLATILE = re.compile(
     r"|path|origin|device|transformers_version"
 )
 # Written by other packages, or of what the trained model says.
-OTHERS = re.compile(r"run/\.evaluations/|run/fixed/(eval/|train/checkpoint-|model/(config|generation_config|tokenizer|tokenizer_config)\.json)")
+OTHERS = re.compile(
+    r"run/\.evaluations/|run/fixed/(eval/|train/checkpoint-|model/(config|generation_config|tokenizer|tokenizer_config)\.json)"
+)
 TRAINED = re.compile(r"loss|.*_loss|ce|kl|grad_norm|perplexity|history|total_flos|epoch")
 RUN = """
 name: fixed

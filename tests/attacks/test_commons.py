@@ -214,6 +214,7 @@ def test_time_counts_for_all_threads(ending):
 
 
 HONEST = {
+    "a module of a folder that has changed": "import importlib\nimportlib.invalidate_caches()\nimport wave, asyncio\nprint(42)",
     "asyncio": "import asyncio\nasync def f():\n    await asyncio.sleep(0.001)\n    return 42\nprint(asyncio.run(f()))",
     "asyncio with a program": "import asyncio\nasync def f():\n    p = await asyncio.create_subprocess_exec('/bin/echo', '42', "
     "stdout=asyncio.subprocess.PIPE)\n    return (await p.communicate())[0].decode().strip()\nprint(asyncio.run(f()))",

@@ -6,10 +6,13 @@ would look for them; and the server, which imports some of them first, could rea
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
-from collections.abc import Iterable
-from importlib.machinery import ModuleSpec
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+from importlib.machinery import FileFinder, ModuleSpec, PathFinder
 
 
 class ShownPackages:
@@ -25,3 +28,21 @@ class ShownPackages:
         if place.endswith(".py"):
             return importlib.util.spec_from_file_location(name, place)
         return importlib.util.spec_from_file_location(name, f"{place}/__init__.py", submodule_search_locations=[place])
+
+
+def keep_listings() -> None:
+    """Let the interpreter's finders go on with the names that they know of a folder that cannot be listed any more.
+
+    A finder lists its folder again when something there has changed. Where Landlock is the only means, programs may read the standard
+    library and not list its folder, which others lie in: all modules that are not loaded yet would be gone.
+    """
+    PathFinder.find_spec("a module that is not there")  # every finder lists its folder
+    for finder in sys.path_importer_cache.values():
+        if isinstance(finder, FileFinder):
+            finder._fill_cache = partial(_list_again, finder.path, finder._fill_cache)  # type: ignore[attr-defined]
+
+
+def _list_again(folder: str, fill: Callable[[], None]) -> None:
+    with contextlib.suppress(OSError):
+        os.listdir(folder)
+        fill()

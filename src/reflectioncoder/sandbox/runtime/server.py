@@ -28,7 +28,7 @@ import traceback
 from collections.abc import Mapping
 
 from reflectioncoder.sandbox.runtime import confine, programs, semaphores
-from reflectioncoder.sandbox.runtime.packages import ShownPackages
+from reflectioncoder.sandbox.runtime.packages import ShownPackages, keep_listings
 
 _FIRST_FREE_FD = 7
 _CONFINEMENT_FAILED = 125
@@ -68,6 +68,7 @@ class Server:
             return
         sys.path[:] = [*setup["import_paths"]]
         sys.meta_path.append(ShownPackages(setup["world"]["packages"]))
+        keep_listings()
         try:
             self._entered = confine.enter_world(confine.World(**setup["world"]))
             if self._entered.ruleset >= 0:
