@@ -117,6 +117,7 @@ def test_a_malformed_row_is_one_error_and_leaves_nothing(model_dir, tmp_path, mo
     assert [path.suffix for path in (tmp_path / "cache" / "rendered").iterdir()] == [".lock"]
 
 
+@pytest.mark.long
 def test_a_full_disk_is_one_error_and_leaves_nothing(model_dir, tmp_path):
     """A limit on the size of files is what a test can have of a full disk."""
     recipe = recipe_for(model_dir, tmp_path)
@@ -162,6 +163,7 @@ rendered_data(recipe, Path({str(model_dir)!r}), None, training_samples(recipe, N
     assert [path for path in folder.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.long
 def test_a_training_from_files_is_that_from_memory(model_dir, tmp_path):
     recipe = recipe_for(model_dir, tmp_path)
     source = ModelSource(model_dir, "local")
