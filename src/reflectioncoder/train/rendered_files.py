@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from functools import cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -96,9 +96,7 @@ def _open(folder: Path) -> Any | None:
         if table.num_rows != said["num_rows"]:
             raise ValueError(f"{table.num_rows} rows")
         return table
-    except (UsageError, OSError, ValueError, LookupError, TypeError) as error:  # pyarrow's own are ValueErrors and OSErrors
-        say(f"train: the rendered samples in {folder} are damaged ({error}) and are made anew")
-        shutil.rmtree(folder, ignore_errors=True)
+    except (UsageError, OSError, ValueError, LookupError, TypeError):  # pyarrow's own are ValueErrors and OSErrors
         return None
 
 
@@ -109,7 +107,9 @@ def _rendered(one: SampleSet, model: ModelConfig, path: Path, folder: Path) -> A
     with lock.FileLock(f"{folder}.lock"):
         found = _open(folder)
         if found is None:
-            for stale in folder.parent.glob(f".{folder.name}.*"):  # of a process that was killed: the lock is ours
+            if folder.exists():
+                say(f"train: the rendered samples in {folder} are damaged and are made anew")
+            for stale in (folder, *folder.parent.glob(f".{folder.name}.*")):  # damaged, or of a process that was killed
                 shutil.rmtree(stale, ignore_errors=True)
             with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch, explain_full_disk(folder.parent):
                 _write(one, model, path, Path(scratch))
@@ -154,7 +154,7 @@ def _columns(batch: dict[str, list[int]], parts: Sequence[SamplePart], rendering
     gc.freeze()  # the objects of all that is imported need no look at every collection
     try:
         samples = [sample for number in batch["part"] for sample in parts[number].samples()]
-        renderer = _renderer(path, rendering)
+        renderer = _renderer(path, rendering, failure.parent)
         return _table(samples, list(tokens_in_batches(renderer, samples)), header_is_trained=renderer.header_is_trained)
     except ReflectionCoderError as error:
         write_json(failure, {"kind": type(error).__name__, "message": str(error)})
@@ -163,8 +163,9 @@ def _columns(batch: dict[str, list[int]], parts: Sequence[SamplePart], rendering
         gc.unfreeze()
 
 
-@cache
-def _renderer(path: Path, rendering: str) -> Renderer:
+@lru_cache(maxsize=1)
+def _renderer(path: Path, rendering: str, folder: Path) -> Renderer:
+    """Load the renderer once for all parts that go to `folder`; the next set is rendered with what the model's folder then holds."""
     return make_renderer(rendering, training_tokenizer(path, rendering))
 
 
