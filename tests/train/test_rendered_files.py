@@ -46,6 +46,7 @@ def planned(recipe: Recipe, model_dir: Path, samples: Samples):
 @pytest.mark.parametrize("processes", [1, 2])
 def test_files_give_the_plan_that_samples_in_memory_give(model_dir, tmp_path, monkeypatch, rendering, processes):
     monkeypatch.setattr(rendered_files, "_BYTES_A_PART", 2**12)
+    monkeypatch.setattr(rendered_files, "_SAMPLES_A_TABLE", 3)
     monkeypatch.setattr(rendered_files, "num_processes", lambda num_bytes: processes)
     longest = max(len(s.input_ids) for s in planned(recipe_for(model_dir, tmp_path, rendering), model_dir, SAMPLES)[0].samples)
     recipe = recipe_for(model_dir, tmp_path, rendering, max_length=longest - 1, mask_strategy=("random_token",))

@@ -33,7 +33,8 @@ from reflectioncoder.sandbox.pool import default_workers
 
 _FORMAT = 1  # of the columns, and of what a rendering makes of a sample: raise it when either changes
 _BYTES_A_PROCESS = 8 * 2**20  # of input: less is not worth starting one
-_BYTES_A_PART = 2**21  # what a process holds in memory at a time, as text
+_BYTES_A_PART = 2**21  # of files that can be cut: a packed one is one part, as a row group of Parquet is
+_SAMPLES_A_TABLE = 512  # what a process holds in memory at a time, as Python objects
 _CONTENTS = "contents.json"
 _FAILURE = "failure.json"
 _ERRORS: dict[str, type[ReflectionCoderError]] = {"UsageError": UsageError, "MachineError": MachineError}
@@ -153,9 +154,12 @@ def _columns(batch: dict[str, list[int]], parts: Sequence[SamplePart], rendering
     """Return the Arrow table of the samples of a part, in a process of its own; why it failed is left in the file `failure`."""
     gc.freeze()  # the objects of all that is imported need no look at every collection
     try:
-        samples = [sample for number in batch["part"] for sample in parts[number].samples()]
-        renderer = _renderer(path, rendering, failure.parent)
-        return _table(samples, list(tokens_in_batches(renderer, samples)), header_is_trained=renderer.header_is_trained)
+        samples = (sample for number in batch["part"] for sample in parts[number].samples())
+        renderer, tables = _renderer(path, rendering, failure.parent), [_table([], [])]
+        while some := list(itertools.islice(samples, _SAMPLES_A_TABLE)):
+            tokens = list(tokens_in_batches(renderer, some))
+            tables.append(_table(some, tokens, header_is_trained=renderer.header_is_trained))
+        return require("pyarrow", "train").concat_tables(tables)
     except ReflectionCoderError as error:
         write_json(failure, {"kind": type(error).__name__, "message": str(error)})
         raise
