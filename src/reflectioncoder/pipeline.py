@@ -168,7 +168,7 @@ class Run:
             MachineError: benchmark data is missing; there is no such device.
         """
         from reflectioncoder.train.checks import check_model, check_recipe
-        from reflectioncoder.train.data import TrainingData, find_training_sets, held_out_samples
+        from reflectioncoder.train.data import TrainingData, find_training_sets, held_out_samples, rendered_data
         from reflectioncoder.train.launch import training_processes
 
         recipe = self.recipe
@@ -191,7 +191,9 @@ class Run:
         named = TrainingData(tuple(find_training_sets(recipe)))
         allow = recipe.evaluate.allow_contaminated
         refuse_contaminated_data(named, recipe.evaluate.benchmarks, allow=allow, identity=named.identity)
-        held_out_samples(recipe, check_model(recipe, self.source))
+        tokenizer = check_model(recipe, self.source)
+        held_out_samples(recipe, tokenizer)
+        rendered_data(recipe, self.source.path, tokenizer, named)  # checks every row, and the training finds it done
 
     def _problem_files(self) -> list[Path]:
         return [Path(source) for source in self.recipe.build.problems if not source.startswith("bundled:")]
