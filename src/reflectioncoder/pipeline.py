@@ -190,7 +190,7 @@ class Run:
                 raise UsageError(f"file not found: {file}")
         named = TrainingData(tuple(find_training_sets(recipe)))
         allow = recipe.evaluate.allow_contaminated
-        refuse_contaminated_data(named, recipe.evaluate.benchmarks, allow=allow, identity=named.identity)
+        refuse_contaminated_data(named, recipe.evaluate.benchmarks, self.data_dir, allow=allow, identity=named.identity)
         tokenizer = check_model(recipe, self.source)
         held_out_samples(recipe, tokenizer)
         rendered_data(recipe, self.source.path, tokenizer, named)  # checks every row, and the training finds it done
