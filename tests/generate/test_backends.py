@@ -6,8 +6,10 @@ import shutil
 import pytest
 
 from reflectioncoder.config.declarations import ModelConfig
+from reflectioncoder.data.completion_requests import python_request
 from reflectioncoder.errors import UsageError
 from reflectioncoder.generate.backends import asked_folder, opened_once, usable_backend
+from reflectioncoder.generate.base import longest
 from reflectioncoder.models.load import load_tokenizer
 from reflectioncoder.models.tokens import make_requests
 from tests.conftest import CHATML, make_model, make_tokenizer
@@ -82,3 +84,10 @@ def test_a_backend_is_opened_when_it_is_first_needed_and_once():
     with opened_once(opening):  # type: ignore[arg-type]
         pass
     assert events == ["opened", "closed"]
+
+
+@pytest.mark.parametrize("text", ["def f(x): return x", "返回列表中所有偶数的和", "Größe 😀"])
+def test_the_longest_request_leaves_room_for_a_token_a_byte_of_other_scripts(text):
+    room = longest([python_request("t/1", 0, "", "f", text)]) // 2
+    assert room >= len(text) // 2
+    assert room >= sum(len(character.encode()) for character in text if not character.isascii())
