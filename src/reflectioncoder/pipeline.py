@@ -234,7 +234,8 @@ class Run:
         recipe = self.recipe
         job = TrainingJob(recipe, self.source, self.reflections, self.directory)
         data = job.samples()
-        settings = {**asdict(recipe.train), "processes": None}  # it changes speed and memory, not the result
+        # The number of processes changes speed and memory, not the result; of the data the content counts, not its name.
+        settings = {**asdict(recipe.train), "processes": None, "reflection_data": None, "generation_data": None}
         depends_on = [settings, asdict(recipe.model), recipe.seed, model_hash(self.source.path), data_key(data)]
 
         def work() -> dict[str, Any]:
