@@ -168,7 +168,7 @@ class Run:
             MachineError: benchmark data is missing; there is no such device.
         """
         from reflectioncoder.train.checks import check_model, check_recipe
-        from reflectioncoder.train.data import TrainingData, find_training_sets, held_out_samples
+        from reflectioncoder.train.data import TrainingData, find_training_sets, held_out_samples, rendered_data
         from reflectioncoder.train.launch import training_processes
 
         recipe = self.recipe
@@ -190,8 +190,10 @@ class Run:
                 raise UsageError(f"file not found: {file}")
         named = TrainingData(tuple(find_training_sets(recipe)))
         allow = recipe.evaluate.allow_contaminated
-        refuse_contaminated_data(named, recipe.evaluate.benchmarks, allow=allow, identity=named.identity)
-        held_out_samples(recipe, check_model(recipe, self.source))
+        refuse_contaminated_data(named, recipe.evaluate.benchmarks, self.data_dir, allow=allow, identity=named.identity)
+        tokenizer = check_model(recipe, self.source)
+        held_out_samples(recipe, tokenizer)
+        rendered_data(recipe, self.source.path, tokenizer, named)  # checks every row, and the training finds it done
 
     def _problem_files(self) -> list[Path]:
         return [Path(source) for source in self.recipe.build.problems if not source.startswith("bundled:")]
@@ -232,7 +234,8 @@ class Run:
         recipe = self.recipe
         job = TrainingJob(recipe, self.source, self.reflections, self.directory)
         data = job.samples()
-        settings = {**asdict(recipe.train), "processes": None}  # it changes speed and memory, not the result
+        # The number of processes changes speed and memory, not the result; of the data the content counts, not its name.
+        settings = {**asdict(recipe.train), "processes": None, "reflection_data": None, "generation_data": None}
         depends_on = [settings, asdict(recipe.model), recipe.seed, model_hash(self.source.path), data_key(data)]
 
         def work() -> dict[str, Any]:

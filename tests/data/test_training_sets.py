@@ -122,6 +122,8 @@ def test_a_set_without_rows_has_no_samples(tmp_path):
     assert list(found(tmp_path / "a.jsonl").samples()) == []
     assert found(tmp_path / "a.jsonl").form == ""
     assert ids(found(tmp_path).samples()) == [0]
+    parquet(tmp_path / "b.parquet", [])
+    assert [sample for part in found(tmp_path / "b.parquet").parts(2) for sample in part.samples()] == []
 
 
 @pytest.mark.parametrize("num_parts", [1, 4])
@@ -143,6 +145,8 @@ def test_errors_name_file_and_line_in_every_part(tmp_path, num_parts):
         (b"[]", r"a\.jsonl:51: expected a JSON object"),
         (b'{"query": "\xff"}', r"a\.jsonl:51: not JSON: not UTF-8"),
         (b'{"query": "q"}', r"a\.jsonl:51\n"),
+        (b'{"query": "q \\ud83d", "answer": "a"}', r"half of a surrogate pair[^~]*a\.jsonl:51[^~]*\\ud83d"),
+        (b'{"query": "q", "answer": "a", "id": "\\udc00"}', r"half of a surrogate pair[^~]*a\.jsonl:51"),
     ],
 )
 def test_malformed_lines_are_errors_with_their_number_in_any_part(tmp_path, line, message):

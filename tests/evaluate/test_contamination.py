@@ -149,7 +149,8 @@ from pathlib import Path
 from reflectioncoder import cli, pipeline
 from reflectioncoder.data.files import read_json
 from reflectioncoder.data.samples import Sample, assistant, user, Block
-from reflectioncoder.contamination.records import record_training_data
+from reflectioncoder.contamination.records import record_training_data, refuse_contaminated_data
+from reflectioncoder.errors import CheckFailedError
 from reflectioncoder.config.loading import load_recipe
 
 how, recipe, runs, data_dir = sys.argv[1:]
@@ -162,6 +163,12 @@ else:
     request = read_json(Path(runs).parent / "request.json")
     sample = Sample((user(request), assistant(Block("text", "x"))), "generation")
     record_training_data(Path(runs), [sample], data_dir=data_dir or None)
+    try:
+        refuse_contaminated_data([sample], ["mbpp"], data_dir or None, allow=False)
+    except CheckFailedError:
+        assert data_dir
+    else:
+        assert not data_dir
 """
 
 

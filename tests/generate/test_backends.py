@@ -102,3 +102,10 @@ def test_llama_cpp_answers_as_transformers_do(tmp_path, rendering):
             answers[backend] = {request.task_id: answer.text for request, answer in completed}
     same = [answers["local"][task] == answers["transformers"][task] for task in answers["local"]]
     assert sum(same) >= 5, answers  # one may be a tie of random weights in 16 bits
+
+
+@pytest.mark.parametrize("text", ["def f(x): return x", "返回列表中所有偶数的和", "Größe 😀"])
+def test_the_longest_request_leaves_room_for_a_token_a_byte_of_other_scripts(text):
+    room = longest([python_request("t/1", 0, "", "f", text)]) // 2
+    assert room >= len(text) // 2
+    assert room >= sum(len(character.encode()) for character in text if not character.isascii())

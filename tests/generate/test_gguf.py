@@ -145,6 +145,26 @@ def test_a_model_in_several_files_is_read_whole(folder, tmp_path):
     assert read[0] == read[1]
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from reflectioncoder.models.gguf_export import gguf_of
+with gguf_of(Path(sys.argv[1]), "f16"):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_in_the_cache_is_removed_and_what_is_in_use_is_not(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("REFLECTIONCODER_CACHE", str(tmp_path))
+    assert subprocess.run([sys.executable, "-c", KILLED, str(folder)], check=False).returncode == -signal.SIGKILL
+    [left] = tmp_path.rglob("*.gguf")
+    with gguf_of(folder, "f16") as one, gguf_of(folder, "f16") as other:
+        assert not left.exists()
+        assert one.is_file()
+        assert other.is_file()
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["gguf.lock"]
+
+
 def test_a_converted_model_is_in_the_cache_for_a_while(tmp_path, monkeypatch):
     monkeypatch.setenv("REFLECTIONCODER_CACHE", str(tmp_path / "cache"))
     with gguf_of(write_folder(tmp_path / "model"), "f16") as path:

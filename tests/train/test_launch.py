@@ -19,6 +19,7 @@ from reflectioncoder.data.files import read_json, write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.models.sources import ModelSource
+from reflectioncoder.train import launch
 from reflectioncoder.train.job import TrainingJob
 from reflectioncoder.train.launch import training_processes
 from tests.conftest import make_model, make_tokenizer, reflection_sample
@@ -165,6 +166,16 @@ def test_a_rank_that_is_killed_is_one_error_with_its_name_and_leaves_no_process(
     assert "Traceback" not in said
 
 
+def test_what_a_killed_rank_has_started_ends_and_closes_its_output(tmp_path):
+    program = "import os, signal, time\nif os.fork():\n    os.kill(os.getpid(), signal.SIGKILL)\ntime.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, start_new_session=True)
+    assert process.wait(20) == -signal.SIGKILL
+    launch._Rank(0, process, tmp_path / "rank-0.log").kill()
+    began = time.monotonic()
+    assert process.communicate()[0] == b""
+    assert time.monotonic() - began < 20
+
+
 @pytest.mark.long
 def test_the_ranks_end_with_a_parent_that_is_killed(world):
     process, _ = begun(world, "orphans")
@@ -211,6 +222,7 @@ import sys
 from pathlib import Path
 from reflectioncoder.config.loading import load_recipe
 from reflectioncoder.models.sources import ModelSource
+from reflectioncoder.train import launch
 from reflectioncoder.train.job import TrainingJob
 from reflectioncoder.train.ranks import launched_team
 from reflectioncoder.train.sharding import leave

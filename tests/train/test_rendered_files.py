@@ -28,7 +28,6 @@ SAMPLES[7] = replace(SAMPLES[7], extra={})  # has no id
 @pytest.fixture(autouse=True)
 def _cache(tmp_path, monkeypatch):
     monkeypatch.setenv("REFLECTIONCODER_CACHE", str(tmp_path / "cache"))
-    rendered_files._renderer.cache_clear()
 
 
 def recipe_for(model_dir: Path, tmp_path: Path, rendering="chat", samples=SAMPLES, **train) -> Recipe:
@@ -47,6 +46,7 @@ def planned(recipe: Recipe, model_dir: Path, samples: Samples):
 @pytest.mark.parametrize("processes", [1, 2])
 def test_files_give_the_plan_that_samples_in_memory_give(model_dir, tmp_path, monkeypatch, rendering, processes):
     monkeypatch.setattr(rendered_files, "_BYTES_A_PART", 2**12)
+    monkeypatch.setattr(rendered_files, "_SAMPLES_A_TABLE", 3)
     monkeypatch.setattr(rendered_files, "num_processes", lambda num_bytes: processes)
     longest = max(len(s.input_ids) for s in planned(recipe_for(model_dir, tmp_path, rendering), model_dir, SAMPLES)[0].samples)
     recipe = recipe_for(model_dir, tmp_path, rendering, max_length=longest - 1, mask_strategy=("random_token",))
@@ -87,7 +87,18 @@ def test_what_tokens_depend_on_renders_anew(model_dir, tmp_path, change):
     assert len(list((tmp_path / "cache" / "rendered").glob("*/contents.json"))) == 2
 
 
-@pytest.mark.parametrize("damage", ["cut off", "emptied", "gone", "other contents"])
+def test_a_tokenizer_that_changes_while_the_program_runs_is_taken_as_it_then_is(model_dir, tmp_path):
+    model = shutil.copytree(model_dir, tmp_path / "model")
+    recipe = recipe_for(model, tmp_path)
+    rendered_data(recipe, model, None, training_samples(recipe, None))
+    tokenizer = training_tokenizer(model, "chat")
+    tokenizer.add_tokens(["return"])
+    tokenizer.save_pretrained(model)
+    in_files = rendered_data(recipe, model, tokenizer, training_samples(recipe, None)).samples
+    assert list(in_files) == list(rendered_data(recipe, model, tokenizer, SAMPLES).samples)
+
+
+@pytest.mark.parametrize("damage", ["cut off", "emptied", "gone", "other contents", "no contents"])
 def test_a_damaged_cache_is_made_anew(model_dir, tmp_path, damage, capsys):
     recipe = recipe_for(model_dir, tmp_path)
     first = list(rendered_data(recipe, model_dir, None, training_samples(recipe, None)).samples)
@@ -99,6 +110,8 @@ def test_a_damaged_cache_is_made_anew(model_dir, tmp_path, damage, capsys):
         arrow.write_bytes(b"")
     elif damage == "gone":
         arrow.unlink()
+    elif damage == "no contents":
+        contents.unlink()
     else:
         contents.write_text(json.dumps({"files": [arrow.name]}))
     assert list(rendered_data(recipe, model_dir, None, training_samples(recipe, None)).samples) == first

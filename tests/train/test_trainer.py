@@ -148,6 +148,7 @@ def test_how_a_run_is_carried_out_may_change_when_it_is_continued_and_what_is_co
         return settings_key(recipe, ModelSource(model_dir, "local"), SAMPLES)
 
     assert key() == key(gradient_checkpointing="always", micro_batch_tokens=4096, save_steps=7, dataloader_workers=2)
+    assert key(reflection_data=("here/a.jsonl",)) == key(reflection_data=("there/b.jsonl",))  # the content is in the key
     assert key() != key(learning_rate=1e-4)
 
 

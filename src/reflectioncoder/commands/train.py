@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> Outcome:
     reflections = built if built.is_file() else None
     samples = training_samples(recipe, reflections, args.limit)
     key, allow = data_key(samples), recipe.evaluate.allow_contaminated
-    refuse_contaminated_data(samples, recipe.evaluate.benchmarks, allow=allow, identity=key)
+    refuse_contaminated_data(samples, recipe.evaluate.benchmarks, args.data_dir, allow=allow, identity=key)
     source = resolve_model(recipe.model)
     if args.dry_run:
         tokenizer = check_model(recipe, source)

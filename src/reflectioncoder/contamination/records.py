@@ -71,13 +71,20 @@ class Matches:
     found: list[tuple[str, str]]
 
 
+def _read(kept: Path) -> Matches | None:
+    """Return the matches in a file of the cache; None if there is none, or if it is damaged."""
+    with contextlib.suppress(UsageError), expected_form(kept):
+        said = read_json(kept)
+        return Matches(said["num_samples"], [(name, task) for name, task in said["found"]])
+    return None
+
+
 def _matches(samples: Iterable[Sample], known: KnownTasks, identity: str | None) -> Matches:
     """Find the tasks in samples; for samples with an identity this is done once, and kept in the user cache."""
-    kept = None if identity is None else cache_dir() / "contamination" / f"{content_hash(_FORMAT, identity, known.names)}.json"
-    if kept is not None and kept.is_file():
-        with contextlib.suppress(UsageError), expected_form(kept):  # a damaged file is made anew
-            said = read_json(kept)
-            return Matches(said["num_samples"], [(name, task) for name, task in said["found"]])
+    files = [_FILES[name].sha256 for name in known.names]
+    kept = None if identity is None else cache_dir() / "contamination" / f"{content_hash(_FORMAT, identity, files)}.json"
+    if kept is not None and (before := _read(kept)) is not None:
+        return before
     count, found = 0, list[tuple[str, str]]()
     for sample in samples:
         if (task := _task_in(sample, known)) is not None:
@@ -131,11 +138,19 @@ def _task_in(sample: Sample, known: KnownTasks) -> str | None:
     return next((task for m in answers if (task := known.find(task_id, request, program_of_answer(m.text)))), None)
 
 
-def refuse_contaminated_data(samples: Iterable[Sample], benchmarks: Iterable[str], *, allow: bool, identity: str | None = None) -> None:
+def refuse_contaminated_data(
+    samples: Iterable[Sample],
+    benchmarks: Iterable[str],
+    data_dir: str | None = None,
+    *,
+    allow: bool,
+    identity: str | None = None,
+) -> None:
     """Refuse a training after which `refuse_contaminated` would refuse the trained model.
 
     Args:
         benchmarks: those that the model will be scored on, as recipes name them.
+        data_dir: where benchmark files are looked for first.
         identity: of the samples' content, if they are the same whenever it is.
 
     Raises:
@@ -144,7 +159,7 @@ def refuse_contaminated_data(samples: Iterable[Sample], benchmarks: Iterable[str
     families = families_of(benchmarks)
     if allow or not families:
         return
-    matches = _matches(samples, known_tasks(), identity)
+    matches = _matches(samples, known_tasks(data_dir), identity)
     found = [f"  sample {name}: {task}" for name, task in matches.found if task.partition("/")[0].lower() in families]
     if found:
         more = [f"  and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []

@@ -7,6 +7,7 @@ message at the beginning becomes the beginning of the first request. Of other co
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ QUESTION_AND_ANSWER = {
 }
 ROLE_NAMES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "model": "assistant", "system": "system"}
 _TEXT = "a text that is not empty"
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class RowForm:
                 f"a row without the columns of its data set's form ({self.name})", where, list(row), self._wanted
             )
         sample = self.convert(row, where)
+        _require_characters(sample, where)
         return sample if normalization == "none" else normalized(sample, _NORMALIZERS[normalization])
 
     @property
@@ -67,6 +70,14 @@ def form_of(row: Row, where: str) -> RowForm:
             return form
     known = "\n".join(f"    {form.name}: {form._wanted}" for form in FORMS)
     raise UsageError(f"{where}: rows of an unknown form\n  columns: {', '.join(map(str, row)) or 'none'}\n  known:\n{known}")
+
+
+def _require_characters(sample: Sample, where: str) -> None:
+    """Refuse halves of surrogate pairs, which JSON can spell: no tokenizer takes them."""
+    for text in (sample.id or "", *(block.content for message in sample.messages for block in message.content)):
+        if not text.isascii() and (found := _HALF_PAIR.search(text)):
+            half = f"\\u{ord(found[0]):04x}"
+            raise UsageError.for_value("half of a surrogate pair, which is no character", where, half, "whole characters")
 
 
 def normalized(sample: Sample, normalize: Callable[[str], str]) -> Sample:

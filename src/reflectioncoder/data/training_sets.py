@@ -57,7 +57,7 @@ class TrainingSet:
     def parts(self, num_parts: int) -> list[Part]:
         """Cut the set into at most `num_parts` parts of about the same size, whose samples in order are the whole set."""
         pieces = self._pieces(num_parts * _CUTS_PER_PART)
-        total = sum(piece.size for piece in pieces)
+        total = max(1, sum(piece.size for piece in pieces))  # a table without columns has none
         groups: list[list[Piece]] = [[] for _ in range(num_parts)]
         done = 0
         for piece in pieces:

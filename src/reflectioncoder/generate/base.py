@@ -89,8 +89,12 @@ def generate(
 
 
 def longest(requests: Iterable[Request]) -> int:
-    """Return the number of characters of the longest request, with the beginning of its answer."""
-    return max((len(request.instruction) + len(request.prefill) for request in requests), default=0)
+    """Return the number of characters of the longest request, with the beginning of its answer.
+
+    A character that is not ASCII counts as two for each of its bytes: tokenizers may take a token for each byte.
+    """
+    texts = ((request.instruction + request.prefill).encode("utf-8", "surrogatepass") for request in requests)
+    return max((len(text) + sum(byte > 127 for byte in text) for text in texts), default=0)
 
 
 def completion_row(request: Request, completion: RawCompletion) -> dict[str, Any]:

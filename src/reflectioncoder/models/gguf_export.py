@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,10 +43,26 @@ def gguf_of(folder: Path, dtype: GgufDtype) -> Iterator[Path]:
         UsageError: the model cannot be written as GGUF.
         MachineError: the disk is full.
     """
-    place = cache_dir() / "gguf"
+    with _scratch(cache_dir() / "gguf") as scratch:
+        yield write_gguf(folder, scratch / f"{folder.resolve().name}-{dtype}.gguf", dtype)
+
+
+@contextlib.contextmanager
+def _scratch(place: Path) -> Iterator[Path]:
+    """Give a folder in `place` that is removed at the end, or by the next one who asks if this process is killed."""
+    locks = require("filelock", "train")
     place.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place) as scratch:
-        yield write_gguf(folder, Path(scratch) / f"{folder.resolve().name}-{dtype}.gguf", dtype)
+    with contextlib.ExitStack() as stack:
+        with locks.FileLock(f"{place}.lock"):  # until the folder has a lock of its own
+            for left in [found for found in place.glob("tmp*") if found.is_dir()]:
+                with contextlib.suppress(locks.Timeout), locks.FileLock(f"{left}.lock", timeout=0):
+                    shutil.rmtree(left, ignore_errors=True)
+                    Path(f"{left}.lock").unlink(missing_ok=True)
+            scratch = Path(tempfile.mkdtemp(dir=place, prefix="tmp"))
+            stack.callback(Path(f"{scratch}.lock").unlink, missing_ok=True)
+            stack.enter_context(locks.FileLock(f"{scratch}.lock"))
+        stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+        yield scratch
 
 
 def check_gguf(folder: Path) -> None:

@@ -126,11 +126,10 @@ class _Rank:
         return read_json(file) if file.is_file() else {}
 
     def kill(self) -> None:
-        """End the process and those that prepare its batches, if it has not ended by itself."""
-        if self.code is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        """End the process and those that it has started, which live on if it alone was killed, and hold its output open."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
 
 def error_file(logs: Path, rank: int) -> Path:

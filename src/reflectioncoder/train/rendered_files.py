@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from functools import cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,7 +33,8 @@ from reflectioncoder.sandbox.pool import default_workers
 
 _FORMAT = 1  # of the columns, and of what a rendering makes of a sample: raise it when either changes
 _BYTES_A_PROCESS = 8 * 2**20  # of input: less is not worth starting one
-_BYTES_A_PART = 2**21  # what a process holds in memory at a time, as text
+_BYTES_A_PART = 2**21  # of files that can be cut: a packed one is one part, as a row group of Parquet is
+_SAMPLES_A_TABLE = 512  # what a process holds in memory at a time, as Python objects
 _CONTENTS = "contents.json"
 _FAILURE = "failure.json"
 _ERRORS: dict[str, type[ReflectionCoderError]] = {"UsageError": UsageError, "MachineError": MachineError}
@@ -96,9 +97,7 @@ def _open(folder: Path) -> Any | None:
         if table.num_rows != said["num_rows"]:
             raise ValueError(f"{table.num_rows} rows")
         return table
-    except (UsageError, OSError, ValueError, LookupError, TypeError) as error:  # pyarrow's own are ValueErrors and OSErrors
-        say(f"train: the rendered samples in {folder} are damaged ({error}) and are made anew")
-        shutil.rmtree(folder, ignore_errors=True)
+    except (UsageError, OSError, ValueError, LookupError, TypeError):  # pyarrow's own are ValueErrors and OSErrors
         return None
 
 
@@ -109,7 +108,9 @@ def _rendered(one: SampleSet, model: ModelConfig, path: Path, folder: Path) -> A
     with lock.FileLock(f"{folder}.lock"):
         found = _open(folder)
         if found is None:
-            for stale in folder.parent.glob(f".{folder.name}.*"):  # of a process that was killed: the lock is ours
+            if folder.exists():
+                say(f"train: the rendered samples in {folder} are damaged and are made anew")
+            for stale in (folder, *folder.parent.glob(f".{folder.name}.*")):  # damaged, or of a process that was killed
                 shutil.rmtree(stale, ignore_errors=True)
             with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch, explain_full_disk(folder.parent):
                 _write(one, model, path, Path(scratch))
@@ -153,9 +154,12 @@ def _columns(batch: dict[str, list[int]], parts: Sequence[SamplePart], rendering
     """Return the Arrow table of the samples of a part, in a process of its own; why it failed is left in the file `failure`."""
     gc.freeze()  # the objects of all that is imported need no look at every collection
     try:
-        samples = [sample for number in batch["part"] for sample in parts[number].samples()]
-        renderer = _renderer(path, rendering)
-        return _table(samples, list(tokens_in_batches(renderer, samples)), header_is_trained=renderer.header_is_trained)
+        samples = (sample for number in batch["part"] for sample in parts[number].samples())
+        renderer, tables = _renderer(path, rendering, failure.parent), [_table([], [])]
+        while some := list(itertools.islice(samples, _SAMPLES_A_TABLE)):
+            tokens = list(tokens_in_batches(renderer, some))
+            tables.append(_table(some, tokens, header_is_trained=renderer.header_is_trained))
+        return require("pyarrow", "train").concat_tables(tables)
     except ReflectionCoderError as error:
         write_json(failure, {"kind": type(error).__name__, "message": str(error)})
         raise
@@ -163,8 +167,9 @@ def _columns(batch: dict[str, list[int]], parts: Sequence[SamplePart], rendering
         gc.unfreeze()
 
 
-@cache
-def _renderer(path: Path, rendering: str) -> Renderer:
+@lru_cache(maxsize=1)
+def _renderer(path: Path, rendering: str, folder: Path) -> Renderer:
+    """Load the renderer once for all parts that go to `folder`; the next set is rendered with what the model's folder then holds."""
     return make_renderer(rendering, training_tokenizer(path, rendering))
 
 

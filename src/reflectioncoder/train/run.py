@@ -25,11 +25,12 @@ from reflectioncoder.train.checks import check_model, check_recipe
 from reflectioncoder.train.data import Samples, TrainingData, data_key, describe_plan, held_out_samples, plan_run, preview
 from reflectioncoder.train.sharding import has_process_group, is_sharded, set_up_sharding
 
-# How a run is carried out, not what comes out: these may change when it is continued.
+# How a run is carried out, not what comes out, and what its data is called: these may change when it is continued.
 _WITHOUT_EFFECT = frozenset(
     {
         *("gradient_checkpointing", "micro_batch_tokens", "torch_compile", "offload_activations", "dataloader_workers"),
         *("eval_data", "eval_steps", "save_steps", "keep_checkpoints", "report_to", "processes"),
+        *("reflection_data", "generation_data"),
     }
 )
 
