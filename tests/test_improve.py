@@ -114,3 +114,9 @@ def test_impossible_settings_are_named(improved, capsys):
     for change, message in (("evaluate.benchmarks=[]", "held-out tasks"), ("build.problems=[none.jsonl]", "none.jsonl")):
         assert main(["improve", str(improved / "r.yaml"), "--runs-dir", str(improved / "x"), "--set", change]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_texts_of_earlier_rounds_are_not_normalised(tmp_path, capsys):
+    assert main(["improve", "improve-smollm2", "--runs-dir", str(tmp_path), "--set", "train.text_normalization=reflectioncoder"]) == 2
+    assert "train.text_normalization" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())

@@ -79,6 +79,9 @@ class Improvement:
         """
         if not self.recipe.evaluate.benchmarks:
             raise UsageError("improve needs held-out tasks: evaluate.benchmarks is empty")
+        if (normalization := self.recipe.train.text_normalization) != "none":  # which would change the samples of earlier rounds
+            what = "improve trains on samples of its own, which stay as they are"
+            raise UsageError.for_value(what, "train.text_normalization", normalization, "none", "normalise the data beforehand")
         require_used_options(self._build_of(1))
         self._base.check()
         if not self._problems(1):

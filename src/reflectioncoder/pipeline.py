@@ -261,7 +261,8 @@ class Run:
                 return {"verified": None}
             return {"verified": verify_gguf(self.model, path, dtype).to_json()}
 
-        self.stage("gguf", [dtype, model_hash(self.model)], [path], work)
+        can_check = importlib.util.find_spec("xllamacpp") is not None
+        self.stage("gguf", [dtype, model_hash(self.model), can_check], [path], work)
         return path
 
     def evaluate(self, which: str) -> dict[str, dict[str, Any]]:

@@ -95,10 +95,11 @@ def _noted(note: Path, commit: str) -> HubData | None:
     """Return what was prepared before, if all its files are still here."""
     if not note.is_file():
         return None
-    with expected_form(note):
+    with contextlib.suppress(UsageError), expected_form(note):  # a damaged note is made anew
         value = read_json(note)
         files = tuple(map(Path, value["files"]))
         return HubData(files, value["config"], value["split"], commit) if all(file.is_file() for file in files) else None
+    return None
 
 
 def _prepared(address: HubAddress, commit: str) -> HubData:

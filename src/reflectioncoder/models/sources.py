@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from reflectioncoder.models.load import quiet_libraries
 from reflectioncoder.models.packaged import PACKAGED_MODELS, from_package
 from reflectioncoder.progress import say
 
+_NUM_PIECES, _PIECE_BYTES = 32, 2**16
 _WEIGHTS_AND_TOKENIZER = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 
 
@@ -65,6 +67,16 @@ def _from_hub(config: ModelConfig) -> Path:
 
 
 def model_hash(path: Path) -> str:
-    """Identify weights and tokenizer by names, sizes and times: enough to notice that a directory has changed."""
-    stats = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(path.iterdir()) if p.is_file()]
-    return content_hash(stats)
+    """Identify weights and tokenizer by names, sizes, times and pieces of the files, so that no large file is read as a whole."""
+    files = [file for file in sorted(path.iterdir()) if file.is_file()]
+    return content_hash([(file.name, file.stat().st_size, file.stat().st_mtime_ns, _pieces_hash(file)) for file in files])
+
+
+def _pieces_hash(file: Path) -> str:
+    """Hash pieces that are spread evenly over a file; of a small one they are all of it."""
+    size, digest = file.stat().st_size, hashlib.sha256()
+    with open(file, "rb") as handle:
+        for number in range(_NUM_PIECES):
+            handle.seek(max(number * size // _NUM_PIECES, 0))
+            digest.update(handle.read(min(_PIECE_BYTES, -(-size // _NUM_PIECES))))
+    return digest.hexdigest()

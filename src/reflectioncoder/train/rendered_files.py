@@ -35,6 +35,7 @@ _FORMAT = 1  # of the columns, and of what a rendering makes of a sample: raise 
 _BYTES_A_PROCESS = 8 * 2**20  # of input: less is not worth starting one
 _BYTES_A_PART = 2**21  # of files that can be cut: a packed one is one part, as a row group of Parquet is
 _SAMPLES_A_TABLE = 512  # what a process holds in memory at a time, as Python objects
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx")  # all else may belong to the tokenizer
 _CONTENTS = "contents.json"
 _FAILURE = "failure.json"
 _ERRORS: dict[str, type[ReflectionCoderError]] = {"UsageError": UsageError, "MachineError": MachineError}
@@ -78,9 +79,8 @@ def render_files(sets: Sequence[SampleSet], model: ModelConfig, path: Path, max_
 
 
 def _key(one: SampleSet, model: ModelConfig, path: Path) -> str:
-    patterns = ("token*", "vocab*", "merges*", "special_tokens*", "added_tokens*", "chat_template*", "*.model", "config.json")
-    files = sorted({file for pattern in patterns for file in path.glob(pattern) if file.is_file()})
-    tokenizer = [(file.name, sha256_file(file)) for file in files]
+    files = [file for file in sorted((*path.iterdir(), *path.glob("*/*.jinja"))) if file.is_file() and file.suffix not in _WEIGHTS]
+    tokenizer = [(str(file.relative_to(path)), sha256_file(file)) for file in files]
     versions = [metadata.version(name) for name in ("tokenizers", "transformers")]
     return content_hash(_FORMAT, one.identity, model.rendering, tokenizer, versions)
 
@@ -216,11 +216,14 @@ def _raise_what_was_said(failure: Path) -> None:
 @contextlib.contextmanager
 def _quiet(datasets: Any) -> Iterator[None]:
     """Keep the library's progress bars away, and the note of tokenizers that they have been forked."""
+    shown = not datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     name, before = "TOKENIZERS_PARALLELISM", os.environ.get("TOKENIZERS_PARALLELISM")
     os.environ[name] = before or "false"
     try:
         yield
     finally:
+        if shown:
+            datasets.enable_progress_bars()
         if before is None:
             del os.environ[name]
