@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
 from reflectioncoder.builder.author import Build
 from reflectioncoder.builder.authors.mutation_samples import Candidate, MutationPlan, candidates, write_sample
@@ -23,9 +24,10 @@ def run_mutation_rounds(build: Build, problems: list[Problem]) -> None:
     """
     rounds = _Rounds(build, problems)
     target = rounds.num_wanted * len(problems)
+    write = partial(write_sample, execute=build.execute, diagnoses=build.config.diagnoses)
     with Progress("build: reflections", target) as progress:
         while plans := rounds.next_plans():
-            written = map_ordered(lambda plan: write_sample(plan, build.execute), plans, build.recipe.sandbox.workers)
+            written = map_ordered(write, plans, build.recipe.sandbox.workers)
             for plan, outcome in zip(plans, written, strict=True):
                 rounds.note(plan, outcome)
                 progress.update(build.outcomes.num_accepted, f"{build.outcomes.num_rejected} rejected")

@@ -9,11 +9,14 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from reflectioncoder.builder.cells import Execution, Executor, python_cell
+from reflectioncoder.builder.authors.traced import Attempt, Story, traced_blocks
+from reflectioncoder.builder.cells import Execution, python_cell
+from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.failures import read_failure
 from reflectioncoder.builder.mutation import Mutation, mutations
-from reflectioncoder.builder.mutation.diagnosis import OPENINGS, diagnose
+from reflectioncoder.builder.mutation.diagnosis import OPENINGS, Failure, diagnose
 from reflectioncoder.builder.outcomes import Rejected
+from reflectioncoder.choices import Diagnoses
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request, reflection_request
 from reflectioncoder.data.samples import Block, Sample, assistant, user
@@ -84,7 +87,7 @@ def _second_slip(first: Mutation, rng: random.Random) -> Mutation | None:
     return rng.choice(others) if others else None
 
 
-def write_sample(plan: MutationPlan, execute: Executor) -> Sample | Rejected:
+def write_sample(plan: MutationPlan, execute: Executions, diagnoses: Diagnoses = "templates") -> Sample | Rejected:
     """Run the plan's cells and write the sample, or say why it is none."""
     cells = plan.cells
     runs = execute(cells)
@@ -94,13 +97,30 @@ def write_sample(plan: MutationPlan, execute: Executor) -> Sample | Rejected:
     failures = [read_failure(cell, plan.shown_tests, ran, execute) for cell, ran in zip(cells, attempts, strict=False)]
     if len(failures) > len(set(failures)):
         return Rejected("repair_changes_nothing", "the first correction leaves the very same failure")
+    blocks = _traced(plan, runs, failures, execute) if diagnoses == "traced" else _from_templates(plan, runs, failures)
+    return blocks if isinstance(blocks, Rejected) else _sample(plan, blocks)
+
+
+def _from_templates(plan: MutationPlan, runs: list[Execution], failures: list[Failure]) -> list[Block]:
     rng = random.Random(f"words/{plan.seed}")
     blocks = [Block("text", rng.choice(OPENINGS))]
-    for index, (cell, ran) in enumerate(zip(cells, runs, strict=True)):
+    for index, (cell, ran) in enumerate(zip(plan.cells, runs, strict=True)):
         blocks += [Block("code", cell), Block("execution", ran.output.rstrip("\n"))]
-        if index < len(attempts):
+        if index < len(failures):
             blocks.append(Block("text", diagnose(plan.steps[index], failures[index], rng)))
-    return _sample(plan, blocks)
+    return blocks
+
+
+def _traced(plan: MutationPlan, runs: list[Execution], failures: list[Failure], execute: Executions) -> list[Block] | Rejected:
+    problem, cells = plan.problem, plan.cells
+    attempts = tuple(
+        Attempt(plan.programs[index], plan.programs[index + 1], cells[index], runs[index], failure, plan.steps[index])
+        for index, failure in enumerate(failures)
+    )
+    request = reflection_request(problem.prompt, problem.instruction)
+    tests = tuple(test.strip() for test in plan.shown_tests)
+    story = Story(request, problem.entry_point, problem.setup, tests, attempts, cells[-1], runs[-1].output)
+    return traced_blocks(story, execute, plan.seed)
 
 
 def _judge_runs(attempts: list[Execution], last: Execution) -> Rejected | None:
