@@ -25,11 +25,14 @@ from reflectioncoder.builder.tracing.probes import corrected_expression
 from reflectioncoder.data.samples import Block
 
 _MAX_PROBE_CHARS = 1200  # of its output
+_MAX_CELL_CHARS = 2000
 _MAX_QUOTED_CHARS = 80
 _MAX_INPUTS = 2
 _MAX_INPUT_CHARS = 40
 _ROUNDS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 _FAILURES = {"wrong_value": "equality"}
+_CASES = ("missing_guard", "missing_base_case")  # of which `correct` is the condition
+_FRAME = re.compile(r'File "main.py", line \d+, in (\S+)')
 Facts = Mapping[str, str]
 
 
@@ -103,8 +106,8 @@ def _candidates(story: Story, attempt: Attempt, execute: Executions) -> list[Pro
     before = "\n".join([story.setup, *story.tests[: story.tests.index(test)]])
     divergence = execute.diverge(attempt.program, attempt.corrected, test, before)
     if divergence is not None:
-        if cell := print_probe(divergence, attempt.program, test, reference=True):
-            found.append(Probe(cell, "print", divergence))
+        cells = [print_probe(divergence, attempt.program, test, reference=True, whole=whole) for whole in (False, True)]
+        found += [Probe(cell, "print", divergence) for cell in dict.fromkeys(cells) if 0 < len(cell) <= _MAX_CELL_CHARS]
         cell = expression_probe(divergence, attempt.program)
         if cell and all(value in test for _, value in divergence.inputs):  # values that nobody has seen yet are not to be written down
             found.append(Probe(cell, "expression", divergence))
@@ -144,7 +147,7 @@ def _outputs(probes: list[Probe | None], story: Story, execute: Executions) -> l
 def _is_shown(probe: Probe, attempt: Attempt) -> bool:
     """Tell whether a probe's output shows the value that the text is about."""
     output, d = probe.output, probe.divergence
-    if not output or len(output) > _MAX_PROBE_CHARS:
+    if not output or len(output) > _MAX_PROBE_CHARS or not _is_of_cell(output, probe.cell):
         return False
     if d is None:
         return output == attempt.failure.actual
@@ -158,6 +161,12 @@ def _is_shown(probe: Probe, attempt: Attempt) -> bool:
         label = d.variable if d.kind in ("value", "branch") else ""
         return is_whole(d.value_attempt) and (is_result or _is_labelled(label, d.value_attempt, output))
     return bool(_shown_inputs(probe))
+
+
+def _is_of_cell(output: str, cell: str) -> bool:
+    """Tell whether a traceback passes through functions of the cell alone: of others it would show the cell's lines in place of theirs."""
+    frames = set(_FRAME.findall(output)) - {"<module>"}
+    return all(re.search(rf"\bdef {re.escape(name)}\(", cell) for name in frames) and "previous line" not in output.lower()
 
 
 def _text_of(value: str) -> str:
@@ -209,6 +218,8 @@ def _joined(*sentences: str) -> str:
 
 
 def _fix(slip: Mutation) -> str:
+    if slip.operator in _CASES and not slip.wrong and not slip.correct.startswith("if "):
+        return "fix.case"
     return "fix.moved" if slip.operator == "early_return" else "fix.replaced" if slip.wrong else "fix.removed"
 
 
@@ -226,7 +237,7 @@ def _explanation(probe: Probe, facts: Facts, rng: random.Random) -> tuple[str, .
         return (say("seen.call", facts, rng),)
     kind = probe.divergence.kind
     symbol = "guard" if kind in ("branch", "path") and not probe.divergence.statement else kind
-    known = "wanted" if "wanted" in facts else "better"
+    known = "right" if "wanted" in facts and facts.get("better") == facts["wanted"] else "wanted" if "wanted" in facts else "better"
     return say(f"seen.{symbol}", facts, rng), say(known, facts, rng)
 
 

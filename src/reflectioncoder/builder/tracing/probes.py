@@ -118,11 +118,12 @@ def _shown(expression: ast.expr) -> str:
     return f"repr({text})" if isinstance(expression, ast.JoinedStr) else text
 
 
-def print_probe(divergence: Divergence, attempt: str, test: str, reference: bool = False) -> str:
+def print_probe(divergence: Divergence, attempt: str, test: str, reference: bool = False, whole: bool = False) -> str:
     """Return the attempt's function with a `print` at the place, and the failing call; "" if it would print too much or never end.
 
     Args:
         reference: print what the expression of the reference's statement gives too, if it can stand there.
+        whole: take all of the program, so that what a traceback shows of the other functions is right.
     """
     if divergence.kind == "syntax" or not divergence.ends:
         return ""
@@ -146,7 +147,10 @@ def print_probe(divergence: Divergence, attempt: str, test: str, reference: bool
     if offset == text.first_of_body(statement) - 1:
         body = lines[offset]
         indent = body[: len(body) - len(body.lstrip())]
-    return _cell(lines, at, [f"{indent}{line}" for line in print_line.split("\n")], text, test)
+    new = [f"{indent}{line}" for line in print_line.split("\n")]
+    if whole:
+        return "\n".join([*lines[:at], *new, *lines[at:]]).rstrip("\n") + f"\n\n{_call(test)}"
+    return _cell(lines, at, new, text, test)
 
 
 def _cell(lines: list[str], at: int, new: list[str], text: ProgramText, test: str) -> str:
