@@ -208,7 +208,7 @@ def _blocks(story: Story, probes: Sequence[Probe | None], rng: random.Random) ->
             Block("text", _joined(failure, say(_announcement(probe), facts, rng))),
             Block("code", probe.cell),
             Block("execution", probe.output),
-            Block("text", _joined(*_explanation(probe, facts, rng), say(_fix(attempt.slip), facts, rng))),
+            Block("text", _joined(*_explanation(probe, attempt, facts, rng), say(_fix(attempt.slip), facts, rng))),
         ]
     return [*blocks, Block("code", story.last_cell), Block("execution", story.last_output.rstrip("\n"))]
 
@@ -220,6 +220,8 @@ def _joined(*sentences: str) -> str:
 def _fix(slip: Mutation) -> str:
     if slip.operator in _CASES and not slip.wrong and not slip.correct.startswith("if "):
         return "fix.case"
+    if slip.operator == "mutable_default":
+        return "fix.default"
     return "fix.moved" if slip.operator == "early_return" else "fix.replaced" if slip.wrong else "fix.removed"
 
 
@@ -231,14 +233,15 @@ def _announcement(probe: Probe) -> str:
     return f"announce.{kind if is_printed else 'other'}"
 
 
-def _explanation(probe: Probe, facts: Facts, rng: random.Random) -> tuple[str, ...]:
+def _explanation(probe: Probe, attempt: Attempt, facts: Facts, rng: random.Random) -> tuple[str, ...]:
     """Return what the cell shows, and what it should be where that is known."""
     if probe.divergence is None:
         return (say("seen.call", facts, rng),)
     kind = probe.divergence.kind
-    symbol = "guard" if kind in ("branch", "path") and not probe.divergence.statement else kind
-    known = "right" if "wanted" in facts and facts.get("better") == facts["wanted"] else "wanted" if "wanted" in facts else "better"
-    return say(f"seen.{symbol}", facts, rng), say(known, facts, rng)
+    if kind in ("branch", "path") and not probe.divergence.statement:  # what the attempt lacks leads elsewhere
+        kind = "guard" if attempt.slip.operator in _CASES else "path"
+    known = "matched" if "wanted" in facts and facts.get("better") == facts["wanted"] else "wanted" if "wanted" in facts else "better"
+    return say(f"seen.{kind}", facts, rng), say(known, facts, rng)
 
 
 def _facts_of_failure(attempt: Attempt, story: Story) -> dict[str, str]:
@@ -249,7 +252,7 @@ def _facts_of_failure(attempt: Attempt, story: Story) -> dict[str, str]:
 
 
 def _quotable(text: str) -> str:
-    return "" if "`" in text else " ".join(text.split())
+    return "" if "`" in text else " ".join(text.split()) if "\n" in text else text  # spaces within a string count
 
 
 def _facts_of_probe(probe: Probe, attempt: Attempt) -> dict[str, str]:
@@ -258,9 +261,10 @@ def _facts_of_probe(probe: Probe, attempt: Attempt) -> dict[str, str]:
     if d is None:
         return {"actual": failure.actual}
     callee, _, parameter = d.variable.removesuffix(")").partition("(")
+    is_to_blame = d.kind != "return" or d.statement.startswith("return")  # else it is what follows that returns nothing
     facts = {
         "function": d.function,
-        "statement": d.statement if len(d.statement) <= _MAX_QUOTED_CHARS else "",
+        "statement": d.statement if is_to_blame and len(d.statement) <= _MAX_QUOTED_CHARS else "",
         "variable": d.variable,
         "callee": callee if d.kind == "argument" else "",
         "parameter": parameter if d.kind == "argument" else "",
