@@ -1,6 +1,5 @@
 """Traced diagnoses say what a run shows: a probe cell of the sample prints it, and the checker of claims finds nothing else."""
 
-import json
 import random
 import re
 from dataclasses import replace
@@ -12,17 +11,18 @@ import pytest
 from reflectioncoder.builder import grammar
 from reflectioncoder.builder.authors import traced
 from reflectioncoder.builder.authors.mutation_samples import MutationPlan, write_sample
-from reflectioncoder.builder.claims import check_blocks, check_sample, count_claims
+from reflectioncoder.builder.claims import check_blocks, count_claims
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.grammar import say, traced_grammar
 from reflectioncoder.builder.log import BuildLog
-from reflectioncoder.builder.mutation import OPERATORS, Mutation, mutations
+from reflectioncoder.builder.mutation import OPERATORS, mutations
 from reflectioncoder.builder.outcomes import Rejected
 from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.builder.replay import replay
 from reflectioncoder.builder.tracing.divergence import Kind
 from reflectioncoder.config.declarations import BuildConfig, ModelConfig, Recipe, SandboxConfig
 from reflectioncoder.config.yaml_text import parse_yaml
+from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.data.problems import Problem, bundled_problems
 from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.data.samples import Sample, read_samples
@@ -37,8 +37,9 @@ FIELDS = {
 
 
 def recipe(folder, **build):
-    (folder / "problems.jsonl").write_text("".join(json.dumps(p.to_json()) + "\n" for p in bundled_problems("train")[::14]))
-    config = BuildConfig(problems=(str(folder / "problems.jsonl"),), samples_per_problem=2, diagnoses="traced", **build)
+    short = [problem for problem in bundled_problems("train") if 120 < len(problem.canonical_solution) < 350]  # few slips: fast
+    write_jsonl(folder / "problems.jsonl", [problem.to_json() for problem in short[:: len(short) // 15]])
+    config = BuildConfig(problems=(str(folder / "problems.jsonl"),), samples_per_problem=4, diagnoses="traced", **build)
     return Recipe("b", ModelConfig("none"), build=config, sandbox=SandboxConfig(workers=2))
 
 
@@ -53,7 +54,7 @@ def built(tmp_path_factory):
 def test_no_claim_of_a_real_build_is_unsupported(built):
     *_, samples = built
     counts = count_claims(samples)
-    assert counts.num_samples >= 55
+    assert counts.num_samples >= 50
     assert (counts.num_supported_samples, counts.num_invented_outputs) == (counts.num_samples, 0)
     assert counts.statuses["unsupported"] == 0
     assert counts.statuses["shown"] > counts.num_samples
@@ -83,7 +84,7 @@ def test_the_log_gives_the_same_bytes_without_running_anything(built, tmp_path):
     first = [(folder / name).read_bytes() for name in FILES]
     summary = build_reflections(replace(chosen, sandbox=SandboxConfig(workers=1)), folder)
     assert [(folder / name).read_bytes() for name in FILES] == first
-    assert summary["executions"]["new"] == 0 if isinstance(summary.get("executions"), dict) else True
+    assert summary["num_executions"] == 0
 
 
 def test_samples_say_that_they_are_traced_and_have_ids_of_their_own(built):
@@ -100,13 +101,16 @@ PROBLEM = Problem(
 )
 
 
-def written(operator, tmp_path, number=0, problem=PROBLEM):
+def write(operator, tmp_path, problem=PROBLEM):
     reference = answer_program(problem)
-    slip = [m for m in mutations(reference) if m.operator == operator][number]
+    slip = next(m for m in mutations(reference) if m.operator == operator)
     with BuildLog(tmp_path / "log.sqlite") as log:
         execute = Executions(log, Limits(wall_s=3.0))
-        plan = MutationPlan(problem, (slip.code, reference), (slip,), problem.tests, "1")
-        sample = write_sample(plan, execute, execute)
+        return write_sample(MutationPlan(problem, (slip.code, reference), (slip,), problem.tests, "1"), execute, execute)
+
+
+def written(operator, tmp_path, problem=PROBLEM):
+    sample = write(operator, tmp_path, problem)
     assert isinstance(sample, Sample)
     return [block.content for block in sample.messages[1].content]
 
@@ -140,17 +144,12 @@ def test_without_a_probe_the_text_says_what_the_failing_test_shows(tmp_path, mon
 def test_a_text_with_an_unsupported_claim_is_no_sample(tmp_path, monkeypatch):
     invented = {**traced_grammar(), "opening": ["I know that the answer is `424242`."]}
     monkeypatch.setattr(grammar, "traced_grammar", lambda: invented)
-    reference = answer_program(PROBLEM)
-    slip = next(m for m in mutations(reference) if m.operator == "wrong_comparison")
-    with BuildLog(tmp_path / "log.sqlite") as log:
-        execute = Executions(log, Limits(wall_s=3.0))
-        found = write_sample(MutationPlan(PROBLEM, (slip.code, reference), (slip,), PROBLEM.tests, "1"), execute, execute)
-    assert found == Rejected("unsupported_claim", "424242")
+    assert write("wrong_comparison", tmp_path) == Rejected("unsupported_claim", "424242")
 
 
-def test_a_traceback_through_functions_of_another_cell_is_not_shown(tmp_path):
+def test_a_traceback_through_functions_of_another_cell_is_not_shown():
     cell = "def f(x):\n    return x\n\nprint(g(1))"
-    frames = 'Traceback (most recent call last):\n  File "main.py", line 4, in <module>\n  File "main.py", line 9, in {name}\nValueError'
+    frames = '  File "main.py", line 4, in <module>\n  File "main.py", line 9, in {name}\nValueError'
     assert traced._is_of_cell(frames.format(name="f"), cell)
     assert not traced._is_of_cell(frames.format(name="g"), cell)
 
@@ -195,11 +194,10 @@ def test_a_sentence_whose_facts_are_not_known_is_not_said():
     assert "{" not in say("failure.equality", {"test": "assert f(1) == 2"}, random.Random(1))
 
 
-def test_the_place_of_a_slip_that_is_not_traced_is_not_invented(tmp_path):
-    sample = written("mutable_default", tmp_path, problem=replace(
-        PROBLEM,
-        body="    found = []\n    for price in prices:\n        if price <= limit:\n            found.append(price)\n    return found\n",
-        tests=("assert total([2, 9], 5) == [2]", "assert total([3], 5) == [3]"),
-    ))  # fmt: skip
-    assert len(sample) % 3 == 0
-    assert isinstance(Mutation, type)
+def test_what_is_seen_of_a_session_that_has_gone_on_is_not_said(tmp_path):
+    """A default that keeps values has changed when the probe calls again."""
+    body = "    found = []\n    for price in prices:\n        if price <= limit:\n            found.append(price)\n    return found\n"
+    tests = ("assert total([2, 9], 5) == [2]", "assert total([3], 5) == [3]")
+    *_, said, _, _ = written("mutable_default", tmp_path, replace(PROBLEM, canonical_solution=body, tests=tests))
+    assert "`found = []`" in said
+    assert "[2, 3]" not in said

@@ -164,7 +164,7 @@ def _is_shown(probe: Probe, attempt: Attempt) -> bool:
 
 
 def _is_of_cell(output: str, cell: str) -> bool:
-    """Tell whether a traceback passes through functions of the cell alone: of others it would show the cell's lines in place of theirs."""
+    """Tell whether a traceback passes through functions of the cell alone: of others it would show lines of this cell."""
     frames = set(_FRAME.findall(output)) - {"<module>"}
     return all(re.search(rf"\bdef {re.escape(name)}\(", cell) for name in frames) and "previous line" not in output.lower()
 
