@@ -47,8 +47,8 @@ REFUSED = {
     "openai": "attempts two_slip_share max_operator_share diagnoses shown_tests",
     "local": "attempts two_slip_share max_operator_share diagnoses shown_tests",
     "vllm": "attempts two_slip_share max_operator_share diagnoses shown_tests",
-    "openai, hybrid": "attempts two_slip_share max_operator_share diagnoses max_executions keep_first_try min_killed_mutants prompts",
-    "attempts": "hybrid two_slip_share max_operator_share diagnoses max_executions keep_first_try min_killed_mutants prompts budget_tokens budget_usd "
+    "openai, hybrid": "attempts two_slip_share max_operator_share max_executions keep_first_try min_killed_mutants prompts",
+    "attempts": "hybrid two_slip_share max_operator_share max_executions keep_first_try min_killed_mutants prompts budget_tokens budget_usd "
     "endpoint",
 }
 

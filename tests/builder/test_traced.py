@@ -87,9 +87,31 @@ def test_the_log_gives_the_same_bytes_without_running_anything(built, tmp_path):
     assert summary["num_executions"] == 0
 
 
+def test_attempts_of_a_model_are_looked_at_too(tmp_path):
+    problems = {problem.task_id: problem for problem in bundled_problems("train") if problem.grade == 2}
+    chosen = list(problems.values())[:8]
+    rows = [
+        {
+            "task_id": problem.task_id,
+            "solution": next(m.code for m in mutations(answer_program(problem)) if m.operator != "syntax_slip"),
+        }
+        for problem in chosen
+    ]
+    write_jsonl(tmp_path / "attempts.jsonl", rows)
+    write_jsonl(tmp_path / "problems.jsonl", [problem.to_json() for problem in chosen])
+    config = BuildConfig("attempts", attempts=str(tmp_path / "attempts.jsonl"), problems=(str(tmp_path / "problems.jsonl"),))
+    recipe = Recipe("b", ModelConfig("none"), build=replace(config, diagnoses="traced"), sandbox=SandboxConfig(workers=2))
+    build_reflections(recipe, tmp_path)
+    samples = list(read_samples(tmp_path / "reflections.jsonl"))
+    assert len(samples) >= 4
+    assert all("@traced:" in str(sample.id) and sample.metadata["diagnoses"] == "traced" for sample in samples)
+    assert count_claims(samples).statuses["unsupported"] == 0
+    assert sum(len(sample.messages[1].content) == 9 for sample in samples) > len(samples) / 2
+
+
 def test_samples_say_that_they_are_traced_and_have_ids_of_their_own(built):
     *_, samples = built
-    assert all(sample.metadata["diagnoses"] == "traced" and sample.id.startswith("mutation:traced:") for sample in samples)
+    assert all(sample.metadata["diagnoses"] == "traced" and str(sample.id).startswith("mutation:traced:") for sample in samples)
 
 
 PROBLEM = Problem(

@@ -219,7 +219,7 @@ class BuildConfig(Settings):
         low=0.1,
         high=1.0,
     )
-    diagnoses: Diagnoses = doc("How author: mutation explains a failure.", "templates", values=DIAGNOSES_HELP)
+    diagnoses: Diagnoses = doc("How a failing attempt is explained (mutation, hybrid, attempts).", "templates", values=DIAGNOSES_HELP)
     shown_tests: int = doc("Maximum number of assertions in an attempt's code block (mutation, hybrid, attempts).", 3, low=1)
     cell_timeout_s: float = doc(
         "Time limit of one attempt, or of a program with all its tests, while building, seconds.", 3.0, low=0.1, high=MAX_SECONDS

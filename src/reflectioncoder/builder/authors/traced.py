@@ -38,14 +38,14 @@ Facts = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Attempt:
-    """A failing attempt. `corrected`: the next program, in which the slip is repaired."""
+    """A failing attempt. `corrected`: the next program; `slip`: what it repairs, None if it is another program altogether."""
 
     program: str
     corrected: str
     cell: str
     ran: Execution
     failure: Failure
-    slip: Mutation
+    slip: Mutation | None = None
 
     def test(self, tests: Sequence[str]) -> str:
         """Return the assertion that fails, or in which an exception arises; "" if none is to blame."""
@@ -217,7 +217,9 @@ def _joined(*sentences: str) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _fix(slip: Mutation) -> str:
+def _fix(slip: Mutation | None) -> str:
+    if slip is None:
+        return "fix.rewritten"
     if slip.operator in _CASES and not slip.wrong and not slip.correct.startswith("if "):
         return "fix.case"
     if slip.operator == "mutable_default":
@@ -239,16 +241,23 @@ def _explanation(probe: Probe, attempt: Attempt, facts: Facts, rng: random.Rando
         return (say("seen.call", facts, rng),)
     kind = probe.divergence.kind
     if kind in ("branch", "path") and not probe.divergence.statement:  # what the attempt lacks leads elsewhere
-        kind = "guard" if attempt.slip.operator in _CASES else "path"
+        kind = "guard" if attempt.slip is not None and attempt.slip.operator in _CASES else "path"
     known = "matched" if "wanted" in facts and facts.get("better") == facts["wanted"] else "wanted" if "wanted" in facts else "better"
     return say(f"seen.{kind}", facts, rng), say(known, facts, rng)
 
 
 def _facts_of_failure(attempt: Attempt, story: Story) -> dict[str, str]:
     failure, slip = attempt.failure, attempt.slip
-    facts = {"call": failure.call, "expected": failure.expected, "error": failure.error, "test": attempt.test(story.tests)}
-    facts |= {"wrong": slip.wrong, "correct": slip.correct}
-    return {"operator": slip.operator, **{name: text for name, value in facts.items() if (text := _quotable(value))}}
+    facts = {
+        "call": failure.call,
+        "expected": failure.expected,
+        "error": failure.error,
+        "test": attempt.test(story.tests),
+        "entry_point": story.entry_point,
+    }
+    if slip is not None:
+        facts |= {"operator": slip.operator, "wrong": slip.wrong, "correct": slip.correct}
+    return {name: text for name, value in facts.items() if (text := _quotable(value))}
 
 
 def _quotable(text: str) -> str:
