@@ -55,18 +55,12 @@ from reflectioncoder.choices import (
 )
 from reflectioncoder.config.checks import device, each_block_type_once, folder_name, not_empty
 from reflectioncoder.config.settings import Settings, doc
-from reflectioncoder.data.samples import BlockType
+from reflectioncoder.data.samples import BLOCK_TYPES_HELP, BlockType
 from reflectioncoder.errors import UsageError
 
 MAX_SECONDS = 1_000_000.0
 MAX_SEED = 2**32 - 1  # numpy's
 MAX_PROCESSES = 1024
-
-_BLOCK_TYPES_HELP: dict[BlockType, str] = {
-    "execution": "the interpreter's output",
-    "text": "the explanations between the programs",
-    "code": "the programs with their tests",
-}
 
 
 @dataclass(frozen=True)
@@ -276,7 +270,7 @@ class TrainConfig(Settings):
         "The order in which block_type hides the types of blocks.",
         ("execution", "text", "code"),
         check=each_block_type_once,
-        values=_BLOCK_TYPES_HELP,
+        values=BLOCK_TYPES_HELP,
     )
     mask_schedule: MaskSchedule = doc(
         "How the mask rate grows over the optimizer steps of the run.", "linear", values=MASK_SCHEDULES_HELP

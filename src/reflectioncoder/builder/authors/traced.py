@@ -11,6 +11,7 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from reflectioncoder.builder.cells import Execution
 from reflectioncoder.builder.claims import check_blocks
@@ -54,10 +55,10 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Probe:
-    """A cell that is run after an attempt. `form`: print, expression or call; `divergence`: None if it shows the failing call alone."""
+    """A cell that is run after an attempt. `divergence`: None if it shows the value of the failing call alone."""
 
     cell: str
-    form: str
+    form: Literal["print", "expression", "call"]
     divergence: Divergence | None = None
     output: str = ""
 
