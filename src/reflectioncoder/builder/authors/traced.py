@@ -33,6 +33,7 @@ _MAX_INPUT_CHARS = 40
 _ROUNDS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 _FAILURES = {"wrong_value": "equality"}
 _CASES = ("missing_guard", "missing_base_case")  # of which `correct` is the condition
+_BY_THE_TEST = ("syntax", "endless", "outcome")  # kinds of which the failing test itself says all there is
 _FRAME = re.compile(r'File "main.py", line \d+, in (\S+)')
 Facts = Mapping[str, str]
 
@@ -106,7 +107,7 @@ def _candidates(story: Story, attempt: Attempt, execute: Executions) -> list[Pro
     found = []
     before = "\n".join([story.setup, *story.tests[: story.tests.index(test)]])
     divergence = execute.diverge(attempt.program, attempt.corrected, test, before)
-    if divergence is not None:
+    if divergence is not None and divergence.kind not in _BY_THE_TEST:
         cells = [print_probe(divergence, attempt.program, test, reference=True, whole=whole) for whole in (False, True)]
         found += [Probe(cell, "print", divergence) for cell in dict.fromkeys(cells) if 0 < len(cell) <= _MAX_CELL_CHARS]
         cell = expression_probe(divergence, attempt.program)
