@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 from reflectioncoder.builder import checks
 from reflectioncoder.builder.author import Build
@@ -85,7 +86,7 @@ class RepairWriter:
             stripped = tuple(test.strip() for test in tests)
             story = Story(request, problem.entry_point, problem.setup, stripped, (attempt,), cells[1], second.output)
             traced = traced_blocks(story, self._execute, rollout.id)
-            return traced if isinstance(traced, Rejected) else self._sample(rollout, traced, tests)
+            return traced if isinstance(traced, Rejected) else self._sample(rollout, traced, tests, {"diagnoses": "traced"})
         opening, seen = rng.choice(OPENINGS), observe(failure, rng, python=coding.language == PYTHON)
         fence = coding.language.fence
         blocks = [
@@ -96,7 +97,7 @@ class RepairWriter:
             Block("code", cells[1], fence),
             Block("execution", second.output.rstrip("\n")),
         ]
-        return self._sample(rollout, blocks, tests)
+        return self._sample(rollout, blocks, tests, {"passes": [False, True]})
 
     def _program(self, answer: Answer, problem: Problem) -> str | Rejected:
         """Return the program of an attempt without the model's own tests."""
@@ -108,7 +109,7 @@ class RepairWriter:
         program = coding.without_tests(attempt, problem.entry_point)
         return _judge_program(coding, program, attempt, problem.entry_point) or program
 
-    def _sample(self, rollout: Rollout, blocks: list[Block], tests: tuple[str, ...]) -> Sample:
+    def _sample(self, rollout: Rollout, blocks: list[Block], tests: tuple[str, ...], about: dict[str, Any]) -> Sample:
         problem = rollout.problem
         metadata = {
             "author": rollout.names.author,
@@ -118,7 +119,7 @@ class RepairWriter:
             **({"language": problem.language} if problem.language != PYTHON.name else {}),
             "grade": problem.grade,
             "operators": [],
-            **({"diagnoses": "traced"} if self._is_traced else {"passes": [False, True]}),
+            **about,
             "shown_tests": list(tests),
             **({"setup": problem.setup} if problem.setup else {}),
         }
