@@ -126,6 +126,12 @@ AUTHORS_HELP: dict[AuthorName, str] = {
     "attempts": "completions in a file (attempts); the reference solutions repair those that fail",
 }
 
+Diagnoses = Literal["templates", "traced"]
+DIAGNOSES_HELP: dict[Diagnoses, str] = {
+    "templates": "one text from fixed sentences, which names the failing assertion and the slip",
+    "traced": "after a cell that prints the values at the place where the run goes wrong; a text states only what was seen",
+}
+
 Dtype = Literal["auto", "float32", "bfloat16", "float64"]
 DTYPES_HELP: dict[Dtype, str] = {
     "auto": "float32; on a GPU bfloat16 for generation, float32 weights with bfloat16 autocast for training",

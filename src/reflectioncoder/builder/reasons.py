@@ -40,6 +40,7 @@ Reason = Literal[
     "reference_fails",
     "attempt_passes",
     "repair_changes_nothing",
+    "unsupported_claim",
     "operator_share",
     "samples_per_problem",
 ]
@@ -80,6 +81,7 @@ REASONS: dict[Reason, str] = {
     "reference_fails": "the problem's reference solution fails its own tests",
     "attempt_passes": "the slip survives the shown tests",
     "repair_changes_nothing": "the first of two corrections leaves the very same failure",
+    "unsupported_claim": "a diagnosis states what neither a run nor the code shows (build.diagnoses: traced)",
     "operator_share": "more samples than build.max_operator_share allows have this kind of slip",
     "samples_per_problem": "the problem has build.samples_per_problem samples already",
 }

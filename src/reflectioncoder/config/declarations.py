@@ -14,6 +14,7 @@ from reflectioncoder.choices import (
     ASSISTANT_PREFIXES_HELP,
     AUTHORS_HELP,
     CHECKPOINTINGS_HELP,
+    DIAGNOSES_HELP,
     DTYPES_HELP,
     GGUF_CHOICES_HELP,
     LR_SCHEDULERS_HELP,
@@ -35,6 +36,7 @@ from reflectioncoder.choices import (
     AssistantPrefix,
     AuthorName,
     Checkpointing,
+    Diagnoses,
     Dtype,
     GgufChoice,
     LrScheduler,
@@ -53,18 +55,12 @@ from reflectioncoder.choices import (
 )
 from reflectioncoder.config.checks import device, each_block_type_once, folder_name, not_empty
 from reflectioncoder.config.settings import Settings, doc
-from reflectioncoder.data.samples import BlockType
+from reflectioncoder.data.samples import BLOCK_TYPES_HELP, BlockType
 from reflectioncoder.errors import UsageError
 
 MAX_SECONDS = 1_000_000.0
 MAX_SEED = 2**32 - 1  # numpy's
 MAX_PROCESSES = 1024
-
-_BLOCK_TYPES_HELP: dict[BlockType, str] = {
-    "execution": "the interpreter's output",
-    "text": "the explanations between the programs",
-    "code": "the programs with their tests",
-}
 
 
 @dataclass(frozen=True)
@@ -217,6 +213,7 @@ class BuildConfig(Settings):
         low=0.1,
         high=1.0,
     )
+    diagnoses: Diagnoses = doc("How a failing attempt is explained (mutation, hybrid, attempts).", "templates", values=DIAGNOSES_HELP)
     shown_tests: int = doc("Maximum number of assertions in an attempt's code block (mutation, hybrid, attempts).", 3, low=1)
     cell_timeout_s: float = doc(
         "Time limit of one attempt, or of a program with all its tests, while building, seconds.", 3.0, low=0.1, high=MAX_SECONDS
@@ -273,7 +270,7 @@ class TrainConfig(Settings):
         "The order in which block_type hides the types of blocks.",
         ("execution", "text", "code"),
         check=each_block_type_once,
-        values=_BLOCK_TYPES_HELP,
+        values=BLOCK_TYPES_HELP,
     )
     mask_schedule: MaskSchedule = doc(
         "How the mask rate grows over the optimizer steps of the run.", "linear", values=MASK_SCHEDULES_HELP

@@ -25,6 +25,11 @@ SampleType = Literal["reflection", "generation"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
 BLOCK_TYPES: tuple[BlockType, ...] = get_args(BlockType)
+BLOCK_TYPES_HELP: dict[BlockType, str] = {
+    "execution": "the interpreter's output",
+    "text": "the explanations between the programs",
+    "code": "the programs with their tests",
+}
 SAMPLE_TYPES: tuple[SampleType, ...] = get_args(SampleType)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from reflectioncoder.builder.author import Author, Build, DialogueStats, Traits
 from reflectioncoder.builder.authors.answers import Answer, name_of_model
-from reflectioncoder.builder.authors.repair import RepairWriter, read_attempt
+from reflectioncoder.builder.authors.repair import RepairWriter, of_diagnoses, read_attempt
 from reflectioncoder.builder.coding import coding_of
 from reflectioncoder.builder.dialogues import run_dialogues
 from reflectioncoder.builder.rollouts import NoModel, Rollout, RolloutWriter, SampleNames
@@ -31,7 +31,7 @@ class AttemptsAuthor(Author):
     @property
     def traits(self) -> Traits:
         return Traits(
-            options=frozenset(("attempts", "rollouts", "shown_tests", "endpoint.model", "endpoint.revision")),
+            options=frozenset(("attempts", "rollouts", "shown_tests", "diagnoses", "endpoint.model", "endpoint.revision")),
             python_only=False,
             needs_reference=True,
             varies_one_program=False,
@@ -49,7 +49,7 @@ class AttemptsAuthor(Author):
         """Name the file's content too, of which the samples are made."""
         path = Path(config.attempts)
         content = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-        parts = (name_of_model(config.endpoint) or path.stem, config.endpoint.revision, content)
+        parts = (name_of_model(config.endpoint) or path.stem, config.endpoint.revision, content, of_diagnoses(config))
         return SampleNames("attempts", "@".join(part for part in parts if part))
 
     def write(self, build: Build) -> DialogueStats:

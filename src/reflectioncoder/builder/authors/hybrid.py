@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from reflectioncoder.builder.author import Author, Build, DialogueStats, Traits
 from reflectioncoder.builder.authors.answers import Answer
 from reflectioncoder.builder.authors.model import MODEL_OPTIONS, LoggedModel, check_asking, run_with_model, source_of_answers
-from reflectioncoder.builder.authors.repair import RepairWriter
+from reflectioncoder.builder.authors.repair import RepairWriter, of_diagnoses
 from reflectioncoder.builder.authors.servers import Server
 from reflectioncoder.builder.conversation import Conversation
 from reflectioncoder.builder.outcomes import Rejected
@@ -27,7 +27,7 @@ class HybridAuthor(Author):
     @property
     def traits(self) -> Traits:
         return Traits(
-            options=MODEL_OPTIONS - {"endpoint.assistant_prefix"} - self.server.unused_options | {"shown_tests"},
+            options=MODEL_OPTIONS - {"endpoint.assistant_prefix"} - self.server.unused_options | {"shown_tests", "diagnoses"},
             python_only=False,
             needs_reference=True,
             varies_one_program=False,
@@ -38,7 +38,8 @@ class HybridAuthor(Author):
         self.server.check(config.endpoint)
 
     def names_in_samples(self, config: BuildConfig) -> SampleNames:
-        return SampleNames("hybrid", source_of_answers(config.endpoint))
+        parts = (source_of_answers(config.endpoint), of_diagnoses(config))
+        return SampleNames("hybrid", "@".join(part for part in parts if part))
 
     def write(self, build: Build) -> DialogueStats:
         return run_with_model(build, self, self.server, _writing)

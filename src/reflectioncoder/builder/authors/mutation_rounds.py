@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from functools import partial
 
 from reflectioncoder.builder.author import Build
 from reflectioncoder.builder.authors.mutation_samples import Candidate, MutationPlan, candidates, write_sample
@@ -23,9 +25,10 @@ def run_mutation_rounds(build: Build, problems: list[Problem]) -> None:
     """
     rounds = _Rounds(build, problems)
     target = rounds.num_wanted * len(problems)
+    write = partial(write_sample, execute=build.execute, tracing=build.execute if build.config.diagnoses == "traced" else None)
     with Progress("build: reflections", target) as progress:
         while plans := rounds.next_plans():
-            written = map_ordered(lambda plan: write_sample(plan, build.execute), plans, build.recipe.sandbox.workers)
+            written = map_ordered(write, plans, build.recipe.sandbox.workers)
             for plan, outcome in zip(plans, written, strict=True):
                 rounds.note(plan, outcome)
                 progress.update(build.outcomes.num_accepted, f"{build.outcomes.num_rejected} rejected")
@@ -58,7 +61,7 @@ class _Rounds:
         config = self._build.config
         plan = candidate.plan(config.shown_tests, config.two_slip_share, self._build.recipe.seed)
         self._used.update(plan.operators)
-        return plan
+        return replace(plan, seed=f"traced:{plan.seed}") if config.diagnoses == "traced" else plan  # other texts, other ids
 
     def note(self, plan: MutationPlan, outcome: Sample | Rejected) -> None:
         """Note what has become of a plan: the slips of a rejected one count as not used."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from reflectioncoder.builder.authors.traced import Attempt, Story, traced_blocks
 from reflectioncoder.builder.cells import Execution, Executor, python_cell
+from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.failures import read_failure
 from reflectioncoder.builder.mutation import Mutation, mutations
-from reflectioncoder.builder.mutation.diagnosis import OPENINGS, diagnose
+from reflectioncoder.builder.mutation.diagnosis import OPENINGS, Failure, diagnose
 from reflectioncoder.builder.outcomes import Rejected
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request, reflection_request
@@ -84,8 +86,12 @@ def _second_slip(first: Mutation, rng: random.Random) -> Mutation | None:
     return rng.choice(others) if others else None
 
 
-def write_sample(plan: MutationPlan, execute: Executor) -> Sample | Rejected:
-    """Run the plan's cells and write the sample, or say why it is none."""
+def write_sample(plan: MutationPlan, execute: Executor, tracing: Executions | None = None) -> Sample | Rejected:
+    """Run the plan's cells and write the sample, or say why it is none.
+
+    Args:
+        tracing: write traced diagnoses with it; None: from templates.
+    """
     cells = plan.cells
     runs = execute(cells)
     *attempts, last = runs
@@ -94,13 +100,32 @@ def write_sample(plan: MutationPlan, execute: Executor) -> Sample | Rejected:
     failures = [read_failure(cell, plan.shown_tests, ran, execute) for cell, ran in zip(cells, attempts, strict=False)]
     if len(failures) > len(set(failures)):
         return Rejected("repair_changes_nothing", "the first correction leaves the very same failure")
+    if tracing is None:
+        return _sample(plan, _from_templates(plan, runs, failures))
+    blocks = _traced(plan, runs, failures, tracing)
+    return blocks if isinstance(blocks, Rejected) else _sample(plan, blocks, {"diagnoses": "traced"})
+
+
+def _from_templates(plan: MutationPlan, runs: list[Execution], failures: list[Failure]) -> list[Block]:
     rng = random.Random(f"words/{plan.seed}")
     blocks = [Block("text", rng.choice(OPENINGS))]
-    for index, (cell, ran) in enumerate(zip(cells, runs, strict=True)):
+    for index, (cell, ran) in enumerate(zip(plan.cells, runs, strict=True)):
         blocks += [Block("code", cell), Block("execution", ran.output.rstrip("\n"))]
-        if index < len(attempts):
+        if index < len(failures):
             blocks.append(Block("text", diagnose(plan.steps[index], failures[index], rng)))
-    return _sample(plan, blocks)
+    return blocks
+
+
+def _traced(plan: MutationPlan, runs: list[Execution], failures: list[Failure], execute: Executions) -> list[Block] | Rejected:
+    problem, cells = plan.problem, plan.cells
+    attempts = tuple(
+        Attempt(plan.programs[index], plan.programs[index + 1], cells[index], runs[index], failure, plan.steps[index])
+        for index, failure in enumerate(failures)
+    )
+    request = reflection_request(problem.prompt, problem.instruction)
+    tests = tuple(test.strip() for test in plan.shown_tests)
+    story = Story(request, problem.entry_point, problem.setup, tests, attempts, cells[-1], runs[-1].output)
+    return traced_blocks(story, execute, plan.seed)
 
 
 def _judge_runs(attempts: list[Execution], last: Execution) -> Rejected | None:
@@ -116,7 +141,7 @@ def _judge_runs(attempts: list[Execution], last: Execution) -> Rejected | None:
     return None
 
 
-def _sample(plan: MutationPlan, blocks: list[Block]) -> Sample:
+def _sample(plan: MutationPlan, blocks: list[Block], about: dict[str, str] | None = None) -> Sample:
     problem = plan.problem
     metadata = {
         "author": AUTHOR,
@@ -125,6 +150,7 @@ def _sample(plan: MutationPlan, blocks: list[Block]) -> Sample:
         "grade": problem.grade,
         "operators": plan.operators,
         "shown_tests": list(plan.shown_tests),
+        **(about or {}),
         **({"setup": problem.setup} if problem.setup else {}),
     }
     return Sample(

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 from reflectioncoder.builder import checks
 from reflectioncoder.builder.author import Build
 from reflectioncoder.builder.authors.answers import Answer, unusable
+from reflectioncoder.builder.authors.traced import Attempt, Story, traced_blocks
 from reflectioncoder.builder.cells import Execution
 from reflectioncoder.builder.coding import Coding, coding_of
 from reflectioncoder.builder.mutation.diagnosis import OPENINGS, observe
 from reflectioncoder.builder.outcomes import Rejected
 from reflectioncoder.builder.rollouts import Rollout
+from reflectioncoder.config.declarations import BuildConfig
 from reflectioncoder.data.answers import ReadAnswer, read_answer
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request, reflection_request
@@ -43,6 +46,11 @@ def read_attempt(text: str, problem: Problem) -> ReadAnswer:
     return read_answer(text, problem.entry_point, language=coding.language, defines=coding.defines)
 
 
+def of_diagnoses(config: BuildConfig) -> str:
+    """Return the part of a sample's names that says how its failure is explained; "" by default."""
+    return "traced" if config.diagnoses == "traced" else ""
+
+
 class RepairWriter:
     """`write(rollout)` takes one attempt and completes it; raises what comes from attempts and the sandbox.
 
@@ -56,6 +64,7 @@ class RepairWriter:
         self._seed = build.recipe.seed
         self._num_shown_tests = build.config.shown_tests
         self._execute = build.execute
+        self._is_traced = build.config.diagnoses == "traced"
 
     def write(self, rollout: Rollout) -> Sample | Rejected:
         problem = rollout.problem
@@ -71,6 +80,13 @@ class RepairWriter:
         if rejected := _judge_runs(first, second):
             return rejected
         failure = coding.read_failure(cells[0], tests, first, self._execute)
+        if self._is_traced and coding.language == PYTHON:
+            attempt = Attempt(program.lstrip("\n"), answer_program(problem), cells[0], first, failure)
+            request = reflection_request(problem.prompt, problem.instruction)
+            stripped = tuple(test.strip() for test in tests)
+            story = Story(request, problem.entry_point, problem.setup, stripped, (attempt,), cells[1], second.output)
+            traced = traced_blocks(story, self._execute, rollout.id)
+            return traced if isinstance(traced, Rejected) else self._sample(rollout, traced, tests, {"diagnoses": "traced"})
         opening, seen = rng.choice(OPENINGS), observe(failure, rng, python=coding.language == PYTHON)
         fence = coding.language.fence
         blocks = [
@@ -81,7 +97,7 @@ class RepairWriter:
             Block("code", cells[1], fence),
             Block("execution", second.output.rstrip("\n")),
         ]
-        return self._sample(rollout, blocks, tests)
+        return self._sample(rollout, blocks, tests, {"passes": [False, True]})
 
     def _program(self, answer: Answer, problem: Problem) -> str | Rejected:
         """Return the program of an attempt without the model's own tests."""
@@ -93,7 +109,7 @@ class RepairWriter:
         program = coding.without_tests(attempt, problem.entry_point)
         return _judge_program(coding, program, attempt, problem.entry_point) or program
 
-    def _sample(self, rollout: Rollout, blocks: list[Block], tests: tuple[str, ...]) -> Sample:
+    def _sample(self, rollout: Rollout, blocks: list[Block], tests: tuple[str, ...], about: dict[str, Any]) -> Sample:
         problem = rollout.problem
         metadata = {
             "author": rollout.names.author,
@@ -103,7 +119,7 @@ class RepairWriter:
             **({"language": problem.language} if problem.language != PYTHON.name else {}),
             "grade": problem.grade,
             "operators": [],
-            "passes": [False, True],
+            **about,
             "shown_tests": list(tests),
             **({"setup": problem.setup} if problem.setup else {}),
         }

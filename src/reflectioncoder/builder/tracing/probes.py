@@ -118,8 +118,13 @@ def _shown(expression: ast.expr) -> str:
     return f"repr({text})" if isinstance(expression, ast.JoinedStr) else text
 
 
-def print_probe(divergence: Divergence, attempt: str, test: str) -> str:
-    """Return the attempt's function with a `print` at the place, and the failing call; "" if it would print too much or never end."""
+def print_probe(divergence: Divergence, attempt: str, test: str, reference: bool = False, whole: bool = False) -> str:
+    """Return the attempt's function with a `print` at the place, and the failing call; "" if it would print too much or never end.
+
+    Args:
+        reference: print what the expression of the reference's statement gives too, if it can stand there.
+        whole: take all of the program, so that what a traceback shows of the other functions is right.
+    """
     if divergence.kind == "syntax" or not divergence.ends:
         return ""
     text = ProgramText(attempt)
@@ -127,6 +132,8 @@ def print_probe(divergence: Divergence, attempt: str, test: str) -> str:
     if found is None or not names:
         return ""
     statement, offset = found
+    if reference and (corrected := corrected_expression(divergence, attempt)) and corrected not in names:
+        names.append(corrected)
     print_line = f'print(f"{", ".join(f"{{{name}=}}" for name in names)}")'
     if divergence.visits > _MAX_LINES:
         guard = next(((name, value) for name, value in reversed(divergence.inputs) if _is_number(value)), None)
@@ -140,7 +147,10 @@ def print_probe(divergence: Divergence, attempt: str, test: str) -> str:
     if offset == text.first_of_body(statement) - 1:
         body = lines[offset]
         indent = body[: len(body) - len(body.lstrip())]
-    return _cell(lines, at, [f"{indent}{line}" for line in print_line.split("\n")], text, test)
+    new = [f"{indent}{line}" for line in print_line.split("\n")]
+    if whole:
+        return "\n".join([*lines[:at], *new, *lines[at:]]).rstrip("\n") + f"\n\n{_call(test)}"
+    return _cell(lines, at, new, text, test)
 
 
 def _cell(lines: list[str], at: int, new: list[str], text: ProgramText, test: str) -> str:
@@ -192,6 +202,23 @@ def _names_to_print(divergence: Divergence, text: ProgramText) -> list[str]:
         if expression is not None and not own & set(_free_names(expression)) and not re.search(r"[\"'{}\\!:]", ast.unparse(expression)):
             last = ast.unparse(expression)
     return [*[name for name in names if name != last][: _MAX_NAMES - bool(last)], *([last] if last else [])]
+
+
+def corrected_expression(divergence: Divergence, attempt: str) -> str:
+    """Return the expression of the reference's statement if the print of a probe can evaluate it beside the attempt's, else ""."""
+    if divergence.kind not in ("value", "branch", "return", "yield") or not divergence.statement:
+        return ""
+    ours, found = (_expression(statement) for statement in (divergence.statement, divergence.statement_reference))
+    if ours is None or found is None or re.search(r"[\"'{}\\!:]", ast.unparse(found)):
+        return ""
+    names = set(_free_names(found))
+    inputs = {name for name, _ in divergence.inputs}
+    changed = {divergence.variable} if divergence.kind == "value" else set()  # what it was before is not there any more
+    return ast.unparse(found) if names and names <= (inputs - changed) | (_BUILTINS - _own_names(attempt)) else ""
+
+
+def _own_names(attempt: str) -> set[str]:
+    return {name for name, _ in bindings(syntax.parse(attempt).body)}
 
 
 def _is_number(value: str) -> bool:
