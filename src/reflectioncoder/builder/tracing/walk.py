@@ -151,9 +151,9 @@ class Walk:
         at, taken = self._place(ours, theirs), self._goes_inside(statement)
         node = statement.node
         if isinstance(node, ast.For):
-            target = ast.unparse(node.target)
-            if not isinstance(node.target, ast.Name):
-                target = ""
+            if not isinstance(node.target, ast.Name):  # several values: none of them is what one run has and the other lacks
+                return replace(at, kind="path")
+            target = node.target.id
             own, other = self._states.ours.get(target), self._states.theirs(target)
             values = (own if taken else None, other if not taken else None)
             return replace(
