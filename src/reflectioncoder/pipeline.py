@@ -167,15 +167,12 @@ class Run:
             CheckFailedError: the training data holds tasks of the benchmarks.
             MachineError: benchmark data is missing; there is no such device.
         """
+        from reflectioncoder.models.gguf_export import check_gguf
         from reflectioncoder.train.checks import check_model, check_recipe
         from reflectioncoder.train.data import TrainingData, find_training_sets, held_out_samples, rendered_data
         from reflectioncoder.train.launch import training_processes
 
         recipe = self.recipe
-        if recipe.export.gguf != "none" or self.backend == "local":
-            from reflectioncoder.models.gguf_export import check_gguf
-
-            check_gguf(self.source.path)
         check_recipe(recipe)
         training_processes(recipe)
         check_author(recipe.build)
@@ -192,6 +189,8 @@ class Run:
         allow = recipe.evaluate.allow_contaminated
         refuse_contaminated_data(named, recipe.evaluate.benchmarks, self.data_dir, allow=allow, identity=named.identity)
         tokenizer = check_model(recipe, self.source)
+        if recipe.export.gguf != "none" or self.backend == "local":
+            check_gguf(self.source.path)
         held_out_samples(recipe, tokenizer)
         rendered_data(recipe, self.source.path, tokenizer, named)  # checks every row, and the training finds it done
 
