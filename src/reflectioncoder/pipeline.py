@@ -176,7 +176,6 @@ class Run:
         check_recipe(recipe)
         training_processes(recipe)
         check_author(recipe.build)
-        check_backend(self.backend)
         check_sampling(recipe.generate)
         require_distinct(recipe.evaluate.benchmarks)
         for spec in recipe.evaluate.benchmarks:
@@ -185,6 +184,7 @@ class Run:
         for file in self._problem_files():
             if not file.is_file():
                 raise UsageError(f"file not found: {file}")
+        check_backend(self.backend)
         named = TrainingData(tuple(find_training_sets(recipe)))
         allow = recipe.evaluate.allow_contaminated
         refuse_contaminated_data(named, recipe.evaluate.benchmarks, self.data_dir, allow=allow, identity=named.identity)
