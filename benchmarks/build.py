@@ -22,7 +22,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from reflectioncoder.builder.pipeline import build_reflections
-from reflectioncoder.config.declarations import BuildConfig, EndpointConfig, ModelConfig, Recipe
+from reflectioncoder.config.building import BuildConfig, EndpointConfig
+from reflectioncoder.config.declarations import ModelConfig, Recipe
 from reflectioncoder.data.files import JsonlWriter
 from reflectioncoder.data.problems import load_problems
 from tests.builder.server import Script, serving

@@ -34,7 +34,8 @@ def take_turns(args: argparse.Namespace) -> None:
     """Take a turn for each line of stdin and print its seconds and tokens as JSON; at the end print the peak memory in bytes."""
     import torch
 
-    from reflectioncoder.config.declarations import EndpointConfig, GenerateConfig, ModelConfig
+    from reflectioncoder.config.building import EndpointConfig
+    from reflectioncoder.config.declarations import GenerateConfig, ModelConfig
     from reflectioncoder.data.completion_requests import python_request
     from reflectioncoder.data.problems import bundled_problems
     from reflectioncoder.generate.backends import asked_model

@@ -71,7 +71,8 @@ def builds(folder: Path) -> None:
     from dataclasses import replace
 
     from reflectioncoder.builder.pipeline import build_reflections
-    from reflectioncoder.config.declarations import BuildConfig, ModelConfig, Recipe, SandboxConfig
+    from reflectioncoder.config.building import BuildConfig
+    from reflectioncoder.config.declarations import ModelConfig, Recipe, SandboxConfig
     from tests.builder.scripted_recipe import ENDPOINT, PROBLEMS, make_recipe
     from tests.builder.server import Script, serving
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from reflectioncoder.choices import MASK_SCHEDULES
 from reflectioncoder.cli import main
-from reflectioncoder.config.declarations import BuildConfig, EndpointConfig, LoraConfig, ModelConfig, Recipe, SandboxConfig, TrainConfig
+from reflectioncoder.config.building import BuildConfig, EndpointConfig
+from reflectioncoder.config.declarations import LoraConfig, ModelConfig, Recipe, SandboxConfig, TrainConfig
 from reflectioncoder.config.loading import field_docs, load_recipe, shipped_recipes
 from reflectioncoder.config.schema import recipe_schema
 from reflectioncoder.data.completions import cut_completion

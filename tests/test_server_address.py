@@ -16,7 +16,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from reflectioncoder.cli import main
-from reflectioncoder.config.declarations import EndpointConfig, ModelConfig
+from reflectioncoder.config.building import EndpointConfig
+from reflectioncoder.config.declarations import ModelConfig
 from reflectioncoder.data.problems import load_problems
 from reflectioncoder.errors import ReflectionCoderError, UsageError
 from reflectioncoder.generate.backends import asked_model

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reflectioncoder.builder.authors.registry import require_used_options
-from reflectioncoder.config.declarations import BuildConfig, Recipe
+from reflectioncoder.config.building import BuildConfig
+from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.config.loading import ResolvedRecipe
 from reflectioncoder.data.completion_requests import Request, python_request
 from reflectioncoder.data.files import JsonlWriter, claim, content_hash, write_json

@@ -85,7 +85,7 @@ class Run:
         'runs/demo/build/reflections.jsonl'
         >>> results = run.run()  # doctest: +SKIP
         >>> results["pass@1"]["bundled/seen"]["trained"]["value"]  # doctest: +SKIP
-        0.167
+        0.147
     """
 
     def __init__(
@@ -252,15 +252,15 @@ class Run:
         if dtype == "none":
             return None
         path = self.directory / "gguf" / f"{self.model.name}-{dtype}.gguf"
+        can_check = importlib.util.find_spec("xllamacpp") is not None
 
         def work() -> dict[str, Any]:
             write_gguf(self.model, path, dtype)
-            if importlib.util.find_spec("xllamacpp") is None:
+            if not can_check:
                 say(f"{path.name} is not checked: llama.cpp is not installed (pip install 'reflectioncoder[local]')")
                 return {"verified": None}
             return {"verified": verify_gguf(self.model, path, dtype).to_json()}
 
-        can_check = importlib.util.find_spec("xllamacpp") is not None
         self.stage("gguf", [dtype, model_hash(self.model), can_check], [path], work)
         return path
 

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from reflectioncoder.config.declarations import BuildConfig, EndpointConfig, ModelConfig, Recipe, SandboxConfig
+from reflectioncoder.config.building import BuildConfig, EndpointConfig
+from reflectioncoder.config.declarations import ModelConfig, Recipe, SandboxConfig
 from reflectioncoder.data.problems import load_problems
 
 PROBLEMS = load_problems(("bundled:train",))

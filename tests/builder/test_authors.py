@@ -17,7 +17,7 @@ from reflectioncoder import builder
 from reflectioncoder.builder.author import Author, Traits
 from reflectioncoder.builder.authors.registry import AUTHORS, COMMON_OPTIONS, HYBRIDS, author_of
 from reflectioncoder.choices import AuthorName
-from reflectioncoder.config.declarations import BuildConfig, EndpointConfig
+from reflectioncoder.config.building import BuildConfig, EndpointConfig
 from reflectioncoder.data.samples import read_samples
 
 ROWS = {**AUTHORS, **{f"{name}, hybrid": author for name, author in HYBRIDS.items()}}

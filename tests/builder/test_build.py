@@ -15,7 +15,8 @@ import pytest
 
 from reflectioncoder.builder.filters import over_share
 from reflectioncoder.builder.pipeline import build_reflections
-from reflectioncoder.config.declarations import BuildConfig, ModelConfig, Recipe, SandboxConfig
+from reflectioncoder.config.building import BuildConfig
+from reflectioncoder.config.declarations import ModelConfig, Recipe, SandboxConfig
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.samples import Sample, read_samples
 from reflectioncoder.errors import CheckFailedError

@@ -13,7 +13,7 @@ from reflectioncoder.builder.filters import NearDuplicates, filter_outcomes
 from reflectioncoder.builder.outcomes import Outcomes, Rejection
 from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.builder.reasons import REASONS
-from reflectioncoder.config.declarations import BuildConfig
+from reflectioncoder.config.building import BuildConfig
 from reflectioncoder.contamination.overlap import BENCHMARK_IDS, KnownTasks
 from reflectioncoder.data.prompts import answer_program, one_off_answer
 from reflectioncoder.data.samples import Block, Sample, assistant, read_samples, user

@@ -10,7 +10,7 @@ from reflectioncoder.builder.authors.attempts import AttemptsFile
 from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.cli import main
-from reflectioncoder.config.declarations import EndpointConfig
+from reflectioncoder.config.building import EndpointConfig
 from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.data.samples import read_samples

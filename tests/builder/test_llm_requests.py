@@ -10,7 +10,7 @@ import pytest
 from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.builder.templates import Prompts
-from reflectioncoder.config.declarations import EndpointConfig
+from reflectioncoder.config.building import EndpointConfig
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.generate.budget import Budget, BudgetError
 from reflectioncoder.generate.endpoint import Endpoint

@@ -18,7 +18,8 @@ from reflectioncoder.builder.reasons import REASONS, Reason
 from reflectioncoder.builder.rollouts import SampleNames
 from reflectioncoder.choices import AuthorName
 from reflectioncoder.cli import main
-from reflectioncoder.config.declarations import BuildConfig, EndpointConfig, ModelConfig, Recipe, SandboxConfig
+from reflectioncoder.config.building import BuildConfig, EndpointConfig
+from reflectioncoder.config.declarations import ModelConfig, Recipe, SandboxConfig
 from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.samples import read_samples

@@ -11,7 +11,8 @@ from reflectioncoder.builder.diagnoses import DiagnosisCounts
 from reflectioncoder.builder.mutation import mutations
 from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.builder.prose_language import is_in_another_language
-from reflectioncoder.config.declarations import BuildConfig, EndpointConfig, ModelConfig, Recipe
+from reflectioncoder.config.building import BuildConfig, EndpointConfig
+from reflectioncoder.config.declarations import ModelConfig, Recipe
 from reflectioncoder.data.files import read_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.prompts import answer_program, program_of_answer

@@ -20,7 +20,8 @@ from reflectioncoder.builder.outcomes import Rejected
 from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.builder.replay import replay
 from reflectioncoder.builder.tracing.divergence import Kind
-from reflectioncoder.config.declarations import BuildConfig, ModelConfig, Recipe, SandboxConfig
+from reflectioncoder.config.building import BuildConfig
+from reflectioncoder.config.declarations import ModelConfig, Recipe, SandboxConfig
 from reflectioncoder.config.yaml_text import parse_yaml
 from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.data.problems import Problem, bundled_problems

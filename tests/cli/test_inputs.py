@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from reflectioncoder.cli import main
-from reflectioncoder.config.declarations import BuildConfig
+from reflectioncoder.config.building import BuildConfig
 from reflectioncoder.data.files import write_json, write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.evaluate.benchmarks import load_benchmark

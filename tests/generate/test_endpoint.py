@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflectioncoder.config.declarations import EndpointConfig
+from reflectioncoder.config.building import EndpointConfig
 from reflectioncoder.errors import UsageError
 from reflectioncoder.generate.body import request_body
 from reflectioncoder.generate.budget import Budget

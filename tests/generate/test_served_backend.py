@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from reflectioncoder.cli import main
-from reflectioncoder.config.declarations import EndpointConfig, GenerateConfig, ModelConfig, Recipe
+from reflectioncoder.config.building import EndpointConfig
+from reflectioncoder.config.declarations import GenerateConfig, ModelConfig, Recipe
 from reflectioncoder.data.completion_requests import Request
 from reflectioncoder.data.files import read_jsonl
 from reflectioncoder.errors import MachineError, UsageError

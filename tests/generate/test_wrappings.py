@@ -8,7 +8,8 @@ import pytest
 
 from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.cli import main
-from reflectioncoder.config.declarations import BuildConfig, EndpointConfig, ModelConfig, Recipe
+from reflectioncoder.config.building import BuildConfig, EndpointConfig
+from reflectioncoder.config.declarations import ModelConfig, Recipe
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.prompts import answer_program
 from tests.builder.server import Script, serving

@@ -4,7 +4,8 @@ import pytest
 
 from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.cli import main
-from reflectioncoder.config.declarations import BuildConfig, ModelConfig, Recipe, SandboxConfig
+from reflectioncoder.config.building import BuildConfig
+from reflectioncoder.config.declarations import ModelConfig, Recipe, SandboxConfig
 from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from tests.conftest import make_tokenizer

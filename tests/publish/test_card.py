@@ -8,7 +8,8 @@ import pytest
 
 from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.cli import main
-from reflectioncoder.config.declarations import BuildConfig, ModelConfig, Recipe
+from reflectioncoder.config.building import BuildConfig
+from reflectioncoder.config.declarations import ModelConfig, Recipe
 from reflectioncoder.contamination.overlap import KnownTasks
 from reflectioncoder.data.files import write_json, write_jsonl
 from tests.conftest import generation_sample, reflection_sample

@@ -17,7 +17,8 @@ from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.builder.outcomes import Outcomes, Rejected
 from reflectioncoder.builder.problems import Problems, unwritable
 from reflectioncoder.builder.rollouts import SampleNames
-from reflectioncoder.config.declarations import BuildConfig, Recipe
+from reflectioncoder.config.building import BuildConfig
+from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import default_workers

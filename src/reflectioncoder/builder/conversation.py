@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reflectioncoder.config.declarations import EndpointConfig
+from reflectioncoder.config.building import EndpointConfig
 from reflectioncoder.generate.body import continuation_message
 
 _STOP = ["\n```\n\n", "```output"]

@@ -13,7 +13,7 @@ from reflectioncoder.builder.filters import over_share
 from reflectioncoder.builder.outcomes import Outcomes, Rejected, Rejection, rejected_sample
 from reflectioncoder.builder.reasons import Reason
 from reflectioncoder.builder.text_measures import TextMeasures
-from reflectioncoder.config.declarations import BuildConfig
+from reflectioncoder.config.building import BuildConfig
 from reflectioncoder.data.files import JsonlWriter
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.errors import CheckFailedError

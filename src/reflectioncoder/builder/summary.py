@@ -8,7 +8,7 @@ from typing import Any
 from reflectioncoder.builder.author import DialogueStats
 from reflectioncoder.builder.funnel import Funnel
 from reflectioncoder.builder.log import BuildLog
-from reflectioncoder.config.declarations import BuildConfig, EndpointConfig
+from reflectioncoder.config.building import BuildConfig, EndpointConfig
 from reflectioncoder.generate.budget import Budget
 from reflectioncoder.sandbox.limits import Limits
 

@@ -120,7 +120,8 @@ def model_of(args: argparse.Namespace):
     Raises:
         UsageError: an option that the backend does not take; no such model.
     """
-    from reflectioncoder.config.declarations import EndpointConfig, ModelConfig
+    from reflectioncoder.config.building import EndpointConfig
+    from reflectioncoder.config.declarations import ModelConfig
     from reflectioncoder.errors import UsageError
     from reflectioncoder.generate.backends import asked_model
 

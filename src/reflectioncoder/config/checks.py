@@ -6,6 +6,8 @@ import re
 
 from reflectioncoder.data.samples import BLOCK_TYPES
 
+MAX_SECONDS = 1_000_000.0
+
 
 def device(value: str) -> str | None:
     return None if re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", value) else "auto, cpu, cuda or cuda:N"

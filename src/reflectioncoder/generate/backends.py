@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder import choices
-from reflectioncoder.config.declarations import EndpointConfig, ModelConfig
+from reflectioncoder.config.building import EndpointConfig
+from reflectioncoder.config.declarations import ModelConfig
 from reflectioncoder.data.files import content_hash, sha256_file
 from reflectioncoder.errors import require
 from reflectioncoder.generate.base import Backend

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from reflectioncoder.config.declarations import EndpointConfig
+from reflectioncoder.config.building import EndpointConfig
 from reflectioncoder.errors import UsageError
 
 _GOES_ON: dict[str, dict[str, Any]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from reflectioncoder.config.declarations import EndpointConfig
+from reflectioncoder.config.building import EndpointConfig
 from reflectioncoder.errors import MachineError
 
 

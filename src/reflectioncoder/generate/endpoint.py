@@ -12,7 +12,7 @@ import threading
 import time
 from typing import Any, Protocol
 
-from reflectioncoder.config.declarations import EndpointConfig
+from reflectioncoder.config.building import EndpointConfig
 from reflectioncoder.errors import UsageError
 from reflectioncoder.generate.body import check_extra_body
 from reflectioncoder.generate.budget import Budget

@@ -28,7 +28,7 @@ from reflectioncoder.models.tokens import Requests, make_requests
 from reflectioncoder.progress import Progress
 
 TOLERANCE = 0.02
-"""Of natural log-probabilities: tokens that are nearer than this are a tie, and no token of an answer differs by more with f16."""
+"""Tokens whose natural log-probabilities are nearer than this are a tie, and no token of an answer differs by more with f16."""
 
 _NUM_REQUESTS, _NUM_TOKENS, _NUM_PROBABLE = 20, 64, 10
 _LIKELY = math.log(0.01)

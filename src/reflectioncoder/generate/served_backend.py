@@ -10,7 +10,8 @@ from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from reflectioncoder.config.declarations import EndpointConfig, GenerateConfig
+from reflectioncoder.config.building import EndpointConfig
+from reflectioncoder.config.declarations import GenerateConfig
 from reflectioncoder.data.completion_requests import Request
 from reflectioncoder.data.prompts import CLOSING_FENCE
 from reflectioncoder.errors import MachineError, UsageError

@@ -23,7 +23,7 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class SampleSizes:
-    """What no mask changes, (N) each: tokens of the teacher and of a student from whom no block is hidden, terms of both views."""
+    """The sizes that no mask changes, (N) each: tokens of the teacher, of a student who sees all blocks, the terms of both views."""
 
     teacher_tokens: Counts
     student_tokens: Counts

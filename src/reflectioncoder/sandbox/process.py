@@ -32,7 +32,7 @@ def run_python(source: str, limits: Limits, isolation: Isolation, *, files: dict
 
 @dataclass(frozen=True)
 class Traced:
-    """What is traced (see `runtime.tracer`): a program, statements that run after it untraced, and a test that calls it.
+    """Say what is traced (see `runtime.tracer`): a program, statements that run after it untraced, and a test that calls it.
 
     Attributes:
         max_s: wall time, looked at whenever the program gets to a statement.

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.config.declarations import EndpointConfig, Recipe
+from reflectioncoder.config.building import EndpointConfig
+from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.config.settings import NOWHERE, section
 from reflectioncoder.models.sources import ModelSource
 from reflectioncoder.stopping import StopFlag

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reflectioncoder.builder import checks
 from reflectioncoder.builder.outcomes import Rejected
-from reflectioncoder.config.declarations import EndpointConfig
+from reflectioncoder.config.building import EndpointConfig
 from reflectioncoder.data.answers import ReadAnswer
 from reflectioncoder.generate.reply import LENGTH, REFUSED
 

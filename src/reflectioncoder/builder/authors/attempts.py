@@ -15,7 +15,7 @@ from reflectioncoder.builder.authors.repair import RepairWriter, of_diagnoses, r
 from reflectioncoder.builder.coding import coding_of
 from reflectioncoder.builder.dialogues import run_dialogues
 from reflectioncoder.builder.rollouts import NoModel, Rollout, RolloutWriter, SampleNames
-from reflectioncoder.config.declarations import BuildConfig
+from reflectioncoder.config.building import BuildConfig
 from reflectioncoder.data.files import read_jsonl
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import one_off_answer

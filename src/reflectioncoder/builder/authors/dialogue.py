@@ -27,7 +27,7 @@ from reflectioncoder.builder.prose_language import is_in_another_language
 from reflectioncoder.builder.rollouts import Rollout, SampleNames
 from reflectioncoder.builder.templates import Prompts
 from reflectioncoder.builder.testing import Tests
-from reflectioncoder.config.declarations import BuildConfig
+from reflectioncoder.config.building import BuildConfig
 from reflectioncoder.data.answers import read_answer
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import one_off_answer, one_off_request, reflection_request, statement

@@ -13,7 +13,7 @@ from reflectioncoder.builder.authors.servers import Server
 from reflectioncoder.builder.conversation import Conversation
 from reflectioncoder.builder.outcomes import Rejected
 from reflectioncoder.builder.rollouts import Rollout, SampleNames
-from reflectioncoder.config.declarations import BuildConfig
+from reflectioncoder.config.building import BuildConfig
 from reflectioncoder.data.prompts import one_off_request, opening_fence
 from reflectioncoder.data.samples import Sample
 

@@ -19,7 +19,7 @@ from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.builder.outcomes import Rejected
 from reflectioncoder.builder.rollouts import Rollout, RolloutWriter, Usage
 from reflectioncoder.builder.templates import Prompts
-from reflectioncoder.config.declarations import BuildConfig, EndpointConfig
+from reflectioncoder.config.building import BuildConfig, EndpointConfig
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.errors import UsageError
 from reflectioncoder.generate.body import request_body

@@ -7,7 +7,7 @@ from reflectioncoder.builder.authors.mutation_rounds import run_mutation_rounds
 from reflectioncoder.builder.authors.mutation_samples import AUTHOR
 from reflectioncoder.builder.outcomes import Rejected, rejected_problem
 from reflectioncoder.builder.rollouts import SampleNames
-from reflectioncoder.config.declarations import BuildConfig
+from reflectioncoder.config.building import BuildConfig
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.progress import Progress, say
 from reflectioncoder.sandbox.pool import map_ordered

@@ -16,7 +16,7 @@ from reflectioncoder.builder.authors.hybrid import HybridAuthor
 from reflectioncoder.builder.authors.mutation import MutationAuthor
 from reflectioncoder.builder.authors.servers import ELSEWHERE, LLAMA_CPP, VLLM
 from reflectioncoder.choices import AuthorName
-from reflectioncoder.config.declarations import BuildConfig, EndpointConfig
+from reflectioncoder.config.building import BuildConfig, EndpointConfig
 from reflectioncoder.errors import UsageError
 
 AUTHORS: dict[AuthorName, Author] = {

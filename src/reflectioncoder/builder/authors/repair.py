@@ -19,7 +19,7 @@ from reflectioncoder.builder.coding import Coding, coding_of
 from reflectioncoder.builder.mutation.diagnosis import OPENINGS, observe
 from reflectioncoder.builder.outcomes import Rejected
 from reflectioncoder.builder.rollouts import Rollout
-from reflectioncoder.config.declarations import BuildConfig
+from reflectioncoder.config.building import BuildConfig
 from reflectioncoder.data.answers import ReadAnswer, read_answer
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request, reflection_request

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 
-from reflectioncoder.config.declarations import EndpointConfig
+from reflectioncoder.config.building import EndpointConfig
 from reflectioncoder.errors import UsageError
 from reflectioncoder.generate.embedded import embedded_server, vllm_server
 from reflectioncoder.generate.endpoint import check_endpoint

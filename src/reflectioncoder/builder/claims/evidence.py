@@ -58,7 +58,7 @@ def _joined(tokens: Sequence[str]) -> str:
 
 @dataclass
 class Evidence:
-    """What stands before a text.
+    """The parts of a sample that stand before a text.
 
     Attributes:
         printed: the lines of the executions' outputs, without what tracebacks repeat of the program.

@@ -14,7 +14,8 @@ from reflectioncoder.builder.pipeline import limits_from
 from reflectioncoder.builder.sources import read_source
 from reflectioncoder.builder.sources.draft import Draft, Dropped
 from reflectioncoder.builder.sources.verify import verify
-from reflectioncoder.config.declarations import BuildConfig, SandboxConfig
+from reflectioncoder.config.building import BuildConfig
+from reflectioncoder.config.declarations import SandboxConfig
 from reflectioncoder.data.files import JsonlWriter
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.progress import Progress

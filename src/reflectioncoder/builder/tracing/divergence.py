@@ -65,7 +65,7 @@ class Divergence:
 
 @dataclass(frozen=True)
 class Facts:
-    """What may be stated of a divergence: values that were seen and are complete and short.
+    """The facts that may be stated of a divergence: values that were seen and are complete and short.
 
     Attributes:
         observed: variables of the attempt before the statement, and what it did to `variable`.

@@ -54,7 +54,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Trace:
-    """What a program did: the call of its module, that of the test (None if it was not reached), and how the run ended.
+    """A record of what a program did: the call of its module, that of the test (None if it was not reached), and how the run ended.
 
     Attributes:
         reason: "done"; "limit" of the tracer; "killed", by a limit of the sandbox or by itself; or an exception outside of the test.

@@ -159,7 +159,7 @@ class _Printed(io.TextIOBase):
 
 
 class _Frame:
-    """What is known of a call: its number, and the values that its variables had when they were last looked at."""
+    """Keep what is known of a call: its number, and the values that its variables had when they were last looked at."""
 
     __slots__ = ("globals", "number", "raised", "seen", "skip")
 
