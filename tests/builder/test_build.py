@@ -141,7 +141,8 @@ def test_a_build_killed_at_any_time_continues_and_gives_the_same_bytes(built, tm
     chosen, directory, *_ = built
     script = (
         "import sys, json\nfrom pathlib import Path\nfrom reflectioncoder.builder.pipeline import build_reflections\n"
-        "from reflectioncoder.config.declarations import BuildConfig, ModelConfig, Recipe, SandboxConfig\n"
+        "from reflectioncoder.config.building import BuildConfig\n"
+        "from reflectioncoder.config.declarations import ModelConfig, Recipe, SandboxConfig\n"
         f"r = Recipe('b', ModelConfig('none'), build=BuildConfig(problems=({chosen.build.problems[0]!r},), samples_per_problem=3,"
         "two_slip_share=0.4, max_operator_share=0.5), sandbox=SandboxConfig(workers=2))\n"
         f"print(json.dumps(build_reflections(r, Path({str(tmp_path)!r}))))"
