@@ -235,9 +235,7 @@ def test_a_signal_ends_generation_and_the_answers_before_are_kept(number, tmp_pa
     def respond(asked):
         if asked.number == 3:
             path, deadline = tmp_path / "completions.jsonl", time.monotonic() + 20
-            while (
-                path.read_text().count("\n") < 3 and time.monotonic() < deadline
-            ):  # the one before has come, and may not be written yet
+            while path.read_text().count("\n") < 3 and time.monotonic() < deadline:  # the last one may not be written yet
                 time.sleep(0.01)
             child.send_signal(number)
         time.sleep(60 if asked.number >= 3 else 0)
