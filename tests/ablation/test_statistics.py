@@ -85,8 +85,8 @@ def test_a_difference_of_the_detectable_size_is_mostly_found(seeds, least):
     hits = 0
     for number in range(experiments):
         hardness = {f"t{i}": base for i in range(tasks)}
-        sides = [[drawn_run(rng, hardness, skill, 0.0) for _ in range(seeds)] for skill in (size, 0.0)]
-        hits += paired_difference(*sides, seed=number, rounds=300).ci_low > 0
+        arm, control = ([drawn_run(rng, hardness, skill, 0.0) for _ in range(seeds)] for skill in (size, 0.0))
+        hits += paired_difference(arm, control, seed=number, rounds=300).ci_low > 0
     assert least <= hits / experiments <= 0.95
 
 
