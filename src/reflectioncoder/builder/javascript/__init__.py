@@ -36,6 +36,7 @@ OPERATORS: dict[str, Callable[[Program], Iterator[Mutation]]] = {
         calls.wrong_method,
         calls.changed_argument,
         calls.missing_conversion,
+        calls.missing_call,
         calls.missing_comparator,
         calls.shared_object,
         calls.missing_spread,

@@ -27,8 +27,7 @@ _CONFUSED = {
 _CONVERSIONS = ("Number", "String", "Boolean", "BigInt", "parseInt", "parseFloat")
 _CONVERTING_METHODS = ("floor", "ceil", "round", "trunc", "abs", "from", "stringify")  # of Math, Array and JSON
 _OWNERS = ("Math", "Array", "JSON")
-_METHODS_WITHOUT_ARGUMENTS = ("toString", "toLowerCase", "toUpperCase", "trim", "sort", "reverse", "flat")
-_IN_PLACE = ("sort", "reverse", "splice", "push", "unshift", "pop", "shift", "fill")
+_LINKS = ("toLowerCase", "toUpperCase", "trim", "sort", "reverse", "flat", "filter")  # of a chain, which goes on without them
 _STANDS_FREE = frozenset(
     ("arguments", "return_statement", "variable_declarator", "expression_statement", "parenthesized_expression", "pair", "array")
 )
@@ -41,12 +40,12 @@ def wrong_method(program: Program) -> Iterator[Mutation]:
         name = function.child_by_field_name("property") if function is not None else None
         name = function if function is not None and function.type == "identifier" else name
         for other in _CONFUSED.get(program.text(name), ()) if name is not None else ():
-            if not (other == "map" and _value_is_used(node)):
+            if not (other == "map" and _is_statement(node)):
                 assert name is not None
                 yield program.replace("wrong_method", name, other, _quoted(program, node))
 
 
-def _value_is_used(node: Node) -> bool:
+def _is_statement(node: Node) -> bool:
     return node.parent is None or node.parent.type == "expression_statement"
 
 
@@ -81,8 +80,16 @@ def _converted(program: Program, call: Node) -> Node | None:
         return None
     if program.text(owner) in _OWNERS and program.text(method) in _CONVERTING_METHODS:
         return arguments[0] if len(arguments) == 1 else None
-    is_statement = call.parent is not None and call.parent.type == "expression_statement"
-    return owner if not arguments and not is_statement and program.text(method) in _METHODS_WITHOUT_ARGUMENTS else None
+    return owner if not arguments and program.text(method) == "toString" else None
+
+
+def missing_call(program: Program) -> Iterator[Mutation]:
+    """Leave out a link of a chain of calls: `reverse()`, `toLowerCase()`, a `filter`."""
+    for node in program.of_type("call_expression"):
+        function = node.child_by_field_name("function")
+        owner = function.child_by_field_name("object") if function is not None else None
+        if owner is not None and owner.type in ATOMS and is_method_call(node, program, *_LINKS) and not _is_statement(node):
+            yield program.replace("missing_call", node, program.text(owner), program.surroundings(node))
 
 
 def missing_comparator(program: Program) -> Iterator[Mutation]:

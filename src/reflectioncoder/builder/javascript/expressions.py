@@ -149,7 +149,7 @@ def off_by_one_index(program: Program) -> Iterator[Mutation]:
     """Move an index or the bound of a slice by one, or leave the bound out."""
     for node in program.of_type("subscript_expression"):
         index = node.child_by_field_name("index")
-        for by in (-1, 1) if index is not None else ():
+        for by in (-1, 1) if index is not None and not _is_element(program, index) else ():
             assert index is not None
             if (new := shifted(program.text(index), index, by)) is not None:
                 yield program.replace("off_by_one_index", index, new, node)
@@ -164,6 +164,13 @@ def off_by_one_index(program: Program) -> Iterator[Mutation]:
         if len(bounds) == 2:
             edit = (bounds[0].end_byte, bounds[1].end_byte, "")
             yield program.edit("off_by_one_index", [edit], node)
+
+
+def _is_element(program: Program, index: Node) -> bool:
+    """Tell whether an index is the variable of a `for … of` around it, which is a key more often than a position."""
+    loops = (ancestor for ancestor in ancestors(index) if ancestor.type == "for_in_statement")
+    lefts = (loop.child_by_field_name("left") for loop in loops)
+    return index.type == "identifier" and any(left is not None and program.text(left) == program.text(index) for left in lefts)
 
 
 def wrong_constant(program: Program) -> Iterator[Mutation]:
