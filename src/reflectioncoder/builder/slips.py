@@ -39,9 +39,15 @@ class LookAt(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Wording:
-    """Reads and words the failures of a language whose cells are programs of their own. `grammar`: a file of `builder/grammar/`."""
+    """Reads and words the failures of a language whose cells are programs of their own.
+
+    Attributes:
+        grammar: a file of `builder/grammar/`.
+        crashed: a pattern of what is printed when the interpreter itself gives up, for which no text could name a cause.
+    """
 
     grammar: str
+    crashed: str
     read_failure: ReadFailure
     look: LookAt
 
@@ -82,7 +88,7 @@ SLIPS: dict[str, Slips] = {
             operators=tuple(javascript.OPERATORS),
             mutations=javascript.mutations,
             require=_require_javascript,
-            wording=Wording(grammar="javascript", read_failure=read_failure, look=look),
+            wording=Wording(grammar="javascript", crashed="FATAL ERROR: |<--- Last few GCs --->", read_failure=read_failure, look=look),
         ),
     )
 }

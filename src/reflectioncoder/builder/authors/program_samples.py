@@ -41,6 +41,8 @@ def write_program_sample(plan: MutationPlan, execute: Executions, *, is_traced: 
     *attempts, last = runs
     if rejected := judge_runs(attempts, last):
         return rejected
+    if any(re.search(wording.crashed, ran.output) for ran in attempts):
+        return Rejected("session_lost", "the interpreter itself came to an end")
     failures = [wording.read_failure(cell, plan.shown_tests, ran) for cell, ran in zip(cells, attempts, strict=False)]
     if len(failures) > len(set(failures)):
         return Rejected("repair_changes_nothing", "the first correction leaves the very same failure")
@@ -94,7 +96,7 @@ def _fix(step: Mutation) -> str:
 
 
 def _one_line(source: str) -> str:
-    return " ".join(source.split())
+    return " ".join(source.split()) if "\n" in source else source  # spaces within a string count
 
 
 def quotes_without_source(request: str, blocks: Sequence[Block]) -> list[str]:
