@@ -57,4 +57,6 @@ def _is_usable(text: str, facts: Mapping[str, str], grammar: Grammar) -> bool:
     """Tell whether all facts that a text needs are known, and of each of its symbols those of an alternative."""
     if not all(field in facts for field in _FIELD.findall(text)):
         return False
-    return all(any(_is_usable(other, facts, grammar) for other in _alternatives(symbol, facts, grammar)) for symbol in _SYMBOL.findall(text))
+    return all(
+        any(_is_usable(other, facts, grammar) for other in _alternatives(symbol, facts, grammar)) for symbol in _SYMBOL.findall(text)
+    )

@@ -1,7 +1,7 @@
 """Injects slips into JavaScript programs: those that every language knows, and JavaScript's own traps.
 
-`OPERATORS` maps the name of each slip to a function that yields all its mutations of a program. `mutations` gives all of all. The parser
-comes with the extra `javascript`.
+`OPERATORS` maps the name of each slip to a function that yields all its mutations of a program. `mutations` gives all of all. The
+parser comes with the extra `javascript`.
 """
 
 from __future__ import annotations

@@ -40,6 +40,7 @@ ATOMS = frozenset(
         *("parenthesized_expression", "array", "true", "false", "null", "undefined"),
     )
 )
+_NO_EXPRESSIONS = ("arguments", "variable_declarator", "pair")
 _PATTERNS = frozenset(("array_pattern", "object_pattern", "formal_parameters", "rest_pattern"))
 _BINDING_FIELDS = {
     "variable_declarator": "name",
@@ -129,10 +130,11 @@ class Program:
         """Return the largest expression or simple statement around a node that is short enough to be quoted."""
         found = node
         for ancestor in ancestors(node):
-            if ancestor.type in _COMPOUND_STATEMENTS or ancestor.type in FUNCTIONS or ancestor.end_byte - ancestor.start_byte > _MAX_SHOWN_CHARS:
+            is_long = ancestor.end_byte - ancestor.start_byte > _MAX_SHOWN_CHARS
+            if is_long or ancestor.type in _COMPOUND_STATEMENTS or ancestor.type in FUNCTIONS:
                 break
-            if ancestor.type != "parenthesized_expression" or ancestor.parent is None or ancestor.parent.type not in _COMPOUND_STATEMENTS:
-                found = ancestor if ancestor.type not in ("arguments", "variable_declarator", "pair") else found
+            if ancestor.type not in _NO_EXPRESSIONS and not _is_condition(ancestor):
+                found = ancestor
             if ancestor.type in SIMPLE_STATEMENTS:
                 break
         return found
@@ -159,6 +161,11 @@ def ancestors(node: Node) -> Iterator[Node]:
 
 def enclosing_function(node: Node) -> Node | None:
     return next((ancestor for ancestor in ancestors(node) if ancestor.type in FUNCTIONS), None)
+
+
+def _is_condition(node: Node) -> bool:
+    """Tell whether a node is the condition of a statement, with its brackets."""
+    return node.type == "parenthesized_expression" and (node.parent is None or node.parent.type in _COMPOUND_STATEMENTS)
 
 
 def bound_identifiers(pattern: Node) -> list[Node]:
@@ -214,7 +221,9 @@ def _declared(node: Node, before: Node) -> list[Node]:
     """Return the names that a declaration, also that of a `for`, has given values before another node."""
     if node.type not in ("lexical_declaration", "variable_declaration"):
         return []
-    declarators = [child for child in node.named_children if child.type == "variable_declarator" and child.end_byte <= before.start_byte]
+    declarators = [
+        child for child in node.named_children if child.type == "variable_declarator" and child.end_byte <= before.start_byte
+    ]
     return [name for child in declarators if (left := child.child_by_field_name("name")) for name in bound_identifiers(left)]
 
 
