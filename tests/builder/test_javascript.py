@@ -10,6 +10,7 @@ import pytest
 
 from reflectioncoder.builder.authors.program_samples import quotes_without_source
 from reflectioncoder.builder.cells import Execution
+from reflectioncoder.builder.coding import CODINGS
 from reflectioncoder.builder.grammar import load_grammar
 from reflectioncoder.builder.javascript import OPERATORS, Program, mutations
 from reflectioncoder.builder.javascript.failures import read_failure, split_assertion
@@ -200,7 +201,8 @@ FAILED = [
         ["assert.strictEqual(f(1), 3);"],
         "AssertionError [ERR_ASSERTION]: Expected values to be strictly equal:\n\n2 !== 3\n\n"
         "    at Object.<anonymous> (main.js:4:8)\n"
-        "  generatedMessage: true,\n  code: 'ERR_ASSERTION',\n  actual: 2,\n  expected: 3,\n  operator: 'strictEqual'\n}\n\nNode.js v20.1.0\n",
+        "  generatedMessage: true,\n  code: 'ERR_ASSERTION',\n  actual: 2,\n  expected: 3,\n  operator: 'strictEqual'\n}\n\n"
+        "Node.js v20.1.0\n",
         {"test": "assert.strictEqual(f(1), 3)", "call": "f(1)", "expected": "3", "actual": "2"},
     ),
     (
@@ -245,7 +247,7 @@ FAILED = [
     (
         "exception",
         ["assert.strictEqual(f(1), 3);"],
-        "\nmain.js:1\n  throw 'no';\n  ^\nno\n(Use `node --trace-uncaught ...`)\n",
+        "\nmain.js:1\n  throw 'no';\n  ^\nno\n(Use `node --trace-uncaught ...`)\n\nNode.js v20.1.0\n",
         {"error": "no"},
     ),
 ]
@@ -261,6 +263,14 @@ def test_what_node_prints_is_read(kind, tests, output, facts):
 
 def test_a_run_that_is_stopped_is_a_timeout():
     assert read_failure("", (), Execution("timeout", "the program ran too long and was stopped\n")).kind == "timeout"
+
+
+@pytest.mark.parametrize(
+    ("kind", "output", "error"), [(kind, output, facts["error"]) for kind, _, output, facts in FAILED if "error" in facts]
+)
+def test_repairs_of_attempts_read_the_same_exceptions(kind, output, error):
+    failure = CODINGS["js"].read_failure("", (), Execution("failed", output), lambda cells: [])
+    assert (failure.kind, failure.error) == (kind, error)
 
 
 @pytest.mark.parametrize(
