@@ -36,7 +36,14 @@ from reflectioncoder.data.files import claim, content_hash, put_aside, sha256_fi
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark, require_distinct
 from reflectioncoder.evaluate.results import headline
-from reflectioncoder.evaluation import completions_key, evaluate_model, verdicts_key
+from reflectioncoder.evaluation import (
+    REFERENCE_LOSSES,
+    completions_key,
+    evaluate_model,
+    evaluate_references,
+    references_of,
+    verdicts_key,
+)
 from reflectioncoder.generate.backends import (
     AskedModel,
     asked_folder,
@@ -302,6 +309,28 @@ class Run:
 
         return self.stage(name, depends_on, outputs, work, continues=outputs[:2])
 
+    def reference_loss(self, which: str) -> dict[str, dict[str, Any]]:
+        """Measure the loss of the benchmarks' canonical solutions under the base or the trained model; return it by benchmark."""
+        recipe = self.recipe
+        path = self.source.path if which == BASE else self.model
+        benchmarks = [load_benchmark(spec, self.data_dir) for spec in recipe.evaluate.benchmarks]
+        return {b.name: self._reference_loss(which, path, b) for b in benchmarks if references_of(b)}
+
+    def _reference_loss(self, which: str, path: Path, benchmark: Benchmark) -> dict[str, Any]:
+        config, confidence = self.recipe.model, self.recipe.evaluate.confidence
+        directory = self.directory / "eval" / benchmark.name / which
+        outputs = [directory / REFERENCE_LOSSES]
+        depends_on = [benchmark.describe(), config.rendering, config.dtype, confidence, model_hash(path)]
+
+        def work() -> dict[str, Any]:
+            shared_key = content_hash("reference loss", *depends_on, model_versions("transformers", config))
+            if (losses := self._shared.copy(shared_key, directory)) is None:
+                losses = evaluate_references(config, path, benchmark, directory, confidence)
+                self._shared.keep(shared_key, outputs, losses)
+            return losses
+
+        return self.stage(f"reference-loss-{benchmark.name}-{which}", depends_on, outputs, work)
+
     def run(self) -> dict[str, Any]:
         """Run all stages; return the paths that were written and the headline numbers."""
         self.check()
@@ -311,10 +340,13 @@ class Run:
     def _run(self) -> dict[str, Any]:
         say(f"model: {self.recipe.model.name} from {self.source.origin}")
         self.build()
+        measures_loss = self.recipe.evaluate.reference_loss
         before = self.evaluate(BASE)
+        losses = {BASE: self.reference_loss(BASE)} if measures_loss else {}
         self.train()
         gguf = self.export_gguf()
         after = self.evaluate(TRAINED)
+        losses |= {TRAINED: self.reference_loss(TRAINED)} if measures_loss else {}
         report = self.report()
         return {
             "run": str(self.directory),
@@ -322,6 +354,7 @@ class Run:
             "model": str(self.model),
             **({"gguf": str(gguf)} if gguf else {}),
             "pass@1": {s: {BASE: headline(before[s]), TRAINED: headline(after[s])} for s in before},
+            **({"reference_loss": losses} if measures_loss else {}),
         }
 
     def report(self) -> Path:

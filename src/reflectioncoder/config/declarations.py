@@ -116,8 +116,12 @@ class TrainConfig(Settings):
         values=TEXT_NORMALIZATIONS_HELP,
     )
     generation_from_problems: bool = doc("Also train on the problems' reference solutions as plain one-off answers.", False)
-    reflection_upsampling: int = doc("How often each reflection sample is visited in an epoch (the paper: 2).", 1, low=1)
-    generation_upsampling: int = doc("How often each plain one-off sample is visited in an epoch.", 1, low=1)
+    reflection_upsampling: int = doc(
+        "How often each reflection sample is visited in an epoch (the paper: 2); 0 leaves them out, for a control without them.",
+        1,
+        low=0,
+    )
+    generation_upsampling: int = doc("How often each plain one-off sample is visited in an epoch; 0 leaves them out.", 1, low=0)
     max_length: int = doc("Length limit of a sample, tokens. Longer samples are left out and counted, never cut.", 4096, low=16)
     global_batch_size: int = doc("Samples per optimizer step, over all processes together (the paper: 512).", 8, low=1)
     micro_batch_tokens: int = doc(
@@ -225,6 +229,11 @@ class GenerateConfig(Settings):
 class EvaluateConfig(Settings):
     benchmarks: tuple[str, ...] = doc(
         "Benchmarks to score before and after training; NAME, or NAME:N for its first N tasks.", ("bundled/seen", "bundled/unseen")
+    )
+    reference_loss: bool = doc(
+        "Also measure the loss of the benchmarks' canonical solutions as one-off answers, nats per token, before and after training. "
+        "Turn it on to see differences that are too small for the pass rates of a few hundred tasks; it needs no generation.",
+        False,
     )
     confidence: float = doc("Confidence level of the intervals.", 0.95, low=0.5, high=0.999)
     allow_contaminated: bool = doc("Also print numbers on benchmarks of which the training data contains tasks.", False)
