@@ -8,10 +8,9 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from reflectioncoder.builder.authors.program_samples import quotes_without_source
+from reflectioncoder.builder.authors.program_blocks import quotes_without_source
 from reflectioncoder.builder.cells import Execution
 from reflectioncoder.builder.coding import CODINGS
-from reflectioncoder.builder.grammar import load_grammar
 from reflectioncoder.builder.javascript import OPERATORS, Program, mutations
 from reflectioncoder.builder.javascript.failures import read_failure, split_assertion
 from reflectioncoder.builder.pipeline import build_reflections
@@ -152,7 +151,9 @@ def test_the_programs_of_these_tests_show_every_slip():
 
 
 def test_every_cause_and_every_failure_has_phrasings_of_its_own():
-    grammar = load_grammar("javascript")
+    wording = SLIPS["js"].wording
+    assert wording is not None
+    grammar = wording.grammar
     for operator in OPERATORS:
         assert len(set(grammar[f"cause.{operator}"])) >= 4, operator
     assert {name.removeprefix("cause.") for name in grammar if name.startswith("cause.")} == set(OPERATORS)

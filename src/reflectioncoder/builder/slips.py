@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Protocol
+
+import yaml
 
 from reflectioncoder.builder import javascript, mutation
 from reflectioncoder.builder.cells import Execution
 from reflectioncoder.builder.executions import Executions
-from reflectioncoder.builder.grammar import Grammar, load_grammar
+from reflectioncoder.builder.grammar import Grammar
 from reflectioncoder.builder.javascript.failures import look, read_failure
 from reflectioncoder.builder.looks import Look
 from reflectioncoder.builder.mutation.diagnosis import Failure
@@ -42,18 +46,18 @@ class Wording:
     """Reads and words the failures of a language whose cells are programs of their own.
 
     Attributes:
-        grammar: a file of `builder/grammar/`.
+        words: a YAML file with the sentences, of the form of `builder/javascript/words.yaml`.
         crashed: a pattern of what is printed when the interpreter itself gives up, for which no text could name a cause.
     """
 
-    grammar: str
+    words: Path
     crashed: str
     read_failure: ReadFailure
     look: LookAt
 
-    @property
-    def sentences(self) -> Grammar:
-        return load_grammar(self.grammar)
+    @cached_property
+    def grammar(self) -> Grammar:
+        return yaml.safe_load(self.words.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +92,9 @@ SLIPS: dict[str, Slips] = {
             operators=tuple(javascript.OPERATORS),
             mutations=javascript.mutations,
             require=_require_javascript,
-            wording=Wording(grammar="javascript", crashed="FATAL ERROR: |<--- Last few GCs --->", read_failure=read_failure, look=look),
+            wording=Wording(
+                words=javascript.WORDS, crashed="FATAL ERROR: |<--- Last few GCs --->", read_failure=read_failure, look=look
+            ),
         ),
     )
 }

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 from reflectioncoder.builder.author import Build
 from reflectioncoder.builder.authors.mutation_samples import Candidate, MutationPlan, candidates, write_sample
-from reflectioncoder.builder.authors.program_samples import write_program_sample
 from reflectioncoder.builder.outcomes import Rejected, rejection
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.samples import Sample
-from reflectioncoder.languages import PYTHON
 from reflectioncoder.progress import Progress
 from reflectioncoder.sandbox.pool import map_ordered
 
@@ -26,13 +25,7 @@ def run_mutation_rounds(build: Build, problems: list[Problem]) -> None:
     """
     rounds = _Rounds(build, problems)
     target = rounds.num_wanted * len(problems)
-    traced = build.config.diagnoses == "traced"
-
-    def write(plan: MutationPlan) -> Sample | Rejected:
-        if plan.problem.language != PYTHON.name:
-            return write_program_sample(plan, build.execute, is_traced=traced)
-        return write_sample(plan, build.execute, build.execute if traced else None)
-
+    write = partial(write_sample, execute=build.execute, tracing=build.execute if build.config.diagnoses == "traced" else None)
     with Progress("build: reflections", target) as progress:
         while plans := rounds.next_plans():
             written = map_ordered(write, plans, build.recipe.sandbox.workers)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from reflectioncoder.builder.authors.program_blocks import program_blocks
 from reflectioncoder.builder.authors.traced import Attempt, Story, traced_blocks
 from reflectioncoder.builder.cells import Execution, Executor
 from reflectioncoder.builder.coding import coding_of
@@ -96,18 +97,30 @@ def write_sample(plan: MutationPlan, execute: Executor, tracing: Executions | No
     Args:
         tracing: write traced diagnoses with it; None: from templates.
     """
+    if plan.problem.language != PYTHON.name:
+        return _write_programs(plan, execute, is_traced=tracing is not None)
     cells = plan.cells
     runs = execute(cells)
     *attempts, last = runs
-    if rejected := judge_runs(attempts, last):
+    if rejected := _judge_runs(attempts, last):
         return rejected
     failures = [read_failure(cell, plan.shown_tests, ran, execute) for cell, ran in zip(cells, attempts, strict=False)]
     if len(failures) > len(set(failures)):
         return Rejected("repair_changes_nothing", "the first correction leaves the very same failure")
     if tracing is None:
-        return finished_sample(plan, _from_templates(plan, runs, failures))
+        return _sample(plan, _from_templates(plan, runs, failures))
     blocks = _traced(plan, runs, failures, tracing)
-    return blocks if isinstance(blocks, Rejected) else finished_sample(plan, blocks, {"diagnoses": "traced"})
+    return blocks if isinstance(blocks, Rejected) else _sample(plan, blocks, {"diagnoses": "traced"})
+
+
+def _write_programs(plan: MutationPlan, execute: Executor, *, is_traced: bool) -> Sample | Rejected:
+    """Write the sample of a language whose cells are programs of their own."""
+    assert isinstance(execute, Executions)  # which runs other languages too
+    runs = execute(plan.cells, plan.problem.language)
+    if rejected := _judge_runs(runs[:-1], runs[-1]):
+        return rejected
+    blocks = program_blocks(plan, runs, execute, is_traced=is_traced)
+    return blocks if isinstance(blocks, Rejected) else _sample(plan, blocks, {"diagnoses": "traced"} if is_traced else None)
 
 
 def _from_templates(plan: MutationPlan, runs: list[Execution], failures: list[Failure]) -> list[Block]:
@@ -132,7 +145,7 @@ def _traced(plan: MutationPlan, runs: list[Execution], failures: list[Failure], 
     return traced_blocks(story, execute, plan.seed)
 
 
-def judge_runs(attempts: list[Execution], last: Execution) -> Rejected | None:
+def _judge_runs(attempts: list[Execution], last: Execution) -> Rejected | None:
     for attempt in attempts:
         if attempt.passed:
             return Rejected("attempt_passes", "the slip survives the shown tests")
@@ -145,7 +158,7 @@ def judge_runs(attempts: list[Execution], last: Execution) -> Rejected | None:
     return None
 
 
-def finished_sample(plan: MutationPlan, blocks: list[Block], about: dict[str, str] | None = None) -> Sample:
+def _sample(plan: MutationPlan, blocks: list[Block], about: dict[str, str] | None = None) -> Sample:
     problem = plan.problem
     metadata = {
         "author": AUTHOR,

@@ -17,20 +17,15 @@ _BEGINNING = re.compile(r"(\A|[.?] )([a-z])")
 
 
 @cache
-def load_grammar(name: str) -> Grammar:
-    """Return a grammar of this package: the alternatives of every symbol."""
-    return yaml.safe_load((Path(__file__).parent / f"{name}.yaml").read_text(encoding="utf-8"))
-
-
 def traced_grammar() -> Grammar:
-    """Return the grammar of traced diagnoses in Python."""
-    return load_grammar("traced")
+    """Return the grammar of traced diagnoses: the alternatives of every symbol."""
+    return yaml.safe_load((Path(__file__).parent / "traced.yaml").read_text(encoding="utf-8"))
 
 
 def say(symbol: str, facts: Mapping[str, str], rng: random.Random, grammar: Grammar | None = None) -> str:
     """Draw a text of a symbol's; "" if none can be said with these facts. Its sentences begin with capital letters.
 
-    `<cause>` stands for the causes of the slip that `facts["operator"]` names.
+    `<cause>` stands for the causes of the slip that `facts["operator"]` names. `grammar`: another one than that of traced diagnoses.
 
     Raises:
         KeyError: there is no such symbol.
@@ -57,6 +52,5 @@ def _is_usable(text: str, facts: Mapping[str, str], grammar: Grammar) -> bool:
     """Tell whether all facts that a text needs are known, and of each of its symbols those of an alternative."""
     if not all(field in facts for field in _FIELD.findall(text)):
         return False
-    return all(
-        any(_is_usable(other, facts, grammar) for other in _alternatives(symbol, facts, grammar)) for symbol in _SYMBOL.findall(text)
-    )
+    parts = [_alternatives(symbol, facts, grammar) for symbol in _SYMBOL.findall(text)]
+    return all(any(_is_usable(other, facts, grammar) for other in others) for others in parts)

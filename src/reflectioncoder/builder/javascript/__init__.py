@@ -7,13 +7,15 @@ parser comes with the extra `javascript`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from reflectioncoder.builder.javascript import calls, expressions, statements
 from reflectioncoder.builder.javascript.program import Program, require_parser
 from reflectioncoder.builder.mutation.program import Mutation
 
-__all__ = ["OPERATORS", "Program", "mutations", "require_parser"]
+__all__ = ["OPERATORS", "WORDS", "Program", "mutations", "require_parser"]
 
+WORDS = Path(__file__).parent / "words.yaml"
 SYNTAX_SLIP = "syntax_slip"
 OPERATORS: dict[str, Callable[[Program], Iterator[Mutation]]] = {
     operator.__name__: operator

@@ -1,4 +1,4 @@
-"""Samples of the author `mutation` in languages whose cells are programs of their own: there is no session and no tracer.
+"""Words the samples of the author `mutation` in languages whose cells are programs of their own: without a session or a tracer.
 
 With `diagnoses: traced` a further program prints the value of the call whose test fails, before the text explains it. What a text
 quotes stands in the request, in a program or in an output before it, or in the program that follows; else there is no sample.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from reflectioncoder.builder.authors.mutation_samples import MutationPlan, finished_sample, judge_runs
 from reflectioncoder.builder.cells import Execution
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.grammar import Grammar, say
@@ -20,27 +20,28 @@ from reflectioncoder.builder.mutation.program import Mutation
 from reflectioncoder.builder.outcomes import Rejected
 from reflectioncoder.builder.slips import slips_of
 from reflectioncoder.data.prompts import reflection_request
-from reflectioncoder.data.samples import Block, Sample
+from reflectioncoder.data.samples import Block
+
+if TYPE_CHECKING:
+    from reflectioncoder.builder.authors.mutation_samples import MutationPlan
 
 _CASES = ("missing_guard", "missing_base_case")  # of which `correct` is the condition
 _MOVED = ("early_return",)
 _QUOTED = re.compile(r"``\s?(.+?)\s?``|`([^`]+)`", re.DOTALL)
 
 
-def write_program_sample(plan: MutationPlan, execute: Executions, *, is_traced: bool) -> Sample | Rejected:
-    """Run the plan's cells and write the sample, or say why it is none.
+def program_blocks(plan: MutationPlan, runs: Sequence[Execution], execute: Executions, *, is_traced: bool) -> list[Block] | Rejected:
+    """Return the blocks of the answer, or why there is none.
+
+    Args:
+        runs: of the plan's cells.
 
     Raises:
         SandboxUnavailableError: the sandbox failed, not a program.
-        MachineError: the toolchain is missing.
     """
-    problem, wording = plan.problem, slips_of(plan.problem).wording
+    problem, wording, cells = plan.problem, slips_of(plan.problem).wording, plan.cells
     assert wording is not None
-    cells = plan.cells
-    runs = execute(cells, problem.language)
-    *attempts, last = runs
-    if rejected := judge_runs(attempts, last):
-        return rejected
+    *attempts, _ = runs
     if any(re.search(wording.crashed, ran.output) for ran in attempts):
         return Rejected("session_lost", "the interpreter itself came to an end")
     failures = [wording.read_failure(cell, plan.shown_tests, ran) for cell, ran in zip(cells, attempts, strict=False)]
@@ -50,11 +51,9 @@ def write_program_sample(plan: MutationPlan, execute: Executions, *, is_traced: 
         wording.look(program, problem.setup, cell, failure, execute) if is_traced else None
         for program, cell, failure in zip(plan.programs, cells, failures, strict=False)
     ]
-    blocks = _blocks(plan, runs, failures, looks, wording.sentences)
-    request = reflection_request(problem.prompt, problem.instruction, problem.language)
-    if unseen := quotes_without_source(request, blocks):
-        return Rejected("unsupported_claim", unseen[0])
-    return finished_sample(plan, blocks, {"diagnoses": "traced"} if is_traced else None)
+    blocks = _blocks(plan, runs, failures, looks, wording.grammar)
+    unseen = quotes_without_source(reflection_request(problem.prompt, problem.instruction, problem.language), blocks)
+    return Rejected("unsupported_claim", unseen[0]) if unseen else blocks
 
 
 def _blocks(
