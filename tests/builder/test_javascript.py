@@ -137,6 +137,15 @@ def test_names_that_are_bound_and_keys_are_left_alone(body, never):
     assert not [code for code in found if re.search(never, code.partition("{")[2])]
 
 
+@pytest.mark.parametrize("problem", ALL, ids=lambda problem: problem.task_id)
+def test_what_a_diagnosis_quotes_stands_in_the_two_programs(problem):
+    for mutation in mutations(problem.reference):
+        squeezed = ["".join(code.split()) for code in (problem.reference, mutation.code, mutation.correct, mutation.wrong)]
+        assert squeezed[2] in squeezed[0], mutation
+        assert squeezed[3] in squeezed[1], mutation
+        assert squeezed[2] != squeezed[3] or mutation.operator in ("early_return", "wrong_constant", "wrong_initial_value"), mutation
+
+
 def test_slips_come_in_a_fixed_order_without_repeats_and_a_broken_program_has_none():
     for problem in ALL:
         found = [mutation.code for mutation in mutations(problem.reference)]

@@ -97,7 +97,7 @@ def missing_comparator(program: Program) -> Iterator[Mutation]:
     for node in program.of_type("call_expression"):
         arguments = node.child_by_field_name("arguments")
         if is_method_call(node, program, "sort", "toSorted") and arguments is not None and call_arguments(node):
-            yield program.replace("missing_comparator", arguments, "()", _quoted(program, node))
+            yield program.replace("missing_comparator", arguments, "()", node)
 
 
 def changed_argument(program: Program) -> Iterator[Mutation]:
@@ -141,10 +141,9 @@ def missing_spread(program: Program) -> Iterator[Mutation]:
     """Pass an array where its elements are meant: `Math.max(xs)` for `Math.max(...xs)`."""
     for node in program.of_type("spread_element"):
         if node.parent is not None and node.parent.type in ("arguments", "array"):
-            inner = node.named_children[0]
-            around = node.parent if node.parent.type == "array" else node.parent.parent
-            if around is not None and not (node.parent.type == "array" and len(node.parent.named_children) == 1):
-                yield program.replace("missing_spread", node, program.text(inner), _quoted(program, around))
+            is_copy = node.parent.type == "array" and len(node.parent.named_children) == 1
+            if not is_copy:
+                yield program.replace("missing_spread", node, program.text(node.named_children[0]), program.surroundings(node))
 
 
 def missing_new(program: Program) -> Iterator[Mutation]:

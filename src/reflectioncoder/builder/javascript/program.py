@@ -101,6 +101,7 @@ class Program:
     def edit(self, operator: str, edits: Iterable[tuple[int, int, str]], shown: Node) -> Mutation:
         """Return the mutation that replaces pieces of the text, all within `shown`."""
         edits = sorted(edits, reverse=True)
+        assert all(shown.start_byte <= start <= end <= shown.end_byte for start, end, _ in edits)
         code, wrong, offset = self._bytes, self._bytes[shown.start_byte : shown.end_byte], shown.start_byte
         for start, end, new in edits:
             code = code[:start] + new.encode() + code[end:]
