@@ -92,7 +92,7 @@ def evaluate_references(config: ModelConfig, path: Path, benchmark: Benchmark, d
     """
     references = references_of(benchmark)
     if not references:
-        raise UsageError(f"evaluate.reference_loss: {benchmark.name} has no canonical solutions in Python")
+        raise UsageError(f"evaluate.measures: reference_loss: {benchmark.name} has no canonical solutions in Python")
     losses = reference_losses(config, path, references, f"reference loss {benchmark.name} {directory.name}")
     write_jsonl(directory / REFERENCE_LOSSES, [asdict(loss) for loss in losses])
     totals = [(loss.loss * loss.num_tokens, float(loss.num_tokens)) for loss in losses]
