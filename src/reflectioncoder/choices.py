@@ -143,7 +143,8 @@ AUTHORS_HELP: dict[AuthorName, str] = {
 Diagnoses = Literal["templates", "traced"]
 DIAGNOSES_HELP: dict[Diagnoses, str] = {
     "templates": "one text from fixed sentences, which names the failing assertion and the slip",
-    "traced": "after a cell that prints the values at the place where the run goes wrong; a text states only what was seen",
+    "traced": "after a cell that prints the values at the place where the run goes wrong (in JavaScript, by mutation: the value of "
+    "the failing call); a text states only what was seen",
 }
 
 Dtype = Literal["auto", "float32", "bfloat16", "float64"]

@@ -32,7 +32,7 @@ class AttemptsAuthor(Author):
     def traits(self) -> Traits:
         return Traits(
             options=frozenset(("attempts", "rollouts", "shown_tests", "diagnoses", "endpoint.model", "endpoint.revision")),
-            python_only=False,
+            languages=None,
             needs_reference=True,
             varies_one_program=False,
         )

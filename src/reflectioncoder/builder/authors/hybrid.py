@@ -28,7 +28,7 @@ class HybridAuthor(Author):
     def traits(self) -> Traits:
         return Traits(
             options=MODEL_OPTIONS - {"endpoint.assistant_prefix"} - self.server.unused_options | {"shown_tests", "diagnoses"},
-            python_only=False,
+            languages=None,
             needs_reference=True,
             varies_one_program=False,
         )

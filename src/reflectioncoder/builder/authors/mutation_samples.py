@@ -9,16 +9,20 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from reflectioncoder.builder.authors.program_blocks import program_blocks
 from reflectioncoder.builder.authors.traced import Attempt, Story, traced_blocks
-from reflectioncoder.builder.cells import Execution, Executor, python_cell
+from reflectioncoder.builder.cells import Execution, Executor
+from reflectioncoder.builder.coding import coding_of
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.failures import read_failure
-from reflectioncoder.builder.mutation import Mutation, mutations
+from reflectioncoder.builder.mutation import Mutation
 from reflectioncoder.builder.mutation.diagnosis import OPENINGS, Failure, diagnose
 from reflectioncoder.builder.outcomes import Rejected
+from reflectioncoder.builder.slips import Slips, slips_of
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request, reflection_request
 from reflectioncoder.data.samples import Block, Sample, assistant, user
+from reflectioncoder.languages import PYTHON
 
 AUTHOR = "mutation"
 
@@ -48,7 +52,8 @@ class MutationPlan:
 
     @property
     def cells(self) -> list[str]:
-        return [python_cell(program, self.problem, self.shown_tests) for program in self.programs]
+        coding = coding_of(self.problem)
+        return [coding.cell(program, self.problem, self.shown_tests) for program in self.programs]
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class Candidate:
         shown = sorted(rng.sample(range(len(tests)), min(num_shown_tests, len(tests))))
         programs, steps = [self.slip.code, answer_program(self.problem)], [self.slip]
         if rng.random() < two_slip_share and self.slip.operator != "syntax_slip":
-            second = _second_slip(self.slip, rng)
+            second = _second_slip(self.slip, slips_of(self.problem), rng)
             if second is not None:
                 programs, steps = [second.code, *programs], [second, *steps]
         return MutationPlan(self.problem, tuple(programs), tuple(steps), tuple(tests[i] for i in shown), plan_seed)
@@ -75,14 +80,14 @@ class Candidate:
 
 def candidates(problem: Problem, seed: int) -> list[Candidate]:
     """Return all slips of a problem's reference, in a random order fixed by the seed."""
-    slips = mutations(answer_program(problem))
+    slips = slips_of(problem).mutations(answer_program(problem))
     random.Random(f"candidates/{seed}/{problem.task_id}").shuffle(slips)
     return [Candidate(problem, slip, number) for number, slip in enumerate(slips)]
 
 
-def _second_slip(first: Mutation, rng: random.Random) -> Mutation | None:
+def _second_slip(first: Mutation, slips: Slips, rng: random.Random) -> Mutation | None:
     """Draw another slip elsewhere in the already wrong program, of another kind."""
-    others = [m for m in mutations(first.code) if m.operator != first.operator and m.correct != first.wrong]
+    others = [m for m in slips.mutations(first.code) if m.operator != first.operator and m.correct != first.wrong]
     return rng.choice(others) if others else None
 
 
@@ -92,6 +97,8 @@ def write_sample(plan: MutationPlan, execute: Executor, tracing: Executions | No
     Args:
         tracing: write traced diagnoses with it; None: from templates.
     """
+    if plan.problem.language != PYTHON.name:
+        return _write_programs(plan, execute, is_traced=tracing is not None)
     cells = plan.cells
     runs = execute(cells)
     *attempts, last = runs
@@ -104,6 +111,16 @@ def write_sample(plan: MutationPlan, execute: Executor, tracing: Executions | No
         return _sample(plan, _from_templates(plan, runs, failures))
     blocks = _traced(plan, runs, failures, tracing)
     return blocks if isinstance(blocks, Rejected) else _sample(plan, blocks, {"diagnoses": "traced"})
+
+
+def _write_programs(plan: MutationPlan, execute: Executor, *, is_traced: bool) -> Sample | Rejected:
+    """Write the sample of a language whose cells are programs of their own."""
+    assert isinstance(execute, Executions)  # which runs other languages too
+    runs = execute(plan.cells, plan.problem.language)
+    if rejected := _judge_runs(runs[:-1], runs[-1]):
+        return rejected
+    blocks = program_blocks(plan, runs, execute, is_traced=is_traced)
+    return blocks if isinstance(blocks, Rejected) else _sample(plan, blocks, {"diagnoses": "traced"} if is_traced else None)
 
 
 def _from_templates(plan: MutationPlan, runs: list[Execution], failures: list[Failure]) -> list[Block]:
@@ -147,6 +164,7 @@ def _sample(plan: MutationPlan, blocks: list[Block], about: dict[str, str] | Non
         "author": AUTHOR,
         "task_id": problem.task_id,
         **problem.provenance,
+        **({"language": problem.language} if problem.language != PYTHON.name else {}),
         "grade": problem.grade,
         "operators": plan.operators,
         "shown_tests": list(plan.shown_tests),
@@ -155,10 +173,10 @@ def _sample(plan: MutationPlan, blocks: list[Block], about: dict[str, str] | Non
     }
     return Sample(
         (
-            user(reflection_request(problem.prompt, problem.instruction)),
+            user(reflection_request(problem.prompt, problem.instruction, problem.language)),
             assistant(*blocks),
-            user(one_off_request(problem.prompt, problem.instruction)),
-            assistant(Block("text", one_off_answer(answer_program(problem)))),
+            user(one_off_request(problem.prompt, problem.instruction, problem.language)),
+            assistant(Block("text", one_off_answer(answer_program(problem), problem.language))),
         ),
         "reflection",
         {"id": plan.id, "metadata": metadata},
