@@ -7,10 +7,13 @@ fresh session; what the sample says of them is what the interpreter answered.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from reflectioncoder.builder.authors.traced import Attempt, Story, traced_blocks
 from reflectioncoder.builder.cells import Execution, Executor, python_cell
+from reflectioncoder.builder.crafted.selection import ShownTests, choose
+from reflectioncoder.builder.crafted.words import why_tests
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.failures import read_failure
 from reflectioncoder.builder.mutation import Mutation, mutations
@@ -37,6 +40,11 @@ class MutationPlan:
     steps: tuple[Mutation, ...]
     shown_tests: tuple[str, ...]
     seed: str
+    cases: tuple[str, ...] = ()  # of the tests, if they are crafted
+
+    @property
+    def shown(self) -> ShownTests:
+        return ShownTests(self.shown_tests, self.cases)
 
     @property
     def operators(self) -> list[str]:
@@ -48,7 +56,7 @@ class MutationPlan:
 
     @property
     def cells(self) -> list[str]:
-        return [python_cell(program, self.problem, self.shown_tests) for program in self.programs]
+        return [python_cell(program, self.problem, self.shown.lines) for program in self.programs]
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,26 @@ class Candidate:
             if second is not None:
                 programs, steps = [second.code, *programs], [second, *steps]
         return MutationPlan(self.problem, tuple(programs), tuple(steps), tuple(tests[i] for i in shown), plan_seed)
+
+
+def with_crafted_tests(plan: MutationPlan, slips: Sequence[str], count: int, seed: int, execute: Executions) -> MutationPlan:
+    """Return the plan with up to `count` crafted tests: one at least notices each attempt, and together they notice most slips.
+
+    Args:
+        slips: all programs with a slip that the problem has, in the order of its candidates.
+    """
+    tests = execute.craft(plan.problem, slips, seed)
+    if not tests:
+        return plan
+    texts = [test.text for test in tests]
+    attempts = [
+        "".join(test.failing[slips.index(program)] for test in tests)
+        if program in slips
+        else execute.failing(plan.problem, texts, program)
+        for program in plan.programs[:-1]
+    ]
+    shown = choose(tests, attempts, count, random.Random(f"crafted/{plan.seed}"))
+    return replace(plan, shown_tests=shown.tests, cases=shown.cases)
 
 
 def candidates(problem: Problem, seed: int) -> list[Candidate]:
@@ -108,7 +136,7 @@ def write_sample(plan: MutationPlan, execute: Executor, tracing: Executions | No
 
 def _from_templates(plan: MutationPlan, runs: list[Execution], failures: list[Failure]) -> list[Block]:
     rng = random.Random(f"words/{plan.seed}")
-    blocks = [Block("text", rng.choice(OPENINGS))]
+    blocks = [Block("text", " ".join(filter(None, (rng.choice(OPENINGS), why_tests(plan.cases, rng)))))]
     for index, (cell, ran) in enumerate(zip(plan.cells, runs, strict=True)):
         blocks += [Block("code", cell), Block("execution", ran.output.rstrip("\n"))]
         if index < len(failures):
@@ -124,7 +152,7 @@ def _traced(plan: MutationPlan, runs: list[Execution], failures: list[Failure], 
     )
     request = reflection_request(problem.prompt, problem.instruction)
     tests = tuple(test.strip() for test in plan.shown_tests)
-    story = Story(request, problem.entry_point, problem.setup, tests, attempts, cells[-1], runs[-1].output)
+    story = Story(request, problem.entry_point, problem.setup, tests, attempts, cells[-1], runs[-1].output, plan.cases)
     return traced_blocks(story, execute, plan.seed)
 
 
@@ -149,7 +177,7 @@ def _sample(plan: MutationPlan, blocks: list[Block], about: dict[str, str] | Non
         **problem.provenance,
         "grade": problem.grade,
         "operators": plan.operators,
-        "shown_tests": list(plan.shown_tests),
+        **plan.shown.about,
         **(about or {}),
         **({"setup": problem.setup} if problem.setup else {}),
     }

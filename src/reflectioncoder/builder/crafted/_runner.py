@@ -59,7 +59,7 @@ class _Program:
     def names(self):
         if self._fresh is None or self._is_stateful:
             self._fresh = {"__name__": "program"}
-            exec(self.code, self._fresh)
+            exec(self.code, self._fresh)  # pyright: ignore[reportArgumentType]
             exec(_state["setup"], self._fresh)
         return self._fresh
 
@@ -89,7 +89,11 @@ def literal(value):
         return repr(value) if value == value and value not in (float("inf"), float("-inf")) else None
     if kind is dict:
         parts = [part for pair in value.items() for part in (literal(pair[0]), literal(pair[1]))]
-        return None if None in parts else "{" + ", ".join(map(": ".join, zip(parts[::2], parts[1::2]))) + "}"
+        return (
+            None
+            if None in parts
+            else "{" + ", ".join(f"{key}: {item}" for key, item in zip(parts[::2], parts[1::2], strict=True)) + "}"
+        )
     if kind not in (list, tuple, set):
         return None
     parts = [literal(part) for part in value]
@@ -112,7 +116,7 @@ def _value(call):
             if text is None or len(text) > _MAX_VALUE_CHARS or ast.literal_eval(text) != result:
                 return "", 0
             found.add((text, count))
-    except BaseException:
+    except BaseException:  # noqa: BLE001 (whatever a program raises)
         return "", 0
     return next(iter(found)) if len({text for text, _ in found}) == 1 else ("", 0)
 
@@ -122,7 +126,7 @@ def _test(text):
     code = compile(text, "<test>", "exec")
     try:
         _, count = _run(lambda: exec(code, dict(_state["reference"].names())), _MAX_LINES)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 (whatever a program raises)
         return code, 0
     return code, _MORE * count + _MORE_LINES
 
@@ -132,7 +136,7 @@ def _fails(program, code, max_lines):
         return True
     try:
         _run(lambda: exec(code, dict(program.names())), max_lines)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 (whatever a program raises)
         return True
     return False
 

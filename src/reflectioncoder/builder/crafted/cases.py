@@ -23,12 +23,15 @@ def name_cases(arguments: Arguments, result: Any, names: tuple[str, ...], limits
         is_example: the statement shows this call.
     """
     found: list[str] = []
+    names = tuple(f"`{name}`" for name in names)
     for name, value in zip(names, arguments, strict=False):
         found += _of_argument(name if len(arguments) > 1 else "", name, value, limits)
     found += _of_several(arguments, names)
     found += [EXAMPLE] if is_example else []
     found += _of_result(arguments, result)
-    found += [case for name, value in zip(names, arguments, strict=False) for case in _of_size(name if len(arguments) > 1 else "", value)]
+    found += [
+        case for name, value in zip(names, arguments, strict=False) for case in _of_size(name if len(arguments) > 1 else "", value)
+    ]
     return tuple(dict.fromkeys(found)) or (ORDINARY,)
 
 
@@ -85,7 +88,7 @@ def _of_text(within: str, label: str, text: str) -> Iterator[str]:
     elif len(letters) > 1 and all(map(str.isupper, letters)):
         yield f"upper case only{within}"
     if len(text) > 2 and text == text[::-1] and len(set(text)) > 1:
-        yield f"the same text backwards{within}"
+        yield f"a text that reads the same backwards{within}"
     if text.isdigit():
         yield f"digits only{within}"
     elif re.search(r"\d", text):

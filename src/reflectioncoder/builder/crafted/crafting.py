@@ -1,4 +1,4 @@
-"""Crafts the tests of a problem: named cases and shrunk inputs of a search, with the reference's results, and which slips each notices."""
+"""Crafts the tests of a problem: named cases and shrunk inputs of a search, with the reference's results; tells what each notices."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import answer_program, statement
 
 _MAX_VARIANTS = 60
-_MAX_SEARCHES = 4  # for slips that no named case notices; most that are left then change nothing
+_MAX_SEARCHES = 3  # for slips that no named case notices; most that are left then change nothing
 _MAX_TEST_CHARS = 110
 _MAX_LINES = 600_000  # that all slips together may run in all variants; inputs that take more are left out
 _MIN_LINES = 60  # that the reference may run in one of them
@@ -64,9 +64,10 @@ class _Crafting:
     def tests(self) -> list[CraftedTest]:
         texts = {test.strip(): arguments for test, arguments in zip(self._problem.tests, self._known.own, strict=True)}
         is_open = bool(self._known.all) and not restricts_inputs(self._statement)
-        texts |= self._with_values([*self._known.examples, *(self._variants() if is_open else [])])
-        tests = self._told(texts)
-        if is_open:
+        texts |= self._with_values(list(self._known.examples))
+        made = self._with_values(self._variants()) if is_open else {}
+        tests = self._told(texts | made)
+        if made:  # else the reference takes too long for new inputs, or there are none
             tests += self._told(self._with_values(self._searched(tests)))
         return tests
 

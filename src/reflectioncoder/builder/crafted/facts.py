@@ -175,8 +175,8 @@ def _memberships(arguments: Arguments) -> Iterator[Fact]:
         for b, outer in enumerate(arguments):
             if a == b or not isinstance(outer, list | dict | set | str):
                 continue
-            if type(inner) in (int, str) and (isinstance(outer, str) <= isinstance(inner, str)):
-                yield ("within", a, b), inner in outer
+            if isinstance(inner, int | str) and (isinstance(inner, str) or not isinstance(outer, str)):
+                yield ("within", a, b), str(inner) in outer if isinstance(outer, str) else inner in outer
             elif isinstance(inner, list) and not isinstance(outer, str) and all(type(item) in (int, str) for item in inner):
                 flat = set(map(literal, outer))
                 yield ("all within", a, b), all(literal(item) in flat for item in inner)

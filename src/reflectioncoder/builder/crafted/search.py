@@ -18,7 +18,7 @@ from hypothesis.errors import NoSuchExample
 from reflectioncoder.builder.crafted.facts import Allowed, is_fixed_text
 from reflectioncoder.builder.crafted.inputs import Arguments, literal
 
-_NUM_INPUTS = 60  # that are drawn for one program
+_NUM_INPUTS = 40  # that are drawn for one program
 _MAX_CHARS = 70
 _MAX_ITEMS = 6
 _SMALL = 100
@@ -29,7 +29,7 @@ _SETTINGS = settings(
     deadline=None,
     derandomize=True,
     phases=(Phase.generate, Phase.shrink),
-    suppress_health_check=list(HealthCheck),
+    suppress_health_check=[*HealthCheck.__members__.values()],
     verbosity=Verbosity.quiet,
 )
 
@@ -85,7 +85,7 @@ def _is_hashable(kind: type, parts: list[Any]) -> bool:
 
 
 def _integers(low: int, high: int) -> st.SearchStrategy[int]:
-    if -_SMALL <= low and high <= _SMALL:
+    if low >= -_SMALL and high <= _SMALL:
         return st.integers(low, high)
     steps = (high - low) // _SMALL
     if steps > _SMALL:

@@ -45,7 +45,7 @@ class CraftedTest:
 
 @dataclass(frozen=True)
 class ShownTests:
-    """The assertions that a sample shows, and the case of each; no cases if they are the problem's own, drawn at random."""
+    """The assertions that a sample shows, and the case of each as it stands in a text; no cases if nobody chose them for theirs."""
 
     tests: tuple[str, ...]
     cases: tuple[str, ...] = ()
@@ -56,12 +56,16 @@ class ShownTests:
         if not self.cases:
             return self.tests
         pairs = zip(self.tests, self.cases, strict=True)
-        return tuple(test if "\n" in test else f"{test}  # {case}" for test, case in pairs)
+        return tuple(test if "\n" in test else f"{test}  # {_plain(case)}" for test, case in pairs)
 
     @property
     def about(self) -> dict[str, Any]:
         """Return what a sample's metadata says of them."""
-        return {"shown_tests": list(self.tests), **({"test_cases": list(self.cases)} if self.cases else {})}
+        return {"shown_tests": list(self.tests), **({"test_cases": list(map(_plain, self.cases))} if self.cases else {})}
+
+
+def _plain(case: str) -> str:
+    return case.replace("`", "")
 
 
 def choose(tests: Sequence[CraftedTest], attempts: Sequence[str], count: int, rng: random.Random) -> ShownTests:

@@ -1,4 +1,4 @@
-"""Makes inputs from known ones: each is a known input with one argument exchanged, emptied, cut, ordered, repeated or set to a limit."""
+"""Makes inputs from known ones: a known input with one argument exchanged, emptied, cut, ordered, repeated or set to a limit."""
 
 from __future__ import annotations
 
@@ -106,7 +106,13 @@ def _lists(items: list[Any], pool: list[Any], constants: list[int]) -> Iterator[
 def _dicts(table: dict[Any, Any], pool: list[Any]) -> Iterator[dict[Any, Any]]:
     pairs = list(table.items())
     yield {}
-    yield from (dict(pairs[:1]), dict(pairs[-1:]), dict(pairs[:-1]), dict(pairs[::-1]), dict.fromkeys(table, pairs[0][1]) if pairs else {})
+    yield from (
+        dict(pairs[:1]),
+        dict(pairs[-1:]),
+        dict(pairs[:-1]),
+        dict(pairs[::-1]),
+        dict.fromkeys(table, pairs[0][1]) if pairs else {},
+    )
     for other in pool:
         if isinstance(other, dict):
             yield {**table, **other}
