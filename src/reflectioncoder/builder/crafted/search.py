@@ -29,7 +29,7 @@ _SETTINGS = settings(
     deadline=None,
     derandomize=True,
     phases=(Phase.generate, Phase.shrink),
-    suppress_health_check=[*HealthCheck.__members__.values()],
+    suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType]
     verbosity=Verbosity.quiet,
 )
 
