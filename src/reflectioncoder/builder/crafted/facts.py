@@ -3,7 +3,8 @@
 The rule: an input is used only if each of its facts is one that some call of the problem's own tests or examples has too, at the same
 place. Facts are the type and range of a number, the letters and kind of a text, whether a list is empty, sorted or without repeated
 items, whether its items are of equal length, how numbers and lengths compare with each other, and whether one argument occurs in
-another. Where no list is empty, none will be; where the first number is never above the second, it will not be.
+another. Where no list is empty, none will be; where the first number is never above the second, it will not be. Texts within lists,
+and those that recur, are taken as they are known: they may be names of something.
 """
 
 from __future__ import annotations
@@ -33,14 +34,26 @@ class Allowed:
             for about, number in _numbers(arguments):
                 low, high = self.ranges.get(about, (number, number))
                 self.ranges[about] = (min(low, number), max(high, number))
+        self._texts = self._recurring()
 
     def seen(self, about: Hashable) -> set[Hashable]:
         return self._seen.get(about, set())
 
     def allows(self, arguments: Arguments) -> bool:
-        return all(seen in self._seen.get(about, ()) for about, seen in _facts(arguments)) and all(
-            self._is_in_range(about, number) for about, number in _numbers(arguments)
+        return (
+            all(seen in self._seen.get(about, ()) for about, seen in _facts(arguments))
+            and all(self._is_in_range(about, number) for about, number in _numbers(arguments))
+            and all(argument in self._texts[number] for number, argument in enumerate(arguments) if number in self._texts)
         )
+
+    def _recurring(self) -> dict[int, set[Any]]:
+        """Return the known texts of each argument whose texts recur."""
+        found: dict[int, set[Any]] = {}
+        for number in range(max(map(len, self.known), default=0)):
+            column = [arguments[number] for arguments in self.known if len(arguments) > number]
+            if all(isinstance(value, str) for value in column) and 2 * len(set(column)) <= len(column):
+                found[number] = set(column)
+        return found
 
     def _is_in_range(self, about: Hashable, number: Any) -> bool:
         if about not in self.ranges:
@@ -98,7 +111,7 @@ def _facts(arguments: Arguments) -> Iterator[Fact]:
 
 def _facts_of_text(place: tuple[Hashable, ...], text: str) -> Iterator[Fact]:
     yield (*place, "is empty"), not text
-    if is_fixed_text(text):
+    if len(place) > 1 or is_fixed_text(text):
         yield (*place, "text"), text  # only the very same
     for char in text:
         yield (*place, "letter"), char
@@ -123,6 +136,8 @@ def _facts_of_items(place: tuple[Hashable, ...], value: Any) -> Iterator[Fact]:
             yield (*place, "equal lengths"), len({len(item) for item in items}) == 1
     if items and isinstance(value, list) and all(isinstance(item, str | list) for item in items):
         yield (*place, "rows by columns"), _sign(len(items), len(items[0]))
+    if isinstance(value, dict) and len(value) > 1:
+        yield from _order((*place, "key"), list(value))
     if isinstance(value, dict) and items and all(isinstance(item, list | set | str) for item in items):
         yield (*place, "values are keys"), all(part in value for item in items for part in ([item] if isinstance(item, str) else item))
     if isinstance(value, tuple):

@@ -50,18 +50,18 @@ def arguments_strategy(allowed: Allowed) -> st.SearchStrategy[Arguments]:
     by_arity = []
     for arity in arities:
         columns = [[arguments[position] for arguments in allowed.known if len(arguments) > position] for position in range(arity)]
-        by_arity.append(st.tuples(*map(_strategy, columns)))
+        by_arity.append(st.tuples(*(_strategy(column, is_part=False) for column in columns)))
     return st.one_of(by_arity).filter(lambda arguments: len(literal(arguments)) <= _MAX_CHARS and allowed.allows(arguments))
 
 
-def _strategy(values: list[Any]) -> st.SearchStrategy[Any]:
-    """Return the strategy of one place, from the values that are known at it."""
+def _strategy(values: list[Any], *, is_part: bool = True) -> st.SearchStrategy[Any]:
+    """Return the strategy of one place, from the values that are known at it. `is_part`: it is within an argument."""
     kinds = {type(value) for value in values}
     pool = st.sampled_from(_distinct(values))
     kind = kinds.pop() if len(kinds) == 1 else None
     if kind is int:
         return st.one_of(_integers(min(values), max(values)), pool)
-    if kind is str and not any(map(is_fixed_text, values)):
+    if kind is str and not is_part and not any(map(is_fixed_text, values)):
         letters = sorted({char for value in values for char in value})
         drawn = st.lists(st.sampled_from(letters), max_size=max(map(len, values)) + 1).map("".join) if letters else pool
         return st.one_of(drawn, pool)
