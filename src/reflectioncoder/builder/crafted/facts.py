@@ -18,6 +18,7 @@ from reflectioncoder.builder.crafted.inputs import Arguments, literal
 
 Fact = tuple[Hashable, Hashable]  # what is looked at, and what is seen
 _MAX_LENGTH = 8  # of what is made; longer ones are hard to read
+_MANY = 6  # values by then that are all even are not so by chance
 _MORE = 1  # items beyond the longest known, where lengths vary
 
 
@@ -35,6 +36,7 @@ class Allowed:
                 low, high = self.ranges.get(about, (number, number))
                 self.ranges[about] = (min(low, number), max(high, number))
         self._texts = self._recurring()
+        self._parities = self._shared_parities()
 
     def seen(self, about: Hashable) -> set[Hashable]:
         return self._seen.get(about, set())
@@ -44,7 +46,17 @@ class Allowed:
             all(seen in self._seen.get(about, ()) for about, seen in _facts(arguments))
             and all(self._is_in_range(about, number) for about, number in _numbers(arguments))
             and all(argument in self._texts[number] for number, argument in enumerate(arguments) if number in self._texts)
+            and all(number % 2 == self._parities.get(name, number % 2) for name, number in quantities(arguments).items())
         )
+
+    def _shared_parities(self) -> dict[str, int]:
+        """Return the parity of numbers and lengths that are all even or all odd, if many are known."""
+        seen: dict[str, set[Any]] = defaultdict(set)
+        for arguments in self.known:
+            for name, number in quantities(arguments).items():
+                seen[name].add(number)
+        parities = {name: {number % 2 for number in numbers} for name, numbers in seen.items() if len(numbers) >= _MANY}
+        return {name: min(found) for name, found in parities.items() if len(found) == 1}
 
     def _recurring(self) -> dict[int, set[Any]]:
         """Return the known texts of each argument whose texts recur."""
@@ -180,9 +192,6 @@ def _comparisons(arguments: Arguments) -> Iterator[Fact]:
     for (a, left), (b, right) in combinations(found, 2):
         if a.rpartition(" ")[2] != b.rpartition(" ")[2]:  # of different arguments
             yield ("compare", a, b), _sign(left, right)
-    for name, number in found:
-        if type(number) is int and not name.startswith(("least", "largest")):
-            yield ("parity", name), number % 2
 
 
 def _memberships(arguments: Arguments) -> Iterator[Fact]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import ast
-import doctest
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from reflectioncoder import syntax
 from reflectioncoder.data.problems import Problem
-from reflectioncoder.data.prompts import answer_program, statement
+from reflectioncoder.data.prompts import answer_program
 
 Arguments = tuple[Any, ...]
+_EXAMPLE = re.compile(r"^\s*>>> (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,8 @@ def read_known(problem: Problem) -> Known:
     """Read the calls of a problem with a reference."""
     names = _parameters(answer_program(problem), problem.entry_point)
     own = tuple(_only(_calls(test, problem.entry_point, names)) for test in problem.tests)
-    docstrings = statement(problem.prompt, problem.instruction)
-    examples = []
-    try:
-        for example in doctest.DocTestParser().get_examples(docstrings):
-            examples += [found for found in _calls(example.source, problem.entry_point, names) if found is not None]
-    except ValueError:  # no doctest after all
-        examples = []
+    lines = _EXAMPLE.findall(f"{problem.prompt}\n{problem.instruction}")
+    examples = [found for line in lines for found in _calls(line, problem.entry_point, names) if found is not None]
     return Known(names, own, tuple(examples))
 
 
