@@ -21,7 +21,7 @@ from reflectioncoder.sandbox.functions import Calls, call
 from reflectioncoder.sandbox.limits import Limits
 
 _RUNNER = (Path(__file__).parent / "_runner.py").read_text(encoding="utf-8")
-_QUESTION_S = 0.5  # own time of a question; programs are limited by the lines that they run
+_QUESTION_S = 2.0  # own time of a question; programs are limited by the lines that they run
 _MAX_RESTARTS = 3
 _LIMITS = Limits(wall_s=600.0, cpu_s=120.0, memory_bytes=2**28)
 
