@@ -38,7 +38,7 @@ def why_tests(cases: Sequence[str], rng: random.Random) -> str:
     facts["cases"] = f"{', '.join(cases[:-1])} and {cases[-1]}" if len(cases) > 1 else cases[0]
     count = _COUNTS[len(cases) - 1] if len(cases) <= len(_COUNTS) else "many"
     explained = rng.choice([case for case in cases if kind_of_case(case) != "other"] or list(cases))
-    reason = say(f"reason.{kind_of_case(explained)}", {"case": explained, "begin": explained[0].upper() + explained[1:]}, rng)
+    reason = say(f"reason.{kind_of_case(explained)}", {"case": explained}, rng)
     return f"{say(f'tests.{count}', facts, rng)} {reason}"
 
 
