@@ -311,9 +311,8 @@ def test_samples_show_their_cases_and_say_so(built):
 def test_all_that_samples_state_is_supported_and_replayed(built):
     _, diagnoses, samples = built
     for sample in samples:
-        stated = [
-            claim for claim in check_sample(sample) if diagnoses == "traced" or claim.block == 0
-        ]  # templates state more than is shown
+        # Templates state more than is shown: of them the opening counts.
+        stated = [claim for claim in check_sample(sample) if diagnoses == "traced" or claim.block == 0]
         assert [claim.stated.text for claim in stated if claim.status == "unsupported"] == []
     assert [drift for result in replay(samples[::3], Limits(wall_s=3.0), 2) for drift in result.drifts] == []
 

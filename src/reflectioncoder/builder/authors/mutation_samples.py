@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from reflectioncoder.builder.authors.traced import Attempt, Story, traced_blocks
 from reflectioncoder.builder.cells import Execution, Executor, python_cell
 from reflectioncoder.builder.crafted.selection import ShownTests, choose
-from reflectioncoder.builder.crafted.words import why_tests
+from reflectioncoder.builder.crafted.words import opening_with_reasons
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.failures import read_failure
 from reflectioncoder.builder.mutation import Mutation, mutations
@@ -136,7 +136,7 @@ def write_sample(plan: MutationPlan, execute: Executor, tracing: Executions | No
 
 def _from_templates(plan: MutationPlan, runs: list[Execution], failures: list[Failure]) -> list[Block]:
     rng = random.Random(f"words/{plan.seed}")
-    blocks = [Block("text", " ".join(filter(None, (rng.choice(OPENINGS), why_tests(plan.cases, rng)))))]
+    blocks = [Block("text", opening_with_reasons(OPENINGS, plan.cases, rng))]
     for index, (cell, ran) in enumerate(zip(plan.cells, runs, strict=True)):
         blocks += [Block("code", cell), Block("execution", ran.output.rstrip("\n"))]
         if index < len(failures):

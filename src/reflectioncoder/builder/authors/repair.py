@@ -18,7 +18,7 @@ from reflectioncoder.builder.authors.traced import Attempt, Story, traced_blocks
 from reflectioncoder.builder.cells import Execution
 from reflectioncoder.builder.coding import Coding, coding_of
 from reflectioncoder.builder.crafted.selection import ShownTests, choose
-from reflectioncoder.builder.crafted.words import why_tests
+from reflectioncoder.builder.crafted.words import opening_with_reasons
 from reflectioncoder.builder.mutation import mutations
 from reflectioncoder.builder.mutation.diagnosis import OPENINGS, observe
 from reflectioncoder.builder.outcomes import Rejected
@@ -97,8 +97,8 @@ class RepairWriter:
             story = Story(request, problem.entry_point, problem.setup, stripped, (attempt,), cells[1], second.output, shown.cases)
             traced = traced_blocks(story, self._execute, rollout.id)
             return traced if isinstance(traced, Rejected) else self._sample(rollout, traced, shown, {"diagnoses": "traced"})
-        opening, seen = rng.choice(OPENINGS), observe(failure, rng, python=coding.language == PYTHON)
-        opening = " ".join(filter(None, (opening, why_tests(shown.cases, rng))))
+        opening = opening_with_reasons(OPENINGS, shown.cases, rng)
+        seen = observe(failure, rng, python=coding.language == PYTHON)
         fence = coding.language.fence
         blocks = [
             Block("text", opening),

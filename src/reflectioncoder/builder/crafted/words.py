@@ -42,6 +42,13 @@ def why_tests(cases: Sequence[str], rng: random.Random) -> str:
     return f"{say(f'tests.{count}', facts, rng)} {reason}"
 
 
+def opening_with_reasons(openings: Sequence[str], cases: Sequence[str], rng: random.Random) -> str:
+    """Draw an opening, followed by the reasons for the shown tests if their cases are known; it then claims no other cases."""
+    if not cases:
+        return rng.choice(openings)
+    return f"{rng.choice([text for text in openings if not re.search('edge|case', text)])} {why_tests(cases, rng)}"
+
+
 def kind_of_case(case: str) -> str:
     """Return the kind of a case, as the grammar has reasons for it."""
     return next((kind for kind, pattern in _KINDS.items() if re.search(pattern, case)), "other")
