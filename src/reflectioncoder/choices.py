@@ -147,6 +147,13 @@ DIAGNOSES_HELP: dict[Diagnoses, str] = {
     "the failing call); a text states only what was seen",
 }
 
+TestsChoice = Literal["problem", "crafted"]
+TESTS_HELP: dict[TestsChoice, str] = {
+    "problem": "assertions of the problem, drawn at random",
+    "crafted": "a few of the problem's and of crafted ones that together notice most slips, each with the case that it covers as a "
+    "comment; expectations come from the reference (Python only: problems in other languages keep their own)",
+}
+
 Dtype = Literal["auto", "float32", "bfloat16", "float64"]
 DTYPES_HELP: dict[Dtype, str] = {
     "auto": "float32; on a GPU bfloat16 for generation, float32 weights with bfloat16 autocast for training",

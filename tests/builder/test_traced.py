@@ -33,6 +33,7 @@ FILES = ("reflections.jsonl", "rejected.jsonl")
 FIELDS = {
     "entry_point", "call", "expected", "error", "test", "wrong", "correct", "actual", "function", "statement", "variable", "callee",
     "parameter", "value", "inputs", "round", "wanted", "corrected", "better",
+    "first", "second", "third", "fourth", "cases", "case",
 }  # fmt: skip
 
 

@@ -31,7 +31,7 @@ class AttemptsAuthor(Author):
     @property
     def traits(self) -> Traits:
         return Traits(
-            options=frozenset(("attempts", "rollouts", "shown_tests", "diagnoses", "endpoint.model", "endpoint.revision")),
+            options=frozenset(("attempts", "rollouts", "shown_tests", "tests", "diagnoses", "endpoint.model", "endpoint.revision")),
             languages=None,
             needs_reference=True,
             varies_one_program=False,

@@ -7,12 +7,15 @@ fresh session; what the sample says of them is what the interpreter answered.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from reflectioncoder.builder.authors.program_blocks import program_blocks
 from reflectioncoder.builder.authors.traced import Attempt, Story, traced_blocks
 from reflectioncoder.builder.cells import Execution, Executor
 from reflectioncoder.builder.coding import coding_of
+from reflectioncoder.builder.crafted.selection import ShownTests, choose
+from reflectioncoder.builder.crafted.words import opening_with_reasons
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.failures import read_failure
 from reflectioncoder.builder.mutation import Mutation
@@ -41,6 +44,11 @@ class MutationPlan:
     steps: tuple[Mutation, ...]
     shown_tests: tuple[str, ...]
     seed: str
+    cases: tuple[str, ...] = ()  # of the tests, if they are crafted
+
+    @property
+    def shown(self) -> ShownTests:
+        return ShownTests(self.shown_tests, self.cases)
 
     @property
     def operators(self) -> list[str]:
@@ -53,7 +61,7 @@ class MutationPlan:
     @property
     def cells(self) -> list[str]:
         coding = coding_of(self.problem)
-        return [coding.cell(program, self.problem, self.shown_tests) for program in self.programs]
+        return [coding.cell(program, self.problem, self.shown.lines) for program in self.programs]
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,26 @@ class Candidate:
             if second is not None:
                 programs, steps = [second.code, *programs], [second, *steps]
         return MutationPlan(self.problem, tuple(programs), tuple(steps), tuple(tests[i] for i in shown), plan_seed)
+
+
+def with_crafted_tests(plan: MutationPlan, slips: Sequence[str], count: int, seed: int, execute: Executions) -> MutationPlan:
+    """Return the plan with up to `count` crafted tests: one at least notices each attempt, and together they notice most slips.
+
+    Args:
+        slips: all programs with a slip that the problem has, in the order of its candidates.
+    """
+    tests = execute.craft(plan.problem, slips, seed)
+    if not tests:
+        return plan
+    texts = [test.text for test in tests]
+    attempts = [
+        "".join(test.failing[slips.index(program)] for test in tests)
+        if program in slips
+        else execute.failing(plan.problem, texts, program)
+        for program in plan.programs[:-1]
+    ]
+    shown = choose(tests, attempts, count, random.Random(f"crafted/{plan.seed}"))
+    return replace(plan, shown_tests=shown.tests, cases=shown.cases)
 
 
 def candidates(problem: Problem, seed: int) -> list[Candidate]:
@@ -125,7 +153,7 @@ def _write_programs(plan: MutationPlan, execute: Executor, *, is_traced: bool) -
 
 def _from_templates(plan: MutationPlan, runs: list[Execution], failures: list[Failure]) -> list[Block]:
     rng = random.Random(f"words/{plan.seed}")
-    blocks = [Block("text", rng.choice(OPENINGS))]
+    blocks = [Block("text", opening_with_reasons(OPENINGS, plan.cases, rng))]
     for index, (cell, ran) in enumerate(zip(plan.cells, runs, strict=True)):
         blocks += [Block("code", cell), Block("execution", ran.output.rstrip("\n"))]
         if index < len(failures):
@@ -141,7 +169,7 @@ def _traced(plan: MutationPlan, runs: list[Execution], failures: list[Failure], 
     )
     request = reflection_request(problem.prompt, problem.instruction)
     tests = tuple(test.strip() for test in plan.shown_tests)
-    story = Story(request, problem.entry_point, problem.setup, tests, attempts, cells[-1], runs[-1].output)
+    story = Story(request, problem.entry_point, problem.setup, tests, attempts, cells[-1], runs[-1].output, plan.cases)
     return traced_blocks(story, execute, plan.seed)
 
 
@@ -167,7 +195,7 @@ def _sample(plan: MutationPlan, blocks: list[Block], about: dict[str, str] | Non
         **({"language": problem.language} if problem.language != PYTHON.name else {}),
         "grade": problem.grade,
         "operators": plan.operators,
-        "shown_tests": list(plan.shown_tests),
+        **plan.shown.about,
         **(about or {}),
         **({"setup": problem.setup} if problem.setup else {}),
     }

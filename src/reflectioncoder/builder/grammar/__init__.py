@@ -1,4 +1,4 @@
-"""Writes sentences from a grammar that is data (`traced.yaml`): alternatives are drawn, facts are put in, nothing else is said."""
+"""Writes sentences from a grammar that is data (YAML files): alternatives are drawn, facts are put in, nothing else is said."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ _BEGINNING = re.compile(r"(\A|[.?] )([a-z])")
 
 @cache
 def traced_grammar() -> Grammar:
-    """Return the grammar of traced diagnoses: the alternatives of every symbol."""
-    return yaml.safe_load((Path(__file__).parent / "traced.yaml").read_text(encoding="utf-8"))
+    """Return the alternatives of every symbol, of all files: no two define the same one."""
+    files = sorted(Path(__file__).parent.glob("*.yaml"))
+    return {symbol: texts for file in files for symbol, texts in yaml.safe_load(file.read_text(encoding="utf-8")).items()}
 
 
 def say(symbol: str, facts: Mapping[str, str], rng: random.Random, grammar: Grammar | None = None) -> str:
