@@ -9,6 +9,7 @@ from functools import partial
 from reflectioncoder.builder.author import Build
 from reflectioncoder.builder.authors.mutation_samples import Candidate, MutationPlan, candidates, write_sample
 from reflectioncoder.builder.outcomes import Rejected, rejection
+from reflectioncoder.builder.stories import StorySettings
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.progress import Progress
@@ -25,7 +26,9 @@ def run_mutation_rounds(build: Build, problems: list[Problem]) -> None:
     """
     rounds = _Rounds(build, problems)
     target = rounds.num_wanted * len(problems)
-    write = partial(write_sample, execute=build.execute, tracing=build.execute if build.config.diagnoses == "traced" else None)
+    tracing = build.execute if build.config.diagnoses == "traced" else None
+    stories = StorySettings(build.config.round_kinds, build.config.max_rounds)
+    write = partial(write_sample, execute=build.execute, tracing=tracing, stories=stories)
     with Progress("build: reflections", target) as progress:
         while plans := rounds.next_plans():
             written = map_ordered(write, plans, build.recipe.sandbox.workers)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import Any
 
-from reflectioncoder.builder.authors.traced import Attempt, Story, traced_blocks
 from reflectioncoder.builder.cells import Execution, Executor, python_cell
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.failures import read_failure
 from reflectioncoder.builder.mutation import Mutation, mutations
 from reflectioncoder.builder.mutation.diagnosis import OPENINGS, Failure, diagnose
 from reflectioncoder.builder.outcomes import Rejected
+from reflectioncoder.builder.stories import Attempt, Story, StorySettings, Told, tell
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request, reflection_request
 from reflectioncoder.data.samples import Block, Sample, assistant, user
@@ -86,11 +87,14 @@ def _second_slip(first: Mutation, rng: random.Random) -> Mutation | None:
     return rng.choice(others) if others else None
 
 
-def write_sample(plan: MutationPlan, execute: Executor, tracing: Executions | None = None) -> Sample | Rejected:
+def write_sample(
+    plan: MutationPlan, execute: Executor, tracing: Executions | None = None, stories: StorySettings | None = None
+) -> Sample | Rejected:
     """Run the plan's cells and write the sample, or say why it is none.
 
     Args:
         tracing: write traced diagnoses with it; None: from templates.
+        stories: of traced diagnoses: the kinds of stories that are told; None: each attempt is looked at.
     """
     cells = plan.cells
     runs = execute(cells)
@@ -102,8 +106,13 @@ def write_sample(plan: MutationPlan, execute: Executor, tracing: Executions | No
         return Rejected("repair_changes_nothing", "the first correction leaves the very same failure")
     if tracing is None:
         return _sample(plan, _from_templates(plan, runs, failures))
-    blocks = _traced(plan, runs, failures, tracing)
-    return blocks if isinstance(blocks, Rejected) else _sample(plan, blocks, {"diagnoses": "traced"})
+    told = tell(_story(plan, runs, failures), tracing, plan.seed, stories or StorySettings())
+    return told if isinstance(told, Rejected) else _told_sample(plan, told)
+
+
+def _told_sample(plan: MutationPlan, told: Told) -> Sample:
+    about = {"diagnoses": "traced", "kind": told.kind, "rounds": list(told.rounds)}
+    return _sample(plan, list(told.blocks), about, [slip.operator for slip in told.slips])
 
 
 def _from_templates(plan: MutationPlan, runs: list[Execution], failures: list[Failure]) -> list[Block]:
@@ -116,7 +125,7 @@ def _from_templates(plan: MutationPlan, runs: list[Execution], failures: list[Fa
     return blocks
 
 
-def _traced(plan: MutationPlan, runs: list[Execution], failures: list[Failure], execute: Executions) -> list[Block] | Rejected:
+def _story(plan: MutationPlan, runs: list[Execution], failures: list[Failure]) -> Story:
     problem, cells = plan.problem, plan.cells
     attempts = tuple(
         Attempt(plan.programs[index], plan.programs[index + 1], cells[index], runs[index], failure, plan.steps[index])
@@ -124,8 +133,7 @@ def _traced(plan: MutationPlan, runs: list[Execution], failures: list[Failure], 
     )
     request = reflection_request(problem.prompt, problem.instruction)
     tests = tuple(test.strip() for test in plan.shown_tests)
-    story = Story(request, problem.entry_point, problem.setup, tests, attempts, cells[-1], runs[-1].output)
-    return traced_blocks(story, execute, plan.seed)
+    return Story(request, problem.entry_point, problem.setup, tests, attempts, cells[-1], runs[-1].output)
 
 
 def _judge_runs(attempts: list[Execution], last: Execution) -> Rejected | None:
@@ -141,14 +149,14 @@ def _judge_runs(attempts: list[Execution], last: Execution) -> Rejected | None:
     return None
 
 
-def _sample(plan: MutationPlan, blocks: list[Block], about: dict[str, str] | None = None) -> Sample:
+def _sample(plan: MutationPlan, blocks: list[Block], about: dict[str, Any] | None = None, operators: list[str] | None = None) -> Sample:
     problem = plan.problem
     metadata = {
         "author": AUTHOR,
         "task_id": problem.task_id,
         **problem.provenance,
         "grade": problem.grade,
-        "operators": plan.operators,
+        "operators": plan.operators if operators is None else operators,
         "shown_tests": list(plan.shown_tests),
         **(about or {}),
         **({"setup": problem.setup} if problem.setup else {}),

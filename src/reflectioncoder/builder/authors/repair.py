@@ -13,7 +13,7 @@ from typing import Any
 from reflectioncoder.builder import checks
 from reflectioncoder.builder.author import Build
 from reflectioncoder.builder.authors.answers import Answer, unusable
-from reflectioncoder.builder.authors.traced import Attempt, Story, traced_blocks
+from reflectioncoder.builder.stories import Attempt, Story, traced_blocks
 from reflectioncoder.builder.cells import Execution
 from reflectioncoder.builder.coding import Coding, coding_of
 from reflectioncoder.builder.mutation.diagnosis import OPENINGS, observe
