@@ -152,8 +152,8 @@ class BuildConfig(Settings):
     round_kinds: dict[str, Any] = field(
         default_factory=lambda: {"look": 0.35, "hypothesis": 0.2, "partial": 0.15, "expectation": 0.15, "hidden": 0.15},
         metadata={
-            "doc": "Shares of the kinds of stories among the samples (mutation with diagnoses: traced), by name; they add up to 1. Where "
-            "the slips of a problem do not allow a kind, another one is drawn.",
+            "doc": "Shares of the kinds of stories among the samples (mutation with diagnoses: traced), by name, 1 in all. Where the "
+            "slips of a problem do not allow a kind, another one is drawn.",
             "check": shares_of(ROUND_KINDS),
             "values": ROUND_KINDS_HELP,
         },

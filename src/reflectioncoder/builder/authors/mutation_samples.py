@@ -7,16 +7,15 @@ fresh session; what the sample says of them is what the interpreter answered.
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from reflectioncoder.builder.cells import Execution, Executor, python_cell
-from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.failures import read_failure
 from reflectioncoder.builder.mutation import Mutation, mutations
 from reflectioncoder.builder.mutation.diagnosis import OPENINGS, Failure, diagnose
 from reflectioncoder.builder.outcomes import Rejected
-from reflectioncoder.builder.stories import Attempt, Story, StorySettings, Told, tell
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request, reflection_request
 from reflectioncoder.data.samples import Block, Sample, assistant, user
@@ -87,15 +86,17 @@ def _second_slip(first: Mutation, rng: random.Random) -> Mutation | None:
     return rng.choice(others) if others else None
 
 
-def write_sample(
-    plan: MutationPlan, execute: Executor, tracing: Executions | None = None, stories: StorySettings | None = None
-) -> Sample | Rejected:
-    """Run the plan's cells and write the sample, or say why it is none.
+@dataclass(frozen=True)
+class RanPlan:
+    """A plan whose attempts fail and whose last program passes: an execution for each cell, a failure for each attempt."""
 
-    Args:
-        tracing: write traced diagnoses with it; None: from templates.
-        stories: of traced diagnoses: the kinds of stories that are told; None: each attempt is looked at.
-    """
+    plan: MutationPlan
+    runs: tuple[Execution, ...]
+    failures: tuple[Failure, ...]
+
+
+def run_plan(plan: MutationPlan, execute: Executor) -> RanPlan | Rejected:
+    """Run the plan's cells, or say why no sample can be made of them."""
     cells = plan.cells
     runs = execute(cells)
     *attempts, last = runs
@@ -104,36 +105,24 @@ def write_sample(
     failures = [read_failure(cell, plan.shown_tests, ran, execute) for cell, ran in zip(cells, attempts, strict=False)]
     if len(failures) > len(set(failures)):
         return Rejected("repair_changes_nothing", "the first correction leaves the very same failure")
-    if tracing is None:
-        return _sample(plan, _from_templates(plan, runs, failures))
-    told = tell(_story(plan, runs, failures), tracing, plan.seed, stories or StorySettings())
-    return told if isinstance(told, Rejected) else _told_sample(plan, told)
+    return RanPlan(plan, tuple(runs), tuple(failures))
 
 
-def _told_sample(plan: MutationPlan, told: Told) -> Sample:
-    about = {"diagnoses": "traced", "kind": told.kind, "rounds": list(told.rounds)}
-    return _sample(plan, list(told.blocks), about, [slip.operator for slip in told.slips])
+def write_sample(plan: MutationPlan, execute: Executor) -> Sample | Rejected:
+    """Run the plan's cells and write the sample with diagnoses from templates, or say why it is none."""
+    ran = run_plan(plan, execute)
+    return ran if isinstance(ran, Rejected) else sample_of(plan, _from_templates(ran))
 
 
-def _from_templates(plan: MutationPlan, runs: list[Execution], failures: list[Failure]) -> list[Block]:
+def _from_templates(ran: RanPlan) -> list[Block]:
+    plan, failures = ran.plan, ran.failures
     rng = random.Random(f"words/{plan.seed}")
     blocks = [Block("text", rng.choice(OPENINGS))]
-    for index, (cell, ran) in enumerate(zip(plan.cells, runs, strict=True)):
-        blocks += [Block("code", cell), Block("execution", ran.output.rstrip("\n"))]
+    for index, (cell, execution) in enumerate(zip(plan.cells, ran.runs, strict=True)):
+        blocks += [Block("code", cell), Block("execution", execution.output.rstrip("\n"))]
         if index < len(failures):
             blocks.append(Block("text", diagnose(plan.steps[index], failures[index], rng)))
     return blocks
-
-
-def _story(plan: MutationPlan, runs: list[Execution], failures: list[Failure]) -> Story:
-    problem, cells = plan.problem, plan.cells
-    attempts = tuple(
-        Attempt(plan.programs[index], plan.programs[index + 1], cells[index], runs[index], failure, plan.steps[index])
-        for index, failure in enumerate(failures)
-    )
-    request = reflection_request(problem.prompt, problem.instruction)
-    tests = tuple(test.strip() for test in plan.shown_tests)
-    return Story(request, problem.entry_point, problem.setup, tests, attempts, cells[-1], runs[-1].output)
 
 
 def _judge_runs(attempts: list[Execution], last: Execution) -> Rejected | None:
@@ -149,7 +138,9 @@ def _judge_runs(attempts: list[Execution], last: Execution) -> Rejected | None:
     return None
 
 
-def _sample(plan: MutationPlan, blocks: list[Block], about: dict[str, Any] | None = None, operators: list[str] | None = None) -> Sample:
+def sample_of(
+    plan: MutationPlan, blocks: list[Block], about: Mapping[str, Any] | None = None, operators: list[str] | None = None
+) -> Sample:
     problem = plan.problem
     metadata = {
         "author": AUTHOR,

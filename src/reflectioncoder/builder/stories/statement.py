@@ -15,9 +15,12 @@ _EXAMPLES = re.compile(r"(?m)^\s*(?:>>>|Examples?:|Args:|Arguments:|Parameters:|
 _END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 _MAX_CHARS = 170
 _NO_VERBS = frozenset(
-    """a an the this that these those each every all any both some no not none if when whenever in with at after before without for
+    re.findall(
+        r"\w+",
+        """a an the this that these those each every all any both some no not none if when whenever in with at after before without for
     it its there then what who other others first last among always on as from to by of only empty blank inside up otherwise let
-    you your we given one two three people programs words numbers names values items lines rows cells parts""".split()
+    you your we given one two three people programs words numbers names values items lines rows cells parts""",
+    )
 )
 _LOWERED = _NO_VERBS | {"return", "replace", "split", "find", "write", "sort", "count", "add", "spaces", "letters", "equal", "days"}
 

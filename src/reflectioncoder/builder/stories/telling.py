@@ -80,13 +80,16 @@ def tell(story: Story, execute: Executions, seed: str, settings: StorySettings, 
 def _kinds(seed: str, settings: StorySettings, manner: Manner) -> Iterator[RoundKind]:
     """Yield kinds drawn by their shares, without repeats, then those that nearly all attempts allow."""
     rng = random.Random(f"kinds/{seed}")
-    left = {kind: settings.shares[kind] for kind in ROUND_KINDS if settings.shares.get(kind, 0) > 0}
+    left: dict[RoundKind, float] = {kind: settings.shares[kind] for kind in ROUND_KINDS if settings.shares.get(kind, 0) > 0}
     order: list[RoundKind] = []
     while left:
-        order += rng.choices(list(left), list(left.values()))
-        del left[order[-1]]
-    kinds = list(dict.fromkeys((*order, *_FALLBACKS))) if manner.looks else ["direct"]
-    yield from (kind for kind in kinds if KINDS[kind].min_rounds <= settings.max_rounds)
+        drawn: RoundKind = rng.choices(tuple(left), tuple(left.values()))[0]
+        order.append(drawn)
+        del left[drawn]
+    kinds: tuple[RoundKind, ...] = (*dict.fromkeys((*order, *_FALLBACKS)),) if manner.looks else ("direct",)
+    for kind in kinds:
+        if KINDS[kind].min_rounds <= settings.max_rounds:
+            yield kind
 
 
 def _told(

@@ -97,14 +97,15 @@ def difference(ours: str, theirs: str) -> str:
         return "is the exact opposite"
     if type(a) is not type(b) and not (isinstance(a, int | float) and isinstance(b, int | float)):
         return _of_types(a, b)
-    if isinstance(a, int | float):
-        return _of_numbers(a, b)
-    if isinstance(a, str):
-        return _of_strings(a, b)
-    if isinstance(a, list | tuple):
-        return _of_sequences(a, b)
-    if isinstance(a, dict):
-        return _of_dictionaries(a, b)
+    match a, b:
+        case (int() | float(), int() | float()):
+            return _of_numbers(a, b)
+        case (str(), str()):
+            return _of_strings(a, b)
+        case (list() | tuple(), list() | tuple()):
+            return _of_sequences(a, b)
+        case (dict(), dict()):
+            return _of_dictionaries(a, b)
     return ""
 
 

@@ -11,7 +11,7 @@ from reflectioncoder.builder.mutation import Mutation
 from reflectioncoder.builder.stories.probes import Probe, is_labelled, shown_inputs
 from reflectioncoder.builder.stories.programs import arguments_of, shape_of
 from reflectioncoder.builder.stories.statement import lowered, read_statement
-from reflectioncoder.builder.stories.story import Attempt, Facts, Saying, Story
+from reflectioncoder.builder.stories.story import Attempt, Saying, Story
 from reflectioncoder.builder.stories.values import difference
 from reflectioncoder.builder.tracing.divergence import is_whole
 from reflectioncoder.builder.tracing.probes import corrected_expression
@@ -57,7 +57,7 @@ def opening(story: Story, rng: random.Random) -> list[Saying]:
     return said
 
 
-def rule_facts(rule: str) -> Facts:
+def rule_facts(rule: str) -> dict[str, str]:
     """Return a sentence of the statement as facts: as it stands, and as it follows "that" where it can."""
     return {"rule": rule, **({"that_rule": low} if (low := lowered(rule)) else {})}
 

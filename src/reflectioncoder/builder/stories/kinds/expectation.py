@@ -27,6 +27,7 @@ from reflectioncoder.builder.stories.wording import Manner, fix, opening, quotab
 _MAX_PROGRAMS = 4  # whose values are asked for, in one session
 _MAX_VALUE_CHARS = 60
 _MARK = "value:"
+_WITHOUT_VALUES = ("syntax_slip", "misspelt_name", "missing_import")
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class _Mistake:
     @property
     def wrong_test(self) -> str:
         node = syntax.parse(self.test).body[0]
-        assert isinstance(node, ast.Assert) and isinstance(node.test, ast.Compare)
+        assert isinstance(node, ast.Assert)
+        assert isinstance(node.test, ast.Compare)
         return f"assert {ast.get_source_segment(self.test, node.test.left)} == {self.wrong}"
 
 
@@ -130,7 +132,7 @@ def _mistake(story: Story, first: int, execute: Executions, rng: random.Random) 
     for values in answers[1:]:
         for test, (call, _) in wanted:
             right, found = answers[0].get(call, ""), values.get(call, "")
-            if _is_plausible(found, right) and sum(call in other for other in story.tests) == 1:
+            if _is_plausible(found, right) and sum(test in other for other in story.tests) == 1:
                 return _Mistake(test, call, right, found)
     return None
 

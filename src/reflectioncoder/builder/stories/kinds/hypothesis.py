@@ -58,22 +58,22 @@ def _trials(attempt: Attempt, story: Story, rng: random.Random) -> list[Round]:
         return []
     if attempt.failure.error.partition(":")[0] in _NOT_SUSPECTED:
         return []
-    suspects = [suspect for slip in mutations(attempt.program) if (suspect := _suspect(slip, attempt)) is not None]
+    real = [other.slip for other in story.attempts if other.slip is not None]
+    suspects = [suspect for slip in mutations(attempt.program) if (suspect := _suspect(slip, attempt, real)) is not None]
     place = _first_change(attempt.program, attempt.corrected)
     rng.shuffle(suspects)
     nearest = sorted(suspects, key=lambda suspect: abs(suspect.line - place))[: 2 * _MAX_TRIALS]
     rng.shuffle(nearest)
-    return [_trial(suspect, attempt, story, rng.random() < 0.6) for suspect in nearest[:_MAX_TRIALS]]
+    return [_trial(suspect, attempt, story, is_short=rng.random() < 0.6) for suspect in nearest[:_MAX_TRIALS]]
 
 
-def _suspect(slip: Mutation, attempt: Attempt) -> _Suspect | None:
-    """Return a slip of the attempt as a suspicion: of a kind that people suspect, and that leaves the real fault in."""
+def _suspect(slip: Mutation, attempt: Attempt, real: Sequence[Mutation]) -> _Suspect | None:
+    """Return a slip of the attempt as a suspicion: of a kind that people suspect, and that leaves the real faults in."""
     if f"suspect.{slip.operator}" not in traced_grammar() or not slip.wrong or slip.code.strip() == attempt.corrected.strip():
         return None
     if not quotable(slip.wrong) or not quotable(slip.correct) or max(len(slip.wrong), len(slip.correct)) > _MAX_CHARS:
         return None
-    real = attempt.slip
-    if real is not None and (slip.wrong == real.correct or (real.wrong and real.wrong not in slip.code)):
+    if any(slip.wrong == other.correct or (other.wrong and other.wrong not in slip.code) for other in real):
         return None
     return _Suspect(slip, _first_change(attempt.program, slip.code))
 
@@ -84,7 +84,7 @@ def _first_change(program: str, other: str) -> int:
     return next((start for tag, start, *_ in matcher.get_opcodes() if tag != "equal"), 0)
 
 
-def _trial(suspect: _Suspect, attempt: Attempt, story: Story, is_short: bool) -> Round:
+def _trial(suspect: _Suspect, attempt: Attempt, story: Story, *, is_short: bool) -> Round:
     facts = failure_facts(attempt, story) | {
         "operator": suspect.slip.operator,
         "kept": quotable(suspect.slip.correct),
