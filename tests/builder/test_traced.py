@@ -9,8 +9,8 @@ from typing import get_args
 import pytest
 
 from reflectioncoder.builder import grammar
-from reflectioncoder.builder.authors import traced
-from reflectioncoder.builder.authors.mutation_samples import MutationPlan, write_sample
+from reflectioncoder.builder.authors.mutation_samples import MutationPlan
+from reflectioncoder.builder.authors.mutation_stories import StoryWriter
 from reflectioncoder.builder.claims import check_blocks, count_claims
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.grammar import say, traced_grammar
@@ -19,6 +19,8 @@ from reflectioncoder.builder.mutation import OPERATORS, mutations
 from reflectioncoder.builder.outcomes import Rejected
 from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.builder.replay import replay
+from reflectioncoder.builder.stories import StorySettings, rounds
+from reflectioncoder.builder.stories.probes import BY_THE_TEST, is_of_cell
 from reflectioncoder.builder.tracing.divergence import Kind
 from reflectioncoder.config.building import BuildConfig
 from reflectioncoder.config.declarations import ModelConfig, Recipe, SandboxConfig
@@ -26,7 +28,7 @@ from reflectioncoder.config.yaml_text import parse_yaml
 from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.data.problems import Problem, bundled_problems
 from reflectioncoder.data.prompts import answer_program
-from reflectioncoder.data.samples import Sample, read_samples
+from reflectioncoder.data.samples import Block, Sample, read_samples
 from reflectioncoder.sandbox.limits import Limits
 
 FILES = ("reflections.jsonl", "rejected.jsonl")
@@ -128,7 +130,7 @@ def write(operator, tmp_path, problem=PROBLEM):
     slip = next(m for m in mutations(reference) if m.operator == operator)
     with BuildLog(tmp_path / "log.sqlite") as log:
         execute = Executions(log, Limits(wall_s=3.0))
-        return write_sample(MutationPlan(problem, (slip.code, reference), (slip,), problem.tests, "1"), execute, execute)
+        return StoryWriter(execute, StorySettings()).write(MutationPlan(problem, (slip.code, reference), (slip,), problem.tests, "1"))
 
 
 def written(operator, tmp_path, problem=PROBLEM):
@@ -155,7 +157,7 @@ def test_a_value_is_stated_only_if_it_was_printed(tmp_path):
 
 
 def test_without_a_probe_the_text_says_what_the_failing_test_shows(tmp_path, monkeypatch):
-    monkeypatch.setattr(traced, "_is_shown", lambda probe, attempt: False)
+    monkeypatch.setattr(rounds, "is_shown", lambda probe, attempt: False)
     blocks = written("wrong_comparison", tmp_path)
     assert len(blocks) == 6
     assert "total([2, 5, 9], 5)" in blocks[3]
@@ -172,13 +174,13 @@ def test_a_text_with_an_unsupported_claim_is_no_sample(tmp_path, monkeypatch):
 def test_a_traceback_through_functions_of_another_cell_is_not_shown():
     cell = "def f(x):\n    return x\n\nprint(g(1))"
     frames = '  File "main.py", line 4, in <module>\n  File "main.py", line 9, in {name}\nValueError'
-    assert traced._is_of_cell(frames.format(name="f"), cell)
-    assert not traced._is_of_cell(frames.format(name="g"), cell)
+    assert is_of_cell(frames.format(name="f"), cell)
+    assert not is_of_cell(frames.format(name="g"), cell)
 
 
 def test_every_kind_of_divergence_has_eight_shapes_and_every_slip_a_cause():
     table = traced_grammar()
-    for kind in set(get_args(Kind)) - set(traced._BY_THE_TEST):
+    for kind in set(get_args(Kind)) - set(BY_THE_TEST):
         assert len(set(table[f"seen.{kind}"])) >= 8, kind
     for symbol in table:
         if symbol.partition(".")[0] in ("seen", "announce", "failure", "fix", "opening"):
@@ -210,7 +212,7 @@ def test_sentences_are_whole_whatever_is_drawn(operator):
 def test_openings_promise_no_edge_cases():
     for seed in range(200):
         text = say("opening", {"entry_point": "f", "operator": ""}, random.Random(seed))
-        assert not any(claim.stated.kind == "tests" for claim in check_blocks("def f", [traced.Block("text", text)]))
+        assert not any(claim.stated.kind == "tests" for claim in check_blocks("def f", [Block("text", text)]))
 
 
 def test_a_sentence_whose_facts_are_not_known_is_not_said():

@@ -12,7 +12,7 @@ from reflectioncoder.builder.authors.mutation_samples import Candidate, Mutation
 from reflectioncoder.builder.authors.mutation_stories import StoryWriter
 from reflectioncoder.builder.outcomes import Rejected, rejection
 from reflectioncoder.builder.stories import StorySettings
-from reflectioncoder.choices import RoundKind
+from reflectioncoder.choices import ROUND_KINDS, RoundKind
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.progress import Progress
@@ -70,7 +70,8 @@ class _Rounds:
     def _kind_weights(self) -> dict[RoundKind, float]:
         """Return the shares of the kinds of stories, more for those of which there are too few so far: not all slips allow each."""
         total, shares = self._kinds.total(), self._build.config.round_kinds
-        return {kind: share * min(_MAX_BOOST, (share * total + 1) / (self._kinds[kind] + 1)) for kind, share in shares.items()}
+        boosts = {kind: min(_MAX_BOOST, (shares[kind] * total + 1) / (self._kinds[kind] + 1)) for kind in ROUND_KINDS if kind in shares}
+        return {kind: shares[kind] * boost for kind, boost in boosts.items()}
 
     def _plan(self, left: list[Candidate]) -> MutationPlan:
         candidate = min(left, key=lambda c: self._used[c.slip.operator])

@@ -100,8 +100,13 @@ def _told(
     ran = draft and _run(_within(draft, settings.max_rounds), execute)
     if not draft or ran is None:
         return None
-    blocks = _blocks(ran, draft, random.Random(f"words/{seed}"), manner)
-    unsupported = ", ".join(claim.stated.text for claim in check_blocks(story.request, blocks) if claim.status == "unsupported")
+    unsupported, blocks = "", []
+    for words in (manner, replace(manner, extras=0.0)):
+        blocks = _blocks(ran, draft, random.Random(f"words/{seed}"), words)
+        claims = check_blocks(story.request, blocks)
+        unsupported = ", ".join(claim.stated.text for claim in claims if claim.status == "unsupported")
+        if not unsupported:
+            break
     if unsupported:
         return Rejected("unsupported_claim", unsupported)
     rounds = tuple(item.round.kind for item in ran)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reflectioncoder.builder.grammar import say
+from reflectioncoder.builder.grammar import say, traced_grammar
 from reflectioncoder.builder.mutation import Mutation
 from reflectioncoder.builder.stories.probes import Probe, is_labelled, shown_inputs
 from reflectioncoder.builder.stories.programs import arguments_of, shape_of
@@ -81,6 +81,9 @@ def failure_sayings(attempt: Attempt, story: Story, symbol: str = "") -> list[Sa
     """Return what the failing run of an attempt shows, and what is special about the case."""
     facts = failure_facts(attempt, story)
     said = [Saying(symbol or f"failure.{_FAILURES.get(attempt.failure.kind, attempt.failure.kind)}", facts)]
+    about = f"about.{attempt.failure.error.partition(':')[0]}"
+    if attempt.failure.kind == "exception" and about in traced_grammar():
+        said.append(Saying(about, facts, is_extra=True))
     arguments = arguments_of(attempt.failure.call, attempt.program, story.entry_point)
     if arguments:
         name, text = arguments[len(story.entry_point) % len(arguments)]
