@@ -31,7 +31,7 @@ FILES = ("reflections.jsonl", "rejected.jsonl")
 SHARES = {"look": 0.1, "hypothesis": 0.25, "partial": 0.25, "expectation": 0.2, "hidden": 0.2}
 
 
-def recipe(folder, num_problems=14, **build):
+def recipe(folder, num_problems=10, **build):
     middling = [problem for problem in bundled_problems("train") if 150 < len(problem.canonical_solution) < 420]
     chosen = middling[:: len(middling) // num_problems][:num_problems]
     write_jsonl(folder / "problems.jsonl", [problem.to_json() for problem in chosen])

@@ -69,9 +69,11 @@ class _Rounds:
 
     def _kind_weights(self) -> dict[RoundKind, float]:
         """Return the shares of the kinds of stories, more for those of which there are too few so far: not all slips allow each."""
-        total, shares = self._kinds.total(), self._build.config.round_kinds
-        boosts = {kind: min(_MAX_BOOST, (shares[kind] * total + 1) / (self._kinds[kind] + 1)) for kind in ROUND_KINDS if kind in shares}
-        return {kind: shares[kind] * boost for kind, boost in boosts.items()}
+        weights: dict[RoundKind, float] = {}
+        for kind in ROUND_KINDS:
+            share = self._build.config.round_kinds.get(kind, 0.0)
+            weights[kind] = share * min(_MAX_BOOST, (share * self._kinds.total() + 1) / (self._kinds[kind] + 1))
+        return weights
 
     def _plan(self, left: list[Candidate]) -> MutationPlan:
         candidate = min(left, key=lambda c: self._used[c.slip.operator])

@@ -19,6 +19,7 @@ _TOKEN = re.compile(
     |(?P<operator>\.\.\.|\*\*=?|//=?|>>=?|<<=?|[-+*/%@&|^!=<>]=|->|:=|[^\w\s])""",
     re.VERBOSE | re.DOTALL,
 )
+_TRIPLE_QUOTES = re.compile(r"\"{3}|'{3}")
 _TRACE_HEAD = re.compile(r'\s*(?:Traceback \(most recent call last\):|File ".*", line \d+.*|\[Previous line repeated .*\])$')
 _ECHO = re.compile(r"    \S.*$")
 _MARKS = re.compile(r"\s*[~^]+[\s~^]*$")
@@ -99,7 +100,8 @@ class Evidence:
 
     def is_written(self, part: Tokens) -> bool:
         """Tell whether tokens stand in the code, in the problem, or in what an execution shows in whatever way."""
-        return self._has(part, (*self.code, self.problem, *self.printed, *self.echoed))
+        in_words = _TRIPLE_QUOTES.sub("\n", self.problem)  # a docstring is words, not one string
+        return self._has(part, (*self.code, self.problem, in_words, *self.printed, *self.echoed))
 
     def is_named(self, name: str) -> bool:
         """Tell whether a name stands anywhere, within a compound of names or a string too."""
