@@ -24,7 +24,6 @@ from reflectioncoder.builder.stories.probes import BY_THE_TEST, is_of_cell
 from reflectioncoder.builder.tracing.divergence import Kind
 from reflectioncoder.config.building import BuildConfig
 from reflectioncoder.config.declarations import ModelConfig, Recipe, SandboxConfig
-from reflectioncoder.config.yaml_text import parse_yaml
 from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.data.problems import Problem, bundled_problems
 from reflectioncoder.data.prompts import answer_program
@@ -32,16 +31,15 @@ from reflectioncoder.data.samples import Block, Sample, read_samples
 from reflectioncoder.sandbox.limits import Limits
 
 FILES = ("reflections.jsonl", "rejected.jsonl")
-FIELDS = {
-    "entry_point", "call", "expected", "error", "test", "wrong", "correct", "actual", "function", "statement", "variable", "callee",
-    "parameter", "value", "inputs", "round", "wanted", "corrected", "better",
-}  # fmt: skip
+FIELDS = {field for texts in traced_grammar().values() for text in texts for field in re.findall(r"\{(\w+)\}", text)}
 
 
 def recipe(folder, **build):
     short = [problem for problem in bundled_problems("train") if 120 < len(problem.canonical_solution) < 350]  # few slips: fast
     write_jsonl(folder / "problems.jsonl", [problem.to_json() for problem in short[:: len(short) // 15]])
-    config = BuildConfig(problems=(str(folder / "problems.jsonl"),), samples_per_problem=4, diagnoses="traced", **build)
+    config = BuildConfig(
+        problems=(str(folder / "problems.jsonl"),), samples_per_problem=4, diagnoses="traced", round_kinds={"look": 1.0}, **build
+    )
     return Recipe("b", ModelConfig("none"), build=config, sandbox=SandboxConfig(workers=2))
 
 
@@ -188,14 +186,12 @@ def test_every_kind_of_divergence_has_eight_shapes_and_every_slip_a_cause():
     assert {symbol.removeprefix("cause.") for symbol in table if symbol.startswith("cause.")} == set(OPERATORS)
 
 
-def test_the_grammar_names_known_symbols_and_fields_and_no_symbol_twice():
-    path = Path(grammar.__file__).parent / "traced.yaml"
-    parse_yaml(path.read_text(encoding="utf-8"), "traced.yaml")  # a key that is given twice is an error
-    text = "\n".join(alternative for alternatives in traced_grammar().values() for alternative in alternatives)
-    parts = set(re.findall(r"<([\w.]+)>", text)) - {"cause"}
-    sentences = {"opening", "better", "matched", "wanted"}
-    assert parts == {symbol for symbol in traced_grammar() if "." not in symbol} - sentences
-    assert set(re.findall(r"\{(\w+)\}", text)) == FIELDS
+def test_every_part_of_a_sentence_is_used():
+    table = traced_grammar()
+    used = {name for texts in table.values() for text in texts for name in re.findall(r"<([\w.]+)>", text)}
+    source = "".join(path.read_text(encoding="utf-8") for path in Path(grammar.__file__).parents[1].rglob("*.py"))
+    for symbol in (name for name in table if "." not in name):
+        assert symbol in used or f'"{symbol}"' in source, symbol
 
 
 @pytest.mark.parametrize("operator", OPERATORS)

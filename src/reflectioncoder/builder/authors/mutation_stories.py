@@ -38,9 +38,8 @@ class StoryWriter:
         if isinstance(ran, Rejected):
             return ran
         written = self._told(ran, Manner(), self.settings)
-        for shorter in self._shorter(ran):
-            if isinstance(written, Rejected) or self.fits(written):
-                break
+        forms = self._shorter(ran)
+        while isinstance(written, Sample) and not self.fits(written) and (shorter := next(forms, None)) is not None:
             written = shorter if isinstance(shorter, Sample) else written
         return written
 

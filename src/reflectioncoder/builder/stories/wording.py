@@ -26,7 +26,7 @@ _ROUNDS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "e
 class Manner:
     """How much is said: the share of extras that are said, and whether anything is looked at."""
 
-    extras: float = 0.55
+    extras: float = 0.65
     looks: bool = True
 
 
@@ -48,8 +48,8 @@ def opening(story: Story, rng: random.Random) -> list[Saying]:
     said = [Saying("opening", facts)]
     if statement.task:
         said.insert(0, Saying("task", facts | {"task": statement.task}, is_extra=rng.random() < 0.4))
-    if statement.rules and rng.random() < 0.6:
-        said.insert(-1, Saying("rule", facts | rule_facts(rng.choice(statement.rules)), is_extra=True))
+    for rule in rng.sample(statement.rules, min(len(statement.rules), rng.choice((1, 1, 2)))):
+        said.insert(-1, Saying("rule", facts | rule_facts(rule), is_extra=True))
     shapes = shape_of(story.attempts[0].program, story.entry_point)
     if shapes:
         symbol, shape = rng.choice(shapes)
@@ -135,7 +135,7 @@ def explanation(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
         said = [Saying(f"seen.{kind}", facts), Saying(known, facts)]
     is_result = probe.divergence is None or probe.divergence.kind in ("value", "return")
     if ours and theirs and is_result and (found := difference(ours, theirs)):
-        said.append(Saying("difference", facts | {"difference": found}, is_extra=True))
+        said.insert(1, Saying("difference", facts | {"difference": found}, is_extra=True))
     return said
 
 
@@ -146,7 +146,7 @@ def place_facts(probe: Probe) -> dict[str, str]:
         return {}
     is_to_blame = d.kind != "return" or d.statement.startswith("return")  # else it is what follows that returns nothing
     facts = {
-        "function": d.function,
+        "function": d.function.rpartition(".")[2],
         "statement": d.statement if is_to_blame and len(d.statement) <= _MAX_QUOTED_CHARS else "",
         "variable": d.variable,
     }

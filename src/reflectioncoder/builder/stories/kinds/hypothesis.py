@@ -22,6 +22,7 @@ _MAX_TRIALS = 4  # of which one has to be refuted
 _MAX_VALUE_CHARS = 80
 _MAX_CHARS = 60  # of an expression that is suspected
 _NOT_SUSPECTED = ("NameError", "UnboundLocalError", "ImportError", "ModuleNotFoundError", "SyntaxError", "IndentationError")
+_TELLING = ("IndexError", "KeyError", "ValueError", "ZeroDivisionError", "RecursionError")  # others show that the trial was silly
 
 
 class Hypothesis(StoryKind):
@@ -129,6 +130,8 @@ def _read_tests(output: str, attempt: Attempt, story: Story, facts: dict[str, st
     error = quotable(error_line(output))
     if not error.startswith("AssertionError"):
         is_news = error != attempt.failure.error
+        if is_news and error.partition(":")[0] not in _TELLING:
+            return None
         return [Saying("refuted.crash" if is_news else "refuted.same_crash", facts | {"error": error}), Saying("put_back", facts)]
     symbol = "refuted.same" if failed == test else "refuted.earlier"
     return [Saying(symbol, facts | {"failed": failed}), Saying("put_back", facts)]
