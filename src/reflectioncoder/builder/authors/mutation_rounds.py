@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 from reflectioncoder.builder.author import Build
-from reflectioncoder.builder.authors.mutation_samples import Candidate, MutationPlan, candidates, with_crafted_tests, write_sample
+from reflectioncoder.builder.authors.mutation_samples import (
+    Candidate,
+    MutationPlan,
+    candidates,
+    with_crafted_tests,
+    write_program_sample,
+    write_sample,
+)
+from reflectioncoder.builder.authors.mutation_stories import StoryWriter
 from reflectioncoder.builder.outcomes import Rejected, rejection
+from reflectioncoder.builder.stories import StorySettings
+from reflectioncoder.choices import ROUND_KINDS, RoundKind
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.languages import PYTHON
@@ -15,6 +27,7 @@ from reflectioncoder.progress import Progress
 from reflectioncoder.sandbox.pool import map_ordered
 
 SAMPLES_PER_PROBLEM = 4  # where the recipe says nothing
+_MAX_BOOST = 5.0
 
 
 def run_mutation_rounds(build: Build, problems: list[Problem]) -> None:
@@ -27,7 +40,8 @@ def run_mutation_rounds(build: Build, problems: list[Problem]) -> None:
     target = rounds.num_wanted * len(problems)
     with Progress("build: reflections", target) as progress:
         while plans := rounds.next_plans():
-            written = map_ordered(rounds.write, plans, build.recipe.sandbox.workers)
+            weights = rounds.kind_weights()
+            written = map_ordered(partial(rounds.write, weights), plans, build.recipe.sandbox.workers)
             for plan, outcome in zip(plans, written, strict=True):
                 rounds.note(plan, outcome)
                 progress.update(build.outcomes.num_accepted, f"{build.outcomes.num_rejected} rejected")
@@ -45,6 +59,7 @@ class _Rounds:
         self._slips = {task_id: [c.slip.code for c in found] for task_id, found in self._candidates.items() if is_crafted}
         self._num_accepted: Counter[str] = Counter()
         self._used: Counter[str] = Counter()
+        self._kinds: Counter[RoundKind] = Counter()
         self.num_wanted = build.config.samples_per_problem or SAMPLES_PER_PROBLEM
 
     def next_plans(self) -> list[MutationPlan]:
@@ -56,6 +71,27 @@ class _Rounds:
                 plans.append(self._plan(left))
         return plans
 
+    def write(self, weights: Mapping[RoundKind, float], plan: MutationPlan) -> Sample | Rejected:
+        """Write the sample of a plan; may be called in several threads. `weights`: of the kinds of stories in this round."""
+        build, config = self._build, self._build.config
+        is_traced = config.diagnoses == "traced"
+        if plan.problem.language != PYTHON.name:
+            return write_program_sample(plan, build.execute, is_traced=is_traced)
+        if config.tests == "crafted":
+            slips = self._slips[plan.problem.task_id]
+            plan = with_crafted_tests(plan, slips, config.shown_tests, build.recipe.seed, build.execute)
+        if not is_traced:
+            return write_sample(plan, build.execute)
+        return StoryWriter(build.execute, StorySettings(weights, config.max_rounds), build.is_short).write(plan)
+
+    def kind_weights(self) -> dict[RoundKind, float]:
+        """Return the shares of the kinds of stories, more for those of which there are too few so far: not all slips allow each."""
+        weights: dict[RoundKind, float] = {}
+        for kind in ROUND_KINDS:
+            share = self._build.config.round_kinds.get(kind, 0.0)
+            weights[kind] = share * min(_MAX_BOOST, (share * self._kinds.total() + 1) / (self._kinds[kind] + 1))
+        return weights
+
     def _plan(self, left: list[Candidate]) -> MutationPlan:
         candidate = min(left, key=lambda c: self._used[c.slip.operator])
         left.remove(candidate)
@@ -65,14 +101,6 @@ class _Rounds:
         marks = [mark for mark in (config.tests, config.diagnoses) if mark in ("crafted", "traced")]  # other texts, other ids
         return replace(plan, seed=":".join((*marks[::-1], plan.seed)))
 
-    def write(self, plan: MutationPlan) -> Sample | Rejected:
-        """Write the sample of a plan; may be called in several threads."""
-        execute, config = self._build.execute, self._build.config
-        if config.tests == "crafted" and plan.problem.language == PYTHON.name:
-            slips = self._slips[plan.problem.task_id]
-            plan = with_crafted_tests(plan, slips, config.shown_tests, self._build.recipe.seed, execute)
-        return write_sample(plan, execute, execute if config.diagnoses == "traced" else None)
-
     def note(self, plan: MutationPlan, outcome: Sample | Rejected) -> None:
         """Note what has become of a plan: the slips of a rejected one count as not used."""
         outcomes, task_id = self._build.outcomes, plan.problem.task_id
@@ -81,4 +109,5 @@ class _Rounds:
             outcomes.reject(len(outcomes), rejection(plan.id, task_id, outcome, plan.operators))
         else:
             outcomes.accept(len(outcomes), outcome)
+            self._kinds.update([outcome.metadata["kind"]] if "kind" in outcome.metadata else [])
             self._num_accepted[task_id] += 1

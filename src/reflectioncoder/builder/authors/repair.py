@@ -14,7 +14,6 @@ from typing import Any
 from reflectioncoder.builder import checks
 from reflectioncoder.builder.author import Build
 from reflectioncoder.builder.authors.answers import Answer, unusable
-from reflectioncoder.builder.authors.traced import Attempt, Story, traced_blocks
 from reflectioncoder.builder.cells import Execution
 from reflectioncoder.builder.coding import Coding, coding_of
 from reflectioncoder.builder.crafted.selection import ShownTests, choose
@@ -23,6 +22,7 @@ from reflectioncoder.builder.mutation import mutations
 from reflectioncoder.builder.mutation.diagnosis import OPENINGS, observe
 from reflectioncoder.builder.outcomes import Rejected
 from reflectioncoder.builder.rollouts import Rollout
+from reflectioncoder.builder.stories import Attempt, Story, traced_blocks
 from reflectioncoder.config.building import BuildConfig
 from reflectioncoder.data.answers import ReadAnswer, read_answer
 from reflectioncoder.data.problems import Problem
