@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from reflectioncoder.builder.causes import Cause, cause_sayings
 from reflectioncoder.builder.cells import Execution
 from reflectioncoder.builder.claims import check_blocks
 from reflectioncoder.builder.executions import Executions
@@ -40,7 +41,10 @@ Facts = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Attempt:
-    """A failing attempt. `corrected`: the next program; `slip`: what it repairs, None if it is another program altogether."""
+    """A failing attempt. `corrected`: the next program; `slip`: what it repairs, None if it is another program altogether.
+
+    `causes`: what is said to be wrong, where it is not the slip.
+    """
 
     program: str
     corrected: str
@@ -48,6 +52,7 @@ class Attempt:
     ran: Execution
     failure: Failure
     slip: Mutation | None = None
+    causes: tuple[Cause, ...] = ()
 
     def test(self, tests: Sequence[str]) -> str:
         """Return the assertion that fails, or in which an exception arises; "" if none is to blame."""
@@ -203,20 +208,27 @@ def _blocks(story: Story, probes: Sequence[Probe | None], rng: random.Random) ->
         failure = say(f"failure.{_FAILURES.get(attempt.failure.kind, attempt.failure.kind)}", facts, rng)
         blocks += [Block("code", attempt.cell), Block("execution", attempt.ran.output.rstrip("\n"))]
         if probe is None:
-            blocks.append(Block("text", _joined(failure, say(_fix(attempt.slip), facts, rng))))
+            blocks.append(Block("text", _joined(failure, _correction(attempt, facts, rng))))
             continue
         facts |= _facts_of_probe(probe, attempt)
         blocks += [
             Block("text", _joined(failure, say(_announcement(probe), facts, rng))),
             Block("code", probe.cell),
             Block("execution", probe.output),
-            Block("text", _joined(*_explanation(probe, attempt, facts, rng), say(_fix(attempt.slip), facts, rng))),
+            Block("text", _joined(*_explanation(probe, attempt, facts, rng), _correction(attempt, facts, rng))),
         ]
     return [*blocks, Block("code", story.last_cell), Block("execution", story.last_output.rstrip("\n"))]
 
 
 def _joined(*sentences: str) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _correction(attempt: Attempt, facts: Facts, rng: random.Random) -> str:
+    """Return why the attempt is wrong, and what is changed."""
+    if attempt.causes:
+        return _joined(*(say(symbol, own, rng) for symbol, own in cause_sayings(attempt.causes, facts)))
+    return say(_fix(attempt.slip), facts, rng)
 
 
 def _fix(slip: Mutation | None) -> str:

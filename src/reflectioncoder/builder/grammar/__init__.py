@@ -1,4 +1,4 @@
-"""Writes sentences from a grammar that is data (`traced.yaml`): alternatives are drawn, facts are put in, nothing else is said."""
+"""Writes sentences from a grammar that is data (the YAML files here): alternatives are drawn, facts put in, nothing else is said."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ _BEGINNING = re.compile(r"(\A|[.?] )([a-z])")
 
 @cache
 def traced_grammar() -> Grammar:
-    """Return the grammar of traced diagnoses: the alternatives of every symbol."""
-    return yaml.safe_load((Path(__file__).parent / "traced.yaml").read_text(encoding="utf-8"))
+    """Return the grammar of traced diagnoses: the alternatives of every symbol, of all files together."""
+    merged: dict[str, list[str]] = {}
+    for path in sorted(Path(__file__).parent.glob("*.yaml")):
+        merged |= yaml.safe_load(path.read_text(encoding="utf-8"))
+    return merged
 
 
 def say(symbol: str, facts: Mapping[str, str], rng: random.Random) -> str:
