@@ -67,7 +67,7 @@ ATTEMPTS = [
     ("evens", f"def evens(xs):\n{EVENS.replace('<', '<=')}    return found\n", "wrong_comparison", True),
     ("evens", "def evens(xs):\n    pass\n", "empty_body", False),
     ("evens", "def evens(xs):\n    return [2, 4]\n", "hard_coded", False),
-    ("evens", "def evens(xs):\n    for x in xs:\n        if x % 2:\n            return [x]\n        return []\n", "first_round_return", False),
+    ("evens", "def evens(xs):\n    for x in xs:\n        return [] if x % 2 else xs\n", "first_round_return", False),
     ("evens", "def evens(xs):\n    return {x: x for x in xs if x % 2 == 0 and x >= 0}\n", "wrong_type", False),
     ("evens", "def evens(xs):\n    return sorted({x for x in xs if not x % 2 and x > -1})\n", "wrong_order", False),
     ("evens", f"def even_numbers(xs):\n{EVENS}    return found\n", "wrong_name", True),
