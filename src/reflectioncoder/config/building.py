@@ -9,6 +9,7 @@ from reflectioncoder.choices import (
     APIS_HELP,
     ASSISTANT_PREFIXES_HELP,
     AUTHORS_HELP,
+    CRITICS_HELP,
     DIAGNOSES_HELP,
     MAX_TOKENS_FIELDS,
     MAX_TOKENS_FIELDS_HELP,
@@ -16,6 +17,7 @@ from reflectioncoder.choices import (
     Api,
     AssistantPrefix,
     AuthorName,
+    Critic,
     Diagnoses,
     MaxTokensField,
     Omittable,
@@ -113,7 +115,9 @@ class BuildConfig(Settings):
     )
     budget_usd: float | None = doc("Maximum cost of the build at the endpoint's prices, USD; null sets no limit.", None, low=0.0)
     prompts: str = doc(
-        "Prompt templates for the dialogue: a packaged version (v1), or a folder with reflect, feedback and answer.jinja.", "v1"
+        "Prompt templates for the dialogue: a packaged version (v1), or a folder with reflect, feedback and answer.jinja (with a "
+        "critic also critic.jinja).",
+        "v1",
     )
     problems: tuple[str, ...] = doc("Problems to write about: files made by `problems`, or bundled:SPLIT.", ("bundled:train",))
     samples_per_problem: int | None = doc(
@@ -137,6 +141,12 @@ class BuildConfig(Settings):
         high=1.0,
     )
     diagnoses: Diagnoses = doc("How a failing attempt is explained (mutation, hybrid, attempts).", "templates", values=DIAGNOSES_HELP)
+    critic: Critic = doc(
+        "Who says the diagnoses of mutation, hybrid and attempts anew, in words of its own; a text that loses or adds anything is not "
+        "taken. Choose one for more varied texts if you have a model that follows instructions well; a diagnosis costs a request.",
+        "none",
+        values=CRITICS_HELP,
+    )
     shown_tests: int = doc("Maximum number of assertions in an attempt's code block (mutation, hybrid, attempts).", 3, low=1)
     cell_timeout_s: float = doc(
         "Time limit of one attempt, or of a program with all its tests, while building, seconds.", 3.0, low=0.1, high=MAX_SECONDS

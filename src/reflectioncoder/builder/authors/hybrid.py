@@ -27,7 +27,7 @@ class HybridAuthor(Author):
     @property
     def traits(self) -> Traits:
         return Traits(
-            options=MODEL_OPTIONS - {"endpoint.assistant_prefix"} - self.server.unused_options | {"shown_tests", "diagnoses"},
+            options=MODEL_OPTIONS - {"endpoint.assistant_prefix"} - self.server.unused_options | {"shown_tests", "diagnoses", "critic"},
             python_only=False,
             needs_reference=True,
             varies_one_program=False,
@@ -51,4 +51,4 @@ def _writing(build: Build, model: LoggedModel) -> Callable[[Rollout], Sample | R
         request = one_off_request(problem.prompt, problem.instruction, problem.language)
         return model.ask(Conversation(model.config, request, fence=opening_fence(problem.language)), rollout, 0)
 
-    return RepairWriter(build, attempt).write
+    return RepairWriter(build, attempt, build.config.endpoint.model).write

@@ -3,7 +3,7 @@
 from reflectioncoder.builder.claims.checking import Claim, ClaimCounts, check_blocks, check_sample, check_text, count_claims
 from reflectioncoder.builder.claims.evidence import Evidence
 from reflectioncoder.builder.claims.extraction import Stated, stated
-from reflectioncoder.builder.claims.inventions import invented_output
+from reflectioncoder.builder.claims.inventions import invented_output, inventions
 
 __all__ = [
     "Claim",
@@ -15,5 +15,6 @@ __all__ = [
     "check_text",
     "count_claims",
     "invented_output",
+    "inventions",
     "stated",
 ]

@@ -39,6 +39,11 @@ _SPEAKING = (ast.Return, ast.Yield, ast.Raise, ast.Assign, ast.AugAssign, ast.An
 
 def invented_output(problem: str, blocks: Iterable[Block]) -> str | None:
     """Return the first value that a text among the blocks of an answer says a run gave, though nothing shows it; None without one."""
+    return next((text for _, text in inventions(problem, blocks)), None)
+
+
+def inventions(problem: str, blocks: Iterable[Block]) -> Iterator[tuple[int, str]]:
+    """Yield such values with the numbers of their blocks."""
     blocks = list(blocks)
     seen = _Seen(Evidence(problem))
     for number, block in enumerate(blocks):
@@ -50,8 +55,7 @@ def invented_output(problem: str, blocks: Iterable[Block]) -> str | None:
             following = next((later.content for later in blocks[number + 1 :] if later.type == "code"), "")
             for claim in check_text(block.content, seen.evidence, following):
                 if seen.is_invented(claim, _sentence(block.content, claim.stated.start), following):
-                    return claim.stated.text
-    return None
+                    yield number, claim.stated.text
 
 
 def _sentence(text: str, start: int) -> str:
