@@ -52,14 +52,9 @@ def anew(text):
 def recipe_of(folder, url, **build):
     write_jsonl(folder / "problems.jsonl", [problem.to_json() for problem in PROBLEMS])
     endpoint = EndpointConfig(base_url=url, model="critic-1", max_in_flight=4, timeout_s=2.0, retries=1)
-    settings = {
-        "diagnoses": "traced",
-        "critic": "openai",
-        "samples_per_problem": 2,
-        "two_slip_share": 0.5,
-        "endpoint": endpoint,
-        **build,
-    }
+    settings = {"diagnoses": "traced", "critic": "openai", "samples_per_problem": 2, "endpoint": endpoint, **build}
+    if settings.get("author", "mutation") == "mutation":
+        settings = {"two_slip_share": 0.5, "max_operator_share": 1.0, **settings}
     config = BuildConfig(problems=(str(folder / "problems.jsonl"),), min_samples=0, **settings)
     return Recipe("c", ModelConfig("none"), build=config, sandbox=SandboxConfig(workers=2))
 
@@ -143,7 +138,7 @@ def test_a_build_that_is_out_of_budget_goes_on_with_more(tmp_path, said):
 HYBRID = {"hybrid": True, "two_slip_share": 0.25, "max_operator_share": 0.15}
 CASES = {
     "empty_answer": lambda text: "  \n",
-    "special_tokens": lambda text: f"<|im_start|> {text}",
+    "special_tokens": lambda text: f"I see <|im_start|> it. {text}",
     "has_code_block": lambda text: f"{text}\n\n- and this",
     "unchanged": lambda text: text,
     "no_diagnosis": lambda text: "I apologize for the confusion. Let me fix it.",
@@ -172,8 +167,23 @@ class CutOff(Words):
 
 @dataclass
 class Fails(Words):
+    """Answers nothing about one problem and takes no request about another."""
+
     def fault(self, payload):
-        return 500 if self.num_requests > 3 else None
+        request = payload["messages"][0]["content"]
+        return 500 if PROBLEMS[1].prompt in request else 400 if PROBLEMS[2].prompt in request else None
+
+
+@dataclass
+class Attempts(Words):
+    """Writes wrong programs, and says diagnoses anew."""
+
+    def reply(self, payload):
+        request = payload["messages"][0]["content"]
+        if "This is what I found out" in request:
+            return super().reply(payload)
+        problem = next(p for p in PROBLEMS if p.prompt.strip() in request)
+        return f"```python\ndef {problem.entry_point}(*values):\n    return 'wrong'\n```"
 
 
 def test_an_answer_that_is_cut_off_is_refused(tmp_path):
@@ -181,6 +191,24 @@ def test_an_answer_that_is_cut_off_is_refused(tmp_path):
     with serving(script) as url:
         summary = build_reflections(recipe_of(tmp_path, url), tmp_path)
     assert summary["critic"]["refused"] == {"answer_cut_off": summary["critic"]["num_asked"]}
+
+
+def test_what_the_server_does_not_answer_stays_as_it_was(tmp_path):
+    script = Fails(PROBLEMS, say=anew)
+    with serving(script) as url:
+        counts = build_reflections(recipe_of(tmp_path, url), tmp_path)["critic"]
+    assert set(counts["refused"]) <= {"no_answer", "refused"}
+    assert counts["num_accepted"] + sum(counts["refused"].values()) == counts["num_asked"]
+    for sample in read_samples(tmp_path / "reflections.jsonl"):
+        assert ("critic" in sample.metadata) == (sample.metadata["task_id"] in (PROBLEMS[0].task_id, PROBLEMS[3].task_id))
+
+
+def test_the_model_that_attempts_may_be_the_critic_too(tmp_path):
+    script = Attempts(PROBLEMS, say=anew)
+    with serving(script) as url:
+        summary = build_reflections(recipe_of(tmp_path, url, author="openai", hybrid=True, near_duplicates=1.0), tmp_path)
+    assert summary["critic"]["num_accepted"] == summary["num_accepted"] == len(PROBLEMS)
+    assert summary["num_requests"] == 2 * len(PROBLEMS)
 
 
 def test_a_server_that_never_answers_ends_the_build(tmp_path):
@@ -217,8 +245,8 @@ def test_settings_of_the_critic_are_checked_before_any_work(tmp_path):
             "does not use this option",
         ),
         (
-            {"author": "local", "hybrid": True, "two_slip_share": 0.25, "endpoint": EndpointConfig(model="a.gguf")},
-            "author and critic|a.gguf",
+            {**HYBRID, "author": "openai", "critic": "local", "endpoint": EndpointConfig(model="m")},
+            "author and critic",
         ),
         ({"prompts": str(tmp_path / "nowhere")}, "no template"),
         ({"budget_usd": 1.0}, "bounds nothing"),
