@@ -206,8 +206,10 @@ def _lacking(a: ast.expr, b: ast.expr) -> Cause | None:
     if name := next((call for call in calls if call and call not in own), ""):
         return Cause("lacks_call", facts={"lacking": name})
     known = {type(node) for node in ast.walk(a)}
+    texts = [node.value for node in ast.walk(a) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     for node in ast.walk(b):
-        if (sign := _OPERATORS.get(type(node))) and type(node) not in known:
+        sign = _OPERATORS.get(type(node))
+        if sign and type(node) not in known and not any(sign in text for text in texts):  # in a text the sign would seem to be there
             return Cause("lacks_operator", facts={"lacking": sign})
     names, wanted = (list(dict.fromkeys(inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))) for node in (a, b))
     if name := next((name for name in wanted if name not in names), ""):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from reflectioncoder.builder.causes.cause import Cause
 
-_MIN_ALIKE = 0.75  # of a name that is misspelt and the one that was meant
+_MIN_ALIKE = 0.85  # of a name that is misspelt and the one that was meant
 _TYPE_WORDS = {
     "int": "an integer", "float": "a float", "str": "a string", "list": "a list", "tuple": "a tuple", "set": "a set",
     "bool": "a boolean",
