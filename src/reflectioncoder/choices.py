@@ -147,6 +147,17 @@ DIAGNOSES_HELP: dict[Diagnoses, str] = {
     "traced": "after a cell that prints the values at the place where the run goes wrong; a text states only what was seen",
 }
 
+RoundKind = Literal["look", "hypothesis", "partial", "expectation", "hidden", "direct"]
+ROUND_KINDS: tuple[RoundKind, ...] = get_args(RoundKind)
+ROUND_KINDS_HELP: dict[RoundKind, str] = {
+    "look": "a cell prints the values at the place where the attempt goes wrong",
+    "hypothesis": "another cause is suspected first, tried in a run and refuted by it",
+    "partial": "the first repair makes the failing test pass and lets a later one fail",
+    "expectation": "a test expects a wrong value, which is corrected by reading the problem",
+    "hidden": "an exception hides a second fault, which shows once the first is repaired",
+    "direct": "nothing is looked at between a failing attempt and its correction",
+}
+
 Dtype = Literal["auto", "float32", "bfloat16", "float64"]
 DTYPES_HELP: dict[Dtype, str] = {
     "auto": "float32; on a GPU bfloat16 for generation, float32 weights with bfloat16 autocast for training",

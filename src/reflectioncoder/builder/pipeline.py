@@ -25,6 +25,7 @@ from reflectioncoder.builder.earlier import require_same_author
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.filters import filter_outcomes
 from reflectioncoder.builder.funnel import write_outcomes
+from reflectioncoder.builder.lengths import excess_tokens, token_counter
 from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.builder.outcomes import Outcomes
 from reflectioncoder.builder.problems import Problems
@@ -66,6 +67,7 @@ def build_reflections(
     config = recipe.build
     check_author(config)
     author = author_of(config)
+    count_tokens = token_counter(recipe)
     limits = replace(limits_from(recipe.sandbox), wall_s=config.cell_timeout_s)
     require_floor(detect_isolation(), recipe.sandbox.floor)
     problems = Problems.read(partial(_first, config.problems, limit), partial(_contaminated_by, known))
@@ -74,7 +76,7 @@ def build_reflections(
         log = stack.enter_context(BuildLog(output_dir / "log.sqlite"))
         outcomes = stack.enter_context(closing(Outcomes()))
         execute = Executions(log, limits, recipe.sandbox.workers)
-        build = Build(recipe, problems, log, execute, outcomes, limits, fork)
+        build = Build(recipe, problems, log, execute, outcomes, limits, fork, count_tokens)
         dialogues = author.write(build)
         written, critic = stack.enter_context(criticised(build, outcomes))
         filtered = filter_outcomes(
@@ -82,11 +84,12 @@ def build_reflections(
             known,
             _logged(behaviour, known, log) if behaviour else None,
             max_chars=config.max_chars,
+            too_many_tokens=partial(excess_tokens, count_tokens=count_tokens, max_tokens=config.max_tokens),
             near_duplicates=config.near_duplicates,
             same_problem=not author.traits.varies_one_program,
             workers=recipe.sandbox.workers,
         )
-        funnel = write_outcomes(stack.enter_context(closing(filtered)), output_dir, config)
+        funnel = write_outcomes(stack.enter_context(closing(filtered)), output_dir, config, count_tokens)
         summary = BuildSummary(
             config=config,
             seed=recipe.seed,

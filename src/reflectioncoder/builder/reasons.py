@@ -71,7 +71,7 @@ REASONS: dict[Reason, str] = {
     "outside_world": "a program reads input or files, uses the network, or reaches for the interpreter",
     "special_tokens": "a text spells a special token",
     "vacuous_tests": "the dialogue's tests do not notice slips in the final program",
-    "too_long": "the sample has more than build.max_chars characters",
+    "too_long": "the sample has more than build.max_chars characters or build.max_tokens tokens",
     "duplicate": "the same attempts occurred before",
     "near_duplicate": "nearly the same attempts occurred before (MinHash of their words)",
     "contaminated": "the problem or the final program is a benchmark task: by its id, or by 10 words in a row",

@@ -9,6 +9,7 @@ from reflectioncoder.builder.outcomes import Rejected, rejected_problem
 from reflectioncoder.builder.rollouts import SampleNames
 from reflectioncoder.config.building import BuildConfig
 from reflectioncoder.data.problems import Problem
+from reflectioncoder.errors import UsageError
 from reflectioncoder.progress import Progress, say
 from reflectioncoder.sandbox.pool import map_ordered
 
@@ -19,14 +20,21 @@ class MutationAuthor(Author):
     @property
     def traits(self) -> Traits:
         return Traits(
-            options=frozenset(("two_slip_share", "max_operator_share", "diagnoses", "critic", "shown_tests")),
+            options=frozenset(
+                ("two_slip_share", "max_operator_share", "diagnoses", "critic", "shown_tests", "round_kinds", "max_rounds")
+            ),
             python_only=True,
             needs_reference=True,
             varies_one_program=True,
         )
 
     def check(self, config: BuildConfig) -> None:
-        """Find nothing: each setting is checked by its range."""
+        """Refuse settings of stories where none are told."""
+        default = BuildConfig()
+        given = [name for name in ("round_kinds", "max_rounds") if getattr(config, name) != getattr(default, name)]
+        if given and config.diagnoses != "traced":
+            where = ", ".join(f"build.{name}" for name in given)
+            raise UsageError(f"{where} has no effect with build.diagnoses: {config.diagnoses}\n  hint:    set build.diagnoses: traced")
 
     def names_in_samples(self, config: BuildConfig) -> SampleNames:
         return SampleNames(AUTHOR, "")  # of nobody's answers

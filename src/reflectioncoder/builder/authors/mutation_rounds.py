@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 from reflectioncoder.builder.author import Build
 from reflectioncoder.builder.authors.mutation_samples import Candidate, MutationPlan, candidates, write_sample
+from reflectioncoder.builder.authors.mutation_stories import StoryWriter
 from reflectioncoder.builder.outcomes import Rejected, rejection
+from reflectioncoder.builder.stories import StorySettings
+from reflectioncoder.choices import ROUND_KINDS, RoundKind
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.progress import Progress
 from reflectioncoder.sandbox.pool import map_ordered
 
 SAMPLES_PER_PROBLEM = 4  # where the recipe says nothing
+_MAX_BOOST = 5.0
 
 
 def run_mutation_rounds(build: Build, problems: list[Problem]) -> None:
@@ -25,10 +30,9 @@ def run_mutation_rounds(build: Build, problems: list[Problem]) -> None:
     """
     rounds = _Rounds(build, problems)
     target = rounds.num_wanted * len(problems)
-    write = partial(write_sample, execute=build.execute, tracing=build.execute if build.config.diagnoses == "traced" else None)
     with Progress("build: reflections", target) as progress:
         while plans := rounds.next_plans():
-            written = map_ordered(write, plans, build.recipe.sandbox.workers)
+            written = map_ordered(rounds.writing(), plans, build.recipe.sandbox.workers)
             for plan, outcome in zip(plans, written, strict=True):
                 rounds.note(plan, outcome)
                 progress.update(build.outcomes.num_accepted, f"{build.outcomes.num_rejected} rejected")
@@ -44,6 +48,7 @@ class _Rounds:
         self._candidates = {problem.task_id: candidates(problem, build.recipe.seed) for problem in problems}
         self._num_accepted: Counter[str] = Counter()
         self._used: Counter[str] = Counter()
+        self._kinds: Counter[RoundKind] = Counter()
         self.num_wanted = build.config.samples_per_problem or SAMPLES_PER_PROBLEM
 
     def next_plans(self) -> list[MutationPlan]:
@@ -54,6 +59,19 @@ class _Rounds:
             if left and self._num_accepted[problem.task_id] < self.num_wanted:
                 plans.append(self._plan(left))
         return plans
+
+    def writing(self) -> Callable[[MutationPlan], Sample | Rejected]:
+        """Return what writes the plans of a round."""
+        build = self._build
+        if build.config.diagnoses != "traced":
+            return partial(write_sample, execute=build.execute)
+        return StoryWriter(build.execute, StorySettings(self._kind_weights(), build.config.max_rounds), build.is_short).write
+
+    def _kind_weights(self) -> dict[RoundKind, float]:
+        """Return the shares of the kinds of stories, more for those of which there are too few so far: not all slips allow each."""
+        total, shares = self._kinds.total(), self._build.config.round_kinds
+        boosts = {kind: min(_MAX_BOOST, (shares[kind] * total + 1) / (self._kinds[kind] + 1)) for kind in ROUND_KINDS if kind in shares}
+        return {kind: shares[kind] * boost for kind, boost in boosts.items()}
 
     def _plan(self, left: list[Candidate]) -> MutationPlan:
         candidate = min(left, key=lambda c: self._used[c.slip.operator])
@@ -71,4 +89,5 @@ class _Rounds:
             outcomes.reject(len(outcomes), rejection(plan.id, task_id, outcome, plan.operators))
         else:
             outcomes.accept(len(outcomes), outcome)
+            self._kinds.update([outcome.metadata["kind"]] if "kind" in outcome.metadata else [])
             self._num_accepted[task_id] += 1

@@ -7,11 +7,11 @@ fresh session; what the sample says of them is what the interpreter answered.
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from reflectioncoder.builder.authors.traced import Attempt, Story, traced_blocks
 from reflectioncoder.builder.cells import Execution, Executor, python_cell
-from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.failures import read_failure
 from reflectioncoder.builder.mutation import Mutation, mutations
 from reflectioncoder.builder.mutation.diagnosis import OPENINGS, Failure, diagnose
@@ -86,12 +86,17 @@ def _second_slip(first: Mutation, rng: random.Random) -> Mutation | None:
     return rng.choice(others) if others else None
 
 
-def write_sample(plan: MutationPlan, execute: Executor, tracing: Executions | None = None) -> Sample | Rejected:
-    """Run the plan's cells and write the sample, or say why it is none.
+@dataclass(frozen=True)
+class RanPlan:
+    """A plan whose attempts fail and whose last program passes: an execution for each cell, a failure for each attempt."""
 
-    Args:
-        tracing: write traced diagnoses with it; None: from templates.
-    """
+    plan: MutationPlan
+    runs: tuple[Execution, ...]
+    failures: tuple[Failure, ...]
+
+
+def run_plan(plan: MutationPlan, execute: Executor) -> RanPlan | Rejected:
+    """Run the plan's cells, or say why no sample can be made of them."""
     cells = plan.cells
     runs = execute(cells)
     *attempts, last = runs
@@ -100,32 +105,24 @@ def write_sample(plan: MutationPlan, execute: Executor, tracing: Executions | No
     failures = [read_failure(cell, plan.shown_tests, ran, execute) for cell, ran in zip(cells, attempts, strict=False)]
     if len(failures) > len(set(failures)):
         return Rejected("repair_changes_nothing", "the first correction leaves the very same failure")
-    if tracing is None:
-        return _sample(plan, _from_templates(plan, runs, failures))
-    blocks = _traced(plan, runs, failures, tracing)
-    return blocks if isinstance(blocks, Rejected) else _sample(plan, blocks, {"diagnoses": "traced"})
+    return RanPlan(plan, tuple(runs), tuple(failures))
 
 
-def _from_templates(plan: MutationPlan, runs: list[Execution], failures: list[Failure]) -> list[Block]:
+def write_sample(plan: MutationPlan, execute: Executor) -> Sample | Rejected:
+    """Run the plan's cells and write the sample with diagnoses from templates, or say why it is none."""
+    ran = run_plan(plan, execute)
+    return ran if isinstance(ran, Rejected) else sample_of(plan, _from_templates(ran))
+
+
+def _from_templates(ran: RanPlan) -> list[Block]:
+    plan, failures = ran.plan, ran.failures
     rng = random.Random(f"words/{plan.seed}")
     blocks = [Block("text", rng.choice(OPENINGS))]
-    for index, (cell, ran) in enumerate(zip(plan.cells, runs, strict=True)):
-        blocks += [Block("code", cell), Block("execution", ran.output.rstrip("\n"))]
+    for index, (cell, execution) in enumerate(zip(plan.cells, ran.runs, strict=True)):
+        blocks += [Block("code", cell), Block("execution", execution.output.rstrip("\n"))]
         if index < len(failures):
             blocks.append(Block("text", diagnose(plan.steps[index], failures[index], rng)))
     return blocks
-
-
-def _traced(plan: MutationPlan, runs: list[Execution], failures: list[Failure], execute: Executions) -> list[Block] | Rejected:
-    problem, cells = plan.problem, plan.cells
-    attempts = tuple(
-        Attempt(plan.programs[index], plan.programs[index + 1], cells[index], runs[index], failure, plan.steps[index])
-        for index, failure in enumerate(failures)
-    )
-    request = reflection_request(problem.prompt, problem.instruction)
-    tests = tuple(test.strip() for test in plan.shown_tests)
-    story = Story(request, problem.entry_point, problem.setup, tests, attempts, cells[-1], runs[-1].output)
-    return traced_blocks(story, execute, plan.seed)
 
 
 def _judge_runs(attempts: list[Execution], last: Execution) -> Rejected | None:
@@ -141,14 +138,16 @@ def _judge_runs(attempts: list[Execution], last: Execution) -> Rejected | None:
     return None
 
 
-def _sample(plan: MutationPlan, blocks: list[Block], about: dict[str, str] | None = None) -> Sample:
+def sample_of(
+    plan: MutationPlan, blocks: list[Block], about: Mapping[str, Any] | None = None, operators: list[str] | None = None
+) -> Sample:
     problem = plan.problem
     metadata = {
         "author": AUTHOR,
         "task_id": problem.task_id,
         **problem.provenance,
         "grade": problem.grade,
-        "operators": plan.operators,
+        "operators": plan.operators if operators is None else operators,
         "shown_tests": list(plan.shown_tests),
         **(about or {}),
         **({"setup": problem.setup} if problem.setup else {}),

@@ -35,7 +35,17 @@ HYBRIDS: dict[AuthorName, Author] = {
 """The authors that `hybrid: true` turns those that ask a model into."""
 
 COMMON_OPTIONS = frozenset(
-    ("author", "problems", "samples_per_problem", "max_chars", "near_duplicates", "cell_timeout_s", "min_samples")
+    (
+        "author",
+        "problems",
+        "samples_per_problem",
+        "max_chars",
+        "max_tokens",
+        "tokenizer",
+        "near_duplicates",
+        "cell_timeout_s",
+        "min_samples",
+    )
 )
 """The options of every build, whoever writes."""
 

@@ -15,7 +15,6 @@ from typing import Any
 from reflectioncoder.builder import checks
 from reflectioncoder.builder.author import Build
 from reflectioncoder.builder.authors.answers import Answer, unusable
-from reflectioncoder.builder.authors.traced import Attempt, Story, traced_blocks
 from reflectioncoder.builder.causes import Cause, Observed, minimal_repair, observed_causes, refined
 from reflectioncoder.builder.cells import Execution
 from reflectioncoder.builder.claims.evidence import Evidence, tokens_of
@@ -24,6 +23,7 @@ from reflectioncoder.builder.mutation import Mutation
 from reflectioncoder.builder.mutation.diagnosis import OPENINGS, Failure, observe
 from reflectioncoder.builder.outcomes import Rejected
 from reflectioncoder.builder.rollouts import Rollout
+from reflectioncoder.builder.stories import Attempt, Story, traced_blocks
 from reflectioncoder.builder.testing import Tests
 from reflectioncoder.config.building import BuildConfig
 from reflectioncoder.data.answers import ReadAnswer, read_answer

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 _TOKEN = re.compile(
     r"""(?P<string>[rbfuRBFU]{0,2}(?:\"\"\".*?\"\"\"|'''.*?'''|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'))
-    |(?P<number>(?:(?<![\w)\]}])-)?(?:\d[\d_]*\.?\d*(?:[eE][+-]?\d+)?j?|\.\d+))
+    |(?P<number>(?:(?<![\w)\]}])-)?(?:\d[\d_]*(?:\.(?!\s|\Z)\d*)?(?:[eE][+-]?\d+)?j?|\.\d+))
     |(?P<name>[^\W\d]\w*)
     |(?P<comment>\#[^\n]*)
     |(?P<operator>\.\.\.|\*\*=?|//=?|>>=?|<<=?|[-+*/%@&|^!=<>]=|->|:=|[^\w\s])""",
@@ -29,7 +29,8 @@ Tokens = tuple[str, ...]
 
 
 def tokens_of(text: str) -> Tokens:
-    """Split a text as a lexer of Python would, in prose too; strings by their value, negative numbers whole where no term precedes.
+    """Split a text as a lexer of Python would, in prose too; strings by their value, negative numbers whole where no term precedes,
+    and without the full stop of a sentence that ends with one.
 
     Comments are left out, and what follows a `#` in prose.
     """
