@@ -51,4 +51,4 @@ def _writing(build: Build, model: LoggedModel) -> Callable[[Rollout], Sample | R
         request = one_off_request(problem.prompt, problem.instruction, problem.language)
         return model.ask(Conversation(model.config, request, fence=opening_fence(problem.language)), rollout, 0)
 
-    return RepairWriter(build, attempt, build.config.endpoint.model).write
+    return RepairWriter(build, attempt).write

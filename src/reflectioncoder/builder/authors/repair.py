@@ -62,12 +62,12 @@ class RepairWriter:
 
     Args:
         attempt: returns a model's answer to the one-off request for a rollout.
-        model: the name of that model, for the metadata.
+        model: the name of that model, for the metadata; None: that of the endpoint.
     """
 
-    def __init__(self, build: Build, attempt: Callable[[Rollout], Answer], model: str):
+    def __init__(self, build: Build, attempt: Callable[[Rollout], Answer], model: str | None = None):
         self._attempt = attempt
-        self._model = model
+        self._model = build.config.endpoint.model if model is None else model
         self._seed = build.recipe.seed
         self._num_shown_tests = build.config.shown_tests
         self._execute = build.execute
