@@ -140,6 +140,14 @@ AUTHORS_HELP: dict[AuthorName, str] = {
     "attempts": "completions in a file (attempts); the reference solutions repair those that fail",
 }
 
+Critic = Literal["none", "openai", "local", "vllm"]
+CRITICS_HELP: dict[Critic, str] = {
+    "none": "nobody: the diagnoses stay as the author wrote them",
+    "openai": "a model behind an OpenAI-compatible server (endpoint)",
+    "local": "a model served on this CPU; endpoint.model names a GGUF file or a packaged model",
+    "vllm": "a model served on these GPUs; endpoint.model names a hub id or a folder",
+}
+
 Diagnoses = Literal["templates", "traced"]
 DIAGNOSES_HELP: dict[Diagnoses, str] = {
     "templates": "one text from fixed sentences, which names the failing assertion and the slip",

@@ -183,7 +183,7 @@ def test_every_kind_of_divergence_has_eight_shapes_and_every_slip_a_cause():
     for symbol in table:
         if symbol.partition(".")[0] in ("seen", "announce", "failure", "fix", "opening"):
             assert len(set(table[symbol])) >= 8, symbol
-    assert {symbol.removeprefix("cause.") for symbol in table if symbol.startswith("cause.")} == set(OPERATORS)
+    assert {symbol.removeprefix("cause.") for symbol in table if symbol.startswith("cause.")} >= set(OPERATORS)
 
 
 def test_every_part_of_a_sentence_is_used():

@@ -1,9 +1,9 @@
 """A build: problems in, reflection samples out, every candidate accounted for.
 
-An author (`authors`) writes candidates about the problems; filters turn away what repeats, is too long or is a benchmark task; the rest
-is the data set. `reflections.jsonl`, `rejected.jsonl` and `build.json` are written at the end, and `log.sqlite` on the way: what was
-asked and run. The result depends on the recipe, the seed and the log only, not on workers, speed or interruptions. Candidates are kept
-on disk, and read and written one at a time.
+An author (`authors`) writes candidates about the problems, of which a model may say the diagnoses anew (`critic`); filters turn away
+what repeats, is too long or is a benchmark task; the rest is the data set. `reflections.jsonl`, `rejected.jsonl` and `build.json` are
+written at the end, and `log.sqlite` on the way: what was asked and run. The result depends on the recipe, the seed and the log only,
+not on workers, speed or interruptions. Candidates are kept on disk, and read and written one at a time.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 from reflectioncoder.builder.author import Build
 from reflectioncoder.builder.authors.registry import author_of, check_author
+from reflectioncoder.builder.critic import criticised
 from reflectioncoder.builder.earlier import require_same_author
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.filters import filter_outcomes
@@ -75,9 +76,11 @@ def build_reflections(
         log = stack.enter_context(BuildLog(output_dir / "log.sqlite"))
         outcomes = stack.enter_context(closing(Outcomes()))
         execute = Executions(log, limits, recipe.sandbox.workers)
-        dialogues = author.write(Build(recipe, problems, log, execute, outcomes, limits, fork, count_tokens))
+        build = Build(recipe, problems, log, execute, outcomes, limits, fork, count_tokens)
+        dialogues = author.write(build)
+        written, critic = stack.enter_context(criticised(build, outcomes))
         filtered = filter_outcomes(
-            outcomes,
+            written,
             known,
             _logged(behaviour, known, log) if behaviour else None,
             max_chars=config.max_chars,
@@ -97,6 +100,7 @@ def build_reflections(
             funnel=funnel,
             log=LogCounts.of(log, config.endpoint),
             dialogues=dialogues,
+            critic=critic,
             duration_s=round(time.monotonic() - started, 2),
             python=platform.python_version(),
             limits=limits,

@@ -56,7 +56,7 @@ REASONS: dict[Reason, str] = {
     "first_try": "the first attempt passed: nothing was reflected on",
     "no_diagnosis": "a failing attempt is followed by no explanation: no text, or apologies and announcements alone",
     "repeated_attempt": "an attempt is an earlier, failing one again",
-    "invented_output": "an answer shows an output that no interpreter printed",
+    "invented_output": "an answer shows or reports an output that no interpreter printed",
     "other_language": "an explanation is in another language than the dialogue",
     "no_assertion": "the attempt that passed, or all before it, hold no assertion",
     "assertions_weakened": "what an earlier attempt asserted something of, the last does not (another expected value is a correction)",

@@ -9,6 +9,7 @@ from reflectioncoder.choices import (
     APIS_HELP,
     ASSISTANT_PREFIXES_HELP,
     AUTHORS_HELP,
+    CRITICS_HELP,
     DIAGNOSES_HELP,
     MAX_TOKENS_FIELDS,
     MAX_TOKENS_FIELDS_HELP,
@@ -19,6 +20,7 @@ from reflectioncoder.choices import (
     Api,
     AssistantPrefix,
     AuthorName,
+    Critic,
     Diagnoses,
     MaxTokensField,
     Omittable,
@@ -117,7 +119,9 @@ class BuildConfig(Settings):
     )
     budget_usd: float | None = doc("Maximum cost of the build at the endpoint's prices, USD; null sets no limit.", None, low=0.0)
     prompts: str = doc(
-        "Prompt templates for the dialogue: a packaged version (v1), or a folder with reflect, feedback and answer.jinja.", "v1"
+        "Prompt templates for the dialogue: a packaged version (v1), or a folder with reflect, feedback and answer.jinja (with a "
+        "critic also critic.jinja).",
+        "v1",
     )
     problems: tuple[str, ...] = doc("Problems to write about: files made by `problems`, or bundled:SPLIT.", ("bundled:train",))
     samples_per_problem: int | None = doc(
@@ -152,6 +156,12 @@ class BuildConfig(Settings):
     )
     diagnoses: Diagnoses = doc("How a failing attempt is explained (mutation, hybrid, attempts).", "templates", values=DIAGNOSES_HELP)
     tests: TestsChoice = doc("Which tests an attempt's code block shows (mutation, hybrid, attempts).", "problem", values=TESTS_HELP)
+    critic: Critic = doc(
+        "Who says the diagnoses of mutation, hybrid and attempts anew, in words of its own; a text that loses or adds anything is not "
+        "taken. Choose one for more varied texts if you have a model that follows instructions well; a diagnosis costs a request.",
+        "none",
+        values=CRITICS_HELP,
+    )
     round_kinds: dict[str, Any] = field(
         default_factory=lambda: {"look": 0.35, "hypothesis": 0.2, "partial": 0.15, "expectation": 0.15, "hidden": 0.15},
         metadata={

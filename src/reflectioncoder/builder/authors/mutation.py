@@ -22,7 +22,7 @@ class MutationAuthor(Author):
     def traits(self) -> Traits:
         return Traits(
             options=frozenset(
-                ("two_slip_share", "max_operator_share", "diagnoses", "shown_tests", "tests", "round_kinds", "max_rounds")
+                ("two_slip_share", "max_operator_share", "diagnoses", "critic", "shown_tests", "tests", "round_kinds", "max_rounds")
             ),
             languages=frozenset(SLIPS),
             needs_reference=True,

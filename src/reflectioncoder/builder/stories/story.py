@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from reflectioncoder.builder.causes import Cause
 from reflectioncoder.builder.cells import Execution
 from reflectioncoder.builder.mutation import Mutation
 from reflectioncoder.builder.mutation.diagnosis import Failure, failing_test
@@ -31,6 +32,7 @@ class Attempt:
     Attributes:
         corrected: a program that is right where this one is wrong; the next attempt, or the reference.
         slip: what the correction repairs, None if `corrected` is another program altogether.
+        causes: what is said to be wrong, where it is not the slip.
     """
 
     program: str
@@ -39,6 +41,7 @@ class Attempt:
     ran: Execution
     failure: Failure
     slip: Mutation | None = None
+    causes: tuple[Cause, ...] = ()
 
     def test(self, tests: Sequence[str]) -> str:
         """Return the assertion that fails, or in which an exception arises; "" if none is to blame."""

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reflectioncoder.builder.causes import cause_sayings
 from reflectioncoder.builder.grammar import say, traced_grammar
 from reflectioncoder.builder.mutation import Mutation
 from reflectioncoder.builder.stories.probes import Probe, is_labelled, shown_inputs
@@ -93,9 +94,12 @@ def failure_sayings(attempt: Attempt, story: Story, symbol: str = "") -> list[Sa
 
 def fix(attempt: Attempt, story: Story) -> list[Saying]:
     """Return why an attempt is wrong, and what is changed."""
+    facts = failure_facts(attempt, story)
+    causes = [Saying(symbol, own) for symbol, own in cause_sayings(attempt.causes, facts)]
+    is_small = attempt.slip is not None and len(attempt.causes) < 2
     return [
-        Saying(_fix_symbol(attempt.slip), failure_facts(attempt, story)),
-        Saying("again", failure_facts(attempt, story), is_extra=True),
+        *(causes or [Saying(_fix_symbol(attempt.slip), facts)]),
+        *([Saying("again", facts, is_extra=True)] if is_small else []),  # that the rest stays as it is
     ]
 
 
