@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -41,7 +42,9 @@ class _Rounds:
     def __init__(self, build: Build, problems: list[Problem]):
         self._build = build
         self._problems = problems
-        self._candidates = {problem.task_id: candidates(problem, build.recipe.seed) for problem in problems}
+        self._misreading_share = build.config.misreading_share
+        misread = self._misreading_share > 0
+        self._candidates = {problem.task_id: candidates(problem, build.recipe.seed, misread) for problem in problems}
         self._num_accepted: Counter[str] = Counter()
         self._used: Counter[str] = Counter()
         self.num_wanted = build.config.samples_per_problem or SAMPLES_PER_PROBLEM
@@ -52,11 +55,17 @@ class _Rounds:
         for problem in self._problems:
             left = self._candidates[problem.task_id]
             if left and self._num_accepted[problem.task_id] < self.num_wanted:
-                plans.append(self._plan(left))
+                plans.append(self._plan(left, self._wanted(problem.task_id, left)))
         return plans
 
-    def _plan(self, left: list[Candidate]) -> MutationPlan:
-        candidate = min(left, key=lambda c: self._used[c.slip.operator])
+    def _wanted(self, task_id: str, left: list[Candidate]) -> list[Candidate]:
+        """Return the misreadings or the slips, as drawn for the next sample of a problem; all candidates if there are none of the kind."""
+        number = self._num_accepted[task_id]
+        wants_misreading = random.Random(f"kind/{self._build.recipe.seed}/{task_id}/{number}").random() < self._misreading_share
+        return [candidate for candidate in left if candidate.is_misreading is wants_misreading] or left
+
+    def _plan(self, left: list[Candidate], wanted: list[Candidate]) -> MutationPlan:
+        candidate = min(wanted, key=lambda c: self._used[c.slip.operator])
         left.remove(candidate)
         config = self._build.config
         plan = candidate.plan(config.shown_tests, config.two_slip_share, self._build.recipe.seed)

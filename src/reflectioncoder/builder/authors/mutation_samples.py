@@ -15,6 +15,7 @@ from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.failures import read_failure
 from reflectioncoder.builder.mutation import Mutation, mutations
 from reflectioncoder.builder.mutation.diagnosis import OPENINGS, Failure, diagnose
+from reflectioncoder.builder.mutation.misreadings import FAMILIES, misreadings
 from reflectioncoder.builder.outcomes import Rejected
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request, reflection_request
@@ -59,6 +60,10 @@ class Candidate:
     slip: Mutation
     number: int
 
+    @property
+    def is_misreading(self) -> bool:
+        return self.slip.operator in FAMILIES
+
     def plan(self, num_shown_tests: int, two_slip_share: float, seed: int) -> MutationPlan:
         """Plan the attempts: drawn from the seed and the candidate alone."""
         plan_seed = f"{seed}/{self.problem.task_id}/{self.number}"
@@ -73,10 +78,18 @@ class Candidate:
         return MutationPlan(self.problem, tuple(programs), tuple(steps), tuple(tests[i] for i in shown), plan_seed)
 
 
-def candidates(problem: Problem, seed: int) -> list[Candidate]:
-    """Return all slips of a problem's reference, in a random order fixed by the seed."""
+def candidates(problem: Problem, seed: int, misread: bool = False) -> list[Candidate]:
+    """Return all slips of a problem's reference, in a random order fixed by the seed.
+
+    Args:
+        misread: all misreadings of the problem too, behind the slips.
+    """
     slips = mutations(answer_program(problem))
     random.Random(f"candidates/{seed}/{problem.task_id}").shuffle(slips)
+    if misread:
+        programs = misreadings(problem)
+        random.Random(f"misreadings/{seed}/{problem.task_id}").shuffle(programs)
+        slips += programs
     return [Candidate(problem, slip, number) for number, slip in enumerate(slips)]
 
 

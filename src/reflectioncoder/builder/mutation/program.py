@@ -10,7 +10,12 @@ import libcst as cst
 
 @dataclass(frozen=True)
 class Mutation:
-    """A program with one slip: which operator made it, the program, and the fragment before and after (source text)."""
+    """A program with one slip: which operator made it, the program, and the fragment before and after (source text).
+
+    Attributes:
+        correct: what has to stand in the program; "" if something has only to go.
+        wrong: what stands in it; "" if something is only missing.
+    """
 
     operator: str
     code: str

@@ -20,7 +20,7 @@ def changed_argument(reading: Reading) -> Iterator[Mutation]:
     """Change a list or dictionary in place where a new one is meant: the caller's own is changed, or None is returned."""
     for node, _ in reading.expressions(cst.Call, cst.Subscript, cst.BinaryOperation, cst.ListComp, cst.Dict):
         for lines, new in _in_place(reading, node):
-            yield reading.before("changed_argument", node, lines, new, wrong=lines[0])
+            yield reading.before("changed_argument", node, lines, new, wrong=lines[-1])
 
 
 def _in_place(reading: Reading, node: cst.BaseExpression) -> Iterator[tuple[list[str], str]]:
@@ -66,13 +66,13 @@ def _is_list(reading: Reading, name: str) -> bool:
 
 def unchanged_text(reading: Reading) -> Iterator[Mutation]:
     """Call a method of a text as if it changed the text itself."""
-    for node, _ in reading.expressions(cst.Call):
+    for node, line in reading.expressions(cst.Call):
         if isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute) and node.func.attr.value in _TEXT_METHODS:
             owner = reading.text(node.func.value)
             call = reading.text(node)[len(owner) :]
             text = owner if owner.isidentifier() else reading.fresh("text", "line", "changed")
             lines = [f"{text}{call}"] if text == owner else [f"{text} = {owner}", f"{text}{call}"]
-            yield reading.before("unchanged_text", node, lines, text, wrong=lines[-1])
+            yield reading.before("unchanged_text", node, lines, text, correct=reading.text(line), wrong=lines[-1])
 
 
 def removal_in_loop(reading: Reading) -> Iterator[Mutation]:

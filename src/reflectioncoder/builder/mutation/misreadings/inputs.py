@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import libcst as cst
 import libcst.matchers as m
 
-from reflectioncoder.builder.mutation.misreadings.reading import INDENT, Example, Reading, indented
+from reflectioncoder.builder.mutation.misreadings.reading import INDENT, Example, Reading, indented, shortened
 from reflectioncoder.builder.mutation.misreadings.unfolding import calls, list_comprehensions
 from reflectioncoder.builder.mutation.program import Mutation
 
@@ -17,7 +18,6 @@ _HELPERS = {
     "sum": ("add_up", "return values[0] + {name}(values[1:])"),
     "max": ("largest_of", "return max(values[0], {name}(values[1:]))"),
     "min": ("smallest_of", "return min(values[0], {name}(values[1:]))"),
-    "len": ("count_of", "return 1 + {name}(values[1:])"),
     "any": ("one_holds", "return bool(values[0]) or {name}(values[1:])"),
     "all": ("all_hold", "return bool(values[0]) and {name}(values[1:])"),
 }
@@ -61,19 +61,33 @@ def _other_answers(example: Example) -> Iterator[str]:
 def early_normalisation(reading: Reading) -> Iterator[Mutation]:
     """Change the input at the entrance, so that something that counts is lost: case, spaces, order, repetitions."""
     for name in reading.parameters_of("str$"):
-        lower = [f"{name} = {name}.strip()", f"{name} = {name}.lower()"]
-        yield reading.at_entrance("early_normalisation", lower, wrong=lower[1])
-        spaces = [f'{name} = " ".join({name}.split())']
-        yield reading.at_entrance("early_normalisation", spaces, wrong=spaces[0])
+        texts = [value for value in reading.values_of(name) if isinstance(value, str)]
+        if any(value != value.strip().lower() for value in texts):
+            lower = [f"{name} = {name}.strip()", f"{name} = {name}.lower()"]
+            yield reading.at_entrance("early_normalisation", lower, wrong=lower[1])
+        if any(value != " ".join(value.split()) for value in texts):
+            spaces = [f"words_only = {name}.split()", f'{name} = " ".join(words_only)']
+            yield reading.at_entrance("early_normalisation", spaces, wrong=spaces[1])
     for name in reading.parameters_of(r"list\[(int|str|float)\]|list$"):
-        unique = [f"{name} = list(dict.fromkeys({name}))", f"{name}.sort()"]
-        yield reading.at_entrance("early_normalisation", unique, wrong=unique[0])
-        ordered = [f"{name} = list({name})", f"{name}.sort()"]
-        yield reading.at_entrance("early_normalisation", ordered, wrong=f"{name}.sort()")
+        values = [value for value in reading.values_of(name) if isinstance(value, list)]
+        if any(len(value) != len(set(map(repr, value))) for value in values):
+            unique = [f"{name} = list(dict.fromkeys({name}))", f"{name}.sort()"]
+            yield reading.at_entrance("early_normalisation", unique, wrong=unique[0])
+        if any(_is_unsorted(value) for value in values):
+            ordered = [f"{name} = list({name})", f"{name}.sort()"]
+            yield reading.at_entrance("early_normalisation", ordered, wrong=f"{name}.sort()")
     for name in reading.parameters_of(r"list\[str\]"):
+        words = [word for value in reading.values_of(name) if isinstance(value, list) for word in value]
+        if not any(isinstance(word, str) and word != word.strip().lower() for word in words):
+            continue
         word = reading.fresh("word", "text", "entry")
         lines = [f"{name} = [{word}.strip().lower() for {word} in {name}]"]
         yield reading.at_entrance("early_normalisation", lines, wrong=lines[0])
+
+
+def _is_unsorted(values: list[Any]) -> bool:
+    is_comparable = all(isinstance(value, (int, float)) for value in values) or all(isinstance(value, str) for value in values)
+    return is_comparable and values != sorted(values)
 
 
 def hard_coded_example(reading: Reading) -> Iterator[Mutation]:
@@ -132,7 +146,8 @@ def _without_base_cases(reading: Reading) -> Iterator[Mutation]:
             changed = reading.program.module.deep_replace(body, body.with_changes(body=left))
             assert isinstance(changed, cst.Module)
             recursive = next(line for line in left if own.search(reading.text(line)))
-            yield Mutation("endless_recursion", changed.code, f"if {reading.text(guards[0].test)}", reading.text(recursive).split("\n")[0])
+            step = shortened(reading.program.text(recursive))
+            yield Mutation("endless_recursion", changed.code, f"if {reading.text(guards[0].test)}", step)
 
 
 def repeated_values(reading: Reading) -> Iterator[Mutation]:

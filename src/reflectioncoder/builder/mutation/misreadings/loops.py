@@ -13,6 +13,9 @@ from reflectioncoder.builder.mutation.misreadings.reading import Reading, indent
 from reflectioncoder.builder.mutation.misreadings.unfolding import aggregates, list_comprehensions
 from reflectioncoder.builder.mutation.program import Mutation
 
+_EMPTY = m.Integer() | m.List(elements=[]) | m.Dict(elements=[]) | m.SimpleString() | m.Name() | m.Call(func=m.Name("set"), args=[])
+_START = m.SimpleStatementLine([m.Assign(targets=[m.AssignTarget(m.Name())], value=_EMPTY)])
+
 
 def reset_in_loop(reading: Reading) -> Iterator[Mutation]:
     """Begin anew in every round what should be collected over all rounds."""
@@ -28,7 +31,7 @@ def reset_in_loop(reading: Reading) -> Iterator[Mutation]:
         if not isinstance(block, cst.IndentedBlock):
             continue
         for start, loop in itertools.pairwise(block.body):
-            if m.matches(start, m.SimpleStatementLine([m.Assign(targets=[m.AssignTarget(m.Name())])])) and isinstance(loop, cst.For):
+            if m.matches(start, _START) and isinstance(loop, cst.For):
                 assert isinstance(loop.body, cst.IndentedBlock)
                 inside = loop.with_changes(body=loop.body.with_changes(body=[start, *loop.body.body]))
                 body = [inside if line is loop else line for line in block.body if line is not start]
@@ -47,9 +50,16 @@ def stops_at_first(reading: Reading) -> Iterator[Mutation]:
             yield reading.instead("stops_at_first", line, [*items.loops(reading, [wrong]), f"return {name == 'all'}"],
                                   correct=reading.text(items.node), wrong=wrong)  # fmt: skip
     for items in list_comprehensions(reading):
-        if items.inner is None:
-            found = reading.fresh("found", "values", "result")
-            lines = [f"{found} = []", *items.loops(reading, [f"{found}.append({items.value})", "break"])]
+        found = reading.fresh("found", "values", "result")
+        append = f"{found}.append({items.value})"
+        line = reading.statement_of(items.node)
+        if m.matches(line, m.SimpleStatementLine([m.Return(items.node)])):  # pyright: ignore[reportArgumentType]
+            assert line is not None
+            wrong = f"return {found}"
+            lines = [f"{found} = []", *items.loops(reading, [append, wrong]), wrong]
+            yield reading.instead("stops_at_first", line, lines, correct=reading.text(items.node), wrong=wrong)
+        elif items.conditions and items.inner is None:
+            lines = [f"{found} = []", *items.loops(reading, [append, "break"])]
             yield reading.before("stops_at_first", items.node, lines, found, wrong="break")
     for node, _ in reading.expressions(cst.Call):
         if m.matches(node, m.Call(func=m.Attribute(attr=m.Name("replace")), args=[m.Arg(), m.Arg()])):
@@ -73,7 +83,7 @@ def position_for_value(reading: Reading) -> Iterator[Mutation]:
     """Look at the position of an item where its value is meant."""
     position = reading.fresh("position", "place", "number_of_item")
     for items in list_comprehensions(reading):
-        if items.target.isidentifier() and items.inner is None and not items.iterable.startswith(("enumerate", "range", "zip")):
+        if items.target.isidentifier() and items.inner is None and _holds_integers(reading, items.iterable):
             found = reading.fresh("found", "values", "result")
             name = re.compile(rf"(?<![\w.'\"]){items.target}(?!\w)")
             if items.conditions:
@@ -91,13 +101,19 @@ def position_for_value(reading: Reading) -> Iterator[Mutation]:
             wrong = f"{position} = {items.iterable}.index({name}({items.iterable}))"
             yield reading.before("position_for_value", items.node, [wrong], position, wrong=wrong)
     for name, items in aggregates(reading, "sum"):
-        if items.target.isidentifier() and items.inner is None and not items.iterable.startswith(("enumerate", "range", "zip")):
+        if items.value == items.target and items.inner is None and _holds_integers(reading, items.iterable):
             total = reading.fresh("total", "result")
             conditions = [f"if {' and '.join(items.conditions)}:"] if items.conditions else []
             wrong = f"{total} += {position}"
             body = [*conditions, *indented([wrong], len(conditions))]
             lines = [f"{total} = 0", f"for {position}, {items.target} in enumerate({items.iterable}):", *indented(body)]
             yield reading.before("position_for_value", items.node, lines, total, wrong=wrong)
+
+
+def _holds_integers(reading: Reading, iterable: str) -> bool:
+    name = iterable.removesuffix(".values()")
+    kind = reading.parameters.get(name, "")
+    return kind.startswith("list[int" if name == iterable else "dict[str, int")
 
 
 def lost_last_part(reading: Reading) -> Iterator[Mutation]:

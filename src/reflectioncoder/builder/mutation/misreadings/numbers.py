@@ -19,6 +19,8 @@ _BOUND = re.compile(r"(range\((?:[^(),]+, )?)((?:[^(),]|\([^()]*\))+?)( \+ 1)?(\
 
 def negative_numbers(reading: Reading) -> Iterator[Mutation]:
     """Forget that a number can be negative."""
+    if not reading.has_negative:
+        return
     for node, _ in reading.expressions(cst.BinaryOperation, cst.Call):
         if isinstance(node, cst.BinaryOperation) and isinstance(node.operator, (cst.Modulo, cst.FloorDivide)):
             name = reading.fresh("remainder" if isinstance(node.operator, cst.Modulo) else "quotient")
@@ -37,8 +39,12 @@ def negative_numbers(reading: Reading) -> Iterator[Mutation]:
         body = [f"if {items.value} > {largest}:", *indented([f"{largest} = {items.value}"])]
         yield reading.before("negative_numbers", items.node, [f"{largest} = 0", *items.loops(reading, body)], largest, wrong=f"{largest} = 0")
     for name in reading.parameters_of("int|float"):
+        if not any(isinstance(value, (int, float)) and value < 0 for value in reading.values_of(name)):
+            continue
         yield reading.at_entrance("negative_numbers", [f"if {name} < 0:", *indented([f"{name} = -{name}"])], wrong=f"{name} = -{name}")
     for name in reading.parameters_of(r"list\[(int|float)\]"):
+        if not any(isinstance(value, list) and any(item < 0 for item in value) for value in reading.values_of(name)):
+            continue
         number = reading.fresh("number", "value", "item")
         lines = [f"{name} = [{number} for {number} in {name} if {number} >= 0]"]
         yield reading.at_entrance("negative_numbers", lines, wrong=lines[0])
@@ -66,7 +72,8 @@ def _as_texts(reading: Reading, node: cst.Call, name: str) -> Iterator[Mutation]
     if len(plain) == 1:
         base = re.match(r"\w+", reading.text(plain[0]))
         kind = reading.parameters.get(base[0] if base else "", "")
-        if not re.match(r"list\[int|dict\[str, int", kind) or isinstance(plain[0], cst.GeneratorExp):
+        is_of_numbers = kind.startswith("list[int") or (kind.startswith("dict[str, int") and reading.text(plain[0]).endswith(".values()"))
+        if not is_of_numbers or isinstance(plain[0], cst.GeneratorExp):
             return
         first = f"{texts} = [str(number) for number in {reading.text(plain[0])}]"
     elif len(plain) == len(node.args) and all(reading.text(value) in reading.parameters_of("int$") for value in plain):

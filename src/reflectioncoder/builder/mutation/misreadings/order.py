@@ -14,6 +14,7 @@ from reflectioncoder.builder.mutation.program import Mutation
 _TEXT_METHODS = ("upper", "lower", "title", "strip", "replace", "capitalize", "swapcase", "lstrip", "rstrip")
 _SWAPPED = {"find": "rfind", "rfind": "find", "partition": "rpartition", "rpartition": "partition"}
 _FLIPPED = {cst.LessThan: "<=", cst.LessThanEqual: "<", cst.GreaterThan: ">=", cst.GreaterThanEqual: ">"}
+_ASSOCIATIVE = {("+", "+"), ("+", "-"), ("*", "*"), ("*", "/")}
 _ROUNDING = ("abs", "round", "int", "float")
 
 
@@ -106,7 +107,10 @@ def _other_end(reading: Reading, node: cst.Subscript) -> Iterator[Mutation]:
     whole = reading.text(node.value)
     inside = reading.text(node)[len(whole) :]
     part = reading.fresh("part", "piece")
-    if isinstance(reading.program.parent[node], (cst.AssignTarget, cst.AugAssign)):
+    parent = reading.program.parent[node]
+    is_length = isinstance(parent, cst.Arg) and m.matches(reading.program.parent[parent], m.Call(func=m.Name("len")))
+    is_known = isinstance(node.value, cst.Call) or (isinstance(node.value, cst.Name) and whole in reading.sized)
+    if isinstance(parent, (cst.AssignTarget, cst.AugAssign)) or is_length or not is_known:
         return
     if inside in ("[0]", "[-1]"):
         last = inside == "[0]"
@@ -233,7 +237,7 @@ def _other_grouping(reading: Reading, node: cst.BinaryOperation) -> Iterator[Mut
         return
     sign, inner_sign = reading.text(node.operator), reading.text(inner.operator)
     left, right, last = reading.text(inner.left), reading.text(inner.right), reading.text(node.right)
-    if sign == inner_sign and sign in ("+", "*"):
+    if (inner_sign, sign) in _ASSOCIATIVE:
         return
     step = reading.fresh("step", "intermediate")
     first = f"{step} = {right} {sign} {last}"

@@ -20,8 +20,8 @@ from reflectioncoder.data.prompts import answer_program
 
 INDENT = "    "
 _SCOPES = (cst.CompFor, cst.Lambda, cst.ListComp, cst.SetComp, cst.DictComp, cst.GeneratorExp)
+_OPERATIONS = (cst.BinaryOperation, cst.UnaryOperation, cst.BooleanOperation, cst.Comparison, cst.Attribute, cst.Subscript)
 _SIZED = re.compile(r"(?:list|str|dict|set|tuple|List|Dict|Set|Tuple)\b")
-_MAX_FRAGMENT_CHARS = 80
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,16 @@ class Reading:
         """Return every name that stands in the program."""
         return {node.value for node in self.program.nodes if isinstance(node, cst.Name)}
 
+    def values_of(self, name: str) -> list[object]:
+        """Return the values that a parameter has in the examples."""
+        position = list(self.parameters).index(name)
+        return [example.values[position] for example in self.examples if position < len(example.values)]
+
+    @cached_property
+    def has_negative(self) -> bool:
+        """Tell whether an example passes a negative number."""
+        return any(re.search(r"(?<![\w)\]])-\d", argument) for example in self.examples for argument in example.arguments)
+
     def fresh(self, *wanted: str) -> str:
         """Return the first of these names that the program does not use yet, or a variant of the first."""
         return next((name for name in (*wanted, f"{wanted[0]}_so_far", f"new_{wanted[0]}") if name not in self.names), f"{wanted[0]}_2")
@@ -129,24 +139,28 @@ class Reading:
 
     def instead(self, family: str, line: cst.CSTNode, lines: Sequence[str], *, correct: str, wrong: str) -> Mutation:
         """Return the program with other lines in the place of a statement."""
-        return self._replaced(family, self.program.module, line, lines, correct, wrong)
+        changed = self.program.module.deep_replace(line, cst.FlattenSentinel(self.parsed(lines)))  # pyright: ignore[reportArgumentType]
+        assert isinstance(changed, cst.Module)
+        return Mutation(family, changed.code, shortened(correct), shortened(wrong))
 
     def before(self, family: str, node: cst.CSTNode, lines: Sequence[str], new: str, *, wrong: str, correct: str = "") -> Mutation:
         """Return the program with lines before the statement of an expression, in whose place another expression stands."""
         statement = self.statement_of(node)
         assert statement is not None
+        if new.startswith("(") and not isinstance(self.program.parent[node], _OPERATIONS):
+            new = new[1:-1]
         changed = statement.deep_replace(node, self.expression(new))
         correct = correct or self.text(node)
         code = self.program.module.deep_replace(statement, cst.FlattenSentinel([*self.parsed(lines), changed])).code  # pyright: ignore
         return Mutation(family, code, shortened(correct), shortened(wrong))
 
-    def at_entrance(self, family: str, lines: Sequence[str], *, wrong: str, correct: str = "") -> Mutation:
-        """Return the program with lines at the beginning of its entry point."""
+    def at_entrance(self, family: str, lines: Sequence[str], *, wrong: str) -> Mutation:
+        """Return the program with lines at the beginning of its entry point; nothing correct is missing."""
         assert self.entry is not None
         first = self.entry.body.body[0]
         program = self.program.module.deep_replace(first, cst.FlattenSentinel([*self.parsed(lines), first]))  # pyright: ignore
         assert isinstance(program, cst.Module)
-        return Mutation(family, program.code, shortened(correct or self.text(first)), shortened(wrong))
+        return Mutation(family, program.code, "", shortened(wrong))
 
     def with_body(self, family: str, lines: Sequence[str], *, wrong: str, correct: str = "") -> Mutation:
         """Return the program with another body of its entry point; helper functions that nothing calls any more go."""
@@ -167,13 +181,6 @@ class Reading:
     def expression(self, source: str) -> cst.BaseExpression:
         return cst.parse_expression(source, config=self.program.module.config_for_parsing)
 
-    def _replaced(
-        self, family: str, module: cst.Module, line: cst.CSTNode, lines: Sequence[str], correct: str, wrong: str
-    ) -> Mutation:
-        changed = module.deep_replace(line, cst.FlattenSentinel(self.parsed(lines)))  # pyright: ignore[reportArgumentType]
-        assert isinstance(changed, cst.Module)
-        return Mutation(family, changed.code, shortened(correct), shortened(wrong))
-
 
 def indented(lines: Sequence[str], levels: int = 1) -> list[str]:
     return [INDENT * levels + line for line in lines]
@@ -181,11 +188,7 @@ def indented(lines: Sequence[str], levels: int = 1) -> list[str]:
 
 def shortened(fragment: str) -> str:
     """Return the first line of a fragment, without the colon at its end that only a whole statement needs."""
-    return fragment.strip().split("\n")[0]
-
-
-def is_short(fragment: str) -> bool:
-    return len(fragment) <= _MAX_FRAGMENT_CHARS and "\n" not in fragment
+    return fragment.strip().split("\n")[0].removesuffix(":")
 
 
 def _is_function(line: cst.CSTNode) -> bool:
@@ -209,4 +212,5 @@ def _example(test: str, entry_point: str) -> Example | None:
         result = ast.literal_eval(expected)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
-    return Example(tuple(ast.unparse(argument) for argument in call.args), ast.unparse(expected), values, result)
+    sources = [ast.get_source_segment(test, part) or ast.unparse(part) for part in (*call.args, expected)]
+    return Example(tuple(sources[:-1]), sources[-1], values, result)
