@@ -122,6 +122,12 @@ class BuildConfig(Settings):
     two_slip_share: float = doc(
         "Probability that a sequence of author: mutation contains two corrections, if its slips allow it.", 0.25, low=0.0, high=1.0
     )
+    interacting_slips: bool = doc(
+        "Where a sequence of author: mutation has two corrections, look for slips that act on each other: one hides the other, both "
+        "cancel out in a test, or together they fail otherwise than either alone. Turn it on for diagnoses that need two steps; each such "
+        "sequence costs one run more.",
+        False,
+    )
     misreading_share: float = doc(
         "Share of sequences of author: mutation whose first attempt misreads the task and differs in several lines from the reference, "
         "where a problem has such attempts; the others begin with a slip in one place. Raise it for mistakes of understanding.",

@@ -8,7 +8,8 @@ from dataclasses import replace
 from functools import partial
 
 from reflectioncoder.builder.author import Build
-from reflectioncoder.builder.authors.mutation_samples import Candidate, MutationPlan, candidates, write_sample
+from reflectioncoder.builder.authors.mutation_samples import Candidate, MutationPlan, candidates, settle, write_sample
+from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.outcomes import Rejected, rejection
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.samples import Sample
@@ -26,14 +27,19 @@ def run_mutation_rounds(build: Build, problems: list[Problem]) -> None:
     """
     rounds = _Rounds(build, problems)
     target = rounds.num_wanted * len(problems)
-    write = partial(write_sample, execute=build.execute, tracing=build.execute if build.config.diagnoses == "traced" else None)
+    write = partial(_write, execute=build.execute, tracing=build.execute if build.config.diagnoses == "traced" else None)
     with Progress("build: reflections", target) as progress:
         while plans := rounds.next_plans():
             written = map_ordered(write, plans, build.recipe.sandbox.workers)
-            for plan, outcome in zip(plans, written, strict=True):
-                rounds.note(plan, outcome)
+            for plan, (settled, outcome) in zip(plans, written, strict=True):
+                rounds.note(plan, settled, outcome)
                 progress.update(build.outcomes.num_accepted, f"{build.outcomes.num_rejected} rejected")
         progress.update(target)
+
+
+def _write(plan: MutationPlan, execute: Executions, tracing: Executions | None) -> tuple[MutationPlan, Sample | Rejected]:
+    settled = settle(plan, execute)
+    return settled, write_sample(settled, execute, tracing)
 
 
 class _Rounds:
@@ -68,13 +74,15 @@ class _Rounds:
         candidate = min(wanted, key=lambda c: self._used[c.slip.operator])
         left.remove(candidate)
         config = self._build.config
-        plan = candidate.plan(config.shown_tests, config.two_slip_share, self._build.recipe.seed)
+        plan = candidate.plan(config.shown_tests, config.two_slip_share, self._build.recipe.seed, config.interacting_slips)
         self._used.update(plan.operators)
         return replace(plan, seed=f"traced:{plan.seed}") if config.diagnoses == "traced" else plan  # other texts, other ids
 
-    def note(self, plan: MutationPlan, outcome: Sample | Rejected) -> None:
+    def note(self, planned: MutationPlan, plan: MutationPlan, outcome: Sample | Rejected) -> None:
         """Note what has become of a plan: the slips of a rejected one count as not used."""
         outcomes, task_id = self._build.outcomes, plan.problem.task_id
+        self._used.subtract(planned.operators)
+        self._used.update(plan.operators)
         if isinstance(outcome, Rejected):
             self._used.subtract(plan.operators)
             outcomes.reject(len(outcomes), rejection(plan.id, task_id, outcome, plan.operators))

@@ -7,8 +7,9 @@ fresh session; what the sample says of them is what the interpreter answered.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from reflectioncoder.builder.authors.slip_pairs import Relation, SlipPair, choose_pair, pairs_with
 from reflectioncoder.builder.authors.traced import Attempt, Story, traced_blocks
 from reflectioncoder.builder.cells import Execution, Executor, python_cell
 from reflectioncoder.builder.executions import Executions
@@ -31,6 +32,10 @@ class MutationPlan:
     """The planned attempts of a sample. `steps[k]` is the slip that correction k repairs.
 
     `programs[k]` still contains `steps[k:]`; the last program is the reference.
+
+    Attributes:
+        pairs: slips of which one may take the place of the first step, if it acts on the second (`settle`).
+        relation: how the two slips act on each other, if that was asked.
     """
 
     problem: Problem
@@ -38,6 +43,8 @@ class MutationPlan:
     steps: tuple[Mutation, ...]
     shown_tests: tuple[str, ...]
     seed: str
+    pairs: tuple[SlipPair, ...] = ()
+    relation: Relation | None = None
 
     @property
     def operators(self) -> list[str]:
@@ -64,18 +71,27 @@ class Candidate:
     def is_misreading(self) -> bool:
         return self.slip.operator in FAMILIES
 
-    def plan(self, num_shown_tests: int, two_slip_share: float, seed: int) -> MutationPlan:
-        """Plan the attempts: drawn from the seed and the candidate alone."""
+    def plan(self, num_shown_tests: int, two_slip_share: float, seed: int, interacting: bool = False) -> MutationPlan:
+        """Plan the attempts: drawn from the seed and the candidate alone.
+
+        Args:
+            interacting: bring pairs of slips, of which `settle` chooses one by running it.
+        """
         plan_seed = f"{seed}/{self.problem.task_id}/{self.number}"
         rng = random.Random(f"chain/{plan_seed}")
         tests = self.problem.tests
         shown = sorted(rng.sample(range(len(tests)), min(num_shown_tests, len(tests))))
         programs, steps = [self.slip.code, answer_program(self.problem)], [self.slip]
+        pairs: list[SlipPair] = []
         if rng.random() < two_slip_share and self.slip.operator != "syntax_slip":
-            second = _second_slip(self.slip, rng)
+            others = mutations(self.slip.code)
+            second = _second_slip(self.slip, others, rng)
             if second is not None:
                 programs, steps = [second.code, *programs], [second, *steps]
-        return MutationPlan(self.problem, tuple(programs), tuple(steps), tuple(tests[i] for i in shown), plan_seed)
+            if second is not None and interacting:
+                pairs = pairs_with(self.slip, others, mutations(programs[-1]))
+                rng.shuffle(pairs)
+        return MutationPlan(self.problem, tuple(programs), tuple(steps), tuple(tests[i] for i in shown), plan_seed, tuple(pairs))
 
 
 def candidates(problem: Problem, seed: int, misread: bool = False) -> list[Candidate]:
@@ -93,10 +109,22 @@ def candidates(problem: Problem, seed: int, misread: bool = False) -> list[Candi
     return [Candidate(problem, slip, number) for number, slip in enumerate(slips)]
 
 
-def _second_slip(first: Mutation, rng: random.Random) -> Mutation | None:
-    """Draw another slip elsewhere in the already wrong program, of another kind."""
-    others = [m for m in mutations(first.code) if m.operator != first.operator and m.correct != first.wrong]
+def _second_slip(first: Mutation, slips: list[Mutation], rng: random.Random) -> Mutation | None:
+    """Draw another of the slips of the already wrong program, elsewhere and of another kind."""
+    others = [m for m in slips if m.operator != first.operator and m.correct != first.wrong]
     return rng.choice(others) if others else None
+
+
+def settle(plan: MutationPlan, execute: Executor) -> MutationPlan:
+    """Return the plan with two slips that act on each other, if runs find any among its pairs."""
+    if not plan.pairs:
+        return plan
+    *_, first = plan.steps
+    found = choose_pair(plan.programs[-1], first, plan.pairs, plan.problem.setup, plan.shown_tests, execute)
+    if found is None:
+        return replace(plan, pairs=())
+    second, relation = found
+    return replace(plan, programs=(second.code, *plan.programs[1:]), steps=(second, first), pairs=(), relation=relation)
 
 
 def write_sample(plan: MutationPlan, execute: Executor, tracing: Executions | None = None) -> Sample | Rejected:
@@ -163,6 +191,7 @@ def _sample(plan: MutationPlan, blocks: list[Block], about: dict[str, str] | Non
         "grade": problem.grade,
         "operators": plan.operators,
         "shown_tests": list(plan.shown_tests),
+        **({"relation": plan.relation} if plan.relation else {}),
         **(about or {}),
         **({"setup": problem.setup} if problem.setup else {}),
     }

@@ -19,6 +19,7 @@ from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.grammar import say
 from reflectioncoder.builder.mutation import Mutation
 from reflectioncoder.builder.mutation.diagnosis import Failure, failing_test
+from reflectioncoder.builder.mutation.misreadings import FAMILIES, repair_of
 from reflectioncoder.builder.outcomes import Rejected
 from reflectioncoder.builder.tracing import Divergence, expression_probe, print_probe
 from reflectioncoder.builder.tracing.divergence import is_whole
@@ -222,6 +223,8 @@ def _joined(*sentences: str) -> str:
 def _fix(slip: Mutation | None) -> str:
     if slip is None:
         return "fix.rewritten"
+    if slip.operator in FAMILIES:
+        return f"fix.{repair_of(slip)}"
     if slip.operator in _CASES and not slip.wrong and not slip.correct.startswith("if "):
         return "fix.case"
     if slip.operator == "mutable_default":
@@ -258,7 +261,9 @@ def _facts_of_failure(attempt: Attempt, story: Story) -> dict[str, str]:
         "entry_point": story.entry_point,
     }
     if slip is not None:
-        facts |= {"operator": slip.operator, "wrong": slip.wrong, "correct": slip.correct}
+        facts |= {"operator": slip.operator, "wrong": slip.wrong, "correct": slip.correct, "asked": slip.asked}
+        if slip.operator in FAMILIES and len(slip.correct) > _MAX_QUOTED_CHARS:
+            del facts["correct"]
     return {name: text for name, value in facts.items() if (text := _quotable(value))}
 
 

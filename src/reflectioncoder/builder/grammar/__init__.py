@@ -1,4 +1,4 @@
-"""Writes sentences from a grammar that is data (`traced.yaml`): alternatives are drawn, facts are put in, nothing else is said."""
+"""Writes sentences from a grammar that is data (`traced.yaml`, `misreadings.yaml`): alternatives are drawn, facts are put in, nothing else is said."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 Grammar = Mapping[str, list[str]]
+GRAMMARS = ("traced", "misreadings")
 _SYMBOL = re.compile(r"<([a-z_]+(?:\.[a-z_]+)?)>")
 _FIELD = re.compile(r"\{([a-z_]+)\}")
 _BEGINNING = re.compile(r"(\A|[.?] )([a-z])")
@@ -19,7 +20,8 @@ _BEGINNING = re.compile(r"(\A|[.?] )([a-z])")
 @cache
 def traced_grammar() -> Grammar:
     """Return the grammar of traced diagnoses: the alternatives of every symbol."""
-    return yaml.safe_load((Path(__file__).parent / "traced.yaml").read_text(encoding="utf-8"))
+    files = (Path(__file__).parent / f"{name}.yaml" for name in GRAMMARS)
+    return {symbol: texts for file in files for symbol, texts in yaml.safe_load(file.read_text(encoding="utf-8")).items()}
 
 
 def say(symbol: str, facts: Mapping[str, str], rng: random.Random) -> str:

@@ -15,12 +15,14 @@ class Mutation:
     Attributes:
         correct: what has to stand in the program; "" if something has only to go.
         wrong: what stands in it; "" if something is only missing.
+        asked: the sentence of the statement that is misread, word for word but for line ends; "" if none is known.
     """
 
     operator: str
     code: str
     correct: str
     wrong: str
+    asked: str = ""
 
 
 class Program:

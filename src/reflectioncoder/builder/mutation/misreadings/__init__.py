@@ -8,16 +8,22 @@ from __future__ import annotations
 import ast
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Literal
 
 import libcst as cst
 
 from reflectioncoder import syntax
 from reflectioncoder.builder.mutation.misreadings import changes, inputs, loops, numbers, order
+from reflectioncoder.builder.mutation.misreadings.asked import sentence_asked
 from reflectioncoder.builder.mutation.misreadings.reading import Reading
 from reflectioncoder.builder.mutation.program import Mutation
 from reflectioncoder.data.problems import Problem
 
-__all__ = ["FAMILIES", "Reading", "misreadings"]
+__all__ = ["FAMILIES", "Reading", "Repair", "misreadings", "repair_of"]
+
+Repair = Literal["reread", "dropped", "before"]
+"""reread: lines are replaced by others; dropped: lines only go; before: a line moves in front of its loop."""
 
 FAMILIES: dict[str, Callable[[Reading], Iterator[Mutation]]] = {
     family.__name__: family
@@ -62,8 +68,15 @@ def misreadings(problem: Problem) -> list[Mutation]:
     for family in FAMILIES.values():
         for mutation in _programs(family, reading):
             if _meaning(mutation.code) not in (reference, None):
-                found.setdefault(mutation.code, mutation)
+                found.setdefault(mutation.code, replace(mutation, asked=sentence_asked(problem, mutation.operator)))
     return list(found.values())
+
+
+def repair_of(mutation: Mutation) -> Repair:
+    """Return what has to be done about a misreading."""
+    if not mutation.correct:
+        return "dropped"
+    return "before" if mutation.correct == mutation.wrong else "reread"
 
 
 def _programs(family: Callable[[Reading], Iterator[Mutation]], reading: Reading) -> Iterator[Mutation]:

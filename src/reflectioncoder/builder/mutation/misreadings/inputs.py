@@ -95,6 +95,7 @@ def hard_coded_example(reading: Reading) -> Iterator[Mutation]:
     names = list(reading.parameters)
     if reading.entry is None or not names:
         return
+    rule = _rule(reading, reading.entry)
     for example in reading.examples[:2]:
         if len(example.arguments) != len(names) or type(example.result) not in _NOTHING:
             continue
@@ -104,13 +105,19 @@ def hard_coded_example(reading: Reading) -> Iterator[Mutation]:
             other = str(not example.result)
         if other is not None and len(test) <= 80:
             lines = [f"if {test}:", *indented([f"return {example.expected}"]), f"return {other}"]
-            yield reading.with_body("hard_coded_example", lines, wrong=f"if {test}")
+            yield reading.with_body("hard_coded_example", lines, correct=rule, wrong=f"if {test}")
     shown = [example for example in reading.examples[:2] if len(example.arguments) == len(names) == 1]
     if len(shown) == 2 and all(isinstance(example.values[0], (int, str)) for example in shown):
         table = "{" + ", ".join(f"{example.arguments[0]}: {example.expected}" for example in shown) + "}"
         if len(table) <= 80:
             lines = [f"known = {table}", f"return known[{names[0]}]"]
-            yield reading.with_body("hard_coded_example", lines, wrong=lines[1])
+            yield reading.with_body("hard_coded_example", lines, correct=rule, wrong=lines[1])
+
+
+def _rule(reading: Reading, function: cst.FunctionDef) -> str:
+    """Return the beginning of the first loop of a function, or its last line."""
+    lines = function.body.body
+    return reading.program.text(next((line for line in lines if isinstance(line, (cst.For, cst.While))), lines[-1]))
 
 
 def endless_recursion(reading: Reading) -> Iterator[Mutation]:

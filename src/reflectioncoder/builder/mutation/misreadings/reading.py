@@ -162,13 +162,13 @@ class Reading:
         assert isinstance(program, cst.Module)
         return Mutation(family, program.code, "", shortened(wrong))
 
-    def with_body(self, family: str, lines: Sequence[str], *, wrong: str, correct: str = "") -> Mutation:
+    def with_body(self, family: str, lines: Sequence[str], *, correct: str, wrong: str) -> Mutation:
         """Return the program with another body of its entry point; helper functions that nothing calls any more go."""
         assert self.entry is not None and isinstance(self.entry.body, cst.IndentedBlock)
         new = self.entry.with_changes(body=self.entry.body.with_changes(body=self.parsed(lines)))
         kept = [new if line is self.entry else line for line in self.program.module.body if line is self.entry or not _is_function(line)]
         code = self.program.module.with_changes(body=kept).code.strip("\n") + "\n"
-        return Mutation(family, code, shortened(correct or self.text(self.entry.body.body[-1])), shortened(wrong))
+        return Mutation(family, code, shortened(correct), shortened(wrong))
 
     def with_helper(self, mutation: Mutation, helper: Sequence[str]) -> Mutation:
         """Return a mutation with a helper function below its program."""
