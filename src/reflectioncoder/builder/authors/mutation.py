@@ -19,7 +19,9 @@ class MutationAuthor(Author):
     @property
     def traits(self) -> Traits:
         return Traits(
-            options=frozenset(("two_slip_share", "interacting_slips", "misreading_share", "max_operator_share", "diagnoses", "shown_tests")),
+            options=frozenset(
+                ("two_slip_share", "interacting_slips", "misreading_share", "max_operator_share", "diagnoses", "shown_tests")
+            ),
             python_only=True,
             needs_reference=True,
             varies_one_program=True,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from reflectioncoder.builder.authors.slip_pairs import Relation, SlipPair, choose_pair, pairs_with
 from reflectioncoder.builder.authors.traced import Attempt, Story, traced_blocks
@@ -25,6 +26,7 @@ from reflectioncoder.data.samples import Block, Sample, assistant, user
 AUTHOR = "mutation"
 
 _MAX_OUTPUT_CHARS = 2000
+_ALONE = ("syntax_slip", "hard_coded_example")  # beside which another slip would say nothing
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,13 @@ class Candidate:
         shown = sorted(rng.sample(range(len(tests)), min(num_shown_tests, len(tests))))
         programs, steps = [self.slip.code, answer_program(self.problem)], [self.slip]
         pairs: list[SlipPair] = []
-        if rng.random() < two_slip_share and self.slip.operator != "syntax_slip":
+        if rng.random() < two_slip_share and self.slip.operator not in _ALONE:
             others = mutations(self.slip.code)
             second = _second_slip(self.slip, others, rng)
             if second is not None:
                 programs, steps = [second.code, *programs], [second, *steps]
             if second is not None and interacting:
-                pairs = pairs_with(self.slip, others, mutations(programs[-1]))
+                pairs = pairs_with(self.slip, others, _slips_of(programs[-1]))
                 rng.shuffle(pairs)
         return MutationPlan(self.problem, tuple(programs), tuple(steps), tuple(tests[i] for i in shown), plan_seed, tuple(pairs))
 
@@ -107,6 +109,11 @@ def candidates(problem: Problem, seed: int, misread: bool = False) -> list[Candi
         random.Random(f"misreadings/{seed}/{problem.task_id}").shuffle(programs)
         slips += programs
     return [Candidate(problem, slip, number) for number, slip in enumerate(slips)]
+
+
+@lru_cache(maxsize=512)
+def _slips_of(reference: str) -> tuple[Mutation, ...]:
+    return tuple(mutations(reference))
 
 
 def _second_slip(first: Mutation, slips: list[Mutation], rng: random.Random) -> Mutation | None:

@@ -41,7 +41,9 @@ def sentence_asked(problem: Problem, family: str) -> str:
     """Return the sentence of the statement about what a family misreads; "" if there is none that can be quoted."""
     about = re.compile(rf"\b(?:{_ABOUT.get(family, '.')})", re.IGNORECASE)
     sentences = (" ".join(sentence.split()).rstrip(".") for sentence in _SENTENCE_END.split(_statement(problem)))
-    return next((text for text in sentences if _MIN_CHARS <= len(text) <= _MAX_CHARS and not _NO_QUOTE.search(text) and about.search(text)), "")
+    return next(
+        (text for text in sentences if _MIN_CHARS <= len(text) <= _MAX_CHARS and not _NO_QUOTE.search(text) and about.search(text)), ""
+    )
 
 
 def _statement(problem: Problem) -> str:

@@ -52,12 +52,21 @@ def _in_place(reading: Reading, node: cst.BaseExpression) -> Iterator[tuple[list
             yield [f"{result} = {left}.extend({right})"], result
         elif _is_list(reading, right) and m.matches(node.left, m.List(elements=[m.DoNotCare()])):
             yield [f"{result} = {right}.insert(0, {left[1:-1]})"], result
-    elif isinstance(node, cst.ListComp) and re.fullmatch(r"\[(?:list\((\w+)\)|(\w+)\[:\]|\[\w+ for \w+ in (\w+)\]) for \w+ in \w+\]", reading.text(node)):
+    elif isinstance(node, cst.ListComp) and re.fullmatch(
+        r"\[(?:list\((\w+)\)|(\w+)\[:\]|\[\w+ for \w+ in (\w+)\]) for \w+ in \w+\]", reading.text(node)
+    ):
         copy = reading.fresh("copy", "same")
         yield [f"{copy} = {reading.text(node.for_in.iter)}"], copy
-    elif isinstance(node, cst.Dict) and m.matches(node, m.Dict(elements=[m.StarredDictElement(m.Name()), m.AtLeastN(m.DictElement(), n=1)])):
+    elif isinstance(node, cst.Dict) and m.matches(
+        node, m.Dict(elements=[m.StarredDictElement(m.Name()), m.AtLeastN(m.DictElement(), n=1)])
+    ):
         first = node.elements[0]
-        yield [f"{result} = {reading.text(first.value)}.update({{{', '.join(reading.text(e).rstrip(', ') for e in node.elements[1:])}}})"], result
+        yield (
+            [
+                f"{result} = {reading.text(first.value)}.update({{{', '.join(reading.text(e).rstrip(', ') for e in node.elements[1:])}}})"
+            ],
+            result,
+        )
 
 
 def _is_list(reading: Reading, name: str) -> bool:
@@ -137,7 +146,10 @@ def _indexed(reading: Reading, loop: cst.For, index: str) -> Iterator[Mutation]:
     neighbours = re.fullmatch(r"zip\((\w+), \1\[1:\]\)", items)
     if neighbours:
         name = neighbours[1]
-        variants = [(f"range(len({name}))", f"{name}[{index}], {name}[{index} + 1]"), (f"range(len({name}))", f"{name}[{index} - 1], {name}[{index}]")]
+        variants = [
+            (f"range(len({name}))", f"{name}[{index}], {name}[{index} + 1]"),
+            (f"range(len({name}))", f"{name}[{index} - 1], {name}[{index}]"),
+        ]
     elif _is_sequence(reading, items):
         variants = [(f"range(1, len({items}) + 1)", f"{items}[{index}]"), (f"range(len({items}) - 1)", f"{items}[{index}]")]
     else:
@@ -159,7 +171,7 @@ def _unwrapped(reading: Reading) -> Iterator[Mutation]:
             inside = node.slice[0].slice
             assert isinstance(inside, cst.Index) and isinstance(inside.value, cst.BinaryOperation)
             place = reading.fresh("place", "spot")
-            wrong = f"{place} = {reading.text(inside.value.left)}"
+            wrong = f"{place} = {reading.bare(inside.value.left)}"
             yield reading.before("index_out_of_range", node, [wrong], f"{reading.text(node.value)}[{place}]", wrong=wrong)
 
 

@@ -43,18 +43,14 @@ def reset_in_loop(reading: Reading) -> Iterator[Mutation]:
 def stops_at_first(reading: Reading) -> Iterator[Mutation]:
     """Stop after the first item that counts, although all of them do."""
     for name, items in aggregates(reading, "any", "all"):
-        line = reading.statement_of(items.node)
-        if m.matches(line, m.SimpleStatementLine([m.Return(items.node)])):  # pyright: ignore[reportArgumentType]
-            assert line is not None
+        if (line := reading.return_of(items.node)) is not None:
             wrong = f"return {items.value}"
             yield reading.instead("stops_at_first", line, [*items.loops(reading, [wrong]), f"return {name == 'all'}"],
                                   correct=reading.text(items.node), wrong=wrong)  # fmt: skip
     for items in list_comprehensions(reading):
         found = reading.fresh("found", "values", "result")
         append = f"{found}.append({items.value})"
-        line = reading.statement_of(items.node)
-        if m.matches(line, m.SimpleStatementLine([m.Return(items.node)])):  # pyright: ignore[reportArgumentType]
-            assert line is not None
+        if (line := reading.return_of(items.node)) is not None:
             wrong = f"return {found}"
             lines = [f"{found} = []", *items.loops(reading, [append, wrong]), wrong]
             yield reading.instead("stops_at_first", line, lines, correct=reading.text(items.node), wrong=wrong)
@@ -127,7 +123,9 @@ def lost_last_part(reading: Reading) -> Iterator[Mutation]:
             continue
         parts, part, char = reading.fresh("parts", "pieces"), reading.fresh("part", "piece"), reading.fresh("char", "sign")
         lines = [f"{parts} = []", f'{part} = ""', f"for {char} in {reading.text(node.func.value)}:"]
-        lines += indented([f"if {char} == {separator}:", f"    {parts}.append({part})", f'    {part} = ""', "else:", f"    {part} += {char}"])
+        lines += indented(
+            [f"if {char} == {separator}:", f"    {parts}.append({part})", f'    {part} = ""', "else:", f"    {part} += {char}"]
+        )
         yield reading.before("lost_last_part", node, lines, parts, wrong=f"{parts}.append({part})")
 
 
@@ -158,9 +156,7 @@ def count_for_sum(reading: Reading) -> Iterator[Mutation]:
 def any_for_all(reading: Reading) -> Iterator[Mutation]:
     """Ask whether one condition holds where all have to, or the other way round."""
     for name, items in aggregates(reading, "any", "all"):
-        line = reading.statement_of(items.node)
-        if m.matches(line, m.SimpleStatementLine([m.Return(items.node)])):  # pyright: ignore[reportArgumentType]
-            assert line is not None
+        if (line := reading.return_of(items.node)) is not None:
             wrong = f"if {items.value}:" if name == "all" else f"if not ({items.value}):"
             body = [wrong, *indented([f"return {name == 'all'}"])]
             yield reading.instead("any_for_all", line, [*items.loops(reading, body), f"return {name != 'all'}"],

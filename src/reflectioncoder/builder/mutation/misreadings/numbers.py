@@ -37,7 +37,9 @@ def negative_numbers(reading: Reading) -> Iterator[Mutation]:
     for _, items in aggregates(reading, "max"):
         largest = reading.fresh("largest", "highest")
         body = [f"if {items.value} > {largest}:", *indented([f"{largest} = {items.value}"])]
-        yield reading.before("negative_numbers", items.node, [f"{largest} = 0", *items.loops(reading, body)], largest, wrong=f"{largest} = 0")
+        yield reading.before(
+            "negative_numbers", items.node, [f"{largest} = 0", *items.loops(reading, body)], largest, wrong=f"{largest} = 0"
+        )
     for name in reading.parameters_of("int|float"):
         if not any(isinstance(value, (int, float)) and value < 0 for value in reading.values_of(name)):
             continue
@@ -72,7 +74,9 @@ def _as_texts(reading: Reading, node: cst.Call, name: str) -> Iterator[Mutation]
     if len(plain) == 1:
         base = re.match(r"\w+", reading.text(plain[0]))
         kind = reading.parameters.get(base[0] if base else "", "")
-        is_of_numbers = kind.startswith("list[int") or (kind.startswith("dict[str, int") and reading.text(plain[0]).endswith(".values()"))
+        is_of_numbers = kind.startswith("list[int") or (
+            kind.startswith("dict[str, int") and reading.text(plain[0]).endswith(".values()")
+        )
         if not is_of_numbers or isinstance(plain[0], cst.GeneratorExp):
             return
         first = f"{texts} = [str(number) for number in {reading.text(plain[0])}]"

@@ -134,7 +134,7 @@ def _last_hit(reading: Reading) -> Iterator[Mutation]:
     """Let a search go on after its first hit, so that the last one is returned."""
     for loop in reading.program.nodes:
         block = reading.program.parent.get(loop)
-        if not isinstance(loop, cst.For) or not isinstance(block, cst.IndentedBlock) or block.body[-2:-1] != [loop]:
+        if not isinstance(loop, cst.For) or not isinstance(block, cst.IndentedBlock) or loop not in block.body[-2:-1]:
             continue
         hits = [node for node in reading.program.nodes if isinstance(node, cst.Return) and loop in reading.program.ancestors(node)]
         after = block.body[-1]

@@ -113,6 +113,15 @@ class Reading:
         """Return the source of a node on one line."""
         return re.sub(r"\s*\n\s*", " ", self.program.text(node))
 
+    def bare(self, node: cst.BaseExpression) -> str:
+        """Return the source of an expression without brackets around it."""
+        return self.text(node.with_changes(lpar=[], rpar=[]))
+
+    def return_of(self, node: cst.BaseExpression) -> cst.CSTNode | None:
+        """Return the statement that returns an expression and does nothing else."""
+        parent = self.program.parent[node]
+        return self.statement_of(node) if isinstance(parent, cst.Return) else None
+
     def expressions(self, *kinds: type[cst.BaseExpression]) -> Iterator[tuple[cst.BaseExpression, cst.CSTNode]]:
         """Yield the expressions of these kinds that are evaluated once, when their statement begins, each with its statement."""
         for node in self.program.nodes:
@@ -166,13 +175,17 @@ class Reading:
         """Return the program with another body of its entry point; helper functions that nothing calls any more go."""
         assert self.entry is not None and isinstance(self.entry.body, cst.IndentedBlock)
         new = self.entry.with_changes(body=self.entry.body.with_changes(body=self.parsed(lines)))
-        kept = [new if line is self.entry else line for line in self.program.module.body if line is self.entry or not _is_function(line)]
+        kept = [
+            new if line is self.entry else line for line in self.program.module.body if line is self.entry or not _is_function(line)
+        ]
         code = self.program.module.with_changes(body=kept).code.strip("\n") + "\n"
         return Mutation(family, code, shortened(correct), shortened(wrong))
 
     def with_helper(self, mutation: Mutation, helper: Sequence[str]) -> Mutation:
         """Return a mutation with a helper function below its program."""
-        return Mutation(mutation.operator, mutation.code.rstrip() + "\n\n\n" + "\n".join(helper) + "\n", mutation.correct, mutation.wrong)
+        return Mutation(
+            mutation.operator, mutation.code.rstrip() + "\n\n\n" + "\n".join(helper) + "\n", mutation.correct, mutation.wrong
+        )
 
     def parsed(self, lines: Sequence[str]) -> list[cst.BaseStatement]:
         module = cst.parse_module("\n".join(lines) + "\n", config=self.program.module.config_for_parsing)
@@ -202,7 +215,9 @@ def _example(test: str, entry_point: str) -> Example | None:
         return None
     match node:
         case ast.Assert(
-            test=ast.Compare(left=ast.Call(func=ast.Name(id=name), keywords=[]) as call, ops=[ast.Eq() | ast.Is()], comparators=[expected])
+            test=ast.Compare(
+                left=ast.Call(func=ast.Name(id=name), keywords=[]) as call, ops=[ast.Eq() | ast.Is()], comparators=[expected]
+            )
         ) if name == entry_point:
             pass
         case _:
