@@ -4,9 +4,11 @@ import json
 import random
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from reflectioncoder.builder import grammar
 from reflectioncoder.builder.authors.mutation_samples import candidates, settle
 from reflectioncoder.builder.authors.slip_pairs import relation_of
 from reflectioncoder.builder.claims import check_blocks, count_claims
@@ -126,14 +128,16 @@ SPELLED_OUT = [
         "position_for_value",
         "f(numbers: list[int]) -> list[int]",
         "return [number for number in numbers if number % 2 == 0]",
-        "found = []\nfor position, number in enumerate(numbers):\n    if position % 2 == 0:\n        found.append(number)\nreturn found",
+        "found = []\nfor position, number in enumerate(numbers):\n    if position % 2 == 0:\n        found.append(number)\n"
+        "return found",
         "assert f([1, 2]) == [2]",
     ),
     (
         "lost_last_part",
         "f(text: str) -> int",
         "return len(text.split(','))",
-        'parts = []\npart = ""\nfor char in text:\n    if char == \',\':\n        parts.append(part)\n        part = ""\n    else:\n        part += char\n'
+        "parts = []\npart = \"\"\nfor char in text:\n    if char == ',':\n        parts.append(part)\n"
+        '        part = ""\n    else:\n        part += char\n'
         "return len(parts)",
         'assert f("a,b") == 2',
     ),
@@ -213,7 +217,8 @@ SPELLED_OUT = [
         "index_out_of_range",
         "f(numbers: list[int]) -> list[int]",
         "found = []\nfor a, b in zip(numbers, numbers[1:]):\n    found.append(b - a)\nreturn found",
-        "found = []\nfor index in range(len(numbers)):\n    a, b = numbers[index - 1], numbers[index]\n    found.append(b - a)\nreturn found",
+        "found = []\nfor index in range(len(numbers)):\n    a, b = numbers[index - 1], numbers[index]\n    found.append(b - a)\n"
+        "return found",
         "assert f([1, 4]) == [3]",
     ),
     (
@@ -262,7 +267,7 @@ def of_bundled():
     return {problem.task_id: (problem, misreadings(problem)) for problem in bundled_problems("train")[::3]}
 
 
-@pytest.mark.parametrize(("family", "signature", "body", "misread", "test"), SPELLED_OUT)
+@pytest.mark.parametrize(("family", "signature", "body", "misread", "test"), SPELLED_OUT, ids=[case[0] for case in SPELLED_OUT])
 def test_a_misreading_is_the_program_that_a_hasty_reader_writes_and_fails(family, signature, body, misread, test):
     examples = EXAMPLES if family == "hard_coded_example" else ()
     problem = problem_of(signature, body, *examples, test)
@@ -352,9 +357,9 @@ def test_every_family_has_five_causes_and_every_repair_eight_shapes():
 
 
 def test_no_symbol_stands_in_two_grammars():
-    folder = __import__("reflectioncoder.builder.grammar", fromlist=["x"]).__path__[0]
-    heads = [line for name in GRAMMARS for line in open(f"{folder}/{name}.yaml", encoding="utf-8") if re.match(r"[a-z_.]+:", line)]
-    assert len({head.partition(":")[0] for head in heads}) == len(heads) == len(traced_grammar())
+    texts = [(Path(grammar.__file__).parent / f"{name}.yaml").read_text(encoding="utf-8") for name in GRAMMARS]
+    heads = [head for text in texts for head in re.findall(r"^[a-z_.]+(?=:)", text, re.MULTILINE)]
+    assert len(set(heads)) == len(heads) == len(traced_grammar())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -419,7 +424,6 @@ def test_a_pair_of_slips_is_chosen_by_runs(tmp_path):
             *attempts, last = execute(plan.cells)
             assert last.passed
             assert not any(ran.passed for ran in attempts)
-            assert attempts[0].output != attempts[1].output or plan.relation == "hides" or plan.relation == "interacts"
         assert [settle(plan, execute) for plan in plans] == settled
 
 

@@ -124,8 +124,8 @@ class BuildConfig(Settings):
     )
     interacting_slips: bool = doc(
         "Where a sequence of author: mutation has two corrections, look for slips that act on each other: one hides the other, both "
-        "cancel out in a test, or together they fail otherwise than either alone. Turn it on for diagnoses that need two steps; each such "
-        "sequence costs one run more.",
+        "cancel out in a test, or together they fail otherwise than either alone. Turn it on for diagnoses that need two steps; each "
+        "such sequence costs one run more.",
         False,
     )
     misreading_share: float = doc(

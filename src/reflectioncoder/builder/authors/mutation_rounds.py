@@ -65,7 +65,7 @@ class _Rounds:
         return plans
 
     def _wanted(self, task_id: str, left: list[Candidate]) -> list[Candidate]:
-        """Return the misreadings or the slips, as drawn for the next sample of a problem; all candidates if there are none of the kind."""
+        """Return the misreadings or the slips, as drawn for the next sample of a problem; all if it has none of the kind."""
         number = self._num_accepted[task_id]
         wants_misreading = random.Random(f"kind/{self._build.recipe.seed}/{task_id}/{number}").random() < self._misreading_share
         return [candidate for candidate in left if candidate.is_misreading is wants_misreading] or left

@@ -11,8 +11,8 @@ from reflectioncoder.builder.mutation import Mutation
 from reflectioncoder.builder.mutation.diagnosis import split_assertion
 
 Relation = Literal["cancels", "interacts", "hides"]
-"""cancels: a test that fails with either passes with both; interacts: both together fail otherwise than either alone; hides: the failure
-of one stands where the other would show another one."""
+"""cancels: a test that fails with either passes with both; interacts: both fail otherwise than either alone; hides: the failure of one
+stands where the other would show another one."""
 _PREFERRED: tuple[Relation, ...] = ("cancels", "interacts", "hides")  # the rarest first
 _MARK = "outcome"
 _MAX_PAIRS = 4  # each costs the run of two cells

@@ -1,4 +1,7 @@
-"""Writes sentences from a grammar that is data (`traced.yaml`, `misreadings.yaml`): alternatives are drawn, facts are put in, nothing else is said."""
+"""Writes sentences from a grammar that is data: alternatives are drawn, facts are put in, nothing else is said.
+
+`traced.yaml` has what is said of every attempt, `misreadings.yaml` what is said of those that misread their task.
+"""
 
 from __future__ import annotations
 

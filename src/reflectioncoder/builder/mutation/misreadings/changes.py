@@ -61,12 +61,8 @@ def _in_place(reading: Reading, node: cst.BaseExpression) -> Iterator[tuple[list
         node, m.Dict(elements=[m.StarredDictElement(m.Name()), m.AtLeastN(m.DictElement(), n=1)])
     ):
         first = node.elements[0]
-        yield (
-            [
-                f"{result} = {reading.text(first.value)}.update({{{', '.join(reading.text(e).rstrip(', ') for e in node.elements[1:])}}})"
-            ],
-            result,
-        )
+        others = ", ".join(reading.text(element).rstrip(", ") for element in node.elements[1:])
+        yield [f"{result} = {reading.text(first.value)}.update({{{others}}})"], result
 
 
 def _is_list(reading: Reading, name: str) -> bool:
@@ -169,7 +165,8 @@ def _unwrapped(reading: Reading) -> Iterator[Mutation]:
         if m.matches(node, m.Subscript(slice=[m.SubscriptElement(m.Index(m.BinaryOperation(operator=m.Modulo())))])):
             assert isinstance(node, cst.Subscript)
             inside = node.slice[0].slice
-            assert isinstance(inside, cst.Index) and isinstance(inside.value, cst.BinaryOperation)
+            assert isinstance(inside, cst.Index)
+            assert isinstance(inside.value, cst.BinaryOperation)
             place = reading.fresh("place", "spot")
             wrong = f"{place} = {reading.bare(inside.value.left)}"
             yield reading.before("index_out_of_range", node, [wrong], f"{reading.text(node.value)}[{place}]", wrong=wrong)

@@ -36,7 +36,8 @@ def empty_input(reading: Reading) -> Iterator[Mutation]:
             break
     for node, _ in reading.expressions(cst.Call):
         if m.matches(node, m.Call(func=m.Name("max") | m.Name("min"), args=[m.Arg(), m.Arg(keyword=m.Name("default"))])):
-            assert isinstance(node, cst.Call) and isinstance(node.func, cst.Name)
+            assert isinstance(node, cst.Call)
+            assert isinstance(node.func, cst.Name)
             best, item = reading.fresh("best", "found"), reading.fresh("item", "value")
             values, sign = reading.fresh("candidates"), ">" if node.func.value == "max" else "<"
             lines = [f"{values} = list({reading.text(node.args[0].value)})", f"{best} = {values}[0]", f"for {item} in {values}:"]
@@ -182,7 +183,7 @@ def repeated_values(reading: Reading) -> Iterator[Mutation]:
         else:
             continue
         yield reading.before("repeated_values", node, [wrong], f"{name}({different})", wrong=wrong)
-    for name, node in calls(reading, "set"):
+    for _, node in calls(reading, "set"):
         every = reading.fresh("every_one", "all_of_them")
         wrong = f"{every} = list({reading.text(node.args[0].value)})"
         yield reading.before("repeated_values", node, [wrong], every, wrong=wrong)

@@ -59,7 +59,8 @@ def stops_at_first(reading: Reading) -> Iterator[Mutation]:
             yield reading.before("stops_at_first", items.node, lines, found, wrong="break")
     for node, _ in reading.expressions(cst.Call):
         if m.matches(node, m.Call(func=m.Attribute(attr=m.Name("replace")), args=[m.Arg(), m.Arg()])):
-            assert isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute)
+            assert isinstance(node, cst.Call)
+            assert isinstance(node.func, cst.Attribute)
             changed = reading.fresh("changed", "replaced")
             wrong = f"{reading.text(node)[:-1]}, 1)"
             yield reading.before("stops_at_first", node, [f"{changed} = {wrong}"], changed, wrong=wrong)
@@ -96,7 +97,7 @@ def position_for_value(reading: Reading) -> Iterator[Mutation]:
         if items.source is None and re.match("list", reading.parameters.get(items.iterable, "")):
             wrong = f"{position} = {items.iterable}.index({name}({items.iterable}))"
             yield reading.before("position_for_value", items.node, [wrong], position, wrong=wrong)
-    for name, items in aggregates(reading, "sum"):
+    for _, items in aggregates(reading, "sum"):
         if items.value == items.target and items.inner is None and _holds_integers(reading, items.iterable):
             total = reading.fresh("total", "result")
             conditions = [f"if {' and '.join(items.conditions)}:"] if items.conditions else []
@@ -117,7 +118,8 @@ def lost_last_part(reading: Reading) -> Iterator[Mutation]:
     for node, _ in reading.expressions(cst.Call):
         if not m.matches(node, m.Call(func=m.Attribute(attr=m.Name("split") | m.Name("splitlines")))):
             continue
-        assert isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute)
+        assert isinstance(node, cst.Call)
+        assert isinstance(node.func, cst.Attribute)
         separator = reading.text(node.args[0].value) if node.args else r'"\n"' if node.func.attr.value == "splitlines" else '" "'
         if len(node.args) > 1 or not re.fullmatch(r"""(["'])(\\?.)\1""", separator):
             continue
@@ -163,7 +165,8 @@ def any_for_all(reading: Reading) -> Iterator[Mutation]:
                                   correct=reading.text(items.node), wrong=wrong.rstrip(":"))  # fmt: skip
     for node in reading.program.nodes:
         if m.matches(node, m.SimpleStatementLine([m.Return(m.BooleanOperation() | m.IfExp(test=m.BooleanOperation()))])):
-            assert isinstance(node, cst.SimpleStatementLine) and isinstance(node.body[0], cst.Return)
+            assert isinstance(node, cst.SimpleStatementLine)
+            assert isinstance(node.body[0], cst.Return)
             value = node.body[0].value
             test = value.test if isinstance(value, cst.IfExp) else value
             assert isinstance(test, cst.BooleanOperation)

@@ -67,7 +67,7 @@ def numbers_as_text(reading: Reading) -> Iterator[Mutation]:
 
 
 def _as_texts(reading: Reading, node: cst.Call, name: str) -> Iterator[Mutation]:
-    if any(argument.keyword and argument.keyword.value == "key" or argument.star for argument in node.args) or not node.args:
+    if any((argument.keyword and argument.keyword.value == "key") or argument.star for argument in node.args) or not node.args:
         return
     plain = [argument.value for argument in node.args if argument.keyword is None]
     texts = reading.fresh("texts", "as_texts")
@@ -149,7 +149,8 @@ def _decisions(reading: Reading) -> Iterator[Mutation]:
     for node in reading.program.nodes:
         if not m.matches(node, m.SimpleStatementLine([m.Return(m.IfExp() | m.Comparison())])):
             continue
-        assert isinstance(node, cst.SimpleStatementLine) and isinstance(node.body[0], cst.Return)
+        assert isinstance(node, cst.SimpleStatementLine)
+        assert isinstance(node.body[0], cst.Return)
         value = node.body[0].value
         test = value.test if isinstance(value, cst.IfExp) else value
         if not isinstance(test, cst.Comparison):

@@ -11,7 +11,8 @@ import libcst.matchers as m
 from reflectioncoder.builder.mutation.misreadings.reading import Reading, indented
 from reflectioncoder.builder.mutation.program import Mutation
 
-_TEXT_METHODS = ("upper", "lower", "title", "strip", "replace", "capitalize", "swapcase", "lstrip", "rstrip")
+_METHOD = m.OneOf(*map(m.Name, ("upper", "lower", "title", "strip", "replace", "capitalize", "swapcase", "lstrip", "rstrip")))
+_CHAIN = m.Call(func=m.Attribute(value=m.Call(func=m.Attribute(attr=_METHOD)), attr=_METHOD))
 _SWAPPED = {"find": "rfind", "rfind": "find", "partition": "rpartition", "rpartition": "partition"}
 _FLIPPED = {cst.LessThan: "<=", cst.LessThanEqual: "<", cst.GreaterThan: ">=", cst.GreaterThanEqual: ">"}
 _ASSOCIATIVE = {("+", "+"), ("+", "-"), ("*", "*"), ("*", "/")}
@@ -29,9 +30,11 @@ def ties(reading: Reading) -> Iterator[Mutation]:
             yield from _other_order_of_equals(reading, node, key)
     for node in reading.program.nodes:
         if m.matches(node, m.SimpleStatementLine([m.Return(m.IfExp(test=m.Comparison(comparisons=[m.DoNotCare()])))])):
-            assert isinstance(node, cst.SimpleStatementLine) and isinstance(node.body[0], cst.Return)
+            assert isinstance(node, cst.SimpleStatementLine)
+            assert isinstance(node.body[0], cst.Return)
             choice = node.body[0].value
-            assert isinstance(choice, cst.IfExp) and isinstance(choice.test, cst.Comparison)
+            assert isinstance(choice, cst.IfExp)
+            assert isinstance(choice.test, cst.Comparison)
             if flipped := flipped_comparison(reading, choice.test, literals=False):
                 lines = [f"if {flipped}:", *indented([f"return {reading.text(choice.body)}"]), f"return {reading.text(choice.orelse)}"]
                 yield reading.instead("ties", node, lines, correct=reading.text(choice.test), wrong=flipped)
@@ -65,7 +68,8 @@ def _other_order_of_equals(reading: Reading, node: cst.Call, key: cst.BaseExpres
         yield reading.before("ties", node, lines, ordered, wrong=f"{ordered}.reverse()")
         return
     if m.matches(key, m.Lambda(body=m.Tuple())):
-        assert isinstance(key, cst.Lambda) and isinstance(key.body, cst.Tuple)
+        assert isinstance(key, cst.Lambda)
+        assert isinstance(key.body, cst.Tuple)
         alone = reading.text(key.body.elements[0].value)
         wrong = f"{ordered}.sort(key=lambda {reading.text(key.params)}: {alone})"
         yield reading.before("ties", node, [f"{ordered} = list({items})", wrong], ordered, wrong=wrong)
@@ -141,7 +145,8 @@ def _last_hit(reading: Reading) -> Iterator[Mutation]:
         if not m.matches(after, m.SimpleStatementLine([m.Return(value=m.DoNotCare())])) or len(hits) != 1 or hits[0].value is None:
             continue
         found = reading.fresh("found", "hit")
-        assert isinstance(after, cst.SimpleStatementLine) and isinstance(after.body[0], cst.Return)
+        assert isinstance(after, cst.SimpleStatementLine)
+        assert isinstance(after.body[0], cst.Return)
         other = reading.text(after.body[0].value) if after.body[0].value else "None"
         hit = f"{found} = {reading.text(hits[0].value)}"
         going_on = loop.deep_replace(hits[0], cst.parse_statement(hit).body[0])  # pyright: ignore
@@ -180,29 +185,35 @@ def order_of_steps(reading: Reading) -> Iterator[Mutation]:
     """Carry out two steps in the wrong order."""
     for node, _ in reading.expressions(cst.Call, cst.Subscript, cst.BinaryOperation):
         if isinstance(node, cst.Call):
-            yield from _swapped_calls(reading, node)
+            yield from _swapped_methods(reading, node)
+            yield from _applied_to_parts(reading, node)
         elif isinstance(node, cst.Subscript):
             yield from _cut_first(reading, node)
         elif isinstance(node, cst.BinaryOperation):
             yield from _other_grouping(reading, node)
 
 
-def _swapped_calls(reading: Reading, node: cst.Call) -> Iterator[Mutation]:
-    changed = reading.fresh("changed", "prepared")
-    inner = node.func.value if isinstance(node.func, cst.Attribute) else None
-    if isinstance(inner, cst.Call) and isinstance(inner.func, cst.Attribute) and isinstance(node.func, cst.Attribute):
-        if {node.func.attr.value, inner.func.attr.value} <= set(_TEXT_METHODS):
-            start = reading.text(inner.func.value)
-            outer_call, inner_call = reading.text(node)[len(reading.text(inner)) :], reading.text(inner)[len(start) :]
-            first = f"{changed} = {start}{outer_call}"
-            yield reading.before("order_of_steps", node, [first], f"{changed}{inner_call}", wrong=first)
+def _swapped_methods(reading: Reading, node: cst.Call) -> Iterator[Mutation]:
+    """Call the second of two methods of a text first."""
+    if not m.matches(node, _CHAIN):
+        return
+    assert isinstance(node.func, cst.Attribute)
+    inner = node.func.value
+    assert isinstance(inner, cst.Call)
+    assert isinstance(inner.func, cst.Attribute)
+    start, changed = reading.text(inner.func.value), reading.fresh("changed", "prepared")
+    first = f"{changed} = {start}{reading.text(node)[len(reading.text(inner)) :]}"
+    yield reading.before("order_of_steps", node, [first], f"{changed}{reading.text(inner)[len(start) :]}", wrong=first)
+
+
+def _applied_to_parts(reading: Reading, node: cst.Call) -> Iterator[Mutation]:
+    """Apply a function to the parts instead of the whole: `abs(a - b)` becomes `abs(a) - abs(b)`, `sorted(x[:2])` `sorted(x)[:2]`."""
     if len(node.args) != 1 or not isinstance(node.func, cst.Name) or node.args[0].star:
         return
     argument, name = node.args[0].value, node.func.value
     if name in _ROUNDING and isinstance(argument, cst.BinaryOperation) and not m.matches(argument.left, m.Call(func=m.Name("str"))):
-        left, right = reading.text(argument.left), reading.text(argument.right)
         one, other = reading.fresh("left", "one"), reading.fresh("right", "other")
-        lines = [f"{one} = {name}({left})", f"{other} = {name}({right})"]
+        lines = [f"{one} = {name}({reading.text(argument.left)})", f"{other} = {name}({reading.text(argument.right)})"]
         yield reading.before("order_of_steps", node, lines, f"({one} {reading.text(argument.operator)} {other})", wrong=lines[0])
     if name == "sorted" and isinstance(argument, cst.Subscript):
         ordered = reading.fresh("ordered", "in_order")
@@ -223,7 +234,8 @@ def _cut_first(reading: Reading, node: cst.Subscript) -> Iterator[Mutation]:
         new = reading.text(inner.deep_replace(items, cst.Name(part)))  # pyright: ignore[reportArgumentType]
         yield reading.before("order_of_steps", node, [first], new, wrong=first)
     if m.matches(inner, m.Call(func=m.Attribute(attr=m.Name("split")))) and ":" not in cut:
-        assert isinstance(inner, cst.Call) and isinstance(inner.func, cst.Attribute)
+        assert isinstance(inner, cst.Call)
+        assert isinstance(inner.func, cst.Attribute)
         part = reading.fresh("part", "piece")
         text = reading.text(inner.func.value)
         first = f"{part} = {text}{cut}"

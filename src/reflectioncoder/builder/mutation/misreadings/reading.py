@@ -173,7 +173,8 @@ class Reading:
 
     def with_body(self, family: str, lines: Sequence[str], *, correct: str, wrong: str) -> Mutation:
         """Return the program with another body of its entry point; helper functions that nothing calls any more go."""
-        assert self.entry is not None and isinstance(self.entry.body, cst.IndentedBlock)
+        assert self.entry is not None
+        assert isinstance(self.entry.body, cst.IndentedBlock)
         new = self.entry.with_changes(body=self.entry.body.with_changes(body=self.parsed(lines)))
         kept = [
             new if line is self.entry else line for line in self.program.module.body if line is self.entry or not _is_function(line)
