@@ -13,9 +13,10 @@ from reflectioncoder.builder.authors import traced
 from reflectioncoder.builder.authors.mutation_samples import MutationPlan, write_sample
 from reflectioncoder.builder.claims import check_blocks, count_claims
 from reflectioncoder.builder.executions import Executions
-from reflectioncoder.builder.grammar import say, traced_grammar
+from reflectioncoder.builder.grammar import GRAMMARS, say, traced_grammar
 from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.builder.mutation import OPERATORS, mutations
+from reflectioncoder.builder.mutation.misreadings import FAMILIES
 from reflectioncoder.builder.outcomes import Rejected
 from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.builder.replay import replay
@@ -32,7 +33,7 @@ from reflectioncoder.sandbox.limits import Limits
 FILES = ("reflections.jsonl", "rejected.jsonl")
 FIELDS = {
     "entry_point", "call", "expected", "error", "test", "wrong", "correct", "actual", "function", "statement", "variable", "callee",
-    "parameter", "value", "inputs", "round", "wanted", "corrected", "better",
+    "parameter", "value", "inputs", "round", "wanted", "corrected", "better", "asked",
 }  # fmt: skip
 
 
@@ -183,12 +184,13 @@ def test_every_kind_of_divergence_has_eight_shapes_and_every_slip_a_cause():
     for symbol in table:
         if symbol.partition(".")[0] in ("seen", "announce", "failure", "fix", "opening"):
             assert len(set(table[symbol])) >= 8, symbol
-    assert {symbol.removeprefix("cause.") for symbol in table if symbol.startswith("cause.")} == set(OPERATORS)
+    assert {symbol.removeprefix("cause.") for symbol in table if symbol.startswith("cause.")} == {*OPERATORS, *FAMILIES}
 
 
 def test_the_grammar_names_known_symbols_and_fields_and_no_symbol_twice():
-    path = Path(grammar.__file__).parent / "traced.yaml"
-    parse_yaml(path.read_text(encoding="utf-8"), "traced.yaml")  # a key that is given twice is an error
+    for name in GRAMMARS:
+        path = Path(grammar.__file__).parent / f"{name}.yaml"
+        parse_yaml(path.read_text(encoding="utf-8"), path.name)  # a key that is given twice is an error
     text = "\n".join(alternative for alternatives in traced_grammar().values() for alternative in alternatives)
     parts = set(re.findall(r"<([\w.]+)>", text)) - {"cause"}
     sentences = {"opening", "better", "matched", "wanted"}
