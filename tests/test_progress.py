@@ -42,9 +42,10 @@ def test_of_several_processes_the_first_one_speaks(tmp_path, capfd, monkeypatch)
 
 @pytest.mark.parametrize("map_jobs", [map_ordered, map_unordered])
 def test_jobs_in_threads_speak_as_their_caller_does(map_jobs, capfd):
+    said = [f"note {number}" for number in range(200)]
     with reporting(Reporter()):
-        list(map_jobs(say, ["one", "two"], workers=2))
-    assert sorted(capfd.readouterr().err.splitlines()) == ["one", "two"]
+        list(map_jobs(say, said, workers=4))
+    assert sorted(capfd.readouterr().err.splitlines()) == sorted(said)
 
 
 def test_a_log_within_another_ends_with_its_block(tmp_path):

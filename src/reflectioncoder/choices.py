@@ -16,6 +16,13 @@ RULES_HELP: dict[Rules, str] = {
     "evalplus-0.3.1": "EvalPlus 0.3.1, with at least 1 s for each input; every solution of HumanEval/32 fails",
 }
 
+Measure = Literal["pass_rate", "reference_loss"]
+MEASURES: tuple[Measure, ...] = get_args(Measure)
+MEASURES_HELP: dict[Measure, str] = {
+    "pass_rate": "completions are generated and judged by the tests",
+    "reference_loss": "the loss of the canonical solutions as one-off answers, nats per token; nothing is generated",
+}
+
 CutRule = Literal["multipl-e", "reflectioncoder"]
 CUT_RULES: tuple[CutRule, ...] = get_args(CutRule)
 CUT_RULES_HELP: dict[CutRule, str] = {

@@ -35,6 +35,7 @@ COMMANDS = {
     "inspect": "show what teacher, student and loss see of a sample, token by token",
     "train": "fine-tune a model with reflection self-distillation",
     "improve": "repeat attempts, repairs, training and scoring until the held-out score stops rising",
+    "ablate": "run the arms of a comparison with several seeds; paired differences with intervals",
     "generate": "write one-off completions for a benchmark",
     "score": "judge completions by a benchmark's tests, in a sandbox",
     "evaluate": "generate completions and score them",
@@ -45,7 +46,7 @@ COMMANDS = {
 }
 
 # Global options that mean something to some commands only; what `--limit` counts there.
-SEED = ("run", "build", "inspect", "train", "improve", "generate", "evaluate", "compare")
+SEED = ("run", "build", "inspect", "train", "improve", "ablate", "generate", "evaluate", "compare")
 LIMIT = {
     "run": "tasks of each benchmark",
     "problems": "problems",
@@ -54,6 +55,7 @@ LIMIT = {
     "inspect": "samples",
     "train": "samples",
     "improve": "tasks of each benchmark",
+    "ablate": "tasks of each benchmark",
     "generate": "tasks",
     "score": "tasks",
     "evaluate": "tasks of each benchmark",

@@ -80,6 +80,10 @@ class Improvement:
         """
         if not self.recipe.evaluate.benchmarks:
             raise UsageError("improve needs held-out tasks: evaluate.benchmarks is empty")
+        if "pass_rate" not in self.recipe.evaluate.measures:
+            raise UsageError.for_value(
+                "improve goes by pass rates", "evaluate.measures", list(self.recipe.evaluate.measures), "pass_rate"
+            )
         if (normalization := self.recipe.train.text_normalization) != "none":  # which would change the samples of earlier rounds
             what = "improve trains on samples of its own, which stay as they are"
             raise UsageError.for_value(what, "train.text_normalization", normalization, "none", "normalise the data beforehand")

@@ -36,7 +36,14 @@ from reflectioncoder.data.files import claim, content_hash, put_aside, sha256_fi
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark, require_distinct
 from reflectioncoder.evaluate.results import headline
-from reflectioncoder.evaluation import completions_key, evaluate_model, verdicts_key
+from reflectioncoder.evaluation import (
+    REFERENCE_LOSSES,
+    completions_key,
+    evaluate_model,
+    evaluate_references,
+    references_of,
+    verdicts_key,
+)
 from reflectioncoder.generate.backends import (
     AskedModel,
     asked_folder,
@@ -214,12 +221,26 @@ class Run:
     def model(self) -> Path:
         return self.directory / "model"
 
+    def _build_depends_on(self) -> list[Any]:
+        recipe = self.recipe
+        files = (*self._problem_files(), *author_of(recipe.build).files(recipe.build))
+        names = known_tasks(self.data_dir).names
+        return [asdict(recipe.build), _limits(recipe), recipe.seed, [sha256_file(file) for file in files], names]
+
+    @property
+    def build_key(self) -> str:
+        """Return a key of all that the build depends on: runs of the same key build the same samples."""
+        return content_hash(__version__, *self._build_depends_on())
+
+    def has_build(self) -> bool:
+        """Tell whether the build is done, with these settings."""
+        marker = Marker.read(self.directory / "stages" / "build.json")
+        return marker is not None and marker.key == self.build_key and not marker.changed(self.directory)
+
     def build(self) -> dict[str, Any]:
         recipe = self.recipe
-        author = author_of(recipe.build)
-        problem_files = [sha256_file(file) for file in (*self._problem_files(), *author.files(recipe.build))]
         known = known_tasks(self.data_dir)
-        depends_on = [asdict(recipe.build), _limits(recipe), recipe.seed, problem_files, known.names]
+        depends_on = self._build_depends_on()
         directory = self.directory / "build"
         outputs = [directory / name for name in ("reflections.jsonl", "rejected.jsonl", "build.json")]
         work = lambda: build_reflections(recipe, directory, known=known, behaviour=known_behaviour(self.data_dir))  # noqa: E731
@@ -302,6 +323,39 @@ class Run:
 
         return self.stage(name, depends_on, outputs, work, continues=outputs[:2])
 
+    def measure(self, which: str) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+        """Return the results and the reference losses of the base or the trained model, by benchmark; {} of what is not wanted."""
+        wanted = self.recipe.evaluate.measures
+        return (
+            self.evaluate(which) if "pass_rate" in wanted else {},
+            self.reference_loss(which) if "reference_loss" in wanted else {},
+        )
+
+    def reference_loss(self, which: str) -> dict[str, dict[str, Any]]:
+        """Measure the loss of the benchmarks' canonical solutions under the base or the trained model; return it by benchmark."""
+        recipe = self.recipe
+        path = self.source.path if which == BASE else self.model
+        benchmarks = [load_benchmark(spec, self.data_dir) for spec in recipe.evaluate.benchmarks]
+        return {b.name: self._reference_loss(which, path, b) for b in benchmarks if references_of(b)}
+
+    def _reference_loss(self, which: str, path: Path, benchmark: Benchmark) -> dict[str, Any]:
+        config, confidence = self.recipe.model, self.recipe.evaluate.confidence
+        name = f"reference-loss-{benchmark.name}-{which}"
+        directory = self.directory / "eval" / benchmark.name / which
+        outputs = [directory / REFERENCE_LOSSES]
+        depends_on = [benchmark.describe(), config.rendering, config.dtype, confidence, model_hash(path)]
+
+        def work() -> dict[str, Any]:
+            shared_key = content_hash("reference loss", *depends_on, model_versions("transformers", config))
+            if (losses := self._shared.copy(shared_key, directory)) is None:
+                losses = evaluate_references(config, path, benchmark, directory, confidence)
+                self._shared.keep(shared_key, outputs, losses)
+            else:
+                say(f"{name}: copied from {self._shared.file(shared_key)}: the same model and settings")
+            return losses
+
+        return self.stage(name, depends_on, outputs, work)
+
     def run(self) -> dict[str, Any]:
         """Run all stages; return the paths that were written and the headline numbers."""
         self.check()
@@ -311,10 +365,10 @@ class Run:
     def _run(self) -> dict[str, Any]:
         say(f"model: {self.recipe.model.name} from {self.source.origin}")
         self.build()
-        before = self.evaluate(BASE)
+        before, losses_before = self.measure(BASE)
         self.train()
         gguf = self.export_gguf()
-        after = self.evaluate(TRAINED)
+        after, losses_after = self.measure(TRAINED)
         report = self.report()
         return {
             "run": str(self.directory),
@@ -322,6 +376,7 @@ class Run:
             "model": str(self.model),
             **({"gguf": str(gguf)} if gguf else {}),
             "pass@1": {s: {BASE: headline(before[s]), TRAINED: headline(after[s])} for s in before},
+            **({"reference_loss": {BASE: losses_before, TRAINED: losses_after}} if losses_after else {}),
         }
 
     def report(self) -> Path:

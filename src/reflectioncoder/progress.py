@@ -45,7 +45,8 @@ class Reporter:
             return
         message = escaped(message)
         if not self.quiet:
-            print(message, file=sys.stderr, flush=True)
+            sys.stderr.write(f"{message}\n")  # in one piece: threads speak at the same time
+            sys.stderr.flush()
         if self.log_path is not None:
             with open(self.log_path, "a", encoding="utf-8") as log:
                 log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {message}\n")

@@ -43,7 +43,7 @@ class SharedEvaluations:
 
     def keep(self, key: str, outputs: Sequence[Path], results: dict[str, Any]) -> None:
         """Keep a finished evaluation, unless programs in it could not be run: another run may have more luck."""
-        if "sandbox_error" in results["counts"]:
+        if "sandbox_error" in results.get("counts", ()):
             return
         content = {"key": key, "results": results, "files": {path.name: path.read_text(encoding="utf-8") for path in outputs}}
         write_json(self.file(key), {**content, "digest": content_hash(content)})

@@ -33,6 +33,7 @@ GOOD = {
     "inspect": ["x"],
     "train": ["demo"],
     "improve": ["demo"],
+    "ablate": ["demo"],
     "generate": ["m", "--benchmark", "bundled/seen", "--output", "x"],
     "score": ["x", "--benchmark", "bundled/seen", "--output", "x"],
     "evaluate": ["m", "--benchmark", "bundled/seen", "--output", "x"],

@@ -7,7 +7,7 @@ comments in a run's `config.yaml`, `docs/recipes.md` and the JSON Schema are mad
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from reflectioncoder.choices import (
     CHECKPOINTINGS_HELP,
@@ -16,6 +16,7 @@ from reflectioncoder.choices import (
     LR_SCHEDULERS_HELP,
     MASK_SCHEDULES_HELP,
     MASK_STRATEGIES_HELP,
+    MEASURES_HELP,
     NORMALIZATIONS_HELP,
     QUANTIZATIONS_HELP,
     RENDERINGS_HELP,
@@ -31,6 +32,7 @@ from reflectioncoder.choices import (
     LrScheduler,
     MaskSchedule,
     MaskStrategy,
+    Measure,
     Normalization,
     Quantization,
     Rendering,
@@ -116,8 +118,12 @@ class TrainConfig(Settings):
         values=TEXT_NORMALIZATIONS_HELP,
     )
     generation_from_problems: bool = doc("Also train on the problems' reference solutions as plain one-off answers.", False)
-    reflection_upsampling: int = doc("How often each reflection sample is visited in an epoch (the paper: 2).", 1, low=1)
-    generation_upsampling: int = doc("How often each plain one-off sample is visited in an epoch.", 1, low=1)
+    reflection_upsampling: int = doc(
+        "How often each reflection sample is visited in an epoch (the paper: 2); 0 leaves them out, for a control without them.",
+        1,
+        low=0,
+    )
+    generation_upsampling: int = doc("How often each plain one-off sample is visited in an epoch; 0 leaves them out.", 1, low=0)
     max_length: int = doc("Length limit of a sample, tokens. Longer samples are left out and counted, never cut.", 4096, low=16)
     global_batch_size: int = doc("Samples per optimizer step, over all processes together (the paper: 512).", 8, low=1)
     micro_batch_tokens: int = doc(
@@ -226,6 +232,13 @@ class EvaluateConfig(Settings):
     benchmarks: tuple[str, ...] = doc(
         "Benchmarks to score before and after training; NAME, or NAME:N for its first N tasks.", ("bundled/seen", "bundled/unseen")
     )
+    measures: tuple[Measure, ...] = doc(
+        "What is measured before and after training. Add reference_loss to see differences that are too small for the pass rates of a "
+        "few hundred tasks; take it alone for quick pilots.",
+        ("pass_rate",),
+        check=not_empty,
+        values=MEASURES_HELP,
+    )
     confidence: float = doc("Confidence level of the intervals.", 0.95, low=0.5, high=0.999)
     allow_contaminated: bool = doc("Also print numbers on benchmarks of which the training data contains tasks.", False)
 
@@ -237,6 +250,28 @@ class ImproveConfig(Settings):
     samples: int = doc("Attempts per problem; more than 1 needs a temperature above 0.", 1, low=1)
     temperature: float = doc("Sampling temperature of the attempts; 0 is greedy.", 0.8, low=0.0)
     patience: int = doc("Stop after this many rounds without a better held-out score.", 1, low=1)
+
+
+@dataclass(frozen=True)
+class AblateConfig(Settings):
+    arms: dict[str, Any] = field(
+        default_factory=dict,
+        metadata={
+            "doc": "Arms that `ablate` compares: name → settings that differ from the recipe, {train.kl_weight: 0}; {} is the recipe "
+            "as it stands."
+        },
+    )
+    grid: dict[str, Any] = field(
+        default_factory=dict,
+        metadata={
+            "doc": "Settings with the values to try, {train.mask_strategy: [[none], [block_type]]}; each arm takes each of them."
+        },
+    )
+    control: str = doc("Name of the arm that all others are compared with; empty takes the first.", "")
+    seeds: tuple[int, ...] = doc(
+        "Seeds; every arm is run with each. Empty takes the recipe's seed alone; three or more show how much depends on chance.",
+        (),
+    )
 
 
 @dataclass(frozen=True)
@@ -273,5 +308,6 @@ class Recipe(Settings):
     generate: GenerateConfig = field(default_factory=GenerateConfig, metadata={"doc": "How one-off programs are generated."})
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig, metadata={"doc": "What is scored."})
     improve: ImproveConfig = field(default_factory=ImproveConfig, metadata={"doc": "How `improve` repeats attempts and training."})
+    ablate: AblateConfig = field(default_factory=AblateConfig, metadata={"doc": "Which settings `ablate` compares."})
     sandbox: SandboxConfig = field(default_factory=SandboxConfig, metadata={"doc": "Limits of the programs that are run."})
     export: ExportConfig = field(default_factory=ExportConfig, metadata={"doc": "In which other forms the trained model is written."})

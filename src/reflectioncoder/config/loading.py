@@ -88,6 +88,21 @@ def load_recipe(source: str | Path, overrides: list[str] | None = None) -> Resol
     return ResolvedRecipe(section(Recipe, values, "", Origins(where, field_docs())), where)
 
 
+def with_settings(resolved: ResolvedRecipe, settings: Mapping[str, Any], origin: str) -> ResolvedRecipe:
+    """Return the recipe with other values of some dotted keys; `origin` is what messages and config.yaml say of where they come from.
+
+    Raises:
+        UsageError: unknown key; wrong type; out of range.
+    """
+    values = dataclasses.asdict(resolved.recipe)
+    where = dict(resolved.provenance)
+    for dotted, value in settings.items():
+        _set(values, dotted, value)
+        where = {key: said for key, said in where.items() if not key.startswith(f"{dotted}.")}
+        where[dotted] = origin
+    return ResolvedRecipe(section(Recipe, values, "", Origins(where, field_docs())), where)
+
+
 def find_recipe(source: str | Path) -> Path:
     """Return a recipe's path for a path or the name of a shipped recipe."""
     path = Path(source)

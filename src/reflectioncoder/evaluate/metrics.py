@@ -54,6 +54,19 @@ def bootstrap_interval(values: Sequence[float], confidence: float = 0.95, seed: 
     return Interval(fmean(values), low, high)
 
 
+def ratio_interval(pairs: Sequence[tuple[float, float]], confidence: float = 0.95, seed: int = 0, rounds: int = 2000) -> Interval:
+    """Return the percentile bootstrap interval of sum(x) / sum(y) over tasks given as (x, y)."""
+    rng = random.Random(seed)
+
+    def ratio(drawn: Sequence[tuple[float, float]]) -> float:
+        return math.fsum(x for x, _ in drawn) / math.fsum(y for _, y in drawn)
+
+    ratios = sorted(ratio(rng.choices(pairs, k=len(pairs))) for _ in range(rounds))
+    low = ratios[math.floor((1 - confidence) / 2 * (rounds - 1))]
+    high = ratios[math.ceil((1 + confidence) / 2 * (rounds - 1))]
+    return Interval(ratio(pairs), low, high)
+
+
 def mean_pass_at_k(per_task: Sequence[tuple[int, int]], k: int, confidence: float = 0.95) -> Interval:
     """Return the mean pass@k over tasks given as (samples, correct). One sample per task: Wilson; more: bootstrap over tasks.
 

@@ -85,7 +85,11 @@ class RunPlan:
         it)."""
         low, high = 1, -(-len(self._index) // self.config.global_batch_size)
         if high == 0:
-            raise UsageError.for_value("no sample would be trained", "train.epochs", self.config.epochs, "a larger number")
+            raise UsageError(
+                "no sample would be trained: too few epochs, or all samples are left out\n"
+                f"  where:   train.epochs = {self.config.epochs}, train.reflection_upsampling = {self.config.reflection_upsampling}, "
+                f"train.generation_upsampling = {self.config.generation_upsampling}"
+            )
         if self.config.max_tokens is None:
             return high
         least = int(self.costs(low).sum())

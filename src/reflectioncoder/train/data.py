@@ -202,4 +202,5 @@ def describe_plan(plan: RunPlan, report: RenderReport) -> dict[str, Any]:
         "reflection_visits": reflection,
         "generation_visits": len(plan.visited) - reflection,
         "num_tokens": plan.num_tokens,
+        "reflection_tokens": int(plan.costs()[plan.is_reflection[plan.visited]].sum()),
     }

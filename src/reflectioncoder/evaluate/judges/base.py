@@ -40,12 +40,15 @@ T = TypeVar("T", bound=Tests)
 
 @dataclass(frozen=True)
 class Task(Generic[T]):
+    """A task of a benchmark. `canonical_solution`: the published program that solves it; "" if there is none."""
+
     task_id: str
     prompt: str
     entry_point: str
     tests: T
     topic: str = ""
     grade: int = 0
+    canonical_solution: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from reflectioncoder.data.completion_requests import Request, python_request
 from reflectioncoder.data.problems import parse_problem
+from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.evaluate.judges.base import (
     SHARED_FACTOR,
     TAIL_CHARS,
@@ -97,7 +98,7 @@ def _status(report: TestsReport, errors: Sequence[str], passed: bool) -> Status:
 def bundled_tasks(rows: Sequence[Row], where: str) -> list[Task[ProgramTests]]:
     """Make tasks of problems (`data.problems`)."""
     problems = [parse_problem(row, f"{where}:{number}") for number, row in enumerate(rows, start=1)]
-    return [Task(p.task_id, p.prompt, p.entry_point, ProgramTests(p.tests), p.topic, p.grade) for p in problems]
+    return [Task(p.task_id, p.prompt, p.entry_point, ProgramTests(p.tests), p.topic, p.grade, answer_program(p)) for p in problems]
 
 
 def humaneval_tasks(rows: Sequence[Row], where: str) -> list[Task[ProgramTests]]:
@@ -107,7 +108,8 @@ def humaneval_tasks(rows: Sequence[Row], where: str) -> list[Task[ProgramTests]]
         # Some tests call helpers that the prompt defines before the function to be written.
         setup = row["prompt"] + "    pass\n"
         tests = ProgramTests((f"{row['test']}\ncheck({row['entry_point']})\n",), setup)
-        tasks.append(Task(row["task_id"], row["prompt"], row["entry_point"], tests))
+        solution = row["prompt"] + row.get("canonical_solution", "")
+        tasks.append(Task(row["task_id"], row["prompt"], row["entry_point"], tests, canonical_solution=solution))
     return tasks
 
 

@@ -75,7 +75,12 @@ def _is_certain(verdict: PartVerdict) -> bool:
 
 def tasks_of(family: Family) -> Callable[[Sequence[Row], str], list[Task[FunctionTests]]]:
     """Return what makes tasks of a data set's rows."""
-    return lambda rows, where: [Task(row["task_id"], row["prompt"], row["entry_point"], function_tests(family, row)) for row in rows]
+
+    def task(row: Row) -> Task[FunctionTests]:
+        tests = function_tests(family, row)
+        return Task(row["task_id"], row["prompt"], row["entry_point"], tests, canonical_solution=tests.canonical_solution)
+
+    return lambda rows, where: [task(row) for row in rows]
 
 
 def mbpp_request(task: Task[FunctionTests], sample: int) -> Request:

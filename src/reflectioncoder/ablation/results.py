@@ -1,0 +1,133 @@
+"""Puts the results of finished cells together: means of the arms, paired differences to the control, `ablation.json`, lines to read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from reflectioncoder.ablation.design import Cell, Design
+from reflectioncoder.ablation.metrics import Metric, metrics_of
+from reflectioncoder.ablation.statistics import POWER_Z, TaskValues, mean_of, paired_difference
+from reflectioncoder.data.files import read_json
+from reflectioncoder.pipeline import BASE, TRAINED
+
+CellMetrics = Mapping[Metric, TaskValues]
+
+
+@dataclass(frozen=True)
+class FinishedCell:
+    """A cell whose run is complete. `train`: what its train.json says."""
+
+    cell: Cell
+    metrics: CellMetrics
+    train: dict[str, Any]
+
+
+def finished_cells(design: Design, folder: Path, specs: Sequence[str]) -> list[FinishedCell]:
+    """Read the cells whose runs are complete, in the design's order."""
+    found = []
+    for cell in design.cells:
+        run = folder / cell.name
+        if (run / "cell.json").is_file():
+            found.append(FinishedCell(cell, metrics_of(run, specs, TRAINED), read_json(run / "train" / "train.json")))
+    return found
+
+
+def summarize(design: Design, finished: Sequence[FinishedCell], base: CellMetrics, confidence: float) -> dict[str, Any]:
+    """Return the content of `ablation.json`.
+
+    A difference rests on the seeds of which both the arm and the control are finished.
+    """
+    by_arm = {arm: {f.cell.seed: f for f in finished if f.cell.arm == arm} for arm in design.arms}
+    metrics = sorted({metric for f in finished for metric in f.metrics}, key=lambda m: (m.kind, m.benchmark))
+    return {
+        "schema_version": 1,
+        "control": design.control,
+        "seeds": list(design.seeds),
+        "confidence": confidence,
+        "num_cells": len(design.cells),
+        "num_finished": len(finished),
+        "arms": [_arm(arm, settings, by_arm[arm]) for arm, settings in design.arms.items()],
+        "metrics": [_metric(metric, design, by_arm, base, confidence) for metric in metrics],
+    }
+
+
+def _arm(name: str, settings: dict[str, Any], cells: Mapping[int, FinishedCell]) -> dict[str, Any]:
+    trains = [cell.train for cell in cells.values()]
+    return {
+        "name": name,
+        "settings": settings,
+        "seeds": sorted(cells),
+        "tokens": [train["num_tokens"] for train in trains],
+        "visits": [train["visits"] for train in trains],
+        "reflection_visits": [train["reflection_visits"] for train in trains],
+        "reflection_tokens": [train["reflection_tokens"] for train in trains],
+        "duration_s": [train["duration_s"] for train in trains],
+    }
+
+
+def _metric(
+    metric: Metric, design: Design, by_arm: Mapping[str, Mapping[int, FinishedCell]], base: CellMetrics, confidence: float
+) -> dict[str, Any]:
+    control = by_arm[design.control]
+    rows = []
+    for arm, cells in by_arm.items():
+        runs = [cell.metrics[metric] for cell in cells.values() if metric in cell.metrics]
+        if not runs:
+            continue
+        paired = [seed for seed in cells if seed in control and metric in cells[seed].metrics and metric in control[seed].metrics]
+        row: dict[str, Any] = {
+            "arm": arm,
+            "mean": mean_of(runs),
+            "by_seed": {str(s): mean_of([cells[s].metrics[metric]]) for s in cells},
+        }
+        if arm != design.control and paired:
+            ours, theirs = ([side[seed].metrics[metric] for seed in paired] for side in (cells, control))
+            estimate = paired_difference(ours, theirs, confidence)
+            row["difference"] = {**asdict(estimate), "detectable": POWER_Z * estimate.standard_error}
+        rows.append(row)
+    return {
+        "kind": metric.kind,
+        "benchmark": metric.benchmark,
+        "higher_is_better": metric.higher_is_better,
+        "base": mean_of([base[metric]]) if metric in base else None,
+        "arms": rows,
+    }
+
+
+def lines_of(summary: dict[str, Any]) -> list[str]:
+    """Return the table for people: a block for each metric, a line for each arm."""
+    width = max(len(arm["name"]) for arm in summary["arms"])
+    lines = [f"{summary['num_finished']} of {summary['num_cells']} runs finished; differences are to {summary['control']}"]
+    for metric in summary["metrics"]:
+        base = "" if metric["base"] is None else f" (base model: {_value(metric, metric['base'])})"
+        lines.append(f"{metric['kind']}, {metric['benchmark']}{base}")
+        lines += [
+            f"  {row['arm']:<{width}}  {_value(metric, row['mean']):>9}  {_difference(metric, row)}".rstrip() for row in metric["arms"]
+        ]
+    return lines
+
+
+def _value(metric: dict[str, Any], value: float) -> str:
+    return f"{100 * value:.1f} %" if metric["kind"] == "pass@1" else f"{value:.4f}"
+
+
+def _difference(metric: dict[str, Any], row: dict[str, Any]) -> str:
+    found = row.get("difference")
+    if found is None:
+        return ""
+    scale, unit, digits = (100, " points", 1) if metric["kind"] == "pass@1" else (1, " nats", 4)
+    value, low, high, detectable = (scale * found[key] for key in ("value", "ci_low", "ci_high", "detectable"))
+    seeds = f"{found['num_seeds']} seed{'s' * (found['num_seeds'] > 1)}"
+    detectable = f"; {detectable:.{digits}f} would be found" if detectable else ""
+    return f"{value:+.{digits}f}{unit} [{low:+.{digits}f}, {high:+.{digits}f}], {seeds}{detectable}"
+
+
+def base_metrics(folder: Path, cells: Sequence[Cell], specs: Sequence[str]) -> CellMetrics:
+    """Return the base model's metrics, which all cells share; {} before there are any."""
+    for cell in cells:
+        if found := metrics_of(folder / cell.name, specs, BASE):
+            return found
+    return {}

@@ -1,0 +1,158 @@
+"""Carries out an ablation: a run for every cell, in RUNS_DIR/NAME/cells/, each of which continues from its own files.
+
+Builds with the same settings are made once and copied; evaluations of the base model are shared by all runs of a folder
+(`shared_evaluations`). After every cell `ablation.json` says what is known so far, so an interrupted ablation has results.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reflectioncoder.ablation.design import Cell, Design, design_of
+from reflectioncoder.ablation.results import base_metrics, finished_cells, summarize
+from reflectioncoder.ablation.statistics import detectable_share, mean_of
+from reflectioncoder.config.loading import ResolvedRecipe
+from reflectioncoder.data.files import content_hash, read_json, write_atomic, write_json
+from reflectioncoder.pipeline import BASE, Run
+from reflectioncoder.progress import format_duration, say
+from reflectioncoder.stopping import StopFlag
+
+if TYPE_CHECKING:
+    from reflectioncoder.train.ranks import Team
+
+RESULTS = "ablation.json"
+
+
+class Ablation:
+    """The folder RUNS_DIR/NAME/ of an ablation.
+
+    Args:
+        shard: (I, N): carry out the I-th of N parts of the cells, for several machines or at several times.
+
+    Raises:
+        UsageError: see `design_of`.
+    """
+
+    def __init__(
+        self,
+        resolved: ResolvedRecipe,
+        runs_dir: Path,
+        data_dir: str | None = None,
+        *,
+        shard: tuple[int, int] = (1, 1),
+        stop: StopFlag | None = None,
+        team: Team | None = None,
+    ):
+        self.design: Design = design_of(resolved)
+        self.directory = runs_dir / resolved.recipe.name
+        self.cells_dir = self.directory / "cells"
+        self._resolved = resolved
+        self._cells = self.design.shard(*shard)
+        self._data_dir = data_dir
+        self._stop = stop
+        self._team = team
+
+    @property
+    def _specs(self) -> tuple[str, ...]:
+        return self._resolved.recipe.evaluate.benchmarks
+
+    def run(self) -> dict[str, Any]:
+        """Run all cells that are not finished; return the content of `ablation.json`.
+
+        Raises:
+            What `Run.run` raises; finished cells stay finished.
+        """
+        write_atomic(self.directory / "config.yaml", self._resolved.to_yaml())
+        self._check_arms()
+        todo = [cell for cell in self._cells if not self._is_finished(cell)]
+        say(f"ablate: {len(self.design.arms)} arms, {len(self.design.seeds)} seeds: {len(todo)} of {len(self._cells)} runs to do")
+        durations = self._known_durations()
+        for number, cell in enumerate(todo):
+            if number == 0:
+                self._announce(cell, len(todo), durations)
+            elif durations:
+                say(f"ablate: about {format_duration(_mean(durations) * (len(todo) - number))} left")
+            started = time.monotonic()
+            self._run(cell)
+            durations.append(time.monotonic() - started)
+            self.write()
+        return self.write()
+
+    def _check_arms(self) -> None:
+        """Find what is wrong with any arm before the first run."""
+        checked: set[str] = set()
+        for cell in self._cells:
+            if cell.arm not in checked and not self._is_finished(cell):
+                self._of(cell).check()
+            checked.add(cell.arm)
+
+    def _of(self, cell: Cell) -> Run:
+        return Run(cell.resolved, self.cells_dir, self._data_dir, stop=self._stop, team=self._team)
+
+    def _run(self, cell: Cell) -> None:
+        say(f"ablate: {cell.arm}, seed {cell.seed}")
+        run = self._of(cell)
+        self._share_build(run)
+        started = time.monotonic()
+        result = run.run()
+        mark = {"key": self._key(cell), "duration_s": round(time.monotonic() - started, 1), "pass@1": result["pass@1"]}
+        write_json(run.directory / "cell.json", mark)
+
+    def _share_build(self, run: Run) -> None:
+        """Copy the files of an equal build of another cell, if there is one and this one has none of its own."""
+        if run.has_build():
+            return
+        for other in self.design.cells:
+            candidate = self._of(other)
+            if candidate.directory != run.directory and candidate.build_key == run.build_key and candidate.has_build():
+                shutil.rmtree(run.directory / "build", ignore_errors=True)
+                shutil.copytree(candidate.directory / "build", run.directory / "build")
+                (run.directory / "stages").mkdir(parents=True, exist_ok=True)
+                shutil.copy2(candidate.directory / "stages" / "build.json", run.directory / "stages" / "build.json")
+                say(f"build: copied from {candidate.directory}: the same settings and problems")
+                return
+
+    def _key(self, cell: Cell) -> str:
+        """Return a key of a cell's settings: with others it is run again, as far as its stages depend on them."""
+        return content_hash(cell.resolved.recipe.name, cell.resolved.to_yaml())
+
+    def _is_finished(self, cell: Cell) -> bool:
+        path = self.cells_dir / cell.name / "cell.json"
+        return path.is_file() and read_json(path).get("key") == self._key(cell)
+
+    def _known_durations(self) -> list[float]:
+        paths = [self.cells_dir / cell.name / "cell.json" for cell in self.design.cells]
+        return [float(read_json(path)["duration_s"]) for path in paths if path.is_file()]
+
+    def _announce(self, first: Cell, num_runs: int, durations: Sequence[float]) -> None:
+        """Say how small a difference can be found, and how long it takes, before the first training."""
+        run = self._of(first)
+        with run.prepared():
+            self._share_build(run)
+            run.build()
+            run.evaluate(BASE)
+        base = base_metrics(self.cells_dir, [first], self._specs)
+        num_samples, num_seeds = self._resolved.recipe.generate.num_samples, len(self.design.seeds)
+        for metric, values in base.items():
+            if metric.higher_is_better:
+                share = detectable_share(mean_of([values]), len(values), num_seeds, num_samples)
+                found = f"{len(values)} tasks, {num_seeds} seed(s): a difference of {100 * share:.1f} points would be found"
+                say(f"ablate: {metric.kind} on {metric.benchmark}: {found}")
+        time_left = format_duration(_mean(durations) * num_runs) if durations else "not known before the first one is done"
+        say(f"ablate: time for {num_runs} runs: {time_left}")
+
+    def write(self) -> dict[str, Any]:
+        """Write `ablation.json` about all finished cells, of other shards too, and return its content."""
+        finished = finished_cells(self.design, self.cells_dir, self._specs)
+        base = base_metrics(self.cells_dir, self.design.cells, self._specs)
+        summary = summarize(self.design, finished, base, self._resolved.recipe.evaluate.confidence)
+        write_json(self.directory / RESULTS, summary)
+        return summary
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,56 @@
+"""Runs every arm of the recipe's `ablate` section with every seed, a run folder each under
+runs/<name>/cells/, and writes runs/<name>/ablation.json: the arms' means and their paired differences
+to the control, with intervals over seeds and tasks. Builds with the same settings and evaluations of
+the base model are made once. An interrupted command continues when it is run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import TYPE_CHECKING
+
+from reflectioncoder.commands import Outcome, add_data_dir_argument, add_recipe_arguments, led_by_first, limited, resolve_recipe
+
+if TYPE_CHECKING:
+    from reflectioncoder.train.ranks import Team
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_recipe_arguments(parser)
+    add_data_dir_argument(parser)
+    parser.add_argument(
+        "--shard",
+        type=_shard,
+        default=(1, 1),
+        metavar="I/N",
+        help="carry out the I-th of N parts of the runs, on several machines with a common runs folder or one after the other",
+    )
+
+
+def _shard(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    index, count = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= index <= count:
+        raise argparse.ArgumentTypeError(f"got {text!r:.60}, allowed: I/N with I from 1 to N")
+    return index, count
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    return led_by_first(lambda team: _ablate(args, team))
+
+
+def _ablate(args: argparse.Namespace, team: Team | None) -> Outcome:
+    from dataclasses import replace
+
+    from reflectioncoder.ablation.results import lines_of
+    from reflectioncoder.ablation.runs import RESULTS, Ablation
+    from reflectioncoder.stopping import SigtermFlag
+
+    resolved = resolve_recipe(args)
+    recipe = resolved.recipe
+    benchmarks = tuple(limited(spec, args.limit) for spec in recipe.evaluate.benchmarks)
+    resolved = replace(resolved, recipe=replace(recipe, evaluate=replace(recipe.evaluate, benchmarks=benchmarks)))
+    ablation = Ablation(resolved, args.runs_dir, args.data_dir, shard=args.shard, stop=SigtermFlag(), team=team)
+    summary = ablation.run()
+    return Outcome(summary, lines_of(summary), [ablation.directory / RESULTS])
