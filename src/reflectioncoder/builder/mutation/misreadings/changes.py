@@ -109,9 +109,8 @@ def _shrinking_loop(reading: Reading, loop: cst.CSTNode) -> Iterator[Mutation]:
     lines = [f"{kept} = list({reading.text(loop.iter)})", f"for {name} in {kept}:"]
     lines += indented([f"if not ({reading.text(branch.test)}):", *indented([wrong])])
     rest = loop.with_changes(iter=cst.Name(kept), body=branch.body)
-    changed = reading.program.module.deep_replace(loop, cst.FlattenSentinel([*reading.parsed(lines), rest]))  # pyright: ignore
-    assert isinstance(changed, cst.Module)
-    yield Mutation("removal_in_loop", changed.code, f"if {reading.text(branch.test)}", wrong)
+    correct = f"if {reading.text(branch.test)}"
+    yield reading.replaced("removal_in_loop", loop, [*reading.parsed(lines), rest], correct=correct, wrong=wrong)
 
 
 def index_out_of_range(reading: Reading) -> Iterator[Mutation]:
@@ -154,9 +153,8 @@ def _indexed(reading: Reading, loop: cst.For, index: str) -> Iterator[Mutation]:
         first = reading.parsed([f"{target} = {value}"])
         body = loop.body.with_changes(body=[*first, *loop.body.body])
         new = loop.with_changes(target=cst.Name(index), iter=reading.expression(bounds), body=body)
-        changed = reading.program.module.deep_replace(loop, new)
-        assert isinstance(changed, cst.Module)
-        yield Mutation("index_out_of_range", changed.code, f"for {target} in {items}", f"for {index} in {bounds}")
+        correct, wrong = f"for {target} in {items}", f"for {index} in {bounds}"
+        yield reading.replaced("index_out_of_range", loop, [new], correct=correct, wrong=wrong)
 
 
 def _unwrapped(reading: Reading) -> Iterator[Mutation]:

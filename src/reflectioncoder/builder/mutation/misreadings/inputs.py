@@ -9,7 +9,7 @@ from typing import Any
 import libcst as cst
 import libcst.matchers as m
 
-from reflectioncoder.builder.mutation.misreadings.reading import INDENT, Example, Reading, indented, shortened
+from reflectioncoder.builder.mutation.misreadings.reading import INDENT, Example, Reading, indented
 from reflectioncoder.builder.mutation.misreadings.unfolding import calls, list_comprehensions
 from reflectioncoder.builder.mutation.program import Mutation
 
@@ -151,11 +151,9 @@ def _without_base_cases(reading: Reading) -> Iterator[Mutation]:
         guards = [line for line in body.body if isinstance(line, cst.If) and line.orelse is None and not own.search(reading.text(line))]
         left = [line for line in body.body if line not in guards]
         if guards and left and own.search("\n".join(map(reading.text, left))):
-            changed = reading.program.module.deep_replace(body, body.with_changes(body=left))
-            assert isinstance(changed, cst.Module)
             recursive = next(line for line in left if own.search(reading.text(line)))
-            step = shortened(reading.program.text(recursive))
-            yield Mutation("endless_recursion", changed.code, f"if {reading.text(guards[0].test)}", step)
+            correct, step = f"if {reading.text(guards[0].test)}", reading.program.text(recursive)
+            yield reading.replaced("endless_recursion", body, [body.with_changes(body=left)], correct=correct, wrong=step)
 
 
 def repeated_values(reading: Reading) -> Iterator[Mutation]:

@@ -35,9 +35,8 @@ def reset_in_loop(reading: Reading) -> Iterator[Mutation]:
                 assert isinstance(loop.body, cst.IndentedBlock)
                 inside = loop.with_changes(body=loop.body.with_changes(body=[start, *loop.body.body]))
                 body = [inside if line is loop else line for line in block.body if line is not start]
-                changed = reading.program.module.deep_replace(block, block.with_changes(body=body))
-                assert isinstance(changed, cst.Module)
-                yield Mutation("reset_in_loop", changed.code, reading.text(start), reading.text(start))
+                moved = reading.text(start)
+                yield reading.replaced("reset_in_loop", block, [block.with_changes(body=body)], correct=moved, wrong=moved)
 
 
 def stops_at_first(reading: Reading) -> Iterator[Mutation]:
@@ -71,9 +70,8 @@ def stops_at_first(reading: Reading) -> Iterator[Mutation]:
                     last = branch.body.body[-1]
                     if m.matches(last, m.SimpleStatementLine([m.AugAssign() | m.Expr()])):
                         longer = branch.body.with_changes(body=[*branch.body.body, *reading.parsed(["break"])])
-                        changed = reading.program.module.deep_replace(branch.body, longer)
-                        assert isinstance(changed, cst.Module)
-                        yield Mutation("stops_at_first", changed.code, f"if {reading.text(branch.test)}", "break")
+                        correct = f"if {reading.text(branch.test)}"
+                        yield reading.replaced("stops_at_first", branch.body, [longer], correct=correct, wrong="break")
 
 
 def position_for_value(reading: Reading) -> Iterator[Mutation]:

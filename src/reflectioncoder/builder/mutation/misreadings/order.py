@@ -149,11 +149,10 @@ def _last_hit(reading: Reading) -> Iterator[Mutation]:
         assert isinstance(after.body[0], cst.Return)
         other = reading.text(after.body[0].value) if after.body[0].value else "None"
         hit = f"{found} = {reading.text(hits[0].value)}"
-        going_on = loop.deep_replace(hits[0], cst.parse_statement(hit).body[0])  # pyright: ignore
+        kept = cst.ensure_type(cst.parse_statement(hit), cst.SimpleStatementLine).body[0]
+        going_on = cst.ensure_type(loop.deep_replace(hits[0], kept), cst.For)
         body = [*block.body[:-2], *reading.parsed([f"{found} = {other}"]), going_on, *reading.parsed([f"return {found}"])]
-        changed = reading.program.module.deep_replace(block, block.with_changes(body=body))
-        assert isinstance(changed, cst.Module)
-        yield Mutation("wrong_occurrence", changed.code, reading.text(hits[0]), hit)
+        yield reading.replaced("wrong_occurrence", block, [block.with_changes(body=body)], correct=reading.text(hits[0]), wrong=hit)
 
 
 def wrong_sort_key(reading: Reading) -> Iterator[Mutation]:

@@ -146,11 +146,16 @@ class Reading:
             child = ancestor
         return None
 
-    def instead(self, family: str, line: cst.CSTNode, lines: Sequence[str], *, correct: str, wrong: str) -> Mutation:
-        """Return the program with other lines in the place of a statement."""
-        changed = self.program.module.deep_replace(line, cst.FlattenSentinel(self.parsed(lines)))  # pyright: ignore[reportArgumentType]
+    def replaced(self, family: str, old: cst.CSTNode, new: Sequence[cst.CSTNode], *, correct: str, wrong: str) -> Mutation:
+        """Return the program with other nodes in the place of one; of the fragments the first lines are kept."""
+        node = new[0] if len(new) == 1 else cst.FlattenSentinel(new)
+        changed = self.program.module.deep_replace(old, node)  # pyright: ignore[reportArgumentType] (statements may be several)
         assert isinstance(changed, cst.Module)
         return Mutation(family, changed.code, shortened(correct), shortened(wrong))
+
+    def instead(self, family: str, line: cst.CSTNode, lines: Sequence[str], *, correct: str, wrong: str) -> Mutation:
+        """Return the program with other lines in the place of a statement."""
+        return self.replaced(family, line, self.parsed(lines), correct=correct, wrong=wrong)
 
     def before(self, family: str, node: cst.CSTNode, lines: Sequence[str], new: str, *, wrong: str, correct: str = "") -> Mutation:
         """Return the program with lines before the statement of an expression, in whose place another expression stands."""
@@ -159,17 +164,13 @@ class Reading:
         if new.startswith("(") and not isinstance(self.program.parent[node], _OPERATIONS):
             new = new[1:-1]
         changed = statement.deep_replace(node, self.expression(new))
-        correct = correct or self.text(node)
-        code = self.program.module.deep_replace(statement, cst.FlattenSentinel([*self.parsed(lines), changed])).code  # pyright: ignore
-        return Mutation(family, code, shortened(correct), shortened(wrong))
+        return self.replaced(family, statement, [*self.parsed(lines), changed], correct=correct or self.text(node), wrong=wrong)
 
     def at_entrance(self, family: str, lines: Sequence[str], *, wrong: str) -> Mutation:
         """Return the program with lines at the beginning of its entry point; nothing correct is missing."""
         assert self.entry is not None
         first = self.entry.body.body[0]
-        program = self.program.module.deep_replace(first, cst.FlattenSentinel([*self.parsed(lines), first]))  # pyright: ignore
-        assert isinstance(program, cst.Module)
-        return Mutation(family, program.code, "", shortened(wrong))
+        return self.replaced(family, first, [*self.parsed(lines), first], correct="", wrong=wrong)
 
     def with_body(self, family: str, lines: Sequence[str], *, correct: str, wrong: str) -> Mutation:
         """Return the program with another body of its entry point; helper functions that nothing calls any more go."""
