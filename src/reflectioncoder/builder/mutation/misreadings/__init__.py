@@ -22,8 +22,9 @@ from reflectioncoder.data.problems import Problem
 
 __all__ = ["FAMILIES", "Reading", "Repair", "misreadings", "repair_of"]
 
-Repair = Literal["reread", "dropped", "before"]
-"""reread: lines are replaced by others; dropped: lines only go; before: a line moves in front of its loop."""
+Repair = Literal["reread", "dropped", "before", "everywhere"]
+"""reread: lines are replaced by others; dropped: lines only go; before: a line moves in front of its loop; everywhere: a change in
+several places, of which the fragments are the first."""
 
 FAMILIES: dict[str, Callable[[Reading], Iterator[Mutation]]] = {
     family.__name__: family
@@ -35,6 +36,7 @@ FAMILIES: dict[str, Callable[[Reading], Iterator[Mutation]]] = {
         numbers.negative_numbers,
         numbers.numbers_as_text,
         numbers.shifted_bounds,
+        numbers.every_bound,
         numbers.early_rounding,
         loops.reset_in_loop,
         loops.stops_at_first,
@@ -46,6 +48,7 @@ FAMILIES: dict[str, Callable[[Reading], Iterator[Mutation]]] = {
         inputs.early_normalisation,
         inputs.hard_coded_example,
         inputs.endless_recursion,
+        inputs.wrong_structure,
         inputs.repeated_values,
         changes.changed_argument,
         changes.unchanged_text,
@@ -74,6 +77,8 @@ def misreadings(problem: Problem) -> list[Mutation]:
 
 def repair_of(mutation: Mutation) -> Repair:
     """Return what has to be done about a misreading."""
+    if mutation.operator == "every_bound":
+        return "everywhere"
     if not mutation.correct:
         return "dropped"
     return "before" if mutation.correct == mutation.wrong else "reread"

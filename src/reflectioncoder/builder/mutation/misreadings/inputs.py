@@ -156,8 +156,8 @@ def _without_base_cases(reading: Reading) -> Iterator[Mutation]:
             yield reading.replaced("endless_recursion", body, [body.with_changes(body=left)], correct=correct, wrong=step)
 
 
-def repeated_values(reading: Reading) -> Iterator[Mutation]:
-    """Collect in a structure that keeps each value once, or not in the order in which they come."""
+def wrong_structure(reading: Reading) -> Iterator[Mutation]:
+    """Collect in a set, which keeps each value once and no order."""
     for items in list_comprehensions(reading):
         found = reading.fresh("found", "values", "result")
         wrong = f"{found}.add({items.value})"
@@ -165,10 +165,7 @@ def repeated_values(reading: Reading) -> Iterator[Mutation]:
         parent = reading.program.parent[items.node]
         is_sorted = isinstance(parent, cst.Arg) and m.matches(reading.program.parent[parent], m.Call(func=m.Name("sorted")))
         if not items.value.startswith(("[", "{")):
-            yield reading.before("repeated_values", items.node, lines, found if is_sorted else f"sorted({found})", wrong=wrong)
-        wrong = f"if {items.value} not in {found}:"
-        lines = [f"{found} = []", *items.loops(reading, [wrong, *indented([f"{found}.append({items.value})"])])]
-        yield reading.before("repeated_values", items.node, lines, found, wrong=wrong.rstrip(":"))
+            yield reading.before("wrong_structure", items.node, lines, found if is_sorted else f"sorted({found})", wrong=wrong)
     for name, node in calls(reading, "sum", "len", "sorted", "Counter"):
         items = node.args[0].value
         text = reading.text(items)
@@ -180,7 +177,16 @@ def repeated_values(reading: Reading) -> Iterator[Mutation]:
             wrong = f"{different} = set({text})"
         else:
             continue
-        yield reading.before("repeated_values", node, [wrong], f"{name}({different})", wrong=wrong)
+        yield reading.before("wrong_structure", node, [wrong], f"{name}({different})", wrong=wrong)
+
+
+def repeated_values(reading: Reading) -> Iterator[Mutation]:
+    """Keep each value once where repetitions count, or keep repetitions where they do not."""
+    for items in list_comprehensions(reading):
+        found = reading.fresh("found", "values", "result")
+        wrong = f"if {items.value} not in {found}:"
+        lines = [f"{found} = []", *items.loops(reading, [wrong, *indented([f"{found}.append({items.value})"])])]
+        yield reading.before("repeated_values", items.node, lines, found, wrong=wrong.rstrip(":"))
     for _, node in calls(reading, "set"):
         every = reading.fresh("every_one", "all_of_them")
         wrong = f"{every} = list({reading.text(node.args[0].value)})"

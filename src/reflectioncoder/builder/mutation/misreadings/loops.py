@@ -70,8 +70,7 @@ def stops_at_first(reading: Reading) -> Iterator[Mutation]:
                     last = branch.body.body[-1]
                     if m.matches(last, m.SimpleStatementLine([m.AugAssign() | m.Expr()])):
                         longer = branch.body.with_changes(body=[*branch.body.body, *reading.parsed(["break"])])
-                        correct = f"if {reading.text(branch.test)}"
-                        yield reading.replaced("stops_at_first", branch.body, [longer], correct=correct, wrong="break")
+                        yield reading.replaced("stops_at_first", branch.body, [longer], correct="", wrong="break")
 
 
 def position_for_value(reading: Reading) -> Iterator[Mutation]:

@@ -94,8 +94,7 @@ def _as_texts(reading: Reading, node: cst.Call, name: str) -> Iterator[Mutation]
 
 
 def shifted_bounds(reading: Reading) -> Iterator[Mutation]:
-    """Count a limit in where it is left out, or the other way round, everywhere in the same way."""
-    yield from _all_bounds(reading)
+    """Count a limit in where it is left out, or the other way round."""
     for name, items in aggregates(reading, "sum", "any", "all", "max", "min"):
         if name == "sum" and (other := _shifted_range(items.iterable)):
             total = reading.fresh("total", "result")
@@ -120,8 +119,8 @@ def _shifted_range(text: str) -> str:
     return f"{found[1]}{found[2]}{'' if found[3] else ' + 1'}{found[4]}" if found else ""
 
 
-def _all_bounds(reading: Reading) -> Iterator[Mutation]:
-    """Move every bound of the program in the same direction, if there are several."""
+def every_bound(reading: Reading) -> Iterator[Mutation]:
+    """Count all limits of the program in or leave all of them out, if there are several."""
     for strict in (True, False):
         places: list[tuple[str, str]] = []
 
@@ -141,7 +140,7 @@ def _all_bounds(reading: Reading) -> Iterator[Mutation]:
         changed = [_BOUND.sub(loop, re.sub(r" (<=|>=|<|>) ", compare, line)) if "->" not in line else line for line in lines]
         pairs = [(before.strip(), after.strip()) for before, after in zip(lines, changed, strict=True) if before != after]
         if len(pairs) > 1:
-            yield Mutation("shifted_bounds", "\n".join(changed), *(part.rstrip(":") for part in pairs[0]))
+            yield Mutation("every_bound", "\n".join(changed), *(part.rstrip(":") for part in pairs[0]))
 
 
 def _decisions(reading: Reading) -> Iterator[Mutation]:
