@@ -16,6 +16,13 @@ RULES_HELP: dict[Rules, str] = {
     "evalplus-0.3.1": "EvalPlus 0.3.1, with at least 1 s for each input; every solution of HumanEval/32 fails",
 }
 
+FailedAttempts = Literal["train", "context"]
+FAILED_ATTEMPTS: tuple[FailedAttempts, ...] = get_args(FailedAttempts)
+FAILED_ATTEMPTS_HELP: dict[FailedAttempts, str] = {
+    "train": "their code is a target like all code (the paper)",
+    "context": "their code is seen and not learnt: the model is not taught to write what fails",
+}
+
 Measure = Literal["pass_rate", "reference_loss"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 MEASURES_HELP: dict[Measure, str] = {

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflectioncoder.choices import MASK_STRATEGIES
+from reflectioncoder.choices import FAILED_ATTEMPTS, MASK_STRATEGIES
 from reflectioncoder.config.declarations import TrainConfig
 from reflectioncoder.data.rendered import SpanTable
 from reflectioncoder.method.packing import pack
@@ -27,15 +27,16 @@ def test_the_digests_of_all_plans_are_those_that_were_recorded():
     positions=st.sampled_from(["gap", "dense"]),
     mask_frame=st.booleans(),
     kl_weight=st.sampled_from([0.0, 1.0]),
+    failed=st.sampled_from(FAILED_ATTEMPTS),
     chosen=st.lists(st.integers(0, 29), min_size=1, max_size=6),
 )
-def test_sizes_are_those_of_packed_views(rendering, positions, mask_frame, kl_weight, chosen):
-    config = TrainConfig(student_positions=positions, mask_frame=mask_frame, kl_weight=kl_weight)
+def test_sizes_are_those_of_packed_views(rendering, positions, mask_frame, kl_weight, failed, chosen):
+    config = TrainConfig(student_positions=positions, mask_frame=mask_frame, kl_weight=kl_weight, failed_attempts=failed)
     rendered = [renderer_of(rendering).render(sample) for sample in map(samples().__getitem__, chosen)]
     sizes = sample_sizes(SpanTable.of(rendered), config)
     for number, sample in enumerate(rendered):
         student = student_view(sample, (), positions, mask_frame=mask_frame) if sample.is_reflection else None
-        packed = pack([WeightedViews(teacher_view(sample), student, 1.0, kl_weight)])
+        packed = pack([WeightedViews(teacher_view(sample, failed), student, 1.0, kl_weight)])
         assert (sizes.teacher_tokens[number], sizes.student_tokens[number]) == (*packed.lengths, 0)[:2]
         assert (sizes.num_ce[number], sizes.num_kl[number]) == (packed.num_targets, packed.num_pairs)
 

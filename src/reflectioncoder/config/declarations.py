@@ -12,6 +12,7 @@ from typing import Any, Literal
 from reflectioncoder.choices import (
     CHECKPOINTINGS_HELP,
     DTYPES_HELP,
+    FAILED_ATTEMPTS_HELP,
     GGUF_CHOICES_HELP,
     LR_SCHEDULERS_HELP,
     MASK_SCHEDULES_HELP,
@@ -28,6 +29,7 @@ from reflectioncoder.choices import (
     TEXT_NORMALIZATIONS_HELP,
     Checkpointing,
     Dtype,
+    FailedAttempts,
     GgufChoice,
     LrScheduler,
     MaskSchedule,
@@ -154,6 +156,11 @@ class TrainConfig(Settings):
         "student_positions: gap. With false the mask strategy alone decides; with strategy none the student then sees everything, "
         "as in the authors' script without a mask.",
         True,
+    )
+    failed_attempts: FailedAttempts = doc(
+        "Whether the cross-entropy of the teacher includes the code of attempts whose output reports a failure.",
+        "train",
+        values=FAILED_ATTEMPTS_HELP,
     )
     student_positions: StudentPositions = doc("Which position ids the student's tokens have.", "gap", values=STUDENT_POSITIONS_HELP)
     normalization: Normalization = doc("How the losses of an optimizer step are averaged.", "global", values=NORMALIZATIONS_HELP)

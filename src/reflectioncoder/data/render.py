@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from reflectioncoder.data.encoding import Encoder
+from reflectioncoder.data.failed_attempts import failed_attempts
 from reflectioncoder.data.samples import BlockType, Sample
 from reflectioncoder.errors import UsageError
 
@@ -36,13 +37,17 @@ _BATCH = 64  # samples for which the tokenizer is called once
 
 @dataclass(frozen=True)
 class Span:
-    """Tokens [start, end) of one piece. `message` counts from 0, `None` for prefix and eos; `block` counts within the message."""
+    """Tokens [start, end) of one piece. `message` counts from 0, `None` for prefix and eos; `block` counts within the message.
+
+    `failed`: the code of an attempt whose output reports a failure.
+    """
 
     kind: SpanKind
     start: int
     end: int
     message: int | None = None
     block: int | None = None
+    failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,11 +131,13 @@ class Renderer(ABC):
         """
         input_ids: list[int] = []
         spans: list[Span] = []
+        failed = failed_attempts(sample)
         for piece in self._pieces(sample):
             if piece.ids:
                 start = len(input_ids)
                 input_ids += piece.ids
-                spans.append(Span(piece.kind, start, len(input_ids), piece.message, piece.block))
+                is_failed = piece.kind == "code" and (piece.message, piece.block) in failed
+                spans.append(Span(piece.kind, start, len(input_ids), piece.message, piece.block, is_failed))
         if not any(_has_trained_content(sample, span) for span in spans):
             raise UsageError(f"sample {sample.id or '(no id)'}: nothing is trained in it: no assistant text or code")
         return input_ids, spans

@@ -18,6 +18,7 @@ Int32 = NDArray[np.int32]
 KINDS: tuple[SpanKind, ...] = get_args(SpanKind)
 _KIND_NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
 _NUMBERS_A_SPAN = 4
+_FAILED = 64  # added to the number of a kind
 _NO_MESSAGE = -1
 
 
@@ -28,6 +29,7 @@ class SpanTable:
     Attributes:
         first: (N + 1) where the spans of each sample begin; those of sample n are [first[n], first[n + 1]).
         kind: (S) indices into `KINDS`.
+        failed: (S) the code of attempts that fail.
         start, end: (S) token positions within the sample.
         message, block: (S) numbers within the dialogue and the message; -1: none.
         is_reflection: (N).
@@ -37,6 +39,7 @@ class SpanTable:
 
     first: NDArray[np.int64]
     kind: Int32
+    failed: NDArray[np.bool_]
     start: Int32
     end: Int32
     message: Int32
@@ -60,11 +63,11 @@ class SpanTable:
         return self.end[self.first[1:] - 1]
 
     def spans(self, index: int) -> list[Span]:
-        columns = (self.kind, self.start, self.end, self.message, self.block)
+        columns = (self.kind, self.start, self.end, self.message, self.block, self.failed)
         rows = zip(*(column[self.first[index] : self.first[index + 1]].tolist() for column in columns), strict=True)
         return [
-            Span(KINDS[kind], start, end, None if message < 0 else message, None if block < 0 else block)
-            for kind, start, end, message, block in rows
+            Span(KINDS[kind], start, end, None if message < 0 else message, None if block < 0 else block, failed)
+            for kind, start, end, message, block, failed in rows
         ]
 
     def take(self, indices: NDArray[np.int64]) -> SpanTable:
@@ -75,6 +78,7 @@ class SpanTable:
         return SpanTable(
             first=first,
             kind=self.kind[rows],
+            failed=self.failed[rows],
             start=self.start[rows],
             end=self.end[rows],
             message=self.message[rows],
@@ -105,11 +109,16 @@ def _header_is_trained(sample: RenderedSample) -> bool:
 
 
 def span_numbers(spans: Iterable[Span]) -> list[int]:
-    """Return the spans of a sample as numbers: kind, end, message and block of each; they tile the sample."""
+    """Return the spans of a sample as numbers: kind (of failed attempts + `_FAILED`), end, message and block of each; they tile it."""
     numbers = []
     for span in spans:
         message = _NO_MESSAGE if span.message is None else span.message
-        numbers += (_KIND_NUMBERS[span.kind], span.end, message, _NO_MESSAGE if span.block is None else span.block)
+        numbers += (
+            _KIND_NUMBERS[span.kind] + _FAILED * span.failed,
+            span.end,
+            message,
+            _NO_MESSAGE if span.block is None else span.block,
+        )
     return numbers
 
 
@@ -117,12 +126,14 @@ def _table(
     first: NDArray[np.int64], numbers: Int32, is_reflection: NDArray[np.bool_], answers: Int32, header_is_trained: bool
 ) -> SpanTable:
     kind, end, message, block = np.ascontiguousarray(numbers.reshape(-1, _NUMBERS_A_SPAN).T)
+    failed = kind >= _FAILED
     start = np.zeros_like(end)
     start[1:] = end[:-1]
     start[first[:-1][np.diff(first) > 0]] = 0
     return SpanTable(
         first=first,
-        kind=kind,
+        kind=kind - _FAILED * failed.astype(np.int32),
+        failed=failed,
         start=start,
         end=end,
         message=message,

@@ -1,6 +1,7 @@
 """Benchmarks by name: what is asked, what is tested, where the data is found. Each is a row of `BENCHMARKS`.
 
 bundled/seen, bundled/unseen   the held-out problems of this package
+bundled/repair                 these with a slip each and the failure of a test: to be corrected in one turn
 humaneval, humaneval+          EvalPlus's HumanEval+ file; the first uses its base inputs only. Where just the original HumanEval
                                file is there, `humaneval` uses that one's own tests (another `version` in the results)
 mbpp, mbpp+                    EvalPlus's MBPP+ file (378 tasks); the first uses its base inputs only
@@ -18,7 +19,7 @@ from reflectioncoder.data.completion_requests import Request
 from reflectioncoder.data.problems import BUNDLED_DIR
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.data_files import BenchmarkFile, DataFile, PackagedFile
-from reflectioncoder.evaluate.judges import programs
+from reflectioncoder.evaluate.judges import programs, repair
 from reflectioncoder.evaluate.judges.base import Judge, Row, T, Task
 from reflectioncoder.evaluate.judges.evalplus import benchmark as evalplus
 from reflectioncoder.evaluate.judges.evalplus.benchmark import EvalPlusJudge
@@ -81,6 +82,10 @@ def _bundled(split: str) -> BenchmarkRow[Any]:
     return BenchmarkRow(PackagedFile(BUNDLED_DIR / f"{split}.jsonl"), programs.bundled_tasks, ProgramsJudge(), programs.request_for)
 
 
+def _repair() -> BenchmarkRow[Any]:
+    return BenchmarkRow(PackagedFile(BUNDLED_DIR / "repair.jsonl"), repair.repair_tasks, ProgramsJudge(), repair.request_for)
+
+
 def _multipl_e(name: str) -> BenchmarkRow[Any]:
     name_of_file, sha256, count = FILES[name]
     url = URL.format(file=name_of_file)
@@ -100,6 +105,7 @@ _ORIGINAL_HUMANEVAL = BenchmarkRow(HUMANEVAL, programs.humaneval_tasks, Programs
 BENCHMARKS: dict[str, BenchmarkRow[Any]] = {
     "bundled/seen": _bundled("test_seen"),
     "bundled/unseen": _bundled("test_unseen"),
+    "bundled/repair": _repair(),
     "humaneval": _evalplus("humaneval", _BASE, programs.request_for, otherwise=_ORIGINAL_HUMANEVAL),
     "humaneval+": _evalplus("humaneval", _PLUS, programs.request_for),
     "mbpp": _evalplus("mbpp", _BASE, evalplus.mbpp_request),

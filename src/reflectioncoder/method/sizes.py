@@ -48,6 +48,8 @@ def sample_sizes(spans: SpanTable, config: TrainConfig) -> SampleSizes:
     by_assistant &= spans.message >= 0
     kinds = [kind[name] for name in (*TRAINED_BLOCKS, "close", *(("header",) if spans.header_is_trained else ()))]
     trained = (by_assistant & np.isin(spans.kind, kinds)) | (spans.kind == kind["eos"])
+    if config.failed_attempts == "context":
+        trained &= ~spans.failed
     last_message = np.full(count, -1)
     np.maximum.at(last_message, sample, spans.message)
     answer = trained & (spans.message == last_message[sample])

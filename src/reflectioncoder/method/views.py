@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from reflectioncoder.choices import STUDENT_POSITIONS, StudentPositions
-from reflectioncoder.data.render import RenderedSample, Span
+from reflectioncoder.choices import STUDENT_POSITIONS, FailedAttempts, StudentPositions
+from reflectioncoder.data.render import IGNORE_INDEX, RenderedSample, Span
 from reflectioncoder.errors import require_choice
 
 
@@ -34,9 +34,17 @@ class WeightedViews:
     kl_weight: float
 
 
-def teacher_view(sample: RenderedSample) -> View:
+def teacher_view(sample: RenderedSample, failed_attempts: FailedAttempts = "train") -> View:
+    """Return the teacher's row: everything. With `failed_attempts: context` the code of attempts that fail is no target."""
     kl_rows = tuple(range(sample.answer_start, sample.answer_end))
-    return View(sample.input_ids, tuple(range(len(sample.input_ids))), sample.teacher_labels, kl_rows)
+    labels = sample.teacher_labels
+    if failed_attempts == "context" and any(span.failed for span in sample.spans):
+        kept = list(labels)
+        for span in sample.spans:
+            if span.failed:
+                kept[span.start : span.end] = [IGNORE_INDEX] * (span.end - span.start)
+        labels = tuple(kept)
+    return View(sample.input_ids, tuple(range(len(sample.input_ids))), labels, kl_rows)
 
 
 def student_kept(sample: RenderedSample, hidden: Collection[int], positions: StudentPositions, *, mask_frame: bool = True) -> list[int]:

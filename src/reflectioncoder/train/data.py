@@ -21,7 +21,7 @@ from reflectioncoder.data.training_sets import TrainingSet, find_training_set
 from reflectioncoder.errors import UsageError
 from reflectioncoder.method.heldout import HeldOut
 from reflectioncoder.method.plan import RunPlan
-from reflectioncoder.method.views import student_kept
+from reflectioncoder.method.views import student_kept, teacher_view
 from reflectioncoder.models.tokens import make_renderer
 from reflectioncoder.progress import say
 from reflectioncoder.train.rendered_files import SampleSet, operators_of, render_files
@@ -183,7 +183,7 @@ def _shown(tokenizer: Any, rendered: RenderedSample, name: str, operators: Seque
         "operators": list(operators),
         "tokens": [tokenizer.decode([i]) for i in rendered.input_ids],
         "spans": [asdict(span) for span in rendered.spans],
-        "teacher_trained": [int(label != IGNORE_INDEX) for label in rendered.teacher_labels],
+        "teacher_trained": [int(label != IGNORE_INDEX) for label in teacher_view(rendered, config.failed_attempts).labels],
         "student_trained": [int(label != IGNORE_INDEX) for label in rendered.student_labels],
         "student_kept": student_kept(rendered, frozenset(), config.student_positions, mask_frame=config.mask_frame),
         "block_order": list(config.mask_block_order),

@@ -31,7 +31,7 @@ from reflectioncoder.paths import cache_dir
 from reflectioncoder.progress import say
 from reflectioncoder.sandbox.pool import default_workers
 
-_FORMAT = 1  # of the columns, and of what a rendering makes of a sample: raise it when either changes
+_FORMAT = 2  # of the columns, and of what a rendering makes of a sample: raise it when either changes
 _BYTES_A_PROCESS = 8 * 2**20  # of input: less is not worth starting one
 _BYTES_A_PART = 2**21  # of files that can be cut: a packed one is one part, as a row group of Parquet is
 _SAMPLES_A_TABLE = 512  # what a process holds in memory at a time, as Python objects

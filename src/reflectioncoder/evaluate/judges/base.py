@@ -40,7 +40,12 @@ T = TypeVar("T", bound=Tests)
 
 @dataclass(frozen=True)
 class Task(Generic[T]):
-    """A task of a benchmark. `canonical_solution`: the published program that solves it; "" if there is none."""
+    """A task of a benchmark.
+
+    Attributes:
+        part: a part of the benchmark of which the results have numbers of its own; "" if it has none.
+        canonical_solution: the published program that solves the task; "" if there is none.
+    """
 
     task_id: str
     prompt: str
@@ -48,6 +53,7 @@ class Task(Generic[T]):
     tests: T
     topic: str = ""
     grade: int = 0
+    part: str = ""
     canonical_solution: str = field(default="", repr=False)
 
 

@@ -42,7 +42,7 @@ class ProgramTests:
 
 @dataclass(frozen=True)
 class ProgramsJudge(Judge[ProgramTests]):
-    """Judges by test programs. `whole` names the whole benchmark in the results, beside its grades."""
+    """Judges by test programs. `whole` names the whole benchmark in the results, beside its grades and parts."""
 
     whole: str | None = None
     runs_beside_others: ClassVar[bool] = True
@@ -54,10 +54,12 @@ class ProgramsJudge(Judge[ProgramTests]):
         return asdict(conditions.limits)
 
     def subsets(self, tasks: Sequence[Task[ProgramTests]], rows: Sequence[Row]) -> list[Subset]:
-        grades = sorted({task.grade for task in tasks if task.grade})
-        of_grade = {grade: {task.task_id for task in tasks if task.grade == grade} for grade in grades}
-        by_grade = [(f"grade {grade}", [row for row in rows if row["task_id"] in wanted]) for grade, wanted in of_grade.items()]
-        return [(self.whole, rows), *by_grade]
+        named: dict[str, set[str]] = {}
+        for task in sorted(tasks, key=lambda task: task.grade):
+            for name in (f"grade {task.grade}" if task.grade else "", task.part):
+                named.setdefault(name, set()).add(task.task_id)
+        named.pop("", None)
+        return [(self.whole, rows), *((name, [row for row in rows if row["task_id"] in wanted]) for name, wanted in named.items())]
 
 
 def _verdict(task: Task[ProgramTests], solution: str, look: Look, conditions: Conditions) -> Verdict:
@@ -98,7 +100,10 @@ def _status(report: TestsReport, errors: Sequence[str], passed: bool) -> Status:
 def bundled_tasks(rows: Sequence[Row], where: str) -> list[Task[ProgramTests]]:
     """Make tasks of problems (`data.problems`)."""
     problems = [parse_problem(row, f"{where}:{number}") for number, row in enumerate(rows, start=1)]
-    return [Task(p.task_id, p.prompt, p.entry_point, ProgramTests(p.tests), p.topic, p.grade, answer_program(p)) for p in problems]
+    return [
+        Task(p.task_id, p.prompt, p.entry_point, ProgramTests(p.tests), p.topic, p.grade, canonical_solution=answer_program(p))
+        for p in problems
+    ]
 
 
 def humaneval_tasks(rows: Sequence[Row], where: str) -> list[Task[ProgramTests]]:

@@ -1,0 +1,95 @@
+"""Attempts that fail are found by their output, and with `train.failed_attempts: context` their code alone is no target."""
+
+import pytest
+
+from reflectioncoder.config.declarations import TrainConfig
+from reflectioncoder.data.failed_attempts import failed_attempts, reports_failure
+from reflectioncoder.data.render import IGNORE_INDEX, TokenRenderer
+from reflectioncoder.data.rendered import SpanTable
+from reflectioncoder.data.samples import Block, Sample, assistant, user
+from reflectioncoder.method.plan import RunPlan
+from reflectioncoder.method.views import teacher_view
+from tests.conftest import make_tokenizer
+
+TRACEBACK = 'Traceback (most recent call last):\n  File "main.py", line 4, in <module>\n    assert f(1) == 2\nAssertionError'
+FAILURES = (
+    TRACEBACK,
+    f"a value\n{TRACEBACK}: said",
+    "  File \"main.py\", line 1\n    def f(:\n          ^\nSyntaxError: invalid syntax",
+    "ValueError",
+    "KeyboardInterrupt",
+    "json.decoder.JSONDecodeError: Expecting value: line 1 column 1 (char 0)",
+    "main.js:3\n  throw new Error('x');\n  ^\n\nError: x\n    at f (main.js:3:9)\n    at Object.<anonymous> (main.js:5:1)",
+    "AssertionError [ERR_ASSERTION]: 1 == 2\n    at Object.<anonymous> (main.js:9:8)",
+    "main.cpp:3:5: error: expected ';' before 'return'",
+    "main: main.cpp:9: int main(): Assertion `f(1) == 2' failed.",
+    "terminate called after throwing an instance of 'std::out_of_range'",
+)  # fmt: skip
+SUCCESSES = (
+    "",
+    "All tests passed.",
+    "None",
+    "['ValueError', 'KeyError']",
+    "ValueError is raised for an empty list\nAll tests passed.",
+    "the error: none\n0",
+    "total=3, error=0.5",
+    "caught: ZeroDivisionError('division by zero')",
+)
+
+
+@pytest.mark.parametrize("output", FAILURES)
+def test_a_failure_is_recognised(output):
+    assert reports_failure(output)
+    assert reports_failure(f"{output}\n")
+
+
+@pytest.mark.parametrize("output", SUCCESSES)
+def test_what_only_mentions_an_error_is_no_failure(output):
+    assert not reports_failure(output)
+
+
+def sample(*outputs):
+    blocks = [Block("text", "I begin.")]
+    for number, output in enumerate(outputs):
+        blocks += [Block("code", f"def f(x): return x + {number}"), Block("execution", output), Block("text", f"So {number}.")]
+    answer = assistant(Block("text", "```python\ndef f(x): return x + 1\n```"))
+    return Sample((user("Write f."), assistant(*blocks), user("Write f, once."), answer), "reflection", {"id": "s"})
+
+
+def renderer():
+    tokenizer = make_tokenizer()
+    from reflectioncoder.models.tokens import add_tokens_to
+
+    add_tokens_to(tokenizer)
+    return TokenRenderer(tokenizer)
+
+
+def test_the_failed_attempts_of_a_sample_are_its_code_before_a_failure():
+    assert failed_attempts(sample(TRACEBACK, "7", "All tests passed.")) == {(1, 1)}
+    assert failed_attempts(sample("All tests passed.")) == frozenset()
+
+
+def test_context_leaves_out_the_targets_of_failed_code_and_nothing_else():
+    rendered = renderer().render(sample(TRACEBACK, "All tests passed."))
+    trained, context = teacher_view(rendered, "train"), teacher_view(rendered, "context")
+    assert trained.labels == rendered.teacher_labels
+    assert (trained.input_ids, trained.position_ids, trained.kl_rows) == (context.input_ids, context.position_ids, context.kl_rows)
+    changed = {p for p, (a, b) in enumerate(zip(trained.labels, context.labels, strict=True)) if a != b}
+    (failed,) = [span for span in rendered.spans if span.failed]
+    assert (failed.kind, failed.message, failed.block) == ("code", 1, 1)
+    assert changed == set(range(failed.start, failed.end))
+    assert all(context.labels[p] == IGNORE_INDEX for p in changed)
+
+
+def test_a_plan_counts_what_is_left():
+    rendered = [renderer().render(sample(TRACEBACK, "All tests passed.")), renderer().render(sample("All tests passed."))]
+    plans = {choice: RunPlan(rendered, TrainConfig(failed_attempts=choice), seed=3) for choice in ("train", "context")}
+    failed = SpanTable.of(rendered)
+    lost = int((failed.end - failed.start)[failed.failed].sum())
+    assert (plans["train"].sizes.num_ce - plans["context"].sizes.num_ce).tolist() == [lost, 0]
+    assert plans["train"].costs().tolist() == plans["context"].costs().tolist()
+
+
+def test_the_table_of_spans_keeps_what_failed():
+    rendered = renderer().render(sample(TRACEBACK, "All tests passed."))
+    assert SpanTable.of([rendered]).spans(0) == list(rendered.spans)
