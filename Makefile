@@ -66,7 +66,7 @@ FLOORS_PIP := $(FLOORS_VENV)/bin/python -m pip install --quiet --disable-pip-ver
 $(FLOORS_VENV)/.ready: tests/floors.txt
 	$(PYTHON) -m venv --clear $(FLOORS_VENV)
 	$(FLOORS_PIP) $(TORCH_ARGS) "$(TORCH)"
-	$(FLOORS_PIP) --constraint tests/floors.txt --editable '.[train,qlora,hub,humaneval]' hypothesis more-itertools psutil pytest pytest-timeout
+	$(FLOORS_PIP) --constraint tests/floors.txt --editable '.[train,qlora,hub,humaneval,javascript]' more-itertools psutil pytest pytest-timeout
 	touch $@
 
 test-floors: $(FLOORS_VENV)/.ready

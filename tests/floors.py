@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE = ROOT / "tests" / "floors.txt"
-EXTRAS = ("train", "qlora", "hub", "humaneval")
+EXTRAS = ("train", "qlora", "hub", "humaneval", "javascript")
 _LEFT_OUT = ("torch",)
 
 

@@ -143,7 +143,15 @@ AUTHORS_HELP: dict[AuthorName, str] = {
 Diagnoses = Literal["templates", "traced"]
 DIAGNOSES_HELP: dict[Diagnoses, str] = {
     "templates": "one text from fixed sentences, which names the failing assertion and the slip",
-    "traced": "after a cell that prints the values at the place where the run goes wrong; a text states only what was seen",
+    "traced": "after a cell that prints the values at the place where the run goes wrong (in JavaScript, by mutation: the value of "
+    "the failing call); a text states only what was seen",
+}
+
+TestsChoice = Literal["problem", "crafted"]
+TESTS_HELP: dict[TestsChoice, str] = {
+    "problem": "assertions of the problem, drawn at random",
+    "crafted": "a few of the problem's and of crafted ones that together notice most slips, each with the case that it covers as a "
+    "comment; expectations come from the reference (Python only: problems in other languages keep their own)",
 }
 
 Dtype = Literal["auto", "float32", "bfloat16", "float64"]

@@ -89,7 +89,7 @@ def test_the_bundled_references_pass_their_tests(language):
 
 
 def test_an_author_that_takes_programs_apart_turns_other_languages_away(tmp_path):
-    recipe = {"name": "r", "model": {"name": "none"}, "build": {"problems": ["bundled:js", "bundled:test_seen"], "min_samples": 1}}
+    recipe = {"name": "r", "model": {"name": "none"}, "build": {"problems": ["bundled:cpp", "bundled:test_seen"], "min_samples": 1}}
     (tmp_path / "r.yaml").write_text(json.dumps(recipe))
     assert main(["build", str(tmp_path / "r.yaml"), "--runs-dir", str(tmp_path), "--limit", "7"]) == 0
     rejected = [json.loads(line) for line in (tmp_path / "r/build/rejected.jsonl").read_text().splitlines()]

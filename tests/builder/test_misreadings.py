@@ -14,7 +14,7 @@ from reflectioncoder.builder.authors.mutation_samples import candidates, settle
 from reflectioncoder.builder.authors.slip_pairs import relation_of
 from reflectioncoder.builder.claims import check_blocks, count_claims
 from reflectioncoder.builder.executions import Executions
-from reflectioncoder.builder.grammar import GRAMMARS, say, traced_grammar
+from reflectioncoder.builder.grammar import say, traced_grammar
 from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.builder.mutation.diagnosis import Failure, diagnose
 from reflectioncoder.builder.mutation.misreadings import FAMILIES, Reading, Repair, misreadings, repair_of
@@ -365,7 +365,7 @@ def test_every_family_has_five_causes_and_every_repair_eight_shapes():
 
 
 def test_no_symbol_stands_in_two_grammars():
-    texts = [(Path(grammar.__file__).parent / f"{name}.yaml").read_text(encoding="utf-8") for name in GRAMMARS]
+    texts = [file.read_text(encoding="utf-8") for file in Path(grammar.__file__).parent.glob("*.yaml")]
     heads = [head for text in texts for head in re.findall(r"^[a-z_.]+(?=:)", text, re.MULTILINE)]
     assert len(set(heads)) == len(heads) == len(traced_grammar())
 

@@ -31,14 +31,14 @@ class Traits:
     Attributes:
         options: fields of `build` that it uses beside those that every build uses; fields of the endpoint as "endpoint.model". All
             others are refused where they are set.
-        python_only: problems in other languages are rejected.
+        languages: problems in others are rejected; None: it writes about all.
         needs_reference: problems without a reference solution and tests are rejected.
         varies_one_program: its samples of one problem resemble each other by design: near duplicates are looked for among other
             problems only.
     """
 
     options: frozenset[str]
-    python_only: bool
+    languages: frozenset[str] | None
     needs_reference: bool
     varies_one_program: bool
 
@@ -71,7 +71,7 @@ class Build:
 
     def unwritable(self, traits: Traits, problem: Problem) -> Rejected | None:
         """Return why an author of these traits can write nothing about a problem."""
-        return unwritable(problem, self.execute, python_only=traits.python_only, needs_reference=traits.needs_reference)
+        return unwritable(problem, self.execute, languages=traits.languages, needs_reference=traits.needs_reference)
 
 
 @dataclass(frozen=True)

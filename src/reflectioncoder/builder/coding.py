@@ -108,7 +108,7 @@ class _Braces:
                 if line in tests:
                     return Failure("assertion", "", line.rstrip(";"))
         found = re.search(self.syntax.raised, output, re.MULTILINE)
-        last = output.strip().rsplit("\n", 1)[-1]
+        last = re.sub(self.syntax.footer, "", output, flags=re.MULTILINE).strip().rsplit("\n", 1)[-1]
         return Failure("exception", (found[1] if found else last).strip())
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import re
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
 from reflectioncoder.builder.cells import Execution
+from reflectioncoder.builder.crafted.selection import CraftedTest
 from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.builder.testing import Tests, run_program_tests
 from reflectioncoder.builder.tracing import Divergence, diverge
+from reflectioncoder.data.problems import Problem
+from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.languages import LANGUAGES, PYTHON
 from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.execution import execute
@@ -87,6 +92,33 @@ class Executions:
 
         row = self._log.recall("execution", request, run)
         return row and Divergence.from_json(row)
+
+    def craft(self, problem: Problem, slips: Sequence[str], seed: int) -> list[CraftedTest]:
+        """Return a problem's own and crafted tests, and which of the slips each notices (`builder.crafted`)."""
+        from reflectioncoder.builder.crafted.crafting import craft_tests  # takes half a second to import
+
+        about = {"prompt": problem.prompt, "instruction": problem.instruction, "entry_point": problem.entry_point}
+        shared = {"solution": problem.canonical_solution, "setup": problem.setup, "tests": list(problem.tests)}
+        digest = hashlib.sha256("\0".join(slips).encode("utf-8", "surrogatepass")).hexdigest()
+        request = {"craft": {**about, **shared, "slips": digest, "seed": seed}, "python": platform.python_version()}
+
+        def run() -> list[dict[str, Any]]:
+            with self._running:
+                return [test.to_json() for test in craft_tests(problem, slips, f"{seed}/{problem.task_id}")]
+
+        return [CraftedTest.from_json(row) for row in self._log.recall("execution", request, run)]
+
+    def failing(self, problem: Problem, tests: Sequence[str], program: str) -> str:
+        """Return a digit for each test of a problem, 1 if a program fails it."""
+        from reflectioncoder.builder.crafted.crafting import failing_tests
+
+        about = {"program": program, "reference": answer_program(problem), "setup": problem.setup, "tests": list(tests)}
+
+        def run() -> str:
+            with self._running:
+                return failing_tests(problem, tests, program)
+
+        return self._log.recall("execution", {"failing": about, "python": platform.python_version()}, run)
 
     def _test(self, program: str, tests: Tests) -> dict[str, Any]:
         with self._running:

@@ -34,12 +34,12 @@ class Problems:
         return cls(each, count, left_out)
 
 
-def unwritable(problem: Problem, execute: Executions, *, python_only: bool, needs_reference: bool) -> Rejected | None:
+def unwritable(problem: Problem, execute: Executions, *, languages: frozenset[str] | None, needs_reference: bool) -> Rejected | None:
     """Return why nothing can be written about a problem.
 
     A reference, needed or not, has to pass all tests in the form in which it becomes the answer.
     """
-    if python_only and problem.language != PYTHON.name:
+    if languages is not None and problem.language not in languages:
         return Rejected("not_python")
     if not (problem.has_reference and problem.tests):
         return Rejected("no_reference") if needs_reference else None

@@ -76,7 +76,7 @@ REASONS: dict[Reason, str] = {
     "near_duplicate": "nearly the same attempts occurred before (MinHash of their words)",
     "contaminated": "the problem or the final program is a benchmark task: by its id, or by 10 words in a row",
     "behaves_like_benchmark": "the final program passes the tests of a benchmark task",
-    "not_python": "this author writes about problems in Python only",
+    "not_python": "this author does not write about problems in this language",
     "no_reference": "the problem has no reference solution or no tests, and the author needs them",
     "reference_fails": "the problem's reference solution fails its own tests",
     "attempt_passes": "the slip survives the shown tests",

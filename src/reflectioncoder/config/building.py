@@ -13,12 +13,14 @@ from reflectioncoder.choices import (
     MAX_TOKENS_FIELDS,
     MAX_TOKENS_FIELDS_HELP,
     OMITTABLE_HELP,
+    TESTS_HELP,
     Api,
     AssistantPrefix,
     AuthorName,
     Diagnoses,
     MaxTokensField,
     Omittable,
+    TestsChoice,
 )
 from reflectioncoder.config.checks import MAX_SECONDS
 from reflectioncoder.config.settings import Settings, doc
@@ -151,6 +153,7 @@ class BuildConfig(Settings):
         high=1.0,
     )
     diagnoses: Diagnoses = doc("How a failing attempt is explained (mutation, hybrid, attempts).", "templates", values=DIAGNOSES_HELP)
+    tests: TestsChoice = doc("Which tests an attempt's code block shows (mutation, hybrid, attempts).", "problem", values=TESTS_HELP)
     shown_tests: int = doc("Maximum number of assertions in an attempt's code block (mutation, hybrid, attempts).", 3, low=1)
     cell_timeout_s: float = doc(
         "Time limit of one attempt, or of a program with all its tests, while building, seconds.", 3.0, low=0.1, high=MAX_SECONDS

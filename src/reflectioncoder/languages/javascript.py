@@ -58,9 +58,10 @@ JAVASCRIPT = Language(
         test=r"console\.|assert|(?:const|let|var)\s+assert\b|(?:test|check|main)\w*\(|function\s+(?:test|check|main)\w*\s*\(|module\.exports",
         outside=r"require\(\s*['\"](?:node:)?(?:fs|net|http|https|child_process|os|dgram|tls|dns|cluster|worker_threads|readline)\b"
         r"|process\.(?:stdin|exit|kill)|\bfetch\(|^import\b",
-        broken=r"^(SyntaxError: .*)",
+        broken=r"^(SyntaxError: .*)$(?!\n +at )",  # one that is thrown while the program runs has a stack trace
         raised=r"^(?:Uncaught )?(\w*Error\b.*: .*)",
         asserted=r"^AssertionError|ERR_ASSERTION",
+        footer=r"(?:\(Use `node .*\n)?\s*^Node\.js v.*",
     ),
 )
 

@@ -128,7 +128,7 @@ class BraceSyntax:
     `frame`: a cell, of {program} and {tests}, the latter indented by `indent`; `function`: a definition of {name}; `test`: the
     beginning of a statement at the left margin that is a test or usage; `outside`: a use of files, processes or the network; `broken`:
     what the compiler or parser says, `raised`: what an uncaught exception says (in both the group is the message); `asserted`: what a
-    failed assertion says.
+    failed assertion says; `footer`: what is printed below every error.
     """
 
     frame: str
@@ -139,6 +139,7 @@ class BraceSyntax:
     broken: str
     raised: str
     asserted: str
+    footer: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,6 +43,7 @@ class Calls:
             sent at the end.
         in_full: answers are sent whole, however long. Of all calls alike: which answers are of interest is not the program's business.
         as_set: answers are compared as sets, so those of other iterable types are wanted as sets.
+        in_turn: the next input depends on the last answer, which is consumed first.
     """
 
     source: str
@@ -54,6 +55,7 @@ class Calls:
     reference: bool = False
     in_full: bool = False
     as_set: bool = False
+    in_turn: bool = False
 
     def payload(self) -> dict[str, Any]:
         """Return the payload of `runtime.programs`: all fields but the inputs."""
@@ -138,6 +140,7 @@ class _Exchange:
         self._channel, self._pipes = pipes.ours[4], pipes
         self._requests = calls.requests()
         self._ahead = calls.reference
+        self._in_turn = calls.in_turn
         self._unsent = memoryview(b"")
         self._consume = consume
         self._time_limit_s = time_limit_s
@@ -185,9 +188,11 @@ class _Exchange:
         """
         for letter, content in self._frames.feed(data):
             self._num_frames += 1
+            if self._in_turn and not self._consume(letter, content):
+                return False
             if letter in _CALLS_FOR_INPUT:
                 self._send_next()
-            if not self._consume(letter, content):
+            if not self._in_turn and not self._consume(letter, content):
                 return False
         return True
 

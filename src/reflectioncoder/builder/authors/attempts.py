@@ -31,8 +31,8 @@ class AttemptsAuthor(Author):
     @property
     def traits(self) -> Traits:
         return Traits(
-            options=frozenset(("attempts", "rollouts", "shown_tests", "diagnoses", "endpoint.model", "endpoint.revision")),
-            python_only=False,
+            options=frozenset(("attempts", "rollouts", "shown_tests", "tests", "diagnoses", "endpoint.model", "endpoint.revision")),
+            languages=None,
             needs_reference=True,
             varies_one_program=False,
         )

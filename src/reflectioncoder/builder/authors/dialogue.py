@@ -32,6 +32,7 @@ from reflectioncoder.data.answers import read_answer
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import one_off_answer, one_off_request, reflection_request, statement
 from reflectioncoder.data.samples import Block, Sample, assistant, user
+from reflectioncoder.languages import PYTHON
 
 _MAX_OUTPUT_CHARS = 2000
 _NUM_MUTANTS = 8
@@ -47,7 +48,7 @@ class DialogueAuthor(Author):
     def traits(self) -> Traits:
         return Traits(
             options=MODEL_OPTIONS - self.server.unused_options | {"max_executions", "keep_first_try", "min_killed_mutants", "prompts"},
-            python_only=True,
+            languages=frozenset((PYTHON.name,)),
             needs_reference=False,
             varies_one_program=False,
         )

@@ -35,7 +35,7 @@ _DIALOGUES_PER_REQUEST = 4  # while some run their programs, or wait for a proce
 _TOKENS_PER_TURN = 800  # a problem, or what the interpreter prints
 # How the server is reached, how much of it is used, and what becomes of samples afterwards: an answer does not depend on it.
 _NOT_OF_AN_ANSWER = (
-    "problems", "budget_tokens", "budget_usd", "min_samples", "max_chars", "near_duplicates", "attempts", "diagnoses",
+    "problems", "budget_tokens", "budget_usd", "min_samples", "max_chars", "near_duplicates", "attempts", "diagnoses", "tests",
 )  # fmt: skip
 _NOT_OF_A_REQUEST = ("base_url", "api_key_env", "timeout_s", "retries", "max_in_flight", "input_usd", "output_usd")
 _NOT_IN_OLDER_LOGS = ("extra_body", "omit", "max_tokens_field")

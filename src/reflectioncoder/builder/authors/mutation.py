@@ -7,6 +7,7 @@ from reflectioncoder.builder.authors.mutation_rounds import run_mutation_rounds
 from reflectioncoder.builder.authors.mutation_samples import AUTHOR
 from reflectioncoder.builder.outcomes import Rejected, rejected_problem
 from reflectioncoder.builder.rollouts import SampleNames
+from reflectioncoder.builder.slips import SLIPS
 from reflectioncoder.config.building import BuildConfig
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.progress import Progress, say
@@ -20,9 +21,9 @@ class MutationAuthor(Author):
     def traits(self) -> Traits:
         return Traits(
             options=frozenset(
-                ("two_slip_share", "interacting_slips", "misreading_share", "max_operator_share", "diagnoses", "shown_tests")
+                ("two_slip_share", "interacting_slips", "misreading_share", "max_operator_share", "diagnoses", "shown_tests", "tests")
             ),
-            python_only=True,
+            languages=frozenset(SLIPS),
             needs_reference=True,
             varies_one_program=True,
         )
@@ -34,6 +35,8 @@ class MutationAuthor(Author):
         return SampleNames(AUTHOR, "")  # of nobody's answers
 
     def write(self, build: Build) -> DialogueStats:
+        for language in sorted({problem.language for problem in build.problems.each()} & SLIPS.keys()):
+            SLIPS[language].require()
         run_mutation_rounds(build, self._usable(build))
         return DialogueStats()
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import replace
-from functools import partial
 
 from reflectioncoder.builder.author import Build
-from reflectioncoder.builder.authors.mutation_samples import Candidate, MutationPlan, candidates, settle, write_sample
-from reflectioncoder.builder.executions import Executions
+from reflectioncoder.builder.authors.mutation_samples import (
+    Candidate,
+    MutationPlan,
+    candidates,
+    settle,
+    with_crafted_tests,
+    write_sample,
+)
 from reflectioncoder.builder.outcomes import Rejected, rejection
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.samples import Sample
+from reflectioncoder.languages import PYTHON
 from reflectioncoder.progress import Progress
 from reflectioncoder.sandbox.pool import map_ordered
 
@@ -27,19 +33,13 @@ def run_mutation_rounds(build: Build, problems: list[Problem]) -> None:
     """
     rounds = _Rounds(build, problems)
     target = rounds.num_wanted * len(problems)
-    write = partial(_write, execute=build.execute, tracing=build.execute if build.config.diagnoses == "traced" else None)
     with Progress("build: reflections", target) as progress:
         while plans := rounds.next_plans():
-            written = map_ordered(write, plans, build.recipe.sandbox.workers)
+            written = map_ordered(rounds.write, plans, build.recipe.sandbox.workers)
             for plan, (settled, outcome) in zip(plans, written, strict=True):
                 rounds.note(plan, settled, outcome)
                 progress.update(build.outcomes.num_accepted, f"{build.outcomes.num_rejected} rejected")
         progress.update(target)
-
-
-def _write(plan: MutationPlan, execute: Executions, tracing: Executions | None) -> tuple[MutationPlan, Sample | Rejected]:
-    settled = settle(plan, execute)
-    return settled, write_sample(settled, execute, tracing)
 
 
 class _Rounds:
@@ -51,6 +51,8 @@ class _Rounds:
         self._misreading_share = build.config.misreading_share
         misread = self._misreading_share > 0
         self._candidates = {problem.task_id: candidates(problem, build.recipe.seed, misread) for problem in problems}
+        is_crafted = build.config.tests == "crafted"
+        self._slips = {task_id: [c.slip.code for c in found] for task_id, found in self._candidates.items() if is_crafted}
         self._num_accepted: Counter[str] = Counter()
         self._used: Counter[str] = Counter()
         self.num_wanted = build.config.samples_per_problem or SAMPLES_PER_PROBLEM
@@ -76,7 +78,17 @@ class _Rounds:
         config = self._build.config
         plan = candidate.plan(config.shown_tests, config.two_slip_share, self._build.recipe.seed, config.interacting_slips)
         self._used.update(plan.operators)
-        return replace(plan, seed=f"traced:{plan.seed}") if config.diagnoses == "traced" else plan  # other texts, other ids
+        marks = [mark for mark in (config.tests, config.diagnoses) if mark in ("crafted", "traced")]  # other texts, other ids
+        return replace(plan, seed=":".join((*marks[::-1], plan.seed)))
+
+    def write(self, plan: MutationPlan) -> tuple[MutationPlan, Sample | Rejected]:
+        """Write the sample of a plan, and return the plan as it was carried out; may be called in several threads."""
+        execute, config = self._build.execute, self._build.config
+        if config.tests == "crafted" and plan.problem.language == PYTHON.name:
+            slips = self._slips[plan.problem.task_id]
+            plan = with_crafted_tests(plan, slips, config.shown_tests, self._build.recipe.seed, execute)
+        settled = settle(plan, execute)
+        return settled, write_sample(settled, execute, execute if config.diagnoses == "traced" else None)
 
     def note(self, planned: MutationPlan, plan: MutationPlan, outcome: Sample | Rejected) -> None:
         """Note what has become of a plan: the slips of a rejected one count as not used."""

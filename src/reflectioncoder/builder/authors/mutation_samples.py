@@ -7,21 +7,28 @@ fresh session; what the sample says of them is what the interpreter answered.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from reflectioncoder.builder.authors.program_blocks import program_blocks
 from reflectioncoder.builder.authors.slip_pairs import Relation, SlipPair, choose_pair, pairs_with
 from reflectioncoder.builder.authors.traced import Attempt, Story, traced_blocks
-from reflectioncoder.builder.cells import Execution, Executor, python_cell
+from reflectioncoder.builder.cells import Execution, Executor
+from reflectioncoder.builder.coding import coding_of
+from reflectioncoder.builder.crafted.selection import ShownTests, choose
+from reflectioncoder.builder.crafted.words import opening_with_reasons
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.failures import read_failure
 from reflectioncoder.builder.mutation import Mutation, mutations
 from reflectioncoder.builder.mutation.diagnosis import OPENINGS, Failure, diagnose
 from reflectioncoder.builder.mutation.misreadings import FAMILIES, misreadings
 from reflectioncoder.builder.outcomes import Rejected
+from reflectioncoder.builder.slips import slips_of
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request, reflection_request
 from reflectioncoder.data.samples import Block, Sample, assistant, user
+from reflectioncoder.languages import PYTHON
 
 AUTHOR = "mutation"
 
@@ -47,6 +54,11 @@ class MutationPlan:
     seed: str
     pairs: tuple[SlipPair, ...] = ()
     relation: Relation | None = None
+    cases: tuple[str, ...] = ()  # of the tests, if they are crafted
+
+    @property
+    def shown(self) -> ShownTests:
+        return ShownTests(self.shown_tests, self.cases)
 
     @property
     def operators(self) -> list[str]:
@@ -58,7 +70,8 @@ class MutationPlan:
 
     @property
     def cells(self) -> list[str]:
-        return [python_cell(program, self.problem, self.shown_tests) for program in self.programs]
+        coding = coding_of(self.problem)
+        return [coding.cell(program, self.problem, self.shown.lines) for program in self.programs]
 
 
 @dataclass(frozen=True)
@@ -86,14 +99,34 @@ class Candidate:
         programs, steps = [self.slip.code, answer_program(self.problem)], [self.slip]
         pairs: list[SlipPair] = []
         if rng.random() < two_slip_share and self.slip.operator not in _ALONE:
-            others = mutations(self.slip.code)
+            others = slips_of(self.problem).mutations(self.slip.code)
             second = _second_slip(self.slip, others, rng)
             if second is not None:
                 programs, steps = [second.code, *programs], [second, *steps]
-            if second is not None and interacting:
+            if second is not None and interacting and self.problem.language == PYTHON.name:
                 pairs = pairs_with(self.slip, others, _slips_of(programs[-1]))
                 rng.shuffle(pairs)
         return MutationPlan(self.problem, tuple(programs), tuple(steps), tuple(tests[i] for i in shown), plan_seed, tuple(pairs))
+
+
+def with_crafted_tests(plan: MutationPlan, slips: Sequence[str], count: int, seed: int, execute: Executions) -> MutationPlan:
+    """Return the plan with up to `count` crafted tests: one at least notices each attempt, and together they notice most slips.
+
+    Args:
+        slips: all programs with a slip that the problem has, in the order of its candidates.
+    """
+    tests = execute.craft(plan.problem, slips, seed)
+    if not tests:
+        return plan
+    texts = [test.text for test in tests]
+    attempts = [
+        "".join(test.failing[slips.index(program)] for test in tests)
+        if program in slips
+        else execute.failing(plan.problem, texts, program)
+        for program in plan.programs[:-1]
+    ]
+    shown = choose(tests, attempts, count, random.Random(f"crafted/{plan.seed}"))
+    return replace(plan, shown_tests=shown.tests, cases=shown.cases)
 
 
 def candidates(problem: Problem, seed: int, misread: bool = False) -> list[Candidate]:
@@ -102,9 +135,9 @@ def candidates(problem: Problem, seed: int, misread: bool = False) -> list[Candi
     Args:
         misread: all misreadings of the problem too, behind the slips.
     """
-    slips = mutations(answer_program(problem))
+    slips = slips_of(problem).mutations(answer_program(problem))
     random.Random(f"candidates/{seed}/{problem.task_id}").shuffle(slips)
-    if misread:
+    if misread and problem.language == PYTHON.name:
         programs = misreadings(problem)
         random.Random(f"misreadings/{seed}/{problem.task_id}").shuffle(programs)
         slips += programs
@@ -140,6 +173,8 @@ def write_sample(plan: MutationPlan, execute: Executor, tracing: Executions | No
     Args:
         tracing: write traced diagnoses with it; None: from templates.
     """
+    if plan.problem.language != PYTHON.name:
+        return _write_programs(plan, execute, is_traced=tracing is not None)
     cells = plan.cells
     runs = execute(cells)
     *attempts, last = runs
@@ -154,9 +189,19 @@ def write_sample(plan: MutationPlan, execute: Executor, tracing: Executions | No
     return blocks if isinstance(blocks, Rejected) else _sample(plan, blocks, {"diagnoses": "traced"})
 
 
+def _write_programs(plan: MutationPlan, execute: Executor, *, is_traced: bool) -> Sample | Rejected:
+    """Write the sample of a language whose cells are programs of their own."""
+    assert isinstance(execute, Executions)  # which runs other languages too
+    runs = execute(plan.cells, plan.problem.language)
+    if rejected := _judge_runs(runs[:-1], runs[-1]):
+        return rejected
+    blocks = program_blocks(plan, runs, execute, is_traced=is_traced)
+    return blocks if isinstance(blocks, Rejected) else _sample(plan, blocks, {"diagnoses": "traced"} if is_traced else None)
+
+
 def _from_templates(plan: MutationPlan, runs: list[Execution], failures: list[Failure]) -> list[Block]:
     rng = random.Random(f"words/{plan.seed}")
-    blocks = [Block("text", rng.choice(OPENINGS))]
+    blocks = [Block("text", opening_with_reasons(OPENINGS, plan.cases, rng))]
     for index, (cell, ran) in enumerate(zip(plan.cells, runs, strict=True)):
         blocks += [Block("code", cell), Block("execution", ran.output.rstrip("\n"))]
         if index < len(failures):
@@ -172,7 +217,7 @@ def _traced(plan: MutationPlan, runs: list[Execution], failures: list[Failure], 
     )
     request = reflection_request(problem.prompt, problem.instruction)
     tests = tuple(test.strip() for test in plan.shown_tests)
-    story = Story(request, problem.entry_point, problem.setup, tests, attempts, cells[-1], runs[-1].output)
+    story = Story(request, problem.entry_point, problem.setup, tests, attempts, cells[-1], runs[-1].output, plan.cases)
     return traced_blocks(story, execute, plan.seed)
 
 
@@ -195,19 +240,20 @@ def _sample(plan: MutationPlan, blocks: list[Block], about: dict[str, str] | Non
         "author": AUTHOR,
         "task_id": problem.task_id,
         **problem.provenance,
+        **({"language": problem.language} if problem.language != PYTHON.name else {}),
         "grade": problem.grade,
         "operators": plan.operators,
-        "shown_tests": list(plan.shown_tests),
+        **plan.shown.about,
         **({"relation": plan.relation} if plan.relation else {}),
         **(about or {}),
         **({"setup": problem.setup} if problem.setup else {}),
     }
     return Sample(
         (
-            user(reflection_request(problem.prompt, problem.instruction)),
+            user(reflection_request(problem.prompt, problem.instruction, problem.language)),
             assistant(*blocks),
-            user(one_off_request(problem.prompt, problem.instruction)),
-            assistant(Block("text", one_off_answer(answer_program(problem)))),
+            user(one_off_request(problem.prompt, problem.instruction, problem.language)),
+            assistant(Block("text", one_off_answer(answer_program(problem), problem.language))),
         ),
         "reflection",
         {"id": plan.id, "metadata": metadata},

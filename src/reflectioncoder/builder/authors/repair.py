@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from reflectioncoder.builder import checks
@@ -16,6 +17,9 @@ from reflectioncoder.builder.authors.answers import Answer, unusable
 from reflectioncoder.builder.authors.traced import Attempt, Story, traced_blocks
 from reflectioncoder.builder.cells import Execution
 from reflectioncoder.builder.coding import Coding, coding_of
+from reflectioncoder.builder.crafted.selection import ShownTests, choose
+from reflectioncoder.builder.crafted.words import opening_with_reasons
+from reflectioncoder.builder.mutation import mutations
 from reflectioncoder.builder.mutation.diagnosis import OPENINGS, observe
 from reflectioncoder.builder.outcomes import Rejected
 from reflectioncoder.builder.rollouts import Rollout
@@ -47,8 +51,13 @@ def read_attempt(text: str, problem: Problem) -> ReadAnswer:
 
 
 def of_diagnoses(config: BuildConfig) -> str:
-    """Return the part of a sample's names that says how its failure is explained; "" by default."""
-    return "traced" if config.diagnoses == "traced" else ""
+    """Return the part of a sample's names that says how its failure is explained and where its tests are from; "" by default."""
+    return "@".join(mark for mark in (config.diagnoses, config.tests) if mark in ("traced", "crafted"))
+
+
+@lru_cache(maxsize=64)
+def _slips(program: str) -> tuple[str, ...]:
+    return tuple(slip.code for slip in mutations(program))
 
 
 class RepairWriter:
@@ -63,6 +72,7 @@ class RepairWriter:
         self._model = build.config.endpoint.model
         self._seed = build.recipe.seed
         self._num_shown_tests = build.config.shown_tests
+        self._is_crafted = build.config.tests == "crafted"
         self._execute = build.execute
         self._is_traced = build.config.diagnoses == "traced"
 
@@ -72,10 +82,10 @@ class RepairWriter:
         if isinstance(program, Rejected):
             return program
         rng = random.Random(f"hybrid/{self._seed}/{problem.task_id}/{rollout.number}")
-        shown = sorted(rng.sample(range(len(problem.tests)), min(self._num_shown_tests, len(problem.tests))))
-        tests = tuple(problem.tests[number] for number in shown)
+        shown = self._shown_tests(problem, program.lstrip("\n"), rng)
+        tests = shown.tests
         coding = coding_of(problem)
-        cells = [coding.cell(code, problem, tests) for code in (program.lstrip("\n"), answer_program(problem))]
+        cells = [coding.cell(code, problem, shown.lines) for code in (program.lstrip("\n"), answer_program(problem))]
         first, second = self._execute(cells, problem.language)
         if rejected := _judge_runs(first, second):
             return rejected
@@ -84,10 +94,11 @@ class RepairWriter:
             attempt = Attempt(program.lstrip("\n"), answer_program(problem), cells[0], first, failure)
             request = reflection_request(problem.prompt, problem.instruction)
             stripped = tuple(test.strip() for test in tests)
-            story = Story(request, problem.entry_point, problem.setup, stripped, (attempt,), cells[1], second.output)
+            story = Story(request, problem.entry_point, problem.setup, stripped, (attempt,), cells[1], second.output, shown.cases)
             traced = traced_blocks(story, self._execute, rollout.id)
-            return traced if isinstance(traced, Rejected) else self._sample(rollout, traced, tests, {"diagnoses": "traced"})
-        opening, seen = rng.choice(OPENINGS), observe(failure, rng, python=coding.language == PYTHON)
+            return traced if isinstance(traced, Rejected) else self._sample(rollout, traced, shown, {"diagnoses": "traced"})
+        opening = opening_with_reasons(OPENINGS, shown.cases, rng)
+        seen = observe(failure, rng, python=coding.language == PYTHON)
         fence = coding.language.fence
         blocks = [
             Block("text", opening),
@@ -97,7 +108,18 @@ class RepairWriter:
             Block("code", cells[1], fence),
             Block("execution", second.output.rstrip("\n")),
         ]
-        return self._sample(rollout, blocks, tests, {"passes": [False, True]})
+        return self._sample(rollout, blocks, shown, {"passes": [False, True]})
+
+    def _shown_tests(self, problem: Problem, program: str, rng: random.Random) -> ShownTests:
+        numbers = sorted(rng.sample(range(len(problem.tests)), min(self._num_shown_tests, len(problem.tests))))
+        own = ShownTests(tuple(problem.tests[number] for number in numbers))
+        if not self._is_crafted or problem.language != PYTHON.name:
+            return own
+        tests = self._execute.craft(problem, _slips(answer_program(problem)), self._seed)
+        if not tests:
+            return own
+        failing = self._execute.failing(problem, [test.text for test in tests], program)
+        return choose(tests, [failing], self._num_shown_tests, rng)
 
     def _program(self, answer: Answer, problem: Problem) -> str | Rejected:
         """Return the program of an attempt without the model's own tests."""
@@ -109,7 +131,7 @@ class RepairWriter:
         program = coding.without_tests(attempt, problem.entry_point)
         return _judge_program(coding, program, attempt, problem.entry_point) or program
 
-    def _sample(self, rollout: Rollout, blocks: list[Block], tests: tuple[str, ...], about: dict[str, Any]) -> Sample:
+    def _sample(self, rollout: Rollout, blocks: list[Block], shown: ShownTests, about: dict[str, Any]) -> Sample:
         problem = rollout.problem
         metadata = {
             "author": rollout.names.author,
@@ -120,7 +142,7 @@ class RepairWriter:
             "grade": problem.grade,
             "operators": [],
             **about,
-            "shown_tests": list(tests),
+            **shown.about,
             **({"setup": problem.setup} if problem.setup else {}),
         }
         return Sample(

@@ -15,6 +15,7 @@ from typing import Literal
 
 from reflectioncoder.builder.cells import Execution
 from reflectioncoder.builder.claims import check_blocks
+from reflectioncoder.builder.crafted.words import why_tests
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.grammar import say
 from reflectioncoder.builder.mutation import Mutation
@@ -71,6 +72,7 @@ class Story:
 
     Attributes:
         setup: what the tests need beside the program.
+        cases: what each test is there for, if that is known.
     """
 
     request: str
@@ -80,6 +82,7 @@ class Story:
     attempts: tuple[Attempt, ...]
     last_cell: str
     last_output: str
+    cases: tuple[str, ...] = ()
 
 
 def traced_blocks(story: Story, execute: Executions, seed: str) -> list[Block] | Rejected:
@@ -198,7 +201,7 @@ def _shown_inputs(probe: Probe) -> list[tuple[str, str]]:
 
 
 def _blocks(story: Story, probes: Sequence[Probe | None], rng: random.Random) -> list[Block]:
-    blocks = [Block("text", say("opening", {"entry_point": story.entry_point}, rng))]
+    blocks = [Block("text", _joined(say("opening", {"entry_point": story.entry_point}, rng), why_tests(story.cases, rng)))]
     for attempt, probe in zip(story.attempts, probes, strict=True):
         facts = _facts_of_failure(attempt, story)
         failure = say(f"failure.{_FAILURES.get(attempt.failure.kind, attempt.failure.kind)}", facts, rng)

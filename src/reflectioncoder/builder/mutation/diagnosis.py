@@ -201,8 +201,8 @@ class Failure:
 
 
 def failing_test(output: str, tests: tuple[str, ...]) -> str | None:
-    """Return the shown test that a traceback points at."""
-    return next((test for test in tests if f"\n    {test.strip()}\n" in output), None)
+    """Return the shown test that a traceback points at; there it may have a comment behind it."""
+    return next((test for test in tests if re.search(rf"\n    {re.escape(test.strip())}(?:  #[^\n]*)?\n", output)), None)
 
 
 def split_assertion(test: str) -> tuple[str, str] | None:
