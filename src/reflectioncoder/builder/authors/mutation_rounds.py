@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 from reflectioncoder.builder.author import Build
 from reflectioncoder.builder.authors.mutation_samples import (
@@ -13,9 +15,13 @@ from reflectioncoder.builder.authors.mutation_samples import (
     candidates,
     settle,
     with_crafted_tests,
+    write_program_sample,
     write_sample,
 )
+from reflectioncoder.builder.authors.mutation_stories import StoryWriter
 from reflectioncoder.builder.outcomes import Rejected, rejection
+from reflectioncoder.builder.stories import StorySettings
+from reflectioncoder.choices import ROUND_KINDS, RoundKind
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.languages import PYTHON
@@ -23,6 +29,7 @@ from reflectioncoder.progress import Progress
 from reflectioncoder.sandbox.pool import map_ordered
 
 SAMPLES_PER_PROBLEM = 4  # where the recipe says nothing
+_MAX_BOOST = 5.0
 
 
 def run_mutation_rounds(build: Build, problems: list[Problem]) -> None:
@@ -35,7 +42,8 @@ def run_mutation_rounds(build: Build, problems: list[Problem]) -> None:
     target = rounds.num_wanted * len(problems)
     with Progress("build: reflections", target) as progress:
         while plans := rounds.next_plans():
-            written = map_ordered(rounds.write, plans, build.recipe.sandbox.workers)
+            weights = rounds.kind_weights()
+            written = map_ordered(partial(rounds.write, weights), plans, build.recipe.sandbox.workers)
             for plan, (settled, outcome) in zip(plans, written, strict=True):
                 rounds.note(plan, settled, outcome)
                 progress.update(build.outcomes.num_accepted, f"{build.outcomes.num_rejected} rejected")
@@ -55,6 +63,7 @@ class _Rounds:
         self._slips = {task_id: [c.slip.code for c in found] for task_id, found in self._candidates.items() if is_crafted}
         self._num_accepted: Counter[str] = Counter()
         self._used: Counter[str] = Counter()
+        self._kinds: Counter[RoundKind] = Counter()
         self.num_wanted = build.config.samples_per_problem or SAMPLES_PER_PROBLEM
 
     def next_plans(self) -> list[MutationPlan]:
@@ -65,6 +74,32 @@ class _Rounds:
             if left and self._num_accepted[problem.task_id] < self.num_wanted:
                 plans.append(self._plan(left, self._wanted(problem.task_id, left)))
         return plans
+
+    def write(self, weights: Mapping[RoundKind, float], plan: MutationPlan) -> tuple[MutationPlan, Sample | Rejected]:
+        """Write the sample of a plan, and return the plan as it was carried out; may be called in several threads.
+
+        Args:
+            weights: of the kinds of stories in this round.
+        """
+        build, config = self._build, self._build.config
+        is_traced = config.diagnoses == "traced"
+        if plan.problem.language != PYTHON.name:
+            return plan, write_program_sample(plan, build.execute, is_traced=is_traced)
+        if config.tests == "crafted":
+            slips = self._slips[plan.problem.task_id]
+            plan = with_crafted_tests(plan, slips, config.shown_tests, build.recipe.seed, build.execute)
+        plan = settle(plan, build.execute)
+        if not is_traced:
+            return plan, write_sample(plan, build.execute)
+        return plan, StoryWriter(build.execute, StorySettings(weights, config.max_rounds), build.is_short).write(plan)
+
+    def kind_weights(self) -> dict[RoundKind, float]:
+        """Return the shares of the kinds of stories, more for those of which there are too few so far: not all slips allow each."""
+        weights: dict[RoundKind, float] = {}
+        for kind in ROUND_KINDS:
+            share = self._build.config.round_kinds.get(kind, 0.0)
+            weights[kind] = share * min(_MAX_BOOST, (share * self._kinds.total() + 1) / (self._kinds[kind] + 1))
+        return weights
 
     def _wanted(self, task_id: str, left: list[Candidate]) -> list[Candidate]:
         """Return the misreadings or the slips, as drawn for the next sample of a problem; all if it has none of the kind."""
@@ -81,15 +116,6 @@ class _Rounds:
         marks = [mark for mark in (config.tests, config.diagnoses) if mark in ("crafted", "traced")]  # other texts, other ids
         return replace(plan, seed=":".join((*marks[::-1], plan.seed)))
 
-    def write(self, plan: MutationPlan) -> tuple[MutationPlan, Sample | Rejected]:
-        """Write the sample of a plan, and return the plan as it was carried out; may be called in several threads."""
-        execute, config = self._build.execute, self._build.config
-        if config.tests == "crafted" and plan.problem.language == PYTHON.name:
-            slips = self._slips[plan.problem.task_id]
-            plan = with_crafted_tests(plan, slips, config.shown_tests, self._build.recipe.seed, execute)
-        settled = settle(plan, execute)
-        return settled, write_sample(settled, execute, execute if config.diagnoses == "traced" else None)
-
     def note(self, planned: MutationPlan, plan: MutationPlan, outcome: Sample | Rejected) -> None:
         """Note what has become of a plan: the slips of a rejected one count as not used."""
         outcomes, task_id = self._build.outcomes, plan.problem.task_id
@@ -100,4 +126,5 @@ class _Rounds:
             outcomes.reject(len(outcomes), rejection(plan.id, task_id, outcome, plan.operators))
         else:
             outcomes.accept(len(outcomes), outcome)
+            self._kinds.update([outcome.metadata["kind"]] if "kind" in outcome.metadata else [])
             self._num_accepted[task_id] += 1

@@ -7,13 +7,13 @@ fresh session; what the sample says of them is what the interpreter answered.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 from reflectioncoder.builder.authors.program_blocks import program_blocks
 from reflectioncoder.builder.authors.slip_pairs import Relation, SlipPair, choose_pair, pairs_with
-from reflectioncoder.builder.authors.traced import Attempt, Story, traced_blocks
 from reflectioncoder.builder.cells import Execution, Executor
 from reflectioncoder.builder.coding import coding_of
 from reflectioncoder.builder.crafted.selection import ShownTests, choose
@@ -167,14 +167,17 @@ def settle(plan: MutationPlan, execute: Executor) -> MutationPlan:
     return replace(plan, programs=(second.code, *plan.programs[1:]), steps=(second, first), pairs=(), relation=relation)
 
 
-def write_sample(plan: MutationPlan, execute: Executor, tracing: Executions | None = None) -> Sample | Rejected:
-    """Run the plan's cells and write the sample, or say why it is none.
+@dataclass(frozen=True)
+class RanPlan:
+    """A plan whose attempts fail and whose last program passes: an execution for each cell, a failure for each attempt."""
 
-    Args:
-        tracing: write traced diagnoses with it; None: from templates.
-    """
-    if plan.problem.language != PYTHON.name:
-        return _write_programs(plan, execute, is_traced=tracing is not None)
+    plan: MutationPlan
+    runs: tuple[Execution, ...]
+    failures: tuple[Failure, ...]
+
+
+def run_plan(plan: MutationPlan, execute: Executor) -> RanPlan | Rejected:
+    """Run the plan's cells, or say why no sample can be made of them."""
     cells = plan.cells
     runs = execute(cells)
     *attempts, last = runs
@@ -183,42 +186,33 @@ def write_sample(plan: MutationPlan, execute: Executor, tracing: Executions | No
     failures = [read_failure(cell, plan.shown_tests, ran, execute) for cell, ran in zip(cells, attempts, strict=False)]
     if len(failures) > len(set(failures)):
         return Rejected("repair_changes_nothing", "the first correction leaves the very same failure")
-    if tracing is None:
-        return _sample(plan, _from_templates(plan, runs, failures))
-    blocks = _traced(plan, runs, failures, tracing)
-    return blocks if isinstance(blocks, Rejected) else _sample(plan, blocks, {"diagnoses": "traced"})
+    return RanPlan(plan, tuple(runs), tuple(failures))
 
 
-def _write_programs(plan: MutationPlan, execute: Executor, *, is_traced: bool) -> Sample | Rejected:
+def write_sample(plan: MutationPlan, execute: Executor) -> Sample | Rejected:
+    """Run the plan's cells and write the sample with diagnoses from templates, or say why it is none."""
+    ran = run_plan(plan, execute)
+    return ran if isinstance(ran, Rejected) else sample_of(plan, _from_templates(ran))
+
+
+def write_program_sample(plan: MutationPlan, execute: Executions, *, is_traced: bool) -> Sample | Rejected:
     """Write the sample of a language whose cells are programs of their own."""
-    assert isinstance(execute, Executions)  # which runs other languages too
     runs = execute(plan.cells, plan.problem.language)
     if rejected := _judge_runs(runs[:-1], runs[-1]):
         return rejected
     blocks = program_blocks(plan, runs, execute, is_traced=is_traced)
-    return blocks if isinstance(blocks, Rejected) else _sample(plan, blocks, {"diagnoses": "traced"} if is_traced else None)
+    return blocks if isinstance(blocks, Rejected) else sample_of(plan, blocks, {"diagnoses": "traced"} if is_traced else None)
 
 
-def _from_templates(plan: MutationPlan, runs: list[Execution], failures: list[Failure]) -> list[Block]:
+def _from_templates(ran: RanPlan) -> list[Block]:
+    plan, failures = ran.plan, ran.failures
     rng = random.Random(f"words/{plan.seed}")
     blocks = [Block("text", opening_with_reasons(OPENINGS, plan.cases, rng))]
-    for index, (cell, ran) in enumerate(zip(plan.cells, runs, strict=True)):
-        blocks += [Block("code", cell), Block("execution", ran.output.rstrip("\n"))]
+    for index, (cell, execution) in enumerate(zip(plan.cells, ran.runs, strict=True)):
+        blocks += [Block("code", cell), Block("execution", execution.output.rstrip("\n"))]
         if index < len(failures):
             blocks.append(Block("text", diagnose(plan.steps[index], failures[index], rng)))
     return blocks
-
-
-def _traced(plan: MutationPlan, runs: list[Execution], failures: list[Failure], execute: Executions) -> list[Block] | Rejected:
-    problem, cells = plan.problem, plan.cells
-    attempts = tuple(
-        Attempt(plan.programs[index], plan.programs[index + 1], cells[index], runs[index], failure, plan.steps[index])
-        for index, failure in enumerate(failures)
-    )
-    request = reflection_request(problem.prompt, problem.instruction)
-    tests = tuple(test.strip() for test in plan.shown_tests)
-    story = Story(request, problem.entry_point, problem.setup, tests, attempts, cells[-1], runs[-1].output, plan.cases)
-    return traced_blocks(story, execute, plan.seed)
 
 
 def _judge_runs(attempts: list[Execution], last: Execution) -> Rejected | None:
@@ -234,7 +228,9 @@ def _judge_runs(attempts: list[Execution], last: Execution) -> Rejected | None:
     return None
 
 
-def _sample(plan: MutationPlan, blocks: list[Block], about: dict[str, str] | None = None) -> Sample:
+def sample_of(
+    plan: MutationPlan, blocks: list[Block], about: Mapping[str, Any] | None = None, operators: list[str] | None = None
+) -> Sample:
     problem = plan.problem
     metadata = {
         "author": AUTHOR,
@@ -242,9 +238,9 @@ def _sample(plan: MutationPlan, blocks: list[Block], about: dict[str, str] | Non
         **problem.provenance,
         **({"language": problem.language} if problem.language != PYTHON.name else {}),
         "grade": problem.grade,
-        "operators": plan.operators,
+        "operators": plan.operators if operators is None else operators,
         **plan.shown.about,
-        **({"relation": plan.relation} if plan.relation else {}),
+        **({"relation": plan.relation} if plan.relation and operators in (None, plan.operators) else {}),
         **(about or {}),
         **({"setup": problem.setup} if problem.setup else {}),
     }

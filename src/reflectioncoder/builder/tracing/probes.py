@@ -78,7 +78,7 @@ def _expression(statement: str) -> ast.expr | None:
     try:
         text = statement.removeprefix("el") if statement.startswith("elif ") else statement
         node = syntax.parse(f"{text}\n    pass" if text.endswith(":") else text).body[0]
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, IndexError):  # of an empty text: the reference may have no such statement
         return None
     match node:
         case ast.AugAssign(target=ast.Name() as target):

@@ -47,7 +47,7 @@ FAMILIES: dict[str, Callable[[Reading], Iterator[Mutation]]] = {
         inputs.empty_input,
         inputs.early_normalisation,
         inputs.hard_coded_example,
-        inputs.endless_recursion,
+        inputs.recursion_without_end,
         inputs.wrong_structure,
         inputs.repeated_values,
         changes.changed_argument,

@@ -121,7 +121,7 @@ def _rule(reading: Reading, function: cst.FunctionDef) -> str:
     return reading.program.text(next((line for line in lines if isinstance(line, (cst.For, cst.While))), lines[-1]))
 
 
-def endless_recursion(reading: Reading) -> Iterator[Mutation]:
+def recursion_without_end(reading: Reading) -> Iterator[Mutation]:
     """Write a recursion that has no base case."""
     for name, node in calls(reading, *_HELPERS):
         helper, step = _HELPERS[name]
@@ -130,14 +130,14 @@ def endless_recursion(reading: Reading) -> Iterator[Mutation]:
         text = reading.text(items)
         values = f"[{text}]" if isinstance(items, cst.GeneratorExp) else text if isinstance(items, cst.ListComp) else f"list({text})"
         wrong = step.format(name=helper)
-        mutation = reading.before("endless_recursion", node, [], f"{helper}({values})", wrong=wrong)
+        mutation = reading.before("recursion_without_end", node, [], f"{helper}({values})", wrong=wrong)
         yield reading.with_helper(mutation, [f"def {helper}(values):", *indented([wrong])])
     for node, _ in reading.expressions(cst.Subscript):
         if reading.text(node).endswith("[::-1]"):
             assert isinstance(node, cst.Subscript)
             helper = reading.fresh("turned_around")
             wrong = f"return {helper}(values[1:]) + values[:1]"
-            mutation = reading.before("endless_recursion", node, [], f"{helper}({reading.text(node.value)})", wrong=wrong)
+            mutation = reading.before("recursion_without_end", node, [], f"{helper}({reading.text(node.value)})", wrong=wrong)
             yield reading.with_helper(mutation, [f"def {helper}(values):", *indented([wrong])])
     yield from _without_base_cases(reading)
 
@@ -153,7 +153,7 @@ def _without_base_cases(reading: Reading) -> Iterator[Mutation]:
         if guards and left and own.search("\n".join(map(reading.text, left))):
             recursive = next(line for line in left if own.search(reading.text(line)))
             correct, step = f"if {reading.text(guards[0].test)}", reading.program.text(recursive)
-            yield reading.replaced("endless_recursion", body, [body.with_changes(body=left)], correct=correct, wrong=step)
+            yield reading.replaced("recursion_without_end", body, [body.with_changes(body=left)], correct=correct, wrong=step)
 
 
 def wrong_structure(reading: Reading) -> Iterator[Mutation]:
