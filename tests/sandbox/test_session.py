@@ -108,6 +108,8 @@ def test_output_is_capped_with_its_true_length():
         "exec('1 / 0')\n",
         "def g():\n    yield 1\n    raise StopIteration\n\nlist(g())\n",
         "raise ExceptionGroup('many', [ValueError(1), TypeError('é')])\n",
+        "def first(values):\n    return values[0]\n\nprint(first([]))",  # the last line ends without a line break
+        "def first(values):\n    return values[0]\n\nfor values in ([1], []):\n    first(values)",
     ],
 )
 def test_tracebacks_are_those_of_cpython_for(program, tmp_path):

@@ -202,7 +202,10 @@ def _run(request: dict[str, Any], file_name: str, namespace: dict[str, Any], fil
 
 
 def run_cell(code: str, file_name: str, namespace: dict[str, Any]) -> None:
-    linecache.cache[file_name] = (len(code), None, code.splitlines(True), file_name)
+    lines = code.splitlines(True)
+    if lines and not lines[-1].endswith("\n"):  # as linecache reads a file: traceback places its carets by whole lines
+        lines[-1] += "\n"
+    linecache.cache[file_name] = (len(code), None, lines, file_name)
     tree = ast.parse(code, file_name)
     last = None
     if tree.body and isinstance(tree.body[-1], ast.Expr):
