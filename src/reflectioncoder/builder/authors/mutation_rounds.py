@@ -19,6 +19,7 @@ from reflectioncoder.builder.authors.mutation_samples import (
     write_sample,
 )
 from reflectioncoder.builder.authors.mutation_stories import StoryWriter
+from reflectioncoder.builder.mutation.plausible import RARITY, is_plausible
 from reflectioncoder.builder.outcomes import Rejected, rejection
 from reflectioncoder.builder.stories import StorySettings
 from reflectioncoder.choices import ROUND_KINDS, RoundKind
@@ -61,6 +62,9 @@ class _Rounds:
         self._candidates = {problem.task_id: candidates(problem, build.recipe.seed, misread) for problem in problems}
         is_crafted = build.config.tests == "crafted"
         self._slips = {task_id: [c.slip.code for c in found] for task_id, found in self._candidates.items() if is_crafted}
+        self._is_traced = build.config.diagnoses == "traced"
+        if self._is_traced:  # those of templates stay what they were when their samples were written
+            self._candidates = {task_id: [c for c in found if is_plausible(c.slip)] for task_id, found in self._candidates.items()}
         self._num_accepted: Counter[str] = Counter()
         self._used: Counter[str] = Counter()
         self._kinds: Counter[RoundKind] = Counter()
@@ -82,14 +86,13 @@ class _Rounds:
             weights: of the kinds of stories in this round.
         """
         build, config = self._build, self._build.config
-        is_traced = config.diagnoses == "traced"
         if plan.problem.language != PYTHON.name:
-            return plan, write_program_sample(plan, build.execute, is_traced=is_traced)
+            return plan, write_program_sample(plan, build.execute, is_traced=self._is_traced)
         if config.tests == "crafted":
             slips = self._slips[plan.problem.task_id]
             plan = with_crafted_tests(plan, slips, config.shown_tests, build.recipe.seed, build.execute)
         plan = settle(plan, build.execute)
-        if not is_traced:
+        if not self._is_traced:
             return plan, write_sample(plan, build.execute)
         return plan, StoryWriter(build.execute, StorySettings(weights, config.max_rounds), build.is_short).write(plan)
 
@@ -108,13 +111,17 @@ class _Rounds:
         return [candidate for candidate in left if candidate.is_misreading is wants_misreading] or left
 
     def _plan(self, left: list[Candidate], wanted: list[Candidate]) -> MutationPlan:
-        candidate = min(wanted, key=lambda c: self._used[c.slip.operator])
+        candidate = min(wanted, key=lambda c: self._weight(c.slip.operator))
         left.remove(candidate)
-        config = self._build.config
-        plan = candidate.plan(config.shown_tests, config.two_slip_share, self._build.recipe.seed, config.interacting_slips)
+        config, seed = self._build.config, self._build.recipe.seed
+        plan = candidate.plan(config.shown_tests, config.two_slip_share, seed, config.interacting_slips, self._is_traced)
         self._used.update(plan.operators)
         marks = [mark for mark in (config.tests, config.diagnoses) if mark in ("crafted", "traced")]  # other texts, other ids
         return replace(plan, seed=":".join((*marks[::-1], plan.seed)))
+
+    def _weight(self, operator: str) -> int:
+        """Return how often an operator was used, more for one that is to be rare; the smallest is the next."""
+        return (self._used[operator] + 1) * RARITY.get(operator, 1) if self._is_traced else self._used[operator]
 
     def note(self, planned: MutationPlan, plan: MutationPlan, outcome: Sample | Rejected) -> None:
         """Note what has become of a plan: the slips of a rejected one count as not used."""

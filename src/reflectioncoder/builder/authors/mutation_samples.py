@@ -23,6 +23,7 @@ from reflectioncoder.builder.failures import read_failure
 from reflectioncoder.builder.mutation import Mutation, mutations
 from reflectioncoder.builder.mutation.diagnosis import OPENINGS, Failure, diagnose
 from reflectioncoder.builder.mutation.misreadings import FAMILIES, misreadings
+from reflectioncoder.builder.mutation.plausible import plausible
 from reflectioncoder.builder.outcomes import Rejected
 from reflectioncoder.builder.slips import slips_of
 from reflectioncoder.data.problems import Problem
@@ -86,11 +87,14 @@ class Candidate:
     def is_misreading(self) -> bool:
         return self.slip.operator in FAMILIES
 
-    def plan(self, num_shown_tests: int, two_slip_share: float, seed: int, interacting: bool = False) -> MutationPlan:
+    def plan(
+        self, num_shown_tests: int, two_slip_share: float, seed: int, interacting: bool = False, only_plausible: bool = False
+    ) -> MutationPlan:
         """Plan the attempts: drawn from the seed and the candidate alone.
 
         Args:
             interacting: bring pairs of slips, of which `settle` chooses one by running it.
+            only_plausible: add no second slip that nobody would make.
         """
         plan_seed = f"{seed}/{self.problem.task_id}/{self.number}"
         rng = random.Random(f"chain/{plan_seed}")
@@ -100,6 +104,7 @@ class Candidate:
         pairs: list[SlipPair] = []
         if rng.random() < two_slip_share and self.slip.operator not in _ALONE:
             others = slips_of(self.problem).mutations(self.slip.code)
+            others = plausible(others) if only_plausible else others
             second = _second_slip(self.slip, others, rng)
             if second is not None:
                 programs, steps = [second.code, *programs], [second, *steps]

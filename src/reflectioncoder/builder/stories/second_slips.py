@@ -10,6 +10,7 @@ from reflectioncoder.builder.cells import Execution
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.failures import read_failure
 from reflectioncoder.builder.mutation import Mutation, mutations
+from reflectioncoder.builder.mutation.plausible import plausible
 from reflectioncoder.builder.stories.story import Attempt, Story
 
 _MAX_TRIED = 5  # slips that are run, in one session
@@ -32,7 +33,7 @@ def with_second_slip(
     *others, last = story.attempts
     if others or last.slip is None or last.slip.operator == "syntax_slip":
         return None
-    slips = [slip for slip in mutations(last.program) if _is_another(slip, last.slip)]
+    slips = [slip for slip in plausible(mutations(last.program)) if _is_another(slip, last.slip)]
     rng.shuffle(slips)
     slips = sorted(_of_different_kinds(slips), key=lambda slip: slip.operator not in preferred)[:_MAX_TRIED]
     if not slips:

@@ -17,6 +17,7 @@ from reflectioncoder.builder.cells import Execution
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.mutation import mutations
 from reflectioncoder.builder.mutation.diagnosis import Failure, split_assertion
+from reflectioncoder.builder.mutation.plausible import plausible
 from reflectioncoder.builder.stories.kinds.kind import StoryKind
 from reflectioncoder.builder.stories.rounds import attempt_place, closed, look_place
 from reflectioncoder.builder.stories.statement import read_statement
@@ -122,7 +123,9 @@ def _mistake(story: Story, first: int, execute: Executions, rng: random.Random) 
     if not wanted:
         return None
     slips = [
-        slip.code for slip in mutations(story.reference) if slip.operator not in ("syntax_slip", "misspelt_name", "missing_import")
+        slip.code
+        for slip in plausible(mutations(story.reference))
+        if slip.operator not in ("syntax_slip", "misspelt_name", "missing_import")
     ]
     rng.shuffle(slips)
     programs = [story.reference, story.attempts[-1].program, *slips[: _MAX_PROGRAMS - 1]]

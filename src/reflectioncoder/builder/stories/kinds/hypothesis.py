@@ -11,6 +11,7 @@ from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.grammar import traced_grammar
 from reflectioncoder.builder.mutation import Mutation, mutations
 from reflectioncoder.builder.mutation.diagnosis import error_line, failing_test
+from reflectioncoder.builder.mutation.plausible import plausible
 from reflectioncoder.builder.stories.kinds.kind import StoryKind
 from reflectioncoder.builder.stories.rounds import attempt_place, closed, look_place
 from reflectioncoder.builder.stories.story import Attempt, Draft, Place, Round, Saying, Story
@@ -60,7 +61,7 @@ def _trials(attempt: Attempt, story: Story, rng: random.Random) -> list[Round]:
     if attempt.failure.error.partition(":")[0] in _NOT_SUSPECTED:
         return []
     real = [other.slip for other in story.attempts if other.slip is not None]
-    suspects = [suspect for slip in mutations(attempt.program) if (suspect := _suspect(slip, attempt, real)) is not None]
+    suspects = [suspect for slip in plausible(mutations(attempt.program)) if (suspect := _suspect(slip, attempt, real)) is not None]
     place = _first_change(attempt.program, attempt.corrected)
     rng.shuffle(suspects)
     nearest = sorted(suspects, key=lambda suspect: abs(suspect.line - place))[: 2 * _MAX_TRIALS]

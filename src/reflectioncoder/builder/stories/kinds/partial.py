@@ -16,6 +16,7 @@ from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.failures import read_failure
 from reflectioncoder.builder.mutation import Mutation, mutations
 from reflectioncoder.builder.mutation.diagnosis import failing_test
+from reflectioncoder.builder.mutation.plausible import plausible
 from reflectioncoder.builder.stories.kinds.kind import StoryKind
 from reflectioncoder.builder.stories.rounds import attempt_place, closed, corrections, look_place
 from reflectioncoder.builder.stories.second_slips import with_second_slip
@@ -61,7 +62,7 @@ def _half_draft(story: Story, execute: Executions, rng: random.Random) -> Draft 
     first = story.attempts[0]
     if first.slip is None or not first.slip.wrong or not quotable(first.slip.wrong):
         return None
-    others = [slip for slip in mutations(story.reference) if _is_in_its_place(slip, first.slip)]
+    others = [slip for slip in plausible(mutations(story.reference)) if _is_in_its_place(slip, first.slip)]
     rng.shuffle(others)
     second = _next_attempt(story, [(slip.code, slip) for slip in others[:_MAX_OTHERS]], execute)
     if second is None or second.slip is None:

@@ -1,0 +1,187 @@
+"""Tells which slips and misreadings are mistakes that people and models make, and which are made rarely.
+
+The operators make every program of their form. What nobody writes teaches nothing: a sum in place of a length, a comparison of a
+value with itself, a guard against inputs that nobody asked about.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+
+from reflectioncoder import syntax
+from reflectioncoder.builder.mutation.program import Mutation
+
+RARITY: Mapping[str, int] = {"hard_coded_example": 12, "recursion_without_end": 4, "counted_from_one": 3, "empty_input": 3}
+"""How many times rarer than others an operator is to be."""
+
+_UNLIKE = {
+    ("sum", "len"), ("len", "sum"), ("sorted", "reversed"), ("gcd", "max"), ("zip", "enumerate"), ("join", "split"), ("pop", "append"),
+    ("count", "find"), ("index", "count"), ("chr", "str"), ("set", "list"),
+}  # fmt: skip
+_TWO_STEPS = re.compile(r"\b\d+ [+-] 1\b|[+-] \d+ [+-] \d+")  # `n - 1 + 1`, `2 + 1`
+_INVENTED_ANSWERS = ("return None", "return -1")
+
+
+def is_plausible(slip: Mutation) -> bool:
+    """Tell whether somebody could make a mistake."""
+    check = _CHECKS.get(slip.operator)
+    return check is None or check(slip)
+
+
+def plausible(slips: list[Mutation]) -> list[Mutation]:
+    """Return the slips that somebody could make, in their order."""
+    return [slip for slip in slips if is_plausible(slip)]
+
+
+def _is_like_a_method(slip: Mutation) -> bool:
+    return (_called(slip.correct), _called(slip.wrong)) not in _UNLIKE
+
+
+def _called(call: str) -> str:
+    """Return the last name of what a call calls."""
+    node = _expression(call)
+    func = node.func if isinstance(node, ast.Call) else None
+    return func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
+
+
+def _expression(text: str) -> ast.expr | None:
+    try:
+        return syntax.parse(f"({text})").body[0].value  # type: ignore[attr-defined]
+    except (SyntaxError, ValueError, IndexError, RecursionError, MemoryError):
+        return None
+
+
+def _is_one_step(slip: Mutation) -> bool:
+    """Tell whether a bound is moved in a way that can be written: no `n - 1 + 1`, no whole copy, no range from minus one."""
+    is_odd = _TWO_STEPS.search(slip.wrong) and not _TWO_STEPS.search(slip.correct)
+    return not is_odd and "[:]" not in slip.wrong and not slip.wrong.startswith("range(-")
+
+
+def _is_sound(slip: Mutation) -> bool:
+    """Tell whether the other variable is of the same type as far as that can be read, and nothing is combined with itself."""
+    tree = _module(slip.code)
+    return (
+        tree is not None
+        and len(list(_with_itself(slip.code))) <= len(list(_with_itself(_restored(slip))))
+        and _is_of_its_type(slip, tree)
+    )
+
+
+def _restored(slip: Mutation) -> str:
+    return slip.code.replace(slip.wrong, slip.correct)
+
+
+def _module(program: str) -> ast.Module | None:
+    try:
+        return syntax.parse(program)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _with_itself(program: str) -> Iterator[ast.AST]:
+    """Yield operations whose operands are the same: `x < x`, `min(a, a)`."""
+    tree = _module(program)
+    for node in ast.walk(tree) if tree is not None else ():
+        match node:
+            case ast.Compare(left=left, comparators=[right]) | ast.BinOp(left=left, right=right):
+                operands = [left, right]
+            case ast.Call(args=args) if len(args) > 1:
+                operands = args
+            case ast.Tuple(elts=elts) if len(elts) > 1 and isinstance(node.ctx, ast.Load):
+                operands = elts
+            case ast.BoolOp(values=values):
+                operands = values
+            case _:
+                continue
+        texts = [ast.dump(operand) for operand in operands if not isinstance(operand, ast.Constant)]
+        is_power = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Add)
+        if len(texts) > len(set(texts)) and not is_power:
+            yield node
+
+
+def _is_of_its_type(slip: Mutation, tree: ast.Module) -> bool:
+    gone, come = (set(re.findall(r"\b[A-Za-z_]\w*\b", text)) for text in (slip.correct, slip.wrong))
+    before, after = gone - come, come - gone
+    kinds = _kinds(tree)
+    known = [{kinds[name] for name in names if name in kinds} for names in (before or gone, after or come)]
+    return not (before and after) or not all(known) or bool(known[0] & known[1])
+
+
+def _kinds(tree: ast.Module) -> dict[str, str]:
+    """Return what kind of value names hold, where an annotation or a literal says it."""
+    found: dict[str, str] = {}
+    for node in ast.walk(tree):
+        match node:
+            case ast.arg(arg=name, annotation=ast.expr() as annotation):
+                found[name] = ast.unparse(annotation).partition("[")[0]
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.expr() as value):
+                if kind := _kind_of(value):
+                    found.setdefault(name, kind)
+    return found
+
+
+def _kind_of(value: ast.expr) -> str:
+    match value:
+        case ast.Constant():
+            return type(value.value).__name__
+        case ast.List() | ast.ListComp():
+            return "list"
+        case ast.Dict() | ast.DictComp():
+            return "dict"
+        case ast.Set() | ast.SetComp():
+            return "set"
+        case ast.Call(func=ast.Name(id=("len" | "sum" | "int" | "abs"))):
+            return "int"
+        case ast.Call(func=ast.Name(id=("list" | "sorted"))):
+            return "list"
+        case ast.Call(func=ast.Name(id=("dict" | "set" | "str") as kind)):
+            return kind
+    return ""
+
+
+def _is_first_value(slip: Mutation) -> bool:
+    return not slip.wrong.endswith(("= [0]", "= None"))
+
+
+def _is_forgotten(slip: Mutation) -> bool:
+    """Tell whether a conversion is one that is forgotten: `len` only within `range(len(…))`."""
+    return "len(" not in slip.correct or slip.correct.count("len(") == slip.wrong.count("len(") or "range(len(" in slip.correct
+
+
+def _is_direction_kept(slip: Mutation) -> bool:
+    return "-=" not in slip.wrong
+
+
+def _is_tidying(slip: Mutation) -> bool:
+    """Tell whether the input is tidied up as people do: its spaces and its case, not its order or its repetitions."""
+    return ".sort()" not in slip.code or (".sort()" not in slip.wrong and "dict.fromkeys" not in slip.wrong)
+
+
+def _is_answer_of_a_guard(slip: Mutation) -> bool:
+    return slip.wrong not in _INVENTED_ANSWERS
+
+
+def _is_remembered(slip: Mutation) -> bool:
+    """Tell whether a constant is misremembered by a little: none that was zero becomes two."""
+    return not (re.search(r"\b0\b", slip.correct) and re.search(r"\b2\b", slip.wrong) and not re.search(r"\b2\b", slip.correct))
+
+
+_CHECKS = {
+    "wrong_method": _is_like_a_method,
+    "off_by_one_range": _is_one_step,
+    "off_by_one_index": _is_one_step,
+    "shifted_bounds": _is_one_step,
+    "every_bound": _is_one_step,
+    "index_out_of_range": _is_one_step,
+    "counted_from_one": _is_one_step,
+    "wrong_variable": _is_sound,
+    "swapped_arguments": lambda slip: not slip.correct.startswith(("isinstance(", "range(")),
+    "wrong_initial_value": _is_first_value,
+    "missing_conversion": _is_forgotten,
+    "wrong_update": _is_direction_kept,
+    "wrong_constant": _is_remembered,
+    "early_normalisation": _is_tidying,
+    "empty_input": _is_answer_of_a_guard,
+}
