@@ -72,4 +72,6 @@ def _story(ran: RanPlan) -> Story:
     problem = plan.problem
     request = reflection_request(problem.prompt, problem.instruction)
     tests = tuple(test.strip() for test in plan.shown_tests)
-    return Story(request, problem.entry_point, problem.setup, tests, attempts, cells[-1], ran.runs[-1].output, plan.cases)
+    return Story(
+        request, problem.entry_point, problem.setup, tests, attempts, cells[-1], ran.runs[-1].output, plan.cases, plan.relation or ""
+    )

@@ -7,30 +7,41 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from reflectioncoder.builder.executions import Executions
+from reflectioncoder.builder.mutation.diagnosis import error_line
+from reflectioncoder.builder.stories.crashes import Clue, clue_of, values_before
+from reflectioncoder.builder.stories.programs import functions_of
 from reflectioncoder.builder.stories.story import Attempt, Story
 from reflectioncoder.builder.tracing import Divergence, expression_probe, print_probe
 from reflectioncoder.builder.tracing.divergence import is_whole
+from reflectioncoder.builder.tracing.probes import expression_text
 
 BY_THE_TEST = ("syntax", "endless", "outcome")  # kinds of which the failing test itself says all there is
 _MAX_OUTPUT_CHARS = 1200
 _MAX_CELL_CHARS = 2000
 _MAX_INPUTS = 2
 _MAX_INPUT_CHARS = 40
+_MAX_CHECKED_CHARS = 60
 _FRAME = re.compile(r'File "main.py", line \d+, in (\S+)')
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A cell that is run after an attempt. `divergence`: None if it shows the value of the failing call alone."""
+    """A cell that is run after an attempt.
+
+    Attributes:
+        divergence: None if it shows the value of the failing call alone.
+        clue: of an exception, what it prints.
+    """
 
     cell: str
     form: Literal["print", "expression", "call"]
     divergence: Divergence | None = None
     output: str = ""
+    clue: Clue | None = None
 
 
 def probes(story: Story, attempt: Attempt, execute: Executions) -> list[Probe]:
@@ -39,9 +50,11 @@ def probes(story: Story, attempt: Attempt, execute: Executions) -> list[Probe]:
     if not test or failure.kind in ("syntax", "timeout"):
         return []
     found = []
-    divergence = execute.diverge(attempt.program, attempt.corrected, test, story.before(test))
+    divergence = divergence_of(story, attempt, execute)
+    if divergence is not None and divergence.kind == "exception":
+        return _crash_probes(divergence, attempt, test)
     if divergence is not None and divergence.kind not in BY_THE_TEST:
-        cells = [print_probe(divergence, attempt.program, test, reference=True, whole=whole) for whole in (False, True)]
+        cells = [print_probe(divergence, attempt.program, test, whole=whole) for whole in (False, True)]
         found += [Probe(cell, "print", divergence) for cell in dict.fromkeys(cells) if 0 < len(cell) <= _MAX_CELL_CHARS]
         cell = expression_probe(divergence, attempt.program)
         if cell and all(value in test for _, value in divergence.inputs):  # values that nobody has seen yet are not to be written down
@@ -49,6 +62,67 @@ def probes(story: Story, attempt: Attempt, execute: Executions) -> list[Probe]:
     if failure.kind == "wrong_value":
         found.append(Probe(f"print(repr({failure.call}))", "call"))
     return found
+
+
+@dataclass(frozen=True)
+class Check:
+    """A cell that evaluates the corrected expression with the values of the failing test, and what it gives.
+
+    Attributes:
+        is_result: it is the value of the failing call.
+        facts: what stands there now, and the corrected expression.
+    """
+
+    cell: str
+    value: str
+    is_result: bool
+    facts: dict[str, str]
+
+
+def check(story: Story, attempt: Attempt, execute: Executions) -> Check | None:
+    """Return how a correction can be tried out before it is made; None if it cannot in short, or with values that nobody has seen."""
+    d = divergence_of(story, attempt, execute)
+    if d is None or d.kind not in ("value", "return") or not d.value_reference or not is_whole(d.value_reference):
+        return None
+    ours, corrected = expression_text(d.statement), expression_text(d.statement_reference)
+    test = attempt.test(story.tests)
+    if (
+        not ours
+        or not corrected
+        or "`" in ours + corrected + d.value_reference
+        or max(map(len, (ours, corrected))) > _MAX_CHECKED_CHARS
+    ):
+        return None
+    cell = expression_probe(replace(d, statement=d.statement_reference), attempt.program)
+    if not cell or not all(value in test for name, value in d.inputs if re.search(rf"\b{re.escape(name)}\b", cell)):
+        return None
+    is_result = d.kind == "return" and len(d.call_path) == 1 and d.value_reference == attempt.failure.expected
+    text = _text_of(d.value_reference)
+    return Check(cell, text, is_result, {"present": ours, "corrected": corrected}) if text == d.value_reference else None
+
+
+def place_of(story: Story, attempt: Attempt, execute: Executions) -> int | None:
+    """Return the line of an attempt that it is seen to go wrong in."""
+    divergence = divergence_of(story, attempt, execute)
+    return divergence and divergence.line_attempt
+
+
+def divergence_of(story: Story, attempt: Attempt, execute: Executions) -> Divergence | None:
+    """Return where an attempt is seen to part from its correction, None if a failing test does not show it."""
+    test = attempt.test(story.tests)
+    if not test or attempt.failure.kind in ("syntax", "timeout"):
+        return None
+    return execute.diverge(attempt.program, attempt.corrected, test, story.before(test))
+
+
+def _crash_probes(divergence: Divergence, attempt: Attempt, test: str) -> list[Probe]:
+    """Return the cells that print what explains an exception; none if its message says all there is."""
+    error, output = attempt.failure.error, attempt.ran.output
+    clue = clue_of(error, output, divergence.inputs, functions_of(attempt.program)) if divergence.value_attempt == error else None
+    if clue is None:
+        return []
+    cells = [print_probe(divergence, attempt.program, test, whole=whole, shown=clue.shown) for whole in (False, True)]
+    return [Probe(cell, "print", divergence, clue=clue) for cell in dict.fromkeys(cells) if 0 < len(cell) <= _MAX_CELL_CHARS]
 
 
 def is_shown(probe: Probe, attempt: Attempt) -> bool:
@@ -60,8 +134,9 @@ def is_shown(probe: Probe, attempt: Attempt) -> bool:
         return output == attempt.failure.actual
     if probe.form == "expression":
         return d.value_attempt is not None and is_whole(d.value_attempt) and output in (d.value_attempt, _text_of(d.value_attempt))
-    if d.kind == "exception":
-        return d.value_attempt == attempt.failure.error and bool(shown_inputs(probe))
+    if probe.clue is not None:
+        values = values_before(output, probe.clue.shown)
+        return values is not None and error_line(output) == attempt.failure.error and probe.clue.read(values) is not None
     if d.kind in ("value", "branch", "argument", "return", "yield") and d.value_attempt is not None:
         last = output.rsplit("\n", 1)[-1]
         is_result = d.kind == "return" and last in (d.value_attempt, _text_of(d.value_attempt))

@@ -24,6 +24,14 @@ def shape_of(program: str, entry_point: str) -> list[tuple[str, dict[str, str]]]
     return [(f"shape.{name}", facts) for name, facts in found if all(_is_quotable(value) for value in facts.values())]
 
 
+def functions_of(program: str) -> list[str]:
+    """Return the names of all functions and classes that a program defines."""
+    tree = parse(program)
+    if tree is None:
+        return []
+    return [node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
+
+
 def _is_quotable(text: str) -> bool:
     return 0 < len(text) <= _MAX_CHARS and not re.search(r"[`\n]", text)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 
 from reflectioncoder.builder.executions import Executions
-from reflectioncoder.builder.stories.probes import Probe, is_shown, probes
+from reflectioncoder.builder.stories.probes import Probe, check, is_shown, place_of, probes
 from reflectioncoder.builder.stories.story import Attempt, Draft, Place, Round, Saying, Story
 from reflectioncoder.builder.stories.wording import announcement, explanation, failure_sayings, fix
+
+_CHECKED_SHARE = 0.4  # of the corrections that can be tried out beforehand
 
 
 def attempt_place(attempt: Attempt, story: Story, before: Sequence[Saying], symbol: str = "", *, is_exact: bool = True) -> Place:
@@ -35,7 +38,21 @@ def _look(probe: Probe, attempt: Attempt, story: Story) -> Round:
     return Round("look", probe.cell, announcement(probe, attempt, story), read)
 
 
-def corrections(story: Story, execute: Executions, opening: Sequence[Saying], symbols: Sequence[str] = ()) -> Draft:
+def check_place(attempt: Attempt, story: Story, execute: Executions) -> Place:
+    """Return the place of a suspicion that is tried out: the corrected expression alone, with the values of the failing test."""
+    checked = check(story, attempt, execute)
+    if checked is None:
+        return Place((), is_needed=False)
+    facts = checked.facts | ({"wanted": attempt.failure.expected} if checked.is_result else {})
+    kind = "return" if checked.is_result else "value"
+
+    def read(output: str) -> Sequence[Saying] | None:
+        return [Saying(f"checked.{kind}", facts | {"better": checked.value})] if output == checked.value else None
+
+    return Place((Round("look", checked.cell, [Saying(f"check.{kind}", facts)], read),), is_needed=False)
+
+
+def corrections(story: Story, execute: Executions, opening: Sequence[Saying], rng: random.Random, symbols: Sequence[str] = ()) -> Draft:
     """Return the story of attempts that are looked at and corrected one after the other.
 
     Args:
@@ -45,7 +62,9 @@ def corrections(story: Story, execute: Executions, opening: Sequence[Saying], sy
     for number, attempt in enumerate(story.attempts):
         symbol = symbols[number] if number < len(symbols) else ""
         places += [attempt_place(attempt, story, before, symbol), look_place(attempt, story, execute)]
-        before = fix(attempt, story)
+        if rng.random() < _CHECKED_SHARE:
+            places.append(check_place(attempt, story, execute))
+        before = fix(attempt, story, place_of(story, attempt, execute))
     return closed(story, places, before)
 
 

@@ -63,6 +63,7 @@ class Story:
     Attributes:
         setup: what the tests need beside the program.
         cases: what each test is there for, if that is known.
+        relation: how the slips of two attempts act on each other, "" if that was not asked (`authors.slip_pairs`).
     """
 
     request: str
@@ -73,6 +74,7 @@ class Story:
     last_cell: str
     last_output: str
     cases: tuple[str, ...] = ()
+    relation: str = ""
 
     @property
     def reference(self) -> str:

@@ -10,6 +10,8 @@ from reflectioncoder.builder.causes import cause_sayings
 from reflectioncoder.builder.grammar import say, traced_grammar
 from reflectioncoder.builder.mutation import Mutation
 from reflectioncoder.builder.mutation.misreadings import FAMILIES, repair_of
+from reflectioncoder.builder.stories.crashes import names_of, values_before
+from reflectioncoder.builder.stories.edits import Edit, edit_facts, edits, is_move
 from reflectioncoder.builder.stories.probes import Probe, is_labelled, shown_inputs
 from reflectioncoder.builder.stories.programs import arguments_of, shape_of
 from reflectioncoder.builder.stories.statement import lowered, read_statement
@@ -85,6 +87,9 @@ def failure_sayings(attempt: Attempt, story: Story, symbol: str = "") -> list[Sa
     """Return what the failing run of an attempt shows, and what is special about the case."""
     facts = failure_facts(attempt, story)
     said = [Saying(symbol or f"failure.{_FAILURES.get(attempt.failure.kind, attempt.failure.kind)}", facts)]
+    if not symbol and is_second(attempt, story):
+        said = [Saying("failure.second_crash" if attempt.failure.kind == "exception" else "failure.second", facts)]
+        said += [Saying(f"relation.{story.relation}")] if story.relation else []
     about = f"about.{attempt.failure.error.partition(':')[0]}"
     if attempt.failure.kind == "exception" and about in traced_grammar():
         said.append(Saying(about, facts, is_extra=True))
@@ -95,32 +100,50 @@ def failure_sayings(attempt: Attempt, story: Story, symbol: str = "") -> list[Sa
     return said
 
 
-def fix(attempt: Attempt, story: Story) -> list[Saying]:
-    """Return why an attempt is wrong, and what is changed."""
+def is_second(attempt: Attempt, story: Story) -> bool:
+    """Tell whether an attempt is what a first correction has left."""
+    return len(story.attempts) > 1 and attempt.program == story.attempts[-1].program
+
+
+def fix(attempt: Attempt, story: Story, line: int | None = None) -> list[Saying]:
+    """Return why an attempt is wrong, and all that is changed.
+
+    Args:
+        line: where it was seen to go wrong; what changes there is told first.
+    """
     facts = failure_facts(attempt, story)
     causes = [Saying(symbol, own) for symbol, own in cause_sayings(attempt.causes, facts)]
-    is_small = attempt.slip is not None and attempt.slip.operator not in FAMILIES and len(attempt.causes) < 2
-    return [
-        *(causes or [Saying(_fix_symbol(attempt.slip), facts)]),
-        *([Saying("again", facts, is_extra=True)] if is_small else []),  # that the rest stays as it is
-    ]
+    if causes or attempt.slip is None:
+        return causes or [Saying("fix.rewritten", facts)]
+    changes = edits(attempt.program, attempt.corrected)
+    is_small = attempt.slip.operator not in FAMILIES and len(changes) == 1 and len(changes[0].old) == len(changes[0].new) == 1
+    said = _fix(attempt.slip, attempt, facts, changes, line)
+    return [said, *([Saying("again", facts, is_extra=True)] if is_small else [])]  # that the rest stays as it is
 
 
-def _fix_symbol(slip: Mutation | None) -> str:
-    if slip is None:
-        return "fix.rewritten"
+def _fix(slip: Mutation, attempt: Attempt, facts: dict[str, str], changes: list[Edit], line: int | None) -> Saying:
+    names = names_of(attempt.failure.error, slip.wrong, slip.correct)
+    if "defined" in names and "correct" in facts:
+        return Saying("fix.name", facts | names)
     if slip.operator in FAMILIES:
-        return f"fix.{repair_of(slip)}"
+        if repair_of(slip) == "before" and is_move(changes):
+            return Saying("fix.unbound" if names else "fix.before", facts | names)
+        shape, told = edit_facts(changes, line)
+        own = {name: value for name, value in facts.items() if name not in ("wrong", "correct")}
+        return Saying(f"edit.{shape}", own | told)
     if slip.operator in CASES and not slip.wrong and not slip.correct.startswith("if "):
-        return "fix.case"
+        return Saying("fix.case", facts)
     if slip.operator == "mutable_default":
-        return "fix.default"
-    return "fix.moved" if slip.operator == "early_return" else "fix.replaced" if slip.wrong else "fix.removed"
+        return Saying("edit.default", facts)
+    return Saying("fix.moved" if slip.operator == "early_return" else "fix.replaced" if slip.wrong else "fix.removed", facts)
 
 
 def announcement(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
     """Return what is said before a look."""
     facts = failure_facts(attempt, story) | place_facts(probe)
+    if probe.clue is not None:
+        listed = " and ".join(f"`{shown}`" for shown in probe.clue.shown)
+        return [Saying("announce.crash" if len(probe.clue.shown) > 1 else "announce.crash_single", facts | {"listed": listed})]
     if probe.divergence is None or probe.form == "expression":
         return [Saying(f"announce.{probe.form}", facts)]
     kind, variable = probe.divergence.kind, probe.divergence.variable
@@ -130,6 +153,9 @@ def announcement(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
 
 def explanation(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
     """Return what a look shows, and what it should be where that is known."""
+    if probe.clue is not None:
+        read = probe.clue.read(values_before(probe.output, probe.clue.shown) or {})
+        return [Saying(probe.clue.symbol, failure_facts(attempt, story) | (read or {}))]
     facts = failure_facts(attempt, story) | probe_facts(probe, attempt)
     ours, theirs = facts.get("value", facts.get("actual")), facts.get("wanted", facts.get("better"))
     if probe.divergence is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from reflectioncoder import syntax
 from reflectioncoder.builder.tracing.divergence import Divergence, is_whole
@@ -96,6 +96,12 @@ def _expression(statement: str) -> ast.expr | None:
     return None if _MUTATING.search(ast.unparse(found)) or isinstance(found, ast.Constant | ast.Name) else found
 
 
+def expression_text(statement: str) -> str:
+    """Return the expression whose value a statement uses, "" if there is none or evaluating it changes something."""
+    found = _expression(statement)
+    return ast.unparse(ast.fix_missing_locations(found)) if found is not None else ""
+
+
 def _free_names(expression: ast.expr) -> list[str]:
     inner = {node.id for node in ast.walk(expression) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     inner |= {node.arg for node in ast.walk(expression) if isinstance(node, ast.arg)}
@@ -120,17 +126,29 @@ def _shown(expression: ast.expr) -> str:
     return f"repr({text})" if isinstance(expression, ast.JoinedStr) else text
 
 
-def print_probe(divergence: Divergence, attempt: str, test: str, reference: bool = False, whole: bool = False) -> str:
+def is_printable(expression: str, own: Iterable[str]) -> bool:
+    """Tell whether an expression can stand in a print: it changes nothing and calls none of the program's functions."""
+    if re.search(r"[\"'{}\\!:]", expression) or _MUTATING.search(expression):
+        return False
+    node = _expression(f"return {expression}") or syntax.parse(expression, mode="eval").body
+    calls_unknown = any(isinstance(found, ast.Yield | ast.Await | ast.NamedExpr | ast.Lambda) for found in ast.walk(node))
+    return not calls_unknown and not set(own) & set(_free_names(node))
+
+
+def print_probe(
+    divergence: Divergence, attempt: str, test: str, reference: bool = False, whole: bool = False, shown: Sequence[str] = ()
+) -> str:
     """Return the attempt's function with a `print` at the place, and the failing call; "" if it would print too much or never end.
 
     Args:
         reference: print what the expression of the reference's statement gives too, if it can stand there.
+        shown: expressions to print, in the place of the variables that the statement reads.
         whole: take all of the program, so that what a traceback shows of the other functions is right.
     """
     if divergence.kind == "syntax" or not divergence.ends:
         return ""
     text = ProgramText(attempt)
-    found, names = _insertion(divergence, text), _names_to_print(divergence, text)
+    found, names = _insertion(divergence, text), list(shown) or _names_to_print(divergence, text)
     if found is None or not names:
         return ""
     statement, offset = found

@@ -19,6 +19,7 @@ from reflectioncoder.builder.mutation import mutations
 from reflectioncoder.builder.mutation.diagnosis import Failure, split_assertion
 from reflectioncoder.builder.mutation.plausible import plausible
 from reflectioncoder.builder.stories.kinds.kind import StoryKind
+from reflectioncoder.builder.stories.probes import place_of
 from reflectioncoder.builder.stories.rounds import attempt_place, closed, look_place
 from reflectioncoder.builder.stories.statement import read_statement
 from reflectioncoder.builder.stories.story import Attempt, Draft, Place, Round, Saying, Story
@@ -66,7 +67,7 @@ class Expectation(StoryKind):
         for attempt in story.attempts:
             changed = attempt.with_test(mistake.test, mistake.wrong_test)
             places += [attempt_place(changed, wrong, before, is_exact=False), look_place(changed, wrong, execute)]
-            before = fix(attempt, wrong)
+            before = fix(attempt, wrong, place_of(wrong, changed, execute))
         places += _doubt(mistake, story, wrong, before)
         facts = _facts(mistake, story)
         return closed(story, places, [Saying("fix.expectation", facts), Saying("again.expectation", facts, is_extra=True)])

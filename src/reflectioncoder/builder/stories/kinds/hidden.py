@@ -31,7 +31,7 @@ class Hidden(StoryKind):
             chosen = with_second_slip(story, execute, rng, lambda ran, _: _is_crash(ran), _CRASHING)
         else:
             chosen = story if _is_crash(before[0].ran) else None
-        return chosen and corrections(chosen, execute, opening(chosen, rng), ("", "failure.uncovered"))
+        return chosen and corrections(chosen, execute, opening(chosen, rng), rng, ("", "failure.uncovered"))
 
 
 def _is_crash(ran: Execution) -> bool:

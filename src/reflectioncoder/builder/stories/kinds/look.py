@@ -17,4 +17,4 @@ class Look(StoryKind):
         return 2
 
     def draft(self, story: Story, execute: Executions, rng: random.Random, manner: Manner) -> Draft | None:
-        return corrections(story, execute, opening(story, rng))
+        return corrections(story, execute, opening(story, rng), rng)

@@ -18,6 +18,7 @@ from reflectioncoder.builder.mutation import Mutation, mutations
 from reflectioncoder.builder.mutation.diagnosis import failing_test
 from reflectioncoder.builder.mutation.plausible import plausible
 from reflectioncoder.builder.stories.kinds.kind import StoryKind
+from reflectioncoder.builder.stories.probes import place_of
 from reflectioncoder.builder.stories.rounds import attempt_place, closed, corrections, look_place
 from reflectioncoder.builder.stories.second_slips import with_second_slip
 from reflectioncoder.builder.stories.story import Attempt, Draft, Saying, Story
@@ -38,7 +39,7 @@ class Partial(StoryKind):
         *before, last = story.attempts
         if before:
             moves = len(before) == 1 and _moves_on(before[0].ran, last, story.tests)
-            return corrections(story, execute, opening(story, rng), ("", "failure.moved")) if moves else None
+            return corrections(story, execute, opening(story, rng), rng, ("", "failure.moved")) if moves else None
         if not last.test(story.tests):
             return None
         forms = [_half_draft, _branch_draft, _two_slips_draft]
@@ -54,7 +55,7 @@ def _moves_on(earlier: Execution, later: Attempt, tests: Sequence[str]) -> bool:
 
 def _two_slips_draft(story: Story, execute: Executions, rng: random.Random) -> Draft | None:
     chosen = with_second_slip(story, execute, rng, lambda ran, last: _moves_on(ran, last, story.tests))
-    return chosen and corrections(chosen, execute, opening(chosen, rng), ("", "failure.moved"))
+    return chosen and corrections(chosen, execute, opening(chosen, rng), rng, ("", "failure.moved"))
 
 
 def _half_draft(story: Story, execute: Executions, rng: random.Random) -> Draft | None:
@@ -68,7 +69,7 @@ def _half_draft(story: Story, execute: Executions, rng: random.Random) -> Draft 
     if second is None or second.slip is None:
         return None
     facts = failure_facts(first, story) | {"half": quotable(second.slip.wrong)}
-    return _draft(story, execute, rng, second, [Saying("fix.half", facts)], fix(second, story))
+    return _draft(story, execute, rng, second, [Saying("fix.half", facts)], fix(second, story, place_of(story, second, execute)))
 
 
 def _is_in_its_place(other: Mutation, slip: Mutation) -> bool:
@@ -85,7 +86,10 @@ def _branch_draft(story: Story, execute: Executions, rng: random.Random) -> Draf
     if not found or not second:
         return None
     facts = failure_facts(first, story) | {"branch": found[1]}
-    after = [Saying("fix.unbranched", failure_facts(second, story) | {"branch": found[1]}), *fix(second, story)]
+    after = [
+        Saying("fix.unbranched", failure_facts(second, story) | {"branch": found[1]}),
+        *fix(second, story, place_of(story, second, execute)),
+    ]
     return _draft(story, execute, rng, second, [Saying("fix.branch", facts)], after)
 
 

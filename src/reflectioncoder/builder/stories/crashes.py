@@ -1,0 +1,169 @@
+"""Reads an exception: which expression raised it, and which values explain the message.
+
+Most exceptions need no look: the message names what is wrong. Of an index, a key, a divisor or an operand the value explains it, and
+only these are printed.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from reflectioncoder import syntax
+from reflectioncoder.builder.tracing.probes import is_printable
+
+_TYPES = ("int", "float", "str", "list", "tuple", "dict", "set", "bool", "NoneType")
+_MAX_CHARS = 60  # of a value that is stated
+_IDENTIFIER = re.compile(r"\b[A-Za-z_]\w*\b")
+
+
+@dataclass(frozen=True)
+class Clue:
+    """What explains an exception: `shown` are expressions to print, `read` makes facts of their values, None if they explain nothing.
+
+    Attributes:
+        symbol: of the grammar, with which it is said.
+    """
+
+    symbol: str
+    shown: tuple[str, ...]
+    read: Callable[[Mapping[str, str]], dict[str, str] | None]
+
+
+def marked(output: str) -> str:
+    """Return the expression that a traceback marks in its last frame, or the whole line if it marks none."""
+    lines = output.rstrip("\n").split("\n")
+    at = max((number for number, line in enumerate(lines) if re.match(r'  File "main\.py", line \d+', line)), default=-1)
+    if at < 0 or at + 1 >= len(lines):
+        return ""
+    source, marks = lines[at + 1], lines[at + 2] if at + 2 < len(lines) else ""
+    if marks.strip() and not marks.strip("~^ "):
+        return source[len(marks) - len(marks.lstrip()) : len(marks.rstrip())].strip()
+    return source.strip()
+
+
+def clue_of(error: str, output: str, inputs: Sequence[tuple[str, str]], own: Sequence[str]) -> Clue | None:
+    """Return what to look at to understand an exception; None if its message says all there is.
+
+    Args:
+        inputs: variables that the failing statement reads, with their values.
+        own: functions of the program, which are not called to look.
+    """
+    kind, _, message = error.partition(": ")
+    segment = marked(output)
+    node = _expression(segment)
+    found: Clue | None = None
+    match kind, node:
+        case "IndexError", ast.Subscript(slice=index, value=container) if not isinstance(index, ast.Slice):
+            found = _of_index(segment, ast.unparse(container), index)
+        case "KeyError", ast.Subscript(slice=key, value=container):
+            found = _of_key(ast.unparse(container), ast.unparse(key))
+        case "ZeroDivisionError", ast.BinOp(right=divisor) if not isinstance(divisor, ast.Constant):
+            found = _of_divisor(ast.unparse(divisor))
+        case "ValueError", ast.Call(func=ast.Name(id=name), args=[argument, *_]) if name in ("int", "float", "max", "min"):
+            found = _of_argument(name, ast.unparse(argument))
+        case "TypeError" | "AttributeError", _:
+            found = _of_type(message, segment, inputs)
+    is_usable = found is not None and found.shown and all(is_printable(shown, own) for shown in found.shown)
+    return found if is_usable else None
+
+
+def _expression(text: str) -> ast.expr | None:
+    try:
+        node = syntax.parse(text).body[0]
+    except (SyntaxError, ValueError, IndexError, RecursionError, MemoryError):
+        return None
+    value = getattr(node, "value", None)
+    return value if isinstance(value, ast.expr) else None
+
+
+def _value(text: str) -> object:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
+
+
+def _of_index(segment: str, container: str, index: ast.expr) -> Clue:
+    length, name = f"len({container})", ast.unparse(index)
+    fixed = _value(name)
+    shown = (length,) if isinstance(fixed, int) else (name, length)
+
+    def read(values: Mapping[str, str]) -> dict[str, str] | None:
+        position, number = fixed if isinstance(fixed, int) else _value(values[name]), _value(values[length])
+        if not isinstance(position, int) or not isinstance(number, int) or -number <= position < number:
+            return None
+        facts = {"segment": segment, "container": container, "length": str(number), "index": str(position)}
+        return facts | ({"index_name": name} if name in values else {"fixed": name})
+
+    return Clue("crash.index", shown, read)
+
+
+def _of_key(container: str, key: str) -> Clue:
+    def read(values: Mapping[str, str]) -> dict[str, str] | None:
+        keys, found = _value(values[container]), _value(values[key])
+        if not isinstance(keys, dict) or found is None or found in keys:
+            return None
+        return {"container": container, "key": key, "value": values[key], "content": values[container]}
+
+    return Clue("crash.key", (key, container), read)
+
+
+def _of_divisor(divisor: str) -> Clue:
+    def read(values: Mapping[str, str]) -> dict[str, str] | None:
+        return {"divisor": divisor, "value": values[divisor]} if values[divisor] in ("0", "0.0", "-0.0", "False") else None
+
+    return Clue("crash.divisor", (divisor,), read)
+
+
+def _of_argument(callee: str, argument: str) -> Clue:
+    def read(values: Mapping[str, str]) -> dict[str, str] | None:
+        return {"callee": callee, "argument": argument, "value": values[argument]}
+
+    return Clue("crash.argument", (argument,), read)
+
+
+def _of_type(message: str, segment: str, inputs: Sequence[tuple[str, str]]) -> Clue | None:
+    """Return the clue of the one variable in the marked expression that has the type which the message is about."""
+    named = set(re.findall(r"'(\w+)'", message)) & set(_TYPES)
+    if message.startswith("slice indices must be integers"):
+        named = {"float", "str", "list"}
+    used = set(_IDENTIFIER.findall(segment))
+    found = [
+        (name, type(_value(value)).__name__)
+        for name, value in inputs
+        if name in used and (value == "None" or _value(value) is not None)
+    ]
+    fitting = [(name, kind) for name, kind in found if kind in named]
+    if len(fitting) != 1:
+        return None
+    ((name, kind),) = fitting
+
+    def read(values: Mapping[str, str]) -> dict[str, str] | None:
+        if type(_value(values[name])).__name__ != kind:
+            return None
+        described = {} if kind == "NoneType" else {"type": f"{'an' if kind == 'int' else 'a'} {kind}"}
+        return {"name": name, "value": values[name], **described}
+
+    return Clue("crash.type", (name,), read)
+
+
+def values_before(output: str, shown: Sequence[str]) -> dict[str, str] | None:
+    """Return the values that a print shows last before a traceback; None if it shows none, or one too long to be stated."""
+    line = re.compile(", ".join(f"{re.escape(name)}=(.*)" for name in shown))
+    found = [match for text in output.partition("Traceback (most recent call last):")[0].split("\n") if (match := line.fullmatch(text))]
+    if not found or any(not value or len(value) > _MAX_CHARS or "`" in value or "…" in value for value in found[-1].groups()):
+        return None
+    return dict(zip(shown, found[-1].groups(), strict=True))
+
+
+def names_of(error: str, wrong: str, correct: str) -> dict[str, str]:
+    """Return the name that is not defined and, if the two fragments say it, the one that is meant; {} of other exceptions."""
+    match = re.match(r"(?:NameError: name|UnboundLocalError: cannot access local variable) '(\w+)'", error)
+    if match is None:
+        return {}
+    gone = set(_IDENTIFIER.findall(correct)) - set(_IDENTIFIER.findall(wrong))
+    meant = {"defined": gone.pop()} if len(gone) == 1 and match[1] in _IDENTIFIER.findall(wrong) else {}
+    return {"undefined": match[1], **meant}

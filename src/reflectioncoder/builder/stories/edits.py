@@ -1,0 +1,98 @@
+"""Says what a correction changes: all of the lines, or in words that are true of all of them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reflectioncoder.builder.stories.values import count
+
+_MAX_LINES = 3  # that are quoted one by one
+_MAX_EDITS = 3  # that are told one by one
+_MAX_CHARS = 100  # of a quoted line
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Lines of a program that others take the place of, without their indents. `line`: of the first of them, from 1."""
+
+    old: tuple[str, ...]
+    new: tuple[str, ...]
+    line: int
+
+    def is_at(self, line: int | None) -> bool:
+        """Tell whether a line of the program is one of them, or beside the place where lines are added."""
+        return line is not None and self.line - (not self.old) <= line <= self.line + max(len(self.old) - 1, 0)
+
+
+def edits(program: str, corrected: str) -> list[Edit]:
+    """Return the changes that turn a program into its correction, blank lines left out."""
+    ours, theirs = program.strip("\n").split("\n"), corrected.strip("\n").split("\n")
+    found = []
+    for tag, begin, end, other_begin, other_end in difflib.SequenceMatcher(None, ours, theirs, autojunk=False).get_opcodes():
+        old, new = _filled(ours[begin:end]), _filled(theirs[other_begin:other_end])
+        if tag != "equal" and (old or new):
+            found.append(Edit(old, new, begin + 1))
+    return found
+
+
+def _filled(lines: Sequence[str]) -> tuple[str, ...]:
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+def is_move(changes: Sequence[Edit]) -> bool:
+    """Tell whether lines only change their place or their indents."""
+    if len(changes) == 1:
+        return changes[0].old == changes[0].new
+    return len(changes) == 2 and changes[0].old + changes[1].old == changes[0].new + changes[1].new
+
+
+def edit_facts(changes: Sequence[Edit], first: int | None = None) -> tuple[str, dict[str, str]]:
+    """Return the shape of the changes, which names their sentences, and the facts of these.
+
+    Args:
+        first: the line whose change is told first.
+    """
+    ordered = sorted(changes, key=lambda change: not change.is_at(first))
+    if not all(_is_quotable(line) for change in ordered for line in _quoted(change)):
+        return "lines", {"number": count(sum(max(len(change.old), len(change.new)) for change in ordered), "line")}
+    if len(ordered) > 1:
+        clauses = [_clause(change) for change in ordered[:_MAX_EDITS]]
+        if (more := len(ordered) - _MAX_EDITS) > 0:
+            clauses.append(f"{count(more, 'more place')} {'changes' if more == 1 else 'change'}")
+        return "several", {"changes": _joined(clauses)}
+    (change,) = ordered
+    if len(change.old) == len(change.new) == 1:
+        return "line", {"wrong": change.old[0], "correct": change.new[0]}
+    if not change.new:
+        return "out", {"old_lines": _named(change.old)}
+    if not change.old:
+        return "in", {"new_lines": _named(change.new)}
+    return "block", {"old_lines": _named(change.old), "new_lines": _named(change.new)}
+
+
+def _quoted(change: Edit) -> list[str]:
+    return [line for lines in (change.old, change.new) for line in (lines if len(lines) <= _MAX_LINES else (lines[0], lines[-1]))]
+
+
+def _is_quotable(line: str) -> bool:
+    return "`" not in line and len(line) <= _MAX_CHARS
+
+
+def _named(lines: Sequence[str]) -> str:
+    if len(lines) > _MAX_LINES:
+        return f"the {count(len(lines), 'line')} from `{lines[0]}` to `{lines[-1]}`"
+    return _joined([f"`{line}`" for line in lines])
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def _clause(change: Edit) -> str:
+    if not change.new:
+        return f"{_named(change.old)} {'goes' if len(change.old) == 1 else 'go'}"
+    if not change.old:
+        return f"{_named(change.new)} {'is' if len(change.new) == 1 else 'are'} added"
+    return f"{_named(change.old)} {'becomes' if len(change.old) == 1 else 'become'} {_named(change.new)}"
