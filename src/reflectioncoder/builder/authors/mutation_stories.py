@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from reflectioncoder.builder.authors.mutation_samples import MutationPlan, RanPlan, run_plan, sample_of
 from reflectioncoder.builder.executions import Executions
+from reflectioncoder.builder.mutation.plausible import is_plausible_failure
 from reflectioncoder.builder.outcomes import Rejected
 from reflectioncoder.builder.stories import Attempt, Manner, Story, StorySettings, tell
 from reflectioncoder.data.prompts import reflection_request
@@ -37,6 +38,9 @@ class StoryWriter:
         ran = run_plan(plan, self.execute)
         if isinstance(ran, Rejected):
             return ran
+        for slip, failure in zip(plan.steps, ran.failures, strict=True):
+            if not is_plausible_failure(slip.operator, failure.error):
+                return Rejected("implausible_attempt", failure.error)
         written = self._told(ran, Manner(), self.settings)
         forms = self._shorter(ran)
         while isinstance(written, Sample) and not self.fits(written) and (shorter := next(forms, None)) is not None:

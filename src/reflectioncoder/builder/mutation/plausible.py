@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from reflectioncoder import syntax
 from reflectioncoder.builder.mutation.program import Mutation
 
-RARITY: Mapping[str, int] = {"hard_coded_example": 12, "recursion_without_end": 4, "counted_from_one": 3, "empty_input": 3}
+RARITY: Mapping[str, int] = {
+    "hard_coded_example": 12, "recursion_without_end": 4, "counted_from_one": 3, "empty_input": 3, "wrong_structure": 2,
+}  # fmt: skip
 """How many times rarer than others an operator is to be."""
 
 _UNLIKE = {
@@ -22,12 +25,26 @@ _UNLIKE = {
 }  # fmt: skip
 _TWO_STEPS = re.compile(r"\b\d+ [+-] 1\b|[+-] \d+ [+-] \d+")  # `n - 1 + 1`, `2 + 1`
 _INVENTED_ANSWERS = ("return None", "return -1")
+_TYPE_ERRORS = (
+    "wrong_operator",
+    "wrong_method",
+    "wrong_variable",
+    "swapped_arguments",
+    "wrong_comparison",
+    "inverted_comparison",
+    "off_by_one_index",
+)
 
 
 def is_plausible(slip: Mutation) -> bool:
     """Tell whether somebody could make a mistake."""
     check = _CHECKS.get(slip.operator)
     return check is None or check(slip)
+
+
+def is_plausible_failure(operator: str, error: str) -> bool:
+    """Tell whether a slip may fail in such a way: nobody subtracts strings or calls a function that cannot take the value."""
+    return operator not in _TYPE_ERRORS or not error.startswith(("TypeError", "AttributeError"))
 
 
 def plausible(slips: list[Mutation]) -> list[Mutation]:
@@ -159,13 +176,21 @@ def _is_tidying(slip: Mutation) -> bool:
     return ".sort()" not in slip.code or (".sort()" not in slip.wrong and "dict.fromkeys" not in slip.wrong)
 
 
+def _is_sign_lost_by_accident(slip: Mutation) -> bool:
+    """Tell whether negative numbers are forgotten: they are not removed, or turned around, before anything else is done."""
+    return bool(slip.correct)
+
+
 def _is_answer_of_a_guard(slip: Mutation) -> bool:
-    return slip.wrong not in _INVENTED_ANSWERS
+    """Tell whether a guard is one that is written out of habit: of nothing it returns nothing."""
+    return slip.wrong not in _INVENTED_ANSWERS and not (slip.wrong.startswith("return ") and " == 0:\n" in slip.code)
 
 
 def _is_remembered(slip: Mutation) -> bool:
-    """Tell whether a constant is misremembered by a little: none that was zero becomes two."""
-    return not (re.search(r"\b0\b", slip.correct) and re.search(r"\b2\b", slip.wrong) and not re.search(r"\b2\b", slip.correct))
+    """Tell whether a constant can be misremembered: not a zero, a step of one, or a one that becomes ten."""
+    gone, come = (Counter(re.findall(r"\b\d+\b", text)) for text in (slip.correct, slip.wrong))
+    change = (next(iter(gone - come), ""), next(iter(come - gone), ""))
+    return change not in (("0", "2"), ("0", "1"), ("1", "10")) and not re.search(r"[-+]= 1$", slip.correct)
 
 
 _CHECKS = {
@@ -183,5 +208,6 @@ _CHECKS = {
     "wrong_update": _is_direction_kept,
     "wrong_constant": _is_remembered,
     "early_normalisation": _is_tidying,
+    "negative_numbers": _is_sign_lost_by_accident,
     "empty_input": _is_answer_of_a_guard,
 }

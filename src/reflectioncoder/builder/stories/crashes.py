@@ -7,15 +7,20 @@ only these are printed.
 from __future__ import annotations
 
 import ast
+import builtins
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reflectioncoder import syntax
+from reflectioncoder.builder.stories.edits import edits
+from reflectioncoder.builder.tracing import Divergence
 from reflectioncoder.builder.tracing.probes import is_printable
 
 _TYPES = ("int", "float", "str", "list", "tuple", "dict", "set", "bool", "NoneType")
 _MAX_CHARS = 60  # of a value that is stated
+_MAX_NAMES = 3
 _IDENTIFIER = re.compile(r"\b[A-Za-z_]\w*\b")
 
 
@@ -44,11 +49,22 @@ def marked(output: str) -> str:
     return source.strip()
 
 
-def clue_of(error: str, output: str, inputs: Sequence[tuple[str, str]], own: Sequence[str]) -> Clue | None:
+def place_of_crash(output: str, program: str) -> Divergence | None:
+    """Return the line of a program that a traceback ends in; None if no print before it shows what it works with."""
+    frames = re.findall(r'^  File "main\.py", line (\d+), in (\S+)', output, re.MULTILINE)
+    lines = program.split("\n")
+    if not frames or frames[-1][1].startswith("<") or not 0 < int(frames[-1][0]) <= len(lines):
+        return None
+    line = int(frames[-1][0])
+    statement = lines[line - 1].strip()
+    in_rounds = statement.startswith(("while ", "elif ", "for "))
+    return None if in_rounds else Divergence("exception", frames[-1][1], line, statement=statement, visits=1)
+
+
+def clue_of(error: str, output: str, own: Sequence[str]) -> Clue | None:
     """Return what to look at to understand an exception; None if its message says all there is.
 
     Args:
-        inputs: variables that the failing statement reads, with their values.
         own: functions of the program, which are not called to look.
     """
     kind, _, message = error.partition(": ")
@@ -65,7 +81,7 @@ def clue_of(error: str, output: str, inputs: Sequence[tuple[str, str]], own: Seq
         case "ValueError", ast.Call(func=ast.Name(id=name), args=[argument, *_]) if name in ("int", "float", "max", "min"):
             found = _of_argument(name, ast.unparse(argument))
         case "TypeError" | "AttributeError", _:
-            found = _of_type(message, segment, inputs)
+            found = _of_type(message, segment, own)
     is_usable = found is not None and found.shown and all(is_printable(shown, own) for shown in found.shown)
     return found if is_usable else None
 
@@ -125,38 +141,69 @@ def _of_argument(callee: str, argument: str) -> Clue:
     return Clue("crash.argument", (argument,), read)
 
 
-def _of_type(message: str, segment: str, inputs: Sequence[tuple[str, str]]) -> Clue | None:
+def _of_type(message: str, segment: str, own: Sequence[str]) -> Clue | None:
     """Return the clue of the one variable in the marked expression that has the type which the message is about."""
     named = set(re.findall(r"'(\w+)'", message)) & set(_TYPES)
     if message.startswith("slice indices must be integers"):
         named = {"float", "str", "list"}
-    used = set(_IDENTIFIER.findall(segment))
-    found = [
-        (name, type(_value(value)).__name__)
-        for name, value in inputs
-        if name in used and (value == "None" or _value(value) is not None)
-    ]
-    fitting = [(name, kind) for name, kind in found if kind in named]
-    if len(fitting) != 1:
+    node = _expression(segment)
+    used = {found.id for found in ast.walk(node) if isinstance(found, ast.Name)} if node is not None else set()
+    names = tuple(name for name in dict.fromkeys(_IDENTIFIER.findall(segment)) if name in used - set(own) - set(dir(builtins)))
+    if not named or not 0 < len(names) <= _MAX_NAMES:
         return None
-    ((name, kind),) = fitting
 
     def read(values: Mapping[str, str]) -> dict[str, str] | None:
-        if type(_value(values[name])).__name__ != kind:
+        fitting = [name for name in names if type(_value(values[name])).__name__ in named and _is_literal(values[name])]
+        if len(fitting) != 1:
             return None
+        name, kind = fitting[0], type(_value(values[fitting[0]])).__name__
         described = {} if kind == "NoneType" else {"type": f"{'an' if kind == 'int' else 'a'} {kind}"}
         return {"name": name, "value": values[name], **described}
 
-    return Clue("crash.type", (name,), read)
+    return Clue("crash.type", names, read)
+
+
+def _is_literal(text: str) -> bool:
+    return text == "None" or _value(text) is not None
 
 
 def values_before(output: str, shown: Sequence[str]) -> dict[str, str] | None:
-    """Return the values that a print shows last before a traceback; None if it shows none, or one too long to be stated."""
+    """Return the values that a print shows last before a traceback, and as `first NAME` what it shows first; None if it shows none, or
+    one too long to be stated.
+    """
     line = re.compile(", ".join(f"{re.escape(name)}=(.*)" for name in shown))
     found = [match for text in output.partition("Traceback (most recent call last):")[0].split("\n") if (match := line.fullmatch(text))]
     if not found or any(not value or len(value) > _MAX_CHARS or "`" in value or "…" in value for value in found[-1].groups()):
         return None
-    return dict(zip(shown, found[-1].groups(), strict=True))
+    return dict(zip(shown, found[-1].groups(), strict=True)) | {f"first {shown[0]}": found[0].groups()[0]}
+
+
+def positions_of(program: str, corrected: str) -> tuple[Divergence, Clue] | None:
+    """Return where to print the positions of a loop that its correction goes over by items, and what they show; None of other loops."""
+    for change in edits(program, corrected):
+        for offset, line in enumerate(change.old):
+            match = re.fullmatch(r"for (\w+) in range\(.*\blen\((\w+)\).*\):", line)
+            if match and offset + 1 < len(change.old) and any(text.startswith("for ") for text in change.new):
+                place = Divergence("path", "", change.line + offset + 1, statement=change.old[offset + 1], visits=1)
+                return place, _of_positions(*match.groups())
+    return None
+
+
+def _of_positions(index: str, items: str) -> Clue:
+    length = f"len({items})"
+
+    def read(values: Mapping[str, str]) -> dict[str, str] | None:
+        first, last, number = (_value(values[name]) for name in (f"first {index}", index, length))
+        if not isinstance(first, int) or not isinstance(last, int) or not isinstance(number, int):
+            return None
+        facts = {"index_name": index, "container": items, "length": str(number), "first": str(first), "last": str(last)}
+        if first == 0 and last == number - 2:
+            return facts | {"missed": f"the last position, {number - 1}, is never visited"}
+        if first == 1 and last == number - 1:
+            return facts | {"missed": "the first position, 0, is never visited"}
+        return None
+
+    return Clue("seen.positions", (index, length), read)
 
 
 def names_of(error: str, wrong: str, correct: str) -> dict[str, str]:
@@ -164,6 +211,6 @@ def names_of(error: str, wrong: str, correct: str) -> dict[str, str]:
     match = re.match(r"(?:NameError: name|UnboundLocalError: cannot access local variable) '(\w+)'", error)
     if match is None:
         return {}
-    gone = set(_IDENTIFIER.findall(correct)) - set(_IDENTIFIER.findall(wrong))
-    meant = {"defined": gone.pop()} if len(gone) == 1 and match[1] in _IDENTIFIER.findall(wrong) else {}
+    gone = Counter(_IDENTIFIER.findall(correct)) - Counter(_IDENTIFIER.findall(wrong))
+    meant = {"defined": next(iter(gone))} if gone.total() == 1 and match[1] in _IDENTIFIER.findall(wrong) else {}
     return {"undefined": match[1], **meant}

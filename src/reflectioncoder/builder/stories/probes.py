@@ -12,7 +12,7 @@ from typing import Literal
 
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.mutation.diagnosis import error_line
-from reflectioncoder.builder.stories.crashes import Clue, clue_of, values_before
+from reflectioncoder.builder.stories.crashes import Clue, clue_of, place_of_crash, positions_of, values_before
 from reflectioncoder.builder.stories.programs import functions_of
 from reflectioncoder.builder.stories.story import Attempt, Story
 from reflectioncoder.builder.tracing import Divergence, expression_probe, print_probe
@@ -49,11 +49,13 @@ def probes(story: Story, attempt: Attempt, execute: Executions) -> list[Probe]:
     test, failure = attempt.test(story.tests), attempt.failure
     if not test or failure.kind in ("syntax", "timeout"):
         return []
-    found = []
     divergence = divergence_of(story, attempt, execute)
-    if divergence is not None and divergence.kind == "exception":
-        return _crash_probes(divergence, attempt, test)
-    if divergence is not None and divergence.kind not in BY_THE_TEST:
+    if failure.kind == "exception":
+        found = _crash_probes(attempt, test)
+        if found or divergence is None or divergence.kind == "exception" or failure.error.startswith("NameError"):
+            return found
+    found = _position_probes(attempt, test)
+    if not found and divergence is not None and divergence.kind not in BY_THE_TEST:
         cells = [print_probe(divergence, attempt.program, test, whole=whole) for whole in (False, True)]
         found += [Probe(cell, "print", divergence) for cell in dict.fromkeys(cells) if 0 < len(cell) <= _MAX_CELL_CHARS]
         cell = expression_probe(divergence, attempt.program)
@@ -115,14 +117,24 @@ def divergence_of(story: Story, attempt: Attempt, execute: Executions) -> Diverg
     return execute.diverge(attempt.program, attempt.corrected, test, story.before(test))
 
 
-def _crash_probes(divergence: Divergence, attempt: Attempt, test: str) -> list[Probe]:
-    """Return the cells that print what explains an exception; none if its message says all there is."""
-    error, output = attempt.failure.error, attempt.ran.output
-    clue = clue_of(error, output, divergence.inputs, functions_of(attempt.program)) if divergence.value_attempt == error else None
-    if clue is None:
+def _position_probes(attempt: Attempt, test: str) -> list[Probe]:
+    """Return the cells that print the positions of a loop which leaves one out."""
+    counted = positions_of(attempt.program, attempt.corrected) if attempt.failure.kind == "wrong_value" else None
+    if counted is None:
         return []
-    cells = [print_probe(divergence, attempt.program, test, whole=whole, shown=clue.shown) for whole in (False, True)]
-    return [Probe(cell, "print", divergence, clue=clue) for cell in dict.fromkeys(cells) if 0 < len(cell) <= _MAX_CELL_CHARS]
+    place, clue = counted
+    cell = print_probe(place, attempt.program, test, shown=clue.shown)
+    return [Probe(cell, "print", place, clue=clue)] if 0 < len(cell) <= _MAX_CELL_CHARS else []
+
+
+def _crash_probes(attempt: Attempt, test: str) -> list[Probe]:
+    """Return the cells that print what explains an exception; none if its message says all there is."""
+    clue = clue_of(attempt.failure.error, attempt.ran.output, functions_of(attempt.program))
+    place = place_of_crash(attempt.ran.output, attempt.program)
+    if clue is None or place is None:
+        return []
+    cells = [print_probe(place, attempt.program, test, whole=whole, shown=clue.shown) for whole in (False, True)]
+    return [Probe(cell, "print", place, clue=clue) for cell in dict.fromkeys(cells) if 0 < len(cell) <= _MAX_CELL_CHARS]
 
 
 def is_shown(probe: Probe, attempt: Attempt) -> bool:
@@ -136,7 +148,8 @@ def is_shown(probe: Probe, attempt: Attempt) -> bool:
         return d.value_attempt is not None and is_whole(d.value_attempt) and output in (d.value_attempt, _text_of(d.value_attempt))
     if probe.clue is not None:
         values = values_before(output, probe.clue.shown)
-        return values is not None and error_line(output) == attempt.failure.error and probe.clue.read(values) is not None
+        is_same = attempt.failure.kind != "exception" or error_line(output) == attempt.failure.error
+        return values is not None and is_same and probe.clue.read(values) is not None
     if d.kind in ("value", "branch", "argument", "return", "yield") and d.value_attempt is not None:
         last = output.rsplit("\n", 1)[-1]
         is_result = d.kind == "return" and last in (d.value_attempt, _text_of(d.value_attempt))

@@ -10,7 +10,7 @@ from reflectioncoder.builder.cells import Execution
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.failures import read_failure
 from reflectioncoder.builder.mutation import Mutation, mutations
-from reflectioncoder.builder.mutation.plausible import plausible
+from reflectioncoder.builder.mutation.plausible import is_plausible_failure, plausible
 from reflectioncoder.builder.stories.story import Attempt, Story
 
 _MAX_TRIED = 5  # slips that are run, in one session
@@ -66,4 +66,5 @@ def _is_failure(ran: Execution, last: Attempt) -> bool:
 
 def _attempt(slip: Mutation, cell: str, ran: Execution, last: Attempt, story: Story, execute: Executions) -> Attempt | None:
     failure = read_failure(cell, story.tests, ran, execute)
-    return Attempt(slip.code, last.program, cell, ran, failure, slip) if failure != last.failure else None
+    is_usable = failure != last.failure and is_plausible_failure(slip.operator, failure.error)
+    return Attempt(slip.code, last.program, cell, ran, failure, slip) if is_usable else None

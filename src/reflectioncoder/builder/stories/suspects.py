@@ -21,13 +21,13 @@ _BY_TYPE: dict[type, tuple[str, ...]] = {
     bool: ("wrong_comparison", "wrong_operator", "off_by_one_range", "off_by_one_index"),
     int: ("wrong_operator", "wrong_division", "wrong_initial_value", *_BOUNDS),
     float: ("wrong_operator", "wrong_division", "wrong_initial_value", *_BOUNDS),
-    str: ("inverted_comparison", "missing_conversion", *_BOUNDS),
-    list: ("inverted_comparison", "missing_conversion", *_BOUNDS),
+    str: ("inverted_comparison", *_BOUNDS),
+    list: ("inverted_comparison", *_BOUNDS),
     tuple: ("inverted_comparison", *_BOUNDS),
     set: ("inverted_comparison", *_BOUNDS),
     dict: ("wrong_initial_value", "inverted_comparison", *_BOUNDS),
 }
-_BY_ERROR = {"IndexError": _BOUNDS}
+_BY_ERROR = {"IndexError": ("off_by_one_range", "wrong_comparison")}
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,8 @@ def _is_possible(slip: Mutation, attempt: Attempt, real: Sequence[Mutation]) -> 
     if not quotable(slip.wrong) or not quotable(slip.correct) or max(len(slip.wrong), len(slip.correct)) > _MAX_CHARS:
         return False
     if any(sign in slip.correct for sign in (" == ", " != ", " in ")) and slip.operator == "inverted_comparison":
+        return False
+    if slip.operator == "off_by_one_index" and ":" not in slip.correct:  # of a slice it is a bound, which is soon suspected
         return False
     return not any(slip.wrong == other.correct or (other.wrong and other.wrong not in slip.code) for other in real)
 

@@ -135,6 +135,8 @@ def _fix(slip: Mutation, attempt: Attempt, facts: dict[str, str], changes: list[
         return Saying("fix.case", facts)
     if slip.operator == "mutable_default":
         return Saying("edit.default", facts)
+    if slip.operator == "early_return" and attempt.failure.actual == "None":
+        return Saying("fix.unreached", facts)
     return Saying("fix.moved" if slip.operator == "early_return" else "fix.replaced" if slip.wrong else "fix.removed", facts)
 
 
@@ -167,7 +169,10 @@ def explanation(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
         known = (
             "matched" if "wanted" in facts and facts.get("better") == facts["wanted"] else "wanted" if "wanted" in facts else "better"
         )
-        said = [Saying(f"seen.{kind}", facts), Saying(known, facts)]
+        is_one_of_many = kind in ("branch", "value") and "inputs" in facts and probe.output.count(f"{probe.divergence.variable}=") > 1
+        if attempt.slip is not None and attempt.slip.operator == "early_return" and kind == "path" and attempt.failure.actual:
+            return [Saying("seen.early", facts | {"actual": attempt.failure.actual})]
+        said = [Saying(f"seen.{kind}_at" if is_one_of_many else f"seen.{kind}", facts), Saying(known, facts)]
     is_result = probe.divergence is None or probe.divergence.kind in ("value", "return")
     if ours and theirs and is_result and (found := difference(ours, theirs)):
         said.insert(1, Saying("difference", facts | {"difference": found}, is_extra=True))

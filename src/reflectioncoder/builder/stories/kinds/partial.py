@@ -7,7 +7,9 @@ a second slip, whose correction moves the failure to another test.
 from __future__ import annotations
 
 import ast
+import difflib
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -28,6 +30,7 @@ from reflectioncoder.data.python_source import definition, parse
 _MAX_OTHERS = 4  # programs that are run, in one session
 _MAX_OUTPUT_CHARS = 2000
 _MAX_BRANCH_CHARS = 110
+_SPECIAL = re.compile(r"[(\[ ](?:0|''|\"\"|\[\]|\{\}|\(\))(?=[,)\]])")  # zero, or nothing
 
 
 class Partial(StoryKind):
@@ -73,13 +76,27 @@ def _half_draft(story: Story, execute: Executions, rng: random.Random) -> Draft 
 
 
 def _is_in_its_place(other: Mutation, slip: Mutation) -> bool:
-    return other.correct == slip.correct and other.code != slip.code and bool(quotable(other.wrong)) and other.operator != "syntax_slip"
+    """Tell whether another slip changes the very same part of the expression, by a number or a sign."""
+    is_another = other.correct == slip.correct and other.code != slip.code and bool(quotable(other.wrong))
+    if not is_another or other.operator == "syntax_slip" or (other.operator == "wrong_constant" and re.search(r"[\"']", other.wrong)):
+        return False
+    (begin, end), (other_begin, other_end) = (_changed_part(slip.correct, wrong) for wrong in (slip.wrong, other.wrong))
+    return begin < other_end and other_begin < end
+
+
+def _changed_part(correct: str, wrong: str) -> tuple[int, int]:
+    """Return where in the correct text the wrong one differs: from the first change to the last."""
+    changes = difflib.SequenceMatcher(None, correct, wrong, autojunk=False).get_opcodes()
+    spans = [(begin, max(end, begin + 1)) for tag, begin, end, *_ in changes if tag != "equal"]
+    return spans[0][0], spans[-1][1]
 
 
 def _branch_draft(story: Story, execute: Executions, rng: random.Random) -> Draft | None:
     """Draft the story of a branch that returns what the failing test wants."""
     first = story.attempts[0]
-    if first.failure.kind != "wrong_value":
+    if first.failure.kind != "wrong_value" or first.slip is None or first.slip.operator == "hard_coded_example":
+        return None
+    if not _SPECIAL.search(first.failure.call):  # nobody takes an ordinary input for a special case
         return None
     found = _with_branch(first.program, story.entry_point, first.failure.call, first.failure.expected)
     second = found and _next_attempt(story, [(found[0], first.slip)], execute)
