@@ -65,9 +65,23 @@ def failed(sample, output, cell):
     return tests.index(failing_test(output, tuple(tests)))
 
 
+@pytest.fixture(scope="module")
+def suspected(tmp_path_factory):
+    """Stories of problems whose programs have bounds that can be suspected."""
+    folder = tmp_path_factory.mktemp("suspected")
+    middling = [problem for problem in bundled_problems("train") if 150 < len(problem.canonical_solution) < 420]
+    chosen = [
+        problem for problem in middling if "range(" in problem.canonical_solution and re.search(" [<>]=? ", problem.canonical_solution)
+    ]
+    settings = recipe(folder, round_kinds={"hypothesis": 1.0})
+    write_jsonl(folder / "problems.jsonl", [problem.to_json() for problem in chosen[:12]])
+    build_reflections(settings, folder)
+    return [sample for sample in read_samples(folder / "reflections.jsonl") if sample.metadata["kind"] == "hypothesis"]
+
+
 @pytest.mark.parametrize("kind", SHARES)
-def test_every_kind_is_told_of_real_problems_and_states_only_what_was_seen(built, kind):
-    samples = of_kind(built, kind)
+def test_every_kind_is_told_of_real_problems_and_states_only_what_was_seen(built, suspected, kind):
+    samples = suspected if kind == "hypothesis" else of_kind(built, kind)
     assert len(samples) >= 2
     assert count_claims(samples).statuses["unsupported"] == 0
     for sample in samples:
@@ -76,8 +90,8 @@ def test_every_kind_is_told_of_real_problems_and_states_only_what_was_seen(built
         assert cells(sample)[-1][2].endswith("All tests passed.")
 
 
-def test_a_hypothesis_is_refuted_by_a_run_and_its_change_is_taken_back(built):
-    for sample in of_kind(built, "hypothesis"):
+def test_a_hypothesis_is_refuted_by_a_run_and_its_change_is_taken_back(suspected):
+    for sample in suspected:
         (_, first, failure), (kind, trial, output) = cells(sample)[:2]
         assert kind == "hypothesis"
         assert trial != first
@@ -85,13 +99,15 @@ def test_a_hypothesis_is_refuted_by_a_run_and_its_change_is_taken_back(built):
         if "assert" in trial:
             tests = [re.findall(r"^assert .*$", cell, re.MULTILINE) for cell in (first, trial)]
             assert tests[0] == tests[1]
-            assert failed(sample, output, trial) <= failed(sample, failure, first)
+            assert failed(sample, output, trial) == failed(sample, failure, first)
+            assert output.rsplit("\n", 1)[-1] == failure.rsplit("\n", 1)[-1]
         else:
             call = re.search(r"print\(repr\((.*)\)\)$", trial)
             assert call is not None
             assert failing_test(failure, tuple(sample.metadata["shown_tests"])) is not None
             expected = next(test for test in sample.metadata["shown_tests"] if failing_test(failure, (test,)))
             assert expected.rpartition(" == ")[2] != output
+            assert "Traceback" not in output
         assert program_of_answer(sample.messages[-1].text).strip() in cells(sample)[-1][1]
 
 

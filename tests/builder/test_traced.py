@@ -137,11 +137,11 @@ def written(operator, tmp_path, problem=PROBLEM):
     return [block.content for block in sample.messages[1].content]
 
 
-def test_a_condition_is_printed_beside_the_one_that_replaces_it(tmp_path):
+def test_a_condition_is_printed_without_the_one_that_replaces_it(tmp_path):
     *_, probe, printed, diagnosis, _, _ = written("wrong_comparison", tmp_path)
     assert 'print(f"' in probe
     assert probe.endswith("print(total([2, 5, 9], 5))")
-    assert "price=5, limit=5, price < limit=False, price <= limit=True" in printed
+    assert "price=5, limit=5, price < limit=False" in printed.split("\n")
     assert "`price < limit`" in diagnosis
     assert "`price <= limit`" in diagnosis
 

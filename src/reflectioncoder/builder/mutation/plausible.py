@@ -190,7 +190,7 @@ def _is_remembered(slip: Mutation) -> bool:
     """Tell whether a constant can be misremembered: not a zero, a step of one, or a one that becomes ten."""
     gone, come = (Counter(re.findall(r"\b\d+\b", text)) for text in (slip.correct, slip.wrong))
     change = (next(iter(gone - come), ""), next(iter(come - gone), ""))
-    return change not in (("0", "2"), ("0", "1"), ("1", "10")) and not re.search(r"[-+]= 1$", slip.correct)
+    return change not in (("0", "2"), ("0", "1"), ("1", "10")) and not re.search(r"[-+]= 1$|% \d+ == 1\b", slip.correct)
 
 
 _CHECKS = {

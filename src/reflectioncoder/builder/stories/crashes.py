@@ -145,7 +145,7 @@ def _of_type(message: str, segment: str, own: Sequence[str]) -> Clue | None:
     """Return the clue of the one variable in the marked expression that has the type which the message is about."""
     named = set(re.findall(r"'(\w+)'", message)) & set(_TYPES)
     if message.startswith("slice indices must be integers"):
-        named = {"float", "str", "list"}
+        named = {"float"}
     node = _expression(segment)
     used = {found.id for found in ast.walk(node) if isinstance(found, ast.Name)} if node is not None else set()
     names = tuple(name for name in dict.fromkeys(_IDENTIFIER.findall(segment)) if name in used - set(own) - set(dir(builtins)))
@@ -203,7 +203,7 @@ def _of_positions(index: str, items: str) -> Clue:
             return facts | {"missed": "the first position, 0, is never visited"}
         return None
 
-    return Clue("seen.positions", (index, length), read)
+    return Clue("place.positions", (index, length), read)
 
 
 def names_of(error: str, wrong: str, correct: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ from reflectioncoder.builder.tracing.probes import expression_text
 
 BY_THE_TEST = ("syntax", "endless", "outcome")  # kinds of which the failing test itself says all there is
 _MAX_OUTPUT_CHARS = 1200
+_MAX_OUTPUT_LINES = 14  # a traceback included
 _MAX_CELL_CHARS = 2000
 _MAX_INPUTS = 2
 _MAX_INPUT_CHARS = 40
@@ -140,7 +141,7 @@ def _crash_probes(attempt: Attempt, test: str) -> list[Probe]:
 def is_shown(probe: Probe, attempt: Attempt) -> bool:
     """Tell whether a probe's output shows the value that the text is about."""
     output, d = probe.output, probe.divergence
-    if not output or len(output) > _MAX_OUTPUT_CHARS or not is_of_cell(output, probe.cell):
+    if not output or len(output) > _MAX_OUTPUT_CHARS or output.count("\n") > _MAX_OUTPUT_LINES or not is_of_cell(output, probe.cell):
         return False
     if d is None:
         return output == attempt.failure.actual

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,26 +17,31 @@ from reflectioncoder.builder.tracing import Divergence
 from reflectioncoder.data.python_source import parse
 
 _MAX_CHARS = 60  # of an expression that is suspected
-_BOUNDS = ("off_by_one_range", "off_by_one_index", "wrong_comparison")
+BOUNDS = ("off_by_one_range", "off_by_one_index", "wrong_comparison")
+_CONDITIONS = ("inverted_comparison", "negated_condition", "wrong_operator")
+_SUMS = ("wrong_operator", "wrong_division", "wrong_initial_value")
 _BY_TYPE: dict[type, tuple[str, ...]] = {
-    bool: ("wrong_comparison", "wrong_operator", "off_by_one_range", "off_by_one_index"),
-    int: ("wrong_operator", "wrong_division", "wrong_initial_value", *_BOUNDS),
-    float: ("wrong_operator", "wrong_division", "wrong_initial_value", *_BOUNDS),
-    str: ("inverted_comparison", *_BOUNDS),
-    list: ("inverted_comparison", *_BOUNDS),
-    tuple: ("inverted_comparison", *_BOUNDS),
-    set: ("inverted_comparison", *_BOUNDS),
-    dict: ("wrong_initial_value", "inverted_comparison", *_BOUNDS),
+    bool: (*BOUNDS, *_CONDITIONS),
+    int: (*BOUNDS, *_SUMS),
+    float: (*BOUNDS, *_SUMS),
+    **dict.fromkeys((str, list, tuple, set, dict), (*BOUNDS, *_CONDITIONS)),
 }
+_MAX_SHORT_LINES = 8  # of a function, any line of which is soon suspected
 _BY_ERROR = {"IndexError": ("off_by_one_range", "wrong_comparison")}
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A change that would be the repair if the suspicion were right: `slip.correct` is what is there, `slip.wrong` what is tried."""
+    """A change that would be the repair if the suspicion were right: `slip.correct` is what is there, `slip.wrong` what is tried.
+
+    Attributes:
+        line: of the change, from 0.
+        is_at_place: the failure is seen in that line.
+    """
 
     slip: Mutation
     line: int
+    is_at_place: bool
 
 
 def suspects_of(attempt: Attempt, real: Sequence[Mutation], divergence: Divergence | None, rng: random.Random) -> list[Suspect]:
@@ -52,9 +58,9 @@ def suspects_of(attempt: Attempt, real: Sequence[Mutation], divergence: Divergen
     for slip in plausible(mutations(attempt.program)) if near else []:
         changes = edits(attempt.program, slip.code)
         if slip.operator in kinds and len(changes) == 1 and changes[0].line in near and _is_possible(slip, attempt, real):
-            found.append(Suspect(slip, changes[0].line - 1))
+            found.append(Suspect(slip, changes[0].line - 1, changes[0].line == divergence.line_attempt))
     rng.shuffle(found)
-    return sorted(found, key=lambda suspect: suspect.line + 1 != divergence.line_attempt)
+    return sorted(found, key=lambda suspect: not suspect.is_at_place)
 
 
 def _kinds(attempt: Attempt) -> tuple[str, ...]:
@@ -73,13 +79,62 @@ def _is_possible(slip: Mutation, attempt: Attempt, real: Sequence[Mutation]) -> 
         return False
     if any(sign in slip.correct for sign in (" == ", " != ", " in ")) and slip.operator == "inverted_comparison":
         return False
-    if slip.operator == "off_by_one_index" and ":" not in slip.correct:  # of a slice it is a bound, which is soon suspected
+    if slip.operator == "off_by_one_index" and not re.search(r":|\[-?\d+\]$", slip.correct):  # neither of a slice nor a fixed position
+        return False
+    is_number = type(value_of(attempt.failure.expected)) in (int, float)
+    if slip.operator == "wrong_operator" and not is_number and not re.search(r" (and|or) ", slip.correct):
+        return False  # arithmetic does not make a text or a list
+    if slip.operator in ("off_by_one_range", "wrong_comparison") and _widening(slip) * _too_little(attempt) < 0:
         return False
     return not any(slip.wrong == other.correct or (other.wrong and other.wrong not in slip.code) for other in real)
 
 
+def _widening(slip: Mutation) -> int:
+    """Return 1 if the tried range has more numbers or the tried comparison is true more often, -1 if less, 0 if that cannot be told."""
+    if slip.operator == "wrong_comparison":
+        return slip.wrong.count("=") - slip.correct.count("=")
+    calls = [value.args for value in (_call(slip.correct), _call(slip.wrong)) if value is not None]
+    if len(calls) < 2 or not all(calls):
+        return 0
+    (start, stop), (tried_start, tried_stop) = (
+        ("0", ast.unparse(args[0])) if len(args) == 1 else (ast.unparse(args[0]), ast.unparse(args[1])) for args in calls
+    )
+    return _step(stop, tried_stop) - _step(start, tried_start)
+
+
+def _call(text: str) -> ast.Call | None:
+    tree = parse(text)
+    value = getattr(tree.body[0], "value", None) if tree is not None and tree.body else None
+    return value if isinstance(value, ast.Call) else None
+
+
+def _step(before: str, after: str) -> int:
+    numbers = [value_of(before), value_of(after)]
+    if isinstance(numbers[0], int) and isinstance(numbers[1], int):
+        return (numbers[1] > numbers[0]) - (numbers[1] < numbers[0])
+    is_more, is_less = after == f"{before} + 1" or before == f"{after} - 1", after == f"{before} - 1" or before == f"{after} + 1"
+    return is_more - is_less
+
+
+def _too_little(attempt: Attempt) -> int:
+    """Return 1 if the value of the failing call is too small or too short, -1 if it is too large or too long, else 0; an index that is
+    out of range is too large.
+    """
+    if attempt.failure.kind == "exception":
+        return -1
+    actual, expected = (
+        len(value) if isinstance(value, str | list | tuple | set | dict) else value
+        for value in map(value_of, (attempt.failure.actual, attempt.failure.expected))
+    )
+    if not isinstance(actual, int | float) or not isinstance(expected, int | float):
+        return 0
+    return (expected > actual) - (expected < actual)
+
+
 def _lines_near(program: str, line: int) -> set[int]:
-    """Return a line, the headers of the blocks that it stands in, and the lines of its function that give values to what it reads."""
+    """Return a line, the headers of the blocks that it stands in, and the lines of its function that give values to what it reads; all
+    lines of a short function.
+    """
     tree = parse(program)
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)] if tree is not None else []
     around = [node for node in functions if node.lineno <= line <= (node.end_lineno or 0)]
@@ -87,6 +142,8 @@ def _lines_near(program: str, line: int) -> set[int]:
         return set()
     function = max(around, key=lambda node: node.lineno)
     nodes = [node for node in ast.walk(function) if isinstance(node, ast.stmt | ast.expr)]
+    if (function.end_lineno or 0) - function.lineno <= _MAX_SHORT_LINES:
+        return set(range(function.lineno + 1, (function.end_lineno or 0) + 1))
     read = {node.id for node in nodes if isinstance(node, ast.Name) and node.lineno == line}
     found = {line}
     for node in nodes:
@@ -114,14 +171,28 @@ def value_of(text: str) -> object:
         return None
 
 
-def is_worth_trying(actual: str, got: str, expected: str) -> bool:
-    """Tell whether a trial gave a value of the right type that is not further off than before: nobody tries what makes it worse."""
+def is_worth_trying(actual: str, got: str, expected: str, *, must_act: bool) -> bool:
+    """Tell whether a trial gave a value of the right type that is not further off than before: nobody tries what makes it worse.
+
+    Args:
+        must_act: it has to be another value, since nothing else shows that the changed line is executed.
+    """
     before, after, wanted = value_of(actual), value_of(got), value_of(expected)
+    if must_act and before == after:
+        return False
     if after is None or type(after) is not type(wanted):
         return False
     if isinstance(after, int | float) and isinstance(before, int | float) and isinstance(wanted, int | float):
         return abs(after - wanted) <= abs(before - wanted)
     if isinstance(after, str | list | tuple | set | dict):
-        sizes = [len(value) for value in (before, after, wanted) if isinstance(value, str | list | tuple | set | dict)]
-        return len(sizes) == 3 and abs(sizes[1] - sizes[2]) <= abs(sizes[0] - sizes[2])
+        far = [_distance(value, wanted) for value in (before, after)]
+        return far[1] <= far[0]
     return True
+
+
+def _distance(value: object, wanted: object) -> tuple[int, int]:
+    """Return by how many items a collection differs in size from the wanted one, and in how many places it has others."""
+    if not isinstance(value, str | list | tuple | set | dict) or not isinstance(wanted, str | list | tuple | set | dict):
+        return 0, 0
+    items = zip(value, wanted, strict=False) if isinstance(value, str | list | tuple) else ()
+    return abs(len(value) - len(wanted)), sum(one != other for one, other in items)

@@ -23,6 +23,7 @@ from reflectioncoder.builder.tracing.probes import corrected_expression
 CASES = ("missing_guard", "missing_base_case")  # slips of which `correct` is the condition
 _FAILURES = {"wrong_value": "equality"}
 _MAX_QUOTED_CHARS = 80
+_TASK_CHARS = 30  # in which two sentences are compared
 _ROUNDS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
 
@@ -77,7 +78,9 @@ def failure_facts(attempt: Attempt, story: Story) -> dict[str, str]:
         "entry_point": story.entry_point,
     }
     if slip is not None:
-        facts |= {"operator": slip.operator, "wrong": slip.wrong, "correct": slip.correct, "asked": slip.asked}
+        task = read_statement(story.request).task  # of the task as a whole no misreading is told
+        asked = "" if slip.asked[:_TASK_CHARS].lower() == task[:_TASK_CHARS].lower() else slip.asked
+        facts |= {"operator": slip.operator, "wrong": slip.wrong, "correct": slip.correct, "asked": asked}
         if slip.operator in FAMILIES and len(slip.correct) > _MAX_QUOTED_CHARS:
             del facts["correct"]
     return {name: text for name, value in facts.items() if (text := quotable(value))}
@@ -88,7 +91,7 @@ def failure_sayings(attempt: Attempt, story: Story, symbol: str = "") -> list[Sa
     facts = failure_facts(attempt, story)
     said = [Saying(symbol or f"failure.{_FAILURES.get(attempt.failure.kind, attempt.failure.kind)}", facts)]
     if not symbol and is_second(attempt, story):
-        said = [Saying("failure.second_crash" if attempt.failure.kind == "exception" else "failure.second", facts)]
+        said = [Saying("second.crash" if attempt.failure.kind == "exception" else "second.failure", facts)]
         said += [Saying(f"relation.{story.relation}")] if story.relation else []
     about = f"about.{attempt.failure.error.partition(':')[0]}"
     if attempt.failure.kind == "exception" and about in traced_grammar():
@@ -118,26 +121,33 @@ def fix(attempt: Attempt, story: Story, line: int | None = None) -> list[Saying]
     changes = edits(attempt.program, attempt.corrected)
     is_small = attempt.slip.operator not in FAMILIES and len(changes) == 1 and len(changes[0].old) == len(changes[0].new) == 1
     said = _fix(attempt.slip, attempt, facts, changes, line)
-    return [said, *([Saying("again", facts, is_extra=True)] if is_small else [])]  # that the rest stays as it is
+    return [*said, *([Saying("again", facts, is_extra=True)] if is_small else [])]  # that the rest stays as it is
 
 
-def _fix(slip: Mutation, attempt: Attempt, facts: dict[str, str], changes: list[Edit], line: int | None) -> Saying:
+def _fix(slip: Mutation, attempt: Attempt, facts: dict[str, str], changes: list[Edit], line: int | None) -> list[Saying]:
     names = names_of(attempt.failure.error, slip.wrong, slip.correct)
     if "defined" in names and "correct" in facts:
-        return Saying("fix.name", facts | names)
+        return [Saying("crash.name", facts | names)]
     if slip.operator in FAMILIES:
+        is_unassigned = bool(names) and slip.operator == "reset_in_loop"
         if repair_of(slip) == "before" and is_move(changes):
-            return Saying("fix.unbound" if names else "fix.before", facts | names)
+            return [Saying("crash.unbound" if is_unassigned else "fix.before", facts | names)]
         shape, told = edit_facts(changes, line)
         own = {name: value for name, value in facts.items() if name not in ("wrong", "correct")}
-        return Saying(f"edit.{shape}", own | told)
+        if is_unassigned:
+            return [Saying("crash.unassigned", own | names), Saying(f"change.{shape}", own | told)]
+        return [Saying(f"edit.{shape}", own | told)]
+    return [Saying(_symbol_of(slip, attempt), facts)]
+
+
+def _symbol_of(slip: Mutation, attempt: Attempt) -> str:
     if slip.operator in CASES and not slip.wrong and not slip.correct.startswith("if "):
-        return Saying("fix.case", facts)
+        return "fix.case"
     if slip.operator == "mutable_default":
-        return Saying("edit.default", facts)
-    if slip.operator == "early_return" and attempt.failure.actual == "None":
-        return Saying("fix.unreached", facts)
-    return Saying("fix.moved" if slip.operator == "early_return" else "fix.replaced" if slip.wrong else "fix.removed", facts)
+        return "edit.default"
+    if slip.operator == "early_return":
+        return "edit.unreached" if attempt.failure.actual == "None" else "fix.moved"
+    return "fix.replaced" if slip.wrong else "fix.removed"
 
 
 def announcement(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
@@ -145,7 +155,7 @@ def announcement(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
     facts = failure_facts(attempt, story) | place_facts(probe)
     if probe.clue is not None:
         listed = " and ".join(f"`{shown}`" for shown in probe.clue.shown)
-        return [Saying("announce.crash" if len(probe.clue.shown) > 1 else "announce.crash_single", facts | {"listed": listed})]
+        return [Saying("crash.announce" if len(probe.clue.shown) > 1 else "crash.announce_single", facts | {"listed": listed})]
     if probe.divergence is None or probe.form == "expression":
         return [Saying(f"announce.{probe.form}", facts)]
     kind, variable = probe.divergence.kind, probe.divergence.variable
@@ -171,8 +181,8 @@ def explanation(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
         )
         is_one_of_many = kind in ("branch", "value") and "inputs" in facts and probe.output.count(f"{probe.divergence.variable}=") > 1
         if attempt.slip is not None and attempt.slip.operator == "early_return" and kind == "path" and attempt.failure.actual:
-            return [Saying("seen.early", facts | {"actual": attempt.failure.actual})]
-        said = [Saying(f"seen.{kind}_at" if is_one_of_many else f"seen.{kind}", facts), Saying(known, facts)]
+            return [Saying("place.early", facts | {"actual": attempt.failure.actual})]
+        said = [Saying(f"place.{kind}" if is_one_of_many else f"seen.{kind}", facts), Saying(known, facts)]
     is_result = probe.divergence is None or probe.divergence.kind in ("value", "return")
     if ours and theirs and is_result and (found := difference(ours, theirs)):
         said.insert(1, Saying("difference", facts | {"difference": found}, is_extra=True))

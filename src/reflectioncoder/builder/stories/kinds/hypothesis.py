@@ -11,7 +11,7 @@ from reflectioncoder.builder.stories.kinds.kind import StoryKind
 from reflectioncoder.builder.stories.probes import divergence_of, place_of
 from reflectioncoder.builder.stories.rounds import attempt_place, closed, look_place
 from reflectioncoder.builder.stories.story import Attempt, Draft, Place, Round, Saying, Story
-from reflectioncoder.builder.stories.suspects import Suspect, is_worth_trying, suspects_of
+from reflectioncoder.builder.stories.suspects import BOUNDS, Suspect, is_worth_trying, suspects_of
 from reflectioncoder.builder.stories.values import difference
 from reflectioncoder.builder.stories.wording import Manner, failure_facts, fix, opening, quotable
 from reflectioncoder.data.python_source import first_line, parse
@@ -60,7 +60,14 @@ def _trial(suspect: Suspect, attempt: Attempt, story: Story) -> Round:
     function = _definition_at(suspect.slip.code, suspect.line)
     if function and attempt.failure.kind == "wrong_value":
         cell = f"{function}\n\nprint(repr({attempt.failure.call}))"
-        return Round("hypothesis", cell, before, lambda output: _read_value(output, attempt, facts))
+        return Round(
+            "hypothesis",
+            cell,
+            before,
+            lambda output: _read_value(
+                output, attempt, facts, must_act=not suspect.is_at_place and suspect.slip.operator not in BOUNDS
+            ),
+        )
     cell = attempt.cell_of(suspect.slip.code)
     return Round("hypothesis", cell, before, lambda output: _read_tests(output, attempt, story, facts))
 
@@ -74,14 +81,14 @@ def _definition_at(program: str, line: int) -> str:
     return ""
 
 
-def _read_value(output: str, attempt: Attempt, facts: dict[str, str]) -> Sequence[Saying] | None:
+def _read_value(output: str, attempt: Attempt, facts: dict[str, str], *, must_act: bool) -> Sequence[Saying] | None:
     """Return how the value of the failing call refutes the suspicion, None if it does not."""
     expected = attempt.failure.expected
     if "\n" in output or not 0 < len(output) <= _MAX_VALUE_CHARS or "`" in output or output == expected or "0x" in output:
         return None
     if not difference(output, expected):  # the same value in other words, or none that can be compared
         return None
-    if not is_worth_trying(attempt.failure.actual, output, expected):
+    if not is_worth_trying(attempt.failure.actual, output, expected, must_act=must_act):
         return None
     said = [Saying("refuted.value", facts | {"got": output})]
     return [*said, Saying("difference", {"difference": difference(output, expected)}, is_extra=True), Saying("put_back", facts)]
@@ -93,7 +100,7 @@ def _read_tests(output: str, attempt: Attempt, story: Story, facts: dict[str, st
     if failing_test(output, story.tests) != test:
         return None
     error = quotable(error_line(output))
-    if error.startswith("AssertionError"):
+    if error.startswith("AssertionError") and attempt.failure.kind != "exception":
         return [Saying("refuted.same", facts | {"failed": test}), Saying("put_back", facts)]
     return (
         [Saying("refuted.same_crash", facts | {"error": error}), Saying("put_back", facts)] if error == attempt.failure.error else None

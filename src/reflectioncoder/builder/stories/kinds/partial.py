@@ -78,7 +78,12 @@ def _half_draft(story: Story, execute: Executions, rng: random.Random) -> Draft 
 def _is_in_its_place(other: Mutation, slip: Mutation) -> bool:
     """Tell whether another slip changes the very same part of the expression, by a number or a sign."""
     is_another = other.correct == slip.correct and other.code != slip.code and bool(quotable(other.wrong))
-    if not is_another or other.operator == "syntax_slip" or (other.operator == "wrong_constant" and re.search(r"[\"']", other.wrong)):
+    if (
+        not is_another
+        or slip.correct in (slip.wrong, other.wrong)  # only its place is wrong
+        or other.operator == "syntax_slip"
+        or (other.operator == "wrong_constant" and re.search(r"[\"']", other.wrong))
+    ):
         return False
     (begin, end), (other_begin, other_end) = (_changed_part(slip.correct, wrong) for wrong in (slip.wrong, other.wrong))
     return begin < other_end and other_begin < end

@@ -1,0 +1,145 @@
+"""What attempts and texts must not be: mistakes that nobody makes, causes that explain nothing, edits that are told in part."""
+
+import pytest
+
+from reflectioncoder.builder.mutation import Mutation, mutations
+from reflectioncoder.builder.mutation.plausible import is_plausible, is_plausible_failure, plausible
+from reflectioncoder.builder.stories.crashes import clue_of, marked, names_of, values_before
+from reflectioncoder.builder.stories.edits import edit_facts, edits, is_move
+from reflectioncoder.builder.stories.suspects import is_worth_trying
+
+
+@pytest.mark.parametrize(
+    ("operator", "correct", "wrong", "code", "said"),
+    [
+        ("wrong_method", "len(rows)", "sum(rows)", "def f(rows):\n    return sum(rows)\n", False),
+        ("wrong_method", "max(rows)", "min(rows)", "def f(rows):\n    return min(rows)\n", True),
+        ("wrong_variable", "min(a, b)", "min(a, a)", "def f(a, b):\n    return min(a, a)\n", False),
+        ("wrong_variable", "low < 3", "high < 3", "def f(low, high):\n    return high < 3\n", True),
+        ("wrong_variable", "n < 3", "xs < 3", "def f(n: int, xs: list[int]):\n    return xs < 3\n", False),
+        ("off_by_one_range", "range(n - 1, 0)", "range(n - 1 - 1, 0)", "", False),
+        ("off_by_one_range", "range(n)", "range(n - 1)", "", True),
+        ("off_by_one_index", "word[:1]", "word[:]", "", False),
+        ("wrong_initial_value", "found = []", "found = [0]", "", False),
+        ("wrong_update", "total += n", "total -= n", "", False),
+        ("wrong_update", "total += n", "total = n", "", True),
+        ("wrong_constant", "n == 0", "n == 2", "", False),
+        ("wrong_constant", "n % 100", "n % 1000", "", True),
+        ("missing_conversion", "len(a) == len(b)", "a == len(b)", "", False),
+        ("missing_conversion", "range(len(a))", "range(a)", "", True),
+        ("empty_input", "", "return -1", "def f(xs):\n    if not xs:\n        return -1\n    return 1\n", False),
+        ("early_normalisation", "", "xs.sort()", "def f(xs):\n    xs.sort()\n    return xs\n", False),
+    ],
+)
+def test_slips_that_nobody_makes_are_told_from_others(operator, correct, wrong, code, said):
+    assert is_plausible(Mutation(operator, code or f"x = {wrong}\n", correct, wrong)) is said
+
+
+def test_most_slips_stay_and_keep_their_order():
+    slips = mutations(
+        "def f(xs: list[int]) -> int:\n    total = 0\n    for x in xs:\n        if x > 1:\n            total += x\n    return total\n"
+    )
+    kept = plausible(slips)
+    assert 0.5 < len(kept) / len(slips) < 1
+    assert [slip for slip in slips if slip in kept] == kept
+
+
+def test_a_wrong_operator_does_not_fail_by_the_types_of_its_operands():
+    assert not is_plausible_failure("wrong_operator", "TypeError: unsupported operand type(s) for -: 'str' and 'str'")
+    assert is_plausible_failure("missing_conversion", "TypeError: 'str' object does not support item assignment")
+
+
+TRACEBACK = """Traceback (most recent call last):
+  File "main.py", line 9, in <module>
+    assert f([3, 4]) == 7
+           ^^^^^^^^^
+  File "main.py", line 3, in f
+    {line}
+    {marks}
+{error}
+"""
+
+
+def crash(line, marks, error, own=()):
+    output = TRACEBACK.format(line=line, marks=marks, error=error)
+    return marked(output), clue_of(error, output, own)
+
+
+def test_an_index_is_explained_by_its_value_and_the_length():
+    segment, clue = crash("row = grid[index]", "      ~~~~^^^^^^^", "IndexError: list index out of range")
+    assert segment == "grid[index]"
+    assert clue is not None
+    assert clue.shown == ("index", "len(grid)")
+    values = values_before("index=1, len(grid)=2\nindex=2, len(grid)=2\nTraceback (most recent call last):\n", clue.shown)
+    assert values is not None
+    facts = clue.read(values)
+    assert facts is not None
+    assert (facts["index"], facts["length"]) == ("2", "2")
+    assert clue.read({"index": "1", "len(grid)": "2"}) is None  # that would have worked
+
+
+def test_an_operand_is_named_only_if_it_has_the_type_that_the_message_is_about():
+    error = "TypeError: slice indices must be integers or None or have an __index__ method"
+    _, clue = crash("return text[half:]", "       ~~~~^^^^^^^", error)
+    assert clue is not None
+    assert clue.read({"text": "'ab'", "half": "2"}) is None
+    error = "TypeError: 'NoneType' object is not iterable"
+    _, clue = crash("return sorted(found)", "       ^^^^^^^^^^^^^", error)
+    assert clue is not None
+    assert clue.read({"found": "None"}) == {"name": "found", "value": "None"}
+
+
+def test_a_message_that_says_all_there_is_needs_no_look():
+    assert crash("return sum(price)", "           ^^^^^", "NameError: name 'price' is not defined")[1] is None
+    assert (
+        crash("return reversed(set(word))", "       ^^^^^^^^^^^^^^^^^^^", "TypeError: 'set' object is not reversible", ["word"])[1]
+        is None
+    )
+    assert crash("return turned(xs[1:])", "       ^^^^^^^^^^^^^^", "RecursionError: maximum recursion depth exceeded")[1] is None
+
+
+def test_of_an_unknown_name_the_one_that_is_meant_is_named():
+    error = "NameError: name 'prices' is not defined"
+    assert names_of(error, "max(prices, key=price.get)", "max(price, key=price.get)") == {"undefined": "prices", "defined": "price"}
+    assert names_of(error, "import math", "") == {"undefined": "prices"}
+    assert names_of("KeyError: 'a'", "a", "b") == {}
+
+
+PROGRAM = "def f(xs):\n    ys = sorted(xs)\n    for y in ys:\n        if y > 1:\n            return y\n    return 0\n"
+
+
+@pytest.mark.parametrize(
+    ("corrected", "shape", "facts"),
+    [
+        (PROGRAM.replace("y > 1", "y > 2"), "line", {"wrong": "if y > 1:", "correct": "if y > 2:"}),
+        (PROGRAM.replace("    ys = sorted(xs)\n", ""), "out", {"old_lines": "`ys = sorted(xs)`"}),
+        (PROGRAM.replace("    ys", "    zs = 1\n    ys"), "in", {"new_lines": "`zs = 1`"}),
+        (
+            "def f(xs):\n    return min(xs)\n",
+            "block",
+            {"old_lines": "the five lines from `ys = sorted(xs)` to `return 0`", "new_lines": "`return min(xs)`"},
+        ),
+        (
+            PROGRAM.replace("y > 1", "y > 2").replace("return 0", "return 1"),
+            "several",
+            {"changes": "`return 0` becomes `return 1` and `if y > 1:` becomes `if y > 2:`"},
+        ),
+    ],
+)
+def test_all_that_a_correction_changes_is_told(corrected, shape, facts):
+    assert edit_facts(edits(PROGRAM, corrected), 6) == (shape, facts)
+
+
+def test_a_line_that_moves_is_told_as_such():
+    inside = "for x in xs:\n    total = 0\n    total += x\nprint(total)\n"
+    outside = "total = 0\nfor x in xs:\n    total += x\nprint(total)\n"
+    assert is_move(edits(inside, outside))
+    assert not is_move(edits(inside, outside.replace("print", "return")))
+
+
+@pytest.mark.parametrize(
+    ("got", "must_act", "said"),
+    [("5", False, True), ("4", False, True), ("9", False, False), ("4", True, False), ("None", False, False), ("'6'", False, False)],
+)
+def test_a_trial_is_of_the_right_type_and_not_further_off(got, must_act, said):
+    assert is_worth_trying("4", got, "6", must_act=must_act) is said
