@@ -131,7 +131,7 @@ class Ablation:
         with run.prepared():
             self._share_build(run)
             run.build()
-            run.evaluate(BASE)
+            run.measure(BASE)
         base = base_metrics(self.cells_dir, [first], self._specs)
         num_samples, num_seeds = self._resolved.recipe.generate.num_samples, len(self.design.seeds)
         for metric, values in base.items():
