@@ -35,7 +35,12 @@ class TestSyntax:
 
 
 _STRING = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|`[^`]*`", re.DOTALL)
-_NOT_A_COMPARISON = re.compile(r"&&|\|\||[<>]=?\s*-?\.?\d|\d\s*[<>]|!=|[%*]|(?<![\w\"'])-\s*\d*\.|\babs\b|\+|\?")
+# What a literal changed in it might not make wrong: arithmetic, limits, alternatives, comma expressions, variables.
+_NOT_PLAIN = re.compile(
+    r"&&|\|\||!=|[%*+?]|[<>]=?\s*-?\.?\d|\d\s*[<>]|-\s*\d*\.(?!\d)|\babs\b|[(\[]\s*\([^()]*,"
+    r"|(?<![\w.\"'])(?!(?:true|false|null|nullptr|nil|undefined|int|double|float|char|string|bool|String|Object)\b)"
+    r"[A-Za-z_]\w*(?![\w(.:!<>{\[\]])"
+)
 _QUOTES = "\"'`"
 
 
@@ -102,7 +107,7 @@ def _assertion(start: int, end: int, condition: str, syntax: TestSyntax, functio
     bare = re.fullmatch(rf"\(*(!?){HOLE}\)*", shape)
     if bare:
         shape = syntax.truth.format(HOLE, "false" if bare[1] else "true")
-    compared = not _NOT_A_COMPARISON.search(_STRING.sub("", shape)) and shape.count(HOLE) == 1 and function not in shape
+    compared = not _NOT_PLAIN.search(_STRING.sub("0", shape)) and shape.count(HOLE) == 1 and function not in shape
     return Assertion(start, end, text, shape, in_loop=not compared)
 
 

@@ -203,7 +203,7 @@ FORMS: dict[str, PackForm] = {
     ),
     "rs": PackForm(
         _derived("rs", wrong_answer=r"assertion .*failed", build=("rustc", "--test", "--edition", "2021", "-o", "main", "main.rs")),
-        TestSyntax(opening=r"\bassert(?:_eq)?!\s*\(", tail=r"\s*;", pair=(r"_eq", "({}) == ({})")),
+        TestSyntax(opening=r"\bassert(?:_eq)?!\s*\(", tail=r"\s*;", pair=(r"_eq", "{} == {}")),
         Recorder(
             row="{name}({row}, {condition});",
             start="fn {name}(row: usize, held: bool) {{ use std::io::Write; "
