@@ -76,10 +76,10 @@ def test_an_answer_in_python_is_the_whole_function():
 @pytest.mark.parametrize("name", OTHERS)
 def test_an_answer_in_another_language_continues_the_declaration(name):
     benchmark = load_benchmark(f"humanevalfix/{name}")
-    for task, request in list(zip(benchmark.tasks, benchmark.requests(1), strict=True))[::10]:
-        rest = task.canonical_solution[len(task.prompt) :]
-        row = completion_row(request, RawCompletion(f"{rest.rstrip()}\n```\nIt was wrong.", "stop", 9))
-        assert row["solution"] == task.prompt + rest.rstrip()
+    for task, request, row in list(zip(benchmark.tasks, benchmark.requests(1), rows_of(name), strict=True))[::10]:
+        rest = row["canonical_solution"].rstrip()
+        answered = completion_row(request, RawCompletion(f"{rest}\n```\nIt was wrong.", "stop", 9))
+        assert answered["solution"] == task.prompt + rest
 
 
 @pytest.mark.long
@@ -175,7 +175,8 @@ def test_a_python_program_does_not_see_its_tests():
         "        frame = frame.f_back\n    names += [getattr(thing, '__name__', '') for thing in gc.get_objects()]\n"
         "    assert has_close_elements.__name__ in names and 'check' not in names\n"
     )
-    [verdict] = verdicts(benchmark, [(task, task.canonical_solution.replace(task.prompt, task.prompt + body))])
+    [row] = rows_of("python")[:1]
+    [verdict] = verdicts(benchmark, [(task, task.prompt + body + row["canonical_solution"])])
     assert verdict.status == "passed", verdict
 
 
@@ -192,9 +193,17 @@ def test_imports_may_be_missing_as_in_the_harness():
 def test_what_follows_the_function_is_cut():
     tests = first_of("js").tests
     whole = first_of("js").canonical_solution.rstrip()
-    assert joined_head(f"{whole}\nconsole.log(hasCloseElements([1], 2));\n", tests) == whole.rstrip()
+    assert joined_head(f"{whole}\nconsole.log(hasCloseElements([1], 2));\n", tests) == whole
     assert cut("int f() {\n", "int f() {\n", 1) == "int f() {\n"
     assert cut("int g() { return 1; }", "int f() {\n", 1) == "int g() { return 1; }"
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_no_reference_loses_anything_by_the_cut(name):
+    for variant in VARIANTS:
+        for task in load_benchmark(f"{variant}/{name}").tasks:
+            kept = cut(task.canonical_solution, task.tests.beginning, FORMS[OTHERS[name]].closing)
+            assert kept.strip() == task.canonical_solution.strip()
 
 
 @pytest.mark.parametrize("name", OTHERS)

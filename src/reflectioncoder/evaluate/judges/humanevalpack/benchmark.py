@@ -105,7 +105,7 @@ def _task(row: Row, language: str, variant: Variant) -> Task[Any]:
         entry_point=row["entry_point"],
         tests=_python_tests(row) if language == PYTHON.name else _tests(row, language, beginning),
         part="" if variant == "synthesize" else row["bug_type"],
-        canonical_solution=beginning + row["canonical_solution"],
+        canonical_solution=row["prompt"] + row["canonical_solution"],
         instruction=instruction_for(row, variant, language),
     )
 

@@ -36,7 +36,7 @@ var assert packAssert
 
 func (packAssert) New(t *testing.T) packAssert { return packAssert{t} }
 
-func (a packAssert) Equal(expected, actual interface{}) bool {
+func (a packAssert) Equal(expected, actual interface{}, _ ...interface{}) bool {
 	a.t.Helper()
 	held := packEqual(expected, actual)
 	if !held {
@@ -51,14 +51,18 @@ func packEqual(expected, actual interface{}) bool { return packReflect.DeepEqual
 
 @dataclass(frozen=True)
 class PackForm:
-    """A language's form. `language` has the toolchain and the words of failures; `closing` braces end the asked function."""
+    """A language's form.
+
+    `language` has the toolchain and the words of failures. `closing`: so many braces end what is asked for, and what follows them is
+    cut; 0 where nothing behind it does harm.
+    """
 
     language: Language
     syntax: TestSyntax
     recorder: Recorder
     head: Callable[[str, str], str]
     """Returns what stands before the tests, from the solution and the task's own lines before it."""
-    closing: int = 1
+    closing: int = 0
 
 
 def python_program(solution: str) -> str:
@@ -70,11 +74,10 @@ def python_program(solution: str) -> str:
 def cut(solution: str, beginning: str, closing: int) -> str:
     """Return the solution up to the brace that closes what `beginning` opens; braces are counted as the harness does."""
     lines = [line.strip() for line in beginning.split("\n") if line.strip()]
-    at = solution.find(lines[-1]) if lines else -1
+    at = solution.find(lines[-1]) if lines and closing else -1
     if at < 0:
         return solution
-    start = at + len(lines[-1])
-    for place in range(start, len(solution)):
+    for place in range(at + len(lines[-1]), len(solution)):
         closing += (solution[place] == "{") - (solution[place] == "}")
         if closing == 0:
             return solution[: place + 1]
@@ -144,6 +147,7 @@ FORMS: dict[str, PackForm] = {
         TestSyntax(opening=r"\bconsole\.assert\(", tail=r"(?:\s*;)?", truth="!!{} === {}"),
         replace(LANGUAGES["js"].multipl_e.recorder, row="{name}({row}, ({condition}) ? 1 : 0);", insert_before=r"\A"),
         _as_it_is,
+        closing=1,
     ),
     "java": PackForm(
         _derived(
@@ -192,7 +196,7 @@ FORMS: dict[str, PackForm] = {
         _derived("go", wrong_answer="Not equal:"),
         TestSyntax(opening=r"\bassert\.Equal\(", pair=(r"Equal", "packEqual({}, {})")),
         Recorder(
-            row="{name}({row}, {condition})",
+            row="_ = assert; {name}({row}, {condition})",  # a variable that is not used does not compile
             start='func {name}(row int, held bool) {{ file, _ := {name}_os.OpenFile({name}_os.Getenv("{file}"), '
             "{name}_os.O_APPEND|{name}_os.O_CREATE|{name}_os.O_WRONLY, 0600)\n"
             'file.WriteString({name}_fmt.Sprintf("%d %t\\n", row, held))\nfile.Close() }}',
