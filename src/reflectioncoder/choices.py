@@ -140,6 +140,14 @@ AUTHORS_HELP: dict[AuthorName, str] = {
     "attempts": "completions in a file (attempts); the reference solutions repair those that fail",
 }
 
+Critic = Literal["none", "openai", "local", "vllm"]
+CRITICS_HELP: dict[Critic, str] = {
+    "none": "nobody: the diagnoses stay as the author wrote them",
+    "openai": "a model behind an OpenAI-compatible server (endpoint)",
+    "local": "a model served on this CPU; endpoint.model names a GGUF file or a packaged model",
+    "vllm": "a model served on these GPUs; endpoint.model names a hub id or a folder",
+}
+
 Diagnoses = Literal["templates", "traced"]
 DIAGNOSES_HELP: dict[Diagnoses, str] = {
     "templates": "one text from fixed sentences, which names the failing assertion and the slip",
@@ -152,6 +160,17 @@ TESTS_HELP: dict[TestsChoice, str] = {
     "problem": "assertions of the problem, drawn at random",
     "crafted": "a few of the problem's and of crafted ones that together notice most slips, each with the case that it covers as a "
     "comment; expectations come from the reference (Python only: problems in other languages keep their own)",
+}
+
+RoundKind = Literal["look", "hypothesis", "partial", "expectation", "hidden", "direct"]
+ROUND_KINDS: tuple[RoundKind, ...] = get_args(RoundKind)
+ROUND_KINDS_HELP: dict[RoundKind, str] = {
+    "look": "a cell prints the values at the place where the attempt goes wrong",
+    "hypothesis": "another cause is suspected first, tried in a run and refuted by it",
+    "partial": "the first repair makes the failing test pass and lets a later one fail",
+    "expectation": "a test expects a wrong value, which is corrected by reading the problem",
+    "hidden": "an exception hides a second fault, which shows once the first is repaired",
+    "direct": "nothing is looked at between a failing attempt and its correction",
 }
 
 Dtype = Literal["auto", "float32", "bfloat16", "float64"]

@@ -87,6 +87,8 @@ class Improvement:
         if (normalization := self.recipe.train.text_normalization) != "none":  # which would change the samples of earlier rounds
             what = "improve trains on samples of its own, which stay as they are"
             raise UsageError.for_value(what, "train.text_normalization", normalization, "none", "normalise the data beforehand")
+        if (critic := self.recipe.build.critic) != "none":  # whose endpoint the names of the models in the rounds take
+            raise UsageError.for_value("improve has no critic", "build.critic", critic, "none")
         require_used_options(self._build_of(1))
         self._base.check()
         if not self._problems(1):

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.forecast import Estimate, SessionCost
+from reflectioncoder.builder.lengths import TokenCounter, excess_tokens
 from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.builder.outcomes import Outcomes, Rejected
 from reflectioncoder.builder.problems import Problems, unwritable
@@ -20,6 +21,7 @@ from reflectioncoder.builder.rollouts import SampleNames
 from reflectioncoder.config.building import BuildConfig
 from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.data.problems import Problem
+from reflectioncoder.data.samples import Sample
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import default_workers
 
@@ -50,6 +52,7 @@ class Build:
     Attributes:
         limits: of one program that is run; `execute` applies them.
         fork: the user allows other settings than those that the log was begun with.
+        count_tokens: returns the length of a sample in tokens; None if nothing is to be counted.
     """
 
     recipe: Recipe
@@ -59,6 +62,11 @@ class Build:
     outcomes: Outcomes
     limits: Limits
     fork: bool
+    count_tokens: TokenCounter | None = None
+
+    def is_short(self, sample: Sample) -> bool:
+        """Tell whether a sample keeps to `max_tokens`."""
+        return excess_tokens(sample, self.count_tokens, self.config.max_tokens) is None
 
     @property
     def config(self) -> BuildConfig:

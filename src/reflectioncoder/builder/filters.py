@@ -28,6 +28,7 @@ def filter_outcomes(
     behaviour: Callable[[str], str | None] | None,
     *,
     max_chars: int,
+    too_many_tokens: Callable[[Sample], int | None] = lambda sample: None,
     near_duplicates: float,
     same_problem: bool,
     workers: int = 0,
@@ -36,6 +37,7 @@ def filter_outcomes(
 
     Args:
         behaviour: names the benchmark task that a program solves, if any.
+        too_many_tokens: returns the length of a sample that is too long in tokens, else None.
         near_duplicates: similarity of two samples' shingles (Jaccard, estimated) from which the later one is left out; 1: off.
         same_problem: samples of one problem are compared too; where they are variants by design they are not.
     """
@@ -65,6 +67,8 @@ def filter_outcomes(
                 filtered.reject(position, rejected_sample(outcome, contaminated))
             elif (length := sum(map(len, _texts(outcome)))) > max_chars:
                 filtered.reject(position, rejected_sample(outcome, Rejected("too_long", f"{length} characters")))
+            elif (num_tokens := too_many_tokens(outcome)) is not None:
+                filtered.reject(position, rejected_sample(outcome, Rejected("too_long", f"{num_tokens} tokens")))
             elif (attempts := _digest_of_attempts(outcome)) in seen:
                 filtered.reject(position, rejected_sample(outcome, Rejected("duplicate")))
             elif near is not None and (earlier := near.find_or_add(outcome)):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from reflectioncoder.builder.diagnoses import DiagnosisCounts
 from reflectioncoder.builder.filters import over_share
+from reflectioncoder.builder.lengths import TokenCounter
 from reflectioncoder.builder.outcomes import Outcomes, Rejected, Rejection, rejected_sample
 from reflectioncoder.builder.reasons import Reason
 from reflectioncoder.builder.text_measures import TextMeasures
@@ -32,13 +33,42 @@ class Funnel:
     operators: dict[str, int]
     diagnoses: DiagnosisCounts
     texts: TextMeasures
+    stories: StoryCounts
 
     def to_json(self) -> dict[str, Any]:
-        return {**vars(self), "diagnoses": self.diagnoses.to_json(), "texts": self.texts.to_json()}
+        stories = {"stories": self.stories.to_json()} if self.stories.kinds else {}
+        counted = {name: value for name, value in vars(self).items() if name != "stories"}
+        return {**counted, "diagnoses": self.diagnoses.to_json(), "texts": self.texts.to_json(), **stories}
 
 
-def write_outcomes(outcomes: Outcomes, output_dir: Path, config: BuildConfig) -> Funnel:
-    """Write reflections.jsonl and rejected.jsonl.
+@dataclass
+class StoryCounts:
+    """Counts of the samples that tell a story.
+
+    Attributes:
+        kinds: samples by the kind of their story.
+        rounds: cells that are run before the one that passes, by their kind.
+        num_rounds: samples by the number of these cells.
+    """
+
+    kinds: Counter[str] = field(default_factory=Counter)
+    rounds: Counter[str] = field(default_factory=Counter)
+    num_rounds: Counter[int] = field(default_factory=Counter)
+
+    def add(self, sample: Sample) -> None:
+        metadata = sample.metadata
+        if "kind" in metadata:
+            self.kinds[metadata["kind"]] += 1
+            self.rounds.update(metadata["rounds"])
+            self.num_rounds[len(metadata["rounds"])] += 1
+
+    def to_json(self) -> dict[str, Any]:
+        num_rounds = {str(number): self.num_rounds[number] for number in sorted(self.num_rounds)}
+        return {"kinds": dict(self.kinds.most_common()), "rounds": dict(self.rounds.most_common()), "num_rounds": num_rounds}
+
+
+def write_outcomes(outcomes: Outcomes, output_dir: Path, config: BuildConfig, count_tokens: TokenCounter | None = None) -> Funnel:
+    """Write reflections.jsonl and rejected.jsonl. `count_tokens`: the lengths of samples in tokens are measured too.
 
     Raises:
         CheckFailedError: there are fewer samples than `min_samples`; only rejected.jsonl has been written.
@@ -57,7 +87,7 @@ def write_outcomes(outcomes: Outcomes, output_dir: Path, config: BuildConfig) ->
     kinds: Counter[str] = Counter()
     tasks: set[str] = set()
     num_two_slip = 0
-    diagnoses, texts = DiagnosisCounts(), TextMeasures()
+    diagnoses, texts, stories = DiagnosisCounts(), TextMeasures(count_tokens), StoryCounts()
     with JsonlWriter(output_dir / "reflections.jsonl") as written:
         for number, sample in enumerate(_samples(outcomes)):
             if number not in left_out:
@@ -67,9 +97,10 @@ def write_outcomes(outcomes: Outcomes, output_dir: Path, config: BuildConfig) ->
                 num_two_slip += len(metadata["operators"]) > 1
                 diagnoses.add(sample)
                 texts.add(sample)
+                stories.add(sample)
                 written.write(sample.to_json())
     rejected, operators = dict(reasons.most_common()), dict(kinds.most_common())
-    return Funnel(num_accepted, num_two_slip, len(tasks), rejected, operators, diagnoses, texts)
+    return Funnel(num_accepted, num_two_slip, len(tasks), rejected, operators, diagnoses, texts, stories)
 
 
 def _samples(outcomes: Outcomes) -> Iterator[Sample]:

@@ -1,9 +1,9 @@
 """A build: problems in, reflection samples out, every candidate accounted for.
 
-An author (`authors`) writes candidates about the problems; filters turn away what repeats, is too long or is a benchmark task; the rest
-is the data set. `reflections.jsonl`, `rejected.jsonl` and `build.json` are written at the end, and `log.sqlite` on the way: what was
-asked and run. The result depends on the recipe, the seed and the log only, not on workers, speed or interruptions. Candidates are kept
-on disk, and read and written one at a time.
+An author (`authors`) writes candidates about the problems, of which a model may say the diagnoses anew (`critic`); filters turn away
+what repeats, is too long or is a benchmark task; the rest is the data set. `reflections.jsonl`, `rejected.jsonl` and `build.json` are
+written at the end, and `log.sqlite` on the way: what was asked and run. The result depends on the recipe, the seed and the log only,
+not on workers, speed or interruptions. Candidates are kept on disk, and read and written one at a time.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from typing import Any
 
 from reflectioncoder.builder.author import Build
 from reflectioncoder.builder.authors.registry import author_of, check_author
+from reflectioncoder.builder.critic import criticised
 from reflectioncoder.builder.earlier import require_same_author
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.filters import filter_outcomes
 from reflectioncoder.builder.funnel import write_outcomes
+from reflectioncoder.builder.lengths import excess_tokens, token_counter
 from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.builder.outcomes import Outcomes
 from reflectioncoder.builder.problems import Problems
@@ -65,6 +67,7 @@ def build_reflections(
     config = recipe.build
     check_author(config)
     author = author_of(config)
+    count_tokens = token_counter(recipe)
     limits = replace(limits_from(recipe.sandbox), wall_s=config.cell_timeout_s)
     require_floor(detect_isolation(), recipe.sandbox.floor)
     problems = Problems.read(partial(_first, config.problems, limit), partial(_contaminated_by, known))
@@ -73,17 +76,20 @@ def build_reflections(
         log = stack.enter_context(BuildLog(output_dir / "log.sqlite"))
         outcomes = stack.enter_context(closing(Outcomes()))
         execute = Executions(log, limits, recipe.sandbox.workers)
-        dialogues = author.write(Build(recipe, problems, log, execute, outcomes, limits, fork))
+        build = Build(recipe, problems, log, execute, outcomes, limits, fork, count_tokens)
+        dialogues = author.write(build)
+        written, critic = stack.enter_context(criticised(build, outcomes))
         filtered = filter_outcomes(
-            outcomes,
+            written,
             known,
             _logged(behaviour, known, log) if behaviour else None,
             max_chars=config.max_chars,
+            too_many_tokens=partial(excess_tokens, count_tokens=count_tokens, max_tokens=config.max_tokens),
             near_duplicates=config.near_duplicates,
             same_problem=not author.traits.varies_one_program,
             workers=recipe.sandbox.workers,
         )
-        funnel = write_outcomes(stack.enter_context(closing(filtered)), output_dir, config)
+        funnel = write_outcomes(stack.enter_context(closing(filtered)), output_dir, config, count_tokens)
         summary = BuildSummary(
             config=config,
             seed=recipe.seed,
@@ -94,6 +100,7 @@ def build_reflections(
             funnel=funnel,
             log=LogCounts.of(log, config.endpoint),
             dialogues=dialogues,
+            critic=critic,
             duration_s=round(time.monotonic() - started, 2),
             python=platform.python_version(),
             limits=limits,

@@ -1,7 +1,7 @@
 """The seam of languages in which the author `mutation` makes slips: what it needs to know of one.
 
 A language has a row in `SLIPS`, beside its `Coding`; docs/adding/slips.md shows how one is added. Python's row has its slips alone: its
-cells run in sessions and under a tracer, and its failures are read and worded by modules of their own (`failures`, `authors.traced`).
+cells run in sessions and under a tracer, and its failures are read and worded by modules of their own (`failures`, `stories`).
 """
 
 from __future__ import annotations

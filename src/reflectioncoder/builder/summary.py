@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from reflectioncoder.builder.author import DialogueStats
+from reflectioncoder.builder.critic import CriticCounts
 from reflectioncoder.builder.funnel import Funnel
 from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.config.building import BuildConfig, EndpointConfig
@@ -64,6 +65,7 @@ class BuildSummary:
     funnel: Funnel
     log: LogCounts
     dialogues: DialogueStats
+    critic: CriticCounts | None
     duration_s: float
     python: str
     limits: Limits
@@ -81,6 +83,7 @@ class BuildSummary:
             "decontamination": {"against": self.decontaminated_against, "words": 10, "behaviour": self.compared_behaviour},
             "num_candidates": self.num_candidates,
             **self.funnel.to_json(),
+            **({"critic": self.critic.to_json()} if self.critic else {}),
             "num_executions": log.num_executions,
             "num_replayed": log.num_replayed,
             "num_requests": log.num_requests,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError, TemplateNotFound
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateError, TemplateNotFound
 
 from reflectioncoder.errors import UsageError
 
@@ -18,19 +19,39 @@ class Prompts:
     """
 
     def __init__(self, name: str):
-        bundled = Path(__file__).parent / "prompts"
-        folder = bundled / name if (bundled / name).is_dir() else Path(name)
-        environment = Environment(loader=FileSystemLoader(folder), undefined=StrictUndefined, keep_trailing_newline=False)
-        try:
-            self.reflect, self.feedback, self.answer = (
-                environment.get_template(f"{part}.jinja") for part in ("reflect", "feedback", "answer")
-            )
-            for template, fields in ((self.reflect, {"problem": ""}), (self.feedback, {"output": ""}), (self.answer, {})):
-                template.render(fields)
-        except TemplateNotFound as error:
-            known = sorted(path.name for path in bundled.iterdir() if path.is_dir())
-            raise UsageError.for_value(f"no template {error}", "build.prompts", name, [*known, "a folder with the three"]) from error
-        except (TemplateError, UnicodeDecodeError) as error:
-            raise UsageError(f"build.prompts: a template of {folder} is malformed: {error}") from error
-        sources = [(folder / f"{part}.jinja").read_text(encoding="utf-8") for part in ("reflect", "feedback", "answer")]
-        self.digest = hashlib.sha256("\0".join(sources).encode()).hexdigest()[:16]
+        fields = {"reflect": {"problem": ""}, "feedback": {"output": ""}, "answer": {}}
+        (self.reflect, self.feedback, self.answer), self.digest = _templates(name, fields, "a folder with the three")
+
+
+class CriticPrompt:
+    """The template critic, with which a model is asked to say a diagnosis in its own words.
+
+    Raises:
+        UsageError: neither a version of the package nor a folder with it.
+    """
+
+    def __init__(self, name: str):
+        fields = {"problem": "", "attempt": "", "output": "", "looks": (), "diagnosis": ""}
+        (self._template,), self.digest = _templates(name, {"critic": fields}, "a folder with critic.jinja")
+
+    def render(self, **fields: object) -> str:
+        """Return the request. `fields`: problem, attempt, output, looks (cell and output of each), diagnosis."""
+        return self._template.render(fields)
+
+
+def _templates(name: str, fields: Mapping[str, Mapping[str, object]], allowed: str) -> tuple[list[Template], str]:
+    """Return the templates of a folder and the hash of their texts. `fields`: what each is tried with."""
+    bundled = Path(__file__).parent / "prompts"
+    folder = bundled / name if (bundled / name).is_dir() else Path(name)
+    environment = Environment(loader=FileSystemLoader(folder), undefined=StrictUndefined, keep_trailing_newline=False)
+    try:
+        templates = [environment.get_template(f"{part}.jinja") for part in fields]
+        for template, known in zip(templates, fields.values(), strict=True):
+            template.render(known)
+    except TemplateNotFound as error:
+        versions = sorted(path.name for path in bundled.iterdir() if path.is_dir())
+        raise UsageError.for_value(f"no template {error}", "build.prompts", name, [*versions, allowed]) from error
+    except (TemplateError, UnicodeDecodeError) as error:
+        raise UsageError(f"build.prompts: a template of {folder} is malformed: {error}") from error
+    sources = [(folder / f"{part}.jinja").read_text(encoding="utf-8") for part in fields]
+    return templates, hashlib.sha256("\0".join(sources).encode()).hexdigest()[:16]

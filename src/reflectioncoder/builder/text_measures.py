@@ -7,9 +7,10 @@ a bounded number of sentence patterns.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
@@ -87,8 +88,12 @@ class TextMeasures:
         lines_changed: the number of repairs by the number of lines in which an attempt differs from the one before.
         chars: the number of samples by their length, as `build.max_chars` counts it.
         claims: of samples in Python; values and names of other languages are not read.
+        count_tokens: returns the length of a sample in tokens; None: they are not counted.
+        tokens: the number of samples by their length in tokens.
     """
 
+    count_tokens: Callable[[Sample], int] | None = None
+    tokens: Counter[int] = field(default_factory=Counter)
     executions: Counter[int] = field(default_factory=Counter)
     lines_changed: Counter[int] = field(default_factory=Counter)
     chars: Counter[int] = field(default_factory=Counter)
@@ -108,6 +113,8 @@ class TextMeasures:
         self.executions[sum(block.type == "execution" for block in blocks)] += 1
         self.lines_changed.update(lines_changed(before, after) for before, after in pairwise(attempts(sample)))
         self.chars[sum(len(block.content) for message in sample.messages for block in message.content)] += 1
+        if self.count_tokens is not None:
+            self.tokens[self.count_tokens(sample)] += 1
         for block in blocks:
             if block.type == "text":
                 self._add_text(block.content)
@@ -127,6 +134,7 @@ class TextMeasures:
             "executions": spread(self.executions),
             "lines_changed_per_repair": spread(self.lines_changed),
             "chars": spread(self.chars),
+            **({"tokens": {**(spread(self.tokens) or {}), "p90": quantile(self.tokens, 0.9)}} if self.tokens else {}),
             "num_words": self.num_words,
             "num_distinct_words": len(self.vocabulary),
             "num_sentences": self.sentences.total,
@@ -148,6 +156,12 @@ def spread(counts: Counter[int]) -> dict[str, float] | None:
     return {"min": min(counts), "median": median(counts.elements()), "mean": round(mean, 2), "max": max(counts)}
 
 
+def quantile(counts: Counter[int], share: float) -> int:
+    """Return the smallest value below or at which this share of what is counted lies."""
+    values = sorted(counts.elements())
+    return values[max(math.ceil(share * len(values)) - 1, 0)]
+
+
 def describe(texts: Mapping[str, Any]) -> Iterator[str]:
     """Yield lines for people about what `TextMeasures.to_json` returned; none if there were no samples."""
     if not texts["num_samples"]:
@@ -160,6 +174,8 @@ def describe(texts: Mapping[str, Any]) -> Iterator[str]:
         f"{texts['executions']['mean']:.1f} programs run in a sample, {repairs}{texts['chars']['mean']:,.0f} characters (means); "
         f"{texts['num_distinct_words']:,} different words{sentences}"
     )
+    if tokens := texts.get("tokens"):
+        yield f"a sample has {tokens['median']:,.0f} tokens (median; 90 % have at most {tokens['p90']:,})"
     if texts["claims"]["num_samples"]:
         yield describe_claims(texts["claims"])
 

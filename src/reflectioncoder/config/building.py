@@ -9,20 +9,24 @@ from reflectioncoder.choices import (
     APIS_HELP,
     ASSISTANT_PREFIXES_HELP,
     AUTHORS_HELP,
+    CRITICS_HELP,
     DIAGNOSES_HELP,
     MAX_TOKENS_FIELDS,
     MAX_TOKENS_FIELDS_HELP,
     OMITTABLE_HELP,
+    ROUND_KINDS,
+    ROUND_KINDS_HELP,
     TESTS_HELP,
     Api,
     AssistantPrefix,
     AuthorName,
+    Critic,
     Diagnoses,
     MaxTokensField,
     Omittable,
     TestsChoice,
 )
-from reflectioncoder.config.checks import MAX_SECONDS
+from reflectioncoder.config.checks import MAX_SECONDS, shares_of
 from reflectioncoder.config.settings import Settings, doc
 
 
@@ -115,7 +119,9 @@ class BuildConfig(Settings):
     )
     budget_usd: float | None = doc("Maximum cost of the build at the endpoint's prices, USD; null sets no limit.", None, low=0.0)
     prompts: str = doc(
-        "Prompt templates for the dialogue: a packaged version (v1), or a folder with reflect, feedback and answer.jinja.", "v1"
+        "Prompt templates for the dialogue: a packaged version (v1), or a folder with reflect, feedback and answer.jinja (with a "
+        "critic also critic.jinja).",
+        "v1",
     )
     problems: tuple[str, ...] = doc("Problems to write about: files made by `problems`, or bundled:SPLIT.", ("bundled:train",))
     samples_per_problem: int | None = doc(
@@ -124,13 +130,37 @@ class BuildConfig(Settings):
     two_slip_share: float = doc(
         "Probability that a sequence of author: mutation contains two corrections, if its slips allow it.", 0.25, low=0.0, high=1.0
     )
+    interacting_slips: bool = doc(
+        "Where a sequence of author: mutation has two corrections, look for slips that act on each other: one hides the other, both "
+        "cancel out in a test, or together they fail otherwise than either alone. Turn it on for diagnoses that need two steps; each "
+        "such sequence costs one run more.",
+        False,
+    )
+    misreading_share: float = doc(
+        "Share of sequences of author: mutation whose first attempt misreads the task and differs in several lines from the reference, "
+        "where a problem has such attempts; the others begin with a slip in one place. Raise it for mistakes of understanding.",
+        0.0,
+        low=0.0,
+        high=1.0,
+    )
     max_operator_share: float = doc(
-        "Maximum share of one kind of slip among all slips of author: mutation; 1 sets no limit. Lower it for more varied mistakes.",
+        "Maximum share of one kind of slip or misreading among all of author: mutation; 1 sets no limit. Lower it for more varied "
+        "mistakes.",
         0.15,
         low=0.05,
         high=1.0,
     )
     max_chars: int = doc("Length limit of a sample, characters; a token of code has about three.", 16_000, low=100)
+    max_tokens: int | None = doc(
+        "Length limit of a sample, tokens of build.tokenizer; null sets no limit. Of author: mutation with diagnoses: traced longer "
+        "samples are written anew in shorter forms first. Lower it for models with a short context.",
+        None,
+        low=64,
+    )
+    tokenizer: str | None = doc(
+        "Tokenizer that build.max_tokens counts with: a tokenizer.json, a folder with one, or a hub id; null takes that of model.name.",
+        None,
+    )
     near_duplicates: float = doc(
         "Leave out samples whose similarity to an earlier one (Jaccard index of five-word shingles) reaches this; 1 keeps all. "
         "With author: mutation only samples of different problems are compared.",
@@ -140,6 +170,27 @@ class BuildConfig(Settings):
     )
     diagnoses: Diagnoses = doc("How a failing attempt is explained (mutation, hybrid, attempts).", "templates", values=DIAGNOSES_HELP)
     tests: TestsChoice = doc("Which tests an attempt's code block shows (mutation, hybrid, attempts).", "problem", values=TESTS_HELP)
+    critic: Critic = doc(
+        "Who says the diagnoses of mutation, hybrid and attempts anew, in words of its own; a text that loses or adds anything is not "
+        "taken. Choose one for more varied texts if you have a model that follows instructions well; a diagnosis costs a request.",
+        "none",
+        values=CRITICS_HELP,
+    )
+    round_kinds: dict[str, Any] = field(
+        default_factory=lambda: {"look": 0.35, "hypothesis": 0.2, "partial": 0.15, "expectation": 0.15, "hidden": 0.15},
+        metadata={
+            "doc": "Shares of the kinds of stories among the samples (mutation with diagnoses: traced), by name, 1 in all. Where the "
+            "slips of a problem do not allow a kind, another one is drawn.",
+            "check": shares_of(ROUND_KINDS),
+            "values": ROUND_KINDS_HELP,
+        },
+    )
+    max_rounds: int = doc(
+        "Maximum number of programs that are run in a sample before the one that passes (mutation with diagnoses: traced).",
+        5,
+        low=1,
+        high=5,
+    )
     shown_tests: int = doc("Maximum number of assertions in an attempt's code block (mutation, hybrid, attempts).", 3, low=1)
     cell_timeout_s: float = doc(
         "Time limit of one attempt, or of a program with all its tests, while building, seconds.", 3.0, low=0.1, high=MAX_SECONDS

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from reflectioncoder.data.samples import BLOCK_TYPES
 
@@ -25,3 +27,15 @@ def each_block_type_once(value: tuple[str, ...]) -> str | None:
 
 def not_empty(value: tuple[str, ...]) -> str | None:
     return None if value else "at least one; [none] hides nothing"
+
+
+def shares_of(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], str | None]:
+    """Return a check of a mapping from some of the names to shares that add up to 1."""
+
+    def check(value: Mapping[str, Any]) -> str | None:
+        shares = [share for share in value.values() if isinstance(share, int | float) and not isinstance(share, bool) and share >= 0]
+        if value.keys() <= set(names) and len(shares) == len(value) and abs(sum(shares) - 1) <= 0.01:
+            return None
+        return f"a share from 0 to 1 for some of {', '.join(names)}, 1 in all"
+
+    return check

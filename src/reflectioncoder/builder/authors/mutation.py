@@ -10,6 +10,7 @@ from reflectioncoder.builder.rollouts import SampleNames
 from reflectioncoder.builder.slips import SLIPS
 from reflectioncoder.config.building import BuildConfig
 from reflectioncoder.data.problems import Problem
+from reflectioncoder.errors import UsageError
 from reflectioncoder.progress import Progress, say
 from reflectioncoder.sandbox.pool import map_ordered
 
@@ -20,14 +21,24 @@ class MutationAuthor(Author):
     @property
     def traits(self) -> Traits:
         return Traits(
-            options=frozenset(("two_slip_share", "max_operator_share", "diagnoses", "shown_tests", "tests")),
+            options=frozenset(
+                (
+                    *("two_slip_share", "interacting_slips", "misreading_share", "max_operator_share", "diagnoses", "critic"),
+                    *("shown_tests", "tests", "round_kinds", "max_rounds"),
+                )
+            ),
             languages=frozenset(SLIPS),
             needs_reference=True,
             varies_one_program=True,
         )
 
     def check(self, config: BuildConfig) -> None:
-        """Find nothing: each setting is checked by its range."""
+        """Refuse settings of stories where none are told."""
+        default = BuildConfig()
+        given = [name for name in ("round_kinds", "max_rounds") if getattr(config, name) != getattr(default, name)]
+        if given and config.diagnoses != "traced":
+            where = ", ".join(f"build.{name}" for name in given)
+            raise UsageError(f"{where} has no effect with build.diagnoses: {config.diagnoses}\n  hint:    set build.diagnoses: traced")
 
     def names_in_samples(self, config: BuildConfig) -> SampleNames:
         return SampleNames(AUTHOR, "")  # of nobody's answers

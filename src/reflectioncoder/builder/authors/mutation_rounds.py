@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 from reflectioncoder.builder.author import Build
-from reflectioncoder.builder.authors.mutation_samples import Candidate, MutationPlan, candidates, with_crafted_tests, write_sample
+from reflectioncoder.builder.authors.mutation_samples import (
+    Candidate,
+    MutationPlan,
+    candidates,
+    settle,
+    with_crafted_tests,
+    write_program_sample,
+    write_sample,
+)
+from reflectioncoder.builder.authors.mutation_stories import StoryWriter
 from reflectioncoder.builder.outcomes import Rejected, rejection
+from reflectioncoder.builder.stories import StorySettings
+from reflectioncoder.choices import ROUND_KINDS, RoundKind
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.languages import PYTHON
@@ -15,6 +29,7 @@ from reflectioncoder.progress import Progress
 from reflectioncoder.sandbox.pool import map_ordered
 
 SAMPLES_PER_PROBLEM = 4  # where the recipe says nothing
+_MAX_BOOST = 5.0
 
 
 def run_mutation_rounds(build: Build, problems: list[Problem]) -> None:
@@ -27,9 +42,10 @@ def run_mutation_rounds(build: Build, problems: list[Problem]) -> None:
     target = rounds.num_wanted * len(problems)
     with Progress("build: reflections", target) as progress:
         while plans := rounds.next_plans():
-            written = map_ordered(rounds.write, plans, build.recipe.sandbox.workers)
-            for plan, outcome in zip(plans, written, strict=True):
-                rounds.note(plan, outcome)
+            weights = rounds.kind_weights()
+            written = map_ordered(partial(rounds.write, weights), plans, build.recipe.sandbox.workers)
+            for plan, (settled, outcome) in zip(plans, written, strict=True):
+                rounds.note(plan, settled, outcome)
                 progress.update(build.outcomes.num_accepted, f"{build.outcomes.num_rejected} rejected")
         progress.update(target)
 
@@ -40,11 +56,14 @@ class _Rounds:
     def __init__(self, build: Build, problems: list[Problem]):
         self._build = build
         self._problems = problems
-        self._candidates = {problem.task_id: candidates(problem, build.recipe.seed) for problem in problems}
+        self._misreading_share = build.config.misreading_share
+        misread = self._misreading_share > 0
+        self._candidates = {problem.task_id: candidates(problem, build.recipe.seed, misread) for problem in problems}
         is_crafted = build.config.tests == "crafted"
         self._slips = {task_id: [c.slip.code for c in found] for task_id, found in self._candidates.items() if is_crafted}
         self._num_accepted: Counter[str] = Counter()
         self._used: Counter[str] = Counter()
+        self._kinds: Counter[RoundKind] = Counter()
         self.num_wanted = build.config.samples_per_problem or SAMPLES_PER_PROBLEM
 
     def next_plans(self) -> list[MutationPlan]:
@@ -53,32 +72,59 @@ class _Rounds:
         for problem in self._problems:
             left = self._candidates[problem.task_id]
             if left and self._num_accepted[problem.task_id] < self.num_wanted:
-                plans.append(self._plan(left))
+                plans.append(self._plan(left, self._wanted(problem.task_id, left)))
         return plans
 
-    def _plan(self, left: list[Candidate]) -> MutationPlan:
-        candidate = min(left, key=lambda c: self._used[c.slip.operator])
+    def write(self, weights: Mapping[RoundKind, float], plan: MutationPlan) -> tuple[MutationPlan, Sample | Rejected]:
+        """Write the sample of a plan, and return the plan as it was carried out; may be called in several threads.
+
+        Args:
+            weights: of the kinds of stories in this round.
+        """
+        build, config = self._build, self._build.config
+        is_traced = config.diagnoses == "traced"
+        if plan.problem.language != PYTHON.name:
+            return plan, write_program_sample(plan, build.execute, is_traced=is_traced)
+        if config.tests == "crafted":
+            slips = self._slips[plan.problem.task_id]
+            plan = with_crafted_tests(plan, slips, config.shown_tests, build.recipe.seed, build.execute)
+        plan = settle(plan, build.execute)
+        if not is_traced:
+            return plan, write_sample(plan, build.execute)
+        return plan, StoryWriter(build.execute, StorySettings(weights, config.max_rounds), build.is_short).write(plan)
+
+    def kind_weights(self) -> dict[RoundKind, float]:
+        """Return the shares of the kinds of stories, more for those of which there are too few so far: not all slips allow each."""
+        weights: dict[RoundKind, float] = {}
+        for kind in ROUND_KINDS:
+            share = self._build.config.round_kinds.get(kind, 0.0)
+            weights[kind] = share * min(_MAX_BOOST, (share * self._kinds.total() + 1) / (self._kinds[kind] + 1))
+        return weights
+
+    def _wanted(self, task_id: str, left: list[Candidate]) -> list[Candidate]:
+        """Return the misreadings or the slips, as drawn for the next sample of a problem; all if it has none of the kind."""
+        number = self._num_accepted[task_id]
+        wants_misreading = random.Random(f"kind/{self._build.recipe.seed}/{task_id}/{number}").random() < self._misreading_share
+        return [candidate for candidate in left if candidate.is_misreading is wants_misreading] or left
+
+    def _plan(self, left: list[Candidate], wanted: list[Candidate]) -> MutationPlan:
+        candidate = min(wanted, key=lambda c: self._used[c.slip.operator])
         left.remove(candidate)
         config = self._build.config
-        plan = candidate.plan(config.shown_tests, config.two_slip_share, self._build.recipe.seed)
+        plan = candidate.plan(config.shown_tests, config.two_slip_share, self._build.recipe.seed, config.interacting_slips)
         self._used.update(plan.operators)
         marks = [mark for mark in (config.tests, config.diagnoses) if mark in ("crafted", "traced")]  # other texts, other ids
         return replace(plan, seed=":".join((*marks[::-1], plan.seed)))
 
-    def write(self, plan: MutationPlan) -> Sample | Rejected:
-        """Write the sample of a plan; may be called in several threads."""
-        execute, config = self._build.execute, self._build.config
-        if config.tests == "crafted" and plan.problem.language == PYTHON.name:
-            slips = self._slips[plan.problem.task_id]
-            plan = with_crafted_tests(plan, slips, config.shown_tests, self._build.recipe.seed, execute)
-        return write_sample(plan, execute, execute if config.diagnoses == "traced" else None)
-
-    def note(self, plan: MutationPlan, outcome: Sample | Rejected) -> None:
+    def note(self, planned: MutationPlan, plan: MutationPlan, outcome: Sample | Rejected) -> None:
         """Note what has become of a plan: the slips of a rejected one count as not used."""
         outcomes, task_id = self._build.outcomes, plan.problem.task_id
+        self._used.subtract(planned.operators)
+        self._used.update(plan.operators)
         if isinstance(outcome, Rejected):
             self._used.subtract(plan.operators)
             outcomes.reject(len(outcomes), rejection(plan.id, task_id, outcome, plan.operators))
         else:
             outcomes.accept(len(outcomes), outcome)
+            self._kinds.update([outcome.metadata["kind"]] if "kind" in outcome.metadata else [])
             self._num_accepted[task_id] += 1

@@ -7,21 +7,24 @@ fresh session; what the sample says of them is what the interpreter answered.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
 
 from reflectioncoder.builder.authors.program_blocks import program_blocks
-from reflectioncoder.builder.authors.traced import Attempt, Story, traced_blocks
+from reflectioncoder.builder.authors.slip_pairs import Relation, SlipPair, choose_pair, pairs_with
 from reflectioncoder.builder.cells import Execution, Executor
 from reflectioncoder.builder.coding import coding_of
 from reflectioncoder.builder.crafted.selection import ShownTests, choose
 from reflectioncoder.builder.crafted.words import opening_with_reasons
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.failures import read_failure
-from reflectioncoder.builder.mutation import Mutation
+from reflectioncoder.builder.mutation import Mutation, mutations
 from reflectioncoder.builder.mutation.diagnosis import OPENINGS, Failure, diagnose
+from reflectioncoder.builder.mutation.misreadings import FAMILIES, misreadings
 from reflectioncoder.builder.outcomes import Rejected
-from reflectioncoder.builder.slips import Slips, slips_of
+from reflectioncoder.builder.slips import slips_of
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request, reflection_request
 from reflectioncoder.data.samples import Block, Sample, assistant, user
@@ -30,6 +33,7 @@ from reflectioncoder.languages import PYTHON
 AUTHOR = "mutation"
 
 _MAX_OUTPUT_CHARS = 2000
+_ALONE = ("syntax_slip", "hard_coded_example")  # beside which another slip would say nothing
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,10 @@ class MutationPlan:
     """The planned attempts of a sample. `steps[k]` is the slip that correction k repairs.
 
     `programs[k]` still contains `steps[k:]`; the last program is the reference.
+
+    Attributes:
+        pairs: slips of which one may take the place of the first step, if it acts on the second (`settle`).
+        relation: how the two slips act on each other, if that was asked.
     """
 
     problem: Problem
@@ -44,6 +52,8 @@ class MutationPlan:
     steps: tuple[Mutation, ...]
     shown_tests: tuple[str, ...]
     seed: str
+    pairs: tuple[SlipPair, ...] = ()
+    relation: Relation | None = None
     cases: tuple[str, ...] = ()  # of the tests, if they are crafted
 
     @property
@@ -72,18 +82,31 @@ class Candidate:
     slip: Mutation
     number: int
 
-    def plan(self, num_shown_tests: int, two_slip_share: float, seed: int) -> MutationPlan:
-        """Plan the attempts: drawn from the seed and the candidate alone."""
+    @property
+    def is_misreading(self) -> bool:
+        return self.slip.operator in FAMILIES
+
+    def plan(self, num_shown_tests: int, two_slip_share: float, seed: int, interacting: bool = False) -> MutationPlan:
+        """Plan the attempts: drawn from the seed and the candidate alone.
+
+        Args:
+            interacting: bring pairs of slips, of which `settle` chooses one by running it.
+        """
         plan_seed = f"{seed}/{self.problem.task_id}/{self.number}"
         rng = random.Random(f"chain/{plan_seed}")
         tests = self.problem.tests
         shown = sorted(rng.sample(range(len(tests)), min(num_shown_tests, len(tests))))
         programs, steps = [self.slip.code, answer_program(self.problem)], [self.slip]
-        if rng.random() < two_slip_share and self.slip.operator != "syntax_slip":
-            second = _second_slip(self.slip, slips_of(self.problem), rng)
+        pairs: list[SlipPair] = []
+        if rng.random() < two_slip_share and self.slip.operator not in _ALONE:
+            others = slips_of(self.problem).mutations(self.slip.code)
+            second = _second_slip(self.slip, others, rng)
             if second is not None:
                 programs, steps = [second.code, *programs], [second, *steps]
-        return MutationPlan(self.problem, tuple(programs), tuple(steps), tuple(tests[i] for i in shown), plan_seed)
+            if second is not None and interacting and self.problem.language == PYTHON.name:
+                pairs = pairs_with(self.slip, others, _slips_of(programs[-1]))
+                rng.shuffle(pairs)
+        return MutationPlan(self.problem, tuple(programs), tuple(steps), tuple(tests[i] for i in shown), plan_seed, tuple(pairs))
 
 
 def with_crafted_tests(plan: MutationPlan, slips: Sequence[str], count: int, seed: int, execute: Executions) -> MutationPlan:
@@ -106,27 +129,55 @@ def with_crafted_tests(plan: MutationPlan, slips: Sequence[str], count: int, see
     return replace(plan, shown_tests=shown.tests, cases=shown.cases)
 
 
-def candidates(problem: Problem, seed: int) -> list[Candidate]:
-    """Return all slips of a problem's reference, in a random order fixed by the seed."""
+def candidates(problem: Problem, seed: int, misread: bool = False) -> list[Candidate]:
+    """Return all slips of a problem's reference, in a random order fixed by the seed.
+
+    Args:
+        misread: all misreadings of the problem too, behind the slips.
+    """
     slips = slips_of(problem).mutations(answer_program(problem))
     random.Random(f"candidates/{seed}/{problem.task_id}").shuffle(slips)
+    if misread and problem.language == PYTHON.name:
+        programs = misreadings(problem)
+        random.Random(f"misreadings/{seed}/{problem.task_id}").shuffle(programs)
+        slips += programs
     return [Candidate(problem, slip, number) for number, slip in enumerate(slips)]
 
 
-def _second_slip(first: Mutation, slips: Slips, rng: random.Random) -> Mutation | None:
-    """Draw another slip elsewhere in the already wrong program, of another kind."""
-    others = [m for m in slips.mutations(first.code) if m.operator != first.operator and m.correct != first.wrong]
+@lru_cache(maxsize=512)
+def _slips_of(reference: str) -> tuple[Mutation, ...]:
+    return tuple(mutations(reference))
+
+
+def _second_slip(first: Mutation, slips: list[Mutation], rng: random.Random) -> Mutation | None:
+    """Draw another of the slips of the already wrong program, elsewhere and of another kind."""
+    others = [m for m in slips if m.operator != first.operator and m.correct != first.wrong]
     return rng.choice(others) if others else None
 
 
-def write_sample(plan: MutationPlan, execute: Executor, tracing: Executions | None = None) -> Sample | Rejected:
-    """Run the plan's cells and write the sample, or say why it is none.
+def settle(plan: MutationPlan, execute: Executor) -> MutationPlan:
+    """Return the plan with two slips that act on each other, if runs find any among its pairs."""
+    if not plan.pairs:
+        return plan
+    *_, first = plan.steps
+    found = choose_pair(plan.programs[-1], first, plan.pairs, plan.problem.setup, plan.shown_tests, execute)
+    if found is None:
+        return replace(plan, pairs=())
+    second, relation = found
+    return replace(plan, programs=(second.code, *plan.programs[1:]), steps=(second, first), pairs=(), relation=relation)
 
-    Args:
-        tracing: write traced diagnoses with it; None: from templates.
-    """
-    if plan.problem.language != PYTHON.name:
-        return _write_programs(plan, execute, is_traced=tracing is not None)
+
+@dataclass(frozen=True)
+class RanPlan:
+    """A plan whose attempts fail and whose last program passes: an execution for each cell, a failure for each attempt."""
+
+    plan: MutationPlan
+    runs: tuple[Execution, ...]
+    failures: tuple[Failure, ...]
+
+
+def run_plan(plan: MutationPlan, execute: Executor) -> RanPlan | Rejected:
+    """Run the plan's cells, or say why no sample can be made of them."""
     cells = plan.cells
     runs = execute(cells)
     *attempts, last = runs
@@ -135,42 +186,33 @@ def write_sample(plan: MutationPlan, execute: Executor, tracing: Executions | No
     failures = [read_failure(cell, plan.shown_tests, ran, execute) for cell, ran in zip(cells, attempts, strict=False)]
     if len(failures) > len(set(failures)):
         return Rejected("repair_changes_nothing", "the first correction leaves the very same failure")
-    if tracing is None:
-        return _sample(plan, _from_templates(plan, runs, failures))
-    blocks = _traced(plan, runs, failures, tracing)
-    return blocks if isinstance(blocks, Rejected) else _sample(plan, blocks, {"diagnoses": "traced"})
+    return RanPlan(plan, tuple(runs), tuple(failures))
 
 
-def _write_programs(plan: MutationPlan, execute: Executor, *, is_traced: bool) -> Sample | Rejected:
+def write_sample(plan: MutationPlan, execute: Executor) -> Sample | Rejected:
+    """Run the plan's cells and write the sample with diagnoses from templates, or say why it is none."""
+    ran = run_plan(plan, execute)
+    return ran if isinstance(ran, Rejected) else sample_of(plan, _from_templates(ran))
+
+
+def write_program_sample(plan: MutationPlan, execute: Executions, *, is_traced: bool) -> Sample | Rejected:
     """Write the sample of a language whose cells are programs of their own."""
-    assert isinstance(execute, Executions)  # which runs other languages too
     runs = execute(plan.cells, plan.problem.language)
     if rejected := _judge_runs(runs[:-1], runs[-1]):
         return rejected
     blocks = program_blocks(plan, runs, execute, is_traced=is_traced)
-    return blocks if isinstance(blocks, Rejected) else _sample(plan, blocks, {"diagnoses": "traced"} if is_traced else None)
+    return blocks if isinstance(blocks, Rejected) else sample_of(plan, blocks, {"diagnoses": "traced"} if is_traced else None)
 
 
-def _from_templates(plan: MutationPlan, runs: list[Execution], failures: list[Failure]) -> list[Block]:
+def _from_templates(ran: RanPlan) -> list[Block]:
+    plan, failures = ran.plan, ran.failures
     rng = random.Random(f"words/{plan.seed}")
     blocks = [Block("text", opening_with_reasons(OPENINGS, plan.cases, rng))]
-    for index, (cell, ran) in enumerate(zip(plan.cells, runs, strict=True)):
-        blocks += [Block("code", cell), Block("execution", ran.output.rstrip("\n"))]
+    for index, (cell, execution) in enumerate(zip(plan.cells, ran.runs, strict=True)):
+        blocks += [Block("code", cell), Block("execution", execution.output.rstrip("\n"))]
         if index < len(failures):
             blocks.append(Block("text", diagnose(plan.steps[index], failures[index], rng)))
     return blocks
-
-
-def _traced(plan: MutationPlan, runs: list[Execution], failures: list[Failure], execute: Executions) -> list[Block] | Rejected:
-    problem, cells = plan.problem, plan.cells
-    attempts = tuple(
-        Attempt(plan.programs[index], plan.programs[index + 1], cells[index], runs[index], failure, plan.steps[index])
-        for index, failure in enumerate(failures)
-    )
-    request = reflection_request(problem.prompt, problem.instruction)
-    tests = tuple(test.strip() for test in plan.shown_tests)
-    story = Story(request, problem.entry_point, problem.setup, tests, attempts, cells[-1], runs[-1].output, plan.cases)
-    return traced_blocks(story, execute, plan.seed)
 
 
 def _judge_runs(attempts: list[Execution], last: Execution) -> Rejected | None:
@@ -186,7 +228,9 @@ def _judge_runs(attempts: list[Execution], last: Execution) -> Rejected | None:
     return None
 
 
-def _sample(plan: MutationPlan, blocks: list[Block], about: dict[str, str] | None = None) -> Sample:
+def sample_of(
+    plan: MutationPlan, blocks: list[Block], about: Mapping[str, Any] | None = None, operators: list[str] | None = None
+) -> Sample:
     problem = plan.problem
     metadata = {
         "author": AUTHOR,
@@ -194,8 +238,9 @@ def _sample(plan: MutationPlan, blocks: list[Block], about: dict[str, str] | Non
         **problem.provenance,
         **({"language": problem.language} if problem.language != PYTHON.name else {}),
         "grade": problem.grade,
-        "operators": plan.operators,
+        "operators": plan.operators if operators is None else operators,
         **plan.shown.about,
+        **({"relation": plan.relation} if plan.relation and operators in (None, plan.operators) else {}),
         **(about or {}),
         **({"setup": problem.setup} if problem.setup else {}),
     }

@@ -15,6 +15,7 @@ from reflectioncoder.builder.authors.dialogue import DialogueAuthor
 from reflectioncoder.builder.authors.hybrid import HybridAuthor
 from reflectioncoder.builder.authors.mutation import MutationAuthor
 from reflectioncoder.builder.authors.servers import ELSEWHERE, LLAMA_CPP, VLLM
+from reflectioncoder.builder.critic import check_critic, options_of_critic
 from reflectioncoder.choices import AuthorName
 from reflectioncoder.config.building import BuildConfig, EndpointConfig
 from reflectioncoder.errors import UsageError
@@ -34,7 +35,17 @@ HYBRIDS: dict[AuthorName, Author] = {
 """The authors that `hybrid: true` turns those that ask a model into."""
 
 COMMON_OPTIONS = frozenset(
-    ("author", "problems", "samples_per_problem", "max_chars", "near_duplicates", "cell_timeout_s", "min_samples")
+    (
+        "author",
+        "problems",
+        "samples_per_problem",
+        "max_chars",
+        "max_tokens",
+        "tokenizer",
+        "near_duplicates",
+        "cell_timeout_s",
+        "min_samples",
+    )
 )
 """The options of every build, whoever writes."""
 
@@ -57,6 +68,7 @@ def check_author(config: BuildConfig) -> None:
     """
     require_used_options(config)
     author_of(config).check(config)
+    check_critic(config)
 
 
 def require_used_options(config: BuildConfig) -> None:
@@ -78,6 +90,7 @@ def require_used_options(config: BuildConfig) -> None:
 def unused_options(config: BuildConfig) -> list[str]:
     """Return the dotted names of options that are given (not at their defaults) and that the author does not use."""
     used = author_of(config).traits.options | COMMON_OPTIONS
+    used |= options_of_critic(config) if "critic" in used else frozenset()
     given = [name for name in _given(config) if name != "endpoint"] + [f"endpoint.{name}" for name in _given(config.endpoint)]
     return [f"build.{name}" for name in given if name not in used]
 
@@ -94,5 +107,8 @@ def _given(section: BuildConfig | EndpointConfig) -> list[str]:
 
 def _used_options(config: BuildConfig) -> list[str]:
     """Return the dotted names of the options that the author uses; the endpoint, of which it may use some fields only, as one."""
-    used = {name.partition(".")[0] for name in author_of(config).traits.options} | COMMON_OPTIONS
+    options = author_of(config).traits.options
+    used = {
+        name.partition(".")[0] for name in options | (options_of_critic(config) if "critic" in options else frozenset())
+    } | COMMON_OPTIONS
     return [f"build.{spec.name}" for spec in fields(config) if spec.name in used]

@@ -6,23 +6,28 @@ program and not the model's idea of the tests. What the sample says of the failu
 
 from __future__ import annotations
 
+import ast
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from reflectioncoder.builder import checks
 from reflectioncoder.builder.author import Build
 from reflectioncoder.builder.authors.answers import Answer, unusable
-from reflectioncoder.builder.authors.traced import Attempt, Story, traced_blocks
+from reflectioncoder.builder.causes import Cause, Observed, minimal_repair, observed_causes, refined
 from reflectioncoder.builder.cells import Execution
+from reflectioncoder.builder.claims.evidence import Evidence, tokens_of
 from reflectioncoder.builder.coding import Coding, coding_of
 from reflectioncoder.builder.crafted.selection import ShownTests, choose
 from reflectioncoder.builder.crafted.words import opening_with_reasons
-from reflectioncoder.builder.mutation import mutations
-from reflectioncoder.builder.mutation.diagnosis import OPENINGS, observe
+from reflectioncoder.builder.mutation import Mutation, mutations
+from reflectioncoder.builder.mutation.diagnosis import OPENINGS, Failure, observe
 from reflectioncoder.builder.outcomes import Rejected
 from reflectioncoder.builder.rollouts import Rollout
+from reflectioncoder.builder.stories import Attempt, Story, traced_blocks
+from reflectioncoder.builder.testing import Tests
 from reflectioncoder.config.building import BuildConfig
 from reflectioncoder.data.answers import ReadAnswer, read_answer
 from reflectioncoder.data.problems import Problem
@@ -65,11 +70,12 @@ class RepairWriter:
 
     Args:
         attempt: returns a model's answer to the one-off request for a rollout.
+        model: the name of that model, for the metadata; None: that of the endpoint.
     """
 
-    def __init__(self, build: Build, attempt: Callable[[Rollout], Answer]):
+    def __init__(self, build: Build, attempt: Callable[[Rollout], Answer], model: str | None = None):
         self._attempt = attempt
-        self._model = build.config.endpoint.model
+        self._model = build.config.endpoint.model if model is None else model
         self._seed = build.recipe.seed
         self._num_shown_tests = build.config.shown_tests
         self._is_crafted = build.config.tests == "crafted"
@@ -91,12 +97,7 @@ class RepairWriter:
             return rejected
         failure = coding.read_failure(cells[0], tests, first, self._execute)
         if self._is_traced and coding.language == PYTHON:
-            attempt = Attempt(program.lstrip("\n"), answer_program(problem), cells[0], first, failure)
-            request = reflection_request(problem.prompt, problem.instruction)
-            stripped = tuple(test.strip() for test in tests)
-            story = Story(request, problem.entry_point, problem.setup, stripped, (attempt,), cells[1], second.output, shown.cases)
-            traced = traced_blocks(story, self._execute, rollout.id)
-            return traced if isinstance(traced, Rejected) else self._sample(rollout, traced, shown, {"diagnoses": "traced"})
+            return self._traced(rollout, program.lstrip("\n"), shown, cells, (first, second), failure)
         opening = opening_with_reasons(OPENINGS, shown.cases, rng)
         seen = observe(failure, rng, python=coding.language == PYTHON)
         fence = coding.language.fence
@@ -120,6 +121,55 @@ class RepairWriter:
             return own
         failing = self._execute.failing(problem, [test.text for test in tests], program)
         return choose(tests, [failing], self._num_shown_tests, rng)
+
+    def _traced(
+        self,
+        rollout: Rollout,
+        program: str,
+        shown: ShownTests,
+        cells: list[str],
+        runs: tuple[Execution, Execution],
+        failure: Failure,
+    ) -> Sample | Rejected:
+        """Write a traced sample. The attempt is followed by its repair, if a statement or two are enough, else by the reference."""
+        problem = rollout.problem
+        reference, cell, passing = answer_program(problem), cells[1], runs[1]
+        repair = minimal_repair(program, reference, lambda other: self._passes(other, problem))
+        if repair is not None:
+            repaired = coding_of(problem).cell(repair.program, problem, shown.lines)
+            ran = self._execute([cells[0], repaired])[-1]
+            repair = repair if ran.passed and ran.output == passing.output else None
+            cell = repaired if repair else cell
+        attempt = Attempt(program, repair.program if repair else reference, cells[0], runs[0], failure)
+        request = reflection_request(problem.prompt, problem.instruction)
+        tests = tuple(test.strip() for test in shown.tests)
+        story = Story(request, problem.entry_point, problem.setup, tests, (attempt,), cell, passing.output, shown.cases)
+        told = self._told(story, repair.causes if repair else None, reference, rollout.id)
+        if isinstance(told, Rejected):
+            return told
+        blocks, causes = told
+        about = {"diagnoses": "traced", "causes": [cause.kind for cause in causes], "repair": "minimal" if repair else "reference"}
+        return self._sample(rollout, blocks, shown, about)
+
+    def _passes(self, program: str, problem: Problem) -> bool:
+        return self._execute.test(program, Tests(problem.setup, problem.tests)).passed
+
+    def _told(
+        self, story: Story, known: tuple[Cause, ...] | None, reference: str, seed: str
+    ) -> tuple[list[Block], tuple[Cause, ...]] | Rejected:
+        """Return the blocks with the first causes that the sample shows, and these causes."""
+        attempt = story.attempts[0]
+        seen = Observed(attempt.program, reference, story.entry_point, attempt.failure)
+        choices = [refined(known, seen)] if known else [(cause,) for cause in observed_causes(seen)]
+        told: list[Block] | Rejected = Rejected("unsupported_claim")
+        for causes in (*choices, ()):
+            slip = next((Mutation(cause.kind, attempt.program, cause.correct, cause.wrong) for cause in causes if known), None)
+            told = traced_blocks(replace(story, attempts=(replace(attempt, slip=slip, causes=causes),)), self._execute, seed)
+            if not isinstance(told, Rejected) and (
+                not any(cause.is_of_result for cause in causes) or _shows(told, attempt.failure.actual)
+            ):
+                return told, causes
+        return told if isinstance(told, Rejected) else (told, ())
 
     def _program(self, answer: Answer, problem: Problem) -> str | Rejected:
         """Return the program of an attempt without the model's own tests."""
@@ -155,6 +205,15 @@ class RepairWriter:
             "reflection",
             {"id": rollout.id, "metadata": metadata},
         )
+
+
+def _shows(blocks: list[Block], value: str) -> bool:
+    """Tell whether an execution of a sample shows a value."""
+    evidence = Evidence()
+    for block in blocks:
+        if block.type == "execution":
+            evidence.add_execution(block.content)
+    return evidence.is_value_printed(tokens_of(value)) or (value[:1] in "'\"" and evidence.is_text_printed(ast.literal_eval(value)))
 
 
 def _judge_program(coding: Coding, program: str, attempt: str, entry_point: str) -> Rejected | None:

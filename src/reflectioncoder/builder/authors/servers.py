@@ -64,3 +64,5 @@ def _check_vllm(settings: EndpointConfig) -> None:
 ELSEWHERE = Server(is_own=False, check=check_endpoint, serve=_serve_elsewhere)
 LLAMA_CPP = Server(is_own=True, check=_check_gguf, serve=_serve_gguf)
 VLLM = Server(is_own=True, check=_check_vllm, serve=_serve_vllm)
+SERVERS = {"openai": ELSEWHERE, "local": LLAMA_CPP, "vllm": VLLM}
+"""By the name that authors and critics have in a recipe."""

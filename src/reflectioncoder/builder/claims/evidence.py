@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 
 _TOKEN = re.compile(
     r"""(?P<string>[rbfuRBFU]{0,2}(?:\"\"\".*?\"\"\"|'''.*?'''|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'))
-    |(?P<number>(?:(?<![\w)\]}])-)?(?:\d[\d_]*\.?\d*(?:[eE][+-]?\d+)?j?|\.\d+))
+    |(?P<number>(?:(?<![\w)\]}])-)?(?:\d[\d_]*(?:\.(?!\s|\Z)\d*)?(?:[eE][+-]?\d+)?j?|\.\d+))
     |(?P<name>[^\W\d]\w*)
     |(?P<comment>\#[^\n]*)
     |(?P<operator>\.\.\.|\*\*=?|//=?|>>=?|<<=?|[-+*/%@&|^!=<>]=|->|:=|[^\w\s])""",
     re.VERBOSE | re.DOTALL,
 )
+_TRIPLE_QUOTES = re.compile(r"\"{3}|'{3}")
 _TRACE_HEAD = re.compile(r'\s*(?:Traceback \(most recent call last\):|File ".*", line \d+.*|\[Previous line repeated .*\])$')
 _ECHO = re.compile(r"    \S.*$")
 _MARKS = re.compile(r"\s*[~^]+[\s~^]*$")
@@ -29,7 +30,8 @@ Tokens = tuple[str, ...]
 
 
 def tokens_of(text: str) -> Tokens:
-    """Split a text as a lexer of Python would, in prose too; strings by their value, negative numbers whole where no term precedes.
+    """Split a text as a lexer of Python would, in prose too; strings by their value, negative numbers whole where no term precedes,
+    and without the full stop of a sentence that ends with one.
 
     Comments are left out, and what follows a `#` in prose.
     """
@@ -98,7 +100,8 @@ class Evidence:
 
     def is_written(self, part: Tokens) -> bool:
         """Tell whether tokens stand in the code, in the problem, or in what an execution shows in whatever way."""
-        return self._has(part, (*self.code, self.problem, *self.printed, *self.echoed))
+        in_words = _TRIPLE_QUOTES.sub("\n", self.problem)  # a docstring is words, not one string
+        return self._has(part, (*self.code, self.problem, in_words, *self.printed, *self.echoed))
 
     def is_named(self, name: str) -> bool:
         """Tell whether a name stands anywhere, within a compound of names or a string too."""

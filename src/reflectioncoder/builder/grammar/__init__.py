@@ -1,4 +1,7 @@
-"""Writes sentences from a grammar that is data (YAML files): alternatives are drawn, facts are put in, nothing else is said."""
+"""Writes sentences from a grammar that is data: alternatives are drawn, facts are put in, nothing else is said.
+
+The grammar is all `*.yaml` files of this folder together, a file for each topic. A symbol is in one of them.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-import yaml
+from reflectioncoder.config.yaml_text import parse_yaml
 
 Grammar = Mapping[str, list[str]]
 _SYMBOL = re.compile(r"<([a-z_]+(?:\.[a-z_]+)?)>")
@@ -18,9 +21,24 @@ _BEGINNING = re.compile(r"(\A|[.?] )([a-z])")
 
 @cache
 def traced_grammar() -> Grammar:
-    """Return the alternatives of every symbol, of all files: no two define the same one."""
-    files = sorted(Path(__file__).parent.glob("*.yaml"))
-    return {symbol: texts for file in files for symbol, texts in yaml.safe_load(file.read_text(encoding="utf-8")).items()}
+    """Return the grammar of traced diagnoses: the alternatives of every symbol."""
+    return merged({path.name: path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.yaml"))})
+
+
+def merged(files: Mapping[str, str]) -> Grammar:
+    """Return the grammar of several files, by their names.
+
+    Raises:
+        ValueError: a symbol is defined twice.
+    """
+    grammar: dict[str, list[str]] = {}
+    origin: dict[str, str] = {}
+    for name, text in files.items():
+        for symbol, alternatives in parse_yaml(text, name)[0].items():
+            if symbol in origin:
+                raise ValueError(f"the symbol {symbol} is defined in {origin[symbol]} and in {name}")
+            origin[symbol], grammar[symbol] = name, alternatives
+    return grammar
 
 
 def say(symbol: str, facts: Mapping[str, str], rng: random.Random, grammar: Grammar | None = None) -> str:

@@ -1,0 +1,75 @@
+"""Samples of injected slips with traced diagnoses: the plan's attempts become a story, which is told shorter if it is too long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from reflectioncoder.builder.authors.mutation_samples import MutationPlan, RanPlan, run_plan, sample_of
+from reflectioncoder.builder.executions import Executions
+from reflectioncoder.builder.outcomes import Rejected
+from reflectioncoder.builder.stories import Attempt, Manner, Story, StorySettings, tell
+from reflectioncoder.data.prompts import reflection_request
+from reflectioncoder.data.samples import Sample
+
+_BRIEF = Manner(extras=0.0)
+_SILENT = Manner(extras=0.0, looks=False)
+
+
+@dataclass(frozen=True)
+class StoryWriter:
+    """`write(plan)` runs a plan and tells its story.
+
+    Attributes:
+        fits: tells whether a sample is short enough; of those that are not the shortest form is returned.
+    """
+
+    execute: Executions
+    settings: StorySettings
+    fits: Callable[[Sample], bool] = lambda sample: True
+
+    def write(self, plan: MutationPlan) -> Sample | Rejected:
+        """Return the sample in the longest of its forms that fits, or why there is none.
+
+        Raises:
+            SandboxUnavailableError: the sandbox failed, not a program.
+        """
+        ran = run_plan(plan, self.execute)
+        if isinstance(ran, Rejected):
+            return ran
+        written = self._told(ran, Manner(), self.settings)
+        forms = self._shorter(ran)
+        while isinstance(written, Sample) and not self.fits(written) and (shorter := next(forms, None)) is not None:
+            written = shorter if isinstance(shorter, Sample) else written
+        return written
+
+    def _shorter(self, ran: RanPlan) -> Iterator[Sample | Rejected]:
+        """Yield shorter forms: in fewer words, as a shorter kind, without looks, with fewer tests and only one slip."""
+        yield self._told(ran, _BRIEF, self.settings)
+        yield self._told(ran, _BRIEF, replace(self.settings, shares={"look": 1.0}))
+        yield self._told(ran, _SILENT, self.settings)
+        plan = ran.plan
+        one_slip = replace(plan, programs=plan.programs[-2:], steps=plan.steps[-1:])
+        for number in range(len(plan.shown_tests) - 1, 0, -1):
+            cut = replace(one_slip, shown_tests=plan.shown_tests[:number], cases=plan.cases[:number])
+            fewer = run_plan(cut, self.execute)
+            yield fewer if isinstance(fewer, Rejected) else self._told(fewer, _SILENT, self.settings)
+
+    def _told(self, ran: RanPlan, manner: Manner, settings: StorySettings) -> Sample | Rejected:
+        told = tell(_story(ran), self.execute, ran.plan.seed, settings, manner)
+        if isinstance(told, Rejected):
+            return told
+        about = {"diagnoses": "traced", "kind": told.kind, "rounds": list(told.rounds)}
+        return sample_of(ran.plan, list(told.blocks), about, [slip.operator for slip in told.slips])
+
+
+def _story(ran: RanPlan) -> Story:
+    plan, cells = ran.plan, ran.plan.cells
+    attempts = tuple(
+        Attempt(plan.programs[index], plan.programs[index + 1], cells[index], ran.runs[index], failure, plan.steps[index])
+        for index, failure in enumerate(ran.failures)
+    )
+    problem = plan.problem
+    request = reflection_request(problem.prompt, problem.instruction)
+    tests = tuple(test.strip() for test in plan.shown_tests)
+    return Story(request, problem.entry_point, problem.setup, tests, attempts, cells[-1], ran.runs[-1].output, plan.cases)

@@ -1,0 +1,81 @@
+"""Counts the tokens of samples with a tokenizer that needs no torch: `tokenizer.json`, as the `tokenizers` library reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from reflectioncoder.config.declarations import Recipe
+from reflectioncoder.data.hub import hub_errors
+from reflectioncoder.data.render_chat import chat_block
+from reflectioncoder.data.samples import Sample
+from reflectioncoder.errors import ReflectionCoderError, UsageError, require
+from reflectioncoder.models.packaged import PACKAGED_MODELS, tokenizer_of_package
+
+TokenCounter = Callable[[Sample], int]
+"""Returns the length of a sample in tokens."""
+
+_FILE = "tokenizer.json"
+_TOKENS_OF_A_TURN = 5  # of a chat template: its beginning, the role, its end
+
+
+def token_counter(recipe: Recipe) -> TokenCounter | None:
+    """Return what counts tokens for `build.max_tokens`; None if the recipe names no tokenizer and sets no limit.
+
+    Raises:
+        UsageError: there is a limit, and the tokenizer cannot be had.
+        MachineError: the package `tokenizers` is missing.
+    """
+    config = recipe.build
+    if config.max_tokens is None and config.tokenizer is None:
+        return None
+    name, key = (config.tokenizer, "build.tokenizer") if config.tokenizer is not None else (recipe.model.name, "model.name")
+    tokenizer = _load(name, recipe.model.revision if config.tokenizer is None else None, key)
+
+    def count(sample: Sample) -> int:
+        texts = ["\n\n".join(map(chat_block, message.content)) for message in sample.messages]
+        return sum(len(found.ids) + _TOKENS_OF_A_TURN for found in tokenizer.encode_batch(texts, add_special_tokens=False))
+
+    return count
+
+
+def excess_tokens(sample: Sample, count_tokens: TokenCounter | None, max_tokens: int | None) -> int | None:
+    """Return the length of a sample if it exceeds a limit; None if it does not, or if there is nothing to count with."""
+    if count_tokens is None or max_tokens is None:
+        return None
+    return found if (found := count_tokens(sample)) > max_tokens else None
+
+
+def _load(name: str, revision: str | None, key: str) -> Any:
+    tokenizers = require("tokenizers", "train")
+    try:
+        file = _file(name, revision)
+        return tokenizers.Tokenizer.from_file(str(file))
+    except Exception as error:
+        reason = str(error).split("\n", 1)[0]
+        raise UsageError(
+            f"no tokenizer to count tokens with: {reason}\n  where:   {key}\n  got:     {name!r}\n"
+            f"  hint:    set build.tokenizer to a {_FILE}, to a folder with one, or to a hub id; or leave build.max_tokens out"
+        ) from error
+
+
+def _file(name: str, revision: str | None) -> Path:
+    path = Path(name)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        if not (path / _FILE).is_file():
+            raise UsageError(f"{path} has no {_FILE}")
+        return path / _FILE
+    if path.is_absolute() or name.startswith(".") or name.count("/") > 1:
+        raise UsageError(f"no such file or folder: {path}")
+    hub = require("huggingface_hub", "train")
+    try:
+        with hub_errors(f"tokenizer {name}", name, revision, "model"):
+            timeout = {"etag_timeout": 5} if name in PACKAGED_MODELS else {}
+            return Path(hub.hf_hub_download(name, _FILE, revision=revision, **timeout))
+    except ReflectionCoderError:
+        if name not in PACKAGED_MODELS or revision is not None:
+            raise
+        return tokenizer_of_package(PACKAGED_MODELS[name]) / _FILE

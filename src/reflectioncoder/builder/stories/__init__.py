@@ -1,0 +1,7 @@
+"""Stories: how failing attempts become the rounds of a reflection sequence, in words that state only what was seen."""
+
+from reflectioncoder.builder.stories.story import Attempt, Story
+from reflectioncoder.builder.stories.telling import StorySettings, Told, tell, traced_blocks
+from reflectioncoder.builder.stories.wording import Manner
+
+__all__ = ["Attempt", "Manner", "Story", "StorySettings", "Told", "tell", "traced_blocks"]

@@ -1,0 +1,54 @@
+"""Makes the rounds that all kinds of stories are put together from: attempts, looks, questions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from reflectioncoder.builder.executions import Executions
+from reflectioncoder.builder.stories.probes import Probe, is_shown, probes
+from reflectioncoder.builder.stories.story import Attempt, Draft, Place, Round, Saying, Story
+from reflectioncoder.builder.stories.wording import announcement, explanation, failure_sayings, fix
+
+
+def attempt_place(attempt: Attempt, story: Story, before: Sequence[Saying], symbol: str = "", *, is_exact: bool = True) -> Place:
+    """Return the place of an attempt, which fails as it has failed before; `is_exact`: with the very same output."""
+
+    def read(output: str) -> Sequence[Saying] | None:
+        same = output == attempt.ran.output.rstrip("\n") if is_exact else f"\n    {attempt.test(story.tests)}\n" in output
+        return failure_sayings(attempt, story, symbol) if same else None
+
+    return Place((Round("attempt", attempt.cell, before, read),), is_needed=True)
+
+
+def look_place(attempt: Attempt, story: Story, execute: Executions, *, with_call: bool = True) -> Place:
+    """Return the place of a look at an attempt. `with_call`: the value of the failing call is not known yet."""
+    found = [probe for probe in probes(story, attempt, execute) if with_call or probe.form != "call"]
+    return Place(tuple(_look(probe, attempt, story) for probe in found), is_needed=False)
+
+
+def _look(probe: Probe, attempt: Attempt, story: Story) -> Round:
+    def read(output: str) -> Sequence[Saying] | None:
+        seen = replace(probe, output=output)
+        return explanation(seen, attempt, story) if is_shown(seen, attempt) else None
+
+    return Round("look", probe.cell, announcement(probe, attempt, story), read)
+
+
+def corrections(story: Story, execute: Executions, opening: Sequence[Saying], symbols: Sequence[str] = ()) -> Draft:
+    """Return the story of attempts that are looked at and corrected one after the other.
+
+    Args:
+        symbols: of what the failure of each attempt is said with, where it is not said as usual.
+    """
+    places, before = [], opening
+    for number, attempt in enumerate(story.attempts):
+        symbol = symbols[number] if number < len(symbols) else ""
+        places += [attempt_place(attempt, story, before, symbol), look_place(attempt, story, execute)]
+        before = fix(attempt, story)
+    return closed(story, places, before)
+
+
+def closed(story: Story, places: Sequence[Place], closing: Sequence[Saying]) -> Draft:
+    slips = tuple(attempt.slip for attempt in story.attempts if attempt.slip is not None)
+    return Draft(tuple(places), closing, story.last_cell, story.last_output.rstrip("\n"), slips)

@@ -1,0 +1,68 @@
+"""Puts a second slip into an attempt, which is repaired first, such that the two failures are in a certain relation."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from reflectioncoder.builder.cells import Execution
+from reflectioncoder.builder.executions import Executions
+from reflectioncoder.builder.failures import read_failure
+from reflectioncoder.builder.mutation import Mutation, mutations
+from reflectioncoder.builder.stories.story import Attempt, Story
+
+_MAX_TRIED = 5  # slips that are run, in one session
+_MAX_OUTPUT_CHARS = 2000
+
+
+def with_second_slip(
+    story: Story,
+    execute: Executions,
+    rng: random.Random,
+    fits: Callable[[Execution, Attempt], bool],
+    preferred: Collection[str] = (),
+) -> Story | None:
+    """Return the story of a single attempt with one more slip before it, None if none of a few drawn ones fits.
+
+    Args:
+        fits: tells whether the run of the attempt with both slips fits before that with one.
+        preferred: kinds of slips that are likely to fit.
+    """
+    *others, last = story.attempts
+    if others or last.slip is None or last.slip.operator == "syntax_slip":
+        return None
+    slips = [slip for slip in mutations(last.program) if _is_another(slip, last.slip)]
+    rng.shuffle(slips)
+    slips = sorted(_of_different_kinds(slips), key=lambda slip: slip.operator not in preferred)[:_MAX_TRIED]
+    if not slips:
+        return None
+    cells = [last.cell_of(slip.code) for slip in slips]
+    for slip, cell, ran in zip(slips, cells, execute(cells), strict=True):
+        is_usable = _is_failure(ran, last) and fits(ran, last)
+        if is_usable and (first := _attempt(slip, cell, ran, last, story, execute)) is not None:
+            return replace(story, attempts=(first, last))
+    return None
+
+
+def _is_another(slip: Mutation, real: Mutation) -> bool:
+    return slip.operator not in (real.operator, "syntax_slip") and slip.correct != real.wrong and real.wrong in slip.code
+
+
+def _of_different_kinds(slips: list[Mutation]) -> list[Mutation]:
+    """Return the slips such that the first of each kind come first."""
+    seen: dict[str, int] = {}
+    ranked = []
+    for slip in slips:
+        seen[slip.operator] = seen.get(slip.operator, 0) + 1
+        ranked.append((seen[slip.operator], slip))
+    return [slip for _, slip in sorted(ranked, key=lambda item: item[0])]
+
+
+def _is_failure(ran: Execution, last: Attempt) -> bool:
+    return ran.status == "failed" and len(ran.output) <= _MAX_OUTPUT_CHARS and ran.output != last.ran.output
+
+
+def _attempt(slip: Mutation, cell: str, ran: Execution, last: Attempt, story: Story, execute: Executions) -> Attempt | None:
+    failure = read_failure(cell, story.tests, ran, execute)
+    return Attempt(slip.code, last.program, cell, ran, failure, slip) if failure != last.failure else None

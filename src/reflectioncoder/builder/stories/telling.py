@@ -1,0 +1,181 @@
+"""Tells a story: a kind is drawn, its rounds are run in one session, and what they print is put into words.
+
+What an output does not show is not stated: then the next round that was thought of takes its place, or none, or another kind. `claims`
+has the last word about the text.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from reflectioncoder.builder.claims import check_blocks
+from reflectioncoder.builder.crafted.words import why_tests
+from reflectioncoder.builder.executions import Executions
+from reflectioncoder.builder.mutation import Mutation
+from reflectioncoder.builder.outcomes import Rejected
+from reflectioncoder.builder.stories.kinds.registry import KINDS
+from reflectioncoder.builder.stories.story import Draft, Place, Round, Saying, Story
+from reflectioncoder.builder.stories.wording import Manner, spoken
+from reflectioncoder.choices import ROUND_KINDS, RoundKind
+from reflectioncoder.data.samples import Block
+
+_MAX_SESSIONS = 5  # for one draft
+_FALLBACKS: tuple[RoundKind, ...] = ("look", "direct")
+
+
+@dataclass(frozen=True)
+class StorySettings:
+    """What is drawn from.
+
+    Attributes:
+        shares: of the kinds; what is not named has none.
+        max_rounds: cells before the one that passes.
+    """
+
+    shares: Mapping[RoundKind, float] = field(default_factory=lambda: {"look": 1.0})
+    max_rounds: int = 5
+
+
+@dataclass(frozen=True)
+class Told:
+    """A story in words.
+
+    Attributes:
+        kind: of the story, as it was told in the end.
+        rounds: the kinds of its cells before the one that passes.
+    """
+
+    blocks: tuple[Block, ...]
+    kind: RoundKind
+    rounds: tuple[str, ...]
+    slips: tuple[Mutation, ...]
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """A round that was run, with what is to be said of it."""
+
+    round: Round
+    output: str
+    after: Sequence[Saying]
+
+
+def tell(story: Story, execute: Executions, seed: str, settings: StorySettings, manner: Manner | None = None) -> Told | Rejected:
+    """Return the story, of the first kind in a drawn order that these attempts allow; or why it cannot be told.
+
+    Raises:
+        SandboxUnavailableError: the sandbox failed, not a program.
+    """
+    manner = manner or Manner()
+    rejected = Rejected("unsupported_claim", "no kind of story can be told")
+    for kind in _kinds(seed, settings, manner):
+        told = _told(kind, story, execute, seed, settings, manner)
+        if isinstance(told, Told):
+            return told
+        rejected = told or rejected
+    return rejected
+
+
+def _kinds(seed: str, settings: StorySettings, manner: Manner) -> Iterator[RoundKind]:
+    """Yield kinds drawn by their shares, without repeats, then those that nearly all attempts allow."""
+    rng = random.Random(f"kinds/{seed}")
+    left: dict[RoundKind, float] = {kind: settings.shares[kind] for kind in ROUND_KINDS if settings.shares.get(kind, 0) > 0}
+    order: list[RoundKind] = []
+    while left:
+        drawn: RoundKind = rng.choices(tuple(left), tuple(left.values()))[0]
+        order.append(drawn)
+        del left[drawn]
+    kinds: tuple[RoundKind, ...] = (*dict.fromkeys((*order, *_FALLBACKS)),) if manner.looks else ("direct",)
+    for kind in kinds:
+        if KINDS[kind].min_rounds <= settings.max_rounds:
+            yield kind
+
+
+def _told(
+    kind: RoundKind, story: Story, execute: Executions, seed: str, settings: StorySettings, manner: Manner
+) -> Told | Rejected | None:
+    """Return the story as one of a kind; None if these attempts do not allow it."""
+    draft = KINDS[kind].draft(story, execute, random.Random(f"{kind}/{seed}"), manner)
+    ran = draft and _run(_within(draft, settings.max_rounds), execute)
+    if not draft or ran is None:
+        return None
+    unsupported, blocks = "", []
+    for words in (manner, replace(manner, extras=0.0)):
+        blocks = _blocks(ran, draft, random.Random(f"words/{seed}"), words, story.cases)
+        claims = check_blocks(story.request, blocks)
+        unsupported = ", ".join(claim.stated.text for claim in claims if claim.status == "unsupported")
+        if not unsupported:
+            break
+    if unsupported:
+        return Rejected("unsupported_claim", unsupported)
+    rounds = tuple(item.round.kind for item in ran)
+    is_direct = kind == "look" and "look" not in rounds
+    return Told(tuple(blocks), "direct" if is_direct else kind, rounds, draft.slips)
+
+
+def _within(draft: Draft, max_rounds: int) -> Draft:
+    """Return the draft without the first places that are not needed, if there are too many."""
+    places = [place for place in draft.places if place.candidates]
+    while (
+        len(places) > max_rounds and (index := next((at for at, place in enumerate(places) if not place.is_needed), None)) is not None
+    ):
+        del places[index]
+    return replace(draft, places=tuple(places))
+
+
+def _run(draft: Draft, execute: Executions) -> list[_Ran] | None:
+    """Run the session with the first rounds that show what they are for; None if one is needed and none shows it."""
+    left = [list(place.candidates) for place in draft.places]
+    for _ in range(_MAX_SESSIONS):
+        if any(place.is_needed and not rounds for place, rounds in zip(draft.places, left, strict=True)):
+            return None
+        chosen = [rounds[0] if rounds else None for rounds in left]
+        cells = [item.cell for item in chosen if item is not None]
+        outputs = [ran.output.rstrip("\n") for ran in execute([*cells, draft.last_cell])]
+        answers = iter(outputs)
+        ran = [item and _Ran(item, output := next(answers), item.read(output) or ()) for item in chosen]
+        failed = [at for at, item in enumerate(ran) if item is not None and not item.after]
+        if not failed and outputs[-1] == draft.last_output:
+            return [item for item in ran if item is not None]
+        left = _without(left, failed, draft.places, is_last_wrong=outputs[-1] != draft.last_output)
+    return None
+
+
+def _without(left: list[list[Round]], failed: list[int], places: Sequence[Place], *, is_last_wrong: bool) -> list[list[Round]]:
+    """Return the rounds that are left when some have failed.
+
+    Where an attempt prints something else than it did alone, what is run between the attempts is to blame.
+    """
+    is_disturbed = is_last_wrong or any(places[at].is_needed and len(places[at].candidates) == 1 for at in failed)
+    if is_disturbed and any(rounds and not place.is_needed for place, rounds in zip(places, left, strict=True)):
+        return [rounds if place.is_needed else [] for place, rounds in zip(places, left, strict=True)]
+    if is_disturbed:
+        return [[] for _ in left]
+    return [rounds[1:] if at in failed else rounds for at, rounds in enumerate(left)]
+
+
+def _blocks(ran: Sequence[_Ran], draft: Draft, rng: random.Random, manner: Manner, cases: Sequence[str]) -> list[Block]:
+    """Return the blocks; the first text also says what the tests are there for."""
+    blocks: list[Block] = []
+    after: Sequence[Saying] = ()
+    for item in ran:
+        text = spoken([*after, *item.round.before], rng, manner)
+        if not blocks and (reasons := why_tests(cases, rng)):
+            text = f"{text} {reasons}".strip()
+        blocks += [Block("text", text), Block("code", item.round.cell)]
+        blocks.append(Block("execution", item.output))
+        after = item.after
+    text = spoken([*after, *draft.closing], rng, manner)
+    return [*blocks, Block("text", text), Block("code", draft.last_cell), Block("execution", draft.last_output)]
+
+
+def traced_blocks(story: Story, execute: Executions, seed: str) -> list[Block] | Rejected:
+    """Return the blocks of a story in which each attempt is looked at and corrected, or why there is none.
+
+    Raises:
+        SandboxUnavailableError: the sandbox failed, not a program.
+    """
+    told = tell(story, execute, seed, StorySettings())
+    return told if isinstance(told, Rejected) else list(told.blocks)

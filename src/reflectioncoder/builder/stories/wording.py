@@ -1,0 +1,184 @@
+"""Says things: sayings become sentences, and what was seen becomes facts of the grammar."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reflectioncoder.builder.causes import cause_sayings
+from reflectioncoder.builder.grammar import say, traced_grammar
+from reflectioncoder.builder.mutation import Mutation
+from reflectioncoder.builder.mutation.misreadings import FAMILIES, repair_of
+from reflectioncoder.builder.stories.probes import Probe, is_labelled, shown_inputs
+from reflectioncoder.builder.stories.programs import arguments_of, shape_of
+from reflectioncoder.builder.stories.statement import lowered, read_statement
+from reflectioncoder.builder.stories.story import Attempt, Saying, Story
+from reflectioncoder.builder.stories.values import difference
+from reflectioncoder.builder.tracing.divergence import is_whole
+from reflectioncoder.builder.tracing.probes import corrected_expression
+
+CASES = ("missing_guard", "missing_base_case")  # slips of which `correct` is the condition
+_FAILURES = {"wrong_value": "equality"}
+_MAX_QUOTED_CHARS = 80
+_ROUNDS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How much is said: the share of extras that are said, and whether anything is looked at."""
+
+    extras: float = 0.65
+    looks: bool = True
+
+
+def spoken(sayings: Sequence[Saying], rng: random.Random, manner: Manner) -> str:
+    """Return the text of sayings."""
+    texts = [say(saying.symbol, saying.facts, rng) for saying in sayings if not saying.is_extra or rng.random() < manner.extras]
+    return " ".join(text for text in texts if text)
+
+
+def quotable(text: str) -> str:
+    """Return a text as it can stand between backticks, on one line; "" if it cannot."""
+    return "" if "`" in text else " ".join(text.split()) if "\n" in text else text  # spaces within a string count
+
+
+def opening(story: Story, rng: random.Random) -> list[Saying]:
+    """Return what is said before the first cell: the plan, the task, the shape of the program."""
+    facts = {"entry_point": story.entry_point}
+    statement = read_statement(story.request)
+    said = [Saying("opening", facts)]
+    if statement.task:
+        said.insert(0, Saying("task", facts | {"task": statement.task}, is_extra=rng.random() < 0.4))
+    for rule in rng.sample(statement.rules, min(len(statement.rules), rng.choice((1, 1, 2)))):
+        said.insert(-1, Saying("rule", facts | rule_facts(rule), is_extra=True))
+    shapes = shape_of(story.attempts[0].program, story.entry_point)
+    if shapes:
+        symbol, shape = rng.choice(shapes)
+        said.insert(-1, Saying(symbol, facts | shape, is_extra=True))
+    return said
+
+
+def rule_facts(rule: str) -> dict[str, str]:
+    """Return a sentence of the statement as facts: as it stands, and as it follows "that" where it can."""
+    return {"rule": rule, **({"that_rule": low} if (low := lowered(rule)) else {})}
+
+
+def failure_facts(attempt: Attempt, story: Story) -> dict[str, str]:
+    """Return what a failing run shows, and what is wrong in the attempt."""
+    failure, slip = attempt.failure, attempt.slip
+    facts = {
+        "call": failure.call,
+        "expected": failure.expected,
+        "error": failure.error,
+        "test": attempt.test(story.tests),
+        "entry_point": story.entry_point,
+    }
+    if slip is not None:
+        facts |= {"operator": slip.operator, "wrong": slip.wrong, "correct": slip.correct, "asked": slip.asked}
+        if slip.operator in FAMILIES and len(slip.correct) > _MAX_QUOTED_CHARS:
+            del facts["correct"]
+    return {name: text for name, value in facts.items() if (text := quotable(value))}
+
+
+def failure_sayings(attempt: Attempt, story: Story, symbol: str = "") -> list[Saying]:
+    """Return what the failing run of an attempt shows, and what is special about the case."""
+    facts = failure_facts(attempt, story)
+    said = [Saying(symbol or f"failure.{_FAILURES.get(attempt.failure.kind, attempt.failure.kind)}", facts)]
+    about = f"about.{attempt.failure.error.partition(':')[0]}"
+    if attempt.failure.kind == "exception" and about in traced_grammar():
+        said.append(Saying(about, facts, is_extra=True))
+    arguments = arguments_of(attempt.failure.call, attempt.program, story.entry_point)
+    if arguments:
+        name, text = arguments[len(story.entry_point) % len(arguments)]
+        said.append(Saying("case", facts | {"argument": name, "described": text}, is_extra=True))
+    return said
+
+
+def fix(attempt: Attempt, story: Story) -> list[Saying]:
+    """Return why an attempt is wrong, and what is changed."""
+    facts = failure_facts(attempt, story)
+    causes = [Saying(symbol, own) for symbol, own in cause_sayings(attempt.causes, facts)]
+    is_small = attempt.slip is not None and attempt.slip.operator not in FAMILIES and len(attempt.causes) < 2
+    return [
+        *(causes or [Saying(_fix_symbol(attempt.slip), facts)]),
+        *([Saying("again", facts, is_extra=True)] if is_small else []),  # that the rest stays as it is
+    ]
+
+
+def _fix_symbol(slip: Mutation | None) -> str:
+    if slip is None:
+        return "fix.rewritten"
+    if slip.operator in FAMILIES:
+        return f"fix.{repair_of(slip)}"
+    if slip.operator in CASES and not slip.wrong and not slip.correct.startswith("if "):
+        return "fix.case"
+    if slip.operator == "mutable_default":
+        return "fix.default"
+    return "fix.moved" if slip.operator == "early_return" else "fix.replaced" if slip.wrong else "fix.removed"
+
+
+def announcement(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
+    """Return what is said before a look."""
+    facts = failure_facts(attempt, story) | place_facts(probe)
+    if probe.divergence is None or probe.form == "expression":
+        return [Saying(f"announce.{probe.form}", facts)]
+    kind, variable = probe.divergence.kind, probe.divergence.variable
+    is_printed = kind in ("value", "branch") and f"{{{variable}=}}" in probe.cell
+    return [Saying(f"announce.{kind if is_printed else 'other'}", facts)]
+
+
+def explanation(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
+    """Return what a look shows, and what it should be where that is known."""
+    facts = failure_facts(attempt, story) | probe_facts(probe, attempt)
+    ours, theirs = facts.get("value", facts.get("actual")), facts.get("wanted", facts.get("better"))
+    if probe.divergence is None:
+        said, theirs = [Saying("seen.call", facts)], attempt.failure.expected
+    else:
+        kind = probe.divergence.kind
+        if kind in ("branch", "path") and not probe.divergence.statement:  # what the attempt lacks leads elsewhere
+            kind = "guard" if attempt.slip is not None and attempt.slip.operator in CASES else "path"
+        known = (
+            "matched" if "wanted" in facts and facts.get("better") == facts["wanted"] else "wanted" if "wanted" in facts else "better"
+        )
+        said = [Saying(f"seen.{kind}", facts), Saying(known, facts)]
+    is_result = probe.divergence is None or probe.divergence.kind in ("value", "return")
+    if ours and theirs and is_result and (found := difference(ours, theirs)):
+        said.insert(1, Saying("difference", facts | {"difference": found}, is_extra=True))
+    return said
+
+
+def place_facts(probe: Probe) -> dict[str, str]:
+    """Return where a look looks, which can be said before it has run."""
+    d = probe.divergence
+    if d is None:
+        return {}
+    is_to_blame = d.kind != "return" or d.statement.startswith("return")  # else it is what follows that returns nothing
+    facts = {
+        "function": d.function.rpartition(".")[2],
+        "statement": d.statement if is_to_blame and len(d.statement) <= _MAX_QUOTED_CHARS else "",
+        "variable": d.variable,
+    }
+    return {name: value for name, value in facts.items() if value and "`" not in value}
+
+
+def probe_facts(probe: Probe, attempt: Attempt) -> dict[str, str]:
+    """Return what a look shows."""
+    d, failure = probe.divergence, attempt.failure
+    if d is None:
+        return {"actual": failure.actual}
+    callee, _, parameter = d.variable.removesuffix(")").partition("(")
+    facts = {
+        "callee": callee if d.kind == "argument" else "",
+        "parameter": parameter if d.kind == "argument" else "",
+        "value": d.value_attempt if d.value_attempt and is_whole(d.value_attempt) else "",
+        "inputs": " and ".join(f"`{name}` is `{value}`" for name, value in shown_inputs(probe)),
+        "round": _ROUNDS[d.iteration - 1] if 0 < d.iteration <= len(_ROUNDS) else "",
+    }
+    if d.kind == "return" and len(d.call_path) == 1 and failure.kind == "wrong_value" and d.value_reference == failure.expected:
+        facts["wanted"] = failure.expected
+    corrected = corrected_expression(d, attempt.program)
+    if corrected and d.value_reference and is_whole(d.value_reference) and is_labelled(corrected, d.value_reference, probe.output):
+        facts |= {"corrected": corrected, "better": d.value_reference}
+    shown = {name: value for name, value in facts.items() if value and (name == "inputs" or "`" not in value)}
+    return place_facts(probe) | shown
