@@ -243,6 +243,16 @@ def test_training_data_with_a_task_is_refused(tmp_path):
                 refuse_contaminated(tmp_path, f"{variant}/{name}", allow=False)
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_training_data_with_a_form_of_a_task_is_recognised(name, tmp_path):
+    """By its wrong program alone, without a word of the docstring."""
+    programs = [row["declaration"] + row["buggy_solution"] for row in rows_of(name)]
+    samples = [Sample((user("Repair it."), assistant(Block("text", f"```\n{program}\n```"))), "generation") for program in programs]
+    record_training_data(tmp_path, samples)
+    found = json.loads((tmp_path / "training_data.json").read_text())["matches"]["humaneval"]
+    assert len(found) > 120
+
+
 def test_score_compare_and_report_work_on_it(tmp_path, capsys):
     benchmark, wrong = buggy("python")
     tasks = benchmark.tasks[:4]
