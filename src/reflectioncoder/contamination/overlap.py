@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 _WORD = re.compile(r"\w+")
-_LETTER = re.compile(r"'.'|\".\"")  # of alphabets, which any program may hold
 
 # The provenance list, known without any data: all of HumanEval(+), and what MBPP+ v0.2.0 took of MBPP.
 _MBPP_PLUS = """2-4 6-9 11-12 14 16-20 56-59 61-72 74-75 77 79-80 82 84-106 108-109 111 113 116 118-120 123-133 135 137-142 145 160-162
@@ -68,18 +67,24 @@ def _words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
+def _names(code: str) -> str:
+    """Return the longer words of a program: neither numbers nor single letters, of which any program may hold a series."""
+    return " ".join(word for word in _words(code) if len(word) > 1 and not word.isdigit())
+
+
 class KnownTasks:
     """Tasks that training data must not hold: `names` are the sets that were found.
 
-    A problem counts as one of them by its id (those of HumanEval and MBPP+ are known in any case; case does not count), or by 10 words
-    in a row of its text or of its code, and by 20 of its code in another language: loops and types are many words that say little.
+    A problem counts as one of them by its id (those of HumanEval and MBPP+ are known in any case; case does not count), by 10 words
+    in a row of its text or of its code, or by 12 names in a row of its code in another language, whose loops and types are many words
+    that say little.
     """
 
     def __init__(self) -> None:
         self.names: list[str] = []
         self._ids: set[str] = set(BENCHMARK_IDS)
         self._texts, self._codes = NgramIndex(without_common=True), NgramIndex(without_common=True)
-        self._translations = NgramIndex(20, without_common=True)
+        self._translations = NgramIndex(12, without_common=True)
 
     def add(self, task_id: str, text: str, code: str) -> None:
         self._ids.add(task_id.lower())
@@ -89,13 +94,17 @@ class KnownTasks:
     def add_translation(self, task_id: str, text: str, code: str) -> None:
         """Add a task as another language has it."""
         self._texts.add(task_id, text)
-        self._translations.add(task_id, _LETTER.sub(" ", code))
+        self._translations.add(task_id, _names(code))
 
     def find(self, task_id: str, text: str, code: str) -> str | None:
         """Return which task it is and how it was recognised; None if it is none."""
         if task_id.lower() in self._ids:
             return f"{task_id}, by its id"
-        for kind, index, content in (("text", self._texts, text), ("code", self._codes, code), ("code", self._translations, code)):
+        for kind, index, content in (
+            ("text", self._texts, text),
+            ("code", self._codes, code),
+            ("code", self._translations, _names(code)),
+        ):
             if matches := index.matches(content):
                 return f"{matches[0][0]}, by its {kind}: {matches[0][1]}"
         return None
