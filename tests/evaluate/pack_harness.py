@@ -35,9 +35,14 @@ def passes_harness(task, solution, folder):
 
 
 def mutants(task, count=5):
-    """Return `count` programs with a slip each, or all if there are fewer."""
+    """Return `count` programs with a slip each in the asked function, or all if there are fewer.
+
+    What the task gives is not changed: Python's tests call that, not what a program has put in its place (in the harness they do).
+    """
     make = mutations if isinstance(task.tests, ProgramTests) else javascript.mutations
-    made = [mutation.code for mutation in make(task.canonical_solution)]
+    program = task.canonical_solution
+    given = program[: program.find(f"def {task.entry_point}(") + 1]
+    made = [mutation.code for mutation in make(program) if mutation.code.startswith(given)]
     return Random(task.task_id).sample(made, min(count, len(made)))
 
 

@@ -37,7 +37,7 @@ class TestSyntax:
 _STRING = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|`[^`]*`", re.DOTALL)
 # What a literal changed in it might not make wrong: arithmetic, limits, alternatives, comma expressions, variables, casts.
 _NOT_PLAIN = re.compile(
-    r"&&|\|\||!=|[%*+?]|[<>]=?\s*-?\.?\d|\d\s*[<>]|-\s*\d*\.(?!\d)|\babs\b|any_cast|\[\d+\]|\((?:int|double|String)\)|[(\[]\s*\([^()]*,"
+    r"&&|\|\||!=|[%*+?]|[<>]=?\s*-?\.?\d|\d\s*[<>]|-\s*\d*\.(?!\d)|\babs\b|any_cast|\0\.(?!equals\()|\[\d+\]|\((?:int|double|String)\)|[(\[]\s*\([^()]*,"
     r"|(?<![\w.\"'])(?!(?:true|false|null|nullptr|nil|undefined|int|double|float|char|string|bool|String|Object)\b)"
     r"[A-Za-z_]\w*(?![\w(.:!<>{\[\]])"
 )
