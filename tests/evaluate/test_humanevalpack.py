@@ -255,7 +255,7 @@ def test_training_data_with_a_form_of_a_task_is_recognised(name, tmp_path):
     assert len(found) > 100
 
 
-def test_score_compare_and_report_work_on_it(tmp_path, capsys):
+def test_score_and_compare_work_on_it_with_a_number_for_each_kind_of_bug(tmp_path, capsys):
     benchmark, wrong = buggy("python")
     tasks = benchmark.tasks[:4]
     right = [{"task_id": task.task_id, "solution": task.canonical_solution} for task in tasks]
