@@ -5,6 +5,7 @@ bundled/repair                 these with a slip each and the failure of a test:
 humaneval, humaneval+          EvalPlus's HumanEval+ file; the first uses its base inputs only. Where just the original HumanEval
                                file is there, `humaneval` uses that one's own tests (another `version` in the results)
 mbpp, mbpp+                    EvalPlus's MBPP+ file (378 tasks); the first uses its base inputs only
+cruxeval-o, cruxeval-i         CRUXEval: the output of a call is predicted, or an input for an output
 multipl-e/<language>           MultiPL-E's HumanEval in another language, by MultiPL-E's names
 """
 
@@ -19,7 +20,7 @@ from reflectioncoder.data.completion_requests import Request
 from reflectioncoder.data.problems import BUNDLED_DIR
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.data_files import BenchmarkFile, DataFile, PackagedFile
-from reflectioncoder.evaluate.judges import programs, repair
+from reflectioncoder.evaluate.judges import cruxeval, programs, repair
 from reflectioncoder.evaluate.judges.base import Judge, Row, T, Task
 from reflectioncoder.evaluate.judges.evalplus import benchmark as evalplus
 from reflectioncoder.evaluate.judges.evalplus.benchmark import EvalPlusJudge
@@ -56,6 +57,16 @@ EVALPLUS_FILES: dict[Family, DataFile] = {
         "https://github.com/evalplus/mbppplus_release/releases/download/v0.2.0/MbppPlus.jsonl.gz",
     ),
 }
+
+
+CRUXEVAL = DataFile(
+    "cruxeval.jsonl",
+    "cruxeval, 800 programs",
+    "8368b81047dc5014e4caf5a2f97604eff7644e0ecd7415e3ceeb184bbc2e0c96",
+    "",
+    800,
+    "https://github.com/facebookresearch/cruxeval/raw/main/data/cruxeval.jsonl",
+)
 
 
 @dataclass(frozen=True)
@@ -100,6 +111,10 @@ def _evalplus(
     return BenchmarkRow(EVALPLUS_FILES[family], evalplus.tasks_of(family), judge, request, family, otherwise)
 
 
+def _cruxeval(asked: cruxeval.Asked) -> BenchmarkRow[Any]:
+    return BenchmarkRow(CRUXEVAL, cruxeval.tasks_of(asked), cruxeval.PredictionJudge(asked), cruxeval.request_for)
+
+
 _BASE, _PLUS = EvalPlusJudge(("base",)), EvalPlusJudge(("base", "plus"))
 _ORIGINAL_HUMANEVAL = BenchmarkRow(HUMANEVAL, programs.humaneval_tasks, ProgramsJudge("base"), programs.request_for, "humaneval")
 BENCHMARKS: dict[str, BenchmarkRow[Any]] = {
@@ -110,6 +125,8 @@ BENCHMARKS: dict[str, BenchmarkRow[Any]] = {
     "humaneval+": _evalplus("humaneval", _PLUS, programs.request_for),
     "mbpp": _evalplus("mbpp", _BASE, evalplus.mbpp_request),
     "mbpp+": _evalplus("mbpp", _PLUS, evalplus.mbpp_request),
+    "cruxeval-o": _cruxeval("output"),
+    "cruxeval-i": _cruxeval("input"),
     **{f"multipl-e/{name}": _multipl_e(name) for name in FILES},
 }
 

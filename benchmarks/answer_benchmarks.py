@@ -1,0 +1,100 @@
+"""Verdicts on CRUXEval, LeetCodeDataset and LiveCodeBench beside the official rules: references and wrong answers, counted.
+
+The official rules are written down here in their simplest form and run in the sandbox, expected values and all.
+
+    python -m benchmarks.answer_benchmarks cruxeval-o cruxeval-i
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from reflectioncoder.evaluate.benchmarks import load_benchmark
+from reflectioncoder.evaluate.judges.base import ALONE, Conditions, Task
+from reflectioncoder.evaluate.judges.cruxeval import PredictionTests
+from reflectioncoder.sandbox.detect import detect_isolation
+from reflectioncoder.sandbox.isolation import Isolation
+from reflectioncoder.sandbox.limits import Limits
+from reflectioncoder.sandbox.pool import map_ordered
+from reflectioncoder.sandbox.process import run_python
+
+Wrong = Callable[[PredictionTests, PredictionTests], str]
+"""Makes a wrong answer to a task from its tests and those of another task."""
+WRONG_OUTPUTS: dict[str, Wrong] = {
+    "another output": lambda tests, other: f"assert f({tests.given_input}) == {other.output}",
+    "in a list": lambda tests, other: f"[{tests.output}]",
+    "nothing": lambda tests, other: f"assert f({tests.given_input}) == None",
+    "its text": lambda tests, other: repr(tests.output),
+    "the call": lambda tests, other: f"f({tests.given_input})",
+}
+WRONG_INPUTS: dict[str, Wrong] = {
+    "another input": lambda tests, other: f"assert f({other.given_input}) == {tests.output}",
+    "no input": lambda tests, other: "f()",
+    "in a list": lambda tests, other: f"f([{tests.given_input}])",
+    "the output": lambda tests, other: f"f({tests.output})",
+    "no call": lambda tests, other: tests.given_input,
+}
+
+
+def official_prediction(asked: str, tests: PredictionTests, answer: str, isolation: Isolation) -> bool:
+    """Judge as CRUXEval does: cut the answer at `==` and `assert`, and run `assert output == answer` behind the code."""
+    if asked == "input":
+        cut = answer.split("==")[0].strip()
+        cut = cut.split("assert")[1].strip() if "assert" in cut else cut
+        if "f(" not in cut:
+            return False
+    else:
+        cut = answer.split("==")[1].strip() if answer.startswith("assert") and "==" in answer else answer
+        if f"f({tests.given_input})" in cut:
+            return False
+    program = f"{tests.code}\nassert {tests.output} == {cut}"
+    return run_python(program, Limits(wall_s=3.0), isolation).status == "ok"
+
+
+def predictions(asked: str, tasks: tuple[Task[Any], ...]) -> Iterator[tuple[Task[Any], str, str]]:
+    """Yield (task, kind, answer): the reference and each wrong answer."""
+    wrong = WRONG_OUTPUTS if asked == "output" else WRONG_INPUTS
+    for number, task in enumerate(tasks):
+        yield task, "reference", task.canonical_solution.strip()
+        for kind, make in wrong.items():
+            yield task, kind, make(task.tests, tasks[number - 1].tests)
+
+
+def compare_predictions(name: str, workers: int) -> dict[str, Any]:
+    asked, isolation = {"cruxeval-o": "output", "cruxeval-i": "input"}[name], detect_isolation()
+    benchmark = load_benchmark(name)
+    judge = benchmark.judge.under(Conditions(isolation, Limits(), "strict"))
+    answers = list(predictions(asked, benchmark.tasks))
+    began = time.monotonic()
+    ours = [v.status == "passed" for v in map_ordered(lambda one: judge(one[0], one[2], ALONE), answers, workers)]
+    ours_s = time.monotonic() - began
+    official = list(map_ordered(lambda one: official_prediction(asked, one[0].tests, one[2], isolation), answers, workers))
+    return _counted(name, [kind for _, kind, _ in answers], ours, official, ours_s, time.monotonic() - began - ours_s)
+
+
+def _counted(name: str, kinds: list[str], ours: list[bool], official: list[bool], ours_s: float, official_s: float) -> dict[str, Any]:
+    passed, wanted = Counter(), Counter()
+    for kind, here, there in zip(kinds, ours, official, strict=True):
+        passed[kind] += here
+        wanted[kind] += there
+    differing = sum(here != there for here, there in zip(ours, official, strict=True))
+    times = {"seconds": round(ours_s, 1), "seconds_of_the_official_rule": round(official_s, 1)}
+    return {"benchmark": name, "judged": len(kinds), "passed": passed, "officially": wanted, "differing": differing, **times}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("benchmarks", nargs="+", choices=("cruxeval-o", "cruxeval-i"))
+    parser.add_argument("--workers", type=int, default=2)
+    args = parser.parse_args()
+    for name in args.benchmarks:
+        print(json.dumps(compare_predictions(name, args.workers)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
