@@ -14,7 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from reflectioncoder.evaluate.benchmarks import load_benchmark
+from reflectioncoder.builder.mutation import mutations
+from reflectioncoder.evaluate.benchmarks import BENCHMARKS, load_benchmark
 from reflectioncoder.evaluate.judges.base import ALONE, Conditions, Task
 from reflectioncoder.evaluate.judges.cruxeval import PredictionTests
 from reflectioncoder.sandbox.detect import detect_isolation
@@ -77,6 +78,34 @@ def compare_predictions(name: str, workers: int) -> dict[str, Any]:
     return _counted(name, [kind for _, kind, _ in answers], ours, official, ours_s, time.monotonic() - began - ours_s)
 
 
+def official_methods(row: dict[str, Any], solution: str, isolation: Isolation, limits: Limits) -> bool:
+    """Judge as LeetCodeDataset does: imports, solution and assertions are one program."""
+    program = f"{row['prompt']}{solution}\n{row['test']}\ncheck({row['entry_point']})"
+    return run_python(program, limits, isolation).status == "ok"
+
+
+def mutants(solution: str, number: int = 5) -> list[tuple[str, str]]:
+    """Return (slip, program) of so many slips in a program, of different kinds as far as there are."""
+    kinds = {mutation.operator: mutation.code for mutation in reversed(mutations(solution))}
+    return list(kinds.items())[-number:]
+
+
+def compare_methods(name: str, workers: int, every: int = 12) -> dict[str, Any]:
+    """Count on every so-manieth task; endless mutants would take hours on all."""
+    isolation, limits = detect_isolation(), Limits(wall_s=10.0, cpu_s=30.0)
+    row = BENCHMARKS[name]
+    rows = {f"leetcode/{one['task_id']}": one for one in row.file.read(row.file.obtain())}
+    benchmark = load_benchmark(name)
+    judge = benchmark.judge.under(Conditions(isolation, Limits(wall_s=limits.wall_s / 3), "strict"))
+    references = [(task, "reference", task.canonical_solution) for task in benchmark.tasks[::every]]
+    programs = [*references, *((task, kind, code) for task, _, solution in references for kind, code in mutants(solution))]
+    began = time.monotonic()
+    ours = [v.status == "passed" for v in map_ordered(lambda one: judge(one[0], one[2], ALONE), programs, workers)]
+    ours_s = time.monotonic() - began
+    official = list(map_ordered(lambda one: official_methods(rows[one[0].task_id], one[2], isolation, limits), programs, workers))
+    return _counted(name, [kind for _, kind, _ in programs], ours, official, ours_s, time.monotonic() - began - ours_s)
+
+
 def _counted(name: str, kinds: list[str], ours: list[bool], official: list[bool], ours_s: float, official_s: float) -> dict[str, Any]:
     passed, wanted = Counter(), Counter()
     for kind, here, there in zip(kinds, ours, official, strict=True):
@@ -89,11 +118,12 @@ def _counted(name: str, kinds: list[str], ours: list[bool], official: list[bool]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("benchmarks", nargs="+", choices=("cruxeval-o", "cruxeval-i"))
+    parser.add_argument("benchmarks", nargs="+", choices=("cruxeval-o", "cruxeval-i", "leetcode"))
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
     for name in args.benchmarks:
-        print(json.dumps(compare_predictions(name, args.workers)), flush=True)
+        compare = compare_methods if name == "leetcode" else compare_predictions
+        print(json.dumps(compare(name, args.workers)), flush=True)
 
 
 if __name__ == "__main__":

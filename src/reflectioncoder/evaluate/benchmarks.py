@@ -6,6 +6,7 @@ humaneval, humaneval+          EvalPlus's HumanEval+ file; the first uses its ba
                                file is there, `humaneval` uses that one's own tests (another `version` in the results)
 mbpp, mbpp+                    EvalPlus's MBPP+ file (378 tasks); the first uses its base inputs only
 cruxeval-o, cruxeval-i         CRUXEval: the output of a call is predicted, or an input for an output
+leetcode                       LeetCodeDataset's test tasks, which are dated
 multipl-e/<language>           MultiPL-E's HumanEval in another language, by MultiPL-E's names
 """
 
@@ -20,7 +21,8 @@ from reflectioncoder.data.completion_requests import Request
 from reflectioncoder.data.problems import BUNDLED_DIR
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.data_files import BenchmarkFile, DataFile, PackagedFile
-from reflectioncoder.evaluate.judges import cruxeval, programs, repair
+from reflectioncoder.evaluate.dates import EVER, DateWindow, dates_of, within
+from reflectioncoder.evaluate.judges import cruxeval, leetcode, programs, repair
 from reflectioncoder.evaluate.judges.base import Judge, Row, T, Task
 from reflectioncoder.evaluate.judges.evalplus import benchmark as evalplus
 from reflectioncoder.evaluate.judges.evalplus.benchmark import EvalPlusJudge
@@ -66,6 +68,15 @@ CRUXEVAL = DataFile(
     "",
     800,
     "https://github.com/facebookresearch/cruxeval/raw/main/data/cruxeval.jsonl",
+)
+
+LEETCODE = DataFile(
+    "LeetCodeDataset-v0.3.1-test.jsonl.gz",
+    "v0.3.1, test",
+    "aec951945feb555b4c72783519452a7a0437ca8c6e5624a83d0ae888718fa4ed",
+    "",
+    228,
+    "https://github.com/newfacade/LeetCodeDataset/raw/main/data/LeetCodeDataset-v0.3.1-test.jsonl.gz",
 )
 
 
@@ -127,6 +138,7 @@ BENCHMARKS: dict[str, BenchmarkRow[Any]] = {
     "mbpp+": _evalplus("mbpp", _PLUS, evalplus.mbpp_request),
     "cruxeval-o": _cruxeval("output"),
     "cruxeval-i": _cruxeval("input"),
+    "leetcode": BenchmarkRow(LEETCODE, leetcode.leetcode_tasks, leetcode.MethodsJudge(), leetcode.request_for),
     **{f"multipl-e/{name}": _multipl_e(name) for name in FILES},
 }
 
@@ -142,12 +154,19 @@ class Benchmark(Generic[T]):
     judge: Judge[T]
     request: Callable[[Task[T], int], Request]
     left_out: frozenset[str] = frozenset()
-    """Tasks beyond the wanted number: their samples are passed over."""
+    """Tasks beyond the wanted number or outside of the window of dates: their samples are passed over."""
     md5: str = ""
     """EvalPlus names a data set by this in its result files; empty for data of others."""
 
     def describe(self) -> dict[str, object]:
-        return {"name": self.name, "version": self.version, "sha256": self.sha256, "num_tasks": len(self.tasks)}
+        said = {"name": self.name, "version": self.version, "sha256": self.sha256, "num_tasks": len(self.tasks)}
+        dates = dates_of(self.tasks)
+        return {**said, "dates": dates} if dates else said
+
+    def date_lines(self) -> list[str]:
+        """Return a line for people about the dates of the tasks; none for tasks without dates."""
+        dates = dates_of(self.tasks)
+        return [f"{self.name}: {len(self.tasks)} tasks dated {dates['from']} to {dates['to']}"] if dates else []
 
     def requests(self, num_samples: int) -> Sequence[Request]:
         return [self.request(task, sample) for task in self.tasks for sample in range(num_samples)]
@@ -184,15 +203,16 @@ def families_of(specs: Iterable[str]) -> set[Family]:
     return {row.family for row in rows if row and row.family}
 
 
-def load_benchmark(spec: str, data_dir: str | None = None) -> Benchmark[Any]:
+def load_benchmark(spec: str, data_dir: str | None = None, window: DateWindow = EVER) -> Benchmark[Any]:
     """Load a benchmark with its data.
 
     Args:
         spec: its name, `bundled/seen` for instance, `humaneval+`, `mbpp` or `multipl-e/js`; `name:N` takes the first N tasks.
         data_dir: a folder with benchmark files, searched first.
+        window: the dates of the wanted tasks; `name:N` takes the first N of them.
 
     Raises:
-        UsageError: unknown name.
+        UsageError: unknown name; a window for tasks without dates, or without any task in it.
         MachineError: its data is not found and cannot be downloaded, or is not what was published.
 
     Example:
@@ -207,5 +227,6 @@ def load_benchmark(spec: str, data_dir: str | None = None) -> Benchmark[Any]:
     row = BENCHMARKS[name].on_this_machine(data_dir)
     path = row.file.obtain(data_dir)
     tasks = row.tasks(row.file.read(path), str(path))
-    left_out = frozenset(task.task_id for task in tasks[limit:]) if limit is not None else frozenset()
-    return Benchmark(name, row.file.version, row.file.sha256, tuple(tasks[:limit]), row.judge, row.request, left_out, row.file.md5)
+    chosen = tuple(within(tasks, window, name)[:limit])
+    left_out = frozenset(task.task_id for task in tasks) - {task.task_id for task in chosen}
+    return Benchmark(name, row.file.version, row.file.sha256, chosen, row.judge, row.request, left_out, row.file.md5)

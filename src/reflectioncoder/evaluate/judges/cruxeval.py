@@ -25,8 +25,8 @@ Asked = Literal["output", "input"]
 MAX_S = 3.0  # as officially, but of the program's own time
 _MAX_CHARS = 20_000  # of an answer
 _BUILTIN_NAMES = """
-abs all any ascii bin bool bytearray bytes chr complex dict divmod enumerate filter float format frozenset hash hex int iter len list map
-max min next oct ord pow range repr reversed round set slice sorted str sum tuple zip
+abs all any ascii bin bool bytearray bytes chr complex dict divmod enumerate filter float format frozenset hash hex int iter len list
+map max min next oct ord pow range repr reversed round set slice sorted str sum tuple zip
 """
 _BUILTINS = frozenset(_BUILTIN_NAMES.split())
 _VALUE_MODULES = frozenset(("collections", "decimal", "fractions", "datetime"))
