@@ -18,6 +18,7 @@ from reflectioncoder.builder.mutation import mutations
 from reflectioncoder.evaluate.benchmarks import BENCHMARKS, load_benchmark
 from reflectioncoder.evaluate.judges.base import ALONE, Conditions, Task
 from reflectioncoder.evaluate.judges.cruxeval import PredictionTests
+from reflectioncoder.evaluate.judges.live import PRELUDE
 from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import Limits
@@ -82,6 +83,41 @@ def official_methods(row: dict[str, Any], solution: str, isolation: Isolation, l
     """Judge as LeetCodeDataset does: imports, solution and assertions are one program."""
     program = f"{row['prompt']}{solution}\n{row['test']}\ncheck({row['entry_point']})"
     return run_python(program, limits, isolation).status == "ok"
+
+
+_LIVE = """
+import io, json, sys
+from decimal import Decimal
+from unittest.mock import patch
+cases, method, prelude = json.load(open("cases.json"))
+code = open("solution.py").read()
+scope = {"__name__": "__main__"}
+if method:
+    exec(prelude + code, scope)
+    function = getattr(scope["Solution"](), method) if "class Solution" in code else scope[method]
+for given, expected in cases:
+    if method:
+        answer = function(*map(json.loads, given.split("\\n")))
+        assert (list(answer) if isinstance(answer, tuple) else answer) == json.loads(expected)
+        continue
+    printed = io.StringIO()
+    with patch("sys.stdin", io.StringIO(given)), patch("sys.stdout", printed):
+        try:
+            exec(prelude + code, {"__name__": "__main__"})
+        except SystemExit:
+            pass
+    lines, wanted = ([line.strip() for line in text.strip().split("\\n")] for text in (printed.getvalue(), expected))
+    assert len(lines) == len(wanted)
+    for line, right in zip(lines, wanted):
+        assert line == right or list(map(Decimal, line.split())) == list(map(Decimal, right.split()))
+"""
+
+
+def official_live(cases: list[tuple[str, str]], method: str, solution: str, isolation: Isolation, wall_s: float = 6.0) -> bool:
+    """Judge as LiveCodeBench does: one process with all tests in it calls the method, or runs the program with other streams."""
+    content = {"cases.json": json.dumps([cases, method, PRELUDE]), "solution.py": solution}
+    limits = Limits(wall_s=wall_s * max(1, len(cases)), cpu_s=60.0)
+    return run_python(_LIVE, limits, isolation, files=content).status == "ok"
 
 
 def mutants(solution: str, number: int = 5) -> list[tuple[str, str]]:

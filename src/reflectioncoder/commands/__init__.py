@@ -46,13 +46,13 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
 def add_benchmark_arguments(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
     names = (
         "bundled/seen, bundled/unseen, bundled/repair, humaneval, humaneval+, mbpp, mbpp+, cruxeval-o, cruxeval-i, "
-        "leetcode or multipl-e/LANGUAGE; NAME:N takes its first N tasks"
+        "leetcode, livecodebench or multipl-e/LANGUAGE; NAME:N takes its first N tasks"
     )
     parser.add_argument("--benchmark", required=True, nargs=nargs, metavar="B", help=names)
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to write the results to")
-    for option, said in (("from", "this day on"), ("to", "this day back")):
-        names = {"dest": f"{option}_date", "metavar": "YYYY-MM-DD", "default": ""}
-        parser.add_argument(f"--{option}", **names, help=f"take the tasks of a dated benchmark from {said}, the day included")
+    what = "of a dated benchmark (leetcode, livecodebench) take the tasks"
+    parser.add_argument("--from", dest="from_date", default="", metavar="DATE", help=f"{what} of this day and later, YYYY-MM-DD")
+    parser.add_argument("--to", dest="to_date", default="", metavar="DATE", help=f"{what} of this day and earlier, YYYY-MM-DD")
     add_data_dir_argument(parser)
 
 

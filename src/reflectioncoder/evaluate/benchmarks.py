@@ -7,6 +7,7 @@ humaneval, humaneval+          EvalPlus's HumanEval+ file; the first uses its ba
 mbpp, mbpp+                    EvalPlus's MBPP+ file (378 tasks); the first uses its base inputs only
 cruxeval-o, cruxeval-i         CRUXEval: the output of a call is predicted, or an input for an output
 leetcode                       LeetCodeDataset's test tasks, which are dated
+livecodebench                  LiveCodeBench's tasks, which are dated, from the user's own files
 multipl-e/<language>           MultiPL-E's HumanEval in another language, by MultiPL-E's names
 """
 
@@ -18,11 +19,12 @@ from pathlib import Path
 from typing import Any, Generic
 
 from reflectioncoder.data.completion_requests import Request
+from reflectioncoder.data.files import content_hash
 from reflectioncoder.data.problems import BUNDLED_DIR
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.data_files import BenchmarkFile, DataFile, PackagedFile
 from reflectioncoder.evaluate.dates import EVER, DateWindow, dates_of, within
-from reflectioncoder.evaluate.judges import cruxeval, leetcode, programs, repair
+from reflectioncoder.evaluate.judges import cruxeval, leetcode, live, programs, repair
 from reflectioncoder.evaluate.judges.base import Judge, Row, T, Task
 from reflectioncoder.evaluate.judges.evalplus import benchmark as evalplus
 from reflectioncoder.evaluate.judges.evalplus.benchmark import EvalPlusJudge
@@ -31,6 +33,7 @@ from reflectioncoder.evaluate.judges.multipl_e import benchmark as multipl_e
 from reflectioncoder.evaluate.judges.multipl_e.benchmark import MultiPLEJudge
 from reflectioncoder.evaluate.judges.multipl_e.programs import FILES, URL, language_of
 from reflectioncoder.evaluate.judges.programs import ProgramsJudge
+from reflectioncoder.evaluate.user_files import LiveCodeBenchFiles
 from reflectioncoder.sandbox.readable import keep_secret
 
 HUMANEVAL = DataFile(
@@ -139,6 +142,7 @@ BENCHMARKS: dict[str, BenchmarkRow[Any]] = {
     "cruxeval-o": _cruxeval("output"),
     "cruxeval-i": _cruxeval("input"),
     "leetcode": BenchmarkRow(LEETCODE, leetcode.leetcode_tasks, leetcode.MethodsJudge(), leetcode.request_for),
+    "livecodebench": BenchmarkRow(LiveCodeBenchFiles(), live.live_tasks, live.LiveJudge(), live.request_for),
     **{f"multipl-e/{name}": _multipl_e(name) for name in FILES},
 }
 
@@ -229,4 +233,5 @@ def load_benchmark(spec: str, data_dir: str | None = None, window: DateWindow = 
     tasks = row.tasks(row.file.read(path), str(path))
     chosen = tuple(within(tasks, window, name)[:limit])
     left_out = frozenset(task.task_id for task in tasks) - {task.task_id for task in chosen}
-    return Benchmark(name, row.file.version, row.file.sha256, chosen, row.judge, row.request, left_out, row.file.md5)
+    sha256 = row.file.sha256 or content_hash([task.tests.key() for task in tasks])
+    return Benchmark(name, row.file.version, sha256, chosen, row.judge, row.request, left_out, row.file.md5)
