@@ -95,7 +95,11 @@ def one_after_the_other(program: Program) -> Iterator[Mutation]:
             line = program.parent[node]
             if isinstance(line, cst.SimpleStatementLine) and len(line.body) == 1:
                 pairs = zip(targets.elements, values.elements, strict=True)
-                lines = [cst.SimpleStatementLine([cst.Assign([cst.AssignTarget(t.value)], v.value)]) for t, v in pairs]
+                lines = [
+                    cst.SimpleStatementLine([cst.Assign([cst.AssignTarget(t.value)], v.value)])
+                    for t, v in pairs
+                    if isinstance(t.value, cst.BaseAssignTargetExpression)
+                ]
                 yield _with_lines("one_after_the_other", program, line, lines)
 
 

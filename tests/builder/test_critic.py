@@ -3,8 +3,9 @@
 import json
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -31,17 +32,16 @@ PROBLEMS = [problem for problem in bundled_problems("train") if problem.grade ==
 class Words(Script):
     """Says diagnoses anew: `say` makes a text of the old one. `asked`: the requests."""
 
-    say: object = None
+    say: Callable[[str], Any] = str
     asked: list[str] = field(default_factory=list)
     guard: threading.Lock = field(default_factory=threading.Lock)
 
-    def reply(self, payload):
+    def reply(self, payload) -> Any:
         request = payload["messages"][0]["content"]
         with self.guard:
             self.asked.append(request)
         old = re.search(r"This is what I found out:\n\n(.*?)\n\nWrite that last paragraph", request, re.DOTALL)
         assert old is not None
-        assert callable(self.say)
         return self.say(old[1])
 
 
@@ -182,7 +182,7 @@ class Fails(Words):
 class Attempts(Words):
     """Writes wrong programs, and says diagnoses anew."""
 
-    def reply(self, payload):
+    def reply(self, payload) -> Any:
         request = payload["messages"][0]["content"]
         if "This is what I found out" in request:
             return super().reply(payload)

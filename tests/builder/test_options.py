@@ -33,7 +33,7 @@ OTHER_VALUES = {
     "budget_tokens": 5, "budget_usd": 1.0, "prompts": "elsewhere", "problems": ("a.jsonl",), "samples_per_problem": 1,
     "two_slip_share": 0.0, "max_operator_share": 0.5, "max_chars": 100, "near_duplicates": 0.5, "shown_tests": 1,
     "diagnoses": "traced", "tests": "crafted", "critic": "openai", "round_kinds": {"look": 1.0}, "max_rounds": 2, "max_tokens": 999,
-    "tokenizer": "a.json",
+    "tokenizer": "a.json", "misreading_share": 0.5, "interacting_slips": True,
     "cell_timeout_s": 1.0, "min_samples": 0, "endpoint": EndpointConfig(retries=0),
 }  # fmt: skip
 AUTHORS = {
@@ -46,11 +46,11 @@ AUTHORS = {
 }
 REFUSED = {
     "mutation": "hybrid attempts rollouts max_executions keep_first_try min_killed_mutants budget_tokens budget_usd prompts endpoint",
-    "openai": "attempts two_slip_share max_operator_share diagnoses shown_tests tests round_kinds max_rounds critic",
-    "local": "attempts two_slip_share max_operator_share diagnoses shown_tests tests round_kinds max_rounds critic",
-    "vllm": "attempts two_slip_share max_operator_share diagnoses shown_tests tests round_kinds max_rounds critic",
-    "openai, hybrid": "attempts two_slip_share max_operator_share max_executions keep_first_try min_killed_mutants prompts round_kinds max_rounds",
-    "attempts": "hybrid two_slip_share max_operator_share max_executions keep_first_try min_killed_mutants prompts budget_tokens budget_usd "
+    "openai": "attempts two_slip_share max_operator_share misreading_share interacting_slips diagnoses shown_tests tests round_kinds max_rounds critic",
+    "local": "attempts two_slip_share max_operator_share misreading_share interacting_slips diagnoses shown_tests tests round_kinds max_rounds critic",
+    "vllm": "attempts two_slip_share max_operator_share misreading_share interacting_slips diagnoses shown_tests tests round_kinds max_rounds critic",
+    "openai, hybrid": "attempts two_slip_share max_operator_share misreading_share interacting_slips max_executions keep_first_try min_killed_mutants prompts round_kinds max_rounds",
+    "attempts": "hybrid two_slip_share max_operator_share misreading_share interacting_slips max_executions keep_first_try min_killed_mutants prompts budget_tokens budget_usd "
     "endpoint round_kinds max_rounds",
 }
 

@@ -130,8 +130,22 @@ class BuildConfig(Settings):
     two_slip_share: float = doc(
         "Probability that a sequence of author: mutation contains two corrections, if its slips allow it.", 0.25, low=0.0, high=1.0
     )
+    interacting_slips: bool = doc(
+        "Where a sequence of author: mutation has two corrections, look for slips that act on each other: one hides the other, both "
+        "cancel out in a test, or together they fail otherwise than either alone. Turn it on for diagnoses that need two steps; each "
+        "such sequence costs one run more.",
+        False,
+    )
+    misreading_share: float = doc(
+        "Share of sequences of author: mutation whose first attempt misreads the task and differs in several lines from the reference, "
+        "where a problem has such attempts; the others begin with a slip in one place. Raise it for mistakes of understanding.",
+        0.0,
+        low=0.0,
+        high=1.0,
+    )
     max_operator_share: float = doc(
-        "Maximum share of one kind of slip among all slips of author: mutation; 1 sets no limit. Lower it for more varied mistakes.",
+        "Maximum share of one kind of slip or misreading among all of author: mutation; 1 sets no limit. Lower it for more varied "
+        "mistakes.",
         0.15,
         low=0.05,
         high=1.0,

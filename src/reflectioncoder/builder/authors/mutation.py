@@ -22,7 +22,10 @@ class MutationAuthor(Author):
     def traits(self) -> Traits:
         return Traits(
             options=frozenset(
-                ("two_slip_share", "max_operator_share", "diagnoses", "critic", "shown_tests", "tests", "round_kinds", "max_rounds")
+                (
+                    *("two_slip_share", "interacting_slips", "misreading_share", "max_operator_share", "diagnoses", "critic"),
+                    *("shown_tests", "tests", "round_kinds", "max_rounds"),
+                )
             ),
             languages=frozenset(SLIPS),
             needs_reference=True,

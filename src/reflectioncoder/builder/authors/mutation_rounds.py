@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,6 +13,7 @@ from reflectioncoder.builder.authors.mutation_samples import (
     Candidate,
     MutationPlan,
     candidates,
+    settle,
     with_crafted_tests,
     write_program_sample,
     write_sample,
@@ -42,8 +44,8 @@ def run_mutation_rounds(build: Build, problems: list[Problem]) -> None:
         while plans := rounds.next_plans():
             weights = rounds.kind_weights()
             written = map_ordered(partial(rounds.write, weights), plans, build.recipe.sandbox.workers)
-            for plan, outcome in zip(plans, written, strict=True):
-                rounds.note(plan, outcome)
+            for plan, (settled, outcome) in zip(plans, written, strict=True):
+                rounds.note(plan, settled, outcome)
                 progress.update(build.outcomes.num_accepted, f"{build.outcomes.num_rejected} rejected")
         progress.update(target)
 
@@ -54,7 +56,9 @@ class _Rounds:
     def __init__(self, build: Build, problems: list[Problem]):
         self._build = build
         self._problems = problems
-        self._candidates = {problem.task_id: candidates(problem, build.recipe.seed) for problem in problems}
+        self._misreading_share = build.config.misreading_share
+        misread = self._misreading_share > 0
+        self._candidates = {problem.task_id: candidates(problem, build.recipe.seed, misread) for problem in problems}
         is_crafted = build.config.tests == "crafted"
         self._slips = {task_id: [c.slip.code for c in found] for task_id, found in self._candidates.items() if is_crafted}
         self._num_accepted: Counter[str] = Counter()
@@ -68,21 +72,26 @@ class _Rounds:
         for problem in self._problems:
             left = self._candidates[problem.task_id]
             if left and self._num_accepted[problem.task_id] < self.num_wanted:
-                plans.append(self._plan(left))
+                plans.append(self._plan(left, self._wanted(problem.task_id, left)))
         return plans
 
-    def write(self, weights: Mapping[RoundKind, float], plan: MutationPlan) -> Sample | Rejected:
-        """Write the sample of a plan; may be called in several threads. `weights`: of the kinds of stories in this round."""
+    def write(self, weights: Mapping[RoundKind, float], plan: MutationPlan) -> tuple[MutationPlan, Sample | Rejected]:
+        """Write the sample of a plan, and return the plan as it was carried out; may be called in several threads.
+
+        Args:
+            weights: of the kinds of stories in this round.
+        """
         build, config = self._build, self._build.config
         is_traced = config.diagnoses == "traced"
         if plan.problem.language != PYTHON.name:
-            return write_program_sample(plan, build.execute, is_traced=is_traced)
+            return plan, write_program_sample(plan, build.execute, is_traced=is_traced)
         if config.tests == "crafted":
             slips = self._slips[plan.problem.task_id]
             plan = with_crafted_tests(plan, slips, config.shown_tests, build.recipe.seed, build.execute)
+        plan = settle(plan, build.execute)
         if not is_traced:
-            return write_sample(plan, build.execute)
-        return StoryWriter(build.execute, StorySettings(weights, config.max_rounds), build.is_short).write(plan)
+            return plan, write_sample(plan, build.execute)
+        return plan, StoryWriter(build.execute, StorySettings(weights, config.max_rounds), build.is_short).write(plan)
 
     def kind_weights(self) -> dict[RoundKind, float]:
         """Return the shares of the kinds of stories, more for those of which there are too few so far: not all slips allow each."""
@@ -92,18 +101,26 @@ class _Rounds:
             weights[kind] = share * min(_MAX_BOOST, (share * self._kinds.total() + 1) / (self._kinds[kind] + 1))
         return weights
 
-    def _plan(self, left: list[Candidate]) -> MutationPlan:
-        candidate = min(left, key=lambda c: self._used[c.slip.operator])
+    def _wanted(self, task_id: str, left: list[Candidate]) -> list[Candidate]:
+        """Return the misreadings or the slips, as drawn for the next sample of a problem; all if it has none of the kind."""
+        number = self._num_accepted[task_id]
+        wants_misreading = random.Random(f"kind/{self._build.recipe.seed}/{task_id}/{number}").random() < self._misreading_share
+        return [candidate for candidate in left if candidate.is_misreading is wants_misreading] or left
+
+    def _plan(self, left: list[Candidate], wanted: list[Candidate]) -> MutationPlan:
+        candidate = min(wanted, key=lambda c: self._used[c.slip.operator])
         left.remove(candidate)
         config = self._build.config
-        plan = candidate.plan(config.shown_tests, config.two_slip_share, self._build.recipe.seed)
+        plan = candidate.plan(config.shown_tests, config.two_slip_share, self._build.recipe.seed, config.interacting_slips)
         self._used.update(plan.operators)
         marks = [mark for mark in (config.tests, config.diagnoses) if mark in ("crafted", "traced")]  # other texts, other ids
         return replace(plan, seed=":".join((*marks[::-1], plan.seed)))
 
-    def note(self, plan: MutationPlan, outcome: Sample | Rejected) -> None:
+    def note(self, planned: MutationPlan, plan: MutationPlan, outcome: Sample | Rejected) -> None:
         """Note what has become of a plan: the slips of a rejected one count as not used."""
         outcomes, task_id = self._build.outcomes, plan.problem.task_id
+        self._used.subtract(planned.operators)
+        self._used.update(plan.operators)
         if isinstance(outcome, Rejected):
             self._used.subtract(plan.operators)
             outcomes.reject(len(outcomes), rejection(plan.id, task_id, outcome, plan.operators))

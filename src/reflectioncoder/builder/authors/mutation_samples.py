@@ -9,19 +9,22 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from reflectioncoder.builder.authors.program_blocks import program_blocks
+from reflectioncoder.builder.authors.slip_pairs import Relation, SlipPair, choose_pair, pairs_with
 from reflectioncoder.builder.cells import Execution, Executor
 from reflectioncoder.builder.coding import coding_of
 from reflectioncoder.builder.crafted.selection import ShownTests, choose
 from reflectioncoder.builder.crafted.words import opening_with_reasons
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.failures import read_failure
-from reflectioncoder.builder.mutation import Mutation
+from reflectioncoder.builder.mutation import Mutation, mutations
 from reflectioncoder.builder.mutation.diagnosis import OPENINGS, Failure, diagnose
+from reflectioncoder.builder.mutation.misreadings import FAMILIES, misreadings
 from reflectioncoder.builder.outcomes import Rejected
-from reflectioncoder.builder.slips import Slips, slips_of
+from reflectioncoder.builder.slips import slips_of
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request, reflection_request
 from reflectioncoder.data.samples import Block, Sample, assistant, user
@@ -30,6 +33,7 @@ from reflectioncoder.languages import PYTHON
 AUTHOR = "mutation"
 
 _MAX_OUTPUT_CHARS = 2000
+_ALONE = ("syntax_slip", "hard_coded_example")  # beside which another slip would say nothing
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,10 @@ class MutationPlan:
     """The planned attempts of a sample. `steps[k]` is the slip that correction k repairs.
 
     `programs[k]` still contains `steps[k:]`; the last program is the reference.
+
+    Attributes:
+        pairs: slips of which one may take the place of the first step, if it acts on the second (`settle`).
+        relation: how the two slips act on each other, if that was asked.
     """
 
     problem: Problem
@@ -44,6 +52,8 @@ class MutationPlan:
     steps: tuple[Mutation, ...]
     shown_tests: tuple[str, ...]
     seed: str
+    pairs: tuple[SlipPair, ...] = ()
+    relation: Relation | None = None
     cases: tuple[str, ...] = ()  # of the tests, if they are crafted
 
     @property
@@ -72,18 +82,31 @@ class Candidate:
     slip: Mutation
     number: int
 
-    def plan(self, num_shown_tests: int, two_slip_share: float, seed: int) -> MutationPlan:
-        """Plan the attempts: drawn from the seed and the candidate alone."""
+    @property
+    def is_misreading(self) -> bool:
+        return self.slip.operator in FAMILIES
+
+    def plan(self, num_shown_tests: int, two_slip_share: float, seed: int, interacting: bool = False) -> MutationPlan:
+        """Plan the attempts: drawn from the seed and the candidate alone.
+
+        Args:
+            interacting: bring pairs of slips, of which `settle` chooses one by running it.
+        """
         plan_seed = f"{seed}/{self.problem.task_id}/{self.number}"
         rng = random.Random(f"chain/{plan_seed}")
         tests = self.problem.tests
         shown = sorted(rng.sample(range(len(tests)), min(num_shown_tests, len(tests))))
         programs, steps = [self.slip.code, answer_program(self.problem)], [self.slip]
-        if rng.random() < two_slip_share and self.slip.operator != "syntax_slip":
-            second = _second_slip(self.slip, slips_of(self.problem), rng)
+        pairs: list[SlipPair] = []
+        if rng.random() < two_slip_share and self.slip.operator not in _ALONE:
+            others = slips_of(self.problem).mutations(self.slip.code)
+            second = _second_slip(self.slip, others, rng)
             if second is not None:
                 programs, steps = [second.code, *programs], [second, *steps]
-        return MutationPlan(self.problem, tuple(programs), tuple(steps), tuple(tests[i] for i in shown), plan_seed)
+            if second is not None and interacting and self.problem.language == PYTHON.name:
+                pairs = pairs_with(self.slip, others, _slips_of(programs[-1]))
+                rng.shuffle(pairs)
+        return MutationPlan(self.problem, tuple(programs), tuple(steps), tuple(tests[i] for i in shown), plan_seed, tuple(pairs))
 
 
 def with_crafted_tests(plan: MutationPlan, slips: Sequence[str], count: int, seed: int, execute: Executions) -> MutationPlan:
@@ -106,17 +129,42 @@ def with_crafted_tests(plan: MutationPlan, slips: Sequence[str], count: int, see
     return replace(plan, shown_tests=shown.tests, cases=shown.cases)
 
 
-def candidates(problem: Problem, seed: int) -> list[Candidate]:
-    """Return all slips of a problem's reference, in a random order fixed by the seed."""
+def candidates(problem: Problem, seed: int, misread: bool = False) -> list[Candidate]:
+    """Return all slips of a problem's reference, in a random order fixed by the seed.
+
+    Args:
+        misread: all misreadings of the problem too, behind the slips.
+    """
     slips = slips_of(problem).mutations(answer_program(problem))
     random.Random(f"candidates/{seed}/{problem.task_id}").shuffle(slips)
+    if misread and problem.language == PYTHON.name:
+        programs = misreadings(problem)
+        random.Random(f"misreadings/{seed}/{problem.task_id}").shuffle(programs)
+        slips += programs
     return [Candidate(problem, slip, number) for number, slip in enumerate(slips)]
 
 
-def _second_slip(first: Mutation, slips: Slips, rng: random.Random) -> Mutation | None:
-    """Draw another slip elsewhere in the already wrong program, of another kind."""
-    others = [m for m in slips.mutations(first.code) if m.operator != first.operator and m.correct != first.wrong]
+@lru_cache(maxsize=512)
+def _slips_of(reference: str) -> tuple[Mutation, ...]:
+    return tuple(mutations(reference))
+
+
+def _second_slip(first: Mutation, slips: list[Mutation], rng: random.Random) -> Mutation | None:
+    """Draw another of the slips of the already wrong program, elsewhere and of another kind."""
+    others = [m for m in slips if m.operator != first.operator and m.correct != first.wrong]
     return rng.choice(others) if others else None
+
+
+def settle(plan: MutationPlan, execute: Executor) -> MutationPlan:
+    """Return the plan with two slips that act on each other, if runs find any among its pairs."""
+    if not plan.pairs:
+        return plan
+    *_, first = plan.steps
+    found = choose_pair(plan.programs[-1], first, plan.pairs, plan.problem.setup, plan.shown_tests, execute)
+    if found is None:
+        return replace(plan, pairs=())
+    second, relation = found
+    return replace(plan, programs=(second.code, *plan.programs[1:]), steps=(second, first), pairs=(), relation=relation)
 
 
 @dataclass(frozen=True)
@@ -192,6 +240,7 @@ def sample_of(
         "grade": problem.grade,
         "operators": plan.operators if operators is None else operators,
         **plan.shown.about,
+        **({"relation": plan.relation} if plan.relation and operators in (None, plan.operators) else {}),
         **(about or {}),
         **({"setup": problem.setup} if problem.setup else {}),
     }

@@ -127,7 +127,8 @@ def _value(item: Stated, evidence: Evidence, after: Evidence) -> Status:
         return "unsupported"
     if evidence.is_written(part) or after.is_written(part):
         return "written"
-    quoted = text is not None and text.strip() and any(text in other for other in (evidence.problem, *evidence.code, *evidence.printed))
+    texts = (evidence.problem, " ".join(evidence.problem.split()), *evidence.code, *evidence.printed)  # a sentence may go over lines
+    quoted = text is not None and text.strip() and any(text in other for other in texts)
     return "written" if quoted else "unsupported"
 
 

@@ -40,13 +40,18 @@ def refusal(request: str, blocks: Sequence[Block], diagnosis: Diagnosis, text: s
         return "no_diagnosis"
     if is_in_another_language(text, f"{request}\n{diagnosis.text}"):
         return "other_language"
-    if _OF_THE_TASK.search(text):
+    if _phrases(text) - _phrases(diagnosis.text):
         return "speaks_of_the_task"
     if len(text) > _MAX_RATIO * len(diagnosis.text):
         return "too_long"
     if not needed_code(diagnosis) <= {_squeezed(code) for code in quoted(text)}:
         return "code_lost"
     return _unseen(request, blocks, diagnosis, text)
+
+
+def _phrases(text: str) -> set[str]:
+    """Return the phrases of a text that speak of the task or to the reader."""
+    return {found[0].lower() for found in _OF_THE_TASK.finditer(text)}
 
 
 def _unseen(request: str, blocks: Sequence[Block], diagnosis: Diagnosis, text: str) -> Refusal | None:

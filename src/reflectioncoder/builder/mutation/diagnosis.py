@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass
 
 from reflectioncoder import syntax
+from reflectioncoder.builder.grammar import say
+from reflectioncoder.builder.mutation.misreadings import FAMILIES, repair_of
 from reflectioncoder.builder.mutation.program import Mutation
 
 OPENINGS = (
@@ -230,6 +232,10 @@ def observe(failure: Failure, rng: random.Random, *, python: bool = True) -> str
 def diagnose(mutation: Mutation, failure: Failure, rng: random.Random) -> str:
     """Write the text block between a failing execution and its correction."""
     observation = observe(failure, rng)
+    if mutation.operator in FAMILIES:
+        facts = {"operator": mutation.operator, "wrong": mutation.wrong, "correct": mutation.correct, "asked": mutation.asked}
+        known = {name: value for name, value in facts.items() if value and "`" not in value}
+        return f"{observation} {say(f'fix.{repair_of(mutation)}', known, rng)}"
     why = rng.choice(WHY[mutation.operator])
     shapes = _MOVED if mutation.operator == "early_return" else _REPLACED if mutation.wrong else _REMOVED
     fields = {

@@ -10,12 +10,19 @@ import libcst as cst
 
 @dataclass(frozen=True)
 class Mutation:
-    """A program with one slip: which operator made it, the program, and the fragment before and after (source text)."""
+    """A program with one slip: which operator made it, the program, and the fragment before and after (source text).
+
+    Attributes:
+        correct: what has to stand in the program; "" if something has only to go.
+        wrong: what stands in it; "" if something is only missing.
+        asked: the sentence of the statement that is misread, word for word but for line ends; "" if none is known.
+    """
 
     operator: str
     code: str
     correct: str
     wrong: str
+    asked: str = ""
 
 
 class Program:

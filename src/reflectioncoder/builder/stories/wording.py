@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from reflectioncoder.builder.causes import cause_sayings
 from reflectioncoder.builder.grammar import say, traced_grammar
 from reflectioncoder.builder.mutation import Mutation
+from reflectioncoder.builder.mutation.misreadings import FAMILIES, repair_of
 from reflectioncoder.builder.stories.probes import Probe, is_labelled, shown_inputs
 from reflectioncoder.builder.stories.programs import arguments_of, shape_of
 from reflectioncoder.builder.stories.statement import lowered, read_statement
@@ -74,7 +75,9 @@ def failure_facts(attempt: Attempt, story: Story) -> dict[str, str]:
         "entry_point": story.entry_point,
     }
     if slip is not None:
-        facts |= {"operator": slip.operator, "wrong": slip.wrong, "correct": slip.correct}
+        facts |= {"operator": slip.operator, "wrong": slip.wrong, "correct": slip.correct, "asked": slip.asked}
+        if slip.operator in FAMILIES and len(slip.correct) > _MAX_QUOTED_CHARS:
+            del facts["correct"]
     return {name: text for name, value in facts.items() if (text := quotable(value))}
 
 
@@ -96,7 +99,7 @@ def fix(attempt: Attempt, story: Story) -> list[Saying]:
     """Return why an attempt is wrong, and what is changed."""
     facts = failure_facts(attempt, story)
     causes = [Saying(symbol, own) for symbol, own in cause_sayings(attempt.causes, facts)]
-    is_small = attempt.slip is not None and len(attempt.causes) < 2
+    is_small = attempt.slip is not None and attempt.slip.operator not in FAMILIES and len(attempt.causes) < 2
     return [
         *(causes or [Saying(_fix_symbol(attempt.slip), facts)]),
         *([Saying("again", facts, is_extra=True)] if is_small else []),  # that the rest stays as it is
@@ -106,6 +109,8 @@ def fix(attempt: Attempt, story: Story) -> list[Saying]:
 def _fix_symbol(slip: Mutation | None) -> str:
     if slip is None:
         return "fix.rewritten"
+    if slip.operator in FAMILIES:
+        return f"fix.{repair_of(slip)}"
     if slip.operator in CASES and not slip.wrong and not slip.correct.startswith("if "):
         return "fix.case"
     if slip.operator == "mutable_default":

@@ -72,7 +72,9 @@ def expression_probe(divergence: Divergence, attempt: str, reference: bool = Fal
 
 
 def _expression(statement: str) -> ast.expr | None:
-    """Return the expression whose value a statement uses; None if evaluating it changes what it reads."""
+    """Return the expression whose value a statement uses; None if there is none, or evaluating it changes what it reads."""
+    if not statement:
+        return None
     try:
         text = statement.removeprefix("el") if statement.startswith("elif ") else statement
         node = syntax.parse(f"{text}\n    pass" if text.endswith(":") else text).body[0]
