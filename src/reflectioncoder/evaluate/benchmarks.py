@@ -5,6 +5,9 @@ bundled/repair                 these with a slip each and the failure of a test:
 humaneval, humaneval+          EvalPlus's HumanEval+ file; the first uses its base inputs only. Where just the original HumanEval
                                file is there, `humaneval` uses that one's own tests (another `version` in the results)
 mbpp, mbpp+                    EvalPlus's MBPP+ file (378 tasks); the first uses its base inputs only
+humanevalfix/<language>        HumanEvalPack: programs with a bug each, to be repaired; their tests are shown
+humanevalfix-docs/<language>   the same, the docstring is shown instead
+humanevalsynthesize/<language> HumanEvalPack: programs to be written from the docstring
 cruxeval-o, cruxeval-i         CRUXEval: the output of a call is predicted, or an input for an output
 leetcode                       LeetCodeDataset's test tasks, which are dated
 livecodebench                  LiveCodeBench's tasks, which are dated, from the user's own files
@@ -29,6 +32,8 @@ from reflectioncoder.evaluate.judges.base import Judge, Row, T, Task
 from reflectioncoder.evaluate.judges.evalplus import benchmark as evalplus
 from reflectioncoder.evaluate.judges.evalplus.benchmark import EvalPlusJudge
 from reflectioncoder.evaluate.judges.evalplus.data import Family
+from reflectioncoder.evaluate.judges.humanevalpack import benchmark as humanevalpack
+from reflectioncoder.evaluate.judges.humanevalpack import data as pack_data
 from reflectioncoder.evaluate.judges.multipl_e import benchmark as multipl_e
 from reflectioncoder.evaluate.judges.multipl_e.benchmark import MultiPLEJudge
 from reflectioncoder.evaluate.judges.multipl_e.programs import FILES, URL, language_of
@@ -119,6 +124,14 @@ def _multipl_e(name: str) -> BenchmarkRow[Any]:
     return BenchmarkRow(file, multipl_e.tasks_of(language), MultiPLEJudge(language), multipl_e.request_for)
 
 
+def _humanevalpack(name: str, variant: pack_data.Variant) -> BenchmarkRow[Any]:
+    language, sha256 = pack_data.FILES[name]
+    judge = humanevalpack.PackPythonJudge() if language == "py" else humanevalpack.PackJudge(language)
+    where, url = f"humanevalpack/{name}.jsonl", pack_data.URL.format(name=name)
+    file = DataFile(where, f"octopack {pack_data.REVISION}", sha256, "", pack_data.NUM_TASKS, url)
+    return BenchmarkRow(file, humanevalpack.tasks_of(language, variant), judge, humanevalpack.request_for, "humaneval")
+
+
 def _evalplus(
     family: Family, judge: EvalPlusJudge, request: Callable[[Task[Any], int], Request], otherwise: BenchmarkRow[Any] | None = None
 ) -> BenchmarkRow[Any]:
@@ -139,6 +152,9 @@ BENCHMARKS: dict[str, BenchmarkRow[Any]] = {
     "humaneval+": _evalplus("humaneval", _PLUS, programs.request_for),
     "mbpp": _evalplus("mbpp", _BASE, evalplus.mbpp_request),
     "mbpp+": _evalplus("mbpp", _PLUS, evalplus.mbpp_request),
+    **{f"humanevalfix/{name}": _humanevalpack(name, "fix") for name in pack_data.FILES},
+    **{f"humanevalfix-docs/{name}": _humanevalpack(name, "fix-docs") for name in pack_data.FILES},
+    **{f"humanevalsynthesize/{name}": _humanevalpack(name, "synthesize") for name in pack_data.FILES},
     "cruxeval-o": _cruxeval("output"),
     "cruxeval-i": _cruxeval("input"),
     "leetcode": BenchmarkRow(LEETCODE, leetcode.leetcode_tasks, leetcode.MethodsJudge(), leetcode.request_for),

@@ -46,7 +46,7 @@ class Task(Generic[T]):
         part: a part of the benchmark of which the results have numbers of its own; "" if it has none.
         canonical_solution: the published program that solves the task; "" if there is none.
         date: when it was published, YYYY-MM-DD; "" if the benchmark's tasks are not dated.
-        request: the whole request, where it is not made of the prompt.
+        instruction: what a model is asked, where that is not made of the prompt.
     """
 
     task_id: str
@@ -58,7 +58,7 @@ class Task(Generic[T]):
     part: str = ""
     canonical_solution: str = field(default="", repr=False)
     date: str = ""
-    request: str = field(default="", repr=False)
+    instruction: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

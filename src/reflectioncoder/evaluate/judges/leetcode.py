@@ -86,7 +86,7 @@ def leetcode_tasks(rows: Sequence[Row], where: str) -> list[Task[ProgramTests]]:
             part=row["difficulty"],
             canonical_solution=row["completion"],
             date=row["estimated_date"],
-            request=row["query"],
+            instruction=row["query"],
         )
         for row in rows
     ]
@@ -94,4 +94,4 @@ def leetcode_tasks(rows: Sequence[Row], where: str) -> list[Task[ProgramTests]]:
 
 def request_for(task: Task[ProgramTests], sample: int) -> Request:
     """Ask with the data set's own request."""
-    return Request(task.task_id, sample, task.request, "Solution")
+    return Request(task.task_id, sample, task.instruction, "Solution")

@@ -23,7 +23,7 @@ from reflectioncoder.errors import MachineError
 from reflectioncoder.evaluate.judges.base import TAIL_CHARS, Conditions, Judge, Judging, Look, Row, Subset, Task, Verdict
 from reflectioncoder.evaluate.judges.called import equals, judge_calls
 from reflectioncoder.evaluate.judges.live_errata import erratum_of
-from reflectioncoder.evaluate.judges.programs import named_subsets
+from reflectioncoder.evaluate.judges.programs import part_subsets
 from reflectioncoder.evaluate.user_files import StoredTests
 from reflectioncoder.sandbox.functions import Calls
 from reflectioncoder.sandbox.isolation import Isolation
@@ -89,7 +89,7 @@ class LiveJudge(Judge[LiveTests]):
     def subsets(self, tasks: Sequence[Task[LiveTests]], rows: Sequence[Row]) -> list[Subset]:
         unsound = {task.task_id for task in tasks if task.tests.erratum}
         sound = [row for row in rows if row["task_id"] not in unsound]
-        return [*named_subsets(None, tasks, rows), *([("without errata", sound)] if len(sound) < len(rows) else [])]
+        return [(None, rows), *part_subsets(tasks, rows), *([("without errata", sound)] if len(sound) < len(rows) else [])]
 
     def further_counts(self, rows: Sequence[Row]) -> dict[str, Any]:
         errata = {row["task_id"]: row["erratum"] for row in rows if row.get("erratum")}
@@ -181,7 +181,7 @@ def _task(row: Row, where: str) -> Task[LiveTests]:
         tests=LiveTests(row["tests"], method, erratum_of(row["question_id"], str(row.get("question_title", "")))),
         part=str(row.get("difficulty", "")),
         date=str(row["contest_date"])[:10],
-        request=_request(row["question_content"], starter),
+        instruction=_request(row["question_content"], starter),
     )
 
 
@@ -197,4 +197,4 @@ def _request(question: str, starter: str) -> str:
 def request_for(task: Task[LiveTests], sample: int) -> Request:
     """Ask with the problem's text and what form the program has."""
     form = "definition" if task.tests.method else "script"
-    return Request(task.task_id, sample, task.request, task.entry_point, form=form)
+    return Request(task.task_id, sample, task.instruction, task.entry_point, form=form)

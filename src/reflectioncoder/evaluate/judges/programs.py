@@ -54,17 +54,17 @@ class ProgramsJudge(Judge[ProgramTests]):
         return asdict(conditions.limits)
 
     def subsets(self, tasks: Sequence[Task[ProgramTests]], rows: Sequence[Row]) -> list[Subset]:
-        return named_subsets(self.whole, tasks, rows)
+        return [(self.whole, rows), *part_subsets(tasks, rows)]
 
 
-def named_subsets(whole: str | None, tasks: Sequence[Task[Any]], rows: Sequence[Row]) -> list[Subset]:
-    """Return the whole benchmark under its name, and its grades and parts."""
+def part_subsets(tasks: Sequence[Task[Any]], rows: Sequence[Row]) -> list[Subset]:
+    """Return the subsets of grades and of named parts."""
     named: dict[str, set[str]] = {}
     for task in sorted(tasks, key=lambda task: task.grade):
         for name in (f"grade {task.grade}" if task.grade else "", task.part):
             named.setdefault(name, set()).add(task.task_id)
     named.pop("", None)
-    return [(whole, rows), *((name, [row for row in rows if row["task_id"] in wanted]) for name, wanted in named.items())]
+    return [(name, [row for row in rows if row["task_id"] in wanted]) for name, wanted in named.items()]
 
 
 def _verdict(task: Task[ProgramTests], solution: str, look: Look, conditions: Conditions) -> Verdict:
