@@ -98,7 +98,7 @@ class BenchmarkRow(Generic[T]):
     judge: Judge[T]
     request: Callable[[Task[T], int], Request]
     """Makes the request for a sample of a task."""
-    family: Family | None = None
+    family: str | None = None
     """The tasks that training data must not hold (`contamination`); None: training data is not compared with it."""
     otherwise: BenchmarkRow[Any] | None = None
     """Stands in where its file is on this machine and `file` is not."""
@@ -139,7 +139,7 @@ def _evalplus(
 
 
 def _cruxeval(asked: cruxeval.Asked) -> BenchmarkRow[Any]:
-    return BenchmarkRow(CRUXEVAL, cruxeval.tasks_of(asked), cruxeval.PredictionJudge(asked), cruxeval.request_for)
+    return BenchmarkRow(CRUXEVAL, cruxeval.tasks_of(asked), cruxeval.PredictionJudge(asked), cruxeval.request_for, "cruxeval")
 
 
 _BASE, _PLUS = EvalPlusJudge(("base",)), EvalPlusJudge(("base", "plus"))
@@ -157,7 +157,7 @@ BENCHMARKS: dict[str, BenchmarkRow[Any]] = {
     **{f"humanevalsynthesize/{name}": _humanevalpack(name, "synthesize") for name in pack_data.FILES},
     "cruxeval-o": _cruxeval("output"),
     "cruxeval-i": _cruxeval("input"),
-    "leetcode": BenchmarkRow(LEETCODE, leetcode.leetcode_tasks, leetcode.MethodsJudge(), leetcode.request_for),
+    "leetcode": BenchmarkRow(LEETCODE, leetcode.leetcode_tasks, leetcode.MethodsJudge(), leetcode.request_for, "leetcode"),
     "livecodebench": BenchmarkRow(LiveCodeBenchFiles(), live.live_tasks, live.LiveJudge(), live.request_for),
     **{f"multipl-e/{name}": _multipl_e(name) for name in FILES},
 }
@@ -217,7 +217,7 @@ def require_distinct(specs: Iterable[str]) -> None:
         seen[name] = spec
 
 
-def families_of(specs: Iterable[str]) -> set[Family]:
+def families_of(specs: Iterable[str]) -> set[str]:
     """Return the families of tasks that the benchmarks belong to; unknown names belong to none."""
     rows = (BENCHMARKS.get(spec.partition(":")[0]) for spec in specs)
     return {row.family for row in rows if row and row.family}
