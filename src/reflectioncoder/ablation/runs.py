@@ -16,7 +16,7 @@ from reflectioncoder.ablation.design import Cell, Design, design_of
 from reflectioncoder.ablation.results import base_metrics, finished_cells, summarize
 from reflectioncoder.ablation.statistics import detectable_share, mean_of
 from reflectioncoder.config.loading import ResolvedRecipe
-from reflectioncoder.data.files import content_hash, read_json, write_atomic, write_json
+from reflectioncoder.data.files import content_hash, put_aside, read_json, write_atomic, write_json
 from reflectioncoder.pipeline import BASE, Run
 from reflectioncoder.progress import format_duration, say
 from reflectioncoder.stopping import StopFlag
@@ -109,10 +109,7 @@ class Ablation:
         for other in self.design.cells:
             candidate = self._of(other)
             if candidate.directory != run.directory and candidate.build_key == run.build_key and candidate.has_build():
-                shutil.rmtree(run.directory / "build", ignore_errors=True)
-                shutil.copytree(candidate.directory / "build", run.directory / "build")
-                (run.directory / "stages").mkdir(parents=True, exist_ok=True)
-                shutil.copy2(candidate.directory / "stages" / "build.json", run.directory / "stages" / "build.json")
+                _copy_build(candidate.directory, run.directory)
                 say(f"build: copied from {candidate.directory}: the same settings and problems")
                 return
 
@@ -134,7 +131,7 @@ class Ablation:
         with run.prepared():
             self._share_build(run)
             run.build()
-            run.evaluate(BASE)
+            run.measure(BASE)
         base = base_metrics(self.cells_dir, [first], self._specs)
         num_samples, num_seeds = self._resolved.recipe.generate.num_samples, len(self.design.seeds)
         for metric, values in base.items():
@@ -152,6 +149,18 @@ class Ablation:
         summary = summarize(self.design, finished, base, self._resolved.recipe.evaluate.confidence)
         write_json(self.directory / RESULTS, summary)
         return summary
+
+
+def _copy_build(source: Path, target: Path) -> None:
+    """Copy a finished build, whole or not at all; its marker comes last. A build of other settings is put aside."""
+    whole, partial = target / "build", target / "build.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    if whole.exists():
+        put_aside(whole)
+    shutil.copytree(source / "build", partial)
+    partial.rename(whole)
+    (target / "stages").mkdir(parents=True, exist_ok=True)
+    write_atomic(target / "stages" / "build.json", (source / "stages" / "build.json").read_bytes())
 
 
 def _mean(values: Sequence[float]) -> float:
