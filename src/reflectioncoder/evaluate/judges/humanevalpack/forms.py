@@ -171,6 +171,7 @@ FORMS: dict[str, PackForm] = {
             '{{ file.write(row + " " + (held ? 1 : 0) + "\\n"); }} '
             "catch (java.io.IOException e) {{ throw new RuntimeException(e); }} return held; }}",
             insert_before=r"^\s*public static void main",
+            edits=((r"({name}\(\d+, .*\))(?=\s*\}})", r"\1;"),),  # one that is a statement, not in a list
         ),
         _java,
         closing=2,
