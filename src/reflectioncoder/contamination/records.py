@@ -16,7 +16,7 @@ from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.data.prompts import program_of_answer
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.errors import CheckFailedError, MachineError, UsageError
-from reflectioncoder.evaluate.benchmarks import BENCHMARKS, EVALPLUS_FILES, HUMANEVAL, families_of
+from reflectioncoder.evaluate.benchmarks import BENCHMARKS, CRUXEVAL, EVALPLUS_FILES, HUMANEVAL, LEETCODE, families_of
 from reflectioncoder.evaluate.data_files import BenchmarkFile
 from reflectioncoder.paths import cache_dir
 from reflectioncoder.sandbox.detect import detect_isolation
@@ -26,6 +26,8 @@ _FORMAT = 1  # of the matches that are kept: raise it when other samples count a
 _SHOWN = 5
 _FILES = {**{f"{family}+": file for family, file in EVALPLUS_FILES.items()}, "humaneval": HUMANEVAL}
 _PACK_FILES = {name: row.file for name, row in BENCHMARKS.items() if name.startswith("humanevalfix/")}
+
+_OTHER_FILES = {"cruxeval": CRUXEVAL, "leetcode": LEETCODE}  # the families that are called after them
 
 
 @cache
@@ -47,7 +49,7 @@ def _known_tasks(data_dir: str | None) -> KnownTasks:
 
 @cache
 def _known_to_training(data_dir: str | None) -> KnownTasks:
-    """Return these tasks with HumanEvalPack's forms of them: in six languages, right and wrong."""
+    """Return these tasks, HumanEvalPack's forms of them in six languages, right and wrong, and the tasks of `_OTHER_FILES`."""
     known = _known_tasks(data_dir)
     for name, file in _PACK_FILES.items():
         rows = _rows(file, data_dir)
@@ -58,6 +60,11 @@ def _known_to_training(data_dir: str | None) -> KnownTasks:
                 add(task_id, row["docstring"], solution)
         if rows:
             known.names.append(name)
+    for row in _rows(CRUXEVAL, data_dir):
+        known.add_function(f"cruxeval/{row['id']}", row["code"])
+    for row in _rows(LEETCODE, data_dir):
+        known.add_description(f"leetcode/{row['task_id']}", row["problem_description"])
+    known.names += [name for name, file in _OTHER_FILES.items() if _rows(file, data_dir)]
     return known
 
 
@@ -102,7 +109,7 @@ def _read(kept: Path) -> Matches | None:
 
 def _matches(samples: Iterable[Sample], known: KnownTasks, identity: str | None) -> Matches:
     """Find the tasks in samples; for samples with an identity this is done once, and kept in the user cache."""
-    files = [{**_FILES, **_PACK_FILES}[name].sha256 for name in known.names]
+    files = [{**_FILES, **_PACK_FILES, **_OTHER_FILES}[name].sha256 for name in known.names]
     kept = None if identity is None else cache_dir() / "contamination" / f"{content_hash(_FORMAT, identity, files)}.json"
     if kept is not None and (before := _read(kept)) is not None:
         return before
@@ -132,7 +139,9 @@ def record_training_data(
         identity: of the samples' content, if they are the same whenever it is.
     """
     known = _known_to_training(data_dir)
-    matches: dict[str, set[str]] = {family: set() for family in EVALPLUS_FILES if f"{family}+" in known.names}
+    compared = [family for family in EVALPLUS_FILES if f"{family}+" in known.names]
+    compared += [family for family in _OTHER_FILES if family in known.names]
+    matches: dict[str, set[str]] = {family: set() for family in compared}
     here = _matches(samples, known, identity)
     count = here.num_samples
     for _, task in here.found:
