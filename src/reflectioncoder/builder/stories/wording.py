@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import difflib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reflectioncoder.builder.causes import cause_sayings
-from reflectioncoder.builder.grammar import say, traced_grammar
+from reflectioncoder.builder.grammar import say
 from reflectioncoder.builder.mutation import Mutation
+from reflectioncoder.builder.mutation.details import slip_details
 from reflectioncoder.builder.mutation.misreadings import FAMILIES, repair_of
 from reflectioncoder.builder.stories.probes import Probe, is_labelled, shown_inputs
-from reflectioncoder.builder.stories.programs import arguments_of, shape_of
-from reflectioncoder.builder.stories.statement import lowered, read_statement
-from reflectioncoder.builder.stories.story import Attempt, Saying, Story
+from reflectioncoder.builder.stories.programs import shape_of
+from reflectioncoder.builder.stories.statement import read_statement
+from reflectioncoder.builder.stories.story import Attempt, Facts, Saying, Story
 from reflectioncoder.builder.stories.values import difference
 from reflectioncoder.builder.tracing.divergence import is_whole
 from reflectioncoder.builder.tracing.probes import corrected_expression
 
 CASES = ("missing_guard", "missing_base_case")  # slips of which `correct` is the condition
 _FAILURES = {"wrong_value": "equality"}
+_UNREADABLE = ("misspelt_name", "syntax_slip", "hard_coded_example")  # of which the shape of the program is no plan
+_WITHOUT_RESULT = ("missing_return", "printed_not_returned", "early_return")  # whose expression is right
+_COMPLETED = ("syntax_slip_colon", "syntax_slip_parenthesis", "missing_return", "missing_return_value")  # only something is missing
 _MAX_QUOTED_CHARS = 80
+_MAX_LINES = 3  # that are quoted where they only go
 _ROUNDS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
 
@@ -50,18 +56,14 @@ def opening(story: Story, rng: random.Random) -> list[Saying]:
     said = [Saying("opening", facts)]
     if statement.task:
         said.insert(0, Saying("task", facts | {"task": statement.task}, is_extra=rng.random() < 0.4))
-    for rule in rng.sample(statement.rules, min(len(statement.rules), rng.choice((1, 1, 2)))):
-        said.insert(-1, Saying("rule", facts | rule_facts(rule), is_extra=True))
+    if statement.rules:
+        said.insert(-1, Saying("rule", facts | {"rule": rng.choice(statement.rules)}, is_extra=True))
+    slip = story.attempts[0].slip
     shapes = shape_of(story.attempts[0].program, story.entry_point)
-    if shapes:
+    if shapes and (slip is None or slip.operator not in _UNREADABLE):
         symbol, shape = rng.choice(shapes)
         said.insert(-1, Saying(symbol, facts | shape, is_extra=True))
     return said
-
-
-def rule_facts(rule: str) -> dict[str, str]:
-    """Return a sentence of the statement as facts: as it stands, and as it follows "that" where it can."""
-    return {"rule": rule, **({"that_rule": low} if (low := lowered(rule)) else {})}
 
 
 def failure_facts(attempt: Attempt, story: Story) -> dict[str, str]:
@@ -82,32 +84,51 @@ def failure_facts(attempt: Attempt, story: Story) -> dict[str, str]:
 
 
 def failure_sayings(attempt: Attempt, story: Story, symbol: str = "") -> list[Saying]:
-    """Return what the failing run of an attempt shows, and what is special about the case."""
-    facts = failure_facts(attempt, story)
-    said = [Saying(symbol or f"failure.{_FAILURES.get(attempt.failure.kind, attempt.failure.kind)}", facts)]
-    about = f"about.{attempt.failure.error.partition(':')[0]}"
-    if attempt.failure.kind == "exception" and about in traced_grammar():
-        said.append(Saying(about, facts, is_extra=True))
-    arguments = arguments_of(attempt.failure.call, attempt.program, story.entry_point)
-    if arguments:
-        name, text = arguments[len(story.entry_point) % len(arguments)]
-        said.append(Saying("case", facts | {"argument": name, "described": text}, is_extra=True))
-    return said
+    """Return what the failing run of an attempt shows."""
+    kind = attempt.failure.kind
+    return [Saying(symbol or f"failure.{_FAILURES.get(kind, kind)}", failure_facts(attempt, story))]
 
 
 def fix(attempt: Attempt, story: Story) -> list[Saying]:
     """Return why an attempt is wrong, and what is changed."""
     facts = failure_facts(attempt, story)
     causes = [Saying(symbol, own) for symbol, own in cause_sayings(attempt.causes, facts)]
+    if not causes:
+        facts |= _change_facts(attempt)
     is_small = attempt.slip is not None and attempt.slip.operator not in FAMILIES and len(attempt.causes) < 2
     return [
-        *(causes or [Saying(_fix_symbol(attempt.slip), facts)]),
-        *([Saying("again", facts, is_extra=True)] if is_small else []),  # that the rest stays as it is
+        *(causes or [Saying(_fix_symbol(attempt.slip, facts), facts)]),
+        *([Saying("again", facts, is_extra=True)] if is_small else []),
     ]
 
 
-def _fix_symbol(slip: Mutation | None) -> str:
+def _change_facts(attempt: Attempt) -> dict[str, str]:
+    """Return what the change to the corrected program is in detail, and the clauses that fit it."""
+    slip = attempt.slip
     if slip is None:
+        return {}
+    matcher = difflib.SequenceMatcher(None, attempt.program.split("\n"), attempt.corrected.split("\n"), autojunk=False)
+    changes = [change for change in matcher.get_opcodes() if change[0] != "equal"]
+    old, new = attempt.program.split("\n"), attempt.corrected.split("\n")
+    gone = [line.strip() for _, start, end, _, _ in changes for line in old[start:end] if line.strip()]
+    come = [line.strip() for *_, start, end in changes for line in new[start:end] if line.strip()]
+    kind, facts = slip_details(slip, attempt.corrected, attempt.failure, "\n".join(gone))
+    facts = {**facts, "operator": kind, "gone": _listed(gone if 0 < len(gone) <= _MAX_LINES else [slip.wrong])}
+    if len(come) == 1 and len(come[0]) <= _MAX_QUOTED_CHARS:
+        facts["line"] = quotable(come[0])
+    return {name: value for name, value in facts.items() if value}
+
+
+def _listed(lines: Sequence[str]) -> str:
+    """Return lines of code as they stand in a sentence; "" if one cannot be quoted."""
+    quoted = [f"`{line.rstrip(':')}`" for line in map(quotable, lines) if line]
+    if len(quoted) < len(lines):
+        return ""
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
+
+
+def _fix_symbol(slip: Mutation | None, facts: Facts) -> str:
+    if slip is None or "`" in slip.wrong + slip.correct:
         return "fix.rewritten"
     if slip.operator in FAMILIES:
         return f"fix.{repair_of(slip)}"
@@ -115,6 +136,8 @@ def _fix_symbol(slip: Mutation | None) -> str:
         return "fix.case"
     if slip.operator == "mutable_default":
         return "fix.default"
+    if facts["operator"] in _COMPLETED:
+        return "fix.completed"
     return "fix.moved" if slip.operator == "early_return" else "fix.replaced" if slip.wrong else "fix.removed"
 
 
@@ -177,7 +200,8 @@ def probe_facts(probe: Probe, attempt: Attempt) -> dict[str, str]:
     }
     if d.kind == "return" and len(d.call_path) == 1 and failure.kind == "wrong_value" and d.value_reference == failure.expected:
         facts["wanted"] = failure.expected
-    corrected = corrected_expression(d, attempt.program)
+    is_right = attempt.slip is not None and attempt.slip.operator in _WITHOUT_RESULT
+    corrected = "" if is_right else corrected_expression(d, attempt.program)
     if corrected and d.value_reference and is_whole(d.value_reference) and is_labelled(corrected, d.value_reference, probe.output):
         facts |= {"corrected": corrected, "better": d.value_reference}
     shown = {name: value for name, value in facts.items() if value and (name == "inputs" or "`" not in value)}
