@@ -11,7 +11,9 @@ import re
 from collections.abc import Callable
 
 from reflectioncoder import syntax
-from reflectioncoder.builder.mutation.fragments import SIGNS, Fragments, is_same, parse_fragment
+from reflectioncoder.builder.mutation.bound_details import index_details, range_details
+from reflectioncoder.builder.mutation.diagnosis import Failure
+from reflectioncoder.builder.mutation.fragments import SIGNS, Details, Fragments, is_same, parse_fragment
 from reflectioncoder.builder.mutation.misread_details import misread_kind
 from reflectioncoder.builder.mutation.misreadings import FAMILIES
 from reflectioncoder.builder.mutation.program import Mutation
@@ -21,8 +23,6 @@ _MAX_CHARS = 60
 _DIVISIONS = {("/", "//"): "true", ("//", "/"): "floor", ("//", "%"): "quotient"}
 
 _OF_BOUNDS = ("shifted_bounds", "every_bound")
-
-Details = tuple[str, dict[str, str]]
 
 
 def slip_details(slip: Mutation, corrected: str = "", failure: Failure | None = None, gone: str = "") -> Details:
@@ -105,71 +105,6 @@ def _signs(fragments: Fragments) -> tuple[str, str] | None:
 def _division(fragments: Fragments) -> Details | None:
     kind = _DIVISIONS.get(_signs(fragments) or ("", ""))
     return (kind, {}) if kind else None
-
-
-def _shift(wrong: str, right: str) -> int:
-    """Return by how much a bound is too high; 0 if that is not seen."""
-    try:
-        return int(wrong) - int(right)
-    except ValueError:
-        pass
-    if wrong == f"{right} + 1" or right == f"{wrong} - 1":
-        return 1
-    return -1 if wrong == f"{right} - 1" or right == f"{wrong} + 1" else 0
-
-
-def _range(fragments: Fragments) -> Details | None:
-    pair = fragments.innermost(ast.Call)
-    if pair is None:
-        return None
-    a, b = pair
-    assert isinstance(a, ast.Call)
-    assert isinstance(b, ast.Call)
-    if ast.unparse(a.func) != "range" or max(len(a.args), len(b.args)) > 2:
-        return None
-    (start, stop), (right_start, right_stop) = (_bounds(fragments, node) for node in (a, b))
-    if (start == right_start) == (stop == right_stop):
-        return None
-    bound, right = (start, right_start) if start != right_start else (stop, right_stop)
-    shift = _shift(bound, right)
-    if not shift:
-        return None
-    side = "start" if start != right_start else "stop"
-    return f"{side}_{'late' if shift > 0 else 'early'}", {"bound": bound, "right_bound": right}
-
-
-def _bounds(fragments: Fragments, node: ast.Call) -> tuple[str, str]:
-    texts = [fragments.text(argument) for argument in node.args]
-    return ("0", texts[0]) if len(texts) == 1 else (texts[0], texts[1])
-
-
-def _index(fragments: Fragments) -> Details | None:
-    pair = fragments.innermost(ast.Subscript)
-    if pair is None:
-        return None
-    a, b = pair
-    assert isinstance(a, ast.Subscript)
-    assert isinstance(b, ast.Subscript)
-    if isinstance(a.slice, ast.Slice) and isinstance(b.slice, ast.Slice):
-        return _slice(fragments, a.slice, b.slice, fragments.text(a.value))
-    facts = {"index": fragments.text(a.slice), "right_index": fragments.text(b.slice), "items": fragments.text(a.value)}
-    return ("plain", facts) if _shift(facts["index"], facts["right_index"]) else None
-
-
-def _slice(fragments: Fragments, a: ast.Slice, b: ast.Slice, items: str) -> Details | None:
-    bounds = [(fragments.text(getattr(a, side)), fragments.text(getattr(b, side))) for side in ("lower", "upper")]
-    differing = [number for number, (wrong, right) in enumerate(bounds) if wrong != right]
-    if len(differing) != 1:
-        return None
-    wrong, right = bounds[differing[0]]
-    side = ("begin", "end")[differing[0]]
-    if not right:
-        return None
-    return (
-        (side, {"bound": wrong, "right_bound": right, "items": items})
-        if wrong
-        else (f"no_{side}", {"right_bound": right, "items": items})
-    )
 
 
 def _constant(fragments: Fragments) -> Details | None:
@@ -328,8 +263,8 @@ _READERS: dict[str, Callable[[Fragments], Details | None]] = {
     "inverted_comparison": _comparison,
     "wrong_operator": _operator,
     "wrong_division": _division,
-    "off_by_one_range": _range,
-    "off_by_one_index": _index,
+    "off_by_one_range": range_details,
+    "off_by_one_index": index_details,
     "wrong_constant": _constant,
     "swapped_arguments": _swap,
     "wrong_method": _method,

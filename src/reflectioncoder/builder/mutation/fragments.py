@@ -14,6 +14,8 @@ SIGNS: dict[type[ast.AST], str] = {
     ast.BitAnd: "&", ast.BitOr: "|", ast.BitXor: "^", ast.LShift: "<<", ast.RShift: ">>", ast.And: "and", ast.Or: "or",
 }  # fmt: skip
 
+Details = tuple[str, dict[str, str]]
+"""The kind of clauses that fit a slip, and their facts."""
 Pair = tuple[ast.AST, ast.AST]
 
 

@@ -37,11 +37,10 @@ def _of_loops(program: str, function: ast.FunctionDef) -> list[tuple[str, dict[s
     started = {name.id: _text(program, node.value) for node in function.body if isinstance(node, ast.Assign) for name in _names(node)}
     loops = [node for node in ast.walk(function) if isinstance(node, ast.For | ast.While)]
     for loop in loops[:1]:
-        if isinstance(loop, ast.For) and _text(program, loop.iter).startswith("range("):
-            continue
-        if isinstance(loop, ast.For):
-            found.append(("for", {"item": _text(program, loop.target), "iterated": _text(program, loop.iter)}))
-        else:
+        iterated = _text(program, loop.iter) if isinstance(loop, ast.For) else ""
+        if isinstance(loop, ast.For) and not iterated.startswith("range("):
+            found.append(("for", {"item": _text(program, loop.target), "iterated": iterated}))
+        elif isinstance(loop, ast.While):
             found.append(("while", {"condition": _text(program, loop.test)}))
         for name in _filled(loop):
             if name in started:

@@ -17,15 +17,15 @@ _MAX_CHARS = 170
 _NO_VERBS = frozenset(
     re.findall(
         r"\w+",
-        """a an the this that these those each every all any both some no not none if when whenever in with at after before without for
-    it its there then what who other others first last among always on as from to by of only empty blank inside up otherwise let
-    you your we given one two three people programs words numbers names values items lines rows cells parts""",
+        """return find count write take keep put draw sort add replace split compute check compare decide join multiply remove
+        reverse""",
     )
 )
 _VERBS = frozenset(
     re.findall(
         r"\w+",
-        "return find count write take keep put draw sort add replace split compute check compare decide join multiply remove reverse",
+        """return find count write take keep put draw sort add replace split compute check compare decide join multiply remove
+        reverse""",
     )
 )
 _DETERMINERS = frozenset(re.findall(r"\w+", "a an the all each every both one two three this these its their n"))
@@ -37,7 +37,7 @@ class Statement:
 
     Attributes:
         task: what is to be done, as it follows "to": `return the sum of the numbers`; "" if the first sentence is no command.
-        rules: the other sentences.
+        rules: the other sentences that can stand between quotation marks.
     """
 
     task: str
@@ -56,7 +56,8 @@ def read_statement(request: str) -> Statement:
     commands = [sentence for sentence in sentences if _is_command(sentence)]
     is_first = bool(commands) and commands[0] == sentences[0]
     asked = commands[0] if commands and commands[0] in usable and (is_first or commands[0].startswith("Return ")) else ""
-    return Statement(f"{asked[0].lower()}{asked[1:]}" if asked else "", tuple(sentence for sentence in usable if sentence != asked))
+    rules = tuple(sentence for sentence in usable if sentence != asked and '"' not in sentence)
+    return Statement(f"{asked[0].lower()}{asked[1:]}" if asked else "", rules)
 
 
 def _is_command(sentence: str) -> bool:
@@ -69,7 +70,7 @@ def _is_command(sentence: str) -> bool:
 
 def _is_usable(sentence: str, request: str) -> bool:
     """Tell whether a sentence is short, is no list, and is supported where it stands alone."""
-    if not 12 <= len(sentence) <= _MAX_CHARS or re.search(r"[`{}<>|\"]|\\|\.\.\.", sentence):
+    if not 12 <= len(sentence) <= _MAX_CHARS or re.search(r"[`{}<>|]|\\|\.\.\.", sentence):
         return False
     evidence = Evidence(request)
     said = (f"The statement says: {sentence}.", f"The task is to {sentence[0].lower()}{sentence[1:]}.")

@@ -86,6 +86,8 @@ def failure_facts(attempt: Attempt, story: Story) -> dict[str, str]:
 def failure_sayings(attempt: Attempt, story: Story, symbol: str = "") -> list[Saying]:
     """Return what the failing run of an attempt shows."""
     kind = attempt.failure.kind
+    if symbol == "failure.moved" and kind == "exception":
+        symbol = "failure.moved_crash"
     return [Saying(symbol or f"failure.{_FAILURES.get(kind, kind)}", failure_facts(attempt, story))]
 
 
@@ -114,6 +116,8 @@ def _change_facts(attempt: Attempt) -> dict[str, str]:
     come = [line.strip() for *_, start, end in changes for line in new[start:end] if line.strip()]
     kind, facts = slip_details(slip, attempt.corrected, attempt.failure, "\n".join(gone))
     facts = {**facts, "operator": kind, "gone": _listed(gone if 0 < len(gone) <= _MAX_LINES else [slip.wrong])}
+    if slip.wrong not in attempt.corrected:
+        facts["unused"] = quotable(slip.wrong)
     if len(come) == 1 and len(come[0]) <= _MAX_QUOTED_CHARS:
         facts["line"] = quotable(come[0])
     return {name: value for name, value in facts.items() if value}
@@ -130,6 +134,8 @@ def _listed(lines: Sequence[str]) -> str:
 def _fix_symbol(slip: Mutation | None, facts: Facts) -> str:
     if slip is None or "`" in slip.wrong + slip.correct:
         return "fix.rewritten"
+    if slip.operator == "recursion_without_end" and slip.correct.startswith("if "):
+        return "fix.removed"
     if slip.operator in FAMILIES:
         return f"fix.{repair_of(slip)}"
     if slip.operator in CASES and not slip.wrong and not slip.correct.startswith("if "):
@@ -161,6 +167,8 @@ def explanation(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
         kind = probe.divergence.kind
         if kind in ("branch", "path") and not probe.divergence.statement:  # what the attempt lacks leads elsewhere
             kind = "guard" if attempt.slip is not None and attempt.slip.operator in CASES else "path"
+            if is_labelled(probe.divergence.variable, "True", probe.output):
+                facts["inputs"] = f"`{probe.divergence.variable}` is `True`"
         known = (
             "matched" if "wanted" in facts and facts.get("better") == facts["wanted"] else "wanted" if "wanted" in facts else "better"
         )
@@ -177,9 +185,10 @@ def place_facts(probe: Probe) -> dict[str, str]:
     if d is None:
         return {}
     is_to_blame = d.kind != "return" or d.statement.startswith("return")  # else it is what follows that returns nothing
+    is_news = d.statement != f"{d.variable} = {d.value_attempt}"  # what such a statement does is clear
     facts = {
         "function": d.function.rpartition(".")[2],
-        "statement": d.statement if is_to_blame and len(d.statement) <= _MAX_QUOTED_CHARS else "",
+        "statement": d.statement if is_to_blame and is_news and len(d.statement) <= _MAX_QUOTED_CHARS else "",
         "variable": d.variable,
     }
     return {name: value for name, value in facts.items() if value and "`" not in value}
@@ -195,7 +204,7 @@ def probe_facts(probe: Probe, attempt: Attempt) -> dict[str, str]:
         "callee": callee if d.kind == "argument" else "",
         "parameter": parameter if d.kind == "argument" else "",
         "value": d.value_attempt if d.value_attempt and is_whole(d.value_attempt) else "",
-        "inputs": " and ".join(f"`{name}` is `{value}`" for name, value in shown_inputs(probe)),
+        "inputs": " and ".join(f"`{name}` is `{value}`" for name, value in shown_inputs(probe) if name != "_"),
         "round": _ROUNDS[d.iteration - 1] if 0 < d.iteration <= len(_ROUNDS) else "",
     }
     if d.kind == "return" and len(d.call_path) == 1 and failure.kind == "wrong_value" and d.value_reference == failure.expected:
