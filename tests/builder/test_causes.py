@@ -15,6 +15,7 @@ from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.grammar import say, traced_grammar
 from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.builder.mutation import OPERATORS
+from reflectioncoder.builder.mutation.misreadings import FAMILIES
 from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.builder.replay import replay
 from reflectioncoder.builder.testing import Tests
@@ -246,6 +247,7 @@ def test_only_a_loop_that_cannot_end_is_called_endless(loop, is_endless):
 
 
 KINDS = sorted({symbol.removeprefix("cause.") for symbol in traced_grammar() if symbol.startswith("cause.")} - set(OPERATORS))
+KINDS = [kind for kind in KINDS if not kind.startswith(tuple(f"{name}_" for name in (*OPERATORS, *FAMILIES)))]  # test_details.py
 FACTS = {
     "name": "x", "right_name": "y", "owner": "math", "callee": "f", "type": "a list", "other_type": "`None`", "wanted_type": "a set",
     "key": "'k'", "lacking": "max", "extra": "+", "loop": "for x in xs", "condition": "n > 0", "items": "items",

@@ -16,8 +16,7 @@ from reflectioncoder.builder.crafted.restrictions import restricts_inputs
 from reflectioncoder.builder.crafted.search import arguments_strategy, find_input
 from reflectioncoder.builder.crafted.selection import CraftedTest, ShownTests, choose
 from reflectioncoder.builder.crafted.variants import variants
-from reflectioncoder.builder.crafted.words import kind_of_case, why_tests
-from reflectioncoder.builder.grammar import traced_grammar
+from reflectioncoder.builder.crafted.words import why_tests
 from reflectioncoder.builder.mutation import mutations
 from reflectioncoder.builder.mutation.diagnosis import failing_test
 from reflectioncoder.builder.pipeline import build_reflections
@@ -44,11 +43,11 @@ CASES = [  # arguments, result, parameters, limits of the program → cases that
     (("",), 0, "text", (), ["the empty text"], ["a single character"]),
     (("aB",), 0, "text", (), ["upper and lower case"], ["upper case only"]),
     ((" a",), 0, "text", (), ["spaces at an end"], ["two spaces in a row"]),
-    (("a  b",), 0, "text", (), ["two spaces in a row", "several words"], ["spaces at an end"]),
+    (("a  b",), 0, "text", (), ["two spaces in a row", "two words"], ["spaces at an end"]),
     (("aaa",), 0, "text", (), ["one character repeated"], ["a text that reads the same backwards"]),
     (("aba",), 0, "text", (), ["a text that reads the same backwards"], ["one character repeated"]),
     ((0,), 1, "n", (), ["zero"], ["a negative number"]),
-    ((-3,), 1, "n", (), ["a negative number"], ["zero"]),
+    ((-3,), 1, "n", (), ["a negative number", "a number of one digit"], ["zero"]),
     ((100,), 1, "n", (100,), ["`n` at the limit 100"], ["`n` just above the limit 100"]),
     ((101,), 1, "n", (100,), ["`n` just above the limit 100"], ["`n` at the limit 100"]),
     ((99,), 1, "n", (100,), ["`n` just below the limit 100"], ["`n` at the limit 100"]),
@@ -271,14 +270,13 @@ def test_a_traceback_through_a_comment_still_names_the_test():
     assert failing_test(output, ("assert f([]) == 01 - 1", "assert f([]) == 0")) == "assert f([]) == 0"
 
 
-def test_every_kind_of_case_has_reasons_and_every_count_sentences():
-    kinds = {kind_of_case(case) for *_, holding, others in CASES for case in (*holding, *others)}
-    assert {f"reason.{kind}" for kind in kinds} <= set(traced_grammar())
+def test_every_number_of_tests_is_said_in_a_sentence_and_a_limit_may_have_a_reason():
     for count in range(1, 7):
-        text = why_tests(["zero", "a negative `a`", "the empty list"] * 2, random.Random(count)) if count > 4 else ""
-        text = text or why_tests(["zero", "a negative `a`", "the empty list", "one for `b`"][:count], random.Random(count))
-        assert text.count(". ") == 1
-        assert text[0].isupper() or text[0] == "`"
+        cases = ["zero", "a negative `a`", "the empty list", "one for `b`", "two items", "three words"][:count]
+        said = {why_tests(cases, random.Random(seed)) for seed in range(30)}
+        assert all(text.count(". ") == 0 and text.endswith(".") and all(case in text.lower() for case in cases) for text in said)
+    at_limit = [why_tests(["zero", "`n` at the limit 10"], random.Random(seed)) for seed in range(30)]
+    assert 5 < sum(text.count(". ") == 1 for text in at_limit) < 25
     assert why_tests((), random.Random(1)) == ""
 
 

@@ -372,7 +372,7 @@ def test_no_symbol_stands_in_two_grammars():
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_is_said_about_a_misreading_is_whole(family):
-    facts = {"operator": family, "wrong": "x = 1", "correct": "y", "asked": "Return it"}
+    facts = {"operator": family, "wrong": "x = 1", "correct": "y", "asked": "Return it", "gone": "`x = 1`"}
     rng = random.Random(family)
     for repair in get_args(Repair):
         for known in (facts, {name: facts[name] for name in facts if name != "asked"}):

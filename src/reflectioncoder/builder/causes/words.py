@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from reflectioncoder.builder.causes.cause import Cause
+from reflectioncoder.builder.mutation.details import details_of
 
 _WORDS = ("type", "other_type", "wanted_type")
 _MOVED = ("early_return", "wrong_place")
@@ -13,7 +14,9 @@ _MOVED = ("early_return", "wrong_place")
 def cause_sayings(causes: Sequence[Cause], facts: Mapping[str, str]) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield symbols with their facts: the first cause with its correction, then the others."""
     for number, cause in enumerate(causes):
-        own = {**facts, **_quotable({**cause.facts, "operator": cause.kind, "wrong": cause.wrong, "correct": cause.correct})}
+        kind, details = details_of(cause.kind, cause.wrong, cause.correct)
+        details = {"operator": kind, **details, "wrong": cause.wrong, "correct": cause.correct}
+        own = {**facts, **_quotable({**cause.facts, **details})}
         own = {name: value for name, value in own.items() if name not in ("wrong", "correct") or getattr(cause, name)}
         form = _form(cause)
         if number and form != "named":

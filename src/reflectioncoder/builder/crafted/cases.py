@@ -11,8 +11,7 @@ from reflectioncoder.builder.crafted.inputs import Arguments
 
 ORDINARY = "an ordinary input"
 EXAMPLE = "the example of the statement"
-_LONG_TEXT = 12
-_COUNTS = {2: "two", 3: "three", 4: "four"}
+_COUNTS = dict(enumerate(("two", "three", "four", "five", "six", "seven", "eight", "nine"), start=2))
 
 
 def name_cases(arguments: Arguments, result: Any, names: tuple[str, ...], limits: frozenset[int], is_example: bool) -> tuple[str, ...]:
@@ -173,15 +172,22 @@ def _of_result(arguments: Arguments, result: Any) -> Iterator[str]:
 
 def _of_size(label: str, value: Any) -> Iterator[str]:
     within = f" in {label}" if label else ""
-    if isinstance(value, str) and len(value) >= _LONG_TEXT:
-        yield f"a long text{within}"
-    elif isinstance(value, str) and " " in value.strip():
-        yield f"several words{within}"
+    if isinstance(value, str) and " " in value.strip():
+        yield f"{_number(len(value.split()), 'word')}{within}"
+    elif isinstance(value, str) and value.strip():
+        yield f"a text of {_number(len(value), 'character')}{within}"
     elif isinstance(value, list) and len(value) > 1:
-        yield f"{_COUNTS.get(len(value), 'many')} items{within}"
+        yield f"{_number(len(value), 'item')}{within}"
     elif isinstance(value, dict | set) and len(value) > 1:
-        yield f"{_COUNTS.get(len(value), 'many')} entries{within}"
-    elif type(value) is int and abs(value) >= 100:
-        yield f"a large number{f' for {label}' if label else ''}"
+        yield f"{_number(len(value), 'entry')}{within}"
     elif type(value) is int and abs(value) > 1:
-        yield f"an {'odd' if value % 2 else 'even'} number{f' for {label}' if label else ''}"
+        digits = len(str(abs(value)))
+        yield f"a number of {_number(digits, 'digit')}{f' for {label}' if label else ''}"
+
+
+def _number(number: int, noun: str) -> str:
+    """Return a number of things in words: `three items`."""
+    if number == 1:
+        return f"one {noun}"
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{_COUNTS.get(number, 'more than nine')} {plural}"

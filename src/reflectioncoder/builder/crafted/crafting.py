@@ -133,10 +133,10 @@ def _expected(text: str) -> Any:
 
 
 def _limits(program: str, words: str) -> frozenset[int]:
-    """Return the integers that a program compares with and that its statement names."""
+    """Return the integers that a program compares with, by `<` and the like, and that its statement names."""
     found = set()
     for node in ast.walk(syntax.parse(program)):
-        if isinstance(node, ast.Compare):
+        if isinstance(node, ast.Compare) and all(isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE) for op in node.ops):
             for side in (node.left, *node.comparators):
                 if isinstance(side, ast.Constant) and type(side.value) is int:
                     found.add(side.value)

@@ -235,6 +235,7 @@ def diagnose(mutation: Mutation, failure: Failure, rng: random.Random) -> str:
     if mutation.operator in FAMILIES:
         facts = {"operator": mutation.operator, "wrong": mutation.wrong, "correct": mutation.correct, "asked": mutation.asked}
         known = {name: value for name, value in facts.items() if value and "`" not in value}
+        known |= {"gone": f"`{known['wrong']}`"} if "wrong" in known else {}
         return f"{observation} {say(f'fix.{repair_of(mutation)}', known, rng)}"
     why = rng.choice(WHY[mutation.operator])
     shapes = _MOVED if mutation.operator == "early_return" else _REPLACED if mutation.wrong else _REMOVED

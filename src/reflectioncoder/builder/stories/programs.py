@@ -1,5 +1,6 @@
-"""Reads from a program what a person would say of its shape: what it loops over, what it fills, whom it calls; and from a call its
-arguments. What cannot be quoted in a sentence is left out.
+"""Reads from a program what a person would say of its shape: what it loops over, what it fills, whom it calls.
+
+What cannot be quoted in a sentence is left out.
 """
 
 from __future__ import annotations
@@ -7,7 +8,6 @@ from __future__ import annotations
 import ast
 import re
 
-from reflectioncoder.builder.stories.values import count, description
 from reflectioncoder.data.python_source import definition, parse
 
 _MAX_CHARS = 60
@@ -45,9 +45,10 @@ def _of_loops(program: str, function: ast.FunctionDef) -> list[tuple[str, dict[s
     started = {name.id: _text(program, node.value) for node in function.body if isinstance(node, ast.Assign) for name in _names(node)}
     loops = [node for node in ast.walk(function) if isinstance(node, ast.For | ast.While)]
     for loop in loops[:1]:
-        if isinstance(loop, ast.For):
-            found.append(("for", {"item": _text(program, loop.target), "iterated": _text(program, loop.iter)}))
-        else:
+        iterated = _text(program, loop.iter) if isinstance(loop, ast.For) else ""
+        if isinstance(loop, ast.For) and not iterated.startswith("range("):
+            found.append(("for", {"item": _text(program, loop.target), "iterated": iterated}))
+        elif isinstance(loop, ast.While):
             found.append(("while", {"condition": _text(program, loop.test)}))
         for name in _filled(loop):
             if name in started:
@@ -80,8 +81,6 @@ def _of_result(program: str, function: ast.FunctionDef) -> list[tuple[str, dict[
         kinds = ((ast.ListComp, "comprehension"), (ast.GeneratorExp, "comprehension"), (ast.IfExp, "choice"), (ast.BoolOp, "logic"))
         name = next((name for kind, name in kinds if isinstance(returns[0], kind)), "expression")
         return [(name, {"expression": _text(program, returns[0])})]
-    if len(returns) > 2:
-        return [("exits", {"number": count(len(returns), "place")})]
     return []
 
 
@@ -96,19 +95,4 @@ def _of_conditions(program: str, function: ast.FunctionDef) -> list[tuple[str, d
     first = function.body[0]
     if isinstance(first, ast.If) and isinstance(first.body[-1], ast.Return | ast.Raise):
         return [("guard", {"condition": _text(program, first.test)})]
-    nodes = [node for node in ast.walk(function) if isinstance(node, ast.If)]
-    return [("condition", {"condition": _text(program, nodes[0].test)})] if nodes else []
-
-
-def arguments_of(call: str, program: str, entry_point: str) -> list[tuple[str, str]]:
-    """Return the parameters of a call of the function that can be described, and what their arguments are: `an empty list`."""
-    tree, called = parse(program), parse(call)
-    node = definition(tree, entry_point) if tree is not None else None
-    found = called.body[0] if called is not None and len(called.body) == 1 else None
-    if not isinstance(node, ast.FunctionDef) or not isinstance(found, ast.Expr) or not isinstance(found.value, ast.Call):
-        return []
-    if not (isinstance(found.value.func, ast.Name) and found.value.func.id == entry_point) or found.value.keywords:
-        return []
-    names = [parameter.arg for parameter in node.args.args]
-    described = [(name, description(ast.unparse(value))) for name, value in zip(names, found.value.args, strict=False)]
-    return [(name, text) for name, text in described if text]
+    return []

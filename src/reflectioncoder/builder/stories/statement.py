@@ -12,17 +12,23 @@ from reflectioncoder.data.prompts import REFLECT
 _DOCSTRING = re.compile(r'("""|\'\'\')(.*?)\1', re.DOTALL)
 _FENCE = re.compile(r"```.*?```", re.DOTALL)
 _EXAMPLES = re.compile(r"(?m)^\s*(?:>>>|Examples?:|Args:|Arguments:|Parameters:|Returns:|Raises:|:param)")
-_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
+_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z]|\w+[\[(])")
 _MAX_CHARS = 170
 _NO_VERBS = frozenset(
     re.findall(
         r"\w+",
-        """a an the this that these those each every all any both some no not none if when whenever in with at after before without for
-    it its there then what who other others first last among always on as from to by of only empty blank inside up otherwise let
-    you your we given one two three people programs words numbers names values items lines rows cells parts""",
+        """return find count write take keep put draw sort add replace split compute check compare decide join multiply remove
+        reverse""",
     )
 )
-_LOWERED = _NO_VERBS | {"return", "replace", "split", "find", "write", "sort", "count", "add", "spaces", "letters", "equal", "days"}
+_VERBS = frozenset(
+    re.findall(
+        r"\w+",
+        """return find count write take keep put draw sort add replace split compute check compare decide join multiply remove
+        reverse""",
+    )
+)
+_DETERMINERS = frozenset(re.findall(r"\w+", "a an the all each every both one two three this these its their n"))
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,7 @@ class Statement:
 
     Attributes:
         task: what is to be done, as it follows "to": `return the sum of the numbers`; "" if the first sentence is no command.
-        rules: the other sentences.
+        rules: the other sentences that can stand between quotation marks.
     """
 
     task: str
@@ -47,14 +53,19 @@ def read_statement(request: str) -> Statement:
         text = text[: example.start()]
     sentences = [sentence.rstrip(".") for sentence in _END.split(" ".join(text.split())) if sentence.endswith(".")]
     usable = [sentence for sentence in sentences if _is_usable(sentence, request)]
-    first = sentences[0] if sentences else ""
-    task = f"{first[0].lower()}{first[1:]}" if first in usable and _is_command(first) else ""
-    return Statement(task, tuple(sentence for sentence in usable if sentence != first or not task))
+    commands = [sentence for sentence in sentences if _is_command(sentence)]
+    is_first = bool(commands) and commands[0] == sentences[0]
+    asked = commands[0] if commands and commands[0] in usable and (is_first or commands[0].startswith("Return ")) else ""
+    rules = tuple(sentence for sentence in usable if sentence != asked and '"' not in sentence)
+    return Statement(f"{asked[0].lower()}{asked[1:]}" if asked else "", rules)
 
 
 def _is_command(sentence: str) -> bool:
-    word = sentence.split()[0]
-    return re.fullmatch(r"[A-Z][a-z]+", word) is not None and word.lower() not in _NO_VERBS and not sentence.startswith("Returns ")
+    """Tell whether a sentence says what to do: it begins with a verb that is known, or with a word before a determiner."""
+    word, _, rest = sentence.partition(" ")
+    if not re.fullmatch(r"[A-Z][a-z]+", word) or word.lower() in _NO_VERBS:
+        return False
+    return word.lower() in _VERBS or (not re.search(r"[^s]s$", word) and rest.split(" ")[0] in _DETERMINERS)
 
 
 def _is_usable(sentence: str, request: str) -> bool:
@@ -64,9 +75,3 @@ def _is_usable(sentence: str, request: str) -> bool:
     evidence = Evidence(request)
     said = (f"The statement says: {sentence}.", f"The task is to {sentence[0].lower()}{sentence[1:]}.")
     return all(claim.status != "unsupported" for text in said for claim in check_text(text, evidence))
-
-
-def lowered(sentence: str) -> str:
-    """Return a sentence as it follows "that", "" if its first word may be a name."""
-    word = sentence.split()[0]
-    return f"{sentence[0].lower()}{sentence[1:]}" if word.lower() in _LOWERED and (word[1:].islower() or len(word) == 1) else ""

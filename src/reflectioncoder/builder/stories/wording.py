@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import difflib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reflectioncoder.builder.causes import cause_sayings
-from reflectioncoder.builder.grammar import say, traced_grammar
+from reflectioncoder.builder.grammar import say
 from reflectioncoder.builder.mutation import Mutation
+from reflectioncoder.builder.mutation.details import slip_details
 from reflectioncoder.builder.mutation.misreadings import FAMILIES, repair_of
 from reflectioncoder.builder.stories.crashes import names_of, values_before
 from reflectioncoder.builder.stories.edits import Edit, edit_facts, edits, is_move
 from reflectioncoder.builder.stories.probes import Probe, is_labelled, shown_inputs
-from reflectioncoder.builder.stories.programs import arguments_of, shape_of
-from reflectioncoder.builder.stories.statement import lowered, read_statement
-from reflectioncoder.builder.stories.story import Attempt, Saying, Story
+from reflectioncoder.builder.stories.programs import shape_of
+from reflectioncoder.builder.stories.statement import read_statement
+from reflectioncoder.builder.stories.story import Attempt, Facts, Saying, Story
 from reflectioncoder.builder.stories.values import difference
 from reflectioncoder.builder.tracing.divergence import is_whole
 from reflectioncoder.builder.tracing.probes import corrected_expression
 
 CASES = ("missing_guard", "missing_base_case")  # slips of which `correct` is the condition
 _FAILURES = {"wrong_value": "equality"}
+_UNREADABLE = ("misspelt_name", "syntax_slip", "hard_coded_example")  # of which the shape of the program is no plan
+_WITHOUT_RESULT = ("missing_return", "printed_not_returned", "early_return")  # whose expression is right
+_COMPLETED = ("syntax_slip_colon", "syntax_slip_parenthesis", "missing_return", "missing_return_value")  # only something is missing
 _MAX_QUOTED_CHARS = 80
 _TASK_CHARS = 30  # in which two sentences are compared
+_MAX_LINES = 3  # that are quoted where they only go
 _ROUNDS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
 
@@ -53,18 +59,14 @@ def opening(story: Story, rng: random.Random) -> list[Saying]:
     said = [Saying("opening", facts)]
     if statement.task:
         said.insert(0, Saying("task", facts | {"task": statement.task}, is_extra=rng.random() < 0.4))
-    for rule in rng.sample(statement.rules, min(len(statement.rules), rng.choice((1, 1, 2)))):
-        said.insert(-1, Saying("rule", facts | rule_facts(rule), is_extra=True))
+    if statement.rules:
+        said.insert(-1, Saying("rule", facts | {"rule": rng.choice(statement.rules)}, is_extra=True))
+    slip = story.attempts[0].slip
     shapes = shape_of(story.attempts[0].program, story.entry_point)
-    if shapes:
+    if shapes and (slip is None or slip.operator not in _UNREADABLE):
         symbol, shape = rng.choice(shapes)
         said.insert(-1, Saying(symbol, facts | shape, is_extra=True))
     return said
-
-
-def rule_facts(rule: str) -> dict[str, str]:
-    """Return a sentence of the statement as facts: as it stands, and as it follows "that" where it can."""
-    return {"rule": rule, **({"that_rule": low} if (low := lowered(rule)) else {})}
 
 
 def failure_facts(attempt: Attempt, story: Story) -> dict[str, str]:
@@ -87,20 +89,14 @@ def failure_facts(attempt: Attempt, story: Story) -> dict[str, str]:
 
 
 def failure_sayings(attempt: Attempt, story: Story, symbol: str = "") -> list[Saying]:
-    """Return what the failing run of an attempt shows, and what is special about the case."""
-    facts = failure_facts(attempt, story)
-    said = [Saying(symbol or f"failure.{_FAILURES.get(attempt.failure.kind, attempt.failure.kind)}", facts)]
+    """Return what the failing run of an attempt shows."""
+    kind, facts = attempt.failure.kind, failure_facts(attempt, story)
     if not symbol and is_second(attempt, story):
-        said = [Saying("second.crash" if attempt.failure.kind == "exception" else "second.failure", facts)]
-        said += [Saying(f"relation.{story.relation}")] if story.relation else []
-    about = f"about.{attempt.failure.error.partition(':')[0]}"
-    if attempt.failure.kind == "exception" and about in traced_grammar():
-        said.append(Saying(about, facts, is_extra=True))
-    arguments = arguments_of(attempt.failure.call, attempt.program, story.entry_point)
-    if arguments:
-        name, text = arguments[len(story.entry_point) % len(arguments)]
-        said.append(Saying("case", facts | {"argument": name, "described": text}, is_extra=True))
-    return said
+        said = [Saying("second.crash" if kind == "exception" else "second.failure", facts)]
+        return [*said, *([Saying(f"relation.{story.relation}")] if story.relation else [])]
+    if symbol == "failure.moved" and kind == "exception":
+        symbol = "failure.moved_crash"
+    return [Saying(symbol or f"failure.{_FAILURES.get(kind, kind)}", facts)]
 
 
 def is_second(attempt: Attempt, story: Story) -> bool:
@@ -116,18 +112,48 @@ def fix(attempt: Attempt, story: Story, line: int | None = None) -> list[Saying]
     """
     facts = failure_facts(attempt, story)
     causes = [Saying(symbol, own) for symbol, own in cause_sayings(attempt.causes, facts)]
-    if causes or attempt.slip is None:
+    if causes or attempt.slip is None or "`" in attempt.slip.wrong + attempt.slip.correct:
         return causes or [Saying("fix.rewritten", facts)]
+    facts |= _change_facts(attempt)
     changes = edits(attempt.program, attempt.corrected)
     is_small = attempt.slip.operator not in FAMILIES and len(changes) == 1 and len(changes[0].old) == len(changes[0].new) == 1
     said = _fix(attempt.slip, attempt, facts, changes, line)
     return [*said, *([Saying("again", facts, is_extra=True)] if is_small else [])]  # that the rest stays as it is
 
 
+def _change_facts(attempt: Attempt) -> dict[str, str]:
+    """Return what the change to the corrected program is in detail, and the clauses that fit it."""
+    slip = attempt.slip
+    if slip is None:
+        return {}
+    matcher = difflib.SequenceMatcher(None, attempt.program.split("\n"), attempt.corrected.split("\n"), autojunk=False)
+    changes = [change for change in matcher.get_opcodes() if change[0] != "equal"]
+    old, new = attempt.program.split("\n"), attempt.corrected.split("\n")
+    gone = [line.strip() for _, start, end, _, _ in changes for line in old[start:end] if line.strip()]
+    come = [line.strip() for *_, start, end in changes for line in new[start:end] if line.strip()]
+    kind, facts = slip_details(slip, attempt.corrected, attempt.failure, "\n".join(gone))
+    facts = {**facts, "operator": kind, "gone": _listed(gone if 0 < len(gone) <= _MAX_LINES else [slip.wrong])}
+    if slip.wrong not in attempt.corrected:
+        facts["unused"] = quotable(slip.wrong)
+    if len(come) == 1 and len(come[0]) <= _MAX_QUOTED_CHARS:
+        facts["line"] = quotable(come[0])
+    return {name: value for name, value in facts.items() if value}
+
+
+def _listed(lines: Sequence[str]) -> str:
+    """Return lines of code as they stand in a sentence; "" if one cannot be quoted."""
+    quoted = [f"`{line.rstrip(':')}`" for line in map(quotable, lines) if line]
+    if len(quoted) < len(lines):
+        return ""
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
+
+
 def _fix(slip: Mutation, attempt: Attempt, facts: dict[str, str], changes: list[Edit], line: int | None) -> list[Saying]:
     names = names_of(attempt.failure.error, slip.wrong, slip.correct)
     if "defined" in names and "correct" in facts:
         return [Saying("crash.name", facts | names)]
+    if slip.operator == "recursion_without_end" and slip.correct.startswith("if "):
+        return [Saying("fix.removed", facts)]
     if slip.operator in FAMILIES:
         is_unassigned = bool(names) and slip.operator == "reset_in_loop"
         if repair_of(slip) == "before" and is_move(changes):
@@ -137,14 +163,16 @@ def _fix(slip: Mutation, attempt: Attempt, facts: dict[str, str], changes: list[
         if is_unassigned:
             return [Saying("crash.unassigned", own | names), Saying(f"change.{shape}", own | told)]
         return [Saying(f"edit.{shape}", own | told)]
-    return [Saying(_symbol_of(slip, attempt), facts)]
+    return [Saying(_symbol_of(slip, attempt, facts), facts)]
 
 
-def _symbol_of(slip: Mutation, attempt: Attempt) -> str:
+def _symbol_of(slip: Mutation, attempt: Attempt, facts: Facts) -> str:
     if slip.operator in CASES and not slip.wrong and not slip.correct.startswith("if "):
         return "fix.case"
     if slip.operator == "mutable_default":
         return "edit.default"
+    if facts["operator"] in _COMPLETED:
+        return "fix.completed"
     if slip.operator == "early_return":
         return "edit.unreached" if attempt.failure.actual == "None" else "fix.moved"
     return "fix.replaced" if slip.wrong else "fix.removed"
@@ -176,6 +204,8 @@ def explanation(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
         kind = probe.divergence.kind
         if kind in ("branch", "path") and not probe.divergence.statement:  # what the attempt lacks leads elsewhere
             kind = "guard" if attempt.slip is not None and attempt.slip.operator in CASES else "path"
+            if is_labelled(probe.divergence.variable, "True", probe.output):
+                facts["inputs"] = f"`{probe.divergence.variable}` is `True`"
         known = (
             "matched" if "wanted" in facts and facts.get("better") == facts["wanted"] else "wanted" if "wanted" in facts else "better"
         )
@@ -195,9 +225,10 @@ def place_facts(probe: Probe) -> dict[str, str]:
     if d is None:
         return {}
     is_to_blame = d.kind != "return" or d.statement.startswith("return")  # else it is what follows that returns nothing
+    is_news = d.statement != f"{d.variable} = {d.value_attempt}"  # what such a statement does is clear
     facts = {
         "function": d.function.rpartition(".")[2],
-        "statement": d.statement if is_to_blame and len(d.statement) <= _MAX_QUOTED_CHARS else "",
+        "statement": d.statement if is_to_blame and is_news and len(d.statement) <= _MAX_QUOTED_CHARS else "",
         "variable": d.variable,
     }
     return {name: value for name, value in facts.items() if value and "`" not in value}
@@ -213,12 +244,13 @@ def probe_facts(probe: Probe, attempt: Attempt) -> dict[str, str]:
         "callee": callee if d.kind == "argument" else "",
         "parameter": parameter if d.kind == "argument" else "",
         "value": d.value_attempt if d.value_attempt and is_whole(d.value_attempt) else "",
-        "inputs": " and ".join(f"`{name}` is `{value}`" for name, value in shown_inputs(probe)),
+        "inputs": " and ".join(f"`{name}` is `{value}`" for name, value in shown_inputs(probe) if name != "_"),
         "round": _ROUNDS[d.iteration - 1] if 0 < d.iteration <= len(_ROUNDS) else "",
     }
     if d.kind == "return" and len(d.call_path) == 1 and failure.kind == "wrong_value" and d.value_reference == failure.expected:
         facts["wanted"] = failure.expected
-    corrected = corrected_expression(d, attempt.program)
+    is_right = attempt.slip is not None and attempt.slip.operator in _WITHOUT_RESULT
+    corrected = "" if is_right else corrected_expression(d, attempt.program)
     if corrected and d.value_reference and is_whole(d.value_reference) and is_labelled(corrected, d.value_reference, probe.output):
         facts |= {"corrected": corrected, "better": d.value_reference}
     shown = {name: value for name, value in facts.items() if value and (name == "inputs" or "`" not in value)}

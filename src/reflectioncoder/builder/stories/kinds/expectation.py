@@ -23,8 +23,8 @@ from reflectioncoder.builder.stories.probes import place_of
 from reflectioncoder.builder.stories.rounds import attempt_place, closed, look_place
 from reflectioncoder.builder.stories.statement import read_statement
 from reflectioncoder.builder.stories.story import Attempt, Draft, Place, Round, Saying, Story
-from reflectioncoder.builder.stories.values import difference
-from reflectioncoder.builder.stories.wording import Manner, fix, opening, quotable, rule_facts
+from reflectioncoder.builder.stories.values import difference, is_another_value
+from reflectioncoder.builder.stories.wording import Manner, fix, opening, quotable
 
 _MAX_PROGRAMS = 4  # whose values are asked for, in one session
 _MAX_VALUE_CHARS = 60
@@ -100,7 +100,7 @@ def _explanation(mistake: _Mistake, story: Story) -> list[Saying]:
     rule = _rule_for(mistake, statement.rules)
     said = [Saying("printed.expectation", facts)]
     if rule:
-        said.append(Saying("reread.rule", facts | rule_facts(rule)))
+        said.append(Saying("reread.rule", facts | {"rule": rule}))
     elif statement.task:
         said.append(Saying("reread.task", facts | {"task": statement.task}))
     else:
@@ -172,4 +172,4 @@ def _is_plausible(wrong: str, right: str) -> bool:
     if not wrong or not right or max(len(wrong), len(right)) > _MAX_VALUE_CHARS or not quotable(wrong) or not quotable(right):
         return False
     ours, theirs = _literal(wrong), _literal(right)
-    return type(ours) is type(theirs) and theirs is not None and ours != theirs and bool(difference(wrong, right))
+    return type(ours) is type(theirs) and theirs is not None and is_another_value(wrong, right)

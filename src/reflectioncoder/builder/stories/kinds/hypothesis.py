@@ -12,7 +12,7 @@ from reflectioncoder.builder.stories.probes import divergence_of, place_of
 from reflectioncoder.builder.stories.rounds import attempt_place, closed, look_place
 from reflectioncoder.builder.stories.story import Attempt, Draft, Place, Round, Saying, Story
 from reflectioncoder.builder.stories.suspects import BOUNDS, Suspect, is_worth_trying, suspects_of
-from reflectioncoder.builder.stories.values import difference
+from reflectioncoder.builder.stories.values import difference, is_another_value
 from reflectioncoder.builder.stories.wording import Manner, failure_facts, fix, opening, quotable
 from reflectioncoder.data.python_source import first_line, parse
 
@@ -86,12 +86,14 @@ def _read_value(output: str, attempt: Attempt, facts: dict[str, str], *, must_ac
     expected = attempt.failure.expected
     if "\n" in output or not 0 < len(output) <= _MAX_VALUE_CHARS or "`" in output or output == expected or "0x" in output:
         return None
-    if not difference(output, expected):  # the same value in other words, or none that can be compared
+    if not is_another_value(output, expected):  # the same value in other words, or none that can be compared
         return None
     if not is_worth_trying(attempt.failure.actual, output, expected, must_act=must_act):
         return None
     said = [Saying("refuted.value", facts | {"got": output})]
-    return [*said, Saying("difference", {"difference": difference(output, expected)}, is_extra=True), Saying("put_back", facts)]
+    if found := difference(output, expected):
+        said.append(Saying("difference", {"difference": found}, is_extra=True))
+    return [*said, Saying("put_back", facts)]
 
 
 def _read_tests(output: str, attempt: Attempt, story: Story, facts: dict[str, str]) -> Sequence[Saying] | None:
