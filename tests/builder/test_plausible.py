@@ -111,7 +111,7 @@ PROGRAM = "def f(xs):\n    ys = sorted(xs)\n    for y in ys:\n        if y > 1:\
 @pytest.mark.parametrize(
     ("corrected", "shape", "facts"),
     [
-        (PROGRAM.replace("y > 1", "y > 2"), "line", {"wrong": "if y > 1:", "correct": "if y > 2:"}),
+        (PROGRAM.replace("y > 1", "y > 2"), "line", {"old_lines": "`if y > 1:`", "new_lines": "`if y > 2:`"}),
         (PROGRAM.replace("    ys = sorted(xs)\n", ""), "out", {"old_lines": "`ys = sorted(xs)`"}),
         (PROGRAM.replace("    ys", "    zs = 1\n    ys"), "in", {"new_lines": "`zs = 1`"}),
         (

@@ -64,7 +64,7 @@ def edit_facts(changes: Sequence[Edit], first: int | None = None) -> tuple[str, 
         return "several", {"changes": _joined(clauses)}
     (change,) = ordered
     if len(change.old) == len(change.new) == 1:
-        return "line", {"wrong": change.old[0], "correct": change.new[0]}
+        return "line", {"old_lines": _named(change.old), "new_lines": _named(change.new)}
     if not change.new:
         return "out", {"old_lines": _named(change.old)}
     if not change.old:

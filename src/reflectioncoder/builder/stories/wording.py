@@ -159,10 +159,9 @@ def _fix(slip: Mutation, attempt: Attempt, facts: dict[str, str], changes: list[
         if repair_of(slip) == "before" and is_move(changes):
             return [Saying("crash.unbound" if is_unassigned else "fix.before", facts | names)]
         shape, told = edit_facts(changes, line)
-        own = {name: value for name, value in facts.items() if name not in ("wrong", "correct")}
         if is_unassigned:
-            return [Saying("crash.unassigned", own | names), Saying(f"change.{shape}", own | told)]
-        return [Saying(f"edit.{shape}", own | told)]
+            return [Saying("crash.unassigned", facts | names), Saying(f"change.{shape}", facts | told)]
+        return [Saying(f"edit.{shape}", facts | told)]
     return [Saying(_symbol_of(slip, attempt, facts), facts)]
 
 
