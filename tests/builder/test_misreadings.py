@@ -16,7 +16,7 @@ from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.grammar import say, traced_grammar
 from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.builder.mutation.diagnosis import Failure, diagnose
-from reflectioncoder.builder.mutation.misreadings import FAMILIES, Reading, misreadings, repair_of
+from reflectioncoder.builder.mutation.misreadings import FAMILIES, Reading, Repair, misreadings, repair_of
 from reflectioncoder.builder.mutation.misreadings.asked import sentence_asked
 from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.builder.replay import replay
@@ -357,10 +357,10 @@ def test_a_quoted_sentence_may_go_over_lines_in_the_problem_and_no_other_is_supp
     assert [claim.status for claim in check_blocks(problem, invented)] == ["unsupported"]
 
 
-def test_every_family_has_five_causes_and_every_edit_four_shapes():
+def test_every_family_has_five_causes_and_every_repair_has_shapes():
     table = traced_grammar()
     assert all(len(set(table[f"cause.{family}"])) >= 5 for family in FAMILIES)
-    assert len(set(table["fix.before"])) >= 8
+    assert all(len(set(table[f"fix.{repair}"])) >= 8 for repair in get_args(Repair))
     assert all(len(set(table[f"edit.{shape}"])) >= 4 for shape in ("line", "block", "out", "in", "several"))
 
 
@@ -372,10 +372,14 @@ def test_no_symbol_stands_in_two_grammars():
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_is_said_about_a_misreading_is_whole(family):
-    facts = {"operator": family, "wrong": "x = 1", "correct": "y", "asked": "Return it", "old_lines": "`x = 1`", "new_lines": "`x = 2`"}
+    facts = {"operator": family, "wrong": "x = 1", "correct": "y", "asked": "Return it", "gone": "`x = 1`"}
+    facts |= {"old_lines": "`x = 1`", "new_lines": "`x = 2`"}
     facts |= {"changes": "`x = 1` becomes `x = 2` and `y` goes", "number": "two lines", "entry_point": "f"}
     rng = random.Random(family)
-    for symbol in ("fix.before", *(f"edit.{shape}" for shape in ("line", "block", "out", "in", "several", "lines"))):
+    for symbol in (
+        *(f"fix.{repair}" for repair in get_args(Repair)),
+        *(f"edit.{shape}" for shape in ("line", "block", "out", "in", "several", "lines")),
+    ):
         for known in (facts, {name: facts[name] for name in facts if name != "asked"}):
             for _ in range(8):
                 text = say(symbol, known, rng)

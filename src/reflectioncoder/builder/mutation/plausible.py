@@ -15,7 +15,7 @@ from reflectioncoder import syntax
 from reflectioncoder.builder.mutation.program import Mutation
 
 RARITY: Mapping[str, int] = {
-    "hard_coded_example": 12, "recursion_without_end": 4, "counted_from_one": 3, "empty_input": 3, "wrong_structure": 2,
+    "recursion_without_end": 4, "counted_from_one": 3, "empty_input": 3, "wrong_structure": 2,
 }  # fmt: skip
 """How many times rarer than others an operator is to be."""
 
@@ -24,6 +24,7 @@ _UNLIKE = {
     ("count", "find"), ("index", "count"), ("chr", "str"), ("set", "list"),
 }  # fmt: skip
 _TWO_STEPS = re.compile(r"\b\d+ [+-] 1\b|[+-] \d+ [+-] \d+")  # `n - 1 + 1`, `2 + 1`
+_IDLE = re.compile(r"^ *(\w+) = \1$", re.MULTILINE)
 _INVENTED_ANSWERS = ("return None", "return -1")
 _TYPE_ERRORS = (
     "wrong_operator",
@@ -36,10 +37,15 @@ _TYPE_ERRORS = (
 )
 
 
+def is_rare(slip: Mutation) -> bool:
+    """Tell whether a mistake is one that hardly anybody makes: it is kept for one problem in twelve."""
+    return slip.operator == "hard_coded_example"
+
+
 def is_plausible(slip: Mutation) -> bool:
     """Tell whether somebody could make a mistake."""
     check = _CHECKS.get(slip.operator)
-    return check is None or check(slip)
+    return not _IDLE.search(slip.code) and (check is None or check(slip))
 
 
 def is_plausible_failure(operator: str, error: str) -> bool:
@@ -102,7 +108,9 @@ def _with_itself(program: str) -> Iterator[ast.AST]:
     tree = _module(program)
     for node in ast.walk(tree) if tree is not None else ():
         match node:
-            case ast.Compare(left=left, comparators=[right]) | ast.BinOp(left=left, right=right):
+            case ast.Compare(left=left, comparators=others):
+                operands = [left, *others]
+            case ast.BinOp(left=left, right=right):
                 operands = [left, right]
             case ast.Call(args=args) if len(args) > 1:
                 operands = args

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from reflectioncoder.builder.stories.values import count
 
 _MAX_LINES = 3  # that are quoted one by one
+_MAX_COUNTED = 12  # lines whose number is a word
 _MAX_EDITS = 3  # that are told one by one
 _MAX_CHARS = 100  # of a quoted line
 
@@ -82,7 +83,8 @@ def _is_quotable(line: str) -> bool:
 
 def _named(lines: Sequence[str]) -> str:
     if len(lines) > _MAX_LINES:
-        return f"the {count(len(lines), 'line')} from `{lines[0]}` to `{lines[-1]}`"
+        number = count(len(lines), "line") if len(lines) <= _MAX_COUNTED else f"{len(lines)} lines"
+        return f"the {number} from `{lines[0]}` to `{lines[-1]}`"
     return _joined([f"`{line}`" for line in lines])
 
 

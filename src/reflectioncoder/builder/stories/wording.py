@@ -210,7 +210,8 @@ def explanation(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
         )
         is_one_of_many = kind in ("branch", "value") and "inputs" in facts and probe.output.count(f"{probe.divergence.variable}=") > 1
         if attempt.slip is not None and attempt.slip.operator == "early_return" and kind == "path" and attempt.failure.actual:
-            return [Saying("place.early", facts | {"actual": attempt.failure.actual})]
+            symbol = "seen.call" if attempt.failure.actual == "None" else "place.early"  # no round has got to the `return`
+            return [Saying(symbol, facts | {"actual": attempt.failure.actual})]
         said = [Saying(f"place.{kind}" if is_one_of_many else f"seen.{kind}", facts), Saying(known, facts)]
     is_result = probe.divergence is None or probe.divergence.kind in ("value", "return")
     if ours and theirs and is_result and (found := difference(ours, theirs)):
