@@ -5,6 +5,7 @@ import random
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -462,7 +463,8 @@ def built(tmp_path_factory):
 def test_first_attempts_of_a_build_are_misreadings_whose_claims_all_hold(built):
     *_, summary, samples = built
     assert len(samples) >= 15
-    assert sum(sample.metadata["operators"][-1] in FAMILIES for sample in samples) > 0.9 * len(samples)
+    misread = [sample.metadata["operators"][-1] in FAMILIES for sample in samples]
+    assert misread.count(True) > 0.5 * len(samples)  # slips follow where a problem has no plausible misreading left
     assert len({sample.metadata["operators"][-1] for sample in samples}) >= 6
     assert summary["texts"]["lines_changed_per_repair"]["median"] > 1
     counts = count_claims(samples)
