@@ -195,7 +195,11 @@ def _is_answer_of_a_guard(slip: Mutation) -> bool:
 
 
 def _is_remembered(slip: Mutation) -> bool:
-    """Tell whether a constant can be misremembered: not a zero, a step of one, or a one that becomes ten."""
+    """Tell whether a constant can be misremembered: no zero or step of one, no one that becomes ten, no lost or shouted text."""
+    if re.search(r"\"\"|''", slip.wrong) and not re.search(r"\"\"|''", slip.correct):
+        return False
+    if re.search(r"[\"'][A-Z ]{3,}[\"']", slip.wrong) and not re.search(r"[\"'][A-Z ]{3,}[\"']", slip.correct):
+        return False
     gone, come = (Counter(re.findall(r"\b\d+\b", text)) for text in (slip.correct, slip.wrong))
     change = (next(iter(gone - come), ""), next(iter(come - gone), ""))
     return change not in (("0", "2"), ("0", "1"), ("1", "10")) and not re.search(r"[-+]= 1$|% \d+ == 1\b", slip.correct)

@@ -11,7 +11,7 @@ from reflectioncoder.builder.stories.values import count
 _MAX_LINES = 3  # that are quoted one by one
 _MAX_COUNTED = 12  # lines whose number is a word
 _MAX_EDITS = 3  # that are told one by one
-_MAX_CHARS = 100  # of a quoted line
+_MAX_CHARS = 130  # of a quoted line
 
 
 @dataclass(frozen=True)

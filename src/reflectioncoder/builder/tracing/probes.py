@@ -219,7 +219,8 @@ def _names_to_print(divergence: Divergence, text: ProgramText) -> list[str]:
     elif divergence.kind in ("branch", "return", "yield"):
         expression = _expression(divergence.statement) if divergence.statement else None
         own = {text.name_of(number).rpartition(".")[2] for number in text.functions()}
-        if expression is not None and not own & set(_free_names(expression)) and not re.search(r"[\"'{}\\!:]", ast.unparse(expression)):
+        used = set(_free_names(expression)) if expression is not None else set()
+        if expression is not None and used and not own & used and not re.search(r"[\"'{}\\!:]", ast.unparse(expression)):
             last = ast.unparse(expression)
     return [*[name for name in names if name != last][: _MAX_NAMES - bool(last)], *([last] if last else [])]
 
