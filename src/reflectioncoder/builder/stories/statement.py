@@ -17,8 +17,9 @@ _MAX_CHARS = 170
 _NO_VERBS = frozenset(
     re.findall(
         r"\w+",
-        """return find count write take keep put draw sort add replace split compute check compare decide join multiply remove
-        reverse""",
+        """a an the this that these those each every all any both some no not none if when whenever in with at after before without for
+    it its there then what who other others first last among always on as from to by of only empty blank inside up otherwise let
+    you your we given one two three people programs words numbers names values items lines rows cells parts""",
     )
 )
 _VERBS = frozenset(
