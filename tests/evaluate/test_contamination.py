@@ -1,5 +1,6 @@
 """Benchmark tasks are recognised by what a program does, and models that were trained on some are not scored in silence."""
 
+import gzip
 import json
 import os
 import re
@@ -13,13 +14,19 @@ from hypothesis import strategies as st
 from reflectioncoder.cli import main
 from reflectioncoder.contamination.behaviour import Behaviour, BenchmarkTask, _alike
 from reflectioncoder.contamination.overlap import NgramIndex
-from reflectioncoder.contamination.records import known_behaviour, known_tasks, record_training_data, refuse_contaminated
+from reflectioncoder.contamination.records import (
+    known_behaviour,
+    known_tasks,
+    record_training_data,
+    refuse_contaminated,
+    refuse_contaminated_data,
+)
 from reflectioncoder.data.files import read_json, write_json, write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 from reflectioncoder.errors import CheckFailedError
-from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES
+from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES, load_benchmark
 from reflectioncoder.sandbox.detect import detect_isolation
 from tests.conftest import make_model, make_tokenizer
 
@@ -116,6 +123,29 @@ def test_a_model_that_was_trained_on_a_task_is_refused_unless_told(data_dir, tmp
         refuse_contaminated(trained_again, "humaneval", allow=False)
     assert refuse_contaminated(tmp_path, "bundled/seen", allow=False) is None
     assert json.loads((tmp_path / "training_data.json").read_text())["num_samples"] == 2
+
+
+@pytest.mark.parametrize("name", ["cruxeval-o", "cruxeval-i", "leetcode"])
+def test_a_model_that_was_trained_on_a_function_or_a_description_is_refused(name, data_dir, tmp_path):
+    task = load_benchmark(name, str(data_dir)).tasks[5]
+    clean = one_off("Write nothing.", "def f():\n    pass")
+    code = task.tests.code if name != "leetcode" else "class Solution:\n    pass"
+    held = one_off(task.instruction or "What does it return?", code)
+    record_training_data(tmp_path, [clean])
+    assert refuse_contaminated(tmp_path, name, allow=False) is None
+    record_training_data(tmp_path, [clean, held])
+    with pytest.raises(CheckFailedError, match=f"holds 1 tasks of {name}"):
+        refuse_contaminated(tmp_path, name, allow=False)
+    with pytest.raises(CheckFailedError, match=re.escape(task.task_id)):
+        refuse_contaminated_data([held], [f"{name}:10"], allow=False)
+    assert refuse_contaminated(tmp_path, "humaneval", allow=False) is None
+
+
+def test_problems_of_the_same_site_are_no_tasks_of_leetcode(data_dir, tmp_path):
+    with gzip.open(data_dir / "seeds/LeetCodeDataset-v0.2.0-train.jsonl.gz", "rt", encoding="utf-8") as handle:
+        rows = [json.loads(line) for line in handle]
+    samples = (one_off(row["query"], row["completion"], f"leetcode/{row['task_id']}") for row in rows)
+    refuse_contaminated_data(samples, ["leetcode"], allow=False)
 
 
 def test_a_task_in_an_earlier_answer_of_a_dialogue_is_found(data_dir, tmp_path):

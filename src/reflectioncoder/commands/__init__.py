@@ -15,6 +15,7 @@ from reflectioncoder.errors import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from reflectioncoder.config.loading import ResolvedRecipe
+    from reflectioncoder.evaluate.benchmarks import Benchmark
     from reflectioncoder.train.ranks import Team
 
 
@@ -44,11 +45,15 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_benchmark_arguments(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
     names = (
-        "bundled/seen, bundled/unseen, bundled/repair, humaneval, humaneval+, mbpp, mbpp+ or multipl-e/LANGUAGE; NAME:N takes "
-        "its first N tasks"
+        "bundled/seen, bundled/unseen, bundled/repair, humaneval, humaneval+, mbpp, mbpp+, humanevalfix/LANGUAGE, "
+        "humanevalfix-docs/LANGUAGE, humanevalsynthesize/LANGUAGE, cruxeval-o, cruxeval-i, leetcode, livecodebench or "
+        "multipl-e/LANGUAGE; NAME:N takes its first N tasks"
     )
     parser.add_argument("--benchmark", required=True, nargs=nargs, metavar="B", help=names)
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to write the results to")
+    what = "of a dated benchmark (leetcode, livecodebench) take the tasks"
+    parser.add_argument("--from", dest="from_date", default="", metavar="DATE", help=f"{what} of this day and later, YYYY-MM-DD")
+    parser.add_argument("--to", dest="to_date", default="", metavar="DATE", help=f"{what} of this day and earlier, YYYY-MM-DD")
     add_data_dir_argument(parser)
 
 
@@ -108,6 +113,14 @@ def led_by_first(work: Callable[[Team | None], Outcome]) -> Outcome:
         return Outcome(exit_code=team.follow())
     except KeyboardInterrupt:  # the first process says how to continue
         return Outcome(exit_code=EXIT_INTERRUPTED)
+
+
+def wanted_benchmark(spec: str, args: argparse.Namespace) -> Benchmark[Any]:
+    """Load a benchmark that the command line names, with `--limit`, `--from` and `--to` applied."""
+    from reflectioncoder.evaluate.benchmarks import load_benchmark
+    from reflectioncoder.evaluate.dates import DateWindow
+
+    return load_benchmark(limited(spec, args.limit), args.data_dir, DateWindow(args.from_date, args.to_date))
 
 
 def limited(spec: str, limit: int | None) -> str:

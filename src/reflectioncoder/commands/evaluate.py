@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from reflectioncoder.commands import Outcome, add_benchmark_arguments, add_scoring_arguments, limited, percent
+from reflectioncoder.commands import Outcome, add_benchmark_arguments, add_scoring_arguments, percent, wanted_benchmark
 from reflectioncoder.commands.generate import add_model_arguments, generation_recipe, model_of
 
 
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.data.answer_reasons import answer_lines, has_no_program_at_all
     from reflectioncoder.data.files import claim
     from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT, UsageError
-    from reflectioncoder.evaluate.benchmarks import load_benchmark, require_distinct
+    from reflectioncoder.evaluate.benchmarks import require_distinct
     from reflectioncoder.evaluate.results import headline
     from reflectioncoder.evaluation import completions_key, evaluate_model, skip
     from reflectioncoder.generate.base import longest
@@ -37,10 +37,11 @@ def run(args: argparse.Namespace) -> Outcome:
     require_distinct(args.benchmark)
     recipe = generation_recipe(args)
     recipe = replace(recipe, sandbox=replace(recipe.sandbox, workers=args.workers, rules=args.rules, floor=args.floor))
-    benchmarks = [load_benchmark(limited(spec, args.limit), args.data_dir) for spec in args.benchmark]
+    benchmarks = [wanted_benchmark(spec, args) for spec in args.benchmark]
     model = model_of(args)
     lines = []
     for benchmark in benchmarks:
+        lines += benchmark.date_lines()
         note = refuse_contaminated(model.path, benchmark.name, allow=args.allow_contaminated)
         lines += [note] if note else []
         if not claim(args.output / benchmark.name, completions_key(benchmark, recipe, model.key, in_batches=model.in_batches)):

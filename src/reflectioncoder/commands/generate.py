@@ -19,7 +19,7 @@ from reflectioncoder.choices import (
     MAX_TOKENS_FIELDS_HELP,
     OMITTABLE,
 )
-from reflectioncoder.commands import Outcome, add_benchmark_arguments, at_least, described, limited, not_negative, positive
+from reflectioncoder.commands import Outcome, add_benchmark_arguments, at_least, described, not_negative, positive, wanted_benchmark
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -141,12 +141,11 @@ def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.data.answer_reasons import answer_lines, has_no_program_at_all
     from reflectioncoder.data.files import claim
     from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, UsageError
-    from reflectioncoder.evaluate.benchmarks import load_benchmark
     from reflectioncoder.evaluation import completions_key
     from reflectioncoder.generate.base import generate, longest
 
     recipe = generation_recipe(args)
-    benchmark = load_benchmark(limited(args.benchmark, args.limit), args.data_dir)
+    benchmark = wanted_benchmark(args.benchmark, args)
     model = model_of(args)
     path = args.output / "completions.jsonl"
     if not claim(args.output, completions_key(benchmark, recipe, model.key, in_batches=model.in_batches)) and path.exists():
@@ -154,7 +153,7 @@ def run(args: argparse.Namespace) -> Outcome:
     requests = benchmark.requests(recipe.generate.num_samples)
     with model.open(longest(requests), recipe.generate.max_new_tokens) as backend:
         counts = generate(backend, requests, recipe.generate, recipe.seed, path, f"generate {benchmark.name}")
-    lines = answer_lines(counts["answers"])
+    lines = [*benchmark.date_lines(), *answer_lines(counts["answers"])]
     code = EXIT_CHECK_FAILED if has_no_program_at_all(counts["answers"]) else EXIT_DONE
     ended = ", ".join(f"{reason} {count}" for reason, count in sorted(counts["finish_reasons"].items()))
     line = f"{counts['num_completions']} completions ({ended}), {counts['num_tokens']} new tokens"

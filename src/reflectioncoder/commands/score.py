@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.choices import CUT_RULES, CUT_RULES_HELP
-from reflectioncoder.commands import Outcome, add_benchmark_arguments, add_scoring_arguments, described, limited, percent, positive
+from reflectioncoder.commands import (
+    Outcome,
+    add_benchmark_arguments,
+    add_scoring_arguments,
+    described,
+    percent,
+    positive,
+    wanted_benchmark,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,10 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.data.answer_reasons import answer_lines, has_no_program_at_all
     from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT
-    from reflectioncoder.evaluate.benchmarks import load_benchmark
     from reflectioncoder.evaluation import ScoreOptions, score_file
 
-    benchmark = load_benchmark(limited(args.benchmark, args.limit), args.data_dir)
+    benchmark = wanted_benchmark(args.benchmark, args)
     options = ScoreOptions(
         args.wall_s, args.rules, args.workers, args.floor, args.cut, extract=args.extract, partial=args.partial, result_file=args.format
     )
@@ -54,7 +61,7 @@ def run(args: argparse.Namespace) -> Outcome:
         return Outcome({"status": "skipped", "reason": results["reason"]}, [line], scored.paths, EXIT_ENVIRONMENT)
     answers = results["answers"]
     code = EXIT_CHECK_FAILED if has_no_program_at_all(answers) else EXIT_DONE
-    lines = [*score_lines(results), *answer_lines(answers), *([scored.warning] if scored.warning else [])]
+    lines = [*benchmark.date_lines(), *score_lines(results), *answer_lines(answers), *([scored.warning] if scored.warning else [])]
     return Outcome(results, lines, scored.paths, code)
 
 

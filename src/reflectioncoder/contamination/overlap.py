@@ -67,28 +67,58 @@ def _words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
+def _names(code: str) -> str:
+    """Return the longer words of a program: neither numbers nor single letters, of which any program may hold a series."""
+    return " ".join(word for word in _words(code) if len(word) > 1 and not word.isdigit())
+
+
 class KnownTasks:
     """Tasks that training data must not hold: `names` are the sets that were found.
 
-    A problem counts as one of them by its id (those of HumanEval and MBPP+ are known in any case; case does not count), or by 10 words
-    in a row of its text or of its code.
+    A problem counts as one of them by its id (those of HumanEval and MBPP+ are known in any case; case does not count), by 10 words
+    in a row of its text or of its code, or by 12 names in a row of its code in another language, whose loops and types are many words
+    that say little. Of sets whose texts are all made of the same phrases, a text counts with 40 words in a row.
     """
 
     def __init__(self) -> None:
         self.names: list[str] = []
         self._ids: set[str] = set(BENCHMARK_IDS)
         self._texts, self._codes = NgramIndex(without_common=True), NgramIndex(without_common=True)
+        self._translations = NgramIndex(12, without_common=True)
+        # Apart from the others: what a set has in common with HumanEval goes on saying that a task is HumanEval's.
+        self._descriptions, self._functions = NgramIndex(40, without_common=True), NgramIndex(without_common=True)
 
     def add(self, task_id: str, text: str, code: str) -> None:
         self._ids.add(task_id.lower())
         self._texts.add(task_id, text)
         self._codes.add(task_id, code)
 
+    def add_translation(self, task_id: str, text: str, code: str) -> None:
+        """Add a task as another language has it."""
+        self._texts.add(task_id, text)
+        self._translations.add(task_id, _names(code))
+
+    def add_description(self, task_id: str, text: str) -> None:
+        """Add a task of a set whose texts and programs are made of the same phrases."""
+        self._ids.add(task_id.lower())
+        self._descriptions.add(task_id, text)
+
+    def add_function(self, task_id: str, code: str) -> None:
+        """Add a task that has no text: its function is given."""
+        self._ids.add(task_id.lower())
+        self._functions.add(task_id, code)
+
     def find(self, task_id: str, text: str, code: str) -> str | None:
         """Return which task it is and how it was recognised; None if it is none."""
         if task_id.lower() in self._ids:
             return f"{task_id}, by its id"
-        for kind, index, content in (("text", self._texts, text), ("code", self._codes, code)):
+        for kind, index, content in (
+            ("text", self._texts, text),
+            ("text", self._descriptions, text),
+            ("code", self._codes, code),
+            ("code", self._translations, _names(code)),
+            ("code", self._functions, code),
+        ):
             if matches := index.matches(content):
                 return f"{matches[0][0]}, by its {kind}: {matches[0][1]}"
         return None

@@ -16,8 +16,8 @@ from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.data.prompts import program_of_answer
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.errors import CheckFailedError, MachineError, UsageError
-from reflectioncoder.evaluate.benchmarks import BENCHMARKS, EVALPLUS_FILES, HUMANEVAL, families_of
-from reflectioncoder.evaluate.data_files import DataFile
+from reflectioncoder.evaluate.benchmarks import BENCHMARKS, CRUXEVAL, EVALPLUS_FILES, HUMANEVAL, LEETCODE, families_of
+from reflectioncoder.evaluate.data_files import BenchmarkFile
 from reflectioncoder.paths import cache_dir
 from reflectioncoder.sandbox.detect import detect_isolation
 
@@ -25,11 +25,18 @@ _RECORD = "training_data.json"
 _FORMAT = 1  # of the matches that are kept: raise it when other samples count as tasks
 _SHOWN = 5
 _FILES = {**{f"{family}+": file for family, file in EVALPLUS_FILES.items()}, "humaneval": HUMANEVAL}
+_PACK_FILES = {name: row.file for name, row in BENCHMARKS.items() if name.startswith("humanevalfix/")}
+
+_OTHER_FILES = {"cruxeval": CRUXEVAL, "leetcode": LEETCODE}  # the families that are called after them
 
 
 @cache
 def known_tasks(data_dir: str | None = None) -> KnownTasks:
     """Return the tasks of HumanEval(+) and MBPP+ whose files are found; nothing is downloaded, and a damaged file counts as absent."""
+    return _known_tasks(data_dir)
+
+
+def _known_tasks(data_dir: str | None) -> KnownTasks:
     known = KnownTasks()
     for name, file in _FILES.items():
         rows = _rows(file, data_dir)
@@ -37,6 +44,27 @@ def known_tasks(data_dir: str | None = None) -> KnownTasks:
             known.add(row["task_id"], row["prompt"], row["canonical_solution"])
         if rows:
             known.names.append(name)
+    return known
+
+
+@cache
+def _known_to_training(data_dir: str | None) -> KnownTasks:
+    """Return these tasks, HumanEvalPack's forms of them in six languages, right and wrong, and the tasks of `_OTHER_FILES`."""
+    known = _known_tasks(data_dir)
+    for name, file in _PACK_FILES.items():
+        rows = _rows(file, data_dir)
+        for row in rows:
+            task_id = f"HumanEval/{row['task_id'].partition('/')[2]}"
+            add = known.add if name.endswith("/python") else known.add_translation
+            for solution in (row["canonical_solution"], row["buggy_solution"]):
+                add(task_id, row["docstring"], solution)
+        if rows:
+            known.names.append(name)
+    for row in _rows(CRUXEVAL, data_dir):
+        known.add_function(f"cruxeval/{row['id']}", row["code"])
+    for row in _rows(LEETCODE, data_dir):
+        known.add_description(f"leetcode/{row['task_id']}", row["problem_description"])
+    known.names += [name for name, file in _OTHER_FILES.items() if _rows(file, data_dir)]
     return known
 
 
@@ -52,7 +80,7 @@ def known_behaviour(data_dir: str | None = None) -> Behaviour | None:
 
 
 @cache
-def _rows(file: DataFile, data_dir: str | None) -> list[dict[str, Any]]:
+def _rows(file: BenchmarkFile, data_dir: str | None) -> list[dict[str, Any]]:
     """Return the rows without the plus inputs, which are a hundred times as long as the rest."""
     path = file.find(data_dir)
     if path is None:
@@ -81,7 +109,7 @@ def _read(kept: Path) -> Matches | None:
 
 def _matches(samples: Iterable[Sample], known: KnownTasks, identity: str | None) -> Matches:
     """Find the tasks in samples; for samples with an identity this is done once, and kept in the user cache."""
-    files = [_FILES[name].sha256 for name in known.names]
+    files = [{**_FILES, **_PACK_FILES, **_OTHER_FILES}[name].sha256 for name in known.names]
     kept = None if identity is None else cache_dir() / "contamination" / f"{content_hash(_FORMAT, identity, files)}.json"
     if kept is not None and (before := _read(kept)) is not None:
         return before
@@ -110,8 +138,10 @@ def record_training_data(
         data_dir: where benchmark files are looked for first.
         identity: of the samples' content, if they are the same whenever it is.
     """
-    known = known_tasks(data_dir)
-    matches: dict[str, set[str]] = {family: set() for family in EVALPLUS_FILES if f"{family}+" in known.names}
+    known = _known_to_training(data_dir)
+    compared = [family for family in EVALPLUS_FILES if f"{family}+" in known.names]
+    compared += [family for family in _OTHER_FILES if family in known.names]
+    matches: dict[str, set[str]] = {family: set() for family in compared}
     here = _matches(samples, known, identity)
     count = here.num_samples
     for _, task in here.found:
@@ -159,7 +189,7 @@ def refuse_contaminated_data(
     families = families_of(benchmarks)
     if allow or not families:
         return
-    matches = _matches(samples, known_tasks(data_dir), identity)
+    matches = _matches(samples, _known_to_training(data_dir), identity)
     found = [f"  sample {name}: {task}" for name, task in matches.found if task.partition("/")[0].lower() in families]
     if found:
         more = [f"  and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from reflectioncoder.data.completions import prompt_preamble
 from reflectioncoder.data.prompts import OPENING_FENCE, one_off_request
+
+AnswerForm = Literal["definition", "assertion", "script"]
+"""definition: a program that defines the entry point; assertion: `assert f(1) == 2`, or a side of it; script: a whole program, which
+reads its standard input."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class Request:
     prefill: str = OPENING_FENCE
     language: str = "py"
     stop_tokens: tuple[str, ...] = ()
+    form: AnswerForm = "definition"
 
     @property
     def key(self) -> tuple[str, int]:

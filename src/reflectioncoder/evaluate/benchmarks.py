@@ -5,6 +5,12 @@ bundled/repair                 these with a slip each and the failure of a test:
 humaneval, humaneval+          EvalPlus's HumanEval+ file; the first uses its base inputs only. Where just the original HumanEval
                                file is there, `humaneval` uses that one's own tests (another `version` in the results)
 mbpp, mbpp+                    EvalPlus's MBPP+ file (378 tasks); the first uses its base inputs only
+humanevalfix/<language>        HumanEvalPack: programs with a bug each, to be repaired; their tests are shown
+humanevalfix-docs/<language>   the same, the docstring is shown instead
+humanevalsynthesize/<language> HumanEvalPack: programs to be written from the docstring
+cruxeval-o, cruxeval-i         CRUXEval: the output of a call is predicted, or an input for an output
+leetcode                       LeetCodeDataset's test tasks, which are dated
+livecodebench                  LiveCodeBench's tasks, which are dated, from the user's own files
 multipl-e/<language>           MultiPL-E's HumanEval in another language, by MultiPL-E's names
 """
 
@@ -16,18 +22,23 @@ from pathlib import Path
 from typing import Any, Generic
 
 from reflectioncoder.data.completion_requests import Request
+from reflectioncoder.data.files import content_hash
 from reflectioncoder.data.problems import BUNDLED_DIR
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.data_files import BenchmarkFile, DataFile, PackagedFile
-from reflectioncoder.evaluate.judges import programs, repair
+from reflectioncoder.evaluate.dates import EVER, DateWindow, dates_of, within
+from reflectioncoder.evaluate.judges import cruxeval, leetcode, live, programs, repair
 from reflectioncoder.evaluate.judges.base import Judge, Row, T, Task
 from reflectioncoder.evaluate.judges.evalplus import benchmark as evalplus
 from reflectioncoder.evaluate.judges.evalplus.benchmark import EvalPlusJudge
 from reflectioncoder.evaluate.judges.evalplus.data import Family
+from reflectioncoder.evaluate.judges.humanevalpack import benchmark as humanevalpack
+from reflectioncoder.evaluate.judges.humanevalpack import data as pack_data
 from reflectioncoder.evaluate.judges.multipl_e import benchmark as multipl_e
 from reflectioncoder.evaluate.judges.multipl_e.benchmark import MultiPLEJudge
 from reflectioncoder.evaluate.judges.multipl_e.programs import FILES, URL, language_of
 from reflectioncoder.evaluate.judges.programs import ProgramsJudge
+from reflectioncoder.evaluate.user_files import LiveCodeBenchFiles
 from reflectioncoder.sandbox.readable import keep_secret
 
 HUMANEVAL = DataFile(
@@ -58,6 +69,25 @@ EVALPLUS_FILES: dict[Family, DataFile] = {
 }
 
 
+CRUXEVAL = DataFile(
+    "cruxeval.jsonl",
+    "cruxeval, 800 programs",
+    "8368b81047dc5014e4caf5a2f97604eff7644e0ecd7415e3ceeb184bbc2e0c96",
+    "",
+    800,
+    "https://github.com/facebookresearch/cruxeval/raw/main/data/cruxeval.jsonl",
+)
+
+LEETCODE = DataFile(
+    "LeetCodeDataset-v0.3.1-test.jsonl.gz",
+    "v0.3.1, test",
+    "aec951945feb555b4c72783519452a7a0437ca8c6e5624a83d0ae888718fa4ed",
+    "",
+    228,
+    "https://github.com/newfacade/LeetCodeDataset/raw/main/data/LeetCodeDataset-v0.3.1-test.jsonl.gz",
+)
+
+
 @dataclass(frozen=True)
 class BenchmarkRow(Generic[T]):
     """All that makes a benchmark: the file with its tasks, how rows become tasks, the judge of their tests, how a model is asked."""
@@ -68,7 +98,7 @@ class BenchmarkRow(Generic[T]):
     judge: Judge[T]
     request: Callable[[Task[T], int], Request]
     """Makes the request for a sample of a task."""
-    family: Family | None = None
+    family: str | None = None
     """The tasks that training data must not hold (`contamination`); None: training data is not compared with it."""
     otherwise: BenchmarkRow[Any] | None = None
     """Stands in where its file is on this machine and `file` is not."""
@@ -94,10 +124,22 @@ def _multipl_e(name: str) -> BenchmarkRow[Any]:
     return BenchmarkRow(file, multipl_e.tasks_of(language), MultiPLEJudge(language), multipl_e.request_for)
 
 
+def _humanevalpack(name: str, variant: pack_data.Variant) -> BenchmarkRow[Any]:
+    language, sha256 = pack_data.FILES[name]
+    judge = humanevalpack.PackPythonJudge() if language == "py" else humanevalpack.PackJudge(language)
+    where, url = f"humanevalpack/{name}.jsonl", pack_data.URL.format(name=name)
+    file = DataFile(where, f"octopack {pack_data.REVISION}", sha256, "", pack_data.NUM_TASKS, url)
+    return BenchmarkRow(file, humanevalpack.tasks_of(language, variant), judge, humanevalpack.request_for, "humaneval")
+
+
 def _evalplus(
     family: Family, judge: EvalPlusJudge, request: Callable[[Task[Any], int], Request], otherwise: BenchmarkRow[Any] | None = None
 ) -> BenchmarkRow[Any]:
     return BenchmarkRow(EVALPLUS_FILES[family], evalplus.tasks_of(family), judge, request, family, otherwise)
+
+
+def _cruxeval(asked: cruxeval.Asked) -> BenchmarkRow[Any]:
+    return BenchmarkRow(CRUXEVAL, cruxeval.tasks_of(asked), cruxeval.PredictionJudge(asked), cruxeval.request_for, "cruxeval")
 
 
 _BASE, _PLUS = EvalPlusJudge(("base",)), EvalPlusJudge(("base", "plus"))
@@ -110,6 +152,13 @@ BENCHMARKS: dict[str, BenchmarkRow[Any]] = {
     "humaneval+": _evalplus("humaneval", _PLUS, programs.request_for),
     "mbpp": _evalplus("mbpp", _BASE, evalplus.mbpp_request),
     "mbpp+": _evalplus("mbpp", _PLUS, evalplus.mbpp_request),
+    **{f"humanevalfix/{name}": _humanevalpack(name, "fix") for name in pack_data.FILES},
+    **{f"humanevalfix-docs/{name}": _humanevalpack(name, "fix-docs") for name in pack_data.FILES},
+    **{f"humanevalsynthesize/{name}": _humanevalpack(name, "synthesize") for name in pack_data.FILES},
+    "cruxeval-o": _cruxeval("output"),
+    "cruxeval-i": _cruxeval("input"),
+    "leetcode": BenchmarkRow(LEETCODE, leetcode.leetcode_tasks, leetcode.MethodsJudge(), leetcode.request_for, "leetcode"),
+    "livecodebench": BenchmarkRow(LiveCodeBenchFiles(), live.live_tasks, live.LiveJudge(), live.request_for),
     **{f"multipl-e/{name}": _multipl_e(name) for name in FILES},
 }
 
@@ -125,12 +174,19 @@ class Benchmark(Generic[T]):
     judge: Judge[T]
     request: Callable[[Task[T], int], Request]
     left_out: frozenset[str] = frozenset()
-    """Tasks beyond the wanted number: their samples are passed over."""
+    """Tasks beyond the wanted number or outside of the window of dates: their samples are passed over."""
     md5: str = ""
     """EvalPlus names a data set by this in its result files; empty for data of others."""
 
     def describe(self) -> dict[str, object]:
-        return {"name": self.name, "version": self.version, "sha256": self.sha256, "num_tasks": len(self.tasks)}
+        said = {"name": self.name, "version": self.version, "sha256": self.sha256, "num_tasks": len(self.tasks)}
+        dates = dates_of(self.tasks)
+        return {**said, "dates": dates} if dates else said
+
+    def date_lines(self) -> list[str]:
+        """Return a line for people about the dates of the tasks; none for tasks without dates."""
+        dates = dates_of(self.tasks)
+        return [f"{self.name}: {len(self.tasks)} tasks dated {dates['from']} to {dates['to']}"] if dates else []
 
     def requests(self, num_samples: int) -> Sequence[Request]:
         return [self.request(task, sample) for task in self.tasks for sample in range(num_samples)]
@@ -161,21 +217,22 @@ def require_distinct(specs: Iterable[str]) -> None:
         seen[name] = spec
 
 
-def families_of(specs: Iterable[str]) -> set[Family]:
+def families_of(specs: Iterable[str]) -> set[str]:
     """Return the families of tasks that the benchmarks belong to; unknown names belong to none."""
     rows = (BENCHMARKS.get(spec.partition(":")[0]) for spec in specs)
     return {row.family for row in rows if row and row.family}
 
 
-def load_benchmark(spec: str, data_dir: str | None = None) -> Benchmark[Any]:
+def load_benchmark(spec: str, data_dir: str | None = None, window: DateWindow = EVER) -> Benchmark[Any]:
     """Load a benchmark with its data.
 
     Args:
         spec: its name, `bundled/seen` for instance, `humaneval+`, `mbpp` or `multipl-e/js`; `name:N` takes the first N tasks.
         data_dir: a folder with benchmark files, searched first.
+        window: the dates of the wanted tasks; `name:N` takes the first N of them.
 
     Raises:
-        UsageError: unknown name.
+        UsageError: unknown name; a window for tasks without dates, or without any task in it.
         MachineError: its data is not found and cannot be downloaded, or is not what was published.
 
     Example:
@@ -190,5 +247,7 @@ def load_benchmark(spec: str, data_dir: str | None = None) -> Benchmark[Any]:
     row = BENCHMARKS[name].on_this_machine(data_dir)
     path = row.file.obtain(data_dir)
     tasks = row.tasks(row.file.read(path), str(path))
-    left_out = frozenset(task.task_id for task in tasks[limit:]) if limit is not None else frozenset()
-    return Benchmark(name, row.file.version, row.file.sha256, tuple(tasks[:limit]), row.judge, row.request, left_out, row.file.md5)
+    chosen = tuple(within(tasks, window, name)[:limit])
+    left_out = frozenset(task.task_id for task in tasks) - {task.task_id for task in chosen}
+    sha256 = row.file.sha256 or content_hash([task.tests.key() for task in tasks])
+    return Benchmark(name, row.file.version, sha256, chosen, row.judge, row.request, left_out, row.file.md5)

@@ -27,7 +27,7 @@ class BenchmarkFile(Protocol):
 
     @property
     def sha256(self) -> str:
-        """Return the hash of its content, unpacked."""
+        """Return the hash of its content, unpacked; empty if the tasks in it identify it."""
         ...
 
     @property

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.choices import CutRule
+from reflectioncoder.data.answer_forms import read_form
 from reflectioncoder.data.answer_reasons import DEFINING, REASONS, Reason
 from reflectioncoder.data.answers import ReadAnswer, read_answer
 from reflectioncoder.data.completion_requests import Request
@@ -71,6 +72,8 @@ def read_row(row: dict[str, Any], prompt: str, request: Request, cut: CutRule, w
         raise UsageError(f"{where}: needs solution or completion, a string")
     if not text.strip():
         return ReadAnswer("", _reason_of(row, "empty"))
+    if request.form != "definition" and (extract or solution is None):  # nothing there continues a prompt
+        return read_form(request, text)
     if extract and (found := _extracted(text, prompt, request, is_solution=solution is not None)):
         return found
     if solution is not None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from reflectioncoder.config.declarations import GenerateConfig
+from reflectioncoder.data.answer_forms import read_form
 from reflectioncoder.data.answer_reasons import count_answers
-from reflectioncoder.data.answers import REFUSED_ANSWER, read_answer
+from reflectioncoder.data.answers import REFUSED_ANSWER
 from reflectioncoder.data.completion_requests import Request
 from reflectioncoder.data.completions import read_continuation
 from reflectioncoder.data.files import JsonlAppender, read_jsonl
@@ -105,7 +106,7 @@ def completion_row(request: Request, completion: RawCompletion) -> dict[str, Any
     else:
         prefill = request.prefill if completion.prefilled else ""
         truncated = completion.finish_reason == "length"
-        read = read_answer(completion.text, request.entry_point, preamble=request.preamble, prefill=prefill, truncated=truncated)
+        read = read_form(request, completion.text, prefill=prefill, truncated=truncated)
     return {
         "task_id": request.task_id,
         "sample": request.sample,

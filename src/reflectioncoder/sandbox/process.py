@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,35 @@ def run_python(source: str, limits: Limits, isolation: Isolation, *, files: dict
     contents = {"main.py": source, **(files or {})}
     encoded = {name: content.encode("utf-8", "surrogatepass") for name, content in contents.items()}
     return _run("script", {"source": source, "files": encoded}, preload_for(source), limits, isolation)
+
+
+def run_with_input(
+    source: str,
+    given: str,
+    max_output_bytes: int,
+    limits: Limits,
+    isolation: Isolation,
+    *,
+    files: dict[str, str] | None = None,
+) -> tuple[RunResult, str | None]:
+    """Run a Python program that reads its standard input; return how that went, and what it printed, None if that was too much.
+
+    Raises:
+        SandboxUnavailableError: the sandbox failed, not the program.
+    """
+    encoded = {name: content.encode("utf-8", "surrogatepass") for name, content in (files or {}).items()}
+    printed = CappedOutput(2 * max_output_bytes)  # half of it is kept of the beginning
+    with tempfile.NamedTemporaryFile() as handle:
+        handle.write(given.encode("utf-8", "surrogatepass"))
+        handle.flush()
+        stdin = os.open(handle.name, os.O_RDONLY)
+    try:
+        preload = preload_for("\n".join((source, *(files or {}).values())))
+        ran = _run("script", {"source": source, "files": encoded}, preload, limits, isolation, printed, stdin)
+    finally:
+        os.close(stdin)
+    content = printed.content()
+    return replace(ran, stdout=""), None if content is None else content.decode("utf-8", "replace")
 
 
 @dataclass(frozen=True)
@@ -105,9 +135,11 @@ def _run(
     limits: Limits,
     isolation: Isolation,
     stdout: CappedOutput | None = None,
+    stdin: int | None = None,
 ) -> RunResult:
+    """Run a program of a kind; `stdin`: a descriptor that it reads, in place of nothing."""
     with SERVERS.lend(isolation, preload) as server, Pipes(1, 2) as pipes:
-        running = server.start(kind, payload, limits, pipes.theirs)
+        running = server.start(kind, payload, limits, pipes.theirs if stdin is None else {0: stdin, **pipes.theirs})
         pipes.close_theirs()
         return _watch(running, pipes.ours[1], pipes.ours[2], stdout)
 

@@ -45,6 +45,8 @@ class Task(Generic[T]):
     Attributes:
         part: a part of the benchmark of which the results have numbers of its own; "" if it has none.
         canonical_solution: the published program that solves the task; "" if there is none.
+        date: when it was published, YYYY-MM-DD; "" if the benchmark's tasks are not dated.
+        instruction: what a model is asked, where that is not made of the prompt.
     """
 
     task_id: str
@@ -55,6 +57,8 @@ class Task(Generic[T]):
     grade: int = 0
     part: str = ""
     canonical_solution: str = field(default="", repr=False)
+    date: str = ""
+    instruction: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

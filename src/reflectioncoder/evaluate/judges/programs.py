@@ -54,12 +54,17 @@ class ProgramsJudge(Judge[ProgramTests]):
         return asdict(conditions.limits)
 
     def subsets(self, tasks: Sequence[Task[ProgramTests]], rows: Sequence[Row]) -> list[Subset]:
-        named: dict[str, set[str]] = {}
-        for task in sorted(tasks, key=lambda task: task.grade):
-            for name in (f"grade {task.grade}" if task.grade else "", task.part):
-                named.setdefault(name, set()).add(task.task_id)
-        named.pop("", None)
-        return [(self.whole, rows), *((name, [row for row in rows if row["task_id"] in wanted]) for name, wanted in named.items())]
+        return [(self.whole, rows), *part_subsets(tasks, rows)]
+
+
+def part_subsets(tasks: Sequence[Task[Any]], rows: Sequence[Row]) -> list[Subset]:
+    """Return the subsets of grades and of named parts."""
+    named: dict[str, set[str]] = {}
+    for task in sorted(tasks, key=lambda task: task.grade):
+        for name in (f"grade {task.grade}" if task.grade else "", task.part):
+            named.setdefault(name, set()).add(task.task_id)
+    named.pop("", None)
+    return [(name, [row for row in rows if row["task_id"] in wanted]) for name, wanted in named.items()]
 
 
 def _verdict(task: Task[ProgramTests], solution: str, look: Look, conditions: Conditions) -> Verdict:

@@ -23,7 +23,8 @@ from reflectioncoder import syntax
 from reflectioncoder.errors import MachineError
 from reflectioncoder.languages.language import AssertionSyntax, Language
 
-_HOLE = "\0"
+HOLE = "\0"
+"""Stands for the call in a shape."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Assertion:
     in_loop: bool = False
 
     def condition(self, shape: str | None = None) -> str:
-        return (self.shape if shape is None else shape).replace(_HOLE, self.call)
+        return (self.shape if shape is None else shape).replace(HOLE, self.call)
 
 
 def assertions_of(tests: str, language: Language) -> list[Assertion]:
@@ -57,19 +58,19 @@ def _assertions(tests: str, syntax: AssertionSyntax, language: str) -> Iterator[
     at = 0
     opening = re.compile(syntax.opening, re.MULTILINE)
     while match := opening.search(tests, at):
-        closing = _closing(tests, match.end() - 1, syntax.quotes) or len(tests)
+        closing = closing_of(tests, match.end() - 1, syntax.quotes) or len(tests)
         tail = re.compile(syntax.tail).match(tests, closing)
         inner = tests[match.end() : closing - 1]
         call = re.search(syntax.call, inner)
         if tail is None or call is None:
             raise MachineError(f"this is not written as assertions of {language} are: {tests[match.start() : match.start() + 200]!r}")
-        end_of_call = _closing(inner, call.end() - 1, syntax.quotes) if call[0].endswith("(") else call.end()
+        end_of_call = closing_of(inner, call.end() - 1, syntax.quotes) if call[0].endswith("(") else call.end()
         text = inner[call.start() : end_of_call]
-        yield Assertion(match.start(), tail.end(), text, inner.replace(text, _HOLE))
+        yield Assertion(match.start(), tail.end(), text, inner.replace(text, HOLE))
         at = tail.end()
 
 
-def _closing(text: str, opening: int, quotes: str) -> int | None:
+def closing_of(text: str, opening: int, quotes: str) -> int | None:
     """Return the place behind the bracket that closes the one at `opening`."""
     depth, quote, at = 0, "", opening
     while at < len(text):
@@ -117,7 +118,7 @@ def _python_assertions(tests: str) -> Iterator[Assertion]:
             yield Assertion(start, end, "", tests[first:last], in_loop=True)
         elif calls:
             opening, closing = span(calls[0])
-            yield Assertion(start, end, tests[opening:closing], f"{tests[first:opening]}{_HOLE}{tests[closing:last]}")
+            yield Assertion(start, end, tests[opening:closing], f"{tests[first:opening]}{HOLE}{tests[closing:last]}")
 
 
 _TOLERANCE = re.compile(r"<=?\s*[\d.e+-]+\s*$| 0\.001$")
@@ -142,8 +143,8 @@ def surely_differ(one: str, other: str) -> bool:
 def _literals(shape: str) -> tuple[list[float], list[str]]:
     """Return the numbers and the words in strings that a shape holds, each in order of size."""
     shape = _TOLERANCE.sub("", shape)
-    if shape.strip() in (_HOLE, f"not {_HOLE}"):
-        shape = str(shape.strip() == _HOLE)
+    if shape.strip() in (HOLE, f"not {HOLE}"):
+        shape = str(shape.strip() == HOLE)
     parts = [part for text in _STRING.findall(shape) for part in re.sub(r"\\[ntr]|[$@]\w+", " ", text[1:-1]).split()]
     rest = _STRING.sub(" ", shape)
     parts += _NUMBER.findall(rest) + [match[0].strip("#") for match in _TRUTH.finditer(rest)]
@@ -190,8 +191,8 @@ def _never_held(shape: str) -> str:
 
 def _altered(shape: str, shapes: Sequence[str], random: Random) -> str | None:
     """Return the shape with a literal changed; None if there is none to change."""
-    if shape.strip() in (_HOLE, f"not {_HOLE}"):
-        return f"not {_HOLE}" if shape.strip() == _HOLE else _HOLE
+    if shape.strip() in (HOLE, f"not {HOLE}"):
+        return f"not {HOLE}" if shape.strip() == HOLE else HOLE
     letters = "".join(text for other in shapes for text in _STRING.findall(other))
     changes = (_opposite, lambda text, random: _other_letter(text, letters, random), _other_number)
     for change in (change for change in changes for _ in range(_ATTEMPTS)):

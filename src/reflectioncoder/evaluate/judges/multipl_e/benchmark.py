@@ -10,7 +10,14 @@ from typing import Any
 from reflectioncoder.data.completion_requests import Request
 from reflectioncoder.evaluate.judges.base import TAIL_CHARS, Conditions, Judge, Judging, Row, Subset, Task, Verdict
 from reflectioncoder.evaluate.judges.multipl_e.preflight import PreflightError, require_preflight
-from reflectioncoder.evaluate.judges.multipl_e.programs import LanguageTests, judge_program, parse_tasks, prefill, request_text
+from reflectioncoder.evaluate.judges.multipl_e.programs import (
+    LanguageTests,
+    ProgramVerdict,
+    judge_program,
+    parse_tasks,
+    prefill,
+    request_text,
+)
 from reflectioncoder.languages import LANGUAGES
 from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.execution import trim_builds
@@ -36,7 +43,7 @@ class MultiPLEJudge(Judge[LanguageTests]):
         return LANGUAGES[self.language].toolchain
 
     def under(self, conditions: Conditions) -> Judging[LanguageTests]:
-        return lambda task, solution, look: _verdict(solution, task.tests, conditions.isolation)
+        return lambda task, solution, look: verdict_of(judge_program(solution, task.tests, conditions.isolation))
 
     def limits(self, conditions: Conditions) -> dict[str, Any]:
         toolchain = self._toolchain
@@ -69,8 +76,7 @@ class MultiPLEJudge(Judge[LanguageTests]):
         return {"reasons": dict(Counter(row["reason"] for row in rows if row.get("reason")))}
 
 
-def _verdict(solution: str, tests: LanguageTests, isolation: Isolation) -> Verdict:
-    judged = judge_program(solution, tests, isolation)
+def verdict_of(judged: ProgramVerdict) -> Verdict:
     return Verdict(
         judged.status,
         judged.status,

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random, SystemRandom
 from typing import Literal
@@ -65,17 +65,28 @@ def challenges(solution: str, tests: str, language: Language, random: Random | N
     Raises:
         MachineError: the tests are not written as those of this language are.
     """
+    yield from challenges_of(solution, tests, assertions_of(tests, language), language.multipl_e.recorder, wrong_shape, random)
+
+
+def challenges_of(
+    solution: str,
+    tests: str,
+    assertions: Sequence[Assertion],
+    recorder: Recorder,
+    wrong: Callable[[int, Sequence[Assertion], Random], str],
+    random: Random | None = None,
+) -> Iterator[Challenge]:
+    """Yield all challenges by tests whose assertions are read; `wrong` makes the wrong shape of one of them."""
     random = random or SystemRandom()
-    assertions = assertions_of(tests, language)
     for _ in range(num_pairs(len(assertions))):
         drawn = tuple(random.random() < 0.5 for _ in assertions)
         for right in (drawn, tuple(not held for held in drawn)):
             name = f"rc_{random.getrandbits(40):010x}"
             shapes = [
-                own.shape if held else wrong_shape(row, assertions, random)
+                own.shape if held else wrong(row, assertions, random)
                 for row, (own, held) in enumerate(zip(assertions, right, strict=True))
             ]
-            yield Challenge(_recorded(solution, tests, language.multipl_e.recorder, assertions, shapes, name), right)
+            yield Challenge(_recorded(solution, tests, recorder, assertions, shapes, name), right)
 
 
 def _recorded(solution: str, tests: str, recorder: Recorder, assertions: Sequence[Assertion], shapes: Sequence[str], name: str) -> str:

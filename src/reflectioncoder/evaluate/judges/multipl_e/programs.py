@@ -10,17 +10,17 @@ would say. Source: MultiPL-E, arXiv 2208.08227.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, Literal
 
 from reflectioncoder.data.files import content_hash
 from reflectioncoder.errors import MachineError
-from reflectioncoder.evaluate.judges.multipl_e.challenge import Missed, challenges
+from reflectioncoder.evaluate.judges.multipl_e.challenge import Challenge, Missed, challenges
 from reflectioncoder.evaluate.judges.multipl_e.harness import status_of_build, status_of_run
 from reflectioncoder.languages import LANGUAGES
-from reflectioncoder.languages.language import HarnessStatus, MultiplE, TaskFile
+from reflectioncoder.languages.language import HarnessStatus, Language, MultiplE, TaskFile
 from reflectioncoder.sandbox.execution import Execution, execute, execute_recording
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import RunResult
@@ -114,6 +114,20 @@ def judging_key(language: str) -> str:
 def judge_program(solution: str, tests: LanguageTests, isolation: Isolation, *, run_s: float | None = None) -> ProgramVerdict:
     """Challenge one program, then compile and run it with its tests; `run_s`: a time limit in place of the language's.
 
+    Raises:
+        SandboxUnavailableError: the sandbox failed.
+        MachineError: the toolchain is missing.
+    """
+    language = LANGUAGES[tests.language]
+    whole, given = f"{solution}\n{tests.tests}", challenges(solution, tests.tests, language)
+    return judge_challenged(whole, given, language, isolation, run_s=run_s)
+
+
+def judge_challenged(
+    program: str, given: Iterable[Challenge], language: Language, isolation: Isolation, *, run_s: float | None = None
+) -> ProgramVerdict:
+    """Give a program its challenges, then compile and run it with its tests, which `program` holds.
+
     The run comes last: it alone holds nothing but right expectations, and a program that left notes of them could stand a challenge
     after it. So a program whose challenge exceeds a limit of time is not run: its verdict may be taken again.
 
@@ -121,13 +135,12 @@ def judge_program(solution: str, tests: LanguageTests, isolation: Isolation, *, 
         SandboxUnavailableError: the sandbox failed.
         MachineError: the toolchain is missing.
     """
-    language = LANGUAGES[tests.language]
     spent: list[Execution] = []
-    missed = _challenged(solution, tests, isolation, run_s, spent)
+    missed = _challenged(given, language, isolation, run_s, spent)
     if missed and missed.status == "timeout":
         verdict = missed
     else:
-        spent.append(execute(language.toolchain, f"{solution}\n{tests.tests}", isolation, run_s=run_s))
+        spent.append(execute(language.toolchain, program, isolation, run_s=run_s))
         verdict = _of_execution(spent[-1], language.multipl_e)
         if missed and verdict.status == "passed":
             verdict = replace(missed, harness_status=verdict.harness_status)
@@ -142,11 +155,10 @@ def judge_program(solution: str, tests: LanguageTests, isolation: Isolation, *, 
 
 
 def _challenged(
-    solution: str, tests: LanguageTests, isolation: Isolation, run_s: float | None, spent: list[Execution]
+    given: Iterable[Challenge], language: Language, isolation: Isolation, run_s: float | None, spent: list[Execution]
 ) -> ProgramVerdict | None:
     """Return the verdict in case the program passes its tests; None if it stands all challenges. Their cost is appended to `spent`."""
-    language = LANGUAGES[tests.language]
-    for challenge in challenges(solution, tests.tests, language):
+    for challenge in given:
         done = execute_recording(language.toolchain, challenge.program, isolation, run_s=run_s, patience=CHALLENGE_PATIENCE)
         spent.append(done)
         if done.ran is None or done.ran.status in ("timeout", "memory"):

@@ -1,0 +1,83 @@
+"""Judges a function by what it answers to inputs, one after the other; expected values and the comparison are in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reflectioncoder.evaluate.judges.base import TAIL_CHARS, Status, Verdict
+from reflectioncoder.sandbox.answers import read_value
+from reflectioncoder.sandbox.functions import CallEnd, Calls, call
+from reflectioncoder.sandbox.isolation import Isolation
+from reflectioncoder.sandbox.limits import Limits
+from reflectioncoder.sandbox.precision import as_python_numbers
+
+_END_STATUS: dict[CallEnd, Status] = {
+    "ended": "failed",
+    "broken": "failed",
+    "timeout": "timeout",
+    "memory": "memory",
+    "crashed": "crashed",
+}
+
+
+def equals(answer: Any, expected: Any) -> bool:
+    """Tell whether `answer == expected`, as an assertion takes it: an error of the comparison is none."""
+    if type(answer).__name__ == "ndarray" and answer.size > 1:  # it has no truth value, and might be costly to compare
+        return False
+    try:
+        return bool(answer == expected)
+    except Exception:  # noqa: BLE001 (whatever a comparison raises)
+        return False
+
+
+@dataclass
+class _Taken:
+    """The answers that have come, up to the first wrong one."""
+
+    expected: Sequence[Any]
+    is_right: Callable[[Any, Any], bool]
+    num_right: int = -1  # not loaded yet
+    failure: tuple[Status, str] | None = None
+
+    def __call__(self, letter: str, content: bytes) -> bool:
+        if letter in "CE":
+            detail = content.decode("utf-8", "replace")
+            is_memory = detail.startswith("MemoryError")
+            self.failure = ("compile_error" if letter == "C" else "memory" if is_memory else "failed"), detail
+        elif letter in "VP" and 0 <= self.num_right < len(self.expected):
+            if not self.is_right(as_python_numbers(read_value(letter, content)[1]), self.expected[self.num_right]):
+                self.failure = "failed", f"wrong answer to input {self.num_right}"
+            self.num_right += 1
+        elif letter == "L" and self.num_right < 0:
+            self.num_right = 0
+        else:
+            self.failure = "failed", "an answer that is none, or too long"
+        return self.failure is None and self.num_right < len(self.expected)
+
+
+def judge_calls(
+    calls: Calls,
+    expected: Sequence[Any],
+    limits: Limits,
+    isolation: Isolation,
+    max_call_s: float,
+    is_right: Callable[[Any, Any], bool] = equals,
+) -> Verdict:
+    """Call the function with each of its inputs, and compare; the first wrong answer is the verdict.
+
+    Args:
+        calls: with `in_full`; as many inputs as there are expected values.
+        max_call_s: own seconds of loading, and of each call.
+
+    Raises:
+        SandboxUnavailableError: the sandbox failed.
+    """
+    taken = _Taken(expected, is_right)
+    report = call(calls, limits, isolation, taken, lambda _: max_call_s)
+    if taken.failure is None and taken.num_right == len(expected):
+        return Verdict("passed", "passed", duration_s=report.duration_s)
+    status, detail = taken.failure or (_END_STATUS[report.end], report.detail)
+    on_limit = status == "timeout"
+    return Verdict(status, status, duration_s=report.duration_s, detail=detail[-TAIL_CHARS:], hit_time_limit=on_limit)
