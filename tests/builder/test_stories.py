@@ -244,6 +244,7 @@ def test_differences_are_said_in_words(ours, theirs, said):
         ("Customers come to a shop. Return when each one leaves.", "return when each one leaves", ("Customers come to a shop",)),
         ("Number the cells from one. Stop at the end.", "number the cells from one", ("Stop at the end",)),
         ('An empty text gives "none" as its answer.', "", ()),
+        ("Write n as a sum of 1, 2, 3, ... Take the largest.", "", ("Take the largest",)),
         (
             "Count the steps up to n. steps[i] is the number i of them.",
             "count the steps up to n",
