@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 
 from reflectioncoder.builder.mutation.fragments import Details, Fragments
 
@@ -56,7 +57,8 @@ def index_details(fragments: Fragments) -> Details | None:
         return _slice(fragments, a.slice, b.slice, fragments.text(a.value))
     facts = {"index": fragments.text(a.slice), "right_index": fragments.text(b.slice), "items": fragments.text(a.value)}
     ends = {("-1", "0"): "last", ("0", "-1"): "first"}
-    kind = ends.get((facts["index"], facts["right_index"]), "plain")
+    is_plain = all(re.fullmatch(r"-?\d+", facts[name]) for name in ("index", "right_index"))
+    kind = ends.get((facts["index"], facts["right_index"]), "plain" if is_plain else "computed")
     return (kind, facts) if _shift(facts["index"], facts["right_index"]) else None
 
 

@@ -38,6 +38,8 @@ def _reset(wrong: str, correct: str, error: str) -> str:
 
 
 def _first(wrong: str, correct: str, error: str) -> str:
+    if wrong == "break":
+        return "broken"
     return "returned" if wrong.startswith("return") else "replaced" if re.search(r"\.replace\(.*, 1\)$", wrong) else ""
 
 
@@ -48,6 +50,8 @@ def _count(wrong: str, correct: str, error: str) -> str:
 
 
 def _any(wrong: str, correct: str, error: str) -> str:
+    if found := re.match(r"(any|all)\(", correct):
+        return f"{found[1]}_items"
     has_and, has_or = (re.search(rf"\b{word}\b", correct) is not None for word in ("and", "or"))
     return "" if has_and == has_or else "all" if has_and else "any"
 

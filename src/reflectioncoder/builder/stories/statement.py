@@ -17,8 +17,9 @@ _MAX_CHARS = 170
 _NO_VERBS = frozenset(
     re.findall(
         r"\w+",
-        """return find count write take keep put draw sort add replace split compute check compare decide join multiply remove
-        reverse""",
+        """a an the this that these those each every all any both some no not none if when whenever in with at after before without for
+    it its there then what who other others first last among always on as from to by of only empty blank inside up otherwise let
+    you your we given one two three people programs words numbers names values items lines rows cells parts""",
     )
 )
 _VERBS = frozenset(
@@ -51,7 +52,7 @@ def read_statement(request: str) -> Statement:
     text = found[2] if found else _FENCE.sub("", request.removeprefix(REFLECT))
     if example := _EXAMPLES.search(text):
         text = text[: example.start()]
-    sentences = [sentence.rstrip(".") for sentence in _END.split(" ".join(text.split())) if sentence.endswith(".")]
+    sentences = [sentence[:-1] for sentence in _END.split(" ".join(text.split())) if sentence.endswith(".")]
     usable = [sentence for sentence in sentences if _is_usable(sentence, request)]
     commands = [sentence for sentence in sentences if _is_command(sentence)]
     is_first = bool(commands) and commands[0] == sentences[0]
@@ -70,7 +71,7 @@ def _is_command(sentence: str) -> bool:
 
 def _is_usable(sentence: str, request: str) -> bool:
     """Tell whether a sentence is short, is no list, and is supported where it stands alone."""
-    if not 12 <= len(sentence) <= _MAX_CHARS or re.search(r"[`{}<>|]|\\|\.\.\.", sentence):
+    if not 12 <= len(sentence) <= _MAX_CHARS or re.search(r"[`{}<>|]|\\|\.\.", sentence):
         return False
     evidence = Evidence(request)
     said = (f"The statement says: {sentence}.", f"The task is to {sentence[0].lower()}{sentence[1:]}.")

@@ -30,6 +30,12 @@ def ordinal(number: int) -> str:
     return _ORDINALS[number - 1] if 0 < number <= len(_ORDINALS) else ""
 
 
+def same_literal(text: str, other: str) -> bool:
+    """Tell whether two texts are the same literal, however it is quoted."""
+    value = _read(text)
+    return value is not _NO_VALUE and repr(value) == repr(_read(other))
+
+
 def is_another_value(ours: str, theirs: str) -> bool:
     """Tell whether a value differs from another, as far as both can be read; a number may be an integer or a float."""
     a, b = _read(ours), _read(theirs)

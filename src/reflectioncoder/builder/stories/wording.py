@@ -18,7 +18,7 @@ from reflectioncoder.builder.stories.probes import Probe, is_labelled, shown_inp
 from reflectioncoder.builder.stories.programs import shape_of
 from reflectioncoder.builder.stories.statement import read_statement
 from reflectioncoder.builder.stories.story import Attempt, Facts, Saying, Story
-from reflectioncoder.builder.stories.values import difference
+from reflectioncoder.builder.stories.values import difference, same_literal
 from reflectioncoder.builder.tracing.divergence import is_whole
 from reflectioncoder.builder.tracing.probes import corrected_expression
 
@@ -137,6 +137,8 @@ def _change_facts(attempt: Attempt) -> dict[str, str]:
         facts["unused"] = quotable(slip.wrong)
     if len(come) == 1 and len(come[0]) <= _MAX_QUOTED_CHARS:
         facts["line"] = quotable(come[0])
+    elif len(slip.correct) > _MAX_QUOTED_CHARS:
+        facts["lines"] = "these lines"
     return {name: value for name, value in facts.items() if value}
 
 
@@ -225,7 +227,7 @@ def place_facts(probe: Probe) -> dict[str, str]:
     if d is None:
         return {}
     is_to_blame = d.kind != "return" or d.statement.startswith("return")  # else it is what follows that returns nothing
-    is_news = d.statement != f"{d.variable} = {d.value_attempt}"  # what such a statement does is clear
+    is_news = not same_literal(d.statement.removeprefix(f"{d.variable} = "), d.value_attempt or "")  # else it is clear what it does
     facts = {
         "function": d.function.rpartition(".")[2],
         "statement": d.statement if is_to_blame and is_news and len(d.statement) <= _MAX_QUOTED_CHARS else "",
