@@ -27,7 +27,7 @@ from reflectioncoder.data.problems import BUNDLED_DIR
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.data_files import BenchmarkFile, DataFile, PackagedFile
 from reflectioncoder.evaluate.dates import EVER, DateWindow, dates_of, within
-from reflectioncoder.evaluate.facts import FACTS, Facts
+from reflectioncoder.evaluate.facts import FACTS, UNKNOWN_FACTS, Facts
 from reflectioncoder.evaluate.judges import cruxeval, leetcode, live, programs, repair
 from reflectioncoder.evaluate.judges.base import Judge, Row, T, Task
 from reflectioncoder.evaluate.judges.evalplus import benchmark as evalplus
@@ -189,6 +189,8 @@ class Benchmark(Generic[T]):
     """Tasks beyond the wanted number or outside of the window of dates: their samples are passed over."""
     md5: str = ""
     """EvalPlus names a data set by this in its result files; empty for data of others."""
+    url: str = ""
+    facts: Facts = UNKNOWN_FACTS
 
     def describe(self) -> dict[str, object]:
         said = {"name": self.name, "version": self.version, "sha256": self.sha256, "num_tasks": len(self.tasks)}
@@ -262,4 +264,5 @@ def load_benchmark(spec: str, data_dir: str | None = None, window: DateWindow = 
     chosen = tuple(within(tasks, window, name)[:limit])
     left_out = frozenset(task.task_id for task in tasks) - {task.task_id for task in chosen}
     sha256 = row.file.sha256 or content_hash([task.tests.key() for task in tasks])
-    return Benchmark(name, row.file.version, sha256, chosen, row.judge, row.request, left_out, row.file.md5)
+    file = row.file
+    return Benchmark(name, file.version, sha256, chosen, row.judge, row.request, left_out, file.md5, file.url, row.facts)

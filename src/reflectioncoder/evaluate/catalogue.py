@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any, Literal
 
-from reflectioncoder.evaluate.benchmarks import BENCHMARKS
+from reflectioncoder.evaluate.benchmarks import BENCHMARKS, BenchmarkRow
 from reflectioncoder.evaluate.data_files import BenchmarkFile
 from reflectioncoder.evaluate.facts import Facts
 from reflectioncoder.paths import is_offline
@@ -79,23 +78,23 @@ def _state(file: BenchmarkFile, data_dir: str | None) -> DataState:
     return DataState("downloadable" if file.url and not is_offline() else "missing", file.version, url=file.url)
 
 
-def table(listed: Iterable[Entry]) -> str:
-    """Return a Markdown table with a row for each benchmark; of those in many languages one row for all, with all numbers of tasks."""
-    groups: dict[str, list[Entry]] = defaultdict(list)
-    for entry in listed:
-        family, slash, _ = entry.name.partition("/")
-        groups[f"{family}/LANGUAGE" if slash and family != "bundled" else entry.name].append(entry)
+def table() -> str:
+    """Return a Markdown table of the benchmarks; those in many languages have one row, with all numbers of tasks."""
+    groups: dict[str, list[BenchmarkRow[Any]]] = defaultdict(list)
+    for name, row in BENCHMARKS.items():
+        family, slash, _ = name.partition("/")
+        groups[f"{family}/LANGUAGE" if slash and family != "bundled" else name].append(row)
     lines = ["| benchmark | tasks | language | licence of the data | data | measures |", "|---|---|---|---|---|---|"]
-    return "\n".join([*lines, *(_table_row(name, members) for name, members in groups.items())])
+    return "\n".join([*lines, *(_table_row(name, rows) for name, rows in groups.items())])
 
 
 _ORIGINS = {"package": "in the package", "published": "downloaded once", "own": "your own files"}
 
 
-def _table_row(name: str, members: list[Entry]) -> str:
-    numbers = sorted({entry.num_tasks for entry in members if entry.num_tasks is not None})
+def _table_row(name: str, rows: list[BenchmarkRow[Any]]) -> str:
+    numbers = sorted({row.file.num_tasks for row in rows if row.file.num_tasks is not None})
     tasks = "" if not numbers else str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-    languages = list(dict.fromkeys(entry.facts.language for entry in members))
+    languages = list(dict.fromkeys(row.facts.language for row in rows))
     language = languages[0] if len(languages) == 1 else f"{len(languages)} languages"
-    facts, origin = members[0].facts, BENCHMARKS[members[0].name].file.origin
-    return f"| `{name}` | {tasks} | {language} | {facts.license} | {_ORIGINS[origin]} | {facts.measures} |"
+    facts, origin = rows[0].facts, _ORIGINS[rows[0].file.origin]
+    return f"| `{name}` | {tasks} | {language} | {facts.license} | {origin} | {facts.measures} |"
