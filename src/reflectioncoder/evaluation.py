@@ -17,8 +17,6 @@ from reflectioncoder.data.files import content_hash, write_json, write_jsonl
 from reflectioncoder.data.prompts import without_docstring
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.benchmarks import BENCHMARKS, Benchmark
-from reflectioncoder.evaluate.formats import WRITERS
-from reflectioncoder.evaluate.formats.scoring import UNKNOWN, Scoring
 from reflectioncoder.evaluate.metrics import ratio_interval
 from reflectioncoder.evaluate.results import require_sandbox, skipped, summarize
 from reflectioncoder.evaluate.sample_files import is_fenced, require_programs
@@ -27,6 +25,8 @@ from reflectioncoder.evaluate.versions import package_versions, source_hash
 from reflectioncoder.generate.base import Backend, generate
 from reflectioncoder.generate.reference_loss import Reference, reference_losses
 from reflectioncoder.languages import PYTHON
+from reflectioncoder.result_formats import WRITERS
+from reflectioncoder.result_formats.scoring import UNKNOWN, Scoring
 from reflectioncoder.sandbox.detect import FLOOR
 from reflectioncoder.sandbox.limits import Limits
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from reflectioncoder.evaluate.formats.eee import write_eee
-from reflectioncoder.evaluate.formats.inspect_log import write_inspect
-from reflectioncoder.evaluate.formats.scoring import Scoring
+from reflectioncoder.result_formats.eee import write_eee
+from reflectioncoder.result_formats.inspect_log import write_inspect
+from reflectioncoder.result_formats.scoring import Scoring
 
 Writer = Callable[[Scoring, Path, str], list[Path]]
 """Writes the files of a scoring into a folder, with names that begin as the third argument says; returns their paths."""

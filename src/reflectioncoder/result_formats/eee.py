@@ -12,10 +12,10 @@ from typing import Any
 
 from reflectioncoder import __version__
 from reflectioncoder.data.files import sha256_file, write_json, write_jsonl
-from reflectioncoder.evaluate.formats.scoring import UNKNOWN, Scoring, k_of
 from reflectioncoder.evaluate.judges.base import Row
 from reflectioncoder.evaluate.results import headline
 from reflectioncoder.evaluate.score import SampleToScore
+from reflectioncoder.result_formats.scoring import UNKNOWN, Scoring, k_of
 
 SCHEMA_VERSION = "0.2.2"
 _ENGINES = {"transformers": "transformers", "local": "llama.cpp", "vllm": "vllm"}

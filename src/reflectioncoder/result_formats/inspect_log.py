@@ -10,9 +10,9 @@ from typing import Any
 
 from reflectioncoder import __version__
 from reflectioncoder.data.files import write_json
-from reflectioncoder.evaluate.formats.scoring import Scoring, k_of
 from reflectioncoder.evaluate.judges.base import Row, Subset
 from reflectioncoder.evaluate.score import SampleToScore
+from reflectioncoder.result_formats.scoring import Scoring, k_of
 
 _CORRECT, _INCORRECT = "C", "I"
 _WHOLE = "tests"
@@ -46,11 +46,12 @@ def inspect_log(scoring: Scoring) -> dict[str, Any]:
 
 
 def _scorers(scoring: Scoring) -> tuple[list[Subset], list[Subset]]:
-    """Split what the results have numbers of: by other tests of all samples, and of some of the tasks."""
-    most = max((len(rows) for _, rows in scoring.subsets), default=0)
-    whole = [subset for subset in scoring.subsets if len(subset[1]) == most]
-    names = {name for name, _ in whole}
-    return whole, [subset for subset in scoring.subsets if subset[0] not in names]
+    """Split what the results have numbers of: by other tests of the samples, and of some of the tasks by the same tests."""
+    whole = next((rows for name, rows in scoring.subsets if name is None), ())
+    same = {id(row) for row in whole}  # a judge copies rows to change a status, and only then
+    parts = [(name, rows) for name, rows in scoring.subsets if name is not None and whole and all(id(row) in same for row in rows)]
+    names = {name for name, _ in parts}
+    return [subset for subset in scoring.subsets if subset[0] not in names], parts
 
 
 def _spec(scoring: Scoring, scorers: Sequence[str]) -> dict[str, Any]:
