@@ -129,9 +129,9 @@ def read_samples_to_score(
             raise UsageError.for_value(what, f"{where}: task_id", task_id, f"e.g. {next(iter(tasks))}")
         task = tasks[task_id]
         read = read_row(row, task.prompt, requests[task_id], cut, where, extract=extract)
-        answer, end = row.get("completion", row.get("solution")), row.get("finish_reason")
-        sample = SampleToScore(task, counts[task_id], read.solution, read.reason, str(answer), end if isinstance(end, str) else "")
-        samples.append(sample)
+        said, end = row.get("completion") or row.get("solution"), row.get("finish_reason")
+        answer, finish_reason = (text if isinstance(text, str) else "" for text in (said, end))
+        samples.append(SampleToScore(task, counts[task_id], read.solution, read.reason, answer, finish_reason))
         counts[task_id] += 1
         numbers.append(row.get("sample"))
     if not samples:
