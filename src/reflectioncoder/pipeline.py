@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +32,7 @@ from reflectioncoder.contamination.records import (
     refuse_contaminated_data,
 )
 from reflectioncoder.data.files import claim, content_hash, put_aside, sha256_file, write_atomic, write_json
+from reflectioncoder.environment import environment
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark, require_distinct
 from reflectioncoder.evaluate.results import headline, summary_of
@@ -400,23 +400,3 @@ def _evaluation_stage(benchmark: str, which: str) -> str:
 def _limits(recipe: Recipe) -> dict[str, Any]:
     """Return the settings of the sandbox that can change a result, which the number of workers cannot."""
     return {**asdict(recipe.sandbox), "workers": None}
-
-
-def environment() -> dict[str, Any]:
-    """Describe the versions and the hardware that a result depends on. Imports nothing heavy."""
-    import importlib.metadata as metadata
-    import os
-
-    versions = {}
-    for name in ("torch", "transformers", "peft", "accelerate", "tokenizers", "libcst"):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = None
-    return {
-        "reflectioncoder": __version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        "packages": versions,
-    }

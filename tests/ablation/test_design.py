@@ -1,8 +1,11 @@
 """The cells of an ablation: arms, the grid, seeds, shards, and what is refused."""
 
+from pathlib import Path
+
 import pytest
 
 from reflectioncoder.ablation.design import design_of
+from reflectioncoder.builder.authors.registry import check_author
 from reflectioncoder.config.loading import load_recipe
 from reflectioncoder.errors import UsageError
 
@@ -75,3 +78,13 @@ def test_what_is_no_ablation_is_refused(overrides, message):
     with pytest.raises(UsageError) as error:
         design(*overrides)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[2] / "experiments" / "pilots").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_the_pilots_are_ablations(path):
+    made = design_of(load_recipe(path))
+    assert made.control in made.arms
+    for cell in made.cells:
+        check_author(cell.resolved.recipe.build)

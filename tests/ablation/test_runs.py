@@ -82,12 +82,19 @@ def test_differences_are_those_of_the_runs(done):
     assert pooled["arms"][1]["difference"]["num_tasks"] == 8
 
 
+def test_the_page_shows_arms_differences_and_settings(done):
+    directory, _ = done
+    page = (directory / "report.html").read_text()
+    for text in ("4 of 4 runs", "one-off", "train.reflection_upsampling: 0", "reference loss, all benchmarks", "nats", "<svg"):
+        assert text in page, text
+
+
 def test_a_finished_ablation_does_nothing_again(done, folder, capsys):
     directory, _ = done
-    before = {p: p.stat().st_mtime_ns for p in directory.rglob("*.json") if p.name != "ablation.json"}
+    before = {p: p.stat().st_mtime_ns for p in (directory / "cells").rglob("*.json")}
     assert ablate(folder) == 0
     assert "0 of 4 runs to do" in capsys.readouterr().err
-    assert {p: p.stat().st_mtime_ns for p in directory.rglob("*.json") if p.name != "ablation.json"} == before
+    assert {p: p.stat().st_mtime_ns for p in (directory / "cells").rglob("*.json")} == before
 
 
 def test_a_changed_arm_runs_again_and_the_others_do_not(done, folder, capsys):

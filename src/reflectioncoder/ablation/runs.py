@@ -1,7 +1,8 @@
 """Carries out an ablation: a run for every cell, in RUNS_DIR/NAME/cells/, each of which continues from its own files.
 
 Builds with the same settings are made once and copied; evaluations of the base model are shared by all runs of a folder
-(`shared_evaluations`). After every cell `ablation.json` says what is known so far, so an interrupted ablation has results.
+(`shared_evaluations`). After every cell `ablation.json` and `report.html` say what is known so far, so an interrupted ablation has
+results.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from reflectioncoder.ablation.results import base_metrics, finished_cells, summa
 from reflectioncoder.ablation.statistics import detectable_share, mean_of
 from reflectioncoder.config.loading import ResolvedRecipe
 from reflectioncoder.data.files import content_hash, put_aside, read_json, write_atomic, write_json
+from reflectioncoder.data.run_folders import ABLATION_FILE
+from reflectioncoder.environment import environment
 from reflectioncoder.pipeline import BASE, Run
 from reflectioncoder.progress import format_duration, say
+from reflectioncoder.report.html import write_report
 from reflectioncoder.stopping import StopFlag
 
 if TYPE_CHECKING:
     from reflectioncoder.train.ranks import Team
-
-RESULTS = "ablation.json"
 
 
 class Ablation:
@@ -67,6 +69,7 @@ class Ablation:
             What `Run.run` raises; finished cells stay finished.
         """
         write_atomic(self.directory / "config.yaml", self._resolved.to_yaml())
+        write_json(self.directory / "env.json", environment())
         self._check_arms()
         todo = [cell for cell in self._cells if not self._is_finished(cell)]
         say(f"ablate: {len(self.design.arms)} arms, {len(self.design.seeds)} seeds: {len(todo)} of {len(self._cells)} runs to do")
@@ -147,7 +150,8 @@ class Ablation:
         finished = finished_cells(self.design, self.cells_dir, self._specs)
         base = base_metrics(self.cells_dir, self.design.cells, self._specs)
         summary = summarize(self.design, finished, base, self._resolved.recipe.evaluate.confidence)
-        write_json(self.directory / RESULTS, summary)
+        write_json(self.directory / ABLATION_FILE, summary)
+        write_report([self.directory], self.directory / "report.html")
         return summary
 
 

@@ -1,6 +1,6 @@
 """Runs every arm of the recipe's `ablate` section with every seed, a run folder each under
-runs/<name>/cells/, and writes runs/<name>/ablation.json: the arms' means and their paired differences
-to the control, with intervals over seeds and tasks. Builds with the same settings and evaluations of
+runs/<name>/cells/, and writes runs/<name>/ablation.json and report.html: the arms' means and their
+paired differences to the control, with intervals over seeds and tasks. Builds with the same settings and evaluations of
 the base model are made once. An interrupted command continues when it is run again.
 """
 
@@ -44,7 +44,8 @@ def _ablate(args: argparse.Namespace, team: Team | None) -> Outcome:
     from dataclasses import replace
 
     from reflectioncoder.ablation.results import lines_of
-    from reflectioncoder.ablation.runs import RESULTS, Ablation
+    from reflectioncoder.ablation.runs import Ablation
+    from reflectioncoder.data.run_folders import ABLATION_FILE
     from reflectioncoder.stopping import SigtermFlag
 
     resolved = resolve_recipe(args)
@@ -53,4 +54,4 @@ def _ablate(args: argparse.Namespace, team: Team | None) -> Outcome:
     resolved = replace(resolved, recipe=replace(recipe, evaluate=replace(recipe.evaluate, benchmarks=benchmarks)))
     ablation = Ablation(resolved, args.runs_dir, args.data_dir, shard=args.shard, stop=SigtermFlag(), team=team)
     summary = ablation.run()
-    return Outcome(summary, lines_of(summary), [ablation.directory / RESULTS])
+    return Outcome(summary, lines_of(summary), [ablation.directory / ABLATION_FILE, ablation.directory / "report.html"])

@@ -24,10 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     import shutil
 
+    from reflectioncoder.environment import environment
     from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES, HUMANEVAL
     from reflectioncoder.languages import LANGUAGES
     from reflectioncoder.paths import cache_dir
-    from reflectioncoder.pipeline import environment
     from reflectioncoder.sandbox.detect import FLOOR, probe
     from reflectioncoder.sandbox.isolation import ISOLATIONS
     from reflectioncoder.sandbox.readable import PROGRAM_PACKAGES, keep_secret, readable_paths

@@ -1,4 +1,4 @@
-"""Tells what a folder below `runs/` is: one run, or the rounds of `improve`, each a run of its own."""
+"""Tells what a folder below `runs/` is: one run, the rounds of `improve` or the arms of `ablate`, whose parts are runs of their own."""
 
 from __future__ import annotations
 
@@ -10,24 +10,35 @@ from reflectioncoder.data.files import read_json
 from reflectioncoder.data.json_text import require_field
 
 IMPROVE_FILE = "improve.json"
+ABLATION_FILE = "ablation.json"
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of a run. `rounds`: what improve.json says of each round; None for a run by itself."""
+    """The folder of a run.
+
+    Attributes:
+        rounds: what improve.json says of each round; None if it is not the folder of an `improve`.
+        ablation: what ablation.json says; None if it is not the folder of an `ablate`.
+    """
 
     path: Path
     name: str
     rounds: list[dict[str, Any]] | None = None
+    ablation: dict[str, Any] | None = None
 
 
 def run_folders(path: Path) -> list[RunFolder]:
     """Return the folder itself and, if it is the folder of an `improve`, behind it those of its rounds, in their order.
 
     Raises:
-        UsageError: improve.json is damaged.
+        UsageError: improve.json or ablation.json is damaged.
     """
     name = path.resolve().name
+    if (path / ABLATION_FILE).is_file():
+        said = read_json(path / ABLATION_FILE)
+        require_field(said if isinstance(said, dict) else {}, "arms", list, str(path / ABLATION_FILE))
+        return [RunFolder(path, name, ablation=said)]  # its cells are many, and have pages of their own
     if not (path / IMPROVE_FILE).is_file():
         return [RunFolder(path, name)]
     said = read_json(path / IMPROVE_FILE)

@@ -62,6 +62,36 @@ def intervals(rows: Sequence[tuple[str, str, dict[str, Any]]]) -> str:
     )
 
 
+def differences(rows: Sequence[tuple[str, dict[str, Any]]], scale: float, unit: str, *, higher_is_better: bool) -> str:
+    """Draw differences to a control with their intervals around zero. Rows are (label, estimate); values are shown times `scale`."""
+    if not rows:
+        return ""
+    width, row_height, left, right = 640, 26, 210, 190
+    reach = max(max(abs(found["ci_low"]), abs(found["ci_high"])) for _, found in rows) or 1.0
+
+    def x(value: float) -> float:
+        return left + (width - left - right) * (value / reach + 1) / 2
+
+    parts = []
+    for number, (label, found) in enumerate(rows):
+        y = number * row_height + row_height / 2
+        is_clear = found["ci_low"] > 0 or found["ci_high"] < 0
+        side = "unclear" if not is_clear else "better" if (found["value"] > 0) == higher_is_better else "worse"
+        value, low, high = (f"{scale * found[key]:+.3g}" for key in ("value", "ci_low", "ci_high"))
+        parts.append(
+            f'<text class="label" x="{left - 10}" y="{y + 4}" text-anchor="end">{escape(label)}</text>'
+            f'<line class="range {side}" x1="{x(found["ci_low"]):.1f}" x2="{x(found["ci_high"]):.1f}" y1="{y}" y2="{y}"/>'
+            f'<circle class="dot {side}" cx="{x(found["value"]):.1f}" cy="{y}" r="5"/>'
+            f'<text class="tick" x="{width - right + 8}" y="{y + 4}">{value} [{low}, {high}] {unit}</text>'
+        )
+    height = row_height * len(rows)
+    zero = f'<line class="grid" x1="{x(0):.1f}" x2="{x(0):.1f}" y1="0" y2="{height}"/>'
+    return (
+        f'<svg class="wide" viewBox="0 0 {width} {height}" role="img" aria-label="differences to the control with intervals, {unit}">'
+        f"{zero}{''.join(parts)}</svg>"
+    )
+
+
 def bars(rows: Sequence[tuple[str, int]], css_class: str = "") -> str:
     """Draw horizontal bars with counts."""
     width, row_height, left = 640, 22, 210

@@ -31,6 +31,7 @@ def collect_run(folder: RunFolder) -> dict[str, Any]:
     return {
         "name": folder.name,
         "rounds": folder.rounds,
+        "ablation": folder.ablation,
         "config": (directory / "config.yaml").read_text(encoding="utf-8"),
         "env": env,
         "build": _optional(directory / "build" / "build.json"),

@@ -16,7 +16,7 @@ from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.data.run_folders import run_folders
 from reflectioncoder.errors import UsageError
 from reflectioncoder.progress import format_duration
-from reflectioncoder.report.charts import bars, intervals, line_chart
+from reflectioncoder.report.charts import bars, differences, intervals, line_chart
 from reflectioncoder.report.collect import RATES, collect_run, funnel
 
 ASSETS = Path(__file__).parent / "assets"
@@ -73,8 +73,19 @@ def _for_page(run: dict[str, Any]) -> dict[str, Any]:
         "intervals": {b["name"]: Markup(intervals(_interval_rows(b))) for b in run["benchmarks"]},
         "funnel": Markup(bars(funnel(build))) if build else None,
         "operators": Markup(bars([(k.replace("_", " "), v) for k, v in build["operators"].items()])) if build else None,
+        "differences": [Markup(chart) for chart in _differences(run["ablation"])],
         "curves": [Markup(chart) for chart in _curves(train["history"])] if train else [],
     }
+
+
+def _differences(ablation: dict[str, Any] | None) -> list[str]:
+    """Return a chart for each metric of an ablation, in the metrics' order."""
+    charts = []
+    for metric in ablation["metrics"] if ablation else ():
+        scale, unit = (100.0, "points") if metric["kind"] == "pass@1" else (1.0, "nats")
+        rows = [(row["arm"], row["difference"]) for row in metric["arms"] if "difference" in row]
+        charts.append(differences(rows, scale, unit, higher_is_better=metric["higher_is_better"]))
+    return charts
 
 
 def _interval_rows(benchmark: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
