@@ -45,7 +45,7 @@ def inspect_log(scoring: Scoring) -> dict[str, Any]:
     }
 
 
-def _scorers(scoring: Scoring) -> tuple[list[Subset], list[Subset]]:
+def _scorers(scoring: Scoring) -> tuple[Sequence[Subset], Sequence[Subset]]:
     """Split what the results have numbers of: by other tests of the samples, and of some of the tasks by the same tests."""
     whole = next((rows for name, rows in scoring.subsets if name is None), ())
     same = {id(row) for row in whole}  # a judge copies rows to change a status, and only then
