@@ -112,7 +112,7 @@ def fix(attempt: Attempt, story: Story, line: int | None = None) -> list[Saying]
     """
     facts = failure_facts(attempt, story)
     causes = [Saying(symbol, own) for symbol, own in cause_sayings(attempt.causes, facts)]
-    if causes or attempt.slip is None or "`" in attempt.slip.wrong + attempt.slip.correct:
+    if causes or attempt.slip is None:
         return causes or [Saying("fix.rewritten", facts)]
     facts |= _change_facts(attempt)
     changes = edits(attempt.program, attempt.corrected)
@@ -154,6 +154,9 @@ def _fix(slip: Mutation, attempt: Attempt, facts: dict[str, str], changes: list[
     names = names_of(attempt.failure.error, slip.wrong, slip.correct)
     if "defined" in names and "correct" in facts:
         return [Saying("crash.name", facts | names)]
+    if "`" in slip.wrong + slip.correct:  # the cause cannot be quoted
+        shape, told = edit_facts(changes, line)
+        return [Saying(f"change.{shape}", facts | told)]
     if slip.operator == "recursion_without_end" and slip.correct.startswith("if "):
         return [Saying("fix.removed", facts)]
     if slip.operator in FAMILIES:
