@@ -88,6 +88,7 @@ demo: setup
 
 docs: setup
 	$(BIN)/python docs/make_recipes_page.py
+	$(BIN)/python docs/make_benchmarks_page.py
 	$(BIN)/python docs/make_api_page.py
 
 clean:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-@pytest.mark.parametrize("page", ["recipes", "api"])
+@pytest.mark.parametrize("page", ["recipes", "api", "benchmarks"])
 def test_a_page_that_make_docs_writes_is_what_it_writes(page):
     spec = importlib.util.spec_from_file_location(f"make_{page}_page", ROOT / "docs" / f"make_{page}_page.py")
     assert spec is not None

@@ -14,6 +14,7 @@ from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.cli import main
 from reflectioncoder.config.loading import load_recipe
 from reflectioncoder.data.files import read_json
+from reflectioncoder.progress import format_duration
 from tests.conftest import make_model, make_tokenizer
 
 RECIPE = """
@@ -81,7 +82,12 @@ def test_a_second_run_does_nothing_again(whole, world, capsys):
     assert main(["run", str(world / "whole.yaml"), "--runs-dir", str(world / "runs")]) == 0
     after = {p: p.stat().st_mtime_ns for p in before}
     assert after == before
-    assert "done before" in capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert "done before" in captured.err
+    answers = read_json(whole / "eval/bundled/seen/base/results.json")["answers"]
+    known = read_json(whole / "stages/eval-bundled-seen-base.json")["duration_s"]
+    line = f"base: 6 tasks, 6 answers, {answers['num_without_program']} without a program, {format_duration(known)}, "
+    assert f"{line}one task is 17 points" in captured.out
 
 
 @pytest.mark.long

@@ -37,6 +37,14 @@ CUT_RULES_HELP: dict[CutRule, str] = {
     "reflectioncoder": "cut at the last occurrence of each stop token, as the authors' script does",
 }
 
+ResultFormat = Literal["evalplus", "eee", "inspect"]
+RESULT_FORMATS: tuple[ResultFormat, ...] = get_args(ResultFormat)
+RESULT_FORMATS_HELP: dict[ResultFormat, str] = {
+    "evalplus": "EvalPlus's result file, for HumanEval(+) and MBPP(+)",
+    "eee": "the Every Eval Ever schema, with a line for each sample in a second file",
+    "inspect": "an Inspect log",
+}
+
 Backend = Literal["transformers", "openai", "local", "vllm"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 BACKENDS_HELP: dict[Backend, str] = {

@@ -36,6 +36,7 @@ COMMANDS = {
     "train": "fine-tune a model with reflection self-distillation",
     "improve": "repeat attempts, repairs, training and scoring until the held-out score stops rising",
     "ablate": "run the arms of a comparison with several seeds; paired differences with intervals",
+    "benchmarks": "list the benchmarks: sizes, languages, licences, what they measure, whether their data is here",
     "generate": "write one-off completions for a benchmark",
     "score": "judge completions by a benchmark's tests, in a sandbox",
     "evaluate": "generate completions and score them",

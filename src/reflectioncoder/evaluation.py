@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.choices import CUT_RULES, RULES, CutRule, Rules
+from reflectioncoder.choices import CUT_RULES, RULES, CutRule, ResultFormat, Rules
 from reflectioncoder.config.declarations import GenerateConfig, ModelConfig, Recipe
 from reflectioncoder.data.answer_reasons import count_answers
 from reflectioncoder.data.files import content_hash, write_json, write_jsonl
@@ -25,6 +25,8 @@ from reflectioncoder.evaluate.versions import package_versions, source_hash
 from reflectioncoder.generate.base import Backend, generate
 from reflectioncoder.generate.reference_loss import Reference, reference_losses
 from reflectioncoder.languages import PYTHON
+from reflectioncoder.result_formats import WRITERS
+from reflectioncoder.result_formats.scoring import UNKNOWN, Scoring
 from reflectioncoder.sandbox.detect import FLOOR
 from reflectioncoder.sandbox.limits import Limits
 
@@ -49,11 +51,20 @@ def verdicts_key(benchmark: Benchmark, recipe: Recipe, limits: Limits) -> str:
     return content_hash(scorer.settings, package_versions(), source_hash("data", "generate", "models"))
 
 
-def evaluate_model(model: Backend, benchmark: Benchmark, recipe: Recipe, limits: Limits, directory: Path, label: str) -> dict[str, Any]:
+def evaluate_model(
+    model: Backend,
+    benchmark: Benchmark,
+    recipe: Recipe,
+    limits: Limits,
+    directory: Path,
+    label: str,
+    formats: Sequence[ResultFormat] = (),
+) -> dict[str, Any]:
     """Completions → verdicts → results.json in `directory`, which must be free or hold the same completions (`claim`).
 
     Args:
         limits: of a program with its tests.
+        formats: other tools' formats in which the results are written too.
 
     Raises:
         MachineError: too many samples could not be run in the sandbox.
@@ -67,6 +78,7 @@ def evaluate_model(model: Backend, benchmark: Benchmark, recipe: Recipe, limits:
     sampling = {**sampling_settings(recipe.generate), "seed": recipe.seed, "finish_reasons": counts["finish_reasons"]}
     summary = summarize(scorer, rows, recipe.evaluate.confidence, model.describe(), sampling)
     results = _write_results(directory, summary, samples)
+    write_formats(formats, Scoring(benchmark, samples, rows, results, str(model.describe()["path"])), directory, completions.stem)
     require_sandbox(results)
     return results
 
@@ -106,8 +118,8 @@ class ScoreOptions:
 
     `wall_s`: limit of one program with its tests, seconds, for judges that have no rules. `workers`: programs at a time; 0: a core
     each. `floor`: the weakest isolation tier that is accepted. `cut`: the rule that cuts completions in other languages than Python.
-    `extract`: the rows hold answers, and the programs in them are looked for. `partial`: tasks may lack samples. `result_file`: another
-    tool's format in which the results are written too.
+    `extract`: the rows hold answers, and the programs in them are looked for. `partial`: tasks may lack samples. `formats`: those of
+    other tools in which the results are written too. `model`: the name of the model that has written the samples, for these.
     """
 
     wall_s: float | None = None
@@ -117,7 +129,8 @@ class ScoreOptions:
     cut: CutRule = CUT_RULES[0]
     extract: bool = False
     partial: bool = False
-    result_file: str | None = None
+    formats: tuple[ResultFormat, ...] = ()
+    model: str = UNKNOWN
 
     @property
     def limits(self) -> Limits:
@@ -154,12 +167,30 @@ def score_file(path: Path, benchmark: Benchmark, directory: Path, options: Score
     scorer = Scorer(benchmark, options.limits, options.rules, options.floor)
     rows = score_samples(samples, directory / "samples.jsonl", scorer, options.workers, f"score {benchmark.name}")
     results = _write_results(directory, summarize(scorer, rows), samples)
-    paths = [directory / "samples.jsonl", directory / "results.json"]
-    if options.result_file is not None:
-        content = benchmark.judge.result_files[options.result_file](benchmark.tasks, rows, benchmark.md5)
-        paths.append(write_json(directory / f"{path.stem}.eval_results.json", content))
+    written = write_formats(options.formats, Scoring(benchmark, samples, rows, results, options.model), directory, path.stem)
     require_sandbox(results)
-    return ScoredFile(results, tuple(paths), warning)
+    return ScoredFile(results, (directory / "samples.jsonl", directory / "results.json", *written), warning)
+
+
+def write_formats(formats: Sequence[ResultFormat], scoring: Scoring, directory: Path, stem: str) -> list[Path]:
+    """Write a scoring in other tools' formats; the names of the files begin with `stem`."""
+    written: list[Path] = []
+    for name in dict.fromkeys(formats):
+        if name in WRITERS:
+            written += WRITERS[name](scoring, directory, stem)
+        else:
+            benchmark = scoring.benchmark
+            content = benchmark.judge.result_files[name](benchmark.tasks, scoring.rows, benchmark.md5)
+            written.append(write_json(directory / f"{stem}.eval_results.json", content))
+    return written
+
+
+def require_formats(formats: Sequence[ResultFormat], benchmark: Benchmark) -> None:
+    """Raises UsageError if there is no such file for this benchmark."""
+    for wanted in formats:
+        if wanted not in WRITERS and wanted not in benchmark.judge.result_files:
+            having = ", ".join(name for name, row in BENCHMARKS.items() if wanted in row.judge.result_files)
+            raise UsageError.for_value("no such file for this benchmark", "--format", wanted, having)
 
 
 def skip(benchmark: Benchmark, directory: Path, workers: int) -> dict[str, Any] | None:
@@ -173,14 +204,11 @@ def skip(benchmark: Benchmark, directory: Path, workers: int) -> dict[str, Any] 
 
 
 def _require_applicable(options: ScoreOptions, benchmark: Benchmark) -> None:
-    judge, wanted = benchmark.judge, options.result_file
-    if options.wall_s is not None and judge.has_rules:
+    if options.wall_s is not None and benchmark.judge.has_rules:
         raise UsageError.for_value(
             "this benchmark has EvalPlus's time limits", "--wall-s", options.wall_s, "no --wall-s", "see --rules"
         )
-    if wanted is not None and wanted not in judge.result_files:
-        having = ", ".join(name for name, row in BENCHMARKS.items() if wanted in row.judge.result_files)
-        raise UsageError.for_value("no such file for this benchmark", "--format", wanted, having)
+    require_formats(options.formats, benchmark)
 
 
 def _warning(samples: Sequence[SampleToScore], benchmark: Benchmark, path: Path) -> str | None:

@@ -35,7 +35,7 @@ from reflectioncoder.data.files import claim, content_hash, put_aside, sha256_fi
 from reflectioncoder.environment import environment
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark, require_distinct
-from reflectioncoder.evaluate.results import headline
+from reflectioncoder.evaluate.results import headline, summary_of
 from reflectioncoder.evaluation import (
     REFERENCE_LOSSES,
     completions_key,
@@ -148,7 +148,7 @@ class Run:
         Args:
             continues: outputs that `work` would build on if it found them. Changed ones are put aside first.
         """
-        path = self.directory / "stages" / f"{name.replace('/', '-')}.json"
+        path = self._marker(name)
         key = content_hash(__version__, *depends_on)
         known = Marker.read(path)
         if known is not None and known.key == key:
@@ -165,6 +165,9 @@ class Run:
         result = work()
         Marker.of(key, round(time.monotonic() - started, 1), result, self.directory, outputs).write(path)
         return result
+
+    def _marker(self, stage: str) -> Path:
+        return self.directory / "stages" / f"{stage.replace('/', '-')}.json"
 
     def check(self) -> None:
         """Check the configuration, the data and the model before any work.
@@ -302,7 +305,7 @@ class Run:
 
     def _evaluate(self, which: str, benchmark: Benchmark, model: AskedModel, backend: Callable[[], Backend]) -> dict[str, Any]:
         recipe = self.recipe
-        name = f"eval-{benchmark.name}-{which}"
+        name = _evaluation_stage(benchmark.name, which)
         key = completions_key(benchmark, recipe, model.key, in_batches=model.in_batches)
         directory = self.directory / "eval" / benchmark.name / which
         outputs = [directory / file for file in ("completions.jsonl", "samples.jsonl", "results.json")]
@@ -376,13 +379,22 @@ class Run:
             "model": str(self.model),
             **({"gguf": str(gguf)} if gguf else {}),
             "pass@1": {s: {BASE: headline(before[s]), TRAINED: headline(after[s])} for s in before},
+            "summary": {s: {BASE: self._summary(BASE, before[s]), TRAINED: self._summary(TRAINED, after[s])} for s in before},
             **({"reference_loss": {BASE: losses_before, TRAINED: losses_after}} if losses_after else {}),
         }
+
+    def _summary(self, which: str, results: dict[str, Any]) -> dict[str, Any]:
+        marker = Marker.read(self._marker(_evaluation_stage(results["benchmark"]["name"], which)))
+        return summary_of(results, marker.duration_s if marker else None)
 
     def report(self) -> Path:
         from reflectioncoder.report.html import write_report
 
         return write_report([self.directory], self.directory / "report.html")
+
+
+def _evaluation_stage(benchmark: str, which: str) -> str:
+    return f"eval-{benchmark}-{which}"
 
 
 def _limits(recipe: Recipe) -> dict[str, Any]:

@@ -34,6 +34,7 @@ GOOD = {
     "train": ["demo"],
     "improve": ["demo"],
     "ablate": ["demo"],
+    "benchmarks": [],
     "generate": ["m", "--benchmark", "bundled/seen", "--output", "x"],
     "score": ["x", "--benchmark", "bundled/seen", "--output", "x"],
     "evaluate": ["m", "--benchmark", "bundled/seen", "--output", "x"],

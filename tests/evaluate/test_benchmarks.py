@@ -1,6 +1,7 @@
 """The registry: each benchmark is a complete row, each judge answers all that is asked of one and serves a benchmark."""
 
 import importlib
+import json
 import pkgutil
 from dataclasses import fields, replace
 
@@ -8,9 +9,12 @@ import pytest
 
 from reflectioncoder.cli import main
 from reflectioncoder.evaluate import judges
-from reflectioncoder.evaluate.benchmarks import BENCHMARKS, BenchmarkRow, load_benchmark
+from reflectioncoder.evaluate.benchmarks import BENCHMARKS, CRUXEVAL, BenchmarkRow, load_benchmark
+from reflectioncoder.evaluate.catalogue import entries
+from reflectioncoder.evaluate.facts import FACTS
 from reflectioncoder.evaluate.judges.base import Conditions, Judge, Verdict
 from reflectioncoder.evaluate.judges.programs import ProgramsJudge
+from reflectioncoder.languages import LANGUAGES
 from reflectioncoder.sandbox.isolation import ISOLATIONS
 from reflectioncoder.sandbox.limits import Limits
 
@@ -55,9 +59,44 @@ def test_a_benchmark_is_loaded_and_asks_for_each_of_its_tasks(name, data_dir):
     assert all(request.instruction.strip() for request in requests)
     assert len({task.tests.key() for task in benchmark.tasks}) == 2
     assert benchmark.sha256
+    row = BENCHMARKS[name].on_this_machine(str(data_dir))
+    assert len(benchmark.tasks) + len(benchmark.left_out) == row.file.num_tasks
+    assert (benchmark.url, benchmark.facts) == (row.file.url, row.facts)
 
 
-@pytest.mark.parametrize("missing", ["file", "tasks", "judge", "request"])
+@pytest.mark.parametrize("row", ROWS, ids=[*BENCHMARKS, "otherwise"])
+def test_the_facts_of_a_benchmark_are_complete(row):
+    facts = row.facts
+    assert all(text and "\n" not in text and text == text.strip() for text in (facts.measures, facts.license, facts.language))
+    assert facts.language in {language.title for language in LANGUAGES.values()}
+    assert facts in {known.in_language(name) for known in FACTS.values() for name in LANGUAGES}
+    assert bool(row.file.url) == (row.file.origin == "published")
+
+
+def test_the_list_names_every_benchmark_and_where_its_data_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("REFLECTIONCODER_DATA", str(tmp_path))
+    monkeypatch.setenv("REFLECTIONCODER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    (tmp_path / CRUXEVAL.pattern).write_text("")
+    assert main(["benchmarks", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["benchmarks"]
+    assert list(listed) == list(BENCHMARKS)
+    states = {name: entry["data"]["state"] for name, entry in listed.items()}
+    assert states["bundled/repair"] == "packaged"
+    assert states["cruxeval-o"] == states["cruxeval-i"] == "found"
+    assert listed["cruxeval-o"]["data"]["path"] == str(tmp_path / CRUXEVAL.pattern)
+    assert states["mbpp+"] == "downloadable"
+    assert listed["mbpp+"]["data"]["url"].startswith("https://")
+    assert (states["livecodebench"], listed["livecodebench"]["num_tasks"]) == ("missing", None)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert {entry.name: entry.data.state for entry in entries()}["mbpp+"] == "missing"
+    assert main(["benchmarks"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["benchmark", *BENCHMARKS]
+    assert all(BENCHMARKS[line.split()[0]].facts.measures in line for line in lines[1:])
+
+
+@pytest.mark.parametrize("missing", ["file", "tasks", "judge", "request", "facts"])
 def test_a_row_that_lacks_something_is_refused_when_it_is_made(missing):
     row = BENCHMARKS["humaneval+"]
     given = {field.name: getattr(row, field.name) for field in fields(row) if field.name != missing}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reflectioncoder.choices import RULES, RULES_HELP
+from reflectioncoder.choices import RESULT_FORMATS, RESULT_FORMATS_HELP, RULES, RULES_HELP
 from reflectioncoder.errors import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
@@ -81,6 +81,17 @@ def add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
         default=1,
         metavar="0-3",
         help="weakest isolation tier to accept (default: 1); at 0 programs can read your files and use the network",
+    )
+
+
+def add_format_argument(parser: argparse.ArgumentParser) -> None:
+    values = "; ".join(f"{value}: {text}" for value, text in RESULT_FORMATS_HELP.items())
+    parser.add_argument(
+        "--format",
+        action="append",
+        default=[],
+        choices=RESULT_FORMATS,
+        help=f"also write the results as another tool does; may be repeated. {values}",
     )
 
 

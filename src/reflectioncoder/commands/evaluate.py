@@ -7,7 +7,14 @@ from __future__ import annotations
 
 import argparse
 
-from reflectioncoder.commands import Outcome, add_benchmark_arguments, add_scoring_arguments, percent, wanted_benchmark
+from reflectioncoder.commands import (
+    Outcome,
+    add_benchmark_arguments,
+    add_format_argument,
+    add_scoring_arguments,
+    percent,
+    wanted_benchmark,
+)
 from reflectioncoder.commands.generate import add_model_arguments, generation_recipe, model_of
 
 
@@ -15,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_benchmark_arguments(parser, nargs="+")
     add_scoring_arguments(parser)
     add_model_arguments(parser)
+    add_format_argument(parser)
     parser.add_argument(
         "--allow-contaminated", action="store_true", help="also evaluate on benchmarks of which the training data contains tasks"
     )
@@ -22,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Outcome:
     import contextlib
+    import time
     from dataclasses import replace
 
     from reflectioncoder.builder.pipeline import limits_from
@@ -30,8 +39,8 @@ def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.data.files import claim
     from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT, UsageError
     from reflectioncoder.evaluate.benchmarks import require_distinct
-    from reflectioncoder.evaluate.results import headline
-    from reflectioncoder.evaluation import completions_key, evaluate_model, skip
+    from reflectioncoder.evaluate.results import headline, summary_line, summary_of
+    from reflectioncoder.evaluation import completions_key, evaluate_model, require_formats, skip
     from reflectioncoder.generate.base import longest
 
     require_distinct(args.benchmark)
@@ -41,6 +50,7 @@ def run(args: argparse.Namespace) -> Outcome:
     model = model_of(args)
     lines = []
     for benchmark in benchmarks:
+        require_formats(args.format, benchmark)
         lines += benchmark.date_lines()
         note = refuse_contaminated(model.path, benchmark.name, allow=args.allow_contaminated)
         lines += [note] if note else []
@@ -58,12 +68,17 @@ def run(args: argparse.Namespace) -> Outcome:
                 value[benchmark.name] = results
                 lines.append(f"{benchmark.name}: {len(benchmark.tasks)} tasks skipped: {results['reason']}")
                 continue
+            started = time.monotonic()
             backend = backend or opened.enter_context(model.open(longest_request, args.max_new_tokens))
-            results = evaluate_model(backend, benchmark, recipe, limits_from(recipe.sandbox), directory, benchmark.name)
-            value[benchmark.name] = results
+            limits = limits_from(recipe.sandbox)
+            results = evaluate_model(backend, benchmark, recipe, limits, directory, benchmark.name, args.format)
+            paths += sorted(directory.glob("completions.*.json*")) if args.format else []
+            summary = summary_of(results, round(time.monotonic() - started, 1))
+            value[benchmark.name] = {**results, "summary": summary}
             cut_off = results["sampling"]["finish_reasons"].get("length", 0)
             note = f" ({cut_off} completions cut off at {args.max_new_tokens} tokens)" if cut_off else ""
             lines.append(f"{benchmark.name}: pass@1 {percent(headline(results))}{note}")
+            lines.append(f"{benchmark.name}: {summary_line(summary)}")
             lines += [f"{benchmark.name}: {line}" for line in answer_lines(results["answers"])]
             if has_no_program_at_all(results["answers"]):
                 exit_code = EXIT_CHECK_FAILED

@@ -35,6 +35,7 @@ def _run(args: argparse.Namespace, team: Team | None) -> Outcome:
     from dataclasses import replace
     from pathlib import Path
 
+    from reflectioncoder.evaluate.results import summary_line
     from reflectioncoder.pipeline import BASE, TRAINED, Run
     from reflectioncoder.stopping import SigtermFlag
 
@@ -47,4 +48,5 @@ def _run(args: argparse.Namespace, team: Team | None) -> Outcome:
     lines = [f"{'benchmark':<20} {'base pass@1':<26} trained pass@1"]
     for name, pair in result["pass@1"].items():
         lines.append(f"{name:<20} {percent(pair[BASE]):<26} {percent(pair[TRAINED])}")
+        lines += [f"  {which}: {summary_line(result['summary'][name][which])}" for which in (BASE, TRAINED)]
     return Outcome(result, lines, [Path(result[name]) for name in ("run", "model", "gguf", "report") if name in result])

@@ -12,6 +12,7 @@ from reflectioncoder.choices import CUT_RULES, CUT_RULES_HELP
 from reflectioncoder.commands import (
     Outcome,
     add_benchmark_arguments,
+    add_format_argument,
     add_scoring_arguments,
     described,
     percent,
@@ -40,20 +41,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=described("MultiPL-E: how `completion` rows are truncated (`solution` rows never are)", CUT_RULES_HELP, CUT_RULES[0]),
     )
     parser.add_argument("--extract", action="store_true", help="the samples are a model's raw answers: extract the program from each")
+    add_format_argument(parser)
     parser.add_argument(
-        "--format", choices=("evalplus",), help="also write the verdicts as EvalPlus does, to <samples>.eval_results.json"
+        "--model", default="unknown", metavar="NAME", help="name of the model that wrote the samples, for eee and inspect"
     )
 
 
 def run(args: argparse.Namespace) -> Outcome:
+    import time
+
     from reflectioncoder.data.answer_reasons import answer_lines, has_no_program_at_all
     from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT
+    from reflectioncoder.evaluate.results import summary_line, summary_of
     from reflectioncoder.evaluation import ScoreOptions, score_file
 
     benchmark = wanted_benchmark(args.benchmark, args)
     options = ScoreOptions(
-        args.wall_s, args.rules, args.workers, args.floor, args.cut, extract=args.extract, partial=args.partial, result_file=args.format
+        args.wall_s,
+        args.rules,
+        args.workers,
+        args.floor,
+        args.cut,
+        extract=args.extract,
+        partial=args.partial,
+        formats=tuple(args.format),
+        model=args.model,
     )
+    started = time.monotonic()
     scored = score_file(args.samples, benchmark, args.output, options)
     results = scored.results
     if scored.is_skipped:
@@ -61,7 +75,9 @@ def run(args: argparse.Namespace) -> Outcome:
         return Outcome({"status": "skipped", "reason": results["reason"]}, [line], scored.paths, EXIT_ENVIRONMENT)
     answers = results["answers"]
     code = EXIT_CHECK_FAILED if has_no_program_at_all(answers) else EXIT_DONE
-    lines = [*benchmark.date_lines(), *score_lines(results), *answer_lines(answers), *([scored.warning] if scored.warning else [])]
+    summary = summary_of(results, round(time.monotonic() - started, 1))
+    lines = [*benchmark.date_lines(), *score_lines(results), summary_line(summary), *answer_lines(answers)]
+    lines += [scored.warning] if scored.warning else []
     return Outcome(results, lines, scored.paths, code)
 
 

@@ -27,6 +27,7 @@ from reflectioncoder.data.problems import BUNDLED_DIR
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.data_files import BenchmarkFile, DataFile, PackagedFile
 from reflectioncoder.evaluate.dates import EVER, DateWindow, dates_of, within
+from reflectioncoder.evaluate.facts import FACTS, UNKNOWN_FACTS, Facts
 from reflectioncoder.evaluate.judges import cruxeval, leetcode, live, programs, repair
 from reflectioncoder.evaluate.judges.base import Judge, Row, T, Task
 from reflectioncoder.evaluate.judges.evalplus import benchmark as evalplus
@@ -98,6 +99,7 @@ class BenchmarkRow(Generic[T]):
     judge: Judge[T]
     request: Callable[[Task[T], int], Request]
     """Makes the request for a sample of a task."""
+    facts: Facts
     family: str | None = None
     """The tasks that training data must not hold (`contamination`); None: training data is not compared with it."""
     otherwise: BenchmarkRow[Any] | None = None
@@ -109,11 +111,13 @@ class BenchmarkRow(Generic[T]):
 
 
 def _bundled(split: str) -> BenchmarkRow[Any]:
-    return BenchmarkRow(PackagedFile(BUNDLED_DIR / f"{split}.jsonl"), programs.bundled_tasks, ProgramsJudge(), programs.request_for)
+    file = PackagedFile(BUNDLED_DIR / f"{split}.jsonl")
+    return BenchmarkRow(file, programs.bundled_tasks, ProgramsJudge(), programs.request_for, FACTS[f"bundled/{split}"])
 
 
 def _repair() -> BenchmarkRow[Any]:
-    return BenchmarkRow(PackagedFile(BUNDLED_DIR / "repair.jsonl"), repair.repair_tasks, ProgramsJudge(), repair.request_for)
+    file = PackagedFile(BUNDLED_DIR / "repair.jsonl")
+    return BenchmarkRow(file, repair.repair_tasks, ProgramsJudge(), repair.request_for, FACTS["bundled/repair"])
 
 
 def _multipl_e(name: str) -> BenchmarkRow[Any]:
@@ -121,7 +125,8 @@ def _multipl_e(name: str) -> BenchmarkRow[Any]:
     url = URL.format(file=name_of_file)
     file = DataFile(name_of_file, "humaneval, as carried by DeepSeek-Coder", sha256, "", count, url)
     language = language_of(name)
-    return BenchmarkRow(file, multipl_e.tasks_of(language), MultiPLEJudge(language), multipl_e.request_for)
+    facts = FACTS["multipl-e"].in_language(language)
+    return BenchmarkRow(file, multipl_e.tasks_of(language), MultiPLEJudge(language), multipl_e.request_for, facts)
 
 
 def _humanevalpack(name: str, variant: pack_data.Variant) -> BenchmarkRow[Any]:
@@ -129,21 +134,26 @@ def _humanevalpack(name: str, variant: pack_data.Variant) -> BenchmarkRow[Any]:
     judge = humanevalpack.PackPythonJudge() if language == "py" else humanevalpack.PackJudge(language)
     where, url = f"humanevalpack/{name}.jsonl", pack_data.URL.format(name=name)
     file = DataFile(where, f"octopack {pack_data.REVISION}", sha256, "", pack_data.NUM_TASKS, url)
-    return BenchmarkRow(file, humanevalpack.tasks_of(language, variant), judge, humanevalpack.request_for, "humaneval")
+    facts = FACTS["humanevalsynthesize" if variant == "synthesize" else f"humaneval{variant}"].in_language(language)
+    return BenchmarkRow(file, humanevalpack.tasks_of(language, variant), judge, humanevalpack.request_for, facts, "humaneval")
 
 
 def _evalplus(
     family: Family, judge: EvalPlusJudge, request: Callable[[Task[Any], int], Request], otherwise: BenchmarkRow[Any] | None = None
 ) -> BenchmarkRow[Any]:
-    return BenchmarkRow(EVALPLUS_FILES[family], evalplus.tasks_of(family), judge, request, family, otherwise)
+    facts = FACTS[f"{family}+" if "plus" in judge.parts else family]
+    return BenchmarkRow(EVALPLUS_FILES[family], evalplus.tasks_of(family), judge, request, facts, family, otherwise)
 
 
 def _cruxeval(asked: cruxeval.Asked) -> BenchmarkRow[Any]:
-    return BenchmarkRow(CRUXEVAL, cruxeval.tasks_of(asked), cruxeval.PredictionJudge(asked), cruxeval.request_for, "cruxeval")
+    facts = FACTS[f"cruxeval-{asked[0]}"]
+    return BenchmarkRow(CRUXEVAL, cruxeval.tasks_of(asked), cruxeval.PredictionJudge(asked), cruxeval.request_for, facts, "cruxeval")
 
 
 _BASE, _PLUS = EvalPlusJudge(("base",)), EvalPlusJudge(("base", "plus"))
-_ORIGINAL_HUMANEVAL = BenchmarkRow(HUMANEVAL, programs.humaneval_tasks, ProgramsJudge("base"), programs.request_for, "humaneval")
+_ORIGINAL_HUMANEVAL = BenchmarkRow(
+    HUMANEVAL, programs.humaneval_tasks, ProgramsJudge("base"), programs.request_for, FACTS["humaneval, original"], "humaneval"
+)
 BENCHMARKS: dict[str, BenchmarkRow[Any]] = {
     "bundled/seen": _bundled("test_seen"),
     "bundled/unseen": _bundled("test_unseen"),
@@ -157,8 +167,10 @@ BENCHMARKS: dict[str, BenchmarkRow[Any]] = {
     **{f"humanevalsynthesize/{name}": _humanevalpack(name, "synthesize") for name in pack_data.FILES},
     "cruxeval-o": _cruxeval("output"),
     "cruxeval-i": _cruxeval("input"),
-    "leetcode": BenchmarkRow(LEETCODE, leetcode.leetcode_tasks, leetcode.MethodsJudge(), leetcode.request_for, "leetcode"),
-    "livecodebench": BenchmarkRow(LiveCodeBenchFiles(), live.live_tasks, live.LiveJudge(), live.request_for),
+    "leetcode": BenchmarkRow(
+        LEETCODE, leetcode.leetcode_tasks, leetcode.MethodsJudge(), leetcode.request_for, FACTS["leetcode"], "leetcode"
+    ),
+    "livecodebench": BenchmarkRow(LiveCodeBenchFiles(), live.live_tasks, live.LiveJudge(), live.request_for, FACTS["livecodebench"]),
     **{f"multipl-e/{name}": _multipl_e(name) for name in FILES},
 }
 
@@ -177,6 +189,8 @@ class Benchmark(Generic[T]):
     """Tasks beyond the wanted number or outside of the window of dates: their samples are passed over."""
     md5: str = ""
     """EvalPlus names a data set by this in its result files; empty for data of others."""
+    url: str = ""
+    facts: Facts = UNKNOWN_FACTS
 
     def describe(self) -> dict[str, object]:
         said = {"name": self.name, "version": self.version, "sha256": self.sha256, "num_tasks": len(self.tasks)}
@@ -250,4 +264,5 @@ def load_benchmark(spec: str, data_dir: str | None = None, window: DateWindow = 
     chosen = tuple(within(tasks, window, name)[:limit])
     left_out = frozenset(task.task_id for task in tasks) - {task.task_id for task in chosen}
     sha256 = row.file.sha256 or content_hash([task.tests.key() for task in tasks])
-    return Benchmark(name, row.file.version, sha256, chosen, row.judge, row.request, left_out, row.file.md5)
+    file = row.file
+    return Benchmark(name, file.version, sha256, chosen, row.judge, row.request, left_out, file.md5, file.url, row.facts)

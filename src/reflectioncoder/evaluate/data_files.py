@@ -12,11 +12,14 @@ import urllib.request
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from reflectioncoder.data.files import read_jsonl, sha256_file, write_atomic
 from reflectioncoder.errors import MachineError
 from reflectioncoder.paths import cache_dir, is_offline
+
+Origin = Literal["package", "published", "own"]
+"""Whose a file is: it ships with this package, it is downloaded where it is not found, or it is the user's own."""
 
 
 class BenchmarkFile(Protocol):
@@ -24,6 +27,19 @@ class BenchmarkFile(Protocol):
 
     @property
     def version(self) -> str: ...
+
+    @property
+    def origin(self) -> Origin: ...
+
+    @property
+    def url(self) -> str:
+        """Return the address that it is downloaded from; empty if there is none."""
+        ...
+
+    @property
+    def num_tasks(self) -> int | None:
+        """Return the number of tasks in it; None if that is only known when it is read."""
+        ...
 
     @property
     def sha256(self) -> str:
@@ -66,6 +82,7 @@ class DataFile:
     md5: str
     num_tasks: int
     url: str
+    origin: Origin = "published"
 
     def find(self, data_dir: str | None = None) -> Path | None:
         return look_up(self.pattern, data_dir)
@@ -116,6 +133,12 @@ class PackagedFile:
     path: Path
     version: str = "1"
     md5: str = ""
+    url: str = ""
+    origin: Origin = "package"
+
+    @property
+    def num_tasks(self) -> int:
+        return len(self.read(self.path))
 
     @property
     def sha256(self) -> str:

@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist, fmean
+from statistics import NormalDist, fmean, stdev
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,11 @@ def mean_pass_at_k(per_task: Sequence[tuple[int, int]], k: int, confidence: floa
     interval = bootstrap_interval(values, confidence)
     never, always = (wilson_interval(solved, len(values), confidence) for solved in (0, len(values)))
     return Interval(interval.value, min(interval.ci_low, always.ci_low), max(interval.ci_high, never.ci_high))
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """Return the standard error of the mean of the tasks' values; 0 for fewer than two."""
+    return stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
 
 
 def exact_mcnemar(only_before: int, only_after: int) -> float:

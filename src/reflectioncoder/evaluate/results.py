@@ -14,6 +14,7 @@ from reflectioncoder.evaluate.benchmarks import Benchmark
 from reflectioncoder.evaluate.judges.base import Status
 from reflectioncoder.evaluate.metrics import mean_pass_at_k
 from reflectioncoder.evaluate.score import Scorer
+from reflectioncoder.progress import format_duration
 from reflectioncoder.sandbox.detect import FLOOR
 
 PASS_AT = (1, 5, 10, 100)
@@ -98,6 +99,35 @@ def headline(results: dict[str, Any]) -> dict[str, Any]:
     """Return pass@1 over all tasks; with base and plus tests that of plus."""
     by_subset = {m["subset"]: m for m in results["metrics"] if m["name"] == "pass@1"}
     return next(by_subset[subset] for subset in ("plus", "base", None) if subset in by_subset)
+
+
+def summary_of(results: dict[str, Any], duration_s: float | None = None) -> dict[str, Any]:
+    """Return what a number is read with: tasks, answers, answers without a program, seconds, percentage points of one task.
+
+    Args:
+        duration_s: of generation and scoring; None if it is not known.
+    """
+    answers = results.get("answers", {})
+    num_tasks = headline(results)["num_tasks"]
+    return {
+        "num_tasks": num_tasks,
+        "num_answers": answers.get("num_answers"),
+        "num_without_program": answers.get("num_without_program"),
+        "duration_s": duration_s,
+        "points_per_task": round(100 / num_tasks, 3) if num_tasks else None,
+    }
+
+
+def summary_line(summary: dict[str, Any]) -> str:
+    """Return what `summary_of` says as a line for people."""
+    said = [f"{summary['num_tasks']} tasks"]
+    if summary["num_answers"] is not None:
+        said.append(f"{summary['num_answers']} answers, {summary['num_without_program']} without a program")
+    if summary["duration_s"] is not None:
+        said.append(format_duration(summary["duration_s"]))
+    if summary["points_per_task"] is not None:
+        said.append(f"one task is {summary['points_per_task']:.2g} points")
+    return ", ".join(said)
 
 
 def require_sandbox(results: dict[str, Any]) -> None:

@@ -30,10 +30,14 @@ from reflectioncoder.sandbox.pool import map_ordered
 
 @dataclass(frozen=True)
 class SampleToScore:
+    """A sample: the program, and the text that it was found in, why that text ended and how the program was found, if that is known."""
+
     task: Task[Any]
     sample: int
     solution: str
     extraction: Reason = "given"
+    answer: str = ""
+    finish_reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,9 @@ def read_samples_to_score(
             raise UsageError.for_value(what, f"{where}: task_id", task_id, f"e.g. {next(iter(tasks))}")
         task = tasks[task_id]
         read = read_row(row, task.prompt, requests[task_id], cut, where, extract=extract)
-        samples.append(SampleToScore(task, counts[task_id], read.solution, read.reason))
+        said, end = row.get("completion") or row.get("solution"), row.get("finish_reason")
+        answer, finish_reason = (text if isinstance(text, str) else "" for text in (said, end))
+        samples.append(SampleToScore(task, counts[task_id], read.solution, read.reason, answer, finish_reason))
         counts[task_id] += 1
         numbers.append(row.get("sample"))
     if not samples:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.errors import MachineError
-from reflectioncoder.evaluate.data_files import search_places
+from reflectioncoder.evaluate.data_files import Origin, search_places
 
 _FOLDERS = ("livecodebench", "code_generation_lite")
 _NEEDED = ("question_id", "question_content", "starter_code", "public_test_cases", "private_test_cases", "contest_date")
@@ -137,6 +137,9 @@ class LiveCodeBenchFiles:
     version: str = "code_generation_lite, the user's files"
     sha256: str = ""
     md5: str = ""
+    url: str = ""
+    origin: Origin = "own"
+    num_tasks: int | None = None
 
     def find(self, data_dir: str | None = None) -> Path | None:
         """Return the folder that holds the files."""
