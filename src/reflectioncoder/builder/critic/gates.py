@@ -44,7 +44,7 @@ def refusal(request: str, blocks: Sequence[Block], diagnosis: Diagnosis, text: s
         return "speaks_of_the_task"
     if len(text) > _MAX_RATIO * len(diagnosis.text):
         return "too_long"
-    if not needed_code(diagnosis) <= {_squeezed(code) for code in quoted(text)}:
+    if _loses_code(diagnosis, text):
         return "code_lost"
     return _unseen(request, blocks, diagnosis, text)
 
@@ -70,6 +70,12 @@ def _unsupported(request: str, blocks: Sequence[Block]):
 def quoted(text: str) -> list[str]:
     """Return the pieces of code that stand in backticks."""
     return [match[1] or match[2] for match in _CODE.finditer(text)]
+
+
+def _loses_code(diagnosis: Diagnosis, text: str) -> bool:
+    """Tell whether a text lacks a piece of code that names the change, or, where none does, every piece that the diagnosis quotes."""
+    kept, pieces = ({_squeezed(code) for code in quoted(said)} for said in (text, diagnosis.text))
+    return not needed_code(diagnosis) <= kept or (bool(pieces) and not pieces & kept)
 
 
 def needed_code(diagnosis: Diagnosis) -> set[str]:
