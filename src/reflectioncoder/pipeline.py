@@ -294,14 +294,19 @@ class Run:
         The model is loaded, or its server started, for the first benchmark that is not done, and given back at the end.
         """
         path = self.source.path if which == BASE else self.model
-        benchmarks = {spec: load_benchmark(spec, self.data_dir) for spec in self.recipe.evaluate.benchmarks}
-        for benchmark in benchmarks.values():
-            if note := refuse_contaminated(path, benchmark.name, allow=self.recipe.evaluate.allow_contaminated):
-                say(note)
+        benchmarks = self._benchmarks(path)
         model = self.asked(path)
         longest_request = max((longest(benchmark.requests(1)) for benchmark in benchmarks.values()), default=0)
         with opened_once(lambda: model.open(longest_request, self.recipe.generate.max_new_tokens)) as backend:
             return {spec: self._evaluate(which, benchmark, model, backend) for spec, benchmark in benchmarks.items()}
+
+    def _benchmarks(self, model: Path) -> dict[str, Benchmark]:
+        """Load the benchmarks; those of which the model's training data contains tasks are refused, or that is said."""
+        benchmarks = {spec: load_benchmark(spec, self.data_dir) for spec in self.recipe.evaluate.benchmarks}
+        for benchmark in benchmarks.values():
+            if note := refuse_contaminated(model, benchmark.name, allow=self.recipe.evaluate.allow_contaminated):
+                say(note)
+        return benchmarks
 
     def _evaluate(self, which: str, benchmark: Benchmark, model: AskedModel, backend: Callable[[], Backend]) -> dict[str, Any]:
         recipe = self.recipe
@@ -336,10 +341,9 @@ class Run:
 
     def reference_loss(self, which: str) -> dict[str, dict[str, Any]]:
         """Measure the loss of the benchmarks' canonical solutions under the base or the trained model; return it by benchmark."""
-        recipe = self.recipe
         path = self.source.path if which == BASE else self.model
-        benchmarks = [load_benchmark(spec, self.data_dir) for spec in recipe.evaluate.benchmarks]
-        return {b.name: self._reference_loss(which, path, b) for b in benchmarks if references_of(b)}
+        benchmarks = self._benchmarks(path)
+        return {spec: self._reference_loss(which, path, b) for spec, b in benchmarks.items() if references_of(b)}
 
     def _reference_loss(self, which: str, path: Path, benchmark: Benchmark) -> dict[str, Any]:
         config, confidence = self.recipe.model, self.recipe.evaluate.confidence

@@ -5,14 +5,18 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from reflectioncoder.config.declarations import AblateConfig
 from reflectioncoder.config.loading import ResolvedRecipe, with_settings
 from reflectioncoder.config.yaml_text import one_line
+from reflectioncoder.data.files import content_hash, read_json
 from reflectioncoder.errors import UsageError
 
+MARK = "cell.json"
+"""The file in a cell's folder that says with which settings its run is complete."""
 _NOT_OF_AN_ARM = ("name", "seed", "ablate", "evaluate")
 """An arm that is asked other tasks, or judged differently, cannot be compared task by task."""
 
@@ -28,6 +32,16 @@ class Cell:
     @property
     def name(self) -> str:
         return self.resolved.recipe.name
+
+    @property
+    def key(self) -> str:
+        """Return a key of the cell's settings: a run with others is not this cell's."""
+        return content_hash(asdict(self.resolved.recipe))
+
+    def is_finished(self, folder: Path) -> bool:
+        """Tell whether the folder of all cells holds the complete run of this one, with these settings."""
+        path = folder / self.name / MARK
+        return path.is_file() and read_json(path).get("key") == self.key
 
 
 @dataclass(frozen=True)

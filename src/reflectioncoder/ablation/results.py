@@ -30,7 +30,7 @@ def finished_cells(design: Design, folder: Path, specs: Sequence[str]) -> list[F
     found = []
     for cell in design.cells:
         run = folder / cell.name
-        if (run / "cell.json").is_file():
+        if cell.is_finished(folder):
             found.append(FinishedCell(cell, metrics_of(run, specs, TRAINED), read_json(run / "train" / "train.json")))
     return found
 

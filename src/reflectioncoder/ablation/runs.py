@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reflectioncoder.ablation.design import Cell, Design, design_of
+from reflectioncoder.ablation.design import MARK, Cell, Design, design_of
 from reflectioncoder.ablation.results import base_metrics, finished_cells, summarize
 from reflectioncoder.ablation.statistics import detectable_share, mean_of
 from reflectioncoder.config.loading import ResolvedRecipe
-from reflectioncoder.data.files import content_hash, put_aside, read_json, write_atomic, write_json
+from reflectioncoder.data.files import put_aside, read_json, write_atomic, write_json
 from reflectioncoder.data.run_folders import ABLATION_FILE
 from reflectioncoder.environment import environment
 from reflectioncoder.pipeline import BASE, Run
@@ -71,7 +71,7 @@ class Ablation:
         write_atomic(self.directory / "config.yaml", self._resolved.to_yaml())
         write_json(self.directory / "env.json", environment())
         self._check_arms()
-        todo = [cell for cell in self._cells if not self._is_finished(cell)]
+        todo = [cell for cell in self._cells if not cell.is_finished(self.cells_dir)]
         say(f"ablate: {len(self.design.arms)} arms, {len(self.design.seeds)} seeds: {len(todo)} of {len(self._cells)} runs to do")
         durations = self._known_durations()
         for number, cell in enumerate(todo):
@@ -89,7 +89,7 @@ class Ablation:
         """Find what is wrong with any arm before the first run."""
         checked: set[str] = set()
         for cell in self._cells:
-            if cell.arm not in checked and not self._is_finished(cell):
+            if cell.arm not in checked and not cell.is_finished(self.cells_dir):
                 self._of(cell).check()
             checked.add(cell.arm)
 
@@ -102,8 +102,8 @@ class Ablation:
         self._share_build(run)
         started = time.monotonic()
         result = run.run()
-        mark = {"key": self._key(cell), "duration_s": round(time.monotonic() - started, 1), "pass@1": result["pass@1"]}
-        write_json(run.directory / "cell.json", mark)
+        mark = {"key": cell.key, "duration_s": round(time.monotonic() - started, 1), "pass@1": result["pass@1"]}
+        write_json(run.directory / MARK, mark)
 
     def _share_build(self, run: Run) -> None:
         """Copy the files of an equal build of another cell, if there is one and this one has none of its own."""
@@ -116,16 +116,8 @@ class Ablation:
                 say(f"build: copied from {candidate.directory}: the same settings and problems")
                 return
 
-    def _key(self, cell: Cell) -> str:
-        """Return a key of a cell's settings: with others it is run again, as far as its stages depend on them."""
-        return content_hash(cell.resolved.recipe.name, cell.resolved.to_yaml())
-
-    def _is_finished(self, cell: Cell) -> bool:
-        path = self.cells_dir / cell.name / "cell.json"
-        return path.is_file() and read_json(path).get("key") == self._key(cell)
-
     def _known_durations(self) -> list[float]:
-        paths = [self.cells_dir / cell.name / "cell.json" for cell in self.design.cells]
+        paths = [self.cells_dir / cell.name / MARK for cell in self.design.cells]
         return [float(read_json(path)["duration_s"]) for path in paths if path.is_file()]
 
     def _announce(self, first: Cell, num_runs: int, durations: Sequence[float]) -> None:
@@ -148,7 +140,7 @@ class Ablation:
     def write(self) -> dict[str, Any]:
         """Write `ablation.json` about all finished cells, of other shards too, and return its content."""
         finished = finished_cells(self.design, self.cells_dir, self._specs)
-        base = base_metrics(self.cells_dir, self.design.cells, self._specs)
+        base = base_metrics(self.cells_dir, [found.cell for found in finished], self._specs)
         summary = summarize(self.design, finished, base, self._resolved.recipe.evaluate.confidence)
         write_json(self.directory / ABLATION_FILE, summary)
         write_report([self.directory], self.directory / "report.html")

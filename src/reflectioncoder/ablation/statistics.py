@@ -19,12 +19,12 @@ POWER_Z = 1.959964 + 0.841621
 """Standard errors of a difference that is found with 80 % probability at a level of 5 % (two-sided)."""
 
 TaskValues = Mapping[str, tuple[float, float]]
-"""Of one run: task → what is summed above and below the line."""
+"""The values of one run: task → what is summed above and below the line."""
 
 
 Column = NDArray[np.float64]
 Pair = tuple[tuple[Column, Column], tuple[Column, Column]]
-"""Of an arm and of the control: the tasks' values above and below the line."""
+"""The columns of an arm and of the control: the tasks' values above and below the line."""
 
 
 @dataclass(frozen=True)

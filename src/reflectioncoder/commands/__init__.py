@@ -110,6 +110,16 @@ def resolve_recipe(args: argparse.Namespace) -> ResolvedRecipe:
     return load_recipe(args.recipe, overrides)
 
 
+def resolve_limited_recipe(args: argparse.Namespace) -> ResolvedRecipe:
+    """Load the recipe as `resolve_recipe` does, with `--limit` applied to each of its benchmarks."""
+    from dataclasses import replace
+
+    resolved = resolve_recipe(args)
+    evaluate = resolved.recipe.evaluate
+    benchmarks = tuple(limited(spec, args.limit) for spec in evaluate.benchmarks)
+    return replace(resolved, recipe=replace(resolved.recipe, evaluate=replace(evaluate, benchmarks=benchmarks)))
+
+
 def led_by_first(work: Callable[[Team | None], Outcome]) -> Outcome:
     """Do the work of a command, in the first of several processes that a launcher has started; the others join its trainings."""
     from reflectioncoder.train.ranks import launched_team

@@ -10,7 +10,7 @@ import argparse
 import re
 from typing import TYPE_CHECKING
 
-from reflectioncoder.commands import Outcome, add_data_dir_argument, add_recipe_arguments, led_by_first, limited, resolve_recipe
+from reflectioncoder.commands import Outcome, add_data_dir_argument, add_recipe_arguments, led_by_first, resolve_limited_recipe
 
 if TYPE_CHECKING:
     from reflectioncoder.train.ranks import Team
@@ -41,17 +41,12 @@ def run(args: argparse.Namespace) -> Outcome:
 
 
 def _ablate(args: argparse.Namespace, team: Team | None) -> Outcome:
-    from dataclasses import replace
-
     from reflectioncoder.ablation.results import lines_of
     from reflectioncoder.ablation.runs import Ablation
     from reflectioncoder.data.run_folders import ABLATION_FILE
     from reflectioncoder.stopping import SigtermFlag
 
-    resolved = resolve_recipe(args)
-    recipe = resolved.recipe
-    benchmarks = tuple(limited(spec, args.limit) for spec in recipe.evaluate.benchmarks)
-    resolved = replace(resolved, recipe=replace(recipe, evaluate=replace(recipe.evaluate, benchmarks=benchmarks)))
+    resolved = resolve_limited_recipe(args)
     ablation = Ablation(resolved, args.runs_dir, args.data_dir, shard=args.shard, stop=SigtermFlag(), team=team)
     summary = ablation.run()
     return Outcome(summary, lines_of(summary), [ablation.directory / ABLATION_FILE, ablation.directory / "report.html"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from reflectioncoder.commands import Outcome, add_data_dir_argument, add_recipe_arguments, led_by_first, limited, resolve_recipe
+from reflectioncoder.commands import Outcome, add_data_dir_argument, add_recipe_arguments, led_by_first, resolve_limited_recipe
 
 if TYPE_CHECKING:
     from reflectioncoder.train.ranks import Team
@@ -25,16 +25,12 @@ def run(args: argparse.Namespace) -> Outcome:
 
 
 def _improve(args: argparse.Namespace, team: Team | None) -> Outcome:
-    from dataclasses import replace
     from pathlib import Path
 
     from reflectioncoder.improve import Improvement, best
     from reflectioncoder.stopping import SigtermFlag
 
-    resolved = resolve_recipe(args)
-    recipe = resolved.recipe
-    benchmarks = tuple(limited(spec, args.limit) for spec in recipe.evaluate.benchmarks)
-    resolved = replace(resolved, recipe=replace(recipe, evaluate=replace(recipe.evaluate, benchmarks=benchmarks)))
+    resolved = resolve_limited_recipe(args)
     improvement = Improvement(resolved, args.runs_dir, args.data_dir, stop=SigtermFlag(), team=team)
     rounds = improvement.run()
     chosen = best(rounds)

@@ -13,9 +13,8 @@ from reflectioncoder.commands import (
     add_data_dir_argument,
     add_recipe_arguments,
     led_by_first,
-    limited,
     percent,
-    resolve_recipe,
+    resolve_limited_recipe,
 )
 
 if TYPE_CHECKING:
@@ -32,21 +31,20 @@ def run(args: argparse.Namespace) -> Outcome:
 
 
 def _run(args: argparse.Namespace, team: Team | None) -> Outcome:
-    from dataclasses import replace
     from pathlib import Path
 
     from reflectioncoder.evaluate.results import summary_line
     from reflectioncoder.pipeline import BASE, TRAINED, Run
     from reflectioncoder.stopping import SigtermFlag
 
-    resolved = resolve_recipe(args)
-    if args.limit is not None:
-        recipe = resolved.recipe
-        benchmarks = tuple(limited(spec, args.limit) for spec in recipe.evaluate.benchmarks)
-        resolved = replace(resolved, recipe=replace(recipe, evaluate=replace(recipe.evaluate, benchmarks=benchmarks)))
+    resolved = resolve_limited_recipe(args)
     result = Run(resolved, args.runs_dir, args.data_dir, stop=SigtermFlag(), team=team).run()
-    lines = [f"{'benchmark':<20} {'base pass@1':<26} trained pass@1"]
+    lines = [f"{'benchmark':<20} {'base pass@1':<26} trained pass@1"] if result["pass@1"] else []
     for name, pair in result["pass@1"].items():
         lines.append(f"{name:<20} {percent(pair[BASE]):<26} {percent(pair[TRAINED])}")
         lines += [f"  {which}: {summary_line(result['summary'][name][which])}" for which in (BASE, TRAINED)]
+    losses = result.get("reference_loss", {BASE: {}, TRAINED: {}})
+    for name, base in losses[BASE].items():
+        before, after = (f"{loss['value']:.4f} [{loss['ci_low']:.4f}, {loss['ci_high']:.4f}]" for loss in (base, losses[TRAINED][name]))
+        lines.append(f"{name}: loss of the canonical solutions, nats per token: base {before}, trained {after}")
     return Outcome(result, lines, [Path(result[name]) for name in ("run", "model", "gguf", "report") if name in result])

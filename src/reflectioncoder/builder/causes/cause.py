@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Cause:
-    """What is wrong with an attempt: seen in the difference to a program that passes, in the attempt itself, or in its run.
+    """Names what is wrong with an attempt: seen in the difference to a program that passes, in the attempt itself, or in its run.
 
     Attributes:
         kind: the name of its clauses in the grammar, `cause.KIND`.

@@ -66,7 +66,7 @@ def _sentence(text: str, start: int) -> str:
 
 @dataclass
 class _Seen:
-    """What stands before a text. `failed`: the two sides of the assertions at which the last cell with assertions stopped."""
+    """Holds what stands before a text. `failed`: the two sides of the assertions at which the last cell with assertions stopped."""
 
     evidence: Evidence
     failed: list[tuple[Tokens, Tokens]] = field(default_factory=list)

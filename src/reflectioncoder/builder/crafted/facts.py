@@ -23,7 +23,7 @@ _MORE = 1  # items beyond the longest known, where lengths vary
 
 
 class Allowed:
-    """What inputs may be, as learned from known ones. `allows(arguments)` tells whether an input contradicts nothing known."""
+    """Describes what inputs may be, as learned from known ones. `allows(arguments)` tells whether one contradicts nothing known."""
 
     def __init__(self, known: Iterable[Arguments]):
         self.known = list(known)
