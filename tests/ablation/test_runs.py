@@ -2,7 +2,10 @@
 
 import pytest
 
+from reflectioncoder.ablation.design import design_of
+from reflectioncoder.ablation.results import finished_cells
 from reflectioncoder.cli import main
+from reflectioncoder.config.loading import load_recipe
 from reflectioncoder.data.files import read_json, read_jsonl, write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from tests.conftest import make_model, make_tokenizer
@@ -95,6 +98,21 @@ def test_a_finished_ablation_does_nothing_again(done, folder, capsys):
     assert ablate(folder) == 0
     assert "0 of 4 runs to do" in capsys.readouterr().err
     assert {p: p.stat().st_mtime_ns for p in (directory / "cells").rglob("*.json")} == before
+
+
+def test_the_runs_of_other_settings_are_not_counted_as_those_of_a_changed_arm(done, folder):
+    directory, _ = done
+    changed = design_of(load_recipe(folder / "r.yaml", ["ablate.arms.full={train.kl_weight: 0.5}"]))
+    found = finished_cells(changed, directory / "cells", ("bundled/seen:5", "bundled/unseen:3"))
+    assert [cell.cell.name for cell in found] == ["one-off-seed5", "one-off-seed6"]
+
+
+def test_run_shows_the_reference_loss_alone(folder, capsys):
+    wanted = ["--set", "evaluate.measures=[reference_loss]", "--set", "name=alone"]
+    assert main(["run", str(folder / "r.yaml"), "--runs-dir", str(folder / "alone"), *wanted]) == 0
+    said = capsys.readouterr().out
+    assert "bundled/seen:5: loss of the canonical solutions, nats per token: base " in said
+    assert "pass@1" not in said
 
 
 def test_a_changed_arm_runs_again_and_the_others_do_not(done, folder, capsys):
