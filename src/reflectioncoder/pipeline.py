@@ -322,12 +322,9 @@ class Run:
                 claim(directory, key)
             limits = limits_from(recipe.sandbox)
             shared_key = content_hash(depends_on, verdicts_key(benchmark, recipe, limits), model_versions(self.backend, recipe.model))
-            if (results := self._shared.copy(shared_key, directory)) is not None:
-                say(f"{name}: copied from {self._shared.file(shared_key)}: the same model, settings and versions")
-                return results
-            results = evaluate_model(backend(), benchmark, recipe, limits, directory, f"{benchmark.name} {which}")
-            self._shared.keep(shared_key, outputs, results)
-            return results
+            label = f"{benchmark.name} {which}"
+            evaluate = lambda: evaluate_model(backend(), benchmark, recipe, limits, directory, label)  # noqa: E731
+            return self._shared.once(shared_key, name, outputs, evaluate)
 
         return self.stage(name, depends_on, outputs, work, continues=outputs[:2])
 
@@ -354,12 +351,8 @@ class Run:
 
         def work() -> dict[str, Any]:
             shared_key = content_hash("reference loss", *depends_on, model_versions("transformers", config))
-            if (losses := self._shared.copy(shared_key, directory)) is None:
-                losses = evaluate_references(config, path, benchmark, directory, confidence)
-                self._shared.keep(shared_key, outputs, losses)
-            else:
-                say(f"{name}: copied from {self._shared.file(shared_key)}: the same model and settings")
-            return losses
+            evaluate = lambda: evaluate_references(config, path, benchmark, directory, confidence)  # noqa: E731
+            return self._shared.once(shared_key, name, outputs, evaluate)
 
         return self.stage(name, depends_on, outputs, work)
 

@@ -8,7 +8,7 @@ changed is not used. The folder can be deleted at any time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from reflectioncoder.data.files import content_hash, read_json, write_atomic, write_json
 from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.errors import UsageError
+from reflectioncoder.progress import say
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,19 @@ class SharedEvaluations:
 
     def file(self, key: str) -> Path:
         return self.runs_dir / ".evaluations" / f"{key}.json"
+
+    def once(self, key: str, name: str, outputs: Sequence[Path], evaluate: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return an earlier evaluation's results, its files copied to `outputs`, which are in one folder; else evaluate, and keep it.
+
+        Args:
+            name: what notes call the evaluation.
+        """
+        if (results := self.copy(key, outputs[0].parent)) is not None:
+            say(f"{name}: copied from {self.file(key)}: the same model, settings and versions")
+            return results
+        results = evaluate()
+        self.keep(key, outputs, results)
+        return results
 
     def copy(self, key: str, directory: Path) -> dict[str, Any] | None:
         """Write the files of an earlier evaluation to `directory` and return its results; None if there is none that can be used."""
