@@ -7,7 +7,7 @@ from __future__ import annotations
 import ast
 import symtable
 import threading
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -20,6 +20,11 @@ def parse(source: str, mode: Literal["exec", "eval"] = "exec") -> ast.AST:
     """Parse like `ast.parse`, and raise what it raises."""
     with _ONE_AT_A_TIME:
         return ast.parse(source, mode=mode)
+
+
+def literal(value: str | ast.AST) -> Any:
+    """Return the value of a literal, given as text or parsed, like `ast.literal_eval`; raises what that raises."""
+    return ast.literal_eval(parse(value.lstrip(" \t"), "eval") if isinstance(value, str) else value)  # pyright: ignore[reportArgumentType]
 
 
 def symbols(source: str) -> symtable.SymbolTable:

@@ -138,7 +138,7 @@ def _looks_printed(text: str) -> bool:
     if _PRINTED.search(text):
         return True
     try:
-        ast.literal_eval(syntax.parse(text.lstrip(" \t"), "eval"))
+        syntax.literal(text.lstrip(" \t"))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return False
     return True

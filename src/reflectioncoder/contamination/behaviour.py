@@ -122,7 +122,7 @@ class Behaviour:
                 start, _, rest = line.partition(" ")
                 number, _, text = rest.partition(" ")
                 if start == tag and number.isdigit() and int(number) < len(calls):
-                    answers[int(number)] = ast.literal_eval(syntax.parse(text, "eval"))
+                    answers[int(number)] = syntax.literal(text)
                     first = max(first, int(number) + 1)
             if first >= len(calls) or ran.status == "ok":
                 break
@@ -165,7 +165,7 @@ def _alike(given: str, expected: str) -> bool:
     if given == expected:
         return True
     try:
-        return _close(*(ast.literal_eval(syntax.parse(text, "eval")) for text in (given, expected)))
+        return _close(*(syntax.literal(text) for text in (given, expected)))
     except (SyntaxError, ValueError, RecursionError, MemoryError, TypeError):
         return False
 

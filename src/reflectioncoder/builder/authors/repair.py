@@ -6,13 +6,13 @@ program and not the model's idea of the tests. What the sample says of the failu
 
 from __future__ import annotations
 
-import ast
 import random
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+from reflectioncoder import syntax
 from reflectioncoder.builder import checks
 from reflectioncoder.builder.author import Build
 from reflectioncoder.builder.authors.answers import Answer, unusable
@@ -213,7 +213,7 @@ def _shows(blocks: list[Block], value: str) -> bool:
     for block in blocks:
         if block.type == "execution":
             evidence.add_execution(block.content)
-    return evidence.is_value_printed(tokens_of(value)) or (value[:1] in "'\"" and evidence.is_text_printed(ast.literal_eval(value)))
+    return evidence.is_value_printed(tokens_of(value)) or (value[:1] in "'\"" and evidence.is_text_printed(syntax.literal(value)))
 
 
 def _judge_program(coding: Coding, program: str, attempt: str, entry_point: str) -> Rejected | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import math
 from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+from reflectioncoder import syntax
 from reflectioncoder.builder.causes.cause import Cause
 from reflectioncoder.builder.causes.errors import type_in_words
 
@@ -42,7 +42,7 @@ def _difference(actual: str, expected: str) -> Cause | None:
 
 def _read(text: str) -> Any:
     try:
-        return ast.literal_eval(text)
+        return syntax.literal(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return _UNREADABLE
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Literal, get_args
 
+from reflectioncoder import syntax
 from reflectioncoder.builder.claims.evidence import Evidence, Tokens, tokens_of
 from reflectioncoder.builder.claims.extraction import ROLES, Role, Stated, is_known_name, stated
 from reflectioncoder.data.python_source import parse
@@ -134,7 +135,7 @@ def _value(item: Stated, evidence: Evidence, after: Evidence) -> Status:
 
 def _string(text: str) -> str | None:
     try:
-        found = ast.literal_eval(text)
+        found = syntax.literal(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
     return found if isinstance(found, str) else None

@@ -6,10 +6,11 @@ are code, and show no value.
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+
+from reflectioncoder import syntax
 
 _TOKEN = re.compile(
     r"""(?P<string>[rbfuRBFU]{0,2}(?:\"\"\".*?\"\"\"|'''.*?'''|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'))
@@ -42,7 +43,7 @@ def _normal(match: re.Match[str]) -> str:
     text = match[0]
     if match["string"] and not text.lower().startswith(("f", "rf", "fr")):
         try:
-            return repr(ast.literal_eval(text))
+            return repr(syntax.literal(text))
         except (ValueError, SyntaxError):
             return text
     return text

@@ -172,7 +172,7 @@ def _binding(text: str) -> tuple[str, str] | None:
 
 def is_literal(text: str) -> bool:
     try:
-        ast.literal_eval(syntax.parse(text.strip(), "eval"))
+        syntax.literal(text.strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text in ("NaN", "nan", "inf", "set()")
     return True

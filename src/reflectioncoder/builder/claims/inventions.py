@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from reflectioncoder import syntax
 from reflectioncoder.builder.claims.checking import Claim, check_text
 from reflectioncoder.builder.claims.evidence import Evidence, Tokens, output_lines, tokens_of
 from reflectioncoder.data.python_source import parse
@@ -159,7 +160,7 @@ def _values(test: ast.expr) -> Iterator[ast.expr]:
 
 def _is_text_within(value: str, texts: list[str]) -> bool:
     try:
-        found = ast.literal_eval(value)
+        found = syntax.literal(value)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return False
     return isinstance(found, str) and bool(found.strip()) and any(found in text for text in texts)

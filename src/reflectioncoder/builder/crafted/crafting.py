@@ -94,7 +94,7 @@ class _Crafting:
         found: dict[str, Arguments | None] = {}
         for call, arguments, value in zip(calls, new.values(), self._oracle.values(calls) if calls else (), strict=True):
             text = f"assert {call} {'is' if value == 'None' else '=='} {value}"
-            if value and len(text) <= _MAX_TEST_CHARS and self._floats.allow(ast.literal_eval(value)):
+            if value and len(text) <= _MAX_TEST_CHARS and self._floats.allow(syntax.literal(value)):
                 found[text] = arguments
         return found
 
@@ -127,7 +127,7 @@ def _expected(text: str) -> Any:
     node = syntax.parse(text).body[0]
     test = node.test if isinstance(node, ast.Assert) else None
     try:
-        return ast.literal_eval(test.comparators[0]) if isinstance(test, ast.Compare) and isinstance(test.left, ast.Call) else object
+        return syntax.literal(test.comparators[0]) if isinstance(test, ast.Compare) and isinstance(test.left, ast.Call) else object
     except (ValueError, TypeError):
         return object
 

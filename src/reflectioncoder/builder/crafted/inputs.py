@@ -92,6 +92,6 @@ def _arguments(node: ast.Call, names: tuple[str, ...]) -> Arguments | None:
     if len(node.args) > len(names) or set(order) != set(given):
         return None
     try:
-        return tuple(ast.literal_eval(given[name]) for name in order)
+        return tuple(syntax.literal(given[name]) for name in order)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None

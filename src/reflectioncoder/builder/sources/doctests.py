@@ -164,7 +164,7 @@ class Examples:
             case ast.Call(func=ast.Name(id="print")):
                 return None
         try:
-            ast.literal_eval(want)
+            syntax.literal(want)
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             return None if "\n" in want else f"assert repr({ast.unparse(written)}) == {want!r}"
         return ast.unparse(ast.Assert(ast.Compare(written, [ast.Eq()], [syntax.parse(want, "eval").body])))
@@ -183,7 +183,7 @@ def _is_plain(value: ast.expr) -> bool:
     if isinstance(value, ast.Lambda):
         return True
     try:
-        ast.literal_eval(value)
+        syntax.literal(value)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return False
     return True

@@ -97,7 +97,7 @@ def _expression(text: str) -> ast.expr | None:
 
 def _value(text: str) -> object:
     try:
-        return ast.literal_eval(text)
+        return syntax.literal(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
 

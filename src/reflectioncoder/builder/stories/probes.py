@@ -5,11 +5,11 @@ The place comes from traces of both programs (`tracing`), the values from the ce
 
 from __future__ import annotations
 
-import ast
 import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from reflectioncoder import syntax
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.mutation.diagnosis import error_line
 from reflectioncoder.builder.stories.crashes import Clue, clue_of, place_of_crash, positions_of, values_before
@@ -167,7 +167,7 @@ def is_of_cell(output: str, cell: str) -> bool:
 
 def _text_of(value: str) -> str:
     try:
-        return str(ast.literal_eval(value))
+        return str(syntax.literal(value))
     except (ValueError, SyntaxError):
         return value
 

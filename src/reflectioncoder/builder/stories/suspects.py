@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reflectioncoder import syntax
 from reflectioncoder.builder.mutation import Mutation, mutations
 from reflectioncoder.builder.mutation.plausible import plausible
 from reflectioncoder.builder.stories.edits import edits
@@ -166,7 +167,7 @@ def _names(targets: Sequence[ast.expr]) -> set[str]:
 def value_of(text: str) -> object:
     """Return the value of a literal, None if it is none."""
     try:
-        return ast.literal_eval(text)
+        return syntax.literal(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 from typing import Any
+
+from reflectioncoder import syntax
 
 _COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
@@ -12,7 +13,7 @@ _NO_VALUE = object()
 
 def _read(text: str) -> Any:
     try:
-        return ast.literal_eval(text)
+        return syntax.literal(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return _NO_VALUE
 

@@ -20,12 +20,10 @@ from reflectioncoder.builder.stories.statement import read_statement
 from reflectioncoder.builder.stories.story import Attempt, Facts, Saying, Story
 from reflectioncoder.builder.stories.values import difference, same_literal
 from reflectioncoder.builder.tracing.divergence import is_whole
-from reflectioncoder.builder.tracing.probes import corrected_expression
 
 CASES = ("missing_guard", "missing_base_case")  # slips of which `correct` is the condition
 _FAILURES = {"wrong_value": "equality"}
 _UNREADABLE = ("misspelt_name", "syntax_slip", "hard_coded_example")  # of which the shape of the program is no plan
-_WITHOUT_RESULT = ("missing_return", "printed_not_returned", "early_return")  # whose expression is right
 _COMPLETED = ("syntax_slip_colon", "syntax_slip_parenthesis", "missing_return", "missing_return_value")  # only something is missing
 _MAX_QUOTED_CHARS = 80
 _TASK_CHARS = 30  # in which two sentences are compared
@@ -201,7 +199,7 @@ def explanation(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
         read = probe.clue.read(values_before(probe.output, probe.clue.shown) or {})
         return [Saying(probe.clue.symbol, failure_facts(attempt, story) | (read or {}))]
     facts = failure_facts(attempt, story) | probe_facts(probe, attempt)
-    ours, theirs = facts.get("value", facts.get("actual")), facts.get("wanted", facts.get("better"))
+    ours, theirs = facts.get("value", facts.get("actual")), facts.get("wanted")
     if probe.divergence is None:
         said, theirs = [Saying("seen.call", facts)], attempt.failure.expected
     else:
@@ -210,14 +208,11 @@ def explanation(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
             kind = "guard" if attempt.slip is not None and attempt.slip.operator in CASES else "path"
             if is_labelled(probe.divergence.variable, "True", probe.output):
                 facts["inputs"] = f"`{probe.divergence.variable}` is `True`"
-        known = (
-            "matched" if "wanted" in facts and facts.get("better") == facts["wanted"] else "wanted" if "wanted" in facts else "better"
-        )
         is_one_of_many = kind in ("branch", "value") and "inputs" in facts and probe.output.count(f"{probe.divergence.variable}=") > 1
         if attempt.slip is not None and attempt.slip.operator == "early_return" and kind == "path" and attempt.failure.actual:
             symbol = "seen.call" if attempt.failure.actual == "None" else "place.early"  # no round has got to the `return`
             return [Saying(symbol, facts | {"actual": attempt.failure.actual})]
-        said = [Saying(f"place.{kind}" if is_one_of_many else f"seen.{kind}", facts), Saying(known, facts)]
+        said = [Saying(f"place.{kind}" if is_one_of_many else f"seen.{kind}", facts), Saying("wanted", facts)]
     is_result = probe.divergence is None or probe.divergence.kind in ("value", "return")
     if ours and theirs and is_result and (found := difference(ours, theirs)):
         said.insert(1, Saying("difference", facts | {"difference": found}, is_extra=True))
@@ -254,9 +249,5 @@ def probe_facts(probe: Probe, attempt: Attempt) -> dict[str, str]:
     }
     if d.kind == "return" and len(d.call_path) == 1 and failure.kind == "wrong_value" and d.value_reference == failure.expected:
         facts["wanted"] = failure.expected
-    is_right = attempt.slip is not None and attempt.slip.operator in _WITHOUT_RESULT
-    corrected = "" if is_right else corrected_expression(d, attempt.program)
-    if corrected and d.value_reference and is_whole(d.value_reference) and is_labelled(corrected, d.value_reference, probe.output):
-        facts |= {"corrected": corrected, "better": d.value_reference}
     shown = {name: value for name, value in facts.items() if value and (name == "inputs" or "`" not in value)}
     return place_facts(probe) | shown

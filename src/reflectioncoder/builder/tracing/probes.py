@@ -46,29 +46,23 @@ def _stands_in(value: str, output: str) -> bool:
 
 
 def _text_of(value: str) -> str:
-    return str(ast.literal_eval(value)) if _is_literal(value) else value
+    return str(syntax.literal(value)) if _is_literal(value) else value
 
 
-def expression_probe(divergence: Divergence, attempt: str, reference: bool = False) -> str:
-    """Return a cell that evaluates the expression of the attempt's statement with the values that its variables had.
-
-    Args:
-        reference: evaluate that of the reference's statement too.
-    """
+def expression_probe(divergence: Divergence, attempt: str) -> str:
+    """Return a cell that evaluates the expression of the attempt's statement with the values that its variables had."""
     is_lost = divergence.kind == "return" and not divergence.statement.startswith("return")  # what is not returned is no result
     if divergence.kind not in ("value", "return", "yield", "branch", "exception") or not divergence.statement or is_lost:
         return ""
     inputs = {name: value for name, value in divergence.inputs if name.isidentifier()}
     known = {name for name, _ in bindings(syntax.parse(attempt).body)} | _BUILTINS | set(inputs)
-    expressions = [_expression(divergence.statement), *([_expression(divergence.statement_reference)] if reference else [])]
-    usable = [found for found in expressions if found is not None and set(_free_names(found)) <= known]
-    if not usable or usable[0] is not expressions[0]:
+    expression = _expression(divergence.statement)
+    if expression is None or not set(_free_names(expression)) <= known:
         return ""
-    used = {name for found in usable for name in _free_names(found)}
-    needed = [name for name in inputs if name in used]
+    needed = [name for name in inputs if name in _free_names(expression)]
     if not needed or not all(is_whole(inputs[name]) and _is_literal(inputs[name]) for name in needed):
         return ""
-    return "\n".join([*_assignments(needed, inputs), *(f"print({_shown(found)})" for found in usable)])
+    return "\n".join([*_assignments(needed, inputs), f"print({_shown(expression)})"])
 
 
 def _expression(statement: str) -> ast.expr | None:
@@ -110,7 +104,7 @@ def _free_names(expression: ast.expr) -> list[str]:
 
 def _is_literal(value: str) -> bool:
     try:
-        ast.literal_eval(value)
+        syntax.literal(value)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return False
     return True
@@ -135,13 +129,10 @@ def is_printable(expression: str, own: Iterable[str]) -> bool:
     return not calls_unknown and not set(own) & set(_free_names(node))
 
 
-def print_probe(
-    divergence: Divergence, attempt: str, test: str, reference: bool = False, whole: bool = False, shown: Sequence[str] = ()
-) -> str:
+def print_probe(divergence: Divergence, attempt: str, test: str, whole: bool = False, shown: Sequence[str] = ()) -> str:
     """Return the attempt's function with a `print` at the place, and the failing call; "" if it would print too much or never end.
 
     Args:
-        reference: print what the expression of the reference's statement gives too, if it can stand there.
         shown: expressions to print, in the place of the variables that the statement reads.
         whole: take all of the program, so that what a traceback shows of the other functions is right.
     """
@@ -152,8 +143,6 @@ def print_probe(
     if found is None or not names:
         return ""
     statement, offset = found
-    if reference and (corrected := corrected_expression(divergence, attempt)) and corrected not in names:
-        names.append(corrected)
     print_line = f'print(f"{", ".join(f"{{{name}=}}" for name in names)}")'
     if divergence.visits > _MAX_LINES:
         guard = next(((name, value) for name, value in reversed(divergence.inputs) if _is_number(value)), None)
@@ -223,23 +212,6 @@ def _names_to_print(divergence: Divergence, text: ProgramText) -> list[str]:
         if expression is not None and used and not own & used and not re.search(r"[\"'{}\\!:]", ast.unparse(expression)):
             last = ast.unparse(expression)
     return [*[name for name in names if name != last][: _MAX_NAMES - bool(last)], *([last] if last else [])]
-
-
-def corrected_expression(divergence: Divergence, attempt: str) -> str:
-    """Return the expression of the reference's statement if the print of a probe can evaluate it beside the attempt's, else ""."""
-    if divergence.kind not in ("value", "branch", "return", "yield") or not divergence.statement:
-        return ""
-    ours, found = (_expression(statement) for statement in (divergence.statement, divergence.statement_reference))
-    if ours is None or found is None or re.search(r"[\"'{}\\!:]", ast.unparse(found)):
-        return ""
-    names = set(_free_names(found))
-    inputs = {name for name, _ in divergence.inputs}
-    changed = {divergence.variable} if divergence.kind == "value" else set()  # what it was before is not there any more
-    return ast.unparse(found) if names and names <= (inputs - changed) | (_BUILTINS - _own_names(attempt)) else ""
-
-
-def _own_names(attempt: str) -> set[str]:
-    return {name for name, _ in bindings(syntax.parse(attempt).body)}
 
 
 def _is_number(value: str) -> bool:

@@ -66,10 +66,10 @@ def _verdict(asked: Asked, tests: PredictionTests, solution: str, conditions: Co
     found = _answered(tree, asked)
     if found is None:
         return _failed("no value" if asked == "output" else "no call of f")
-    expected = ast.literal_eval(tests.output)
+    expected = syntax.literal(tests.output)
     if asked == "output":
         try:
-            return _compared(ast.literal_eval(found), expected)
+            return _compared(syntax.literal(found), expected)
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             pass  # no literal: it has to be computed
     if (reason := _reaches_out(found, tests.code, asked)) is not None:

@@ -225,8 +225,8 @@ def _example(test: str, entry_point: str) -> Example | None:
         case _:
             return None
     try:
-        values = tuple(ast.literal_eval(argument) for argument in call.args)
-        result = ast.literal_eval(expected)
+        values = tuple(syntax.literal(argument) for argument in call.args)
+        result = syntax.literal(expected)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
     sources = [ast.get_source_segment(test, part) or ast.unparse(part) for part in (*call.args, expected)]

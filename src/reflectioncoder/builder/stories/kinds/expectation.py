@@ -162,7 +162,7 @@ def _answers(output: str, calls: Sequence[str]) -> dict[str, str]:
 
 def _literal(text: str) -> object:
     try:
-        return ast.literal_eval(text)
+        return syntax.literal(text)
     except (ValueError, SyntaxError):
         return None
 
