@@ -27,7 +27,8 @@ from reflectioncoder.generate.reference_loss import Reference, reference_losses
 from reflectioncoder.languages import PYTHON
 from reflectioncoder.result_formats import WRITERS
 from reflectioncoder.result_formats.scoring import UNKNOWN, Scoring
-from reflectioncoder.sandbox.detect import FLOOR
+from reflectioncoder.sandbox.detect import FLOOR, detect_isolation
+from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import Limits
 
 
@@ -150,6 +151,53 @@ class ScoredFile:
         return self.results["status"] == "skipped"
 
 
+@dataclass(frozen=True)
+class PreparedScoring:
+    """Samples of a file that are about to be scored, all of them."""
+
+    path: Path
+    options: ScoreOptions
+    scorer: Scorer
+    samples: Sequence[SampleToScore]
+    warning: str | None
+
+    @property
+    def benchmark(self) -> Benchmark:
+        return self.scorer.benchmark
+
+    def finish(self, rows: Sequence[dict[str, Any]], directory: Path) -> ScoredFile:
+        """Write the results of all samples.
+
+        Args:
+            rows: of `samples.jsonl`, which is there already; one for each sample, in their order.
+
+        Raises:
+            MachineError: too many samples could not be run in the sandbox.
+        """
+        results = _write_results(directory, summarize(self.scorer, rows), self.samples)
+        scoring = Scoring(self.benchmark, self.samples, rows, results, self.options.model)
+        written = write_formats(self.options.formats, scoring, directory, self.path.stem)
+        require_sandbox(results)
+        return ScoredFile(results, (directory / "samples.jsonl", directory / "results.json", *written), self.warning)
+
+
+def prepare_scoring(path: Path, benchmark: Benchmark, options: ScoreOptions, isolation: Isolation | None = None) -> PreparedScoring:
+    """Read the samples of a file or folder.
+
+    Args:
+        isolation: that of the verdicts; by default that of this machine.
+
+    Raises:
+        UsageError: malformed samples; tasks that have none.
+    """
+    samples = read_samples_to_score(path, benchmark, options.cut, extract=options.extract)
+    warning = None if options.extract else _warning(samples, benchmark, path)
+    if not options.partial:
+        require_all_tasks(samples, benchmark, path)
+    scorer = Scorer(benchmark, options.limits, options.rules, options.floor, isolation or detect_isolation())
+    return PreparedScoring(path, options, scorer, samples, warning)
+
+
 def score_file(path: Path, benchmark: Benchmark, directory: Path, options: ScoreOptions) -> ScoredFile:
     """Score the samples of a file or folder into `directory`; where the benchmark cannot be judged here, it is skipped.
 
@@ -157,19 +205,12 @@ def score_file(path: Path, benchmark: Benchmark, directory: Path, options: Score
         UsageError: options that the benchmark's judge does not take; malformed samples; tasks that have none.
         MachineError: too many samples could not be run in the sandbox.
     """
-    _require_applicable(options, benchmark)
+    require_applicable(options, benchmark)
     if results := skip(benchmark, directory, options.workers):
         return ScoredFile(results, (directory / "results.json",))
-    samples = read_samples_to_score(path, benchmark, options.cut, extract=options.extract)
-    warning = None if options.extract else _warning(samples, benchmark, path)
-    if not options.partial:
-        require_all_tasks(samples, benchmark, path)
-    scorer = Scorer(benchmark, options.limits, options.rules, options.floor)
-    rows = score_samples(samples, directory / "samples.jsonl", scorer, options.workers, f"score {benchmark.name}")
-    results = _write_results(directory, summarize(scorer, rows), samples)
-    written = write_formats(options.formats, Scoring(benchmark, samples, rows, results, options.model), directory, path.stem)
-    require_sandbox(results)
-    return ScoredFile(results, (directory / "samples.jsonl", directory / "results.json", *written), warning)
+    prepared = prepare_scoring(path, benchmark, options)
+    rows = score_samples(prepared.samples, directory / "samples.jsonl", prepared.scorer, options.workers, f"score {benchmark.name}")
+    return prepared.finish(rows, directory)
 
 
 def write_formats(formats: Sequence[ResultFormat], scoring: Scoring, directory: Path, stem: str) -> list[Path]:
@@ -203,7 +244,8 @@ def skip(benchmark: Benchmark, directory: Path, workers: int) -> dict[str, Any] 
     return results
 
 
-def _require_applicable(options: ScoreOptions, benchmark: Benchmark) -> None:
+def require_applicable(options: ScoreOptions, benchmark: Benchmark) -> None:
+    """Raises UsageError if the benchmark's judge does not take the options."""
     if options.wall_s is not None and benchmark.judge.has_rules:
         raise UsageError.for_value(
             "this benchmark has EvalPlus's time limits", "--wall-s", options.wall_s, "no --wall-s", "see --rules"
