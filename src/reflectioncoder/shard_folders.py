@@ -122,8 +122,8 @@ class ShardFolder:
         marker.write(self.directory / DONE)
         return self.directory / DONE
 
-    def result(self) -> dict[str, Any]:
-        """Return what is known of a finished shard.
+    def done(self) -> Marker:
+        """Return the marker of a finished shard: what is known of it beside its log (`result`), and its seconds.
 
         Raises:
             UsageError: it is not finished, or its log is not what was written.
@@ -139,7 +139,7 @@ class ShardFolder:
                 f"{changed[0]} is not what shard {self.shard} has written\n"
                 f"  hint:    copy the folder again, or run {self.work.command} --shard {self.shard} again"
             )
-        return marker.result
+        return marker
 
 
 def read_shards(directories: Sequence[Path]) -> list[ShardFolder]:
@@ -164,7 +164,7 @@ def read_shards(directories: Sequence[Path]) -> list[ShardFolder]:
     if first.work.versions != versions():
         raise MachineError(_differences("the shards were made by other versions than those here", first.work.versions, versions()))
     for shard in shards:
-        shard.result()
+        shard.done()
     return sorted(shards, key=lambda shard: shard.shard.index)
 
 

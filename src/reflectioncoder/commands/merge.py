@@ -10,14 +10,12 @@ from pathlib import Path
 
 from reflectioncoder.commands import Outcome
 
-MERGED = ("score",)
+MERGED = ("build", "score")
 """The commands whose shards are merged, by `merged` in their modules."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "shards", nargs="+", type=Path, metavar="SHARD", help="folder of a shard, such as DIR/shard-1-of-8; all of them"
-    )
+    parser.add_argument("shards", nargs="+", type=Path, metavar="SHARD", help="a shard's folder, such as DIR/shard-1-of-8; all of them")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to write the results to")
 
 
