@@ -12,6 +12,7 @@ Raises (everywhere):
 
 from __future__ import annotations
 
+import json
 import platform
 import time
 from collections import Counter
@@ -50,7 +51,7 @@ class Work:
         command: its name.
         settings: what the result of a unit depends on.
         data: hashes of what was read, by name.
-        num_units: in all shards together.
+        num_units: in all shards together; None where nobody knows before all has been read.
         finishing: options that only the finished whole depends on.
         paths: where `merge` finds the inputs again; they may differ between machines.
     """
@@ -58,7 +59,7 @@ class Work:
     command: str
     settings: dict[str, Any]
     data: dict[str, Any]
-    num_units: int
+    num_units: int | None
     finishing: dict[str, Any] = field(default_factory=dict)
     paths: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, Any] = field(default_factory=versions)
@@ -66,7 +67,8 @@ class Work:
     @property
     def of_units(self) -> dict[str, Any]:
         """Return what all results of units in a folder have in common."""
-        return {"command": self.command, "num_units": self.num_units, **_flat("settings", self.settings), **_flat("data", self.data)}
+        found = {"command": self.command, "num_units": self.num_units, **_flat("settings", self.settings), **_flat("data", self.data)}
+        return json.loads(json.dumps(found))  # as they are read again: lists, not tuples
 
 
 @dataclass

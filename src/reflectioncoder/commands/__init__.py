@@ -94,10 +94,7 @@ def add_shard_argument(parser: argparse.ArgumentParser, where: str, default: Sha
 
 def shard_outcome(done: ShardOutcome) -> Outcome:
     """Return the outcome of a command that has done one shard."""
-    directory = done.folder.directory
-    count = done.folder.shard.count
-    hint = f"when all {count} are done: reflectioncoder merge {directory.parent}/shard-*-of-{count} --output {directory.parent}"
-    return Outcome(done.to_json(), [*done.lines(), hint], [directory])
+    return Outcome(done.to_json(), done.lines(), [done.folder.directory])
 
 
 def _shard(text: str) -> Shard:

@@ -1,8 +1,8 @@
 """`build` in shards. The unit is a problem; the logs are `log.sqlite`, as without shards, and `candidates.jsonl`.
 
 What can be told of a sample alone (is it contaminated, is it too long?) a shard decides. What one machine decides by comparing with
-earlier samples (near duplicates, shares of slips, samples of a problem) `merge` decides, which reads the candidates of all shards in the
-order in which one machine would have written them.
+earlier samples (near duplicates, shares of slips, samples of a problem) `merge` decides, which reads the candidates of all shards in
+the order in which one machine would have written them.
 
 An author whose candidates depend on other problems' (`Traits.heeds_other_problems`) has them guessed in a shard, for nobody knows what
 became of them. `merge` joins the shards' logs and builds: what was guessed rightly has been run already, and the rest is run now.
@@ -72,7 +72,7 @@ def run_shard(recipe: Recipe, directory: Path, shard: Shard, limit: int | None, 
         }
         num_units = sum(shard.takes(index) for index in range(written.build.problems.count))
     folder.finish([directory / CANDIDATES, directory / LOG], {"num_units": num_units, **counts})
-    return ShardOutcome(folder, num_units, f"{num_samples} samples of {written.count} candidates")
+    return ShardOutcome(folder, num_units, f"{num_samples} samples of {written.count} candidates", directory.parent)
 
 
 def merge(shards: Sequence[ShardFolder], directory: Path) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def _finish(shards: Sequence[ShardFolder], directory: Path, recipe: Recipe, know
         summary = BuildSummary(
             config=config,
             seed=recipe.seed,
-            num_problems=shards[0].work.num_units,
+            num_problems=shards[0].work.num_units or 0,
             decontaminated_against=known.names,
             compared_behaviour=shards[0].work.settings["compares_behaviour"],
             num_candidates=len(outcomes),
@@ -177,4 +177,5 @@ def _sum_of_critics(results: Sequence[dict[str, Any]]) -> CriticCounts | None:
     if not counts:
         return None
     refused = sum((Counter(count["refused"]) for count in counts), Counter())
-    return CriticCounts(counts[0]["model"], *(sum(count[name] for count in counts) for name in ("num_asked", "num_accepted")), refused)
+    num_asked, num_accepted = (sum(count[name] for count in counts) for name in ("num_asked", "num_accepted"))
+    return CriticCounts(counts[0]["model"], num_asked, num_accepted, refused)

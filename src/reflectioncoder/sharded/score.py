@@ -61,7 +61,7 @@ def run_shard(
         )
     num_units = len({sample.task.task_id for sample in own})
     folder.finish([directory / LOG], {"num_units": num_units, "num_samples": len(rows)})
-    return ShardOutcome(folder, num_units, f"{len(rows)} samples")
+    return ShardOutcome(folder, num_units, f"{len(rows)} samples", directory.parent)
 
 
 def merge(shards: Sequence[ShardFolder], directory: Path) -> tuple[ScoredFile, Benchmark[Any]]:
@@ -80,8 +80,8 @@ def merge(shards: Sequence[ShardFolder], directory: Path) -> tuple[ScoredFile, B
     require_same_data(now, work)
     if now.settings != work.settings:
         raise MachineError(
-            f"verdicts on {benchmark.name} would be made differently on this machine than on those of the shards: its toolchain or limits "
-            "differ\n  hint:    merge on a machine like theirs"
+            f"verdicts on {benchmark.name} would be made differently here than on the machines of the shards: toolchain or limits differ\n"
+            "  hint:    merge on a machine like theirs"
         )
     known = {(row["task_id"], row["sample"]): row for shard in shards for _, row in read_jsonl(shard.directory / LOG)}
     rows: list[dict[str, Any]] = []
