@@ -13,6 +13,7 @@ from typing import Any
 from reflectioncoder.choices import CUT_RULES, RULES, CutRule, ResultFormat, Rules
 from reflectioncoder.config.declarations import GenerateConfig, ModelConfig, Recipe
 from reflectioncoder.data.answer_reasons import count_answers
+from reflectioncoder.data.completion_requests import Request
 from reflectioncoder.data.files import content_hash, write_json, write_jsonl
 from reflectioncoder.data.prompts import without_docstring
 from reflectioncoder.errors import UsageError
@@ -70,20 +71,54 @@ def evaluate_model(
     Raises:
         MachineError: too many samples could not be run in the sandbox.
     """
-    completions = directory / "completions.jsonl"
     requests = benchmark.requests(recipe.generate.num_samples)
+    judged = complete_and_judge(model, benchmark, requests, recipe, limits, directory, label)
+    return judged.finish(model.describe(), formats)
+
+
+@dataclass(frozen=True)
+class JudgedCompletions:
+    """Completions of a benchmark with their verdicts, in `completions.jsonl` and `samples.jsonl` of a folder; the results are not yet.
+
+    `rows`: the verdicts, one for each sample, in their order.
+    """
+
+    directory: Path
+    recipe: Recipe
+    scorer: Scorer
+    samples: Sequence[SampleToScore]
+    rows: Sequence[dict[str, Any]]
+    finish_reasons: dict[str, int]
+
+    def finish(self, model: dict[str, Any], formats: Sequence[ResultFormat]) -> dict[str, Any]:
+        """Write the results, and return them. `model`: how it describes itself.
+
+        Raises:
+            MachineError: too many samples could not be run in the sandbox.
+        """
+        recipe, rows = self.recipe, self.rows
+        sampling = {**sampling_settings(recipe.generate), "seed": recipe.seed, "finish_reasons": self.finish_reasons}
+        summary = summarize(self.scorer, rows, recipe.evaluate.confidence, model, sampling)
+        results = _write_results(self.directory, summary, self.samples)
+        scoring = Scoring(self.scorer.benchmark, self.samples, rows, results, str(model["path"]))
+        write_formats(formats, scoring, self.directory, Path(COMPLETIONS).stem)
+        require_sandbox(results)
+        return results
+
+
+def complete_and_judge(
+    model: Backend, benchmark: Benchmark, requests: Sequence[Request], recipe: Recipe, limits: Limits, directory: Path, label: str
+) -> JudgedCompletions:
+    """Complete requests and judge the completions in `directory`, which must be free or hold the same completions (`claim`)."""
+    completions = directory / COMPLETIONS
     counts = generate(model, requests, recipe.generate, recipe.seed, completions, f"generate {label}")
     scorer = Scorer(benchmark, limits, recipe.sandbox.rules, recipe.sandbox.floor)
-    samples = read_samples_to_score(completions, benchmark)
+    samples = read_samples_to_score(completions, benchmark) if requests else []
     rows = score_samples(samples, directory / "samples.jsonl", scorer, recipe.sandbox.workers, f"score {label}")
-    sampling = {**sampling_settings(recipe.generate), "seed": recipe.seed, "finish_reasons": counts["finish_reasons"]}
-    summary = summarize(scorer, rows, recipe.evaluate.confidence, model.describe(), sampling)
-    results = _write_results(directory, summary, samples)
-    write_formats(formats, Scoring(benchmark, samples, rows, results, str(model.describe()["path"])), directory, completions.stem)
-    require_sandbox(results)
-    return results
+    return JudgedCompletions(directory, recipe, scorer, samples, rows, counts["finish_reasons"])
 
 
+COMPLETIONS = "completions.jsonl"
 REFERENCE_LOSSES = "reference_loss.jsonl"
 
 

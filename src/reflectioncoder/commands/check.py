@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         metavar="DIR",
-        help="also write check.jsonl (a row for each sample) and check.json there; goes on from them",
+        help="write check.jsonl (a row for each sample) and check.json there too, and go on from them",
     )
     add_workers_argument(parser)
     add_shard_argument(parser, "written to DIR/shard-I-of-N, for merge; needs --output")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reflectioncoder.commands import Outcome
 
-MERGED = ("build", "check", "problems", "score")
+MERGED = ("build", "check", "evaluate", "generate", "problems", "score")
 """The commands whose shards are merged, by `merged` in their modules."""
 
 

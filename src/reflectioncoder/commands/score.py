@@ -75,7 +75,8 @@ def run(args: argparse.Namespace) -> Outcome:
         model=args.model,
     )
     if args.shard:
-        from reflectioncoder.sharded.score import WantedBenchmark, run_shard
+        from reflectioncoder.sharded.benchmarks import WantedBenchmark
+        from reflectioncoder.sharded.score import run_shard
 
         wanted = WantedBenchmark(limited(args.benchmark, args.limit), args.from_date, args.to_date, args.data_dir)
         return shard_outcome(run_shard(args.samples, benchmark, wanted, options, args.output / args.shard.folder, args.shard))

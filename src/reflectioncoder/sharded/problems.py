@@ -49,15 +49,18 @@ def run_shard(sources: Sequence[str], output: Path, limit: int | None, workers: 
         return {"position": position, "key": key, **_row(verify(draft))}
 
     num_done, num_kept = len(known), sum(is_kept for _, is_kept in known.values())
-    with JsonlAppender(log) as appender, Progress(f"problems, shard {shard}", None, num_done) as progress:
-        with contextlib.closing(map_ordered(result_of, own if num_kept != limit else (), workers)) as rows:
-            for row in rows:
-                appender.append(row)
-                num_done += 1
-                num_kept += "problem" in row
-                progress.update(num_done, f"{num_kept} kept")
-                if num_kept == limit:
-                    break
+    with (
+        JsonlAppender(log) as appender,
+        Progress(f"problems, shard {shard}", None, num_done) as progress,
+        contextlib.closing(map_ordered(result_of, own if num_kept != limit else (), workers)) as rows,
+    ):
+        for row in rows:
+            appender.append(row)
+            num_done += 1
+            num_kept += "problem" in row
+            progress.update(num_done, f"{num_kept} kept")
+            if num_kept == limit:
+                break
     folder.finish([log], {"num_units": num_done, "drafts": None if num_kept == limit else own.digest})
     return ShardOutcome(folder, num_done, f"{num_kept} problems", output.parent)
 
@@ -71,9 +74,7 @@ def merge(shards: Sequence[ShardFolder], output: Path) -> dict[str, Any]:
     read = {shard.directory: digest for shard in shards if (digest := shard.done().result["drafts"])}
     if len(set(read.values())) > 1:
         first, other = next((a, b) for a, b in itertools.pairwise(read) if read[a] != read[b])
-        raise UsageError(
-            f"the sources have given {first} and {other} different drafts\n  hint:    the same files and versions everywhere"
-        )
+        raise UsageError(f"the sources gave {first} and {other} different drafts\n  hint:    the same files and packages everywhere")
     logs = [(row for _, row in read_jsonl(shard.directory / LOG)) for shard in shards]
     return write_problems(map(_result, in_order(logs)), output, shards[0].work.settings["limit"])
 

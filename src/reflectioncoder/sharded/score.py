@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.data.files import content_hash, read_jsonl, write_jsonl
-from reflectioncoder.errors import MachineError, UsageError
-from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark
-from reflectioncoder.evaluate.dates import DateWindow
-from reflectioncoder.evaluate.results import MAX_SANDBOX_ERRORS
+from reflectioncoder.data.files import content_hash, write_jsonl
+from reflectioncoder.errors import MachineError
+from reflectioncoder.evaluate.benchmarks import Benchmark
 from reflectioncoder.evaluate.score import score_samples
 from reflectioncoder.evaluation import PreparedScoring, ScoredFile, ScoreOptions, prepare_scoring, require_applicable
 from reflectioncoder.sandbox.isolation import ISOLATIONS
 from reflectioncoder.shard_folders import ShardFolder, Work
+from reflectioncoder.sharded.benchmarks import WantedBenchmark, other_verdicts, own_tasks, require_judged, verdicts_of
 from reflectioncoder.sharded.common import ShardOutcome, require_free, require_same_data
 from reflectioncoder.shards import Shard
 
 LOG = "samples.jsonl"
 _NOT_OF_A_VERDICT = ("workers", "formats", "model")
-
-
-@dataclass(frozen=True)
-class WantedBenchmark:
-    """What `merge` loads a benchmark again from."""
-
-    spec: str
-    since: str = ""
-    until: str = ""
-    data_dir: str | None = None
-
-    def load(self) -> Benchmark[Any]:
-        return load_benchmark(self.spec, self.data_dir, DateWindow(self.since, self.until))
 
 
 def run_shard(
@@ -50,15 +36,10 @@ def run_shard(
         raise MachineError(f"{benchmark.name} cannot be judged here: {reason}")
     prepared = prepare_scoring(path, benchmark, options)
     folder = ShardFolder.begin(directory, shard, _work(prepared, wanted))
-    positions = {task.task_id: position for position, task in enumerate(benchmark.tasks)}
-    own = [sample for sample in prepared.samples if shard.takes(positions[sample.task.task_id])]
+    tasks = own_tasks(benchmark, shard)
+    own = [sample for sample in prepared.samples if sample.task.task_id in tasks]
     rows = score_samples(own, directory / LOG, prepared.scorer, options.workers, f"score {benchmark.name}, shard {shard}")
-    num_errors = sum(row["status"] == "sandbox_error" for row in rows)
-    if num_errors > MAX_SANDBOX_ERRORS * len(rows):
-        raise MachineError(
-            f"{num_errors} of {len(rows)} samples could not be run in the sandbox; the shard is not finished\n"
-            "  hint:    reflectioncoder doctor; then run the same command again: only these samples are run"
-        )
+    require_judged(rows)
     num_units = len({sample.task.task_id for sample in own})
     folder.finish([directory / LOG], {"num_units": num_units, "num_samples": len(rows)})
     return ShardOutcome(folder, num_units, f"{len(rows)} samples", directory.parent)
@@ -79,17 +60,8 @@ def merge(shards: Sequence[ShardFolder], directory: Path) -> tuple[ScoredFile, B
     now = _work(prepared, wanted)
     require_same_data(now, work)
     if now.settings != work.settings:
-        raise MachineError(
-            f"verdicts on {benchmark.name} would be made differently here than on the machines of the shards: toolchain or limits differ\n"
-            "  hint:    merge on a machine like theirs"
-        )
-    known = {(row["task_id"], row["sample"]): row for shard in shards for _, row in read_jsonl(shard.directory / LOG)}
-    rows: list[dict[str, Any]] = []
-    for sample in prepared.samples:
-        row = known.get((sample.task.task_id, sample.sample))
-        if row is None or row["key"] != prepared.scorer.key(sample):
-            raise UsageError(f"no shard holds the verdict on {sample.task.task_id}, sample {sample.sample}")
-        rows.append(row)
+        raise other_verdicts(benchmark)
+    rows = verdicts_of([shard.directory / LOG for shard in shards], prepared.samples, prepared.scorer)
     require_free(directory / LOG, rows)
     write_jsonl(directory / LOG, rows)
     return prepared.finish(rows, directory), benchmark
@@ -101,7 +73,7 @@ def _work(prepared: PreparedScoring, wanted: WantedBenchmark) -> Work:
     return Work(
         "score",
         {
-            "benchmark": {"spec": wanted.spec, "since": wanted.since, "until": wanted.until},
+            "benchmark": wanted.to_json(),
             "options": {name: value for name, value in asdict(options).items() if name not in _NOT_OF_A_VERDICT},
             "isolation": scorer.isolation.name,
             "verdicts": scorer.settings,

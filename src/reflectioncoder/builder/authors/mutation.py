@@ -48,9 +48,8 @@ class MutationAuthor(Author):
         for language in sorted({problem.language for problem in build.problems.each()} & SLIPS.keys()):
             SLIPS[language].require()
         usable = self._usable(build)
-        run_mutation_rounds(
-            build, list(usable.values()), {problem.task_id for index, problem in usable.items() if build.shard.takes(index)}
-        )
+        own = {problem.task_id for index, problem in usable.items() if build.shard.takes(index)}
+        run_mutation_rounds(build, list(usable.values()), own)
         return DialogueStats()
 
     def _usable(self, build: Build) -> dict[int, Problem]:
