@@ -77,7 +77,7 @@ def generate(
             num_tokens += completion.num_tokens
             num_done += 1
             progress.update(num_done, f"{num_tokens} tokens")
-    rows = write_completions(path, requests, read_completions(path))
+    rows = _put_in_order(path, requests)
     return {**count_completions(rows), "num_completions": len(requests), "num_tokens": num_tokens}
 
 
@@ -94,8 +94,9 @@ def read_completions(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def write_completions(path: Path, requests: Sequence[Request], rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Write the rows in the order of the requests, and return them."""
+def _put_in_order(path: Path, requests: Sequence[Request]) -> list[dict[str, Any]]:
+    """Rewrite the rows in the order of the requests, if they are in another, and return them."""
+    rows = read_completions(path)
     order = {request.key: number for number, request in enumerate(requests)}
     ordered = sorted(rows, key=lambda row: order.get((row["task_id"], row["sample"]), len(order)))
     if ordered != rows:

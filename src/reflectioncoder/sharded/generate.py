@@ -8,12 +8,12 @@ from typing import Any
 
 from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.data.completion_requests import Request
-from reflectioncoder.data.files import read_jsonl, write_json
+from reflectioncoder.data.files import read_jsonl, write_json, write_jsonl
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark
 from reflectioncoder.evaluation import COMPLETIONS, completions_key, sampling_settings
 from reflectioncoder.generate.backends import AskedModel
-from reflectioncoder.generate.base import count_completions, generate, longest, write_completions
+from reflectioncoder.generate.base import count_completions, generate, longest
 from reflectioncoder.shard_folders import ShardFolder, Work
 from reflectioncoder.sharded.benchmarks import WantedBenchmark, own_tasks
 from reflectioncoder.sharded.common import ShardOutcome, require_free, require_same_data
@@ -92,6 +92,6 @@ def join_completions(logs: Sequence[Path], requests: Sequence[Request], director
         raise UsageError(f"no shard holds the completion for {missing[0].task_id}, sample {missing[0].sample}")
     rows = [known[request.key] for request in requests]
     require_free(directory / COMPLETIONS, rows)
-    write_completions(directory / COMPLETIONS, requests, rows)
+    write_jsonl(directory / COMPLETIONS, rows)
     write_json(directory / _OWNER, {"key": key})
     return rows
