@@ -12,17 +12,18 @@ Raises (everywhere):
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from reflectioncoder import __version__
-from reflectioncoder.data.files import content_hash, read_json, write_json
+from reflectioncoder.data.files import content_hash, read_json, write_json, writing
 from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.versions import package_versions, source_hash
@@ -31,6 +32,7 @@ from reflectioncoder.stage_marker import Marker
 
 MANIFEST = "shard.json"
 DONE = "done.json"
+_LOCK = "shard.lock"
 _MAX_NAMED = 10
 
 
@@ -81,23 +83,24 @@ class ShardFolder:
     begun_at: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def begin(cls, directory: Path, shard: Shard, work: Work) -> ShardFolder:
-        """Begin or go on with a shard in a folder that is free, or holds this very shard.
+    @contextlib.contextmanager
+    def begun(cls, directory: Path, shard: Shard, work: Work) -> Iterator[ShardFolder]:
+        """Begin or go on with a shard in a folder that is free, or holds this very shard; nobody else may within the block.
 
         Raises:
             UsageError: the folder holds anything else.
+            MachineError: another process is at work there; the folder cannot be written, or the shard was begun by other versions.
         """
         if (directory / MANIFEST).exists():
             there = cls.read(directory)
             if there.shard != shard:
                 raise UsageError(f"{directory} holds shard {there.shard}, not {shard}\n  hint:    choose another folder")
             _require_equal(there, cls(directory, shard, work), "this command")
-        elif directory.is_dir() and any(directory.iterdir()):
+        elif directory.is_dir() and any(path.name != _LOCK for path in directory.iterdir()):
             raise UsageError(f"{directory} is not empty, and holds no shard\n  hint:    choose another folder")
-        begun = cls(directory, shard, work)
-        content = {"schema_version": 1, "index": shard.index, "count": shard.count, **vars(work)}
-        write_json(directory / MANIFEST, content)
-        return begun
+        with _alone_in(directory):
+            write_json(directory / MANIFEST, {"schema_version": 1, "index": shard.index, "count": shard.count, **vars(work)})
+            yield cls(directory, shard, work)
 
     @classmethod
     def read(cls, directory: Path) -> ShardFolder:
@@ -142,6 +145,24 @@ class ShardFolder:
                 f"  hint:    copy the folder again, or run {self.work.command} --shard {self.shard} again"
             )
         return marker
+
+
+@contextlib.contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Hold the lock of a folder, which ends with the process. Systems without `fcntl` have none."""
+    with writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = open(directory / _LOCK, "w")  # noqa: SIM115 (closed below)
+    with lock:
+        try:
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:
+            pass
+        except OSError:
+            raise MachineError(f"another process is at work in {directory}") from None
+        yield
 
 
 def read_shards(directories: Sequence[Path]) -> list[ShardFolder]:

@@ -12,6 +12,7 @@ from reflectioncoder.cli import main
 from reflectioncoder.config.loading import load_recipe
 from reflectioncoder.data.files import read_json, write_json, write_jsonl
 from reflectioncoder.data.problems import bundled_problems
+from reflectioncoder.shard_folders import ShardFolder
 from reflectioncoder.shards import Shard
 
 NUM_TASKS = 4
@@ -46,8 +47,6 @@ def shards(scored, tmp_path):
 
 def change(folder, index, **values):
     """Change the manifest of a shard, and mark it as done anew: as if it had been made so."""
-    from reflectioncoder.shard_folders import ShardFolder
-
     directory = folder / Shard(index, 2).folder
     content = read_json(directory / "shard.json")
     write_json(directory / "shard.json", {**content, **{name: {**content[name], **value} for name, value in values.items()}})
@@ -192,7 +191,16 @@ def test_an_ablation_takes_its_shards_from_the_same_place():
     assert [cell.seed for cell in design.shard(Shard(1, 2))] == [1, 1]
 
 
-def test_merging_imports_no_torch(shards):
-    code = "import sys; from reflectioncoder.cli import main; main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
+def test_two_processes_in_one_folder_are_refused(shards, capsys):
+    work = ShardFolder.read(shards / FIRST).work
+    with ShardFolder.begun(shards / FIRST, Shard(1, 2), work):
+        assert score(shards, "1/2") == 3
+    assert "another process is at work" in capsys.readouterr().err
+    assert score(shards, "1/2") == 0
+
+
+def test_merging_needs_neither_torch_nor_a_sandbox(shards, monkeypatch):
+    monkeypatch.setenv("REFLECTIONCODER_ISOLATION", "none that there is")  # which whoever looks for an isolation refuses
+    code = "import sys; from reflectioncoder.cli import main; sys.exit(main(sys.argv[1:]) or 'torch' in sys.modules)"
     argv = ["merge", str(shards / FIRST), str(shards / SECOND), "--output", str(shards / "whole"), "-q"]
     assert subprocess.run([sys.executable, "-c", code, *argv], stdout=subprocess.DEVNULL, check=False).returncode == 0

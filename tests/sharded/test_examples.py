@@ -14,23 +14,23 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPTS = sorted([*EXAMPLES.rglob("*.sh"), *EXAMPLES.rglob("*.sbatch")])
 MANIFESTS = sorted(EXAMPLES.rglob("*.yaml"))
 GIVEN = {
-    "SAMPLES": "samples.jsonl", "BENCHMARK": "bundled/seen", "OUTPUT": "results", "RECIPE": "demo", "RUNS_DIR": "runs", "FOLDER": "results",
-    "NUM_SHARDS": "8", "SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "1",
+    "SAMPLES": "samples.jsonl", "BENCHMARK": "bundled/seen", "OUTPUT": "results", "RECIPE": "demo", "RUNS_DIR": "runs",
+    "FOLDER": "results", "NUM_SHARDS": "8", "SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "1",
 }  # fmt: skip
 
 JOB = {"apiVersion": "batch/v1", "kind": "Job"}
 JOB_SPEC = {
     "activeDeadlineSeconds": int, "backoffLimit": int, "backoffLimitPerIndex": int, "completionMode": str, "completions": int,
-    "maxFailedIndexes": int, "parallelism": int, "podFailurePolicy": dict, "podReplacementPolicy": str, "suspend": bool, "template": dict,
-    "ttlSecondsAfterFinished": int,
+    "maxFailedIndexes": int, "parallelism": int, "podFailurePolicy": dict, "podReplacementPolicy": str, "suspend": bool,
+    "template": dict, "ttlSecondsAfterFinished": int,
 }  # fmt: skip
 POD_SPEC = {
     "containers": list, "volumes": list, "restartPolicy": str, "terminationGracePeriodSeconds": int, "nodeSelector": dict,
     "tolerations": list, "serviceAccountName": str, "securityContext": dict,
 }  # fmt: skip
 CONTAINER = {
-    "name": str, "image": str, "command": list, "args": list, "env": list, "resources": dict, "securityContext": dict, "volumeMounts": list,
-    "workingDir": str,
+    "name": str, "image": str, "command": list, "args": list, "env": list, "resources": dict, "securityContext": dict,
+    "volumeMounts": list, "workingDir": str,
 }  # fmt: skip
 """Fields of the Kubernetes API (batch/v1, v1) that these manifests may use, with their types."""
 

@@ -27,7 +27,14 @@ from reflectioncoder.builder.earlier import require_same_author
 from reflectioncoder.builder.lengths import token_counter
 from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.builder.outcomes import Outcomes, Rejection
-from reflectioncoder.builder.pipeline import build_reflections, limits_of, read_problems, write_samples, written_candidates
+from reflectioncoder.builder.pipeline import (
+    WrittenCandidates,
+    build_reflections,
+    limits_of,
+    read_problems,
+    write_samples,
+    written_candidates,
+)
 from reflectioncoder.builder.summary import BuildSummary, LogCounts
 from reflectioncoder.config.building import BuildConfig
 from reflectioncoder.config.declarations import Recipe
@@ -51,28 +58,35 @@ def run_shard(recipe: Recipe, directory: Path, shard: Shard, limit: int | None, 
     """Write about this shard's problems into `directory`. Of a budget each shard has an equal part.
 
     Raises:
-        What `build_reflections` and `ShardFolder.begin` raise.
+        What `build_reflections` and `ShardFolder.begun` raise.
     """
     check_author(recipe.build)
     known, behaviour = known_tasks(data_dir), known_behaviour(data_dir)
     work = _work(recipe, limit, data_dir, known)
-    folder = ShardFolder.begin(directory, shard, replace(work, settings={**work.settings, "compares_behaviour": behaviour is not None}))
+    work = replace(work, settings={**work.settings, "compares_behaviour": behaviour is not None})
     own = replace(recipe, build=_with_part_of_budget(recipe.build, shard))
-    with written_candidates(own, directory, limit, known=known, behaviour=behaviour, shard=shard) as written:
-        num_samples = 0
-        with JsonlWriter(directory / CANDIDATES) as kept:
-            for position, candidate in zip(written.positions, written.alone, strict=True):
-                is_rejected = isinstance(candidate, Rejection)
-                num_samples += not is_rejected
-                kept.write({"position": position, "rejected" if is_rejected else "sample": candidate.to_json()})
-        counts = {
-            "log": asdict(LogCounts.of(written.build.log, recipe.build.endpoint)),
-            "num_retries": written.dialogues.num_retries,
-            "critic": written.critic and written.critic.to_json(),
-        }
-        num_units = sum(shard.takes(index) for index in range(written.build.problems.count))
-    folder.finish([directory / CANDIDATES, directory / LOG], {"num_units": num_units, **counts})
-    return ShardOutcome(folder, num_units, f"{num_samples} samples of {written.count} candidates", directory.parent)
+    with ShardFolder.begun(directory, shard, work) as folder:
+        with written_candidates(own, directory, limit, known=known, behaviour=behaviour, shard=shard) as written:
+            num_samples = _keep(written, directory / CANDIDATES)
+            result = {
+                "num_units": sum(shard.takes(index) for index in range(written.build.problems.count)),
+                "log": asdict(LogCounts.of(written.build.log, recipe.build.endpoint)),
+                "num_retries": written.dialogues.num_retries,
+                "critic": written.critic and written.critic.to_json(),
+            }
+        folder.finish([directory / CANDIDATES, directory / LOG], result)
+    return ShardOutcome(folder, result["num_units"], f"{num_samples} samples of {written.count} candidates", directory.parent)
+
+
+def _keep(written: WrittenCandidates, path: Path) -> int:
+    """Write the candidates with their positions, and return how many of them are samples."""
+    num_samples = 0
+    with JsonlWriter(path) as kept:
+        for position, candidate in zip(written.positions, written.alone, strict=True):
+            is_rejected = isinstance(candidate, Rejection)
+            num_samples += not is_rejected
+            kept.write({"position": position, "rejected" if is_rejected else "sample": candidate.to_json()})
+    return num_samples
 
 
 def merge(shards: Sequence[ShardFolder], directory: Path) -> dict[str, Any]:

@@ -29,12 +29,13 @@ def run_shard(
         finishing: options that only the finished check depends on.
 
     Raises:
-        What `replay_into` and `ShardFolder.begin` raise.
+        What `replay_into` and `ShardFolder.begun` raise.
     """
-    folder = ShardFolder.begin(directory, shard, _work(samples, asdict(limits), finishing, {"data": path, "limit": limit}))
     own = [(position, sample) for position, sample in enumerate(samples) if shard.takes(position)]
-    rows = replay_into(directory / LOG, own, limits, workers, f"check, shard {shard}")
-    folder.finish([directory / LOG], {"num_units": len(own)})
+    work = _work(samples, asdict(limits), finishing, {"data": path, "limit": limit})
+    with ShardFolder.begun(directory, shard, work) as folder:
+        rows = replay_into(directory / LOG, own, limits, workers, f"check, shard {shard}")
+        folder.finish([directory / LOG], {"num_units": len(own)})
     return ShardOutcome(folder, len(own), f"{sum(len(row['drifts']) for row in rows)} executions differ", directory.parent)
 
 

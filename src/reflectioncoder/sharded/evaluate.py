@@ -43,7 +43,7 @@ def run_shard(
     """Complete and judge the requests for this shard's tasks of all benchmarks into `directory`.
 
     Raises:
-        What `ShardFolder.begin` and the model raise.
+        What `ShardFolder.begun` and the model raise.
         UsageError: the model completes batches of requests.
         MachineError: a benchmark cannot be judged here; or too many samples could not be run in the sandbox.
     """
@@ -51,21 +51,20 @@ def run_shard(
     for benchmark in benchmarks:
         if reason := benchmark.judge.why_skipped(recipe.sandbox.workers):
             raise MachineError(f"{benchmark.name} cannot be judged here: {reason}")
-    folder = ShardFolder.begin(directory, shard, _work(model.key, benchmarks, wanted, recipe, formats))
     longest_request = max(longest(benchmark.requests(1)) for benchmark in benchmarks)
-    logs, num_samples, described = [], 0, {}
-    with model.open(longest_request, recipe.generate.max_new_tokens) as backend:
-        for benchmark in benchmarks:
-            place = directory / benchmark.name
-            requests = own_requests(benchmark, recipe, shard)
-            label = f"{benchmark.name}, shard {shard}"
-            judged = complete_and_judge(backend, benchmark, requests, recipe, limits_from(recipe.sandbox), place, label)
-            require_judged(judged.rows)
-            logs += [place / COMPLETIONS, place / _VERDICTS]
-            num_samples += len(judged.rows)
-        described = backend.describe()
     num_units = sum(len(own_tasks(benchmark, shard)) for benchmark in benchmarks)
-    folder.finish(logs, {"num_units": num_units, "model": described})
+    logs, num_samples = [], 0
+    with ShardFolder.begun(directory, shard, _work(model.key, benchmarks, wanted, recipe, formats)) as folder:
+        with model.open(longest_request, recipe.generate.max_new_tokens) as backend:
+            for benchmark in benchmarks:
+                place, label = directory / benchmark.name, f"{benchmark.name}, shard {shard}"
+                requests = own_requests(benchmark, recipe, shard)
+                judged = complete_and_judge(backend, benchmark, requests, recipe, limits_from(recipe.sandbox), place, label)
+                require_judged(judged.rows)
+                logs += [place / COMPLETIONS, place / _VERDICTS]
+                num_samples += len(judged.rows)
+            described = backend.describe()
+        folder.finish(logs, {"num_units": num_units, "model": described})
     return ShardOutcome(folder, num_units, f"{num_samples} samples", directory.parent)
 
 

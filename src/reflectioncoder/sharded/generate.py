@@ -28,7 +28,7 @@ def run_shard(
     """Complete the requests for this shard's tasks into `directory`.
 
     Raises:
-        What `ShardFolder.begin` and the model raise.
+        What `ShardFolder.begun` and the model raise.
         UsageError: the model completes batches of requests.
     """
     require_server(model)
@@ -36,13 +36,13 @@ def run_shard(
     settings = {"benchmark": wanted.to_json(), **settings_of_completions(recipe, keys)}
     paths = {"num_samples": recipe.generate.num_samples, "data_dir": wanted.data_dir}
     work = Work("generate", settings, {"benchmark": benchmark.sha256}, num_units=len(benchmark.tasks), paths=paths)
-    folder = ShardFolder.begin(directory, shard, work)
     requests = own_requests(benchmark, recipe, shard)
-    log = directory / COMPLETIONS
-    with model.open(longest(requests), recipe.generate.max_new_tokens) as backend:
-        counts = generate(backend, requests, recipe.generate, recipe.seed, log, f"generate {benchmark.name}, shard {shard}")
+    log, label = directory / COMPLETIONS, f"generate {benchmark.name}, shard {shard}"
     num_units = len(own_tasks(benchmark, shard))
-    folder.finish([log], {"num_units": num_units})
+    with ShardFolder.begun(directory, shard, work) as folder:
+        with model.open(longest(requests), recipe.generate.max_new_tokens) as backend:
+            counts = generate(backend, requests, recipe.generate, recipe.seed, log, label)
+        folder.finish([log], {"num_units": num_units})
     return ShardOutcome(folder, num_units, f"{counts['num_completions']} completions", directory.parent)
 
 

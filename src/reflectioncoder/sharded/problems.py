@@ -33,12 +33,19 @@ def run_shard(sources: Sequence[str], output: Path, limit: int | None, workers: 
     """Verify this shard's drafts, until it has `limit` problems of its own: more are never wanted of it.
 
     Raises:
-        What `collect_problems` and `ShardFolder.begin` raise.
+        What `collect_problems` and `ShardFolder.begun` raise.
         UsageError: a source gives other drafts than when the shard was begun.
     """
     directory = output.with_name(f"{output.name}.shards") / shard.folder
-    folder = ShardFolder.begin(directory, shard, _work(sources, output, limit))
     log = directory / LOG
+    with ShardFolder.begun(directory, shard, _work(sources, output, limit)) as folder:
+        num_done, num_kept, digest = _verify_own(sources, shard, log, limit, workers)
+        folder.finish([log], {"num_units": num_done, "drafts": None if num_kept == limit else digest})
+    return ShardOutcome(folder, num_done, f"{num_kept} problems", output.parent)
+
+
+def _verify_own(sources: Sequence[str], shard: Shard, log: Path, limit: int | None, workers: int) -> tuple[int, int, str | None]:
+    """Append to `log` what becomes of this shard's drafts; return how many there are, how many are kept, and a hash of all shards'."""
     there = [row for _, row in read_jsonl(log, tolerate_torn_tail=True)] if log.exists() else []
     with expected_form(log):
         known = {row["position"]: (row["key"], "problem" in row) for row in there}
@@ -61,8 +68,7 @@ def run_shard(sources: Sequence[str], output: Path, limit: int | None, workers: 
             progress.update(num_done, f"{num_kept} kept")
             if num_kept == limit:
                 break
-    folder.finish([log], {"num_units": num_done, "drafts": None if num_kept == limit else own.digest})
-    return ShardOutcome(folder, num_done, f"{num_kept} problems", output.parent)
+    return num_done, num_kept, own.digest
 
 
 def merge(shards: Sequence[ShardFolder], output: Path) -> dict[str, Any]:

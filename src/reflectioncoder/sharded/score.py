@@ -28,20 +28,20 @@ def run_shard(
     """Score the samples of this shard's tasks into `directory`.
 
     Raises:
-        What `evaluation.score_file` and `ShardFolder.begin` raise.
+        What `evaluation.score_file` and `ShardFolder.begun` raise.
         MachineError: the benchmark cannot be judged here; or too many samples could not be run in the sandbox.
     """
     require_applicable(options, benchmark)
     if reason := benchmark.judge.why_skipped(options.workers):
         raise MachineError(f"{benchmark.name} cannot be judged here: {reason}")
     prepared = prepare_scoring(path, benchmark, options)
-    folder = ShardFolder.begin(directory, shard, _work(prepared, wanted))
     tasks = own_tasks(benchmark, shard)
     own = [sample for sample in prepared.samples if sample.task.task_id in tasks]
-    rows = score_samples(own, directory / LOG, prepared.scorer, options.workers, f"score {benchmark.name}, shard {shard}")
-    require_judged(rows)
     num_units = len({sample.task.task_id for sample in own})
-    folder.finish([directory / LOG], {"num_units": num_units, "num_samples": len(rows)})
+    with ShardFolder.begun(directory, shard, _work(prepared, wanted)) as folder:
+        rows = score_samples(own, directory / LOG, prepared.scorer, options.workers, f"score {benchmark.name}, shard {shard}")
+        require_judged(rows)
+        folder.finish([directory / LOG], {"num_units": num_units})
     return ShardOutcome(folder, num_units, f"{len(rows)} samples", directory.parent)
 
 
