@@ -78,7 +78,7 @@ build:
 sandbox: {workers: 2}
 """
 FILES = ("reflections.jsonl", "rejected.jsonl")
-NUM_PROBLEMS = 5
+NUM_PROBLEMS = 7
 OF_A_SESSION = ("duration_s", "num_executions", "num_replayed", "num_requests", "num_replayed_requests", "forecast", "session")
 
 

@@ -46,7 +46,7 @@ class Traits:
     languages: frozenset[str] | None
     needs_reference: bool
     varies_one_program: bool
-    heeds_other_problems: bool = False
+    heeds_other_problems: bool
 
 
 @dataclass(frozen=True)
