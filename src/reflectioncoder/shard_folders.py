@@ -99,8 +99,9 @@ class ShardFolder:
         elif directory.is_dir() and any(path.name != _LOCK for path in directory.iterdir()):
             raise UsageError(f"{directory} is not empty, and holds no shard\n  hint:    choose another folder")
         with _alone_in(directory):
-            write_json(directory / MANIFEST, {"schema_version": 1, "index": shard.index, "count": shard.count, **vars(work)})
-            yield cls(directory, shard, work)
+            begun = cls(directory, shard, work)
+            begun.write()
+            yield begun
 
     @classmethod
     def read(cls, directory: Path) -> ShardFolder:
@@ -113,9 +114,18 @@ class ShardFolder:
             raise UsageError(f"{directory} holds no shard\n  hint:    a folder that a command with --shard has written: shard-I-of-N")
         with expected_form(directory / MANIFEST):
             content = read_json(directory / MANIFEST)
+            if content.pop("digest") != content_hash(content):
+                raise UsageError(
+                    f"{directory / MANIFEST} was damaged or changed\n  hint:    copy the folder again, or run the shard anew"
+                )
             shard = Shard.parse(f"{content['index']}/{content['count']}")
             names = ("command", "settings", "data", "num_units", "finishing", "paths", "versions")
             return cls(directory, shard, Work(**{name: content[name] for name in names}))
+
+    def write(self) -> None:
+        """Write the manifest."""
+        content = {"schema_version": 1, "index": self.shard.index, "count": self.shard.count, **vars(self.work)}
+        write_json(self.directory / MANIFEST, {**content, "digest": content_hash(content)})
 
     @property
     def _key(self) -> str:

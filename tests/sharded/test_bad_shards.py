@@ -4,13 +4,14 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from reflectioncoder.ablation.design import design_of
 from reflectioncoder.cli import main
 from reflectioncoder.config.loading import load_recipe
-from reflectioncoder.data.files import read_json, write_json, write_jsonl
+from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.shard_folders import ShardFolder
 from reflectioncoder.shards import Shard
@@ -39,18 +40,17 @@ def shards(scored, tmp_path):
     """Two finished shards of a folder of this test, and the samples that they have scored."""
     shutil.copytree(scored, tmp_path / "s")
     for index in (1, 2):
-        manifest = tmp_path / "s" / Shard(index, 2).folder / "shard.json"
-        content = read_json(manifest)
-        write_json(manifest, {**content, "paths": {**content["paths"], "samples": str(tmp_path / "s" / "samples.jsonl")}})
+        change(tmp_path / "s", index, paths={"samples": str(tmp_path / "s" / "samples.jsonl")})
     return tmp_path / "s"
 
 
 def change(folder, index, **values):
     """Change the manifest of a shard, and mark it as done anew: as if it had been made so."""
-    directory = folder / Shard(index, 2).folder
-    content = read_json(directory / "shard.json")
-    write_json(directory / "shard.json", {**content, **{name: {**content[name], **value} for name, value in values.items()}})
-    ShardFolder.read(directory).finish([directory / "samples.jsonl"], {})
+    there = ShardFolder.read(folder / Shard(index, 2).folder)
+    changed = {name: {**getattr(there.work, name), **value} for name, value in values.items()}
+    made = replace(there, work=replace(there.work, **changed))
+    made.write()
+    made.finish([made.directory / "samples.jsonl"], {})
 
 
 def merge(folder, *names, code, capsys):
@@ -112,7 +112,7 @@ def test_a_damaged_manifest_is_no_shard(name, damage, shards, capsys):
 
 @pytest.mark.parametrize(("section", "code"), [("settings", 2), ("data", 2), ("finishing", 2), ("versions", 3)])
 def test_shards_of_other_work_are_refused_and_the_difference_is_named(section, code, shards, capsys):
-    name = next(iter(read_json(shards / SECOND / "shard.json")[section]))
+    name = next(iter(getattr(ShardFolder.read(shards / SECOND).work, section)))
     change(shards, 2, **{section: {name: "other"}})
     error = merge(shards, FIRST, SECOND, code=code, capsys=capsys)
     assert f"{name}: " in error
@@ -132,8 +132,8 @@ def test_other_numbers_of_shards_do_not_fit_together(shards, capsys):
 
 
 def test_shards_of_another_command_are_refused(shards, capsys):
-    manifest = read_json(shards / SECOND / "shard.json")
-    write_json(shards / SECOND / "shard.json", {**manifest, "command": "build"})
+    there = ShardFolder.read(shards / SECOND)
+    replace(there, work=replace(there.work, command="build")).write()
     assert "command: 'score', and 'build'" in merge(shards, FIRST, SECOND, code=2, capsys=capsys)
 
 

@@ -101,17 +101,13 @@ def merge(shards: Sequence[ShardFolder], directory: Path) -> dict[str, Any]:
     limit, data_dir = work.paths["limit"], work.paths["data_dir"]
     known = known_tasks(data_dir)
     require_same_data(_work(recipe, limit, data_dir, known), work)
-    if author_of(recipe.build).traits.heeds_other_problems:
-        return _build_with_logs(shards, directory, recipe, limit, data_dir, known)
-    return _finish(shards, directory, recipe, known)
-
-
-def _build_with_logs(
-    shards: Sequence[ShardFolder], directory: Path, recipe: Recipe, limit: int | None, data_dir: str | None, known: KnownTasks
-) -> dict[str, Any]:
-    with closing(BuildLog(directory / LOG)) as log:
+    config = recipe.build
+    require_same_author(directory, config.author, config.hybrid, config.endpoint.model or None, fork=False)
+    with closing(BuildLog(directory / LOG)) as log:  # from which a build of the whole goes on
         for shard in shards:
             log.absorb(shard.directory / LOG)
+    if not author_of(config).traits.heeds_other_problems:
+        return _finish(shards, directory, recipe, known)
     summary = build_reflections(recipe, directory, limit, known=known, behaviour=known_behaviour(data_dir))
     new, known_already = summary["num_executions"], summary["num_replayed"]
     say(f"merge: {known_already} executions were in the shards' logs, {new} that they had not foreseen were made here")
@@ -120,7 +116,6 @@ def _build_with_logs(
 
 def _finish(shards: Sequence[ShardFolder], directory: Path, recipe: Recipe, known: KnownTasks) -> dict[str, Any]:
     config, done = recipe.build, [shard.done() for shard in shards]
-    require_same_author(directory, config.author, config.hybrid, config.endpoint.model or None, fork=False)
     count_tokens = token_counter(recipe)
     with closing(Outcomes()) as outcomes:
         for shard in shards:
