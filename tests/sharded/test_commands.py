@@ -107,10 +107,26 @@ def test_a_check_in_shards_is_that_of_one_machine(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "1 of" in said
     assert in_shards(2, *argv, str(tmp_path / "sharded"), shards=tmp_path / "sharded") == 1
-    assert capsys.readouterr().err == said
+    assert capsys.readouterr().err == said.replace(str(tmp_path / "one"), str(tmp_path / "sharded"))
     for name in ("check.jsonl", "check.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "sharded" / name).read_bytes()
     assert json.loads((tmp_path / "one" / "check.json").read_text())["num_drifts"] == 1
+
+
+def test_a_check_goes_on_from_its_file_and_refuses_another(tmp_path, capsys):
+    data, output = tmp_path / "samples.jsonl", tmp_path / "check"
+    write_jsonl(data, [printing(number, number) for number in range(3)])
+    argv = ["check", str(data), "--output", str(output), "-q"]
+    assert main(argv) == 0
+    done = (output / "check.jsonl").read_bytes()
+    marked = done.replace(b'"num_executions": 1', b'"num_executions": 5', 1)
+    (output / "check.jsonl").write_bytes(marked.splitlines(keepends=True)[0] + b'{"position": 1, "id')
+    assert main(argv) == 0
+    assert (output / "check.jsonl").read_bytes() == marked, "what was there was run again"
+    write_jsonl(data, [printing(number, number) for number in range(1, 4)])
+    assert main(argv) == 2
+    assert "is about other samples" in capsys.readouterr().err
+    assert (output / "check.jsonl").read_bytes() == marked
 
 
 def test_a_shard_of_a_check_needs_a_folder(tmp_path, capsys):

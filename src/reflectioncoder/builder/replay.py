@@ -15,6 +15,7 @@ from reflectioncoder.builder.executions import run_as_cell
 from reflectioncoder.data.files import JsonlAppender, content_hash, read_jsonl, write_jsonl
 from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.data.samples import Sample, language_of
+from reflectioncoder.errors import UsageError
 from reflectioncoder.languages import PYTHON
 from reflectioncoder.progress import Progress
 from reflectioncoder.sandbox.detect import detect_isolation
@@ -57,20 +58,25 @@ def replay_into(path: Path, samples: Sequence[tuple[int, Sample]], limits: Limit
 
     Raises:
         What `replay` raises.
-        UsageError: the file holds anything else.
+        UsageError: the file holds anything else, outcomes of other samples for instance.
     """
     keys = {number: content_hash(sample.to_json(), asdict(limits), platform.python_version()) for number, sample in samples}
     there = [row for _, row in read_jsonl(path, tolerate_torn_tail=True)] if path.exists() else []
     with expected_form(path):
-        known = {row["position"]: row for row in there if keys.get(row["position"]) == row["key"]}
+        known = {row["position"]: row for row in there}
+        if any(keys.get(position) != row["key"] for position, row in known.items()):
+            hint = "choose another folder, or remove the file"
+            raise UsageError(f"{path} is about other samples, limits or another Python\n  hint:    {hint}")
     todo = [(number, sample) for number, sample in samples if number not in known]
+    num_drifts = sum(len(row["drifts"]) for row in known.values())
     with JsonlAppender(path) as appender, Progress(label, len(samples), len(known)) as progress:
         replayed = replay((sample for _, sample in todo), limits, workers)
         for (number, sample), found in zip(todo, replayed, strict=True):
             row = {"position": number, "id": sample.id, "key": keys[number], **found.to_json()}
             appender.append(row)
             known[number] = row
-            progress.update(len(known))
+            num_drifts += len(found.drifts)
+            progress.update(len(known), f"{num_drifts} differ")
     rows = [known[number] for number, _ in samples]
     write_jsonl(path, rows)
     return rows

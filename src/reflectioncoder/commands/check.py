@@ -62,11 +62,12 @@ def run(args: argparse.Namespace) -> Outcome:
         finishing = {"strict_claims": args.strict_claims}
         return shard_outcome(run_shard(args.data, args.limit, samples, limits, args.workers, finishing, folder, args.shard))
     if args.output is None:
+        rows, num_drifts = [], 0
         with Progress("check", len(samples)) as progress:
-            rows = []
             for found in replay(samples, limits, args.workers):
                 rows.append(found.to_json())
-                progress.update(len(rows))
+                num_drifts += len(found.drifts)
+                progress.update(len(rows), f"{num_drifts} differ")
         return _outcome(samples, rows, args.strict_claims, None)
     rows = replay_into(args.output / LOG, list(enumerate(samples)), limits, args.workers, "check")
     return _outcome(samples, rows, args.strict_claims, args.output)
@@ -110,7 +111,9 @@ def _outcome(samples: Sequence[Sample], rows: Sequence[dict[str, Any]], strict: 
             f"  {d['sample_id']}, block {d['block']}:\n    stored: {d['stored']!r:.200}\n    found:  {d['found']!r:.200}"
             for d in drifts[:_SHOWN]
         )
-        raise CheckFailedError(f"{len(drifts)} of {num_executions} executions print something else than the samples say\n{shown}")
+        everything = f"\n  all:     {directory / LOG}" if directory else ""
+        what = f"{len(drifts)} of {num_executions} executions print something else than the samples say"
+        raise CheckFailedError(f"{what}\n{shown}{everything}")
     if strict and claims["num_unsupported"]:
         raise CheckFailedError("\n".join(lines))
     return Outcome(value, [f"{num_executions} executions of {len(samples)} samples print what they did", *lines], paths)
