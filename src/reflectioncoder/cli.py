@@ -134,7 +134,15 @@ def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, ModuleType]:
     if argv[0].startswith("-") and argv[0] not in ("-h", "--help", "--version"):
         top.error(f"{argv[0]}: only global options stand before the command; options of a command stand behind it")
     command = top.parse_args(argv[:1]).command
-    module = importlib.import_module(f"reflectioncoder.commands.{command}")
+    parser = parser_of(command)
+    args = parser.parse_args(argv[1:])
+    _refuse_meaningless(parser, args, command)
+    return args, _module_of(command)
+
+
+def parser_of(command: str) -> argparse.ArgumentParser:
+    """Make the parser of a command's own options and of the global ones."""
+    module = _module_of(command)
     parser = _Parser(
         prog=f"reflectioncoder {command}",
         description=COMMANDS[command],
@@ -143,9 +151,11 @@ def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, ModuleType]:
     )
     _add_global_options(parser, command)
     module.add_arguments(parser)
-    args = parser.parse_args(argv[1:])
-    _refuse_meaningless(parser, args, command)
-    return args, module
+    return parser
+
+
+def _module_of(command: str) -> ModuleType:
+    return importlib.import_module(f"reflectioncoder.commands.{command}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
