@@ -16,6 +16,7 @@ all of them.
 """
 
 GLOBAL_OPTIONS = "global options"
+_PAGE = re.compile(r"docs/([\w/-]+\.md)")
 
 
 def page() -> str:
@@ -88,7 +89,7 @@ def _epilog(command: str) -> str:
     paragraphs = []
     for paragraph in text.split("\n\n"):
         aligned = re.search(r"\S {2,}\S", paragraph) is not None
-        paragraphs.append(f"```text\n{paragraph}\n```" if aligned else _cell(" ".join(paragraph.split())))
+        paragraphs.append(f"```text\n{paragraph}\n```" if aligned else _PAGE.sub(r"[\1](\1)", _cell(" ".join(paragraph.split()))))
     return "\n\n".join(paragraphs)
 
 

@@ -1,7 +1,7 @@
 """Every row is rendered, with --tokenizer by its chat template, and checked: the text of each block
 must occur exactly once.
 
-docs/building.md describes the formats. Samples of several runs become one data set. With --gguf the models
+docs/exports.md describes the formats. Samples of several runs become one data set. With --gguf the models
 of runs or folders are written instead, for llama.cpp.
 """
 
