@@ -53,14 +53,11 @@ def _shown(group: argparse._ArgumentGroup) -> list[argparse.Action]:
 
 def _usage(parser: argparse.ArgumentParser, command: str) -> str:
     """Return positional arguments and required options; the others are in the table."""
-    formatter = parser._get_formatter()
-    words = [f"reflectioncoder {command}"]
-    for action in parser._actions:
-        if not action.option_strings:
-            words.append(_values(formatter, action))
-        elif action.required:
-            words.append(f"{action.option_strings[-1]} {_values(formatter, action)}")
-    return " ".join([*words, "[options]"])
+    formatter = argparse.HelpFormatter("")
+    positional = [_values(formatter, action) for action in parser._actions if not action.option_strings]
+    required = [action for action in parser._actions if action.option_strings and action.required]
+    options = [f"{action.option_strings[-1]} {_values(formatter, action)}" for action in required]
+    return " ".join([f"reflectioncoder {command}", *positional, *options, "[options]"])
 
 
 def _values(formatter: argparse.HelpFormatter, action: argparse.Action) -> str:
