@@ -7,6 +7,7 @@ from pathlib import Path
 
 from reflectioncoder.choices import MASK_STRATEGIES
 from reflectioncoder.data.render import Span
+from reflectioncoder.data.samples import BlockType
 from reflectioncoder.method.masking import hidden_positions
 
 FOLDER = Path(__file__).parent / "pictures"
@@ -19,7 +20,19 @@ STYLE = """  <style>
 """
 
 RATES = (0.0, 0.25, 0.5, 0.75, 1.0)
-BLOCKS = (("text", 2), ("code", 4), ("execution", 2), ("text", 3), ("code", 4), ("execution", 1))
+BLOCKS: tuple[tuple[BlockType, int], ...] = (
+    *(("text", 2), ("code", 4), ("execution", 2)),
+    *(("text", 3), ("code", 4), ("execution", 1)),
+)
+LEGEND = {"text": "explanation", "code": "program", "execution": "what the interpreter printed", "gone": "hidden"}
+STAGES = (
+    ("problems", "statement, reference, tests", "plain"),
+    ("build", "attempts, errors, repairs", "execution"),
+    ("train", "teacher and student", "text"),
+    ("evaluate", "one-off programs, judged", "code"),
+    ("report", "before and after", "plain"),
+)
+FILES = ("problems.jsonl", "reflections.jsonl", "model/", "results.json")
 _CELL, _ROW, _LEFT, _GAP = 7, 34, 140, 32
 
 
@@ -27,44 +40,42 @@ def masks() -> str:
     """Draw what each strategy hides of one sequence of blocks, at five mask rates."""
     width = _CELL * sum(size for _, size in BLOCKS)
     right = _LEFT + len(RATES) * (width + _GAP) - _GAP + 12
-    parts = [f'  <text class="small mid" x="{_column(i) + width / 2:g}" y="22">mask rate {rate:g}</text>' for i, rate in enumerate(RATES)]
+    parts = [_text("small mid", _column(i) + width / 2, 22, f"mask rate {rate:g}") for i, rate in enumerate(RATES)]
     for row, strategy in enumerate(MASK_STRATEGIES):
         y = 34 + row * _ROW
-        parts.append(f'  <text class="label" x="8" y="{y + 16}">{strategy}</text>')
+        parts.append(_text("label", 8, y + 16, strategy))
         for i, rate in enumerate(RATES):
             parts += _sequence(_column(i), y, hidden_positions(_spans(), rate, [strategy], random.Random(row)))
     y = 34 + len(MASK_STRATEGIES) * _ROW + 4
-    parts += _legend(y, (("text", "explanation"), ("code", "program"), ("execution", "what the interpreter printed"), ("gone", "hidden")))
+    parts += _legend(y)
     return _svg(right, y + 26, "What each mask strategy hides from the student, at five mask rates", parts)
 
 
 def pipeline() -> str:
     """Draw the stages of a run and the file that each hands on."""
-    stages = (
-        ("problems", "statement, reference, tests", "plain"),
-        ("build", "attempts, errors, repairs", "execution"),
-        ("train", "teacher and student", "text"),
-        ("evaluate", "one-off programs, judged", "code"),
-        ("report", "before and after", "plain"),
-    )
-    files = ("problems.jsonl", "reflections.jsonl", "model/", "results.json")
     width, gap, top = 168, 62, 34
     parts = []
-    for i, (name, text, kind) in enumerate(stages):
+    for i, (name, words, kind) in enumerate(STAGES):
         x = 8 + i * (width + gap)
-        parts.append(f'  <rect class="{kind}" x="{x}" y="{top}" width="{width}" height="58" rx="5"/>')
-        parts.append(f'  <text class="label mid" x="{x + width / 2:g}" y="{top + 26}">{name}</text>')
-        parts.append(f'  <text class="small mid" x="{x + width / 2:g}" y="{top + 44}">{text}</text>')
-        if i < len(files):
-            start, end = x + width + 4, x + width + gap - 4
-            parts.append(f'  <path class="arrow" d="M{start} {top + 29}H{end}m-7 -4l7 4l-7 4"/>')
-            parts.append(f'  <text class="small mid" x="{(start + end) / 2:g}" y="{top + (76 if i % 2 == 0 else -8)}">{files[i]}</text>')
-    judge = 8 + 3 * (width + gap) + width / 2
-    parts.append(f'  <path class="arrow" d="M{8 + width + gap + width / 2:g} {top + 58}v30m-4 -7l4 7l4 -7M{judge:g} {top + 58}v30m-4 -7l4 7l4 -7"/>')
-    left, right = 8 + width + gap, 8 + 3 * (width + gap) + width
-    parts.append(f'  <rect class="gone" x="{left}" y="{top + 90}" width="{right - left}" height="32" rx="5"/>')
-    parts.append(f'  <text class="mid" x="{(left + right) / 2:g}" y="{top + 110}">sandbox: every program runs confined, and is judged from outside</text>')
-    return _svg(8 + 5 * width + 4 * gap + 8, top + 134, "The stages of a run, and the file that each hands to the next", parts)
+        parts += [
+            _box(kind, x, top, width, 58),
+            _text("label mid", x + width / 2, top + 26, name),
+            _text("small mid", x + width / 2, top + 44, words),
+        ]
+    for i, name in enumerate(FILES):
+        start = 8 + i * (width + gap) + width + 4
+        end = start + gap - 8
+        parts.append(f'  <path class="arrow" d="M{start} {top + 29}H{end}m-7 -4l7 4l-7 4"/>')
+        parts.append(_text("small mid", (start + end) / 2, top + (76 if i % 2 == 0 else -8), name))
+    build, evaluate = (8 + i * (width + gap) for i in (1, 3))
+    for x in (build, evaluate):
+        parts.append(f'  <path class="arrow" d="M{x + width / 2:g} {top + 58}v30m-4 -7l4 7l4 -7"/>')
+    words = "sandbox: every program runs confined, and is judged from outside"
+    parts += [
+        _box("gone", build, top + 90, evaluate + width - build, 32),
+        _text("mid", (build + evaluate + width) / 2, top + 110, words),
+    ]
+    return _svg(16 + 5 * width + 4 * gap, top + 134, "The stages of a run, and the file that each hands to the next", parts)
 
 
 def _column(number: int) -> int:
@@ -86,12 +97,20 @@ def _sequence(x: int, y: int, hidden: frozenset[int]) -> Iterable[str]:
             yield f'  <rect class="{kind}" x="{x + position * _CELL}" y="{y}" width="{_CELL}" height="22"/>'
 
 
-def _legend(y: int, entries: Iterable[tuple[str, str]]) -> Iterable[str]:
+def _legend(y: int) -> Iterable[str]:
     x = _LEFT
-    for kind, text in entries:
+    for kind, words in LEGEND.items():
         yield f'  <rect class="{kind}" x="{x}" y="{y}" width="14" height="14"/>'
-        yield f'  <text class="small" x="{x + 20}" y="{y + 12}">{text}</text>'
-        x += 50 + 7 * len(text)
+        yield _text("small", x + 20, y + 12, words)
+        x += 50 + 7 * len(words)
+
+
+def _box(kind: str, x: int, y: int, width: int, height: int) -> str:
+    return f'  <rect class="{kind}" x="{x}" y="{y}" width="{width}" height="{height}" rx="5"/>'
+
+
+def _text(kind: str, x: float, y: int, words: str) -> str:
+    return f'  <text class="{kind}" x="{x:g}" y="{y}">{escape(words)}</text>'
 
 
 def _svg(width: int, height: int, title: str, parts: Iterable[str]) -> str:

@@ -50,7 +50,8 @@ def _table(docs: dict[str, KeyDoc]) -> str:
     ordered = sorted(sections, key=bool)  # those outside come first
     lines = ["## Keys", ""]
     for section in ordered:
-        lines += [f"### Section `{section}`" if section else "### The run", "", "| key | type | default | meaning |", "|---|---|---|---|"]
+        title = f"Section `{section}`" if section else "The run"
+        lines += [f"### {title}", "", "| key | type | default | meaning |", "|---|---|---|---|"]
         for key, about in sections[section].items():
             kind, default = (_escaped("choice, see below" if about.values else about.type), _escaped(about.default))
             lines.append(f"| `{key}` | {kind} | {f'`{default}`' if default else ''} | {_escaped(about.meaning)} |")

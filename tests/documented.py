@@ -1,14 +1,15 @@
 """Reads the pages: headings, links, and code blocks that a comment in front of them marks.
 
-`<!-- test -->` runs the block with bash in the quick tests, `<!-- test: long -->` in the long ones, `<!-- test: always -->` in both, because
-long blocks need what it makes. `<!-- file: NAME -->` writes the block to a file, and `<!-- output -->` holds lines that the block before it
-prints, in this order; `…` stands for whatever differs.
+`<!-- test -->` runs the block with bash in the quick tests, `<!-- test: long -->` in the long ones, `<!-- test: always -->` in both,
+because long blocks need what it makes. `<!-- file: NAME -->` writes the block to a file. `<!-- output -->` holds lines that the block
+before it prints, in this order; `…` stands for whatever differs.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -18,7 +19,8 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")), *sorted(DOCS.rglob("*.md"))]
 QUICK, LONG = ("test", "test: always"), ("test: long", "test: always")
-_MARKED = re.compile(r"^<!-- (test|test: always|test: long|output|file: [\w./-]+) -->\n\n?^(`{3,})\w*\n(.*?)^\2$", re.MULTILINE | re.DOTALL)
+_MARK = r"<!-- (test|test: always|test: long|output|file: [\w./-]+) -->"
+_MARKED = re.compile(rf"^{_MARK}\n(`{{3,}})\w*\n(.*?)^\2$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -45,15 +47,14 @@ def marked_blocks(page: Path) -> list[Block]:
 
 def links(page: Path) -> list[str]:
     """Return the targets of the links and pictures of a page."""
-    tokens = _inline(page)
-    return [str(token.attrs.get("href") or token.attrs.get("src")) for token in tokens if token.type in ("link_open", "image")]
+    inline = [child for token in _tokens(page) for child in token.children or ()]
+    return [str(token.attrs.get("href") or token.attrs.get("src")) for token in inline if token.type in ("link_open", "image")]
 
 
 def anchors(page: Path) -> set[str]:
     """Return the anchors of the headings that both the forge and the site make; those with a number behind them are left out."""
     found: set[str] = set()
-    tokens = MarkdownIt("commonmark").enable("table").parse(page.read_text(encoding="utf-8"))
-    for before, token in zip(tokens, tokens[1:], strict=False):
+    for before, token in pairwise(_tokens(page)):
         if before.type == "heading_open":
             words = "".join(child.content for child in token.children or () if child.type in ("text", "code_inline"))
             plain = re.sub(r"[^\w\s-]", "", words).strip().lower()
@@ -61,6 +62,5 @@ def anchors(page: Path) -> set[str]:
     return found
 
 
-def _inline(page: Path) -> list[Token]:
-    tokens = MarkdownIt("commonmark").enable("table").parse(page.read_text(encoding="utf-8"))
-    return [child for token in tokens for child in token.children or ()]
+def _tokens(page: Path) -> list[Token]:
+    return MarkdownIt("commonmark").enable("table").parse(page.read_text(encoding="utf-8"))
