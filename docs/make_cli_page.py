@@ -13,6 +13,8 @@ INTRODUCTION = """# Commands
 Written by `make docs` from the parsers. `reflectioncoder COMMAND --help` prints the same on a terminal. The result of a command goes
 to stdout, messages go to stderr, and every command ends with the paths that it wrote. [Exit codes](exit-codes.md) are the same for
 all of them.
+
+`reflectioncoder --print-completion bash` (or `zsh`, `tcsh`) prints a script that lets the shell complete commands and options.
 """
 
 GLOBAL_OPTIONS = "global options"
