@@ -56,8 +56,8 @@ Written by `make docs` from `builder/reasons.py`.
 A build keeps a candidate only if every check holds. What is turned away stands in `rejected.jsonl` with one of these reasons, and
 `build.json` counts them: this is the funnel that `build` prints and that the card of an export shows.
 
-Rejections are normal. A model that solves half of its problems at the first try is rejected half of the time as `first_try`. Look at
-the commonest reason first, and at a few of its rows:
+Rejections are normal: of a model that solves half of its problems at the first try, half of the dialogues are rejected as `first_try`.
+Look at the commonest reason first, and at a few of its rows:
 
 ```bash
 grep '"reason": "unresolved"' runs/NAME/build/rejected.jsonl | head -n 3

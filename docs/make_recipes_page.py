@@ -4,7 +4,7 @@ from pathlib import Path
 
 from reflectioncoder.config.loading import KeyDoc, field_docs, load_recipe, shipped_recipes
 
-INTRODUCTION = """# Recipes
+INTRODUCTION = """# Recipes and settings
 
 A recipe is a YAML file that says everything about a run. Every key has a default except `name` and `model.name`, so a recipe
 holds only what differs. `--set KEY=VALUE` overrides one key on the command line, as in `--set train.epochs=1`.
