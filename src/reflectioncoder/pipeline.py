@@ -56,6 +56,7 @@ from reflectioncoder.generate.base import Backend, check_sampling, longest
 from reflectioncoder.generate.gguf_check import verify_gguf
 from reflectioncoder.models.sources import ModelSource, model_hash, resolve_model
 from reflectioncoder.progress import format_duration, logging_to, say
+from reflectioncoder.self_samples import with_self_samples
 from reflectioncoder.shared_evaluations import SharedEvaluations
 from reflectioncoder.stage_marker import Marker
 from reflectioncoder.stopping import StopFlag
@@ -254,7 +255,7 @@ class Run:
         from reflectioncoder.train.job import TrainingJob
         from reflectioncoder.train.launch import carry_out
 
-        recipe = self.recipe
+        recipe = with_self_samples(self)
         job = TrainingJob(recipe, self.source, self.reflections, self.directory)
         data = job.samples()
         # The number of processes changes speed and memory, not the result; of the data the content counts, not its name.
