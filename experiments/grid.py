@@ -10,8 +10,9 @@ docs/experiments.md describes what the machine needs.
 """
 
 import argparse
+import json
 import sys
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +58,6 @@ _TINY = (
 _NUM_TINY_PROBLEMS = 8
 
 
-@dataclass(frozen=True)
-class GridSettings(Settings):
-    """Settings of the grid. `smollm2`, `qwen`: folders with the models, or GGUF files; a stage without its model is left out."""
-
-    qwen: str | None = None
-
-
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder of the results; the same folder goes on")
@@ -83,52 +77,52 @@ def run(args: argparse.Namespace) -> bool:
         MachineError: there is no GPU, or the results are in use.
         UsageError: a model is missing, or the results are those of other settings.
     """
-    settings = GridSettings(args.tiny, args.smollm2, args.memory_gb, args.qwen)
-    stages = [name for name in MODELS if args.stage in (None, name)]
-    if args.stage is None:
-        stages = [name for name in stages if getattr(settings, name)]
-    elif args.stage in MODELS and not getattr(settings, args.stage):
+    settings, given = Settings(args.tiny, memory_gb=args.memory_gb), {"smollm2": args.smollm2, "qwen": args.qwen}
+    if args.stage in MODELS and not given[args.stage]:
         raise UsageError(f"--stage {args.stage} needs the model: --{args.stage} FOLDER_OR_GGUF")
-    for name in stages:
-        _require_model(name, getattr(settings, name))
-    if stages:
+    models = {name: Path(model) for name, model in given.items() if model and args.stage in (None, name)}
+    for name, model in models.items():
+        _require_model(name, model)
+    if models:
         require_gpu(settings)
     with opened(args.output, settings) as results:
-        done = [run_groups([group_of(name, settings)], settings, args.output, results, args.limit_s) for name in stages]
+        done = [run_groups([group_of(*one, settings)], settings, args.output, results, args.limit_s) for one in models.items()]
     if args.stage in (None, "summary"):
         print("\n".join(_summary(args.output)) or "no run is finished")
     return all(done)
 
 
-def _require_model(name: str, model: str) -> None:
-    path = Path(model)
-    if not (path / "config.json").is_file() and not (path.suffix == ".gguf" and path.is_file()):
-        raise UsageError.for_value("no model is here", f"--{name}", model, "a folder with config.json and weights, or a GGUF file")
+def _require_model(name: str, model: Path) -> None:
+    if not (model / "config.json").is_file() and not (model.suffix == ".gguf" and model.is_file()):
+        raise UsageError.for_value("no model is here", f"--{name}", str(model), "a folder with config.json and weights, or a GGUF file")
 
 
-def group_of(name: str, settings: GridSettings) -> Group:
+def group_of(name: str, model: Path, settings: Settings) -> Group:
     from reflectioncoder.ablation.design import design_of
 
-    cells = design_of(recipe_of(name, settings, "none")).cells
-    return Group(f"grid/{name}", tuple(cell.name for cell in cells), start, resumes=True)
+    cells = design_of(recipe_of(name, str(model), settings)).cells
+    return Group(f"grid/{name}", tuple(cell.name for cell in cells), partial(start, model.resolve()), resumes=True)
 
 
-def recipe_of(name: str, settings: GridSettings, model: str, problems: Path | None = None) -> Any:
+def recipe_of(name: str, model: str, settings: Settings, problems: Path | None = None) -> Any:
     """Return the recipe of a stage. `problems`: a file to take in place of the recipe's."""
     from reflectioncoder.config.loading import load_recipe
 
-    overrides = [f"name={name}", f"model.name={model}", *MODELS[name], *(_TINY if settings.tiny else ())]
-    return load_recipe(RECIPE, overrides + ([f"build.problems=[{problems}]"] if problems else []))
+    overrides = [f"name={name}", f"model.name={json.dumps(model)}", *MODELS[name], *(_TINY if settings.tiny else ())]
+    return load_recipe(RECIPE, overrides + ([f"build.problems=[{json.dumps(str(problems))}]"] if problems else []))
 
 
-def start(settings: GridSettings, directory: Path, group: str, rows: Rows) -> Measure:
+def start(model: Path, settings: Settings, directory: Path, group: str, rows: Rows) -> Measure:
     """Return what carries out a run of the grid: the part of an ablation that consists of this run alone."""
     from reflectioncoder.ablation.design import MARK
     from reflectioncoder.ablation.runs import Ablation
     from reflectioncoder.data.files import read_json
+    from reflectioncoder.models.packaged import convert_gguf
 
-    name = group.removeprefix("grid/")
-    resolved = recipe_of(name, settings, str(_model(name, settings, directory)), _tiny_problems(directory) if settings.tiny else None)
+    if model.suffix == ".gguf":
+        model = convert_gguf(model, directory.resolve() / "models" / model.stem)
+    problems = _tiny_problems(directory) if settings.tiny else None
+    resolved = recipe_of(group.removeprefix("grid/"), str(model), settings, problems)
 
     def measure(unit: str) -> dict[str, Any]:
         cells = Ablation(resolved, directory / "runs").design.cells
@@ -138,13 +132,6 @@ def start(settings: GridSettings, directory: Path, group: str, rows: Rows) -> Me
         return read_json(ablation.cells_dir / unit / MARK)
 
     return measure
-
-
-def _model(name: str, settings: GridSettings, directory: Path) -> Path:
-    from reflectioncoder.models.packaged import convert_gguf
-
-    path = Path(getattr(settings, name)).resolve()
-    return convert_gguf(path, directory.resolve() / "models" / path.stem) if path.suffix == ".gguf" else path
 
 
 def _tiny_problems(directory: Path) -> Path:

@@ -151,7 +151,7 @@ def test_a_unit_that_resumes_never_takes_too_long(tmp_path):
 def test_the_grid_for_a_gpu_is_the_recipe_with_more_tokens_more_seeds_and_other_models():
     on_cpu = design_of(load_recipe(grid.RECIPE))
     for name, tokens in (("smollm2", 2_000_000), ("qwen", 2_000_000)):
-        made = design_of(grid.recipe_of(name, grid.GridSettings(), "model"))
+        made = design_of(grid.recipe_of(name, "model", Settings()))
         assert made.arms == on_cpu.arms
         assert len(made.seeds) == 5
         assert {cell.resolved.recipe.train.max_tokens for cell in made.cells} == {tokens}
@@ -166,13 +166,13 @@ def test_runs_of_the_grid_are_made_with_few_tokens_on_a_cpu_and_none_is_repeated
     tokenizer = make_tokenizer()
     make_model("llama", len(tokenizer), dtype="float32").save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
-    settings, out = grid.GridSettings(tiny=True, smollm2=str(tmp_path / "model")), tmp_path / "out"
-    group = grid.group_of("smollm2", settings)
+    out = tmp_path / "out"
+    group = grid.group_of("smollm2", tmp_path / "model", TINY)
     assert len(group.units) == 6
     group = replace(group, units=("masked-seed1", "self-sampled-seed1"))
     for _ in range(2):
-        with opened(out, settings) as results:
-            assert run_groups([group], settings, out, results, 600.0)
+        with opened(out, TINY) as results:
+            assert run_groups([group], TINY, out, results, 600.0)
     rows = rows_in(out)
     assert [row["unit"] for row in rows] == ["grid/smollm2/masked-seed1", "grid/smollm2/self-sampled-seed1"]
     for row in rows:
