@@ -160,7 +160,7 @@ def test_the_grid_for_a_gpu_is_the_recipe_with_more_tokens_more_seeds_and_other_
             check_author(cell.resolved.recipe.build)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_runs_of_the_grid_are_made_with_few_tokens_on_a_cpu_and_none_is_repeated(tmp_path, capfd):
     tokenizer = make_tokenizer()
