@@ -57,7 +57,7 @@ class Group:
 
     name: str  # stage/group
     units: tuple[str, ...]
-    start: Callable[[Any, Path, str, Rows], Measure]  # settings, the folder of the experiment, `name`, the rows so far
+    start: Callable[[Settings, Path, str, Rows], Measure]  # settings, the folder of the experiment, `name`, the rows so far
     resumes: bool = False
 
     def key(self, unit: str) -> str:
