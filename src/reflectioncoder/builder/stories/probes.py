@@ -13,6 +13,7 @@ from reflectioncoder import syntax
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.mutation.diagnosis import error_line
 from reflectioncoder.builder.stories.crashes import Clue, clue_of, place_of_crash, positions_of, values_before
+from reflectioncoder.builder.stories.parts import Parts, parts_of
 from reflectioncoder.builder.stories.programs import functions_of
 from reflectioncoder.builder.stories.story import Attempt, Story
 from reflectioncoder.builder.tracing import Divergence, expression_probe, print_probe
@@ -36,6 +37,7 @@ class Probe:
     Attributes:
         divergence: None if it shows the value of the failing call alone.
         clue: of an exception, what it prints.
+        parts: of an expression, what it prints.
     """
 
     cell: str
@@ -43,10 +45,15 @@ class Probe:
     divergence: Divergence | None = None
     output: str = ""
     clue: Clue | None = None
+    parts: Parts | None = None
 
 
-def probes(story: Story, attempt: Attempt, execute: Executions) -> list[Probe]:
-    """Return the cells with which a person would look at an attempt, the best one first."""
+def probes(story: Story, attempt: Attempt, execute: Executions, seen: str = "") -> list[Probe]:
+    """Return the cells with which a person would look at an attempt, the best one first.
+
+    Args:
+        seen: an expression whose value has been printed before.
+    """
     test, failure = attempt.test(story.tests), attempt.failure
     if not test or failure.kind in ("syntax", "timeout"):
         return []
@@ -56,15 +63,29 @@ def probes(story: Story, attempt: Attempt, execute: Executions) -> list[Probe]:
         if found or divergence is None or divergence.kind == "exception" or failure.error.startswith("NameError"):
             return found
     found = _position_probes(attempt, test)
+    call = [Probe(f"print(repr({failure.call}))", "call")] if failure.kind == "wrong_value" else []
+    if not found and (parts := parts_of(divergence, attempt.program, attempt.corrected)) is not None:
+        assert divergence is not None
+        parts = parts.without(seen)
+        cell = print_probe(divergence, attempt.program, test, shown=parts.shown)
+        is_news = parts.operands or not parts.is_all or divergence.kind != "return"
+        found += [Probe(cell, "print", divergence, parts=parts)] if is_news and 0 < len(cell) <= _MAX_CELL_CHARS else []
+    if not found and call and _is_bare(divergence, attempt.failure.call):
+        return call
     if not found and divergence is not None and divergence.kind not in BY_THE_TEST:
         cells = [print_probe(divergence, attempt.program, test, whole=whole) for whole in (False, True)]
         found += [Probe(cell, "print", divergence) for cell in dict.fromkeys(cells) if 0 < len(cell) <= _MAX_CELL_CHARS]
         cell = expression_probe(divergence, attempt.program)
         if cell and all(value in test for _, value in divergence.inputs):  # values that nobody has seen yet are not to be written down
             found.append(Probe(cell, "expression", divergence))
-    if failure.kind == "wrong_value":
-        found.append(Probe(f"print(repr({failure.call}))", "call"))
-    return found
+    return [*found, *call]
+
+
+def _is_bare(divergence: Divergence | None, call: str) -> bool:
+    """Tell whether nothing could be printed at a `return` but what stands in the failing call anyway."""
+    if divergence is None or divergence.kind != "return" or len(divergence.call_path) != 1:
+        return False
+    return all(value in call for _, value in divergence.inputs)
 
 
 @dataclass(frozen=True)
@@ -151,6 +172,8 @@ def is_shown(probe: Probe, attempt: Attempt) -> bool:
         values = values_before(output, probe.clue.shown)
         is_same = attempt.failure.kind != "exception" or error_line(output) == attempt.failure.error
         return values is not None and is_same and probe.clue.read(values) is not None
+    if probe.parts is not None:
+        return values_before(output, probe.parts.shown) is not None
     if d.kind in ("value", "branch", "argument", "return", "yield") and d.value_attempt is not None:
         last = output.rsplit("\n", 1)[-1]
         is_result = d.kind == "return" and last in (d.value_attempt, _text_of(d.value_attempt))

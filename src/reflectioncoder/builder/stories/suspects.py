@@ -172,14 +172,10 @@ def value_of(text: str) -> object:
         return None
 
 
-def is_worth_trying(actual: str, got: str, expected: str, *, must_act: bool) -> bool:
-    """Tell whether a trial gave a value of the right type that is not further off than before: nobody tries what makes it worse.
-
-    Args:
-        must_act: it has to be another value, since nothing else shows that the changed line is executed.
-    """
+def is_worth_trying(actual: str, got: str, expected: str) -> bool:
+    """Tell whether a trial changed the value, to one of the right type that is not further off: nobody tries what makes it worse."""
     before, after, wanted = value_of(actual), value_of(got), value_of(expected)
-    if must_act and before == after:
+    if before == after:
         return False
     if after is None or type(after) is not type(wanted):
         return False

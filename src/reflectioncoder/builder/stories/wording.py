@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reflectioncoder.builder.causes import cause_sayings
+from reflectioncoder.builder.crafted.selection import UNNAMED
 from reflectioncoder.builder.grammar import say
 from reflectioncoder.builder.mutation import Mutation
 from reflectioncoder.builder.mutation.details import slip_details
 from reflectioncoder.builder.mutation.misreadings import FAMILIES, repair_of
 from reflectioncoder.builder.stories.crashes import names_of, values_before
 from reflectioncoder.builder.stories.edits import Edit, edit_facts, edits, is_move
+from reflectioncoder.builder.stories.parts import Parts
 from reflectioncoder.builder.stories.probes import Probe, is_labelled, shown_inputs
 from reflectioncoder.builder.stories.programs import shape_of
 from reflectioncoder.builder.stories.statement import read_statement
@@ -83,7 +85,21 @@ def failure_facts(attempt: Attempt, story: Story) -> dict[str, str]:
         facts |= {"operator": slip.operator, "wrong": slip.wrong, "correct": slip.correct, "asked": asked}
         if slip.operator in FAMILIES and len(slip.correct) > _MAX_QUOTED_CHARS:
             del facts["correct"]
-    return {name: text for name, value in facts.items() if (text := quotable(value))}
+    return {name: text for name, value in facts.items() if (text := quotable(value))} | _case_facts(attempt, story)
+
+
+def _case_facts(attempt: Attempt, story: Story) -> dict[str, str]:
+    """Return what tells the failing test from those that pass before it, as far as the cases of the tests have names."""
+    test = attempt.test(story.tests)
+    if len(story.cases) != len(story.tests) or test not in story.tests:
+        return {}
+    at = story.tests.index(test)
+    passed = [case for case in story.cases[:at] if case not in UNNAMED]
+    facts = {"case": story.cases[at]} if story.cases[at] not in UNNAMED else {}
+    if not passed:
+        return facts
+    listed = " and ".join([", ".join(passed[:-1]), passed[-1]] if len(passed) > 1 else passed)
+    return facts | {"passing": f"The test{'s' if len(passed) > 1 else ''} with {listed} pass{'' if len(passed) > 1 else 'es'}"}
 
 
 def failure_sayings(attempt: Attempt, story: Story, symbol: str = "") -> list[Saying]:
@@ -94,6 +110,8 @@ def failure_sayings(attempt: Attempt, story: Story, symbol: str = "") -> list[Sa
         return [*said, *([Saying(f"relation.{story.relation}")] if story.relation else [])]
     if symbol == "failure.moved" and kind == "exception":
         symbol = "failure.moved_crash"
+    if not symbol and kind == "wrong_value" and "passing" in facts:
+        symbol = "failure.after"
     return [Saying(symbol or f"failure.{_FAILURES.get(kind, kind)}", facts)]
 
 
@@ -188,6 +206,8 @@ def announcement(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
         return [Saying("crash.announce" if len(probe.clue.shown) > 1 else "crash.announce_single", facts | {"listed": listed})]
     if probe.divergence is None or probe.form == "expression":
         return [Saying(f"announce.{probe.form}", facts)]
+    if probe.parts is not None:
+        return [Saying("announce.parts", facts | {"listed": _listed(probe.parts.shown)})]
     kind, variable = probe.divergence.kind, probe.divergence.variable
     is_printed = kind in ("value", "branch") and f"{{{variable}=}}" in probe.cell
     return [Saying(f"announce.{kind if is_printed else 'other'}", facts)]
@@ -198,6 +218,8 @@ def explanation(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
     if probe.clue is not None:
         read = probe.clue.read(values_before(probe.output, probe.clue.shown) or {})
         return [Saying(probe.clue.symbol, failure_facts(attempt, story) | (read or {}))]
+    if probe.parts is not None:
+        return _parts_sayings(probe, probe.parts, attempt, story)
     facts = failure_facts(attempt, story) | probe_facts(probe, attempt)
     ours, theirs = facts.get("value", facts.get("actual")), facts.get("wanted")
     if probe.divergence is None:
@@ -216,6 +238,21 @@ def explanation(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
     is_result = probe.divergence is None or probe.divergence.kind in ("value", "return")
     if ours and theirs and is_result and (found := difference(ours, theirs)):
         said.insert(1, Saying("difference", facts | {"difference": found}, is_extra=True))
+    return said
+
+
+def _parts_sayings(probe: Probe, parts: Parts, attempt: Attempt, story: Story) -> list[Saying]:
+    """Return what the parts of an expression show: which values are right, and which is the first that is not."""
+    values = values_before(probe.output, parts.shown) or {}
+    right = " and ".join(f"`{name}` is `{values[name]}`" for name in parts.operands)
+    facts = failure_facts(attempt, story) | {"whole": parts.whole, "value": values[parts.whole]}
+    said = [Saying("seen.parts", facts | {"right": right}) if right else Saying("seen.whole", facts)]
+    d, failure = probe.divergence, attempt.failure
+    is_result = d is not None and d.kind == "return" and len(d.call_path) == 1 and failure.kind == "wrong_value"
+    if is_result and parts.is_all:
+        return [*said, Saying("wanted", facts | {"wanted": failure.expected})]
+    if is_result and probe.output.rstrip("\n").rsplit("\n", 1)[-1] == failure.actual:
+        said.append(Saying("seen.result", facts | {"actual": failure.actual}))
     return said
 
 

@@ -122,11 +122,22 @@ def _shown(expression: ast.expr) -> str:
 
 def is_printable(expression: str, own: Iterable[str]) -> bool:
     """Tell whether an expression can stand in a print: it changes nothing and calls none of the program's functions."""
-    if re.search(r"[\"'{}\\!:]", expression) or _MUTATING.search(expression):
+    if not _fits_f_string(expression) or _MUTATING.search(expression):
         return False
     node = _expression(f"return {expression}") or syntax.parse(expression, mode="eval").body
     calls_unknown = any(isinstance(found, ast.Yield | ast.Await | ast.NamedExpr | ast.Lambda) for found in ast.walk(node))
     return not calls_unknown and not set(own) & set(_free_names(node))
+
+
+def _fits_f_string(expression: str) -> bool:
+    """Tell whether an expression can stand in an f-string of every Python: no backslash, no braces, one kind of quotes."""
+    return not re.search(r"[{}\\!]", expression) and not ('"' in expression and "'" in expression)
+
+
+def _print_of(names: Sequence[str]) -> str:
+    """Return a statement that prints expressions with their values."""
+    fields = ", ".join(f"{{{name}=}}" for name in names)
+    return f"print(f'{fields}')" if '"' in fields else f'print(f"{fields}")'
 
 
 def print_probe(divergence: Divergence, attempt: str, test: str, whole: bool = False, shown: Sequence[str] = ()) -> str:
@@ -143,7 +154,9 @@ def print_probe(divergence: Divergence, attempt: str, test: str, whole: bool = F
     if found is None or not names:
         return ""
     statement, offset = found
-    print_line = f'print(f"{", ".join(f"{{{name}=}}" for name in names)}")'
+    if not _fits_f_string(", ".join(names)):
+        return ""
+    print_line = _print_of(names)
     if divergence.visits > _MAX_LINES:
         guard = next(((name, value) for name, value in reversed(divergence.inputs) if _is_number(value)), None)
         if guard is None:
@@ -209,7 +222,7 @@ def _names_to_print(divergence: Divergence, text: ProgramText) -> list[str]:
         expression = _expression(divergence.statement) if divergence.statement else None
         own = {text.name_of(number).rpartition(".")[2] for number in text.functions()}
         used = set(_free_names(expression)) if expression is not None else set()
-        if expression is not None and used and not own & used and not re.search(r"[\"'{}\\!:]", ast.unparse(expression)):
+        if expression is not None and used and not own & used and is_printable(ast.unparse(expression), own):
             last = ast.unparse(expression)
     return [*[name for name in names if name != last][: _MAX_NAMES - bool(last)], *([last] if last else [])]
 
