@@ -18,7 +18,15 @@ def misread_kind(family: str, wrong: str, correct: str, error: str = "") -> str:
 
 
 def _occurrence(wrong: str, correct: str, error: str) -> str:
-    return "kept" if re.fullmatch(r"\w+ = \w+", wrong) and correct.startswith("return") else ""
+    if re.fullmatch(r"\w+ = \w+", wrong) and correct.startswith("return"):
+        return "kept"
+    return "last" if re.search(r"\[-\w+:?\]|\.r(?:find|partition)\(", wrong) else "first"
+
+
+def _ties(wrong: str, correct: str, error: str) -> str:
+    if wrong.endswith(".reverse()") or "reverse=True" in wrong:
+        return "reversed"
+    return "alone" if ".sort(" in wrong else "later" if re.search(r" [<>]= ", wrong) and "key=" in correct else "equal"
 
 
 def _sort_key(wrong: str, correct: str, error: str) -> str:
@@ -31,6 +39,12 @@ def _text(wrong: str, correct: str, error: str) -> str:
 
 def _rounding(wrong: str, correct: str, error: str) -> str:
     return "nearest" if "round(" in wrong and "//" in correct else ""
+
+
+def _negative(wrong: str, correct: str, error: str) -> str:
+    if re.fullmatch(r"\w+ = 0", wrong):
+        return "clamped" if correct.startswith("abs(") else "started" if "max(" in correct else ""
+    return "remainder" if re.search(r"abs\(.*\) % ", wrong) else "quotient" if re.search(r"abs\(.*\) // ", wrong) else ""
 
 
 def _reset(wrong: str, correct: str, error: str) -> str:
@@ -89,8 +103,10 @@ def _structure(wrong: str, correct: str, error: str) -> str:
 
 
 _KINDS: dict[str, Callable[[str, str, str], str]] = {
+    "ties": _ties,
     "wrong_occurrence": _occurrence,
     "wrong_sort_key": _sort_key,
+    "negative_numbers": _negative,
     "numbers_as_text": _text,
     "early_rounding": _rounding,
     "reset_in_loop": _reset,

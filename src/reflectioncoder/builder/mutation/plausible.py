@@ -15,7 +15,8 @@ from reflectioncoder import syntax
 from reflectioncoder.builder.mutation.program import Mutation
 
 RARITY: Mapping[str, int] = {
-    "recursion_without_end": 4, "counted_from_one": 3, "empty_input": 3, "wrong_structure": 2,
+    "recursion_without_end": 4, "counted_from_one": 3, "empty_input": 3, "wrong_structure": 2, "syntax_slip": 3, "misspelt_name": 3,
+    "printed_not_returned": 2, "missing_return": 2,
 }  # fmt: skip
 """How many times rarer than others an operator is to be."""
 
@@ -37,19 +38,19 @@ _TYPE_ERRORS = (
 )
 
 
-def is_rare(slip: Mutation) -> bool:
-    """Tell whether a mistake is one that hardly anybody makes: it is kept for one problem in twelve."""
-    return slip.operator == "hard_coded_example"
-
-
 def is_plausible(slip: Mutation) -> bool:
-    """Tell whether somebody could make a mistake."""
+    """Tell whether somebody could make a mistake; nobody answers a task with the answer of its example."""
+    if slip.operator == "hard_coded_example":
+        return False
     check = _CHECKS.get(slip.operator)
     return not _IDLE.search(slip.code) and (check is None or check(slip))
 
 
 def is_plausible_failure(operator: str, error: str) -> bool:
-    """Tell whether a slip may fail in such a way: nobody subtracts strings or calls a function that cannot take the value."""
+    """Tell whether a slip may fail in such a way: nobody subtracts strings, takes a variable that does
+    not exist yet for another or calls a function that cannot take the value."""
+    if operator == "wrong_variable" and error.startswith(("NameError", "UnboundLocalError")):
+        return False
     return operator not in _TYPE_ERRORS or not error.startswith(("TypeError", "AttributeError"))
 
 
@@ -202,7 +203,25 @@ def _is_remembered(slip: Mutation) -> bool:
         return False
     gone, come = (Counter(re.findall(r"\b\d+\b", text)) for text in (slip.correct, slip.wrong))
     change = (next(iter(gone - come), ""), next(iter(come - gone), ""))
-    return change not in (("0", "2"), ("0", "1"), ("1", "10")) and not re.search(r"[-+]= 1$|% \d+ == 1\b", slip.correct)
+    is_ten_times = all(number.isdigit() for number in change) and 10 in (_ratio(*change), _ratio(*change[::-1]))
+    return change not in (("0", "2"), ("0", "1")) and not is_ten_times and not re.search(r"[-+]= 1$|% \d+ == 1\b", slip.correct)
+
+
+def _ratio(one: str, other: str) -> float:
+    return int(one) / int(other) if int(other) else 0.0
+
+
+def _is_arithmetic_confused(slip: Mutation) -> bool:
+    """Tell whether an operator is confused with another one: nobody adds a hundred where it has to be multiplied."""
+    numbers = [int(number) for number in re.findall(r"\b\d+\b", slip.correct)]
+    return not ("*" in slip.correct and slip.correct.count("*") > slip.wrong.count("*") and any(number > 3 for number in numbers))
+
+
+def _is_order_confused(slip: Mutation) -> bool:
+    """Tell whether two values could be confused: not the arguments of `range`, not `n % 10` with `10 % n`."""
+    node = _expression(slip.correct)
+    is_fixed = isinstance(node, ast.BinOp) and any(isinstance(side, ast.Constant) for side in (node.left, node.right))
+    return not slip.correct.startswith(("isinstance(", "range(")) and not is_fixed
 
 
 _CHECKS = {
@@ -214,7 +233,8 @@ _CHECKS = {
     "index_out_of_range": _is_one_step,
     "counted_from_one": _is_one_step,
     "wrong_variable": _is_sound,
-    "swapped_arguments": lambda slip: not slip.correct.startswith(("isinstance(", "range(")),
+    "swapped_arguments": _is_order_confused,
+    "wrong_operator": _is_arithmetic_confused,
     "wrong_initial_value": _is_first_value,
     "missing_conversion": _is_forgotten,
     "wrong_update": _is_direction_kept,

@@ -26,11 +26,13 @@ class Parts:
         operands: what both programs compute alike before it goes wrong.
         whole: the smallest expression that is wrong, or the variable that it is assigned to.
         is_all: `whole` is everything that the statement computes.
+        is_own: `whole` is a variable that the correction does without, so that nobody knows its right value.
     """
 
     operands: tuple[str, ...]
     whole: str
     is_all: bool
+    is_own: bool = False
 
     @property
     def shown(self) -> tuple[str, ...]:
@@ -50,6 +52,8 @@ def parts_of(divergence: Divergence | None, program: str, corrected: str) -> Par
     target = d.variable if d.kind == "value" else ""
     if not ours or not theirs or target in known or (d.kind == "value" and not target.isidentifier()):
         return None
+    if own := _own_variable(ours, program, corrected, known):
+        return Parts((), own, is_all=False, is_own=True)
     fragments = Fragments(ours, theirs)
     at = next((number for number in reversed(range(len(fragments.pairs))) if _is_evaluated(number, fragments)), None)
     if at is None:
@@ -64,6 +68,14 @@ def parts_of(divergence: Divergence | None, program: str, corrected: str) -> Par
     texts = [fragments.text(node) for node in alike if isinstance(node, _SHOWN) or (isinstance(node, ast.Name) and node.id in local)]
     operands = [text for text in dict.fromkeys(texts) if _is_usable(text, own, known)]
     return Parts(tuple(operands[:_MAX_OPERANDS]), whole, is_all=at == 0)
+
+
+def _own_variable(expression: str, program: str, corrected: str, known: set[str]) -> str:
+    """Return the variable that an expression reads and that is assigned in the attempt only; "" if there is not exactly one."""
+    assigned = set(re.findall(r"^ +(\w+) (?:\S{0,2}=) ", program, re.MULTILINE))
+    names = {node.id for node in ast.walk(parse(expression) or ast.Module([], [])) if isinstance(node, ast.Name)}
+    found = [name for name in names & assigned & known if not re.search(rf"\b{name}\b", corrected)]
+    return found[0] if len(found) == 1 else ""
 
 
 def right_values(divergence: Divergence | None, program: str, corrected: str) -> list[str]:

@@ -165,7 +165,7 @@ def is_shown(probe: Probe, attempt: Attempt) -> bool:
     if not output or len(output) > _MAX_OUTPUT_CHARS or output.count("\n") > _MAX_OUTPUT_LINES or not is_of_cell(output, probe.cell):
         return False
     if d is None:
-        return output == attempt.failure.actual
+        return output.rsplit("\n", 1)[-1] == attempt.failure.actual  # above it may stand what the attempt prints itself
     if probe.form == "expression":
         return d.value_attempt is not None and is_whole(d.value_attempt) and output in (d.value_attempt, _text_of(d.value_attempt))
     if probe.clue is not None:

@@ -22,6 +22,7 @@ from reflectioncoder.builder.stories.statement import read_statement
 from reflectioncoder.builder.stories.story import Attempt, Facts, Saying, Story
 from reflectioncoder.builder.stories.values import difference, same_literal
 from reflectioncoder.builder.tracing.divergence import is_whole
+from reflectioncoder.data.python_source import parse
 
 CASES = ("missing_guard", "missing_base_case")  # slips of which `correct` is the condition
 _FAILURES = {"wrong_value": "equality"}
@@ -82,10 +83,18 @@ def failure_facts(attempt: Attempt, story: Story) -> dict[str, str]:
     if slip is not None:
         task = read_statement(story.request).task  # of the task as a whole no misreading is told
         asked = "" if slip.asked[:_TASK_CHARS].lower() == task[:_TASK_CHARS].lower() else slip.asked
-        facts |= {"operator": slip.operator, "wrong": slip.wrong, "correct": slip.correct, "asked": asked}
+        wrong, correct = _without_brackets(slip.wrong, slip.correct)
+        facts |= {"operator": slip.operator, "wrong": wrong, "correct": correct, "asked": asked}
         if slip.operator in FAMILIES and len(slip.correct) > _MAX_QUOTED_CHARS:
             del facts["correct"]
     return {name: text for name, value in facts.items() if (text := quotable(value))} | _case_facts(attempt, story)
+
+
+def _without_brackets(wrong: str, correct: str) -> tuple[str, str]:
+    """Return two expressions without the brackets that stand around both of them."""
+    inner = (wrong[1:-1], correct[1:-1])
+    is_bracketed = all(text.startswith("(") and text.endswith(")") for text in (wrong, correct))
+    return inner if is_bracketed and all(parse(text) is not None and "," not in text for text in inner) else (wrong, correct)
 
 
 def _case_facts(attempt: Attempt, story: Story) -> dict[str, str]:
@@ -107,7 +116,7 @@ def failure_sayings(attempt: Attempt, story: Story, symbol: str = "") -> list[Sa
     kind, facts = attempt.failure.kind, failure_facts(attempt, story)
     if not symbol and is_second(attempt, story):
         said = [Saying("second.crash" if kind == "exception" else "second.failure", facts)]
-        return [*said, *([Saying(f"relation.{story.relation}")] if story.relation else [])]
+        return [*said, *([Saying("relation.hides")] if story.relation == "hides" else [])]
     if symbol == "failure.moved" and kind == "exception":
         symbol = "failure.moved_crash"
     if not symbol and kind == "wrong_value" and "passing" in facts:
@@ -246,7 +255,8 @@ def _parts_sayings(probe: Probe, parts: Parts, attempt: Attempt, story: Story) -
     values = values_before(probe.output, parts.shown) or {}
     right = " and ".join(f"`{name}` is `{values[name]}`" for name in parts.operands)
     facts = failure_facts(attempt, story) | {"whole": parts.whole, "value": values[parts.whole]}
-    said = [Saying("seen.parts", facts | {"right": right}) if right else Saying("seen.whole", facts)]
+    symbol = "seen.parts" if right else "seen.own" if parts.is_own else "seen.whole"
+    said = [Saying(symbol, facts | ({"right": right} if right else {}))]
     d, failure = probe.divergence, attempt.failure
     is_result = d is not None and d.kind == "return" and len(d.call_path) == 1 and failure.kind == "wrong_value"
     if is_result and parts.is_all:
@@ -281,6 +291,7 @@ def probe_facts(probe: Probe, attempt: Attempt) -> dict[str, str]:
         "callee": callee if d.kind == "argument" else "",
         "parameter": parameter if d.kind == "argument" else "",
         "value": d.value_attempt if d.value_attempt and is_whole(d.value_attempt) else "",
+        "missing": d.value_reference if d.kind == "rounds" and not d.value_attempt and is_whole(d.value_reference or "") else "",
         "inputs": " and ".join(f"`{name}` is `{value}`" for name, value in shown_inputs(probe) if name != "_"),
         "round": _ROUNDS[d.iteration - 1] if 0 < d.iteration <= len(_ROUNDS) else "",
     }
