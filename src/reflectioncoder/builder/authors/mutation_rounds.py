@@ -15,6 +15,7 @@ from reflectioncoder.builder.authors.mutation_samples import (
     candidates,
     settle,
     with_crafted_tests,
+    with_small_repair,
     write_program_sample,
     write_sample,
 )
@@ -94,6 +95,7 @@ class _Rounds:
         plan = settle(plan, build.execute)
         if not self._is_traced:
             return plan, write_sample(plan, build.execute)
+        plan = with_small_repair(plan, build.execute)
         return plan, StoryWriter(build.execute, StorySettings(weights, config.max_rounds), build.is_short).write(plan)
 
     def kind_weights(self) -> dict[RoundKind, float]:

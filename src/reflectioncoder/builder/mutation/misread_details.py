@@ -77,7 +77,9 @@ def _empty(wrong: str, correct: str, error: str) -> str:
 def _normalised(wrong: str, correct: str, error: str) -> str:
     if "fromkeys" in wrong:
         return ""  # two changes, of which either can be the one that counts
-    return "sorted" if ".sort()" in wrong else "spaces" if ".join(" in wrong else "lower" if _only_lower(wrong) else ""
+    if ".lower()" in wrong:
+        return "lower" if _only_lower(wrong) else "tidied"
+    return "sorted" if ".sort()" in wrong else "spaces" if ".join(" in wrong else ""
 
 
 def _only_lower(wrong: str) -> bool:

@@ -16,7 +16,7 @@ from reflectioncoder.builder.mutation.program import Mutation
 
 RARITY: Mapping[str, int] = {
     "recursion_without_end": 4, "counted_from_one": 3, "empty_input": 3, "wrong_structure": 2, "syntax_slip": 3, "misspelt_name": 3,
-    "printed_not_returned": 2, "missing_return": 2,
+    "printed_not_returned": 2, "missing_return": 2, "position_for_value": 3,
 }  # fmt: skip
 """How many times rarer than others an operator is to be."""
 
@@ -26,7 +26,7 @@ _UNLIKE = {
 }  # fmt: skip
 _TWO_STEPS = re.compile(r"\b\d+ [+-] 1\b|[+-] \d+ [+-] \d+")  # `n - 1 + 1`, `2 + 1`
 _IDLE = re.compile(r"^ *(\w+) = \1$", re.MULTILINE)
-_INVENTED_ANSWERS = ("return None", "return -1")
+_INVENTED_ANSWERS = ("return None", "return -1", "return True")
 _TYPE_ERRORS = (
     "wrong_operator",
     "wrong_method",
@@ -204,7 +204,9 @@ def _is_remembered(slip: Mutation) -> bool:
     gone, come = (Counter(re.findall(r"\b\d+\b", text)) for text in (slip.correct, slip.wrong))
     change = (next(iter(gone - come), ""), next(iter(come - gone), ""))
     is_ten_times = all(number.isdigit() for number in change) and 10 in (_ratio(*change), _ratio(*change[::-1]))
-    return change not in (("0", "2"), ("0", "1")) and not is_ten_times and not re.search(r"[-+]= 1$|% \d+ == 1\b", slip.correct)
+    is_spaced = re.search(r"[\"'].* [\"']", slip.wrong) and not re.search(r"[\"'].*, ?[\"']", slip.correct)
+    is_step = change in (("0", "2"), ("0", "1"), ("1", "2"))
+    return not is_step and not is_ten_times and not is_spaced and not re.search(r"[-+]= 1$|% \d+ == 1\b", slip.correct)
 
 
 def _ratio(one: str, other: str) -> float:
@@ -222,6 +224,19 @@ def _is_order_confused(slip: Mutation) -> bool:
     node = _expression(slip.correct)
     is_fixed = isinstance(node, ast.BinOp) and any(isinstance(side, ast.Constant) for side in (node.left, node.right))
     return not slip.correct.startswith(("isinstance(", "range(")) and not is_fixed
+
+
+def _is_a_step(slip: Mutation) -> bool:
+    """Tell whether a part of a formula is worked out that a person would work out first."""
+    return not slip.wrong.startswith(("step = ", "intermediate = ", "digits = ", "joined = "))
+
+
+def _is_division_of_values(slip: Mutation) -> bool:
+    return not re.search(r"\b\d+ // \d+\b", slip.code)
+
+
+def _is_like_counting(slip: Mutation) -> bool:
+    return not slip.correct.startswith("len(")
 
 
 _CHECKS = {
@@ -242,4 +257,8 @@ _CHECKS = {
     "early_normalisation": _is_tidying,
     "negative_numbers": _is_sign_lost_by_accident,
     "empty_input": _is_answer_of_a_guard,
+    "count_for_sum": _is_like_counting,
+    "order_of_steps": _is_a_step,
+    "numbers_as_text": _is_a_step,
+    "early_rounding": _is_division_of_values,
 }

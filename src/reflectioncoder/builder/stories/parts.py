@@ -55,7 +55,8 @@ def parts_of(divergence: Divergence | None, program: str, corrected: str) -> Par
     if own := _own_variable(ours, program, corrected, known):
         return Parts((), own, is_all=False, is_own=True)
     fragments = Fragments(ours, theirs)
-    at = next((number for number in reversed(range(len(fragments.pairs))) if _is_evaluated(number, fragments)), None)
+    places = [number for number in range(len(fragments.pairs)) if _is_evaluated(number, fragments)]
+    at = next((number for number in reversed(places) if _has_names(fragments.pairs[number][0])), None)
     if at is None:
         return None
     wrong, right = fragments.pairs[at]
@@ -104,6 +105,10 @@ def _is_evaluated(number: int, fragments: Fragments) -> bool:
     return isinstance(node, _SHOWN) and isinstance(fragments.pairs[number][1], ast.expr) and not is_called
 
 
+def _has_names(node: ast.AST) -> bool:
+    return any(isinstance(part, ast.Name) for part in ast.walk(node))
+
+
 def _operands(node: ast.AST) -> Iterator[ast.expr]:
     match node:
         case ast.BinOp(left=left, right=right):
@@ -126,6 +131,8 @@ def _is_usable(text: str, own: Sequence[str], known: set[str]) -> bool:
     if tree is None or len(text) > _MAX_CHARS or "`" in text or not is_printable(text, own):
         return False
     stored = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    if not _has_names(tree):
+        return False
     inner = any(isinstance(node, ast.comprehension | ast.Lambda) for node in ast.walk(tree))
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - stored
     called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}

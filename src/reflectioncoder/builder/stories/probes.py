@@ -70,7 +70,7 @@ def probes(story: Story, attempt: Attempt, execute: Executions, seen: str = "") 
         cell = print_probe(divergence, attempt.program, test, shown=parts.shown)
         is_news = parts.operands or not parts.is_all or divergence.kind != "return"
         found += [Probe(cell, "print", divergence, parts=parts)] if is_news and 0 < len(cell) <= _MAX_CELL_CHARS else []
-    if not found and call and _is_bare(divergence, attempt.failure.call):
+    if not found and call and (_is_bare(divergence, attempt.failure.call) or _is_of_another_form(divergence)):
         return call
     if not found and divergence is not None and divergence.kind not in BY_THE_TEST:
         cells = [print_probe(divergence, attempt.program, test, whole=whole) for whole in (False, True)]
@@ -79,6 +79,11 @@ def probes(story: Story, attempt: Attempt, execute: Executions, seen: str = "") 
         if cell and all(value in test for _, value in divergence.inputs):  # values that nobody has seen yet are not to be written down
             found.append(Probe(cell, "expression", divergence))
     return [*found, *call]
+
+
+def _is_of_another_form(divergence: Divergence | None) -> bool:
+    """Tell whether a loop is compared with what is none, so that nothing can be said of its rounds."""
+    return divergence is not None and divergence.kind == "rounds" and not divergence.statement_reference.startswith("for ")
 
 
 def _is_bare(divergence: Divergence | None, call: str) -> bool:

@@ -216,7 +216,8 @@ def announcement(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
     if probe.divergence is None or probe.form == "expression":
         return [Saying(f"announce.{probe.form}", facts)]
     if probe.parts is not None:
-        return [Saying("announce.parts", facts | {"listed": _listed(probe.parts.shown)})]
+        is_one = len(probe.parts.shown) == 1
+        return [Saying("announce.part" if is_one else "announce.parts", facts | {"listed": _listed(probe.parts.shown)})]
     kind, variable = probe.divergence.kind, probe.divergence.variable
     is_printed = kind in ("value", "branch") and f"{{{variable}=}}" in probe.cell
     return [Saying(f"announce.{kind if is_printed else 'other'}", facts)]

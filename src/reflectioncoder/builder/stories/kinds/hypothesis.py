@@ -39,8 +39,8 @@ class Hypothesis(StoryKind):
             places.append(attempt_place(attempt, story, before))
             if attempt is first:
                 places.append(Place(tuple(trials), is_needed=True))
-            is_known = attempt is first and not checked
-            places.append(look_place(attempt, story, execute, with_call=not is_known, seen=checked if attempt is first else ""))
+            seen = checked if attempt is first else ""
+            places.append(look_place(attempt, story, execute, with_call=attempt is not first, seen=seen))
             before = fix(attempt, story, place_of(story, attempt, execute))
         return closed(story, places, before)
 
@@ -64,7 +64,11 @@ def _check(expression: str, attempt: Attempt, story: Story, execute: Executions)
 
     def read(output: str) -> Sequence[Saying] | None:
         values = values_before(output, (expression,)) if cell else None
-        return [Saying("refuted.right", facts | {"value": values[expression]})] if values else None
+        if not values:
+            return None
+        actual = output.rsplit("\n", 1)[-1]
+        said = [Saying("refuted.right", facts | {"value": values[expression]})]
+        return [*said, Saying("refuted.result", facts | {"actual": actual})] if actual == attempt.failure.actual else said
 
     return Round("hypothesis", cell, [Saying("suspect.part", facts)], read)
 
