@@ -24,7 +24,7 @@ _DIVISIONS = {("/", "//"): "true", ("//", "/"): "floor", ("//", "%"): "quotient"
 
 _DOES = {"+": "adds the two values", "-": "subtracts one value from the other", "*": "multiplies the two values"}
 _DONE = {"+": "added", "-": "subtracted", "*": "multiplied"}
-_OF_BOUNDS = ("shifted_bounds", "every_bound")
+_OF_BOUNDS = ("shifted_bounds",)
 
 
 def slip_details(slip: Mutation, corrected: str = "", failure: Failure | None = None, gone: str = "") -> Details:

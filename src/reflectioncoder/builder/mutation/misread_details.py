@@ -47,6 +47,12 @@ def _negative(wrong: str, correct: str, error: str) -> str:
     return "remainder" if re.search(r"abs\(.*\) % ", wrong) else "quotient" if re.search(r"abs\(.*\) // ", wrong) else ""
 
 
+def _bounds(wrong: str, correct: str, error: str) -> str:
+    if "range(" in wrong:
+        return "late" if len(wrong) > len(correct) else "early"
+    return "loose" if re.search(r"[<>]=", wrong) else "strict"
+
+
 def _reset(wrong: str, correct: str, error: str) -> str:
     return "unset" if error.startswith("UnboundLocalError") else ""
 
@@ -109,6 +115,7 @@ _KINDS: dict[str, Callable[[str, str, str], str]] = {
     "wrong_occurrence": _occurrence,
     "wrong_sort_key": _sort_key,
     "negative_numbers": _negative,
+    "every_bound": _bounds,
     "numbers_as_text": _text,
     "early_rounding": _rounding,
     "reset_in_loop": _reset,

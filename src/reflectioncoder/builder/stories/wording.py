@@ -29,6 +29,7 @@ _FAILURES = {"wrong_value": "equality"}
 _UNREADABLE = ("misspelt_name", "syntax_slip", "hard_coded_example")  # of which the shape of the program is no plan
 _COMPLETED = ("syntax_slip_colon", "syntax_slip_parenthesis", "missing_return", "missing_return_value")  # only something is missing
 _MAX_QUOTED_CHARS = 80
+_TASK_SHARE = 0.4  # of the openings that repeat the task
 _TASK_CHARS = 30  # in which two sentences are compared
 _MAX_LINES = 3  # that are quoted where they only go
 _ROUNDS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
@@ -57,17 +58,17 @@ def opening(story: Story, rng: random.Random) -> list[Saying]:
     """Return what is said before the first cell: the plan, the task, the shape of the program."""
     facts = {"entry_point": story.entry_point}
     statement = read_statement(story.request)
-    said = [Saying("opening", facts)]
-    if statement.task:
-        said.insert(0, Saying("task", facts | {"task": statement.task}, is_extra=rng.random() < 0.4))
+    said = []
     if statement.rules:
-        said.insert(-1, Saying("rule", facts | {"rule": rng.choice(statement.rules)}, is_extra=True))
+        said.append(Saying("rule", facts | {"rule": rng.choice(statement.rules)}, is_extra=True))
     slip = story.attempts[0].slip
     shapes = shape_of(story.attempts[0].program, story.entry_point)
     if shapes and (slip is None or slip.operator not in _UNREADABLE):
         symbol, shape = rng.choice(shapes)
-        said.insert(-1, Saying(symbol, facts | shape, is_extra=True))
-    return said
+        said.append(Saying(symbol, facts | shape, is_extra=True))
+    if statement.task and rng.random() < _TASK_SHARE:
+        return [Saying("task", facts | {"task": statement.task}), *said]
+    return [*said, Saying("opening", facts)]
 
 
 def failure_facts(attempt: Attempt, story: Story) -> dict[str, str]:

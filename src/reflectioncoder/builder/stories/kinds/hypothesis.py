@@ -16,7 +16,7 @@ from reflectioncoder.builder.stories.story import Attempt, Draft, Place, Round, 
 from reflectioncoder.builder.stories.suspects import Suspect, is_worth_trying, suspects_of
 from reflectioncoder.builder.stories.values import difference, is_another_value
 from reflectioncoder.builder.stories.wording import Manner, failure_facts, fix, opening, quotable
-from reflectioncoder.builder.tracing import print_probe
+from reflectioncoder.builder.tracing import print_probe, value_cell
 from reflectioncoder.data.python_source import first_line, parse
 
 _MAX_TRIALS = 4  # of which one has to be refuted
@@ -39,8 +39,8 @@ class Hypothesis(StoryKind):
             places.append(attempt_place(attempt, story, before))
             if attempt is first:
                 places.append(Place(tuple(trials), is_needed=True))
-            seen = checked if attempt is first else ""
-            places.append(look_place(attempt, story, execute, with_call=attempt is not first, seen=seen))
+            is_known = attempt is first and any("def " in trial.cell for trial in trials)  # of the call, which such a cell prints too
+            places.append(look_place(attempt, story, execute, with_call=not is_known, seen=checked if attempt is first else ""))
             before = fix(attempt, story, place_of(story, attempt, execute))
         return closed(story, places, before)
 
@@ -60,7 +60,9 @@ def _check(expression: str, attempt: Attempt, story: Story, execute: Executions)
     divergence = divergence_of(story, attempt, execute)
     assert divergence is not None
     facts = failure_facts(attempt, story) | {"part": expression}
-    cell = print_probe(divergence, attempt.program, attempt.test(story.tests), shown=(expression,))
+    test = attempt.test(story.tests)
+    alone = value_cell(divergence, expression) if all(value in test for _, value in divergence.inputs) else ""
+    cell = alone or print_probe(divergence, attempt.program, test, shown=(expression,))
 
     def read(output: str) -> Sequence[Saying] | None:
         values = values_before(output, (expression,)) if cell else None
