@@ -104,7 +104,14 @@ def test_the_failure_decides_where_the_program_alone_does_not():
         ("index_out_of_range", "range(len(xs) - 1)", "xs", "short"),
         ("early_normalisation", "xs = list(dict.fromkeys(xs))\nxs.sort()", "", ""),
         ("early_normalisation", "xs = list(xs)\nxs.sort()", "", "sorted"),
-        ("ties", "a <= b", "a < b", ""),
+        ("ties", "a <= b", "a < b", "equal"),
+        ("ties", "len(word) >= len(best)", "max(words, key=len)", "later"),
+        ("wrong_occurrence", 'text.rfind("-")', 'text.find("-")', "last"),
+        ("wrong_occurrence", "words[:2]", "words[-2:]", "first"),
+        ("negative_numbers", "distance = 0", "abs(n - 10)", "clamped"),
+        ("negative_numbers", "largest = 0", "max(numbers)", "started"),
+        ("every_bound", "if a <= b", "if a < b", "loose"),
+        ("every_bound", "range(n + 1)", "range(n)", "late"),
     ],
 )
 def test_kinds_of_misreadings_are_told_by_their_fragments(family, wrong, correct, kind):

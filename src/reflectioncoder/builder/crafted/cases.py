@@ -10,6 +10,10 @@ from reflectioncoder.builder.crafted.inputs import Arguments
 
 ORDINARY = "an ordinary input"
 EXAMPLE = "the example of the statement"
+_SIZES = frozenset(
+    ("n", "k", "size", "width", "length", "count", "index", "position", "place", "start", "end", "times", "limit", "steps")
+)
+"""Names of parameters that are compared with lengths."""
 
 
 def name_cases(arguments: Arguments, result: Any, names: tuple[str, ...], limits: frozenset[int], is_example: bool) -> tuple[str, ...]:
@@ -137,13 +141,17 @@ def _of_several(arguments: Arguments, names: tuple[str, ...]) -> Iterator[str]:
             yield f"equal values for {a} and {b}"
     for a, number in pairs:
         for b, other in pairs:
-            if type(number) is int and isinstance(other, list | str) and other:
+            if type(number) is int and isinstance(other, list | str) and other and a.strip("`") in _SIZES:
                 if number == len(other):
                     yield f"{a} equal to the length of {b}"
                 elif number > len(other):
                     yield f"{a} larger than the length of {b}"
-            if a != b and isinstance(other, list | dict) and other and type(number) in (int, str) and _has_kind(other, number):
+            if a != b and isinstance(other, list | dict) and other and _is_key(number) and _has_kind(other, number):
                 yield f"{a} {'among' if number in other else 'missing from'} {b}"
+
+
+def _is_key(value: Any) -> bool:
+    return type(value) is int or (type(value) is str and " " not in value)
 
 
 def _has_kind(items: Any, value: Any) -> bool:

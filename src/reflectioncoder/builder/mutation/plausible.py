@@ -25,6 +25,7 @@ _UNLIKE = {
     ("count", "find"), ("index", "count"), ("chr", "str"), ("set", "list"),
 }  # fmt: skip
 _TWO_STEPS = re.compile(r"\b\d+ [+-] 1\b|[+-] \d+ [+-] \d+")  # `n - 1 + 1`, `2 + 1`
+_LARGE = 50  # a number of which somebody may write a zero too many
 _IDLE = re.compile(r"^ *(\w+) = \1$", re.MULTILINE)
 _INVENTED_ANSWERS = ("return None", "return -1", "return True")
 _TYPE_ERRORS = (
@@ -203,7 +204,8 @@ def _is_remembered(slip: Mutation) -> bool:
         return False
     gone, come = (Counter(re.findall(r"\b\d+\b", text)) for text in (slip.correct, slip.wrong))
     change = (next(iter(gone - come), ""), next(iter(come - gone), ""))
-    is_ten_times = all(number.isdigit() for number in change) and 10 in (_ratio(*change), _ratio(*change[::-1]))
+    small = all(number.isdigit() for number in change) and min(map(int, change)) < _LARGE
+    is_ten_times = small and 10 in (_ratio(*change), _ratio(*change[::-1]))
     is_spaced = re.search(r"[\"'].* [\"']", slip.wrong) and not re.search(r"[\"'].*, ?[\"']", slip.correct)
     is_step = change in (("0", "2"), ("0", "1"), ("1", "2"))
     return not is_step and not is_ten_times and not is_spaced and not re.search(r"[-+]= 1$|% \d+ == 1\b", slip.correct)

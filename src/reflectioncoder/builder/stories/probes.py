@@ -21,6 +21,7 @@ from reflectioncoder.builder.tracing.divergence import is_whole
 from reflectioncoder.builder.tracing.probes import expression_text
 
 BY_THE_TEST = ("syntax", "endless", "outcome")  # kinds of which the failing test itself says all there is
+_OF_PATHS = ("missing_guard", "missing_base_case", "early_return")  # slips that lead elsewhere
 _MAX_OUTPUT_CHARS = 1200
 _MAX_OUTPUT_LINES = 14  # a traceback included
 _MAX_CELL_CHARS = 2000
@@ -70,7 +71,7 @@ def probes(story: Story, attempt: Attempt, execute: Executions, seen: str = "") 
         cell = print_probe(divergence, attempt.program, test, shown=parts.shown)
         is_news = parts.operands or not parts.is_all or divergence.kind != "return"
         found += [Probe(cell, "print", divergence, parts=parts)] if is_news and 0 < len(cell) <= _MAX_CELL_CHARS else []
-    if not found and call and (_is_bare(divergence, attempt.failure.call) or _is_of_another_form(divergence)):
+    if not found and call and (_is_bare(divergence, attempt.failure.call) or _is_of_another_form(divergence, attempt)):
         return call
     if not found and divergence is not None and divergence.kind not in BY_THE_TEST:
         cells = [print_probe(divergence, attempt.program, test, whole=whole) for whole in (False, True)]
@@ -81,9 +82,13 @@ def probes(story: Story, attempt: Attempt, execute: Executions, seen: str = "") 
     return [*found, *call]
 
 
-def _is_of_another_form(divergence: Divergence | None) -> bool:
-    """Tell whether a loop is compared with what is none, so that nothing can be said of its rounds."""
-    return divergence is not None and divergence.kind == "rounds" and not divergence.statement_reference.startswith("for ")
+def _is_of_another_form(divergence: Divergence | None, attempt: Attempt) -> bool:
+    """Tell whether the two programs have different statements at the place, so that no value says what is wrong."""
+    if divergence is None:
+        return False
+    if divergence.kind == "path":
+        return attempt.slip is not None and attempt.slip.operator not in _OF_PATHS
+    return divergence.kind == "rounds" and not divergence.statement_reference.startswith("for ")
 
 
 def _is_bare(divergence: Divergence | None, call: str) -> bool:

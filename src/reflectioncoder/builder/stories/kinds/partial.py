@@ -30,6 +30,7 @@ from reflectioncoder.data.python_source import parse
 _MAX_HALVES = 4  # programs that are run, in one session
 _MAX_OUTPUT_CHARS = 2000
 _MAX_QUOTED_CHARS = 80
+_SIGNS = ("<", "<=", ">", ">=")
 _PIECE = re.compile(r"\w+|\s+|[<>=!]=|\*\*|//|\W")
 
 
@@ -102,7 +103,11 @@ def _places(attempt: Attempt, slip: Mutation) -> Iterator[_Half]:
     if len(changes) == 1 and changes[0][1] - changes[0][0] == changes[0][3] - changes[0][2] == 1:
         at, other = changes[0][0], changes[0][2]
         pieces, right = _PIECE.findall(ours[at]), _PIECE.findall(theirs[other])
-        programs = ["\n".join([*ours[:at], "".join(line), *ours[at + 1 :]]) for line in _each(pieces, right)]
+        is_of_signs = all(
+            sign in _SIGNS for change in _changes(pieces, right) for sign in (*pieces[slice(*change[:2])], *right[slice(*change[2:])])
+        )
+        halves = _each(pieces, right) if is_of_signs else []
+        programs = ["\n".join([*ours[:at], "".join(line), *ours[at + 1 :]]) for line in halves]
     else:
         programs = ["\n".join(lines) for lines in _each(ours, theirs)]
     for program in programs if len(programs) > 1 else []:
