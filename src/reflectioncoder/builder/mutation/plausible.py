@@ -129,10 +129,10 @@ def _with_itself(program: str) -> Iterator[ast.AST]:
 
 
 def _is_of_its_type(slip: Mutation, tree: ast.Module) -> bool:
-    gone, come = (set(re.findall(r"\b[A-Za-z_]\w*\b", text)) for text in (slip.correct, slip.wrong))
-    before, after = gone - come, come - gone
+    gone, come = (Counter(re.findall(r"\b[A-Za-z_]\w*\b", text)) for text in (slip.correct, slip.wrong))
+    before, after = set(gone - come), set(come - gone)
     kinds = _kinds(tree)
-    known = [{kinds[name] for name in names if name in kinds} for names in (before or gone, after or come)]
+    known = [{kinds[name] for name in names if name in kinds} for names in (before, after)]
     return not (before and after) or not all(known) or bool(known[0] & known[1])
 
 

@@ -183,6 +183,9 @@ def _fix(slip: Mutation, attempt: Attempt, facts: dict[str, str], changes: list[
     if "`" in slip.wrong + slip.correct:  # the cause cannot be quoted
         shape, told = edit_facts(changes, line)
         return [Saying(f"change.{shape}", facts | told)]
+    if "\n" in slip.wrong + slip.correct:  # lines are quoted as they stand
+        shape, told = edit_facts(changes, line)
+        return [Saying(f"edit.{shape}", facts | told)]
     if slip.operator == "recursion_without_end" and slip.correct.startswith("if "):
         return [Saying("fix.removed", facts)]
     if slip.operator in FAMILIES:

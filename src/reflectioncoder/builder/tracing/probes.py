@@ -168,7 +168,7 @@ def print_probe(divergence: Divergence, attempt: str, test: str, whole: bool = F
     print_line = _print_of(names)
     if divergence.visits > _MAX_LINES:
         guard = next(((name, value) for name, value in reversed(divergence.inputs) if _is_number(value)), None)
-        if guard is None:
+        if guard is None or divergence.kind == "rounds":
             return ""
         print_line = f"if {guard[0]} == {guard[1]}:\n    {print_line}"
     lines = attempt.split("\n")
