@@ -299,7 +299,6 @@ def test_sayings_are_whole_sentences_whatever_is_drawn():
     facts |= {"operator": "wrong_operator", "inputs": "`x` is `3`", "right": "`x` is `3`", "round": "third"}
     facts |= {"passing": "The test with zero passes"}
     families = ("task", "rule", "shape", "again", "difference", "suspect", "refuted", "reread", "printed", "ask", "tests", "reason")
-    del table["tests"]  # a part of sentences, unlike tests.one
     for symbol in (name for name in table if name.partition(".")[0] in (*families, "try_it", "put_back", "fix", "failure")):
         for _ in range(12):
             text = say(symbol, facts, rng)
