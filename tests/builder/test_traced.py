@@ -164,7 +164,7 @@ def test_without_a_probe_the_text_says_what_the_failing_test_shows(tmp_path, mon
 
 
 def test_a_text_with_an_unsupported_claim_is_no_sample(tmp_path, monkeypatch):
-    invented = {**traced_grammar(), **dict.fromkeys(("opening", "task"), ["I know that the answer is `424242`."])}
+    invented = {**traced_grammar(), "opening": (said := ["I know that the answer is `424242`."]), "task": said}
     monkeypatch.setattr(grammar, "traced_grammar", lambda: invented)
     assert write("wrong_comparison", tmp_path) == Rejected("unsupported_claim", "424242")
 

@@ -77,7 +77,7 @@ def probes(story: Story, attempt: Attempt, execute: Executions, seen: str = "") 
         cells = [print_probe(divergence, attempt.program, test, whole=whole) for whole in (False, True)]
         found += [Probe(cell, "print", divergence) for cell in dict.fromkeys(cells) if 0 < len(cell) <= _MAX_CELL_CHARS]
         cell = expression_probe(divergence, attempt.program)
-        if cell and all(value in test for _, value in divergence.inputs):  # values that nobody has seen yet are not to be written down
+        if cell and stands_in(divergence, test):  # values that nobody has seen yet are not to be written down
             found.append(Probe(cell, "expression", divergence))
     return [*found, *call]
 
@@ -95,7 +95,12 @@ def _is_bare(divergence: Divergence | None, call: str) -> bool:
     """Tell whether nothing could be printed at a `return` but what stands in the failing call anyway."""
     if divergence is None or divergence.kind != "return" or len(divergence.call_path) != 1:
         return False
-    return all(value in call for _, value in divergence.inputs)
+    return stands_in(divergence, call)
+
+
+def stands_in(divergence: Divergence, code: str) -> bool:
+    """Tell whether all values that are read at the place stand in a call or a test, where strings may have other quotes."""
+    return all(value in code or value.replace("'", '"') in code for _, value in divergence.inputs)
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,7 @@ def check(story: Story, attempt: Attempt, execute: Executions) -> Check | None:
     if (
         not ours
         or not corrected
+        or ours == corrected
         or "`" in ours + corrected + d.value_reference
         or max(map(len, (ours, corrected))) > _MAX_CHECKED_CHARS
     ):

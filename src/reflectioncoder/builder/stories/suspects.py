@@ -20,11 +20,10 @@ from reflectioncoder.data.python_source import parse
 _MAX_CHARS = 60  # of an expression that is suspected
 BOUNDS = ("off_by_one_range", "off_by_one_index", "wrong_comparison")
 _CONDITIONS = ("inverted_comparison", "negated_condition", "wrong_operator")
-_SUMS = ("wrong_operator", "wrong_division", "wrong_initial_value")
 _BY_TYPE: dict[type, tuple[str, ...]] = {
     bool: (*BOUNDS, *_CONDITIONS),
-    int: (*BOUNDS, *_SUMS),
-    float: (*BOUNDS, *_SUMS),
+    int: BOUNDS,
+    float: BOUNDS,
     **dict.fromkeys((str, list, tuple, set, dict), (*BOUNDS, *_CONDITIONS)),
 }
 _MAX_SHORT_LINES = 8  # of a function, any line of which is soon suspected

@@ -10,7 +10,7 @@ from reflectioncoder.builder.mutation.diagnosis import error_line, failing_test
 from reflectioncoder.builder.stories.crashes import values_before
 from reflectioncoder.builder.stories.kinds.kind import StoryKind
 from reflectioncoder.builder.stories.parts import parts_of, right_values
-from reflectioncoder.builder.stories.probes import divergence_of, place_of
+from reflectioncoder.builder.stories.probes import divergence_of, place_of, stands_in
 from reflectioncoder.builder.stories.rounds import attempt_place, closed, look_place
 from reflectioncoder.builder.stories.story import Attempt, Draft, Place, Round, Saying, Story
 from reflectioncoder.builder.stories.suspects import Suspect, is_worth_trying, suspects_of
@@ -61,7 +61,7 @@ def _check(expression: str, attempt: Attempt, story: Story, execute: Executions)
     assert divergence is not None
     facts = failure_facts(attempt, story) | {"part": expression}
     test = attempt.test(story.tests)
-    alone = value_cell(divergence, expression) if all(value in test for _, value in divergence.inputs) else ""
+    alone = value_cell(divergence, expression) if stands_in(divergence, test) else ""
     cell = alone or print_probe(divergence, attempt.program, test, shown=(expression,))
 
     def read(output: str) -> Sequence[Saying] | None:
