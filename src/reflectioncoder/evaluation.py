@@ -18,6 +18,7 @@ from reflectioncoder.data.prompts import without_docstring
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.benchmarks import BENCHMARKS, Benchmark
 from reflectioncoder.evaluate.metrics import ratio_interval
+from reflectioncoder.evaluate.references import with_references
 from reflectioncoder.evaluate.results import require_sandbox, skipped, summarize
 from reflectioncoder.evaluate.sample_files import is_fenced, require_programs
 from reflectioncoder.evaluate.score import SampleToScore, Scorer, read_samples_to_score, require_all_tasks, score_samples
@@ -160,6 +161,7 @@ def score_file(path: Path, benchmark: Benchmark, directory: Path, options: Score
     _require_applicable(options, benchmark)
     if results := skip(benchmark, directory, options.workers):
         return ScoredFile(results, (directory / "results.json",))
+    benchmark = with_references(benchmark, options.floor, options.workers)
     samples = read_samples_to_score(path, benchmark, options.cut, extract=options.extract)
     warning = None if options.extract else _warning(samples, benchmark, path)
     if not options.partial:

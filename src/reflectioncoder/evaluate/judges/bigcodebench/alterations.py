@@ -49,7 +49,6 @@ _OPPOSITES = {
     "assert_not_called": "assert_called",
 }
 _OTHER_ERRORS = ("ZeroDivisionError", "BlockingIOError", "StopAsyncIteration", "FloatingPointError", "ChildProcessError")
-_MAX_OF_A_TEST = 6  # assertions of a test that may be changed
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class Suite:
             for number, node in enumerate(_assertions(self._methods[owner]))
         ]
         found.sort(key=lambda each: each[:2])
-        return [alteration for _, _, alteration in found[:_MAX_OF_A_TEST]]
+        return [alteration for _, _, alteration in found]
 
     def _used_by(self, test: str) -> list[str]:
         """Return the other methods, no tests, that a test calls, and those that these call."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,6 +22,7 @@ from reflectioncoder.evaluate.versions import package_versions
 from reflectioncoder.paths import cache_dir
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import Limits
+from reflectioncoder.sandbox.pool import workers_within_memory
 
 HARNESS = "harness"
 """The subset of the official verdicts: no failure and no error among the tests that ran."""
@@ -38,6 +38,10 @@ LIMITS = Limits(
     open_files=256,
 )
 """Time and address space are the official limits."""
+MAX_ALTERATIONS = 4
+"""So many assertions of a test are made wrong, one at a time."""
+_SLOW_S = 15.0
+_USUAL_BYTES = 2**30  # of a program
 _FIRST_S = 30.0  # own time in company; only a run alone gets the whole limit
 _FORMAT = 1  # of what is kept of references, and of how suites are changed
 
@@ -59,7 +63,7 @@ class Reference:
     """What is known of a task's reference on this machine: why it fails ("": it passes), and how its tests are made wrong."""
 
     failure: str
-    alterations: dict[str, list[Alteration]]
+    alterations: dict[str, tuple[Alteration, ...]]
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class UnitTestsJudge(Judge[UnitTests]):
     checks_references: ClassVar[bool] = True
 
     def under(self, conditions: Conditions) -> Judging[UnitTests]:
-        isolation = conditions.isolation
+        isolation = _isolation(conditions.isolation)
 
         def judge(task: Task[UnitTests], solution: str, look: Look) -> Verdict:
             if parse(solution) is None:
@@ -89,11 +93,14 @@ class UnitTestsJudge(Judge[UnitTests]):
     def no_code(self) -> Verdict:
         return Verdict("no_code", "no_code", fields={"reason": "", "harness_status": "failed"})
 
+    def prepare(self, isolation: Isolation, workers: int) -> int:
+        return workers_within_memory(_USUAL_BYTES, workers)
+
     def environment(self) -> dict[str, Any]:
         return {"packages": list(package_versions())}
 
     def reference_failure(self, task: Task[UnitTests], isolation: Isolation) -> str | None:
-        return reference_of(task.tests, isolation).failure or None
+        return reference_of(task.tests, _isolation(isolation)).failure or None
 
     def subsets(self, tasks: Sequence[Task[UnitTests]], rows: Sequence[Row]) -> list[Subset]:
         """Our verdicts, and the official ones."""
@@ -104,12 +111,14 @@ class UnitTestsJudge(Judge[UnitTests]):
         return {"reasons": dict(Counter(row["reason"] for row in rows if row.get("reason")))}
 
 
+def _isolation(isolation: Isolation) -> Isolation:
+    """Let programs read /proc, as far as there are only their own processes in it: libraries look up there what is loaded."""
+    return replace(isolation, readable_proc=True)
+
+
 @cache
 def suite_of(source: str) -> Suite:
     return Suite(source)
-
-
-_judging_references = threading.Semaphore(2)
 
 
 def reference_of(tests: UnitTests, isolation: Isolation) -> Reference:
@@ -123,8 +132,7 @@ def reference_of(tests: UnitTests, isolation: Isolation) -> Reference:
         return _read(path)
     except (UsageError, KeyError, TypeError):  # not there, or cut off
         pass
-    with _judging_references:
-        found = _judged(tests, isolation)
+    found = _judged(tests, isolation)
     alterations = {test: [asdict(each) for each in wrong] for test, wrong in found.alterations.items()}
     write_json(path, {"failure": found.failure, "alterations": alterations})
     return found
@@ -137,16 +145,19 @@ def _kept_at(tests: UnitTests, isolation: Isolation) -> Path:
 
 def _read(path: Path) -> Reference:
     said = read_json(path)
-    return Reference(said["failure"], {test: [Alteration(**each) for each in wrong] for test, wrong in said["alterations"].items()})
+    return Reference(said["failure"], {test: tuple(Alteration(**each) for each in wrong) for test, wrong in said["alterations"].items()})
 
 
 def _judged(tests: UnitTests, isolation: Isolation) -> Reference:
     suite = suite_of(tests.source)
     program = calibrated(tests.code_prompt, tests.reference)
-    verdict = run_suite(program, unchanged(suite), LIMITS, isolation).verdict(suite.tests)
+    run = run_suite(program, unchanged(suite), LIMITS, isolation)
+    verdict = run.verdict(suite.tests)
     if verdict.status != "passed":
         return Reference(f"{verdict.status}: {verdict.detail}" if verdict.status != "failed" else verdict.detail, {})
-    return Reference("", failing_alterations(program, suite, LIMITS, isolation))
+    # Some sleep in each of their tests.
+    max_each = MAX_ALTERATIONS if run.ran.duration_s < _SLOW_S else 1
+    return Reference("", failing_alterations(program, suite, max_each, LIMITS, isolation))
 
 
 def tasks_of(split: Split) -> Callable[[Sequence[Row], str], list[Task[UnitTests]]]:

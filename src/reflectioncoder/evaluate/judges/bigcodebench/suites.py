@@ -170,29 +170,33 @@ def unchanged(suite: Suite) -> str:
     return suite.with_tests([(test, test, None) for test in suite.tests], SystemRandom())
 
 
-def failing_alterations(program: str, suite: Suite, limits: Limits, isolation: Isolation) -> dict[str, list[Alteration]]:
-    """Return the alterations that make a right program fail, and with which challenges come out as drawn.
+def failing_alterations(
+    program: str, suite: Suite, max_each: int, limits: Limits, isolation: Isolation
+) -> dict[str, tuple[Alteration, ...]]:
+    """Return alterations that make a right program fail, at most `max_each` of a test, with which challenges come out as drawn.
 
     Raises:
         SandboxUnavailableError: the sandbox failed.
     """
     random = SystemRandom()
-    tried = {f"{test}_{number}": (test, each) for test in suite.tests for number, each in enumerate(suite.alterations(test))}
+    tried = {f"{test}_{number}": (test, each) for test in suite.tests for number, each in enumerate(suite.alterations(test)[:max_each])}
     source = suite.with_tests([(name, test, each) for name, (test, each) in tried.items()], random)
     run = run_suite(program, source, limits, isolation)
-    found: dict[str, list[Alteration]] = defaultdict(list)
+    found: dict[str, tuple[Alteration, ...]] = defaultdict(tuple)
     for name, (test, each) in tried.items():
         if run.fails(name):
-            found[test].append(each)
-    # Tests that fail where another one is wrong stay as they are.
-    for _ in range(len(found)):
-        unexpected = {
-            test
-            for challenge in challenges(suite, found)
-            for test in challenge.unexpected(run_suite(program, challenge.source, limits, isolation))
-        }
-        if not unexpected:
-            return dict(found)
-        for test in unexpected & found.keys() or set(found):
-            del found[test]
-    return dict(found)
+            found[test] += (each,)
+
+    def stands(challenge: Challenge) -> bool:
+        return challenge.missed_by(run_suite(program, challenge.source, limits, isolation)) is None
+
+    if all(map(stands, challenges(suite, found))):
+        return found
+    # A test that is left in its middle may keep others from passing; such are not made wrong.
+    alone = {test: tuple(each for each in own if stands(_with_one_wrong(suite, test, each))) for test, own in found.items()}
+    return alone if all(map(stands, challenges(suite, alone))) else {}
+
+
+def _with_one_wrong(suite: Suite, test: str, alteration: Alteration) -> Challenge:
+    tests = [(name, name, alteration if name == test else None) for name in suite.tests]
+    return Challenge(suite.with_tests(tests, SystemRandom()), suite.tests, frozenset((test,)))
