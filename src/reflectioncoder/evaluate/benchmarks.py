@@ -42,8 +42,8 @@ from reflectioncoder.evaluate.judges.multipl_e import benchmark as multipl_e
 from reflectioncoder.evaluate.judges.multipl_e.benchmark import MultiPLEJudge
 from reflectioncoder.evaluate.judges.multipl_e.programs import FILES, URL, language_of
 from reflectioncoder.evaluate.judges.programs import ProgramsJudge
-from reflectioncoder.evaluate.user_files import LiveCodeBenchFiles
 from reflectioncoder.evaluate.references import References
+from reflectioncoder.evaluate.user_files import LiveCodeBenchFiles
 from reflectioncoder.sandbox.readable import keep_secret
 
 HUMANEVAL = DataFile(
@@ -263,6 +263,22 @@ def families_of(specs: Iterable[str]) -> set[str]:
     """Return the families of tasks that the benchmarks belong to; unknown names belong to none."""
     rows = (BENCHMARKS.get(spec.partition(":")[0]) for spec in specs)
     return {row.family for row in rows if row and row.family}
+
+
+def load_benchmarks(specs: Iterable[str], data_dir: str | None = None, window: DateWindow = EVER) -> dict[str, Benchmark[Any]]:
+    """Load benchmarks of which some may be dated: the window is for these, the others are taken whole.
+
+    Raises:
+        UsageError: unknown name; a window where none of them is dated, or without any task in it.
+        MachineError: data is not found and cannot be downloaded, or is not what was published.
+    """
+    loaded = {spec: load_benchmark(spec, data_dir) for spec in specs}
+    if not window:
+        return loaded
+    dated = [spec for spec, benchmark in loaded.items() if dates_of(benchmark.tasks)]
+    if loaded and not dated:
+        raise UsageError(f"none of these benchmarks is dated: {', '.join(loaded)}; {window} is for leetcode and livecodebench")
+    return loaded | {spec: load_benchmark(spec, data_dir, window) for spec in dated}
 
 
 def load_benchmark(spec: str, data_dir: str | None = None, window: DateWindow = EVER) -> Benchmark[Any]:

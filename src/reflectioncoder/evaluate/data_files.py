@@ -74,7 +74,10 @@ class BenchmarkFile(Protocol):
 
 @dataclass(frozen=True)
 class DataFile:
-    """A published file, of JSON Lines or with one list. `sha256` and `md5` are of its content, unpacked: the packed bytes differ between copies."""
+    """A published file, of JSON Lines or with one list.
+
+    `sha256` and `md5` are of its content, unpacked: the packed bytes differ between copies.
+    """
 
     pattern: str
     version: str

@@ -22,10 +22,11 @@ from reflectioncoder.paths import cache_dir
 
 # Packages that programs may import where they are installed. Others stay hidden: some carry benchmark data and solutions.
 PROGRAM_PACKAGES = (
-    "numpy", "pandas", "scipy", "sympy", "mpmath", "networkx", "sklearn", "joblib", "cloudpickle", "threadpoolctl", "dateutil", "pytz", "tzdata",
-    "six", "sortedcontainers", "regex", "more_itertools", "narwhals", "matplotlib", "mpl_toolkits", "contourpy", "cycler", "fontTools",
-    "kiwisolver", "packaging", "pyparsing", "PIL", "seaborn", "statsmodels", "patsy", "cv2", "openpyxl", "et_xmlfile", "requests",
-    "urllib3", "idna", "certifi", "charset_normalizer", "bs4", "soupsieve", "typing_extensions", "lxml", "faker", "psutil",
+    "numpy", "pandas", "scipy", "sympy", "mpmath", "networkx", "sklearn", "joblib", "cloudpickle", "threadpoolctl", "dateutil",
+    "pytz", "tzdata", "six", "sortedcontainers", "regex", "more_itertools", "narwhals", "matplotlib", "mpl_toolkits", "contourpy",
+    "cycler", "fontTools", "kiwisolver", "packaging", "pyparsing", "PIL", "seaborn", "statsmodels", "patsy", "cv2", "openpyxl",
+    "et_xmlfile", "requests", "urllib3", "idna", "certifi", "charset_normalizer", "bs4", "soupsieve", "typing_extensions", "lxml",
+    "faker", "psutil",
 )  # fmt: skip
 # Where wheels have their libraries, if that is not called after the package.
 _LIBRARIES = ("pillow.libs", "opencv_python_headless.libs", "scikit_learn.libs")

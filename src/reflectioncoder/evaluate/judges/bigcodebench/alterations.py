@@ -18,11 +18,12 @@ from typing import Any
 from reflectioncoder import syntax
 
 _CLASS, _PREFIX = "TestCases", "test"
-_EQUAL = frozenset(
-    "assertEqual assertEquals assertListEqual assertTupleEqual assertSetEqual assertDictEqual assertSequenceEqual assertMultiLineEqual "
-    "assertCountEqual assertAlmostEqual assertAlmostEquals assert_array_equal assert_array_almost_equal assert_almost_equal "
-    "assert_allclose assert_equal assert_frame_equal assert_series_equal assert_index_equal".split()
-)
+_EQUALITIES = """
+assertEqual assertEquals assertListEqual assertTupleEqual assertSetEqual assertDictEqual assertSequenceEqual assertMultiLineEqual
+assertCountEqual assertAlmostEqual assertAlmostEquals assert_array_equal assert_array_almost_equal assert_almost_equal assert_allclose
+assert_equal assert_frame_equal assert_series_equal assert_index_equal
+"""
+_EQUAL = frozenset(_EQUALITIES.split())
 _TRUTH = frozenset(("assertTrue", "assertFalse"))
 _RAISES = frozenset(("assertRaises", "assertRaisesRegex", "assertWarns", "assertWarnsRegex"))
 _CALLED_WITH = frozenset(("assert_called_with", "assert_called_once_with", "assert_any_call"))
@@ -143,7 +144,7 @@ class _Renaming(ast.NodeTransformer):
     def __init__(self, names: dict[str, str]):
         self._names = names
 
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:  # noqa: N802
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         self.generic_visit(node)
         return ast.Attribute(node.value, self._names.get(node.attr, node.attr), node.ctx)
 

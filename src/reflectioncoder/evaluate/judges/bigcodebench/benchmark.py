@@ -145,7 +145,9 @@ def _kept_at(tests: UnitTests, isolation: Isolation) -> Path:
 
 def _read(path: Path) -> Reference:
     said = read_json(path)
-    return Reference(said["failure"], {test: tuple(Alteration(**each) for each in wrong) for test, wrong in said["alterations"].items()})
+    return Reference(
+        said["failure"], {test: tuple(Alteration(**each) for each in wrong) for test, wrong in said["alterations"].items()}
+    )
 
 
 def _judged(tests: UnitTests, isolation: Isolation) -> Reference:
