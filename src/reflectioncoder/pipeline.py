@@ -33,16 +33,16 @@ from reflectioncoder.contamination.records import (
 )
 from reflectioncoder.data.files import claim, content_hash, put_aside, sha256_file, write_atomic, write_json
 from reflectioncoder.environment import environment
-from reflectioncoder.errors import MachineError, UsageError
-from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmarks, require_distinct
-from reflectioncoder.evaluate.dates import DateWindow
-from reflectioncoder.evaluate.references import with_references
+from reflectioncoder.errors import UsageError
+from reflectioncoder.evaluate.benchmarks import Benchmark, require_distinct
 from reflectioncoder.evaluate.results import headline, summary_of
 from reflectioncoder.evaluation import (
     REFERENCE_LOSSES,
+    check_benchmarks,
     completions_key,
     evaluate_model,
     evaluate_references,
+    judged_benchmarks,
     references_of,
     verdicts_key,
 )
@@ -190,9 +190,7 @@ class Run:
         check_author(recipe.build)
         check_sampling(recipe.generate)
         require_distinct(recipe.evaluate.benchmarks)
-        for spec, benchmark in self._loaded().items():
-            if reason := benchmark.judge.why_skipped(recipe.sandbox.workers):
-                raise MachineError(f"{spec} cannot be run here: {reason}")
+        check_benchmarks(recipe, self.data_dir)
         for file in self._problem_files():
             if not file.is_file():
                 raise UsageError(f"file not found: {file}")
@@ -303,19 +301,12 @@ class Run:
             return {spec: self._evaluate(which, benchmark, model, backend) for spec, benchmark in benchmarks.items()}
 
     def _benchmarks(self, model: Path) -> dict[str, Benchmark]:
-        """Load the benchmarks, with the tasks whose references pass here; those of which the model's training data contains tasks are refused, or that is said."""
-        sandbox = self.recipe.sandbox
-        benchmarks = {spec: with_references(benchmark, sandbox.floor, sandbox.workers) for spec, benchmark in self._loaded().items()}
+        """Load the benchmarks; those of which the model's training data contains tasks are refused, or that is said."""
+        benchmarks = judged_benchmarks(self.recipe, self.data_dir)
         for benchmark in benchmarks.values():
-            for line in benchmark.date_lines():
-                say(line)
             if note := refuse_contaminated(model, benchmark.name, allow=self.recipe.evaluate.allow_contaminated):
                 say(note)
         return benchmarks
-
-    def _loaded(self) -> dict[str, Benchmark]:
-        evaluate = self.recipe.evaluate
-        return load_benchmarks(evaluate.benchmarks, self.data_dir, DateWindow(evaluate.from_date, evaluate.to_date))
 
     def _evaluate(self, which: str, benchmark: Benchmark, model: AskedModel, backend: Callable[[], Backend]) -> dict[str, Any]:
         recipe = self.recipe

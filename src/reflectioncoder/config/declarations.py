@@ -248,16 +248,12 @@ class EvaluateConfig(Settings):
     )
     confidence: float = doc("Confidence level of the intervals.", 0.95, low=0.5, high=0.999)
     from_date: str = doc(
-        "Of dated benchmarks (leetcode, livecodebench) take the tasks of this day and later, YYYY-MM-DD; empty takes all. Others are taken "
-        "whole.",
+        "Of dated benchmarks (leetcode, livecodebench) take the tasks of this day and later, YYYY-MM-DD; empty takes all. Others are "
+        "taken whole.",
         "",
         check=day,
     )
-    to_date: str = doc(
-        "Of dated benchmarks take the tasks of this day and earlier, YYYY-MM-DD; empty takes all. Others are taken whole.",
-        "",
-        check=day,
-    )
+    to_date: str = doc("Of dated benchmarks take the tasks of this day and earlier, YYYY-MM-DD; empty takes all.", "", check=day)
     allow_contaminated: bool = doc("Also print numbers on benchmarks of which the training data contains tasks.", False)
 
 

@@ -107,7 +107,8 @@ class Suite:
                 method.name = new_name
                 methods.append(method)
         kept = [node for node in self._class.body if not (isinstance(node, ast.FunctionDef) and node.name.startswith(_PREFIX))]
-        changed = ast.ClassDef(**{**vars(self._class), "body": [*kept, *methods]})
+        changed = copy.copy(self._class)
+        changed.body = [*kept, *methods]
         body = [changed if node is self._class else node for node in self._module.body]
         return ast.unparse(ast.fix_missing_locations(ast.Module(body, [])))
 
