@@ -10,6 +10,7 @@ import pytest
 from benchmarks.answer_benchmarks import mutants
 from benchmarks.unit_tests import EDGES, official_unit_tests
 from reflectioncoder.cli import main
+from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.errors import MachineError
 from reflectioncoder.evaluate.benchmarks import BENCHMARKS, Benchmark, load_benchmark
 from reflectioncoder.evaluate.catalogue import entries
@@ -121,9 +122,18 @@ def test_hand_made_programs_fail_as_officially(name, isolation):
 NOTHING = whole("    return None\n")
 ANY = "class Any(dict):\n    __eq__ = __gt__ = __contains__ = lambda *a: True\n    __ne__ = lambda *a: False\n"
 ANY += "    __getitem__ = lambda *a: Any()\n    __sub__ = __rsub__ = __abs__ = __round__ = lambda *a: 0\n"
-NO_ASSERTIONS = "for name in dir(unittest.TestCase):\n    if name.startswith('assert'):\n        setattr(unittest.TestCase, name, {})\n"
+NO_ASSERTIONS = """\
+import contextlib, unittest
+from unittest import mock
+for kind in (unittest.TestCase, mock.NonCallableMock):
+    for name in dir(kind):
+        if name.startswith("assert"):
+            setattr(kind, name, lambda *a, **k: contextlib.nullcontext())
+def task_func(path, key):
+    return mock.MagicMock()
+"""
 FORGERIES = {
-    "no assertions": "import unittest\n" + NO_ASSERTIONS.format("lambda *a, **k: __import__('contextlib').nullcontext()") + NOTHING,
+    "no assertions": NO_ASSERTIONS,
     "no failures": "import unittest\nunittest.TestResult.addFailure = unittest.TestResult.addError = lambda *a: None\n" + NOTHING,
     "only successes": "import unittest\nfor name in ('addFailure', 'addError'):\n"
     "    setattr(unittest.TestResult, name, lambda self, test, error: self.addSuccess(test))\n" + NOTHING,
@@ -149,15 +159,9 @@ FORGERIES = {
 }
 FRAMES = "import sys\ndef iter_frames():\n    f = sys._getframe()\n    while f: yield f; f = f.f_back\n"
 NO_PASS_OFFICIALLY = (
-    "ends at once",
-    "ends when called",
-    "equal to anything",
-    "ends the interpreter",
-    "ends at the end",
-    "deletes the tests",
-    "no assertion error",
+    *("ends at once", "ends when called", "ends the interpreter", "ends at the end", "equal to anything", "deletes the tests"),
+    *("no assertion error", "gives the error that is expected", "says that all passed"),
 )
-NO_PASS_OFFICIALLY += ("gives the error that is expected", "says that all passed")
 
 
 @pytest.mark.parametrize("name", FORGERIES)
@@ -177,11 +181,10 @@ def test_a_forgery_that_the_tests_alone_would_pass_has_a_reason(isolation):
 
 def test_an_endless_program_is_a_time_out(isolation):
     suite = Suite(TESTS)
-    found = judge_suite(calibrated(CODE_PROMPT, whole("    while True: pass\n")), suite, {}, Limits(wall_s=0.5), isolation)
-    assert (found.status, found.hit_time_limit) == ("timeout", True)
-    alterations = {test: suite.alterations(test) for test in suite.tests}
-    found = judge_suite(calibrated(CODE_PROMPT, whole("    while True: pass\n")), suite, alterations, Limits(wall_s=0.5), isolation)
-    assert (found.status, found.hit_time_limit) == ("timeout", True)
+    endless = calibrated(CODE_PROMPT, whole("    while True: pass\n"))
+    for alterations in ({}, {test: suite.alterations(test) for test in suite.tests}):
+        found = judge_suite(endless, suite, alterations, Limits(wall_s=0.5), isolation)
+        assert (found.status, found.hit_time_limit) == ("timeout", True)
 
 
 def test_every_assertion_can_be_made_wrong(isolation):
@@ -211,7 +214,7 @@ def test_challenges_are_drawn_anew_and_come_in_pairs():
 
 def test_unchanged_tests_are_the_published_ones(data_dir):
     published = BENCHMARKS["bigcodebench-hard/complete"].file
-    for one in published.read(published.obtain(str(data_dir))):
+    for one in published.read(published.obtain(str(data_dir)))[::4]:
         wanted, found = (_as_run(ast.parse(source)) for source in (one["test"], unchanged(Suite(one["test"]))))
         assert _without_hashes(found) == _without_hashes(wanted), one["task_id"]
 
@@ -301,12 +304,9 @@ def test_a_model_is_asked_as_published(split, data_dir):
 def test_scores_are_written_with_references_beside_them_and_compared(data_dir, tmp_path, capsys):
     name = "bigcodebench-hard/instruct:2"
     tasks = load_benchmark(name, str(data_dir)).tasks
-    (tmp_path / "right.jsonl").write_text(
-        "".join(f"{json.dumps({'task_id': t.task_id, 'solution': t.canonical_solution})}\n" for t in tasks)
-    )
-    (tmp_path / "wrong.jsonl").write_text(
-        "".join(f"{json.dumps({'task_id': t.task_id, 'solution': EDGES['a stub']})}\n" for t in tasks)
-    )
+    for kind in ("right", "wrong"):
+        programs = {task.task_id: task.canonical_solution if kind == "right" else EDGES["a stub"] for task in tasks}
+        write_jsonl(tmp_path / f"{kind}.jsonl", [{"task_id": task, "solution": program} for task, program in programs.items()])
     for kind in ("right", "wrong"):
         command = ["score", str(tmp_path / f"{kind}.jsonl"), "--benchmark", name, "--output", str(tmp_path / kind)]
         assert main([*command, "--data-dir", str(data_dir)]) == 0
@@ -317,7 +317,7 @@ def test_scores_are_written_with_references_beside_them_and_compared(data_dir, t
         assert {m["subset"]: m["value"] for m in results["metrics"]} == dict.fromkeys((None, "harness"), float(kind == "right"))
     assert main(["compare", str(tmp_path / "wrong"), str(tmp_path / "right"), "--json"]) == 0
     (subset,) = json.loads(capsys.readouterr().out)["subsets"]
-    assert len(subset["only_b"]) == 2
+    assert subset["counts"] == {"both": 0, "only_a": 0, "only_b": 2, "neither": 0}
 
 
 def test_the_list_says_whether_references_were_judged_here(data_dir):

@@ -38,9 +38,7 @@ LIMITS = Limits(
     open_files=256,
 )
 """Time and address space are the official limits."""
-MAX_ALTERATIONS = 4
-"""So many assertions of a test are made wrong, one at a time."""
-_SLOW_S = 15.0
+_SLOW_S = 15.0  # some references sleep in each of their tests
 _USUAL_BYTES = 2**30  # of a program
 _FIRST_S = 30.0  # own time in company; only a run alone gets the whole limit
 _FORMAT = 1  # of what is kept of references, and of how suites are changed
@@ -157,9 +155,7 @@ def _judged(tests: UnitTests, isolation: Isolation) -> Reference:
     verdict = run.verdict(suite.tests)
     if verdict.status != "passed":
         return Reference(f"{verdict.status}: {verdict.detail}" if verdict.status != "failed" else verdict.detail, {})
-    # Some sleep in each of their tests.
-    max_each = MAX_ALTERATIONS if run.ran.duration_s < _SLOW_S else 1
-    return Reference("", failing_alterations(program, suite, max_each, LIMITS, isolation))
+    return Reference("", failing_alterations(program, suite, LIMITS, isolation, is_slow=run.ran.duration_s > _SLOW_S))
 
 
 def tasks_of(split: Split) -> Callable[[Sequence[Row], str], list[Task[UnitTests]]]:

@@ -29,6 +29,7 @@ _SAID: dict[Missed, str] = {
     "early exit": "it ended before all of its tests did",
     "unchecked": "tests that are wrong on purpose did not fail, or others did: nothing holds it to its tests",
 }
+_MAX_ALTERATIONS = 4  # of a test
 _FAILED = frozenset(("failure", "error"))
 
 
@@ -171,14 +172,17 @@ def unchanged(suite: Suite) -> str:
 
 
 def failing_alterations(
-    program: str, suite: Suite, max_each: int, limits: Limits, isolation: Isolation
+    program: str, suite: Suite, limits: Limits, isolation: Isolation, *, is_slow: bool
 ) -> dict[str, tuple[Alteration, ...]]:
-    """Return alterations that make a right program fail, at most `max_each` of a test, with which challenges come out as drawn.
+    """Return alterations that make a right program fail, a few of each test, with which challenges come out as drawn.
+
+    Args:
+        is_slow: a run takes so long that only one of each test is tried, and not in the company of which others it can be.
 
     Raises:
         SandboxUnavailableError: the sandbox failed.
     """
-    random = SystemRandom()
+    random, max_each = SystemRandom(), 1 if is_slow else _MAX_ALTERATIONS
     tried = {f"{test}_{number}": (test, each) for test in suite.tests for number, each in enumerate(suite.alterations(test)[:max_each])}
     source = suite.with_tests([(name, test, each) for name, (test, each) in tried.items()], random)
     run = run_suite(program, source, limits, isolation)
@@ -192,6 +196,8 @@ def failing_alterations(
 
     if all(map(stands, challenges(suite, found))):
         return found
+    if is_slow:
+        return {}
     # A test that is left in its middle may keep others from passing; such are not made wrong.
     alone = {test: tuple(each for each in own if stands(_with_one_wrong(suite, test, each))) for test, own in found.items()}
     return alone if all(map(stands, challenges(suite, alone))) else {}
