@@ -130,7 +130,9 @@ for kind in (unittest.TestCase, mock.NonCallableMock):
         if name.startswith("assert"):
             setattr(kind, name, lambda *a, **k: contextlib.nullcontext())
 def task_func(path, key):
-    return mock.MagicMock()
+    found = mock.MagicMock()
+    found.__getitem__.return_value = 3
+    return found
 """
 FORGERIES = {
     "no assertions": NO_ASSERTIONS,
@@ -252,7 +254,9 @@ def test_tasks_whose_references_fail_here_are_left_out_by_name(isolation):
     found = with_references(benchmark_of(row(), NEEDS_MORE, NEEDS_NETWORK), 1, 2)
     assert [task.task_id for task in found.tasks] == ["BigCodeBench/1"]
     assert found.left_out == {"BigCodeBench/2", "BigCodeBench/3"}
-    said = found.describe()["references"]
+    assert found.references
+    said = found.references.to_json()
+    assert found.describe()["references"] == said
     assert (said["num_tasks"], said["num_passed"]) == (3, 1)
     assert said["failed"]["BigCodeBench/2"] == "ModuleNotFoundError: No module named 'no_such_package'"
     assert "test_net" in said["failed"]["BigCodeBench/3"]

@@ -71,7 +71,7 @@ class UnitTestsJudge(Judge[UnitTests]):
     checks_references: ClassVar[bool] = True
 
     def under(self, conditions: Conditions) -> Judging[UnitTests]:
-        isolation = _isolation(conditions.isolation)
+        isolation = confined(conditions.isolation)
 
         def judge(task: Task[UnitTests], solution: str, look: Look) -> Verdict:
             if parse(solution) is None:
@@ -98,7 +98,7 @@ class UnitTestsJudge(Judge[UnitTests]):
         return {"packages": list(package_versions())}
 
     def reference_failure(self, task: Task[UnitTests], isolation: Isolation) -> str | None:
-        return reference_of(task.tests, _isolation(isolation)).failure or None
+        return reference_of(task.tests, confined(isolation)).failure or None
 
     def subsets(self, tasks: Sequence[Task[UnitTests]], rows: Sequence[Row]) -> list[Subset]:
         """Our verdicts, and the official ones."""
@@ -109,7 +109,7 @@ class UnitTestsJudge(Judge[UnitTests]):
         return {"reasons": dict(Counter(row["reason"] for row in rows if row.get("reason")))}
 
 
-def _isolation(isolation: Isolation) -> Isolation:
+def confined(isolation: Isolation) -> Isolation:
     """Let programs read /proc, as far as there are only their own processes in it: libraries look up there what is loaded."""
     return replace(isolation, readable_proc=True)
 
