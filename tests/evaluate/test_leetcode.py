@@ -14,6 +14,7 @@ from reflectioncoder.evaluate.dates import DateWindow
 from reflectioncoder.evaluate.judges.base import ALONE, Conditions
 from reflectioncoder.evaluate.judges.leetcode import MethodsJudge, leetcode_tasks, request_for
 from reflectioncoder.evaluation import check_benchmarks, judged_benchmarks
+from reflectioncoder.progress import logging_to
 from reflectioncoder.sandbox.limits import Limits
 
 IMPORTS = """
@@ -148,17 +149,18 @@ def test_tasks_are_dated_and_have_parts(data_dir):
     assert {name: len(rows) for name, rows in names.items()} == {None: 228, "Medium": 101, "Easy": 48, "Hard": 79}
 
 
-def test_the_window_of_a_recipe_is_for_dated_benchmarks(data_dir, capsys):
+def test_the_window_of_a_recipe_is_for_dated_benchmarks(data_dir, tmp_path):
     recipe = Recipe(
         name="dated",
         model=ModelConfig("none"),
         evaluate=EvaluateConfig(benchmarks=("bundled/seen:3", "leetcode"), from_date="2025-01-01", to_date="2025-01-31"),
     )
-    found = judged_benchmarks(recipe, str(data_dir))
+    with logging_to(tmp_path / "said.log"):
+        found = judged_benchmarks(recipe, str(data_dir))
     assert found["leetcode"].describe()["dates"]["from"] >= "2025-01-01"
     assert 0 < len(found["leetcode"].tasks) < 228
     assert len(found["bundled/seen:3"].tasks) == 3
-    assert "tasks dated 2025-01-" in capsys.readouterr().err
+    assert "tasks dated 2025-01-" in (tmp_path / "said.log").read_text()
     others = replace(recipe, evaluate=replace(recipe.evaluate, benchmarks=("bundled/seen",)))
     with pytest.raises(UsageError, match="none of these benchmarks is dated: bundled/seen; the window from 2025-01-01 to 2025-01-31"):
         check_benchmarks(others, str(data_dir))
