@@ -12,6 +12,7 @@ import argparse
 import json
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from benchmarks.answer_benchmarks import mutants
@@ -73,9 +74,11 @@ def compare(name: str, workers: int, every: int, number: int) -> dict[str, Any]:
     row = BENCHMARKS[name]
     rows = {one["task_id"]: one for one in row.file.read(row.file.obtain())}
     whole = load_benchmark(name)
+    tasks = whole.tasks[::every]
+    whole = replace(whole, tasks=tasks, left_out=frozenset(task.task_id for task in whole.tasks if task not in tasks))
     benchmark = with_references(whole, FLOOR, workers)
     judge = benchmark.judge.under(Conditions(isolation, Limits(), "strict"))
-    tasks = benchmark.tasks[::every]
+    tasks = benchmark.tasks
     programs = [(task, "reference", task.canonical_solution) for task in tasks]
     programs += [(task, "slip", code) for task in tasks for _, code in mutants(task.canonical_solution, number)]
     programs += [(task, kind, code) for task in tasks for kind, code in EDGES.items()]
