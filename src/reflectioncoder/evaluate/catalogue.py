@@ -98,9 +98,12 @@ def _state(file: BenchmarkFile, data_dir: str | None) -> DataState:
 def table() -> str:
     """Return a Markdown table of the benchmarks; those in many languages have one row, with all numbers of tasks."""
     groups: dict[str, list[BenchmarkRow[Any]]] = defaultdict(list)
+    languages: dict[str, set[str]] = defaultdict(set)
     for name, row in BENCHMARKS.items():
-        family, slash, _ = name.partition("/")
-        groups[f"{family}/LANGUAGE" if slash and family != "bundled" else name].append(row)
+        languages[name.partition("/")[0]].add(row.facts.language)
+    for name, row in BENCHMARKS.items():
+        family = name.partition("/")[0]
+        groups[f"{family}/LANGUAGE" if len(languages[family]) > 1 else name].append(row)
     lines = ["| benchmark | tasks | language | licence of the data | data | measures |", "|---|---|---|---|---|---|"]
     return "\n".join([*lines, *(_table_row(name, rows) for name, rows in groups.items())])
 
