@@ -33,15 +33,17 @@ from reflectioncoder.contamination.records import (
 )
 from reflectioncoder.data.files import claim, content_hash, put_aside, sha256_file, write_atomic, write_json
 from reflectioncoder.environment import environment
-from reflectioncoder.errors import MachineError, UsageError
-from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark, require_distinct
+from reflectioncoder.errors import UsageError
+from reflectioncoder.evaluate.benchmarks import Benchmark, require_distinct
 from reflectioncoder.evaluate.compare import compare_folders
 from reflectioncoder.evaluate.results import headline, summary_of
 from reflectioncoder.evaluation import (
     REFERENCE_LOSSES,
+    check_benchmarks,
     completions_key,
     evaluate_model,
     evaluate_references,
+    judged_benchmarks,
     references_of,
     verdicts_key,
 )
@@ -189,9 +191,7 @@ class Run:
         check_author(recipe.build)
         check_sampling(recipe.generate)
         require_distinct(recipe.evaluate.benchmarks)
-        for spec in recipe.evaluate.benchmarks:
-            if reason := load_benchmark(spec, self.data_dir).judge.why_skipped(recipe.sandbox.workers):
-                raise MachineError(f"{spec} cannot be run here: {reason}")
+        check_benchmarks(recipe, self.data_dir)
         for file in self._problem_files():
             if not file.is_file():
                 raise UsageError(f"file not found: {file}")
@@ -301,7 +301,7 @@ class Run:
 
     def _benchmarks(self, model: Path) -> dict[str, Benchmark]:
         """Load the benchmarks; those of which the model's training data contains tasks are refused, or that is said."""
-        benchmarks = {spec: load_benchmark(spec, self.data_dir) for spec in self.recipe.evaluate.benchmarks}
+        benchmarks = judged_benchmarks(self.recipe, self.data_dir)
         for benchmark in benchmarks.values():
             if note := refuse_contaminated(model, benchmark.name, allow=self.recipe.evaluate.allow_contaminated):
                 say(note)

@@ -15,9 +15,9 @@ import yaml
 
 from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.data.problems import load_problems
-from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark
+from reflectioncoder.evaluate.benchmarks import Benchmark
 from reflectioncoder.evaluate.results import headline
-from reflectioncoder.evaluation import references_of
+from reflectioncoder.evaluation import named_benchmarks, references_of
 from reflectioncoder.progress import format_duration
 from reflectioncoder.stage_marker import Marker
 
@@ -70,7 +70,7 @@ def plan_lines(recipe: Recipe, directory: Path, data_dir: str | None = None) -> 
     Args:
         data_dir: as of `Run`.
     """
-    benchmarks = [load_benchmark(spec, data_dir) for spec in recipe.evaluate.benchmarks]
+    benchmarks = list(named_benchmarks(recipe, data_dir).values())
     lines, total, known = [], 0.0, True
     for stage in planned_stages(recipe, len(load_problems(recipe.build.problems)), benchmarks):
         if _marker(directory, stage.name) is not None:

@@ -45,7 +45,7 @@ from reflectioncoder.choices import (
     TextNormalization,
 )
 from reflectioncoder.config.building import BuildConfig
-from reflectioncoder.config.checks import MAX_SECONDS, device, each_block_type_once, folder_name, not_empty
+from reflectioncoder.config.checks import MAX_SECONDS, day, device, each_block_type_once, folder_name, not_empty
 from reflectioncoder.config.settings import Settings, doc
 from reflectioncoder.data.samples import BLOCK_TYPES_HELP, BlockType
 from reflectioncoder.errors import UsageError
@@ -283,6 +283,13 @@ class EvaluateConfig(Settings):
         values=MEASURES_HELP,
     )
     confidence: float = doc("Confidence level of the intervals.", 0.95, low=0.5, high=0.999)
+    from_date: str = doc(
+        "Of dated benchmarks (leetcode, livecodebench) take the tasks of this day and later, YYYY-MM-DD; empty takes all. Others are "
+        "taken whole.",
+        "",
+        check=day,
+    )
+    to_date: str = doc("Of dated benchmarks take the tasks of this day and earlier, YYYY-MM-DD; empty takes all.", "", check=day)
     allow_contaminated: bool = doc("Also print numbers on benchmarks of which the training data contains tasks.", False)
 
 
