@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe_arguments(parser)
     add_data_dir_argument(parser)
     add_shard_argument(parser, "machines have a common runs folder, and nothing is merged", WHOLE)
+    parser.add_argument("--dry-run", action="store_true", help="check every arm and list the runs; build and train nothing")
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -41,5 +42,9 @@ def _ablate(args: argparse.Namespace, team: Team | None) -> Outcome:
 
     resolved = resolve_limited_recipe(args)
     ablation = Ablation(resolved, args.runs_dir, args.data_dir, shard=args.shard, stop=SigtermFlag(), team=team)
+    if args.dry_run:
+        cells = ablation.check()
+        lines = [f"{cell['run']}: {'finished' if cell['finished'] else 'to do'}" for cell in cells]
+        return Outcome({"control": ablation.design.control, "arms": ablation.design.arms, "runs": cells}, lines, [])
     summary = ablation.run()
     return Outcome(summary, lines_of(summary), [ablation.directory / ABLATION_FILE, ablation.directory / "report.html"])

@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.data.files import claim
     from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT, UsageError
     from reflectioncoder.evaluate.benchmarks import require_distinct
+    from reflectioncoder.evaluate.references import with_references
     from reflectioncoder.evaluate.results import summary_of
     from reflectioncoder.evaluation import completions_key, evaluate_model, require_formats, skip
     from reflectioncoder.generate.base import longest
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> Outcome:
     require_distinct(args.benchmark)
     recipe = generation_recipe(args)
     recipe = replace(recipe, sandbox=replace(recipe.sandbox, workers=args.workers, rules=args.rules, floor=args.floor))
-    benchmarks = [wanted_benchmark(spec, args) for spec in args.benchmark]
+    benchmarks = [with_references(wanted_benchmark(spec, args), args.floor, args.workers) for spec in args.benchmark]
     model = model_of(args)
     lines = []
     for benchmark in benchmarks:
@@ -120,10 +121,11 @@ def merged(shards: Sequence[ShardFolder], directory: Path) -> Outcome:
 def _lines_of(name: str, results: dict[str, Any], summary: dict[str, Any]) -> list[str]:
     """Return lines for people about the results of a benchmark."""
     from reflectioncoder.data.answer_reasons import answer_lines
+    from reflectioncoder.evaluate.references import lines_of
     from reflectioncoder.evaluate.results import headline, summary_line
 
     sampling = results["sampling"]
     cut_off = sampling["finish_reasons"].get("length", 0)
     note = f" ({cut_off} completions cut off at {sampling['max_new_tokens']} tokens)" if cut_off else ""
-    lines = [f"pass@1 {percent(headline(results))}{note}", summary_line(summary), *answer_lines(results["answers"])]
-    return [f"{name}: {line}" for line in lines]
+    lines = [f"{name}: pass@1 {percent(headline(results))}{note}", f"{name}: {summary_line(summary)}", *lines_of(results)]
+    return [*lines, *(f"{name}: {line}" for line in answer_lines(results["answers"]))]

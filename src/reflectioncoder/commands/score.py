@@ -96,6 +96,7 @@ def merged(shards: Sequence[ShardFolder], directory: Path) -> Outcome:
 def _outcome(scored: ScoredFile, benchmark: Benchmark[Any], duration_s: float | None) -> Outcome:
     from reflectioncoder.data.answer_reasons import answer_lines, has_no_program_at_all
     from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT
+    from reflectioncoder.evaluate.references import lines_of
     from reflectioncoder.evaluate.results import summary_line, summary_of
 
     results = scored.results
@@ -105,7 +106,7 @@ def _outcome(scored: ScoredFile, benchmark: Benchmark[Any], duration_s: float | 
     answers = results["answers"]
     code = EXIT_CHECK_FAILED if has_no_program_at_all(answers) else EXIT_DONE
     summary = summary_of(results, duration_s)
-    lines = [*benchmark.date_lines(), *score_lines(results), summary_line(summary), *answer_lines(answers)]
+    lines = [*benchmark.date_lines(), *score_lines(results), summary_line(summary), *lines_of(results), *answer_lines(answers)]
     lines += [scored.warning] if scored.warning else []
     return Outcome(results, lines, scored.paths, code)
 

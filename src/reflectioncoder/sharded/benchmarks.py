@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from reflectioncoder.data.files import read_jsonl
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark
 from reflectioncoder.evaluate.dates import DateWindow
+from reflectioncoder.evaluate.references import References, without_failed
 from reflectioncoder.evaluate.results import MAX_SANDBOX_ERRORS
 from reflectioncoder.evaluate.score import SampleToScore, Scorer
 from reflectioncoder.shards import Shard
@@ -25,12 +26,19 @@ class WantedBenchmark:
     until: str = ""
     data_dir: str | None = None
 
-    def load(self) -> Benchmark[Any]:
-        return load_benchmark(self.spec, self.data_dir, DateWindow(self.since, self.until))
+    def load(self, references: Mapping[str, Any] | None = None) -> Benchmark[Any]:
+        """Load it; `references`: what `references_of` said of it in a shard, where they were judged."""
+        benchmark = load_benchmark(self.spec, self.data_dir, DateWindow(self.since, self.until))
+        return benchmark if references is None else without_failed(benchmark, References(references["num_tasks"], references["failed"]))
 
     def to_json(self) -> dict[str, str]:
         """Return what must be the same in all shards."""
         return {"spec": self.spec, "since": self.since, "until": self.until}
+
+
+def references_of(benchmark: Benchmark[Any]) -> dict[str, Any] | None:
+    """Return what is known of a benchmark's references on this machine; None where they are not judged."""
+    return None if benchmark.references is None else benchmark.references.to_json()
 
 
 def own_tasks(benchmark: Benchmark[Any], shard: Shard) -> set[str]:

@@ -23,7 +23,14 @@ from reflectioncoder.generate.backends import AskedModel
 from reflectioncoder.generate.base import longest
 from reflectioncoder.sandbox.isolation import ISOLATIONS, Isolation
 from reflectioncoder.shard_folders import ShardFolder, Work
-from reflectioncoder.sharded.benchmarks import WantedBenchmark, other_verdicts, own_tasks, require_judged, verdicts_of
+from reflectioncoder.sharded.benchmarks import (
+    WantedBenchmark,
+    other_verdicts,
+    own_tasks,
+    references_of,
+    require_judged,
+    verdicts_of,
+)
 from reflectioncoder.sharded.common import ShardOutcome, require_free, require_same_data
 from reflectioncoder.sharded.generate import join_completions, own_requests, require_server, settings_of_completions
 from reflectioncoder.shards import Shard
@@ -78,7 +85,7 @@ def merge(shards: Sequence[ShardFolder], directory: Path) -> Iterator[tuple[Benc
     work = shards[0].work
     recipe = recipe_of(work.paths["recipe"])
     wanted = [WantedBenchmark(**one, data_dir=work.paths["data_dir"]) for one in work.settings["benchmarks"]]
-    benchmarks = [one.load() for one in wanted]
+    benchmarks = [one.load(known) for one, known in zip(wanted, work.paths["references"], strict=True)]
     require_same_data(Work("evaluate", {}, _data(benchmarks), num_units=None), work)
     isolation = ISOLATIONS[work.settings["isolation"]]
     model = shards[0].done().result["model"]
@@ -111,11 +118,16 @@ def _work(
             **settings_of_completions(recipe, keys),
             "isolation": scorers[0].isolation.name,
             "verdicts": {scorer.benchmark.name: scorer.settings for scorer in scorers},
+            "left_out": [sorted(benchmark.references.failed) if benchmark.references else [] for benchmark in benchmarks],
         },
         _data(benchmarks),
         num_units=sum(len(benchmark.tasks) for benchmark in benchmarks),
         finishing={"formats": list(formats)},
-        paths={"recipe": asdict(recipe), "data_dir": wanted[0].data_dir},
+        paths={
+            "recipe": asdict(recipe),
+            "data_dir": wanted[0].data_dir,
+            "references": [references_of(benchmark) for benchmark in benchmarks],
+        },
     )
 
 

@@ -10,11 +10,19 @@ from typing import Any
 from reflectioncoder.data.files import content_hash, write_jsonl
 from reflectioncoder.errors import MachineError
 from reflectioncoder.evaluate.benchmarks import Benchmark
+from reflectioncoder.evaluate.references import with_references
 from reflectioncoder.evaluate.score import score_samples
 from reflectioncoder.evaluation import PreparedScoring, ScoredFile, ScoreOptions, prepare_scoring, require_applicable
 from reflectioncoder.sandbox.isolation import ISOLATIONS
 from reflectioncoder.shard_folders import ShardFolder, Work
-from reflectioncoder.sharded.benchmarks import WantedBenchmark, other_verdicts, own_tasks, require_judged, verdicts_of
+from reflectioncoder.sharded.benchmarks import (
+    WantedBenchmark,
+    other_verdicts,
+    own_tasks,
+    references_of,
+    require_judged,
+    verdicts_of,
+)
 from reflectioncoder.sharded.common import ShardOutcome, require_free, require_same_data
 from reflectioncoder.shards import Shard
 
@@ -34,6 +42,7 @@ def run_shard(
     require_applicable(options, benchmark)
     if reason := benchmark.judge.why_skipped(options.workers):
         raise MachineError(f"{benchmark.name} cannot be judged here: {reason}")
+    benchmark = with_references(benchmark, options.floor, options.workers)
     prepared = prepare_scoring(path, benchmark, options)
     tasks = own_tasks(benchmark, shard)
     own = [sample for sample in prepared.samples if sample.task.task_id in tasks]
@@ -55,7 +64,7 @@ def merge(shards: Sequence[ShardFolder], directory: Path) -> tuple[ScoredFile, B
     work = shards[0].work
     options = ScoreOptions(**work.settings["options"], formats=tuple(work.finishing["formats"]), model=work.finishing["model"])
     wanted = WantedBenchmark(**work.settings["benchmark"], data_dir=work.paths["data_dir"])
-    benchmark = wanted.load()
+    benchmark = wanted.load(work.paths["references"])
     prepared = prepare_scoring(Path(work.paths["samples"]), benchmark, options, ISOLATIONS[work.settings["isolation"]])
     now = _work(prepared, wanted)
     require_same_data(now, work)
@@ -77,9 +86,10 @@ def _work(prepared: PreparedScoring, wanted: WantedBenchmark) -> Work:
             "options": {name: value for name, value in asdict(options).items() if name not in _NOT_OF_A_VERDICT},
             "isolation": scorer.isolation.name,
             "verdicts": scorer.settings,
+            "left_out": sorted(benchmark.references.failed) if benchmark.references else [],
         },
         {"samples": content_hash(samples), "benchmark": benchmark.sha256},
         num_units=len(benchmark.tasks),
         finishing={"formats": list(options.formats), "model": options.model},
-        paths={"samples": str(prepared.path.absolute()), "data_dir": wanted.data_dir},
+        paths={"samples": str(prepared.path.absolute()), "data_dir": wanted.data_dir, "references": references_of(benchmark)},
     )
