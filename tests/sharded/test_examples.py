@@ -102,7 +102,7 @@ def test_a_manifest_is_a_job_of_kubernetes(manifest):
 def test_the_pods_of_the_indexed_job_are_its_shards(tmp_path):
     spec = yaml.safe_load((EXAMPLES / "kubernetes" / "score.yaml").read_text())["spec"]
     (container,) = spec["template"]["spec"]["containers"]
-    line = [*container["command"], *container["args"]]
+    line, calls = [*container["command"], *container["args"]], []
     for index in range(spec["completions"]):
         calls = run(tmp_path, line, JOB_COMPLETION_INDEX=str(index))
     shards = [_parse(argv)[0].shard for _, *argv in calls]
