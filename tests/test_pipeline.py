@@ -1,5 +1,6 @@
 """The whole pipeline on a tiny random model: killed again and again, it ends with the files of an uninterrupted run."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -9,12 +10,15 @@ import sys
 import time
 
 import pytest
+import yaml
 
 from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.cli import main
 from reflectioncoder.config.loading import load_recipe
-from reflectioncoder.data.files import read_json
+from reflectioncoder.data.files import read_json, read_jsonl
 from reflectioncoder.progress import format_duration
+from reflectioncoder.run_plan import plan_lines
+from reflectioncoder.stage_marker import Marker
 from tests.conftest import make_model, make_tokenizer
 
 RECIPE = """
@@ -88,6 +92,42 @@ def test_a_second_run_does_nothing_again(whole, world, capsys):
     known = read_json(whole / "stages/eval-bundled-seen-base.json")["duration_s"]
     line = f"base: 6 tasks, 6 answers, {answers['num_without_program']} without a program, {format_duration(known)}, "
     assert f"{line}one task is 17 points" in captured.out
+
+
+def test_a_run_says_at_the_end_which_tasks_changed(whole, world, capsys):
+    assert main(["run", str(world / "whole.yaml"), "--runs-dir", str(world / "runs")]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("bundled/seen:6 ")]
+    solved = [
+        {row["task_id"] for _, row in read_jsonl(whole / f"eval/bundled/seen/{which}/samples.jsonl") if row["base_status"] == "passed"}
+        for which in ("base", "trained")
+    ]
+    assert f", {len(solved[1] - solved[0])} gained, {len(solved[0] - solved[1])} lost, p = " in line
+
+
+def test_the_plan_scales_what_earlier_runs_took(whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "earlier")
+    took = {"build": 80.0, "train": 30.0, "eval-bundled-seen-base": 60.0, "eval-bundled-seen-trained": 12.0}
+    for stage in (tmp_path / "earlier" / "stages").glob("*.json"):
+        marker = Marker.read(stage)
+        assert marker is not None
+        dataclasses.replace(marker, duration_s=took.get(stage.stem, 0.2)).write(stage)
+    text = yaml.safe_load((whole / "config.yaml").read_text())
+    text["evaluate"]["benchmarks"] = ["bundled/seen:3", "bundled/unseen:4"]
+    recipe = tmp_path / "new.yaml"
+    recipe.write_text(yaml.safe_dump({**text, "name": "new"}))
+    lines = dict(line.split(maxsplit=1) for line in plan_lines(load_recipe(recipe).recipe, tmp_path / "new") if line.startswith("  "))
+    assert lines["build"].split() == ["8", "problems", "about", "1m20s"]
+    assert lines["eval-bundled/seen-base"].split() == ["3", "tasks", "about", "30s"]
+    assert lines["eval-bundled/seen-trained"].split() == ["3", "tasks", "about", "6s"]
+    assert lines["eval-bundled/unseen-base"].endswith("time not known yet")  # a copied evaluation took no time
+    assert lines["train"].endswith("time not known yet")  # no budget: the tokens are known after the build
+    text["train"]["max_tokens"] = 2 * read_json(tmp_path / "earlier/stages/train.json")["result"]["num_tokens"]
+    recipe.write_text(yaml.safe_dump({**text, "name": "new"}))
+    lines = plan_lines(load_recipe(recipe).recipe, tmp_path / "new")
+    assert [line for line in lines if line.startswith("  train ") and line.endswith("about 1m00s")]
+    assert "2m56s and what is not known yet" in lines[-1]
+    again = plan_lines(load_recipe(whole / "config.yaml").recipe, whole)
+    assert sum(line.endswith("done before, unless something changed") for line in again) == 6
 
 
 @pytest.mark.long

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -99,10 +99,39 @@ def _refuse_meaningless(parser: argparse.ArgumentParser, args: argparse.Namespac
             parser.error(f"--{name} means nothing to {command}; it is for: {', '.join(commands)}")
 
 
+_FIRST_STEPS = {
+    "reflectioncoder doctor": "what this machine can do, and how to get what is missing",
+    "reflectioncoder run demo": "trains a small model on the CPU and writes runs/demo/report.html",
+    "reflectioncoder build demo --limit 20": "makes reflection data without a model",
+    "reflectioncoder score SAMPLES --benchmark humaneval+ --output DIR": "judges programs that you have",
+    "reflectioncoder --help": "lists all commands",
+}
+
+
+def _table(rows: Mapping[str, str]) -> str:
+    width = max(map(len, rows))
+    return "\n".join(f"  {name:<{width}}  {text}" for name, text in rows.items())
+
+
 def _overview() -> str:
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
-    return "commands:\n" + "\n".join(lines) + "\n\nOptions of a command: `reflectioncoder COMMAND --help`."
+    return (
+        f"commands:\n{_table(COMMANDS)}\n\nOptions of a command: `reflectioncoder COMMAND --help`.\n"
+        "Completion of commands and options: `reflectioncoder --print-completion bash` (or zsh, tcsh) prints a script for the shell."
+    )
+
+
+class _PrintCompletion(argparse.Action):
+    """Prints a shell's script that completes commands and their options, and ends the program."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: str | None = None) -> NoReturn:
+        import shtab
+
+        whole = argparse.ArgumentParser("reflectioncoder")
+        commands = whole.add_subparsers(dest="command")
+        for name, text in COMMANDS.items():
+            commands.add_parser(name, help=text, parents=[parser_of(name)], add_help=False)
+        print(shtab.complete(whole, values))
+        parser.exit()
 
 
 def _command_first(argv: Sequence[str]) -> list[str]:
@@ -127,14 +156,30 @@ def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, ModuleType]:
         usage="reflectioncoder [global options] COMMAND [options]",
     )
     top.add_argument("--version", action="version", version=f"reflectioncoder {__version__}")
+    top.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        choices=("bash", "zsh", "tcsh"),
+        metavar="SHELL",
+        help="print a script that completes commands and options in bash, zsh or tcsh, and exit",
+    )
     top.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=argparse.SUPPRESS)
     if not argv:
-        top.print_help(sys.stderr)
+        print(f"{top.description}\n\nfirst steps:\n{_table(_FIRST_STEPS)}", file=sys.stderr)
         raise SystemExit(2)
-    if argv[0].startswith("-") and argv[0] not in ("-h", "--help", "--version"):
+    own = argv[0].partition("=")[0]
+    if own.startswith("-") and own not in ("-h", "--help", "--version", "--print-completion"):
         top.error(f"{argv[0]}: only global options stand before the command; options of a command stand behind it")
-    command = top.parse_args(argv[:1]).command
-    module = importlib.import_module(f"reflectioncoder.commands.{command}")
+    command = top.parse_args(argv[:2] if own == "--print-completion" else argv[:1]).command
+    parser = parser_of(command)
+    args = parser.parse_args(argv[1:])
+    _refuse_meaningless(parser, args, command)
+    return args, _module_of(command)
+
+
+def parser_of(command: str) -> argparse.ArgumentParser:
+    """Make the parser of a command's own options and of the global ones."""
+    module = _module_of(command)
     parser = _Parser(
         prog=f"reflectioncoder {command}",
         description=COMMANDS[command],
@@ -143,9 +188,11 @@ def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, ModuleType]:
     )
     _add_global_options(parser, command)
     module.add_arguments(parser)
-    args = parser.parse_args(argv[1:])
-    _refuse_meaningless(parser, args, command)
-    return args, module
+    return parser
+
+
+def _module_of(command: str) -> ModuleType:
+    return importlib.import_module(f"reflectioncoder.commands.{command}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

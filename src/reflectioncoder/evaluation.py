@@ -41,26 +41,31 @@ def check_benchmarks(recipe: Recipe, data_dir: str | None) -> None:
         UsageError, MachineError: as `load_benchmarks`.
         MachineError: one of them cannot be judged here.
     """
-    for spec, benchmark in _named_benchmarks(recipe, data_dir).items():
+    for spec, benchmark in named_benchmarks(recipe, data_dir).items():
         if reason := benchmark.judge.why_skipped(recipe.sandbox.workers):
             raise MachineError(f"{spec} cannot be run here: {reason}")
 
 
 def judged_benchmarks(recipe: Recipe, data_dir: str | None) -> dict[str, Benchmark[Any]]:
-    """Load the benchmarks of a recipe, by the names that they have in it, with the tasks that can be judged here; dates are said.
+    """Return these with the tasks that can be judged here; their dates are said.
 
     Raises:
-        UsageError, MachineError: as `load_benchmarks` and `with_references`.
+        UsageError, MachineError: as `named_benchmarks` and `with_references`.
     """
     found = {}
-    for spec, benchmark in _named_benchmarks(recipe, data_dir).items():
+    for spec, benchmark in named_benchmarks(recipe, data_dir).items():
         found[spec] = with_references(benchmark, recipe.sandbox.floor, recipe.sandbox.workers)
         for line in found[spec].date_lines():
             say(line)
     return found
 
 
-def _named_benchmarks(recipe: Recipe, data_dir: str | None) -> dict[str, Benchmark[Any]]:
+def named_benchmarks(recipe: Recipe, data_dir: str | None) -> dict[str, Benchmark[Any]]:
+    """Load the benchmarks of a recipe, by the names that they have in it, within its window of dates.
+
+    Raises:
+        UsageError, MachineError: as `load_benchmarks`.
+    """
     evaluate = recipe.evaluate
     return load_benchmarks(evaluate.benchmarks, data_dir, DateWindow(evaluate.from_date, evaluate.to_date))
 

@@ -35,6 +35,7 @@ from reflectioncoder.data.files import claim, content_hash, put_aside, sha256_fi
 from reflectioncoder.environment import environment
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark, require_distinct
+from reflectioncoder.evaluate.compare import compare_folders
 from reflectioncoder.evaluate.results import headline, summary_of
 from reflectioncoder.evaluation import (
     REFERENCE_LOSSES,
@@ -58,6 +59,7 @@ from reflectioncoder.generate.base import Backend, check_sampling, longest
 from reflectioncoder.generate.gguf_check import verify_gguf
 from reflectioncoder.models.sources import ModelSource, model_hash, resolve_model
 from reflectioncoder.progress import format_duration, logging_to, say
+from reflectioncoder.run_plan import plan_lines
 from reflectioncoder.shared_evaluations import SharedEvaluations
 from reflectioncoder.stage_marker import Marker
 from reflectioncoder.stopping import StopFlag
@@ -133,8 +135,6 @@ class Run:
     def asked(self, folder: Path) -> AskedModel:
         """Return the model in a folder as the recipe's backend asks it."""
         return asked_folder(self.recipe.model, folder, self.backend, self.recipe.generate.batch_size)
-
-    # --- stages -------------------------------------------------------------------------------------------------------
 
     def stage(
         self,
@@ -243,11 +243,10 @@ class Run:
     def build(self) -> dict[str, Any]:
         recipe = self.recipe
         known = known_tasks(self.data_dir)
-        depends_on = self._build_depends_on()
         directory = self.directory / "build"
         outputs = [directory / name for name in ("reflections.jsonl", "rejected.jsonl", "build.json")]
         work = lambda: build_reflections(recipe, directory, known=known, behaviour=known_behaviour(self.data_dir))  # noqa: E731
-        return self.stage("build", depends_on, outputs, work, continues=outputs[:1])
+        return self.stage("build", self._build_depends_on(), outputs, work, continues=outputs[:1])
 
     def train(self) -> dict[str, Any]:
         from reflectioncoder.train.data import data_key
@@ -364,6 +363,7 @@ class Run:
 
     def _run(self) -> dict[str, Any]:
         say(f"model: {self.recipe.model.name} from {self.source.origin}")
+        say("\n".join(plan_lines(self.recipe, self.directory, self.data_dir)))
         self.build()
         before, losses_before = self.measure(BASE)
         self.train()
@@ -376,6 +376,7 @@ class Run:
             "model": str(self.model),
             **({"gguf": str(gguf)} if gguf else {}),
             "pass@1": {s: {BASE: headline(before[s]), TRAINED: headline(after[s])} for s in before},
+            "compared": {s: compare_folders(self.directory / "eval" / before[s]["benchmark"]["name"], BASE, TRAINED) for s in before},
             "summary": {s: {BASE: self._summary(BASE, before[s]), TRAINED: self._summary(TRAINED, after[s])} for s in before},
             **({"reference_loss": {BASE: losses_before, TRAINED: losses_after}} if losses_after else {}),
         }

@@ -1,18 +1,40 @@
-"""Exit code 3 if programs cannot be confined on this machine at all; 1 if the model that you named
-cannot be trained, or if a language is judged wrongly.
+"""Every line has one remedy where something is missing; the last lines say what this machine can do as it is.
+
+Exit code 3 if programs cannot be confined on this machine at all; 1 if the model that you named cannot be
+trained, or if a language is judged wrongly.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reflectioncoder.commands import Outcome, add_data_dir_argument
 from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT, MachineError, SandboxUnavailableError, require
 
 if TYPE_CHECKING:
     from reflectioncoder.sandbox.isolation import Isolation
+
+
+@dataclass
+class Section:
+    """What belongs to one purpose: rows for people (mark, name, text), and their part of the JSON."""
+
+    title: str
+    rows: list[tuple[str, str, str]] = field(default_factory=list)
+    value: dict[str, Any] = field(default_factory=dict)
+
+    def has(self, name: str, text: str) -> None:
+        self.rows.append(("ok", name, text))
+
+    def lacks(self, name: str, text: str, remedy: str = "") -> None:
+        self.rows.append(("--", name, f"{text}: {remedy}" if remedy else text))
+
+    def lines(self) -> list[str]:
+        width = max(len(name) for _, name, _ in self.rows)
+        return [self.title, *(f"  {mark}  {name:<{width}}  {text}" for mark, name, text in self.rows)]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,76 +44,171 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    import shutil
-
     from reflectioncoder.environment import environment
-    from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES, HUMANEVAL
-    from reflectioncoder.languages import LANGUAGES
-    from reflectioncoder.paths import cache_dir
-    from reflectioncoder.sandbox.detect import FLOOR, probe
-    from reflectioncoder.sandbox.isolation import ISOLATIONS
-    from reflectioncoder.sandbox.readable import PROGRAM_PACKAGES, keep_secret, readable_paths
+    from reflectioncoder.sandbox.readable import keep_secret
 
     if args.data_dir:
         keep_secret(Path(args.data_dir))
-    checks: dict[str, str | None] = {}
+    strongest, programs = _programs()
+    sections = [
+        programs,
+        _languages(strongest, try_out=args.languages),
+        _models(args.model),
+        _benchmarks(args.data_dir),
+        _extras(),
+    ]
+    value = environment()
+    for section in sections:
+        value |= section.value
+    verdict = _verdict(value)
+    exit_code = EXIT_DONE if strongest else EXIT_ENVIRONMENT
+    wrongly_judged = any(language.get("wrongly_judged") for language in value["languages"].values())
+    if exit_code == EXIT_DONE and (wrongly_judged or (args.model and not value["model"]["trainable"])):
+        exit_code = EXIT_CHECK_FAILED
+    lines = [f"reflectioncoder {value['reflectioncoder']}, Python {value['python']}, {value['platform']}, {value['cpus']} CPUs"]
+    for section in sections:
+        lines += ["", *section.lines()]
+    return Outcome({**value, "verdict": verdict}, [*lines, "", *verdict], exit_code=exit_code)
+
+
+def _programs() -> tuple[Isolation | None, Section]:
+    """Try every isolation; return the strongest that works, and what there is to say."""
+    import shutil
+
+    from reflectioncoder.paths import cache_dir
+    from reflectioncoder.sandbox.detect import FLOOR, probe
+    from reflectioncoder.sandbox.isolation import ISOLATIONS
+    from reflectioncoder.sandbox.readable import PROGRAM_PACKAGES, readable_paths
+
+    problems: dict[str, str | None] = {}
     for name, isolation in ISOLATIONS.items():
         try:
-            checks[name] = probe(isolation)
+            problems[name] = probe(isolation)
         except SandboxUnavailableError as error:
-            checks[name] = str(error)
-    strongest = next((ISOLATIONS[name] for name, problem in checks.items() if problem is None), None)
-    data = {file.pattern: file.find(args.data_dir) for file in (HUMANEVAL, *EVALPLUS_FILES.values())}
-    cache = cache_dir()
-    existing = next(p for p in (cache, *cache.parents) if p.exists())
+            problems[name] = str(error)
+    strongest = next((ISOLATIONS[name] for name, problem in problems.items() if problem is None), None)
+    section = Section("Running programs: build, check, score")
+    if strongest is None:
+        section.lacks("sandbox", "no isolation works here", "docs/sandbox.md says what each needs")
+    elif strongest.tier < FLOOR:
+        section.lacks(
+            "sandbox",
+            f"{strongest.name} (tier {strongest.tier}) is UNSAFE: programs could read your files and use the network",
+            "score refuses to run them without --floor 0",
+        )
+    else:
+        section.has("sandbox", f"{strongest.name} (tier {strongest.tier}), network: {strongest.network}")
+    for name, problem in problems.items():
+        text = f"tier {ISOLATIONS[name].tier}: {problem or 'works'}"
+        (section.lacks if problem else section.has)(name, text)
     imports = sorted({name for path in readable_paths().packages if (name := path.rpartition("/")[2]) in PROGRAM_PACKAGES})
-    value = {
-        **environment(),
+    section.has("imports", f"the standard library, {', '.join(imports) or 'nothing else'}")
+    cache = cache_dir()
+    existing = next(path for path in (cache, *cache.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    section.has("disk", f"{free / 1e9:.1f} GB free at {existing}")
+    section.value = {
         "isolation": strongest.name if strongest else None,
         "tier": strongest.tier if strongest else None,
-        "isolation_checks": {name: problem or "works" for name, problem in checks.items()},
+        "isolation_checks": {name: problem or "works" for name, problem in problems.items()},
         "network": strongest.network if strongest else None,
         "program_packages": imports,
-        "gpu": _gpu(),
-        "disk_free_bytes": shutil.disk_usage(existing).free,
-        "languages": {},
-        "data": {pattern: str(path) if path else None for pattern, path in data.items()},
+        "disk_free_bytes": free,
     }
-    languages = []
-    lines = [
-        f"python       {value['python']} on {value['platform']}, {value['cpus']} CPUs",
-        f"isolation    {value['isolation'] or 'NONE'}"
-        + (f" (tier {strongest.tier}, network: {strongest.network})" if strongest else ""),
-        *(f"  tier {ISOLATIONS[name].tier}: {name:<11} {result}" for name, result in value["isolation_checks"].items()),
-    ]
+    return strongest, section
+
+
+def _languages(strongest: Isolation | None, *, try_out: bool) -> Section:
+    from reflectioncoder.languages import LANGUAGES
+
+    section = Section("Languages of benchmarks: score, evaluate")
+    languages: dict[str, dict[str, Any]] = {}
     for name, language in LANGUAGES.items():
         toolchain = language.toolchain
         version, missing = toolchain.version(), toolchain.missing()
-        value["languages"][name] = {"version": version, "missing": missing, "install": toolchain.install if missing else None}
-        found = f"{toolchain.needs[0]} {version}" if missing is None else f"{missing} is missing: {toolchain.install}"
-        if args.languages and strongest and missing is None:
-            value["languages"][name]["wrongly_judged"] = wrong = _wrongly_judged(name, strongest)
-            found += "; judged rightly" if wrong is None else f"; JUDGED WRONGLY: {wrong}"
-        languages.append(f"language     {name:<6} {language.title:<11} {found}")
-    if strongest and strongest.tier < FLOOR:
-        lines.append("  UNSAFE: programs could read your files and use the network; score refuses to run them without --floor 0")
-    lines += [
-        f"  programs may import: the standard library, {', '.join(imports) or 'nothing else'}",
-        f"gpu          {value['gpu'] or 'none'}",
-        f"disk free    {value['disk_free_bytes'] / 1e9:.1f} GB at {existing}",
-        *(f"data         {pattern:<24} {path or 'not found'}" for pattern, path in value["data"].items()),
-        *languages,
-        *(f"{name:<12} {version or 'not installed'}" for name, version in value["packages"].items()),
-    ]
-    exit_code = EXIT_DONE if strongest else EXIT_ENVIRONMENT
-    if args.model:
-        reason = _why_not_trainable(args.model)
-        value["model"] = {"name": args.model, "trainable": reason is None, "reason": reason}
-        lines.append(f"model        {args.model}: {'can be trained exactly' if reason is None else f'CANNOT be trained: {reason}'}")
-        exit_code = exit_code or (EXIT_CHECK_FAILED if reason else EXIT_DONE)
-    if any(language.get("wrongly_judged") for language in value["languages"].values()):
-        exit_code = exit_code or EXIT_CHECK_FAILED
-    return Outcome(value, lines, exit_code=exit_code)
+        languages[name] = {"version": version, "missing": missing, "install": toolchain.install if missing else None}
+        title = f"{language.title} ({name})"
+        if missing is not None:
+            section.lacks(title, f"{missing} is missing", toolchain.install)
+            continue
+        text = f"{toolchain.needs[0]} {version}"
+        if try_out and strongest:
+            languages[name]["wrongly_judged"] = wrong = _wrongly_judged(name, strongest)
+            text += "; judged rightly" if wrong is None else f"; JUDGED WRONGLY: {wrong}"
+        section.has(title, text)
+    section.value = {"languages": languages}
+    return section
+
+
+def _models(model: str | None) -> Section:
+    from reflectioncoder.extras import extra
+
+    section = Section("Models on this machine: train, run, generate, evaluate")
+    train = extra("train")
+    gpu = _gpu()
+    if train.problem is None:
+        section.has("packages", ", ".join(f"{name} {train.versions[name]}" for name in ("torch", "transformers", "accelerate", "peft")))
+    else:
+        section.lacks("packages", train.problem, train.install)
+    if gpu:
+        section.has("GPU", gpu)
+    else:
+        section.lacks("GPU", "torch finds none; the CPU trains models of a few hundred million parameters")
+    section.value = {"gpu": gpu}
+    if model:
+        reason = _why_not_trainable(model)
+        section.value["model"] = {"name": model, "trainable": reason is None, "reason": reason}
+        if reason is None:
+            section.has("model", f"{model}: can be trained exactly")
+        else:
+            section.lacks("model", f"{model}: CANNOT be trained: {reason}")
+    return section
+
+
+def _benchmarks(data_dir: str | None) -> Section:
+    from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES, HUMANEVAL
+
+    section = Section("Data of the main benchmarks (all: reflectioncoder benchmarks)")
+    data = {file.pattern: file.find(data_dir) for file in (HUMANEVAL, *EVALPLUS_FILES.values())}
+    for pattern, path in data.items():
+        if path:
+            section.has(pattern, str(path))
+        else:
+            section.lacks(pattern, "not here; it is downloaded when it is first needed")
+    section.value = {"data": {pattern: str(path) if path else None for pattern, path in data.items()}}
+    return section
+
+
+def _extras() -> Section:
+    from reflectioncoder.extras import extras
+
+    section = Section("Extras")
+    for extra in extras():
+        if extra.problem is None:
+            section.has(extra.name, extra.purpose)
+        else:
+            section.lacks(extra.name, f"{extra.purpose}: {extra.problem}", extra.install)
+    section.value = {"extras": {extra.name: {"versions": extra.versions, "problem": extra.problem} for extra in extras()}}
+    return section
+
+
+def _verdict(value: dict[str, Any]) -> list[str]:
+    """Say in a few lines what this machine can do as it is, and the first thing that would widen it."""
+    from reflectioncoder.sandbox.detect import FLOOR
+
+    if value["isolation"] is None:
+        return ["Programs cannot be confined here, so nothing can be built or scored. See docs/sandbox.md."]
+    languages = value["languages"]
+    num_languages = sum(language["missing"] is None for language in languages.values())
+    if value["tier"] < FLOOR:
+        lines = ["Programs can be run here only at your own risk (--floor 0)."]
+    else:
+        lines = [f"This machine can build data and score programs, in {num_languages} of {len(languages)} languages."]
+    if value["extras"]["train"]["problem"]:
+        lines.append("It cannot train yet: pip install 'reflectioncoder[train]'")
+    else:
+        lines.append(f"It can train on {value['gpu'] or 'the CPU'}. Next: reflectioncoder run demo")
+    return lines
 
 
 def _wrongly_judged(language: str, isolation: Isolation) -> str | None:

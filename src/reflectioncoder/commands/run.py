@@ -6,7 +6,7 @@ output, has changed.
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reflectioncoder.commands import (
     Outcome,
@@ -39,12 +39,27 @@ def _run(args: argparse.Namespace, team: Team | None) -> Outcome:
 
     resolved = resolve_limited_recipe(args)
     result = Run(resolved, args.runs_dir, args.data_dir, stop=SigtermFlag(), team=team).run()
-    lines = [f"{'benchmark':<20} {'base pass@1':<26} trained pass@1"] if result["pass@1"] else []
+    lines = []
+    if result["pass@1"]:
+        lines = [f"{'benchmark':<20} {'base pass@1':<26} {'trained pass@1':<26} difference"]
     for name, pair in result["pass@1"].items():
-        lines.append(f"{name:<20} {percent(pair[BASE]):<26} {percent(pair[TRAINED])}")
+        said = _difference(result["compared"][name])
+        lines.append(f"{name:<20} {percent(pair[BASE]):<26} {percent(pair[TRAINED]):<26} {said}".rstrip())
         lines += [f"  {which}: {summary_line(result['summary'][name][which])}" for which in (BASE, TRAINED)]
     losses = result.get("reference_loss", {BASE: {}, TRAINED: {}})
     for name, base in losses[BASE].items():
         before, after = (f"{loss['value']:.4f} [{loss['ci_low']:.4f}, {loss['ci_high']:.4f}]" for loss in (base, losses[TRAINED][name]))
         lines.append(f"{name}: loss of the canonical solutions, nats per token: base {before}, trained {after}")
     return Outcome(result, lines, [Path(result[name]) for name in ("run", "model", "gguf", "report") if name in result])
+
+
+def _difference(compared: dict[str, Any] | None) -> str:
+    """Say how trained and base differ, task by task."""
+    if compared is None:
+        return ""
+    difference, flipped = compared["difference"], compared["flipped"]
+    points = " to ".join(f"{100 * difference[end]:+.1f}" for end in ("ci_low", "ci_high"))
+    said = f"{100 * difference['value']:+.1f} points [{points}]"
+    if flipped is None:
+        return said
+    return f"{said}, {len(flipped['only_b'])} gained, {len(flipped['only_a'])} lost, p = {compared['mcnemar']['p_value']:.2g}"

@@ -162,6 +162,17 @@ def compare_runs(a: ScoredRun, b: ScoredRun, *, seed: int = 0, limit: int | None
     }
 
 
+def compare_folders(directory: Path, a: str, b: str) -> dict[str, Any] | None:
+    """Return the paired statistics of two scorings that lie in one folder, of the plus tests where there are any.
+
+    None if no task has a verdict in both.
+    """
+    try:
+        return compare_runs(read_run(directory / a), read_run(directory / b))["subsets"][-1]
+    except UsageError:
+        return None
+
+
 def _compare_subset(a: ScoredRun, b: ScoredRun, tasks: Sequence[str], subset: Subset, seed: int) -> dict[str, Any]:
     rates_a, rates_b = a.rates(tasks, subset), b.rates(tasks, subset)
     pairs = {task: (rates_a[task][0], rates_b[task][0]) for task in tasks if task in rates_a and task in rates_b}
