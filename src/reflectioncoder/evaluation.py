@@ -61,7 +61,7 @@ def judged_benchmarks(recipe: Recipe, data_dir: str | None) -> dict[str, Benchma
 
 
 def named_benchmarks(recipe: Recipe, data_dir: str | None) -> dict[str, Benchmark[Any]]:
-    """Load the benchmarks of a recipe, by the names that they have in it, within its window of dates.
+    """Load the benchmarks of a recipe, by the names that they have in it, with all tasks of its dates.
 
     Raises:
         UsageError, MachineError: as `load_benchmarks`.

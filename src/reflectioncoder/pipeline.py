@@ -60,6 +60,7 @@ from reflectioncoder.generate.gguf_check import verify_gguf
 from reflectioncoder.models.sources import ModelSource, model_hash, resolve_model
 from reflectioncoder.progress import format_duration, logging_to, say
 from reflectioncoder.run_plan import plan_lines
+from reflectioncoder.self_samples import with_self_samples
 from reflectioncoder.shared_evaluations import SharedEvaluations
 from reflectioncoder.stage_marker import Marker
 from reflectioncoder.stopping import StopFlag
@@ -241,11 +242,10 @@ class Run:
         return marker is not None and marker.key == self.build_key and not marker.changed(self.directory)
 
     def build(self) -> dict[str, Any]:
-        recipe = self.recipe
         known = known_tasks(self.data_dir)
         directory = self.directory / "build"
         outputs = [directory / name for name in ("reflections.jsonl", "rejected.jsonl", "build.json")]
-        work = lambda: build_reflections(recipe, directory, known=known, behaviour=known_behaviour(self.data_dir))  # noqa: E731
+        work = lambda: build_reflections(self.recipe, directory, known=known, behaviour=known_behaviour(self.data_dir))  # noqa: E731
         return self.stage("build", self._build_depends_on(), outputs, work, continues=outputs[:1])
 
     def train(self) -> dict[str, Any]:
@@ -253,7 +253,7 @@ class Run:
         from reflectioncoder.train.job import TrainingJob
         from reflectioncoder.train.launch import carry_out
 
-        recipe = self.recipe
+        recipe = with_self_samples(self)
         job = TrainingJob(recipe, self.source, self.reflections, self.directory)
         data = job.samples()
         # The number of processes changes speed and memory, not the result; of the data the content counts, not its name.
