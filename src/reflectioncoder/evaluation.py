@@ -47,10 +47,10 @@ def check_benchmarks(recipe: Recipe, data_dir: str | None) -> None:
 
 
 def judged_benchmarks(recipe: Recipe, data_dir: str | None) -> dict[str, Benchmark[Any]]:
-    """Return these with the tasks that can be judged here; their dates are said.
+    """Load the benchmarks of a recipe, by the names that they have in it, with the tasks that can be judged here; dates are said.
 
     Raises:
-        UsageError, MachineError: as `named_benchmarks` and `with_references`.
+        UsageError, MachineError: as `load_benchmarks` and `with_references`.
     """
     found = {}
     for spec, benchmark in named_benchmarks(recipe, data_dir).items():
