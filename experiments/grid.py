@@ -118,6 +118,7 @@ def start(model: Path, settings: Settings, directory: Path, group: str, rows: Ro
     from reflectioncoder.ablation.runs import Ablation
     from reflectioncoder.data.files import read_json
     from reflectioncoder.models.packaged import convert_gguf
+    from reflectioncoder.shards import Shard
 
     if model.suffix == ".gguf":
         model = convert_gguf(model, directory.resolve() / "models" / model.stem)
@@ -127,7 +128,7 @@ def start(model: Path, settings: Settings, directory: Path, group: str, rows: Ro
     def measure(unit: str) -> dict[str, Any]:
         cells = Ablation(resolved, directory / "runs").design.cells
         number = [cell.name for cell in cells].index(unit) + 1
-        ablation = Ablation(resolved, directory / "runs", shard=(number, len(cells)))
+        ablation = Ablation(resolved, directory / "runs", shard=Shard(number, len(cells)))
         ablation.run()
         return read_json(ablation.cells_dir / unit / MARK)
 

@@ -157,7 +157,7 @@ def test_the_window_of_a_recipe_is_for_dated_benchmarks(data_dir, tmp_path):
     )
     with logging_to(tmp_path / "said.log"):
         found = judged_benchmarks(recipe, str(data_dir))
-    assert found["leetcode"].describe()["dates"]["from"] >= "2025-01-01"
+    assert all("2025-01-01" <= task.date <= "2025-01-31" for task in found["leetcode"].tasks)
     assert 0 < len(found["leetcode"].tasks) < 228
     assert len(found["bundled/seen:3"].tasks) == 3
     assert "tasks dated 2025-01-" in (tmp_path / "said.log").read_text()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 
 import torch
 
@@ -36,7 +37,7 @@ def test_sums_are_those_of_full_rows(model_dir):
         seen = everything
         if view != "teacher":
             rate = float(view.split()[-1])
-            hidden = hidden_positions(sample.reflection_blocks(), rate, ["block_type"], None) if rate else set()
+            hidden = hidden_positions(sample.reflection_blocks(), rate, ["block_type"], random.Random(0)) if rate else set()
             seen = everything - (round_one - blocks) - hidden
         student = distributions(model, ids, seen)
         expected = views.Knowledge(
