@@ -123,6 +123,22 @@ def differences(rows: Sequence[tuple[str, dict[str, Any]]], scale: float, unit: 
     )
 
 
+def difference_mark(found: dict[str, Any], reach: float) -> str:
+    """Draw one difference with its interval around zero for a cell of a table. `reach`: the value at the edges."""
+    width, height = 150, 16
+
+    def x(value: float) -> float:
+        return 6 + (width - 12) * (value / (reach or 1.0) + 1) / 2
+
+    side = "better" if found["ci_low"] > 0 else "worse" if found["ci_high"] < 0 else "unclear"
+    return (
+        f'<svg class="mark" viewBox="0 0 {width} {height}" aria-hidden="true">'
+        f'<line class="grid" x1="{x(0):.1f}" x2="{x(0):.1f}" y1="0" y2="{height}"/>'
+        f'<line class="range {side}" x1="{x(found["ci_low"]):.1f}" x2="{x(found["ci_high"]):.1f}" y1="8" y2="8"/>'
+        f'<circle class="dot {side}" cx="{x(found["value"]):.1f}" cy="8" r="4"/></svg>'
+    )
+
+
 def bars(rows: Sequence[tuple[str, int]], css_class: str = "") -> str:
     """Draw horizontal bars with counts."""
     width, row_height, left = 640, 22, 210

@@ -81,7 +81,7 @@ def _benchmark(name: str, directory: Path, run: str) -> dict[str, Any]:
         subsets = [m for m in results["metrics"] if m["subset"] not in (None, main["subset"])]
         scored, reason = _scored(directory / which)
         pair = pair if scored else Pair(reason=reason)
-        side = Side(f"{run}, {which}", scored, rows_of(directory / which))
+        side = Side(run, which, scored, rows_of(directory / which))
         sides[which] = {"headline": main, "subsets": subsets, "counts": results["counts"], "results": results, "side": side}
     if len(sides) == len(WHICH) and not pair.reason:
         pair = pair_of(*(sides[which]["side"].scored for which in WHICH))

@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from reflectioncoder.data.files import write_atomic
 from reflectioncoder.evaluate.compare import ScoredRun
-from reflectioncoder.report.charts import differences
 from reflectioncoder.report.page import render_page
-from reflectioncoder.report.pairs import pair_from, pair_of
+from reflectioncoder.report.pairs import pair_from
 from reflectioncoder.report.tasks import MAX_LISTED, Compared, Programs, Side, TaskSet, for_page, rows_of_results
 
 
@@ -26,14 +23,13 @@ def write_comparison(a: ScoredRun, b: ScoredRun, comparison: dict[str, Any], out
     """
     compared = {task for task in a.samples if task in b.samples}
     sides = [
-        Side(name, run, {task: row for task, row in rows_of_results(run.path).items() if task in compared})
+        Side("", name, run, {task: row for task, row in rows_of_results(run.path).items() if task in compared})
         for name, run in (("A", a), ("B", b))
     ]
     pairs = [Compared(0, 1, subset["subset"] or "all tests", pair_from(a, b, subset)) for subset in comparison["subsets"]]
     name = comparison["benchmark"] or "two scorings"
     programs = Programs()
     listed = for_page(TaskSet(name, sides, pairs), programs, MAX_LISTED)
-    rows = [(pair.label, pair.pair.statistics["difference"]) for pair in pairs if pair.pair.statistics]
     page = render_page(
         "compare.html.jinja",
         {"benchmarks": [listed], "programs": programs.texts},
@@ -41,6 +37,5 @@ def write_comparison(a: ScoredRun, b: ScoredRun, comparison: dict[str, Any], out
         comparison=comparison,
         pairs=pairs,
         cut=listed["cut"],
-        chart=Markup(differences(rows, 100.0, "points", higher_is_better=True)),
     )
     return write_atomic(output, page)

@@ -53,7 +53,7 @@ def write_report(runs: Sequence[Path], output: Path) -> Path:
         title=", ".join(run["name"] for run in shown),
         runs=shown,
         task_sets=[
-            {"name": tasks.name, "cut": of_page["cut"], "pairs": tasks.pairs, "chart": _pairs_chart(tasks)}
+            {"name": tasks.name, "cut": of_page["cut"], "pairs": tasks.pairs}
             for tasks, of_page in zip(sets, listed, strict=True)
         ],
         together=_together(collected) if len(collected) > 1 else None,
@@ -84,7 +84,7 @@ def _task_sets(runs: Sequence[dict[str, Any]]) -> list[TaskSet]:
             (which, own["side"]) for run in runs for found in run["benchmarks"] if found["name"] == name for which, own in found["sides"].items()
         ]
         if sides:
-            labelled = [side if len(runs) > 1 else replace(side, label=which) for which, side in sides]
+            labelled = [side if len(runs) > 1 else replace(side, run="") for _, side in sides]
             sets.append(task_set(name, labelled, _wanted_pairs([which for which, _ in sides])))
     return sets
 
@@ -97,16 +97,14 @@ def _wanted_pairs(kinds: Sequence[str]) -> list[tuple[int, int]]:
     return [*pairs, *((trained[0], i) for i in trained[1:])]
 
 
-def _pairs_chart(tasks: TaskSet) -> Markup:
-    rows = [(pair.label, pair.pair.statistics["difference"]) for pair in tasks.pairs if pair.pair.statistics]
-    return Markup(differences(rows, 100.0, "points", higher_is_better=True))
-
-
 def _together(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return what the page says of several runs side by side."""
     parts = [run for run in runs if run["ablation"] is None]
     names = list(dict.fromkeys(benchmark["name"] for run in runs for benchmark in run["benchmarks"]))
+    builds = [run["build"] for run in runs if run["build"]]
     return {
+        "has_author": any(build["output_tokens"] for build in builds),
+        "has_price": any(build["usd"] for build in builds),
         "benchmarks": names,
         "scores": [{b["name"]: {which: side["headline"] for which, side in b["sides"].items()} for b in run["benchmarks"]} for run in runs],
         "curves": _curves(runs),

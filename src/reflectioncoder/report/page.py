@@ -18,6 +18,7 @@ from markupsafe import Markup
 from reflectioncoder import __version__
 from reflectioncoder.errors import UsageError
 from reflectioncoder.progress import format_duration
+from reflectioncoder.report.charts import difference_mark
 from reflectioncoder.report.sequences import RATES
 
 ASSETS = Path(__file__).parent / "assets"
@@ -40,6 +41,7 @@ def render_page(template: str, data: dict[str, Any], **values: Any) -> str:
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
     environment.filters["points"] = lambda value: f"{100 * value:+.1f}"
     environment.filters["measured"] = lambda value, kind: f"{100 * value:.1f} %" if kind == "pass@1" else f"{value:.4f}"
+    environment.globals["difference_mark"] = lambda found, reach: Markup(difference_mark(found, reach))
     environment.filters["thousands"] = lambda value: f"{value:,}"
     environment.filters["duration"] = format_duration
     style, script = (_joined(kind, names) for kind, names in (("css", STYLES), ("js", SCRIPTS)))

@@ -21,11 +21,21 @@ MAX_PROGRAM_CHARS, MAX_MESSAGE_CHARS, MAX_SHOWN_TESTS = 20_000, 500, 50
 
 @dataclass(frozen=True)
 class Side:
-    """A scoring as it appears on the page. `rows`: the first sample of each task, as `samples.jsonl` has it."""
+    """A scoring as it appears on the page.
 
-    label: str
+    Attributes:
+        run, kind: of which run it is, and which of its scorings: base or trained. Without a run the kind is the label.
+        rows: the first sample of each task, as `samples.jsonl` has it.
+    """
+
+    run: str
+    kind: str
     scored: ScoredRun | None
     rows: dict[str, dict[str, Any]]
+
+    @property
+    def label(self) -> str:
+        return f"{self.run}, {self.kind}" if self.run else self.kind
 
 
 @dataclass(frozen=True)
@@ -81,8 +91,15 @@ def task_set(name: str, sides: Sequence[Side], wanted: Sequence[tuple[int, int]]
     for a, b in wanted:
         first, second = sides[a].scored, sides[b].scored
         pair = pair_of(first, second) if first and second else Pair(reason="one of the scorings cannot be read")
-        pairs.append(Compared(a, b, f"{sides[a].label} → {sides[b].label}", pair))
+        pairs.append(Compared(a, b, _pair_label(sides[a], sides[b]), pair))
     return TaskSet(name, sides, pairs)
+
+
+def _pair_label(a: Side, b: Side) -> str:
+    """Name a pair; what both have in common is said once."""
+    if a.run == b.run:
+        return f"{a.run}: {a.kind} → {b.kind}" if a.run else f"{a.kind} → {b.kind}"
+    return f"{a.kind}: {a.run} → {b.run}" if a.kind == b.kind else f"{a.label} → {b.label}"
 
 
 def rows_of(directory: Path) -> dict[str, dict[str, Any]]:
