@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 
 # Control characters but tab and newline (also the C1 ones, with which terminals begin sequences too), what ends a line unseen or turns
@@ -35,3 +36,14 @@ def use_replacements() -> None:
 def speaks_unicode() -> bool:
     """Tell whether stdout can take any character."""
     return (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "").startswith("utf")
+
+
+def page(text: str) -> None:
+    """Print a text; on a terminal that it does not fit on, through the user's pager ($PAGER, else less or more)."""
+    if not (sys.stdout.isatty() and sys.stdin and sys.stdin.isatty()) or text.count("\n") + 2 < shutil.get_terminal_size().lines:
+        print(text)
+        return
+    import pydoc
+
+    os.environ.setdefault("LESS", "FRX")  # as git does: colours are kept, and what fits is only printed
+    pydoc.pager(text + "\n")

@@ -66,7 +66,8 @@ def _thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, flo
 
 def swatch(number: int) -> str:
     """Draw the sample of a line for a legend."""
-    return f'<svg class="key" viewBox="0 0 28 10" aria-hidden="true"><line class="line s{number % NUM_COLOURS}" x1="1" x2="27" y1="5" y2="5"/></svg>'
+    line = f'<line class="line s{number % NUM_COLOURS}" x1="1" x2="27" y1="5" y2="5"/>'
+    return f'<svg class="key" viewBox="0 0 28 10" aria-hidden="true">{line}</svg>'
 
 
 def intervals(rows: Sequence[tuple[str, str, dict[str, Any]]]) -> str:

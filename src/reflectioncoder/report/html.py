@@ -53,8 +53,7 @@ def write_report(runs: Sequence[Path], output: Path) -> Path:
         title=", ".join(run["name"] for run in shown),
         runs=shown,
         task_sets=[
-            {"name": tasks.name, "cut": of_page["cut"], "pairs": tasks.pairs}
-            for tasks, of_page in zip(sets, listed, strict=True)
+            {"name": tasks.name, "cut": of_page["cut"], "pairs": tasks.pairs} for tasks, of_page in zip(sets, listed, strict=True)
         ],
         together=_together(collected) if len(collected) > 1 else None,
     )
@@ -81,7 +80,11 @@ def _task_sets(runs: Sequence[dict[str, Any]]) -> list[TaskSet]:
     sets = []
     for name in names:
         sides = [
-            (which, own["side"]) for run in runs for found in run["benchmarks"] if found["name"] == name for which, own in found["sides"].items()
+            (which, own["side"])
+            for run in runs
+            for found in run["benchmarks"]
+            if found["name"] == name
+            for which, own in found["sides"].items()
         ]
         if sides:
             labelled = [side if len(runs) > 1 else replace(side, run="") for _, side in sides]
@@ -106,7 +109,9 @@ def _together(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "has_author": any(build["output_tokens"] for build in builds),
         "has_price": any(build["usd"] for build in builds),
         "benchmarks": names,
-        "scores": [{b["name"]: {which: side["headline"] for which, side in b["sides"].items()} for b in run["benchmarks"]} for run in runs],
+        "scores": [
+            {b["name"]: {which: side["headline"] for which, side in b["sides"].items()} for b in run["benchmarks"]} for run in runs
+        ],
         "curves": _curves(runs),
         "keys": [(run["name"], Markup(swatch(number))) for number, run in enumerate(runs) if run["train"]],
         "names": [run["name"] for run in parts],
@@ -140,7 +145,9 @@ def _curves(runs: Sequence[dict[str, Any]]) -> list[Markup]:
     """Draw the training curves of runs on common axes; a run has the colour of its position."""
     trained = [(number, run["name"], run["train"]) for number, run in enumerate(runs) if run["train"]]
     charts = [
-        line_chart(title, [Line(name, n, [(e["step"], e[key]) for e in train["history"] if key in e]) for n, name, train in trained], top)
+        line_chart(
+            title, [Line(name, n, [(e["step"], e[key]) for e in train["history"] if key in e]) for n, name, train in trained], top
+        )
         for title, key, top in _CURVES
     ]
     held_out = [Line(name, n, [(e["step"], e["eval_loss"]) for e in train.get("evaluations", ())]) for n, name, train in trained]

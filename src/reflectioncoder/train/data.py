@@ -16,7 +16,7 @@ from reflectioncoder.data.problems import iter_problems
 from reflectioncoder.data.prompts import one_off_sample
 from reflectioncoder.data.render import RenderedSample, RenderReport, render_all
 from reflectioncoder.data.rendered import span_table
-from reflectioncoder.data.samples import Sample
+from reflectioncoder.data.samples import Sample, operators_of
 from reflectioncoder.data.training_sets import TrainingSet, find_training_set
 from reflectioncoder.errors import UsageError
 from reflectioncoder.method.heldout import HeldOut
@@ -24,7 +24,7 @@ from reflectioncoder.method.plan import RunPlan
 from reflectioncoder.method.views import shown_sample
 from reflectioncoder.models.tokens import make_renderer
 from reflectioncoder.progress import say
-from reflectioncoder.train.rendered_files import SampleSet, operators_of, render_files
+from reflectioncoder.train.rendered_files import SampleSet, render_files
 
 
 @dataclass(frozen=True)
