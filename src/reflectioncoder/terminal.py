@@ -38,11 +38,15 @@ def speaks_unicode() -> bool:
     return (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "").startswith("utf")
 
 
+def fits_on_screen(text: str) -> bool:
+    """Tell whether a text needs no pager: there is room for it, or nobody sits before a screen."""
+    if not (sys.stdout.isatty() and sys.stdin and sys.stdin.isatty()):
+        return True
+    return text.count("\n") + 2 < shutil.get_terminal_size().lines
+
+
 def page(text: str) -> None:
-    """Print a text; on a terminal that it does not fit on, through the user's pager ($PAGER, else less or more)."""
-    if not (sys.stdout.isatty() and sys.stdin and sys.stdin.isatty()) or text.count("\n") + 2 < shutil.get_terminal_size().lines:
-        print(text)
-        return
+    """Show a text through the user's pager ($PAGER, else less or more)."""
     import pydoc
 
     os.environ.setdefault("LESS", "FRX")  # as git does: colours are kept, and what fits is only printed

@@ -169,7 +169,7 @@ def _show(sample: Sample, renderer: Any, args: argparse.Namespace) -> tuple[dict
     with console.capture() as capture:
         console.print(head, markup=False)
         console.print(Text("  ").join(legend))
-        console.print(text, **({"overflow": "fold"} if is_wrapped else {"soft_wrap": True}))
+        console.print(text, soft_wrap=not is_wrapped)
     value = {
         "id": sample.id,
         "num_tokens": len(tokens),

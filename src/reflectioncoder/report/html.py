@@ -61,7 +61,7 @@ def write_report(runs: Sequence[Path], output: Path) -> Path:
 
 
 def _for_page(run: dict[str, Any]) -> dict[str, Any]:
-    build, train = run["build"], run["train"]
+    build = run["build"]
     return {
         **run,
         "intervals": {b["name"]: Markup(intervals(_interval_rows(b))) for b in run["benchmarks"]},
@@ -79,16 +79,11 @@ def _task_sets(runs: Sequence[dict[str, Any]]) -> list[TaskSet]:
     names = dict.fromkeys(benchmark["name"] for run in runs for benchmark in run["benchmarks"])
     sets = []
     for name in names:
-        sides = [
-            (which, own["side"])
-            for run in runs
-            for found in run["benchmarks"]
-            if found["name"] == name
-            for which, own in found["sides"].items()
-        ]
+        found = [benchmark for run in runs for benchmark in run["benchmarks"] if benchmark["name"] == name]
+        sides = [side["side"] for benchmark in found for side in benchmark["sides"].values()]
         if sides:
-            labelled = [side if len(runs) > 1 else replace(side, run="") for _, side in sides]
-            sets.append(task_set(name, labelled, _wanted_pairs([which for which, _ in sides])))
+            labelled = sides if len(runs) > 1 else [replace(side, run="") for side in sides]
+            sets.append(task_set(name, labelled, _wanted_pairs([side.kind for side in sides])))
     return sets
 
 
@@ -109,14 +104,16 @@ def _together(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "has_author": any(build["output_tokens"] for build in builds),
         "has_price": any(build["usd"] for build in builds),
         "benchmarks": names,
-        "scores": [
-            {b["name"]: {which: side["headline"] for which, side in b["sides"].items()} for b in run["benchmarks"]} for run in runs
-        ],
+        "scores": [_scores(run) for run in runs],
         "curves": _curves(runs),
         "keys": [(run["name"], Markup(swatch(number))) for number, run in enumerate(runs) if run["train"]],
         "names": [run["name"] for run in parts],
         "settings": settings_that_differ([run["settings"] for run in parts]) if len(parts) > 1 else [],
     }
+
+
+def _scores(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {b["name"]: {which: side["headline"] for which, side in b["sides"].items()} for b in run["benchmarks"]}
 
 
 def _differences(ablation: dict[str, Any] | None) -> list[str]:
@@ -144,12 +141,11 @@ def _interval_rows(benchmark: dict[str, Any]) -> list[tuple[str, str, dict[str, 
 def _curves(runs: Sequence[dict[str, Any]]) -> list[Markup]:
     """Draw the training curves of runs on common axes; a run has the colour of its position."""
     trained = [(number, run["name"], run["train"]) for number, run in enumerate(runs) if run["train"]]
-    charts = [
-        line_chart(
-            title, [Line(name, n, [(e["step"], e[key]) for e in train["history"] if key in e]) for n, name, train in trained], top
-        )
-        for title, key, top in _CURVES
-    ]
+
+    def lines(key: str) -> list[Line]:
+        return [Line(name, n, [(e["step"], e[key]) for e in train["history"] if key in e]) for n, name, train in trained]
+
+    charts = [line_chart(title, lines(key), top) for title, key, top in _CURVES]
     held_out = [Line(name, n, [(e["step"], e["eval_loss"]) for e in train.get("evaluations", ())]) for n, name, train in trained]
     charts.append(line_chart("loss of held-out answers, nats per token", held_out))
     return [Markup(chart) for chart in charts if chart]

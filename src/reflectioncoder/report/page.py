@@ -45,7 +45,8 @@ def render_page(template: str, data: dict[str, Any], **values: Any) -> str:
     environment.filters["thousands"] = lambda value: f"{value:,}"
     environment.filters["duration"] = format_duration
     style, script = (_joined(kind, names) for kind, names in (("css", STYLES), ("js", SCRIPTS)))
-    policy = f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; img-src data:; base-uri 'none'; form-action 'none'"
+    own = f"style-src '{_hash(style)}'; script-src '{_hash(script)}'"
+    policy = f"default-src 'none'; {own}; img-src data:; base-uri 'none'; form-action 'none'"
     try:
         return environment.get_template(template).render(
             version=__version__,
