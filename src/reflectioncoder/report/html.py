@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,13 @@ from reflectioncoder.data.files import write_atomic
 from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.data.run_folders import run_folders
 from reflectioncoder.report.charts import Line, bars, differences, intervals, line_chart, swatch
-from reflectioncoder.report.collect import collect_run, funnel
+from reflectioncoder.report.collect import WHICH, collect_run, funnel
 from reflectioncoder.report.page import render_page
+from reflectioncoder.report.pairs import Pair
 from reflectioncoder.report.provenance import chosen
 from reflectioncoder.report.provenance import differences as settings_that_differ
 from reflectioncoder.report.sequences import within
-from reflectioncoder.report.tasks import MAX_LISTED, Programs, TaskSet, for_page, task_set
+from reflectioncoder.report.tasks import MAX_LISTED, Programs, Side, TaskSet, for_page, task_set
 
 MAX_SEQUENCE_BYTES = 800_000
 
@@ -36,8 +38,12 @@ def write_report(runs: Sequence[Path], output: Path) -> Path:
     Raises:
         UsageError: one of the folders is not a run, or a file in it is damaged.
     """
+    folders = [folder for run in runs for folder in run_folders(run)]
+    names = Counter(folder.name for folder in folders)
     collected, shown = [], []
-    for folder in (folder for run in runs for folder in run_folders(run)):
+    for folder in folders:
+        if names[folder.name] > 1:
+            folder = replace(folder, name=str(folder.path))
         with expected_form(f"a file in {folder.path}"):
             collected.append(collect_run(folder))
             shown.append(_for_page(collected[-1]))
@@ -79,11 +85,15 @@ def _task_sets(runs: Sequence[dict[str, Any]]) -> list[TaskSet]:
     names = dict.fromkeys(benchmark["name"] for run in runs for benchmark in run["benchmarks"])
     sets = []
     for name in names:
-        found = [benchmark for run in runs for benchmark in run["benchmarks"] if benchmark["name"] == name]
-        sides = [side["side"] for benchmark in found for side in benchmark["sides"].values()]
+        sides: list[Side] = []
+        known: dict[tuple[int, int], Pair] = {}  # base and trained of a run were compared when the run was collected
+        for benchmark in (found for run in runs for found in run["benchmarks"] if found["name"] == name):
+            if len(benchmark["sides"]) == len(WHICH):
+                known[len(sides), len(sides) + 1] = benchmark["pair"]
+            sides += [side["side"] for side in benchmark["sides"].values()]
         if sides:
             labelled = sides if len(runs) > 1 else [replace(side, run="") for side in sides]
-            sets.append(task_set(name, labelled, _wanted_pairs([side.kind for side in sides])))
+            sets.append(task_set(name, labelled, _wanted_pairs([side.kind for side in sides]), known))
     return sets
 
 

@@ -36,7 +36,7 @@ class Pair:
 def pair_of(a: ScoredRun, b: ScoredRun) -> Pair:
     """Compare two scorings on the tests of the headline; a Pair that only has a reason if they cannot be compared."""
     try:
-        return pair_from(a, b, compare_runs(a, b)["subsets"][-1])
+        return pair_from(a, b, compare_runs(a, b, only_headline=True)["subsets"][0])
     except UsageError as error:
         return Pair(reason=str(error).splitlines()[0])
 

@@ -5,7 +5,7 @@ A page has to open on any machine, so large sets are cut: programs first, those 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,12 +86,14 @@ class Programs:
         return True
 
 
-def task_set(name: str, sides: Sequence[Side], wanted: Sequence[tuple[int, int]]) -> TaskSet:
+def task_set(name: str, sides: Sequence[Side], wanted: Sequence[tuple[int, int]], known: Mapping[tuple[int, int], Pair]) -> TaskSet:
+    """Compare the wanted pairs of sides, by their positions, but for those that are `known` already."""
     pairs = []
     for a, b in wanted:
-        first, second = sides[a].scored, sides[b].scored
-        pair = pair_of(first, second) if first and second else Pair(reason="one of the scorings cannot be read")
-        pairs.append(Compared(a, b, _pair_label(sides[a], sides[b]), pair))
+        pair, first, second = known.get((a, b)), sides[a].scored, sides[b].scored
+        if pair is None and first and second:
+            pair = pair_of(first, second)
+        pairs.append(Compared(a, b, _pair_label(sides[a], sides[b]), pair or Pair(reason="one of the scorings cannot be read")))
     return TaskSet(name, sides, pairs)
 
 
