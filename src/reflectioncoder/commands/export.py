@@ -1,7 +1,7 @@
 """Every row is rendered, with --tokenizer by its chat template, and checked: the text of each block
 must occur exactly once.
 
-docs/building.md describes the formats. Samples of several runs become one data set. With --gguf the models
+docs/exports.md describes the formats. Samples of several runs become one data set. With --gguf the models
 of runs or folders are written instead, for llama.cpp.
 """
 
@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.choices import GGUF_DTYPES, GGUF_DTYPES_HELP
+from reflectioncoder.choices import FAILED_ATTEMPTS, FAILED_ATTEMPTS_HELP, GGUF_DTYPES, GGUF_DTYPES_HELP
 from reflectioncoder.commands import Outcome, described
 
 
@@ -37,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tokenizer", metavar="M", help="folder or hub id of a tokenizer, whose chat template renders the rows for the check"
     )
+    parser.add_argument(
+        "--failed-attempts",
+        choices=FAILED_ATTEMPTS,
+        help=described("whether the code of attempts that fail is trained by the rows' readers", FAILED_ATTEMPTS_HELP, "train"),
+    )
     parser.add_argument("--gguf", choices=GGUF_DTYPES, help=described("write models as GGUF files", GGUF_DTYPES_HELP, "no models"))
     parser.add_argument(
         "--verify",
@@ -54,9 +59,9 @@ def _export_models(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.generate.gguf_check import verify_gguf
     from reflectioncoder.models.gguf_export import find_model, write_gguf
 
-    for name in ("format", "tokenizer", "limit"):
+    for name in ("format", "tokenizer", "limit", "failed_attempts"):
         if getattr(args, name) is not None:
-            raise UsageError(f"--{name} is for data sets, --gguf writes models")
+            raise UsageError(f"--{name.replace('_', '-')} is for data sets, --gguf writes models")
     folders = {f"{path.resolve().name}-{args.gguf}.gguf": find_model(path) for path in args.data}
     if len(folders) < len(args.data):
         raise UsageError("two models of the same name cannot be written into one folder")
@@ -77,7 +82,8 @@ def _export_data(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.publish.formats import FORMATS
 
     sources = [source for path in args.data for source in find_sources(path)]
-    exported = export(sources, args.output, args.format or list(FORMATS), _tokenizer(args.tokenizer), args.limit)
+    formats, failed = args.format or list(FORMATS), args.failed_attempts or "train"
+    exported = export(sources, args.output, formats, _tokenizer(args.tokenizer), args.limit, failed)
     written = [name for name, counts in exported.formats.items() if counts.num_rows]
     write_atomic(args.output / CARD_NAME, card(exported))
     lines = [f"{exported.num_samples} samples"]

@@ -98,6 +98,7 @@ def shown_sample(
     *,
     positions: StudentPositions = "gap",
     mask_frame: bool = True,
+    student_view: bool = True,
     failed_attempts: FailedAttempts = "train",
     block_order: Sequence[str] = ("execution", "text", "code"),
 ) -> dict[str, Any]:
@@ -107,13 +108,15 @@ def shown_sample(
     """
     num_tokens = len(sample.input_ids)
     kept = student_kept(sample, frozenset(), positions, mask_frame=mask_frame) if sample.is_reflection else range(num_tokens)
+    if not student_view:
+        kept = ()
     return {
         "id": name,
         "operators": list(operators),
         "tokens": [tokenizer.decode([i]) for i in sample.input_ids],
         "spans": [asdict(span) for span in sample.spans],
         "teacher_trained": [int(label != IGNORE_INDEX) for label in teacher_view(sample, failed_attempts).labels],
-        "student_trained": [int(label != IGNORE_INDEX) for label in sample.student_labels],
+        "student_trained": [int(student_view and label != IGNORE_INDEX) for label in sample.student_labels],
         "student_kept": list(kept),
         "block_order": list(block_order),
         "is_reflection": sample.is_reflection,

@@ -98,8 +98,13 @@ def training_samples(recipe: Recipe, reflections: Path | None, limit: int | None
         limit: take only so many, which are read into memory.
 
     Raises:
-        UsageError: there are no reflections, or one of the sets is not there.
+        UsageError: there are no reflections, one of the sets is not there, or the recipe wants the model's own answers, which a run
+            samples first (`self_samples`).
     """
+    if recipe.train.self_samples:
+        raise UsageError.for_value(
+            "the model's own answers are sampled in a run", "train.self_samples", recipe.train.self_samples, "0 here", "use `run`"
+        )
     if reflections is None and not recipe.train.reflection_data:
         raise UsageError("no reflection samples: nothing is built yet and train.reflection_data is empty\n  hint:    run build first")
     built = [find_training_set(str(reflections), "reflection")] if reflections else []
@@ -182,6 +187,7 @@ def preview(tokenizer: Any, data: RenderedData, config: TrainConfig, count: int 
             data.operators[i],
             positions=config.student_positions,
             mask_frame=config.mask_frame,
+            student_view=config.student_view,
             failed_attempts=config.failed_attempts,
             block_order=config.mask_block_order,
         )
