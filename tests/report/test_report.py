@@ -177,3 +177,38 @@ def test_a_thousand_tasks_stay_below_five_megabytes_and_flipped_ones_keep_their_
     tasks = json.loads(data[1])["benchmarks"][0]["tasks"]
     assert len(tasks) == 1000
     assert all("program" in side for task in tasks[-5:] for side in task["sides"])
+
+
+def test_the_rounds_of_improve_are_a_table_and_a_chart(tmp_path):
+    write_atomic(tmp_path / "config.yaml", "name: x\n")
+    rounds = [
+        {"number": n, "num_problems": 40 * n, "num_samples": 9 * n, "score": score, "pass_at_1": {"mbpp": score}, "model": "m"}
+        for n, score in enumerate((0.25, 0.5))
+    ]
+    write_json(tmp_path / "improve.json", {"schema_version": 1, "rounds": rounds, "best": 1})
+    page = write_report([tmp_path], tmp_path / "report.html").read_text()
+    best = page[page.index('<tr class="best">') :]
+    assert re.findall(r"<t[hd].*?>(.*?)</t[hd]>", best[: best.index("</tr>")]) == ["1", "40", "9", "50.0 %", "50.0 %"]
+    assert "mbpp: 25 → 50" in page
+
+
+def test_the_arms_of_an_ablation_have_the_values_of_each_seed(tmp_path):
+    write_atomic(tmp_path / "config.yaml", "name: x\n")
+    arm = {"settings": {"train.kl_weight": 0}, "seeds": [5, 6], "tokens": [10, 30], "reflection_tokens": [5, 15]}
+    interval = {"value": 0.1, "ci_low": 0.05, "ci_high": 0.15}
+    rows = [
+        {"arm": "control", "mean": 0.25, "by_seed": {"5": 0.25}},
+        {"arm": "full", "mean": 0.35, "by_seed": {"5": 0.3, "6": 0.4}, "difference": interval},
+    ]
+    metric = {"kind": "pass@1", "benchmark": "mbpp", "higher_is_better": True, "base": 0.2, "arms": rows}
+    content = {"control": "control", "seeds": [5, 6], "confidence": 0.95, "num_cells": 4, "num_finished": 3, "metrics": [metric]}
+    write_json(tmp_path / "ablation.json", {**content, "arms": [{"name": row["arm"], **arm} for row in rows]})
+    page = write_report([tmp_path], tmp_path / "report.html").read_text()
+    table = page[page.index("<h3>pass@1, mbpp</h3>") :]
+    cells = [re.findall(r"<t[hd](?: .*?)?>(.*?)</t[hd]>", row, re.DOTALL) for row in table[: table.index("</table>")].split("</tr>")]
+    assert cells[:3] == [
+        ["arm", "mean", "seed 5", "seed 6"],
+        ["control", "25.0 %", "25.0 %", ""],
+        ["full", "35.0 %", "30.0 %", "40.0 %"],
+    ]
+    assert "+10 [+5, +15] points" in page
