@@ -146,7 +146,7 @@ def compare_runs(a: ScoredRun, b: ScoredRun, *, seed: int = 0, limit: int | None
         UsageError: other benchmarks or other data; no common task; no task with a verdict in both runs.
     """
     _require_same_data(a, b)
-    common = sorted(a.samples.keys() & b.samples.keys(), key=_natural_order)
+    common = common_tasks(a, b)
     if not common:
         raise UsageError(f"no common task: nothing to compare\n{_sides(a, b, *(_some_tasks(run) for run in (a, b)))}")
     tasks = common[:limit]
@@ -162,6 +162,11 @@ def compare_runs(a: ScoredRun, b: ScoredRun, *, seed: int = 0, limit: int | None
         "subsets": [_compare_subset(a, b, tasks, subset, seed) for subset in (subsets[-1:] if only_headline else subsets)],
         "warnings": _warnings(a, b, len(common), len(tasks)),
     }
+
+
+def common_tasks(a: ScoredRun, b: ScoredRun) -> list[str]:
+    """Return the tasks that both runs have, in the order in which `limit` counts them."""
+    return sorted(a.samples.keys() & b.samples.keys(), key=_natural_order)
 
 
 def compare_folders(directory: Path, a: str, b: str) -> dict[str, Any] | None:

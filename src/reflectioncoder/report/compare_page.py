@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.data.files import write_atomic
-from reflectioncoder.evaluate.compare import ScoredRun
+from reflectioncoder.evaluate.compare import ScoredRun, common_tasks
 from reflectioncoder.report.page import render_page
 from reflectioncoder.report.pairs import pair_from
 from reflectioncoder.report.tasks import MAX_LISTED, Compared, Programs, Side, TaskSet, for_page, rows_of_results
@@ -21,12 +21,12 @@ def write_comparison(a: ScoredRun, b: ScoredRun, comparison: dict[str, Any], out
     Raises:
         UsageError: a file of a scoring is damaged.
     """
-    compared = {task for task in a.samples if task in b.samples}
+    compared = set(common_tasks(a, b)[: comparison["num_compared_tasks"]])
     sides = [
         Side("", name, run, {task: row for task, row in rows_of_results(run.path).items() if task in compared})
         for name, run in (("A", a), ("B", b))
     ]
-    pairs = [Compared(0, 1, subset["subset"] or "all tests", pair_from(a, b, subset)) for subset in comparison["subsets"]]
+    pairs = [Compared(0, 1, subset["subset"] or "all tests", pair_from(a, b, subset, compared)) for subset in comparison["subsets"]]
     name = comparison["benchmark"] or "two scorings"
     programs = Programs()
     listed = for_page(TaskSet(name, sides, pairs), programs, MAX_LISTED)

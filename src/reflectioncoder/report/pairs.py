@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,14 +37,14 @@ class Pair:
 def pair_of(a: ScoredRun, b: ScoredRun) -> Pair:
     """Compare two scorings on the tests of the headline; a Pair that only has a reason if they cannot be compared."""
     try:
-        return pair_from(a, b, compare_runs(a, b, only_headline=True)["subsets"][0])
+        statistics = compare_runs(a, b, only_headline=True)["subsets"][0]
     except UsageError as error:
         return Pair(reason=str(error).splitlines()[0])
+    return pair_from(a, b, statistics, a.samples.keys() & b.samples.keys())
 
 
-def pair_from(a: ScoredRun, b: ScoredRun, statistics: dict[str, Any]) -> Pair:
-    """Return the comparison on the tests of `statistics`, a subset's entry of `compare_runs`."""
-    tasks = a.samples.keys() & b.samples.keys()
+def pair_from(a: ScoredRun, b: ScoredRun, statistics: dict[str, Any], tasks: Collection[str]) -> Pair:
+    """Return the comparison on the tests of `statistics`, a subset's entry of `compare_runs` for these tasks."""
     before, after = (run.rates(tasks, statistics["subset"]) for run in (a, b))
     changes = {task: _change(before[task][0], after[task][0]) for task in before.keys() & after.keys()}
     counts = {kind: sum(change == kind for change in changes.values()) for kind in CHANGES}
