@@ -23,7 +23,7 @@ from reflectioncoder.crash import say_fault, without_secrets
 from reflectioncoder.errors import EXIT_DONE, EXIT_INTERRUPTED, StoppedError, exit_code_of, explained
 from reflectioncoder.progress import Reporter, reporting
 from reflectioncoder.server_address import scrub_urls
-from reflectioncoder.terminal import escaped, escaped_json, speaks_unicode, use_replacements
+from reflectioncoder.terminal import escaped, escaped_json, fits_on_screen, page, speaks_unicode, use_replacements
 from reflectioncoder.waiting import wait_passively
 
 COMMANDS = {
@@ -266,6 +266,9 @@ def _print_outcome(outcome: Outcome, *, as_json: bool) -> None:
     else:
         lines = [line if outcome.styled else escaped(line) for line in outcome.lines]
         lines += [escaped(f"wrote {path}") for path in outcome.paths]
+    if outcome.paged and not as_json and not fits_on_screen(text := "\n".join(lines)):
+        page(text)
+        return
     for line in lines:
         print(line)
     sys.stdout.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 
 # Control characters but tab and newline (also the C1 ones, with which terminals begin sequences too), what ends a line unseen or turns
@@ -35,3 +36,18 @@ def use_replacements() -> None:
 def speaks_unicode() -> bool:
     """Tell whether stdout can take any character."""
     return (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "").startswith("utf")
+
+
+def fits_on_screen(text: str) -> bool:
+    """Tell whether a text needs no pager: there is room for it, or nobody sits before a screen."""
+    if not (sys.stdout.isatty() and sys.stdin and sys.stdin.isatty()):
+        return True
+    return text.count("\n") + 2 < shutil.get_terminal_size().lines
+
+
+def page(text: str) -> None:
+    """Show a text through the user's pager ($PAGER, else less or more)."""
+    import pydoc
+
+    os.environ.setdefault("LESS", "FRX")  # as git does: colours are kept, and what fits is only printed
+    pydoc.pager(text + "\n")

@@ -26,6 +26,7 @@ class Outcome:
     """The outcome of a command: a JSON value, lines for people, the paths that it wrote, its exit code.
 
     styled: the lines contain our own colour codes, and everything in them that comes from data is escaped already.
+    paged: on a terminal, lines that do not fit on the screen go through a pager.
     """
 
     value: dict[str, Any] = field(default_factory=dict)
@@ -33,6 +34,7 @@ class Outcome:
     paths: Sequence[Path] = ()
     exit_code: int = 0
     styled: bool = False
+    paged: bool = False
 
 
 def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:

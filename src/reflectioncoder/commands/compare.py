@@ -20,6 +20,7 @@ MAX_SHOWN_TASKS = 8
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("results_a", type=Path, metavar="RESULTS_A", help="results A, for example of the base model")
     parser.add_argument("results_b", type=Path, metavar="RESULTS_B", help="results B, for example of the trained model")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page with the programs of every task, as a diff")
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -32,7 +33,12 @@ def run(args: argparse.Namespace) -> Outcome:
             runs.append(read_run(path))
     a, b = runs
     comparison = compare_runs(a, b, seed=args.seed or 0, limit=args.limit)
-    return Outcome(comparison, _lines(comparison))
+    if args.html is None:
+        return Outcome(comparison, _lines(comparison))
+    from reflectioncoder.report.compare_page import write_comparison
+
+    with expected_form(f"a file of {args.results_a} or {args.results_b}"):
+        return Outcome(comparison, _lines(comparison), [write_comparison(a, b, comparison, args.html)])
 
 
 def _lines(comparison: dict[str, Any]) -> list[str]:

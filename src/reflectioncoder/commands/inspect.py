@@ -1,12 +1,17 @@
 """Colours: bold green is trained in both views, cyan is trained in the teacher's view only, blue is
 seen by the teacher only, plain text is seen by both. What the mask hides is struck through.
 
+On a terminal, lines are wrapped to its width, and what is longer than the screen goes through a
+pager ($PAGER, less by default). --html writes a page instead, with all views and mask rates.
+
 Without --tokenizer, words stand for tokens, in the token rendering.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reflectioncoder.choices import (
@@ -26,12 +31,19 @@ if TYPE_CHECKING:
     from reflectioncoder.data.render import RenderedSample
     from reflectioncoder.data.samples import Sample
 
+MAX_ON_PAGE = 20
 STYLES = {"trained twice": "bold green", "trained, teacher": "cyan", "student sees": "default", "teacher only": "blue"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help="file of samples (JSON Lines)")
     parser.add_argument("--id", help="show the sample with this id (default: the first sample, or as many as --limit says)")
+    parser.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help=f"write a page with a viewer instead: the sample of --id, or the first ones (--limit, default {MAX_ON_PAGE})",
+    )
     parser.add_argument("--tokenizer", metavar="M", help="folder or hub id of a tokenizer (default: words stand for tokens)")
     parser.add_argument(
         "--rendering",
@@ -69,16 +81,33 @@ def run(args: argparse.Namespace) -> Outcome:
         if not chosen:
             raise UsageError(f"{args.data}: no sample with the id {args.id!r}")
     else:
-        chosen = list(islice(samples, args.limit or 1))
+        chosen = list(islice(samples, args.limit or (MAX_ON_PAGE if args.html else 1)))
         if not chosen:
             raise UsageError(f"{args.data}: no samples in it")
     renderer = _renderer(args)
+    if args.html:
+        return _page(chosen, renderer, args)
     values, lines = [], []
     for sample in chosen:
         value, text = _show(sample, renderer, args)
         values.append(value)
         lines.append(text)
-    return Outcome({"samples": values}, lines, styled=True)
+    return Outcome({"samples": values}, lines, styled=True, paged=True)
+
+
+def _page(samples: list[Sample], renderer: Any, args: argparse.Namespace) -> Outcome:
+    from reflectioncoder.data.samples import operators_of
+    from reflectioncoder.method.views import shown_sample
+    from reflectioncoder.report.inspect_page import write_viewer
+
+    shown = [
+        shown_sample(renderer.tokenizer, renderer.render(s), s.id or "", operators_of(s), positions=args.positions) for s in samples
+    ]
+    tokens_of = "words: no tokenizer was named" if args.tokenizer is None else f"those of {args.tokenizer}"
+    path = write_viewer(
+        shown, args.html, title=Path(args.data).name, tokens_of=tokens_of, strategy=args.strategy, mask_rate=args.mask_rate
+    )
+    return Outcome({"num_samples": len(samples)}, [], [path])
 
 
 def _renderer(args: argparse.Namespace) -> Any:
@@ -134,11 +163,13 @@ def _show(sample: Sample, renderer: Any, args: argparse.Namespace) -> tuple[dict
         text.append(escaped(token), style)
     counts = {role: roles.count(role) for role in STYLES}
     head = f"{escaped(sample.id or '(no id)')}: {len(tokens)} tokens, {len(hidden)} hidden of the reflection at rate {args.mask_rate:g}"
-    console = Console(width=120, highlight=False)
+    is_wrapped = sys.stdout.isatty()  # in a pipe the text keeps its lines
+    console = Console(highlight=False) if is_wrapped else Console(width=120, highlight=False)
+    legend = [*(Text(f"{role}: {counts[role]}", style) for role, style in STYLES.items()), Text("hidden by the mask", "strike")]
     with console.capture() as capture:
         console.print(head, markup=False)
-        console.print(Text("  ").join(Text(f"{role}: {counts[role]}", style) for role, style in STYLES.items()))
-        console.print(text, soft_wrap=True)
+        console.print(Text("  ").join(legend))
+        console.print(text, soft_wrap=not is_wrapped)
     value = {
         "id": sample.id,
         "num_tokens": len(tokens),

@@ -213,6 +213,12 @@ def language_of(sample: Sample) -> Language:
     return CODE_LANGUAGES[name]
 
 
+def operators_of(sample: Sample) -> list[str]:
+    """Return the slips that a sample corrects, as far as its metadata tells."""
+    found = sample.metadata.get("operators", [])
+    return [str(name) for name in found] if isinstance(found, list) else []
+
+
 def read_samples(path: str | Path) -> Iterator[Sample]:
     """Stream the samples of a JSON Lines file, one in memory at a time.
 

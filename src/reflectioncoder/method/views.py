@@ -6,8 +6,9 @@ is nobody's key and carries no loss, so it is dropped: nothing that is kept chan
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from reflectioncoder.choices import STUDENT_POSITIONS, FailedAttempts, StudentPositions
 from reflectioncoder.data.render import IGNORE_INDEX, RenderedSample, Span
@@ -87,3 +88,36 @@ def student_view(
         labels=tuple(sample.student_labels[p] for p in kept),
         kl_rows=tuple(index for index, p in enumerate(kept) if p in answer),
     )
+
+
+def shown_sample(
+    tokenizer: Any,
+    sample: RenderedSample,
+    name: str,
+    operators: Sequence[str],
+    *,
+    positions: StudentPositions = "gap",
+    mask_frame: bool = True,
+    student_view: bool = True,
+    failed_attempts: FailedAttempts = "train",
+    block_order: Sequence[str] = ("execution", "text", "code"),
+) -> dict[str, Any]:
+    """Return what the sequence viewer of the page needs: token texts, spans, which tokens are trained, which the student may see.
+
+    A plain one-off sample has one view: nothing of it is ever hidden.
+    """
+    num_tokens = len(sample.input_ids)
+    kept = student_kept(sample, frozenset(), positions, mask_frame=mask_frame) if sample.is_reflection else range(num_tokens)
+    if not student_view:
+        kept = ()
+    return {
+        "id": name,
+        "operators": list(operators),
+        "tokens": [tokenizer.decode([i]) for i in sample.input_ids],
+        "spans": [asdict(span) for span in sample.spans],
+        "teacher_trained": [int(label != IGNORE_INDEX) for label in teacher_view(sample, failed_attempts).labels],
+        "student_trained": [int(student_view and label != IGNORE_INDEX) for label in sample.student_labels],
+        "student_kept": list(kept),
+        "block_order": list(block_order),
+        "is_reflection": sample.is_reflection,
+    }

@@ -3,39 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
+from statistics import fmean
 from typing import Any
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 300, 150, 40, 22, 10
+NUM_COLOURS = 8
+MAX_POINTS = 400
 
 
-def line_chart(title: str, points: Sequence[tuple[float, float]], css_class: str, y_max: float | None = None) -> str:
-    """Draw one series over optimizer steps, from 0 up."""
-    if not points:
+@dataclass(frozen=True)
+class Line:
+    """A series over steps. `number` chooses colour and dashes, so that a run looks the same in all charts of a page."""
+
+    label: str
+    number: int
+    points: Sequence[tuple[float, float]]
+
+
+def line_chart(title: str, lines: Sequence[Line], y_max: float | None = None, x_label: str = "step") -> str:
+    """Draw series on common axes, both from 0 up. A long series is drawn as means over equal parts of its steps."""
+    lines = [Line(line.label, line.number, _thinned(line.points)) for line in lines if line.points]
+    if not lines:
         return ""
-    last_x = max(x for x, _ in points)
-    top = y_max if y_max is not None else (max(y for _, y in points) or 1.0) * 1.05
+    last_x = max(x for line in lines for x, _ in line.points)
+    top = y_max if y_max is not None else (max(y for line in lines for _, y in line.points) or 1.0) * 1.05
+    height = HEIGHT - TOP - BOTTOM
 
     def place(x: float, y: float) -> str:
         across = LEFT + (WIDTH - LEFT - 8) * (x / last_x if last_x else 0)
-        return f"{across:.1f},{TOP + (HEIGHT - TOP - BOTTOM) * (1 - y / top):.1f}"
+        return f"{across:.1f},{TOP + height * (1 - max(0.0, min(y, top)) / top):.1f}"
 
-    path = " ".join(place(x, min(y, top)) for x, y in points)
     ticks = "".join(
-        f'<text class="tick" x="{LEFT - 5}" y="{TOP + (HEIGHT - TOP - BOTTOM) * (1 - share) + 3:.1f}" text-anchor="end">'
-        f"{top * share:.3g}</text>"
-        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - 8}" y1="{TOP + (HEIGHT - TOP - BOTTOM) * (1 - share):.1f}" '
-        f'y2="{TOP + (HEIGHT - TOP - BOTTOM) * (1 - share):.1f}"/>'
+        f'<text class="tick" x="{LEFT - 5}" y="{TOP + height * (1 - share) + 3:.1f}" text-anchor="end">{top * share:.3g}</text>'
+        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - 8}" y1="{TOP + height * (1 - share):.1f}" y2="{TOP + height * (1 - share):.1f}"/>'
         for share in (0.0, 0.5, 1.0)
     )
-    first, final = points[0][1], points[-1][1]
+    drawn = "".join(
+        f'<polyline class="line s{line.number % NUM_COLOURS}" points="{" ".join(place(x, y) for x, y in line.points)}">'
+        f"<title>{escape(line.label)}</title></polyline>"
+        for line in lines
+    )
+    ends = [f"{line.points[0][1]:.3g} → {line.points[-1][1]:.3g}" for line in lines]
+    told = "; ".join(f"{line.label}: {end}" for line, end in zip(lines, ends, strict=True))
     return (
-        f'<figure><figcaption>{escape(title)} <span class="dim">{first:.3g} → {final:.3g}</span></figcaption>'
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}, {first:.3g} to {final:.3g}">{ticks}'
-        f'<polyline class="line {css_class}" points="{path}"/>'
-        f'<text class="tick" x="{LEFT}" y="{HEIGHT - 6}">step 0</text>'
+        f'<figure><figcaption>{escape(title)} <span class="dim">{ends[0] if len(lines) == 1 else ""}</span></figcaption>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(f"{title}, first and last value. {told}")}">{ticks}{drawn}'
+        f'<text class="tick" x="{LEFT}" y="{HEIGHT - 6}">{escape(x_label)} 0</text>'
         f'<text class="tick" x="{WIDTH - 8}" y="{HEIGHT - 6}" text-anchor="end">{last_x:.0f}</text></svg></figure>'
     )
+
+
+def _thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
+    if len(points) <= MAX_POINTS:
+        return points
+    bounds = [round(i * len(points) / MAX_POINTS) for i in range(MAX_POINTS + 1)]
+    parts = [points[start:end] for start, end in pairwise(bounds)]
+    return [(fmean(x for x, _ in part), fmean(y for _, y in part)) for part in parts]
+
+
+def swatch(number: int) -> str:
+    """Draw the sample of a line for a legend."""
+    line = f'<line class="line s{number % NUM_COLOURS}" x1="1" x2="27" y1="5" y2="5"/>'
+    return f'<svg class="key" viewBox="0 0 28 10" aria-hidden="true">{line}</svg>'
 
 
 def intervals(rows: Sequence[tuple[str, str, dict[str, Any]]]) -> str:
@@ -63,7 +95,7 @@ def intervals(rows: Sequence[tuple[str, str, dict[str, Any]]]) -> str:
 
 
 def differences(rows: Sequence[tuple[str, dict[str, Any]]], scale: float, unit: str, *, higher_is_better: bool) -> str:
-    """Draw differences to a control with their intervals around zero. Rows are (label, estimate); values are shown times `scale`."""
+    """Draw differences with their intervals around zero. Rows are (label, estimate); values are shown times `scale`."""
     if not rows:
         return ""
     width, row_height, left, right = 640, 26, 210, 190
@@ -87,8 +119,24 @@ def differences(rows: Sequence[tuple[str, dict[str, Any]]], scale: float, unit: 
     height = row_height * len(rows)
     zero = f'<line class="grid" x1="{x(0):.1f}" x2="{x(0):.1f}" y1="0" y2="{height}"/>'
     return (
-        f'<svg class="wide" viewBox="0 0 {width} {height}" role="img" aria-label="differences to the control with intervals, {unit}">'
+        f'<svg class="wide" viewBox="0 0 {width} {height}" role="img" aria-label="differences with intervals, {unit}">'
         f"{zero}{''.join(parts)}</svg>"
+    )
+
+
+def difference_mark(found: dict[str, Any], reach: float) -> str:
+    """Draw one difference with its interval around zero for a cell of a table. `reach`: the value at the edges."""
+    width, height = 150, 16
+
+    def x(value: float) -> float:
+        return 6 + (width - 12) * (value / (reach or 1.0) + 1) / 2
+
+    side = "better" if found["ci_low"] > 0 else "worse" if found["ci_high"] < 0 else "unclear"
+    return (
+        f'<svg class="mark" viewBox="0 0 {width} {height}" aria-hidden="true">'
+        f'<line class="grid" x1="{x(0):.1f}" x2="{x(0):.1f}" y1="0" y2="{height}"/>'
+        f'<line class="range {side}" x1="{x(found["ci_low"]):.1f}" x2="{x(found["ci_high"]):.1f}" y1="8" y2="8"/>'
+        f'<circle class="dot {side}" cx="{x(found["value"]):.1f}" cy="8" r="4"/></svg>'
     )
 
 

@@ -1,25 +1,35 @@
-"""Puts the page together: data of the runs, charts, one template with its style sheet and script inlined."""
+"""Writes the page about runs: each run for itself and, of several, all of them side by side."""
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, UndefinedError
 from markupsafe import Markup
 
-from reflectioncoder import __version__
 from reflectioncoder.data.files import write_atomic
 from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.data.run_folders import run_folders
-from reflectioncoder.errors import UsageError
-from reflectioncoder.progress import format_duration
-from reflectioncoder.report.charts import bars, differences, intervals, line_chart
-from reflectioncoder.report.collect import RATES, collect_run, funnel
+from reflectioncoder.report.charts import Line, bars, differences, intervals, line_chart, swatch
+from reflectioncoder.report.collect import WHICH, collect_run, funnel
+from reflectioncoder.report.page import render_page
+from reflectioncoder.report.pairs import Pair
+from reflectioncoder.report.provenance import chosen
+from reflectioncoder.report.provenance import differences as settings_that_differ
+from reflectioncoder.report.sequences import within
+from reflectioncoder.report.tasks import MAX_LISTED, Programs, Side, TaskSet, for_page, task_set
 
-ASSETS = Path(__file__).parent / "assets"
+MAX_SEQUENCE_BYTES = 800_000
+
+_CURVES = (
+    ("loss of the step", "loss", None),
+    ("cross-entropy, nats per token", "ce", None),
+    ("KL(teacher ‖ student), nats per token", "kl", None),
+    ("mask rate", "mask_rate", 1.0),
+)
 
 
 def write_report(runs: Sequence[Path], output: Path) -> Path:
@@ -28,54 +38,92 @@ def write_report(runs: Sequence[Path], output: Path) -> Path:
     Raises:
         UsageError: one of the folders is not a run, or a file in it is damaged.
     """
+    folders = [folder for run in runs for folder in run_folders(run)]
+    names = Counter(folder.name for folder in folders)
     collected, shown = [], []
-    for folder in (folder for run in runs for folder in run_folders(run)):
+    for folder in folders:
+        if names[folder.name] > 1:
+            folder = replace(folder, name=str(folder.path))
         with expected_form(f"a file in {folder.path}"):
             collected.append(collect_run(folder))
             shown.append(_for_page(collected[-1]))
-    environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined)
-    environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
-    environment.filters["duration"] = format_duration
-    template = environment.get_template("page.html.jinja")
-    page = _rendered(
-        template,
+    sets = _task_sets(collected)
+    programs = Programs()
+    listed = [for_page(tasks, programs, MAX_LISTED // len(sets)) for tasks in sets]
+    viewers = within([run["sequences"] for run in collected], MAX_SEQUENCE_BYTES)
+    for run, kept in zip(shown, viewers, strict=True):
+        run["num_sequences_left_out"] = len(run["sequences"]) - len(kept)
+    page = render_page(
+        "report.html.jinja",
+        {"benchmarks": listed, "programs": programs.texts, "viewers": viewers},
+        title=", ".join(run["name"] for run in shown),
         runs=shown,
-        version=__version__,
-        style=Markup((ASSETS / "page.css").read_text(encoding="utf-8")),
-        script=Markup((ASSETS / "page.js").read_text(encoding="utf-8")),
-        data=_embedded([{"sequences": run["sequences"], "benchmarks": _tasks(run)} for run in collected]),
+        task_sets=[
+            {"name": tasks.name, "cut": of_page["cut"], "pairs": tasks.pairs} for tasks, of_page in zip(sets, listed, strict=True)
+        ],
+        together=_together(collected) if len(collected) > 1 else None,
     )
     return write_atomic(output, page)
 
 
-def _rendered(template: Template, **values: Any) -> str:
-    try:
-        return template.render(**values)
-    except UndefinedError as error:
-        names = ", ".join(run["name"] for run in values["runs"])
-        raise UsageError(f"a file in one of the runs ({names}) is not as reflectioncoder wrote it: {error}") from error
-
-
-def _tasks(run: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"name": b["name"], "tasks": b["tasks"]} for b in run["benchmarks"]]
-
-
-def _embedded(value: Any) -> Markup:
-    """Return JSON that cannot end the script element it stands in, whatever a model wrote."""
-    text = json.dumps({"rates": RATES, "runs": value}, ensure_ascii=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
-
-
 def _for_page(run: dict[str, Any]) -> dict[str, Any]:
-    build, train = run["build"], run["train"]
+    build = run["build"]
     return {
         **run,
         "intervals": {b["name"]: Markup(intervals(_interval_rows(b))) for b in run["benchmarks"]},
         "funnel": Markup(bars(funnel(build))) if build else None,
         "operators": Markup(bars([(k.replace("_", " "), v) for k, v in build["operators"].items()])) if build else None,
         "differences": [Markup(chart) for chart in _differences(run["ablation"])],
-        "curves": [Markup(chart) for chart in _curves(train["history"])] if train else [],
+        "curves": _curves([run]),
+        "rounds_chart": Markup(_rounds_chart(run["rounds"])) if run["rounds"] else None,
+        "chosen": chosen(run["settings"]),
     }
+
+
+def _task_sets(runs: Sequence[dict[str, Any]]) -> list[TaskSet]:
+    """Return the tasks of every benchmark with the scorings of all runs."""
+    names = dict.fromkeys(benchmark["name"] for run in runs for benchmark in run["benchmarks"])
+    sets = []
+    for name in names:
+        sides: list[Side] = []
+        known: dict[tuple[int, int], Pair] = {}  # base and trained of a run were compared when the run was collected
+        for benchmark in (found for run in runs for found in run["benchmarks"] if found["name"] == name):
+            if len(benchmark["sides"]) == len(WHICH):
+                known[len(sides), len(sides) + 1] = benchmark["pair"]
+            sides += [side["side"] for side in benchmark["sides"].values()]
+        if sides:
+            labelled = sides if len(runs) > 1 else [replace(side, run="") for side in sides]
+            sets.append(task_set(name, labelled, _wanted_pairs([side.kind for side in sides]), known))
+    return sets
+
+
+def _wanted_pairs(kinds: Sequence[str]) -> list[tuple[int, int]]:
+    """Choose the pairs to compare: each trained model with the base before it, and the first trained model with every other one."""
+    trained = [i for i, kind in enumerate(kinds) if kind == "trained"]
+    before = [max((j for j in range(i) if kinds[j] == "base"), default=None) for i in trained]
+    pairs = [(j, i) for j, i in zip(before, trained, strict=True) if j is not None]
+    return [*pairs, *((trained[0], i) for i in trained[1:])]
+
+
+def _together(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the page says of several runs side by side."""
+    parts = [run for run in runs if run["ablation"] is None]
+    names = list(dict.fromkeys(benchmark["name"] for run in runs for benchmark in run["benchmarks"]))
+    builds = [run["build"] for run in runs if run["build"]]
+    return {
+        "has_author": any(build["output_tokens"] for build in builds),
+        "has_price": any(build["usd"] for build in builds),
+        "benchmarks": names,
+        "scores": [_scores(run) for run in runs],
+        "curves": _curves(runs),
+        "keys": [(run["name"], Markup(swatch(number))) for number, run in enumerate(runs) if run["train"]],
+        "names": [run["name"] for run in parts],
+        "settings": settings_that_differ([run["settings"] for run in parts]) if len(parts) > 1 else [],
+    }
+
+
+def _scores(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {b["name"]: {which: side["headline"] for which, side in b["sides"].items()} for b in run["benchmarks"]}
 
 
 def _differences(ablation: dict[str, Any] | None) -> list[str]:
@@ -100,13 +148,24 @@ def _interval_rows(benchmark: dict[str, Any]) -> list[tuple[str, str, dict[str, 
     return rows
 
 
-def _curves(history: Sequence[dict[str, float]]) -> list[str]:
-    series = [
-        ("loss of the step", "loss", "loss", None),
-        ("cross-entropy, nats per token", "ce", "ce", None),
-        ("KL(teacher ‖ student), nats per token", "kl", "kl", None),
-        ("mask rate", "mask_rate", "mask", 1.0),
+def _curves(runs: Sequence[dict[str, Any]]) -> list[Markup]:
+    """Draw the training curves of runs on common axes; a run has the colour of its position."""
+    trained = [(number, run["name"], run["train"]) for number, run in enumerate(runs) if run["train"]]
+
+    def lines(key: str) -> list[Line]:
+        return [Line(name, n, [(e["step"], e[key]) for e in train["history"] if key in e]) for n, name, train in trained]
+
+    charts = [line_chart(title, lines(key), top) for title, key, top in _CURVES]
+    held_out = [Line(name, n, [(e["step"], e["eval_loss"]) for e in train.get("evaluations", ())]) for n, name, train in trained]
+    charts.append(line_chart("loss of held-out answers, nats per token", held_out))
+    return [Markup(chart) for chart in charts if chart]
+
+
+def _rounds_chart(rounds: Sequence[dict[str, Any]]) -> str:
+    """Draw the held-out scores of the rounds of an `improve`, a line for each benchmark."""
+    names = dict.fromkeys(name for found in rounds for name in found["pass_at_1"])
+    lines = [
+        Line(name, n, [(found["number"], 100 * found["pass_at_1"][name]) for found in rounds if name in found["pass_at_1"]])
+        for n, name in enumerate(names)
     ]
-    return [
-        line_chart(title, [(e["step"], e[key]) for e in history if key in e], css_class, top) for title, key, css_class, top in series
-    ]
+    return line_chart("held-out pass@1, %, by round", lines, x_label="round")

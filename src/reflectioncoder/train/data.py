@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,17 @@ from reflectioncoder.config.declarations import Recipe, TrainConfig
 from reflectioncoder.data.files import content_hash
 from reflectioncoder.data.problems import iter_problems
 from reflectioncoder.data.prompts import one_off_sample
-from reflectioncoder.data.render import IGNORE_INDEX, RenderedSample, RenderReport, render_all
+from reflectioncoder.data.render import RenderedSample, RenderReport, render_all
 from reflectioncoder.data.rendered import span_table
-from reflectioncoder.data.samples import Sample
+from reflectioncoder.data.samples import Sample, operators_of
 from reflectioncoder.data.training_sets import TrainingSet, find_training_set
 from reflectioncoder.errors import UsageError
 from reflectioncoder.method.heldout import HeldOut
 from reflectioncoder.method.plan import RunPlan
-from reflectioncoder.method.views import student_kept, teacher_view
+from reflectioncoder.method.views import shown_sample
 from reflectioncoder.models.tokens import make_renderer
 from reflectioncoder.progress import say
-from reflectioncoder.train.rendered_files import SampleSet, operators_of, render_files
+from reflectioncoder.train.rendered_files import SampleSet, render_files
 
 
 @dataclass(frozen=True)
@@ -179,21 +179,20 @@ def held_out_samples(recipe: Recipe, tokenizer: Any) -> HeldOut | None:
 def preview(tokenizer: Any, data: RenderedData, config: TrainConfig, count: int = 8) -> list[dict[str, Any]]:
     """Return the first reflection samples as the model sees them, for the viewer: token texts, spans, labels, what is always hidden."""
     first = itertools.islice(np.flatnonzero(span_table(data.samples).is_reflection).tolist(), count)
-    return [_shown(tokenizer, data.samples[i], data.names[i], data.operators[i], config) for i in first]
-
-
-def _shown(tokenizer: Any, rendered: RenderedSample, name: str, operators: Sequence[str], config: TrainConfig) -> dict[str, Any]:
-    kept = student_kept(rendered, frozenset(), config.student_positions, mask_frame=config.mask_frame)
-    return {
-        "id": name,
-        "operators": list(operators),
-        "tokens": [tokenizer.decode([i]) for i in rendered.input_ids],
-        "spans": [asdict(span) for span in rendered.spans],
-        "teacher_trained": [int(label != IGNORE_INDEX) for label in teacher_view(rendered, config.failed_attempts).labels],
-        "student_trained": [int(config.student_view and label != IGNORE_INDEX) for label in rendered.student_labels],
-        "student_kept": kept if config.student_view else [],
-        "block_order": list(config.mask_block_order),
-    }
+    return [
+        shown_sample(
+            tokenizer,
+            data.samples[i],
+            data.names[i],
+            data.operators[i],
+            positions=config.student_positions,
+            mask_frame=config.mask_frame,
+            student_view=config.student_view,
+            failed_attempts=config.failed_attempts,
+            block_order=config.mask_block_order,
+        )
+        for i in first
+    ]
 
 
 def describe_plan(plan: RunPlan, report: RenderReport) -> dict[str, Any]:

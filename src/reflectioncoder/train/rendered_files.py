@@ -24,7 +24,7 @@ from reflectioncoder.config.declarations import ModelConfig
 from reflectioncoder.data.files import content_hash, explain_full_disk, read_json, sha256_file, write_json
 from reflectioncoder.data.render import Renderer, Span, answer_bounds, tokens_in_batches
 from reflectioncoder.data.rendered import RenderedSamples, span_numbers
-from reflectioncoder.data.samples import Sample
+from reflectioncoder.data.samples import Sample, operators_of
 from reflectioncoder.errors import MachineError, ReflectionCoderError, UsageError, require
 from reflectioncoder.models.tokens import RENDERERS, make_renderer, training_tokenizer
 from reflectioncoder.paths import cache_dir
@@ -199,12 +199,6 @@ def _table(samples: Sequence[Sample], tokens: Sequence[tuple[list[int], list[Spa
 def num_processes(num_bytes: int) -> int:
     """Return how many processes render so many bytes of input: one a core, if there is enough for each to do."""
     return max(1, min(default_workers(), num_bytes // _BYTES_A_PROCESS))
-
-
-def operators_of(sample: Sample) -> list[str]:
-    """Return the slips that a sample corrects, as far as its metadata tells."""
-    found = sample.metadata.get("operators", [])
-    return [str(name) for name in found] if isinstance(found, list) else []
 
 
 def _raise_what_was_said(failure: Path) -> None:
