@@ -105,7 +105,11 @@ def _check_files(archive: Path) -> None:
     if found := faults(contents(archive)):
         sys.exit(f"{archive.name}:\n  " + "\n  ".join(found))
     names = [name for name, _ in contents(archive)]
-    for wanted in ("reflectioncoder/py.typed", "reflectioncoder/recipes/demo.yaml", "reflectioncoder/publish/assets/model_card.md.jinja"):
+    for wanted in (
+        "reflectioncoder/py.typed",
+        "reflectioncoder/recipes/demo.yaml",
+        "reflectioncoder/publish/assets/model_card.md.jinja",
+    ):
         if not any(name.endswith(wanted) for name in names):
             sys.exit(f"{archive.name} lacks {wanted}")
     print(f"{archive.name}: {len(names)} files, {archive.stat().st_size / 1e6:.1f} MB")

@@ -197,7 +197,7 @@ class _Handler(BaseHTTPRequestHandler):
         is_new = (kind, name) not in hub.repositories
         if is_new:
             hub.add(kind, name, {".gitattributes": ""})
-            hub.repositories[kind, name].private = asked.get("private", False)
+            hub.repositories[kind, name].private = asked.get("private", asked.get("visibility") == "private")
         url = f"{hub.url}/{'datasets/' if kind == 'datasets' else ''}{name}"
         return self._json({"url": url}, 200 if is_new else 409)
 

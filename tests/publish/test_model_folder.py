@@ -73,7 +73,7 @@ def test_the_folder_holds_weights_adapter_and_results_and_says_what_was_checked(
     (main_metric,) = [metric for metric in results["metrics"] if metric["name"] == "pass@1" and metric["subset"] is None]
     assert (written["type"], written["value"]) == ("pass@1", main_metric["value"])
     assert written["args"]["num_tasks"] == 3
-    assert f"| `bundled/unseen` | 3 | " in card
+    assert "| `bundled/unseen` | 3 | " in card
     assert f"[{100 * main_metric['ci_low']:.1f}, {100 * main_metric['ci_high']:.1f}]" in card
     assert front_matter(out)["license"] == "mit"
     build = read_json(run / "build" / "build.json")

@@ -46,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write the trained model: merged weights, adapter, chat template, results and a card, checked by loading it anew with "
         "transformers, PEFT and llama.cpp",
     )
-    parser.add_argument("--license", metavar="ID", help="with --model: licence of the model as the hub writes it (default: the base model's)")
+    parser.add_argument(
+        "--license", metavar="ID", help="with --model: licence of the model as the hub writes it (default: the base model's)"
+    )
     parser.add_argument("--gguf", choices=GGUF_DTYPES, help=described("write models as GGUF files", GGUF_DTYPES_HELP, "no models"))
     parser.add_argument(
         "--verify",

@@ -26,7 +26,7 @@ from reflectioncoder.publish.finished_run import Evaluation, FinishedRun
 from reflectioncoder.publish.model_check import Checked
 
 _ASSETS = Path(__file__).parent / "assets"
-_NO_LIMIT_OF_THE_METHOD = ("max_tokens", "reflection_data", "generation_data", "eval_data", "report_to")
+_NOT_SHOWN = ("max_tokens", "reflection_data", "generation_data", "eval_data", "report_to")
 
 
 def model_card(run: FinishedRun, license: str | None, gguf: str | None, checks: Sequence[Checked], *, needs_more_rows: bool) -> str:
@@ -157,7 +157,9 @@ def _results(evaluations: Sequence[Evaluation]) -> str:
             if metric["name"] == "pass@1" and metric["subset"] in (None, "base", "plus"):
                 compared = evaluation.compared if metric is main else None
                 name = _subset_name(evaluation.name, metric["subset"])
-                rows.append([f"`{name}`", metric["num_tasks"], _percent(before.get(metric["subset"])), _percent(metric), *_paired(compared)])
+                rows.append(
+                    [f"`{name}`", metric["num_tasks"], _percent(before.get(metric["subset"])), _percent(metric), *_paired(compared)]
+                )
     return table(["benchmark", "n", "before", "after", "difference", "gained / lost", "p"], rows) if rows else ""
 
 
@@ -216,7 +218,7 @@ def _written_by_models(run: FinishedRun) -> str:
         )
     elif run.samples:
         parts.append("No model wrote the built samples: attempts, diagnoses and repairs were made by rules from reference solutions.")
-    if any(row["kind"] != "reflection" or not Path(row["spec"]).name == "reflections.jsonl" for row in run.train["data"]):
+    if any(Path(row["spec"]).parts[-2:] != ("build", "reflections.jsonl") for row in run.train["data"]):
         parts.append("Of the other training data it is not recorded here whether models wrote it: see where it comes from.")
     return " ".join(parts) or "It is not recorded whether models wrote the training data: see where it comes from."
 
@@ -226,11 +228,13 @@ def _training(run: FinishedRun) -> str:
     trained = f"{train['trained_parameters']:,} of {train['parameters']:,} parameters were trained"
     lora = run.recipe.train.lora
     what = f"a LoRA of rank {lora.rank}: {trained}" if lora else trained
-    return f"{what[0].upper()}{what[1:]}, over {train['num_tokens']:,} tokens in {train['total_steps']:,} steps, seed {run.recipe.seed}."
+    return (
+        f"{what[0].upper()}{what[1:]}, over {train['num_tokens']:,} tokens in {train['total_steps']:,} steps, seed {run.recipe.seed}."
+    )
 
 
 def _settings(run: FinishedRun) -> str:
-    settings = {k: v for k, v in asdict(run.recipe.train).items() if v not in (None, ()) and k not in _NO_LIMIT_OF_THE_METHOD}
+    settings = {k: v for k, v in asdict(run.recipe.train).items() if v not in (None, ()) and k not in _NOT_SHOWN}
     return json.dumps(settings, indent=2)
 
 
@@ -261,9 +265,9 @@ def _limits(run: FinishedRun) -> list[str]:
     small = [evaluation for evaluation in run.evaluations if headline(evaluation.trained)["num_tasks"] < 100]
     if small:
         limits.append(f"{', '.join(f'`{e.name}`' for e in small)} has few tasks: its interval is wide.")
-    unsure = [e for e in run.evaluations if e.compared and e.compared["difference"]["ci_low"] <= 0 <= e.compared["difference"]["ci_high"]]
-    if unsure:
-        names = ", ".join(f"`{evaluation.name}`" for evaluation in unsure)
+    differences = {e.name: e.compared["difference"] for e in run.evaluations if e.compared}
+    if unsure := [f"`{name}`" for name, found in differences.items() if found["ci_low"] <= 0 <= found["ci_high"]]:
+        names = ", ".join(unsure)
         limits.append(f"The interval of the difference holds 0 on {names}: a gain or loss is not shown there.")
     if run.evaluations and len({evaluation.trained["benchmark"]["name"] for evaluation in run.evaluations}) == 1:
         limits.append("One benchmark was scored only.")

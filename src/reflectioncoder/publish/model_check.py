@@ -56,7 +56,7 @@ class _Asked:
     prompt: list[int]
     answer: list[int]
     text: str
-    logits_TV: Any
+    logits_TV: Any  # noqa: N815
 
 
 def needs_more_rows(tokenizer: Any, base: Path) -> bool:
@@ -108,7 +108,7 @@ def _check_transformers(folder: Path, num_tokens: int) -> tuple[Checked, _Asked]
     if wrong:
         raise CheckFailedError(f"transformers does not find the weights of the model in the folder: {wrong}")
     if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
-        raise CheckFailedError(f"the weights in the folder are not all finite numbers")
+        raise CheckFailedError("the weights in the folder are not all finite numbers")
     asked = _ask(model, tokenizer, folder, num_tokens)
     tensors = f"{len(model.state_dict())} tensors, none missing; the chat template writes the request of the training"
     return Checked(_reader("transformers", "transformers"), tensors, _told(len(asked.answer), num_tokens)), asked
@@ -124,11 +124,13 @@ def _ask(model: Any, tokenizer: Any, folder: Path, num_tokens: int) -> _Asked:
     prompt = inputs["input_ids"][0].tolist()
     trained = make_requests(folder, tokenizer).render_request(instruction)
     if prompt != trained:
-        raise CheckFailedError(f"the chat template in the folder writes another request than the training did")
+        raise CheckFailedError("the chat template in the folder writes another request than the training did")
     with torch.inference_mode():
-        answer = model.generate(**inputs, max_new_tokens=num_tokens)[0, len(prompt) :].tolist()  # greedy, as the folder says nothing else
+        answer = model.generate(**inputs, max_new_tokens=num_tokens)[
+            0, len(prompt) :
+        ].tolist()
         if not answer:
-            raise CheckFailedError(f"the model in the folder gives no answer")
+            raise CheckFailedError("the model in the folder gives no answer")
         logits_TV = model(torch.tensor([[*prompt, *answer]])).logits[0, :, : len(tokenizer)]
     return _Asked(messages, prompt, answer, tokenizer.decode(answer, skip_special_tokens=True), logits_TV)
 
@@ -167,9 +169,7 @@ def _check_adapter(folder: Path, base: ModelConfig, asked: _Asked) -> Checked:
     return Checked(reader, said, f"{len(made)} tokens, {same}")
 
 
-def _check_llama_cpp(
-    folder: Path, gguf: tuple[Path, GgufDtype] | None, asked: _Asked, num_tokens: int, num_requests: int
-) -> Checked:
+def _check_llama_cpp(folder: Path, gguf: tuple[Path, GgufDtype] | None, asked: _Asked, num_tokens: int, num_requests: int) -> Checked:
     if importlib.util.find_spec("xllamacpp") is None:
         missing = "not checked: llama.cpp is not installed (pip install 'reflectioncoder[local]')"
         return Checked("llama.cpp", missing, "none", is_done=False)
@@ -187,9 +187,7 @@ def _check_llama_cpp(
             return Checked(reader, f"differs: {' '.join(str(error).splitlines()[1:])}", "none", is_done=False)
 
 
-def _check_gguf(
-    reader: str, folder: Path, gguf: Path, dtype: GgufDtype, asked: _Asked, num_tokens: int, num_requests: int
-) -> Checked:
+def _check_gguf(reader: str, folder: Path, gguf: Path, dtype: GgufDtype, asked: _Asked, num_tokens: int, num_requests: int) -> Checked:
     compared = verify_gguf(folder, gguf, dtype, num_requests=num_requests, num_tokens=num_tokens)
     with embedded_server(gguf, 1, _CONTEXT_TOKENS) as url, httpx2.Client(timeout=_TIMEOUT_S, trust_env=False) as client:
         payload = {"messages": asked.messages, "temperature": 0, "max_tokens": num_tokens}

@@ -9,6 +9,7 @@ from reflectioncoder.data.hub import HubKind, first_lines
 from reflectioncoder.errors import MachineError, UsageError, require
 from reflectioncoder.paths import is_offline
 
+_TOKEN = "set HF_TOKEN to one that may write, or: hf auth login"
 _FORM = "NAME or OWNER/NAME: letters, digits, '-', '_' and '.'"
 
 
@@ -28,7 +29,7 @@ def require_upload(repository: str) -> None:
     if is_offline():
         raise MachineError("--push needs the hub, and this command is offline\n  hint:    leave out --offline, unset HF_HUB_OFFLINE")
     if not hub.get_token():
-        raise MachineError("--push needs a token of the hub\n  hint:    set HF_TOKEN to one that may write, or: hf auth login")
+        raise MachineError(f"--push needs a token of the hub\n  hint:    {_TOKEN}")
 
 
 def push(folder: Path, repository: str, kind: HubKind, *, is_public: bool = False) -> str:
@@ -54,7 +55,7 @@ def push(folder: Path, repository: str, kind: HubKind, *, is_public: bool = Fals
     except Exception as error:  # noqa: BLE001 (what several libraries raise: no connection, no resolution, a broken one)
         raise MachineError(
             f"{repository}: the upload did not succeed: {type(error).__name__}: {first_lines(error)}\n"
-            f"  hint:    {folder} is complete: run the same command again"
+            f"  hint:    {_again(folder)}"
         ) from None
     return str(made)
 
@@ -62,12 +63,16 @@ def push(folder: Path, repository: str, kind: HubKind, *, is_public: bool = Fals
 def _refused(error: Any, folder: Path, repository: str) -> UsageError | MachineError:
     status = error.response.status_code if error.response is not None else 0
     if status == 401:
-        return MachineError(f"{repository}: the hub does not accept the token\n  hint:    set HF_TOKEN to a valid one, or: hf auth login")
+        return MachineError(
+            f"{repository}: the hub does not accept the token\n  hint:    {_TOKEN}"
+        )
     if status in (403, 404):
         hint = "name a repository of your own, or take a token that may write"
         return MachineError(f"{repository}: the token may not write there\n  hint:    {hint}")
     if status in (400, 409, 413, 422):
         return UsageError(f"{repository}: the hub refuses the upload: {first_lines(error, 3)}")
-    return MachineError(
-        f"{repository}: the hub answers with an error: {first_lines(error)}\n  hint:    {folder} is complete: run the same command again"
-    )
+    return MachineError(f"{repository}: the hub answers with an error: {first_lines(error)}\n  hint:    {_again(folder)}")
+
+
+def _again(folder: Path) -> str:
+    return f"{folder} is complete: run the same command again"
