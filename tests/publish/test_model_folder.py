@@ -70,6 +70,7 @@ def test_the_folder_holds_weights_adapter_and_results_and_says_what_was_checked(
     results = read_json(run / "eval/bundled/unseen/trained/results.json")
     (model_index,) = front_matter(out)["model-index"]
     written = model_index["results"][0]["metrics"][0]
+    assert len(model_index["results"][0]["metrics"]) == 1
     (main_metric,) = [metric for metric in results["metrics"] if metric["name"] == "pass@1" and metric["subset"] is None]
     assert (written["type"], written["value"]) == ("pass@1", main_metric["value"])
     assert written["args"]["num_tasks"] == 3

@@ -49,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--license", metavar="ID", help="with --model: licence of the model as the hub writes it (default: the base model's)"
     )
+    parser.add_argument(
+        "--base-model",
+        metavar="ID",
+        help="with --model: name of the base model on the hub, where the recipe names a folder (default: the folder's own name)",
+    )
     parser.add_argument("--gguf", choices=GGUF_DTYPES, help=described("write models as GGUF files", GGUF_DTYPES_HELP, "no models"))
     parser.add_argument(
         "--verify",
@@ -66,8 +71,9 @@ def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.errors import UsageError
     from reflectioncoder.publish.push import require_upload
 
-    if args.license and not args.model:
-        raise UsageError("--license is for --model; of data sets every sample names its own")
+    for name in ("license", "base_model"):
+        if getattr(args, name) is not None and not args.model:
+            raise UsageError(f"--{name.replace('_', '-')} is for --model")
     if args.public and not args.push:
         raise UsageError("--public is for --push")
     if args.push is not None:
@@ -106,7 +112,8 @@ def _export_model_folder(args: argparse.Namespace) -> Outcome:
     if len(args.data) > 1:
         raise UsageError(f"--model takes one run, got {len(args.data)}")
     is_checked = args.verify is not False
-    made = make_model_folder(read_finished_run(args.data[0]), args.output, args.gguf, license=args.license, is_checked=is_checked)
+    run = read_finished_run(args.data[0], args.base_model)
+    made = make_model_folder(run, args.output, args.gguf, license=args.license, is_checked=is_checked)
     lines = verification_lines(made.checks) if made.checks else ["not checked (--no-verify)"]
     value = {
         "was_there": made.was_there,

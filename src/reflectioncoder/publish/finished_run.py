@@ -39,6 +39,7 @@ class FinishedRun:
     """A run whose training and evaluations are done.
 
     Attributes:
+        base_name: what the base model is called in public; of a folder on somebody's machine only its own name.
         adapter: the folder of the LoRA that was merged into the weights; None if there was none, or if it is not here any more.
         samples: the built samples and the report of their build; None if the run built none.
         train, env, training_data: the contents of train.json, env.json and training_data.json.
@@ -47,6 +48,7 @@ class FinishedRun:
     directory: Path
     name: str
     recipe: Recipe
+    base_name: str
     model: Path
     adapter: Path | None
     samples: Source | None
@@ -57,8 +59,11 @@ class FinishedRun:
     evaluations: tuple[Evaluation, ...]
 
 
-def read_finished_run(directory: Path) -> FinishedRun:
+def read_finished_run(directory: Path, base_name: str | None = None) -> FinishedRun:
     """Read a run.
+
+    Args:
+        base_name: of the base model, where the recipe names a folder.
 
     Raises:
         UsageError: it is no run, is not finished, has changed since it was, or holds a file that reflectioncoder did not write.
@@ -79,16 +84,18 @@ def read_finished_run(directory: Path) -> FinishedRun:
         tally = Tally()
         for sample in read_samples(samples.samples) if samples else ():
             tally.add(sample)
+        env = read_json(directory / "env.json")
         return FinishedRun(
             directory,
             _name(directory, recipe),
             recipe,
+            base_name or (Path(recipe.model.name).name if env["model"]["origin"] == "local" else recipe.model.name),
             model,
             _adapter(directory / "train" / f"checkpoint-{train['total_steps']}", recipe),
             samples,
             tally,
             train,
-            read_json(directory / "env.json"),
+            env,
             read_json(model / "training_data.json"),
             evaluations,
         )

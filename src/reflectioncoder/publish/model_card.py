@@ -26,6 +26,7 @@ from reflectioncoder.publish.finished_run import Evaluation, FinishedRun
 from reflectioncoder.publish.model_check import Checked
 
 _ASSETS = Path(__file__).parent / "assets"
+_WHOLE = (None, "base", "plus")  # subsets of the tests; all others are of the tasks
 _NOT_SHOWN = ("max_tokens", "reflection_data", "generation_data", "eval_data", "report_to")
 
 
@@ -49,8 +50,8 @@ def model_card(run: FinishedRun, license: str | None, gguf: str | None, checks: 
             "name": as_text(run.name),
             "sign": CARD_SIGN,
             "description": as_text(run.recipe.description, ""),
-            "base": as_text(_base_id(run)),
-            "base_id": _base_id(run),
+            "base": as_text(run.base_name),
+            "base_id": run.base_name,
             "rendering": run.recipe.model.rendering,
             "adapter": run.adapter is not None,
             "resize": needs_more_rows,
@@ -88,7 +89,7 @@ def verification_lines(checks: Sequence[Checked]) -> list[str]:
 def _front_matter(run: FinishedRun, license: str | None) -> str:
     cards: Any = require("huggingface_hub", "train")
     data = cards.ModelCardData(
-        base_model=_base_id(run),
+        base_model=run.base_name,
         datasets=sorted({parse_hub_address(row["spec"]).name for row in run.train["data"] if _is_on_hub(row["spec"])}) or None,
         eval_results=[result for evaluation in run.evaluations for result in _hub_results(evaluation, cards.EvalResult)] or None,
         language=["en", "code"],
@@ -108,6 +109,7 @@ def _hub_results(evaluation: Evaluation, kind: Any) -> list[Any]:
         kind(
             task_type="text-generation",
             dataset_type=evaluation.name,
+            dataset_config=metric["subset"],
             dataset_name=_subset_name(evaluation.name, metric["subset"]),
             dataset_revision=results["benchmark"]["version"],
             metric_type=metric["name"],
@@ -122,17 +124,12 @@ def _hub_results(evaluation: Evaluation, kind: Any) -> list[Any]:
             },
         )
         for metric in results["metrics"]
+        if metric["subset"] in _WHOLE
     ]
 
 
 def _subset_name(name: str, subset: str | None) -> str:
     return name if subset is None else f"{name} ({subset})"
-
-
-def _base_id(run: FinishedRun) -> str:
-    """Return the base model's name; of a folder on somebody's machine only its own."""
-    path = Path(run.recipe.model.name)
-    return path.name if path.is_dir() or path.is_absolute() else run.recipe.model.name
 
 
 def _is_on_hub(spec: str) -> bool:
@@ -154,7 +151,7 @@ def _results(evaluations: Sequence[Evaluation]) -> str:
         main = headline(evaluation.trained)
         before = {m["subset"]: m for m in (evaluation.base or {"metrics": []})["metrics"] if m["name"] == "pass@1"}
         for metric in evaluation.trained["metrics"]:
-            if metric["name"] == "pass@1" and metric["subset"] in (None, "base", "plus"):
+            if metric["name"] == "pass@1" and metric["subset"] in _WHOLE:
                 compared = evaluation.compared if metric is main else None
                 name = _subset_name(evaluation.name, metric["subset"])
                 rows.append(
@@ -276,7 +273,7 @@ def _limits(run: FinishedRun) -> list[str]:
 
 def _licences(run: FinishedRun, license: str | None) -> str:
     stated = f"Model: `{as_text(license)}`." if license else "Model: unknown."
-    parts = [f"{stated} It is made from {as_text(_base_id(run))}, whose licence goes on holding: look there before you pass it on."]
+    parts = [f"{stated} It is made from {as_text(run.base_name)}, whose licence goes on holding: look there before you pass it on."]
     data = sorted({as_text(name) for _, name in run.tally.origins})
     if data:
         parts.append(f"Problems of the built samples: {', '.join(data)}.")

@@ -126,9 +126,7 @@ def _ask(model: Any, tokenizer: Any, folder: Path, num_tokens: int) -> _Asked:
     if prompt != trained:
         raise CheckFailedError("the chat template in the folder writes another request than the training did")
     with torch.inference_mode():
-        answer = model.generate(**inputs, max_new_tokens=num_tokens)[
-            0, len(prompt) :
-        ].tolist()
+        answer = model.generate(**inputs, max_new_tokens=num_tokens)[0, len(prompt) :].tolist()
         if not answer:
             raise CheckFailedError("the model in the folder gives no answer")
         logits_TV = model(torch.tensor([[*prompt, *answer]])).logits[0, :, : len(tokenizer)]

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from reflectioncoder import __version__
 from reflectioncoder.choices import GgufDtype
 from reflectioncoder.data.files import content_hash, explain_full_disk, read_json, remove_stale, sha256_file, write_atomic, write_json
+from reflectioncoder.data.hub import first_lines
 from reflectioncoder.data.json_text import expected_form
-from reflectioncoder.errors import UsageError
+from reflectioncoder.errors import UsageError, require
 from reflectioncoder.models.gguf_export import check_gguf, write_gguf
 from reflectioncoder.models.sources import model_hash
 from reflectioncoder.progress import say
@@ -57,7 +58,8 @@ def make_model_folder(
         CheckFailedError: a reader finds something wrong; nothing is left then.
         MachineError: the disk is full, or a package is missing.
     """
-    key = content_hash(__version__, model_hash(run.model), [e.trained["metrics"] for e in run.evaluations], gguf, license, is_checked)
+    results = [evaluation.trained["metrics"] for evaluation in run.evaluations]
+    key = content_hash(__version__, model_hash(run.model), run.base_name, results, gguf, license, is_checked)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         return _made_before(output, key)
     if gguf is not None:
@@ -90,9 +92,10 @@ def _write(run: FinishedRun, folder: Path, gguf: GgufDtype | None, license: str 
         say("the LoRA by itself is not in the folder: the last checkpoint of the training is not there any more")
     written = None if gguf is None else (write_gguf(folder, folder / f"{run.name}-{gguf}.gguf", gguf), gguf)
     more_rows = run.adapter is not None and run.recipe.model.rendering == "token" and _needs_more_rows(folder, base)
-    checks = check_model_folder(folder, run.recipe.model if run.adapter else None, written) if is_checked else []
+    trained_on = replace(run.recipe.model, name=str(base)) if base.is_dir() else run.recipe.model
+    checks = check_model_folder(folder, trained_on if run.adapter else None, written) if is_checked else []
     name = written[0].name if written else None
-    write_atomic(folder / CARD_NAME, model_card(run, license or _license_of(base), name, checks, needs_more_rows=more_rows))
+    write_atomic(folder / CARD_NAME, model_card(run, license or _license_of(run, base), name, checks, needs_more_rows=more_rows))
     return checks
 
 
@@ -101,9 +104,8 @@ def _copy_adapter(run: FinishedRun, checkpoint: Path, folder: Path) -> None:
     folder.mkdir()
     for name in _ADAPTER_FILES:
         shutil.copyfile(checkpoint / name, folder / name)
-    model = run.recipe.model
-    named = Path(model.name).name if Path(model.name).is_dir() else model.name
-    settings = {**read_json(folder / _ADAPTER_FILES[0]), "base_model_name_or_path": named, "revision": model.revision}
+    named = {"base_model_name_or_path": run.base_name, "revision": run.recipe.model.revision}
+    settings = {**read_json(folder / _ADAPTER_FILES[0]), **named}
     write_json(folder / _ADAPTER_FILES[0], settings)
 
 
@@ -113,8 +115,15 @@ def _needs_more_rows(folder: Path, base: Path) -> bool:
     return not (base / "config.json").is_file() or needs_more_rows(load_tokenizer(folder), base)
 
 
-def _license_of(base: Path) -> str | None:
+def _license_of(run: FinishedRun, base: Path) -> str | None:
+    """Return the licence that the base model's card states, in its folder or on the hub; None if there is none to be had."""
     card = base / CARD_NAME
+    if not card.is_file() and run.env["model"]["origin"] == "hub":
+        hub: Any = require("huggingface_hub", "train")
+        try:
+            card = Path(hub.hf_hub_download(run.recipe.model.name, CARD_NAME, revision=run.recipe.model.revision))
+        except Exception as error:  # noqa: BLE001 (offline, without a card, gated: then it is not known)
+            say(f"the licence of {run.base_name} is not known: {first_lines(error)}")
     return stated_license(card.read_text(encoding="utf-8", errors="replace")) if card.is_file() else None
 
 

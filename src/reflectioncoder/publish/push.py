@@ -54,8 +54,7 @@ def push(folder: Path, repository: str, kind: HubKind, *, is_public: bool = Fals
         raise _refused(error, folder, repository) from None
     except Exception as error:  # noqa: BLE001 (what several libraries raise: no connection, no resolution, a broken one)
         raise MachineError(
-            f"{repository}: the upload did not succeed: {type(error).__name__}: {first_lines(error)}\n"
-            f"  hint:    {_again(folder)}"
+            f"{repository}: the upload did not succeed: {type(error).__name__}: {first_lines(error)}\n  hint:    {_again(folder)}"
         ) from None
     return str(made)
 
@@ -63,9 +62,7 @@ def push(folder: Path, repository: str, kind: HubKind, *, is_public: bool = Fals
 def _refused(error: Any, folder: Path, repository: str) -> UsageError | MachineError:
     status = error.response.status_code if error.response is not None else 0
     if status == 401:
-        return MachineError(
-            f"{repository}: the hub does not accept the token\n  hint:    {_TOKEN}"
-        )
+        return MachineError(f"{repository}: the hub does not accept the token\n  hint:    {_TOKEN}")
     if status in (403, 404):
         hint = "name a repository of your own, or take a token that may write"
         return MachineError(f"{repository}: the token may not write there\n  hint:    {hint}")
