@@ -17,7 +17,7 @@ from tests.publish.exported import front_matter
 
 RECIPE = """
 name: small
-model: {{name: {folder}/base, rendering: {rendering}, device: cpu}}
+model: {{name: {folder}/base, rendering: token, device: cpu}}
 build: {{problems: [{folder}/problems.jsonl], samples_per_problem: 2, max_operator_share: 0.5}}
 train: {{epochs: 1, global_batch_size: 4, learning_rate: 1e-2, lora: {{rank: 4}}}}
 generate: {{batch_size: 4, max_new_tokens: 4}}
@@ -25,21 +25,18 @@ evaluate: {{benchmarks: ["bundled/unseen:3"]}}
 """
 
 
-def make_run(folder, rendering):
-    """A run that has trained a LoRA; the base model states its licence."""
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run that has trained a LoRA and added tokens; the base model states its licence."""
+    folder = tmp_path_factory.mktemp("world")
     tokenizer = make_tokenizer()
     make_model("llama", len(tokenizer), dtype="float32").save_pretrained(folder / "base")
     tokenizer.save_pretrained(folder / "base")
     (folder / "base" / "README.md").write_text("---\nlicense: MIT\n---\n# Base\n")
     write_jsonl(folder / "problems.jsonl", [problem.to_json() for problem in bundled_problems("train")[:2]])
-    (folder / "small.yaml").write_text(RECIPE.format(folder=folder, rendering=rendering))
+    (folder / "small.yaml").write_text(RECIPE.format(folder=folder))
     assert main(["run", str(folder / "small.yaml"), "--runs-dir", str(folder / "runs"), "-q"]) == 0
     return folder / "runs" / "small"
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return make_run(tmp_path_factory.mktemp("world"), "chat")
 
 
 @pytest.fixture
@@ -80,6 +77,7 @@ def test_the_folder_holds_weights_adapter_and_results_and_says_what_was_checked(
     build = read_json(run / "build" / "build.json")
     assert f"| candidates | {build['num_candidates']} |" in card
     assert "No model wrote the built samples" in card
+    assert "base.resize_token_embeddings(len(tokenizer))" in card  # the seven added tokens have no row there
 
 
 def test_nothing_in_the_folder_names_a_folder_of_this_machine(run, tmp_path, without_llama_cpp):
@@ -150,12 +148,10 @@ def test_the_licence_of_a_card_is_that_of_its_front_matter():
 
 
 @pytest.mark.long
-def test_llama_cpp_reads_the_folder_with_added_tokens(tmp_path, capsys):
+def test_llama_cpp_reads_the_folder(run, tmp_path, capsys):
     pytest.importorskip("xllamacpp", reason="the package xllamacpp is not installed")
-    run = make_run(tmp_path, "token")
     assert exported(run, tmp_path / "out", "--gguf", "q8_0", "--json") == 0
     checks = json.loads(capsys.readouterr().out)["checks"]
     assert all(check["is_done"] for check in checks)
     assert "q8_0: " in checks[2]["found"]
     assert (tmp_path / "out" / "small-q8_0.gguf").is_file()
-    assert "base.resize_token_embeddings(len(tokenizer))" in (tmp_path / "out" / "README.md").read_text()
