@@ -53,7 +53,7 @@ def test_the_container_copies_only_what_is_there():
 
 def test_the_distributions_hold_what_the_release_check_needs():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    assert "release" in settings["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert "release" in settings["tool"]["hatch"]["build"]["targets"]["sdist"]["only-include"]
     assert "Typing :: Typed" in settings["project"]["classifiers"]
 
 
