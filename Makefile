@@ -86,14 +86,15 @@ bench: setup
 demo: setup
 	$(BIN)/reflectioncoder run recipes/demo.yaml
 
+# Pages that are written from the code, the pictures, and the site (site/index.html), in which a broken link is an error.
 docs: setup
-	$(BIN)/python docs/make_recipes_page.py
-	$(BIN)/python docs/make_benchmarks_page.py
-	$(BIN)/python docs/make_api_page.py
+	for page in recipes benchmarks api cli reasons exit-codes; do $(BIN)/python docs/make_$${page}_page.py || exit 1; done
+	$(BIN)/python docs/make_pictures.py
+	$(BIN)/zensical build --strict --clean
 
 # Wheel and sdist: built, looked into, installed into an empty environment and used there without torch.
 release-check:
 	$(PYTHON) release/check.py
 
 clean:
-	rm -rf $(VENV) $(FLOORS_VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(FLOORS_VENV) site .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from reflectioncoder.config.loading import KeyDoc, field_docs, load_recipe, shipped_recipes
 
-INTRODUCTION = """# Recipes
+INTRODUCTION = """# Recipes and settings
 
 A recipe is a YAML file that says everything about a run. Every key has a default except `name` and `model.name`, so a recipe
 holds only what differs. `--set KEY=VALUE` overrides one key on the command line, as in `--set train.epochs=1`.
@@ -43,11 +43,20 @@ def _shipped() -> str:
 
 
 def _table(docs: dict[str, KeyDoc]) -> str:
-    lines = ["## Keys", "", "| key | type | default | meaning |", "|---|---|---|---|"]
+    """Return a table for each section of a recipe, and one for the keys outside of all sections."""
+    sections: dict[str, dict[str, KeyDoc]] = {}
     for key, about in docs.items():
-        kind, default = (_escaped("choice, see below" if about.values else about.type), _escaped(about.default))
-        lines.append(f"| `{key}` | {kind} | {f'`{default}`' if default else ''} | {_escaped(about.meaning)} |")
-    return "\n".join([*lines, ""])
+        sections.setdefault(key.partition(".")[0] if "." in key else "", {})[key] = about
+    ordered = sorted(sections, key=bool)  # those outside come first
+    lines = ["## Keys", ""]
+    for section in ordered:
+        title = f"Section `{section}`" if section else "The run"
+        lines += [f"### {title}", "", "| key | type | default | meaning |", "|---|---|---|---|"]
+        for key, about in sections[section].items():
+            kind, default = (_escaped("choice, see below" if about.values else about.type), _escaped(about.default))
+            lines.append(f"| `{key}` | {kind} | {f'`{default}`' if default else ''} | {_escaped(about.meaning)} |")
+        lines.append("")
+    return "\n".join(lines)
 
 
 def _choices(docs: dict[str, KeyDoc]) -> list[str]:

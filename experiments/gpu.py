@@ -9,7 +9,6 @@ the stage `tests`, is looked for in OUTPUT/wheels too. docs/experiments.md descr
 """
 
 import argparse
-import shlex
 import sys
 from pathlib import Path
 
@@ -17,9 +16,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]  # neither has to be installed
 
 from experiments import checks, head, matmul, training  # noqa: E402
-from experiments.runner import Settings, opened, run_groups  # noqa: E402
+from experiments.runner import Settings, guarded, opened, require_gpu, run_groups  # noqa: E402
 from experiments.tables import summary  # noqa: E402
-from reflectioncoder.errors import EXIT_DONE, EXIT_INTERRUPTED, MachineError, ReflectionCoderError, UsageError  # noqa: E402
+from reflectioncoder.errors import UsageError  # noqa: E402
 
 STAGES = {"tests": checks.groups, "matmul": matmul.groups, "training": training.groups, "head": head.groups}
 
@@ -35,8 +34,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the stages that are asked for.
+def run(args: argparse.Namespace) -> bool:
+    """Run the stages that are asked for; return False if the time was over before.
 
     Raises:
         MachineError: there is no GPU, or the results are in use.
@@ -46,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError.for_value("no model is here", "--smollm2", args.smollm2, "a folder with config.json and weights")
     settings = Settings(args.tiny, args.smollm2, args.memory_gb)
     if args.stage != "summary":
-        _require_gpu(settings)
+        require_gpu(settings)
     done = True
     with opened(args.output, settings) as results:
         for name in STAGES if args.stage is None else [args.stage]:
@@ -54,32 +53,13 @@ def run(args: argparse.Namespace) -> int:
                 done &= run_groups(STAGES[name](settings), settings, args.output, results, args.limit_s)
         if args.stage in (None, "summary"):
             print(summary(results.rows))
-    return EXIT_DONE if done else _say_how_to_continue("the time is over")
-
-
-def _say_how_to_continue(why: str) -> int:
-    print(f"{why}; this continues:\n  {shlex.join([sys.executable, *sys.argv])}", file=sys.stderr)
-    return EXIT_INTERRUPTED
-
-
-def _require_gpu(settings: Settings) -> None:
-    if settings.device == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise MachineError("torch finds no GPU here\n  hint:    --tiny tries the experiments out on the CPU")
+    return done
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     sys.path.append(str(args.output.resolve() / "wheels"))
-    try:
-        return run(args)
-    except ReflectionCoderError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return _say_how_to_continue("stopped")
+    return guarded(lambda: run(args))
 
 
 if __name__ == "__main__":

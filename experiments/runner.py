@@ -10,7 +10,9 @@ import contextlib
 import fcntl
 import multiprocessing
 import os
+import shlex
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.data.files import JsonlAppender, read_json, read_jsonl, write_json
-from reflectioncoder.errors import MachineError, UsageError
+from reflectioncoder.errors import EXIT_DONE, EXIT_INTERRUPTED, MachineError, ReflectionCoderError, UsageError
 
 _MAX_REASON_CHARS = 300
 Rows = dict[str, dict[str, Any]]
@@ -48,11 +50,15 @@ class Settings:
 
 @dataclass(frozen=True)
 class Group:
-    """Units that one process measures in this order. `start` prepares there what they share and returns what measures a unit."""
+    """Units that one process measures in this order. `start` prepares there what they share and returns what measures a unit.
+
+    `resumes`: a unit that is stopped goes on in the next call, so none of them takes too long.
+    """
 
     name: str  # stage/group
     units: tuple[str, ...]
     start: Callable[[Settings, Path, str, Rows], Measure]  # settings, the folder of the experiment, `name`, the rows so far
+    resumes: bool = False
 
     def key(self, unit: str) -> str:
         return f"{self.name}/{unit}"
@@ -101,7 +107,8 @@ def opened(directory: Path, settings: Settings) -> Iterator[Results]:
 def run_groups(groups: Sequence[Group], settings: Settings, directory: Path, results: Results, limit_s: float) -> bool:
     """Measure what has no row yet; return False if the time was over before.
 
-    A unit that is stopped has no row and comes first in the next call, unless it was the first in this one: then it takes too long.
+    A unit that is stopped has no row and comes first in the next call, unless it was the first in this one and does not resume: then it
+    takes too long.
     """
     deadline = time.monotonic() + limit_s
     in_this_call = 0
@@ -113,7 +120,7 @@ def run_groups(groups: Sequence[Group], settings: Settings, directory: Path, res
                     if in_this_call and began >= deadline:
                         return False
                     answer = worker.measure(unit, deadline)
-                    if answer is None and in_this_call:
+                    if answer is None and (in_this_call or group.resumes):
                         return False
                     answer = answer or {"failed": f"takes longer than the limit of {limit_s:g} s"}
                     row = {"unit": group.key(unit), "wall_s": round(time.monotonic() - began, 3), **answer}
@@ -208,3 +215,28 @@ def reason(error: Exception) -> str:
     memory = type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError) or "can't allocate memory" in text
     name = "out of memory" if memory else type(error).__name__
     return f"{name}: {text}"[:_MAX_REASON_CHARS]
+
+
+def require_gpu(settings: Settings) -> None:
+    """Raises MachineError if the experiments need a GPU and there is none."""
+    if settings.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise MachineError("torch finds no GPU here\n  hint:    --tiny tries the experiments out on the CPU")
+
+
+def guarded(work: Callable[[], bool]) -> int:
+    """Do the work of a command, which returns whether all of it is done; return the exit code, and say how to go on."""
+    try:
+        return EXIT_DONE if work() else _say_how_to_continue("the time is over")
+    except ReflectionCoderError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return _say_how_to_continue("stopped")
+
+
+def _say_how_to_continue(why: str) -> int:
+    print(f"{why}; this continues:\n  {shlex.join([sys.executable, *sys.argv])}", file=sys.stderr)
+    return EXIT_INTERRUPTED

@@ -6,14 +6,19 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from experiments import checks, gpu, head, matmul, training
+from experiments import checks, gpu, grid, head, matmul, training
 from experiments.runner import Group, Settings, opened, run_groups
 from experiments.tables import summary
+from reflectioncoder.ablation.design import design_of
+from reflectioncoder.builder.authors.registry import check_author
+from reflectioncoder.config.loading import load_recipe
 from reflectioncoder.errors import MachineError, UsageError
+from tests.conftest import make_model, make_tokenizer
 
 ROOT = Path(__file__).parent.parent
 TINY = Settings(tiny=True)
@@ -133,6 +138,56 @@ def test_a_unit_that_meets_the_end_of_the_time_comes_first_in_the_next_call_and_
     done, found = outcomes(tmp_path, units, start_failing)
     assert done
     assert list(found) == ["one", "sleep", "two"]
+
+
+@pytest.mark.long
+def test_a_unit_that_resumes_never_takes_too_long(tmp_path):
+    group = Group("stage/group", ("sleep",), start_failing, resumes=True)
+    with opened(tmp_path, TINY) as results:
+        assert not run_groups([group], TINY, tmp_path, results, 1.0)
+    assert rows_in(tmp_path) == []
+
+
+def test_the_grid_for_a_gpu_is_the_recipe_with_more_tokens_more_seeds_and_other_models():
+    on_cpu = design_of(load_recipe(grid.RECIPE))
+    for name, tokens in (("smollm2", 2_000_000), ("qwen", 2_000_000)):
+        made = design_of(grid.recipe_of(name, "model", Settings()))
+        assert made.arms == on_cpu.arms
+        assert len(made.seeds) == 5
+        assert {cell.resolved.recipe.train.max_tokens for cell in made.cells} == {tokens}
+        assert {cell.resolved.recipe.train.lora is None for cell in made.cells} == {name == "smollm2"}
+        for cell in made.cells:
+            check_author(cell.resolved.recipe.build)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_runs_of_the_grid_are_made_with_few_tokens_on_a_cpu_and_none_is_repeated(tmp_path, capfd):
+    tokenizer = make_tokenizer()
+    make_model("llama", len(tokenizer), dtype="float32").save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    out = tmp_path / "out"
+    group = grid.group_of("smollm2", tmp_path / "model", TINY)
+    assert len(group.units) == 6
+    group = replace(group, units=("masked-seed1", "self-sampled-seed1"))
+    for _ in range(2):
+        with opened(out, TINY) as results:
+            assert run_groups([group], TINY, out, results, 600.0)
+    rows = rows_in(out)
+    assert [row["unit"] for row in rows] == ["grid/smollm2/masked-seed1", "grid/smollm2/self-sampled-seed1"]
+    for row in rows:
+        assert set(row["result"]["pass@1"]) == {"bundled/seen:3"}, row
+    assert grid.main(["--output", str(out), "--tiny", "--smollm2", str(tmp_path / "model"), "--stage", "summary"]) == 0
+    assert "2 of 6 runs finished" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [(["--stage", "qwen"], "--qwen FOLDER_OR_GGUF"), (["--smollm2", "none.gguf"], "or a GGUF file")],
+)
+def test_a_grid_without_its_model_is_refused(argv, message, tmp_path, capsys):
+    assert grid.main(["--output", str(tmp_path), "--tiny", *argv]) == UsageError.exit_code
+    assert message in capsys.readouterr().err
 
 
 def test_results_belong_to_one_process_and_to_one_choice_of_settings(tmp_path):

@@ -102,7 +102,7 @@ def _refuse_meaningless(parser: argparse.ArgumentParser, args: argparse.Namespac
 _FIRST_STEPS = {
     "reflectioncoder doctor": "what this machine can do, and how to get what is missing",
     "reflectioncoder run demo": "trains a small model on the CPU and writes runs/demo/report.html",
-    "reflectioncoder build demo --limit 20": "makes reflection data without a model",
+    "reflectioncoder build demo": "makes reflection data without a model",
     "reflectioncoder score SAMPLES --benchmark humaneval+ --output DIR": "judges programs that you have",
     "reflectioncoder --help": "lists all commands",
 }

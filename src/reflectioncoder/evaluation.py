@@ -15,9 +15,11 @@ from reflectioncoder.config.declarations import GenerateConfig, ModelConfig, Rec
 from reflectioncoder.data.answer_reasons import count_answers
 from reflectioncoder.data.files import content_hash, write_json, write_jsonl
 from reflectioncoder.data.prompts import without_docstring
-from reflectioncoder.errors import UsageError
-from reflectioncoder.evaluate.benchmarks import BENCHMARKS, Benchmark
+from reflectioncoder.errors import MachineError, UsageError
+from reflectioncoder.evaluate.benchmarks import BENCHMARKS, Benchmark, load_benchmarks
+from reflectioncoder.evaluate.dates import DateWindow
 from reflectioncoder.evaluate.metrics import ratio_interval
+from reflectioncoder.evaluate.references import with_references
 from reflectioncoder.evaluate.results import require_sandbox, skipped, summarize
 from reflectioncoder.evaluate.sample_files import is_fenced, require_programs
 from reflectioncoder.evaluate.score import SampleToScore, Scorer, read_samples_to_score, require_all_tasks, score_samples
@@ -25,10 +27,47 @@ from reflectioncoder.evaluate.versions import package_versions, source_hash
 from reflectioncoder.generate.base import Backend, generate
 from reflectioncoder.generate.reference_loss import Reference, reference_losses
 from reflectioncoder.languages import PYTHON
+from reflectioncoder.progress import say
 from reflectioncoder.result_formats import WRITERS
 from reflectioncoder.result_formats.scoring import UNKNOWN, Scoring
 from reflectioncoder.sandbox.detect import FLOOR
 from reflectioncoder.sandbox.limits import Limits
+
+
+def check_benchmarks(recipe: Recipe, data_dir: str | None) -> None:
+    """Find out whether the benchmarks of a recipe are there, and can be judged.
+
+    Raises:
+        UsageError, MachineError: as `load_benchmarks`.
+        MachineError: one of them cannot be judged here.
+    """
+    for spec, benchmark in named_benchmarks(recipe, data_dir).items():
+        if reason := benchmark.judge.why_skipped(recipe.sandbox.workers):
+            raise MachineError(f"{spec} cannot be run here: {reason}")
+
+
+def judged_benchmarks(recipe: Recipe, data_dir: str | None) -> dict[str, Benchmark[Any]]:
+    """Load the benchmarks of a recipe, by the names that they have in it, with the tasks that can be judged here; dates are said.
+
+    Raises:
+        UsageError, MachineError: as `load_benchmarks` and `with_references`.
+    """
+    found = {}
+    for spec, benchmark in named_benchmarks(recipe, data_dir).items():
+        found[spec] = with_references(benchmark, recipe.sandbox.floor, recipe.sandbox.workers)
+        for line in found[spec].date_lines():
+            say(line)
+    return found
+
+
+def named_benchmarks(recipe: Recipe, data_dir: str | None) -> dict[str, Benchmark[Any]]:
+    """Load the benchmarks of a recipe, by the names that they have in it, with all tasks of its dates.
+
+    Raises:
+        UsageError, MachineError: as `load_benchmarks`.
+    """
+    evaluate = recipe.evaluate
+    return load_benchmarks(evaluate.benchmarks, data_dir, DateWindow(evaluate.from_date, evaluate.to_date))
 
 
 def completions_key(benchmark: Benchmark, recipe: Recipe, model: str, *, in_batches: bool = True) -> str:
@@ -160,6 +199,7 @@ def score_file(path: Path, benchmark: Benchmark, directory: Path, options: Score
     _require_applicable(options, benchmark)
     if results := skip(benchmark, directory, options.workers):
         return ScoredFile(results, (directory / "results.json",))
+    benchmark = with_references(benchmark, options.floor, options.workers)
     samples = read_samples_to_score(path, benchmark, options.cut, extract=options.extract)
     warning = None if options.extract else _warning(samples, benchmark, path)
     if not options.partial:

@@ -17,17 +17,15 @@ from reflectioncoder.builder.authors.registry import require_used_options
 from reflectioncoder.config.building import BuildConfig
 from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.config.loading import ResolvedRecipe
-from reflectioncoder.data.completion_requests import Request, python_request
-from reflectioncoder.data.files import JsonlWriter, claim, content_hash, write_json
+from reflectioncoder.data.files import JsonlWriter, claim, write_json
 from reflectioncoder.data.problems import Problem, iter_problems
 from reflectioncoder.data.prompts import one_off_sample
 from reflectioncoder.data.run_folders import IMPROVE_FILE
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.results import headline
-from reflectioncoder.evaluation import sampling_settings
-from reflectioncoder.generate.base import generate, longest
 from reflectioncoder.pipeline import BASE, TRAINED, Run
 from reflectioncoder.progress import say
+from reflectioncoder.self_samples import answers_key, sample_answers
 from reflectioncoder.stopping import StopFlag
 
 if TYPE_CHECKING:
@@ -87,6 +85,8 @@ class Improvement:
         if (normalization := self.recipe.train.text_normalization) != "none":  # which would change the samples of earlier rounds
             what = "improve trains on samples of its own, which stay as they are"
             raise UsageError.for_value(what, "train.text_normalization", normalization, "none", "normalise the data beforehand")
+        if count := self.recipe.train.self_samples:
+            raise UsageError.for_value("improve corrects the model's own answers", "train.self_samples", count, "0")
         if (critic := self.recipe.build.critic) != "none":  # whose endpoint the names of the models in the rounds take
             raise UsageError.for_value("improve has no critic", "build.critic", critic, "none")
         require_used_options(self._build_of(1))
@@ -178,16 +178,13 @@ class Improvement:
         """Collect the current model's one-off answers to the problems."""
         improve = self.recipe.improve
         config = replace(self.recipe.generate, temperature=improve.temperature, num_samples=improve.samples)
-        requests = [request(problem, sample) for problem in problems for sample in range(improve.samples)]
         path = Path(run.recipe.build.attempts)
         asked = run.asked(model)
+        key = answers_key(asked, problems, config, self.recipe)
 
         def work() -> dict[str, Any]:
-            with asked.open(longest(requests), config.max_new_tokens) as backend:
-                return generate(backend, requests, config, self.recipe.seed, path, f"attempts of round {run.recipe.name}")
+            return sample_answers(asked, problems, config, self.recipe.seed, path, f"attempts of round {run.recipe.name}")
 
-        sampling = sampling_settings(config, in_batches=asked.in_batches)
-        key = content_hash([p.to_json() for p in problems], sampling, vars(self.recipe.model), self.recipe.seed, asked.key)
         if not claim(path.parent, key):  # attempts at other problems, or of another model: what was built on them goes too
             shutil.rmtree(path.parent)
             shutil.rmtree(run.directory / "build", ignore_errors=True)
@@ -210,8 +207,3 @@ def _pass_at_1(results: dict[str, dict[str, Any]]) -> dict[str, float]:
 
 def _mean(scores: dict[str, float]) -> float:
     return sum(scores.values()) / len(scores)
-
-
-def request(problem: Problem, sample: int) -> Request:
-    """Return the one-off request for a problem."""
-    return python_request(problem.task_id, sample, problem.prompt, problem.entry_point, problem.instruction)

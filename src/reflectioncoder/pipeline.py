@@ -33,15 +33,17 @@ from reflectioncoder.contamination.records import (
 )
 from reflectioncoder.data.files import claim, content_hash, put_aside, sha256_file, write_atomic, write_json
 from reflectioncoder.environment import environment
-from reflectioncoder.errors import MachineError, UsageError
-from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark, require_distinct
+from reflectioncoder.errors import UsageError
+from reflectioncoder.evaluate.benchmarks import Benchmark, require_distinct
 from reflectioncoder.evaluate.compare import compare_folders
 from reflectioncoder.evaluate.results import headline, summary_of
 from reflectioncoder.evaluation import (
     REFERENCE_LOSSES,
+    check_benchmarks,
     completions_key,
     evaluate_model,
     evaluate_references,
+    judged_benchmarks,
     references_of,
     verdicts_key,
 )
@@ -58,6 +60,7 @@ from reflectioncoder.generate.gguf_check import verify_gguf
 from reflectioncoder.models.sources import ModelSource, model_hash, resolve_model
 from reflectioncoder.progress import format_duration, logging_to, say
 from reflectioncoder.run_plan import plan_lines
+from reflectioncoder.self_samples import with_self_samples
 from reflectioncoder.shared_evaluations import SharedEvaluations
 from reflectioncoder.stage_marker import Marker
 from reflectioncoder.stopping import StopFlag
@@ -188,9 +191,7 @@ class Run:
         check_author(recipe.build)
         check_sampling(recipe.generate)
         require_distinct(recipe.evaluate.benchmarks)
-        for spec in recipe.evaluate.benchmarks:
-            if reason := load_benchmark(spec, self.data_dir).judge.why_skipped(recipe.sandbox.workers):
-                raise MachineError(f"{spec} cannot be run here: {reason}")
+        check_benchmarks(recipe, self.data_dir)
         for file in self._problem_files():
             if not file.is_file():
                 raise UsageError(f"file not found: {file}")
@@ -241,11 +242,10 @@ class Run:
         return marker is not None and marker.key == self.build_key and not marker.changed(self.directory)
 
     def build(self) -> dict[str, Any]:
-        recipe = self.recipe
         known = known_tasks(self.data_dir)
         directory = self.directory / "build"
         outputs = [directory / name for name in ("reflections.jsonl", "rejected.jsonl", "build.json")]
-        work = lambda: build_reflections(recipe, directory, known=known, behaviour=known_behaviour(self.data_dir))  # noqa: E731
+        work = lambda: build_reflections(self.recipe, directory, known=known, behaviour=known_behaviour(self.data_dir))  # noqa: E731
         return self.stage("build", self._build_depends_on(), outputs, work, continues=outputs[:1])
 
     def train(self) -> dict[str, Any]:
@@ -253,7 +253,7 @@ class Run:
         from reflectioncoder.train.job import TrainingJob
         from reflectioncoder.train.launch import carry_out
 
-        recipe = self.recipe
+        recipe = with_self_samples(self)
         job = TrainingJob(recipe, self.source, self.reflections, self.directory)
         data = job.samples()
         # The number of processes changes speed and memory, not the result; of the data the content counts, not its name.
@@ -301,7 +301,7 @@ class Run:
 
     def _benchmarks(self, model: Path) -> dict[str, Benchmark]:
         """Load the benchmarks; those of which the model's training data contains tasks are refused, or that is said."""
-        benchmarks = {spec: load_benchmark(spec, self.data_dir) for spec in self.recipe.evaluate.benchmarks}
+        benchmarks = judged_benchmarks(self.recipe, self.data_dir)
         for benchmark in benchmarks.values():
             if note := refuse_contaminated(model, benchmark.name, allow=self.recipe.evaluate.allow_contaminated):
                 say(note)

@@ -15,9 +15,9 @@ import yaml
 
 from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.data.problems import load_problems
-from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark
+from reflectioncoder.evaluate.benchmarks import Benchmark
 from reflectioncoder.evaluate.results import headline
-from reflectioncoder.evaluation import references_of
+from reflectioncoder.evaluation import named_benchmarks, references_of
 from reflectioncoder.progress import format_duration
 from reflectioncoder.stage_marker import Marker
 
@@ -53,10 +53,12 @@ def planned_stages(recipe: Recipe, num_problems: int, benchmarks: Sequence[Bench
                 name = f"reference-loss-{benchmark.name}-{which}"
                 yield PlannedStage(name, f"{count} solutions", count, lambda result: result["num_tasks"])
 
-    budget = recipe.train.max_tokens
+    budget, num_answers = recipe.train.max_tokens, recipe.train.self_samples * num_problems
+    answers = PlannedStage("self_samples", f"{num_answers} answers", num_answers, lambda result: sum(result.values()))
     return [
         PlannedStage("build", f"{num_problems} problems", num_problems, lambda result: result["num_problems"]),
         *evaluations("base"),
+        *([answers] if num_answers else []),
         PlannedStage("train", f"{budget:,} tokens at most" if budget else "all tokens", budget, lambda result: result["num_tokens"]),
         *evaluations("trained"),
     ]
@@ -68,7 +70,7 @@ def plan_lines(recipe: Recipe, directory: Path, data_dir: str | None = None) -> 
     Args:
         data_dir: as of `Run`.
     """
-    benchmarks = [load_benchmark(spec, data_dir) for spec in recipe.evaluate.benchmarks]
+    benchmarks = list(named_benchmarks(recipe, data_dir).values())
     lines, total, known = [], 0.0, True
     for stage in planned_stages(recipe, len(load_problems(recipe.build.problems)), benchmarks):
         if _marker(directory, stage.name) is not None:

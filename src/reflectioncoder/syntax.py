@@ -5,11 +5,13 @@ away from in the middle can end another with a SystemError ("AST constructor rec
 from __future__ import annotations
 
 import ast
+import contextlib
 import symtable
 import threading
 from typing import Any, Literal, overload
 
 _ONE_AT_A_TIME = threading.Lock()
+_MAX_TRIES = 5
 
 
 @overload
@@ -19,6 +21,9 @@ def parse(source: str, mode: Literal["eval"]) -> ast.Expression: ...
 def parse(source: str, mode: Literal["exec", "eval"] = "exec") -> ast.AST:
     """Parse like `ast.parse`, and raise what it raises."""
     with _ONE_AT_A_TIME:
+        for _ in range(_MAX_TRIES - 1):
+            with contextlib.suppress(SystemError):  # of a library that parses in another thread, without the lock
+                return ast.parse(source, mode=mode)
         return ast.parse(source, mode=mode)
 
 

@@ -1,5 +1,6 @@
 """The cells of an ablation: arms, the grid, seeds, shards, and what is refused."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -80,11 +81,53 @@ def test_what_is_no_ablation_is_refused(overrides, message):
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize(
-    "path", sorted((Path(__file__).parents[2] / "experiments" / "pilots").glob("*.yaml")), ids=lambda path: path.stem
-)
-def test_the_pilots_are_ablations(path):
-    made = design_of(load_recipe(path))
-    assert made.control in made.arms
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+RECIPES = sorted(EXPERIMENTS.rglob("*.yaml"))
+
+
+def settings_of(recipe):
+    """Return the settings of a run by dotted key, without its name and seed."""
+
+    def walk(value, prefix):
+        for key, inner in value.items():
+            if isinstance(inner, dict):
+                yield from walk(inner, f"{prefix}{key}.")
+            else:
+                yield f"{prefix}{key}", inner
+
+    return dict(walk({key: value for key, value in asdict(recipe).items() if key not in ("name", "seed", "ablate")}, ""))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_the_cells_of_the_experiments_differ_in_what_their_arms_say_alone(path):
+    resolved = load_recipe(path)
+    made = design_of(resolved)
+    common = settings_of(resolved.recipe)
+    seen = []
     for cell in made.cells:
-        check_author(cell.resolved.recipe.build)
+        recipe = cell.resolved.recipe
+        assert recipe.seed == cell.seed
+        changed = {key for key, value in settings_of(recipe).items() if value != common[key]}
+        assert changed == set(made.arms[cell.arm]), cell.arm
+        check_author(recipe.build)
+        seen.append((cell.seed, settings_of(recipe)))
+    assert all(one not in seen[:number] for number, one in enumerate(seen)), "two arms are the same"
+
+
+def test_the_grid_has_the_arms_of_the_comparison_at_equal_numbers_of_tokens():
+    made = design_of(load_recipe(EXPERIMENTS / "grid.yaml"))
+    trains = {cell.arm: cell.resolved.recipe.train for cell in made.cells}
+    assert len(made.seeds) >= 3
+    assert {train.max_tokens for train in trains.values()} == {200_000}
+    builds = [cell.resolved.recipe.build for cell in made.cells]
+    assert builds == builds[:1] * len(builds)
+    assert {arm: train.reflection_token_share for arm, train in trains.items()} == {
+        "one-off": 0,
+        "cross-entropy": 0.5,
+        "distilled": 0.5,
+        "masked": 0.5,
+        "masked, failures as context": 0.5,
+        "self-sampled": 0,
+    }
+    assert trains["masked"].mask_strategy == ("block_type",)
+    assert trains["masked"].mask_block_order == ("execution", "text", "code")

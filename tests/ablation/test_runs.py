@@ -122,6 +122,17 @@ def test_a_changed_arm_runs_again_and_the_others_do_not(done, folder, capsys):
     assert said.count("train: done before") == 2
 
 
+def test_a_dry_run_checks_all_arms_lists_the_runs_and_makes_none(folder, tmp_path, capsys):
+    argv = ["ablate", str(folder / "r.yaml"), "--runs-dir", str(tmp_path), "--dry-run"]
+    assert main(argv) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if "to do" in line] == [
+        f"{arm}-seed{seed}: to do" for seed in (5, 6) for arm in ("one-off", "full")
+    ]
+    assert not list(tmp_path.iterdir())
+    assert main([*argv, "--set", "ablate.arms.full={model.device: cuda}", "-q"]) == 3
+    assert "GPU" in capsys.readouterr().err
+
+
 def test_a_wrong_arm_is_found_before_anything_is_run(folder, tmp_path, capsys):
     assert main(["ablate", str(folder / "r.yaml"), "--runs-dir", str(tmp_path), "--set", "ablate.arms.full={train.lr: 1}", "-q"]) == 2
     assert not list(tmp_path.rglob("reflections.jsonl"))

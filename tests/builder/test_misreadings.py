@@ -92,10 +92,10 @@ SPELLED_OUT = [
     ),
     (
         "every_bound",
-        "f(text: str) -> int",
-        "found = 0\nfor i in range(1, 4 + 1):\n    if i <= len(text):\n        found = i\nreturn found",
-        "found = 0\nfor i in range(1, 4):\n    if i < len(text):\n        found = i\nreturn found",
-        'assert f("abc") == 3',
+        "f(a: int, b: int) -> int",
+        "found = 0\nif a <= 3:\n    found += 1\nif b <= 3:\n    found += 1\nreturn found",
+        "found = 0\nif a < 3:\n    found += 1\nif b < 3:\n    found += 1\nreturn found",
+        "assert f(3, 0) == 2",
     ),
     (
         "early_rounding",
@@ -358,11 +358,11 @@ def test_a_quoted_sentence_may_go_over_lines_in_the_problem_and_no_other_is_supp
     assert [claim.status for claim in check_blocks(problem, invented)] == ["unsupported"]
 
 
-def test_every_family_has_five_causes_and_every_repair_has_shapes():
+def test_every_family_has_causes_and_every_repair_and_shape_sentences():
     table = traced_grammar()
-    assert all(len(set(table[f"cause.{family}"])) >= 5 for family in FAMILIES)
-    assert all(len(set(table[f"fix.{repair}"])) >= 8 for repair in get_args(Repair))
-    assert all(len(set(table[f"edit.{shape}"])) >= 4 for shape in ("line", "block", "out", "in", "several"))
+    shapes = [f"edit.{shape}" for shape in ("line", "block", "out", "in", "several")]
+    for symbol in (*(f"cause.{family}" for family in FAMILIES), *(f"fix.{repair}" for repair in get_args(Repair)), *shapes):
+        assert len(set(table[symbol])) >= 2, symbol
 
 
 def test_no_symbol_stands_in_two_grammars():
@@ -466,7 +466,7 @@ def test_first_attempts_of_a_build_are_misreadings_whose_claims_all_hold(built):
     misread = [sample.metadata["operators"][-1] in FAMILIES for sample in samples]
     assert misread.count(True) > 0.5 * len(samples)  # slips follow where a problem has no plausible misreading left
     assert len({sample.metadata["operators"][-1] for sample in samples}) >= 6
-    assert summary["texts"]["lines_changed_per_repair"]["mean"] > 1.2
+    assert 1 < summary["texts"]["lines_changed_per_repair"]["mean"] < 2.5  # most are repaired where they are wrong
     counts = count_claims(samples)
     assert counts.statuses["unsupported"] == 0
     assert counts.num_supported_samples == counts.num_samples == len(samples)

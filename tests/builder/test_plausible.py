@@ -32,6 +32,15 @@ from reflectioncoder.builder.stories.suspects import is_worth_trying
         ("missing_conversion", "range(len(a))", "range(a)", "", True),
         ("empty_input", "", "return -1", "def f(xs):\n    if not xs:\n        return -1\n    return 1\n", False),
         ("early_normalisation", "", "xs.sort()", "def f(xs):\n    xs.sort()\n    return xs\n", False),
+        ("hard_coded_example", "return n + 1", "if n == 3", "def f(n):\n    if n == 3:\n        return 4\n    return 0\n", False),
+        ("wrong_constant", "a % 7", "a % 70", "", False),
+        ("wrong_constant", 'text.find("-")', 'text.find("- ")', "", False),
+        ("wrong_operator", "part * 100", "part + 100", "", False),
+        ("wrong_operator", "a + b", "a - b", "", True),
+        ("swapped_arguments", "(n % 10)", "(10 % n)", "", False),
+        ("swapped_arguments", "a - b", "b - a", "", True),
+        ("order_of_steps", "(a + b) / 4", "step = b / 4", "", False),
+        ("count_for_sum", "len(xs)", "total += x", "", False),
     ],
 )
 def test_slips_that_nobody_makes_are_told_from_others(operator, correct, wrong, code, said):
@@ -141,8 +150,8 @@ def test_a_line_that_moves_is_told_as_such():
 
 
 @pytest.mark.parametrize(
-    ("got", "must_act", "said"),
-    [("5", False, True), ("4", False, True), ("9", False, False), ("4", True, False), ("None", False, False), ("'6'", False, False)],
+    ("got", "said"),
+    [("5", True), ("4", False), ("9", False), ("None", False), ("'6'", False)],
 )
-def test_a_trial_is_of_the_right_type_and_not_further_off(got, must_act, said):
-    assert is_worth_trying("4", got, "6", must_act=must_act) is said
+def test_a_trial_changes_the_value_keeps_its_type_and_is_not_further_off(got, said):
+    assert is_worth_trying("4", got, "6") is said

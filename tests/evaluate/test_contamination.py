@@ -27,6 +27,7 @@ from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 from reflectioncoder.errors import CheckFailedError
 from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES, load_benchmark
+from reflectioncoder.evaluate.judges.bigcodebench.benchmark import tasks_of
 from reflectioncoder.sandbox.detect import detect_isolation
 from tests.conftest import make_model, make_tokenizer
 
@@ -125,11 +126,11 @@ def test_a_model_that_was_trained_on_a_task_is_refused_unless_told(data_dir, tmp
     assert json.loads((tmp_path / "training_data.json").read_text())["num_samples"] == 2
 
 
-@pytest.mark.parametrize("name", ["cruxeval-o", "cruxeval-i", "leetcode"])
+@pytest.mark.parametrize("name", ["cruxeval-o", "cruxeval-i", "leetcode", "bigcodebench-hard/complete", "bigcodebench-hard/instruct"])
 def test_a_model_that_was_trained_on_a_function_or_a_description_is_refused(name, data_dir, tmp_path):
     task = load_benchmark(name, str(data_dir)).tasks[5]
     clean = one_off("Write nothing.", "def f():\n    pass")
-    code = task.tests.code if name != "leetcode" else "class Solution:\n    pass"
+    code = task.tests.code if name.startswith("cruxeval") else "class Solution:\n    pass"
     held = one_off(task.instruction or "What does it return?", code)
     record_training_data(tmp_path, [clean])
     assert refuse_contaminated(tmp_path, name, allow=False) is None
@@ -139,6 +140,45 @@ def test_a_model_that_was_trained_on_a_function_or_a_description_is_refused(name
     with pytest.raises(CheckFailedError, match=re.escape(task.task_id)):
         refuse_contaminated_data([held], [f"{name}:10"], allow=False)
     assert refuse_contaminated(tmp_path, "humaneval", allow=False) is None
+
+
+def test_a_program_that_calls_libraries_as_a_task_does_is_refused(data_dir):
+    task = load_benchmark("bigcodebench-hard/instruct", str(data_dir)).tasks[5]
+    body = task.canonical_solution.partition("):\n")[2]
+    held = one_off("Write anything.", f"def another_name(given, more):\n{body}")
+    with pytest.raises(CheckFailedError, match="by its code"):
+        refuse_contaminated_data([held], ["bigcodebench-hard/complete"], allow=False)
+    refuse_contaminated_data([held], ["humaneval"], allow=False)
+
+
+SUITE_ROW = {
+    "task_id": "BigCodeBench/9000",
+    "entry_point": "task_func",
+    "prompt": "",
+    "code_prompt": "import json\nfrom collections import Counter\ndef task_func(text):\n",
+    "canonical_solution": "    return json.dumps(Counter(text))\n",
+    "test": "import unittest\nclass TestCases(unittest.TestCase):\n    def test_1(self):\n"
+    "        self.assertEqual(json.loads(task_func('aab')), {'a': 2, 'b': 1})\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("program", "found"),
+    [
+        ("import json, collections\ndef count(word):\n    return json.dumps(collections.Counter(list(word)))\n", True),
+        ("import collections, json\ndef helper(n):\n    return n + 1\ndef f(s):\n    helper(1)\n    "
+         "return json.dumps({c: s.count(c) for c in s})\n", True),
+        ("import json, collections\ndef count(word):\n    return json.dumps(collections.Counter(word + word))\n", False),
+        ("import json, collections\ndef count(word, more):\n    return json.dumps(collections.Counter(word))\n", False),
+        ("import json\ndef count(word):\n    return json.dumps({c: word.count(c) for c in word})\n", False),  # another task, in words
+        ("import json, collections\ncount = lambda: 1\n", False),
+        ("import json, collections\ndef count(:\n", False),
+    ],
+)  # fmt: skip
+def test_a_task_with_a_suite_is_recognised_by_what_a_program_does(program, found):
+    behaviour = Behaviour([], detect_isolation(), tasks_of("complete")([SUITE_ROW], "here"))
+    assert bool(behaviour(program)) == found
+    assert not found or behaviour(program).startswith("BigCodeBench/9000, by what ")
 
 
 def test_problems_of_the_same_site_are_no_tasks_of_leetcode(data_dir, tmp_path):

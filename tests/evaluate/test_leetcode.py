@@ -1,15 +1,20 @@
 """leetcode: methods judged by the data set's assertions, as by its own rule; the solution's process holds none of them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from benchmarks.answer_benchmarks import mutants, official_methods
 from reflectioncoder.cli import main
+from reflectioncoder.config.declarations import EvaluateConfig, ModelConfig, Recipe
+from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.benchmarks import BENCHMARKS, Benchmark, load_benchmark
 from reflectioncoder.evaluate.dates import DateWindow
 from reflectioncoder.evaluate.judges.base import ALONE, Conditions
 from reflectioncoder.evaluate.judges.leetcode import MethodsJudge, leetcode_tasks, request_for
+from reflectioncoder.evaluation import check_benchmarks, judged_benchmarks
+from reflectioncoder.progress import logging_to
 from reflectioncoder.sandbox.limits import Limits
 
 IMPORTS = """
@@ -142,6 +147,27 @@ def test_tasks_are_dated_and_have_parts(data_dir):
     assert {task.part for task in benchmark.tasks} == {"Easy", "Medium", "Hard"}
     names = dict(benchmark.judge.subsets(benchmark.tasks, [{"task_id": task.task_id} for task in benchmark.tasks]))
     assert {name: len(rows) for name, rows in names.items()} == {None: 228, "Medium": 101, "Easy": 48, "Hard": 79}
+
+
+def test_the_window_of_a_recipe_is_for_dated_benchmarks(data_dir, tmp_path):
+    recipe = Recipe(
+        name="dated",
+        model=ModelConfig("none"),
+        evaluate=EvaluateConfig(benchmarks=("bundled/seen:3", "leetcode"), from_date="2025-01-01", to_date="2025-01-31"),
+    )
+    with logging_to(tmp_path / "said.log"):
+        found = judged_benchmarks(recipe, str(data_dir))
+    assert found["leetcode"].describe()["dates"]["from"] >= "2025-01-01"
+    assert 0 < len(found["leetcode"].tasks) < 228
+    assert len(found["bundled/seen:3"].tasks) == 3
+    assert "tasks dated 2025-01-" in (tmp_path / "said.log").read_text()
+    others = replace(recipe, evaluate=replace(recipe.evaluate, benchmarks=("bundled/seen",)))
+    with pytest.raises(UsageError, match="none of these benchmarks is dated: bundled/seen; the window from 2025-01-01 to 2025-01-31"):
+        check_benchmarks(others, str(data_dir))
+    with pytest.raises(UsageError, match="YYYY-MM-DD"):
+        EvaluateConfig(from_date="2025-13-01")
+    with pytest.raises(UsageError, match="the window is empty"):
+        check_benchmarks(replace(recipe, evaluate=replace(recipe.evaluate, from_date="2025-02-01")), str(data_dir))
 
 
 def test_a_window_takes_the_tasks_of_its_days_and_then_the_first(data_dir):

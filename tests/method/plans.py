@@ -40,6 +40,8 @@ GRID: dict[str, dict[str, Any]] = {
     "budget, drawn blocks": {"max_tokens": 20_000, "mask_strategy": ("random_block",)},
     "per sample": {"normalization": "per_sample", "global_batch_size": 5},
     "without distillation": {"kl_weight": 0.0},
+    "without a student": {"kl_weight": 0.0, "student_view": False},
+    "half of the tokens": {"reflection_token_share": 0.5},
 }
 
 

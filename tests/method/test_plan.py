@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from reflectioncoder.choices import FAILED_ATTEMPTS, MASK_STRATEGIES
 from reflectioncoder.config.declarations import TrainConfig
 from reflectioncoder.data.rendered import SpanTable
+from reflectioncoder.errors import UsageError
 from reflectioncoder.method.packing import pack
 from reflectioncoder.method.plan import RunPlan
 from reflectioncoder.method.sizes import sample_sizes
-from reflectioncoder.method.views import WeightedViews, student_view, teacher_view
+from reflectioncoder.method.views import WeightedViews, teacher_view
+from reflectioncoder.method.views import student_view as make_student
 from tests.method.plans import digests, renderer_of, samples
 
 
@@ -27,15 +29,20 @@ def test_the_digests_of_all_plans_are_those_that_were_recorded():
     positions=st.sampled_from(["gap", "dense"]),
     mask_frame=st.booleans(),
     kl_weight=st.sampled_from([0.0, 1.0]),
+    student_view=st.booleans(),
     failed=st.sampled_from(FAILED_ATTEMPTS),
     chosen=st.lists(st.integers(0, 29), min_size=1, max_size=6),
 )
-def test_sizes_are_those_of_packed_views(rendering, positions, mask_frame, kl_weight, failed, chosen):
-    config = TrainConfig(student_positions=positions, mask_frame=mask_frame, kl_weight=kl_weight, failed_attempts=failed)
+def test_sizes_are_those_of_packed_views(rendering, positions, mask_frame, kl_weight, student_view, failed, chosen):
+    kl_weight = kl_weight if student_view else 0.0
+    config = TrainConfig(
+        student_positions=positions, mask_frame=mask_frame, kl_weight=kl_weight, student_view=student_view, failed_attempts=failed
+    )
     rendered = [renderer_of(rendering).render(sample) for sample in map(samples().__getitem__, chosen)]
     sizes = sample_sizes(SpanTable.of(rendered), config)
     for number, sample in enumerate(rendered):
-        student = student_view(sample, (), positions, mask_frame=mask_frame) if sample.is_reflection else None
+        with_student = sample.is_reflection and student_view
+        student = make_student(sample, (), positions, mask_frame=mask_frame) if with_student else None
         packed = pack([WeightedViews(teacher_view(sample, failed), student, 1.0, kl_weight)])
         assert (sizes.teacher_tokens[number], sizes.student_tokens[number]) == (*packed.lengths, 0)[:2]
         assert (sizes.num_ce[number], sizes.num_kl[number]) == (packed.num_targets, packed.num_pairs)
@@ -44,13 +51,63 @@ def test_sizes_are_those_of_packed_views(rendering, positions, mask_frame, kl_we
 @given(
     strategies=st.lists(st.sampled_from(MASK_STRATEGIES), min_size=1, max_size=3, unique=True),
     schedule=st.sampled_from(["linear", "cosine", "step", "constant"]),
+    student_view=st.booleans(),
     seed=st.integers(0, 9),
 )
-def test_costs_are_the_tokens_of_the_batches(strategies, schedule, seed):
+def test_costs_are_the_tokens_of_the_batches(strategies, schedule, student_view, seed):
     rendered = [renderer_of("token").render(sample) for sample in samples()[:9]]
-    config = TrainConfig(mask_strategy=tuple(strategies), mask_schedule=schedule, mask_constant_rate=0.4, global_batch_size=4, epochs=1)
+    config = TrainConfig(
+        mask_strategy=tuple(strategies),
+        mask_schedule=schedule,
+        mask_constant_rate=0.4,
+        global_batch_size=4,
+        epochs=1,
+        student_view=student_view,
+        kl_weight=float(student_view),
+    )
     plan = RunPlan(rendered, config, seed)
     tokens = [[batch.num_tokens for batch in plan.batches(step)] for step in range(plan.total_steps)]
     assert [sorted(plan.step_costs(step).tolist()) for step in range(plan.total_steps)] == [sorted(of_step) for of_step in tokens]
     assert np.concatenate([plan.step_costs(step) for step in range(plan.total_steps)]).tolist() == plan.costs().tolist()
     assert plan.num_tokens == sum(map(sum, tokens))
+
+
+def planned(share, seed=7, **settings):
+    rendered = [renderer_of("token").render(sample) for sample in samples()]
+    return RunPlan(rendered, TrainConfig(reflection_token_share=share, **{"global_batch_size": 4, **settings}), seed)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"mask_strategy": ("all",)}, {"mask_strategy": ("random_block",)}, {"student_view": False, "kl_weight": 0}]
+)
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.9, 1.0])
+def test_reflections_take_their_share_of_the_tokens_whatever_a_visit_costs(share, settings):
+    plan = planned(share, epochs=50, max_tokens=400_000, **settings)
+    of_reflections = plan.costs()[plan.is_reflection[plan.visited]].sum() / plan.num_tokens
+    assert 390_000 < plan.num_tokens <= 400_000
+    assert of_reflections == pytest.approx(share, abs=0.03)
+
+
+def test_with_a_share_every_sample_is_visited_before_one_of_its_kind_comes_again():
+    plan = planned(0.5, epochs=3)
+    for kind in (True, False):
+        own = plan.visited[plan.is_reflection[plan.visited] == kind]
+        group = np.flatnonzero(plan.is_reflection == kind)
+        assert len(own) > len(group)
+        for start in range(0, len(own) - len(group) + 1, len(group)):
+            assert sorted(own[start : start + len(group)]) == group.tolist()
+    assert planned(0.5, seed=8, epochs=3).visited.tolist() != plan.visited.tolist()
+
+
+def test_with_a_share_epochs_count_reflections_and_without_any_the_others():
+    reflections = planned(0.5).is_reflection
+    assert reflections[planned(0.5, epochs=2).visited].sum() == 2 * reflections.sum()
+    assert len(planned(0.0, epochs=2).visited) == 2 * (~reflections).sum()
+
+
+@pytest.mark.parametrize(("share", "kind", "allowed"), [(0.5, "reflection", "0"), (0.5, "one-off", "1"), (0.0, "one-off", "1")])
+def test_a_share_for_samples_that_there_are_not_is_refused(share, kind, allowed):
+    rendered = [renderer_of("token").render(sample) for sample in samples() if (sample.type == "reflection") != (kind == "reflection")]
+    with pytest.raises(UsageError, match=f"no {kind} samples") as error:
+        RunPlan(rendered, TrainConfig(reflection_token_share=share), seed=7)
+    assert f"allowed: {allowed}" in str(error.value)

@@ -9,6 +9,7 @@ import pytest
 
 from reflectioncoder.builder.cells import python_cell
 from reflectioncoder.cli import main
+from reflectioncoder.data.failed_attempts import failed_attempts
 from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.data.problems import Problem, bundled_problems
 from reflectioncoder.data.prompts import one_off_answer
@@ -138,6 +139,31 @@ def test_axolotl_parts_join_to_the_chat_and_only_the_assistant_s_say_what_is_tra
             assert "".join(part["text"] for part in parts) == folded["content"]
             # White space at a boundary belongs to the part behind it: a BPE token holds the space before a word.
             assert all(part["text"] == part["text"].rstrip() for part in parts[:-1])
+
+
+def test_as_context_the_code_of_failing_attempts_alone_changes_and_is_not_trained(exported_dir, run_dir, tmp_path):
+    asked = ["--failed-attempts", "context", "--format", "axolotl", "prompt-completion", "preference"]
+    assert main(["export", str(run_dir), "--output", str(tmp_path), *asked]) == 0
+    samples = read_samples(run_dir / "build" / "reflections.jsonl")
+    num_failed = 0
+    for sample, before, after in zip(samples, rows_of(exported_dir, "axolotl"), rows_of(tmp_path, "axolotl"), strict=True):
+        failed = failed_attempts(sample)
+        num_failed += len(failed)
+        for number, (old, new) in enumerate(zip(before["messages"], after["messages"], strict=True)):
+            for index, (part, now) in enumerate(zip(old["content"], new["content"], strict=True)):
+                assert now == ({**part, "train": False} if (number, index) in failed else part)
+    assert num_failed >= 10
+    for name in ("prompt-completion", "preference"):
+        assert rows_of(tmp_path, name) == rows_of(exported_dir, name)
+    assert "`train: false`" in (tmp_path / "README.md").read_text()
+
+
+def test_formats_that_cannot_say_what_is_not_trained_are_refused_by_name(run_dir, tmp_path, capsys):
+    assert main(["export", str(run_dir), "--output", str(tmp_path), "--failed-attempts", "context", "--format", "axolotl", "tool"]) == 2
+    said = capsys.readouterr().err
+    assert "'tool'" in said
+    assert "allowed: axolotl, prompt-completion, preference" in said
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

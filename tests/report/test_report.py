@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from reflectioncoder.config.declarations import TrainConfig
 from reflectioncoder.data.answer_reasons import count_answers
-from reflectioncoder.data.files import read_jsonl, write_atomic, write_json, write_jsonl
+from reflectioncoder.data.files import read_json, read_jsonl, write_atomic, write_json, write_jsonl
 from reflectioncoder.data.render import RenderReport, TokenRenderer
 from reflectioncoder.data.run_folders import RunFolder
 from reflectioncoder.data.words import WordTokenizer
@@ -76,6 +76,18 @@ def test_answers_without_a_program_are_counted_on_the_page(run_dir, tmp_path):
     page = " ".join(write_report([run_dir], tmp_path / "report.html").read_text().split())
     assert page.count("answers hold no program") == 1, "nothing is said where nothing is known"
     assert "3 of 5 answers hold no program (1 refused, 1 empty)" in page
+
+
+def test_the_dates_of_tasks_and_the_references_that_pass_stand_beside_a_number(run_dir, tmp_path):
+    run = shutil.copytree(run_dir, tmp_path / "run")
+    path = run / "eval" / "bundled" / "seen" / "base" / "results.json"
+    results = read_json(path)
+    results["benchmark"]["dates"] = {"from": "2025-01-02", "to": "2025-03-04"}
+    results["benchmark"]["references"] = {"num_tasks": 7, "num_passed": 5, "failed": {"t/1": "no package", "t/2": "no network"}}
+    write_json(path, results)
+    page = " ".join(write_report([run], tmp_path / "report.html").read_text().split())
+    assert page.count("the references of 5 of 7 tasks pass here; left out: t/1, t/2") == 1
+    assert page.count("tasks dated 2025-01-02 to 2025-03-04") == 1
 
 
 def test_the_page_is_self_contained_and_escapes_everything(run_dir, tmp_path):

@@ -85,6 +85,17 @@ class Ablation:
             self.write()
         return self.write()
 
+    def check(self) -> list[dict[str, Any]]:
+        """Check all arms as a run would, without running anything; return the runs of this part, with what is finished.
+
+        Raises:
+            What `Run.check` raises.
+        """
+        self._check_arms()
+        return [
+            {"run": cell.name, "arm": cell.arm, "seed": cell.seed, "finished": cell.is_finished(self.cells_dir)} for cell in self._cells
+        ]
+
     def _check_arms(self) -> None:
         """Find what is wrong with any arm before the first run."""
         checked: set[str] = set()

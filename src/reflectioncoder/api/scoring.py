@@ -14,6 +14,7 @@ from reflectioncoder.evaluate.benchmarks import Benchmark
 from reflectioncoder.evaluate.compare import ScoredRun, Subset, compare_runs, read_run
 from reflectioncoder.evaluate.judges.base import Status
 from reflectioncoder.evaluate.metrics import Interval
+from reflectioncoder.evaluate.references import with_references
 from reflectioncoder.evaluate.results import headline, require_sandbox, summarize
 from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, require_all_tasks, score_samples
 
@@ -97,6 +98,7 @@ def score(
         >>> result.pass_at_1.value, result.counts
         (0.5, {'passed': 1, 'failed': 1})
     """
+    benchmark = with_references(benchmark, floor, workers)
     with TemporaryDirectory() as folder:
         given = Path(folder, "given.jsonl")
         write_jsonl(given, [dict(row) for row in samples])

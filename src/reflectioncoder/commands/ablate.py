@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="I/N",
         help="carry out the I-th of N parts of the runs, on several machines with a common runs folder or one after the other",
     )
+    parser.add_argument("--dry-run", action="store_true", help="check every arm and list the runs; build and train nothing")
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -48,5 +49,9 @@ def _ablate(args: argparse.Namespace, team: Team | None) -> Outcome:
 
     resolved = resolve_limited_recipe(args)
     ablation = Ablation(resolved, args.runs_dir, args.data_dir, shard=args.shard, stop=SigtermFlag(), team=team)
+    if args.dry_run:
+        cells = ablation.check()
+        lines = [f"{cell['run']}: {'finished' if cell['finished'] else 'to do'}" for cell in cells]
+        return Outcome({"control": ablation.design.control, "arms": ablation.design.arms, "runs": cells}, lines, [])
     summary = ablation.run()
     return Outcome(summary, lines_of(summary), [ablation.directory / ABLATION_FILE, ablation.directory / "report.html"])

@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.data.files import claim
     from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT, UsageError
     from reflectioncoder.evaluate.benchmarks import require_distinct
+    from reflectioncoder.evaluate.references import lines_of, with_references
     from reflectioncoder.evaluate.results import headline, summary_line, summary_of
     from reflectioncoder.evaluation import completions_key, evaluate_model, require_formats, skip
     from reflectioncoder.generate.base import longest
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> Outcome:
     require_distinct(args.benchmark)
     recipe = generation_recipe(args)
     recipe = replace(recipe, sandbox=replace(recipe.sandbox, workers=args.workers, rules=args.rules, floor=args.floor))
-    benchmarks = [wanted_benchmark(spec, args) for spec in args.benchmark]
+    benchmarks = [with_references(wanted_benchmark(spec, args), args.floor, args.workers) for spec in args.benchmark]
     model = model_of(args)
     lines = []
     for benchmark in benchmarks:
@@ -79,6 +80,7 @@ def run(args: argparse.Namespace) -> Outcome:
             note = f" ({cut_off} completions cut off at {args.max_new_tokens} tokens)" if cut_off else ""
             lines.append(f"{benchmark.name}: pass@1 {percent(headline(results))}{note}")
             lines.append(f"{benchmark.name}: {summary_line(summary)}")
+            lines += lines_of(results)
             lines += [f"{benchmark.name}: {line}" for line in answer_lines(results["answers"])]
             if has_no_program_at_all(results["answers"]):
                 exit_code = EXIT_CHECK_FAILED

@@ -1,7 +1,7 @@
 """Every row is rendered, with --tokenizer by its chat template, and checked: the text of each block
 must occur exactly once.
 
-docs/building.md describes the formats. Samples of several runs become one data set. With --model the
+docs/exports.md describes the formats. Samples of several runs become one data set. With --model the
 trained model of a finished run is written instead, as a folder that is ready for the hub; with --gguf alone
 the models of runs or folders, for llama.cpp.
 """
@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.choices import GGUF_DTYPES, GGUF_DTYPES_HELP
+from reflectioncoder.choices import FAILED_ATTEMPTS, FAILED_ATTEMPTS_HELP, GGUF_DTYPES, GGUF_DTYPES_HELP
 from reflectioncoder.commands import Outcome, described
 
 
@@ -53,6 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--base-model",
         metavar="ID",
         help="with --model: name of the base model on the hub, where the recipe names a folder (default: the folder's own name)",
+    )
+    parser.add_argument(
+        "--failed-attempts",
+        choices=FAILED_ATTEMPTS,
+        help=described("whether the code of attempts that fail is trained by the rows' readers", FAILED_ATTEMPTS_HELP, "train"),
     )
     parser.add_argument("--gguf", choices=GGUF_DTYPES, help=described("write models as GGUF files", GGUF_DTYPES_HELP, "no models"))
     parser.add_argument(
@@ -97,9 +102,9 @@ def _pushed(args: argparse.Namespace, outcome: Outcome) -> Outcome:
 def _refuse_options_of_data(args: argparse.Namespace, option: str) -> None:
     from reflectioncoder.errors import UsageError
 
-    for name in ("format", "tokenizer", "limit"):
+    for name in ("format", "tokenizer", "limit", "failed_attempts"):
         if getattr(args, name) is not None:
-            raise UsageError(f"--{name} is for data sets, {option} writes models")
+            raise UsageError(f"--{name.replace('_', '-')} is for data sets, {option} writes models")
 
 
 def _export_model_folder(args: argparse.Namespace) -> Outcome:
@@ -149,7 +154,8 @@ def _export_data(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.publish.formats import FORMATS
 
     sources = [source for path in args.data for source in find_sources(path)]
-    exported = export(sources, args.output, args.format or list(FORMATS), _tokenizer(args.tokenizer), args.limit)
+    formats, failed = args.format or list(FORMATS), args.failed_attempts or "train"
+    exported = export(sources, args.output, formats, _tokenizer(args.tokenizer), args.limit, failed)
     written = [name for name, counts in exported.formats.items() if counts.num_rows]
     write_atomic(args.output / CARD_NAME, card(exported))
     lines = [f"{exported.num_samples} samples"]

@@ -1,5 +1,5 @@
 """Sources: bundled:SPLIT, a JSON or JSON Lines file (also .gz),
-hub:NAME[:CONFIG][:SPLIT][@REVISION], reasoning-gym:codeio, doctest:PACKAGE. docs/building.md says what each gives.
+hub:NAME[:CONFIG][:SPLIT][@REVISION], reasoning-gym:codeio, doctest:PACKAGE. docs/problems.md says what each gives.
 
 A problem with a reference and tests is kept only if the reference passes them twice in the sandbox.
 """

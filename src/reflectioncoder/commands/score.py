@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> Outcome:
 
     from reflectioncoder.data.answer_reasons import answer_lines, has_no_program_at_all
     from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT
+    from reflectioncoder.evaluate.references import lines_of
     from reflectioncoder.evaluate.results import summary_line, summary_of
     from reflectioncoder.evaluation import ScoreOptions, score_file
 
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> Outcome:
     answers = results["answers"]
     code = EXIT_CHECK_FAILED if has_no_program_at_all(answers) else EXIT_DONE
     summary = summary_of(results, round(time.monotonic() - started, 1))
-    lines = [*benchmark.date_lines(), *score_lines(results), summary_line(summary), *answer_lines(answers)]
+    lines = [*benchmark.date_lines(), *score_lines(results), summary_line(summary), *lines_of(results), *answer_lines(answers)]
     lines += [scored.warning] if scored.warning else []
     return Outcome(results, lines, scored.paths, code)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,6 +20,15 @@ def folder_name(value: str) -> str | None:
     """Check that a run's name is one folder below `--runs-dir` on every file system: it leads nowhere else and is no device's name."""
     bad = re.search(r'[\x00-\x1f/\\<>:"|?*]|^[.\s-]|[.\s]$', value) or re.match(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)", value)
     return "the name of a folder, without a path" if bad or not 1 <= len(value.encode()) <= 200 else None
+
+
+def day(value: str) -> str | None:
+    """Check a day of the calendar; empty is none."""
+    try:
+        is_day = not value or datetime.date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        is_day = False
+    return None if is_day else "a day, YYYY-MM-DD"
 
 
 def each_block_type_once(value: tuple[str, ...]) -> str | None:

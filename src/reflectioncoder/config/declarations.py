@@ -45,7 +45,7 @@ from reflectioncoder.choices import (
     TextNormalization,
 )
 from reflectioncoder.config.building import BuildConfig
-from reflectioncoder.config.checks import MAX_SECONDS, device, each_block_type_once, folder_name, not_empty
+from reflectioncoder.config.checks import MAX_SECONDS, day, device, each_block_type_once, folder_name, not_empty
 from reflectioncoder.config.settings import Settings, doc
 from reflectioncoder.data.samples import BLOCK_TYPES_HELP, BlockType
 from reflectioncoder.errors import UsageError
@@ -120,12 +120,27 @@ class TrainConfig(Settings):
         values=TEXT_NORMALIZATIONS_HELP,
     )
     generation_from_problems: bool = doc("Also train on the problems' reference solutions as plain one-off answers.", False)
+    self_samples: int = doc(
+        "Answers to each problem, sampled from the base model and not verified, that generation_from_problems takes in place of the "
+        "reference solutions; 0 takes these. A control: what a gain owes to training on the model's own answers alone.",
+        0,
+        low=0,
+    )
+    self_temperature: float = doc("Sampling temperature of self_samples.", 0.8, low=0.01)
     reflection_upsampling: int = doc(
         "How often each reflection sample is visited in an epoch (the paper: 2); 0 leaves them out, for a control without them.",
         1,
         low=0,
     )
     generation_upsampling: int = doc("How often each plain one-off sample is visited in an epoch; 0 leaves them out.", 1, low=0)
+    reflection_token_share: float | None = doc(
+        "Share of the run's tokens, teacher and student, that go into reflection samples (0 to 1), in place of the up-samplings; "
+        "an epoch is then a pass over the reflection samples, with 0 over the one-off samples. null leaves the share to the "
+        "up-samplings. Set it to compare samples of different lengths.",
+        None,
+        low=0.0,
+        high=1.0,
+    )
     max_length: int = doc("Length limit of a sample, tokens. Longer samples are left out and counted, never cut.", 4096, low=16)
     global_batch_size: int = doc("Samples per optimizer step, over all processes together (the paper: 512).", 8, low=1)
     micro_batch_tokens: int = doc(
@@ -155,6 +170,11 @@ class TrainConfig(Settings):
         "Also hide the rest of round one from the student at every mask rate: its instruction, headers and closing token, and BOS with "
         "student_positions: gap. With false the mask strategy alone decides; with strategy none the student then sees everything, "
         "as in the authors' script without a mask.",
+        True,
+    )
+    student_view: bool = doc(
+        "Train reflection samples in two views, as teacher and as student. false trains them as plain dialogues with cross-entropy "
+        "alone, for a control without distillation; kl_weight must then be 0, and the mask has no effect.",
         True,
     )
     failed_attempts: FailedAttempts = doc(
@@ -213,6 +233,22 @@ class TrainConfig(Settings):
         super().__post_init__()
         if self.lora is not None and self.freeze_layers:
             raise UsageError("train.lora and train.freeze_layers exclude each other: a LoRA freezes all base weights already")
+        if self.reflection_token_share is not None and (self.reflection_upsampling, self.generation_upsampling) != (1, 1):
+            found = f"{self.reflection_upsampling}, {self.generation_upsampling}"
+            where = "train.reflection_upsampling, train.generation_upsampling"
+            raise UsageError.for_value("up-sampling has no effect beside train.reflection_token_share", where, found, "1, 1")
+        if not self.student_view and self.kl_weight:
+            raise UsageError.for_value(
+                "without a student there is nobody to distil into",
+                "train.kl_weight",
+                self.kl_weight,
+                "0 with train.student_view: false",
+            )
+        if self.self_samples and not self.generation_from_problems:
+            raise UsageError.for_value(
+                "the model's own answers replace the reference solutions, which are not trained on",
+                "train.self_samples", self.self_samples, "0, or train.generation_from_problems: true",
+            )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -247,6 +283,13 @@ class EvaluateConfig(Settings):
         values=MEASURES_HELP,
     )
     confidence: float = doc("Confidence level of the intervals.", 0.95, low=0.5, high=0.999)
+    from_date: str = doc(
+        "Of dated benchmarks (leetcode, livecodebench) take the tasks of this day and later, YYYY-MM-DD; empty takes all. Others are "
+        "taken whole.",
+        "",
+        check=day,
+    )
+    to_date: str = doc("Of dated benchmarks take the tasks of this day and earlier, YYYY-MM-DD; empty takes all.", "", check=day)
     allow_contaminated: bool = doc("Also print numbers on benchmarks of which the training data contains tasks.", False)
 
 

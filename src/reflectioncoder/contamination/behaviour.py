@@ -2,6 +2,7 @@
 
 Words that are changed hide a task from n-grams; what the program does, they do not change. First all tasks at once: one run calls every
 function of the program with a few inputs of every task. Where all answers look right, the task's own base tests decide.
+`contamination.suites` does the like for tasks with suites of tests.
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ import math
 import secrets
 import threading
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
 from reflectioncoder import syntax
 from reflectioncoder.choices import RULES
+from reflectioncoder.contamination.suites import SuiteBehaviour
 from reflectioncoder.data.files import content_hash
+from reflectioncoder.evaluate.judges.base import Task
+from reflectioncoder.evaluate.judges.bigcodebench.benchmark import UnitTests
 from reflectioncoder.evaluate.judges.evalplus.data import Family, function_tests, restore_inputs
 from reflectioncoder.evaluate.judges.evalplus.judge import FunctionJudge
 from reflectioncoder.paths import cache_dir
@@ -52,8 +57,9 @@ class Behaviour:
         SandboxUnavailableError: programs cannot be run here.
     """
 
-    def __init__(self, tasks: list[BenchmarkTask], isolation: Isolation):
+    def __init__(self, tasks: list[BenchmarkTask], isolation: Isolation, suites: Sequence[Task[UnitTests]] = ()):
         self._tasks = tasks
+        self._by_suite = SuiteBehaviour(suites, isolation)
         self._isolation = isolation
         self._judge = FunctionJudge(isolation, RULES[0], cache_dir() / "expected")
         self._inputs = [[marshal.dumps(list(arguments), 2) for arguments in task.inputs] for task in tasks]
@@ -83,7 +89,7 @@ class Behaviour:
         for (number, name), given in found.items():
             if all(map(_alike, given, expected[number])) and self._passes(number, name, program):
                 return f"{self._tasks[number].row['task_id']}, by what {name} does"
-        return None
+        return self._by_suite(program, names) if names else None
 
     def _expected_answers(self) -> list[list[str]]:
         with self._lock:

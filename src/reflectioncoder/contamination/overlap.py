@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _WORD = re.compile(r"\w+")
 
@@ -77,7 +78,8 @@ class KnownTasks:
 
     A problem counts as one of them by its id (those of HumanEval and MBPP+ are known in any case; case does not count), by 10 words
     in a row of its text or of its code, or by 12 names in a row of its code in another language, whose loops and types are many words
-    that say little. Of sets whose texts are all made of the same phrases, a text counts with 40 words in a row.
+    that say little. Of sets whose texts are all made of the same phrases, a text counts with 40 words in a row; of those that call
+    libraries, text and code count with 20.
     """
 
     def __init__(self) -> None:
@@ -86,6 +88,7 @@ class KnownTasks:
         self._texts, self._codes = NgramIndex(without_common=True), NgramIndex(without_common=True)
         self._translations = NgramIndex(12, without_common=True)
         # Apart from the others: what a set has in common with HumanEval goes on saying that a task is HumanEval's.
+        self._library_texts, self._library_codes = NgramIndex(20, without_common=True), NgramIndex(20, without_common=True)
         self._descriptions, self._functions = NgramIndex(40, without_common=True), NgramIndex(without_common=True)
 
     def add(self, task_id: str, text: str, code: str) -> None:
@@ -103,6 +106,13 @@ class KnownTasks:
         self._ids.add(task_id.lower())
         self._descriptions.add(task_id, text)
 
+    def add_library_task(self, task_id: str, texts: Iterable[str], code: str) -> None:
+        """Add a task whose program is made of calls of libraries, in all the words that it is asked for in."""
+        self._ids.add(task_id.lower())
+        for text in texts:
+            self._library_texts.add(task_id, text)
+        self._library_codes.add(task_id, code)
+
     def add_function(self, task_id: str, code: str) -> None:
         """Add a task that has no text: its function is given."""
         self._ids.add(task_id.lower())
@@ -118,6 +128,8 @@ class KnownTasks:
             ("code", self._codes, code),
             ("code", self._translations, _names(code)),
             ("code", self._functions, code),
+            ("text", self._library_texts, text),
+            ("code", self._library_codes, code),
         ):
             if matches := index.matches(content):
                 return f"{matches[0][0]}, by its {kind}: {matches[0][1]}"

@@ -16,8 +16,9 @@ from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.data.prompts import program_of_answer
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.errors import CheckFailedError, MachineError, UsageError
-from reflectioncoder.evaluate.benchmarks import BENCHMARKS, CRUXEVAL, EVALPLUS_FILES, HUMANEVAL, LEETCODE, families_of
+from reflectioncoder.evaluate.benchmarks import BENCHMARKS, BIGCODEBENCH, CRUXEVAL, EVALPLUS_FILES, HUMANEVAL, LEETCODE, families_of
 from reflectioncoder.evaluate.data_files import BenchmarkFile
+from reflectioncoder.evaluate.judges.bigcodebench.benchmark import tasks_of
 from reflectioncoder.paths import cache_dir
 from reflectioncoder.sandbox.detect import detect_isolation
 
@@ -28,6 +29,7 @@ _FILES = {**{f"{family}+": file for family, file in EVALPLUS_FILES.items()}, "hu
 _PACK_FILES = {name: row.file for name, row in BENCHMARKS.items() if name.startswith("humanevalfix/")}
 
 _OTHER_FILES = {"cruxeval": CRUXEVAL, "leetcode": LEETCODE}  # the families that are called after them
+_SUITE_FILES = {f"bigcodebench-hard/{split}": file for split, file in BIGCODEBENCH.items()}  # of the family bigcodebench
 
 
 @cache
@@ -49,7 +51,7 @@ def _known_tasks(data_dir: str | None) -> KnownTasks:
 
 @cache
 def _known_to_training(data_dir: str | None) -> KnownTasks:
-    """Return these tasks, HumanEvalPack's forms of them in six languages, right and wrong, and the tasks of `_OTHER_FILES`."""
+    """Return these tasks, HumanEvalPack's forms of them in six languages, right and wrong, and the tasks of the other sets."""
     known = _known_tasks(data_dir)
     for name, file in _PACK_FILES.items():
         rows = _rows(file, data_dir)
@@ -64,7 +66,9 @@ def _known_to_training(data_dir: str | None) -> KnownTasks:
         known.add_function(f"cruxeval/{row['id']}", row["code"])
     for row in _rows(LEETCODE, data_dir):
         known.add_description(f"leetcode/{row['task_id']}", row["problem_description"])
-    known.names += [name for name, file in _OTHER_FILES.items() if _rows(file, data_dir)]
+    for row in _suite_rows(data_dir):
+        known.add_library_task(row["task_id"], row["prompts"], row["canonical_solution"])
+    known.names += [name for name, file in {**_OTHER_FILES, **_SUITE_FILES}.items() if _rows(file, data_dir)]
     return known
 
 
@@ -76,7 +80,18 @@ def known_behaviour(data_dir: str | None = None) -> Behaviour | None:
         SandboxUnavailableError: programs cannot be confined here.
     """
     tasks = [BenchmarkTask(family, row) for family, file in EVALPLUS_FILES.items() for row in _rows(file, data_dir)]
-    return Behaviour(tasks, detect_isolation()) if tasks else None
+    suites = tasks_of("complete")(_suite_rows(data_dir), "")
+    return Behaviour(tasks, detect_isolation(), suites) if tasks or suites else None
+
+
+def _suite_rows(data_dir: str | None) -> list[dict[str, Any]]:
+    """Return BigCodeBench's rows, each once, with the requests of all splits that are here."""
+    found: dict[str, dict[str, Any]] = {}
+    for file in _SUITE_FILES.values():
+        for row in _rows(file, data_dir):
+            prompts = [*found.get(row["task_id"], {}).get("prompts", ()), row["prompt"]]
+            found[row["task_id"]] = {**row, "prompts": prompts}
+    return list(found.values())
 
 
 @cache
@@ -109,7 +124,7 @@ def _read(kept: Path) -> Matches | None:
 
 def _matches(samples: Iterable[Sample], known: KnownTasks, identity: str | None) -> Matches:
     """Find the tasks in samples; for samples with an identity this is done once, and kept in the user cache."""
-    files = [{**_FILES, **_PACK_FILES, **_OTHER_FILES}[name].sha256 for name in known.names]
+    files = [{**_FILES, **_PACK_FILES, **_OTHER_FILES, **_SUITE_FILES}[name].sha256 for name in known.names]
     kept = None if identity is None else cache_dir() / "contamination" / f"{content_hash(_FORMAT, identity, files)}.json"
     if kept is not None and (before := _read(kept)) is not None:
         return before
@@ -141,6 +156,7 @@ def record_training_data(
     known = _known_to_training(data_dir)
     compared = [family for family in EVALPLUS_FILES if f"{family}+" in known.names]
     compared += [family for family in _OTHER_FILES if family in known.names]
+    compared += ["bigcodebench"] if any(name in known.names for name in _SUITE_FILES) else []
     matches: dict[str, set[str]] = {family: set() for family in compared}
     here = _matches(samples, known, identity)
     count = here.num_samples

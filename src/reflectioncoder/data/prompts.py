@@ -74,13 +74,14 @@ def answer_program(problem: Problem) -> str:
     return without_docstring(problem.reference).strip("\n") + "\n"
 
 
-def one_off_sample(problem: Problem) -> Sample:
-    """Return the problem as a plain instruction sample (`generation`): request and reference answer."""
+def one_off_sample(problem: Problem, program: str | None = None, id: str = "", author: str = "reference") -> Sample:
+    """Return the problem as a plain instruction sample (`generation`): the request, and a program (the reference) as its answer."""
+    program = answer_program(problem) if program is None else program
     return Sample(
         (
             user(one_off_request(problem.prompt, problem.instruction, problem.language)),
-            assistant(Block("text", one_off_answer(answer_program(problem), problem.language))),
+            assistant(Block("text", one_off_answer(program, problem.language))),
         ),
         "generation",
-        {"id": f"one_off:{problem.task_id}", "metadata": {"author": "reference", "task_id": problem.task_id}},
+        {"id": id or f"one_off:{problem.task_id}", "metadata": {"author": author, "task_id": problem.task_id}},
     )

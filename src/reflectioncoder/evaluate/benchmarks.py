@@ -10,6 +10,7 @@ humanevalfix-docs/<language>   the same, the docstring is shown instead
 humanevalsynthesize/<language> HumanEvalPack: programs to be written from the docstring
 cruxeval-o, cruxeval-i         CRUXEval: the output of a call is predicted, or an input for an output
 leetcode                       LeetCodeDataset's test tasks, which are dated
+bigcodebench-hard/<split>      BigCodeBench-Hard: functions that use libraries, from a docstring (complete) or a text (instruct)
 livecodebench                  LiveCodeBench's tasks, which are dated, from the user's own files
 multipl-e/<language>           MultiPL-E's HumanEval in another language, by MultiPL-E's names
 """
@@ -30,6 +31,8 @@ from reflectioncoder.evaluate.dates import EVER, DateWindow, dates_of, within
 from reflectioncoder.evaluate.facts import FACTS, UNKNOWN_FACTS, Facts
 from reflectioncoder.evaluate.judges import cruxeval, leetcode, live, programs, repair
 from reflectioncoder.evaluate.judges.base import Judge, Row, T, Task
+from reflectioncoder.evaluate.judges.bigcodebench import benchmark as bigcodebench
+from reflectioncoder.evaluate.judges.bigcodebench import data as bigcodebench_data
 from reflectioncoder.evaluate.judges.evalplus import benchmark as evalplus
 from reflectioncoder.evaluate.judges.evalplus.benchmark import EvalPlusJudge
 from reflectioncoder.evaluate.judges.evalplus.data import Family
@@ -39,6 +42,7 @@ from reflectioncoder.evaluate.judges.multipl_e import benchmark as multipl_e
 from reflectioncoder.evaluate.judges.multipl_e.benchmark import MultiPLEJudge
 from reflectioncoder.evaluate.judges.multipl_e.programs import FILES, URL, language_of
 from reflectioncoder.evaluate.judges.programs import ProgramsJudge
+from reflectioncoder.evaluate.references import References
 from reflectioncoder.evaluate.user_files import LiveCodeBenchFiles
 from reflectioncoder.sandbox.readable import keep_secret
 
@@ -87,6 +91,18 @@ LEETCODE = DataFile(
     228,
     "https://github.com/newfacade/LeetCodeDataset/raw/main/data/LeetCodeDataset-v0.3.1-test.jsonl.gz",
 )
+
+BIGCODEBENCH: dict[bigcodebench_data.Split, DataFile] = {
+    split: DataFile(
+        f"{file.name}*",
+        bigcodebench_data.VERSION,
+        file.sha256,
+        "",
+        bigcodebench_data.NUM_TASKS,
+        bigcodebench_data.URL.format(name=file.name),
+    )
+    for split, file in bigcodebench_data.FILES.items()
+}
 
 
 @dataclass(frozen=True)
@@ -150,6 +166,12 @@ def _cruxeval(asked: cruxeval.Asked) -> BenchmarkRow[Any]:
     return BenchmarkRow(CRUXEVAL, cruxeval.tasks_of(asked), cruxeval.PredictionJudge(asked), cruxeval.request_for, facts, "cruxeval")
 
 
+def _bigcodebench(split: bigcodebench_data.Split) -> BenchmarkRow[Any]:
+    facts = FACTS[f"bigcodebench-hard/{split}"]
+    judge = bigcodebench.UnitTestsJudge()
+    return BenchmarkRow(BIGCODEBENCH[split], bigcodebench.tasks_of(split), judge, bigcodebench.request_for, facts, "bigcodebench")
+
+
 _BASE, _PLUS = EvalPlusJudge(("base",)), EvalPlusJudge(("base", "plus"))
 _ORIGINAL_HUMANEVAL = BenchmarkRow(
     HUMANEVAL, programs.humaneval_tasks, ProgramsJudge("base"), programs.request_for, FACTS["humaneval, original"], "humaneval"
@@ -170,6 +192,7 @@ BENCHMARKS: dict[str, BenchmarkRow[Any]] = {
     "leetcode": BenchmarkRow(
         LEETCODE, leetcode.leetcode_tasks, leetcode.MethodsJudge(), leetcode.request_for, FACTS["leetcode"], "leetcode"
     ),
+    **{f"bigcodebench-hard/{split}": _bigcodebench(split) for split in bigcodebench_data.FILES},
     "livecodebench": BenchmarkRow(LiveCodeBenchFiles(), live.live_tasks, live.LiveJudge(), live.request_for, FACTS["livecodebench"]),
     **{f"multipl-e/{name}": _multipl_e(name) for name in FILES},
 }
@@ -186,16 +209,21 @@ class Benchmark(Generic[T]):
     judge: Judge[T]
     request: Callable[[Task[T], int], Request]
     left_out: frozenset[str] = frozenset()
-    """Tasks beyond the wanted number or outside of the window of dates: their samples are passed over."""
+    """Tasks beyond the wanted number, outside of the window of dates, or whose references fail here: their samples are passed over."""
     md5: str = ""
     """EvalPlus names a data set by this in its result files; empty for data of others."""
     url: str = ""
     facts: Facts = UNKNOWN_FACTS
+    references: References | None = None
+    """How many references pass on this machine; None where that is not asked."""
 
     def describe(self) -> dict[str, object]:
-        said = {"name": self.name, "version": self.version, "sha256": self.sha256, "num_tasks": len(self.tasks)}
-        dates = dates_of(self.tasks)
-        return {**said, "dates": dates} if dates else said
+        said: dict[str, object] = {"name": self.name, "version": self.version, "sha256": self.sha256, "num_tasks": len(self.tasks)}
+        if dates := dates_of(self.tasks):
+            said["dates"] = dates
+        if self.references is not None:
+            said["references"] = self.references.to_json()
+        return said
 
     def date_lines(self) -> list[str]:
         """Return a line for people about the dates of the tasks; none for tasks without dates."""
@@ -235,6 +263,22 @@ def families_of(specs: Iterable[str]) -> set[str]:
     """Return the families of tasks that the benchmarks belong to; unknown names belong to none."""
     rows = (BENCHMARKS.get(spec.partition(":")[0]) for spec in specs)
     return {row.family for row in rows if row and row.family}
+
+
+def load_benchmarks(specs: Iterable[str], data_dir: str | None = None, window: DateWindow = EVER) -> dict[str, Benchmark[Any]]:
+    """Load benchmarks of which some may be dated: the window is for these, the others are taken whole.
+
+    Raises:
+        UsageError: unknown name; a window where none of them is dated, or without any task in it.
+        MachineError: data is not found and cannot be downloaded, or is not what was published.
+    """
+    loaded = {spec: load_benchmark(spec, data_dir) for spec in specs}
+    if not window:
+        return loaded
+    dated = [spec for spec, benchmark in loaded.items() if dates_of(benchmark.tasks)]
+    if loaded and not dated:
+        raise UsageError(f"none of these benchmarks is dated: {', '.join(loaded)}; {window} is for leetcode and livecodebench")
+    return loaded | {spec: load_benchmark(spec, data_dir, window) for spec in dated}
 
 
 def load_benchmark(spec: str, data_dir: str | None = None, window: DateWindow = EVER) -> Benchmark[Any]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from reflectioncoder.evaluate.benchmarks import BENCHMARKS, BenchmarkRow
 from reflectioncoder.evaluate.data_files import BenchmarkFile
 from reflectioncoder.evaluate.facts import Facts
+from reflectioncoder.evaluate.references import References, known_references, line_of
 from reflectioncoder.paths import is_offline
 
 State = Literal["packaged", "found", "downloadable", "missing"]
@@ -33,20 +34,31 @@ class DataState:
 
 @dataclass(frozen=True)
 class Entry:
-    """A benchmark in the list. `num_tasks` is None where only the user's files know it."""
+    """A benchmark in the list. `num_tasks` is None where only the user's files know it.
+
+    `references`: how many pass on this machine; None where that is not asked, or was not found out yet.
+    """
 
     name: str
     num_tasks: int | None
     facts: Facts
     data: DataState
+    references: References | None = None
+    checks_references: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        return {"num_tasks": self.num_tasks, **asdict(self.facts), "data": asdict(self.data)}
+        said = {"num_tasks": self.num_tasks, **asdict(self.facts), "data": asdict(self.data)}
+        return {**said, "references": self.references and self.references.to_json()} if self.checks_references else said
 
     def line(self) -> str:
         tasks = "?" if self.num_tasks is None else str(self.num_tasks)
         said = f"{self.name:<29}{tasks:>5}  {self.facts.language:<12}{self.facts.license:<30}"
-        return f"{said}{STATES[self.data.state]:<24}{self.facts.measures}"
+        return f"{said}{STATES[self.data.state]:<24}{self.facts.measures}{self._about_references()}"
+
+    def _about_references(self) -> str:
+        if not self.checks_references:
+            return ""
+        return f"; {line_of(self.references.to_json()) if self.references else 'its references have not been judged here'}"
 
 
 HEADER = f"{'benchmark':<29}{'tasks':>5}  {'language':<12}{'licence of the data':<30}{'data':<24}measures"
@@ -67,7 +79,12 @@ def entries(data_dir: str | None = None) -> list[Entry]:
         return _state(file, data_dir)
 
     rows = {name: row.on_this_machine(data_dir) for name, row in BENCHMARKS.items()}
-    return [Entry(name, row.file.num_tasks, row.facts, state_of(row.file)) for name, row in rows.items()]
+    return [_entry(name, row, state_of(row.file)) for name, row in rows.items()]
+
+
+def _entry(name: str, row: BenchmarkRow[Any], data: DataState) -> Entry:
+    checks = row.judge.checks_references
+    return Entry(name, row.file.num_tasks, row.facts, data, known_references(name, row.file.sha256) if checks else None, checks)
 
 
 def _state(file: BenchmarkFile, data_dir: str | None) -> DataState:
@@ -81,9 +98,12 @@ def _state(file: BenchmarkFile, data_dir: str | None) -> DataState:
 def table() -> str:
     """Return a Markdown table of the benchmarks; those in many languages have one row, with all numbers of tasks."""
     groups: dict[str, list[BenchmarkRow[Any]]] = defaultdict(list)
+    languages: dict[str, set[str]] = defaultdict(set)
     for name, row in BENCHMARKS.items():
-        family, slash, _ = name.partition("/")
-        groups[f"{family}/LANGUAGE" if slash and family != "bundled" else name].append(row)
+        languages[name.partition("/")[0]].add(row.facts.language)
+    for name, row in BENCHMARKS.items():
+        family = name.partition("/")[0]
+        groups[f"{family}/LANGUAGE" if len(languages[family]) > 1 else name].append(row)
     lines = ["| benchmark | tasks | language | licence of the data | data | measures |", "|---|---|---|---|---|---|"]
     return "\n".join([*lines, *(_table_row(name, rows) for name, rows in groups.items())])
 

@@ -74,7 +74,10 @@ class BenchmarkFile(Protocol):
 
 @dataclass(frozen=True)
 class DataFile:
-    """A published file. `sha256` and `md5` are of its content, unpacked: the packed bytes differ between copies."""
+    """A published file, of JSON Lines or with one list.
+
+    `sha256` and `md5` are of its content, unpacked: the packed bytes differ between copies.
+    """
 
     pattern: str
     version: str
@@ -102,6 +105,8 @@ class DataFile:
                 f"{path} is not the published file\n  version: {self.version}, {self.num_tasks} tasks\n"
                 f"  SHA-256 of the content: {found}\n  expected:               {self.sha256}\n  hint:    {self.url}"
             )
+        if content.startswith(b"["):
+            return json.loads(content)
         return [json.loads(line) for line in content.split(b"\n") if line.strip()]
 
     def _download(self) -> Path:
@@ -111,7 +116,7 @@ class DataFile:
         hint = f"  hint:    download {self.url} into a folder and give it as --data-dir"
         if is_offline():
             raise MachineError(f"{missing}  offline: it is not downloaded\n{hint}")
-        target = cache_dir() / "data" / self.pattern.replace("*", f"-{self.version}")
+        target = cache_dir() / "data" / self.pattern.removesuffix("*").replace("*", f"-{self.version}")
         try:
             with urllib.request.urlopen(self.url, timeout=60) as response:
                 content = response.read()

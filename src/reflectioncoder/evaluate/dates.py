@@ -32,6 +32,10 @@ class DateWindow:
     def __bool__(self) -> bool:
         return bool(self.since or self.until)
 
+    def __str__(self) -> str:
+        parts = (f"from {self.since}" if self.since else "", f"to {self.until}" if self.until else "")
+        return f"the window {' '.join(filter(None, parts))}"
+
     def holds(self, date: str) -> bool:
         return self.since <= date and (not self.until or date <= self.until)
 

@@ -40,6 +40,8 @@ FACTS = {
     "cruxeval-i": Facts("finding an input for an output", "MIT"),
     "leetcode": Facts("solving problems of contests, which are dated, by methods", "MIT, the texts are LeetCode's"),
     "livecodebench": Facts("solving problems of contests, which are dated, by scripts and methods", "that of your files"),
+    "bigcodebench-hard/complete": Facts("writing a function that uses libraries, from its docstring", "Apache-2.0"),
+    "bigcodebench-hard/instruct": Facts("writing a function that uses libraries, from a text", "Apache-2.0"),
     "multipl-e": Facts("continuing HumanEval's functions, translated by rules", "BSD-3-Clause, MIT"),
 }
 """The facts by name of a benchmark, or of a family of which each member is in a language."""

@@ -13,6 +13,7 @@ from reflectioncoder.errors import MachineError
 from reflectioncoder.evaluate.benchmarks import Benchmark
 from reflectioncoder.evaluate.judges.base import Status
 from reflectioncoder.evaluate.metrics import mean_pass_at_k
+from reflectioncoder.evaluate.references import line_of
 from reflectioncoder.evaluate.score import Scorer
 from reflectioncoder.progress import format_duration
 from reflectioncoder.sandbox.detect import FLOOR
@@ -102,19 +103,23 @@ def headline(results: dict[str, Any]) -> dict[str, Any]:
 
 
 def summary_of(results: dict[str, Any], duration_s: float | None = None) -> dict[str, Any]:
-    """Return what a number is read with: tasks, answers, answers without a program, seconds, percentage points of one task.
+    """Return what a number is read with: tasks, answers, answers without a program, seconds, percentage points of one task; the
+    dates of dated tasks, and how many references pass here where that is asked.
 
     Args:
         duration_s: of generation and scoring; None if it is not known.
     """
     answers = results.get("answers", {})
     num_tasks = headline(results)["num_tasks"]
+    dates, references = (results["benchmark"].get(name) for name in ("dates", "references"))
     return {
         "num_tasks": num_tasks,
         "num_answers": answers.get("num_answers"),
         "num_without_program": answers.get("num_without_program"),
         "duration_s": duration_s,
         "points_per_task": round(100 / num_tasks, 3) if num_tasks else None,
+        **({"dates": dates} if dates else {}),
+        **({"references": {name: references[name] for name in ("num_tasks", "num_passed")}} if references else {}),
     }
 
 
@@ -127,6 +132,10 @@ def summary_line(summary: dict[str, Any]) -> str:
         said.append(format_duration(summary["duration_s"]))
     if summary["points_per_task"] is not None:
         said.append(f"one task is {summary['points_per_task']:.2g} points")
+    if dates := summary.get("dates"):
+        said.append(f"dated {dates['from']} to {dates['to']}")
+    if references := summary.get("references"):
+        said.append(line_of(references))
     return ", ".join(said)
 
 

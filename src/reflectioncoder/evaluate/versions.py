@@ -13,7 +13,13 @@ from reflectioncoder.data.files import content_hash
 from reflectioncoder.sandbox.readable import PROGRAM_PACKAGES
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_DISTRIBUTIONS = {"sklearn": "scikit-learn", "dateutil": "python-dateutil"}
+_DISTRIBUTIONS = {
+    "sklearn": "scikit-learn",
+    "dateutil": "python-dateutil",
+    "PIL": "pillow",
+    "cv2": "opencv-python-headless",
+    "bs4": "beautifulsoup4",
+}
 _NAMED = re.compile(r"\b(?:" + "|".join(PROGRAM_PACKAGES) + r")\b")
 
 

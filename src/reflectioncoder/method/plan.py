@@ -24,6 +24,8 @@ from reflectioncoder.method.packing import PackedBatch, pack
 from reflectioncoder.method.sizes import HiddenCounts, sample_sizes
 from reflectioncoder.method.views import View, WeightedViews, student_view, teacher_view
 
+_MAX_LOOKED_AT, _NUM_RATES = 1000, 16
+
 
 @dataclass(frozen=True)
 class PlannedSample:
@@ -56,17 +58,53 @@ class RunPlan:
 
     def _visits(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return sample and epoch of every visit, shuffled within each epoch."""
+        if self.config.reflection_token_share is not None:
+            return self._visits_by_share(self.config.reflection_token_share)
         upsampling = np.where(self.is_reflection, self.config.reflection_upsampling, self.config.generation_upsampling)
-        once = np.repeat(np.arange(len(self.samples)), upsampling).tolist()
-        remaining = round(self.config.epochs * len(once))
+        once = np.repeat(np.arange(len(self.samples)), upsampling)
+        return self._passes("order", once, round(self.config.epochs * len(once)))
+
+    def _visits_by_share(self, share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return visits of which reflection samples take this share of the tokens.
+
+        They lie evenly among the one-off samples, so that the share holds for any number of steps. Each kind is shuffled by itself:
+        every sample is visited before one of its kind is visited again.
+
+        Raises:
+            UsageError: there are no samples of a kind that is to have a share.
+        """
+        reflections, one_off = np.flatnonzero(self.is_reflection), np.flatnonzero(~self.is_reflection)
+        rates = []  # visits per token
+        for kind, group, part, allowed in (("reflection", reflections, share, "0"), ("one-off", one_off, 1 - share, "1")):
+            if part and not len(group):
+                what = f"there are no {kind} samples that could take their share"
+                raise UsageError.for_value(what, "train.reflection_token_share", share, allowed)
+            rates.append(part / self._mean_cost(group) if part else 0.0)
+        frequency = rates[0] / sum(rates)
+        num_visits = round(self.config.epochs * (len(reflections) / frequency if share else len(one_off)))
+        is_reflection = np.diff(np.floor(np.arange(num_visits + 1) * frequency + 0.5)) > 0
+        index, epoch = np.empty(num_visits, np.int64), np.empty(num_visits, np.int64)
+        for name, group, chosen in (("reflections", reflections, is_reflection), ("one-off", one_off, ~is_reflection)):
+            index[chosen], epoch[chosen] = self._passes(name, group, int(chosen.sum()))
+        return index, epoch
+
+    def _passes(self, name: str, once: NDArray[np.int64], remaining: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return so many visits, each pass over `once` shuffled, and the number of the pass of each."""
         orders = []
-        while remaining > 0:
-            order = list(once)
-            random.Random(f"order/{self.seed}/{len(orders)}").shuffle(order)
+        while remaining > 0 and len(once):
+            order = once.tolist()
+            random.Random(f"{name}/{self.seed}/{len(orders)}").shuffle(order)
             orders.append(np.array(order[:remaining]))
             remaining -= len(order)
         epochs = [np.full(len(order), epoch) for epoch, order in enumerate(orders)]
         return (np.concatenate(orders), np.concatenate(epochs)) if orders else (np.empty(0, np.int64), np.empty(0, np.int64))
+
+    def _mean_cost(self, group: NDArray[np.int64]) -> float:
+        """Return the mean number of tokens of a visit over the mask rates of a run, from at most `_MAX_LOOKED_AT` of the samples."""
+        some = group[:: -(-len(group) // _MAX_LOOKED_AT)]
+        rates = [self.rate(step, _NUM_RATES) for step in range(_NUM_RATES)]
+        hidden = [self._hidden_counts(some, np.full(len(some), rate), lambda visit: random.Random(f"cost/{visit}")) for rate in rates]
+        return float((self.sizes.teacher_tokens[some] + self.sizes.student_tokens[some] - np.mean(hidden, axis=0)).mean())
 
     def visits(self, step: int) -> list[PlannedSample]:
         """Return the visits of an optimizer step."""
@@ -149,6 +187,8 @@ class RunPlan:
         sample = self.samples[visit.index]
         if not sample.is_reflection:
             return teacher_view(sample), None
+        if not self.config.student_view:
+            return teacher_view(sample, self.config.failed_attempts), None
         hidden = self._hidden(sample, visit)
         return teacher_view(sample, self.config.failed_attempts), student_view(
             sample, hidden, self.config.student_positions, mask_frame=self.config.mask_frame

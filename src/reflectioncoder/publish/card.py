@@ -186,6 +186,8 @@ def _contents(exported: Exported) -> str:
         parts.append("\n".join(skipped))
     written = _written(exported)
     parts.append("\n".join(f"- `{name}`: {FORMATS[name].description}. Fields: {_FIELDS[name]}." for name in written))
+    if exported.failed_attempts == "context":
+        parts.append("No row trains the code of attempts that fail: where it is part of an answer, it has `train: false`.")
     return "\n\n".join(parts)
 
 

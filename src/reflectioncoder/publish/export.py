@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.builder.text_measures import TextMeasures
+from reflectioncoder.choices import FailedAttempts
 from reflectioncoder.data.files import JsonlWriter, read_json, read_jsonl
 from reflectioncoder.data.run_folders import run_folders
 from reflectioncoder.data.samples import Sample, language_of, read_samples
@@ -89,6 +90,7 @@ class Exported:
     formats: dict[str, FormatCounts]
     tally: Tally
     limit: int | None = None
+    failed_attempts: FailedAttempts = "train"
 
     @property
     def num_samples(self) -> int:
@@ -133,16 +135,26 @@ def _built_source(directory: Path, name: str) -> Source:
 
 
 def export(
-    sources: Sequence[Source], output_dir: Path, formats: Iterable[str], tokenizer: Any = None, limit: int | None = None
+    sources: Sequence[Source],
+    output_dir: Path,
+    formats: Iterable[str],
+    tokenizer: Any = None,
+    limit: int | None = None,
+    failed_attempts: FailedAttempts = "train",
 ) -> Exported:
     """Write `<format>.jsonl` for each format. A format without any row gets no file, nor does one that the template cannot show.
 
+    Args:
+        failed_attempts: whether the rows train the code of attempts whose output reports a failure.
+
     Raises:
         UsageError: no samples, an id given twice, a sample in an unknown language, a template that can show none of the formats, an
-            output folder with other files.
+            output folder with other files, a format that has no place for code that is not trained.
         CheckFailedError: a row does not say exactly what its sample says.
     """
     names = [name for name in FORMATS if name in set(formats)]
+    if failed_attempts == "context":
+        _require_place_for_context(names)
     require_free(output_dir, names)
     renderer = RowRenderer(tokenizer)
     counts = {name: FormatCounts() for name in names}
@@ -154,7 +166,7 @@ def export(
             tally.add(sample)
             for form_name in [form_name for form_name in names if counts[form_name].unsupported is None]:
                 try:
-                    row = _checked_row(form_name, sample, renderer, name, counts[form_name])
+                    row = _checked_row(form_name, sample, renderer, name, counts[form_name], failed_attempts)
                 except UnsupportedFormatError as error:
                     if all(counts[other].unsupported for other in names if other != form_name):
                         raise
@@ -166,16 +178,33 @@ def export(
             raise UsageError(f"no samples in {', '.join(str(source.samples) for source in sources)}")
     for name in [name for name, count in counts.items() if not count.num_rows]:
         (output_dir / f"{name}.jsonl").unlink()
-    return Exported(tuple(sources), counts, tally, limit)
+    return Exported(tuple(sources), counts, tally, limit, failed_attempts)
 
 
-def _checked_row(form_name: str, sample: Sample, renderer: RowRenderer, name: str, counts: FormatCounts) -> Row | None:
+def _require_place_for_context(names: Sequence[str]) -> None:
+    """Refuse formats in which nothing says that a part of an answer is not trained."""
+    if without := [name for name in names if FORMATS[name].as_context is None]:
+        raise UsageError.for_value(
+            "rows of this format cannot say that failing attempts are not trained" if len(without) == 1 else
+            "rows of these formats cannot say that failing attempts are not trained",
+            "--format, with --failed-attempts context",
+            ", ".join(without),
+            [name for name, form in FORMATS.items() if form.as_context is not None],
+            "ReflectionCoder itself trains rows of canonical so with train.failed_attempts: context",
+        )  # fmt: skip
+
+
+def _checked_row(
+    form_name: str, sample: Sample, renderer: RowRenderer, name: str, counts: FormatCounts, failed_attempts: FailedAttempts
+) -> Row | None:
     form = FORMATS[form_name]
     selected = form.select(sample)
     if isinstance(selected, Skipped):
         counts.skipped[selected.reason] += 1
         return None
     row = {**form.build(selected), **form.extra(sample)}
+    if failed_attempts == "context" and form.as_context is not None:
+        row = form.as_context(row, sample)
     try:
         checked = check_row(form, row, selected, renderer, name)
     except CheckFailedError:

@@ -15,12 +15,14 @@ makes the row of them. What is put into a row goes through `build` only, so that
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from reflectioncoder.builder.checks import without_tests
+from reflectioncoder.data.failed_attempts import failed_attempts
 from reflectioncoder.data.prompts import one_off_answer
 from reflectioncoder.data.python_source import parse
 from reflectioncoder.data.render_chat import chat_block
@@ -58,7 +60,8 @@ class Format:
     """A format. `build` gets the conversations that `select` returned, or the same with other contents; `extra` adds what is not
     rendered.
 
-    `chats` gives back from a row the conversations that a template renders.
+    `chats` gives back from a row the conversations that a template renders. `as_context` takes the row of a sample and marks the
+    programs that fail as not trained; None: the format has no place for that.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Format:
     build: Callable[[tuple[Conversation, ...]], Row]
     chats: Callable[[Row], list[list[dict[str, Any]]]]
     extra: Callable[[Sample], Row]
+    as_context: Callable[[Row, Sample], Row] | None = None
 
 
 def metadata_of(sample: Sample) -> dict[str, Any]:
@@ -194,7 +198,26 @@ def _parts(message: Message) -> Iterator[dict[str, Any]]:
         yield part
 
 
+def _axolotl_as_context(row: Row, sample: Sample) -> Row:
+    """Set `train: false` in the parts that are the code of failing attempts."""
+    failed = failed_attempts(sample)
+    messages = []
+    for number, (turn, message) in enumerate(zip(row["messages"], sample.messages, strict=True)):
+        shown = [index for index, block in enumerate(message.content) if not _is_blank(block)]
+        parts = [
+            {**part, "train": False} if (number, index) in failed else part
+            for part, index in itertools.zip_longest(turn["content"], shown)
+        ]
+        messages.append({**turn, "content": parts})
+    return {**row, "messages": messages}
+
+
 # chat, prompt-completion, preference
+
+
+def _unchanged(row: Row, sample: Sample) -> Row:
+    """Return the row: no failing attempt is a target in it."""
+    return row
 
 
 def _turn(message: Message) -> dict[str, str]:
@@ -305,6 +328,7 @@ FORMATS = {
             _axolotl,
             _joined_parts,
             _with_id,
+            _axolotl_as_context,
         ),
         Format(
             "chat",
@@ -323,6 +347,7 @@ FORMATS = {
             _prompt_completion,
             lambda row: [[*row["prompt"], *row["completion"]]],
             _with_id,
+            _unchanged,
         ),
         Format(
             "preference",
@@ -332,6 +357,7 @@ FORMATS = {
             _preference,
             lambda row: [[*row["prompt"], *row["chosen"]], [*row["prompt"], *row["rejected"]]],
             _with_id,
+            _unchanged,
         ),
     )
 }

@@ -238,8 +238,8 @@ def preload_for(source: str) -> tuple[str, ...]:
 
     Packages that use numpy count as numpy: it cannot be imported any more once EvalPlus's guard has taken its names away.
     """
-    words = set(re.findall(r"\b(?:numpy|pandas|scipy|sympy|sklearn|networkx)\b", source))
-    return PRELOADS[0] if "pandas" in words else PRELOADS[1] if words else PRELOADS[2]
+    words = set(re.findall(r"\b(?:numpy|pandas|scipy|sympy|sklearn|networkx|matplotlib|seaborn|statsmodels|cv2)\b", source))
+    return PRELOADS[0] if words & {"pandas", "seaborn", "statsmodels"} else PRELOADS[1] if words else PRELOADS[2]
 
 
 class ServerPool:

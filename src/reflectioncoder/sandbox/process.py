@@ -28,7 +28,7 @@ def run_python(source: str, limits: Limits, isolation: Isolation, *, files: dict
     """
     contents = {"main.py": source, **(files or {})}
     encoded = {name: content.encode("utf-8", "surrogatepass") for name, content in contents.items()}
-    return _run("script", {"source": source, "files": encoded}, preload_for(source), limits, isolation)
+    return _run("script", {"source": source, "files": encoded}, preload_for("\n".join(contents.values())), limits, isolation)
 
 
 def run_with_input(

@@ -22,9 +22,14 @@ from reflectioncoder.paths import cache_dir
 
 # Packages that programs may import where they are installed. Others stay hidden: some carry benchmark data and solutions.
 PROGRAM_PACKAGES = (
-    "numpy", "pandas", "scipy", "sympy", "mpmath", "networkx", "sklearn", "joblib", "threadpoolctl", "dateutil", "pytz", "tzdata",
-    "six", "sortedcontainers", "regex", "more_itertools",
+    "numpy", "pandas", "scipy", "sympy", "mpmath", "networkx", "sklearn", "joblib", "cloudpickle", "threadpoolctl", "dateutil",
+    "pytz", "tzdata", "six", "sortedcontainers", "regex", "more_itertools", "narwhals", "matplotlib", "mpl_toolkits", "contourpy",
+    "cycler", "fontTools", "kiwisolver", "packaging", "pyparsing", "PIL", "seaborn", "statsmodels", "patsy", "cv2", "openpyxl",
+    "et_xmlfile", "requests", "urllib3", "idna", "certifi", "charset_normalizer", "bs4", "soupsieve", "typing_extensions", "lxml",
+    "faker", "psutil",
 )  # fmt: skip
+# Where wheels have their libraries, if that is not called after the package.
+_LIBRARIES = ("pillow.libs", "opencv_python_headless.libs", "scikit_learn.libs")
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives")
 _RUNTIMES = (
     "etc/java-*-openjdk",
@@ -109,8 +114,7 @@ def _readable_paths(shared: frozenset[Path], secret: frozenset[Path]) -> Readabl
     importable = [
         str(path)
         for directory in sorted(packages)
-        for package in PROGRAM_PACKAGES
-        for name in (package, f"{package}.py", f"{package}.libs")
+        for name in (*(f"{name}{end}" for name in PROGRAM_PACKAGES for end in ("", ".py", ".libs")), *_LIBRARIES)
         if (path := directory.resolve() / name).exists()
     ]
     show = (*importable, *sorted(map(str, covered)))

@@ -62,7 +62,7 @@ def check_model(recipe: Recipe, source: ModelSource) -> Any:
     renderer = make_renderer(recipe.model.rendering, tokenizer)
     tokenizer.chat_template = renderer.chat_template() or tokenizer.chat_template
     if reason := why_not_exact(config):
-        raise UsageError(f"this model cannot be trained exactly\n  {reason}\n  hint:    docs/training.md")
+        raise UsageError(f"this model cannot be trained exactly\n  {reason}\n  hint:    docs/exactness.md")
     model = empty_model(recipe, source, tokenizer)
     head_weight((model.get_base_model() if hasattr(model, "get_base_model") else model).get_output_embeddings())
     try_saving(tiny_model(config), tokenizer, recipe)

@@ -98,8 +98,13 @@ def training_samples(recipe: Recipe, reflections: Path | None, limit: int | None
         limit: take only so many, which are read into memory.
 
     Raises:
-        UsageError: there are no reflections, or one of the sets is not there.
+        UsageError: there are no reflections, one of the sets is not there, or the recipe wants the model's own answers, which a run
+            samples first (`self_samples`).
     """
+    if recipe.train.self_samples:
+        raise UsageError.for_value(
+            "the model's own answers are sampled in a run", "train.self_samples", recipe.train.self_samples, "0 here", "use `run`"
+        )
     if reflections is None and not recipe.train.reflection_data:
         raise UsageError("no reflection samples: nothing is built yet and train.reflection_data is empty\n  hint:    run build first")
     built = [find_training_set(str(reflections), "reflection")] if reflections else []
@@ -178,14 +183,15 @@ def preview(tokenizer: Any, data: RenderedData, config: TrainConfig, count: int 
 
 
 def _shown(tokenizer: Any, rendered: RenderedSample, name: str, operators: Sequence[str], config: TrainConfig) -> dict[str, Any]:
+    kept = student_kept(rendered, frozenset(), config.student_positions, mask_frame=config.mask_frame)
     return {
         "id": name,
         "operators": list(operators),
         "tokens": [tokenizer.decode([i]) for i in rendered.input_ids],
         "spans": [asdict(span) for span in rendered.spans],
         "teacher_trained": [int(label != IGNORE_INDEX) for label in teacher_view(rendered, config.failed_attempts).labels],
-        "student_trained": [int(label != IGNORE_INDEX) for label in rendered.student_labels],
-        "student_kept": student_kept(rendered, frozenset(), config.student_positions, mask_frame=config.mask_frame),
+        "student_trained": [int(config.student_view and label != IGNORE_INDEX) for label in rendered.student_labels],
+        "student_kept": kept if config.student_view else [],
         "block_order": list(config.mask_block_order),
     }
 

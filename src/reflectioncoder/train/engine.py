@@ -44,7 +44,7 @@ class Engine:
     def __init__(self, model: Any, *, vocab_size: int | None = None, chunk_rows: int | None = None, compiled: bool = False):
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
         if not getattr(base, "_supports_attention_backend", False) or base.get_output_embeddings() is None:
-            raise UsageError(f"{type(base).__name__} cannot be trained: it does not let its attention be chosen (see docs/training.md)")
+            raise UsageError(f"{type(base).__name__} cannot be trained: it does not let its attention be chosen: docs/exactness.md")
         self._base = base
         self._head = base.get_output_embeddings()
         self._attention = base.config._attn_implementation

@@ -15,11 +15,12 @@ from reflectioncoder.builder.authors.mutation_samples import (
     candidates,
     settle,
     with_crafted_tests,
+    with_small_repair,
     write_program_sample,
     write_sample,
 )
 from reflectioncoder.builder.authors.mutation_stories import StoryWriter
-from reflectioncoder.builder.mutation.plausible import RARITY, is_plausible, is_rare
+from reflectioncoder.builder.mutation.plausible import RARITY, is_plausible
 from reflectioncoder.builder.outcomes import Rejected, rejection
 from reflectioncoder.builder.stories import StorySettings
 from reflectioncoder.choices import ROUND_KINDS, RoundKind
@@ -31,7 +32,6 @@ from reflectioncoder.sandbox.pool import map_ordered
 
 SAMPLES_PER_PROBLEM = 4  # where the recipe says nothing
 _MAX_BOOST = 5.0
-_RARE_SHARE = 1 / 12  # of the problems, with a mistake that hardly anybody makes
 
 
 def run_mutation_rounds(build: Build, problems: list[Problem]) -> None:
@@ -65,16 +65,11 @@ class _Rounds:
         self._slips = {task_id: [c.slip.code for c in found] for task_id, found in self._candidates.items() if is_crafted}
         self._is_traced = build.config.diagnoses == "traced"
         if self._is_traced:  # those of templates stay what they were when their samples were written
-            self._candidates = {task_id: [c for c in found if self._is_made(c)] for task_id, found in self._candidates.items()}
+            self._candidates = {task_id: [c for c in found if is_plausible(c.slip)] for task_id, found in self._candidates.items()}
         self._num_accepted: Counter[str] = Counter()
         self._used: Counter[str] = Counter()
         self._kinds: Counter[RoundKind] = Counter()
         self.num_wanted = build.config.samples_per_problem or SAMPLES_PER_PROBLEM
-
-    def _is_made(self, candidate: Candidate) -> bool:
-        """Tell whether a mistake is one that people make, and is not too rare for its problem."""
-        drawn = random.Random(f"rare/{self._build.recipe.seed}/{candidate.problem.task_id}")
-        return is_plausible(candidate.slip) and (not is_rare(candidate.slip) or drawn.random() < _RARE_SHARE)
 
     def next_plans(self) -> list[MutationPlan]:
         """Return the plans of the next round; none if nothing is wanted or left."""
@@ -100,6 +95,7 @@ class _Rounds:
         plan = settle(plan, build.execute)
         if not self._is_traced:
             return plan, write_sample(plan, build.execute)
+        plan = with_small_repair(plan, build.execute)
         return plan, StoryWriter(build.execute, StorySettings(weights, config.max_rounds), build.is_short).write(plan)
 
     def kind_weights(self) -> dict[RoundKind, float]:

@@ -23,9 +23,11 @@ from reflectioncoder.builder.failures import read_failure
 from reflectioncoder.builder.mutation import Mutation, mutations
 from reflectioncoder.builder.mutation.diagnosis import OPENINGS, Failure, diagnose
 from reflectioncoder.builder.mutation.misreadings import FAMILIES, misreadings
+from reflectioncoder.builder.mutation.misreadings.repairs import small_repairs
 from reflectioncoder.builder.mutation.plausible import plausible
 from reflectioncoder.builder.outcomes import Rejected
 from reflectioncoder.builder.slips import slips_of
+from reflectioncoder.builder.stories.edits import edits
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request, reflection_request
 from reflectioncoder.data.samples import Block, Sample, assistant, user
@@ -170,6 +172,23 @@ def settle(plan: MutationPlan, execute: Executor) -> MutationPlan:
         return replace(plan, pairs=())
     second, relation = found
     return replace(plan, programs=(second.code, *plan.programs[1:]), steps=(second, first), pairs=(), relation=relation)
+
+
+def with_small_repair(plan: MutationPlan, execute: Executor) -> MutationPlan:
+    """Return the plan of a misreading with a repair in its own form in the place of the reference, if one passes all tests."""
+    *others, last = plan.steps
+    tests = tuple(dict.fromkeys((*plan.problem.tests, *plan.shown_tests)))
+    found = [slip for slip in small_repairs(last) if _num_changed(last.code, slip.code) < _num_changed(last.code, plan.programs[-1])]
+    cells = [coding_of(plan.problem).cell(slip.code, plan.problem, tests) for slip in found]
+    for slip, cell in zip(found, cells, strict=True):
+        (ran,) = execute([cell])
+        if ran.passed:
+            return replace(plan, programs=(*plan.programs[:-1], slip.code), steps=(*others, replace(slip, code=last.code)))
+    return plan
+
+
+def _num_changed(program: str, corrected: str) -> int:
+    return sum(max(len(change.old), len(change.new)) for change in edits(program, corrected))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from itertools import combinations, pairwise
 from typing import Any
@@ -11,7 +10,10 @@ from reflectioncoder.builder.crafted.inputs import Arguments
 
 ORDINARY = "an ordinary input"
 EXAMPLE = "the example of the statement"
-_COUNTS = dict(enumerate(("two", "three", "four", "five", "six", "seven", "eight", "nine"), start=2))
+_SIZES = frozenset(
+    ("n", "k", "size", "width", "length", "count", "index", "position", "place", "start", "end", "times", "limit", "steps")
+)
+"""Names of parameters that are compared with lengths."""
 
 
 def name_cases(arguments: Arguments, result: Any, names: tuple[str, ...], limits: frozenset[int], is_example: bool) -> tuple[str, ...]:
@@ -26,11 +28,8 @@ def name_cases(arguments: Arguments, result: Any, names: tuple[str, ...], limits
     for name, value in zip(names, arguments, strict=False):
         found += _of_argument(name if len(arguments) > 1 else "", name, value, limits)
     found += _of_several(arguments, names)
-    found += [EXAMPLE] if is_example else []
     found += _of_result(arguments, result)
-    found += [
-        case for name, value in zip(names, arguments, strict=False) for case in _of_size(name if len(arguments) > 1 else "", value)
-    ]
+    found += [EXAMPLE] if is_example else []
     return tuple(dict.fromkeys(found)) or (ORDINARY,)
 
 
@@ -45,7 +44,7 @@ def _of_argument(label: str, name: str, value: Any, limits: frozenset[int]) -> I
     elif isinstance(value, dict | set):
         kind = "dictionary" if isinstance(value, dict) else "set"
         if not value:
-            yield f"an empty {kind} for {label}" if label else f"the empty {kind}"
+            yield f"an empty {kind} for {label}" if label else f"an empty {kind}"
         elif len(value) == 1:
             yield f"a single entry{within}"
         elif isinstance(value, dict) and len({repr(item) for item in value.values()}) == 1:
@@ -71,10 +70,10 @@ def _of_integer(label: str, name: str, value: int, limits: frozenset[int]) -> It
 
 def _of_text(within: str, label: str, text: str) -> Iterator[str]:
     if not text:
-        yield f"an empty text for {label}" if label else "the empty text"
+        yield f"an empty text for {label}" if label else "an empty text"
         return
     if text != text.strip():
-        yield f"spaces at an end{within}" if text.strip() else f"nothing but spaces{within}"
+        yield f"spaces at the ends{within}" if text.strip() else f"only spaces{within}"
     if "  " in text.strip():
         yield f"two spaces in a row{within}"
     if len(text) == 1:
@@ -86,17 +85,11 @@ def _of_text(within: str, label: str, text: str) -> Iterator[str]:
         yield f"upper and lower case{within}"
     elif len(letters) > 1 and all(map(str.isupper, letters)):
         yield f"upper case only{within}"
-    if len(text) > 2 and text == text[::-1] and len(set(text)) > 1:
-        yield f"a text that reads the same backwards{within}"
-    if text.isdigit():
-        yield f"digits only{within}"
-    elif re.search(r"\d", text):
-        yield f"digits among the characters{within}"
 
 
 def _of_list(within: str, label: str, items: list[Any], limits: frozenset[int]) -> Iterator[str]:
     if not items:
-        yield f"an empty list for {label}" if label else "the empty list"
+        yield f"an empty list for {label}" if label else "an empty list"
         return
     numbers = items if all(type(item) in (int, float) for item in items) else []
     if len(items) == 1:
@@ -148,13 +141,17 @@ def _of_several(arguments: Arguments, names: tuple[str, ...]) -> Iterator[str]:
             yield f"equal values for {a} and {b}"
     for a, number in pairs:
         for b, other in pairs:
-            if type(number) is int and isinstance(other, list | str) and other:
+            if type(number) is int and isinstance(other, list | str) and other and a.strip("`") in _SIZES:
                 if number == len(other):
                     yield f"{a} equal to the length of {b}"
                 elif number > len(other):
                     yield f"{a} larger than the length of {b}"
-            if a != b and isinstance(other, list | dict) and other and type(number) in (int, str) and _has_kind(other, number):
+            if a != b and isinstance(other, list | dict) and other and _is_key(number) and _has_kind(other, number):
                 yield f"{a} {'among' if number in other else 'missing from'} {b}"
+
+
+def _is_key(value: Any) -> bool:
+    return type(value) is int or (type(value) is str and " " not in value)
 
 
 def _has_kind(items: Any, value: Any) -> bool:
@@ -163,31 +160,8 @@ def _has_kind(items: Any, value: Any) -> bool:
 
 def _of_result(arguments: Arguments, result: Any) -> Iterator[str]:
     if result is None or isinstance(result, bool):
-        yield f"an answer of {result}"
+        yield "None as the answer" if result is None else f"a {result} answer"
     elif any(type(value) is type(result) and value == result for value in arguments) and result not in (0, 1):
-        yield "an input that is its own answer"
+        yield "an input that stays as it is"
     elif result in ([], {}, ""):
-        yield "an empty answer"
-
-
-def _of_size(label: str, value: Any) -> Iterator[str]:
-    within = f" in {label}" if label else ""
-    if isinstance(value, str) and " " in value.strip():
-        yield f"{_number(len(value.split()), 'word')}{within}"
-    elif isinstance(value, str) and value.strip():
-        yield f"a text of {_number(len(value), 'character')}{within}"
-    elif isinstance(value, list) and len(value) > 1:
-        yield f"{_number(len(value), 'item')}{within}"
-    elif isinstance(value, dict | set) and len(value) > 1:
-        yield f"{_number(len(value), 'entry')}{within}"
-    elif type(value) is int and abs(value) > 1:
-        digits = len(str(abs(value)))
-        yield f"a number of {_number(digits, 'digit')}{f' for {label}' if label else ''}"
-
-
-def _number(number: int, noun: str) -> str:
-    """Return a number of things in words: `three items`."""
-    if number == 1:
-        return f"one {noun}"
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{_COUNTS.get(number, 'more than nine')} {plural}"
+        yield "an empty result"

@@ -47,6 +47,8 @@ def literal(value: Any) -> str:
         return f"[{', '.join(map(literal, value))}]"
     if type(value) is tuple:
         return f"({', '.join(map(literal, value))}{',' if len(value) == 1 else ''})"
+    if type(value) is str and not re.search(r"[\"\\]", repr(value)):  # as in the problems' own tests
+        return f'"{value}"'
     return repr(value)
 
 

@@ -12,6 +12,8 @@ from reflectioncoder.builder.crafted.cases import EXAMPLE, ORDINARY
 _NAMED = 0.5  # a named case is worth half a slip: it decides between tests that notice equally many
 _OWN = 0.3  # and so is a test that somebody has thought of
 _ANOTHER = "another ordinary input"
+UNNAMED = (ORDINARY, _ANOTHER)
+"""Cases of which there is nothing to say."""
 _SPREAD = 0.1  # of the drawn weights, so that a problem's samples differ in their tests
 
 
@@ -52,11 +54,11 @@ class ShownTests:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Return the tests as they stand in a cell: with the case as a comment."""
+        """Return the tests as they stand in a cell: with the case as a comment, if it has a name."""
         if not self.cases:
             return self.tests
         pairs = zip(self.tests, self.cases, strict=True)
-        return tuple(test if "\n" in test else f"{test}  # {_plain(case)}" for test, case in pairs)
+        return tuple(test if "\n" in test or case in UNNAMED else f"{test}  # {_plain(case)}" for test, case in pairs)
 
     @property
     def about(self) -> dict[str, Any]:

@@ -22,7 +22,9 @@ from reflectioncoder.builder.mutation.purposes import PURPOSES
 _MAX_CHARS = 60
 _DIVISIONS = {("/", "//"): "true", ("//", "/"): "floor", ("//", "%"): "quotient"}
 
-_OF_BOUNDS = ("shifted_bounds", "every_bound")
+_DOES = {"+": "adds the two values", "-": "subtracts one value from the other", "*": "multiplies the two values"}
+_DONE = {"+": "added", "-": "subtracted", "*": "multiplied"}
+_OF_BOUNDS = ("shifted_bounds",)
 
 
 def slip_details(slip: Mutation, corrected: str = "", failure: Failure | None = None, gone: str = "") -> Details:
@@ -92,6 +94,8 @@ def _operator(fragments: Fragments) -> Details | None:
         if type(a.op) is not type(b.op) and all(isinstance(value, ast.Compare | ast.Call | ast.UnaryOp) for value in a.values):
             return SIGNS[type(a.op)], {}
     signs = _signs(fragments)
+    if signs and signs[0] in _DOES and signs[1] in _DONE:
+        return "described", {"sign": signs[0], "right_sign": signs[1], "does": _DOES[signs[0]], "done": _DONE[signs[1]]}
     return signs and ("sign", {"sign": signs[0], "right_sign": signs[1]})
 
 

@@ -212,7 +212,7 @@ def split_assertion(test: str) -> tuple[str, str] | None:
         return None
     if not isinstance(node.test.ops[0], (ast.Eq, ast.Is)):
         return None
-    return ast.unparse(node.test.left), ast.unparse(node.test.comparators[0])
+    return ast.get_source_segment(test, node.test.left) or "", ast.unparse(node.test.comparators[0])
 
 
 def error_line(output: str) -> str:

@@ -18,7 +18,15 @@ def misread_kind(family: str, wrong: str, correct: str, error: str = "") -> str:
 
 
 def _occurrence(wrong: str, correct: str, error: str) -> str:
-    return "kept" if re.fullmatch(r"\w+ = \w+", wrong) and correct.startswith("return") else ""
+    if re.fullmatch(r"\w+ = \w+", wrong) and correct.startswith("return"):
+        return "kept"
+    return "last" if re.search(r"\[-\w+:?\]|\.r(?:find|partition)\(", wrong) else "first"
+
+
+def _ties(wrong: str, correct: str, error: str) -> str:
+    if wrong.endswith(".reverse()") or "reverse=True" in wrong:
+        return "reversed"
+    return "alone" if ".sort(" in wrong else "later" if re.search(r" [<>]= ", wrong) and "key=" in correct else "equal"
 
 
 def _sort_key(wrong: str, correct: str, error: str) -> str:
@@ -31,6 +39,18 @@ def _text(wrong: str, correct: str, error: str) -> str:
 
 def _rounding(wrong: str, correct: str, error: str) -> str:
     return "nearest" if "round(" in wrong and "//" in correct else ""
+
+
+def _negative(wrong: str, correct: str, error: str) -> str:
+    if re.fullmatch(r"\w+ = 0", wrong):
+        return "clamped" if correct.startswith("abs(") else "started" if "max(" in correct else ""
+    return "remainder" if re.search(r"abs\(.*\) % ", wrong) else "quotient" if re.search(r"abs\(.*\) // ", wrong) else ""
+
+
+def _bounds(wrong: str, correct: str, error: str) -> str:
+    if "range(" in wrong:
+        return "late" if len(wrong) > len(correct) else "early"
+    return "loose" if re.search(r"[<>]=", wrong) else "strict"
 
 
 def _reset(wrong: str, correct: str, error: str) -> str:
@@ -63,7 +83,9 @@ def _empty(wrong: str, correct: str, error: str) -> str:
 def _normalised(wrong: str, correct: str, error: str) -> str:
     if "fromkeys" in wrong:
         return ""  # two changes, of which either can be the one that counts
-    return "sorted" if ".sort()" in wrong else "spaces" if ".join(" in wrong else "lower" if _only_lower(wrong) else ""
+    if ".lower()" in wrong:
+        return "lower" if _only_lower(wrong) else "tidied"
+    return "sorted" if ".sort()" in wrong else "spaces" if ".join(" in wrong else ""
 
 
 def _only_lower(wrong: str) -> bool:
@@ -89,8 +111,11 @@ def _structure(wrong: str, correct: str, error: str) -> str:
 
 
 _KINDS: dict[str, Callable[[str, str, str], str]] = {
+    "ties": _ties,
     "wrong_occurrence": _occurrence,
     "wrong_sort_key": _sort_key,
+    "negative_numbers": _negative,
+    "every_bound": _bounds,
     "numbers_as_text": _text,
     "early_rounding": _rounding,
     "reset_in_loop": _reset,

@@ -15,7 +15,8 @@ from reflectioncoder import syntax
 from reflectioncoder.builder.mutation.program import Mutation
 
 RARITY: Mapping[str, int] = {
-    "recursion_without_end": 4, "counted_from_one": 3, "empty_input": 3, "wrong_structure": 2,
+    "recursion_without_end": 4, "counted_from_one": 3, "empty_input": 3, "wrong_structure": 2, "syntax_slip": 3, "misspelt_name": 3,
+    "printed_not_returned": 2, "missing_return": 2, "position_for_value": 3,
 }  # fmt: skip
 """How many times rarer than others an operator is to be."""
 
@@ -24,8 +25,9 @@ _UNLIKE = {
     ("count", "find"), ("index", "count"), ("chr", "str"), ("set", "list"),
 }  # fmt: skip
 _TWO_STEPS = re.compile(r"\b\d+ [+-] 1\b|[+-] \d+ [+-] \d+")  # `n - 1 + 1`, `2 + 1`
+_LARGE = 50  # a number of which somebody may write a zero too many
 _IDLE = re.compile(r"^ *(\w+) = \1$", re.MULTILINE)
-_INVENTED_ANSWERS = ("return None", "return -1")
+_INVENTED_ANSWERS = ("return None", "return -1", "return True")
 _TYPE_ERRORS = (
     "wrong_operator",
     "wrong_method",
@@ -37,19 +39,19 @@ _TYPE_ERRORS = (
 )
 
 
-def is_rare(slip: Mutation) -> bool:
-    """Tell whether a mistake is one that hardly anybody makes: it is kept for one problem in twelve."""
-    return slip.operator == "hard_coded_example"
-
-
 def is_plausible(slip: Mutation) -> bool:
-    """Tell whether somebody could make a mistake."""
+    """Tell whether somebody could make a mistake; nobody answers a task with the answer of its example."""
+    if slip.operator == "hard_coded_example":
+        return False
     check = _CHECKS.get(slip.operator)
     return not _IDLE.search(slip.code) and (check is None or check(slip))
 
 
 def is_plausible_failure(operator: str, error: str) -> bool:
-    """Tell whether a slip may fail in such a way: nobody subtracts strings or calls a function that cannot take the value."""
+    """Tell whether a slip may fail in such a way: nobody subtracts strings, takes a variable that does
+    not exist yet for another or calls a function that cannot take the value."""
+    if operator == "wrong_variable" and error.startswith(("NameError", "UnboundLocalError")):
+        return False
     return operator not in _TYPE_ERRORS or not error.startswith(("TypeError", "AttributeError"))
 
 
@@ -127,10 +129,10 @@ def _with_itself(program: str) -> Iterator[ast.AST]:
 
 
 def _is_of_its_type(slip: Mutation, tree: ast.Module) -> bool:
-    gone, come = (set(re.findall(r"\b[A-Za-z_]\w*\b", text)) for text in (slip.correct, slip.wrong))
-    before, after = gone - come, come - gone
+    gone, come = (Counter(re.findall(r"\b[A-Za-z_]\w*\b", text)) for text in (slip.correct, slip.wrong))
+    before, after = set(gone - come), set(come - gone)
     kinds = _kinds(tree)
-    known = [{kinds[name] for name in names if name in kinds} for names in (before or gone, after or come)]
+    known = [{kinds[name] for name in names if name in kinds} for names in (before, after)]
     return not (before and after) or not all(known) or bool(known[0] & known[1])
 
 
@@ -202,7 +204,41 @@ def _is_remembered(slip: Mutation) -> bool:
         return False
     gone, come = (Counter(re.findall(r"\b\d+\b", text)) for text in (slip.correct, slip.wrong))
     change = (next(iter(gone - come), ""), next(iter(come - gone), ""))
-    return change not in (("0", "2"), ("0", "1"), ("1", "10")) and not re.search(r"[-+]= 1$|% \d+ == 1\b", slip.correct)
+    small = all(number.isdigit() for number in change) and min(map(int, change)) < _LARGE
+    is_ten_times = small and 10 in (_ratio(*change), _ratio(*change[::-1]))
+    is_spaced = re.search(r"[\"'].* [\"']", slip.wrong) and not re.search(r"[\"'].*, ?[\"']", slip.correct)
+    is_step = change in (("0", "2"), ("0", "1"), ("1", "2"))
+    return not is_step and not is_ten_times and not is_spaced and not re.search(r"[-+]= 1$|% \d+ == 1\b", slip.correct)
+
+
+def _ratio(one: str, other: str) -> float:
+    return int(one) / int(other) if int(other) else 0.0
+
+
+def _is_arithmetic_confused(slip: Mutation) -> bool:
+    """Tell whether an operator is confused with another one: nobody adds a hundred where it has to be multiplied."""
+    numbers = [int(number) for number in re.findall(r"\b\d+\b", slip.correct)]
+    return not ("*" in slip.correct and slip.correct.count("*") > slip.wrong.count("*") and any(number > 3 for number in numbers))
+
+
+def _is_order_confused(slip: Mutation) -> bool:
+    """Tell whether two values could be confused: not the arguments of `range`, not `n % 10` with `10 % n`."""
+    node = _expression(slip.correct)
+    is_fixed = isinstance(node, ast.BinOp) and any(isinstance(side, ast.Constant) for side in (node.left, node.right))
+    return not slip.correct.startswith(("isinstance(", "range(")) and not is_fixed
+
+
+def _is_a_step(slip: Mutation) -> bool:
+    """Tell whether a part of a formula is worked out that a person would work out first."""
+    return not slip.wrong.startswith(("step = ", "intermediate = ", "digits = ", "joined = "))
+
+
+def _is_division_of_values(slip: Mutation) -> bool:
+    return not re.search(r"\b\d+ // \d+\b", slip.code)
+
+
+def _is_like_counting(slip: Mutation) -> bool:
+    return not slip.correct.startswith("len(")
 
 
 _CHECKS = {
@@ -214,7 +250,8 @@ _CHECKS = {
     "index_out_of_range": _is_one_step,
     "counted_from_one": _is_one_step,
     "wrong_variable": _is_sound,
-    "swapped_arguments": lambda slip: not slip.correct.startswith(("isinstance(", "range(")),
+    "swapped_arguments": _is_order_confused,
+    "wrong_operator": _is_arithmetic_confused,
     "wrong_initial_value": _is_first_value,
     "missing_conversion": _is_forgotten,
     "wrong_update": _is_direction_kept,
@@ -222,4 +259,8 @@ _CHECKS = {
     "early_normalisation": _is_tidying,
     "negative_numbers": _is_sign_lost_by_accident,
     "empty_input": _is_answer_of_a_guard,
+    "count_for_sum": _is_like_counting,
+    "order_of_steps": _is_a_step,
+    "numbers_as_text": _is_a_step,
+    "early_rounding": _is_division_of_values,
 }

@@ -149,7 +149,8 @@ def _of_type(message: str, segment: str, own: Sequence[str]) -> Clue | None:
     node = _expression(segment)
     used = {found.id for found in ast.walk(node) if isinstance(found, ast.Name)} if node is not None else set()
     names = tuple(name for name in dict.fromkeys(_IDENTIFIER.findall(segment)) if name in used - set(own) - set(dir(builtins)))
-    if not named or not 0 < len(names) <= _MAX_NAMES:
+    is_clear = len(names) == 1 and "NoneType" not in named  # the message says it all
+    if not named or is_clear or not 0 < len(names) <= _MAX_NAMES:
         return None
 
     def read(values: Mapping[str, str]) -> dict[str, str] | None:

@@ -33,6 +33,8 @@ def edits(program: str, corrected: str) -> list[Edit]:
     found = []
     for tag, begin, end, other_begin, other_end in difflib.SequenceMatcher(None, ours, theirs, autojunk=False).get_opcodes():
         old, new = _filled(ours[begin:end]), _filled(theirs[other_begin:other_end])
+        if new and len(new) < len(old) and old[-len(new) :] == new:  # what only loses its indent is not told
+            old, new = old[: -len(new)], ()
         if tag != "equal" and (old or new):
             found.append(Edit(old, new, begin + 1))
     return found

@@ -13,6 +13,7 @@ from reflectioncoder import syntax
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.mutation.diagnosis import error_line
 from reflectioncoder.builder.stories.crashes import Clue, clue_of, place_of_crash, positions_of, values_before
+from reflectioncoder.builder.stories.parts import Parts, parts_of
 from reflectioncoder.builder.stories.programs import functions_of
 from reflectioncoder.builder.stories.story import Attempt, Story
 from reflectioncoder.builder.tracing import Divergence, expression_probe, print_probe
@@ -20,6 +21,7 @@ from reflectioncoder.builder.tracing.divergence import is_whole
 from reflectioncoder.builder.tracing.probes import expression_text
 
 BY_THE_TEST = ("syntax", "endless", "outcome")  # kinds of which the failing test itself says all there is
+_OF_PATHS = ("missing_guard", "missing_base_case", "early_return")  # slips that lead elsewhere
 _MAX_OUTPUT_CHARS = 1200
 _MAX_OUTPUT_LINES = 14  # a traceback included
 _MAX_CELL_CHARS = 2000
@@ -36,6 +38,7 @@ class Probe:
     Attributes:
         divergence: None if it shows the value of the failing call alone.
         clue: of an exception, what it prints.
+        parts: of an expression, what it prints.
     """
 
     cell: str
@@ -43,10 +46,15 @@ class Probe:
     divergence: Divergence | None = None
     output: str = ""
     clue: Clue | None = None
+    parts: Parts | None = None
 
 
-def probes(story: Story, attempt: Attempt, execute: Executions) -> list[Probe]:
-    """Return the cells with which a person would look at an attempt, the best one first."""
+def probes(story: Story, attempt: Attempt, execute: Executions, seen: str = "") -> list[Probe]:
+    """Return the cells with which a person would look at an attempt, the best one first.
+
+    Args:
+        seen: an expression whose value has been printed before.
+    """
     test, failure = attempt.test(story.tests), attempt.failure
     if not test or failure.kind in ("syntax", "timeout"):
         return []
@@ -56,15 +64,43 @@ def probes(story: Story, attempt: Attempt, execute: Executions) -> list[Probe]:
         if found or divergence is None or divergence.kind == "exception" or failure.error.startswith("NameError"):
             return found
     found = _position_probes(attempt, test)
+    call = [Probe(f"print(repr({failure.call}))", "call")] if failure.kind == "wrong_value" else []
+    if not found and (parts := parts_of(divergence, attempt.program, attempt.corrected)) is not None:
+        assert divergence is not None
+        parts = parts.without(seen)
+        cell = print_probe(divergence, attempt.program, test, shown=parts.shown)
+        is_news = parts.operands or not parts.is_all or divergence.kind != "return"
+        found += [Probe(cell, "print", divergence, parts=parts)] if is_news and 0 < len(cell) <= _MAX_CELL_CHARS else []
+    if not found and call and (_is_bare(divergence, attempt.failure.call) or _is_of_another_form(divergence, attempt)):
+        return call
     if not found and divergence is not None and divergence.kind not in BY_THE_TEST:
         cells = [print_probe(divergence, attempt.program, test, whole=whole) for whole in (False, True)]
         found += [Probe(cell, "print", divergence) for cell in dict.fromkeys(cells) if 0 < len(cell) <= _MAX_CELL_CHARS]
         cell = expression_probe(divergence, attempt.program)
-        if cell and all(value in test for _, value in divergence.inputs):  # values that nobody has seen yet are not to be written down
+        if cell and stands_in(divergence, test):  # values that nobody has seen yet are not to be written down
             found.append(Probe(cell, "expression", divergence))
-    if failure.kind == "wrong_value":
-        found.append(Probe(f"print(repr({failure.call}))", "call"))
-    return found
+    return [*found, *call]
+
+
+def _is_of_another_form(divergence: Divergence | None, attempt: Attempt) -> bool:
+    """Tell whether the two programs have different statements at the place, so that no value says what is wrong."""
+    if divergence is None:
+        return False
+    if divergence.kind == "path":
+        return attempt.slip is not None and attempt.slip.operator not in _OF_PATHS
+    return divergence.kind == "rounds" and not divergence.statement_reference.startswith("for ")
+
+
+def _is_bare(divergence: Divergence | None, call: str) -> bool:
+    """Tell whether nothing could be printed at a `return` but what stands in the failing call anyway."""
+    if divergence is None or divergence.kind != "return" or len(divergence.call_path) != 1:
+        return False
+    return stands_in(divergence, call)
+
+
+def stands_in(divergence: Divergence, code: str) -> bool:
+    """Tell whether all values that are read at the place stand in a call or a test, where strings may have other quotes."""
+    return all(value in code or value.replace("'", '"') in code for _, value in divergence.inputs)
 
 
 @dataclass(frozen=True)
@@ -92,6 +128,7 @@ def check(story: Story, attempt: Attempt, execute: Executions) -> Check | None:
     if (
         not ours
         or not corrected
+        or ours == corrected
         or "`" in ours + corrected + d.value_reference
         or max(map(len, (ours, corrected))) > _MAX_CHECKED_CHARS
     ):
@@ -144,13 +181,15 @@ def is_shown(probe: Probe, attempt: Attempt) -> bool:
     if not output or len(output) > _MAX_OUTPUT_CHARS or output.count("\n") > _MAX_OUTPUT_LINES or not is_of_cell(output, probe.cell):
         return False
     if d is None:
-        return output == attempt.failure.actual
+        return output.rsplit("\n", 1)[-1] == attempt.failure.actual  # above it may stand what the attempt prints itself
     if probe.form == "expression":
         return d.value_attempt is not None and is_whole(d.value_attempt) and output in (d.value_attempt, _text_of(d.value_attempt))
     if probe.clue is not None:
         values = values_before(output, probe.clue.shown)
         is_same = attempt.failure.kind != "exception" or error_line(output) == attempt.failure.error
         return values is not None and is_same and probe.clue.read(values) is not None
+    if probe.parts is not None:
+        return values_before(output, probe.parts.shown) is not None
     if d.kind in ("value", "branch", "argument", "return", "yield") and d.value_attempt is not None:
         last = output.rsplit("\n", 1)[-1]
         is_result = d.kind == "return" and last in (d.value_attempt, _text_of(d.value_attempt))

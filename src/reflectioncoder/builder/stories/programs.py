@@ -11,6 +11,7 @@ import re
 from reflectioncoder.data.python_source import definition, parse
 
 _MAX_CHARS = 60
+_EMPTY = ("0", "[]", "{}", '""', "''", "set()")
 _GROWING = ("append", "add", "extend", "insert", "update", "setdefault", "appendleft")
 
 
@@ -51,7 +52,7 @@ def _of_loops(program: str, function: ast.FunctionDef) -> list[tuple[str, dict[s
         elif isinstance(loop, ast.While):
             found.append(("while", {"condition": _text(program, loop.test)}))
         for name in _filled(loop):
-            if name in started:
+            if started.get(name) in _EMPTY:
                 found.append(("filled", {"variable": name, "start": started[name]}))
                 break
     if len(loops) > 1 and any(isinstance(inner, ast.For | ast.While) for inner in ast.walk(loops[0]) if inner is not loops[0]):
@@ -67,7 +68,7 @@ def _filled(loop: ast.For | ast.While) -> list[str]:
     """Return the variables that a loop changes: it adds to them, or calls a method that makes them grow."""
     found = []
     for node in ast.walk(loop):
-        target = node.target if isinstance(node, ast.AugAssign) else None
+        target = node.target if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add) else None
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _GROWING:
             target = node.func.value
         if isinstance(target, ast.Name):

@@ -24,9 +24,14 @@ def attempt_place(attempt: Attempt, story: Story, before: Sequence[Saying], symb
     return Place((Round("attempt", attempt.cell, before, read),), is_needed=True)
 
 
-def look_place(attempt: Attempt, story: Story, execute: Executions, *, with_call: bool = True) -> Place:
-    """Return the place of a look at an attempt. `with_call`: the value of the failing call is not known yet."""
-    found = [probe for probe in probes(story, attempt, execute) if with_call or probe.form != "call"]
+def look_place(attempt: Attempt, story: Story, execute: Executions, *, with_call: bool = True, seen: str = "") -> Place:
+    """Return the place of a look at an attempt.
+
+    Args:
+        with_call: the value of the failing call is not known yet.
+        seen: an expression whose value is known.
+    """
+    found = [probe for probe in probes(story, attempt, execute, seen) if with_call or probe.form != "call"]
     return Place(tuple(_look(probe, attempt, story) for probe in found), is_needed=False)
 
 

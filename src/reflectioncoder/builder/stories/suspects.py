@@ -20,11 +20,10 @@ from reflectioncoder.data.python_source import parse
 _MAX_CHARS = 60  # of an expression that is suspected
 BOUNDS = ("off_by_one_range", "off_by_one_index", "wrong_comparison")
 _CONDITIONS = ("inverted_comparison", "negated_condition", "wrong_operator")
-_SUMS = ("wrong_operator", "wrong_division", "wrong_initial_value")
 _BY_TYPE: dict[type, tuple[str, ...]] = {
     bool: (*BOUNDS, *_CONDITIONS),
-    int: (*BOUNDS, *_SUMS),
-    float: (*BOUNDS, *_SUMS),
+    int: BOUNDS,
+    float: BOUNDS,
     **dict.fromkeys((str, list, tuple, set, dict), (*BOUNDS, *_CONDITIONS)),
 }
 _MAX_SHORT_LINES = 8  # of a function, any line of which is soon suspected
@@ -172,14 +171,10 @@ def value_of(text: str) -> object:
         return None
 
 
-def is_worth_trying(actual: str, got: str, expected: str, *, must_act: bool) -> bool:
-    """Tell whether a trial gave a value of the right type that is not further off than before: nobody tries what makes it worse.
-
-    Args:
-        must_act: it has to be another value, since nothing else shows that the changed line is executed.
-    """
+def is_worth_trying(actual: str, got: str, expected: str) -> bool:
+    """Tell whether a trial changed the value, to one of the right type that is not further off: nobody tries what makes it worse."""
     before, after, wanted = value_of(actual), value_of(got), value_of(expected)
-    if must_act and before == after:
+    if before == after:
         return False
     if after is None or type(after) is not type(wanted):
         return False

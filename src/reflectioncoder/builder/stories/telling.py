@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from reflectioncoder.builder.claims import check_blocks
-from reflectioncoder.builder.crafted.words import why_tests
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.mutation import Mutation
 from reflectioncoder.builder.outcomes import Rejected
@@ -103,7 +102,7 @@ def _told(
         return None
     unsupported, blocks = "", []
     for words in (manner, replace(manner, extras=0.0)):
-        blocks = _blocks(ran, draft, random.Random(f"words/{seed}"), words, story.cases)
+        blocks = _blocks(ran, draft, random.Random(f"words/{seed}"), words)
         claims = check_blocks(story.request, blocks)
         unsupported = ", ".join(claim.stated.text for claim in claims if claim.status == "unsupported")
         if not unsupported:
@@ -156,14 +155,11 @@ def _without(left: list[list[Round]], failed: list[int], places: Sequence[Place]
     return [rounds[1:] if at in failed else rounds for at, rounds in enumerate(left)]
 
 
-def _blocks(ran: Sequence[_Ran], draft: Draft, rng: random.Random, manner: Manner, cases: Sequence[str]) -> list[Block]:
-    """Return the blocks; the first text also says what the tests are there for."""
+def _blocks(ran: Sequence[_Ran], draft: Draft, rng: random.Random, manner: Manner) -> list[Block]:
     blocks: list[Block] = []
     after: Sequence[Saying] = ()
     for item in ran:
         text = spoken([*after, *item.round.before], rng, manner)
-        if not blocks and (reasons := why_tests(cases, rng)):
-            text = f"{text} {reasons}".strip()
         blocks += [Block("text", text), Block("code", item.round.cell)]
         blocks.append(Block("execution", item.output))
         after = item.after

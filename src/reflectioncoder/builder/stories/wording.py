@@ -8,24 +8,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reflectioncoder.builder.causes import cause_sayings
+from reflectioncoder.builder.crafted.selection import UNNAMED
 from reflectioncoder.builder.grammar import say
 from reflectioncoder.builder.mutation import Mutation
 from reflectioncoder.builder.mutation.details import slip_details
 from reflectioncoder.builder.mutation.misreadings import FAMILIES, repair_of
 from reflectioncoder.builder.stories.crashes import names_of, values_before
 from reflectioncoder.builder.stories.edits import Edit, edit_facts, edits, is_move
+from reflectioncoder.builder.stories.parts import Parts
 from reflectioncoder.builder.stories.probes import Probe, is_labelled, shown_inputs
 from reflectioncoder.builder.stories.programs import shape_of
 from reflectioncoder.builder.stories.statement import read_statement
 from reflectioncoder.builder.stories.story import Attempt, Facts, Saying, Story
 from reflectioncoder.builder.stories.values import difference, same_literal
 from reflectioncoder.builder.tracing.divergence import is_whole
+from reflectioncoder.data.python_source import parse
 
 CASES = ("missing_guard", "missing_base_case")  # slips of which `correct` is the condition
 _FAILURES = {"wrong_value": "equality"}
 _UNREADABLE = ("misspelt_name", "syntax_slip", "hard_coded_example")  # of which the shape of the program is no plan
 _COMPLETED = ("syntax_slip_colon", "syntax_slip_parenthesis", "missing_return", "missing_return_value")  # only something is missing
 _MAX_QUOTED_CHARS = 80
+_TASK_SHARE = 0.4  # of the openings that repeat the task
 _TASK_CHARS = 30  # in which two sentences are compared
 _MAX_LINES = 3  # that are quoted where they only go
 _ROUNDS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
@@ -54,17 +58,17 @@ def opening(story: Story, rng: random.Random) -> list[Saying]:
     """Return what is said before the first cell: the plan, the task, the shape of the program."""
     facts = {"entry_point": story.entry_point}
     statement = read_statement(story.request)
-    said = [Saying("opening", facts)]
-    if statement.task:
-        said.insert(0, Saying("task", facts | {"task": statement.task}, is_extra=rng.random() < 0.4))
+    said = []
     if statement.rules:
-        said.insert(-1, Saying("rule", facts | {"rule": rng.choice(statement.rules)}, is_extra=True))
+        said.append(Saying("rule", facts | {"rule": rng.choice(statement.rules)}, is_extra=True))
     slip = story.attempts[0].slip
     shapes = shape_of(story.attempts[0].program, story.entry_point)
     if shapes and (slip is None or slip.operator not in _UNREADABLE):
         symbol, shape = rng.choice(shapes)
-        said.insert(-1, Saying(symbol, facts | shape, is_extra=True))
-    return said
+        said.append(Saying(symbol, facts | shape, is_extra=True))
+    if statement.task and rng.random() < _TASK_SHARE:
+        return [Saying("task", facts | {"task": statement.task}), *said]
+    return [*said, Saying("opening", facts)]
 
 
 def failure_facts(attempt: Attempt, story: Story) -> dict[str, str]:
@@ -80,10 +84,32 @@ def failure_facts(attempt: Attempt, story: Story) -> dict[str, str]:
     if slip is not None:
         task = read_statement(story.request).task  # of the task as a whole no misreading is told
         asked = "" if slip.asked[:_TASK_CHARS].lower() == task[:_TASK_CHARS].lower() else slip.asked
-        facts |= {"operator": slip.operator, "wrong": slip.wrong, "correct": slip.correct, "asked": asked}
+        wrong, correct = _without_brackets(slip.wrong, slip.correct)
+        facts |= {"operator": slip.operator, "wrong": wrong, "correct": correct, "asked": asked}
         if slip.operator in FAMILIES and len(slip.correct) > _MAX_QUOTED_CHARS:
             del facts["correct"]
-    return {name: text for name, value in facts.items() if (text := quotable(value))}
+    return {name: text for name, value in facts.items() if (text := quotable(value))} | _case_facts(attempt, story)
+
+
+def _without_brackets(wrong: str, correct: str) -> tuple[str, str]:
+    """Return two expressions without the brackets that stand around both of them."""
+    inner = (wrong[1:-1], correct[1:-1])
+    is_bracketed = all(text.startswith("(") and text.endswith(")") for text in (wrong, correct))
+    return inner if is_bracketed and all(parse(text) is not None and "," not in text for text in inner) else (wrong, correct)
+
+
+def _case_facts(attempt: Attempt, story: Story) -> dict[str, str]:
+    """Return what tells the failing test from those that pass before it, as far as the cases of the tests have names."""
+    test = attempt.test(story.tests)
+    if len(story.cases) != len(story.tests) or test not in story.tests:
+        return {}
+    at = story.tests.index(test)
+    passed = [case for case in story.cases[:at] if case not in UNNAMED]
+    facts = {"case": story.cases[at]} if story.cases[at] not in UNNAMED else {}
+    if not passed:
+        return facts
+    listed = " and ".join([", ".join(passed[:-1]), passed[-1]] if len(passed) > 1 else passed)
+    return facts | {"passing": f"The test{'s' if len(passed) > 1 else ''} with {listed} pass{'' if len(passed) > 1 else 'es'}"}
 
 
 def failure_sayings(attempt: Attempt, story: Story, symbol: str = "") -> list[Saying]:
@@ -91,9 +117,11 @@ def failure_sayings(attempt: Attempt, story: Story, symbol: str = "") -> list[Sa
     kind, facts = attempt.failure.kind, failure_facts(attempt, story)
     if not symbol and is_second(attempt, story):
         said = [Saying("second.crash" if kind == "exception" else "second.failure", facts)]
-        return [*said, *([Saying(f"relation.{story.relation}")] if story.relation else [])]
+        return [*said, *([Saying("relation.hides")] if story.relation == "hides" else [])]
     if symbol == "failure.moved" and kind == "exception":
         symbol = "failure.moved_crash"
+    if not symbol and kind == "wrong_value" and "passing" in facts:
+        symbol = "failure.after"
     return [Saying(symbol or f"failure.{_FAILURES.get(kind, kind)}", facts)]
 
 
@@ -155,6 +183,9 @@ def _fix(slip: Mutation, attempt: Attempt, facts: dict[str, str], changes: list[
     if "`" in slip.wrong + slip.correct:  # the cause cannot be quoted
         shape, told = edit_facts(changes, line)
         return [Saying(f"change.{shape}", facts | told)]
+    if "\n" in slip.wrong + slip.correct:  # lines are quoted as they stand
+        shape, told = edit_facts(changes, line)
+        return [Saying(f"edit.{shape}", facts | told)]
     if slip.operator == "recursion_without_end" and slip.correct.startswith("if "):
         return [Saying("fix.removed", facts)]
     if slip.operator in FAMILIES:
@@ -188,6 +219,9 @@ def announcement(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
         return [Saying("crash.announce" if len(probe.clue.shown) > 1 else "crash.announce_single", facts | {"listed": listed})]
     if probe.divergence is None or probe.form == "expression":
         return [Saying(f"announce.{probe.form}", facts)]
+    if probe.parts is not None:
+        is_one = len(probe.parts.shown) == 1
+        return [Saying("announce.part" if is_one else "announce.parts", facts | {"listed": _listed(probe.parts.shown)})]
     kind, variable = probe.divergence.kind, probe.divergence.variable
     is_printed = kind in ("value", "branch") and f"{{{variable}=}}" in probe.cell
     return [Saying(f"announce.{kind if is_printed else 'other'}", facts)]
@@ -198,6 +232,8 @@ def explanation(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
     if probe.clue is not None:
         read = probe.clue.read(values_before(probe.output, probe.clue.shown) or {})
         return [Saying(probe.clue.symbol, failure_facts(attempt, story) | (read or {}))]
+    if probe.parts is not None:
+        return _parts_sayings(probe, probe.parts, attempt, story)
     facts = failure_facts(attempt, story) | probe_facts(probe, attempt)
     ours, theirs = facts.get("value", facts.get("actual")), facts.get("wanted")
     if probe.divergence is None:
@@ -216,6 +252,22 @@ def explanation(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
     is_result = probe.divergence is None or probe.divergence.kind in ("value", "return")
     if ours and theirs and is_result and (found := difference(ours, theirs)):
         said.insert(1, Saying("difference", facts | {"difference": found}, is_extra=True))
+    return said
+
+
+def _parts_sayings(probe: Probe, parts: Parts, attempt: Attempt, story: Story) -> list[Saying]:
+    """Return what the parts of an expression show: which values are right, and which is the first that is not."""
+    values = values_before(probe.output, parts.shown) or {}
+    right = " and ".join(f"`{name}` is `{values[name]}`" for name in parts.operands)
+    facts = failure_facts(attempt, story) | {"whole": parts.whole, "value": values[parts.whole]}
+    symbol = "seen.parts" if right else "seen.own" if parts.is_own else "seen.whole"
+    said = [Saying(symbol, facts | ({"right": right} if right else {}))]
+    d, failure = probe.divergence, attempt.failure
+    is_result = d is not None and d.kind == "return" and len(d.call_path) == 1 and failure.kind == "wrong_value"
+    if is_result and parts.is_all:
+        return [*said, Saying("wanted", facts | {"wanted": failure.expected})]
+    if is_result and probe.output.rstrip("\n").rsplit("\n", 1)[-1] == failure.actual:
+        said.append(Saying("seen.result", facts | {"actual": failure.actual}))
     return said
 
 
@@ -244,6 +296,7 @@ def probe_facts(probe: Probe, attempt: Attempt) -> dict[str, str]:
         "callee": callee if d.kind == "argument" else "",
         "parameter": parameter if d.kind == "argument" else "",
         "value": d.value_attempt if d.value_attempt and is_whole(d.value_attempt) else "",
+        "missing": d.value_reference if d.kind == "rounds" and not d.value_attempt and is_whole(d.value_reference or "") else "",
         "inputs": " and ".join(f"`{name}` is `{value}`" for name, value in shown_inputs(probe) if name != "_"),
         "round": _ROUNDS[d.iteration - 1] if 0 < d.iteration <= len(_ROUNDS) else "",
     }

@@ -3,7 +3,7 @@
 from reflectioncoder.builder.tracing.comparison import compare, diverge
 from reflectioncoder.builder.tracing.divergence import Divergence, Facts, describe
 from reflectioncoder.builder.tracing.frames import Trace, trace
-from reflectioncoder.builder.tracing.probes import expression_probe, print_probe, probe_cell, shows
+from reflectioncoder.builder.tracing.probes import expression_probe, print_probe, probe_cell, shows, value_cell
 from reflectioncoder.builder.tracing.statements import ProgramText
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "probe_cell",
     "shows",
     "trace",
+    "value_cell",
 ]

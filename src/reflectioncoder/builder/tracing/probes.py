@@ -65,6 +65,15 @@ def expression_probe(divergence: Divergence, attempt: str) -> str:
     return "\n".join([*_assignments(needed, inputs), f"print({_shown(expression)})"])
 
 
+def value_cell(divergence: Divergence, expression: str) -> str:
+    """Return a cell that prints an expression with the values of its variables at the place; "" if they cannot be written down."""
+    inputs = dict(divergence.inputs)
+    needed = [name for name in dict.fromkeys(_free_names(syntax.parse(expression, mode="eval").body)) if name not in _BUILTINS]
+    if not needed or not all(name in inputs and is_whole(inputs[name]) and _is_literal(inputs[name]) for name in needed):
+        return ""
+    return "\n".join([*_assignments(needed, inputs), _print_of([expression])])
+
+
 def _expression(statement: str) -> ast.expr | None:
     """Return the expression whose value a statement uses; None if there is none, or evaluating it changes what it reads."""
     if not statement:
@@ -122,11 +131,22 @@ def _shown(expression: ast.expr) -> str:
 
 def is_printable(expression: str, own: Iterable[str]) -> bool:
     """Tell whether an expression can stand in a print: it changes nothing and calls none of the program's functions."""
-    if re.search(r"[\"'{}\\!:]", expression) or _MUTATING.search(expression):
+    if not _fits_f_string(expression) or _MUTATING.search(expression):
         return False
     node = _expression(f"return {expression}") or syntax.parse(expression, mode="eval").body
     calls_unknown = any(isinstance(found, ast.Yield | ast.Await | ast.NamedExpr | ast.Lambda) for found in ast.walk(node))
     return not calls_unknown and not set(own) & set(_free_names(node))
+
+
+def _fits_f_string(expression: str) -> bool:
+    """Tell whether an expression can stand in an f-string of every Python: no backslash, no braces, one kind of quotes."""
+    return not re.search(r"[{}\\!]", expression) and not ('"' in expression and "'" in expression)
+
+
+def _print_of(names: Sequence[str]) -> str:
+    """Return a statement that prints expressions with their values."""
+    fields = ", ".join(f"{{{name}=}}" for name in names)
+    return f"print(f'{fields}')" if '"' in fields else f'print(f"{fields}")'
 
 
 def print_probe(divergence: Divergence, attempt: str, test: str, whole: bool = False, shown: Sequence[str] = ()) -> str:
@@ -143,10 +163,12 @@ def print_probe(divergence: Divergence, attempt: str, test: str, whole: bool = F
     if found is None or not names:
         return ""
     statement, offset = found
-    print_line = f'print(f"{", ".join(f"{{{name}=}}" for name in names)}")'
+    if not _fits_f_string(", ".join(names)):
+        return ""
+    print_line = _print_of(names)
     if divergence.visits > _MAX_LINES:
         guard = next(((name, value) for name, value in reversed(divergence.inputs) if _is_number(value)), None)
-        if guard is None:
+        if guard is None or divergence.kind == "rounds":
             return ""
         print_line = f"if {guard[0]} == {guard[1]}:\n    {print_line}"
     lines = attempt.split("\n")
@@ -209,7 +231,7 @@ def _names_to_print(divergence: Divergence, text: ProgramText) -> list[str]:
         expression = _expression(divergence.statement) if divergence.statement else None
         own = {text.name_of(number).rpartition(".")[2] for number in text.functions()}
         used = set(_free_names(expression)) if expression is not None else set()
-        if expression is not None and used and not own & used and not re.search(r"[\"'{}\\!:]", ast.unparse(expression)):
+        if expression is not None and used and not own & used and is_printable(ast.unparse(expression), own):
             last = ast.unparse(expression)
     return [*[name for name in names if name != last][: _MAX_NAMES - bool(last)], *([last] if last else [])]
 

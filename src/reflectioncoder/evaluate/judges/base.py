@@ -128,6 +128,8 @@ class Judge(Protocol[T]):
     """Verdicts follow one of the named rules, which have time limits of their own."""
     runs_beside_others: ClassVar[bool] = False
     """The judge heeds `Look.core`, so that several time-outs can be judged again at once; otherwise each is judged again alone."""
+    checks_references: ClassVar[bool] = False
+    """Tasks whose canonical solutions fail on this machine are left out (`evaluate.references`)."""
     result_files: ClassVar[Mapping[str, ResultFile]] = {}
     """Formats of other tools in which the results can be written too."""
 
@@ -158,6 +160,14 @@ class Judge(Protocol[T]):
             MachineError: known programs are not judged rightly here.
         """
         return workers
+
+    def reference_failure(self, task: Task[T], isolation: Isolation) -> str | None:
+        """Return why the canonical solution of a task fails here; None if it passes. Is called from several threads.
+
+        Raises:
+            SandboxUnavailableError: the sandbox failed.
+        """
+        return None
 
     def environment(self) -> dict[str, Any]:
         """Return what else of this machine verdicts depend on; it is part of the results (`sandbox`)."""

@@ -27,6 +27,10 @@ class ShownPackages:
             return None
         if place.endswith(".py"):
             return importlib.util.spec_from_file_location(name, place)
+        if not os.path.exists(f"{place}/__init__.py"):  # as mpl_toolkits
+            spec = ModuleSpec(name, None, is_package=True)
+            spec.submodule_search_locations = [place]
+            return spec
         return importlib.util.spec_from_file_location(name, f"{place}/__init__.py", submodule_search_locations=[place])
 
 

@@ -120,27 +120,25 @@ def _shifted_range(text: str) -> str:
 
 
 def every_bound(reading: Reading) -> Iterator[Mutation]:
-    """Count all limits of the program in or leave all of them out, if there are several."""
-    for strict in (True, False):
-        places: list[tuple[str, str]] = []
+    """Count all limits of the program in or leave all of them out, if there are several: those of comparisons, or those of ranges."""
 
-        def compare(found: re.Match[str], strict: bool = strict, places: list[tuple[str, str]] = places) -> str:
-            if (found[1] in ("<=", ">=")) is not strict:
-                return found[0]
-            places.append((found[0], f" {_OTHER_SIDE[found[1]]} "))
-            return places[-1][1]
+    def compared(line: str, strict: bool) -> str:
+        return re.sub(r" (<=|>=|<|>) ", lambda sign: _other_side(sign, strict), line)
 
-        def loop(found: re.Match[str], strict: bool = strict, places: list[tuple[str, str]] = places) -> str:
-            if bool(found[3]) is not strict:
-                return found[0]
-            places.append((found[0], _shifted_range(found[0])))
-            return places[-1][1]
+    def counted(line: str, strict: bool) -> str:
+        return _BOUND.sub(lambda found: _shifted_range(found[0]) if bool(found[3]) is strict else found[0], line)
 
-        lines = reading.program.source.split("\n")
-        changed = [_BOUND.sub(loop, re.sub(r" (<=|>=|<|>) ", compare, line)) if "->" not in line else line for line in lines]
-        pairs = [(before.strip(), after.strip()) for before, after in zip(lines, changed, strict=True) if before != after]
-        if len(pairs) > 1:
-            yield Mutation("every_bound", "\n".join(changed), *(part.rstrip(":") for part in pairs[0]))
+    lines = reading.program.source.split("\n")
+    for change in (compared, counted):
+        for strict in (True, False):
+            changed = [change(line, strict) if "->" not in line else line for line in lines]
+            pairs = [(before.strip(), after.strip()) for before, after in zip(lines, changed, strict=True) if before != after]
+            if len(pairs) > 1:
+                yield Mutation("every_bound", "\n".join(changed), *(part.rstrip(":") for part in pairs[0]))
+
+
+def _other_side(sign: re.Match[str], strict: bool) -> str:
+    return f" {_OTHER_SIDE[sign[1]]} " if (sign[1] in ("<=", ">=")) is strict else sign[0]
 
 
 def _decisions(reading: Reading) -> Iterator[Mutation]:

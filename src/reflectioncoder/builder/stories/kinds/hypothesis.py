@@ -7,13 +7,16 @@ from collections.abc import Sequence
 
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.mutation.diagnosis import error_line, failing_test
+from reflectioncoder.builder.stories.crashes import values_before
 from reflectioncoder.builder.stories.kinds.kind import StoryKind
-from reflectioncoder.builder.stories.probes import divergence_of, place_of
+from reflectioncoder.builder.stories.parts import parts_of, right_values
+from reflectioncoder.builder.stories.probes import divergence_of, place_of, stands_in
 from reflectioncoder.builder.stories.rounds import attempt_place, closed, look_place
 from reflectioncoder.builder.stories.story import Attempt, Draft, Place, Round, Saying, Story
-from reflectioncoder.builder.stories.suspects import BOUNDS, Suspect, is_worth_trying, suspects_of
+from reflectioncoder.builder.stories.suspects import Suspect, is_worth_trying, suspects_of
 from reflectioncoder.builder.stories.values import difference, is_another_value
 from reflectioncoder.builder.stories.wording import Manner, failure_facts, fix, opening, quotable
+from reflectioncoder.builder.tracing import print_probe, value_cell
 from reflectioncoder.data.python_source import first_line, parse
 
 _MAX_TRIALS = 4  # of which one has to be refuted
@@ -27,7 +30,8 @@ class Hypothesis(StoryKind):
 
     def draft(self, story: Story, execute: Executions, rng: random.Random, manner: Manner) -> Draft | None:
         first = story.attempts[0]
-        trials = _trials(first, story, execute, rng)
+        checked = _right_value(first, story, execute)
+        trials = [_check(checked, first, story, execute)] if checked else _trials(first, story, execute, rng)
         if not trials:
             return None
         places, before = [], opening(story, rng)
@@ -35,9 +39,40 @@ class Hypothesis(StoryKind):
             places.append(attempt_place(attempt, story, before))
             if attempt is first:
                 places.append(Place(tuple(trials), is_needed=True))
-            places.append(look_place(attempt, story, execute, with_call=attempt is not first))
+            is_known = attempt is first and any("def " in trial.cell for trial in trials)  # of the call, which such a cell prints too
+            places.append(look_place(attempt, story, execute, with_call=not is_known, seen=checked if attempt is first else ""))
             before = fix(attempt, story, place_of(story, attempt, execute))
         return closed(story, places, before)
+
+
+def _right_value(attempt: Attempt, story: Story, execute: Executions) -> str:
+    """Return an expression that the failing call computes first, and rightly; "" if there is none that could be suspected."""
+    divergence = divergence_of(story, attempt, execute)
+    if attempt.failure.kind != "wrong_value":
+        return ""
+    parts = parts_of(divergence, attempt.program, attempt.corrected)
+    found = [*(parts.operands if parts is not None else ()), *right_values(divergence, attempt.program, attempt.corrected)]
+    return found[0] if found else ""
+
+
+def _check(expression: str, attempt: Attempt, story: Story, execute: Executions) -> Round:
+    """Return the cell that prints a value which is suspected and turns out to be right."""
+    divergence = divergence_of(story, attempt, execute)
+    assert divergence is not None
+    facts = failure_facts(attempt, story) | {"part": expression}
+    test = attempt.test(story.tests)
+    alone = value_cell(divergence, expression) if stands_in(divergence, test) else ""
+    cell = alone or print_probe(divergence, attempt.program, test, shown=(expression,))
+
+    def read(output: str) -> Sequence[Saying] | None:
+        values = values_before(output, (expression,)) if cell else None
+        if not values:
+            return None
+        actual = output.rsplit("\n", 1)[-1]
+        said = [Saying("refuted.right", facts | {"value": values[expression]})]
+        return [*said, Saying("refuted.result", facts | {"actual": actual})] if actual == attempt.failure.actual else said
+
+    return Round("hypothesis", cell, [Saying("suspect.part", facts)], read)
 
 
 def _trials(attempt: Attempt, story: Story, execute: Executions, rng: random.Random) -> list[Round]:
@@ -64,9 +99,7 @@ def _trial(suspect: Suspect, attempt: Attempt, story: Story) -> Round:
             "hypothesis",
             cell,
             before,
-            lambda output: _read_value(
-                output, attempt, facts, must_act=not suspect.is_at_place and suspect.slip.operator not in BOUNDS
-            ),
+            lambda output: _read_value(output, attempt, facts),
         )
     cell = attempt.cell_of(suspect.slip.code)
     return Round("hypothesis", cell, before, lambda output: _read_tests(output, attempt, story, facts))
@@ -81,14 +114,14 @@ def _definition_at(program: str, line: int) -> str:
     return ""
 
 
-def _read_value(output: str, attempt: Attempt, facts: dict[str, str], *, must_act: bool) -> Sequence[Saying] | None:
+def _read_value(output: str, attempt: Attempt, facts: dict[str, str]) -> Sequence[Saying] | None:
     """Return how the value of the failing call refutes the suspicion, None if it does not."""
     expected = attempt.failure.expected
     if "\n" in output or not 0 < len(output) <= _MAX_VALUE_CHARS or "`" in output or output == expected or "0x" in output:
         return None
     if not is_another_value(output, expected):  # the same value in other words, or none that can be compared
         return None
-    if not is_worth_trying(attempt.failure.actual, output, expected, must_act=must_act):
+    if not is_worth_trying(attempt.failure.actual, output, expected):
         return None
     said = [Saying("refuted.value", facts | {"got": output})]
     if found := difference(output, expected):

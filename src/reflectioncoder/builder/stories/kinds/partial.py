@@ -1,7 +1,7 @@
-"""A partial repair: it makes the failing test pass, then the next one fails, and only then comes the right one.
+"""A partial repair: it makes the failing test pass, then the next one fails, and only then comes the rest of it.
 
-Three forms, of which one is taken that real runs allow: another wrong program in the same place; a branch for the failing input alone;
-a second slip, whose correction moves the failure to another test.
+Three forms, of which one is taken that real runs allow: one of several places is corrected; a condition gets one of its two cases; one
+of two slips is corrected.
 """
 
 from __future__ import annotations
@@ -10,27 +10,28 @@ import ast
 import difflib
 import random
 import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from reflectioncoder.builder.cells import Execution
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.failures import read_failure
-from reflectioncoder.builder.mutation import Mutation, mutations
+from reflectioncoder.builder.mutation import Mutation
 from reflectioncoder.builder.mutation.diagnosis import failing_test
-from reflectioncoder.builder.mutation.plausible import plausible
+from reflectioncoder.builder.stories.edits import edits
 from reflectioncoder.builder.stories.kinds.kind import StoryKind
 from reflectioncoder.builder.stories.probes import place_of
 from reflectioncoder.builder.stories.rounds import attempt_place, closed, corrections, look_place
 from reflectioncoder.builder.stories.second_slips import with_second_slip
 from reflectioncoder.builder.stories.story import Attempt, Draft, Saying, Story
-from reflectioncoder.builder.stories.wording import Manner, failure_facts, fix, opening, quotable
-from reflectioncoder.data.python_source import definition, parse
+from reflectioncoder.builder.stories.wording import CASES, Manner, failure_facts, fix, opening, quotable
+from reflectioncoder.data.python_source import parse
 
-_MAX_OTHERS = 4  # programs that are run, in one session
+_MAX_HALVES = 4  # programs that are run, in one session
 _MAX_OUTPUT_CHARS = 2000
-_MAX_BRANCH_CHARS = 110
-_SPECIAL = re.compile(r"[(\[ ](?:0|''|\"\"|\[\]|\{\}|\(\))(?=[,)\]])")  # zero, or nothing
+_MAX_QUOTED_CHARS = 80
+_SIGNS = ("<", "<=", ">", ">=")
+_PIECE = re.compile(r"\w+|\s+|[<>=!]=|\*\*|//|\W")
 
 
 class Partial(StoryKind):
@@ -45,9 +46,7 @@ class Partial(StoryKind):
             return corrections(story, execute, opening(story, rng), rng, ("", "failure.moved")) if moves else None
         if not last.test(story.tests):
             return None
-        forms = [_half_draft, _branch_draft, _two_slips_draft]
-        rng.shuffle(forms)
-        return next((draft for form in forms if (draft := form(story, execute, rng)) is not None), None)
+        return _half_draft(story, execute, rng) or _two_slips_draft(story, execute, rng)
 
 
 def _moves_on(earlier: Execution, later: Attempt, tests: Sequence[str]) -> bool:
@@ -61,106 +60,97 @@ def _two_slips_draft(story: Story, execute: Executions, rng: random.Random) -> D
     return chosen and corrections(chosen, execute, opening(chosen, rng), rng, ("", "failure.moved"))
 
 
+@dataclass(frozen=True)
+class _Half:
+    """A program that is half repaired.
+
+    Attributes:
+        done: what is said of this half; its facts.
+        left: what the second half repairs.
+    """
+
+    program: str
+    done: Saying
+    left: Mutation
+
+
 def _half_draft(story: Story, execute: Executions, rng: random.Random) -> Draft | None:
-    """Draft the story of a correction in the right place that is another slip."""
-    first = story.attempts[0]
-    if first.slip is None or not first.slip.wrong or not quotable(first.slip.wrong):
+    """Draft the story of a repair that covers one place or one case of two."""
+    (first,) = story.attempts
+    if first.slip is None or first.slip.operator == "syntax_slip":
         return None
-    others = [slip for slip in plausible(mutations(story.reference)) if _is_in_its_place(slip, first.slip)]
-    rng.shuffle(others)
-    second = _next_attempt(story, [(slip.code, slip) for slip in others[:_MAX_OTHERS]], execute)
-    if second is None or second.slip is None:
+    halves = [*_places(first, first.slip), *_cases(first, first.slip)][:_MAX_HALVES]
+    found = _next_attempt(story, halves, execute)
+    if found is None:
         return None
-    facts = failure_facts(first, story) | {"half": quotable(second.slip.wrong)}
-    return _draft(story, execute, rng, second, [Saying("fix.half", facts)], fix(second, story, place_of(story, second, execute)))
-
-
-def _is_in_its_place(other: Mutation, slip: Mutation) -> bool:
-    """Tell whether another slip changes the very same part of the expression, by a number or a sign."""
-    is_another = other.correct == slip.correct and other.code != slip.code and bool(quotable(other.wrong))
-    if (
-        not is_another
-        or slip.correct in (slip.wrong, other.wrong)  # only its place is wrong
-        or other.operator == "syntax_slip"
-        or (other.operator == "wrong_constant" and re.search(r"[\"']", other.wrong))
-    ):
-        return False
-    (begin, end), (other_begin, other_end) = (_changed_part(slip.correct, wrong) for wrong in (slip.wrong, other.wrong))
-    return begin < other_end and other_begin < end
-
-
-def _changed_part(correct: str, wrong: str) -> tuple[int, int]:
-    """Return where in the correct text the wrong one differs: from the first change to the last."""
-    changes = difflib.SequenceMatcher(None, correct, wrong, autojunk=False).get_opcodes()
-    spans = [(begin, max(end, begin + 1)) for tag, begin, end, *_ in changes if tag != "equal"]
-    return spans[0][0], spans[-1][1]
-
-
-def _branch_draft(story: Story, execute: Executions, rng: random.Random) -> Draft | None:
-    """Draft the story of a branch that returns what the failing test wants."""
-    first = story.attempts[0]
-    if first.failure.kind != "wrong_value" or first.slip is None or first.slip.operator == "hard_coded_example":
-        return None
-    if not _SPECIAL.search(first.failure.call):  # nobody takes an ordinary input for a special case
-        return None
-    found = _with_branch(first.program, story.entry_point, first.failure.call, first.failure.expected)
-    second = found and _next_attempt(story, [(found[0], first.slip)], execute)
-    if not found or not second:
-        return None
-    facts = failure_facts(first, story) | {"branch": found[1]}
-    after = [
-        Saying("fix.unbranched", failure_facts(second, story) | {"branch": found[1]}),
-        *fix(second, story, place_of(story, second, execute)),
-    ]
-    return _draft(story, execute, rng, second, [Saying("fix.branch", facts)], after)
-
-
-def _draft(
-    story: Story, execute: Executions, rng: random.Random, second: Attempt, repair: Sequence[Saying], closing: Sequence[Saying]
-) -> Draft:
-    """Draft the story of a repair that was not looked into, and of a second one that was."""
-    first = story.attempts[0]
+    half, second = found
+    done = replace(half.done, facts={**failure_facts(first, story), **half.done.facts})
+    closing = fix(second, story, place_of(story, second, execute))
+    if half.done.symbol == "half.case":
+        closing = [Saying("half.other_case", {**failure_facts(second, story), **half.done.facts})]
     places = [
         attempt_place(first, story, opening(story, rng)),
-        attempt_place(second, story, repair, "failure.moved"),
+        attempt_place(second, story, [done], "failure.moved"),
         look_place(second, story, execute),
     ]
     return closed(replace(story, attempts=(first,)), places, closing)
 
 
-def _next_attempt(story: Story, programs: Sequence[tuple[str, Mutation | None]], execute: Executions) -> Attempt | None:
-    """Return the first of some programs that passes the test at which the attempt fails, and fails at a later one."""
+def _places(attempt: Attempt, slip: Mutation) -> Iterator[_Half]:
+    """Yield the attempt with only one of the lines, or of the signs of a line, corrected that have to change."""
+    ours, theirs = attempt.program.split("\n"), attempt.corrected.split("\n")
+    changes = _changes(ours, theirs)
+    if len(changes) == 1 and changes[0][1] - changes[0][0] == changes[0][3] - changes[0][2] == 1:
+        at, other = changes[0][0], changes[0][2]
+        pieces, right = _PIECE.findall(ours[at]), _PIECE.findall(theirs[other])
+        is_of_signs = all(
+            sign in _SIGNS for change in _changes(pieces, right) for sign in (*pieces[slice(*change[:2])], *right[slice(*change[2:])])
+        )
+        halves = _each(pieces, right) if is_of_signs else []
+        programs = ["\n".join([*ours[:at], "".join(line), *ours[at + 1 :]]) for line in halves]
+    else:
+        programs = ["\n".join(lines) for lines in _each(ours, theirs)]
+    for program in programs if len(programs) > 1 else []:
+        done, left = edits(attempt.program, program), edits(program, attempt.corrected)
+        if len(done) == len(left) == 1 and len(done[0].old) == len(done[0].new) == len(left[0].old) == len(left[0].new) == 1:
+            facts = {"old": quotable(done[0].old[0].rstrip(":")), "new": quotable(done[0].new[0].rstrip(":"))}
+            rest = Mutation(slip.operator, program, left[0].new[0].rstrip(":"), left[0].old[0].rstrip(":"))
+            if parse(program) is not None and all(0 < len(text) <= _MAX_QUOTED_CHARS for text in facts.values()):
+                yield _Half(program, Saying("half.place", facts), rest)
+
+
+def _each(ours: Sequence[str], theirs: Sequence[str]) -> list[list[str]]:
+    """Return the first sequence with only one of its differences to the second one removed, for each of them."""
+    return [[*ours[:begin], *theirs[start:stop], *ours[end:]] for begin, end, start, stop in _changes(ours, theirs)]
+
+
+def _changes(ours: Sequence[str], theirs: Sequence[str]) -> list[tuple[int, int, int, int]]:
+    matcher = difflib.SequenceMatcher(None, ours, theirs, autojunk=False)
+    return [(begin, end, start, stop) for tag, begin, end, start, stop in matcher.get_opcodes() if tag != "equal"]
+
+
+def _cases(attempt: Attempt, slip: Mutation) -> Iterator[_Half]:
+    """Yield the corrected program with only one of the two cases of a branch that is missing in the attempt."""
+    tree = parse(slip.correct.removeprefix("if ").removesuffix(":")) if slip.operator in CASES else None
+    test = getattr(tree.body[0], "value", None) if tree is not None and tree.body else None
+    if not isinstance(test, ast.BoolOp) or not isinstance(test.op, ast.Or) or attempt.corrected.count(slip.correct) != 1:
+        return
+    for value in test.values:
+        half = ast.get_source_segment(slip.correct.removeprefix("if ").removesuffix(":"), value) or ""
+        facts = {"half": quotable(half), "both": quotable(slip.correct)}
+        if all(facts.values()):
+            program = attempt.corrected.replace(slip.correct, half)
+            yield _Half(program, Saying("half.case", facts), replace(slip, code=program, wrong=half))
+
+
+def _next_attempt(story: Story, halves: Sequence[_Half], execute: Executions) -> tuple[_Half, Attempt] | None:
+    """Return the first half that passes the test at which the attempt fails, and fails at a later one; and the attempt that it is."""
     first = story.attempts[0]
-    cells = [first.cell_of(program) for program, _ in programs]
-    if not cells:
-        return None
-    for (program, slip), cell, ran in zip(programs, cells, execute(cells), strict=True):
+    cells = [first.cell_of(half.program) for half in halves]
+    for half, cell, ran in zip(halves, cells, execute(cells) if cells else (), strict=True):
         if ran.error == "AssertionError" and len(ran.output) <= _MAX_OUTPUT_CHARS:
             failed = failing_test(ran.output, story.tests)
             if failed and story.tests.index(failed) > story.tests.index(first.test(story.tests)):
                 failure = read_failure(cell, story.tests, ran, execute)
-                return Attempt(program, story.reference, cell, ran, failure, slip)
+                return half, Attempt(half.program, story.reference, cell, ran, failure, half.left)
     return None
-
-
-def _with_branch(program: str, entry_point: str, call: str, expected: str) -> tuple[str, str] | None:
-    """Return the program with a branch for a call, and the condition of the branch; None if that is not short."""
-    tree, called = parse(program), parse(call)
-    node = definition(tree, entry_point) if tree is not None else None
-    expression = called.body[0] if called is not None and called.body else None
-    if not isinstance(node, ast.FunctionDef) or not isinstance(expression, ast.Expr) or not isinstance(expression.value, ast.Call):
-        return None
-    arguments, parameters = expression.value, node.args
-    if arguments.keywords or ast.unparse(arguments.func) != entry_point or len(arguments.args) != len(parameters.args):
-        return None
-    if parameters.vararg or parameters.kwonlyargs or parameters.kwarg or any(isinstance(part, ast.Starred) for part in arguments.args):
-        return None
-    pairs = zip(parameters.args, arguments.args, strict=True)
-    condition = " and ".join(f"{parameter.arg} == {ast.unparse(value)}" for parameter, value in pairs)
-    if not 0 < len(condition) <= _MAX_BRANCH_CHARS or "`" in condition or node.body[0].lineno == node.lineno:
-        return None
-    lines = program.split("\n")
-    at = node.body[0].lineno - 1
-    indent = lines[at][: len(lines[at]) - len(lines[at].lstrip())]
-    branch = [f"{indent}if {condition}:", f"{indent}    return {expected}"]
-    return "\n".join([*lines[:at], *branch, *lines[at:]]), condition

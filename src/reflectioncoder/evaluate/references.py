@@ -1,0 +1,103 @@
+"""Leaves out the tasks of a benchmark that cannot be judged on this machine: those whose canonical solutions fail here.
+
+That is asked of judges whose tests need packages, the network or a version of something (`Judge.checks_references`). The tasks are left
+out by name, with the reason, and how many references pass stands beside each number. The outcome of a whole benchmark is remembered
+for `known_references`, which judges nothing.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reflectioncoder.data.files import content_hash, read_json, write_json
+from reflectioncoder.errors import MachineError, UsageError
+from reflectioncoder.evaluate.versions import package_versions
+from reflectioncoder.paths import cache_dir
+from reflectioncoder.progress import Progress
+from reflectioncoder.sandbox.detect import detect_isolation, require_floor
+from reflectioncoder.sandbox.pool import map_ordered
+
+if TYPE_CHECKING:
+    from reflectioncoder.evaluate.benchmarks import Benchmark
+
+
+@dataclass(frozen=True)
+class References:
+    """How many tasks were looked at, and why the references of some fail here, by task."""
+
+    num_tasks: int
+    failed: Mapping[str, str]
+
+    @property
+    def num_passed(self) -> int:
+        return self.num_tasks - len(self.failed)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"num_tasks": self.num_tasks, "num_passed": self.num_passed, "failed": dict(self.failed)}
+
+
+def line_of(references: Mapping[str, Any]) -> str:
+    """Return what `References.to_json` says as a few words for people."""
+    return f"the references of {references['num_passed']} of {references['num_tasks']} tasks pass here"
+
+
+def lines_of(results: Mapping[str, Any]) -> list[str]:
+    """Return lines about the tasks that results leave out, with their names; none where references were not judged, or all pass."""
+    references = results["benchmark"].get("references")
+    if not references or not references["failed"]:
+        return []
+    name = results["benchmark"]["name"]
+    left_out = [f"  {task}: {reason}" for task, reason in references["failed"].items()]
+    return [f"{name}: {line_of(references)}; left out:", *left_out]
+
+
+def with_references(benchmark: Benchmark[Any], floor: int, workers: int) -> Benchmark[Any]:
+    """Return the benchmark with the tasks whose references pass here; as it is where its judge does not ask for that.
+
+    Raises:
+        MachineError: none does.
+        SandboxUnavailableError: no program can be confined here, or only below the floor.
+    """
+    judge = benchmark.judge
+    if not judge.checks_references or benchmark.references is not None or judge.why_skipped(workers):
+        return benchmark
+    isolation = detect_isolation()
+    require_floor(isolation, floor)
+    failed: dict[str, str] = {}
+    reasons = map_ordered(lambda task: judge.reference_failure(task, isolation), benchmark.tasks, workers)
+    with Progress(f"references {benchmark.name}", len(benchmark.tasks)) as progress:
+        for done, (task, reason) in enumerate(zip(benchmark.tasks, reasons, strict=True), start=1):
+            if reason is not None:
+                failed[task.task_id] = reason
+            progress.update(done)
+    references = References(len(benchmark.tasks), failed)
+    if not benchmark.left_out:
+        write_json(_kept_at(benchmark.name), {"environment": _environment(benchmark.sha256), **references.to_json()})
+    if not references.num_passed:
+        reason = next(iter(failed.values()))
+        raise MachineError(f"{benchmark.name}: no reference passes here, so nothing can be judged; the first fails with {reason}")
+    tasks = tuple(task for task in benchmark.tasks if task.task_id not in failed)
+    return replace(benchmark, tasks=tasks, left_out=benchmark.left_out | failed.keys(), references=references)
+
+
+def known_references(name: str, sha256: str) -> References | None:
+    """Return what was found when the whole benchmark was judged here with the same packages; None if it was not."""
+    try:
+        said = read_json(_kept_at(name))
+        if said["environment"] == _environment(sha256):
+            return References(said["num_tasks"], said["failed"])
+    except (UsageError, KeyError, TypeError):  # not there, or cut off
+        pass
+    return None
+
+
+def _kept_at(name: str) -> Path:
+    return cache_dir() / "references" / f"{name.replace('/', '-')}.json"
+
+
+def _environment(sha256: str) -> str:
+    return content_hash(sha256, package_versions(), platform.python_version())
