@@ -27,7 +27,7 @@ from reflectioncoder.publish.model_check import Checked
 
 _ASSETS = Path(__file__).parent / "assets"
 _WHOLE = (None, "base", "plus")  # subsets of the tests; all others are of the tasks
-_NOT_SHOWN = ("max_tokens", "reflection_data", "generation_data", "eval_data", "report_to")
+_NOT_SHOWN = ("reflection_data", "generation_data", "eval_data", "report_to")  # data is listed by itself, without folders
 
 
 def model_card(run: FinishedRun, license: str | None, gguf: str | None, checks: Sequence[Checked], *, needs_more_rows: bool) -> str:

@@ -86,10 +86,13 @@ def check_model_folder(
         MachineError: torch or transformers is not installed; memory does not suffice.
     """
     quiet_libraries()
+    say("the folder is loaded anew with transformers")
     found, asked = _check_transformers(folder, num_tokens)
     checks = [found]
     if base is not None:
+        say("the adapter is put on the base model with PEFT")
         checks.append(_check_adapter(folder, base, asked))
+    say("the model is served by llama.cpp")
     checks.append(_check_llama_cpp(folder, gguf, asked, num_tokens, num_requests))
     for check in checks:
         if not check.is_done:

@@ -52,6 +52,8 @@ def push(folder: Path, repository: str, kind: HubKind, *, is_public: bool = Fals
         api.upload_folder(**what, folder_path=folder, commit_message="Exported by ReflectionCoder")
     except errors.HfHubHTTPError as error:
         raise _refused(error, folder, repository) from None
+    except (AttributeError, NameError):  # faults of a program
+        raise
     except Exception as error:  # noqa: BLE001 (what several libraries raise: no connection, no resolution, a broken one)
         raise MachineError(
             f"{repository}: the upload did not succeed: {type(error).__name__}: {first_lines(error)}\n  hint:    {_again(folder)}"
