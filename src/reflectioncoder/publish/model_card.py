@@ -30,14 +30,14 @@ _WHOLE = (None, "base", "plus")  # subsets of the tests; all others are of the t
 _NOT_SHOWN = ("reflection_data", "generation_data", "eval_data", "report_to")  # data is listed by itself, without folders
 
 
-def model_card(run: FinishedRun, license: str | None, gguf: str | None, checks: Sequence[Checked], *, needs_more_rows: bool) -> str:
+def model_card(run: FinishedRun, license: str | None, gguf: str | None, checks: Sequence[Checked], *, num_rows: int | None) -> str:
     """Return the text of README.md.
 
     Args:
         license: of the model, as the hub writes it; None if it is not known.
         gguf: the name of the GGUF file, if there is one.
         checks: what each reader was found to make of the files; empty if none was asked.
-        needs_more_rows: the adapter is for a base model whose embeddings have grown by the added tokens.
+        num_rows: of the embeddings that the adapter is for, if they are more than the base model's; else None.
 
     Raises:
         UsageError: a file of the run is not as reflectioncoder wrote it.
@@ -54,7 +54,7 @@ def model_card(run: FinishedRun, license: str | None, gguf: str | None, checks: 
             "base_id": run.base_name,
             "rendering": run.recipe.model.rendering,
             "adapter": run.adapter is not None,
-            "resize": needs_more_rows,
+            "num_rows": num_rows,
             "gguf": gguf,
             "confidence": f"{100 * run.recipe.evaluate.confidence:g} %",
             "results": _results(run.evaluations),

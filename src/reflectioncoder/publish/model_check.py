@@ -23,7 +23,7 @@ from reflectioncoder.errors import CheckFailedError, MachineError, UsageError, r
 from reflectioncoder.generate.embedded import embedded_server
 from reflectioncoder.generate.gguf_check import verify_gguf
 from reflectioncoder.models.gguf_export import check_gguf, gguf_of
-from reflectioncoder.models.load import load_tokenizer, quiet_libraries
+from reflectioncoder.models.load import load_config, load_tokenizer, quiet_libraries
 from reflectioncoder.models.sources import resolve_model
 from reflectioncoder.models.tokens import make_requests
 from reflectioncoder.progress import say
@@ -59,10 +59,10 @@ class _Asked:
     logits_TV: Any  # noqa: N815
 
 
-def needs_more_rows(tokenizer: Any, base: Path) -> bool:
-    """Tell whether the tokenizer has tokens for which the base model's embeddings have no row."""
-    transformers = require("transformers", "train")
-    return len(tokenizer) > transformers.AutoConfig.from_pretrained(base).get_text_config().vocab_size
+def more_rows(folder: Path, base: Path) -> int | None:
+    """Return the rows of the model's embeddings if added tokens have made them more than the base model's; PEFT stores them whole."""
+    ours, theirs = (load_config(path).get_text_config().vocab_size for path in (folder, base))
+    return ours if ours > theirs else None
 
 
 def check_model_folder(
@@ -146,8 +146,8 @@ def _check_adapter(folder: Path, base: ModelConfig, asked: _Asked) -> Checked:
         return Checked(reader, f"not checked: {str(error).splitlines()[0]}", "none", is_done=False)
     tokenizer = load_tokenizer(folder)
     model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
-    if needs_more_rows(tokenizer, path):
-        model.resize_token_embeddings(len(tokenizer))
+    if (num_rows := more_rows(folder, path)) is not None:
+        model.resize_token_embeddings(num_rows)
     try:
         model = peft.PeftModel.from_pretrained(model, folder, subfolder=ADAPTER)
     except (OSError, ValueError, RuntimeError) as error:
@@ -160,7 +160,7 @@ def _check_adapter(folder: Path, base: ModelConfig, asked: _Asked) -> Checked:
     made = output[0, len(asked.prompt) :].tolist()
     difference = (logits_TV - asked.logits_TV).abs().max().item()
     largest = asked.logits_TV.abs().max().item()
-    stored = str(require("transformers", "train").AutoConfig.from_pretrained(folder).dtype).removeprefix("torch.")
+    stored = str(load_config(folder).dtype).removeprefix("torch.")
     if not math.isfinite(difference) or (stored == "float32" and difference > TOLERANCE * largest):
         raise CheckFailedError(
             f"the adapter on {base.name} is not the model: their logits differ by {difference:.4f}, allowed: {TOLERANCE * largest:.4f}"

@@ -24,9 +24,10 @@ from reflectioncoder.progress import say
 from reflectioncoder.publish.export import CARD_NAME
 from reflectioncoder.publish.finished_run import FinishedRun
 from reflectioncoder.publish.model_card import model_card, stated_license
-from reflectioncoder.publish.model_check import ADAPTER, Checked, check_model_folder, needs_more_rows
+from reflectioncoder.publish.model_check import ADAPTER, Checked, check_model_folder, more_rows
 
 RECORD = "verification.json"
+_MARKER = "reflectioncoder.json"
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
@@ -85,17 +86,18 @@ def _write(run: FinishedRun, folder: Path, gguf: GgufDtype | None, license: str 
     for file in sorted(run.model.iterdir()):
         if file.is_file() and file.name != CARD_NAME:
             shutil.copyfile(file, folder / file.name)
+    write_json(folder / _MARKER, {**read_json(folder / _MARKER), "base_model": run.base_name})
     base = Path(run.env["model"]["path"])
     if run.adapter is not None:
         _copy_adapter(run, run.adapter, folder / ADAPTER)
     elif run.recipe.train.lora is not None:
         say("the LoRA by itself is not in the folder: the last checkpoint of the training is not there any more")
     written = None if gguf is None else (write_gguf(folder, folder / f"{run.name}-{gguf}.gguf", gguf), gguf)
-    more_rows = run.adapter is not None and run.recipe.model.rendering == "token" and _needs_more_rows(folder, base)
+    num_rows = more_rows(folder, base) if run.adapter is not None and (base / "config.json").is_file() else None
     trained_on = replace(run.recipe.model, name=str(base)) if base.is_dir() else run.recipe.model
     checks = check_model_folder(folder, trained_on if run.adapter else None, written) if is_checked else []
     name = written[0].name if written else None
-    write_atomic(folder / CARD_NAME, model_card(run, license or _license_of(run, base), name, checks, needs_more_rows=more_rows))
+    write_atomic(folder / CARD_NAME, model_card(run, license or _license_of(run, base), name, checks, num_rows=num_rows))
     return checks
 
 
@@ -107,12 +109,6 @@ def _copy_adapter(run: FinishedRun, checkpoint: Path, folder: Path) -> None:
     named = {"base_model_name_or_path": run.base_name, "revision": run.recipe.model.revision}
     settings = {**read_json(folder / _ADAPTER_FILES[0]), **named}
     write_json(folder / _ADAPTER_FILES[0], settings)
-
-
-def _needs_more_rows(folder: Path, base: Path) -> bool:
-    from reflectioncoder.models.load import load_tokenizer
-
-    return not (base / "config.json").is_file() or needs_more_rows(load_tokenizer(folder), base)
 
 
 def _license_of(run: FinishedRun, base: Path) -> str | None:
