@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 HAS_GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo yes)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup lint type imports test test-rest test-all test-floors bench demo toolchains docs clean
+.PHONY: setup lint type imports test test-rest test-all test-floors bench demo toolchains docs release-check clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -19,7 +19,7 @@ help:
 	@echo "make demo      the whole pipeline on a real model (runs/demo/report.html)"
 	@echo "make test      the tests: every promise once, a few minutes"
 	@echo "make test-all  all tests, more than CI runs: an hour or more"
-	@echo "also: setup lint type imports test-rest test-floors bench toolchains docs clean"
+	@echo "also: setup lint type imports test-rest test-floors bench toolchains docs release-check clean"
 
 $(VENV)/.ready: pyproject.toml Makefile
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
@@ -39,8 +39,8 @@ $(VENV)/.ready: pyproject.toml Makefile
 setup: $(VENV)/.ready
 
 lint: setup
-	$(BIN)/ruff check src tests benchmarks experiments docs
-	$(BIN)/ruff format --check src tests benchmarks experiments docs
+	$(BIN)/ruff check src tests benchmarks experiments release docs
+	$(BIN)/ruff format --check src tests benchmarks experiments release docs
 
 type: setup
 	$(BIN)/pyright --pythonpath $(BIN)/python
@@ -91,6 +91,10 @@ docs: setup
 	for page in recipes benchmarks api cli reasons exit-codes; do $(BIN)/python docs/make_$${page}_page.py || exit 1; done
 	$(BIN)/python docs/make_pictures.py
 	$(BIN)/zensical build --strict --clean
+
+# Wheel and sdist: built, looked into, installed into an empty environment and used there without torch.
+release-check:
+	$(PYTHON) release/check.py
 
 clean:
 	rm -rf $(VENV) $(FLOORS_VENV) site .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

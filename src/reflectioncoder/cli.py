@@ -43,7 +43,7 @@ COMMANDS = {
     "merge": "make the results of one machine of those of several shards",
     "compare": "compare two scoring runs task by task, with paired statistics",
     "report": "write one self-contained HTML page about one or more runs",
-    "export": "write data sets for other trainers, with a card",
+    "export": "write data sets for other trainers, or the trained model for the hub, with a card",
     "doctor": "show what this machine can do: sandbox, packages, GPU, disk, data, languages",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata as metadata
 import os
 import platform
+from pathlib import Path
 from typing import Any
 
 from reflectioncoder import __version__
@@ -23,5 +24,13 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
+        "gpus": _gpus(),
         "packages": versions,
     }
+
+
+def _gpus() -> list[str]:
+    """Return the names of NVIDIA's GPUs, as their driver tells them."""
+    told = [file.read_text(errors="replace") for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))]
+    lines = [line for text in told for line in text.splitlines() if line.startswith("Model:")]
+    return [line.partition(":")[2].strip() for line in lines]

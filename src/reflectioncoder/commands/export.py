@@ -1,13 +1,15 @@
 """Every row is rendered, with --tokenizer by its chat template, and checked: the text of each block
 must occur exactly once.
 
-docs/exports.md describes the formats. Samples of several runs become one data set. With --gguf the models
-of runs or folders are written instead, for llama.cpp.
+docs/exports.md describes the formats. Samples of several runs become one data set. With --model the
+trained model of a finished run is written instead, as a folder that is ready for the hub; with --gguf alone
+the models of runs or folders, for llama.cpp.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="RUN_OR_DATA",
-        help="folders made by run, build or improve, or files of samples (JSON Lines); with --gguf runs or model folders",
+        help="folders made by run, build or improve, or files of samples (JSON Lines); with --model the folder of one finished run; "
+        "with --gguf alone runs or model folders",
     )
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to write the data sets and their card to")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to write to")
     names = ", ".join(FORMATS)
     parser.add_argument(
         "--format",
@@ -38,6 +41,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tokenizer", metavar="M", help="folder or hub id of a tokenizer, whose chat template renders the rows for the check"
     )
     parser.add_argument(
+        "--model",
+        action="store_true",
+        help="write the trained model: merged weights, adapter, chat template, results and a card, checked by loading it anew with "
+        "transformers, PEFT and llama.cpp",
+    )
+    parser.add_argument(
+        "--license", metavar="ID", help="with --model: licence of the model as the hub writes it (default: the base model's)"
+    )
+    parser.add_argument(
+        "--base-model",
+        metavar="ID",
+        help="with --model: name of the base model on the hub, where the recipe names a folder (default: the folder's own name)",
+    )
+    parser.add_argument(
         "--failed-attempts",
         choices=FAILED_ATTEMPTS,
         help=described("whether the code of attempts that fail is trained by the rows' readers", FAILED_ATTEMPTS_HELP, "train"),
@@ -45,13 +62,70 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gguf", choices=GGUF_DTYPES, help=described("write models as GGUF files", GGUF_DTYPES_HELP, "no models"))
     parser.add_argument(
         "--verify",
-        action="store_true",
-        help="read every file again with the package `datasets` and compare; with --gguf compare llama.cpp's answers with the model's",
+        action=argparse.BooleanOptionalAction,
+        help="read every file again with the package `datasets` and compare; with --gguf compare llama.cpp's answers with the model's; "
+        "--model does it unless --no-verify is given",
     )
+    parser.add_argument(
+        "--push", metavar="REPO", help="upload the folder to this repository of the Hugging Face Hub; needs a token that may write"
+    )
+    parser.add_argument("--public", action="store_true", help="a repository that --push makes is public (default: private)")
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    return _export_models(args) if args.gguf else _export_data(args)
+    from reflectioncoder.errors import UsageError
+    from reflectioncoder.publish.push import require_upload
+
+    for name in ("license", "base_model"):
+        if getattr(args, name) is not None and not args.model:
+            raise UsageError(f"--{name.replace('_', '-')} is for --model")
+    if args.public and not args.push:
+        raise UsageError("--public is for --push")
+    if args.push is not None:
+        if args.gguf and not args.model:
+            raise UsageError("--push is for data sets and for --model, which may be given together with --gguf")
+        require_upload(args.push)
+    if args.model:
+        return _pushed(args, _export_model_folder(args))
+    return _export_models(args) if args.gguf else _pushed(args, _export_data(args))
+
+
+def _pushed(args: argparse.Namespace, outcome: Outcome) -> Outcome:
+    from reflectioncoder.publish.push import push
+
+    if args.push is None:
+        return outcome
+    address = push(args.output, args.push, "model" if args.model else "data set", is_public=args.public)
+    return replace(outcome, value={**outcome.value, "pushed": address}, lines=[*outcome.lines, f"uploaded to {address}"])
+
+
+def _refuse_options_of_data(args: argparse.Namespace, option: str) -> None:
+    from reflectioncoder.errors import UsageError
+
+    for name in ("format", "tokenizer", "limit", "failed_attempts"):
+        if getattr(args, name) is not None:
+            raise UsageError(f"--{name.replace('_', '-')} is for data sets, {option} writes models")
+
+
+def _export_model_folder(args: argparse.Namespace) -> Outcome:
+    from reflectioncoder.errors import UsageError
+    from reflectioncoder.publish.finished_run import read_finished_run
+    from reflectioncoder.publish.model_card import verification_lines
+    from reflectioncoder.publish.model_folder import make_model_folder
+
+    _refuse_options_of_data(args, "--model")
+    if len(args.data) > 1:
+        raise UsageError(f"--model takes one run, got {len(args.data)}")
+    is_checked = args.verify is not False
+    run = read_finished_run(args.data[0], args.base_model)
+    made = make_model_folder(run, args.output, args.gguf, license=args.license, is_checked=is_checked)
+    lines = verification_lines(made.checks) if made.checks else ["not checked (--no-verify)"]
+    value = {
+        "was_there": made.was_there,
+        "files": {str(file.relative_to(made.path)): file.stat().st_size for file in made.files},
+        "checks": [check.to_json() for check in made.checks],
+    }
+    return Outcome(value, lines, [made.path])
 
 
 def _export_models(args: argparse.Namespace) -> Outcome:
@@ -59,9 +133,7 @@ def _export_models(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.generate.gguf_check import verify_gguf
     from reflectioncoder.models.gguf_export import find_model, write_gguf
 
-    for name in ("format", "tokenizer", "limit", "failed_attempts"):
-        if getattr(args, name) is not None:
-            raise UsageError(f"--{name.replace('_', '-')} is for data sets, --gguf writes models")
+    _refuse_options_of_data(args, "--gguf")
     folders = {f"{path.resolve().name}-{args.gguf}.gguf": find_model(path) for path in args.data}
     if len(folders) < len(args.data):
         raise UsageError("two models of the same name cannot be written into one folder")
@@ -100,7 +172,7 @@ def _export_data(args: argparse.Namespace) -> Outcome:
             name: {"num_rows": c.num_rows, "skipped": dict(c.skipped), "unsupported": c.unsupported}
             for name, c in exported.formats.items()
         },
-        "verified": args.verify,
+        "verified": bool(args.verify),
     }
     return Outcome(value, lines, [args.output / name for name in (*(f"{name}.jsonl" for name in written), CARD_NAME)])
 

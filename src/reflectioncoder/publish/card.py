@@ -15,11 +15,11 @@ import yaml
 from reflectioncoder.builder.reasons import REASONS
 from reflectioncoder.builder.text_measures import TextMeasures
 from reflectioncoder.data.json_text import expected_form
-from reflectioncoder.publish.export import CARD_SIGN, Exported, Source
+from reflectioncoder.publish.export import CARD_SIGN, Exported, Source, Tally
 from reflectioncoder.publish.formats import FORMATS
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
-_UNKNOWN = "unknown"
+UNKNOWN = "unknown"
 _MEANINGS: dict[str, str] = {reason: meaning for reason, meaning in REASONS.items()}  # noqa: C416 (other builds have other reasons)
 _LICENSE_ID = re.compile(r"[a-z0-9][a-z0-9.\-]*")
 _FIELDS = {
@@ -41,8 +41,12 @@ def card(exported: Exported) -> str:
     sections = [
         _front_matter(exported),
         _introduction(exported),
-        _origin(exported),
-        *[_checked_build(source) for source in exported.sources if source.build is not None],
+        f"## Origin\n\n{origin_text(exported.tally)}",
+        *[
+            f"## How {as_text(source.name)} was built\n\n{build_text(source)}"
+            for source in exported.sources
+            if source.build is not None
+        ],
         _contents(exported),
         *_texts(exported.tally.texts),
         _usage(exported),
@@ -53,7 +57,7 @@ def card(exported: Exported) -> str:
 
 def _front_matter(exported: Exported) -> str:
     names = _written(exported)
-    licenses = sorted({_license_id(license) for _, license in exported.tally.origins})
+    licenses = sorted({license_id(license) for _, license in exported.tally.origins})
     value = {
         "license": licenses,
         "language": ["en", "code"],
@@ -67,16 +71,16 @@ def _front_matter(exported: Exported) -> str:
     return f"---\n{yaml.safe_dump(value, sort_keys=False)}---"
 
 
-def _license_id(license: str | None) -> str:
+def license_id(license: str | None) -> str:
     """Return a licence as the hub takes it, by short identifiers only; other wordings stand in the table of origins."""
     if license is None:
-        return _UNKNOWN
+        return UNKNOWN
     return license.lower() if _LICENSE_ID.fullmatch(license.lower()) else "other"
 
 
 def _introduction(exported: Exported) -> str:
     types = exported.tally.types
-    title = ", ".join(_text(source.name) for source in exported.sources)
+    title = ", ".join(as_text(source.name) for source in exported.sources)
     first = f", the first {exported.limit} at most" if exported.limit else ""
     return (
         f"# Reflection data: {title}\n\n"
@@ -88,22 +92,26 @@ def _introduction(exported: Exported) -> str:
     )
 
 
-def _origin(exported: Exported) -> str:
-    tally = exported.tally
-    writers = [[_text(author), _text(model, "not named"), count] for (author, model), count in tally.writers.most_common()]
-    origins = [[_text(source), _text(license), count] for (source, license), count in tally.origins.most_common()]
+def origin_text(tally: Tally) -> str:
+    """Say who wrote the samples, and where their problems come from."""
+    writers = [[as_text(author), as_text(model, "not named"), count] for (author, model), count in tally.writers.most_common()]
+    origins = [[as_text(source), as_text(license), count] for (source, license), count in tally.origins.most_common()]
     about = [f"The samples are about {len(tally.tasks)} problems."] if tally.tasks else []
     about += [f"{tally.num_without_task} samples do not name their problem."] if tally.num_without_task else []
     return (
-        "## Origin\n\n"
         "Who wrote the samples (the author `mutation` works by rules, without a model):\n\n"
-        f"{_table(['author', 'model', 'samples'], writers)}\n\n"
+        f"{table(['author', 'model', 'samples'], writers)}\n\n"
         f"{' '.join(about)} Where the problems come from, as the samples say it:\n\n"
-        f"{_table(['source', 'licence', 'samples'], origins)}"
+        f"{table(['source', 'licence', 'samples'], origins)}"
     )
 
 
-def _checked_build(source: Source) -> str:
+def build_text(source: Source) -> str:
+    """Tell how samples were built: author, funnel, decontamination, cost.
+
+    Raises:
+        UsageError: build.json is not as reflectioncoder wrote it.
+    """
     with expected_form(f"the build.json of {source.name}"):
         return _build(source)
 
@@ -111,15 +119,14 @@ def _checked_build(source: Source) -> str:
 def _build(source: Source) -> str:
     build = source.build or {}
     rejected: dict[str, int] = build.get("rejected", {})
-    rows = [["candidates", build.get("num_candidates", _UNKNOWN), ""]]
+    rows = [["candidates", build.get("num_candidates", UNKNOWN), ""]]
     rows += [[f"rejected: `{reason}`", count, _MEANINGS.get(reason, "")] for reason, count in rejected.items()]
-    rows.append(["accepted", build.get("num_accepted", _UNKNOWN), ""])
+    rows.append(["accepted", build.get("num_accepted", UNKNOWN), ""])
     parts = [
-        f"## How {_text(source.name)} was built",
-        f"Author `{build.get('author', _UNKNOWN)}`, seed {build.get('seed', _UNKNOWN)}, "
-        f"{build.get('num_problems', _UNKNOWN)} problems, Python {build.get('python', _UNKNOWN)}. "
+        f"Author `{build.get('author', UNKNOWN)}`, seed {build.get('seed', UNKNOWN)}, "
+        f"{build.get('num_problems', UNKNOWN)} problems, Python {build.get('python', UNKNOWN)}. "
         "Programs ran in a sandbox; every stored output is what the interpreter printed.",
-        _table(["", "number", ""], rows),
+        table(["", "number", ""], rows),
     ]
     parts += [text for text in (_decontamination(build), _cost(build)) if text]
     return "\n\n".join(parts)
@@ -155,7 +162,7 @@ def _cost(build: dict[str, Any]) -> str:
     if forecast and session:
         rows = [[name, _number(forecast.get(name)), _number(session.get(name))] for name in fact]
         of = f"the {forecast['total']:,} dialogues of the last session of the build"
-        return f"Forecast against fact, for {of}:\n\n{_table(['', 'forecast', 'fact'], rows)}"
+        return f"Forecast against fact, for {of}:\n\n{table(['', 'forecast', 'fact'], rows)}"
     if not fact["tokens"]:
         return ""
     price = f", {fact['usd']:.2f} USD" if fact["usd"] else ""
@@ -168,12 +175,12 @@ def _contents(exported: Exported) -> str:
         rows.append([f"`{name}`", counts.num_rows, _spread(counts.num_chars), _spread(counts.num_tokens), FORMATS[name].readers])
         skipped += [f"- `{name}`: {count} samples have no row: {reason}." for reason, count in counts.skipped.items()]
         if counts.unsupported:
-            skipped.append(f"- `{name}`: no rows: the tokenizer's chat template cannot show them ({_text(counts.unsupported)}).")
+            skipped.append(f"- `{name}`: no rows: the tokenizer's chat template cannot show them ({as_text(counts.unsupported)}).")
     parts = [
         "## Contents",
         "Lengths are smallest / median / largest of a row as it was rendered for the check: by the chat template of the tokenizer, "
         "if one was given. Tokens are not counted where the reader brings a template of its own.",
-        _table(["format", "rows", "characters", "tokens", "for"], rows),
+        table(["format", "rows", "characters", "tokens", "for"], rows),
     ]
     if skipped:
         parts.append("\n".join(skipped))
@@ -200,9 +207,9 @@ def _texts(measures: TextMeasures) -> Iterator[str]:
     executions = [[number, count] for number, count in sorted(measures.executions.items())]
     yield (
         "## Reflection samples\n\n"
-        f"Programs run in a reflection sample:\n\n{_table(['executions', 'samples'], executions)}\n\n"
+        f"Programs run in a reflection sample:\n\n{table(['executions', 'samples'], executions)}\n\n"
         "Texts are those between the programs, without code, numbers and quotations. A sentence pattern is a sentence with a "
-        f"placeholder for each of these.\n\n{_table(['measure', 'value'], rows)}"
+        f"placeholder for each of these.\n\n{table(['measure', 'value'], rows)}"
     )
     if texts["claims"]["num_samples"]:
         yield _claims(texts["claims"])
@@ -221,7 +228,7 @@ def _claims(claims: dict[str, Any]) -> str:
         f"What the texts of the {claims['num_samples']} Python samples state was compared with what stands before it: an execution "
         f"shows it, or the problem or a program has it; otherwise it is unsupported. {claims['num_claims']:,} names, values and pieces "
         f"of code are stated, {claims['num_unsupported']:,} of them unsupported; {claims['num_supported_samples']} samples state "
-        f"nothing unsupported.{total}\n\n{_table(['values', 'number', 'shown by an execution', 'unsupported'], rows)}"
+        f"nothing unsupported.{total}\n\n{table(['values', 'number', 'shown by an execution', 'unsupported'], rows)}"
     )
 
 
@@ -287,14 +294,15 @@ def _spread(lengths: Sequence[int]) -> str:
 
 
 def _number(value: float | None) -> str:
-    return _UNKNOWN if value is None else f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
+    return UNKNOWN if value is None else f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
 
 
-def _text(value: str | None, missing: str = _UNKNOWN) -> str:
+def as_text(value: str | None, missing: str = UNKNOWN) -> str:
     """Return a value of somebody's file as one line of Markdown, in a table or outside."""
     return missing if value is None else re.sub(r"([\\|`*_<>\[\]#])", r"\\\1", " ".join(str(value).split()))
 
 
-def _table(head: list[str], rows: Iterable[list[Any]]) -> str:
+def table(head: list[str], rows: Iterable[list[Any]]) -> str:
+    """Return a Markdown table; cells are taken as they are."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
