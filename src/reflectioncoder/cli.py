@@ -40,6 +40,7 @@ COMMANDS = {
     "generate": "write one-off completions for a benchmark",
     "score": "judge completions by a benchmark's tests, in a sandbox",
     "evaluate": "generate completions and score them",
+    "merge": "make the results of one machine of those of several shards",
     "compare": "compare two scoring runs task by task, with paired statistics",
     "report": "write one self-contained HTML page about one or more runs",
     "export": "write data sets for other trainers, or the trained model for the hub, with a card",

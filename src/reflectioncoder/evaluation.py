@@ -13,6 +13,7 @@ from typing import Any
 from reflectioncoder.choices import CUT_RULES, RULES, CutRule, ResultFormat, Rules
 from reflectioncoder.config.declarations import GenerateConfig, ModelConfig, Recipe
 from reflectioncoder.data.answer_reasons import count_answers
+from reflectioncoder.data.completion_requests import Request
 from reflectioncoder.data.files import content_hash, write_json, write_jsonl
 from reflectioncoder.data.prompts import without_docstring
 from reflectioncoder.errors import MachineError, UsageError
@@ -30,7 +31,8 @@ from reflectioncoder.languages import PYTHON
 from reflectioncoder.progress import say
 from reflectioncoder.result_formats import WRITERS
 from reflectioncoder.result_formats.scoring import UNKNOWN, Scoring
-from reflectioncoder.sandbox.detect import FLOOR
+from reflectioncoder.sandbox.detect import FLOOR, detect_isolation
+from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import Limits
 
 
@@ -108,20 +110,54 @@ def evaluate_model(
     Raises:
         MachineError: too many samples could not be run in the sandbox.
     """
-    completions = directory / "completions.jsonl"
     requests = benchmark.requests(recipe.generate.num_samples)
+    judged = complete_and_judge(model, benchmark, requests, recipe, limits, directory, label)
+    return judged.finish(model.describe(), formats)
+
+
+@dataclass(frozen=True)
+class JudgedCompletions:
+    """Completions of a benchmark with their verdicts, in `completions.jsonl` and `samples.jsonl` of a folder; the results are not yet.
+
+    `rows`: the verdicts, one for each sample, in their order.
+    """
+
+    directory: Path
+    recipe: Recipe
+    scorer: Scorer
+    samples: Sequence[SampleToScore]
+    rows: Sequence[dict[str, Any]]
+    finish_reasons: dict[str, int]
+
+    def finish(self, model: dict[str, Any], formats: Sequence[ResultFormat]) -> dict[str, Any]:
+        """Write the results, and return them. `model`: how it describes itself.
+
+        Raises:
+            MachineError: too many samples could not be run in the sandbox.
+        """
+        recipe, rows = self.recipe, self.rows
+        sampling = {**sampling_settings(recipe.generate), "seed": recipe.seed, "finish_reasons": self.finish_reasons}
+        summary = summarize(self.scorer, rows, recipe.evaluate.confidence, model, sampling)
+        results = _write_results(self.directory, summary, self.samples)
+        scoring = Scoring(self.scorer.benchmark, self.samples, rows, results, str(model["path"]))
+        write_formats(formats, scoring, self.directory, Path(COMPLETIONS).stem)
+        require_sandbox(results)
+        return results
+
+
+def complete_and_judge(
+    model: Backend, benchmark: Benchmark, requests: Sequence[Request], recipe: Recipe, limits: Limits, directory: Path, label: str
+) -> JudgedCompletions:
+    """Complete requests and judge the completions in `directory`, which must be free or hold the same completions (`claim`)."""
+    completions = directory / COMPLETIONS
     counts = generate(model, requests, recipe.generate, recipe.seed, completions, f"generate {label}")
     scorer = Scorer(benchmark, limits, recipe.sandbox.rules, recipe.sandbox.floor)
-    samples = read_samples_to_score(completions, benchmark)
+    samples = read_samples_to_score(completions, benchmark) if requests else []
     rows = score_samples(samples, directory / "samples.jsonl", scorer, recipe.sandbox.workers, f"score {label}")
-    sampling = {**sampling_settings(recipe.generate), "seed": recipe.seed, "finish_reasons": counts["finish_reasons"]}
-    summary = summarize(scorer, rows, recipe.evaluate.confidence, model.describe(), sampling)
-    results = _write_results(directory, summary, samples)
-    write_formats(formats, Scoring(benchmark, samples, rows, results, str(model.describe()["path"])), directory, completions.stem)
-    require_sandbox(results)
-    return results
+    return JudgedCompletions(directory, recipe, scorer, samples, rows, counts["finish_reasons"])
 
 
+COMPLETIONS = "completions.jsonl"
 REFERENCE_LOSSES = "reference_loss.jsonl"
 
 
@@ -189,6 +225,53 @@ class ScoredFile:
         return self.results["status"] == "skipped"
 
 
+@dataclass(frozen=True)
+class PreparedScoring:
+    """Samples of a file that are about to be scored, all of them."""
+
+    path: Path
+    options: ScoreOptions
+    scorer: Scorer
+    samples: Sequence[SampleToScore]
+    warning: str | None
+
+    @property
+    def benchmark(self) -> Benchmark:
+        return self.scorer.benchmark
+
+    def finish(self, rows: Sequence[dict[str, Any]], directory: Path) -> ScoredFile:
+        """Write the results of all samples.
+
+        Args:
+            rows: of `samples.jsonl`, which is there already; one for each sample, in their order.
+
+        Raises:
+            MachineError: too many samples could not be run in the sandbox.
+        """
+        results = _write_results(directory, summarize(self.scorer, rows), self.samples)
+        scoring = Scoring(self.benchmark, self.samples, rows, results, self.options.model)
+        written = write_formats(self.options.formats, scoring, directory, self.path.stem)
+        require_sandbox(results)
+        return ScoredFile(results, (directory / "samples.jsonl", directory / "results.json", *written), self.warning)
+
+
+def prepare_scoring(path: Path, benchmark: Benchmark, options: ScoreOptions, isolation: Isolation | None = None) -> PreparedScoring:
+    """Read the samples of a file or folder.
+
+    Args:
+        isolation: that of the verdicts; by default that of this machine.
+
+    Raises:
+        UsageError: malformed samples; tasks that have none.
+    """
+    samples = read_samples_to_score(path, benchmark, options.cut, extract=options.extract)
+    warning = None if options.extract else _warning(samples, benchmark, path)
+    if not options.partial:
+        require_all_tasks(samples, benchmark, path)
+    scorer = Scorer(benchmark, options.limits, options.rules, options.floor, isolation or detect_isolation())
+    return PreparedScoring(path, options, scorer, samples, warning)
+
+
 def score_file(path: Path, benchmark: Benchmark, directory: Path, options: ScoreOptions) -> ScoredFile:
     """Score the samples of a file or folder into `directory`; where the benchmark cannot be judged here, it is skipped.
 
@@ -196,20 +279,12 @@ def score_file(path: Path, benchmark: Benchmark, directory: Path, options: Score
         UsageError: options that the benchmark's judge does not take; malformed samples; tasks that have none.
         MachineError: too many samples could not be run in the sandbox.
     """
-    _require_applicable(options, benchmark)
+    require_applicable(options, benchmark)
     if results := skip(benchmark, directory, options.workers):
         return ScoredFile(results, (directory / "results.json",))
-    benchmark = with_references(benchmark, options.floor, options.workers)
-    samples = read_samples_to_score(path, benchmark, options.cut, extract=options.extract)
-    warning = None if options.extract else _warning(samples, benchmark, path)
-    if not options.partial:
-        require_all_tasks(samples, benchmark, path)
-    scorer = Scorer(benchmark, options.limits, options.rules, options.floor)
-    rows = score_samples(samples, directory / "samples.jsonl", scorer, options.workers, f"score {benchmark.name}")
-    results = _write_results(directory, summarize(scorer, rows), samples)
-    written = write_formats(options.formats, Scoring(benchmark, samples, rows, results, options.model), directory, path.stem)
-    require_sandbox(results)
-    return ScoredFile(results, (directory / "samples.jsonl", directory / "results.json", *written), warning)
+    prepared = prepare_scoring(path, with_references(benchmark, options.floor, options.workers), options)
+    rows = score_samples(prepared.samples, directory / "samples.jsonl", prepared.scorer, options.workers, f"score {benchmark.name}")
+    return prepared.finish(rows, directory)
 
 
 def write_formats(formats: Sequence[ResultFormat], scoring: Scoring, directory: Path, stem: str) -> list[Path]:
@@ -243,7 +318,8 @@ def skip(benchmark: Benchmark, directory: Path, workers: int) -> dict[str, Any] 
     return results
 
 
-def _require_applicable(options: ScoreOptions, benchmark: Benchmark) -> None:
+def require_applicable(options: ScoreOptions, benchmark: Benchmark) -> None:
+    """Raises UsageError if the benchmark's judge does not take the options."""
     if options.wall_s is not None and benchmark.judge.has_rules:
         raise UsageError.for_value(
             "this benchmark has EvalPlus's time limits", "--wall-s", options.wall_s, "no --wall-s", "see --rules"

@@ -9,6 +9,7 @@ from reflectioncoder.ablation.design import design_of
 from reflectioncoder.builder.authors.registry import check_author
 from reflectioncoder.config.loading import load_recipe
 from reflectioncoder.errors import UsageError
+from reflectioncoder.shards import Shard
 
 
 def design(*overrides):
@@ -48,7 +49,7 @@ def test_the_grid_multiplies_the_arms():
 @pytest.mark.parametrize("count", [1, 2, 4, 6, 9])
 def test_shards_are_a_partition(count):
     made = design(ARMS, "ablate.seeds=[1, 2]")
-    parts = [made.shard(index, count) for index in range(1, count + 1)]
+    parts = [made.shard(Shard(index, count)) for index in range(1, count + 1)]
     assert sorted(cell.name for part in parts for cell in part) == sorted(cell.name for cell in made.cells)
 
 

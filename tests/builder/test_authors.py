@@ -53,6 +53,7 @@ def test_an_author_that_lacks_a_part_cannot_be_made(missing):
 @pytest.mark.parametrize("missing", [spec.name for spec in fields(Traits)])
 def test_traits_have_no_defaults(missing):
     traits = {"options": frozenset(), "languages": None, "needs_reference": True, "varies_one_program": False}
+    traits["heeds_other_problems"] = False
     Traits(**traits)
     del traits[missing]
     with pytest.raises(TypeError, match=missing):

@@ -9,7 +9,7 @@ import pytest
 from reflectioncoder.builder import checks
 from reflectioncoder.builder.authors.dialogue import DialogueWriter
 from reflectioncoder.builder.cells import Execution
-from reflectioncoder.builder.filters import NearDuplicates, filter_outcomes
+from reflectioncoder.builder.filters import NearDuplicates, filter_alone, filter_repeated
 from reflectioncoder.builder.outcomes import Outcomes, Rejection
 from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.builder.reasons import REASONS
@@ -69,16 +69,8 @@ def test_near_duplicates_are_left_out_and_named():
     outcomes = Outcomes()
     for position, sample in enumerate((one, twin, other)):
         outcomes.accept(position, sample)
-    filtered = list(
-        filter_outcomes(
-            outcomes,
-            KnownTasks(),
-            lambda p: "B/1" if p == program.strip("\n") else None,
-            max_chars=10**6,
-            near_duplicates=1.0,
-            same_problem=True,
-        )
-    )
+    alone = filter_alone(outcomes, KnownTasks(), lambda p: "B/1" if p == program.strip("\n") else None, max_chars=10**6)
+    filtered = list(filter_repeated(alone, len(outcomes), near_duplicates=1.0, same_problem=True))
     assert [row.reason if isinstance(row, Rejection) else row.id for row in filtered] == [
         "behaves_like_benchmark", "llm:twin:0", "llm:other:0",
     ]  # fmt: skip

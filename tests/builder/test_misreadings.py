@@ -464,7 +464,7 @@ def test_first_attempts_of_a_build_are_misreadings_whose_claims_all_hold(built):
     *_, summary, samples = built
     assert len(samples) >= 15
     misread = [sample.metadata["operators"][-1] in FAMILIES for sample in samples]
-    assert misread.count(True) > 0.5 * len(samples)  # slips follow where a problem has no plausible misreading left
+    assert misread.count(True) > 0.4 * len(samples)  # slips follow where a problem has no plausible misreading left
     assert len({sample.metadata["operators"][-1] for sample in samples}) >= 6
     assert 1 < summary["texts"]["lines_changed_per_repair"]["mean"] < 2.5  # most are repaired where they are wrong
     counts = count_claims(samples)

@@ -38,6 +38,7 @@ GOOD = {
     "generate": ["m", "--benchmark", "bundled/seen", "--output", "x"],
     "score": ["x", "--benchmark", "bundled/seen", "--output", "x"],
     "evaluate": ["m", "--benchmark", "bundled/seen", "--output", "x"],
+    "merge": ["a", "--output", "x"],
     "compare": ["a", "b"],
     "report": ["x", "--output", "x"],
     "export": ["x", "--output", "x"],

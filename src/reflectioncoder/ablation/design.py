@@ -14,6 +14,7 @@ from reflectioncoder.config.loading import ResolvedRecipe, with_settings
 from reflectioncoder.config.yaml_text import one_line
 from reflectioncoder.data.files import content_hash, read_json
 from reflectioncoder.errors import UsageError
+from reflectioncoder.shards import Shard
 
 MARK = "cell.json"
 """The file in a cell's folder that says with which settings its run is complete."""
@@ -53,9 +54,9 @@ class Design:
     control: str
     cells: tuple[Cell, ...]
 
-    def shard(self, index: int, count: int) -> list[Cell]:
-        """Return the cells of shard `index` of `count`, from 1: whole seeds stay together as far as they can."""
-        return [cell for number, cell in enumerate(self.cells) if number * count // len(self.cells) == index - 1]
+    def shard(self, shard: Shard) -> list[Cell]:
+        """Return the cells of a shard: whole seeds stay together as far as they can."""
+        return shard.block(self.cells)
 
 
 def design_of(resolved: ResolvedRecipe) -> Design:

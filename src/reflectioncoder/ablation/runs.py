@@ -23,6 +23,7 @@ from reflectioncoder.environment import environment
 from reflectioncoder.pipeline import BASE, Run
 from reflectioncoder.progress import format_duration, say
 from reflectioncoder.report.html import write_report
+from reflectioncoder.shards import WHOLE, Shard
 from reflectioncoder.stopping import StopFlag
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Ablation:
     """The folder RUNS_DIR/NAME/ of an ablation.
 
     Args:
-        shard: (I, N): carry out the I-th of N parts of the cells, for several machines or at several times.
+        shard: the part of the cells to carry out, for several machines or at several times.
 
     Raises:
         UsageError: see `design_of`.
@@ -45,7 +46,7 @@ class Ablation:
         runs_dir: Path,
         data_dir: str | None = None,
         *,
-        shard: tuple[int, int] = (1, 1),
+        shard: Shard = WHOLE,
         stop: StopFlag | None = None,
         team: Team | None = None,
     ):
@@ -53,7 +54,7 @@ class Ablation:
         self.directory = runs_dir / resolved.recipe.name
         self.cells_dir = self.directory / "cells"
         self._resolved = resolved
-        self._cells = self.design.shard(*shard)
+        self._cells = self.design.shard(shard)
         self._data_dir = data_dir
         self._stop = stop
         self._team = team

@@ -24,6 +24,7 @@ from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import default_workers
+from reflectioncoder.shards import WHOLE, Shard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +38,15 @@ class Traits:
         needs_reference: problems without a reference solution and tests are rejected.
         varies_one_program: its samples of one problem resemble each other by design: near duplicates are looked for among other
             problems only.
+        heeds_other_problems: what it writes about a problem depends on the other problems and what became of them; shards can only
+            guess these, and `merge` does again what was guessed wrongly.
     """
 
     options: frozenset[str]
     languages: frozenset[str] | None
     needs_reference: bool
     varies_one_program: bool
+    heeds_other_problems: bool
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Build:
         limits: of one program that is run; `execute` applies them.
         fork: the user allows other settings than those that the log was begun with.
         count_tokens: returns the length of a sample in tokens; None if nothing is to be counted.
+        shard: the problems that are to be written about, by their number among `problems`; what is said of the others is not used.
     """
 
     recipe: Recipe
@@ -63,6 +68,7 @@ class Build:
     limits: Limits
     fork: bool
     count_tokens: TokenCounter | None = None
+    shard: Shard = WHOLE
 
     def is_short(self, sample: Sample) -> bool:
         """Tell whether a sample keeps to `max_tokens`."""

@@ -32,10 +32,11 @@ def run_dialogues(build: Build, author: Author, open_writer: OpenWriter) -> Dial
     config, problems, outcomes = build.config, build.problems, build.outcomes
     budget = Budget(config.endpoint, config.budget_tokens, config.budget_usd)
     budget.settle((0, 0), build.log.used())
-    forecast = Forecast(config.rollouts * (problems.count - len(problems.left_out)), budget, build.log)
+    own = [index for index in range(problems.count) if build.shard.takes(index)]
+    forecast = Forecast(config.rollouts * sum(index not in problems.left_out for index in own), budget, build.log)
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(open_writer(build, budget))
-        progress = stack.enter_context(Progress("build: dialogues", config.rollouts * problems.count))
+        progress = stack.enter_context(Progress("build: dialogues", config.rollouts * len(own)))
         stack.callback(writer.model.stop)
         dialogues = _Dialogues(writer, partial(build.unwritable, author.traits))
 
@@ -62,6 +63,8 @@ def _rollouts(build: Build, author: Author, forecast: Forecast) -> Iterator[Roll
     for number in range(build.config.rollouts):
         for index, problem in enumerate(problems.each()):
             order = number * problems.count + index
+            if not build.shard.takes(index):
+                continue
             if index not in problems.left_out:
                 forecast.expect(order)
                 yield Rollout(problem, number, order, names, build.recipe.seed)

@@ -6,7 +6,7 @@ import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 
 from rensa import RMinHash, RMinHashLSH  # pyright: ignore[reportAttributeAccessIssue] (an extension module)
 
@@ -22,53 +22,56 @@ _WORDS = re.compile(r"\w+|[^\w\s]")
 _SHINGLE = 5  # words
 
 
-def filter_outcomes(
+Candidate = Sample | Rejection
+
+
+def filter_alone(
     outcomes: Outcomes,
     known: KnownTasks,
     behaviour: Callable[[str], str | None] | None,
     *,
     max_chars: int,
     too_many_tokens: Callable[[Sample], int | None] = lambda sample: None,
-    near_duplicates: float,
-    same_problem: bool,
     workers: int = 0,
-) -> Outcomes:
-    """Return the outcomes without contaminated, over-long and repeated samples; memory holds only hashes of them.
+) -> Generator[Candidate]:
+    """Yield the outcomes, contaminated and over-long samples as rejections: what can be told of a sample without the others.
 
     Args:
         behaviour: names the benchmark task that a program solves, if any.
         too_many_tokens: returns the length of a sample that is too long in tokens, else None.
+    """
+
+    def judged(outcome: Candidate) -> tuple[Candidate, Rejected | None]:
+        return outcome, _contamination(outcome, known, behaviour) if isinstance(outcome, Sample) else None
+
+    for outcome, contaminated in map_ordered(judged, outcomes, workers):
+        if not isinstance(outcome, Sample):
+            yield outcome
+        elif contaminated is not None:
+            yield rejected_sample(outcome, contaminated)
+        elif (length := sum(map(len, _texts(outcome)))) > max_chars:
+            yield rejected_sample(outcome, Rejected("too_long", f"{length} characters"))
+        elif (num_tokens := too_many_tokens(outcome)) is not None:
+            yield rejected_sample(outcome, Rejected("too_long", f"{num_tokens} tokens"))
+        else:
+            yield outcome
+
+
+def filter_repeated(candidates: Iterable[Candidate], count: int, *, near_duplicates: float, same_problem: bool) -> Outcomes:
+    """Return the outcomes without samples that repeat an earlier one; memory holds only hashes of them.
+
+    Args:
+        count: number of candidates.
         near_duplicates: similarity of two samples' shingles (Jaccard, estimated) from which the later one is left out; 1: off.
         same_problem: samples of one problem are compared too; where they are variants by design they are not.
     """
     filtered = Outcomes()
     seen: set[bytes] = set()
     near = NearDuplicates(near_duplicates, same_problem=same_problem) if near_duplicates < 1 else None
-
-    def contamination(outcome: Sample | Rejection) -> Rejected | None:
-        if not isinstance(outcome, Sample):
-            return None
-        program = program_of_answer(outcome.messages[-1].text)
-        if found := known.find("", "", program):
-            return Rejected("contaminated", found)
-        if behaviour is not None and (found := behaviour(program)):
-            return Rejected("behaves_like_benchmark", found)
-        return None
-
-    def judged(outcome: Sample | Rejection) -> tuple[Sample | Rejection, Rejected | None]:
-        return outcome, contamination(outcome)
-
-    with Progress("build: filters", len(outcomes)) as progress:
-        for outcome, contaminated in map_ordered(judged, outcomes, workers):
-            position = len(filtered)
+    with Progress("build: filters", count) as progress:
+        for position, outcome in enumerate(candidates):
             if not isinstance(outcome, Sample):
                 filtered.reject(position, outcome)
-            elif contaminated is not None:
-                filtered.reject(position, rejected_sample(outcome, contaminated))
-            elif (length := sum(map(len, _texts(outcome)))) > max_chars:
-                filtered.reject(position, rejected_sample(outcome, Rejected("too_long", f"{length} characters")))
-            elif (num_tokens := too_many_tokens(outcome)) is not None:
-                filtered.reject(position, rejected_sample(outcome, Rejected("too_long", f"{num_tokens} tokens")))
             elif (attempts := _digest_of_attempts(outcome)) in seen:
                 filtered.reject(position, rejected_sample(outcome, Rejected("duplicate")))
             elif near is not None and (earlier := near.find_or_add(outcome)):
@@ -78,6 +81,15 @@ def filter_outcomes(
                 filtered.accept(position, outcome)
             progress.update(position + 1, f"{filtered.num_accepted} accepted")
     return filtered
+
+
+def _contamination(sample: Sample, known: KnownTasks, behaviour: Callable[[str], str | None] | None) -> Rejected | None:
+    program = program_of_answer(sample.messages[-1].text)
+    if found := known.find("", "", program):
+        return Rejected("contaminated", found)
+    if behaviour is not None and (found := behaviour(program)):
+        return Rejected("behaves_like_benchmark", found)
+    return None
 
 
 def _texts(sample: Sample) -> list[str]:

@@ -6,13 +6,14 @@ comes to byte-identical files. A request is noted before it is sent: what was un
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,7 @@ from reflectioncoder.errors import UsageError
 from reflectioncoder.generate.reply import Reply, clean
 
 _INSERT = "INSERT OR IGNORE INTO entries (key, kind, request, response, checksum) VALUES (?, ?, ?, ?, ?)"
-
-
+_ROWS_AT_ONCE = 1000
 _MAX_TOKENS = 10**12  # of a request that was under way
 
 
@@ -55,7 +55,7 @@ class BuildLog:
         with self._statements():
             return self._connection.execute("SELECT count(*) FROM entries WHERE kind = ?", (kind,)).fetchone()[0]
 
-    @contextmanager
+    @contextlib.contextmanager
     def _statements(self) -> Iterator[None]:
         """Run statements of one thread at a time, all of them or none.
 
@@ -185,6 +185,29 @@ class BuildLog:
         with self._statements():
             rows = self._connection.execute("SELECT request, response FROM entries WHERE kind = ? ORDER BY rowid", (kind,)).fetchall()
         return [(json.loads(request), _cleaned(json.loads(response))) for request, response in rows]
+
+    def absorb(self, path: Path) -> None:
+        """Take over the entries of another log, which nobody writes; of questions that both have answered, this log's answers stay.
+
+        Raises:
+            UsageError: the other log is damaged, or was begun with other settings.
+            MachineError: this one cannot be written.
+        """
+        try:
+            with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as other:
+                settings = other.execute("SELECT value FROM settings").fetchone()
+                if settings is not None:
+                    self.require_settings(json.loads(settings[0]))
+                rows = other.execute("SELECT key, kind, request, response, checksum FROM entries ORDER BY rowid")
+                while some := rows.fetchmany(_ROWS_AT_ONCE):
+                    if not all(checksum(*row[:-1]) == row[-1] for row in some):
+                        raise damaged(path, "an entry is not what was written")
+                    with self._statements():
+                        self._connection.executemany(_INSERT, some)
+        except DATABASE_ERRORS as error:
+            raise database_error(path, error) from error
+        self._num_requests = self._count("request")
+        self._claim.note_entries(self._num_requests)
 
     def close(self) -> None:
         self._connection.close()

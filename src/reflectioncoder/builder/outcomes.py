@@ -64,6 +64,10 @@ class Outcomes:
             row = json.loads(text)
             yield parse_sample(row["sample"]) if "sample" in row else Rejection(**row["rejected"])
 
+    def positions(self) -> list[int]:
+        """Return the positions of all candidates, in their order."""
+        return [position for (position,) in self._connection.execute("SELECT position FROM outcomes ORDER BY position")]
+
     def __len__(self) -> int:
         return self.num_accepted + self.num_rejected
 

@@ -11,21 +11,21 @@ from __future__ import annotations
 import itertools
 import platform
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.builder.author import Build
+from reflectioncoder.builder.author import Build, DialogueStats
 from reflectioncoder.builder.authors.registry import author_of, check_author
-from reflectioncoder.builder.critic import criticised
+from reflectioncoder.builder.critic import CriticCounts, criticised
 from reflectioncoder.builder.earlier import require_same_author
 from reflectioncoder.builder.executions import Executions
-from reflectioncoder.builder.filters import filter_outcomes
-from reflectioncoder.builder.funnel import write_outcomes
-from reflectioncoder.builder.lengths import excess_tokens, token_counter
+from reflectioncoder.builder.filters import Candidate, filter_alone, filter_repeated
+from reflectioncoder.builder.funnel import Funnel, write_outcomes
+from reflectioncoder.builder.lengths import TokenCounter, excess_tokens, token_counter
 from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.builder.outcomes import Outcomes
 from reflectioncoder.builder.problems import Problems
@@ -37,6 +37,8 @@ from reflectioncoder.data.files import write_json
 from reflectioncoder.data.problems import Problem, iter_problems
 from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.sandbox.detect import detect_isolation, require_floor
+from reflectioncoder.sandbox.limits import Limits
+from reflectioncoder.shards import WHOLE, Shard
 
 
 def build_reflections(
@@ -64,49 +66,120 @@ def build_reflections(
     """
     started = time.monotonic()
     known = known or KnownTasks()
+    with written_candidates(recipe, output_dir, limit, fork=fork, known=known, behaviour=behaviour) as written:
+        funnel = write_samples(written.alone, written.count, output_dir, recipe, written.build.count_tokens)
+        summary = BuildSummary(
+            config=recipe.build,
+            seed=recipe.seed,
+            num_problems=written.build.problems.count,
+            decontaminated_against=known.names,
+            compared_behaviour=behaviour is not None,
+            num_candidates=written.count,
+            funnel=funnel,
+            log=LogCounts.of(written.build.log, recipe.build.endpoint),
+            dialogues=written.dialogues,
+            critic=written.critic,
+            duration_s=round(time.monotonic() - started, 2),
+            python=platform.python_version(),
+            limits=written.build.limits,
+        ).to_json()
+    write_json(output_dir / "build.json", summary)
+    return summary
+
+
+@dataclass(frozen=True)
+class WrittenCandidates:
+    """What an author has written, with the critic's words.
+
+    Attributes:
+        alone: the candidates in order, without those that are contaminated or too long; can be read once.
+        positions: of the candidates, among those of all shards.
+    """
+
+    build: Build
+    alone: Generator[Candidate]
+    positions: list[int]
+    dialogues: DialogueStats
+    critic: CriticCounts | None
+
+    @property
+    def count(self) -> int:
+        return len(self.positions)
+
+
+@contextmanager
+def written_candidates(
+    recipe: Recipe,
+    output_dir: Path,
+    limit: int | None = None,
+    *,
+    fork: bool = False,
+    known: KnownTasks,
+    behaviour: Callable[[str], str | None] | None = None,
+    shard: Shard = WHOLE,
+) -> Iterator[WrittenCandidates]:
+    """Let the author write about the problems of a shard; with its log in `output_dir`, which is open within the block.
+
+    Raises:
+        What `build_reflections` raises, but for CheckFailedError.
+    """
     config = recipe.build
     check_author(config)
     author = author_of(config)
     count_tokens = token_counter(recipe)
-    limits = replace(limits_from(recipe.sandbox), wall_s=config.cell_timeout_s)
+    limits = limits_of(recipe)
     require_floor(detect_isolation(), recipe.sandbox.floor)
-    problems = Problems.read(partial(_first, config.problems, limit), partial(_contaminated_by, known))
+    problems = read_problems(recipe, limit, known)
     require_same_author(output_dir, config.author, config.hybrid, config.endpoint.model or None, fork=fork)
     with ExitStack() as stack:
         log = stack.enter_context(BuildLog(output_dir / "log.sqlite"))
         outcomes = stack.enter_context(closing(Outcomes()))
         execute = Executions(log, limits, recipe.sandbox.workers)
-        build = Build(recipe, problems, log, execute, outcomes, limits, fork, count_tokens)
+        build = Build(recipe, problems, log, execute, outcomes, limits, fork, count_tokens, shard)
         dialogues = author.write(build)
+        positions = outcomes.positions()
         written, critic = stack.enter_context(criticised(build, outcomes))
-        filtered = filter_outcomes(
+        alone = filter_alone(
             written,
             known,
             _logged(behaviour, known, log) if behaviour else None,
             max_chars=config.max_chars,
             too_many_tokens=partial(excess_tokens, count_tokens=count_tokens, max_tokens=config.max_tokens),
-            near_duplicates=config.near_duplicates,
-            same_problem=not author.traits.varies_one_program,
             workers=recipe.sandbox.workers,
         )
-        funnel = write_outcomes(stack.enter_context(closing(filtered)), output_dir, config, count_tokens)
-        summary = BuildSummary(
-            config=config,
-            seed=recipe.seed,
-            num_problems=problems.count,
-            decontaminated_against=known.names,
-            compared_behaviour=behaviour is not None,
-            num_candidates=len(filtered),
-            funnel=funnel,
-            log=LogCounts.of(log, config.endpoint),
-            dialogues=dialogues,
-            critic=critic,
-            duration_s=round(time.monotonic() - started, 2),
-            python=platform.python_version(),
-            limits=limits,
-        ).to_json()
-    write_json(output_dir / "build.json", summary)
-    return summary
+        with closing(alone):
+            yield WrittenCandidates(build, alone, positions, dialogues, critic)
+
+
+def write_samples(
+    candidates: Iterable[Candidate], count: int, output_dir: Path, recipe: Recipe, count_tokens: TokenCounter | None
+) -> Funnel:
+    """Leave out what repeats or is too much, and write the samples and the rejections.
+
+    Args:
+        candidates: `count` of them, in order.
+
+    Raises:
+        CheckFailedError: too few samples.
+    """
+    same_problem = not author_of(recipe.build).traits.varies_one_program
+    near_duplicates = recipe.build.near_duplicates
+    with closing(filter_repeated(candidates, count, near_duplicates=near_duplicates, same_problem=same_problem)) as filtered:
+        return write_outcomes(filtered, output_dir, recipe.build, count_tokens)
+
+
+def limits_of(recipe: Recipe) -> Limits:
+    """Return the limits of a program of a build."""
+    return replace(limits_from(recipe.sandbox), wall_s=recipe.build.cell_timeout_s)
+
+
+def read_problems(recipe: Recipe, limit: int | None, known: KnownTasks) -> Problems:
+    """Read the first `limit` problems of a recipe.
+
+    Raises:
+        UsageError: one is malformed.
+    """
+    return Problems.read(partial(_first, recipe.build.problems, limit), partial(_contaminated_by, known))
 
 
 def _logged(behaviour: Callable[[str], str | None], known: KnownTasks, log: BuildLog) -> Callable[[str], str | None]:

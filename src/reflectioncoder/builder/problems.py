@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from reflectioncoder.builder.coding import reference_cell
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.outcomes import Rejected
 from reflectioncoder.builder.testing import Tests
+from reflectioncoder.data.files import dumps_row
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.languages import PYTHON
@@ -17,21 +19,26 @@ from reflectioncoder.languages import PYTHON
 
 @dataclass(frozen=True)
 class Problems:
-    """The problems of a build: `each()` reads them anew, one at a time; `left_out`: number → the benchmark task that it is."""
+    """The problems of a build.
+
+    `each()` reads them anew, one at a time. `left_out`: number → the benchmark task that it is. `digest`: a hash of their content.
+    """
 
     each: Callable[[], Iterator[Problem]]
     count: int
     left_out: dict[int, str]
+    digest: str
 
     @classmethod
     def read(cls, each: Callable[[], Iterator[Problem]], contaminated_by: Callable[[Problem], str | None]) -> Problems:
         """Read all problems once, so that what is malformed is found before anything is asked."""
-        count, left_out = 0, {}
+        count, left_out, digest = 0, {}, hashlib.sha256()
         for problem in each():
+            digest.update(dumps_row(problem.to_json()).encode())
             if found := contaminated_by(problem):
                 left_out[count] = found
             count += 1
-        return cls(each, count, left_out)
+        return cls(each, count, left_out, digest.hexdigest())
 
 
 def unwritable(problem: Problem, execute: Executions, *, languages: frozenset[str] | None, needs_reference: bool) -> Rejected | None:

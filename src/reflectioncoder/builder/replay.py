@@ -1,13 +1,23 @@
-"""Runs the programs of finished samples again: does the interpreter still print what the samples say?"""
+"""Runs the programs of finished samples again: does the interpreter still print what the samples say?
+
+Outcomes can be kept in a file, a row for each sample, so that an interrupted replay goes on.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+import platform
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from reflectioncoder.builder.executions import run_as_cell
+from reflectioncoder.data.files import JsonlAppender, content_hash, read_jsonl, write_jsonl
+from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.data.samples import Sample, language_of
+from reflectioncoder.errors import UsageError
 from reflectioncoder.languages import PYTHON
+from reflectioncoder.progress import Progress
 from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import map_ordered
@@ -29,6 +39,9 @@ class Replayed:
     num_executions: int
     drifts: tuple[Drift, ...]
 
+    def to_json(self) -> dict[str, Any]:
+        return {"num_executions": self.num_executions, "drifts": [asdict(drift) for drift in self.drifts]}
+
 
 def replay(samples: Iterable[Sample], limits: Limits, workers: int = 0) -> Iterator[Replayed]:
     """Yield one result per sample, in order. `limits.wall_s` holds for each program.
@@ -38,6 +51,35 @@ def replay(samples: Iterable[Sample], limits: Limits, workers: int = 0) -> Itera
         UsageError: a sample names a language that is not known.
     """
     yield from map_ordered(lambda sample: _replay(sample, limits), samples, workers)
+
+
+def replay_into(path: Path, samples: Sequence[tuple[int, Sample]], limits: Limits, workers: int, label: str) -> list[dict[str, Any]]:
+    """Replay numbered samples into `path` (JSON Lines), but for those whose outcome is there, and return its rows in their order.
+
+    Raises:
+        What `replay` raises.
+        UsageError: the file holds anything else, outcomes of other samples for instance.
+    """
+    keys = {number: content_hash(sample.to_json(), asdict(limits), platform.python_version()) for number, sample in samples}
+    there = [row for _, row in read_jsonl(path, tolerate_torn_tail=True)] if path.exists() else []
+    with expected_form(path):
+        known = {row["position"]: row for row in there}
+        if any(keys.get(position) != row["key"] for position, row in known.items()):
+            hint = "choose another folder, or remove the file"
+            raise UsageError(f"{path} is about other samples, limits or another Python\n  hint:    {hint}")
+    todo = [(number, sample) for number, sample in samples if number not in known]
+    num_drifts = sum(len(row["drifts"]) for row in known.values())
+    with JsonlAppender(path) as appender, Progress(label, len(samples), len(known)) as progress:
+        replayed = replay((sample for _, sample in todo), limits, workers)
+        for (number, sample), found in zip(todo, replayed, strict=True):
+            row = {"position": number, "id": sample.id, "key": keys[number], **found.to_json()}
+            appender.append(row)
+            known[number] = row
+            num_drifts += len(found.drifts)
+            progress.update(len(known), f"{num_drifts} differ")
+    rows = [known[number] for number, _ in samples]
+    write_jsonl(path, rows)
+    return rows
 
 
 def _replay(sample: Sample, limits: Limits) -> Replayed:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from reflectioncoder.choices import RESULT_FORMATS, RESULT_FORMATS_HELP, RULES, RULES_HELP
 from reflectioncoder.errors import EXIT_INTERRUPTED
+from reflectioncoder.shards import Shard
 
 if TYPE_CHECKING:
     from reflectioncoder.config.loading import ResolvedRecipe
     from reflectioncoder.evaluate.benchmarks import Benchmark
+    from reflectioncoder.sharded.common import ShardOutcome
     from reflectioncoder.train.ranks import Team
 
 
@@ -82,6 +84,24 @@ def add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="0-3",
         help="weakest isolation tier to accept (default: 1); at 0 programs can read your files and use the network",
     )
+
+
+def add_shard_argument(parser: argparse.ArgumentParser, where: str, default: Shard | None = None) -> None:
+    """Add `--shard`. `where`: what the help says of the place of the results."""
+    text = f"do the I-th of N parts of the work, at any time on any machine; {where}"
+    parser.add_argument("--shard", type=_shard, default=default, metavar="I/N", help=text)
+
+
+def shard_outcome(done: ShardOutcome) -> Outcome:
+    """Return the outcome of a command that has done one shard."""
+    return Outcome(done.to_json(), done.lines(), [done.folder.directory])
+
+
+def _shard(text: str) -> Shard:
+    try:
+        return Shard.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def add_format_argument(parser: argparse.ArgumentParser) -> None:

@@ -7,10 +7,17 @@ the base model are made once. An interrupted command continues when it is run ag
 from __future__ import annotations
 
 import argparse
-import re
 from typing import TYPE_CHECKING
 
-from reflectioncoder.commands import Outcome, add_data_dir_argument, add_recipe_arguments, led_by_first, resolve_limited_recipe
+from reflectioncoder.commands import (
+    Outcome,
+    add_data_dir_argument,
+    add_recipe_arguments,
+    add_shard_argument,
+    led_by_first,
+    resolve_limited_recipe,
+)
+from reflectioncoder.shards import WHOLE
 
 if TYPE_CHECKING:
     from reflectioncoder.train.ranks import Team
@@ -19,22 +26,8 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe_arguments(parser)
     add_data_dir_argument(parser)
-    parser.add_argument(
-        "--shard",
-        type=_shard,
-        default=(1, 1),
-        metavar="I/N",
-        help="carry out the I-th of N parts of the runs, on several machines with a common runs folder or one after the other",
-    )
+    add_shard_argument(parser, "machines have a common runs folder, and nothing is merged", WHOLE)
     parser.add_argument("--dry-run", action="store_true", help="check every arm and list the runs; build and train nothing")
-
-
-def _shard(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
-    index, count = (int(found[1]), int(found[2])) if found else (0, 0)
-    if not 1 <= index <= count:
-        raise argparse.ArgumentTypeError(f"got {text!r:.60}, allowed: I/N with I from 1 to N")
-    return index, count
 
 
 def run(args: argparse.Namespace) -> Outcome:

@@ -6,8 +6,22 @@ continues where it stopped and asks no question twice.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from reflectioncoder.commands import Outcome, add_data_dir_argument, add_recipe_arguments, resolve_recipe
+from reflectioncoder.commands import (
+    Outcome,
+    add_data_dir_argument,
+    add_recipe_arguments,
+    add_shard_argument,
+    resolve_recipe,
+    shard_outcome,
+)
+from reflectioncoder.errors import UsageError
+
+if TYPE_CHECKING:
+    from reflectioncoder.shard_folders import ShardFolder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,17 +32,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="continue a build that was begun with other settings; samples of another author are moved to earlier-N",
     )
+    add_shard_argument(parser, "written to runs/<name>/build/shard-I-of-N, for merge")
 
 
 def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.builder.pipeline import build_reflections
-    from reflectioncoder.builder.text_measures import describe
     from reflectioncoder.contamination.records import known_behaviour, known_tasks
 
     recipe = resolve_recipe(args).recipe
     directory = args.runs_dir / recipe.name / "build"
+    if args.shard:
+        from reflectioncoder.sharded.build import run_shard
+
+        if args.fork:
+            raise UsageError("--fork is not for shards\n  hint:    choose another name for the run, or remove the shards' folders")
+        return shard_outcome(run_shard(recipe, directory / args.shard.folder, args.shard, args.limit, args.data_dir))
     known, behaviour = known_tasks(args.data_dir), known_behaviour(args.data_dir)
-    summary = build_reflections(recipe, directory, limit=args.limit, fork=args.fork, known=known, behaviour=behaviour)
+    return _outcome(build_reflections(recipe, directory, limit=args.limit, fork=args.fork, known=known, behaviour=behaviour), directory)
+
+
+def merged(shards: Sequence[ShardFolder], directory: Path) -> Outcome:
+    """Merge shards of this command."""
+    from reflectioncoder.sharded.build import merge
+
+    return _outcome(merge(shards, directory), directory)
+
+
+def _outcome(summary: dict[str, Any], directory: Path) -> Outcome:
+    from reflectioncoder.builder.text_measures import describe
+
     lines = [f"{summary['num_accepted']} samples of {summary['num_candidates']} candidates from {summary['num_problems']} problems"]
     against = summary["decontamination"]["against"]
     lines.append(

@@ -6,16 +6,19 @@ support: as an output that no execution before it shows, or as something that st
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reflectioncoder.commands import Outcome, add_workers_argument, positive
+from reflectioncoder.commands import Outcome, add_shard_argument, add_workers_argument, positive, shard_outcome
 from reflectioncoder.errors import CheckFailedError, UsageError
 
 if TYPE_CHECKING:
     from reflectioncoder.data.samples import Sample
+    from reflectioncoder.shard_folders import ShardFolder
 
+LOG = "check.jsonl"
 _SHOWN = 5
 
 
@@ -29,41 +32,91 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="end with exit code 1 too if a text states something that is not supported; without it, such claims are only counted",
     )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="write check.jsonl (a row for each sample) and check.json there too, and go on from them",
+    )
     add_workers_argument(parser)
+    add_shard_argument(parser, "written to DIR/shard-I-of-N, for merge; needs --output")
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    from itertools import islice
-
-    from reflectioncoder.builder.replay import replay
+    from reflectioncoder.builder.replay import replay, replay_into
     from reflectioncoder.config.declarations import SandboxConfig
     from reflectioncoder.config.limits import limits_from
-    from reflectioncoder.data.samples import read_samples
     from reflectioncoder.progress import Progress
     from reflectioncoder.sandbox.detect import detect_isolation, require_floor
 
     config = SandboxConfig()
     require_floor(detect_isolation(), config.floor)
-    samples = list(islice(read_samples(args.data), args.limit))
-    if not samples:
-        raise UsageError(f"{args.data}: no samples in it")
     limits = replace(limits_from(config), wall_s=args.cell_timeout_s)
-    drifts, num_executions = [], 0
-    with Progress("check", len(samples)) as progress:
-        for done, replayed in enumerate(replay(samples, limits, args.workers), start=1):
-            num_executions += replayed.num_executions
-            drifts += replayed.drifts
-            progress.update(done, f"{len(drifts)} differ")
+    samples = _samples(args.data, args.limit)
+    if args.shard:
+        from reflectioncoder.sharded.check import run_shard
+
+        if args.output is None:
+            raise UsageError("a shard has a folder of its own\n  hint:    --output DIR")
+        folder = args.output / args.shard.folder
+        finishing = {"strict_claims": args.strict_claims}
+        return shard_outcome(run_shard(args.data, args.limit, samples, limits, args.workers, finishing, folder, args.shard))
+    if args.output is None:
+        rows, num_drifts = [], 0
+        with Progress("check", len(samples)) as progress:
+            for found in replay(samples, limits, args.workers):
+                rows.append(found.to_json())
+                num_drifts += len(found.drifts)
+                progress.update(len(rows), f"{num_drifts} differ")
+        return _outcome(samples, rows, args.strict_claims, None)
+    rows = replay_into(args.output / LOG, list(enumerate(samples)), limits, args.workers, "check")
+    return _outcome(samples, rows, args.strict_claims, args.output)
+
+
+def merged(shards: Sequence[ShardFolder], directory: Path) -> Outcome:
+    """Merge shards of this command."""
+    from reflectioncoder.sharded.check import merge
+
+    work = shards[0].work
+    samples = _samples(work.paths["data"], work.paths["limit"])
+    return _outcome(samples, merge(shards, samples, directory), work.finishing["strict_claims"], directory)
+
+
+def _samples(path: str, limit: int | None) -> list[Sample]:
+    from itertools import islice
+
+    from reflectioncoder.data.samples import read_samples
+
+    samples = list(islice(read_samples(path), limit))
+    if not samples:
+        raise UsageError(f"{path}: no samples in it")
+    return samples
+
+
+def _outcome(samples: Sequence[Sample], rows: Sequence[dict[str, Any]], strict: bool, directory: Path | None) -> Outcome:
+    """Return the outcome of a check, and write it.
+
+    Raises:
+        CheckFailedError: an output differs, or with `strict` a claim is not supported.
+    """
+    from reflectioncoder.data.files import write_json
+
+    claims, lines = _claims(samples)
+    num_executions = sum(row["num_executions"] for row in rows)
+    drifts = [drift for row in rows for drift in row["drifts"]]
+    value = {"num_samples": len(samples), "num_executions": num_executions, "num_drifts": len(drifts), "claims": claims}
+    paths = [directory / LOG, write_json(directory / "check.json", value)] if directory else []
     if drifts:
         shown = "\n".join(
-            f"  {d.sample_id}, block {d.block}:\n    stored: {d.stored!r:.200}\n    found:  {d.found!r:.200}" for d in drifts[:_SHOWN]
+            f"  {d['sample_id']}, block {d['block']}:\n    stored: {d['stored']!r:.200}\n    found:  {d['found']!r:.200}"
+            for d in drifts[:_SHOWN]
         )
-        raise CheckFailedError(f"{len(drifts)} of {num_executions} executions print something else than the samples say\n{shown}")
-    claims, lines = _claims(samples)
-    if args.strict_claims and claims["num_unsupported"]:
+        everything = f"\n  all:     {directory / LOG}" if directory else ""
+        what = f"{len(drifts)} of {num_executions} executions print something else than the samples say"
+        raise CheckFailedError(f"{what}\n{shown}{everything}")
+    if strict and claims["num_unsupported"]:
         raise CheckFailedError("\n".join(lines))
-    value = {"num_samples": len(samples), "num_executions": num_executions, "claims": claims}
-    return Outcome(value, [f"{num_executions} executions of {len(samples)} samples print what they did", *lines])
+    return Outcome(value, [f"{num_executions} executions of {len(samples)} samples print what they did", *lines], paths)
 
 
 def _claims(samples: Iterable[Sample]) -> tuple[dict[str, Any], list[str]]:

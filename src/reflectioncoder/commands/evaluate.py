@@ -6,16 +6,25 @@ continues.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from reflectioncoder.commands import (
     Outcome,
     add_benchmark_arguments,
     add_format_argument,
     add_scoring_arguments,
+    add_shard_argument,
+    limited,
     percent,
+    shard_outcome,
     wanted_benchmark,
 )
-from reflectioncoder.commands.generate import add_model_arguments, generation_recipe, model_of
+from reflectioncoder.commands.generate import SHARDS_OF_SERVED_MODELS, add_model_arguments, generation_recipe, model_of
+
+if TYPE_CHECKING:
+    from reflectioncoder.shard_folders import ShardFolder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_scoring_arguments(parser)
     add_model_arguments(parser)
     add_format_argument(parser)
+    add_shard_argument(parser, SHARDS_OF_SERVED_MODELS)
     parser.add_argument(
         "--allow-contaminated", action="store_true", help="also evaluate on benchmarks of which the training data contains tasks"
     )
@@ -35,12 +45,12 @@ def run(args: argparse.Namespace) -> Outcome:
 
     from reflectioncoder.builder.pipeline import limits_from
     from reflectioncoder.contamination.records import refuse_contaminated
-    from reflectioncoder.data.answer_reasons import answer_lines, has_no_program_at_all
+    from reflectioncoder.data.answer_reasons import has_no_program_at_all
     from reflectioncoder.data.files import claim
     from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT, UsageError
     from reflectioncoder.evaluate.benchmarks import require_distinct
-    from reflectioncoder.evaluate.references import lines_of, with_references
-    from reflectioncoder.evaluate.results import headline, summary_line, summary_of
+    from reflectioncoder.evaluate.references import with_references
+    from reflectioncoder.evaluate.results import summary_of
     from reflectioncoder.evaluation import completions_key, evaluate_model, require_formats, skip
     from reflectioncoder.generate.base import longest
 
@@ -55,10 +65,17 @@ def run(args: argparse.Namespace) -> Outcome:
         lines += benchmark.date_lines()
         note = refuse_contaminated(model.path, benchmark.name, allow=args.allow_contaminated)
         lines += [note] if note else []
-        if not claim(args.output / benchmark.name, completions_key(benchmark, recipe, model.key, in_batches=model.in_batches)):
+        key = completions_key(benchmark, recipe, model.key, in_batches=model.in_batches)
+        if not args.shard and not claim(args.output / benchmark.name, key):
             raise UsageError(
                 f"{args.output / benchmark.name} holds results of another model or other settings\n  hint:    choose another --output"
             )
+    if args.shard:
+        from reflectioncoder.sharded.benchmarks import WantedBenchmark
+        from reflectioncoder.sharded.evaluate import run_shard
+
+        wanted = [WantedBenchmark(limited(spec, args.limit), args.from_date, args.to_date, args.data_dir) for spec in args.benchmark]
+        return shard_outcome(run_shard(model, benchmarks, wanted, recipe, args.format, args.output / args.shard.folder, args.shard))
     value, paths, backend, exit_code = {}, [], None, EXIT_DONE
     longest_request = max(longest(benchmark.requests(1)) for benchmark in benchmarks)
     with contextlib.ExitStack() as opened:
@@ -76,12 +93,39 @@ def run(args: argparse.Namespace) -> Outcome:
             paths += sorted(directory.glob("completions.*.json*")) if args.format else []
             summary = summary_of(results, round(time.monotonic() - started, 1))
             value[benchmark.name] = {**results, "summary": summary}
-            cut_off = results["sampling"]["finish_reasons"].get("length", 0)
-            note = f" ({cut_off} completions cut off at {args.max_new_tokens} tokens)" if cut_off else ""
-            lines.append(f"{benchmark.name}: pass@1 {percent(headline(results))}{note}")
-            lines.append(f"{benchmark.name}: {summary_line(summary)}")
-            lines += lines_of(results)
-            lines += [f"{benchmark.name}: {line}" for line in answer_lines(results["answers"])]
+            lines += _lines_of(benchmark.name, results, summary)
             if has_no_program_at_all(results["answers"]):
                 exit_code = EXIT_CHECK_FAILED
     return Outcome(value, lines, paths, exit_code if backend is not None else EXIT_ENVIRONMENT)
+
+
+def merged(shards: Sequence[ShardFolder], directory: Path) -> Outcome:
+    """Merge shards of this command."""
+    from reflectioncoder.data.answer_reasons import has_no_program_at_all
+    from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE
+    from reflectioncoder.evaluate.results import summary_of
+    from reflectioncoder.sharded.evaluate import merge
+
+    value, lines, paths, exit_code = {}, [], [], EXIT_DONE
+    for benchmark, results in merge(shards, directory):
+        summary = summary_of(results)
+        value[benchmark.name] = {**results, "summary": summary}
+        lines += [*benchmark.date_lines(), *_lines_of(benchmark.name, results, summary)]
+        place = directory / benchmark.name
+        paths += [place / "results.json", *sorted(place.glob("completions.*.json*"))]
+        if has_no_program_at_all(results["answers"]):
+            exit_code = EXIT_CHECK_FAILED
+    return Outcome(value, lines, paths, exit_code)
+
+
+def _lines_of(name: str, results: dict[str, Any], summary: dict[str, Any]) -> list[str]:
+    """Return lines for people about the results of a benchmark."""
+    from reflectioncoder.data.answer_reasons import answer_lines
+    from reflectioncoder.evaluate.references import lines_of
+    from reflectioncoder.evaluate.results import headline, summary_line
+
+    sampling = results["sampling"]
+    cut_off = sampling["finish_reasons"].get("length", 0)
+    note = f" ({cut_off} completions cut off at {sampling['max_new_tokens']} tokens)" if cut_off else ""
+    lines = [f"{name}: pass@1 {percent(headline(results))}{note}", f"{name}: {summary_line(summary)}", *lines_of(results)]
+    return [*lines, *(f"{name}: {line}" for line in answer_lines(results["answers"]))]

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from reflectioncoder.choices import (
     APIS,
@@ -19,12 +21,30 @@ from reflectioncoder.choices import (
     MAX_TOKENS_FIELDS_HELP,
     OMITTABLE,
 )
-from reflectioncoder.commands import Outcome, add_benchmark_arguments, at_least, described, not_negative, positive, wanted_benchmark
+from reflectioncoder.commands import (
+    Outcome,
+    add_benchmark_arguments,
+    add_shard_argument,
+    at_least,
+    described,
+    limited,
+    not_negative,
+    positive,
+    shard_outcome,
+    wanted_benchmark,
+)
+
+if TYPE_CHECKING:
+    from reflectioncoder.evaluate.benchmarks import Benchmark
+    from reflectioncoder.shard_folders import ShardFolder
+
+SHARDS_OF_SERVED_MODELS = "written to DIR/shard-I-of-N, for merge; with --backend openai, local or vllm"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_benchmark_arguments(parser)
     add_model_arguments(parser)
+    add_shard_argument(parser, SHARDS_OF_SERVED_MODELS)
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -138,21 +158,40 @@ def model_of(args: argparse.Namespace):
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    from reflectioncoder.data.answer_reasons import answer_lines, has_no_program_at_all
     from reflectioncoder.data.files import claim
-    from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, UsageError
+    from reflectioncoder.errors import UsageError
     from reflectioncoder.evaluation import completions_key
     from reflectioncoder.generate.base import generate, longest
 
     recipe = generation_recipe(args)
     benchmark = wanted_benchmark(args.benchmark, args)
     model = model_of(args)
+    if args.shard:
+        from reflectioncoder.sharded.benchmarks import WantedBenchmark
+        from reflectioncoder.sharded.generate import run_shard
+
+        wanted = WantedBenchmark(limited(args.benchmark, args.limit), args.from_date, args.to_date, args.data_dir)
+        return shard_outcome(run_shard(model, benchmark, wanted, recipe, args.output / args.shard.folder, args.shard))
     path = args.output / "completions.jsonl"
     if not claim(args.output, completions_key(benchmark, recipe, model.key, in_batches=model.in_batches)) and path.exists():
         raise UsageError(f"{path} holds completions of another model or other settings\n  hint:    choose another --output")
     requests = benchmark.requests(recipe.generate.num_samples)
     with model.open(longest(requests), recipe.generate.max_new_tokens) as backend:
         counts = generate(backend, requests, recipe.generate, recipe.seed, path, f"generate {benchmark.name}")
+    return _outcome(counts, benchmark, path)
+
+
+def merged(shards: Sequence[ShardFolder], directory: Path) -> Outcome:
+    """Merge shards of this command."""
+    from reflectioncoder.sharded.generate import merge
+
+    return _outcome(*merge(shards, directory), directory / "completions.jsonl")
+
+
+def _outcome(counts: dict[str, Any], benchmark: Benchmark[Any], path: Path) -> Outcome:
+    from reflectioncoder.data.answer_reasons import answer_lines, has_no_program_at_all
+    from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE
+
     lines = [*benchmark.date_lines(), *answer_lines(counts["answers"])]
     code = EXIT_CHECK_FAILED if has_no_program_at_all(counts["answers"]) else EXIT_DONE
     ended = ", ".join(f"{reason} {count}" for reason, count in sorted(counts["finish_reasons"].items()))

@@ -7,10 +7,15 @@ A problem with a reference and tests is kept only if the reference passes them t
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from reflectioncoder.commands import Outcome, add_workers_argument
+from reflectioncoder.commands import Outcome, add_shard_argument, add_workers_argument, shard_outcome
 from reflectioncoder.errors import CheckFailedError
+
+if TYPE_CHECKING:
+    from reflectioncoder.shard_folders import ShardFolder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,15 +24,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", required=True, type=Path, metavar="FILE", help="file to write (JSON Lines); name it in build.problems"
     )
     add_workers_argument(parser)
+    add_shard_argument(parser, "written to FILE.shards/shard-I-of-N, for merge")
 
 
 def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.builder.sources.collect import collect_problems
+
+    if args.shard:
+        from reflectioncoder.sharded.problems import run_shard
+
+        return shard_outcome(run_shard(args.sources, args.output, args.limit, args.workers, args.shard))
+    return _outcome(collect_problems(args.sources, args.output, args.limit, args.workers), args.output)
+
+
+def merged(shards: Sequence[ShardFolder], directory: Path) -> Outcome:
+    """Merge shards of this command."""
+    from reflectioncoder.sharded.problems import merge
+
+    output = directory / shards[0].work.finishing["name"]
+    return _outcome(merge(shards, output), output)
+
+
+def _outcome(summary: dict[str, Any], output: Path) -> Outcome:
     from reflectioncoder.builder.sources.draft import REASONS
 
-    summary = collect_problems(args.sources, args.output, args.limit, args.workers)
     lines = [f"{summary['num_problems']} problems, {summary['num_verified']} of them with a reference that passed its tests twice"]
     lines += [f"  dropped, {reason}: {count} ({REASONS[reason]})" for reason, count in summary["dropped"].items()]
     if not summary["num_problems"]:
         raise CheckFailedError("\n".join(["the sources hold no usable problem", *lines[1:]]))
-    return Outcome(summary, lines, [args.output])
+    return Outcome(summary, lines, [output])

@@ -5,8 +5,9 @@ Needs neither a model nor torch.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reflectioncoder.choices import CUT_RULES, CUT_RULES_HELP
 from reflectioncoder.commands import (
@@ -14,11 +15,19 @@ from reflectioncoder.commands import (
     add_benchmark_arguments,
     add_format_argument,
     add_scoring_arguments,
+    add_shard_argument,
     described,
+    limited,
     percent,
     positive,
+    shard_outcome,
     wanted_benchmark,
 )
+
+if TYPE_CHECKING:
+    from reflectioncoder.evaluate.benchmarks import Benchmark
+    from reflectioncoder.evaluation import ScoredFile
+    from reflectioncoder.shard_folders import ShardFolder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--extract", action="store_true", help="the samples are a model's raw answers: extract the program from each")
     add_format_argument(parser)
+    add_shard_argument(parser, "written to DIR/shard-I-of-N, for merge")
     parser.add_argument(
         "--model", default="unknown", metavar="NAME", help="name of the model that wrote the samples, for eee and inspect"
     )
@@ -50,10 +60,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     import time
 
-    from reflectioncoder.data.answer_reasons import answer_lines, has_no_program_at_all
-    from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT
-    from reflectioncoder.evaluate.references import lines_of
-    from reflectioncoder.evaluate.results import summary_line, summary_of
     from reflectioncoder.evaluation import ScoreOptions, score_file
 
     benchmark = wanted_benchmark(args.benchmark, args)
@@ -68,15 +74,38 @@ def run(args: argparse.Namespace) -> Outcome:
         formats=tuple(args.format),
         model=args.model,
     )
+    if args.shard:
+        from reflectioncoder.sharded.benchmarks import WantedBenchmark
+        from reflectioncoder.sharded.score import run_shard
+
+        wanted = WantedBenchmark(limited(args.benchmark, args.limit), args.from_date, args.to_date, args.data_dir)
+        return shard_outcome(run_shard(args.samples, benchmark, wanted, options, args.output / args.shard.folder, args.shard))
     started = time.monotonic()
     scored = score_file(args.samples, benchmark, args.output, options)
+    return _outcome(scored, benchmark, round(time.monotonic() - started, 1))
+
+
+def merged(shards: Sequence[ShardFolder], directory: Path) -> Outcome:
+    """Merge shards of this command."""
+    from reflectioncoder.sharded.score import merge
+
+    scored, benchmark = merge(shards, directory)
+    return _outcome(scored, benchmark, None)
+
+
+def _outcome(scored: ScoredFile, benchmark: Benchmark[Any], duration_s: float | None) -> Outcome:
+    from reflectioncoder.data.answer_reasons import answer_lines, has_no_program_at_all
+    from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT
+    from reflectioncoder.evaluate.references import lines_of
+    from reflectioncoder.evaluate.results import summary_line, summary_of
+
     results = scored.results
     if scored.is_skipped:
         line = f"{benchmark.name}: {len(benchmark.tasks)} tasks skipped: {results['reason']}"
         return Outcome({"status": "skipped", "reason": results["reason"]}, [line], scored.paths, EXIT_ENVIRONMENT)
     answers = results["answers"]
     code = EXIT_CHECK_FAILED if has_no_program_at_all(answers) else EXIT_DONE
-    summary = summary_of(results, round(time.monotonic() - started, 1))
+    summary = summary_of(results, duration_s)
     lines = [*benchmark.date_lines(), *score_lines(results), summary_line(summary), *lines_of(results), *answer_lines(answers)]
     lines += [scored.warning] if scored.warning else []
     return Outcome(results, lines, scored.paths, code)

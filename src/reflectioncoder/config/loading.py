@@ -103,6 +103,15 @@ def with_settings(resolved: ResolvedRecipe, settings: Mapping[str, Any], origin:
     return ResolvedRecipe(section(Recipe, values, "", Origins(where, field_docs())), where)
 
 
+def recipe_of(values: Mapping[str, Any]) -> Recipe:
+    """Return the recipe whose `dataclasses.asdict` was kept as JSON.
+
+    Raises:
+        UsageError: unknown key; wrong type; out of range.
+    """
+    return section(Recipe, dict(values), "", Origins({}, field_docs()))
+
+
 def find_recipe(source: str | Path) -> Path:
     """Return a recipe's path for a path or the name of a shipped recipe."""
     path = Path(source)

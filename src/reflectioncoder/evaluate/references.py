@@ -80,8 +80,14 @@ def with_references(benchmark: Benchmark[Any], floor: int, workers: int) -> Benc
     if not references.num_passed:
         reason = next(iter(failed.values()))
         raise MachineError(f"{benchmark.name}: no reference passes here, so nothing can be judged; the first fails with {reason}")
+    return without_failed(benchmark, references)
+
+
+def without_failed(benchmark: Benchmark[Any], references: References) -> Benchmark[Any]:
+    """Return the benchmark without the tasks whose references fail."""
+    failed = references.failed.keys()
     tasks = tuple(task for task in benchmark.tasks if task.task_id not in failed)
-    return replace(benchmark, tasks=tasks, left_out=benchmark.left_out | failed.keys(), references=references)
+    return replace(benchmark, tasks=tasks, left_out=benchmark.left_out | failed, references=references)
 
 
 def known_references(name: str, sha256: str) -> References | None:

@@ -15,7 +15,7 @@ from reflectioncoder.data.answer_reasons import count_answers
 from reflectioncoder.data.answers import REFUSED_ANSWER
 from reflectioncoder.data.completion_requests import Request
 from reflectioncoder.data.completions import read_continuation
-from reflectioncoder.data.files import JsonlAppender, read_jsonl
+from reflectioncoder.data.files import JsonlAppender, read_jsonl, write_jsonl
 from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.errors import UsageError
 from reflectioncoder.generate.reply import REFUSED
@@ -60,13 +60,12 @@ def check_sampling(config: GenerateConfig) -> None:
 def generate(
     backend: Backend, requests: Sequence[Request], config: GenerateConfig, seed: int, path: Path, label: str
 ) -> dict[str, Any]:
-    """Complete all requests into `path` (JSON Lines), skipping those that are there; return counts, of tokens only the new ones."""
+    """Complete all requests into `path` (JSON Lines), skipping those that are there; return counts, of tokens only the new ones.
+
+    The rows are appended as they come. In the end they stand in the order of the requests.
+    """
     check_sampling(config)
-    there = [row for _, row in read_jsonl(path, tolerate_torn_tail=True)] if path.exists() else []
-    with expected_form(path):
-        done = {(row["task_id"], row["sample"]) for row in there}
-        ends = Counter(row["finish_reason"] for row in there)
-        found = Counter(row["extraction"] for row in there)
+    done = {(row["task_id"], row["sample"]) for row in read_completions(path)}
     num_tokens, num_done = 0, len(done)
     with (
         JsonlAppender(path) as appender,
@@ -74,18 +73,44 @@ def generate(
         contextlib.closing(backend.complete(requests, done, config, seed)) as completions,
     ):
         for request, completion in completions:
-            row = completion_row(request, completion)
-            appender.append(row)
-            found[row["extraction"]] += 1
-            ends[completion.finish_reason] += 1
+            appender.append(completion_row(request, completion))
             num_tokens += completion.num_tokens
             num_done += 1
             progress.update(num_done, f"{num_tokens} tokens")
+    rows = _put_in_order(path, requests)
+    return {**count_completions(rows), "num_completions": len(requests), "num_tokens": num_tokens}
+
+
+def read_completions(path: Path) -> list[dict[str, Any]]:
+    """Read the rows of a file that may be unfinished or not there.
+
+    Raises:
+        UsageError: the rows are no completions.
+    """
+    rows = [row for _, row in read_jsonl(path, tolerate_torn_tail=True)] if path.exists() else []
+    with expected_form(path):
+        for row in rows:
+            _ = row["task_id"], row["sample"], row["finish_reason"], row["extraction"]
+    return rows
+
+
+def _put_in_order(path: Path, requests: Sequence[Request]) -> list[dict[str, Any]]:
+    """Rewrite the rows in the order of the requests, if they are in another, and return them."""
+    rows = read_completions(path)
+    order = {request.key: number for number, request in enumerate(requests)}
+    ordered = sorted(rows, key=lambda row: order.get((row["task_id"], row["sample"]), len(order)))
+    if ordered != rows:
+        write_jsonl(path, ordered)
+    return ordered
+
+
+def count_completions(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the counts of completions: all of them, tokens, why they ended, what was read in them."""
     return {
-        "num_completions": len(requests),
-        "num_tokens": num_tokens,
-        "finish_reasons": dict(ends),
-        "answers": count_answers(found.elements()),
+        "num_completions": len(rows),
+        "num_tokens": sum(row["num_tokens"] for row in rows),
+        "finish_reasons": dict(Counter(row["finish_reason"] for row in rows)),
+        "answers": count_answers(row["extraction"] for row in rows),
     }
 
 

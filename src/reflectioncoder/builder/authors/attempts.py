@@ -23,6 +23,7 @@ from reflectioncoder.errors import UsageError
 from reflectioncoder.generate.budget import Budget
 from reflectioncoder.generate.reply import STOP
 from reflectioncoder.progress import say
+from reflectioncoder.shards import WHOLE
 
 
 class AttemptsAuthor(Author):
@@ -37,6 +38,7 @@ class AttemptsAuthor(Author):
             languages=None,
             needs_reference=True,
             varies_one_program=False,
+            heeds_other_problems=False,
         )
 
     def check(self, config: BuildConfig) -> None:
@@ -69,7 +71,7 @@ def _open_file(build: Build, budget: Budget) -> Iterator[RolloutWriter]:
     file = AttemptsFile(build.config.attempts)
     writer = RepairWriter(build, file.attempt, writer_of(build.config).model)
     yield RolloutWriter(writer.write, build.num_workers, NoModel())
-    if file.num_not_asked:
+    if file.num_not_asked and build.shard == WHOLE:  # else they are other shards'
         say(f"build: {file.num_not_asked} rows of {build.config.attempts} are of no problem or rollout of this build")
 
 

@@ -52,6 +52,7 @@ class DialogueAuthor(Author):
             languages=frozenset((PYTHON.name,)),
             needs_reference=False,
             varies_one_program=False,
+            heeds_other_problems=False,
         )
 
     def check(self, config: BuildConfig) -> None:

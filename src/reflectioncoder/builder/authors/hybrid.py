@@ -32,6 +32,7 @@ class HybridAuthor(Author):
             languages=None,
             needs_reference=True,
             varies_one_program=False,
+            heeds_other_problems=False,
         )
 
     def check(self, config: BuildConfig) -> None:

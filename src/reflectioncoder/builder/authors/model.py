@@ -38,7 +38,8 @@ _NOT_OF_AN_ANSWER = (
     "problems", "budget_tokens", "budget_usd", "min_samples", "max_chars", "near_duplicates", "attempts", "diagnoses", "tests",
     "critic", "max_tokens", "tokenizer", "round_kinds", "max_rounds",
 )  # fmt: skip
-_NOT_OF_A_REQUEST = ("base_url", "api_key_env", "timeout_s", "retries", "max_in_flight", "input_usd", "output_usd")
+NOT_OF_A_REQUEST = ("base_url", "api_key_env", "timeout_s", "retries", "max_in_flight", "input_usd", "output_usd")
+"""Fields of an endpoint: how it is reached, how much is asked at once, what it costs."""
 _NOT_IN_OLDER_LOGS = ("extra_body", "omit", "max_tokens_field")
 
 
@@ -172,7 +173,7 @@ def _settings_of_answers(build: Build) -> dict[str, Any]:
 def settings_of_endpoint(config: BuildConfig) -> dict[str, Any]:
     """Return the settings of an endpoint on which its answers depend."""
     settings = asdict(config.endpoint)
-    for name in _NOT_OF_A_REQUEST:
+    for name in NOT_OF_A_REQUEST:
         del settings[name]
     for name in _NOT_IN_OLDER_LOGS:
         if getattr(config.endpoint, name) == getattr(EndpointConfig(), name):

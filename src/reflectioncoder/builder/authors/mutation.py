@@ -30,6 +30,7 @@ class MutationAuthor(Author):
             languages=frozenset(SLIPS),
             needs_reference=True,
             varies_one_program=True,
+            heeds_other_problems=True,
         )
 
     def check(self, config: BuildConfig) -> None:
@@ -46,25 +47,34 @@ class MutationAuthor(Author):
     def write(self, build: Build) -> DialogueStats:
         for language in sorted({problem.language for problem in build.problems.each()} & SLIPS.keys()):
             SLIPS[language].require()
-        run_mutation_rounds(build, self._usable(build))
+        usable = self._usable(build)
+        own = {problem.task_id for index, problem in usable.items() if build.shard.takes(index)}
+        run_mutation_rounds(build, list(usable.values()), own)
         return DialogueStats()
 
-    def _usable(self, build: Build) -> list[Problem]:
-        """Return the problems that can be written about; the others are rejected by name."""
-        outcomes, problems, workers = build.outcomes, build.problems, build.recipe.sandbox.workers
-        usable = []
+    def _usable(self, build: Build) -> dict[int, Problem]:
+        """Return the problems that can be written about, by number; the others are rejected by name.
 
-        def check(problem: Problem) -> tuple[Problem, Rejected | None]:
-            return problem, build.unwritable(self.traits, problem)
+        Those of other shards are taken as usable if they look so; nothing is run for them.
+        """
+        outcomes, problems, workers = build.outcomes, build.problems, build.recipe.sandbox.workers
+        usable = {}
+
+        def check(numbered: tuple[int, Problem]) -> tuple[Problem, Rejected | None]:
+            index, problem = numbered
+            if build.shard.takes(index):
+                return problem, build.unwritable(self.traits, problem)
+            looks_usable = problem.language in SLIPS and problem.has_reference and problem.tests
+            return problem, None if looks_usable else Rejected("no_reference")
 
         with Progress("build: references", problems.count) as progress:
-            for index, (problem, rejected) in enumerate(map_ordered(check, problems.each(), workers)):
+            for index, (problem, rejected) in enumerate(map_ordered(check, enumerate(problems.each()), workers)):
                 if found := problems.left_out.get(index):
                     rejected = Rejected("contaminated", found)
-                if rejected is not None:
+                if rejected is None:
+                    usable[index] = problem
+                elif build.shard.takes(index):
                     outcomes.reject(len(outcomes), rejected_problem(problem, rejected))
-                else:
-                    usable.append(problem)
                 progress.update(index + 1)
         if outcomes.num_rejected:
             say(f"build: {outcomes.num_rejected} of {problems.count} problems cannot be used; rejected.jsonl says why")

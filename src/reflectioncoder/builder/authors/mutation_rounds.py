@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 from functools import partial
 
@@ -34,21 +34,29 @@ SAMPLES_PER_PROBLEM = 4  # where the recipe says nothing
 _MAX_BOOST = 5.0
 
 
-def run_mutation_rounds(build: Build, problems: list[Problem]) -> None:
+def run_mutation_rounds(build: Build, problems: list[Problem], own: Set[str]) -> None:
     """Write the samples of all problems into `build.outcomes`.
 
     Each round takes one candidate of every problem that wants more; slips used least so far go first. Rounds make the choice
     independent of the order in which executions finish.
+
+    Args:
+        own: the ids of the problems that are written about; candidates of the others count as accepted, which most of them are, so that
+            the choice of slips is nearly that of a build of all problems.
     """
     rounds = _Rounds(build, problems)
-    target = rounds.num_wanted * len(problems)
+    target = rounds.num_wanted * len(own)
     with Progress("build: reflections", target) as progress:
         while plans := rounds.next_plans():
             weights = rounds.kind_weights()
-            written = map_ordered(partial(rounds.write, weights), plans, build.recipe.sandbox.workers)
-            for plan, (settled, outcome) in zip(plans, written, strict=True):
+            here = [plan for plan in plans if plan.problem.task_id in own]
+            written = map_ordered(partial(rounds.write, weights), here, build.recipe.sandbox.workers)
+            for plan, (settled, outcome) in zip(here, written, strict=True):
                 rounds.note(plan, settled, outcome)
                 progress.update(build.outcomes.num_accepted, f"{build.outcomes.num_rejected} rejected")
+            for plan in plans:
+                if plan.problem.task_id not in own:
+                    rounds.assume_accepted(plan)
         progress.update(target)
 
 
@@ -137,3 +145,7 @@ class _Rounds:
             outcomes.accept(len(outcomes), outcome)
             self._kinds.update([outcome.metadata["kind"]] if "kind" in outcome.metadata else [])
             self._num_accepted[task_id] += 1
+
+    def assume_accepted(self, plan: MutationPlan) -> None:
+        """Note a plan of a problem that is written about elsewhere."""
+        self._num_accepted[plan.problem.task_id] += 1

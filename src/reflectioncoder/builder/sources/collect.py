@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,15 +32,25 @@ def collect_problems(sources: Iterable[str], output: Path, limit: int | None = N
         MachineError: a package is missing, or the disk is full.
         SandboxUnavailableError: programs cannot be run here.
     """
+    with contextlib.closing(map_ordered(verifier(), drafts(sources), workers)) as results:
+        return write_problems(results, output, limit)
+
+
+def verifier() -> Callable[[Draft | Dropped], Problem | Dropped]:
+    """Return what turns a draft into a problem, with the default limits.
+
+    Raises:
+        SandboxUnavailableError: programs cannot be run here.
+    """
     config = SandboxConfig()
     require_floor(detect_isolation(), config.floor)
-    limits = replace(limits_from(config), wall_s=BuildConfig().cell_timeout_s)
+    return partial(_verified, limits=replace(limits_from(config), wall_s=BuildConfig().cell_timeout_s))
+
+
+def write_problems(results: Iterable[Problem | Dropped], output: Path, limit: int | None) -> dict[str, Any]:
+    """Write the first `limit` problems; return how many are kept, and dropped by reason up to the last of them."""
     num_kept, num_verified, dropped = 0, 0, Counter[str]()
-    check = partial(_verified, limits=limits)
-    with contextlib.ExitStack() as stack:
-        written = stack.enter_context(JsonlWriter(output))
-        progress = stack.enter_context(Progress("problems", None))
-        results = stack.enter_context(contextlib.closing(map_ordered(check, _drafts(sources), workers)))
+    with JsonlWriter(output) as written, Progress("problems", None) as progress:
         for done, result in enumerate(results, start=1):
             if isinstance(result, Dropped):
                 dropped[result.reason] += 1
@@ -58,7 +68,7 @@ def _verified(draft: Draft | Dropped, limits: Limits) -> Problem | Dropped:
     return draft if isinstance(draft, Dropped) else verify(draft, limits)
 
 
-def _drafts(sources: Iterable[str]) -> Iterator[Draft | Dropped]:
+def drafts(sources: Iterable[str]) -> Iterator[Draft | Dropped]:
     """Yield all drafts; of those with the same id only the first."""
     seen: set[int] = set()  # hashes: of 10^5 ids 10 MB less
     for source in sources:

@@ -1,0 +1,226 @@
+"""The contract between the shards of a command and `merge`: what stands in a shard's folder, and when shards belong together.
+
+A shard's folder holds `shard.json`, written before any work: whose work it is, and of which part. Its log follows (a file of the
+command's own), in which finished units are kept, so that a shard that was killed goes on. `done.json` comes last, and names the log's
+size and hash: a shard without it, or with another log, is not finished. Nothing else is shared between machines: whatever starts a
+command N times (a Slurm array, a Kubernetes job) can run shards.
+
+Raises (everywhere):
+    UsageError: shards that are missing, doubled, unfinished, damaged, or of other work (exit code 2).
+    MachineError: shards that were made by other versions of Python, of this package or of packages that programs import (exit code 3).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import platform
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reflectioncoder import __version__
+from reflectioncoder.data.files import content_hash, read_json, write_json, writing
+from reflectioncoder.data.json_text import expected_form
+from reflectioncoder.errors import MachineError, UsageError
+from reflectioncoder.evaluate.versions import package_versions, source_hash
+from reflectioncoder.shards import Shard
+from reflectioncoder.stage_marker import Marker
+
+MANIFEST = "shard.json"
+DONE = "done.json"
+_LOCK = "shard.lock"
+_MAX_NAMED = 10
+
+
+def versions() -> dict[str, Any]:
+    """Return the versions that must be the same in all shards, and where they are merged."""
+    return {
+        "reflectioncoder": f"{__version__} ({source_hash('')})",
+        "python": platform.python_version(),
+        "packages": list(package_versions()),
+    }
+
+
+@dataclass(frozen=True)
+class Work:
+    """The work of which a shard is a part. All shards of it are equal in everything but `paths`.
+
+    Attributes:
+        command: its name.
+        settings: what the result of a unit depends on.
+        data: hashes of what was read, by name.
+        num_units: in all shards together; None where nobody knows before all has been read.
+        finishing: options that only the finished whole depends on.
+        paths: where `merge` finds the inputs again; they may differ between machines.
+    """
+
+    command: str
+    settings: dict[str, Any]
+    data: dict[str, Any]
+    num_units: int | None
+    finishing: dict[str, Any] = field(default_factory=dict)
+    paths: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, Any] = field(default_factory=versions)
+
+    @property
+    def of_units(self) -> dict[str, Any]:
+        """Return what all results of units in a folder have in common."""
+        found = {"command": self.command, "num_units": self.num_units, **_flat("settings", self.settings), **_flat("data", self.data)}
+        return json.loads(json.dumps(found))  # as they are read again: lists, not tuples
+
+
+@dataclass
+class ShardFolder:
+    """The folder of a shard. `begun_at`: monotonic time at which this process began."""
+
+    directory: Path
+    shard: Shard
+    work: Work
+    begun_at: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    @contextlib.contextmanager
+    def begun(cls, directory: Path, shard: Shard, work: Work) -> Iterator[ShardFolder]:
+        """Begin or go on with a shard in a folder that is free, or holds this very shard; nobody else may within the block.
+
+        Raises:
+            UsageError: the folder holds anything else.
+            MachineError: another process is at work there; the folder cannot be written, or the shard was begun by other versions.
+        """
+        if (directory / MANIFEST).exists():
+            there = cls.read(directory)
+            if there.shard != shard:
+                raise UsageError(f"{directory} holds shard {there.shard}, not {shard}\n  hint:    choose another folder")
+            _require_equal(there, cls(directory, shard, work), "this command")
+        elif directory.is_dir() and any(path.name != _LOCK for path in directory.iterdir()):
+            raise UsageError(f"{directory} is not empty, and holds no shard\n  hint:    choose another folder")
+        with _alone_in(directory):
+            begun = cls(directory, shard, work)
+            begun.write()
+            yield begun
+
+    @classmethod
+    def read(cls, directory: Path) -> ShardFolder:
+        """Read the manifest of a folder.
+
+        Raises:
+            UsageError: there is none, or it is none.
+        """
+        if not (directory / MANIFEST).is_file():
+            raise UsageError(f"{directory} holds no shard\n  hint:    a folder that a command with --shard has written: shard-I-of-N")
+        with expected_form(directory / MANIFEST):
+            content = read_json(directory / MANIFEST)
+            if content.pop("digest") != content_hash(content):
+                raise UsageError(
+                    f"{directory / MANIFEST} was damaged or changed\n  hint:    copy the folder again, or run the shard anew"
+                )
+            shard = Shard.parse(f"{content['index']}/{content['count']}")
+            names = ("command", "settings", "data", "num_units", "finishing", "paths", "versions")
+            return cls(directory, shard, Work(**{name: content[name] for name in names}))
+
+    def write(self) -> None:
+        """Write the manifest."""
+        content = {"schema_version": 1, "index": self.shard.index, "count": self.shard.count, **vars(self.work)}
+        write_json(self.directory / MANIFEST, {**content, "digest": content_hash(content)})
+
+    @property
+    def _key(self) -> str:
+        return content_hash(self.shard.index, self.shard.count, self.work.of_units, self.work.versions)
+
+    def finish(self, outputs: Sequence[Path], result: dict[str, Any]) -> Path:
+        """Mark the shard as done; `result`: what is known of it beside its log."""
+        marker = Marker.of(self._key, round(time.monotonic() - self.begun_at, 1), result, self.directory, outputs)
+        marker.write(self.directory / DONE)
+        return self.directory / DONE
+
+    def done(self) -> Marker:
+        """Return the marker of a finished shard: what is known of it beside its log (`result`), and its seconds.
+
+        Raises:
+            UsageError: it is not finished, or its log is not what was written.
+        """
+        marker = Marker.read(self.directory / DONE)
+        if marker is None or marker.key != self._key:
+            raise UsageError(
+                f"{self.directory}: shard {self.shard} is not finished\n  hint:    run {self.work.command} --shard {self.shard} again: "
+                "it goes on where it stopped"
+            )
+        if changed := marker.changed(self.directory):
+            raise UsageError(
+                f"{changed[0]} is not what shard {self.shard} has written\n"
+                f"  hint:    copy the folder again, or run {self.work.command} --shard {self.shard} again"
+            )
+        return marker
+
+
+@contextlib.contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Hold the lock of a folder, which ends with the process. Systems without `fcntl` have none."""
+    with writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = open(directory / _LOCK, "w")  # noqa: SIM115 (closed below)
+    with lock:
+        try:
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:
+            pass
+        except OSError:
+            raise MachineError(f"another process is at work in {directory}") from None
+        yield
+
+
+def read_shards(directories: Sequence[Path]) -> list[ShardFolder]:
+    """Read the shards of one work, all of them, in their order.
+
+    Raises:
+        UsageError, MachineError: see above; also if this machine has other versions than theirs.
+    """
+    shards = [ShardFolder.read(directory) for directory in directories]
+    first = shards[0]
+    for other in shards[1:]:
+        if other.shard.count != first.shard.count:
+            raise UsageError(f"{first.directory} is one of {first.shard.count} shards, {other.directory} one of {other.shard.count}")
+        _require_equal(first, other)
+    found = Counter(shard.shard.index for shard in shards)
+    if doubled := [index for index, times in found.items() if times > 1]:
+        where = [str(shard.directory) for shard in shards if shard.shard.index == doubled[0]]
+        raise UsageError(f"shard {doubled[0]}/{first.shard.count} is given {len(where)} times: {', '.join(where)}")
+    if missing := [index for index in range(1, first.shard.count + 1) if index not in found]:
+        named = ", ".join(map(str, missing[:_MAX_NAMED])) + (", …" if len(missing) > _MAX_NAMED else "")
+        raise UsageError(f"{len(missing)} of {first.shard.count} shards are missing: {named}\n  hint:    merge takes all of them")
+    if first.work.versions != versions():
+        raise MachineError(_differences("the shards were made by other versions than those here", first.work.versions, versions()))
+    for shard in shards:
+        shard.done()
+    return sorted(shards, key=lambda shard: shard.shard.index)
+
+
+def _require_equal(first: ShardFolder, other: ShardFolder, name: str = "") -> None:
+    """Refuse two shards of different work. `name`: what messages call `other`; its folder by default."""
+    one, two, who = first.work, other.work, f"{first.directory} and {name or other.directory}"
+    if one.of_units != two.of_units:
+        raise UsageError(_differences(f"{who} are not of the same work", one.of_units, two.of_units))
+    if one.versions != two.versions:
+        raise MachineError(_differences(f"{who} are of different versions", one.versions, two.versions))
+    if not name and one.finishing != two.finishing:
+        raise UsageError(_differences(f"{who} were begun with different options", one.finishing, two.finishing))
+
+
+def _differences(what: str, one: dict[str, Any], two: dict[str, Any]) -> str:
+    names = [name for name in dict.fromkeys((*one, *two)) if one.get(name) != two.get(name)]
+    return "\n".join([what, *(f"  {name}: {one.get(name)!r:.200}, and {two.get(name)!r:.200}" for name in names)])
+
+
+def _flat(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Return nested settings with dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        nested = isinstance(value, dict) and value
+        flat.update(_flat(f"{prefix}.{name}", value) if nested else {f"{prefix}.{name}": value})
+    return flat

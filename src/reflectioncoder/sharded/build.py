@@ -1,0 +1,190 @@
+"""`build` in shards. The unit is a problem; the logs are `log.sqlite`, as without shards, and `candidates.jsonl`.
+
+What can be told of a sample alone (is it contaminated, is it too long?) a shard decides. What one machine decides by comparing with
+earlier samples (near duplicates, shares of slips, samples of a problem) `merge` decides, which reads the candidates of all shards in
+the order in which one machine would have written them.
+
+An author whose candidates depend on other problems' (`Traits.heeds_other_problems`) has them guessed in a shard, for nobody knows what
+became of them. `merge` joins the shards' logs and builds: what was guessed rightly has been run already, and the rest is run now.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, fields, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from reflectioncoder.builder.author import DialogueStats
+from reflectioncoder.builder.authors.model import NOT_OF_A_REQUEST
+from reflectioncoder.builder.authors.registry import author_of, check_author
+from reflectioncoder.builder.critic import CriticCounts
+from reflectioncoder.builder.earlier import require_same_author
+from reflectioncoder.builder.lengths import token_counter
+from reflectioncoder.builder.log import BuildLog
+from reflectioncoder.builder.outcomes import Outcomes, Rejection
+from reflectioncoder.builder.pipeline import (
+    WrittenCandidates,
+    build_reflections,
+    limits_of,
+    read_problems,
+    write_samples,
+    written_candidates,
+)
+from reflectioncoder.builder.summary import BuildSummary, LogCounts
+from reflectioncoder.config.building import BuildConfig
+from reflectioncoder.config.declarations import Recipe
+from reflectioncoder.config.loading import recipe_of
+from reflectioncoder.contamination.overlap import KnownTasks
+from reflectioncoder.contamination.records import known_behaviour, known_tasks
+from reflectioncoder.data.files import JsonlWriter, read_jsonl, sha256_file, write_json
+from reflectioncoder.data.samples import parse_sample
+from reflectioncoder.progress import say
+from reflectioncoder.server_address import without_credentials
+from reflectioncoder.shard_folders import ShardFolder, Work
+from reflectioncoder.sharded.common import ShardOutcome, require_same_data
+from reflectioncoder.shards import Shard
+
+CANDIDATES, LOG = "candidates.jsonl", "log.sqlite"
+_PACKAGES = ("libcst", "rensa")
+"""By which slips are made and near duplicates found."""
+
+
+def run_shard(recipe: Recipe, directory: Path, shard: Shard, limit: int | None, data_dir: str | None) -> ShardOutcome:
+    """Write about this shard's problems into `directory`. Of a budget each shard has an equal part.
+
+    Raises:
+        What `build_reflections` and `ShardFolder.begun` raise.
+    """
+    check_author(recipe.build)
+    known, behaviour = known_tasks(data_dir), known_behaviour(data_dir)
+    work = _work(recipe, limit, data_dir, known)
+    work = replace(work, settings={**work.settings, "compares_behaviour": behaviour is not None})
+    own = replace(recipe, build=_with_part_of_budget(recipe.build, shard))
+    with ShardFolder.begun(directory, shard, work) as folder:
+        with written_candidates(own, directory, limit, known=known, behaviour=behaviour, shard=shard) as written:
+            num_samples = _keep(written, directory / CANDIDATES)
+            result = {
+                "num_units": sum(shard.takes(index) for index in range(written.build.problems.count)),
+                "log": asdict(LogCounts.of(written.build.log, recipe.build.endpoint)),
+                "num_retries": written.dialogues.num_retries,
+                "critic": written.critic and written.critic.to_json(),
+            }
+        folder.finish([directory / CANDIDATES, directory / LOG], result)
+    return ShardOutcome(folder, result["num_units"], f"{num_samples} samples of {written.count} candidates", directory.parent)
+
+
+def _keep(written: WrittenCandidates, path: Path) -> int:
+    """Write the candidates with their positions, and return how many of them are samples."""
+    num_samples = 0
+    with JsonlWriter(path) as kept:
+        for position, candidate in zip(written.positions, written.alone, strict=True):
+            is_rejected = isinstance(candidate, Rejection)
+            num_samples += not is_rejected
+            kept.write({"position": position, "rejected" if is_rejected else "sample": candidate.to_json()})
+    return num_samples
+
+
+def merge(shards: Sequence[ShardFolder], directory: Path) -> dict[str, Any]:
+    """Write what one machine would have written; return what `build.json` says.
+
+    Raises:
+        What `build_reflections` raises.
+        UsageError: problems or benchmark data are not those of the shards.
+    """
+    work = shards[0].work
+    recipe = recipe_of(work.paths["recipe"])
+    limit, data_dir = work.paths["limit"], work.paths["data_dir"]
+    known = known_tasks(data_dir)
+    require_same_data(_work(recipe, limit, data_dir, known), work)
+    config = recipe.build
+    require_same_author(directory, config.author, config.hybrid, config.endpoint.model or None, fork=False)
+    with closing(BuildLog(directory / LOG)) as log:  # from which a build of the whole goes on
+        for shard in shards:
+            log.absorb(shard.directory / LOG)
+    if not author_of(config).traits.heeds_other_problems:
+        return _finish(shards, directory, recipe, known)
+    summary = build_reflections(recipe, directory, limit, known=known, behaviour=known_behaviour(data_dir))
+    new, known_already = summary["num_executions"], summary["num_replayed"]
+    say(f"merge: {known_already} executions were in the shards' logs, {new} that they had not foreseen were made here")
+    return summary
+
+
+def _finish(shards: Sequence[ShardFolder], directory: Path, recipe: Recipe, known: KnownTasks) -> dict[str, Any]:
+    config, done = recipe.build, [shard.done() for shard in shards]
+    count_tokens = token_counter(recipe)
+    with closing(Outcomes()) as outcomes:
+        for shard in shards:
+            for _, row in read_jsonl(shard.directory / CANDIDATES):
+                if "sample" in row:
+                    outcomes.accept(row["position"], parse_sample(row["sample"]))
+                else:
+                    outcomes.reject(row["position"], Rejection(**row["rejected"]))
+        funnel = write_samples(outcomes, len(outcomes), directory, recipe, count_tokens)
+        summary = BuildSummary(
+            config=config,
+            seed=recipe.seed,
+            num_problems=shards[0].work.num_units or 0,
+            decontaminated_against=known.names,
+            compared_behaviour=shards[0].work.settings["compares_behaviour"],
+            num_candidates=len(outcomes),
+            funnel=funnel,
+            log=_sum_of_logs([shard.result for shard in done]),
+            dialogues=DialogueStats(num_retries=sum(shard.result["num_retries"] for shard in done)),
+            critic=_sum_of_critics([shard.result for shard in done]),
+            duration_s=round(sum(shard.duration_s for shard in done), 2),
+            python=platform.python_version(),
+            limits=limits_of(recipe),
+        ).to_json()
+    write_json(directory / "build.json", summary)
+    return summary
+
+
+def _work(recipe: Recipe, limit: int | None, data_dir: str | None, known: KnownTasks) -> Work:
+    problems = read_problems(recipe, limit, known)
+    settings = {name: value for name, value in asdict(recipe.build).items() if name != "problems"}
+    settings["endpoint"] = {name: value for name, value in settings["endpoint"].items() if name not in NOT_OF_A_REQUEST}
+    sandbox = {name: value for name, value in asdict(recipe.sandbox).items() if name != "workers"}
+    model = {"name": recipe.model.name, "revision": recipe.model.revision}  # whose tokenizer may count
+    files = {str(number): sha256_file(path) for number, path in enumerate(author_of(recipe.build).files(recipe.build))}
+    endpoint = replace(recipe.build.endpoint, base_url=without_credentials(recipe.build.endpoint.base_url))
+    return Work(
+        "build",
+        {
+            "build": settings,
+            "sandbox": sandbox,
+            "seed": recipe.seed,
+            "model": model,
+            "packages": [f"{name}=={version(name)}" for name in _PACKAGES],
+        },
+        {"problems": problems.digest, "benchmarks": known.names, "files": files},
+        num_units=problems.count,
+        paths={
+            "recipe": asdict(replace(recipe, build=replace(recipe.build, endpoint=endpoint))),
+            "limit": limit,
+            "data_dir": data_dir,
+        },
+    )
+
+
+def _with_part_of_budget(config: BuildConfig, shard: Shard) -> BuildConfig:
+    """Return the settings with an equal part of the budget: shards do not know what the others have spent."""
+    tokens, usd = config.budget_tokens, config.budget_usd
+    return replace(config, budget_tokens=tokens and tokens // shard.count, budget_usd=usd and usd / shard.count)
+
+
+def _sum_of_logs(results: Sequence[dict[str, Any]]) -> LogCounts:
+    return LogCounts(**{spec.name: sum(result["log"][spec.name] for result in results) for spec in fields(LogCounts)})
+
+
+def _sum_of_critics(results: Sequence[dict[str, Any]]) -> CriticCounts | None:
+    counts = [result["critic"] for result in results if result["critic"]]
+    if not counts:
+        return None
+    refused = sum((Counter(count["refused"]) for count in counts), Counter())
+    num_asked, num_accepted = (sum(count[name] for count in counts) for name in ("num_asked", "num_accepted"))
+    return CriticCounts(counts[0]["model"], num_asked, num_accepted, refused)
