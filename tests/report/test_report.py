@@ -174,6 +174,7 @@ def test_a_thousand_tasks_stay_below_five_megabytes_and_flipped_ones_keep_their_
     page = path.read_text()
     assert "To keep this page small, the programs of" in page
     data = re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)
+    assert data is not None
     tasks = json.loads(data[1])["benchmarks"][0]["tasks"]
     assert len(tasks) == 1000
     assert all("program" in side for task in tasks[-5:] for side in task["sides"])
