@@ -10,6 +10,8 @@ from typing import Any
 
 from reflectioncoder import __version__
 
+_NVIDIA_GPUS = Path("/proc/driver/nvidia/gpus")
+
 
 def environment() -> dict[str, Any]:
     """Return the versions and the hardware that a result depends on."""
@@ -30,7 +32,10 @@ def environment() -> dict[str, Any]:
 
 
 def _gpus() -> list[str]:
-    """Return the names of NVIDIA's GPUs, as their driver tells them."""
-    told = [file.read_text(errors="replace") for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))]
+    """Return the names of NVIDIA's GPUs, as their driver tells them; none where it does not."""
+    try:
+        told = [file.read_text(errors="replace") for file in sorted(_NVIDIA_GPUS.glob("*/information"))]
+    except OSError:
+        return []
     lines = [line for text in told for line in text.splitlines() if line.startswith("Model:")]
     return [line.partition(":")[2].strip() for line in lines]

@@ -23,7 +23,7 @@ from reflectioncoder.evaluate.metrics import ratio_interval
 from reflectioncoder.evaluate.references import with_references
 from reflectioncoder.evaluate.results import require_sandbox, skipped, summarize
 from reflectioncoder.evaluate.sample_files import is_fenced, require_programs
-from reflectioncoder.evaluate.score import SampleToScore, Scorer, read_samples_to_score, require_all_tasks, score_samples
+from reflectioncoder.evaluate.score import SAMPLES, SampleToScore, Scorer, read_samples_to_score, require_all_tasks, score_samples
 from reflectioncoder.evaluate.versions import package_versions, source_hash
 from reflectioncoder.generate.base import Backend, generate
 from reflectioncoder.generate.reference_loss import Reference, reference_losses
@@ -153,7 +153,7 @@ def complete_and_judge(
     counts = generate(model, requests, recipe.generate, recipe.seed, completions, f"generate {label}")
     scorer = Scorer(benchmark, limits, recipe.sandbox.rules, recipe.sandbox.floor)
     samples = read_samples_to_score(completions, benchmark) if requests else []
-    rows = score_samples(samples, directory / "samples.jsonl", scorer, recipe.sandbox.workers, f"score {label}")
+    rows = score_samples(samples, directory / SAMPLES, scorer, recipe.sandbox.workers, f"score {label}")
     return JudgedCompletions(directory, recipe, scorer, samples, rows, counts["finish_reasons"])
 
 
@@ -252,7 +252,7 @@ class PreparedScoring:
         scoring = Scoring(self.benchmark, self.samples, rows, results, self.options.model)
         written = write_formats(self.options.formats, scoring, directory, self.path.stem)
         require_sandbox(results)
-        return ScoredFile(results, (directory / "samples.jsonl", directory / "results.json", *written), self.warning)
+        return ScoredFile(results, (directory / SAMPLES, directory / "results.json", *written), self.warning)
 
 
 def prepare_scoring(path: Path, benchmark: Benchmark, options: ScoreOptions, isolation: Isolation | None = None) -> PreparedScoring:
@@ -283,7 +283,7 @@ def score_file(path: Path, benchmark: Benchmark, directory: Path, options: Score
     if results := skip(benchmark, directory, options.workers):
         return ScoredFile(results, (directory / "results.json",))
     prepared = prepare_scoring(path, with_references(benchmark, options.floor, options.workers), options)
-    rows = score_samples(prepared.samples, directory / "samples.jsonl", prepared.scorer, options.workers, f"score {benchmark.name}")
+    rows = score_samples(prepared.samples, directory / SAMPLES, prepared.scorer, options.workers, f"score {benchmark.name}")
     return prepared.finish(rows, directory)
 
 

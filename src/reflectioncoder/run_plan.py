@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from reflectioncoder.config.declarations import Recipe
-from reflectioncoder.data.problems import load_problems
+from reflectioncoder.data.problems import iter_problems
 from reflectioncoder.evaluate.benchmarks import Benchmark
 from reflectioncoder.evaluate.results import headline
 from reflectioncoder.evaluation import named_benchmarks, references_of
@@ -26,7 +26,8 @@ from reflectioncoder.stage_marker import Marker
 class PlannedStage:
     """A stage to come. `units`: its amount of work; None if it depends on what is not there yet.
 
-    units_of: finds the amount in the result of a finished stage of the same name; KeyError or TypeError: it is not there.
+    units_of: finds the amount in the result of a finished stage of the same name; LookupError, TypeError or AttributeError: it is not
+        there.
     """
 
     name: str
@@ -71,8 +72,9 @@ def plan_lines(recipe: Recipe, directory: Path, data_dir: str | None = None) -> 
         data_dir: as of `Run`.
     """
     benchmarks = list(named_benchmarks(recipe, data_dir).values())
+    num_problems = sum(1 for _ in iter_problems(recipe.build.problems))
     lines, total, known = [], 0.0, True
-    for stage in planned_stages(recipe, len(load_problems(recipe.build.problems)), benchmarks):
+    for stage in planned_stages(recipe, num_problems, benchmarks):
         if _marker(directory, stage.name) is not None:
             lines.append(f"  {stage.name:<28} {stage.what:<30} done before, unless something changed")
             continue
@@ -96,7 +98,7 @@ def _expected_seconds(stage: PlannedStage, directory: Path, model: str) -> float
             continue
         try:
             units = stage.units_of(marker.result)
-        except (KeyError, TypeError, IndexError):
+        except (LookupError, TypeError, AttributeError):
             continue
         if stage.units is not None and units:
             return marker.duration_s * stage.units / units

@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder import __version__
+from reflectioncoder.config.settings import shown_value
+from reflectioncoder.data.file_lock import lock_alone
 from reflectioncoder.data.files import content_hash, read_json, write_json, writing
 from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.errors import MachineError, UsageError
@@ -159,19 +161,12 @@ class ShardFolder:
 
 @contextlib.contextmanager
 def _alone_in(directory: Path) -> Iterator[None]:
-    """Hold the lock of a folder, which ends with the process. Systems without `fcntl` have none."""
+    """Hold the lock of a folder, which ends with the process."""
     with writing(directory):
         directory.mkdir(parents=True, exist_ok=True)
         lock = open(directory / _LOCK, "w")  # noqa: SIM115 (closed below)
     with lock:
-        try:
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:
-            pass
-        except OSError:
-            raise MachineError(f"another process is at work in {directory}") from None
+        lock_alone(lock.fileno(), directory / _LOCK)
         yield
 
 
@@ -214,7 +209,8 @@ def _require_equal(first: ShardFolder, other: ShardFolder, name: str = "") -> No
 
 def _differences(what: str, one: dict[str, Any], two: dict[str, Any]) -> str:
     names = [name for name in dict.fromkeys((*one, *two)) if one.get(name) != two.get(name)]
-    return "\n".join([what, *(f"  {name}: {one.get(name)!r:.200}, and {two.get(name)!r:.200}" for name in names)])
+    shown = [(name, *(repr(shown_value(values.get(name), name)) for values in (one, two))) for name in names]
+    return "\n".join([what, *(f"  {name}: {first:.200}, and {second:.200}" for name, first, second in shown)])
 
 
 def _flat(prefix: str, values: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from reflectioncoder.evaluate.judges.base import Status
 from reflectioncoder.evaluate.metrics import Interval
 from reflectioncoder.evaluate.references import with_references
 from reflectioncoder.evaluate.results import headline, require_sandbox, summarize
-from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, require_all_tasks, score_samples
+from reflectioncoder.evaluate.score import SAMPLES, Scorer, read_samples_to_score, require_all_tasks, score_samples
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def score(
         if not partial:
             require_all_tasks(to_score, benchmark, given)
         scorer = Scorer(benchmark, rules=rules, floor=floor)
-        rows = score_samples(to_score, Path(folder, "samples.jsonl"), scorer, workers)
+        rows = score_samples(to_score, Path(folder, SAMPLES), scorer, workers)
         results = summarize(scorer, rows)
         require_sandbox(results)
         write_json(Path(folder, "results.json"), results)

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from reflectioncoder.builder.cells import Execution
+from reflectioncoder.builder.crafted.cases import CASES_FORMAT
 from reflectioncoder.builder.crafted.selection import CraftedTest
 from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.builder.testing import Tests, run_program_tests
@@ -100,7 +101,10 @@ class Executions:
         about = {"prompt": problem.prompt, "instruction": problem.instruction, "entry_point": problem.entry_point}
         shared = {"solution": problem.canonical_solution, "setup": problem.setup, "tests": list(problem.tests)}
         digest = hashlib.sha256("\0".join(slips).encode("utf-8", "surrogatepass")).hexdigest()
-        request = {"craft": {**about, **shared, "slips": digest, "seed": seed}, "python": platform.python_version()}
+        request = {
+            "craft": {**about, **shared, "slips": digest, "seed": seed, "format": CASES_FORMAT},
+            "python": platform.python_version(),
+        }
 
         def run() -> list[dict[str, Any]]:
             with self._running:

@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.builder.log_file import DATABASE_ERRORS, Claim, checksum, damaged, database_error, entry_key, open_checked
+from reflectioncoder.config.settings import shown_value
 from reflectioncoder.errors import UsageError
 from reflectioncoder.generate.reply import Reply, clean
 
+LOG_NAME = "log.sqlite"
 _INSERT = "INSERT OR IGNORE INTO entries (key, kind, request, response, checksum) VALUES (?, ?, ?, ?, ?)"
 _ROWS_AT_ONCE = 1000
 _MAX_TOKENS = 10**12  # of a request that was under way
@@ -240,7 +242,8 @@ class LoggedAccount:
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> str:
     before, now = _flat(before), _flat(now)
     names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
-    return "".join(f"  setting: {n}\n  before:  {before.get(n)!r:.300}\n  now:     {now.get(n)!r:.300}\n" for n in names)
+    shown = [(name, *(repr(shown_value(settings.get(name), name)) for settings in (before, now))) for name in names]
+    return "".join(f"  setting: {name}\n  before:  {old:.300}\n  now:     {new:.300}\n" for name, old, new in shown)
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:

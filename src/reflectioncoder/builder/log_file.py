@@ -13,6 +13,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from reflectioncoder.data.file_lock import lock_alone
 from reflectioncoder.errors import MachineError, ReflectionCoderError, UsageError
 
 _SCHEMA = """
@@ -134,23 +135,12 @@ class Claim:
         except OSError as error:
             raise MachineError(f"cannot write {lock}: {error.strerror}") from error
         try:
-            self._lock_alone()
+            lock_alone(self._descriptor, lock, "another build")  # two in one folder would ask everything twice
             noted = os.pread(self._descriptor, 20, 0).strip()
             self._min_entries = int(noted) if noted.isdigit() else self._entries_of_finished_data()
         except BaseException:
             self.close()
             raise
-
-    def _lock_alone(self) -> None:
-        """Lock the file, or fail: two builds in one folder would ask everything twice. Systems without `fcntl` have no lock."""
-        try:
-            import fcntl
-        except ImportError:  # not POSIX
-            return
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise MachineError(f"another build is at work in {self._path.parent}") from None
 
     def _entries_of_finished_data(self) -> int:
         """Return 1 if the folder holds finished data for which a model was asked, else 0."""

@@ -26,7 +26,7 @@ from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.filters import Candidate, filter_alone, filter_repeated
 from reflectioncoder.builder.funnel import Funnel, write_outcomes
 from reflectioncoder.builder.lengths import TokenCounter, excess_tokens, token_counter
-from reflectioncoder.builder.log import BuildLog
+from reflectioncoder.builder.log import LOG_NAME, BuildLog
 from reflectioncoder.builder.outcomes import Outcomes
 from reflectioncoder.builder.problems import Problems
 from reflectioncoder.builder.summary import BuildSummary, LogCounts
@@ -132,7 +132,7 @@ def written_candidates(
     problems = read_problems(recipe, limit, known)
     require_same_author(output_dir, config.author, config.hybrid, config.endpoint.model or None, fork=fork)
     with ExitStack() as stack:
-        log = stack.enter_context(BuildLog(output_dir / "log.sqlite"))
+        log = stack.enter_context(BuildLog(output_dir / LOG_NAME))
         outcomes = stack.enter_context(closing(Outcomes()))
         execute = Executions(log, limits, recipe.sandbox.workers)
         build = Build(recipe, problems, log, execute, outcomes, limits, fork, count_tokens, shard)

@@ -23,6 +23,9 @@ from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import map_ordered
 from reflectioncoder.sandbox.session import Session
 
+OUTCOMES = "check.jsonl"
+"""Name of the file in which a check keeps outcomes."""
+
 
 @dataclass(frozen=True)
 class Drift:
@@ -64,6 +67,8 @@ def replay_into(path: Path, samples: Sequence[tuple[int, Sample]], limits: Limit
     there = [row for _, row in read_jsonl(path, tolerate_torn_tail=True)] if path.exists() else []
     with expected_form(path):
         known = {row["position"]: row for row in there}
+        for row in there:
+            _require_outcome(row)
         if any(keys.get(position) != row["key"] for position, row in known.items()):
             hint = "choose another folder, or remove the file"
             raise UsageError(f"{path} is about other samples, limits or another Python\n  hint:    {hint}")
@@ -80,6 +85,11 @@ def replay_into(path: Path, samples: Sequence[tuple[int, Sample]], limits: Limit
     rows = [known[number] for number, _ in samples]
     write_jsonl(path, rows)
     return rows
+
+
+def _require_outcome(row: dict[str, Any]) -> None:
+    """Raises LookupError or TypeError if a row lacks what `Replayed.to_json` writes."""
+    _ = row["num_executions"] + 0, [Drift(**drift) for drift in row["drifts"]]
 
 
 def _replay(sample: Sample, limits: Limits) -> Replayed:

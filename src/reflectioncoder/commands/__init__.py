@@ -17,6 +17,7 @@ from reflectioncoder.shards import Shard
 if TYPE_CHECKING:
     from reflectioncoder.config.loading import ResolvedRecipe
     from reflectioncoder.evaluate.benchmarks import Benchmark
+    from reflectioncoder.sharded.benchmarks import WantedBenchmark
     from reflectioncoder.sharded.common import ShardOutcome
     from reflectioncoder.train.ranks import Team
 
@@ -164,6 +165,13 @@ def wanted_benchmark(spec: str, args: argparse.Namespace) -> Benchmark[Any]:
     from reflectioncoder.evaluate.dates import DateWindow
 
     return load_benchmark(limited(spec, args.limit), args.data_dir, DateWindow(args.from_date, args.to_date))
+
+
+def benchmark_of_shards(spec: str, args: argparse.Namespace) -> WantedBenchmark:
+    """Return what `merge` loads a benchmark again from that the command line names."""
+    from reflectioncoder.sharded.benchmarks import WantedBenchmark
+
+    return WantedBenchmark(limited(spec, args.limit), args.from_date, args.to_date, args.data_dir)
 
 
 def limited(spec: str, limit: int | None) -> str:

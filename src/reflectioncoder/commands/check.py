@@ -17,8 +17,6 @@ from reflectioncoder.errors import CheckFailedError, UsageError
 if TYPE_CHECKING:
     from reflectioncoder.data.samples import Sample
     from reflectioncoder.shard_folders import ShardFolder
-
-LOG = "check.jsonl"
 _SHOWN = 5
 
 
@@ -43,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    from reflectioncoder.builder.replay import replay, replay_into
+    from reflectioncoder.builder.replay import OUTCOMES, replay, replay_into
     from reflectioncoder.config.declarations import SandboxConfig
     from reflectioncoder.config.limits import limits_from
     from reflectioncoder.progress import Progress
@@ -69,7 +67,7 @@ def run(args: argparse.Namespace) -> Outcome:
                 num_drifts += len(found.drifts)
                 progress.update(len(rows), f"{num_drifts} differ")
         return _outcome(samples, rows, args.strict_claims, None)
-    rows = replay_into(args.output / LOG, list(enumerate(samples)), limits, args.workers, "check")
+    rows = replay_into(args.output / OUTCOMES, list(enumerate(samples)), limits, args.workers, "check")
     return _outcome(samples, rows, args.strict_claims, args.output)
 
 
@@ -99,19 +97,20 @@ def _outcome(samples: Sequence[Sample], rows: Sequence[dict[str, Any]], strict: 
     Raises:
         CheckFailedError: an output differs, or with `strict` a claim is not supported.
     """
+    from reflectioncoder.builder.replay import OUTCOMES
     from reflectioncoder.data.files import write_json
 
     claims, lines = _claims(samples)
     num_executions = sum(row["num_executions"] for row in rows)
     drifts = [drift for row in rows for drift in row["drifts"]]
     value = {"num_samples": len(samples), "num_executions": num_executions, "num_drifts": len(drifts), "claims": claims}
-    paths = [directory / LOG, write_json(directory / "check.json", value)] if directory else []
+    paths = [directory / OUTCOMES, write_json(directory / "check.json", value)] if directory else []
     if drifts:
         shown = "\n".join(
             f"  {d['sample_id']}, block {d['block']}:\n    stored: {d['stored']!r:.200}\n    found:  {d['found']!r:.200}"
             for d in drifts[:_SHOWN]
         )
-        everything = f"\n  all:     {directory / LOG}" if directory else ""
+        everything = f"\n  all:     {directory / OUTCOMES}" if directory else ""
         what = f"{len(drifts)} of {num_executions} executions print something else than the samples say"
         raise CheckFailedError(f"{what}\n{shown}{everything}")
     if strict and claims["num_unsupported"]:

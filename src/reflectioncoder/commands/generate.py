@@ -26,8 +26,8 @@ from reflectioncoder.commands import (
     add_benchmark_arguments,
     add_shard_argument,
     at_least,
+    benchmark_of_shards,
     described,
-    limited,
     not_negative,
     positive,
     shard_outcome,
@@ -167,10 +167,9 @@ def run(args: argparse.Namespace) -> Outcome:
     benchmark = wanted_benchmark(args.benchmark, args)
     model = model_of(args)
     if args.shard:
-        from reflectioncoder.sharded.benchmarks import WantedBenchmark
         from reflectioncoder.sharded.generate import run_shard
 
-        wanted = WantedBenchmark(limited(args.benchmark, args.limit), args.from_date, args.to_date, args.data_dir)
+        wanted = benchmark_of_shards(args.benchmark, args)
         return shard_outcome(run_shard(model, benchmark, wanted, recipe, args.output / args.shard.folder, args.shard))
     path = args.output / "completions.jsonl"
     if not claim(args.output, completions_key(benchmark, recipe, model.key, in_batches=model.in_batches)) and path.exists():

@@ -16,8 +16,8 @@ from reflectioncoder.commands import (
     add_format_argument,
     add_scoring_arguments,
     add_shard_argument,
+    benchmark_of_shards,
     described,
-    limited,
     percent,
     positive,
     shard_outcome,
@@ -75,10 +75,9 @@ def run(args: argparse.Namespace) -> Outcome:
         model=args.model,
     )
     if args.shard:
-        from reflectioncoder.sharded.benchmarks import WantedBenchmark
         from reflectioncoder.sharded.score import run_shard
 
-        wanted = WantedBenchmark(limited(args.benchmark, args.limit), args.from_date, args.to_date, args.data_dir)
+        wanted = benchmark_of_shards(args.benchmark, args)
         return shard_outcome(run_shard(args.samples, benchmark, wanted, options, args.output / args.shard.folder, args.shard))
     started = time.monotonic()
     scored = score_file(args.samples, benchmark, args.output, options)

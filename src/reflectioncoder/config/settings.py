@@ -119,9 +119,9 @@ def checked(value: Any, spec: Field, annotation: Any, key: str, origins: Origins
         high = _MAX_WHOLE
     if isinstance(value, (int, float)) and ((low is not None and value < low) or (high is not None and value > high)):
         span = f"{low if low is not None else '-∞'} to {high if high is not None else '∞'}"
-        raise UsageError.for_value("this value is out of range", origins.place(key), _got(value, key), span)
+        raise UsageError.for_value("this value is out of range", origins.place(key), shown_value(value, key), span)
     if check is not None and (allowed := check(value)):
-        raise UsageError.for_value("this value is not allowed", origins.place(key), _got(value, key), allowed)
+        raise UsageError.for_value("this value is not allowed", origins.place(key), shown_value(value, key), allowed)
     return value
 
 
@@ -133,11 +133,11 @@ def converted(value: Any, annotation: Any, key: str, origins: Origins) -> Any:
             return None
         kind = _meant(value, args)
         if get_origin(kind) is Literal and value not in get_args(kind):
-            raise UsageError.for_value("this value is not allowed", origins.place(key), _got(value, key), describe(annotation))
+            raise UsageError.for_value("this value is not allowed", origins.place(key), shown_value(value, key), describe(annotation))
         return converted(value, kind, key, origins)
     if origin is Literal:
         if not isinstance(value, str) or value not in args:
-            raise UsageError.for_value("this value is not allowed", origins.place(key), _got(value, key), [str(a) for a in args])
+            raise UsageError.for_value("this value is not allowed", origins.place(key), shown_value(value, key), [str(a) for a in args])
         return value
     result = None
     if origin is tuple and isinstance(value, (list, tuple)):
@@ -158,7 +158,7 @@ def converted(value: Any, annotation: Any, key: str, origins: Origins) -> Any:
     elif annotation is str and isinstance(value, str):
         result = _text(value, key, origins)
     if result is None:
-        raise UsageError.for_value("this value has the wrong type", origins.place(key), _got(value, key), describe(annotation))
+        raise UsageError.for_value("this value has the wrong type", origins.place(key), shown_value(value, key), describe(annotation))
     return result
 
 
@@ -187,8 +187,8 @@ class _Hidden:
         return "(not shown: it may hold a credential)"
 
 
-def _got(value: Any, key: str) -> Any:
-    """Return what a message may show of a wrong value."""
+def shown_value(value: Any, key: str) -> Any:
+    """Return what a message may show of a value: not of those that may hold a credential."""
     return _Hidden() if _MAY_HOLD_CREDENTIALS.search(key) else value
 
 
@@ -212,7 +212,9 @@ def _finite(value: Any) -> float | None:
 def _text(value: str, key: str, origins: Origins) -> str:
     """Check that files, paths and variables can hold a text: no lone surrogates, no control characters but tab and newline."""
     if any((c < " " and c not in "\t\n") or "\x7f" <= c <= "\x9f" or "\ud800" <= c <= "\udfff" for c in value):
-        raise UsageError.for_value("this value cannot be used", origins.place(key), _got(value, key), "text without control characters")
+        raise UsageError.for_value(
+            "this value cannot be used", origins.place(key), shown_value(value, key), "text without control characters"
+        )
     return value
 
 
@@ -228,9 +230,9 @@ def _plain(value: Any, key: str, origins: Origins) -> Any:
         return _text(value, key, origins)
     if isinstance(value, int) and abs(value) > _MAX_WHOLE:
         span = f"-{_MAX_WHOLE} to {_MAX_WHOLE}"
-        raise UsageError.for_value("this value is out of range", origins.place(key), _got(value, key), span)
+        raise UsageError.for_value("this value is out of range", origins.place(key), shown_value(value, key), span)
     if value is None or isinstance(value, (bool, int)):
         return value
     raise UsageError.for_value(
-        "this value has the wrong type", origins.place(key), _got(value, key), "text, numbers, lists and mappings"
+        "this value has the wrong type", origins.place(key), shown_value(value, key), "text, numbers, lists and mappings"
     )

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from reflectioncoder.data.files import read_json, read_jsonl
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.metrics import bootstrap_interval, exact_mcnemar
+from reflectioncoder.evaluate.score import SAMPLES
 
 Subset = Literal["base", "plus"] | None
 """None is the whole benchmark, where neither run has plus tests."""
@@ -24,6 +25,10 @@ Subset = Literal["base", "plus"] | None
 ROUNDS = 10_000
 SEVERAL_SAMPLES = "several samples per task: a task is not just solved or unsolved"
 _PASSED = ("passed", "pass")  # ours, EvalPlus's
+
+
+class NothingInCommonError(UsageError):
+    """Two runs have no task with a verdict in both."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ def read_run(path: Path) -> ScoredRun:
 
 
 def _read_scored(path: Path, results: dict[str, Any]) -> ScoredRun:
-    rows = path.with_name("samples.jsonl")
+    rows = path.with_name(SAMPLES)
     if not rows.is_file():
         raise UsageError(
             f"file not found: {rows}\n  hint:    the verdicts of {path} are read from it; `reflectioncoder score` writes both"
@@ -148,7 +153,7 @@ def compare_runs(a: ScoredRun, b: ScoredRun, *, seed: int = 0, limit: int | None
     _require_same_data(a, b)
     common = common_tasks(a, b)
     if not common:
-        raise UsageError(f"no common task: nothing to compare\n{_sides(a, b, *(_some_tasks(run) for run in (a, b)))}")
+        raise NothingInCommonError(f"no common task: nothing to compare\n{_sides(a, b, *(_some_tasks(run) for run in (a, b)))}")
     tasks = common[:limit]
     subsets: list[Subset] = ["base", "plus"] if a.has_plus and b.has_plus else ["base"] if a.has_plus or b.has_plus else [None]
     return {
@@ -172,19 +177,31 @@ def common_tasks(a: ScoredRun, b: ScoredRun) -> list[str]:
 def compare_folders(directory: Path, a: str, b: str) -> dict[str, Any] | None:
     """Return the paired statistics of two scorings that lie in one folder, of the plus tests where there are any.
 
-    None if no task has a verdict in both.
+    None if no task has a verdict in both: one of them may not be there, or could not be judged here.
+
+    Raises:
+        UsageError: a file is damaged, or the scorings are of different data.
     """
+    if not all((directory / name / "results.json").is_file() for name in (a, b)):
+        return None
+    if any(_is_skipped(directory / name / "results.json") for name in (a, b)):
+        return None
     try:
         return compare_runs(read_run(directory / a), read_run(directory / b), only_headline=True)["subsets"][0]
-    except UsageError:
+    except NothingInCommonError:
         return None
+
+
+def _is_skipped(results: Path) -> bool:
+    content = read_json(results)
+    return isinstance(content, dict) and content.get("status") == "skipped"
 
 
 def _compare_subset(a: ScoredRun, b: ScoredRun, tasks: Sequence[str], subset: Subset, seed: int) -> dict[str, Any]:
     rates_a, rates_b = a.rates(tasks, subset), b.rates(tasks, subset)
     pairs = {task: (rates_a[task][0], rates_b[task][0]) for task in tasks if task in rates_a and task in rates_b}
     if not pairs:
-        raise UsageError(f"no task has a {subset or 'pass or fail'} verdict in both runs: nothing to compare\n{_sides(a, b)}")
+        raise NothingInCommonError(f"no task has a {subset or 'pass or fail'} verdict in both runs: nothing to compare\n{_sides(a, b)}")
     single = all(rates[task][1] == 1 for rates in (rates_a, rates_b) for task in pairs)
     better_a, better_b = [task for task, (x, y) in pairs.items() if x > y], [task for task, (x, y) in pairs.items() if y > x]
     num_both = sum(x == y == 1 for x, y in pairs.values())

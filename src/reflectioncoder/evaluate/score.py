@@ -27,6 +27,9 @@ from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import map_ordered
 
+SAMPLES = "samples.jsonl"
+"""Name of the file with the verdicts of a scoring, beside its `results.json`."""
+
 
 @dataclass(frozen=True)
 class SampleToScore:

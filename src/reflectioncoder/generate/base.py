@@ -90,7 +90,7 @@ def read_completions(path: Path) -> list[dict[str, Any]]:
     rows = [row for _, row in read_jsonl(path, tolerate_torn_tail=True)] if path.exists() else []
     with expected_form(path):
         for row in rows:
-            _ = row["task_id"], row["sample"], row["finish_reason"], row["extraction"]
+            _ = {row[name] for name in ("task_id", "sample", "finish_reason", "extraction")}, row["num_tokens"] + 0
     return rows
 
 

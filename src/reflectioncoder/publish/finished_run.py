@@ -18,6 +18,7 @@ from reflectioncoder.evaluate.results import headline
 from reflectioncoder.publish.export import Source, Tally, find_source
 from reflectioncoder.stage_marker import Marker
 
+_MAX_NAMED = 5
 _CONTINUE = "run the same command again: it continues"
 
 
@@ -40,6 +41,7 @@ class FinishedRun:
 
     Attributes:
         base_name: what the base model is called in public; of a folder on somebody's machine only its own name.
+        model_files: what the training has written into `model`, and nothing that came to lie there later.
         adapter: the folder of the LoRA that was merged into the weights; None if there was none, or if it is not here any more.
         samples: the built samples and the report of their build; None if the run built none.
         train, env, training_data: the contents of train.json, env.json and training_data.json.
@@ -50,6 +52,7 @@ class FinishedRun:
     recipe: Recipe
     base_name: str
     model: Path
+    model_files: tuple[Path, ...]
     adapter: Path | None
     samples: Source | None
     tally: Tally
@@ -75,11 +78,12 @@ def read_finished_run(directory: Path, base_name: str | None = None) -> Finished
         where = f"such as {rounds[-1].path}" if rounds else "below it"
         raise UsageError(f"{directory} holds several models\n  hint:    name the folder of one run, {where}")
     recipe = load_recipe(directory / "config.yaml").recipe
-    _require_done(directory, "train", directory / "model" / "config.json")
+    model = directory / "model"
+    trained = _require_done(directory, "train", model / "config.json")
+    model_files = _written_into(model, trained)
     evaluations = tuple(_evaluations(directory, recipe))
     with expected_form(f"a file in {directory}"):
         train = read_json(directory / "train" / "train.json")
-        model = directory / "model"
         samples = find_source(directory) if (directory / "build" / "build.json").is_file() else None
         tally = Tally()
         for sample in read_samples(samples.samples) if samples else ():
@@ -91,6 +95,7 @@ def read_finished_run(directory: Path, base_name: str | None = None) -> Finished
             recipe,
             base_name or (Path(recipe.model.name).name if env["model"]["origin"] == "local" else recipe.model.name),
             model,
+            model_files,
             _adapter(directory / "train" / f"checkpoint-{train['total_steps']}", recipe),
             samples,
             tally,
@@ -101,13 +106,23 @@ def read_finished_run(directory: Path, base_name: str | None = None) -> Finished
         )
 
 
-def _require_done(directory: Path, stage: str, output: Path) -> None:
-    """Refuse a run of which a stage is not done, or whose files are not as the stage wrote them."""
+def _require_done(directory: Path, stage: str, output: Path) -> Marker:
+    """Return the marker of a stage; refuse a run of which it is not done, or whose files are not as the stage wrote them."""
     marker = Marker.read(directory / "stages" / f"{stage}.json")
     if marker is None or not output.is_file():
         raise UsageError(f"{directory} is not finished: its stage {stage} is not done\n  hint:    {_CONTINUE}")
     if changed := marker.changed(directory):
         raise UsageError(f"{changed[0]} is missing or was changed since the stage {stage} wrote it\n  hint:    {_CONTINUE}")
+    return marker
+
+
+def _written_into(model: Path, trained: Marker) -> tuple[Path, ...]:
+    """Return the files of a model; refuse others that lie among them, for its folder is to be published."""
+    written = {model.parent / name for name in trained.outputs if Path(name).is_relative_to(model.name)}
+    if others := sorted(str(file) for file in model.rglob("*") if file.is_file() and file not in written):
+        shown = ", ".join(others[:_MAX_NAMED]) + (", …" if len(others) > _MAX_NAMED else "")
+        raise UsageError(f"the training did not write {shown}\n  hint:    move what is not to be published out of {model}")
+    return tuple(sorted(written))
 
 
 def _evaluations(directory: Path, recipe: Recipe) -> list[Evaluation]:

@@ -83,8 +83,8 @@ def make_model_folder(
 
 def _write(run: FinishedRun, folder: Path, gguf: GgufDtype | None, license: str | None, *, is_checked: bool) -> list[Checked]:
     folder.mkdir()
-    for file in sorted(run.model.iterdir()):
-        if file.is_file() and file.name != CARD_NAME:
+    for file in run.model_files:
+        if file.name != CARD_NAME:
             shutil.copyfile(file, folder / file.name)
     write_json(folder / _MARKER, {**read_json(folder / _MARKER), "base_model": run.base_name})
     base = Path(run.env["model"]["path"])

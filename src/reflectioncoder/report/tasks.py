@@ -12,6 +12,7 @@ from typing import Any
 
 from reflectioncoder.data.files import read_json, read_jsonl
 from reflectioncoder.evaluate.compare import ScoredRun
+from reflectioncoder.evaluate.score import SAMPLES
 from reflectioncoder.report.pairs import CHANGES, UNJUDGED, Pair, pair_of
 
 MAX_PROGRAM_BYTES = 2_400_000  # of all programs and messages of a page
@@ -106,7 +107,7 @@ def _pair_label(a: Side, b: Side) -> str:
 
 def rows_of(directory: Path) -> dict[str, dict[str, Any]]:
     """Return the first sample of each task of a scoring, with what became of the raw answer (`extraction`, `raw`)."""
-    rows = _first_rows(directory / "samples.jsonl")
+    rows = _first_rows(directory / SAMPLES)
     raw = _first_rows(directory / "completions.jsonl")
     for task_id, row in rows.items():
         answer = raw.get(task_id, {})

@@ -28,7 +28,7 @@ def run_python(source: str, limits: Limits, isolation: Isolation, *, files: dict
     """
     contents = {"main.py": source, **(files or {})}
     encoded = {name: content.encode("utf-8", "surrogatepass") for name, content in contents.items()}
-    return _run("script", {"source": source, "files": encoded}, preload_for("\n".join(contents.values())), limits, isolation)
+    return _run("script", {"source": source, "files": encoded}, preload_for(_code_of(source, files)), limits, isolation)
 
 
 def run_with_input(
@@ -52,12 +52,17 @@ def run_with_input(
         handle.flush()
         stdin = os.open(handle.name, os.O_RDONLY)
     try:
-        preload = preload_for("\n".join((source, *(files or {}).values())))
+        preload = preload_for(_code_of(source, files))
         ran = _run("script", {"source": source, "files": encoded}, preload, limits, isolation, printed, stdin)
     finally:
         os.close(stdin)
     content = printed.content()
     return replace(ran, stdout=""), None if content is None else content.decode("utf-8", "replace")
+
+
+def _code_of(source: str, files: dict[str, str] | None) -> str:
+    """Return the program with the modules beside it; what its other files name, it does not import."""
+    return "\n".join((source, *(content for name, content in (files or {}).items() if name.endswith(".py"))))
 
 
 @dataclass(frozen=True)

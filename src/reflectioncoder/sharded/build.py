@@ -25,7 +25,7 @@ from reflectioncoder.builder.authors.registry import author_of, check_author
 from reflectioncoder.builder.critic import CriticCounts
 from reflectioncoder.builder.earlier import require_same_author
 from reflectioncoder.builder.lengths import token_counter
-from reflectioncoder.builder.log import BuildLog
+from reflectioncoder.builder.log import LOG_NAME, BuildLog
 from reflectioncoder.builder.outcomes import Outcomes, Rejection
 from reflectioncoder.builder.pipeline import (
     WrittenCandidates,
@@ -41,7 +41,7 @@ from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.config.loading import recipe_of
 from reflectioncoder.contamination.overlap import KnownTasks
 from reflectioncoder.contamination.records import known_behaviour, known_tasks
-from reflectioncoder.data.files import JsonlWriter, read_jsonl, sha256_file, write_json
+from reflectioncoder.data.files import JsonlWriter, content_hash, read_jsonl, sha256_file, write_json
 from reflectioncoder.data.samples import parse_sample
 from reflectioncoder.progress import say
 from reflectioncoder.server_address import without_credentials
@@ -49,7 +49,7 @@ from reflectioncoder.shard_folders import ShardFolder, Work
 from reflectioncoder.sharded.common import ShardOutcome, require_same_data
 from reflectioncoder.shards import Shard
 
-CANDIDATES, LOG = "candidates.jsonl", "log.sqlite"
+CANDIDATES = "candidates.jsonl"
 _PACKAGES = ("libcst", "rensa")
 """By which slips are made and near duplicates found."""
 
@@ -74,7 +74,7 @@ def run_shard(recipe: Recipe, directory: Path, shard: Shard, limit: int | None, 
                 "num_retries": written.dialogues.num_retries,
                 "critic": written.critic and written.critic.to_json(),
             }
-        folder.finish([directory / CANDIDATES, directory / LOG], result)
+        folder.finish([directory / CANDIDATES, directory / LOG_NAME], result)
     return ShardOutcome(folder, result["num_units"], f"{num_samples} samples of {written.count} candidates", directory.parent)
 
 
@@ -103,9 +103,9 @@ def merge(shards: Sequence[ShardFolder], directory: Path) -> dict[str, Any]:
     require_same_data(_work(recipe, limit, data_dir, known), work)
     config = recipe.build
     require_same_author(directory, config.author, config.hybrid, config.endpoint.model or None, fork=False)
-    with closing(BuildLog(directory / LOG)) as log:  # from which a build of the whole goes on
+    with closing(BuildLog(directory / LOG_NAME)) as log:  # from which a build of the whole goes on
         for shard in shards:
-            log.absorb(shard.directory / LOG)
+            log.absorb(shard.directory / LOG_NAME)
     if not author_of(config).traits.heeds_other_problems:
         return _finish(shards, directory, recipe, known)
     summary = build_reflections(recipe, directory, limit, known=known, behaviour=known_behaviour(data_dir))
@@ -145,13 +145,17 @@ def _finish(shards: Sequence[ShardFolder], directory: Path, recipe: Recipe, know
 
 
 def _work(recipe: Recipe, limit: int | None, data_dir: str | None, known: KnownTasks) -> Work:
-    problems = read_problems(recipe, limit, known)
+    author, problems = author_of(recipe.build), read_problems(recipe, limit, known)
     settings = {name: value for name, value in asdict(recipe.build).items() if name != "problems"}
     settings["endpoint"] = {name: value for name, value in settings["endpoint"].items() if name not in NOT_OF_A_REQUEST}
     sandbox = {name: value for name, value in asdict(recipe.sandbox).items() if name != "workers"}
     model = {"name": recipe.model.name, "revision": recipe.model.revision}  # whose tokenizer may count
-    files = {str(number): sha256_file(path) for number, path in enumerate(author_of(recipe.build).files(recipe.build))}
+    files = {str(number): sha256_file(path) for number, path in enumerate(author.files(recipe.build))}
     endpoint = replace(recipe.build.endpoint, base_url=without_credentials(recipe.build.endpoint.base_url))
+    if extra := settings["endpoint"]["extra_body"]:  # which may hold a credential
+        settings["endpoint"]["extra_body"] = content_hash(extra)
+        if not author.traits.heeds_other_problems:  # else merge builds, and finds a critic's answers by it
+            endpoint = replace(endpoint, extra_body={})
     return Work(
         "build",
         {
@@ -167,6 +171,8 @@ def _work(recipe: Recipe, limit: int | None, data_dir: str | None, known: KnownT
             "recipe": asdict(replace(recipe, build=replace(recipe.build, endpoint=endpoint))),
             "limit": limit,
             "data_dir": data_dir,
+            "problems": ", ".join(recipe.build.problems),
+            "files": ", ".join(map(str, author.files(recipe.build))),
         },
     )
 

@@ -7,15 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.builder.replay import replay_into
-from reflectioncoder.data.files import content_hash, read_jsonl, write_jsonl
+from reflectioncoder.builder.replay import OUTCOMES, replay_into
+from reflectioncoder.data.files import content_hash, read_jsonl
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.shard_folders import ShardFolder, Work
-from reflectioncoder.sharded.common import ShardOutcome, in_order, require_free, require_same_data
+from reflectioncoder.sharded.common import ShardOutcome, in_order, require_same_data, write_merged
 from reflectioncoder.shards import Shard
-
-LOG = "check.jsonl"
 
 
 def run_shard(
@@ -34,8 +32,8 @@ def run_shard(
     own = [(position, sample) for position, sample in enumerate(samples) if shard.takes(position)]
     work = _work(samples, asdict(limits), finishing, {"data": path, "limit": limit})
     with ShardFolder.begun(directory, shard, work) as folder:
-        rows = replay_into(directory / LOG, own, limits, workers, f"check, shard {shard}")
-        folder.finish([directory / LOG], {"num_units": len(own)})
+        rows = replay_into(directory / OUTCOMES, own, limits, workers, f"check, shard {shard}")
+        folder.finish([directory / OUTCOMES], {"num_units": len(own)})
     return ShardOutcome(folder, len(own), f"{sum(len(row['drifts']) for row in rows)} executions differ", directory.parent)
 
 
@@ -47,9 +45,8 @@ def merge(shards: Sequence[ShardFolder], samples: Sequence[Sample], directory: P
     """
     work = shards[0].work
     require_same_data(_work(samples, work.settings["limits"], work.finishing, work.paths), work)
-    rows = list(in_order([[row for _, row in read_jsonl(shard.directory / LOG)] for shard in shards]))
-    require_free(directory / LOG, rows)
-    write_jsonl(directory / LOG, rows)
+    rows = list(in_order([[row for _, row in read_jsonl(shard.directory / OUTCOMES)] for shard in shards]))
+    write_merged(directory / OUTCOMES, rows)
     return rows
 
 

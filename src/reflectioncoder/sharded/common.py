@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.data.files import dumps_row
+from reflectioncoder.data.files import dumps_row, write_jsonl
 from reflectioncoder.errors import UsageError
 from reflectioncoder.shard_folders import ShardFolder, Work
 
@@ -45,19 +45,22 @@ def require_same_data(here: Work, of_shards: Work) -> None:
     """
     for name, value in of_shards.data.items():
         if here.data.get(name) != value:
+            where = of_shards.paths.get(name) or of_shards.paths.get("data_dir") or "$REFLECTIONCODER_DATA, then the cache"
             raise UsageError(
-                f"the {name} that merge finds here are not those of the shards\n  where:   {of_shards.paths.get(name, '--data-dir')}"
+                f"the data that merge finds here is not that of the shards: {name}\n  where:   {where}\n"
+                "  hint:    merge where that is as it was for the shards"
             )
 
 
-def require_free(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Refuse to replace a file that holds anything but these rows.
+def write_merged(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the rows of a whole (JSON Lines); a file that holds anything but these is not replaced.
 
     Raises:
-        UsageError: it does.
+        UsageError: there is such a file.
     """
     if path.exists() and path.read_bytes() != "".join(dumps_row(row) + "\n" for row in rows).encode():
         raise UsageError(f"{path} holds other results than those of the shards\n  hint:    choose another --output")
+    write_jsonl(path, rows)
 
 
 def in_order(logs: Sequence[Iterable[dict[str, Any]]]) -> Iterator[dict[str, Any]]:

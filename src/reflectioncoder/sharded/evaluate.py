@@ -14,10 +14,9 @@ from reflectioncoder.choices import ResultFormat
 from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.config.limits import limits_from
 from reflectioncoder.config.loading import recipe_of
-from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.errors import MachineError
 from reflectioncoder.evaluate.benchmarks import Benchmark
-from reflectioncoder.evaluate.score import Scorer, read_samples_to_score
+from reflectioncoder.evaluate.score import SAMPLES, Scorer, read_samples_to_score
 from reflectioncoder.evaluation import COMPLETIONS, JudgedCompletions, complete_and_judge, completions_key
 from reflectioncoder.generate.backends import AskedModel
 from reflectioncoder.generate.base import longest
@@ -31,11 +30,9 @@ from reflectioncoder.sharded.benchmarks import (
     require_judged,
     verdicts_of,
 )
-from reflectioncoder.sharded.common import ShardOutcome, require_free, require_same_data
+from reflectioncoder.sharded.common import ShardOutcome, require_same_data, write_merged
 from reflectioncoder.sharded.generate import join_completions, own_requests, require_server, settings_of_completions
 from reflectioncoder.shards import Shard
-
-_VERDICTS = "samples.jsonl"
 
 
 def run_shard(
@@ -68,7 +65,7 @@ def run_shard(
                 requests = own_requests(benchmark, recipe, shard)
                 judged = complete_and_judge(backend, benchmark, requests, recipe, limits_from(recipe.sandbox), place, label)
                 require_judged(judged.rows)
-                logs += [place / COMPLETIONS, place / _VERDICTS]
+                logs += [place / COMPLETIONS, place / SAMPLES]
                 num_samples += len(judged.rows)
             described = backend.describe()
         folder.finish(logs, {"num_units": num_units, "model": described})
@@ -99,9 +96,8 @@ def merge(shards: Sequence[ShardFolder], directory: Path) -> Iterator[tuple[Benc
             [source / COMPLETIONS for source in sources], requests, place, work.settings["keys"][benchmark.name]
         )
         samples = read_samples_to_score(place / COMPLETIONS, benchmark)
-        rows = verdicts_of([source / _VERDICTS for source in sources], samples, scorer)
-        require_free(place / _VERDICTS, rows)
-        write_jsonl(place / _VERDICTS, rows)
+        rows = verdicts_of([source / SAMPLES for source in sources], samples, scorer)
+        write_merged(place / SAMPLES, rows)
         ends = dict(Counter(row["finish_reason"] for row in completions))
         yield benchmark, JudgedCompletions(place, recipe, scorer, samples, rows, ends).finish(model, work.finishing["formats"])
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.data.completion_requests import Request
-from reflectioncoder.data.files import read_jsonl, write_json, write_jsonl
+from reflectioncoder.data.files import read_jsonl, write_json
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark
 from reflectioncoder.evaluation import COMPLETIONS, completions_key, sampling_settings
@@ -16,7 +16,7 @@ from reflectioncoder.generate.backends import AskedModel
 from reflectioncoder.generate.base import count_completions, generate, longest
 from reflectioncoder.shard_folders import ShardFolder, Work
 from reflectioncoder.sharded.benchmarks import WantedBenchmark, own_tasks
-from reflectioncoder.sharded.common import ShardOutcome, require_free, require_same_data
+from reflectioncoder.sharded.common import ShardOutcome, require_same_data, write_merged
 from reflectioncoder.shards import Shard
 
 _OWNER = "settings.json"
@@ -91,7 +91,6 @@ def join_completions(logs: Sequence[Path], requests: Sequence[Request], director
     if missing:
         raise UsageError(f"no shard holds the completion for {missing[0].task_id}, sample {missing[0].sample}")
     rows = [known[request.key] for request in requests]
-    require_free(directory / COMPLETIONS, rows)
-    write_jsonl(directory / COMPLETIONS, rows)
+    write_merged(directory / COMPLETIONS, rows)
     write_json(directory / _OWNER, {"key": key})
     return rows

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.data.files import content_hash, write_jsonl
+from reflectioncoder.data.files import content_hash
 from reflectioncoder.errors import MachineError
 from reflectioncoder.evaluate.benchmarks import Benchmark
 from reflectioncoder.evaluate.references import with_references
-from reflectioncoder.evaluate.score import score_samples
+from reflectioncoder.evaluate.score import SAMPLES, score_samples
 from reflectioncoder.evaluation import PreparedScoring, ScoredFile, ScoreOptions, prepare_scoring, require_applicable
 from reflectioncoder.sandbox.isolation import ISOLATIONS
 from reflectioncoder.shard_folders import ShardFolder, Work
@@ -23,10 +23,9 @@ from reflectioncoder.sharded.benchmarks import (
     require_judged,
     verdicts_of,
 )
-from reflectioncoder.sharded.common import ShardOutcome, require_free, require_same_data
+from reflectioncoder.sharded.common import ShardOutcome, require_same_data, write_merged
 from reflectioncoder.shards import Shard
 
-LOG = "samples.jsonl"
 _NOT_OF_A_VERDICT = ("workers", "formats", "model")
 
 
@@ -48,9 +47,9 @@ def run_shard(
     own = [sample for sample in prepared.samples if sample.task.task_id in tasks]
     num_units = len({sample.task.task_id for sample in own})
     with ShardFolder.begun(directory, shard, _work(prepared, wanted)) as folder:
-        rows = score_samples(own, directory / LOG, prepared.scorer, options.workers, f"score {benchmark.name}, shard {shard}")
+        rows = score_samples(own, directory / SAMPLES, prepared.scorer, options.workers, f"score {benchmark.name}, shard {shard}")
         require_judged(rows)
-        folder.finish([directory / LOG], {"num_units": num_units})
+        folder.finish([directory / SAMPLES], {"num_units": num_units})
     return ShardOutcome(folder, num_units, f"{len(rows)} samples", directory.parent)
 
 
@@ -70,9 +69,8 @@ def merge(shards: Sequence[ShardFolder], directory: Path) -> tuple[ScoredFile, B
     require_same_data(now, work)
     if now.settings != work.settings:
         raise other_verdicts(benchmark)
-    rows = verdicts_of([shard.directory / LOG for shard in shards], prepared.samples, prepared.scorer)
-    require_free(directory / LOG, rows)
-    write_jsonl(directory / LOG, rows)
+    rows = verdicts_of([shard.directory / SAMPLES for shard in shards], prepared.samples, prepared.scorer)
+    write_merged(directory / SAMPLES, rows)
     return prepared.finish(rows, directory), benchmark
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from reflectioncoder.builder.crafted.inputs import Arguments
 
+CASES_FORMAT = 1
+"""To be raised when inputs get other names, or tests are crafted otherwise: what older logs hold is then made anew."""
 ORDINARY = "an ordinary input"
 EXAMPLE = "the example of the statement"
 _SIZES = frozenset(
