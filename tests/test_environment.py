@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from reflectioncoder import environment
 from reflectioncoder.paths import cache_dir
 from reflectioncoder.waiting import SETTINGS, wait_passively
 from tests.conftest import make_model, make_tokenizer, reflection_sample
@@ -58,6 +59,12 @@ def test_the_tests_leave_the_user_s_caches_alone(tmp_path):
         assert not place.is_relative_to(home / ".cache")
     child = "from reflectioncoder.paths import cache_dir; print(cache_dir())"
     assert subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True).stdout.strip() == str(cache_dir())
+
+
+def test_a_driver_that_cannot_be_read_tells_no_gpu(tmp_path, monkeypatch):
+    (tmp_path / "0000:17:00.0" / "information").mkdir(parents=True)  # as a file that gives an error when it is read
+    monkeypatch.setattr(environment, "_NVIDIA_GPUS", tmp_path)
+    assert environment.environment()["gpus"] == []
 
 
 # --- how OpenMP's threads wait ----------------------------------------------------------------------------------------------

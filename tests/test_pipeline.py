@@ -14,10 +14,11 @@ import yaml
 
 from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.cli import main
+from reflectioncoder.config.declarations import ModelConfig, Recipe, TrainConfig
 from reflectioncoder.config.loading import load_recipe
 from reflectioncoder.data.files import read_json, read_jsonl
 from reflectioncoder.progress import format_duration
-from reflectioncoder.run_plan import plan_lines
+from reflectioncoder.run_plan import expected_seconds, plan_lines, planned_stages
 from reflectioncoder.stage_marker import Marker
 from tests.conftest import make_model, make_tokenizer
 
@@ -128,6 +129,16 @@ def test_the_plan_scales_what_earlier_runs_took(whole, tmp_path):
     assert "2m56s and what is not known yet" in lines[-1]
     again = plan_lines(load_recipe(whole / "config.yaml").recipe, whole)
     assert sum(line.endswith("done before, unless something changed") for line in again) == 6
+
+
+@pytest.mark.parametrize("result", [None, [], 3, {}, "much"])
+def test_an_earlier_stage_whose_result_has_another_form_tells_no_time(result, tmp_path):
+    (tmp_path / "earlier" / "stages").mkdir(parents=True)
+    (tmp_path / "earlier" / "config.yaml").write_text("model: {name: m}")
+    Marker("key", 60.0, result, {}).write(tmp_path / "earlier" / "stages" / "self_samples.json")
+    recipe = Recipe("new", ModelConfig("m"), train=TrainConfig(self_samples=2))
+    (stage,) = [stage for stage in planned_stages(recipe, 4, []) if stage.name == "self_samples"]
+    assert expected_seconds(stage, tmp_path / "new", "m") is None
 
 
 @pytest.mark.long

@@ -78,7 +78,7 @@ def plan_lines(recipe: Recipe, directory: Path, data_dir: str | None = None) -> 
         if _marker(directory, stage.name) is not None:
             lines.append(f"  {stage.name:<28} {stage.what:<30} done before, unless something changed")
             continue
-        seconds = _expected_seconds(stage, directory, recipe.model.name)
+        seconds = expected_seconds(stage, directory, recipe.model.name)
         lines.append(stage.line(seconds))
         total, known = total + (seconds or 0.0), known and seconds is not None
     whole = f"about {format_duration(total)} in all" if known else f"{format_duration(total)} and what is not known yet"
@@ -89,7 +89,8 @@ def _marker(directory: Path, stage: str) -> Marker | None:
     return Marker.read(directory / "stages" / f"{stage.replace('/', '-')}.json")
 
 
-def _expected_seconds(stage: PlannedStage, directory: Path, model: str) -> float | None:
+def expected_seconds(stage: PlannedStage, directory: Path, model: str) -> float | None:
+    """Return how long a stage of a run in `directory` will take, by the newest run beside it; None if none tells."""
     beside = [path.parent for path in directory.parent.glob("*/config.yaml") if path.parent != directory]
     newest_first = sorted(beside, key=lambda folder: (folder / "config.yaml").stat().st_mtime, reverse=True)
     for folder in newest_first:

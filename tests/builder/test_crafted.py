@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from reflectioncoder.builder import executions
 from reflectioncoder.builder.authors.attempts import AttemptsAuthor
 from reflectioncoder.builder.claims import check_sample, count_claims
+from reflectioncoder.builder.crafted import crafting
 from reflectioncoder.builder.crafted.cases import name_cases
 from reflectioncoder.builder.crafted.crafting import craft_tests, failing_tests
 from reflectioncoder.builder.crafted.facts import Allowed
@@ -17,6 +19,7 @@ from reflectioncoder.builder.crafted.search import arguments_strategy, find_inpu
 from reflectioncoder.builder.crafted.selection import UNNAMED, CraftedTest, ShownTests, choose
 from reflectioncoder.builder.crafted.variants import variants
 from reflectioncoder.builder.crafted.words import why_tests
+from reflectioncoder.builder.log import LOG_NAME, BuildLog
 from reflectioncoder.builder.mutation import mutations
 from reflectioncoder.builder.mutation.diagnosis import failing_test
 from reflectioncoder.builder.pipeline import build_reflections
@@ -334,3 +337,16 @@ def test_attempts_of_a_file_get_tests_that_notice_them(tmp_path):
     assert len(sample.metadata["test_cases"]) == 3
     assert "crafted" in AttemptsAuthor().names_in_samples(chosen.build).source
     assert count_claims([sample]).num_supported_samples == 1
+
+
+def test_tests_that_would_be_crafted_otherwise_now_are_not_taken_from_a_log(tmp_path, monkeypatch):
+    monkeypatch.setattr(crafting, "craft_tests", lambda *_: [])
+    problem = bundled_problems("train")[0]
+    with BuildLog(tmp_path / LOG_NAME) as log:
+        execute = executions.Executions(log, Limits())
+        for _ in range(2):
+            execute.craft(problem, [], 1)
+        assert (log.num_new["execution"], log.num_replayed["execution"]) == (1, 1)
+        monkeypatch.setattr(executions, "CASES_FORMAT", executions.CASES_FORMAT + 1)
+        execute.craft(problem, [], 1)
+        assert log.num_new["execution"] == 2

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from reflectioncoder.cli import main
 from reflectioncoder.data.files import write_json, write_jsonl
 from reflectioncoder.errors import UsageError
-from reflectioncoder.evaluate.compare import JudgedSample, ScoredRun, compare_runs, read_run
+from reflectioncoder.evaluate.compare import JudgedSample, ScoredRun, compare_folders, compare_runs, read_run
 
 P, F, E = "passed", "failed", "sandbox_error"
 
@@ -232,3 +232,26 @@ def test_the_command_tells_why_several_samples_have_no_mcnemar(tmp_path, capsys)
     assert "none (several samples per task" in out
     assert "A 0   B 1   equal 0" in out
     assert "1 left out (no verdict)" in out
+
+
+def test_scorings_of_a_folder_without_a_common_verdict_are_not_compared(tmp_path):
+    write_run(tmp_path / "a", [row("x", P)])
+    assert compare_folders(tmp_path, "a", "b") is None
+    write_run(tmp_path / "b", [row("x", E)])
+    assert compare_folders(tmp_path, "a", "b") is None
+    write_run(tmp_path / "b", [row("y", P)])
+    assert compare_folders(tmp_path, "a", "b") is None
+    write_run(tmp_path / "b", [row("x", F)])
+    assert compare_folders(tmp_path, "a", "b")["difference"]["value"] == -1
+    write_run(tmp_path / "b", [], status="skipped")
+    (tmp_path / "b" / "samples.jsonl").unlink()
+    assert compare_folders(tmp_path, "a", "b") is None
+
+
+@pytest.mark.parametrize("name", ["samples.jsonl", "results.json"])
+def test_damaged_scorings_of_a_folder_are_an_error(name, tmp_path):
+    for which in "ab":
+        write_run(tmp_path / which, [row("x", P)])
+    (tmp_path / "b" / name).write_text("{")
+    with pytest.raises(UsageError, match=name):
+        compare_folders(tmp_path, "a", "b")

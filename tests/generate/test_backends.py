@@ -7,9 +7,10 @@ import pytest
 
 from reflectioncoder.config.declarations import GenerateConfig, ModelConfig
 from reflectioncoder.data.completion_requests import python_request
+from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.errors import UsageError
 from reflectioncoder.generate.backends import asked_folder, opened_once, usable_backend
-from reflectioncoder.generate.base import longest
+from reflectioncoder.generate.base import longest, read_completions
 from reflectioncoder.models.load import load_tokenizer
 from reflectioncoder.models.tokens import make_requests
 from tests.conftest import CHATML, make_model, make_tokenizer
@@ -109,3 +110,16 @@ def test_the_longest_request_leaves_room_for_a_token_a_byte_of_other_scripts(tex
     room = longest([python_request("t/1", 0, "", "f", text)]) // 2
     assert room >= len(text) // 2
     assert room >= sum(len(character.encode()) for character in text if not character.isascii())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("num_tokens", None), ("num_tokens", "7"), ("sample", [0]), ("finish_reason", {}), ("extraction", None)]
+)
+def test_completions_that_somebody_changed_are_an_error(name, value, tmp_path):
+    row = {"task_id": "a", "sample": 0, "finish_reason": "stop", "extraction": "block", "num_tokens": 7}
+    write_jsonl(tmp_path / "completions.jsonl", [row])
+    assert read_completions(tmp_path / "completions.jsonl") == [row]
+    changed = {**row, name: value}
+    write_jsonl(tmp_path / "completions.jsonl", [{name: value for name, value in changed.items() if value is not None}])
+    with pytest.raises(UsageError, match="is not as reflectioncoder wrote it"):
+        read_completions(tmp_path / "completions.jsonl")

@@ -122,6 +122,15 @@ def test_a_run_that_is_not_finished_is_refused(run, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_what_came_to_lie_beside_the_weights_is_not_published(run, tmp_path, capsys):
+    other = tmp_path / "small"
+    shutil.copytree(run, other)
+    (other / "model" / ".env").write_text("TOKEN=hunter2")
+    assert exported(other, tmp_path / "out", "--no-verify") == 2
+    assert f"the training did not write {other / 'model' / '.env'}\n" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_adapter_that_is_not_that_of_the_weights_is_found(run, tmp_path, without_llama_cpp, capsys):
     broken = tmp_path / "small"
     shutil.copytree(run, broken)

@@ -13,7 +13,8 @@ from reflectioncoder.cli import main
 from reflectioncoder.config.loading import load_recipe
 from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.data.problems import bundled_problems
-from reflectioncoder.shard_folders import ShardFolder
+from reflectioncoder.errors import UsageError
+from reflectioncoder.shard_folders import ShardFolder, Work
 from reflectioncoder.shards import Shard
 
 NUM_TASKS = 4
@@ -140,9 +141,30 @@ def test_shards_of_another_command_are_refused(shards, capsys):
 def test_samples_that_are_not_those_of_the_shards_are_refused(shards, capsys):
     rows = [json.loads(line) for line in (shards / "samples.jsonl").read_text().splitlines()]
     write_jsonl(shards / "samples.jsonl", [{**rows[0], "solution": "pass"}, *rows[1:]])
-    assert "the samples that merge finds here are not those of the shards" in merge(shards, FIRST, SECOND, code=2, capsys=capsys)
+    error = merge(shards, FIRST, SECOND, code=2, capsys=capsys)
+    assert f"not that of the shards: samples\n  where:   {shards / 'samples.jsonl'}\n" in error
     assert score(shards, "1/2") == 2
     assert "data.samples" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("recorded", "named"), [("there", "there"), (None, "$REFLECTIONCODER_DATA")])
+def test_other_benchmark_data_is_refused_and_the_shards_place_of_it_is_named(recorded, named, shards, capsys):
+    """`merge` has no --data-dir to be advised."""
+    for index in (1, 2):
+        change(shards, index, data={"benchmark": "other"}, paths={"data_dir": recorded})
+    error = merge(shards, FIRST, SECOND, code=2, capsys=capsys)
+    assert "not that of the shards: benchmark\n  where:   " + named in error
+    assert "--data-dir" not in error
+
+
+def test_a_difference_in_what_may_hold_a_credential_is_named_and_not_shown(tmp_path):
+    works = [Work("build", {"build": {"endpoint": {"extra_body": {"token": token}}}}, {}, 1) for token in ("hunter1", "hunter2")]
+    with ShardFolder.begun(tmp_path / "s", Shard(1, 2), works[0]):
+        pass
+    other = ShardFolder.begun(tmp_path / "s", Shard(1, 2), works[1])
+    with pytest.raises(UsageError, match=r"settings\.build\.endpoint\.extra_body\.token: ") as refused, other:
+        pass
+    assert "hunter" not in str(refused.value)
 
 
 def test_other_results_are_not_replaced(shards, capsys):

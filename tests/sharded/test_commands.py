@@ -128,6 +128,18 @@ def test_a_check_goes_on_from_its_file_and_refuses_another(tmp_path, capsys):
     assert (output / "check.jsonl").read_bytes() == marked
 
 
+@pytest.mark.parametrize("change", [{"drifts": None}, {"drifts": [{"block": 1}]}, {"num_executions": "1"}])
+def test_outcomes_that_somebody_changed_are_one_error(change, tmp_path, capsys):
+    data, output = tmp_path / "samples.jsonl", tmp_path / "check"
+    write_jsonl(data, [printing(1, 1)])
+    argv = ["check", str(data), "--output", str(output), "-q"]
+    assert main(argv) == 0
+    row = {**json.loads((output / "check.jsonl").read_text()), **change}
+    write_jsonl(output / "check.jsonl", [{name: value for name, value in row.items() if value is not None}])
+    assert main(argv) == 2
+    assert "check.jsonl is not as reflectioncoder wrote it" in capsys.readouterr().err
+
+
 def test_a_shard_of_a_check_needs_a_folder(tmp_path, capsys):
     write_jsonl(tmp_path / "samples.jsonl", [printing(0, 0)])
     assert main(["check", str(tmp_path / "samples.jsonl"), "--shard", "1/2"]) == 2

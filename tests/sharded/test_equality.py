@@ -122,6 +122,7 @@ def test_dialogues_of_shards_are_those_of_one_machine(problems, tmp_path):
     settings = [
         "author=openai",
         "endpoint.model=scripted",
+        "endpoint.extra_body={token: hunter2}",
         "rollouts=2",
         "near_duplicates=0.6",
         "min_samples=0",
@@ -136,7 +137,9 @@ def test_dialogues_of_shards_are_those_of_one_machine(problems, tmp_path):
         for shard in ("1/3", "2/3", "3/3"):
             command("build", "d.yaml", *given, "--runs-dir", "sharded", "--shard", shard)
     folder, one = (tmp_path / runs / "d" / "build" for runs in ("sharded", "one"))
-    command("merge", *(str(folder / Shard(index, 3).folder) for index in (1, 2, 3)), "--output", str(folder))
+    shards = [folder / Shard(index, 3).folder for index in (1, 2, 3)]
+    assert not any("hunter2" in (shard / "shard.json").read_text() for shard in shards)
+    command("merge", *map(str, shards), "--output", str(folder))
     assert [(folder / name).read_bytes() for name in FILES] == [(one / name).read_bytes() for name in FILES]
     assert summary_of(folder) == summary_of(one)
     assert summary_of(one)["rejected"]["near_duplicate"] > 0
