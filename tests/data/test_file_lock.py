@@ -8,6 +8,7 @@ import pytest
 from reflectioncoder.builder.log import LOG_NAME, BuildLog
 from reflectioncoder.data.file_lock import lock_alone
 from reflectioncoder.errors import MachineError
+from reflectioncoder.progress import Reporter, reporting
 from reflectioncoder.shard_folders import ShardFolder, Work
 from reflectioncoder.shards import Shard
 
@@ -31,7 +32,8 @@ def test_a_second_holder_is_refused(tmp_path):
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP])
 def test_a_shard_is_built_where_the_file_system_has_no_locks_and_that_is_said_once(number, tmp_path, monkeypatch, capsys):
     failing(monkeypatch, number)
-    with ShardFolder.begun(tmp_path / "s", Shard(1, 2), Work("build", {}, {}, 1)), BuildLog(tmp_path / "s" / LOG_NAME):
+    shard = ShardFolder.begun(tmp_path / "s", Shard(1, 2), Work("build", {}, {}, 1))
+    with reporting(Reporter()), shard, BuildLog(tmp_path / "s" / LOG_NAME):
         pass
     assert capsys.readouterr().err.count(f"the file system of {tmp_path / 's'} has no locks") == 1
 
