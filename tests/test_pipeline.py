@@ -136,7 +136,7 @@ def test_an_earlier_stage_whose_result_has_another_form_tells_no_time(result, tm
     (tmp_path / "earlier" / "stages").mkdir(parents=True)
     (tmp_path / "earlier" / "config.yaml").write_text("model: {name: m}")
     Marker("key", 60.0, result, {}).write(tmp_path / "earlier" / "stages" / "self_samples.json")
-    recipe = Recipe("new", ModelConfig("m"), train=TrainConfig(self_samples=2))
+    recipe = Recipe("new", ModelConfig("m"), train=TrainConfig(self_samples=2, generation_from_problems=True))
     (stage,) = [stage for stage in planned_stages(recipe, 4, []) if stage.name == "self_samples"]
     assert expected_seconds(stage, tmp_path / "new", "m") is None
 
