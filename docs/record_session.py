@@ -1,8 +1,8 @@
 """Records a terminal session: carries out real commands in an empty folder and writes what they print, in colour, as two SVG pictures.
 
-    python docs/make_session.py
+    python docs/record_session.py
 
-docs/pictures/session-light.svg and session-dark.svg are shown in README. Written anew only by hand: times and paths differ between
+docs/session-light.svg and session-dark.svg are shown in README. Written anew only by hand: times and paths differ between
 machines.
 """
 
@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, DIMMED_MONOKAI
 from rich.text import Text
 
-FOLDER = Path(__file__).parent / "pictures"
+FOLDER = Path(__file__).parent
 THEMES = {"light": DEFAULT_TERMINAL_THEME, "dark": DIMMED_MONOKAI}
 COLUMNS = 118
 # Each command, and which of its lines are shown; the rest is cut with a word.
