@@ -85,7 +85,9 @@ def _write(run: FinishedRun, folder: Path, gguf: GgufDtype | None, license: str 
     folder.mkdir()
     for file in run.model_files:
         if file.name != CARD_NAME:
-            shutil.copyfile(file, folder / file.name)
+            copy = folder / file.relative_to(run.model)
+            copy.parent.mkdir(exist_ok=True, parents=True)
+            shutil.copyfile(file, copy)
     write_json(folder / _MARKER, {**read_json(folder / _MARKER), "base_model": run.base_name})
     base = Path(run.env["model"]["path"])
     if run.adapter is not None:
