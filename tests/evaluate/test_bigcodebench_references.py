@@ -133,7 +133,7 @@ def read_jsonl_ids(path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["none"], "no such model directory"),
+        (["/nowhere/model"], "no such model directory"),
         (
             ["m", "--backend", "openai", "--base-url", "http://127.0.0.1:9/v1", "--format", "evalplus"],
             "no such file for this benchmark",
