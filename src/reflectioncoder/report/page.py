@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from reflectioncoder import __version__
 from reflectioncoder.errors import UsageError
 from reflectioncoder.progress import format_duration
 from reflectioncoder.report.charts import difference_mark
+from reflectioncoder.report.embedded import embedded_json
 from reflectioncoder.report.sequences import RATES
 
 ASSETS = Path(__file__).parent / "assets"
@@ -67,9 +67,3 @@ def _joined(kind: str, names: tuple[str, ...]) -> str:
 
 def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def embedded_json(value: Any) -> Markup:
-    """Return JSON that cannot end the script element it stands in, whatever a model wrote."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace").decode()
-    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))

@@ -9,6 +9,7 @@ from typing import Any
 from reflectioncoder.choices import MASK_STRATEGIES
 from reflectioncoder.data.render import Span
 from reflectioncoder.method.masking import hidden_positions
+from reflectioncoder.report.embedded import embedded_json
 
 RATES = tuple(i / 20 for i in range(21))
 
@@ -49,6 +50,4 @@ def within(runs: Sequence[Sequence[dict[str, Any]]], max_bytes: int) -> list[lis
 
 
 def _size(sample: dict[str, Any]) -> int:
-    from reflectioncoder.report.page import embedded_json
-
     return len(embedded_json(sample).encode())

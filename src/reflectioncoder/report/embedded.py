@@ -1,0 +1,14 @@
+"""Writes data into a page as JSON that no text in it can end."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from markupsafe import Markup
+
+
+def embedded_json(value: Any) -> Markup:
+    """Return JSON that cannot end the script element it stands in, whatever a model wrote."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace").decode()
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
