@@ -73,10 +73,14 @@ def named_benchmarks(recipe: Recipe, data_dir: str | None) -> dict[str, Benchmar
 
 
 def completions_key(benchmark: Benchmark, recipe: Recipe, model: str, *, in_batches: bool = True) -> str:
-    """Return a key of all that the completions of a benchmark depend on; `model` identifies the model and what runs it."""
+    """Return a key of all that the completions of a benchmark depend on; `model` identifies the model and what runs it.
+
+    Which references pass here is no part of it: tasks that are left out now may be judged later, and the other way round.
+    """
+    whole = benchmark.whole
     sampling = sampling_settings(recipe.generate, in_batches=in_batches)
-    requests = [request.instruction for request in benchmark.requests(1)]
-    return content_hash(benchmark.describe(), requests, sampling, recipe.seed, model)
+    requests = [request.instruction for request in whole.requests(1)]
+    return content_hash(whole.describe(), requests, sampling, recipe.seed, model)
 
 
 def sampling_settings(config: GenerateConfig, *, in_batches: bool = True) -> dict[str, Any]:
@@ -150,7 +154,8 @@ def complete_and_judge(
 ) -> JudgedCompletions:
     """Complete requests and judge the completions in `directory`, which must be free or hold the same completions (`claim`)."""
     completions = directory / COMPLETIONS
-    counts = generate(model, requests, recipe.generate, recipe.seed, completions, f"generate {label}")
+    of_whole = benchmark.whole.requests(recipe.generate.num_samples)
+    counts = generate(model, requests, recipe.generate, recipe.seed, completions, f"generate {label}", of_whole=of_whole)
     scorer = Scorer(benchmark, limits, recipe.sandbox.rules, recipe.sandbox.floor)
     samples = read_samples_to_score(completions, benchmark) if requests else []
     rows = score_samples(samples, directory / SAMPLES, scorer, recipe.sandbox.workers, f"score {label}")

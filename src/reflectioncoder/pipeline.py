@@ -25,6 +25,7 @@ from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.config.limits import limits_from
 from reflectioncoder.config.loading import ResolvedRecipe
 from reflectioncoder.contamination.records import (
+    behaviour_names,
     known_behaviour,
     known_tasks,
     record_training_data,
@@ -34,7 +35,7 @@ from reflectioncoder.contamination.records import (
 from reflectioncoder.data.files import claim, content_hash, put_aside, sha256_file, write_atomic, write_json
 from reflectioncoder.environment import environment
 from reflectioncoder.errors import UsageError
-from reflectioncoder.evaluate.benchmarks import Benchmark, require_distinct
+from reflectioncoder.evaluate.benchmarks import Benchmark, require_distinct, split_name
 from reflectioncoder.evaluate.compare import compare_folders
 from reflectioncoder.evaluate.results import headline, summary_of
 from reflectioncoder.evaluation import (
@@ -228,7 +229,7 @@ class Run:
     def _build_depends_on(self) -> list[Any]:
         recipe = self.recipe
         files = (*self._problem_files(), *author_of(recipe.build).files(recipe.build))
-        names = known_tasks(self.data_dir).names
+        names = [known_tasks(self.data_dir).names, behaviour_names(self.data_dir)]
         return [asdict(recipe.build), _limits(recipe), recipe.seed, [sha256_file(file) for file in files], names]
 
     @property
@@ -301,11 +302,10 @@ class Run:
 
     def _benchmarks(self, model: Path) -> dict[str, Benchmark]:
         """Load the benchmarks; those of which the model's training data contains tasks are refused, or that is said."""
-        benchmarks = judged_benchmarks(self.recipe, self.data_dir)
-        for benchmark in benchmarks.values():
-            if note := refuse_contaminated(model, benchmark.name, allow=self.recipe.evaluate.allow_contaminated):
+        for spec in self.recipe.evaluate.benchmarks:
+            if note := refuse_contaminated(model, split_name(spec)[0], allow=self.recipe.evaluate.allow_contaminated):
                 say(note)
-        return benchmarks
+        return judged_benchmarks(self.recipe, self.data_dir)
 
     def _evaluate(self, which: str, benchmark: Benchmark, model: AskedModel, backend: Callable[[], Backend]) -> dict[str, Any]:
         recipe = self.recipe
@@ -313,7 +313,7 @@ class Run:
         key = completions_key(benchmark, recipe, model.key, in_batches=model.in_batches)
         directory = self.directory / "eval" / benchmark.name / which
         outputs = [directory / file for file in ("completions.jsonl", "samples.jsonl", "results.json")]
-        depends_on = [key, recipe.evaluate.confidence, _limits(recipe)]
+        depends_on = [key, recipe.evaluate.confidence, _limits(recipe), *benchmark.not_judged]
 
         def work() -> dict[str, Any]:
             if not claim(directory, key):
@@ -346,7 +346,8 @@ class Run:
         name = f"reference-loss-{benchmark.name}-{which}"
         directory = self.directory / "eval" / benchmark.name / which
         outputs = [directory / REFERENCE_LOSSES]
-        depends_on = [benchmark.describe(), config.rendering, config.dtype, confidence, model_hash(path)]
+        described = [benchmark.whole.describe(), *benchmark.not_judged]
+        depends_on = [*described, config.rendering, config.dtype, confidence, model_hash(path)]
 
         def work() -> dict[str, Any]:
             shared_key = content_hash("reference loss", *depends_on, model_versions("transformers", config))

@@ -37,7 +37,7 @@ def test_benchmark_tasks_are_left_out_by_id_text_and_code(tmp_path):
     assert details[by_text.task_id].startswith("B/text, by its text: ")
     assert details[by_code.task_id].startswith("B/code, by its code: ")
     assert other.task_id not in details
-    assert summary["decontamination"] == {"against": ["some benchmark"], "words": 10, "behaviour": False}
+    assert summary["decontamination"] == {"against": ["some benchmark"], "words": 10, "behaviour": []}
     assert {sample.extra["metadata"]["task_id"] for sample in read_samples(tmp_path / "reflections.jsonl")} <= {other.task_id}
 
 

@@ -1,9 +1,7 @@
 """bigcodebench-hard: suites of unittest, judged as officially; the solution's process cannot say that it passed."""
 
-import ast
 import json
 import random
-from dataclasses import replace
 
 import pytest
 
@@ -11,64 +9,14 @@ from benchmarks.answer_benchmarks import mutants
 from benchmarks.unit_tests import EDGES, official_unit_tests
 from reflectioncoder.cli import main
 from reflectioncoder.data.files import write_jsonl
-from reflectioncoder.errors import MachineError
-from reflectioncoder.evaluate.benchmarks import BENCHMARKS, Benchmark, load_benchmark
-from reflectioncoder.evaluate.catalogue import entries
+from reflectioncoder.evaluate.benchmarks import BENCHMARKS, load_benchmark
 from reflectioncoder.evaluate.judges.base import ALONE, Conditions, Verdict
-from reflectioncoder.evaluate.judges.bigcodebench import benchmark as judge_module
 from reflectioncoder.evaluate.judges.bigcodebench.alterations import Suite
-from reflectioncoder.evaluate.judges.bigcodebench.benchmark import LIMITS, UnitTestsJudge, reference_of, request_for, tasks_of
+from reflectioncoder.evaluate.judges.bigcodebench.benchmark import LIMITS, UnitTestsJudge, tasks_of
 from reflectioncoder.evaluate.judges.bigcodebench.data import calibrated
-from reflectioncoder.evaluate.judges.bigcodebench.suites import challenges, judge_suite, run_suite, unchanged
-from reflectioncoder.evaluate.references import known_references, lines_of, with_references
+from reflectioncoder.evaluate.judges.bigcodebench.suites import challenges, judge_suite, run_suite
 from reflectioncoder.sandbox.limits import Limits
-
-CODE_PROMPT = "import json\nimport os\nimport random\ndef task_func(path, key):\n"
-REFERENCE = """\
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"{path} is not there")
-    with open(path) as handle:
-        numbers = json.load(handle)[key]
-    return {"sum": sum(numbers), "largest": max(numbers), "mean": sum(numbers) / len(numbers)}
-"""
-TESTS = """\
-import unittest
-from unittest.mock import mock_open, patch
-import tempfile
-class TestCases(unittest.TestCase):
-    def setUp(self):
-        with open("numbers.json", "w") as handle:
-            json.dump({"a": [1, 2, 3], "b": [7]}, handle)
-    def tearDown(self):
-        os.remove("numbers.json")
-    def check(self, found, wanted):
-        self.assertIsInstance(found, dict)
-        self.assertEqual(found, wanted)
-    def test_case_1(self):
-        self.check(task_func("numbers.json", "a"), {"sum": 6, "largest": 3, "mean": 2.0})
-    def test_case_2(self):
-        found = task_func("numbers.json", "b")
-        self.assertEqual(found["sum"], 7)
-        self.assertAlmostEqual(found["mean"], 7.0)
-    def test_case_3(self):
-        with self.assertRaises(FileNotFoundError):
-            task_func("nowhere.json", "a")
-    @patch("os.path.exists", return_value=True)
-    def test_case_4(self, exists):
-        with patch("builtins.open", mock_open(read_data='{"c": [4, 5]}')) as opened:
-            wanted = {"sum": 9, "largest": 5, "mean": 4.5}
-            self.assertEqual(task_func("made.json", "c"), wanted)
-        opened.assert_called_once_with("made.json")
-        exists.assert_called_once()
-    def test_case_5(self):
-        self.assertTrue(task_func("numbers.json", "a")["largest"] > 2)
-        self.assertIn("mean", task_func("numbers.json", "a"))
-"""
-
-
-def row(test=TESTS, code_prompt=CODE_PROMPT, solution=REFERENCE, number=1):
-    texts = {"prompt": "Sum numbers.", "entry_point": "task_func", "doc_struct": "{}"}
-    return {**texts, "task_id": f"BigCodeBench/{number}", "test": test, "code_prompt": code_prompt, "canonical_solution": solution}
+from tests.evaluate.bigcodebench_tasks import CODE_PROMPT, REFERENCE, TESTS, row
 
 
 @pytest.fixture(autouse=True)
@@ -189,17 +137,6 @@ def test_an_endless_program_is_a_time_out(isolation):
         assert (found.status, found.hit_time_limit) == ("timeout", True)
 
 
-def test_every_assertion_can_be_made_wrong(isolation):
-    suite = Suite(TESTS)
-    (task,) = tasks_of("complete")([row()], "here")
-    known = reference_of(task.tests, isolation)
-    assert known.failure == ""
-    assert {test: len(own) for test, own in known.alterations.items()} == {
-        f"test_case_{n}": c for n, c in enumerate((2, 2, 1, 3, 2), 1)
-    }
-    assert {test: len(suite.alterations(test)) for test in suite.tests} == {test: len(own) for test, own in known.alterations.items()}
-
-
 def test_challenges_are_drawn_anew_and_come_in_pairs():
     suite = Suite(TESTS)
     alterations = {test: suite.alterations(test) for test in suite.tests}
@@ -212,72 +149,6 @@ def test_challenges_are_drawn_anew_and_come_in_pairs():
     }
     assert len(list(challenges(suite, {"test_case_1": alterations["test_case_1"]}))) == 10  # guessing one is easy
     assert list(challenges(suite, {})) == []
-
-
-def test_unchanged_tests_are_the_published_ones(data_dir):
-    published = BENCHMARKS["bigcodebench-hard/complete"].file
-    for one in published.read(published.obtain(str(data_dir)))[::4]:
-        wanted, found = (_as_run(ast.parse(source)) for source in (one["test"], unchanged(Suite(one["test"]))))
-        assert _without_hashes(found) == _without_hashes(wanted), one["task_id"]
-
-
-def _as_run(module):
-    """The methods of the class in an order of their own, and of those with one name the last: that is what Python sees."""
-    cases = next(node for node in module.body if isinstance(node, ast.ClassDef) and node.name == "TestCases")
-    methods = {node.name: node for node in cases.body if isinstance(node, ast.FunctionDef)}
-    cases.body = [node for node in cases.body if not isinstance(node, ast.FunctionDef)] + [methods[name] for name in sorted(methods)]
-    return module
-
-
-def _without_hashes(module):
-    """As text, without the copies of helpers that every test has, and with the names of the originals."""
-    import re
-
-    cases = next(node for node in module.body if isinstance(node, ast.ClassDef) and node.name == "TestCases")
-    cases.body = [node for node in cases.body if not re.search(r"_[0-9a-f]{10}$", getattr(node, "name", ""))]
-    return re.sub(r"_[0-9a-f]{10}'", "'", ast.dump(module))
-
-
-NEEDS_MORE = row(code_prompt="import no_such_package\n" + CODE_PROMPT, number=2)
-NEEDS_NETWORK = row(
-    TESTS.replace("    def check", "    def test_net(self):\n        import urllib.request\n"
-                  "        urllib.request.urlopen('http://127.0.0.1:9')\n    def check"), number=3
-)  # fmt: skip
-
-
-def benchmark_of(*rows) -> Benchmark:
-    tasks = tuple(tasks_of("complete")(rows, "here"))
-    return Benchmark("bigcodebench-hard/complete", "1", "no hash", tasks, UnitTestsJudge(), request_for)
-
-
-def test_tasks_whose_references_fail_here_are_left_out_by_name(isolation):
-    found = with_references(benchmark_of(row(), NEEDS_MORE, NEEDS_NETWORK), 1, 2)
-    assert [task.task_id for task in found.tasks] == ["BigCodeBench/1"]
-    assert found.left_out == {"BigCodeBench/2", "BigCodeBench/3"}
-    assert found.references
-    said = found.references.to_json()
-    assert found.describe()["references"] == said
-    assert (said["num_tasks"], said["num_passed"]) == (3, 1)
-    assert said["failed"]["BigCodeBench/2"] == "ModuleNotFoundError: No module named 'no_such_package'"
-    assert "test_net" in said["failed"]["BigCodeBench/3"]
-    lines = lines_of({"benchmark": found.describe()})
-    assert lines[0].endswith("the references of 1 of 3 tasks pass here; left out:")
-    assert [line.split(":")[0].strip() for line in lines[1:]] == ["BigCodeBench/2", "BigCodeBench/3"]
-    assert known_references(found.name, found.sha256) == found.references
-    assert known_references(found.name, "other data") is None
-    with pytest.raises(MachineError, match="no reference passes here"):
-        with_references(benchmark_of(NEEDS_MORE), 1, 2)
-
-
-def test_references_are_judged_once_for_each_environment(isolation, monkeypatch):
-    (task,) = tasks_of("complete")([row(number=4)], "here")
-    first = reference_of(task.tests, isolation)
-    with monkeypatch.context() as patch:
-        patch.setattr(judge_module, "run_suite", None)
-        assert reference_of(task.tests, isolation) == first
-        patch.setattr(judge_module, "package_versions", lambda: ("numpy==0",))
-        with pytest.raises(TypeError):
-            reference_of(task.tests, isolation)
 
 
 def test_published_references_and_slips_are_judged_as_officially(data_dir, isolation):
@@ -317,21 +188,11 @@ def test_scores_are_written_with_references_beside_them_and_compared(data_dir, t
         shown = capsys.readouterr().out
         assert "the references of 2 of 2 tasks pass here" in shown
         results = json.loads((tmp_path / kind / "results.json").read_text())
-        assert results["benchmark"]["references"] == {"num_tasks": 2, "num_passed": 2, "failed": {}}
+        assert results["benchmark"]["references"] == {"num_tasks": 2, "num_passed": 2, "failed": {}, "not_challenged": []}
         assert {m["subset"]: m["value"] for m in results["metrics"]} == dict.fromkeys((None, "harness"), float(kind == "right"))
     assert main(["compare", str(tmp_path / "wrong"), str(tmp_path / "right"), "--json"]) == 0
     (subset,) = json.loads(capsys.readouterr().out)["subsets"]
     assert subset["counts"] == {"both": 0, "only_a": 0, "only_b": 2, "neither": 0}
-
-
-def test_the_list_says_whether_references_were_judged_here(data_dir):
-    listed = {entry.name: entry for entry in entries(str(data_dir))}
-    assert "references have not been judged here" in listed["bigcodebench-hard/instruct"].line()
-    assert listed["bigcodebench-hard/instruct"].to_json()["references"] is None
-    assert "references" not in listed["humaneval"].to_json()
-    known = replace(listed["bigcodebench-hard/instruct"], references=with_references(benchmark_of(row(), NEEDS_MORE), 1, 2).references)
-    assert "the references of 1 of 2 tasks pass here" in known.line()
-    assert known.to_json()["references"]["failed"].keys() == {"BigCodeBench/2"}
 
 
 def test_the_tests_find_a_directory_of_their_own_without_files(isolation):

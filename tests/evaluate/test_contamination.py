@@ -1,5 +1,6 @@
 """Benchmark tasks are recognised by what a program does, and models that were trained on some are not scored in silence."""
 
+import contextlib
 import gzip
 import json
 import os
@@ -11,9 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reflectioncoder.builder.log import BuildLog
+from reflectioncoder.builder.pipeline import _logged
 from reflectioncoder.cli import main
+from reflectioncoder.config.loading import load_recipe
+from reflectioncoder.contamination import records
 from reflectioncoder.contamination.behaviour import Behaviour, BenchmarkTask, _alike
-from reflectioncoder.contamination.overlap import NgramIndex
+from reflectioncoder.contamination.overlap import KnownTasks, NgramIndex
 from reflectioncoder.contamination.records import (
     known_behaviour,
     known_tasks,
@@ -21,14 +26,16 @@ from reflectioncoder.contamination.records import (
     refuse_contaminated,
     refuse_contaminated_data,
 )
-from reflectioncoder.data.files import read_json, write_json, write_jsonl
+from reflectioncoder.data.files import content_hash, read_json, write_json, write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 from reflectioncoder.errors import CheckFailedError
-from reflectioncoder.evaluate.benchmarks import EVALPLUS_FILES, load_benchmark
+from reflectioncoder.evaluate.benchmarks import BIGCODEBENCH, EVALPLUS_FILES, load_benchmark
 from reflectioncoder.evaluate.judges.bigcodebench.benchmark import tasks_of
+from reflectioncoder.pipeline import Run
 from reflectioncoder.sandbox.detect import detect_isolation
+from reflectioncoder.sharded.build import _work
 from tests.conftest import make_model, make_tokenizer
 
 ROW = {
@@ -175,10 +182,29 @@ SUITE_ROW = {
         ("import json, collections\ndef count(:\n", False),
     ],
 )  # fmt: skip
-def test_a_task_with_a_suite_is_recognised_by_what_a_program_does(program, found):
+def test_a_task_with_a_suite_is_recognised_by_what_a_program_does(program, found, monkeypatch):
+    monkeypatch.setattr(Behaviour, "_ask", None)  # there are no tasks with inputs
     behaviour = Behaviour([], detect_isolation(), tasks_of("complete")([SUITE_ROW], "here"))
     said = behaviour(program) or ""
     assert said.startswith("BigCodeBench/9000, by what ") if found else not said
+
+
+def test_all_that_depends_on_behaviour_says_which_benchmarks_it_is_compared_with(tmp_path, monkeypatch):
+    names, run, builds = ["bigcodebench-hard/complete"], Run(load_recipe("demo"), tmp_path), []
+    for rows in ([], [SUITE_ROW]):
+        files = {BIGCODEBENCH["complete"]: rows}
+        monkeypatch.setattr(records, "_rows", lambda file, data_dir, files=files: files.get(file, []))
+        builds.append((run.build_key, _work(run.recipe, 1, None, KnownTasks()).data))
+    behaviour = known_behaviour.__wrapped__()
+    assert behaviour is not None
+    assert list(behaviour.names) == names
+    assert builds[0][0] != builds[1][0]
+    assert [data["tests of benchmarks"] for _, data in builds] == [[], names]
+    with contextlib.closing(BuildLog(tmp_path / "log.sqlite")) as log:
+        one, other = (Behaviour([], detect_isolation(), names=[name]) for name in ("a", "b"))
+        one._known[content_hash("p")] = "a/1"
+        said = [_logged(each, log)("p") for each in (one, other, other)]
+    assert said == ["a/1", None, None]
 
 
 def test_problems_of_the_same_site_are_no_tasks_of_leetcode(data_dir, tmp_path):
@@ -217,7 +243,7 @@ ASKED = """
 import sys
 from pathlib import Path
 from reflectioncoder import cli, pipeline
-from reflectioncoder.data.files import read_json
+from reflectioncoder.data.files import content_hash, read_json
 from reflectioncoder.data.samples import Sample, assistant, user, Block
 from reflectioncoder.contamination.records import record_training_data, refuse_contaminated_data
 from reflectioncoder.errors import CheckFailedError

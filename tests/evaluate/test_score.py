@@ -1,6 +1,7 @@
 """Extraction and verdicts: canonical solutions pass, wrong ones fail, each for the right reason."""
 
 import gzip
+import importlib.metadata
 import json
 import shutil
 
@@ -21,6 +22,7 @@ from reflectioncoder.evaluate.judges.programs import ProgramsJudge, ProgramTests
 from reflectioncoder.evaluate.results import headline, require_sandbox, summarize
 from reflectioncoder.evaluate.score import SampleToScore, Scorer, read_samples_to_score, require_all_tasks, score_samples
 from reflectioncoder.pipeline import Run
+from reflectioncoder.sandbox import readable
 from reflectioncoder.sandbox.forkserver import SERVERS
 from reflectioncoder.sandbox.limits import Limits
 
@@ -234,6 +236,18 @@ def test_a_verdict_is_reused_only_by_the_same_versions(changed, solution, monkey
     else:
         monkeypatch.setattr(versions, "package_versions", lambda: ("numpy==0",))
     assert (Scorer(benchmark, LIMITS).key(sample) == key) == (changed == "numpy" and "numpy" not in solution)
+
+
+@pytest.mark.parametrize("installed", ["opencv-python", "opencv-contrib-python", "opencv-python-headless"])
+def test_the_distribution_of_opencv_may_be_any(installed, monkeypatch):
+    def version(name):
+        if name != installed:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "4.12"
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert versions.package_versions.__wrapped__() == ("cv2==4.12",)
+    assert f"{installed.replace('-', '_')}.libs" in readable._LIBRARIES
 
 
 def test_the_version_of_the_judge_is_that_of_its_sources(tmp_path, monkeypatch):

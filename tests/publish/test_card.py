@@ -81,16 +81,23 @@ def test_a_data_set_without_reflection_samples_has_a_card_without_their_measures
     assert "## Reflection samples" not in (tmp_path / "out" / "README.md").read_text()
 
 
+class _KnowsOne:
+    names = ("another benchmark",)
+
+    def __call__(self, program):
+        return None
+
+
 def test_a_build_that_was_compared_with_benchmarks_has_a_card_that_says_so(tmp_path):
     known = KnownTasks()
     known.names.append("some benchmark")
     config = BuildConfig(samples_per_problem=1)
     recipe = Recipe("b", ModelConfig("none"), build=config)
-    build_reflections(recipe, tmp_path / "run" / "build", limit=3, known=known, behaviour=lambda program: None)
+    build_reflections(recipe, tmp_path / "run" / "build", limit=3, known=known, behaviour=_KnowsOne())
     assert main(["export", str(tmp_path / "run"), "--output", str(tmp_path / "out"), "--format", "chat"]) == 0
     text = (tmp_path / "out" / "README.md").read_text()
     assert "compared with some benchmark" in text
-    assert "by what final programs do with the benchmarks' inputs (0 left out)" in text
+    assert "by what final programs do with the inputs and tests of another benchmark (0 left out)" in text
 
 
 @pytest.mark.parametrize("value", [["x"], {"a": [1]}, 5, 1.5, True, None, "", "\ud800x"], ids=ascii)

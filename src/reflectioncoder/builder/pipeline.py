@@ -11,12 +11,12 @@ from __future__ import annotations
 import itertools
 import platform
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from reflectioncoder.builder.author import Build, DialogueStats
 from reflectioncoder.builder.authors.registry import author_of, check_author
@@ -41,6 +41,14 @@ from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.shards import WHOLE, Shard
 
 
+class BehaviourCheck(Protocol):
+    """Names the benchmark task that a program solves, if any. `names`: the benchmarks that it knows."""
+
+    @property
+    def names(self) -> Sequence[str]: ...
+    def __call__(self, program: str, /) -> str | None: ...
+
+
 def build_reflections(
     recipe: Recipe,
     output_dir: Path,
@@ -48,7 +56,7 @@ def build_reflections(
     *,
     fork: bool = False,
     known: KnownTasks | None = None,
-    behaviour: Callable[[str], str | None] | None = None,
+    behaviour: BehaviourCheck | None = None,
 ) -> dict[str, Any]:
     """Build the data set in `output_dir`, from the first `limit` problems; returns what `build.json` says.
 
@@ -73,7 +81,7 @@ def build_reflections(
             seed=recipe.seed,
             num_problems=written.build.problems.count,
             decontaminated_against=known.names,
-            compared_behaviour=behaviour is not None,
+            compared_behaviour=behaviour.names if behaviour else (),
             num_candidates=written.count,
             funnel=funnel,
             log=LogCounts.of(written.build.log, recipe.build.endpoint),
@@ -115,7 +123,7 @@ def written_candidates(
     *,
     fork: bool = False,
     known: KnownTasks,
-    behaviour: Callable[[str], str | None] | None = None,
+    behaviour: BehaviourCheck | None = None,
     shard: Shard = WHOLE,
 ) -> Iterator[WrittenCandidates]:
     """Let the author write about the problems of a shard; with its log in `output_dir`, which is open within the block.
@@ -142,7 +150,7 @@ def written_candidates(
         alone = filter_alone(
             written,
             known,
-            _logged(behaviour, known, log) if behaviour else None,
+            _logged(behaviour, log) if behaviour else None,
             max_chars=config.max_chars,
             too_many_tokens=partial(excess_tokens, count_tokens=count_tokens, max_tokens=config.max_tokens),
             workers=recipe.sandbox.workers,
@@ -182,9 +190,9 @@ def read_problems(recipe: Recipe, limit: int | None, known: KnownTasks) -> Probl
     return Problems.read(partial(_first, recipe.build.problems, limit), partial(_contaminated_by, known))
 
 
-def _logged(behaviour: Callable[[str], str | None], known: KnownTasks, log: BuildLog) -> Callable[[str], str | None]:
+def _logged(behaviour: BehaviourCheck, log: BuildLog) -> Callable[[str], str | None]:
     """Log verdicts on programs: one may rest on a limit of time, and once taken it stays."""
-    return lambda program: log.recall("behaviour", {"program": program, "against": known.names}, lambda: behaviour(program))
+    return lambda program: log.recall("behaviour", {"program": program, "against": list(behaviour.names)}, lambda: behaviour(program))
 
 
 def _first(sources: tuple[str, ...], limit: int | None) -> Iterator[Problem]:

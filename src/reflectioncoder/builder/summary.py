@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -53,14 +54,14 @@ class BuildSummary:
 
     Attributes:
         decontaminated_against: the benchmarks that problems and samples were compared with.
-        compared_behaviour: programs were also run on inputs of the benchmarks' tasks.
+        compared_behaviour: the benchmarks on whose inputs, or with whose tests, programs were also run.
     """
 
     config: BuildConfig
     seed: int
     num_problems: int
     decontaminated_against: list[str]
-    compared_behaviour: bool
+    compared_behaviour: Sequence[str]
     num_candidates: int
     funnel: Funnel
     log: LogCounts
@@ -80,7 +81,7 @@ class BuildSummary:
             "seed": self.seed,
             "problems": list(config.problems),
             "num_problems": self.num_problems,
-            "decontamination": {"against": self.decontaminated_against, "words": 10, "behaviour": self.compared_behaviour},
+            "decontamination": {"against": self.decontaminated_against, "words": 10, "behaviour": list(self.compared_behaviour)},
             "num_candidates": self.num_candidates,
             **self.funnel.to_json(),
             **({"critic": self.critic.to_json()} if self.critic else {}),

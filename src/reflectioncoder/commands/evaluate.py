@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> Outcome:
     require_distinct(args.benchmark)
     recipe = generation_recipe(args)
     recipe = replace(recipe, sandbox=replace(recipe.sandbox, workers=args.workers, rules=args.rules, floor=args.floor))
-    benchmarks = [with_references(wanted_benchmark(spec, args), args.floor, args.workers) for spec in args.benchmark]
+    benchmarks = [wanted_benchmark(spec, args) for spec in args.benchmark]
     model = model_of(args)
     lines = []
     for benchmark in benchmarks:
@@ -70,6 +70,7 @@ def run(args: argparse.Namespace) -> Outcome:
             raise UsageError(
                 f"{args.output / benchmark.name} holds results of another model or other settings\n  hint:    choose another --output"
             )
+    benchmarks = [with_references(benchmark, args.floor, args.workers) for benchmark in benchmarks]  # last: it can take minutes
     if args.shard:
         from reflectioncoder.sharded.benchmarks import WantedBenchmark
         from reflectioncoder.sharded.evaluate import run_shard

@@ -53,11 +53,21 @@ class BenchmarkTask:
 class Behaviour:
     """Names the benchmark task that a program solves: `behaviour(program)` is its id or None. Safe to call from several threads.
 
+    Attributes:
+        names: the benchmarks whose tasks programs are compared with.
+
     Raises (from calls):
         SandboxUnavailableError: programs cannot be run here.
     """
 
-    def __init__(self, tasks: list[BenchmarkTask], isolation: Isolation, suites: Sequence[Task[UnitTests]] = ()):
+    def __init__(
+        self,
+        tasks: list[BenchmarkTask],
+        isolation: Isolation,
+        suites: Sequence[Task[UnitTests]] = (),
+        names: Sequence[str] = (),
+    ):
+        self.names = tuple(names)
         self._tasks = tasks
         self._by_suite = SuiteBehaviour(suites, isolation)
         self._isolation = isolation
@@ -74,7 +84,13 @@ class Behaviour:
         return self._known[key]
 
     def _find(self, program: str) -> str | None:
-        names = _functions(program)
+        if not (names := _functions(program)):
+            return None
+        return self._by_inputs(program, names) or self._by_suite(program, names)
+
+    def _by_inputs(self, program: str, names: Sequence[str]) -> str | None:
+        if not self._tasks:
+            return None
         calls = [
             (number, name, arguments)
             for name in names
@@ -89,7 +105,7 @@ class Behaviour:
         for (number, name), given in found.items():
             if all(map(_alike, given, expected[number])) and self._passes(number, name, program):
                 return f"{self._tasks[number].row['task_id']}, by what {name} does"
-        return self._by_suite(program, names) if names else None
+        return None
 
     def _expected_answers(self) -> list[list[str]]:
         with self._lock:

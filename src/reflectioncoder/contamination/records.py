@@ -81,7 +81,13 @@ def known_behaviour(data_dir: str | None = None) -> Behaviour | None:
     """
     tasks = [BenchmarkTask(family, row) for family, file in EVALPLUS_FILES.items() for row in _rows(file, data_dir)]
     suites = tasks_of("complete")(_suite_rows(data_dir), "")
-    return Behaviour(tasks, detect_isolation(), suites) if tasks or suites else None
+    return Behaviour(tasks, detect_isolation(), suites, behaviour_names(data_dir)) if tasks or suites else None
+
+
+def behaviour_names(data_dir: str | None = None) -> list[str]:
+    """Return the benchmarks whose behaviour is known here: what `known_behaviour` says depends on them."""
+    files = {**{f"{family}+": file for family, file in EVALPLUS_FILES.items()}, **_SUITE_FILES}
+    return [name for name, file in files.items() if _rows(file, data_dir)]
 
 
 def _suite_rows(data_dir: str | None) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ multipl-e/<language>           MultiPL-E's HumanEval in another language, by Mul
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic
 
@@ -216,6 +216,20 @@ class Benchmark(Generic[T]):
     facts: Facts = UNKNOWN_FACTS
     references: References | None = None
     """How many references pass on this machine; None where that is not asked."""
+    wanted: tuple[Task[T], ...] = ()
+    """With the tasks whose references fail here; empty where that is not asked."""
+
+    @property
+    def whole(self) -> Benchmark[T]:
+        """Return the benchmark with the tasks whose references fail here: what is asked does not depend on that."""
+        tasks = self.wanted or self.tasks
+        left_out = self.left_out - {task.task_id for task in tasks}
+        return replace(self, tasks=tasks, left_out=left_out, references=None, wanted=())
+
+    @property
+    def not_judged(self) -> list[str]:
+        """Return the ids of the tasks whose references fail here."""
+        return sorted(self.references.failed) if self.references else []
 
     def describe(self) -> dict[str, object]:
         said: dict[str, object] = {"name": self.name, "version": self.version, "sha256": self.sha256, "num_tasks": len(self.tasks)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import platform
 import re
@@ -14,12 +15,13 @@ from reflectioncoder.sandbox.readable import PROGRAM_PACKAGES
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _DISTRIBUTIONS = {
-    "sklearn": "scikit-learn",
-    "dateutil": "python-dateutil",
-    "PIL": "pillow",
-    "cv2": "opencv-python-headless",
-    "bs4": "beautifulsoup4",
+    "sklearn": ("scikit-learn",),
+    "dateutil": ("python-dateutil",),
+    "PIL": ("pillow",),
+    "cv2": ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
+    "bs4": ("beautifulsoup4",),
 }
+"""The distributions that a package may come from, where they are not called as it is."""
 _NAMED = re.compile(r"\b(?:" + "|".join(PROGRAM_PACKAGES) + r")\b")
 
 
@@ -41,10 +43,9 @@ def package_versions() -> tuple[str, ...]:
     """List `name==version` of each installed package that programs may import."""
     found = []
     for name in PROGRAM_PACKAGES:
-        try:
-            found.append(f"{name}=={importlib.metadata.version(_DISTRIBUTIONS.get(name, name))}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
+        for distribution in _DISTRIBUTIONS.get(name, (name,)):
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                found.append(f"{name}=={importlib.metadata.version(distribution)}")
     return tuple(found)
 
 

@@ -58,26 +58,39 @@ def check_sampling(config: GenerateConfig) -> None:
 
 
 def generate(
-    backend: Backend, requests: Sequence[Request], config: GenerateConfig, seed: int, path: Path, label: str
+    backend: Backend,
+    requests: Sequence[Request],
+    config: GenerateConfig,
+    seed: int,
+    path: Path,
+    label: str,
+    *,
+    of_whole: Sequence[Request] = (),
 ) -> dict[str, Any]:
     """Complete all requests into `path` (JSON Lines), skipping those that are there; return counts, of tokens only the new ones.
 
-    The rows are appended as they come. In the end they stand in the order of the requests.
+    The rows are appended as they come. In the end they stand in the order of the requests, and those of other requests behind them.
+
+    Args:
+        of_whole: the requests with others that are not completed now, where there are such: a backend that forms batches forms them
+            over all of these, so that it does not matter to a completion which are left out.
     """
     check_sampling(config)
+    wanted = {request.key for request in requests}
     done = {(row["task_id"], row["sample"]) for row in read_completions(path)}
-    num_tokens, num_done = 0, len(done)
+    num_tokens, num_done = 0, len(done & wanted)
+    left_out = {request.key for request in of_whole} - wanted
     with (
         JsonlAppender(path) as appender,
         Progress(label, len(requests), num_done) as progress,
-        contextlib.closing(backend.complete(requests, done, config, seed)) as completions,
+        contextlib.closing(backend.complete(of_whole or requests, done | left_out, config, seed)) as completions,
     ):
         for request, completion in completions:
             appender.append(completion_row(request, completion))
             num_tokens += completion.num_tokens
             num_done += 1
             progress.update(num_done, f"{num_tokens} tokens")
-    rows = _put_in_order(path, requests)
+    rows = [row for row in _put_in_order(path, requests) if (row["task_id"], row["sample"]) in wanted]
     return {**count_completions(rows), "num_completions": len(requests), "num_tokens": num_tokens}
 
 

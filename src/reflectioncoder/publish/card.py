@@ -139,9 +139,12 @@ def _decontamination(build: dict[str, Any]) -> str:
     if not found["against"]:
         return "Decontamination: overlap with benchmarks was not looked for; their data was not there."
     rejected = build.get("rejected", {})
+    compared = found.get("behaviour")
+    of = ", ".join(compared) if isinstance(compared, list) else "the benchmarks"
+    num_alike = rejected.get("behaves_like_benchmark", 0)
     behaviour = (
-        f"and by what final programs do with the benchmarks' inputs ({rejected.get('behaves_like_benchmark', 0)} left out)."
-        if found.get("behaviour")
+        f"and by what final programs do with the inputs and tests of {of} ({num_alike} left out)."
+        if compared
         else "not by what programs do: tasks that were reworded and rewritten are not recognised."
     )
     return (

@@ -29,7 +29,10 @@ PROGRAM_PACKAGES = (
     "faker", "psutil",
 )  # fmt: skip
 # Where wheels have their libraries, if that is not called after the package.
-_LIBRARIES = ("pillow.libs", "opencv_python_headless.libs", "scikit_learn.libs")
+_LIBRARIES = (
+    *("pillow.libs", "scikit_learn.libs", "opencv_python_headless.libs", "opencv_python.libs"),
+    *("opencv_contrib_python_headless.libs", "opencv_contrib_python.libs"),
+)
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives")
 _RUNTIMES = (
     "etc/java-*-openjdk",

@@ -29,7 +29,7 @@ class WantedBenchmark:
     def load(self, references: Mapping[str, Any] | None = None) -> Benchmark[Any]:
         """Load it; `references`: what `references_of` said of it in a shard, where they were judged."""
         benchmark = load_benchmark(self.spec, self.data_dir, DateWindow(self.since, self.until))
-        return benchmark if references is None else without_failed(benchmark, References(references["num_tasks"], references["failed"]))
+        return benchmark if references is None else without_failed(benchmark, References.of_json(references))
 
     def to_json(self) -> dict[str, str]:
         """Return what must be the same in all shards."""

@@ -40,7 +40,7 @@ from reflectioncoder.config.building import BuildConfig
 from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.config.loading import recipe_of
 from reflectioncoder.contamination.overlap import KnownTasks
-from reflectioncoder.contamination.records import known_behaviour, known_tasks
+from reflectioncoder.contamination.records import behaviour_names, known_behaviour, known_tasks
 from reflectioncoder.data.files import JsonlWriter, content_hash, read_jsonl, sha256_file, write_json
 from reflectioncoder.data.samples import parse_sample
 from reflectioncoder.progress import say
@@ -49,6 +49,7 @@ from reflectioncoder.shard_folders import ShardFolder, Work
 from reflectioncoder.sharded.common import ShardOutcome, require_same_data
 from reflectioncoder.shards import Shard
 
+_TESTS = "tests of benchmarks"
 CANDIDATES = "candidates.jsonl"
 _PACKAGES = ("libcst", "rensa")
 """By which slips are made and near duplicates found."""
@@ -63,7 +64,6 @@ def run_shard(recipe: Recipe, directory: Path, shard: Shard, limit: int | None, 
     check_author(recipe.build)
     known, behaviour = known_tasks(data_dir), known_behaviour(data_dir)
     work = _work(recipe, limit, data_dir, known)
-    work = replace(work, settings={**work.settings, "compares_behaviour": behaviour is not None})
     own = replace(recipe, build=_with_part_of_budget(recipe.build, shard))
     with ShardFolder.begun(directory, shard, work) as folder:
         with written_candidates(own, directory, limit, known=known, behaviour=behaviour, shard=shard) as written:
@@ -130,7 +130,7 @@ def _finish(shards: Sequence[ShardFolder], directory: Path, recipe: Recipe, know
             seed=recipe.seed,
             num_problems=shards[0].work.num_units or 0,
             decontaminated_against=known.names,
-            compared_behaviour=shards[0].work.settings["compares_behaviour"],
+            compared_behaviour=shards[0].work.data[_TESTS],
             num_candidates=len(outcomes),
             funnel=funnel,
             log=_sum_of_logs([shard.result for shard in done]),
@@ -165,7 +165,7 @@ def _work(recipe: Recipe, limit: int | None, data_dir: str | None, known: KnownT
             "model": model,
             "packages": [f"{name}=={version(name)}" for name in _PACKAGES],
         },
-        {"problems": problems.digest, "benchmarks": known.names, "files": files},
+        {"problems": problems.digest, "benchmarks": known.names, _TESTS: behaviour_names(data_dir), "files": files},
         num_units=problems.count,
         paths={
             "recipe": asdict(replace(recipe, build=replace(recipe.build, endpoint=endpoint))),

@@ -114,6 +114,19 @@ class Look:
     earlier: Verdict | None = None
 
 
+@dataclass(frozen=True)
+class ReferenceOutcome:
+    """What is known of the canonical solution of a task on this machine.
+
+    `failure`: why it fails; "" if it passes. `is_challenged`: programs that do not solve the task cannot make out which of its tests
+    are wrong on purpose. `is_unsure`: it was judged beside others, and something went wrong that may go right when it is alone.
+    """
+
+    failure: str = ""
+    is_challenged: bool = True
+    is_unsure: bool = False
+
+
 ALONE = Look()
 Judging = Callable[[Task[T], str, Look], Verdict]
 """Returns the verdict on a solution of a task. Raises SandboxUnavailableError if the sandbox failed. Is called from several threads."""
@@ -161,13 +174,13 @@ class Judge(Protocol[T]):
         """
         return workers
 
-    def reference_failure(self, task: Task[T], isolation: Isolation) -> str | None:
-        """Return why the canonical solution of a task fails here; None if it passes. Is called from several threads.
+    def reference_outcome(self, task: Task[T], isolation: Isolation, *, alone: bool) -> ReferenceOutcome:
+        """Judge the canonical solution of a task; what is unsure is asked once more, `alone`. Is called from several threads.
 
         Raises:
             SandboxUnavailableError: the sandbox failed.
         """
-        return None
+        return ReferenceOutcome()
 
     def environment(self) -> dict[str, Any]:
         """Return what else of this machine verdicts depend on; it is part of the results (`sandbox`)."""

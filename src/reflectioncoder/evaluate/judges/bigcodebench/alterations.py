@@ -1,19 +1,21 @@
 """Makes tests of `unittest` wrong on purpose: assertions that what passes them today would fail.
 
-A test method is taken together with the methods of its class that it uses, since many assertions stand there. The argument of an
-assertion is changed where that can be done (another literal, a value in a list with another one), because an object that claims to be
-equal to everything shows itself only then; elsewhere the condition is turned round.
+A test method is taken together with the methods of its class that it uses, since many assertions stand there. A constant in the
+argument of an assertion is replaced by another of its look where there is one (`Suite.is_hidden`): which of them is right, only a
+solution knows. Elsewhere the condition is turned round, or a value is put into a list; who reads the source can see that.
 """
 
 from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Callable, Iterator
+import string
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
+from unittest import TestCase
 
 from reflectioncoder import syntax
 
@@ -24,11 +26,13 @@ assertCountEqual assertAlmostEqual assertAlmostEquals assert_array_equal assert_
 assert_equal assert_frame_equal assert_series_equal assert_index_equal
 """
 _EQUAL = frozenset(_EQUALITIES.split())
-_TRUTH = frozenset(("assertTrue", "assertFalse"))
 _RAISES = frozenset(("assertRaises", "assertRaisesRegex", "assertWarns", "assertWarnsRegex"))
 _CALLED_WITH = frozenset(("assert_called_with", "assert_called_once_with", "assert_any_call"))
 _CONTAINS = frozenset(("assertIn",))
+_MIN_CONTAINED_CHARS = 4  # a shorter text may be contained after a change as well
 _OPPOSITES = {
+    "assertTrue": "assertFalse",
+    "assertFalse": "assertTrue",
     "assertNotEqual": "assertEqual",
     "assertNotAlmostEqual": "assertAlmostEqual",
     "assertIn": "assertNotIn",
@@ -74,14 +78,24 @@ class Suite:
         return tuple(sorted(name for name in self._methods if name.startswith(_PREFIX)))
 
     def alterations(self, test: str) -> list[Alteration]:
-        """Return the assertions of a test that can be made wrong: its own first, comparisons before others."""
+        """Return the assertions of a test that can be made wrong, the best first: hidden ones before others, its own before those of
+        methods that it uses."""
         found = [
-            (owner != test, not _holds_value(node), Alteration(owner, number))
+            Alteration(owner, number)
             for owner in (test, *self._used_by(test))
-            for number, node in enumerate(_assertions(self._methods[owner]))
+            for number, _ in enumerate(_assertions(self._methods[owner]))
         ]
-        found.sort(key=lambda each: each[:2])
-        return [alteration for _, _, alteration in found]
+        return sorted(found, key=lambda each: self.rank(test, each))
+
+    def rank(self, test: str, alteration: Alteration) -> tuple[bool, bool]:
+        """Return the place of an alteration among those of a test; of a smaller one more can be expected."""
+        return not self.is_hidden(alteration), alteration.owner != test
+
+    def is_hidden(self, alteration: Alteration) -> bool:
+        """Tell whether a wrong assertion looks like a right one to who reads it."""
+        assertion = list(_assertions(self._methods[alteration.owner]))[alteration.number]
+        form = _wrong_form(assertion) if isinstance(assertion, ast.Call) else None
+        return form is not None and form.is_hidden
 
     def _used_by(self, test: str) -> list[str]:
         """Return the other methods, no tests, that a test calls, and those that these call."""
@@ -97,20 +111,49 @@ class Suite:
     def with_tests(self, tests: list[tuple[str, str, Alteration | None]], random: Random) -> str:
         """Return the source with other tests: for each its name, the test that it is made of, and what is wrong in it."""
         methods: list[ast.stmt] = []
+        altered: dict[Alteration, ast.FunctionDef] = {}  # alike in all tests that use it: one that differs would be seen
         for name, test, alteration in tests:
             names = {used: f"{used}_{random.getrandbits(40):010x}" for used in self._used_by(test)} | {test: name}
             for owner, new_name in names.items():
-                method = copy.deepcopy(self._methods[owner])
+                method = self._methods[owner]
                 if alteration and alteration.owner == owner:
-                    method = _Altering(alteration.number, random).visit(method)
-                method = _Renaming(names).visit(method)
+                    if alteration not in altered or owner == test:
+                        altered[alteration] = _Altering(alteration.number, random).visit(copy.deepcopy(method))
+                    method = altered[alteration]
+                method = _Renaming(names).visit(copy.deepcopy(method))
                 method.name = new_name
                 methods.append(method)
-        kept = [node for node in self._class.body if not (isinstance(node, ast.FunctionDef) and node.name.startswith(_PREFIX))]
         changed = copy.copy(self._class)
-        changed.body = [*kept, *methods]
+        changed.body = [*self._kept, *methods]
         body = [changed if node is self._class else node for node in self._module.body]
         return ast.unparse(ast.fix_missing_locations(ast.Module(body, [])))
+
+    @cached_property
+    def _kept(self) -> list[ast.stmt]:
+        """Return what stands in the class besides its tests and the methods that only they use: a test has its own copies of these, and
+        beside the originals an alteration would be seen."""
+        used = {name for test in self.tests for name in self._used_by(test) if not hasattr(TestCase, name)}
+        left: list[ast.AST] = [node for node in self._module.body if node is not self._class]
+        left += [node for node in self._class.body if not self._is_test(node) and getattr(node, "name", None) not in used]
+        while left:
+            node = left.pop()
+            for name in {named for part in ast.walk(node) for named in _names(part)} & used:
+                used.remove(name)
+                left.append(self._methods[name])
+        return [node for node in self._class.body if not self._is_test(node) and getattr(node, "name", None) not in used]
+
+    @staticmethod
+    def _is_test(node: ast.stmt) -> bool:
+        return isinstance(node, ast.FunctionDef) and node.name.startswith(_PREFIX)
+
+
+def _names(node: ast.AST) -> tuple[str, ...]:
+    """Return what may name a method in a node: an attribute, a variable, a text."""
+    if isinstance(node, ast.Attribute):
+        return (node.attr,)
+    if isinstance(node, ast.Name):
+        return (node.id,)
+    return (node.value,) if isinstance(node, ast.Constant) and isinstance(node.value, str) else ()
 
 
 def _assertions(method: ast.FunctionDef) -> Iterator[ast.Assert | ast.Call]:
@@ -136,7 +179,7 @@ class _Altering(ast.NodeTransformer):
         assert isinstance(node, ast.Call)
         form = _wrong_form(node)
         assert form is not None
-        return form(node, self._random)
+        return form.made(node, self._random)
 
 
 class _Renaming(ast.NodeTransformer):
@@ -150,36 +193,45 @@ class _Renaming(ast.NodeTransformer):
         return ast.Attribute(node.value, self._names.get(node.attr, node.attr), node.ctx)
 
 
-def _wrong_form(call: ast.Call) -> Callable[[ast.Call, Random], ast.Call] | None:
+class _Form(NamedTuple):
+    """A way to make an assertion wrong. `is_hidden`: nobody sees it who does not know the right value."""
+
+    made: Callable[[ast.Call, Random], ast.Call]
+    is_hidden: bool = False
+
+
+def _wrong_form(call: ast.Call) -> _Form | None:
     """Return what makes an assertion wrong; None if it is no assertion, or of no kind that is known here."""
     name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
     if any(isinstance(argument, ast.Starred) for argument in call.args):
         return None
     if name in _EQUAL and len(call.args) >= 2:
-        return _with_another_value
-    if name in _TRUTH and call.args:
-        return lambda call, random: _with_argument(call, 0, ast.UnaryOp(ast.Not(), call.args[0]))
+        return _with_another_constant(call, (1, 0)) or _Form(_with_value_in_list)
     if name in _RAISES and call.args:
-        return lambda call, random: _with_argument(call, 0, ast.Name(random.choice(_OTHER_ERRORS), ast.Load()))
+        return _Form(lambda call, random: _with_argument(call, 0, ast.Name(random.choice(_OTHER_ERRORS), ast.Load())))
     if name in _CALLED_WITH:
-        return lambda call, random: ast.Call(call.func, [*call.args, ast.Constant(_another(1, random))], call.keywords)
-    if name in _CONTAINS and len(call.args) >= 2 and isinstance(_literal(call.args[0]), str | int):
-        return lambda call, random: _with_argument(call, 0, _expression(_another(_literal(call.args[0]), random)))
-    if name in _OPPOSITES:
-        return lambda call, random: ast.Call(_named(call, _OPPOSITES[name]), call.args, call.keywords)
+        return _with_another_constant(call, range(len(call.args))) or _Form(_with_further_argument)
+    if name in _CONTAINS and len(call.args) >= 2 and _is_long_text(call.args[0]):
+        return _with_another_constant(call, (0,))
+    if name in _OPPOSITES and (call.args or name.startswith("assert_")):
+        return _Form(lambda call, random: ast.Call(_named(call, _OPPOSITES[name]), call.args, call.keywords))
     return None
 
 
-def _holds_value(node: ast.Assert | ast.Call) -> bool:
-    """Tell whether a value in the assertion is changed to make it wrong."""
-    return isinstance(node, ast.Call) and _wrong_form(node) is _with_another_value
+def _with_another_constant(call: ast.Call, numbers: Iterable[int]) -> _Form | None:
+    """Return what changes a constant in the first of the arguments that holds one; None if none does."""
+    number = next((number for number in numbers if _constants(call.args[number])), None)
+    if number is None:
+        return None
+    return _Form(lambda call, random: _with_argument(call, number, _with_one_changed(call.args[number], random)), is_hidden=True)
 
 
-def _with_another_value(call: ast.Call, random: Random) -> ast.Call:
-    literals = [number for number in (1, 0) if _literal(call.args[number]) is not _NONE_AT_ALL]
-    if literals:
-        return _with_argument(call, literals[0], _expression(_another(_literal(call.args[literals[0]]), random)))
-    return _with_argument(call, 1, ast.List([call.args[1], ast.Constant(_another("", random))], ast.Load()))
+def _with_value_in_list(call: ast.Call, random: Random) -> ast.Call:
+    return _with_argument(call, 1, ast.List([call.args[1], ast.Constant(_another("abc", random))], ast.Load()))
+
+
+def _with_further_argument(call: ast.Call, random: Random) -> ast.Call:
+    return ast.Call(call.func, [*call.args, ast.Constant(_another(1, random))], call.keywords)
 
 
 def _with_argument(call: ast.Call, number: int, value: ast.expr) -> ast.Call:
@@ -191,37 +243,57 @@ def _named(call: ast.Call, name: str) -> ast.expr:
     return ast.Attribute(call.func.value, name, ast.Load())
 
 
-_NONE_AT_ALL = object()
+def _is_long_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) >= _MIN_CONTAINED_CHARS
 
 
-def _literal(node: ast.expr) -> Any:
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return _NONE_AT_ALL
+def _constants(node: ast.expr) -> list[ast.Constant]:
+    """Return the constants in a literal, also in one that holds other expressions besides, whose change changes its value."""
+    if isinstance(node, ast.Constant):
+        return [node] if _can_be_another(node.value) else []
+    if isinstance(node, ast.UnaryOp):
+        return _constants(node.operand) if isinstance(node.op, ast.USub) else []
+    parts = node.values if isinstance(node, ast.Dict) else node.elts if isinstance(node, ast.List | ast.Tuple | ast.Set) else []
+    return [constant for part in parts for constant in _constants(part)]
 
 
-def _expression(value: Any) -> ast.expr:
-    return ast.parse(repr(value), mode="eval").body
+def _with_one_changed(node: ast.expr, random: Random) -> ast.expr:
+    """Return a copy of a literal with another constant in it: any, or of numbers the largest, whose change no tolerance hides."""
+    node = copy.deepcopy(node)
+    constants = _constants(node)
+    numbers = [constant for constant in constants if type(constant.value) in (int, float)]
+    chosen = max(numbers, key=lambda each: abs(each.value)) if len(numbers) == len(constants) else random.choice(constants)
+    chosen.value = _another(chosen.value, random)
+    return node
+
+
+_KINDS = (string.ascii_lowercase, string.ascii_uppercase, string.digits)
+_MIN_STEP = 3  # of the first digit of a number: tests allow for tolerances
+
+
+def _can_be_another(value: object) -> bool:
+    if isinstance(value, str | bytes):
+        return bool(_places(value))
+    return isinstance(value, bool) or (isinstance(value, int | float) and any(map(str.isdigit, repr(value))))
 
 
 def _another(value: Any, random: Random) -> Any:
-    """Return another value of the same type, as far as there is one."""
+    """Return another value of the same type and look: with one digit or letter in the place of another."""
     if isinstance(value, bool):
         return not value
-    if isinstance(value, int | float):
-        return value + random.randint(2, 9)
-    if isinstance(value, str):
-        letters = "".join(random.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(3))
-        return value + letters
     if isinstance(value, bytes):
-        return value + bytes([random.randint(97, 122)])
-    if isinstance(value, list | tuple):
-        number = random.randrange(len(value)) if value else 0
-        return type(value)([*value[:number], _another(value[number] if value else 0, random), *value[number + 1 :]])
-    if isinstance(value, dict):
-        key = random.choice(list(value)) if value else "key"
-        return {**value, key: _another(value.get(key, 0), random)}
-    if isinstance(value, set):
-        return value | {random.randint(10_000, 99_999)}
-    return random.randint(10_000, 99_999)
+        return _another(value.decode("latin-1"), random).encode("latin-1")
+    if isinstance(value, str):
+        place = random.choice(_places(value))
+        kind = next(kind for kind in _KINDS if value[place] in kind)
+        return value[:place] + random.choice(kind.replace(value[place], "")) + value[place + 1 :]
+    text = repr(value)
+    place = next((place for place, char in enumerate(text) if char in "123456789"), text.find("0"))
+    digit = random.choice([digit for digit in range(1, 10) if abs(digit - int(text[place])) >= _MIN_STEP])
+    return type(value)(f"{text[:place]}{digit}{text[place + 1 :]}")
+
+
+def _places(value: str | bytes) -> list[int]:
+    """Return the places of digits and letters."""
+    text = value.decode("latin-1") if isinstance(value, bytes) else value
+    return [place for place, char in enumerate(text) if any(char in kind for kind in _KINDS)]

@@ -14,7 +14,7 @@ from reflectioncoder.data.completion_requests import Request
 from reflectioncoder.data.files import content_hash, read_json, write_json
 from reflectioncoder.data.python_source import parse
 from reflectioncoder.errors import UsageError
-from reflectioncoder.evaluate.judges.base import Conditions, Judge, Judging, Look, Row, Subset, Task, Verdict
+from reflectioncoder.evaluate.judges.base import Conditions, Judge, Judging, Look, ReferenceOutcome, Row, Subset, Task, Verdict
 from reflectioncoder.evaluate.judges.bigcodebench.alterations import Alteration, Suite
 from reflectioncoder.evaluate.judges.bigcodebench.data import Split, calibrated, instruction_for
 from reflectioncoder.evaluate.judges.bigcodebench.suites import failing_alterations, judge_suite, run_suite, unchanged
@@ -41,7 +41,7 @@ LIMITS = Limits(
 _SLOW_S = 15.0  # some references sleep in each of their tests
 _USUAL_BYTES = 2**30  # of a program
 _FIRST_S = 30.0  # own time in company; only a run alone gets the whole limit
-_FORMAT = 1  # of what is kept of references, and of how suites are changed
+_FORMAT = 2  # of what is kept of references, and of how suites are changed
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,14 @@ class Reference:
     failure: str
     alterations: dict[str, tuple[Alteration, ...]]
 
+    def is_complete(self, suite: Suite) -> bool:
+        """Tell whether it passes, and each test is made wrong that has an assertion."""
+        return not self.failure and all(self.alterations.get(test) for test in suite.tests if suite.alterations(test))
+
+    def is_hidden(self, suite: Suite) -> bool:
+        """Tell whether any of the wrong tests looks like a right one."""
+        return any(suite.is_hidden(each) for own in self.alterations.values() for each in own)
+
 
 @dataclass(frozen=True)
 class UnitTestsJudge(Judge[UnitTests]):
@@ -78,7 +86,7 @@ class UnitTestsJudge(Judge[UnitTests]):
                 fields = {"reason": "", "harness_status": "failed"}
                 return Verdict("compile_error", "compile_error", detail="no valid Python", fields=fields)
             limits = LIMITS if look.alone else replace(LIMITS, wall_s=_FIRST_S)
-            known = reference_of(task.tests, isolation)
+            known = reference_of(task.tests, isolation, alone=look.alone)
             return judge_suite(
                 calibrated(task.tests.code_prompt, solution), suite_of(task.tests.source), known.alterations, limits, isolation
             )
@@ -97,8 +105,9 @@ class UnitTestsJudge(Judge[UnitTests]):
     def environment(self) -> dict[str, Any]:
         return {"packages": list(package_versions())}
 
-    def reference_failure(self, task: Task[UnitTests], isolation: Isolation) -> str | None:
-        return reference_of(task.tests, confined(isolation)).failure or None
+    def reference_outcome(self, task: Task[UnitTests], isolation: Isolation, *, alone: bool) -> ReferenceOutcome:
+        known, suite = reference_of(task.tests, confined(isolation), alone=alone), suite_of(task.tests.source)
+        return ReferenceOutcome(known.failure, known.is_hidden(suite), not alone and not known.is_complete(suite))
 
     def subsets(self, tasks: Sequence[Task[UnitTests]], rows: Sequence[Row]) -> list[Subset]:
         """Our verdicts, and the official ones."""
@@ -119,8 +128,11 @@ def suite_of(source: str) -> Suite:
     return Suite(source)
 
 
-def reference_of(tests: UnitTests, isolation: Isolation) -> Reference:
+def reference_of(tests: UnitTests, isolation: Isolation, *, alone: bool) -> Reference:
     """Judge the reference of a task, once for the same packages, Python and isolation: it is kept in the user cache.
+
+    Args:
+        alone: nothing else is running. What went wrong beside others may be due to them, and is not kept.
 
     Raises:
         SandboxUnavailableError: the sandbox failed.
@@ -131,8 +143,9 @@ def reference_of(tests: UnitTests, isolation: Isolation) -> Reference:
     except (UsageError, KeyError, TypeError):  # not there, or cut off
         pass
     found = _judged(tests, isolation)
-    alterations = {test: [asdict(each) for each in wrong] for test, wrong in found.alterations.items()}
-    write_json(path, {"failure": found.failure, "alterations": alterations})
+    if alone or found.is_complete(suite_of(tests.source)):
+        alterations = {test: [asdict(each) for each in wrong] for test, wrong in found.alterations.items()}
+        write_json(path, {"failure": found.failure, "alterations": alterations})
     return found
 
 

@@ -2,7 +2,8 @@
 
 What a suite says of itself is said in the solution's own process, where the solution can have replaced everything. So a solution that
 passes its tests has been challenged first: which of them are wrong is drawn anew for each run, and exactly these have to fail. A
-second run takes the complement. Source, names and order of the tests are alike in all runs; only the values differ.
+second run takes the complement. Source, names and order of the tests are alike in all runs; only values differ, where a test has
+any that can be changed (`Suite.is_hidden`).
 """
 
 from __future__ import annotations
@@ -135,7 +136,9 @@ def challenges(suite: Suite, alterations: Alterations, random: Random | None = N
     for _ in range(num_pairs(len(able)) if able else 0):
         drawn = frozenset(test for test in able if random.random() < 0.5)
         for wrong in (drawn, frozenset(able) - drawn):
-            tests = [(test, test, random.choice(alterations[test]) if test in wrong else None) for test in suite.tests]
+            order: defaultdict[Alteration, float] = defaultdict(random.random)  # one for all: tests that share a helper have it alike
+            chosen = {test: min(alterations[test], key=order.__getitem__) for test in suite.tests if test in wrong}
+            tests = [(test, test, chosen.get(test)) for test in suite.tests]
             yield Challenge(suite.with_tests(tests, random), suite.tests, wrong)
 
 
@@ -176,6 +179,8 @@ def failing_alterations(
 ) -> dict[str, tuple[Alteration, ...]]:
     """Return alterations that make a right program fail, a few of each test, with which challenges come out as drawn.
 
+    Of those of a test only the best are taken (`Suite.rank`).
+
     Args:
         is_slow: a run takes so long that only one of each test is tried, and not in the company of which others it can be.
 
@@ -188,7 +193,7 @@ def failing_alterations(
     run = run_suite(program, source, limits, isolation)
     found: dict[str, tuple[Alteration, ...]] = defaultdict(tuple)
     for name, (test, each) in tried.items():
-        if run.fails(name):
+        if run.fails(name) and (not found[test] or suite.rank(test, each) == suite.rank(test, found[test][0])):
             found[test] += (each,)
 
     def stands(challenge: Challenge) -> bool:
