@@ -346,8 +346,7 @@ class Run:
         name = f"reference-loss-{benchmark.name}-{which}"
         directory = self.directory / "eval" / benchmark.name / which
         outputs = [directory / REFERENCE_LOSSES]
-        described = [benchmark.whole.describe(), *benchmark.not_judged]
-        depends_on = [*described, config.rendering, config.dtype, confidence, model_hash(path)]
+        depends_on = [benchmark.whole.describe(), *benchmark.not_judged, config.rendering, config.dtype, confidence, model_hash(path)]
 
         def work() -> dict[str, Any]:
             shared_key = content_hash("reference loss", *depends_on, model_versions("transformers", config))
