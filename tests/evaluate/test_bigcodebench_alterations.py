@@ -7,7 +7,7 @@ import re
 import pytest
 
 from reflectioncoder.evaluate.benchmarks import BENCHMARKS
-from reflectioncoder.evaluate.judges.bigcodebench.alterations import Suite
+from reflectioncoder.evaluate.judges.bigcodebench.alterations import Alteration, Suite
 from reflectioncoder.evaluate.judges.bigcodebench.benchmark import reference_of, tasks_of
 from reflectioncoder.evaluate.judges.bigcodebench.suites import challenges, unchanged
 from tests.evaluate.bigcodebench_tasks import TESTS, row
@@ -110,8 +110,9 @@ def test_wrong_constants_look_like_right_ones():
     source = f"import unittest\nclass TestCases(unittest.TestCase):\n{tests}"
     suite = Suite(source)
     for seed in range(10):
-        chosen = [(test, test, suite.alterations(test)[0]) for test in suite.tests]
-        assert all(suite.is_hidden(each) for _, _, each in chosen)
+        altered = [(test, suite.alterations(test)[0]) for test in suite.tests]
+        assert all(suite.is_hidden(each) for _, each in altered)
+        chosen: list[tuple[str, str, Alteration | None]] = [(test, test, each) for test, each in altered]
         wrong = suite.with_tests(chosen, random.Random(seed))
         right = suite.with_tests([(test, test, None) for test in suite.tests], random.Random(seed))
         assert _looks(wrong) == _looks(right)

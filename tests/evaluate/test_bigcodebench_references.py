@@ -111,6 +111,9 @@ class _Asked:
                 self.asked.append(request.task_id)
                 yield request, RawCompletion("def task_func(path, key): pass\n```", "stop", 1)
 
+    def describe(self):
+        return {"name": "asked"}
+
 
 def test_completions_of_tasks_that_are_left_out_later_stay(isolation, tmp_path):
     whole, model, recipe = benchmark_of(row(), NEEDS_MORE), _Asked(), Recipe("r", ModelConfig("none"))

@@ -242,7 +242,9 @@ def test_scorings_of_a_folder_without_a_common_verdict_are_not_compared(tmp_path
     write_run(tmp_path / "b", [row("y", P)])
     assert compare_folders(tmp_path, "a", "b") is None
     write_run(tmp_path / "b", [row("x", F)])
-    assert compare_folders(tmp_path, "a", "b")["difference"]["value"] == -1
+    compared = compare_folders(tmp_path, "a", "b")
+    assert compared is not None
+    assert compared["difference"]["value"] == -1
     write_run(tmp_path / "b", [], status="skipped")
     (tmp_path / "b" / "samples.jsonl").unlink()
     assert compare_folders(tmp_path, "a", "b") is None

@@ -261,8 +261,9 @@ def _with_one_changed(node: ast.expr, random: Random) -> ast.expr:
     """Return a copy of a literal with another constant in it: any, or of numbers the largest, whose change no tolerance hides."""
     node = copy.deepcopy(node)
     constants = _constants(node)
-    numbers = [constant for constant in constants if type(constant.value) in (int, float)]
-    chosen = max(numbers, key=lambda each: abs(each.value)) if len(numbers) == len(constants) else random.choice(constants)
+    sizes = [abs(constant.value) for constant in constants if isinstance(constant.value, int | float)]  # True and False are 1 and 0
+    are_numbers = len(sizes) == len(constants) and not any(isinstance(constant.value, bool) for constant in constants)
+    chosen = constants[sizes.index(max(sizes))] if are_numbers else random.choice(constants)
     chosen.value = _another(chosen.value, random)
     return node
 
