@@ -82,7 +82,7 @@ def planned(share, seed=7, **settings):
 )
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.9, 1.0])
 def test_reflections_take_their_share_of_the_tokens_whatever_a_visit_costs(share, settings):
-    plan = planned(share, epochs=50, max_tokens=400_000, **settings)
+    plan = planned(share, epochs=500, max_tokens=400_000, **settings)
     of_reflections = plan.costs()[plan.is_reflection[plan.visited]].sum() / plan.num_tokens
     assert 390_000 < plan.num_tokens <= 400_000
     assert of_reflections == pytest.approx(share, abs=0.03)
