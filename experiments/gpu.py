@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]  # neither has to be installed
 
 from experiments import checks, head, matmul, training  # noqa: E402
-from experiments.runner import Settings, guarded, opened, require_gpu, run_groups  # noqa: E402
+from experiments.runner import Settings, add_arguments, guarded, opened, require_gpu, run_groups  # noqa: E402
 from experiments.tables import summary  # noqa: E402
 from reflectioncoder.errors import UsageError  # noqa: E402
 
@@ -25,12 +25,10 @@ STAGES = {"tests": checks.groups, "matmul": matmul.groups, "training": training.
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True, help="folder of the results; the same folder goes on")
+    add_arguments(parser)
     parser.add_argument("--stage", choices=[*STAGES, "summary"], help="a single stage; default: all, one after another")
-    parser.add_argument("--limit-s", type=float, default=480.0, help="seconds that a stage may take in this call (default: 480)")
     parser.add_argument("--tiny", action="store_true", help="tiny shapes on the CPU, to try the experiments out")
     parser.add_argument("--smollm2", help="folder with SmolLM2-135M; default: random weights of its shape")
-    parser.add_argument("--memory-gb", type=float, help="GB that a process may take; set it where the GPU is shared (default: all)")
     return parser.parse_args(argv)
 
 

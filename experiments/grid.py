@@ -19,7 +19,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]  # neither has to be installed
 
-from experiments.runner import Group, Measure, Rows, Settings, guarded, opened, require_gpu, run_groups  # noqa: E402
+from experiments.runner import Group, Measure, Rows, Settings, add_arguments, guarded, opened, require_gpu, run_groups  # noqa: E402
 from reflectioncoder.errors import UsageError  # noqa: E402
 
 RECIPE = ROOT / "experiments" / "grid.yaml"
@@ -60,13 +60,11 @@ _NUM_TINY_PROBLEMS = 8
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True, help="folder of the results; the same folder goes on")
+    add_arguments(parser)
     parser.add_argument("--stage", choices=[*MODELS, "summary"], help="a single stage; default: all whose model is named")
-    parser.add_argument("--limit-s", type=float, default=480.0, help="seconds that a stage may take in this call (default: 480)")
     parser.add_argument("--tiny", action="store_true", help="few tokens and tasks on the CPU, to try the grid out")
     parser.add_argument("--smollm2", help="SmolLM2-135M-Instruct: a folder with config.json and weights, or a GGUF file")
     parser.add_argument("--qwen", help="Qwen2.5-Coder-1.5B-Instruct, likewise")
-    parser.add_argument("--memory-gb", type=float, help="GB that a process may take; set it where the GPU is shared (default: all)")
     return parser.parse_args(argv)
 
 

@@ -6,6 +6,7 @@ has prepared. Rows are written by the calling process alone; a worker ends with 
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import fcntl
 import multiprocessing
@@ -224,6 +225,13 @@ def require_gpu(settings: Settings) -> None:
 
         if not torch.cuda.is_available():
             raise MachineError("torch finds no GPU here\n  hint:    --tiny tries the experiments out on the CPU")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that all experiments on a GPU have."""
+    parser.add_argument("--output", type=Path, required=True, help="folder of the results; the same folder goes on")
+    parser.add_argument("--limit-s", type=float, default=480.0, help="seconds that a stage may take in this call (default: 480)")
+    parser.add_argument("--memory-gb", type=float, help="GB that a process may take; set it where the GPU is shared (default: all)")
 
 
 def guarded(work: Callable[[], bool]) -> int:

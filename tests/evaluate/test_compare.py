@@ -257,3 +257,14 @@ def test_damaged_scorings_of_a_folder_are_an_error(name, tmp_path):
     (tmp_path / "b" / name).write_text("{")
     with pytest.raises(UsageError, match=name):
         compare_folders(tmp_path, "a", "b")
+
+
+def test_rows_of_tasks_that_are_left_out_now_do_not_count(tmp_path):
+    """They are those of a scoring when their references still passed."""
+    failed = {"references": {"num_tasks": 2, "num_passed": 1, "failed": {"y": "no network"}}}
+    sides = [write_run(tmp_path / side, [row("x", verdict), row("y", P)]) for side, verdict in (("a", P), ("b", F))]
+    for side in sides:
+        results = json.loads((side / "results.json").read_text())
+        write_json(side / "results.json", {**results, "benchmark": results["benchmark"] | failed})
+    (subset,) = compare_runs(*map(read_run, sides))["subsets"][-1:]
+    assert (subset["num_tasks"], subset["difference"]["value"]) == (1, -1)

@@ -97,7 +97,7 @@ def build_reflections(
 
 @dataclass(frozen=True)
 class WrittenCandidates:
-    """What an author has written, with the critic's words.
+    """Holds what an author has written, with the critic's words.
 
     Attributes:
         alone: the candidates in order, without those that are contaminated or too long; can be read once.

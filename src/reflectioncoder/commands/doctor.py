@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Section:
-    """What belongs to one purpose: rows for people (mark, name, text), and their part of the JSON."""
+    """Collects what belongs to one purpose: rows for people (mark, name, text), and their part of the JSON."""
 
     title: str
     rows: list[tuple[str, str, str]] = field(default_factory=list)

@@ -215,7 +215,7 @@ class Benchmark(Generic[T]):
     url: str = ""
     facts: Facts = UNKNOWN_FACTS
     references: References | None = None
-    """How many references pass on this machine; None where that is not asked."""
+    """The references that pass and fail on this machine; None where that is not asked."""
     wanted: tuple[Task[T], ...] = ()
     """With the tasks whose references fail here; empty where that is not asked."""
 

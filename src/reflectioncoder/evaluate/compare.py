@@ -95,6 +95,7 @@ def _read_scored(path: Path, results: dict[str, Any]) -> ScoredRun:
             f"file not found: {rows}\n  hint:    the verdicts of {path} are read from it; `reflectioncoder score` writes both"
         )
     samples: dict[str, list[JudgedSample]] = {}
+    left_out = (results["benchmark"].get("references") or {}).get("failed", {})  # rows of an earlier scoring may be there
     seen: set[tuple[str, object]] = set()
     for number, row in read_jsonl(rows):
         where = f"{rows}:{number}"
@@ -105,6 +106,8 @@ def _read_scored(path: Path, results: dict[str, Any]) -> ScoredRun:
             # Scoring appends, and leaves one row per sample when it ends.
             raise UsageError(f"{where}: sample {sample} of {task_id} a second time: scoring has not finished; run score again")
         seen.add((task_id, sample))
+        if task_id in left_out:
+            continue
         samples.setdefault(task_id, []).append(_judged(row, where))
     benchmark, isolation = results["benchmark"], (results.get("sandbox") or {}).get("isolation") or {}
     return ScoredRun(

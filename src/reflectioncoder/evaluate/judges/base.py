@@ -116,7 +116,7 @@ class Look:
 
 @dataclass(frozen=True)
 class ReferenceOutcome:
-    """What is known of the canonical solution of a task on this machine.
+    """Holds what is known of the canonical solution of a task on this machine.
 
     `failure`: why it fails; "" if it passes. `is_challenged`: programs that do not solve the task cannot make out which of its tests
     are wrong on purpose. `is_unsure`: it was judged beside others, and something went wrong that may go right when it is alone.

@@ -58,7 +58,7 @@ class UnitTests:
 
 @dataclass(frozen=True)
 class Reference:
-    """What is known of a task's reference on this machine: why it fails ("": it passes), and how its tests are made wrong."""
+    """Holds what is known of a task's reference on this machine: why it fails ("": it passes), and how its tests are made wrong."""
 
     failure: str
     alterations: dict[str, tuple[Alteration, ...]]
