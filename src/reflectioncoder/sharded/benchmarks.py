@@ -27,7 +27,7 @@ class WantedBenchmark:
     data_dir: str | None = None
 
     def load(self, references: Mapping[str, Any] | None = None) -> Benchmark[Any]:
-        """Load it; `references`: what `references_of` said of it in a shard, where they were judged."""
+        """Load it; `references`: what `judged_references` said of it in a shard, where they were judged."""
         benchmark = load_benchmark(self.spec, self.data_dir, DateWindow(self.since, self.until))
         return benchmark if references is None else without_failed(benchmark, References.of_json(references))
 
@@ -36,7 +36,7 @@ class WantedBenchmark:
         return {"spec": self.spec, "since": self.since, "until": self.until}
 
 
-def references_of(benchmark: Benchmark[Any]) -> dict[str, Any] | None:
+def judged_references(benchmark: Benchmark[Any]) -> dict[str, Any] | None:
     """Return what is known of a benchmark's references on this machine; None where they are not judged."""
     return None if benchmark.references is None else benchmark.references.to_json()
 

@@ -24,9 +24,9 @@ from reflectioncoder.sandbox.isolation import ISOLATIONS, Isolation
 from reflectioncoder.shard_folders import ShardFolder, Work
 from reflectioncoder.sharded.benchmarks import (
     WantedBenchmark,
+    judged_references,
     other_verdicts,
     own_tasks,
-    references_of,
     require_judged,
     verdicts_of,
 )
@@ -122,7 +122,7 @@ def _work(
         paths={
             "recipe": asdict(recipe),
             "data_dir": wanted[0].data_dir,
-            "references": [references_of(benchmark) for benchmark in benchmarks],
+            "references": [judged_references(benchmark) for benchmark in benchmarks],
         },
     )
 

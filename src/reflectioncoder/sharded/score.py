@@ -17,9 +17,9 @@ from reflectioncoder.sandbox.isolation import ISOLATIONS
 from reflectioncoder.shard_folders import ShardFolder, Work
 from reflectioncoder.sharded.benchmarks import (
     WantedBenchmark,
+    judged_references,
     other_verdicts,
     own_tasks,
-    references_of,
     require_judged,
     verdicts_of,
 )
@@ -89,5 +89,5 @@ def _work(prepared: PreparedScoring, wanted: WantedBenchmark) -> Work:
         {"samples": content_hash(samples), "benchmark": benchmark.sha256},
         num_units=len(benchmark.tasks),
         finishing={"formats": list(options.formats), "model": options.model},
-        paths={"samples": str(prepared.path.absolute()), "data_dir": wanted.data_dir, "references": references_of(benchmark)},
+        paths={"samples": str(prepared.path.absolute()), "data_dir": wanted.data_dir, "references": judged_references(benchmark)},
     )
