@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,8 @@ from reflectioncoder.builder.causes.results import cause_of_result
 from reflectioncoder.builder.causes.structure import Shape, cause_of_shape, endless_loop, lacking
 from reflectioncoder.builder.mutation.diagnosis import Failure
 from reflectioncoder.data.python_source import bindings, definition, parse
+
+_OUT_OF_MEMORY = r"(?:MemoryError|OverflowError)"
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def _telling(seen: Observed) -> Iterator[Cause]:
         yield from _some(cause_of_error(failure.error, frozenset(), seen.entry_point, frozenset()))
     if ours is None:
         return
-    if failure.kind == "timeout":
+    if failure.kind == "timeout" or re.match(_OUT_OF_MEMORY, failure.error):  # whichever an endless loop meets first
         yield from _some(endless_loop(ours))
     if failure.kind == "exception":
         theirs = parse(seen.reference)
