@@ -261,15 +261,18 @@ class PreparedScoring:
 
 
 def prepare_scoring(path: Path, benchmark: Benchmark, options: ScoreOptions, isolation: Isolation | None = None) -> PreparedScoring:
-    """Read the samples of a file or folder.
+    """Read the samples of a file or folder, then find out on which tasks programs can be judged here, which can take minutes.
 
     Args:
         isolation: that of the verdicts; by default that of this machine.
 
     Raises:
         UsageError: malformed samples; tasks that have none.
+        MachineError, SandboxUnavailableError: as `with_references`.
     """
     samples = read_samples_to_score(path, benchmark, options.cut, extract=options.extract)
+    benchmark = with_references(benchmark, options.floor, options.workers)
+    samples = [sample for sample in samples if sample.task.task_id not in benchmark.left_out]
     warning = None if options.extract else _warning(samples, benchmark, path)
     if not options.partial:
         require_all_tasks(samples, benchmark, path)
@@ -287,7 +290,7 @@ def score_file(path: Path, benchmark: Benchmark, directory: Path, options: Score
     require_applicable(options, benchmark)
     if results := skip(benchmark, directory, options.workers):
         return ScoredFile(results, (directory / "results.json",))
-    prepared = prepare_scoring(path, with_references(benchmark, options.floor, options.workers), options)
+    prepared = prepare_scoring(path, benchmark, options)
     rows = score_samples(prepared.samples, directory / SAMPLES, prepared.scorer, options.workers, f"score {benchmark.name}")
     return prepared.finish(rows, directory)
 

@@ -7,6 +7,7 @@ import pytest
 
 from reflectioncoder.cli import main
 from reflectioncoder.config.declarations import ModelConfig, Recipe
+from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.errors import MachineError
 from reflectioncoder.evaluate import references as references_module
 from reflectioncoder.evaluate.catalogue import entries
@@ -149,6 +150,15 @@ def test_cheap_checks_of_evaluate_come_before_references(options, said, data_dir
     command = ["evaluate", *options, "--benchmark", "bigcodebench-hard/instruct:1", "--output", "out", "--data-dir", str(data_dir)]
     assert main(command) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shard", [[], ["--shard", "1/2"]])
+def test_samples_are_read_before_references_are_judged(shard, data_dir, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(references_module, "map_ordered", None)
+    write_jsonl(tmp_path / "samples.jsonl", [{"task_id": "BigCodeBench/nowhere", "solution": ""}])
+    command = ["score", str(tmp_path / "samples.jsonl"), "--benchmark", "bigcodebench-hard/instruct:1", *shard]
+    assert main([*command, "--output", str(tmp_path / "out"), "--data-dir", str(data_dir)]) == 2
+    assert "unknown task of bigcodebench-hard/instruct" in capsys.readouterr().err
 
 
 def test_the_list_says_whether_references_were_judged_here(data_dir):

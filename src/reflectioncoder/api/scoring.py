@@ -14,9 +14,9 @@ from reflectioncoder.evaluate.benchmarks import Benchmark
 from reflectioncoder.evaluate.compare import ScoredRun, Subset, compare_runs, read_run
 from reflectioncoder.evaluate.judges.base import Status
 from reflectioncoder.evaluate.metrics import Interval
-from reflectioncoder.evaluate.references import with_references
 from reflectioncoder.evaluate.results import headline, require_sandbox, summarize
-from reflectioncoder.evaluate.score import SAMPLES, Scorer, read_samples_to_score, require_all_tasks, score_samples
+from reflectioncoder.evaluate.score import SAMPLES, score_samples
+from reflectioncoder.evaluation import ScoreOptions, prepare_scoring
 
 
 @dataclass(frozen=True)
@@ -98,16 +98,13 @@ def score(
         >>> result.pass_at_1.value, result.counts
         (0.5, {'passed': 1, 'failed': 1})
     """
-    benchmark = with_references(benchmark, floor, workers)
+    options = ScoreOptions(extract=extract, partial=partial, rules=rules, floor=floor, workers=workers)
     with TemporaryDirectory() as folder:
         given = Path(folder, "given.jsonl")
         write_jsonl(given, [dict(row) for row in samples])
-        to_score = read_samples_to_score(given, benchmark, extract=extract)
-        if not partial:
-            require_all_tasks(to_score, benchmark, given)
-        scorer = Scorer(benchmark, rules=rules, floor=floor)
-        rows = score_samples(to_score, Path(folder, SAMPLES), scorer, workers)
-        results = summarize(scorer, rows)
+        prepared = prepare_scoring(given, benchmark, options)
+        rows = score_samples(prepared.samples, Path(folder, SAMPLES), prepared.scorer, workers)
+        results = summarize(prepared.scorer, rows)
         require_sandbox(results)
         write_json(Path(folder, "results.json"), results)
         run = read_run(Path(folder))

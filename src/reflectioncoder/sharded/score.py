@@ -10,7 +10,6 @@ from typing import Any
 from reflectioncoder.data.files import content_hash
 from reflectioncoder.errors import MachineError
 from reflectioncoder.evaluate.benchmarks import Benchmark
-from reflectioncoder.evaluate.references import with_references
 from reflectioncoder.evaluate.score import SAMPLES, score_samples
 from reflectioncoder.evaluation import PreparedScoring, ScoredFile, ScoreOptions, prepare_scoring, require_applicable
 from reflectioncoder.sandbox.isolation import ISOLATIONS
@@ -41,9 +40,8 @@ def run_shard(
     require_applicable(options, benchmark)
     if reason := benchmark.judge.why_skipped(options.workers):
         raise MachineError(f"{benchmark.name} cannot be judged here: {reason}")
-    benchmark = with_references(benchmark, options.floor, options.workers)
     prepared = prepare_scoring(path, benchmark, options)
-    tasks = own_tasks(benchmark, shard)
+    tasks = own_tasks(prepared.benchmark, shard)
     own = [sample for sample in prepared.samples if sample.task.task_id in tasks]
     num_units = len({sample.task.task_id for sample in own})
     with ShardFolder.begun(directory, shard, _work(prepared, wanted)) as folder:
