@@ -11,6 +11,7 @@ from reflectioncoder.cli import main
 from reflectioncoder.data.files import write_json, write_jsonl
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.compare import JudgedSample, ScoredRun, compare_folders, compare_runs, read_run
+from reflectioncoder.report.tasks import rows_of
 
 P, F, E = "passed", "failed", "sandbox_error"
 
@@ -268,3 +269,4 @@ def test_rows_of_tasks_that_are_left_out_now_do_not_count(tmp_path):
         write_json(side / "results.json", {**results, "benchmark": results["benchmark"] | failed})
     (subset,) = compare_runs(*map(read_run, sides))["subsets"][-1:]
     assert (subset["num_tasks"], subset["difference"]["value"]) == (1, -1)
+    assert [list(rows_of(side)) for side in sides] == [["x"], ["x"]]

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from reflectioncoder.data.files import read_json, read_jsonl
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.metrics import bootstrap_interval, exact_mcnemar
+from reflectioncoder.evaluate.references import failed_in
 from reflectioncoder.evaluate.score import SAMPLES
 
 Subset = Literal["base", "plus"] | None
@@ -95,7 +96,7 @@ def _read_scored(path: Path, results: dict[str, Any]) -> ScoredRun:
             f"file not found: {rows}\n  hint:    the verdicts of {path} are read from it; `reflectioncoder score` writes both"
         )
     samples: dict[str, list[JudgedSample]] = {}
-    left_out = (results["benchmark"].get("references") or {}).get("failed", {})  # rows of an earlier scoring may be there
+    left_out = failed_in(results)
     seen: set[tuple[str, object]] = set()
     for number, row in read_jsonl(rows):
         where = f"{rows}:{number}"

@@ -57,6 +57,11 @@ def line_of(references: Mapping[str, Any]) -> str:
     return f"the references of {references['num_passed']} of {references['num_tasks']} tasks pass here"
 
 
+def failed_in(results: Mapping[str, Any]) -> frozenset[str]:
+    """Return the tasks that results leave out since their references fail; rows of an earlier scoring may be there all the same."""
+    return frozenset((results["benchmark"].get("references") or {}).get("failed", ()))
+
+
 def lines_of(results: Mapping[str, Any]) -> list[str]:
     """Return lines about the tasks that results leave out or do not challenge, with their names; none where there are none."""
     references = results["benchmark"].get("references")

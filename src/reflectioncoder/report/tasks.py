@@ -12,6 +12,7 @@ from typing import Any
 
 from reflectioncoder.data.files import read_json, read_jsonl
 from reflectioncoder.evaluate.compare import ScoredRun
+from reflectioncoder.evaluate.references import failed_in
 from reflectioncoder.evaluate.score import SAMPLES
 from reflectioncoder.report.pairs import CHANGES, UNJUDGED, Pair, pair_of
 
@@ -106,8 +107,10 @@ def _pair_label(a: Side, b: Side) -> str:
 
 
 def rows_of(directory: Path) -> dict[str, dict[str, Any]]:
-    """Return the first sample of each task of a scoring, with what became of the raw answer (`extraction`, `raw`)."""
-    rows = _first_rows(directory / SAMPLES)
+    """Return the first sample of each task that a scoring judges, with what became of the raw answer (`extraction`, `raw`)."""
+    results = directory / "results.json"
+    left_out = failed_in(read_json(results)) if results.is_file() else frozenset()
+    rows = {task: row for task, row in _first_rows(directory / SAMPLES).items() if task not in left_out}
     raw = _first_rows(directory / "completions.jsonl")
     for task_id, row in rows.items():
         answer = raw.get(task_id, {})
