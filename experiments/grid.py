@@ -128,7 +128,8 @@ def start(model: Path, settings: Settings, directory: Path, group: str, rows: Ro
         number = [cell.name for cell in cells].index(unit) + 1
         ablation = Ablation(resolved, directory / "runs", shard=Shard(number, len(cells)))
         ablation.run()
-        return read_json(ablation.cells_dir / unit / MARK)
+        said = read_json(ablation.cells_dir / unit / MARK)
+        return {**said["train"], "duration_s": said["duration_s"]}
 
     return measure
 

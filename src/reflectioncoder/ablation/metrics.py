@@ -1,11 +1,11 @@
-"""Reads the metrics of finished runs: of every benchmark the pass rate, and the loss of its canonical solutions if it was measured."""
+"""Reads the metrics of runs: of every benchmark the pass rate, and the loss of its canonical solutions if it was measured."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from reflectioncoder.ablation.statistics import TaskValues
 from reflectioncoder.data.files import read_json, read_jsonl
@@ -49,6 +49,24 @@ def metrics_of(run: Path, specs: Sequence[str], which: str) -> dict[Metric, Task
             found[Metric("pass@1", name)] = _pass_rates(folder)
         if (folder / REFERENCE_LOSSES).is_file():
             found[Metric("reference loss", name)] = _losses(folder / REFERENCE_LOSSES)
+    return found | _pooled(found)
+
+
+def metrics_to_json(metrics: Mapping[Metric, TaskValues]) -> list[dict[str, Any]]:
+    """Return metrics as JSON; what `metrics_of_json` computes from the others is left out."""
+    rows = []
+    for metric, values in metrics.items():
+        if metric.benchmark != ALL:
+            tasks = {task: [round(above, 6), below] for task, (above, below) in values.items()}
+            rows.append({"kind": metric.kind, "benchmark": metric.benchmark, "tasks": tasks})
+    return rows
+
+
+def metrics_of_json(rows: Iterable[Mapping[str, Any]]) -> dict[Metric, TaskValues]:
+    """Read what `metrics_to_json` has written."""
+    found: dict[Metric, TaskValues] = {
+        Metric(row["kind"], row["benchmark"]): {task: (above, below) for task, (above, below) in row["tasks"].items()} for row in rows
+    }
     return found | _pooled(found)
 
 

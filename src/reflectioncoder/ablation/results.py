@@ -7,40 +7,57 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.ablation.design import Cell, Design
-from reflectioncoder.ablation.metrics import Metric, metrics_of
+from reflectioncoder.ablation.design import MARK, Cell, Design
+from reflectioncoder.ablation.metrics import Metric, metrics_of, metrics_of_json, metrics_to_json
 from reflectioncoder.ablation.statistics import POWER_Z, TaskValues, mean_of, paired_difference
-from reflectioncoder.data.files import read_json
+from reflectioncoder.data.files import read_json, write_json
+from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.pipeline import BASE, TRAINED
 
 CellMetrics = Mapping[Metric, TaskValues]
+_TRAIN = ("num_tokens", "visits", "reflection_visits", "reflection_tokens", "duration_s")
 
 
 @dataclass(frozen=True)
 class FinishedCell:
-    """A cell whose run is complete. `train`: what its train.json says."""
+    """A cell whose run is complete, as its file says. `base`: of the model before training. `train`: from train.json."""
 
     cell: Cell
     metrics: CellMetrics
+    base: CellMetrics
     train: dict[str, Any]
 
 
-def finished_cells(design: Design, folder: Path, specs: Sequence[str]) -> list[FinishedCell]:
-    """Read the cells whose runs are complete, in the design's order."""
+def finish(cell: Cell, run: Path, specs: Sequence[str], duration_s: float) -> None:
+    """Write the file that says that a cell's run is complete, with all that the comparison takes from it."""
+    train = read_json(run / "train" / "train.json")
+    metrics = {which: metrics_to_json(metrics_of(run, specs, which)) for which in (BASE, TRAINED)}
+    write_json(run / MARK, {"key": cell.key, "duration_s": duration_s, "train": {name: train[name] for name in _TRAIN}, **metrics})
+
+
+def finished_cells(design: Design, folder: Path) -> list[FinishedCell]:
+    """Read the cells whose runs are complete, in the design's order.
+
+    Raises:
+        UsageError: a cell's file is damaged.
+    """
     found = []
     for cell in design.cells:
-        run = folder / cell.name
         if cell.is_finished(folder):
-            found.append(FinishedCell(cell, metrics_of(run, specs, TRAINED), read_json(run / "train" / "train.json")))
+            path = folder / cell.name / MARK
+            with expected_form(path):
+                said = read_json(path)
+                found.append(FinishedCell(cell, metrics_of_json(said[TRAINED]), metrics_of_json(said[BASE]), said["train"]))
     return found
 
 
-def summarize(design: Design, finished: Sequence[FinishedCell], base: CellMetrics, confidence: float) -> dict[str, Any]:
+def summarize(design: Design, finished: Sequence[FinishedCell], confidence: float) -> dict[str, Any]:
     """Return the content of `ablation.json`.
 
     A difference rests on the seeds of which both the arm and the control are finished.
     """
     by_arm = {arm: {f.cell.seed: f for f in finished if f.cell.arm == arm} for arm in design.arms}
+    base = finished[0].base if finished else {}
     metrics = sorted({metric for f in finished for metric in f.metrics}, key=lambda m: (m.kind, m.benchmark))
     return {
         "schema_version": 1,
@@ -123,11 +140,3 @@ def _difference(metric: dict[str, Any], row: dict[str, Any]) -> str:
     seeds = f"{found['num_seeds']} seed{'s' * (found['num_seeds'] > 1)}"
     detectable = f"; {detectable:.{digits}f} would be found" if detectable else ""
     return f"{value:+.{digits}f}{unit} [{low:+.{digits}f}, {high:+.{digits}f}], {seeds}{detectable}"
-
-
-def base_metrics(folder: Path, cells: Sequence[Cell], specs: Sequence[str]) -> CellMetrics:
-    """Return the base model's metrics, which all cells share; {} before there are any."""
-    for cell in cells:
-        if found := metrics_of(folder / cell.name, specs, BASE):
-            return found
-    return {}

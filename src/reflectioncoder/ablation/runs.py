@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reflectioncoder.ablation.design import MARK, Cell, Design, design_of
-from reflectioncoder.ablation.results import base_metrics, finished_cells, summarize
+from reflectioncoder.ablation.metrics import metrics_of
+from reflectioncoder.ablation.results import finish, finished_cells, summarize
 from reflectioncoder.ablation.statistics import detectable_share, mean_of
 from reflectioncoder.config.loading import ResolvedRecipe
 from reflectioncoder.data.files import put_aside, read_json, write_atomic, write_json
@@ -113,9 +114,8 @@ class Ablation:
         run = self._of(cell)
         self._share_build(run)
         started = time.monotonic()
-        result = run.run()
-        mark = {"key": cell.key, "duration_s": round(time.monotonic() - started, 1), "pass@1": result["pass@1"]}
-        write_json(run.directory / MARK, mark)
+        run.run()
+        finish(cell, run.directory, self._specs, round(time.monotonic() - started, 1))
 
     def _share_build(self, run: Run) -> None:
         """Copy the files of an equal build of another cell, if there is one and this one has none of its own."""
@@ -139,7 +139,7 @@ class Ablation:
             self._share_build(run)
             run.build()
             run.measure(BASE)
-        base = base_metrics(self.cells_dir, [first], self._specs)
+        base = metrics_of(run.directory, self._specs, BASE)
         num_samples, num_seeds = self._resolved.recipe.generate.num_samples, len(self.design.seeds)
         for metric, values in base.items():
             if metric.higher_is_better:
@@ -151,9 +151,8 @@ class Ablation:
 
     def write(self) -> dict[str, Any]:
         """Write `ablation.json` about all finished cells, of other shards too, and return its content."""
-        finished = finished_cells(self.design, self.cells_dir, self._specs)
-        base = base_metrics(self.cells_dir, [found.cell for found in finished], self._specs)
-        summary = summarize(self.design, finished, base, self._resolved.recipe.evaluate.confidence)
+        finished = finished_cells(self.design, self.cells_dir)
+        summary = summarize(self.design, finished, self._resolved.recipe.evaluate.confidence)
         write_json(self.directory / ABLATION_FILE, summary)
         write_report([self.directory], self.directory / "report.html")
         return summary
