@@ -5,7 +5,9 @@ Where torch is to load one it is converted once, into the user cache; a server t
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import os
 import shutil
 import tempfile
@@ -153,7 +155,8 @@ def _write_folder(gguf: Path, target: Path) -> None:
     require("gguf", "train")
     quiet_libraries()
     tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    loaded = transformers.AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    with contextlib.redirect_stderr(io.StringIO()):  # this progress bar heeds none of the library's settings
+        loaded = transformers.AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     # transformers refuses to save a model that is marked as quantized, although its weights are plain float32 by now.
     config = copy.deepcopy(loaded.config)
     del config.quantization_config

@@ -18,6 +18,8 @@ from reflectioncoder.models.packaged import PACKAGED_MODELS, from_package
 from reflectioncoder.progress import say
 
 _NUM_PIECES, _PIECE_BYTES = 32, 2**16
+# Packages that were used in this process: the hub is not waited for again, and it is not said again for each arm of an ablation.
+_HUB_WAS_UNREACHABLE_FOR: set[str] = set()
 _WEIGHTS_AND_TOKENIZER = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 
 
@@ -46,14 +48,16 @@ def resolve_model(config: ModelConfig) -> ModelSource:
         return ModelSource(path.resolve(), "local")
     if path.is_absolute() or config.name.startswith(".") or config.name.count("/") > 1:
         raise UsageError.for_value("no such model directory", "model.name", config.name, "a directory, or owner/name on the hub")
-    try:
+    package = PACKAGED_MODELS.get(config.name) if config.revision is None else None
+    if package is None:
         return ModelSource(_from_hub(config), "hub")
-    except MachineError:
-        package = PACKAGED_MODELS.get(config.name) if config.revision is None else None
-        if package is None:
-            raise
-        say(f"{config.name}: the model hub cannot be reached; using the package {package.name} {package.version}")
-        return ModelSource(from_package(package), "package")
+    if package.name not in _HUB_WAS_UNREACHABLE_FOR:
+        try:
+            return ModelSource(_from_hub(config), "hub")
+        except MachineError:
+            say(f"{config.name}: the model hub cannot be reached; using the package {package.name} {package.version}")
+            _HUB_WAS_UNREACHABLE_FOR.add(package.name)
+    return ModelSource(from_package(package), "package")
 
 
 def _from_hub(config: ModelConfig) -> Path:
