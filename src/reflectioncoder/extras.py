@@ -18,6 +18,8 @@ PURPOSES = {
     "humaneval": "have HumanEval's tasks without a download",
 }
 
+_MAX_NAMED = 3
+
 
 @dataclass(frozen=True)
 class Extra:
@@ -50,11 +52,22 @@ def extra(name: str) -> Extra:
             versions[package] = version = metadata.version(package)
         except metadata.PackageNotFoundError:
             versions[package] = None
-            problems.append(f"{package} is not installed")
             continue
         if not bounds.contains(version, prereleases=True):
             problems.append(f"{package} {version} is installed, {bounds} is needed")
+    if missing := [package for package, version in versions.items() if version is None]:
+        problems.insert(0, _not_installed(missing, len(versions)))
     return Extra(name, versions, "; ".join(problems) or None)
+
+
+def _not_installed(missing: list[str], num_packages: int) -> str:
+    """Say which packages are missing; of many only how many."""
+    if len(missing) == 1:
+        return f"{missing[0]} is not installed"
+    if len(missing) <= _MAX_NAMED:
+        return f"{', '.join(missing[:-1])} and {missing[-1]} are not installed"
+    num_there = num_packages - len(missing)
+    return f"{num_there or 'none'} of its {num_packages} packages {'are' if num_there > 1 else 'is'} installed"
 
 
 @cache

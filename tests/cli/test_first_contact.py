@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from reflectioncoder import extras
 from reflectioncoder.cli import COMMANDS, main
@@ -76,8 +77,30 @@ def test_an_extra_that_is_missing_or_too_old_says_so(monkeypatch):
     monkeypatch.setattr(extras.metadata, "version", version)
     train = extras.extra("train")
     assert train.versions["peft"] is None
-    assert train.problem == "gguf 0.0.1 is installed, >=0.17 is needed; peft is not installed"
+    assert train.problem == "peft is not installed; gguf 0.0.1 is installed, >=0.17 is needed"
     assert train.install == "pip install 'reflectioncoder[train]'"
+
+
+@pytest.mark.parametrize(
+    ("num_missing", "said"),
+    [
+        (1, "a is not installed"),
+        (2, "a and b are not installed"),
+        (3, "a, b and c are not installed"),
+        (4, "2 of its 6 packages are installed"),
+        (5, "1 of its 6 packages is installed"),
+        (6, "none of its 6 packages is installed"),
+    ],
+)
+def test_missing_packages_are_named_as_long_as_they_are_few(num_missing, said, monkeypatch):
+    def version(name):
+        if name in "abcdef"[:num_missing]:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "1"
+
+    monkeypatch.setattr(extras, "_requirements", lambda _: [(name, SpecifierSet()) for name in "abcdef"])
+    monkeypatch.setattr(extras.metadata, "version", version)
+    assert extras.extra("train").problem == said
 
 
 def test_doctor_ends_with_a_verdict(capsys, monkeypatch):
@@ -85,7 +108,7 @@ def test_doctor_ends_with_a_verdict(capsys, monkeypatch):
     assert main(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "It cannot train yet: pip install 'reflectioncoder[train]'"
-    assert sum(line.startswith("  --  train ") and "torch is not installed" in line for line in lines) == 1
+    assert sum(line.startswith("  --  train ") and "none of its 9 packages is installed" in line for line in lines) == 1
     titles = [line for line in lines[1:-2] if line and not line.startswith("  ")]
     assert len(titles) == 5
     assert all(line[:6] in ("  ok  ", "  --  ") for line in lines[1:-2] if line and line not in titles)
