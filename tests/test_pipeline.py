@@ -257,8 +257,8 @@ def test_a_run_killed_at_many_points_ends_with_the_same_results(whole, world):
     command = [sys.executable, "-m", "reflectioncoder", "run", str(recipe), "--runs-dir", str(world / "killed-runs")]
     other = world / "killed-runs" / "killed"
     signs = [
-        "build/log.sqlite", "build/build.json", "eval/bundled/seen/base/completions.jsonl", "train/preview.json",
-        "train/checkpoint-2/trainer_state.json", "train/checkpoint-4", "model", "eval/bundled/unseen/trained/completions.jsonl",
+        "build/log.sqlite", "eval/bundled/seen/base/completions.jsonl", "train/checkpoint-2/trainer_state.json", "model",
+        "eval/bundled/unseen/trained/completions.jsonl",
     ]  # fmt: skip
     killed = 0
     for sign in signs:
@@ -269,7 +269,7 @@ def test_a_run_killed_at_many_points_ends_with_the_same_results(whole, world):
             os.kill(process.pid, signal.SIGKILL)
             killed += 1
         process.wait()
-    assert killed >= 5
+    assert killed >= 4
     subprocess.run(command, check=True, capture_output=True)
     assert (other / "build/reflections.jsonl").read_bytes() == (whole / "build/reflections.jsonl").read_bytes()
     assert (other / "model/model.safetensors").read_bytes() == (whole / "model/model.safetensors").read_bytes()

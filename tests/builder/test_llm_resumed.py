@@ -46,7 +46,7 @@ def test_other_settings_are_refused_unless_forked(tmp_path):
 
 @pytest.mark.long
 @pytest.mark.timeout(280)
-def test_a_build_killed_at_ten_random_points_ends_with_the_same_bytes_and_asks_hardly_more(tmp_path):
+def test_a_build_killed_at_random_points_ends_with_the_same_bytes_and_asks_hardly_more(tmp_path):
     script = Script(PROBLEMS, latency_s=0.03)
     with serving(script) as url:
         recipe = tmp_path / "r.yaml"
@@ -62,10 +62,10 @@ def test_a_build_killed_at_ten_random_points_ends_with_the_same_bytes_and_asks_h
         subprocess.run(write("whole"), check=True, capture_output=True)
         needed, script.num_requests = script.num_requests, 0
         command, rng, killed = write("cut"), random.Random(7), 0
-        for _ in range(10):
+        for _ in range(6):
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             before = script.num_requests
-            wanted = before + rng.randrange(1, max(2, needed // 10))
+            wanted = before + rng.randrange(1, max(2, needed // 6))
             while process.poll() is None and script.num_requests < wanted:
                 time.sleep(0.002)
             time.sleep(rng.random() * 0.03)
@@ -74,7 +74,7 @@ def test_a_build_killed_at_ten_random_points_ends_with_the_same_bytes_and_asks_h
                 killed += 1
             process.wait()
         subprocess.run(command, check=True, capture_output=True)
-    assert killed >= 8
+    assert killed >= 5
     for name in ("reflections.jsonl", "rejected.jsonl"):
         assert (tmp_path / "cut/build" / name).read_bytes() == (tmp_path / "whole/build" / name).read_bytes()
     # Only what was in flight at a kill is asked again.

@@ -108,7 +108,8 @@ def test_canonical_solutions_score_one_and_mutated_ones_zero(data_dir, tmp_path,
     # The same program, its answer wrapped: another type, another value, never equal and never close.
     wrapped = "\n\n\n_right = {0}\n\n\ndef {0}(*arguments):\n    return ('wrong', _right(*arguments))\n"
     wrong = [
-        {"task_id": t["task_id"], "solution": t["prompt"] + t["canonical_solution"] + wrapped.format(t["entry_point"])} for t in tasks
+        {"task_id": t["task_id"], "solution": t["prompt"] + t["canonical_solution"] + wrapped.format(t["entry_point"])}
+        for t in tasks[::2]
     ]
     for kind, samples in (("right", right), ("wrong", wrong)):
         path = write_jsonl(tmp_path / f"{kind}.jsonl", samples)

@@ -131,7 +131,7 @@ def test_a_run_of_two_processes_comes_to_the_losses_of_one_and_shares_its_base_e
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("asked", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_run_that_is_asked_to_stop_saves_a_checkpoint_and_continues(world, asked):
     name = f"stopped-{asked.name}"
     process, log = begun(world, name, "--set", "train.save_steps=1000")
