@@ -79,7 +79,7 @@ def test_verdicts_on_the_first_published_completions_are_evalpluss(data_dir, tmp
     [
         ("CL-7B", "humaneval+", "evalplus-head", 123, 113),
         ("DS-6.7B", "humaneval+", "evalplus-0.3.1", 133, 125),
-        ("CL-7B", "mbpp+", "evalplus-0.3.1", 273, 232),
+        pytest.param("CL-7B", "mbpp+", "evalplus-0.3.1", 273, 232, marks=pytest.mark.slow),
         ("DS-6.7B", "mbpp+", "evalplus-0.3.1", 308, 264),
     ],
 )
