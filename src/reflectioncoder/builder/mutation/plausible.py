@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 
 from reflectioncoder import syntax
 from reflectioncoder.builder.mutation.program import Mutation
+from reflectioncoder.builder.mutation.stated_words import StatedWords
 
 RARITY: Mapping[str, int] = {
     "recursion_without_end": 4, "counted_from_one": 3, "empty_input": 3, "wrong_structure": 2, "syntax_slip": 3, "misspelt_name": 3,
@@ -55,9 +56,9 @@ def is_plausible_failure(operator: str, error: str) -> bool:
     return operator not in _TYPE_ERRORS or not error.startswith(("TypeError", "AttributeError"))
 
 
-def plausible(slips: list[Mutation]) -> list[Mutation]:
-    """Return the slips that somebody could make, in their order."""
-    return [slip for slip in slips if is_plausible(slip)]
+def plausible(slips: list[Mutation], words: StatedWords) -> list[Mutation]:
+    """Return the slips that somebody could make who has read the task, in their order."""
+    return [slip for slip in slips if is_plausible(slip) and words.allow(slip)]
 
 
 def _is_like_a_method(slip: Mutation) -> bool:
@@ -123,8 +124,7 @@ def _with_itself(program: str) -> Iterator[ast.AST]:
             case _:
                 continue
         texts = [ast.dump(operand) for operand in operands if not isinstance(operand, ast.Constant)]
-        is_power = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Add)
-        if len(texts) > len(set(texts)) and not is_power:
+        if len(texts) > len(set(texts)):
             yield node
 
 
@@ -222,9 +222,12 @@ def _is_arithmetic_confused(slip: Mutation) -> bool:
 
 
 def _is_order_confused(slip: Mutation) -> bool:
-    """Tell whether two values could be confused: not the arguments of `range`, not `n % 10` with `10 % n`."""
+    """Tell whether two values could be confused: not the arguments of `range`, not `n % 10` with `10 % n`, `get(key, 0)` with
+    `get(0, key)`.
+    """
     node = _expression(slip.correct)
-    is_fixed = isinstance(node, ast.BinOp) and any(isinstance(side, ast.Constant) for side in (node.left, node.right))
+    values = [node.left, node.right] if isinstance(node, ast.BinOp) else node.args[:2] if isinstance(node, ast.Call) else []
+    is_fixed = sum(isinstance(value, ast.Constant) for value in values) == 1
     return not slip.correct.startswith(("isinstance(", "range(")) and not is_fixed
 
 

@@ -18,6 +18,7 @@ from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.mutation import mutations
 from reflectioncoder.builder.mutation.diagnosis import Failure, split_assertion
 from reflectioncoder.builder.mutation.plausible import plausible
+from reflectioncoder.builder.mutation.stated_words import StatedWords
 from reflectioncoder.builder.stories.kinds.kind import StoryKind
 from reflectioncoder.builder.stories.probes import place_of
 from reflectioncoder.builder.stories.rounds import attempt_place, closed, look_place
@@ -125,7 +126,7 @@ def _mistake(story: Story, first: int, execute: Executions, rng: random.Random) 
         return None
     slips = [
         slip.code
-        for slip in plausible(mutations(story.reference))
+        for slip in plausible(mutations(story.reference), StatedWords.of(story.request, story.reference))
         if slip.operator not in ("syntax_slip", "misspelt_name", "missing_import")
     ]
     rng.shuffle(slips)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.mutation.diagnosis import error_line, failing_test
+from reflectioncoder.builder.mutation.stated_words import StatedWords
 from reflectioncoder.builder.stories.crashes import values_before
 from reflectioncoder.builder.stories.kinds.kind import StoryKind
 from reflectioncoder.builder.stories.parts import parts_of, right_values
@@ -80,7 +81,7 @@ def _trials(attempt: Attempt, story: Story, execute: Executions, rng: random.Ran
     real = [other.slip for other in story.attempts if other.slip is not None]
     if not attempt.test(story.tests):
         return []
-    found = suspects_of(attempt, real, divergence_of(story, attempt, execute), rng)
+    found = suspects_of(attempt, real, divergence_of(story, attempt, execute), StatedWords.of(story.request, story.reference), rng)
     return [_trial(suspect, attempt, story) for suspect in found[:_MAX_TRIALS]]
 
 
