@@ -8,15 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from reflectioncoder.builder.cells import Execution
 from reflectioncoder.builder.claims import count_claims
 from reflectioncoder.builder.grammar import merged, say, traced_grammar
-from reflectioncoder.builder.mutation.diagnosis import failing_test
+from reflectioncoder.builder.mutation import Mutation
+from reflectioncoder.builder.mutation.diagnosis import Failure, failing_test
 from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.builder.replay import replay
+from reflectioncoder.builder.stories import Attempt, Story
+from reflectioncoder.builder.stories.kinds.hypothesis import _can_be_wrong
 from reflectioncoder.builder.stories.kinds.registry import KINDS
 from reflectioncoder.builder.stories.programs import shape_of
 from reflectioncoder.builder.stories.statement import read_statement
 from reflectioncoder.builder.stories.values import difference
+from reflectioncoder.builder.stories.wording import fix
+from reflectioncoder.builder.stories.worked import worked
 from reflectioncoder.choices import ROUND_KINDS
 from reflectioncoder.config.building import BuildConfig
 from reflectioncoder.config.declarations import ModelConfig, Recipe, SandboxConfig
@@ -105,13 +111,55 @@ def test_a_hypothesis_is_refuted_by_a_run(suspected):
             assert re.search(r"^.+=.+$", output, re.MULTILINE)
             assert "Traceback" not in output
         else:
-            call = re.search(r"print\(repr\((.*)\)\)$", trial)
+            call = re.search(r"print\((.*)\)$", trial)
             assert call is not None
             assert failing_test(failure, tuple(sample.metadata["shown_tests"])) is not None
             expected = next(test for test in sample.metadata["shown_tests"] if failing_test(failure, (test,)))
             assert expected.rpartition(" == ")[2] != output
             assert "Traceback" not in output
         assert program_of_answer(sample.messages[-1].text).strip() in cells(sample)[-1][1]
+
+
+@pytest.mark.parametrize(
+    ("expression", "values", "said"),
+    [
+        ("abs(a) - b", {"abs(a)": "0", "b": "-9"}, "0 - (-9)"),
+        ("abs(a) - b", {"a": "-3", "b": "2"}, "abs(-3) - 2"),
+        ("sum(row) >= sum(rows[-1])", {"sum(row)": "3", "sum(rows[-1])": "4"}, "3 >= 4"),
+        ("words[k + 1]", {"words": "['a', 'b']", "k": "0"}, "['a', 'b'][0 + 1]"),
+        ("word.upper()", {"word": "'ab'"}, "'ab'.upper()"),
+        ("a - b", {"a": "1"}, ""),
+        ("[x for x in xs]", {"xs": "[1]"}, ""),
+        ("a", {"a": "1"}, ""),
+        ("a + b", {"a + b": "3", "a": "x"}, ""),
+        ("a + b", {"a": str([*range(40)]), "b": "[]"}, ""),
+    ],
+)
+def test_an_expression_is_worked_out_with_the_values_of_its_parts(expression, values, said):
+    assert worked(expression, values) == said
+
+
+SLIP = Mutation("wrong_operator", "", "a + b", "a - b")
+
+
+def test_a_correction_that_leaves_another_slip_is_told_as_a_step():
+    attempts = [
+        Attempt(program, corrected, "", Execution("failed", "", "AssertionError"), Failure("assertion", ""), slip)
+        for program, corrected, slip in (("c", "b", SLIP), ("b", "a", SLIP))
+    ]
+    story = Story("Add two numbers.", "f", "", (), tuple(attempts), "", "")
+    symbols = [[saying.symbol for saying in fix(attempt, story)] for attempt in attempts]
+    assert "step" in symbols[0]
+    assert "again" not in symbols[0]
+    assert "step" not in symbols[1]
+    final = re.compile(r"has_to_become|(?:has|have) to be|(?:must|should) be|the tests? should pass")
+    for symbol in ("fix.replaced", "fix.removed", "fix.completed", "fix.case", "fix.moved", "crash.name", "half.place", "half.case"):
+        assert not [text for text in traced_grammar()[symbol] if final.search(text)], symbol
+
+
+def test_a_rival_cause_is_worked_out_and_not_a_step_that_nobody_doubts():
+    assert not any(map(_can_be_wrong, ("abs(a)", "len(xs)", "xs[0]", "a + b")))
+    assert all(map(_can_be_wrong, ("best", "sum(row) - 1", "len(set(xs))", "line.split()", "words[len(words) - 1]")))
 
 
 def test_a_partial_repair_makes_the_failing_test_pass_and_a_later_one_fail(built):

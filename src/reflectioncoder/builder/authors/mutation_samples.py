@@ -21,7 +21,7 @@ from reflectioncoder.builder.crafted.words import opening_with_reasons
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.failures import read_failure
 from reflectioncoder.builder.mutation import Mutation, mutations
-from reflectioncoder.builder.mutation.diagnosis import OPENINGS, Failure, diagnose
+from reflectioncoder.builder.mutation.diagnosis import OPENINGS, Failure, as_people_write, diagnose
 from reflectioncoder.builder.mutation.misreadings import FAMILIES, misreadings
 from reflectioncoder.builder.mutation.misreadings.repairs import small_repairs
 from reflectioncoder.builder.mutation.plausible import is_plausible, plausible
@@ -131,7 +131,8 @@ class Candidate:
             if second is not None and interacting and self.problem.language == PYTHON.name:
                 pairs = pairs_with(self.slip, others, _slips_of(programs[-1]))
                 rng.shuffle(pairs)
-        return MutationPlan(self.problem, tuple(programs), tuple(steps), tuple(tests[i] for i in shown), plan_seed, tuple(pairs))
+        chosen = tuple(as_people_write(tests[i]) if only_plausible else tests[i] for i in shown)
+        return MutationPlan(self.problem, tuple(programs), tuple(steps), chosen, plan_seed, tuple(pairs))
 
 
 def with_crafted_tests(plan: MutationPlan, slips: Sequence[str], count: int, seed: int, execute: Executions) -> MutationPlan:

@@ -8,7 +8,7 @@ from typing import Any
 
 from reflectioncoder.builder.crafted.inputs import Arguments
 
-CASES_FORMAT = 1
+CASES_FORMAT = 2
 """To be raised when inputs get other names, or tests are crafted otherwise: what older logs hold is then made anew."""
 ORDINARY = "an ordinary input"
 EXAMPLE = "the example of the statement"
@@ -161,8 +161,10 @@ def _has_kind(items: Any, value: Any) -> bool:
 
 
 def _of_result(arguments: Arguments, result: Any) -> Iterator[str]:
-    if result is None or isinstance(result, bool):
-        yield "None as the answer" if result is None else f"a {result} answer"
+    if isinstance(result, bool):
+        return
+    if result is None:
+        yield "None as the answer"
     elif any(type(value) is type(result) and value == result for value in arguments) and result not in (0, 1):
         yield "an input that stays as it is"
     elif result in ([], {}, ""):

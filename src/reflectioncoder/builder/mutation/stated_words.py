@@ -30,8 +30,15 @@ _REPLACING = (
     "wrong_operator", "wrong_method", "wrong_constant", "wrong_division", "inverted_comparison", "off_by_one_index", "off_by_one_range",
     "wrong_update", "wrong_variable", "wrong_occurrence", "count_for_sum", "any_for_all", "shifted_bounds",
 )  # fmt: skip
-_OF_LONGER_PROGRAMS = ("numbers_as_text", "repeated_values", "early_normalisation", "wrong_structure", "wrong_occurrence")
-"""Misreadings that put several lines where one is enough: nobody takes such a detour to a sentence that needs one expression."""
+_OF_LONGER_PROGRAMS = (
+    "numbers_as_text",
+    "repeated_values",
+    "early_normalisation",
+    "wrong_structure",
+    "wrong_occurrence",
+    "wrong_sort_key",
+)
+"""Misreadings that take a detour to a sentence which needs one expression, or leave out half of that sentence."""
 
 _EVERYWHERE = ("0", "1", "-1")  # in longer programs these mostly stand for something that no word names
 
