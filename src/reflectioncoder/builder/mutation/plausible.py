@@ -16,7 +16,7 @@ from reflectioncoder.builder.mutation.program import Mutation
 from reflectioncoder.builder.mutation.stated_words import StatedWords
 
 RARITY: Mapping[str, int] = {
-    "recursion_without_end": 4, "counted_from_one": 3, "empty_input": 3, "wrong_structure": 2, "syntax_slip": 3, "misspelt_name": 3,
+    "recursion_without_end": 4, "counted_from_one": 3, "empty_input": 3, "wrong_structure": 2, "syntax_slip": 5, "misspelt_name": 4,
     "printed_not_returned": 4, "missing_return": 5, "position_for_value": 3, "wrong_variable": 2,
 }  # fmt: skip
 """How many times rarer than others an operator is to be."""

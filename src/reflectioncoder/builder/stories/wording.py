@@ -143,11 +143,8 @@ def fix(attempt: Attempt, story: Story, line: int | None = None) -> list[Saying]
         return causes or [Saying("fix.rewritten", facts)]
     facts |= _change_facts(attempt)
     changes = edits(attempt.program, attempt.corrected)
-    is_small = attempt.slip.operator not in FAMILIES and len(changes) == 1 and len(changes[0].old) == len(changes[0].new) == 1
     said = _fix(attempt.slip, attempt, facts, changes, line)
-    if attempt.program != story.attempts[-1].program:
-        return [*said, Saying("step")]
-    return [*said, *([Saying("again", facts, is_extra=True)] if is_small else [])]
+    return [*said, Saying("step")] if attempt.program != story.attempts[-1].program else said
 
 
 def _change_facts(attempt: Attempt) -> dict[str, str]:
@@ -255,7 +252,8 @@ def explanation(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
                 facts["inputs"] = f"`{probe.divergence.variable}` is `True`"
         is_one_of_many = kind in ("branch", "value") and "inputs" in facts and probe.output.count(f"{probe.divergence.variable}=") > 1
         said = [Saying(f"place.{kind}" if is_one_of_many else f"seen.{kind}", facts), Saying("wanted", facts)]
-    if probe.form == "print" and attempt.failure.actual and probe.output.rpartition("\n")[2] == attempt.failure.actual != ours:
+    actual, last = attempt.failure.actual, probe.output.rpartition("\n")[2]
+    if probe.form == "print" and actual and actual != ours and (last == actual or (last and repr(last) == actual)):
         said.append(Saying("seen.result", facts | {"actual": attempt.failure.actual}))
     is_result = probe.divergence is None or probe.divergence.kind in ("value", "return")
     if ours and theirs and is_result and (found := difference(ours, theirs)):

@@ -165,8 +165,9 @@ def _literal(text: str) -> object:
 
 
 def _is_plausible(wrong: str, right: str) -> bool:
-    """Tell whether a value is of the kind of the right one, another one, and can be written down."""
+    """Tell whether a value can be written down and is a near miss of the right one: such that words say how it differs."""
     if not wrong or not right or max(len(wrong), len(right)) > _MAX_VALUE_CHARS or not quotable(wrong) or not quotable(right):
         return False
     ours, theirs = _literal(wrong), _literal(right)
-    return type(ours) is type(theirs) and theirs is not None and is_another_value(wrong, right)
+    is_near = isinstance(ours, bool) or difference(wrong, right) != ""
+    return type(ours) is type(theirs) and theirs is not None and is_another_value(wrong, right) and is_near
