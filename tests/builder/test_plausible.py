@@ -9,6 +9,7 @@ from reflectioncoder.builder.mutation.plausible import is_plausible, is_plausibl
 from reflectioncoder.builder.mutation.stated_words import StatedWords, prose_of
 from reflectioncoder.builder.stories.crashes import clue_of, marked, names_of, values_before
 from reflectioncoder.builder.stories.edits import are_apart, edit_facts, edits, is_move
+from reflectioncoder.builder.stories.exits import exit_of
 from reflectioncoder.builder.stories.suspects import is_worth_trying
 from reflectioncoder.data.prompts import REFLECT
 
@@ -243,3 +244,31 @@ def test_a_line_that_moves_is_told_as_such():
 )
 def test_a_trial_changes_the_value_keeps_its_type_and_is_not_further_off(got, said):
     assert is_worth_trying("4", got, "6") is said
+
+
+EXITS = """def f(rows, wanted):
+    found = []
+    for row in rows:
+        for cell in row:
+            if cell == wanted:
+                found.append(cell)
+                {exit}
+    return found
+"""
+
+
+@pytest.mark.parametrize(
+    ("way_out", "corrected", "names"),
+    [
+        ("return found", EXITS.replace("                {exit}\n", ""), ("cell",)),
+        ("break", EXITS.replace("                {exit}\n", ""), ("cell",)),
+        ("break", EXITS.replace("{exit}", "break").replace("cell == wanted", "cell != wanted"), None),  # that is not what is wrong
+        ("pass", EXITS.replace("                {exit}\n", ""), None),
+    ],
+)
+def test_the_item_with_which_a_loop_is_left_too_early_is_printed(way_out, corrected, names):
+    found = exit_of(EXITS.replace("{exit}", way_out), corrected)
+    assert (found and found[1].shown) == names
+    if found is not None:
+        facts = found[1].read({"cell": "3"})
+        assert facts == {"inputs": "`cell` is `3`", "exit": way_out, "iterated": "row"}
