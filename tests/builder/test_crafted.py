@@ -277,8 +277,8 @@ def test_a_case_is_named_where_it_decides_and_not_where_it_is_beside_the_point()
 
 
 def test_a_traceback_through_a_comment_still_names_the_test():
-    lines = ShownTests(("assert f([]) == 0", "assert f([]) == 01 - 1"), ("an empty list for `items`", "zero")).lines
-    assert lines[0] == "assert f([]) == 0  # an empty list for items"
+    lines = ShownTests(("assert f([]) == 0", "assert f([]) == 01 - 1"), ("an empty `items`", "zero")).lines
+    assert lines[0] == "assert f([]) == 0  # an empty items"
     output = (
         f'Traceback (most recent call last):\n  File "main.py", line 4, in <module>\n    {lines[0]}\n           ^^^^\nAssertionError\n'
     )
