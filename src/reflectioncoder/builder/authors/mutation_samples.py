@@ -131,7 +131,8 @@ class Candidate:
             if second is not None and interacting and self.problem.language == PYTHON.name:
                 pairs = pairs_with(self.slip, others, _slips_of(programs[-1]))
                 rng.shuffle(pairs)
-        chosen = tuple(as_people_write(tests[i]) if only_plausible else tests[i] for i in shown)
+        is_tidied = only_plausible and self.problem.language == PYTHON.name
+        chosen = tuple(as_people_write(tests[i]) if is_tidied else tests[i] for i in shown)
         return MutationPlan(self.problem, tuple(programs), tuple(steps), chosen, plan_seed, tuple(pairs))
 
 
