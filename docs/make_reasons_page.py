@@ -45,6 +45,7 @@ REMEDIES: dict[Reason, str] = {
     "repair_changes_nothing": KEEP,
     "implausible_attempt": KEEP,
     "unsupported_claim": KEEP,
+    "unexplained": "nothing to do: another slip takes its place; with many of them leave `build.max_tokens` out or raise it",
     "operator_share": "More problems, or a higher `build.max_operator_share`.",
     "samples_per_problem": "Raise `build.samples_per_problem` if you want more of each problem.",
 }

@@ -13,19 +13,26 @@ from reflectioncoder.builder.claims import count_claims
 from reflectioncoder.builder.critic.counts import REFUSALS, Refusal
 from reflectioncoder.builder.critic.diagnoses import diagnoses_of
 from reflectioncoder.builder.critic.gates import needed_code, refusal
+from reflectioncoder.builder.mutation.stated_words import num_statements
 from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.builder.replay import replay
 from reflectioncoder.config.building import BuildConfig, EndpointConfig
 from reflectioncoder.config.declarations import ModelConfig, Recipe, SandboxConfig
 from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.data.problems import bundled_problems
+from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.data.samples import Block, read_samples
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.sandbox.limits import Limits
 from tests.builder.server import Script, serving
 
 FILES = ("reflections.jsonl", "rejected.jsonl")
-PROBLEMS = [problem for problem in bundled_problems("train") if problem.grade == 1][:4]
+TRAIN = bundled_problems("train")
+# One statement leaves no room for two slips, and so for two diagnoses.
+PROBLEMS = [
+    *[problem for problem in TRAIN if problem.grade == 1][:2],
+    *[problem for problem in TRAIN if num_statements(answer_program(problem)) > 3 and len(problem.canonical_solution) < 300][:2],
+]
 
 
 @dataclass

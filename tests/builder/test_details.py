@@ -101,6 +101,8 @@ def test_the_failure_decides_where_the_program_alone_does_not():
 @pytest.mark.parametrize(
     ("family", "wrong", "correct", "kind"),
     [
+        ("early_rounding", "whole = int(x)", "whole = round(x)", "cut"),
+        ("early_rounding", "round(quotient)", "quotient = a // b", "nearest"),
         ("count_for_sum", "count += 1", "sum(xs)", "counted"),
         ("count_for_sum", "total += x", "len(xs)", "summed"),
         ("any_for_all", "if a", "a and b", "all"),

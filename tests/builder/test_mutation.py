@@ -6,7 +6,17 @@ from collections import Counter, defaultdict
 import pytest
 
 from reflectioncoder.builder.mutation import OPERATORS, mutations
-from reflectioncoder.builder.mutation.diagnosis import OBSERVATIONS, WHY, Failure, diagnose, error_line, failing_test, split_assertion
+from reflectioncoder.builder.mutation.diagnosis import (
+    OBSERVATIONS,
+    WHY,
+    Failure,
+    as_people_write,
+    assertion_of,
+    diagnose,
+    error_line,
+    failing_test,
+    split_assertion,
+)
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.prompts import answer_program
 
@@ -121,7 +131,30 @@ def test_reading_tracebacks():
     assert error_line(output) == "AssertionError"
     assert error_line("KeyError: 'a\\nb'\n") == "KeyError: 'a\\nb'"
     assert split_assertion("assert f(1, 'x') == [2]") == ("f(1, 'x')", "[2]")
-    assert split_assertion("assert f(1)") is None
+    assert split_assertion("assert f(1)") == ("f(1)", "True")
+    assert split_assertion("assert not f(1)") == ("f(1)", "False")
+    assert split_assertion("assert f(1) < 3") is None
+
+
+@pytest.mark.parametrize(
+    ("test", "said"),
+    [
+        ("assert f(1) == True", "assert f(1)"),
+        ("assert f([2], x=(3,)) is False", "assert not f([2], x=(3,))"),
+        ("assert f(1) == None", "assert f(1) == None"),
+        ("assert f(1) == [True]", "assert f(1) == [True]"),
+        ("assert f(1) == f(2) == True", "assert f(1) == f(2) == True"),
+        ("assert f(1) + g(2) == True", "assert f(1) + g(2) == True"),
+    ],
+)
+def test_a_truth_value_is_asserted_as_people_write_it(test, said):
+    assert as_people_write(test) == said
+    assert split_assertion(said) == split_assertion(test)
+
+
+def test_an_assertion_is_read_as_it_is_written():
+    for expected in ("True", "False", "None", "[1]", "'a'"):
+        assert split_assertion(assertion_of("f(1)", expected)) == ("f(1)", expected)
 
 
 def test_operators_are_spread_over_the_bundled_problems():

@@ -1,12 +1,17 @@
 """What attempts and texts must not be: mistakes that nobody makes, causes that explain nothing, edits that are told in part."""
 
+import re
+
 import pytest
 
-from reflectioncoder.builder.mutation import Mutation, mutations
+from reflectioncoder.builder.mutation import Mutation, mutations, stated_words
 from reflectioncoder.builder.mutation.plausible import is_plausible, is_plausible_failure, plausible
+from reflectioncoder.builder.mutation.stated_words import StatedWords, prose_of
 from reflectioncoder.builder.stories.crashes import clue_of, marked, names_of, values_before
-from reflectioncoder.builder.stories.edits import edit_facts, edits, is_move
+from reflectioncoder.builder.stories.edits import are_apart, edit_facts, edits, is_move
+from reflectioncoder.builder.stories.exits import exit_of
 from reflectioncoder.builder.stories.suspects import is_worth_trying
+from reflectioncoder.data.prompts import REFLECT
 
 
 @pytest.mark.parametrize(
@@ -39,6 +44,12 @@ from reflectioncoder.builder.stories.suspects import is_worth_trying
         ("wrong_operator", "a + b", "a - b", "", True),
         ("swapped_arguments", "(n % 10)", "(10 % n)", "", False),
         ("swapped_arguments", "a - b", "b - a", "", True),
+        ("swapped_arguments", 'text.replace("a", "")', 'text.replace("", "a")', "", False),
+        ("wrong_variable", "x % k", "x % total", "def f(xs, k):\n    total = 0\n    for x in xs:\n        total += x % total\n", False),
+        ("wrong_variable", "cell * 2", "grid * 2", "def f(grid):\n    return [grid * 2 for row in grid for cell in row]\n", False),
+        ("wrong_variable", "total += i", "total += n", "def f(n):\n    total = 0\n    for i in range(9):\n        total += n\n", True),
+        ("swapped_arguments", "prices.get(name, 0)", "prices.get(0, name)", "", False),
+        ("wrong_variable", "a + b", "a + a", "def f(a, b):\n    return a + a\n", False),
         ("order_of_steps", "(a + b) / 4", "step = b / 4", "", False),
         ("count_for_sum", "len(xs)", "total += x", "", False),
     ],
@@ -51,9 +62,87 @@ def test_most_slips_stay_and_keep_their_order():
     slips = mutations(
         "def f(xs: list[int]) -> int:\n    total = 0\n    for x in xs:\n        if x > 1:\n            total += x\n    return total\n"
     )
-    kept = plausible(slips)
+    kept = plausible(slips, StatedWords("", is_single=False))
     assert 0.5 < len(kept) / len(slips) < 1
     assert [slip for slip in slips if slip in kept] == kept
+
+
+def request(statement):
+    return f'{REFLECT}\n```python\ndef f(a, b):\n    """{statement}\n\n    >>> f(3, 4)\n    12\n    """\n```'
+
+
+@pytest.mark.parametrize(
+    ("statement", "operator", "correct", "wrong", "said"),
+    [
+        ("Return the product of a and b.", "wrong_operator", "a * b", "a + b", False),
+        ("Return the area of a garden of a by b metres.", "wrong_operator", "a * b", "a + b", True),
+        ("Double each number of the list.", "wrong_constant", "2 * x", "3 * x", False),
+        ("Return the smallest of the numbers.", "wrong_method", "min(xs)", "max(xs)", False),
+        ("Return the text in upper case.", "wrong_method", "text.upper()", "text.lower()", False),
+        ("Return True if the number is at least 50.", "wrong_constant", "n >= 50", "n >= 51", False),
+        ("Return True if the number is at least 50.", "wrong_comparison", "n >= 50", "n > 50", True),
+        ("Return the second word of the line.", "off_by_one_index", "words[1]", "words[0]", False),
+        ("Return the second word of the line.", "off_by_one_index", "words[1]", "words[2]", True),
+        ("Return the last item.", "wrong_occurrence", "xs[-1]", "first_one = xs[0]", False),
+        ("Return a minus b.", "swapped_arguments", "a - b", "b - a", False),
+        ("Subtract a from b.", "swapped_arguments", "b - a", "a - b", True),
+        ("Return the quotient of a and b.", "wrong_division", "a // b", "a / b", True),
+        ("Return the remainder of a by b.", "wrong_division", "a % b", "a // b", False),
+        ("Return True if a is among the items of b.", "inverted_comparison", "a in b", "a not in b", False),
+        (
+            'Return "yes" if a equals b, otherwise "no".',
+            "wrong_constant",
+            '"yes" if a == b else "no"',
+            '"ye" if a == b else "no"',
+            False,
+        ),
+        ("Return the largest number of the list.", "numbers_as_text", "max(xs)", "texts = [str(x) for x in xs]", False),
+        ("Return the product of a and b.", "missing_return", "return a * b", "a * b", True),
+    ],
+)
+def test_who_has_read_the_sentence_does_not_write_its_contrary(statement, operator, correct, wrong, said):
+    words = StatedWords.of(request(statement), f"def f(a, b):\n    return {correct.removeprefix('return ')}\n")
+    assert words.allow(Mutation(operator, "", correct, wrong)) is said
+
+
+LOOP = "def f(xs):\n    total = 0\n    for x in xs:\n        if x > 9:\n            total += x * 2\n    return total\n"
+
+
+WRAPPED = LOOP.replace("x * 2", "(\n                x * 2\n            )")
+
+
+def test_in_a_longer_program_a_slip_may_follow_another_word_of_the_statement():
+    slip = Mutation("wrong_operator", "", "x * 2", "x + 2")
+    assert StatedWords.of(request("Return the sum of the numbers above 9, each one times two."), LOOP).allow(slip)
+    assert not StatedWords.of(request("Return the doubled numbers above 9 as one number."), LOOP).allow(slip)
+
+
+def test_the_words_of_examples_and_of_the_request_itself_ask_for_nothing():
+    assert prose_of(request("Return a result.")) == "Return a result."
+    assert StatedWords.of(request("Return a result."), "def f(a, b):\n    return a * b\n").allow(
+        Mutation("wrong_constant", "", "12", "13")
+    )
+
+
+def test_a_row_of_words_is_a_pattern_and_asks_for_code_of_the_language():
+    for table in ("asks", "between"):
+        for code, words in stated_words._table(table).items():
+            assert re.search(words, "") is None, code
+    assert {code for pair in stated_words._confused() for code in pair} <= set(stated_words._table("asks"))
+
+
+@pytest.mark.parametrize(
+    ("reference", "first", "both", "said"),
+    [
+        ("def f(a):\n    return a + 1\n", "def f(a):\n    return a - 1\n", "def f(a):\n    print(a - 1)\n", False),
+        (LOOP, LOOP.replace("x > 9", "x >= 9"), LOOP.replace("x > 9", "x > 10"), False),
+        (LOOP, LOOP.replace("x > 9", "x >= 9"), LOOP.replace("x > 9", "x >= 9").replace("x * 2", "x + 2"), True),
+        (LOOP, LOOP.replace("    total = 0\n", ""), LOOP.replace("    total = 0\n", "").replace("return total", "return x"), True),
+        (WRAPPED, WRAPPED.replace("x * 2", "x + 2"), WRAPPED.replace("x * 2", "x + 2").replace("+=", "="), False),
+    ],
+)  # fmt: skip
+def test_two_slips_stand_in_two_statements(reference, first, both, said):
+    assert are_apart(reference, first, both) is said
 
 
 def test_a_wrong_operator_does_not_fail_by_the_types_of_its_operands():
@@ -155,3 +244,31 @@ def test_a_line_that_moves_is_told_as_such():
 )
 def test_a_trial_changes_the_value_keeps_its_type_and_is_not_further_off(got, said):
     assert is_worth_trying("4", got, "6") is said
+
+
+EXITS = """def f(rows, wanted):
+    found = []
+    for row in rows:
+        for cell in row:
+            if cell == wanted:
+                found.append(cell)
+                {exit}
+    return found
+"""
+
+
+@pytest.mark.parametrize(
+    ("way_out", "corrected", "names"),
+    [
+        ("return found", EXITS.replace("                {exit}\n", ""), ("cell",)),
+        ("break", EXITS.replace("                {exit}\n", ""), ("cell",)),
+        ("break", EXITS.replace("{exit}", "break").replace("cell == wanted", "cell != wanted"), None),  # that is not what is wrong
+        ("pass", EXITS.replace("                {exit}\n", ""), None),
+    ],
+)
+def test_the_item_with_which_a_loop_is_left_too_early_is_printed(way_out, corrected, names):
+    found = exit_of(EXITS.replace("{exit}", way_out), corrected)
+    assert (found and found[1].shown) == names
+    if found is not None:
+        facts = found[1].read({"cell": "3"})
+        assert facts == {"inputs": "`cell` is `3`", "exit": way_out, "iterated": "row"}

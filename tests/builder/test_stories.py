@@ -8,15 +8,22 @@ from pathlib import Path
 
 import pytest
 
+from reflectioncoder.builder.cells import Execution
 from reflectioncoder.builder.claims import count_claims
 from reflectioncoder.builder.grammar import merged, say, traced_grammar
-from reflectioncoder.builder.mutation.diagnosis import failing_test
+from reflectioncoder.builder.mutation import Mutation
+from reflectioncoder.builder.mutation.diagnosis import Failure, failing_test
 from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.builder.replay import replay
+from reflectioncoder.builder.stories import Attempt, Story
+from reflectioncoder.builder.stories.kinds.expectation import _is_plausible
+from reflectioncoder.builder.stories.kinds.hypothesis import _can_be_wrong
 from reflectioncoder.builder.stories.kinds.registry import KINDS
 from reflectioncoder.builder.stories.programs import shape_of
 from reflectioncoder.builder.stories.statement import read_statement
 from reflectioncoder.builder.stories.values import difference
+from reflectioncoder.builder.stories.wording import fix
+from reflectioncoder.builder.stories.worked import worked
 from reflectioncoder.choices import ROUND_KINDS
 from reflectioncoder.config.building import BuildConfig
 from reflectioncoder.config.declarations import ModelConfig, Recipe, SandboxConfig
@@ -105,13 +112,65 @@ def test_a_hypothesis_is_refuted_by_a_run(suspected):
             assert re.search(r"^.+=.+$", output, re.MULTILINE)
             assert "Traceback" not in output
         else:
-            call = re.search(r"print\(repr\((.*)\)\)$", trial)
+            call = re.search(r"print\((.*)\)$", trial)
             assert call is not None
             assert failing_test(failure, tuple(sample.metadata["shown_tests"])) is not None
             expected = next(test for test in sample.metadata["shown_tests"] if failing_test(failure, (test,)))
             assert expected.rpartition(" == ")[2] != output
             assert "Traceback" not in output
         assert program_of_answer(sample.messages[-1].text).strip() in cells(sample)[-1][1]
+
+
+@pytest.mark.parametrize(
+    ("expression", "values", "said"),
+    [
+        ("abs(a) - b", {"abs(a)": "0", "b": "-9"}, "0 - (-9)"),
+        ("abs(a) - b", {"a": "-3", "b": "2"}, "abs(-3) - 2"),
+        ("sum(row) >= sum(rows[-1])", {"sum(row)": "3", "sum(rows[-1])": "4"}, "3 >= 4"),
+        ("words[k + 1]", {"words": "['a', 'b']", "k": "0"}, "['a', 'b'][0 + 1]"),
+        ("word.upper()", {"word": "'ab'"}, "'ab'.upper()"),
+        ("a - b", {"a": "1"}, ""),
+        ("[x for x in xs]", {"xs": "[1]"}, ""),
+        ("a", {"a": "1"}, ""),
+        ("a + b", {"a + b": "3", "a": "x"}, ""),
+        ("a + b", {"a": str([*range(40)]), "b": "[]"}, ""),
+    ],
+)
+def test_an_expression_is_worked_out_with_the_values_of_its_parts(expression, values, said):
+    assert worked(expression, values) == said
+
+
+SLIP = Mutation("wrong_operator", "", "a + b", "a - b")
+
+
+def test_a_correction_that_leaves_another_slip_is_told_as_a_step():
+    attempts = [
+        Attempt(program, corrected, "", Execution("failed", "", "AssertionError"), Failure("assertion", ""), slip)
+        for program, corrected, slip in (("c", "b", SLIP), ("b", "a", SLIP))
+    ]
+    story = Story("Add two numbers.", "f", "", (), tuple(attempts), "", "")
+    symbols = [[saying.symbol for saying in fix(attempt, story)] for attempt in attempts]
+    assert "step" in symbols[0]
+    assert "step" not in symbols[1]
+    final = re.compile(r"has_to_become|(?:has|have) to be|(?:must|should) be|the tests? should pass")
+    for symbol in ("fix.replaced", "fix.removed", "fix.completed", "fix.case", "fix.moved", "crash.name", "half.place", "half.case"):
+        assert not [text for text in traced_grammar()[symbol] if final.search(text)], symbol
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "said"),
+    [
+        ("4", "5", True), ("17", "5", False), ("[1, 2]", "[1, 2, 3]", True), ("' '", "'See'", False), ("'see'", "'See'", True),
+        ("True", "False", True), ("None", "[1]", False), ("[3, 1]", "[1, 3]", True), ("5", "5", False),
+    ],
+)  # fmt: skip
+def test_a_wrong_expectation_is_a_near_miss(wrong, right, said):
+    assert _is_plausible(wrong, right) is said
+
+
+def test_a_rival_cause_is_worked_out_and_not_a_step_that_nobody_doubts():
+    assert not any(map(_can_be_wrong, ("abs(a)", "len(xs)", "xs[0]", "a + b")))
+    assert all(map(_can_be_wrong, ("best", "sum(row) - 1", "len(set(xs))", "line.split()", "words[len(words) - 1]")))
 
 
 def test_a_partial_repair_makes_the_failing_test_pass_and_a_later_one_fail(built):
@@ -298,7 +357,7 @@ def test_sayings_are_whole_sentences_whatever_is_drawn():
     facts |= {"difference": "has one item too few", "task": "return it", "rule": "It is so", "gone": "`f`"}
     facts |= {"operator": "wrong_operator", "inputs": "`x` is `3`", "right": "`x` is `3`", "round": "third"}
     facts |= {"passing": "The test with zero passes"}
-    families = ("task", "rule", "shape", "again", "difference", "suspect", "refuted", "reread", "printed", "ask", "tests", "reason")
+    families = ("task", "rule", "shape", "step", "difference", "suspect", "refuted", "reread", "printed", "ask", "tests", "reason")
     for symbol in (name for name in table if name.partition(".")[0] in (*families, "try_it", "put_back", "fix", "failure")):
         for _ in range(12):
             text = say(symbol, facts, rng)

@@ -16,6 +16,7 @@ from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.grammar import say, traced_grammar
 from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.builder.mutation import OPERATORS, mutations
+from reflectioncoder.builder.mutation.misreadings import misreadings
 from reflectioncoder.builder.outcomes import Rejected
 from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.builder.replay import replay
@@ -125,7 +126,7 @@ PROBLEM = Problem(
 
 def write(operator, tmp_path, problem=PROBLEM):
     reference = answer_program(problem)
-    slip = next(m for m in mutations(reference) if m.operator == operator)
+    slip = next(m for m in [*mutations(reference), *misreadings(problem)] if m.operator == operator)
     with BuildLog(tmp_path / "log.sqlite") as log:
         execute = Executions(log, Limits(wall_s=3.0))
         return StoryWriter(execute, StorySettings()).write(MutationPlan(problem, (slip.code, reference), (slip,), problem.tests, "1"))
@@ -154,13 +155,23 @@ def test_a_value_is_stated_only_if_it_was_printed(tmp_path):
     assert "`found`" in diagnosis
 
 
-def test_without_a_probe_the_text_says_what_the_failing_test_shows(tmp_path, monkeypatch):
+def test_a_wrong_value_that_nothing_can_be_seen_of_makes_no_sample(tmp_path, monkeypatch):
     monkeypatch.setattr(rounds, "is_shown", lambda probe, attempt: False)
-    blocks = written("wrong_comparison", tmp_path)
-    assert len(blocks) == 6
-    assert "total([2, 5, 9], 5)" in blocks[3]
-    assert "`price <= limit`" in blocks[3]
-    assert not re.search(r"\b2\b", blocks[3].replace("[2, 5, 9]", ""))
+    rejected = write("wrong_comparison", tmp_path)
+    assert isinstance(rejected, Rejected)
+    assert rejected.reason == "unexplained"
+    assert "total([2, 5, 9], 5)" in rejected.detail
+    crash = written("misspelt_name", tmp_path)  # its message says what is wrong
+    assert len(crash) == 6
+
+
+@pytest.mark.parametrize("operator", ["early_return", "stops_at_first"])
+def test_a_loop_that_is_left_too_early_is_looked_into(operator, tmp_path):
+    *_, probe, printed, diagnosis, _, _ = written(operator, tmp_path)
+    assert 'print(f"{price=}")' in probe
+    assert printed.split("\n")[0] == "price=2"
+    assert "`price` is `2`" in diagnosis
+    assert f"`{printed.rpartition(chr(10))[2]}`" in diagnosis
 
 
 def test_a_text_with_an_unsupported_claim_is_no_sample(tmp_path, monkeypatch):
@@ -220,9 +231,10 @@ def test_a_sentence_whose_facts_are_not_known_is_not_said():
 
 
 def test_what_is_seen_of_a_session_that_has_gone_on_is_not_said(tmp_path):
-    """A default that keeps values has changed when the probe calls again."""
+    """A default that keeps values has changed when the probe runs, so that no call is made again."""
     body = "    found = []\n    for price in prices:\n        if price <= limit:\n            found.append(price)\n    return found\n"
     tests = ("assert total([2, 9], 5) == [2]", "assert total([3], 5) == [3]")
-    *_, said, _, _ = written("mutable_default", tmp_path, replace(PROBLEM, canonical_solution=body, tests=tests))
+    *_, probe, printed, said, _, _ = written("mutable_default", tmp_path, replace(PROBLEM, canonical_solution=body, tests=tests))
+    assert (probe, printed) == ("print(total.__defaults__)", "([2, 3],)")
     assert "`found = []`" in said
-    assert "[2, 3]" not in said
+    assert "`[2, 3]`" in said  # of the default, which is what the cell prints

@@ -42,6 +42,7 @@ Reason = Literal[
     "repair_changes_nothing",
     "implausible_attempt",
     "unsupported_claim",
+    "unexplained",
     "operator_share",
     "samples_per_problem",
 ]
@@ -84,6 +85,7 @@ REASONS: dict[Reason, str] = {
     "repair_changes_nothing": "the first of two corrections leaves the very same failure",
     "implausible_attempt": "the attempt fails in a way in which nobody's does: it subtracts texts, or calls what cannot be called so",
     "unsupported_claim": "a diagnosis states what neither a run nor the code shows (build.diagnoses: traced)",
+    "unexplained": "nothing can be looked at, so that a diagnosis could only confess (build.diagnoses: traced)",
     "operator_share": "more samples than build.max_operator_share allows have this kind of slip",
     "samples_per_problem": "the problem has build.samples_per_problem samples already",
 }

@@ -20,7 +20,7 @@ from reflectioncoder.builder.authors.mutation_samples import (
     write_sample,
 )
 from reflectioncoder.builder.authors.mutation_stories import StoryWriter
-from reflectioncoder.builder.mutation.plausible import RARITY, is_plausible
+from reflectioncoder.builder.mutation.plausible import RARITY
 from reflectioncoder.builder.outcomes import Rejected, rejection
 from reflectioncoder.builder.stories import StorySettings
 from reflectioncoder.choices import ROUND_KINDS, RoundKind
@@ -73,7 +73,7 @@ class _Rounds:
         self._slips = {task_id: [c.slip.code for c in found] for task_id, found in self._candidates.items() if is_crafted}
         self._is_traced = build.config.diagnoses == "traced"
         if self._is_traced:  # those of templates stay what they were when their samples were written
-            self._candidates = {task_id: [c for c in found if is_plausible(c.slip)] for task_id, found in self._candidates.items()}
+            self._candidates = {task_id: [c for c in found if c.is_plausible] for task_id, found in self._candidates.items()}
         self._num_accepted: Counter[str] = Counter()
         self._used: Counter[str] = Counter()
         self._kinds: Counter[RoundKind] = Counter()

@@ -21,13 +21,14 @@ from reflectioncoder.builder.crafted.words import opening_with_reasons
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.failures import read_failure
 from reflectioncoder.builder.mutation import Mutation, mutations
-from reflectioncoder.builder.mutation.diagnosis import OPENINGS, Failure, diagnose
+from reflectioncoder.builder.mutation.diagnosis import OPENINGS, Failure, as_people_write, diagnose
 from reflectioncoder.builder.mutation.misreadings import FAMILIES, misreadings
 from reflectioncoder.builder.mutation.misreadings.repairs import small_repairs
-from reflectioncoder.builder.mutation.plausible import plausible
+from reflectioncoder.builder.mutation.plausible import is_plausible, plausible
+from reflectioncoder.builder.mutation.stated_words import StatedWords
 from reflectioncoder.builder.outcomes import Rejected
 from reflectioncoder.builder.slips import slips_of
-from reflectioncoder.builder.stories.edits import edits
+from reflectioncoder.builder.stories.edits import are_apart, edits
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import answer_program, one_off_answer, one_off_request, reflection_request
 from reflectioncoder.data.samples import Block, Sample, assistant, user
@@ -89,6 +90,20 @@ class Candidate:
     def is_misreading(self) -> bool:
         return self.slip.operator in FAMILIES
 
+    @property
+    def is_plausible(self) -> bool:
+        """Tell whether somebody could make the slip who has read the task."""
+        return bool(self._plausible([self.slip]))
+
+    def _plausible(self, slips: list[Mutation]) -> list[Mutation]:
+        if self.problem.language != PYTHON.name:
+            return [slip for slip in slips if is_plausible(slip)]
+        return plausible(slips, StatedWords.of(reflection_request(self.problem.prompt, self.problem.instruction), self._reference))
+
+    @property
+    def _reference(self) -> str:
+        return answer_program(self.problem)
+
     def plan(
         self, num_shown_tests: int, two_slip_share: float, seed: int, interacting: bool = False, only_plausible: bool = False
     ) -> MutationPlan:
@@ -102,18 +117,23 @@ class Candidate:
         rng = random.Random(f"chain/{plan_seed}")
         tests = self.problem.tests
         shown = sorted(rng.sample(range(len(tests)), min(num_shown_tests, len(tests))))
-        programs, steps = [self.slip.code, answer_program(self.problem)], [self.slip]
+        programs, steps = [self.slip.code, self._reference], [self.slip]
         pairs: list[SlipPair] = []
         if rng.random() < two_slip_share and self.slip.operator not in _ALONE:
             others = slips_of(self.problem).mutations(self.slip.code)
-            others = plausible(others) if only_plausible else others
+            if only_plausible:
+                others = self._plausible(others)
+                if self.problem.language == PYTHON.name:
+                    others = [other for other in others if are_apart(self._reference, self.slip.code, other.code)]
             second = _second_slip(self.slip, others, rng)
             if second is not None:
                 programs, steps = [second.code, *programs], [second, *steps]
             if second is not None and interacting and self.problem.language == PYTHON.name:
                 pairs = pairs_with(self.slip, others, _slips_of(programs[-1]))
                 rng.shuffle(pairs)
-        return MutationPlan(self.problem, tuple(programs), tuple(steps), tuple(tests[i] for i in shown), plan_seed, tuple(pairs))
+        is_tidied = only_plausible and self.problem.language == PYTHON.name
+        chosen = tuple(as_people_write(tests[i]) if is_tidied else tests[i] for i in shown)
+        return MutationPlan(self.problem, tuple(programs), tuple(steps), chosen, plan_seed, tuple(pairs))
 
 
 def with_crafted_tests(plan: MutationPlan, slips: Sequence[str], count: int, seed: int, execute: Executions) -> MutationPlan:

@@ -14,7 +14,7 @@ from reflectioncoder.data.prompts import reflection_request
 from reflectioncoder.data.samples import Sample
 
 _BRIEF = Manner(extras=0.0)
-_SILENT = Manner(extras=0.0, looks=False)
+_LOOK = StorySettings({"look": 1.0})
 
 
 @dataclass(frozen=True)
@@ -48,21 +48,25 @@ class StoryWriter:
         return written
 
     def _shorter(self, ran: RanPlan) -> Iterator[Sample | Rejected]:
-        """Yield shorter forms: in fewer words, as a shorter kind, without looks, with fewer tests and only one slip."""
+        """Yield shorter forms: in fewer words, as a shorter kind, with shorter looks, with only one slip and fewer tests."""
+        look = replace(_LOOK, max_rounds=self.settings.max_rounds)
         yield self._told(ran, _BRIEF, self.settings)
-        yield self._told(ran, _BRIEF, replace(self.settings, shares={"look": 1.0}))
-        yield self._told(ran, _SILENT, self.settings)
+        yield self._told(ran, _BRIEF, look)
+        yield self._told(ran, _BRIEF, look, short_looks=True)
         plan = ran.plan
         one_slip = replace(plan, programs=plan.programs[-2:], steps=plan.steps[-1:])
-        for number in range(len(plan.shown_tests) - 1, 0, -1):
+        for number in range(len(plan.shown_tests), 0, -1):
             cut = replace(one_slip, shown_tests=plan.shown_tests[:number], cases=plan.cases[:number])
             fewer = run_plan(cut, self.execute)
-            yield fewer if isinstance(fewer, Rejected) else self._told(fewer, _SILENT, self.settings)
+            for short_looks in (False, True):
+                yield fewer if isinstance(fewer, Rejected) else self._told(fewer, _BRIEF, look, short_looks=short_looks)
 
-    def _told(self, ran: RanPlan, manner: Manner, settings: StorySettings) -> Sample | Rejected:
-        told = tell(_story(ran), self.execute, ran.plan.seed, settings, manner)
+    def _told(self, ran: RanPlan, manner: Manner, settings: StorySettings, *, short_looks: bool = False) -> Sample | Rejected:
+        told = tell(replace(_story(ran), short_looks=short_looks), self.execute, ran.plan.seed, settings, manner)
         if isinstance(told, Rejected):
             return told
+        if told.unexplained:
+            return Rejected("unexplained", told.unexplained)
         about = {"diagnoses": "traced", "kind": told.kind, "rounds": list(told.rounds)}
         return sample_of(ran.plan, list(told.blocks), about, [slip.operator for slip in told.slips])
 

@@ -179,12 +179,16 @@ def _is_of_known_parts(text: str, evidence: Evidence, after: Evidence) -> bool:
             return False
         if isinstance(node, ast.Constant) and node.value not in _SMALL:
             part = tokens_of(repr(node.value))
-            if not (evidence.is_written(part) or after.is_written(part)):
+            forms = (part, (f"-{part[0]}",)) if len(part) == 1 and type(node.value) in (int, float) else (part,)
+            if not any(evidence.is_written(form) or after.is_written(form) for form in forms):
                 return False
-    own = [
-        node for node in nodes if isinstance(node, ast.Call) and not (isinstance(node.func, ast.Name) and is_known_name(node.func.id))
-    ]
+    own = [node for node in nodes if isinstance(node, ast.Call) and not is_known_name(_last_name(node.func))]
     return all(any(isinstance(inner, ast.Name) for argument in call.args for inner in ast.walk(argument)) for call in own)
+
+
+def _last_name(callee: ast.expr) -> str:
+    """Return the name of a function or method that is called, "" if it has none."""
+    return callee.id if isinstance(callee, ast.Name) else callee.attr if isinstance(callee, ast.Attribute) else ""
 
 
 def tests_edge_cases(code: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from reflectioncoder.builder.crafted.inputs import Arguments
 
-CASES_FORMAT = 1
+CASES_FORMAT = 2
 """To be raised when inputs get other names, or tests are crafted otherwise: what older logs hold is then made anew."""
 ORDINARY = "an ordinary input"
 EXAMPLE = "the example of the statement"
@@ -46,7 +46,7 @@ def _of_argument(label: str, name: str, value: Any, limits: frozenset[int]) -> I
     elif isinstance(value, dict | set):
         kind = "dictionary" if isinstance(value, dict) else "set"
         if not value:
-            yield f"an empty {kind} for {label}" if label else f"an empty {kind}"
+            yield f"an empty {label or kind}"
         elif len(value) == 1:
             yield f"a single entry{within}"
         elif isinstance(value, dict) and len({repr(item) for item in value.values()}) == 1:
@@ -72,7 +72,7 @@ def _of_integer(label: str, name: str, value: int, limits: frozenset[int]) -> It
 
 def _of_text(within: str, label: str, text: str) -> Iterator[str]:
     if not text:
-        yield f"an empty text for {label}" if label else "an empty text"
+        yield f"an empty {label or 'text'}"
         return
     if text != text.strip():
         yield f"spaces at the ends{within}" if text.strip() else f"only spaces{within}"
@@ -91,7 +91,7 @@ def _of_text(within: str, label: str, text: str) -> Iterator[str]:
 
 def _of_list(within: str, label: str, items: list[Any], limits: frozenset[int]) -> Iterator[str]:
     if not items:
-        yield f"an empty list for {label}" if label else "an empty list"
+        yield f"an empty {label or 'list'}"
         return
     numbers = items if all(type(item) in (int, float) for item in items) else []
     if len(items) == 1:
@@ -161,8 +161,10 @@ def _has_kind(items: Any, value: Any) -> bool:
 
 
 def _of_result(arguments: Arguments, result: Any) -> Iterator[str]:
-    if result is None or isinstance(result, bool):
-        yield "None as the answer" if result is None else f"a {result} answer"
+    if isinstance(result, bool):
+        return
+    if result is None:
+        yield "None as the answer"
     elif any(type(value) is type(result) and value == result for value in arguments) and result not in (0, 1):
         yield "an input that stays as it is"
     elif result in ([], {}, ""):

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from reflectioncoder.builder.crafted.cases import EXAMPLE, ORDINARY
+from reflectioncoder.builder.mutation.diagnosis import as_people_write
 
 _NAMED = 0.5  # a named case is worth half a slip: it decides between tests that notice equally many
 _OWN = 0.3  # and so is a test that somebody has thought of
 _ANOTHER = "another ordinary input"
 UNNAMED = (ORDINARY, _ANOTHER)
 """Cases of which there is nothing to say."""
+_EDGE = re.compile(r"(?:an empty (?!result)|a single )|.*\b(?:at|above|below) the limit\b")
+"""Cases that are worth a word although nothing fails there."""
 _SPREAD = 0.1  # of the drawn weights, so that a problem's samples differ in their tests
 
 
@@ -94,18 +98,28 @@ def choose(tests: Sequence[CraftedTest], attempts: Sequence[str], count: int, rn
     while left and len(chosen) < count:
         take(left)
     chosen.sort(key=lambda number: (len(tests[number].text), number))
-    return ShownTests(tuple(tests[number].text for number in chosen), _cases([tests[number] for number in chosen]))
+    return ShownTests(tuple(as_people_write(tests[number].text) for number in chosen), _cases(chosen, tests, attempts))
 
 
 def _worth(test: CraftedTest, missed: set[int]) -> float:
     return sum(test.failing[slip] == "1" for slip in missed) + _NAMED * test.is_named + _OWN * test.is_own
 
 
-def _cases(tests: list[CraftedTest]) -> tuple[str, ...]:
-    """Return a case for each test: one that tells it from the others where there is one."""
+def _cases(numbers: Sequence[int], tests: Sequence[CraftedTest], attempts: Sequence[str]) -> tuple[str, ...]:
+    """Return a case for each chosen test: of one that an attempt fails the case that decides it, of another one an edge; else none."""
     chosen: list[str] = []
-    for number, test in enumerate(tests):
-        others = {case for other in (*tests[:number], *tests[number + 1 :]) for case in other.cases}
-        own = [case for case in test.cases if case not in others] or [case for case in test.cases if case not in chosen]
+    for number in numbers:
+        failing = next((failing for failing in attempts if failing[number] == "1"), "")
+        cases = [case for case in tests[number].cases if (_decides(case, tests, failing) if failing else _EDGE.match(case))]
+        others = {case for other in numbers if other != number for case in tests[other].cases}
+        own = [case for case in cases if case not in others] or [case for case in cases if case not in chosen]
         chosen.append(own[0] if own else _ANOTHER if ORDINARY in chosen else ORDINARY)
     return tuple(chosen)
+
+
+def _decides(case: str, tests: Sequence[CraftedTest], failing: str) -> bool:
+    """Tell whether a case makes an attempt fail: it fails all tests of the case, and passes most of the others."""
+    within, without = (
+        [digit for test, digit in zip(tests, failing, strict=True) if (case in test.cases) is has] for has in (True, False)
+    )
+    return "0" not in within and 2 * without.count("0") > len(without)

@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Sequence
 
+from reflectioncoder.builder.crafted.selection import UNNAMED
 from reflectioncoder.builder.grammar import say
 
 _COUNTS = ("one", "two", "three", "four")
@@ -13,7 +14,7 @@ _COUNTS = ("one", "two", "three", "four")
 
 def why_tests(cases: Sequence[str], rng: random.Random) -> str:
     """Return a sentence about the cases of the shown tests, in their order, and the reason for a limit; "" if there are none."""
-    if not cases:
+    if not set(cases) - set(UNNAMED):
         return ""
     facts: dict[str, str] = {}
     facts.update(zip(("first", "second", "third", "fourth"), cases, strict=False))
@@ -28,4 +29,4 @@ def opening_with_reasons(openings: Sequence[str], cases: Sequence[str], rng: ran
     """Draw an opening, followed by the cases of the shown tests if they are known; it then claims no other cases."""
     if not cases:
         return rng.choice(openings)
-    return f"{rng.choice([text for text in openings if not re.search('edge|case', text)])} {why_tests(cases, rng)}"
+    return f"{rng.choice([text for text in openings if not re.search('edge|case', text)])} {why_tests(cases, rng)}".rstrip()

@@ -206,13 +206,35 @@ def failing_test(output: str, tests: tuple[str, ...]) -> str | None:
 
 
 def split_assertion(test: str) -> tuple[str, str] | None:
-    """Return (call, expected) of `assert call == expected`, else None."""
+    """Return (call, expected) of `assert call == expected`, `assert call` and `assert not call`, else None."""
     node = syntax.parse(test).body[0]
-    if not isinstance(node, ast.Assert) or not isinstance(node.test, ast.Compare) or len(node.test.ops) != 1:
-        return None
-    if not isinstance(node.test.ops[0], (ast.Eq, ast.Is)):
-        return None
-    return ast.get_source_segment(test, node.test.left) or "", ast.unparse(node.test.comparators[0])
+    match node.test if isinstance(node, ast.Assert) else None:
+        case ast.Compare(left=left, ops=[ast.Eq() | ast.Is()], comparators=[right]):
+            call, expected = left, ast.unparse(right)
+        case ast.UnaryOp(op=ast.Not(), operand=ast.Call() as call):
+            expected = "False"
+        case ast.Call() as call:
+            expected = "True"
+        case _:
+            return None
+    return ast.get_source_segment(test, call) or "", expected
+
+
+def assertion_of(call: str, expected: str) -> str:
+    """Return the assertion as people write it: `assert call`, `assert not call`, `is None`, else `==`."""
+    if expected in ("True", "False"):
+        return f"assert {call}" if expected == "True" else f"assert not {call}"
+    return f"assert {call} {'is' if expected == 'None' else '=='} {expected}"
+
+
+def as_people_write(test: str) -> str:
+    """Return an assertion without `== True` and `== False`, if its call stands alone on the other side."""
+    node = syntax.parse(test).body[0]
+    match node.test if isinstance(node, ast.Assert) else None:
+        case ast.Compare(left=ast.Call(), ops=[_], comparators=[ast.Constant(value=bool())]):
+            parts = split_assertion(test)
+            return assertion_of(*parts) if parts else test
+    return test
 
 
 def error_line(output: str) -> str:

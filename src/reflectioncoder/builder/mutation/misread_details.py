@@ -38,6 +38,8 @@ def _text(wrong: str, correct: str, error: str) -> str:
 
 
 def _rounding(wrong: str, correct: str, error: str) -> str:
+    if "int(" in wrong and "round(" in correct:
+        return "cut"
     return "nearest" if "round(" in wrong and "//" in correct else ""
 
 

@@ -13,10 +13,11 @@ from collections.abc import Iterator, Mapping
 
 from reflectioncoder import syntax
 from reflectioncoder.builder.mutation.program import Mutation
+from reflectioncoder.builder.mutation.stated_words import StatedWords
 
 RARITY: Mapping[str, int] = {
-    "recursion_without_end": 4, "counted_from_one": 3, "empty_input": 3, "wrong_structure": 2, "syntax_slip": 3, "misspelt_name": 3,
-    "printed_not_returned": 2, "missing_return": 2, "position_for_value": 3,
+    "recursion_without_end": 4, "counted_from_one": 3, "empty_input": 3, "wrong_structure": 2, "syntax_slip": 5, "misspelt_name": 4,
+    "printed_not_returned": 4, "missing_return": 5, "position_for_value": 3, "wrong_variable": 2,
 }  # fmt: skip
 """How many times rarer than others an operator is to be."""
 
@@ -55,9 +56,9 @@ def is_plausible_failure(operator: str, error: str) -> bool:
     return operator not in _TYPE_ERRORS or not error.startswith(("TypeError", "AttributeError"))
 
 
-def plausible(slips: list[Mutation]) -> list[Mutation]:
-    """Return the slips that somebody could make, in their order."""
-    return [slip for slip in slips if is_plausible(slip)]
+def plausible(slips: list[Mutation], words: StatedWords) -> list[Mutation]:
+    """Return the slips that somebody could make who has read the task, in their order."""
+    return [slip for slip in slips if is_plausible(slip) and words.allow(slip)]
 
 
 def _is_like_a_method(slip: Mutation) -> bool:
@@ -85,10 +86,13 @@ def _is_one_step(slip: Mutation) -> bool:
 
 
 def _is_sound(slip: Mutation) -> bool:
-    """Tell whether the other variable is of the same type as far as that can be read, and nothing is combined with itself."""
+    """Tell whether the other variable is of the same type and has a part like it, as far as that can be read, and nothing is combined
+    with itself.
+    """
     tree = _module(slip.code)
     return (
         tree is not None
+        and _has_its_part(slip, tree)
         and len(list(_with_itself(slip.code))) <= len(list(_with_itself(_restored(slip))))
         and _is_of_its_type(slip, tree)
     )
@@ -123,9 +127,23 @@ def _with_itself(program: str) -> Iterator[ast.AST]:
             case _:
                 continue
         texts = [ast.dump(operand) for operand in operands if not isinstance(operand, ast.Constant)]
-        is_power = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Add)
-        if len(texts) > len(set(texts)) and not is_power:
+        if len(texts) > len(set(texts)):
             yield node
+
+
+def _has_its_part(slip: Mutation, tree: ast.Module) -> bool:
+    """Tell whether the two variables could be confused: not what a loop goes over with its items, nor what is added up with another."""
+    gone, come = (Counter(re.findall(r"\b[A-Za-z_]\w*\b", text)) for text in (slip.correct, slip.wrong))
+    before, after = set(gone - come), set(come - gone)
+    over: dict[str, set[str]] = {}
+    sums = {node.target.id for node in ast.walk(tree) if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.For | ast.comprehension):
+            items, whole = ({name.id for name in ast.walk(part) if isinstance(name, ast.Name)} for part in (node.target, node.iter))
+            for item in items:
+                over.setdefault(item, set()).update(whole, *(over.get(name, ()) for name in whole))
+    is_whole = any(one in over.get(other, ()) for pair in ((before, after), (after, before)) for one in pair[0] for other in pair[1])
+    return not is_whole and not (before and after and bool(before & sums) != bool(after & sums))
 
 
 def _is_of_its_type(slip: Mutation, tree: ast.Module) -> bool:
@@ -222,9 +240,12 @@ def _is_arithmetic_confused(slip: Mutation) -> bool:
 
 
 def _is_order_confused(slip: Mutation) -> bool:
-    """Tell whether two values could be confused: not the arguments of `range`, not `n % 10` with `10 % n`."""
+    """Tell whether two values could be confused: not the arguments of `range`, not `n % 10` with `10 % n`, `get(key, 0)` with
+    `get(0, key)`.
+    """
     node = _expression(slip.correct)
-    is_fixed = isinstance(node, ast.BinOp) and any(isinstance(side, ast.Constant) for side in (node.left, node.right))
+    values = [node.left, node.right] if isinstance(node, ast.BinOp) else node.args[:2] if isinstance(node, ast.Call) else []
+    is_fixed = any(isinstance(value, ast.Constant) for value in values)
     return not slip.correct.startswith(("isinstance(", "range(")) and not is_fixed
 
 

@@ -21,7 +21,7 @@ PURPOSES: dict[str, str] = {
     "values": "goes over the values",
     "items": "goes over pairs of key and value",
     "ljust": "fills up on the right",
-    "rjust": "fills up with spaces on the left",
+    "rjust": "fills up on the left",
     "zfill": "fills up with zeros on the left",
     "isdigit": "asks for digits",
     "isalpha": "asks for letters",

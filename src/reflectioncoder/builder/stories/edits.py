@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from reflectioncoder.builder.mutation.stated_words import num_statements
 from reflectioncoder.builder.stories.values import count
+from reflectioncoder.data.python_source import parse
 
 _MAX_LINES = 3  # that are quoted one by one
 _MAX_COUNTED = 12  # lines whose number is a word
@@ -38,6 +41,35 @@ def edits(program: str, corrected: str) -> list[Edit]:
         if tag != "equal" and (old or new):
             found.append(Edit(old, new, begin + 1))
     return found
+
+
+def are_apart(reference: str, first: str, both: str) -> bool:
+    """Tell whether a second slip stands in another statement than the first: nobody writes two in one line, or in a program of one.
+
+    Args:
+        first: the reference with one slip.
+        both: that program with another one.
+    """
+    tree = parse(first)
+    if tree is None or num_statements(reference) < 2:
+        return False
+    changed = [_statements_at(tree, changes) for changes in (_mirrored(edits(reference, first)), edits(first, both))]
+    return not changed[0] & changed[1]
+
+
+def _mirrored(changes: Sequence[Edit]) -> Iterator[Edit]:
+    """Yield changes as they are undone, with the lines of the changed program."""
+    shift = 0
+    for change in changes:
+        yield Edit(change.new, change.old, change.line + shift)
+        shift += len(change.new) - len(change.old)
+
+
+def _statements_at(tree: ast.Module, changes: Iterable[Edit]) -> set[int]:
+    """Return the first lines of the statements that changes touch, and of those beside a place where lines are put in."""
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.stmt)]
+    lines = {line for change in changes for line in range(change.line - (not change.old), change.line + max(len(change.old), 1))}
+    return {max((node.lineno for node in nodes if node.lineno <= line), default=0) for line in lines}
 
 
 def _filled(lines: Sequence[str]) -> tuple[str, ...]:

@@ -13,10 +13,12 @@ from reflectioncoder import syntax
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.mutation.diagnosis import error_line
 from reflectioncoder.builder.stories.crashes import Clue, clue_of, place_of_crash, positions_of, values_before
+from reflectioncoder.builder.stories.exits import exit_of
 from reflectioncoder.builder.stories.parts import Parts, parts_of
 from reflectioncoder.builder.stories.programs import functions_of
 from reflectioncoder.builder.stories.story import Attempt, Story
-from reflectioncoder.builder.tracing import Divergence, expression_probe, print_probe
+from reflectioncoder.builder.stories.worked import worked
+from reflectioncoder.builder.tracing import Divergence, expression_probe, print_probe, value_cell
 from reflectioncoder.builder.tracing.divergence import is_whole
 from reflectioncoder.builder.tracing.probes import expression_text
 
@@ -39,14 +41,16 @@ class Probe:
         divergence: None if it shows the value of the failing call alone.
         clue: of an exception, what it prints.
         parts: of an expression, what it prints.
+        worked: what the failing call computes, with its arguments put in, if that is one expression.
     """
 
     cell: str
-    form: Literal["print", "expression", "call"]
+    form: Literal["print", "expression", "call", "defaults"]
     divergence: Divergence | None = None
     output: str = ""
     clue: Clue | None = None
     parts: Parts | None = None
+    worked: str = ""
 
 
 def probes(story: Story, attempt: Attempt, execute: Executions, seen: str = "") -> list[Probe]:
@@ -63,23 +67,40 @@ def probes(story: Story, attempt: Attempt, execute: Executions, seen: str = "") 
         found = _crash_probes(attempt, test)
         if found or divergence is None or divergence.kind == "exception" or failure.error.startswith("NameError"):
             return found
-    found = _position_probes(attempt, test)
-    call = [Probe(f"print(repr({failure.call}))", "call")] if failure.kind == "wrong_value" else []
+    if attempt.slip is not None and attempt.slip.operator == "mutable_default":
+        return _default_probes(attempt)
+    found = [] if story.short_looks else _loop_probes(attempt, test)
+    by_hand = _worked_call(divergence, attempt, test)
+    call = [Probe(printed_call(failure.call, failure.actual), "call", worked=by_hand)] if failure.kind == "wrong_value" else []
     if not found and (parts := parts_of(divergence, attempt.program, attempt.corrected)) is not None:
         assert divergence is not None
         parts = parts.without(seen)
-        cell = print_probe(divergence, attempt.program, test, shown=parts.shown)
+        alone = value_cell(divergence, parts.shown) if divergence.kind != "value" and stands_in(divergence, test) else ""
+        cell = alone or ("" if story.short_looks else print_probe(divergence, attempt.program, test, shown=parts.shown))
         is_news = parts.operands or not parts.is_all or divergence.kind != "return"
         found += [Probe(cell, "print", divergence, parts=parts)] if is_news and 0 < len(cell) <= _MAX_CELL_CHARS else []
     if not found and call and (_is_bare(divergence, attempt.failure.call) or _is_of_another_form(divergence, attempt)):
         return call
     if not found and divergence is not None and divergence.kind not in BY_THE_TEST:
-        cells = [print_probe(divergence, attempt.program, test, whole=whole) for whole in (False, True)]
+        cells = [] if story.short_looks else [print_probe(divergence, attempt.program, test, whole=whole) for whole in (False, True)]
         found += [Probe(cell, "print", divergence) for cell in dict.fromkeys(cells) if 0 < len(cell) <= _MAX_CELL_CHARS]
         cell = expression_probe(divergence, attempt.program)
         if cell and stands_in(divergence, test):  # values that nobody has seen yet are not to be written down
             found.append(Probe(cell, "expression", divergence))
-    return [*found, *call]
+    return [*found, *([] if story.short_looks else call)]
+
+
+def _worked_call(divergence: Divergence | None, attempt: Attempt, test: str) -> str:
+    """Return what the failing call computes, with its arguments put in; "" if it is more than one expression."""
+    d = divergence
+    if d is None or d.kind != "return" or len(d.call_path) != 1 or not d.statement.startswith("return ") or not stands_in(d, test):
+        return ""
+    return worked(expression_text(d.statement), dict(d.inputs)) if d.value_attempt == attempt.failure.actual else ""
+
+
+def printed_call(call: str, value: str) -> str:
+    """Return the statement that prints a call's value as it is stated: a string with its quotes."""
+    return f"print(repr({call}))" if value[:1] in ("'", '"') else f"print({call})"
 
 
 def _is_of_another_form(divergence: Divergence | None, attempt: Attempt) -> bool:
@@ -155,9 +176,18 @@ def divergence_of(story: Story, attempt: Attempt, execute: Executions) -> Diverg
     return execute.diverge(attempt.program, attempt.corrected, test, story.before(test))
 
 
-def _position_probes(attempt: Attempt, test: str) -> list[Probe]:
-    """Return the cells that print the positions of a loop which leaves one out."""
-    counted = positions_of(attempt.program, attempt.corrected) if attempt.failure.kind == "wrong_value" else None
+def _default_probes(attempt: Attempt) -> list[Probe]:
+    """Return the cell that prints what calls have left in a default: in the session of the attempt it is still there."""
+    assert attempt.slip is not None
+    owner = re.search(rf"^def (\w+)\(.*{re.escape(attempt.slip.wrong)}", attempt.program, re.MULTILINE)
+    return [Probe(f"print({owner[1]}.__defaults__)", "defaults")] if owner else []
+
+
+def _loop_probes(attempt: Attempt, test: str) -> list[Probe]:
+    """Return the cells that print the positions of a loop which leaves one out, or the items with which a loop is left too early."""
+    if attempt.failure.kind != "wrong_value":
+        return []
+    counted = positions_of(attempt.program, attempt.corrected) or exit_of(attempt.program, attempt.corrected)
     if counted is None:
         return []
     place, clue = counted
@@ -180,6 +210,8 @@ def is_shown(probe: Probe, attempt: Attempt) -> bool:
     output, d = probe.output, probe.divergence
     if not output or len(output) > _MAX_OUTPUT_CHARS or output.count("\n") > _MAX_OUTPUT_LINES or not is_of_cell(output, probe.cell):
         return False
+    if probe.form == "defaults":
+        return defaults_of(output) != ""
     if d is None:
         return output.rsplit("\n", 1)[-1] == attempt.failure.actual  # above it may stand what the attempt prints itself
     if probe.form == "expression":
@@ -196,6 +228,15 @@ def is_shown(probe: Probe, attempt: Attempt) -> bool:
         label = d.variable if d.kind in ("value", "branch") else ""
         return is_whole(d.value_attempt) and (is_result or is_labelled(label, d.value_attempt, output))
     return bool(shown_inputs(probe))
+
+
+def defaults_of(output: str) -> str:
+    """Return the last of printed defaults, if it is a collection that holds something; else ""."""
+    try:
+        *_, last = syntax.literal(output)
+    except (ValueError, SyntaxError, TypeError):
+        return ""
+    return repr(last) if isinstance(last, list | dict | set) and last and len(repr(last)) <= _MAX_CHECKED_CHARS else ""
 
 
 def is_of_cell(output: str, cell: str) -> bool:

@@ -11,6 +11,8 @@ from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.failures import read_failure
 from reflectioncoder.builder.mutation import Mutation, mutations
 from reflectioncoder.builder.mutation.plausible import is_plausible_failure, plausible
+from reflectioncoder.builder.mutation.stated_words import StatedWords
+from reflectioncoder.builder.stories.edits import are_apart
 from reflectioncoder.builder.stories.story import Attempt, Story
 
 _MAX_TRIED = 5  # slips that are run, in one session
@@ -33,7 +35,12 @@ def with_second_slip(
     *others, last = story.attempts
     if others or last.slip is None or last.slip.operator == "syntax_slip":
         return None
-    slips = [slip for slip in plausible(mutations(last.program)) if _is_another(slip, last.slip)]
+    words = StatedWords.of(story.request, story.reference)
+    slips = [
+        slip
+        for slip in plausible(mutations(last.program), words)
+        if _is_another(slip, last.slip) and are_apart(story.reference, last.program, slip.code)
+    ]
     rng.shuffle(slips)
     slips = sorted(_of_different_kinds(slips), key=lambda slip: slip.operator not in preferred)[:_MAX_TRIED]
     if not slips:

@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from reflectioncoder.builder.claims import Evidence, check_text
-from reflectioncoder.data.prompts import REFLECT
+from reflectioncoder.builder.mutation.stated_words import prose_of
 
-_DOCSTRING = re.compile(r'("""|\'\'\')(.*?)\1', re.DOTALL)
-_FENCE = re.compile(r"```.*?```", re.DOTALL)
-_EXAMPLES = re.compile(r"(?m)^\s*(?:>>>|Examples?:|Args:|Arguments:|Parameters:|Returns:|Raises:|:param)")
 _END = re.compile(r"(?<=[.!?])\s+(?=[A-Z]|\w+[\[(])")
 _MAX_CHARS = 170
 _NO_VERBS = frozenset(
@@ -48,11 +45,7 @@ class Statement:
 @lru_cache(maxsize=64)
 def read_statement(request: str) -> Statement:
     """Return the sentences of a request, as far as a text that repeats them states nothing without support."""
-    found = _DOCSTRING.search(request)
-    text = found[2] if found else _FENCE.sub("", request.removeprefix(REFLECT))
-    if example := _EXAMPLES.search(text):
-        text = text[: example.start()]
-    sentences = [sentence[:-1] for sentence in _END.split(" ".join(text.split())) if sentence.endswith(".")]
+    sentences = [sentence[:-1] for sentence in _END.split(prose_of(request)) if sentence.endswith(".")]
     usable = [sentence for sentence in sentences if _is_usable(sentence, request)]
     commands = [sentence for sentence in sentences if _is_command(sentence)]
     is_first = bool(commands) and commands[0] == sentences[0]

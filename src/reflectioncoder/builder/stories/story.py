@@ -63,6 +63,7 @@ class Story:
     Attributes:
         setup: what the tests need beside the program.
         cases: what each test is there for, if that is known.
+        short_looks: no look repeats a function.
         relation: how the slips of two attempts act on each other, "" if that was not asked (`authors.slip_pairs`).
     """
 
@@ -75,6 +76,7 @@ class Story:
     last_output: str
     cases: tuple[str, ...] = ()
     relation: str = ""
+    short_looks: bool = False
 
     @property
     def reference(self) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from reflectioncoder import syntax
 from reflectioncoder.builder.mutation import Mutation, mutations
 from reflectioncoder.builder.mutation.plausible import plausible
+from reflectioncoder.builder.mutation.stated_words import StatedWords
 from reflectioncoder.builder.stories.edits import edits
 from reflectioncoder.builder.stories.story import Attempt
 from reflectioncoder.builder.stories.wording import quotable
@@ -44,7 +45,9 @@ class Suspect:
     is_at_place: bool
 
 
-def suspects_of(attempt: Attempt, real: Sequence[Mutation], divergence: Divergence | None, rng: random.Random) -> list[Suspect]:
+def suspects_of(
+    attempt: Attempt, real: Sequence[Mutation], divergence: Divergence | None, words: StatedWords, rng: random.Random
+) -> list[Suspect]:
     """Return changes that a person would try, in a random order, those in the line where the failure is seen first.
 
     Args:
@@ -55,7 +58,7 @@ def suspects_of(attempt: Attempt, real: Sequence[Mutation], divergence: Divergen
         return []
     near = _lines_near(attempt.program, divergence.line_attempt)
     found = []
-    for slip in plausible(mutations(attempt.program)) if near else []:
+    for slip in plausible(mutations(attempt.program), words) if near else []:
         changes = edits(attempt.program, slip.code)
         if slip.operator in kinds and len(changes) == 1 and changes[0].line in near and _is_possible(slip, attempt, real):
             found.append(Suspect(slip, changes[0].line - 1, changes[0].line == divergence.line_attempt))

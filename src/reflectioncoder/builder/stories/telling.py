@@ -51,6 +51,15 @@ class Told:
     rounds: tuple[str, ...]
     slips: tuple[Mutation, ...]
 
+    @property
+    def unexplained(self) -> str:
+        """Return the output of a failing assertion after which nothing is looked at, "" if there is none."""
+        outputs = [block.content for block in self.blocks if block.type == "execution"]
+        for kind, following, output in zip(self.rounds, (*self.rounds[1:], "attempt"), outputs, strict=False):
+            if kind == following == "attempt" and output.endswith("AssertionError"):
+                return output
+        return ""
+
 
 @dataclass(frozen=True)
 class _Ran:
@@ -69,7 +78,7 @@ def tell(story: Story, execute: Executions, seed: str, settings: StorySettings, 
     """
     manner = manner or Manner()
     rejected = Rejected("unsupported_claim", "no kind of story can be told")
-    for kind in _kinds(seed, settings, manner):
+    for kind in _kinds(seed, settings):
         told = _told(kind, story, execute, seed, settings, manner)
         if isinstance(told, Told):
             return told
@@ -77,7 +86,7 @@ def tell(story: Story, execute: Executions, seed: str, settings: StorySettings, 
     return rejected
 
 
-def _kinds(seed: str, settings: StorySettings, manner: Manner) -> Iterator[RoundKind]:
+def _kinds(seed: str, settings: StorySettings) -> Iterator[RoundKind]:
     """Yield kinds drawn by their shares, without repeats, then those that nearly all attempts allow."""
     rng = random.Random(f"kinds/{seed}")
     left: dict[RoundKind, float] = {kind: settings.shares[kind] for kind in ROUND_KINDS if settings.shares.get(kind, 0) > 0}
@@ -86,8 +95,7 @@ def _kinds(seed: str, settings: StorySettings, manner: Manner) -> Iterator[Round
         drawn: RoundKind = rng.choices(tuple(left), tuple(left.values()))[0]
         order.append(drawn)
         del left[drawn]
-    kinds: tuple[RoundKind, ...] = (*dict.fromkeys((*order, *_FALLBACKS)),) if manner.looks else ("direct",)
-    for kind in kinds:
+    for kind in dict.fromkeys((*order, *_FALLBACKS)):
         if KINDS[kind].min_rounds <= settings.max_rounds:
             yield kind
 

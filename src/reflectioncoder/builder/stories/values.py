@@ -94,7 +94,7 @@ def _of_strings(a: str, b: str) -> str:
         return "differs only in upper and lower case"
     if a.strip() == b.strip():
         return "differs only in the blanks around it"
-    if a == b[::-1]:
+    if a == b[::-1] and len(set(a)) > 2:
         return "has its characters in reverse order"
     if b.startswith(a) and len(a) > 1:
         return f"stops {count(len(b) - len(a), 'character')} too early"

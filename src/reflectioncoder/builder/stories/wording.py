@@ -16,11 +16,12 @@ from reflectioncoder.builder.mutation.misreadings import FAMILIES, repair_of
 from reflectioncoder.builder.stories.crashes import names_of, values_before
 from reflectioncoder.builder.stories.edits import Edit, edit_facts, edits, is_move
 from reflectioncoder.builder.stories.parts import Parts
-from reflectioncoder.builder.stories.probes import Probe, is_labelled, shown_inputs
+from reflectioncoder.builder.stories.probes import Probe, defaults_of, is_labelled, shown_inputs
 from reflectioncoder.builder.stories.programs import shape_of
 from reflectioncoder.builder.stories.statement import read_statement
 from reflectioncoder.builder.stories.story import Attempt, Facts, Saying, Story
 from reflectioncoder.builder.stories.values import difference, same_literal
+from reflectioncoder.builder.stories.worked import worked
 from reflectioncoder.builder.tracing.divergence import is_whole
 from reflectioncoder.data.python_source import parse
 
@@ -32,15 +33,15 @@ _MAX_QUOTED_CHARS = 80
 _TASK_SHARE = 0.4  # of the openings that repeat the task
 _TASK_CHARS = 30  # in which two sentences are compared
 _MAX_LINES = 3  # that are quoted where they only go
+_MAX_WORKED_CHARS = 30  # of a condition with values in it
 _ROUNDS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
 
 @dataclass(frozen=True)
 class Manner:
-    """How much is said: the share of extras that are said, and whether anything is looked at."""
+    """How much is said: the share of extras that are said."""
 
     extras: float = 0.65
-    looks: bool = True
 
 
 def spoken(sayings: Sequence[Saying], rng: random.Random, manner: Manner) -> str:
@@ -142,9 +143,8 @@ def fix(attempt: Attempt, story: Story, line: int | None = None) -> list[Saying]
         return causes or [Saying("fix.rewritten", facts)]
     facts |= _change_facts(attempt)
     changes = edits(attempt.program, attempt.corrected)
-    is_small = attempt.slip.operator not in FAMILIES and len(changes) == 1 and len(changes[0].old) == len(changes[0].new) == 1
     said = _fix(attempt.slip, attempt, facts, changes, line)
-    return [*said, *([Saying("again", facts, is_extra=True)] if is_small else [])]  # that the rest stays as it is
+    return [*said, Saying("step")] if attempt.program != story.attempts[-1].program else said
 
 
 def _change_facts(attempt: Attempt) -> dict[str, str]:
@@ -216,12 +216,14 @@ def announcement(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
     facts = failure_facts(attempt, story) | place_facts(probe)
     if probe.clue is not None:
         listed = " and ".join(f"`{shown}`" for shown in probe.clue.shown)
+        if attempt.failure.kind != "exception":
+            return [Saying("announce.loop", facts | {"listed": listed})]
         return [Saying("crash.announce" if len(probe.clue.shown) > 1 else "crash.announce_single", facts | {"listed": listed})]
-    if probe.divergence is None or probe.form == "expression":
+    if probe.divergence is None or probe.form == "expression":  # of the call, the defaults or an expression
         return [Saying(f"announce.{probe.form}", facts)]
     if probe.parts is not None:
-        is_one = len(probe.parts.shown) == 1
-        return [Saying("announce.part" if is_one else "announce.parts", facts | {"listed": _listed(probe.parts.shown)})]
+        form = "alone" if "def " not in probe.cell else "part" if len(probe.parts.shown) == 1 else "parts"
+        return [Saying(f"announce.{form}", facts | {"listed": _listed(probe.parts.shown)})]
     kind, variable = probe.divergence.kind, probe.divergence.variable
     is_printed = kind in ("value", "branch") and f"{{{variable}=}}" in probe.cell
     return [Saying(f"announce.{kind if is_printed else 'other'}", facts)]
@@ -231,13 +233,17 @@ def explanation(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
     """Return what a look shows, and what it should be where that is known."""
     if probe.clue is not None:
         read = probe.clue.read(values_before(probe.output, probe.clue.shown) or {})
-        return [Saying(probe.clue.symbol, failure_facts(attempt, story) | (read or {}))]
+        actual = {"actual": attempt.failure.actual} if attempt.failure.actual and probe.output.endswith(attempt.failure.actual) else {}
+        return [Saying(probe.clue.symbol, failure_facts(attempt, story) | (read or {}) | actual)]
     if probe.parts is not None:
         return _parts_sayings(probe, probe.parts, attempt, story)
     facts = failure_facts(attempt, story) | probe_facts(probe, attempt)
     ours, theirs = facts.get("value", facts.get("actual")), facts.get("wanted")
+    if probe.form == "defaults":
+        variable = attempt.slip.wrong.partition("=")[0].strip() if attempt.slip is not None else ""
+        return [Saying("seen.defaults", facts | {"variable": variable, "content": defaults_of(probe.output)})]
     if probe.divergence is None:
-        said, theirs = [Saying("seen.call", facts)], attempt.failure.expected
+        said, theirs = [Saying("seen.worked_call" if "worked" in facts else "seen.call", facts)], attempt.failure.expected
     else:
         kind = probe.divergence.kind
         if kind in ("branch", "path") and not probe.divergence.statement:  # what the attempt lacks leads elsewhere
@@ -245,10 +251,10 @@ def explanation(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
             if is_labelled(probe.divergence.variable, "True", probe.output):
                 facts["inputs"] = f"`{probe.divergence.variable}` is `True`"
         is_one_of_many = kind in ("branch", "value") and "inputs" in facts and probe.output.count(f"{probe.divergence.variable}=") > 1
-        if attempt.slip is not None and attempt.slip.operator == "early_return" and kind == "path" and attempt.failure.actual:
-            symbol = "seen.call" if attempt.failure.actual == "None" else "place.early"  # no round has got to the `return`
-            return [Saying(symbol, facts | {"actual": attempt.failure.actual})]
         said = [Saying(f"place.{kind}" if is_one_of_many else f"seen.{kind}", facts), Saying("wanted", facts)]
+    actual, last = attempt.failure.actual, probe.output.rpartition("\n")[2]
+    if probe.form == "print" and actual and actual != ours and (last == actual or (last and repr(last) == actual)):
+        said.append(Saying("seen.result", facts | {"actual": attempt.failure.actual}))
     is_result = probe.divergence is None or probe.divergence.kind in ("value", "return")
     if ours and theirs and is_result and (found := difference(ours, theirs)):
         said.insert(1, Saying("difference", facts | {"difference": found}, is_extra=True))
@@ -259,10 +265,13 @@ def _parts_sayings(probe: Probe, parts: Parts, attempt: Attempt, story: Story) -
     """Return what the parts of an expression show: which values are right, and which is the first that is not."""
     values = values_before(probe.output, parts.shown) or {}
     right = " and ".join(f"`{name}` is `{values[name]}`" for name in parts.operands)
-    facts = failure_facts(attempt, story) | {"whole": parts.whole, "value": values[parts.whole]}
-    symbol = "seen.parts" if right else "seen.own" if parts.is_own else "seen.whole"
-    said = [Saying(symbol, facts | ({"right": right} if right else {}))]
     d, failure = probe.divergence, attempt.failure
+    facts = failure_facts(attempt, story) | {"whole": parts.whole, "value": values[parts.whole]} | ({"right": right} if right else {})
+    inputs = {name: value for name, value in (d.inputs if d is not None else ()) if value in facts.get("test", "")}
+    by_hand = worked(parts.whole, inputs | {name: values[name] for name in parts.operands})
+    symbol = "seen.parts" if right else "seen.own" if parts.is_own else "seen.whole"
+    is_worked = bool(by_hand) and not parts.is_own
+    said = [Saying(f"{symbol}_worked" if is_worked else symbol, facts | ({"worked": by_hand} if is_worked else {}))]
     is_result = d is not None and d.kind == "return" and len(d.call_path) == 1 and failure.kind == "wrong_value"
     if is_result and parts.is_all:
         return [*said, Saying("wanted", facts | {"wanted": failure.expected})]
@@ -290,7 +299,7 @@ def probe_facts(probe: Probe, attempt: Attempt) -> dict[str, str]:
     """Return what a look shows."""
     d, failure = probe.divergence, attempt.failure
     if d is None:
-        return {"actual": failure.actual}
+        return {"actual": failure.actual} | ({"worked": probe.worked} if probe.worked else {})
     callee, _, parameter = d.variable.removesuffix(")").partition("(")
     facts = {
         "callee": callee if d.kind == "argument" else "",
@@ -302,5 +311,7 @@ def probe_facts(probe: Probe, attempt: Attempt) -> dict[str, str]:
     }
     if d.kind == "return" and len(d.call_path) == 1 and failure.kind == "wrong_value" and d.value_reference == failure.expected:
         facts["wanted"] = failure.expected
+    if d.kind == "branch" and (by_hand := worked(d.variable, dict(shown_inputs(probe)))) and len(by_hand) <= _MAX_WORKED_CHARS:
+        facts["worked"] = by_hand
     shown = {name: value for name, value in facts.items() if value and (name == "inputs" or "`" not in value)}
     return place_facts(probe) | shown

@@ -65,13 +65,14 @@ def expression_probe(divergence: Divergence, attempt: str) -> str:
     return "\n".join([*_assignments(needed, inputs), f"print({_shown(expression)})"])
 
 
-def value_cell(divergence: Divergence, expression: str) -> str:
-    """Return a cell that prints an expression with the values of its variables at the place; "" if they cannot be written down."""
+def value_cell(divergence: Divergence, expressions: Sequence[str]) -> str:
+    """Return a cell that prints expressions with the values of their variables at the place; "" if they cannot be written down."""
     inputs = dict(divergence.inputs)
-    needed = [name for name in dict.fromkeys(_free_names(syntax.parse(expression, mode="eval").body)) if name not in _BUILTINS]
+    used = [name for expression in expressions for name in _free_names(syntax.parse(expression, mode="eval").body)]
+    needed = [name for name in dict.fromkeys(used) if name not in _BUILTINS]
     if not needed or not all(name in inputs and is_whole(inputs[name]) and _is_literal(inputs[name]) for name in needed):
         return ""
-    return "\n".join([*_assignments(needed, inputs), _print_of([expression])])
+    return "\n".join([*_assignments(needed, inputs), _print_of(expressions)])
 
 
 def _expression(statement: str) -> ast.expr | None:

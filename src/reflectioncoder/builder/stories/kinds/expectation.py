@@ -6,7 +6,6 @@ before the last one, to what the right program returns, which a cell prints.
 
 from __future__ import annotations
 
-import ast
 import random
 import re
 from collections.abc import Sequence
@@ -16,10 +15,11 @@ from reflectioncoder import syntax
 from reflectioncoder.builder.cells import Execution
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.mutation import mutations
-from reflectioncoder.builder.mutation.diagnosis import Failure, split_assertion
+from reflectioncoder.builder.mutation.diagnosis import Failure, assertion_of, split_assertion
 from reflectioncoder.builder.mutation.plausible import plausible
+from reflectioncoder.builder.mutation.stated_words import StatedWords
 from reflectioncoder.builder.stories.kinds.kind import StoryKind
-from reflectioncoder.builder.stories.probes import place_of
+from reflectioncoder.builder.stories.probes import place_of, printed_call
 from reflectioncoder.builder.stories.rounds import attempt_place, closed, look_place
 from reflectioncoder.builder.stories.statement import read_statement
 from reflectioncoder.builder.stories.story import Attempt, Draft, Place, Round, Saying, Story
@@ -43,10 +43,7 @@ class _Mistake:
 
     @property
     def wrong_test(self) -> str:
-        node = syntax.parse(self.test).body[0]
-        assert isinstance(node, ast.Assert)
-        assert isinstance(node.test, ast.Compare)
-        return f"assert {ast.get_source_segment(self.test, node.test.left)} == {self.wrong}"
+        return assertion_of(self.call, self.wrong)
 
 
 class Expectation(StoryKind):
@@ -83,7 +80,7 @@ def _doubt(mistake: _Mistake, story: Story, wrong: Story, before: Sequence[Sayin
     def read(output: str) -> Sequence[Saying] | None:
         return _explanation(mistake, story) if output == mistake.right else None
 
-    question = Round("question", f"print(repr({mistake.call}))", [Saying("ask.expectation", facts)], read)
+    question = Round("question", printed_call(mistake.call, mistake.right), [Saying("ask.expectation", facts)], read)
     return [
         attempt_place(attempt, wrong, before, "failure.doubtful", is_exact=False),
         Place((question,), is_needed=True),
@@ -125,7 +122,7 @@ def _mistake(story: Story, first: int, execute: Executions, rng: random.Random) 
         return None
     slips = [
         slip.code
-        for slip in plausible(mutations(story.reference))
+        for slip in plausible(mutations(story.reference), StatedWords.of(story.request, story.reference))
         if slip.operator not in ("syntax_slip", "misspelt_name", "missing_import")
     ]
     rng.shuffle(slips)
@@ -168,8 +165,9 @@ def _literal(text: str) -> object:
 
 
 def _is_plausible(wrong: str, right: str) -> bool:
-    """Tell whether a value is of the kind of the right one, another one, and can be written down."""
+    """Tell whether a value can be written down and is a near miss of the right one: such that words say how it differs."""
     if not wrong or not right or max(len(wrong), len(right)) > _MAX_VALUE_CHARS or not quotable(wrong) or not quotable(right):
         return False
     ours, theirs = _literal(wrong), _literal(right)
-    return type(ours) is type(theirs) and theirs is not None and is_another_value(wrong, right)
+    is_near = isinstance(ours, bool) or difference(wrong, right) != ""
+    return type(ours) is type(theirs) and theirs is not None and is_another_value(wrong, right) and is_near

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import random
 from collections.abc import Sequence
 
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.mutation.diagnosis import error_line, failing_test
+from reflectioncoder.builder.mutation.stated_words import StatedWords
 from reflectioncoder.builder.stories.crashes import values_before
 from reflectioncoder.builder.stories.kinds.kind import StoryKind
 from reflectioncoder.builder.stories.parts import parts_of, right_values
-from reflectioncoder.builder.stories.probes import divergence_of, place_of, stands_in
+from reflectioncoder.builder.stories.probes import divergence_of, place_of, printed_call, stands_in
 from reflectioncoder.builder.stories.rounds import attempt_place, closed, look_place
 from reflectioncoder.builder.stories.story import Attempt, Draft, Place, Round, Saying, Story
 from reflectioncoder.builder.stories.suspects import Suspect, is_worth_trying, suspects_of
@@ -52,7 +54,15 @@ def _right_value(attempt: Attempt, story: Story, execute: Executions) -> str:
         return ""
     parts = parts_of(divergence, attempt.program, attempt.corrected)
     found = [*(parts.operands if parts is not None else ()), *right_values(divergence, attempt.program, attempt.corrected)]
-    return found[0] if found else ""
+    return next(filter(_can_be_wrong, found), "")
+
+
+def _can_be_wrong(expression: str) -> bool:
+    """Tell whether an expression is a cause that rivals the real one: a variable that was worked out, a method, or several steps."""
+    tree = parse(expression)
+    nodes = list(ast.walk(tree)) if tree is not None else []
+    is_method = any(isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) for node in nodes)
+    return expression.isidentifier() or is_method or sum(isinstance(node, ast.Call | ast.BinOp | ast.Subscript) for node in nodes) > 1
 
 
 def _check(expression: str, attempt: Attempt, story: Story, execute: Executions) -> Round:
@@ -61,7 +71,7 @@ def _check(expression: str, attempt: Attempt, story: Story, execute: Executions)
     assert divergence is not None
     facts = failure_facts(attempt, story) | {"part": expression}
     test = attempt.test(story.tests)
-    alone = value_cell(divergence, expression) if stands_in(divergence, test) else ""
+    alone = value_cell(divergence, (expression,)) if stands_in(divergence, test) else ""
     cell = alone or print_probe(divergence, attempt.program, test, shown=(expression,))
 
     def read(output: str) -> Sequence[Saying] | None:
@@ -80,7 +90,7 @@ def _trials(attempt: Attempt, story: Story, execute: Executions, rng: random.Ran
     real = [other.slip for other in story.attempts if other.slip is not None]
     if not attempt.test(story.tests):
         return []
-    found = suspects_of(attempt, real, divergence_of(story, attempt, execute), rng)
+    found = suspects_of(attempt, real, divergence_of(story, attempt, execute), StatedWords.of(story.request, story.reference), rng)
     return [_trial(suspect, attempt, story) for suspect in found[:_MAX_TRIALS]]
 
 
@@ -94,7 +104,7 @@ def _trial(suspect: Suspect, attempt: Attempt, story: Story) -> Round:
     before = [Saying(f"suspect.{suspect.slip.operator}", facts), Saying("try_it", facts, is_extra=True)]
     function = _definition_at(suspect.slip.code, suspect.line)
     if function and attempt.failure.kind == "wrong_value":
-        cell = f"{function}\n\nprint(repr({attempt.failure.call}))"
+        cell = f"{function}\n\n{printed_call(attempt.failure.call, attempt.failure.expected)}"
         return Round(
             "hypothesis",
             cell,

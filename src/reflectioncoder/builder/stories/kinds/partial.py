@@ -90,6 +90,7 @@ def _half_draft(story: Story, execute: Executions, rng: random.Random) -> Draft 
         closing = [Saying("half.other_case", {**failure_facts(second, story), **half.done.facts})]
     places = [
         attempt_place(first, story, opening(story, rng)),
+        look_place(first, story, execute),
         attempt_place(second, story, [done], "failure.moved"),
         look_place(second, story, execute),
     ]
