@@ -16,7 +16,7 @@ from reflectioncoder.data.answer_reasons import count_answers
 from reflectioncoder.data.completion_requests import Request
 from reflectioncoder.data.files import content_hash, write_json, write_jsonl
 from reflectioncoder.data.prompts import without_docstring
-from reflectioncoder.errors import MachineError, UsageError
+from reflectioncoder.errors import CannotError, MachineError, UsageError
 from reflectioncoder.evaluate.benchmarks import BENCHMARKS, Benchmark, load_benchmarks
 from reflectioncoder.evaluate.dates import DateWindow
 from reflectioncoder.evaluate.metrics import ratio_interval
@@ -119,19 +119,22 @@ def evaluate_model(
     Args:
         limits: of a program with its tests.
         formats: other tools' formats in which the results are written too.
-        elsewhere: judges on other machines.
+        elsewhere: judges on other machines; where none of them can judge the benchmark, it is skipped.
 
     Raises:
         MachineError: too many samples could not be run in the sandbox.
     """
     requests = benchmark.requests(recipe.generate.num_samples)
-    judged = complete_and_judge(model, benchmark, requests, recipe, limits, directory, label, elsewhere)
+    try:
+        judged = complete_and_judge(model, benchmark, requests, recipe, limits, directory, label, elsewhere)
+    except CannotError as error:
+        return write_skipped(benchmark, directory, str(error))
     return judged.finish(model.describe(), formats)
 
 
 @dataclass(frozen=True)
 class JudgesElsewhere:
-    """Judges on other machines: the isolation that holds there, and what makes them for a scoring."""
+    """Judges on other machines: the isolation that holds there, and what makes them for a scoring (CannotError: none can judge it)."""
 
     isolation: Isolation
     of: Callable[[Scorer], Judges]
@@ -178,13 +181,13 @@ def complete_and_judge(
     elsewhere: JudgesElsewhere | None = None,
 ) -> JudgedCompletions:
     """Complete requests and judge the completions in `directory`, which must be free or hold the same completions (`claim`)."""
+    isolation = elsewhere.isolation if elsewhere else detect_isolation()
+    scorer = Scorer(benchmark, limits, recipe.sandbox.rules, recipe.sandbox.floor, isolation)
+    judges = elsewhere.of(scorer) if elsewhere else None  # before a model is asked: perhaps nobody can judge
     completions = directory / COMPLETIONS
     of_whole = benchmark.whole.requests(recipe.generate.num_samples)
     counts = generate(model, requests, recipe.generate, recipe.seed, completions, f"generate {label}", of_whole=of_whole)
-    isolation = elsewhere.isolation if elsewhere else detect_isolation()
-    scorer = Scorer(benchmark, limits, recipe.sandbox.rules, recipe.sandbox.floor, isolation)
     samples = read_samples_to_score(completions, benchmark) if requests else []
-    judges = elsewhere.of(scorer) if elsewhere else None
     rows = score_samples(samples, directory / SAMPLES, scorer, recipe.sandbox.workers, f"score {label}", judges)
     return JudgedCompletions(directory, recipe, scorer, samples, rows, counts["finish_reasons"])
 
@@ -307,7 +310,7 @@ def prepare_scoring(path: Path, benchmark: Benchmark, options: ScoreOptions, iso
 def score_file(
     path: Path, benchmark: Benchmark, directory: Path, options: ScoreOptions, elsewhere: JudgesElsewhere | None = None
 ) -> ScoredFile:
-    """Score the samples of a file or folder into `directory`; where the benchmark cannot be judged here, it is skipped.
+    """Score the samples of a file or folder into `directory`; where the benchmark cannot be judged, it is skipped.
 
     Args:
         elsewhere: judges on other machines.
@@ -321,7 +324,10 @@ def score_file(
         return ScoredFile(results, (directory / "results.json",))
     benchmark = with_references(benchmark, options.floor, options.workers)
     prepared = prepare_scoring(path, benchmark, options, elsewhere.isolation if elsewhere else None)
-    judges = elsewhere.of(prepared.scorer) if elsewhere else None
+    try:
+        judges = elsewhere.of(prepared.scorer) if elsewhere else None
+    except CannotError as error:
+        return ScoredFile(write_skipped(benchmark, directory, str(error)), (directory / "results.json",))
     rows = score_samples(prepared.samples, directory / SAMPLES, prepared.scorer, options.workers, f"score {benchmark.name}", judges)
     return prepared.finish(rows, directory)
 
@@ -350,8 +356,11 @@ def require_formats(formats: Sequence[ResultFormat], benchmark: Benchmark) -> No
 def skip(benchmark: Benchmark, directory: Path, workers: int) -> dict[str, Any] | None:
     """Write and return results without any number if the benchmark cannot be judged on this machine; None if it can."""
     reason = benchmark.judge.why_skipped(workers)
-    if reason is None:
-        return None
+    return None if reason is None else write_skipped(benchmark, directory, reason)
+
+
+def write_skipped(benchmark: Benchmark, directory: Path, reason: str) -> dict[str, Any]:
+    """Write and return results without any number, but with the reason."""
     results = skipped(benchmark, reason)
     write_json(directory / "results.json", results)
     return results
