@@ -25,7 +25,7 @@ from tests.builder.server import Script, serving
 pytest.importorskip("ray", reason="ray is not installed: the extra brings it")
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    sum(range(100_000))"
-NUM_TASKS = 16
+NUM_TASKS = 12
 SERVER = "reflectioncoder.sandbox.runtime.server"
 
 
@@ -54,8 +54,9 @@ class Cluster:
 
     def servers(self):
         """The fork servers below nodes of this cluster."""
-        ours = psutil.Process().children(recursive=True)
-        return [process for process in ours if SERVER in " ".join(cmdline(process))]
+        raylets = [process for process in psutil.Process().children() if "raylet" in " ".join(cmdline(process)[:1])]
+        below = [child for raylet in raylets for child in raylet.children(recursive=True)]
+        return [process for process in below if SERVER in " ".join(cmdline(process))]
 
     def boxes(self):
         return [path.name for path in self.folder.glob("reflectioncoder-*")]
@@ -106,7 +107,7 @@ def wait_until(reached, process):
 
 def require_nothing_left(cluster, servers):
     assert servers, "no fork server was ever seen"
-    gone, alive = psutil.wait_procs(servers, timeout=20)
+    _, alive = psutil.wait_procs(servers, timeout=20)
     assert not alive
     assert not cluster.boxes()
 
