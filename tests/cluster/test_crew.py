@@ -10,8 +10,10 @@ from reflectioncoder.cluster import crew, judging, node
 from reflectioncoder.data.files import read_jsonl, write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.errors import SandboxUnavailableError
+from tests.builder.server import serving
 from tests.cluster.nodes import Cluster
 from tests.conftest import reflection_sample
+from tests.sharded.test_commands import Solutions
 
 NUM_TASKS = 6
 SCORE = ("--benchmark", f"bundled/seen:{NUM_TASKS}", "--workers", "1", "-q")
@@ -210,6 +212,23 @@ def test_a_check_and_a_build_on_nodes_are_those_of_one_machine(tmp_path, monkeyp
     rows = [[row for _, row in read_jsonl(tmp_path / runs / "check/check.jsonl")] for runs in ("one", "ray")]
     assert all(row.pop("node")["host"] in ("one", "two") for row in rows[1])
     assert rows[0] == rows[1]
+
+
+def test_an_evaluation_on_nodes_is_that_of_one_machine(tmp_path, monkeypatch):
+    """The model is asked by the command, whose completions the nodes judge."""
+    monkeypatch.setattr("reflectioncoder.errors.require", lambda *names: None)
+    monkeypatch.setattr(crew, "connected", Cluster().connected)
+    script = Solutions([*bundled_problems("test_seen"), *bundled_problems("test_unseen")])
+    with serving(script) as url:
+        argv = ["evaluate", "m", "--backend", "openai", "--base-url", url, "--benchmark", "bundled/seen:3", "bundled/unseen:2", "-q"]
+        for folder, more in (("one", []), ("ray", ["--ray"])):
+            assert main([*argv, "--output", str(tmp_path / folder), *more]) == 0
+    assert script.num_requests == 2 * 5
+    for benchmark in ("bundled/seen", "bundled/unseen"):
+        one, two = tmp_path / "one" / benchmark, tmp_path / "ray" / benchmark
+        for name in ("completions.jsonl", "results.json"):
+            assert (one / name).read_bytes() == (two / name).read_bytes()
+        assert rows_of(one) == rows_of(two)
 
 
 @pytest.mark.parametrize(

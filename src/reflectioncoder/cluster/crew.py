@@ -163,11 +163,15 @@ class Crew:
             if self._num_starts[place.node_id] >= _MAX_STARTS or place not in self._cluster.places():
                 return None
             process = self._start(place)
-        node = CrewNode(process, _answer(process, process.call("facts"), _START_S))
-        self._require_fit(node)
-        with self._lock:
-            self._require_one_isolation([*self.nodes, node])
-            self.nodes.append(node)
+        try:
+            node = CrewNode(process, _answer(process, process.call("facts"), _START_S))
+            self._require_fit(node)
+            with self._lock:
+                self._require_one_isolation([*self.nodes, node])
+                self.nodes.append(node)
+        except BaseException:
+            process.kill()
+            raise
         return node
 
 

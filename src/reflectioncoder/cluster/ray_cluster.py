@@ -21,13 +21,12 @@ from typing import Any
 from reflectioncoder.cluster.dispatch import LostError
 from reflectioncoder.cluster.node import Node
 from reflectioncoder.errors import MachineError, UsageError, require
-from reflectioncoder.sandbox.box import temporary_folder
+from reflectioncoder.sandbox.box import remove_leftovers, temporary_folder
 from reflectioncoder.sandbox.pool import default_workers
 
 ALLOWED = "HOST:PORT of a cluster's head node, auto, or nothing"
 _ADDRESS = re.compile(r"[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9A-Fa-f:]+\]:[0-9]{1,5}")
 _CONNECT_S = 5.0
-_START_S = 90.0  # until a node has given us its cores, and our process runs there
 _CLOSE_S = 15.0
 _OWN_STORE_BYTES = 128 * 2**20  # what is sent is small
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # with which every gRPC connection begins
@@ -122,14 +121,14 @@ def connected(address: str, workers: int = 0) -> Iterator[RayCluster]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns of what it will change one day
     ray = require("ray", "ray")
-    import_strategies = require("ray.util.scheduling_strategies", "ray")
-    assert import_strategies is not None
+    require("ray.util.scheduling_strategies", "ray")  # which `import ray` leaves out
     with contextlib.ExitStack() as stack:
         if address in ("", "auto"):
             where = {"address": "auto"} if address else _own(stack, workers)
         else:
             _require_answer(address)
             where = {"address": address}
+        stack.callback(remove_leftovers)  # of processes here that Ctrl-C has met too, before they were asked to end
         handlers = _signal_handlers()
         with _stdout_as_stderr():
             try:
@@ -142,7 +141,7 @@ def connected(address: str, workers: int = 0) -> Iterator[RayCluster]:
 
 
 def _own(stack: contextlib.ExitStack, workers: int) -> dict[str, Any]:
-    """Return the options of a cluster of this machine alone, which nobody else can reach and of which nothing stays."""
+    """Return the options of a cluster of this machine alone, of which nothing stays."""
     folder = stack.enter_context(temporary_folder())
     return {
         "address": "local",
@@ -150,7 +149,6 @@ def _own(stack: contextlib.ExitStack, workers: int) -> dict[str, Any]:
         "num_gpus": 0,
         "include_dashboard": False,
         "object_store_memory": _OWN_STORE_BYTES,
-        "_node_ip_address": "127.0.0.1",
         "_temp_dir": str(folder),
     }
 
