@@ -1,7 +1,9 @@
 """Work on nodes gives what one machine gives, whatever becomes of nodes; and which nodes are refused. Without Ray."""
 
+import errno
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -111,32 +113,44 @@ def test_without_any_node_left_what_was_done_is_kept(samples, on, capsys):
     require_equal(folder, samples)
 
 
-def test_a_node_that_fails_gets_no_more_work(samples, on, monkeypatch):
-    """A full disk there, for instance."""
-    judge = judging.Scorer.judge
-    cluster = Cluster()
-    failing = set()
-
-    def fails(scorer, task, solution, look):
-        if id(scorer) in failing:
-            raise SandboxUnavailableError("No space left on device")
-        return judge(scorer, task, solution, look)
-
-    opened = judging.Judging.open
+@pytest.fixture
+def failing(monkeypatch):
+    """Let nodes fail: host → what is raised for each job."""
+    errors, opened = {}, judging.Judging.open
 
     def open_duty(duty, facts, workers):
-        duty = opened(duty, facts, workers)
-        if facts.host == "two":
-            failing.add(id(next(cell.cell_contents for cell in duty.do.__closure__ if isinstance(cell.cell_contents, judging.Scorer))))
-        return duty
+        def do(job):
+            if facts.host in errors:
+                raise errors[facts.host]
+            return there.do(job)
 
-    monkeypatch.setattr(judging.Scorer, "judge", fails)
+        there = opened(duty, facts, workers)
+        return replace(there, do=do)
+
     monkeypatch.setattr(judging.Judging, "open", open_duty)
+    return errors
+
+
+def test_what_a_node_with_a_full_disk_cannot_do_is_done_elsewhere(samples, on, failing):
+    failing["two"] = OSError(errno.ENOSPC, "No space left on device")
+    cluster = Cluster()
     code, folder = on(cluster)
     assert code == 0
     require_equal(folder, samples)
     assert {row["node"]["host"] for _, row in read_jsonl(folder / "samples.jsonl")} == {"one"}
     assert cluster.started[1].num_jobs
+
+
+def test_what_no_node_can_run_has_no_verdict_and_is_run_again_next_time(samples, on, failing, capsys):
+    for host in ("one", "two"):
+        failing[host] = SandboxUnavailableError("broken")
+    code, folder = on(Cluster())
+    assert code == 3
+    assert "could not be run in the sandbox" in capsys.readouterr().err
+    assert {row["status"] for _, row in read_jsonl(folder / "samples.jsonl")} == {"sandbox_error"}
+    failing.clear()
+    assert on(Cluster())[0] == 0
+    require_equal(folder, samples)
 
 
 def test_nodes_of_other_versions_are_refused(on, capsys):

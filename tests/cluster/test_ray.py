@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -33,12 +34,12 @@ class Cluster:
     """Two nodes, with temporary folders of their own in `folder`."""
 
     def __init__(self, folder: Path):
-        from ray.cluster_utils import Cluster as RayCluster
+        from ray.cluster_utils import Cluster as RayCluster  # pyright: ignore[reportMissingImports]
 
         self.folder = folder
         self._ray = RayCluster(initialize_head=True, head_node_args={"num_cpus": 1, "temp_dir": str(folder / "ray")})
         self.address = self._ray.address
-        self._second = None
+        self._second: Any = None
 
     def add_node(self):
         self._second = self._ray.add_node(num_cpus=1)
