@@ -96,7 +96,7 @@ def _cost(commands: Sequence[Sequence[str]]) -> Cost:
             peak = max(peak, _peak_bytes(process.pid))
         time.sleep(0.1)
     wall_s = time.monotonic() - began
-    assert not any(process.returncode for process in processes), "a command failed"
+    assert all(process.returncode in (0, 1) for process in processes), "a command failed"  # 1: no sample has a program
     with contextlib.suppress(ChildProcessError):
         while True:
             os.waitpid(-1, 0)

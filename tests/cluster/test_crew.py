@@ -13,7 +13,7 @@ from reflectioncoder.data.files import read_jsonl, write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.errors import SandboxUnavailableError
 from tests.builder.server import serving
-from tests.cluster.nodes import Cluster
+from tests.cluster.nodes import Cluster, Thread
 from tests.conftest import reflection_sample
 from tests.sharded.test_commands import Solutions
 
@@ -111,6 +111,14 @@ def test_without_any_node_left_what_was_done_is_kept(samples, on, capsys):
     again = Cluster()
     assert on(again)[0] == 0
     require_equal(folder, samples)
+
+
+def test_work_that_takes_every_node_with_it_is_named_as_the_cause(on, capsys):
+    cluster = Cluster(hosts=["one"], spoil={"one": Thread.lose})
+    code, _ = on(cluster)
+    assert code == 3
+    assert "the same work was lost with 3 nodes, and may be the cause" in capsys.readouterr().err
+    assert len(cluster.started) == 3
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
@@ -207,7 +208,13 @@ class DutyPool:
     def dispatching(self, *, alone: bool = False) -> Iterator[Dispatcher]:
         """Give jobs to the nodes within the block. `alone`: one at a time to each."""
         members = [_AtWork(member.node, self._name, 1, 0) for member in self.members] if alone else self.members
-        dispatcher = Dispatcher(members, lambda dispatcher, member: self._replace(dispatcher, member, alone=alone), speaker())
+        context = copy_context()  # of whoever is to be told
+
+        def replace(dispatcher: Dispatcher, lost: Any) -> bool:
+            threading.Thread(target=context.copy().run, args=(self._replace, dispatcher, lost, alone), daemon=True).start()
+            return True
+
+        dispatcher = Dispatcher(members, replace, speaker())
         try:
             yield dispatcher
         finally:
@@ -222,24 +229,19 @@ class DutyPool:
         """Return how many jobs the nodes have at a time."""
         return sum(member.workers + member.ahead for member in self.members)
 
-    def _replace(self, dispatcher: Dispatcher, lost: Any, *, alone: bool) -> bool:
-        tell = speaker()
+    def _replace(self, dispatcher: Dispatcher, lost: Any, alone: bool) -> None:
+        """Let our process, started anew on the node of one that is lost, take its place, if that can be."""
         self.members = [member for member in self.members if member.node != lost.node]
-
-        def replace() -> None:
-            try:
-                node = self._crew.replacement(lost.node)
-                if node is not None:
-                    self.open([node])
-                    member = self.members[-1]
-                    dispatcher.join(_AtWork(node, self._name, 1, 0) if alone else member)
-                    return
-            except (LostError, MachineError, IndexError, TimeoutError) as error:
-                tell(f"{lost.name} could not be replaced: {error}")
-            dispatcher.gave_up()
-
-        threading.Thread(target=replace, daemon=True).start()
-        return True
+        try:
+            node = self._crew.replacement(lost.node)
+            if node is not None:
+                self.open([node])
+                member = self.members[-1]
+                dispatcher.join(_AtWork(node, self._name, 1, 0) if alone else member)
+                return
+        except (LostError, MachineError, IndexError) as error:
+            say(f"{lost.name} could not be replaced: {error}")
+        dispatcher.gave_up()
 
 
 def _answer(process: Process, answer: Future[Any], patience_s: float, name: str = "") -> Any:
