@@ -76,8 +76,8 @@ def cmdline(process):
 @pytest.fixture(scope="module")
 def cluster():
     folder = Path(tempfile.mkdtemp(prefix="rc"))  # short: Ray's sockets lie in it
-    before = {name: os.environ.get(name) for name in ("TMPDIR", "RAY_USAGE_STATS_ENABLED")}
-    os.environ.update(TMPDIR=str(folder), RAY_USAGE_STATS_ENABLED="0")
+    before = {name: os.environ.get(name) for name in ("TMPDIR", "RAY_USAGE_STATS_ENABLED", "RAY_worker_niceness")}
+    os.environ.update(TMPDIR=str(folder), RAY_USAGE_STATS_ENABLED="0", RAY_worker_niceness="0")
     made = Cluster(folder)
     try:
         yield made

@@ -7,6 +7,7 @@ and ends the work. A job whose node fails (a full disk, a sandbox that breaks) i
 from __future__ import annotations
 
 import contextlib
+import itertools
 import queue
 import threading
 from collections import deque
@@ -110,7 +111,7 @@ class Dispatcher:
         numbers = iter(range(len(jobs)))
 
         def give(count: int) -> None:
-            for number, _ in zip(numbers, range(count), strict=False):
+            for number in itertools.islice(numbers, count):
                 self.submit(jobs[number]).add_done_callback(lambda future, number=number: ended.put((number, future)))
 
         give(_AHEAD * _MAX_BATCH * sum(place.member.workers for place in self._places))

@@ -143,6 +143,7 @@ def connected(address: str, workers: int = 0) -> Iterator[RayCluster]:
 def _own(stack: contextlib.ExitStack, workers: int) -> dict[str, Any]:
     """Return the options of a cluster of this machine alone, of which nothing stays."""
     folder = stack.enter_context(temporary_folder())
+    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's default would let every other process of the machine go first
     return {
         "address": "local",
         "num_cpus": workers or default_workers(),
