@@ -23,6 +23,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 
@@ -90,10 +92,11 @@ def _cost(commands: Sequence[Sequence[str]]) -> Cost:
     """Run commands at once."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     processes = [subprocess.Popen([sys.executable, "-m", "reflectioncoder", *argv], stdout=subprocess.DEVNULL) for argv in commands]
-    peak = 0
+    peak, of_nodes_s = 0, 0.0
     while any(process.poll() is None for process in processes):
         for process in processes:
             peak = max(peak, _peak_bytes(process.pid))
+            of_nodes_s = max(of_nodes_s, _cpu_s_of_nodes(process.pid))
         time.sleep(0.1)
     wall_s = time.monotonic() - began
     assert all(process.returncode in (0, 1) for process in processes), "a command failed"  # 1: no sample has a program
@@ -101,7 +104,19 @@ def _cost(commands: Sequence[Sequence[str]]) -> Cost:
         while True:
             os.waitpid(-1, 0)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return Cost(wall_s, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, peak)
+    return Cost(wall_s, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime + of_nodes_s, peak)
+
+
+def _cpu_s_of_nodes(pid: int) -> float:
+    """Return the CPU seconds of all that Ray's nodes below a process have started: nobody waits for these, so they are not ours."""
+    seconds = 0.0
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process(pid).children():
+            if child.name() == "raylet":
+                for process in child.children(recursive=True):
+                    with contextlib.suppress(psutil.Error):
+                        seconds += sum(process.cpu_times()[:4])  # with those of children that it has waited for
+    return seconds
 
 
 def _peak_bytes(pid: int) -> int:
