@@ -271,6 +271,15 @@ def test_what_is_no_cluster_is_one_clear_error(more, code, said, samples, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+def test_what_answers_otherwise_is_no_cluster(samples, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("reflectioncoder.errors.require", lambda *names: None)
+    monkeypatch.setattr("reflectioncoder.cluster.ray_cluster.require", lambda *names: sys)
+    with serving(Solutions([])) as url:
+        address = url.removeprefix("http://").removesuffix("/v1")
+        assert main(["score", str(samples / "samples.jsonl"), *SCORE, "--output", str(tmp_path / "out"), "--ray", address]) == 3
+    assert f"there is no cluster at {address}: something else than Ray answers there" in capsys.readouterr().err
+
+
 def test_without_ray_the_extra_is_named(samples, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
     assert main(["score", str(samples / "samples.jsonl"), *SCORE, "--output", str(tmp_path / "out"), "--ray"]) == 3

@@ -181,7 +181,7 @@ def test_a_build_that_loses_a_node_is_that_of_one_machine_and_asks_nothing_twice
 
 def test_ctrl_c_ends_everything_and_the_next_command_goes_on(cluster, tmp_path):
     problems = bundled_problems("test_seen")[:NUM_TASKS]
-    slow = "\n".join(["    import time", "    time.sleep(0.5)", "    return None"])
+    slow = "\n".join(["    import time", "    time.sleep(0.2)", "    return None"])
     rows = [{"task_id": problem.task_id, "solution": f"{problem.prompt}{slow}\n"} for problem in problems]
     write_jsonl(tmp_path / "samples.jsonl", rows)
     score = ["score", str(tmp_path / "samples.jsonl"), "--benchmark", f"bundled/seen:{NUM_TASKS}", "--output", str(tmp_path / "out")]
