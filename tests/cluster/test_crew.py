@@ -37,7 +37,6 @@ def samples(tmp_path_factory):
 @pytest.fixture
 def on(samples, tmp_path, monkeypatch):
     """Score the samples on a cluster; returns the exit code and the folder."""
-    monkeypatch.setattr("reflectioncoder.errors.require", lambda *names: None)  # Ray itself is not used here
 
     def score(cluster, *more):
         monkeypatch.setattr(crew, "connected", cluster.connected)
@@ -215,7 +214,6 @@ def test_a_node_without_a_toolchain_takes_no_part_and_without_any_all_tasks_are_
 
 
 def test_a_check_and_a_build_on_nodes_are_those_of_one_machine(tmp_path, monkeypatch):
-    monkeypatch.setattr("reflectioncoder.errors.require", lambda *names: None)
     monkeypatch.setattr(crew, "connected", Cluster().connected)
     monkeypatch.delenv("REFLECTIONCODER_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
@@ -238,7 +236,6 @@ def test_a_check_and_a_build_on_nodes_are_those_of_one_machine(tmp_path, monkeyp
 
 def test_an_evaluation_on_nodes_is_that_of_one_machine(tmp_path, monkeypatch):
     """The model is asked by the command, whose completions the nodes judge."""
-    monkeypatch.setattr("reflectioncoder.errors.require", lambda *names: None)
     monkeypatch.setattr(crew, "connected", Cluster().connected)
     script = Solutions([*bundled_problems("test_seen"), *bundled_problems("test_unseen")])
     with serving(script) as url:
@@ -262,7 +259,6 @@ def test_an_evaluation_on_nodes_is_that_of_one_machine(tmp_path, monkeypatch):
     ],
 )
 def test_what_is_no_cluster_is_one_clear_error(more, code, said, samples, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("reflectioncoder.errors.require", lambda *names: None)
     monkeypatch.setattr("reflectioncoder.cluster.ray_cluster.require", lambda *names: sys)
     assert main(["score", str(samples / "samples.jsonl"), *SCORE, "--output", str(tmp_path / "out"), *more]) == code
     error = capsys.readouterr().err
@@ -272,7 +268,6 @@ def test_what_is_no_cluster_is_one_clear_error(more, code, said, samples, tmp_pa
 
 
 def test_what_answers_otherwise_is_no_cluster(samples, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("reflectioncoder.errors.require", lambda *names: None)
     monkeypatch.setattr("reflectioncoder.cluster.ray_cluster.require", lambda *names: sys)
     with serving(Solutions([])) as url:
         address = url.removeprefix("http://").removesuffix("/v1")

@@ -118,16 +118,14 @@ def wanted_cluster(args: argparse.Namespace, workers: int) -> ClusterWanted | No
 
     Raises:
         UsageError: it asks for a shard too.
-        MachineError: Ray is not installed.
     """
     if args.ray is None:
         return None
     from reflectioncoder.cluster.crew import ClusterWanted
-    from reflectioncoder.errors import UsageError, require
+    from reflectioncoder.errors import UsageError
 
     if args.shard:
         raise UsageError("--shard and --ray are two ways to use several machines\n  hint:    leave one of them out")
-    require("ray", "ray")
     return ClusterWanted(args.ray, workers, getattr(args, "floor", None))
 
 
