@@ -16,7 +16,6 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from reflectioncoder.cluster.dispatch import LostError
@@ -121,8 +120,6 @@ def connected(address: str, workers: int = 0) -> Iterator[RayCluster]:
         raise UsageError.for_value("this is no address of a cluster", "--ray", address, ALLOWED)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns of what it will change one day
-    if address and _has_token():  # Ray uses it by itself with some addresses only; it reads the variable when it is imported
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
     ray = require("ray", "ray")
     require("ray.util.scheduling_strategies", "ray")  # which `import ray` leaves out
     with contextlib.ExitStack() as stack:
@@ -155,12 +152,6 @@ def _own(stack: contextlib.ExitStack, workers: int) -> dict[str, Any]:
         "object_store_memory": _OWN_STORE_BYTES,
         "_temp_dir": str(folder),
     }
-
-
-def _has_token() -> bool:
-    """Tell whether this user has a token for clusters."""
-    named = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
-    return named or (Path.home() / ".ray" / "auth_token").is_file()
 
 
 def _require_answer(address: str) -> None:
