@@ -80,6 +80,10 @@ class SandboxUnavailableError(MachineError):
     """The sandbox itself failed. Never a verdict on the program that it should have run."""
 
 
+class CannotError(MachineError):
+    """Raised where a machine cannot do something, though nothing is wrong with it: it lacks a toolchain, say. Others may."""
+
+
 class StoppedError(ReflectionCoderError):
     """Work has been stopped in good order because somebody asked for it; it can be continued (exit code 130)."""
 

@@ -5,7 +5,7 @@ The floor above `generate` and `evaluate`: what `run`, `evaluate` and `score` ha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,22 @@ from reflectioncoder.data.answer_reasons import count_answers
 from reflectioncoder.data.completion_requests import Request
 from reflectioncoder.data.files import content_hash, write_json, write_jsonl
 from reflectioncoder.data.prompts import without_docstring
-from reflectioncoder.errors import MachineError, UsageError
+from reflectioncoder.errors import CannotError, MachineError, UsageError
 from reflectioncoder.evaluate.benchmarks import BENCHMARKS, Benchmark, load_benchmarks
 from reflectioncoder.evaluate.dates import DateWindow
 from reflectioncoder.evaluate.metrics import ratio_interval
 from reflectioncoder.evaluate.references import with_references
 from reflectioncoder.evaluate.results import require_sandbox, skipped, summarize
 from reflectioncoder.evaluate.sample_files import is_fenced, require_programs
-from reflectioncoder.evaluate.score import SAMPLES, SampleToScore, Scorer, read_samples_to_score, require_all_tasks, score_samples
+from reflectioncoder.evaluate.score import (
+    SAMPLES,
+    Judges,
+    SampleToScore,
+    Scorer,
+    read_samples_to_score,
+    require_all_tasks,
+    score_samples,
+)
 from reflectioncoder.evaluate.versions import package_versions, source_hash
 from reflectioncoder.generate.base import Backend, generate
 from reflectioncoder.generate.reference_loss import Reference, reference_losses
@@ -104,19 +112,32 @@ def evaluate_model(
     directory: Path,
     label: str,
     formats: Sequence[ResultFormat] = (),
+    elsewhere: JudgesElsewhere | None = None,
 ) -> dict[str, Any]:
     """Completions → verdicts → results.json in `directory`, which must be free or hold the same completions (`claim`).
 
     Args:
         limits: of a program with its tests.
         formats: other tools' formats in which the results are written too.
+        elsewhere: judges on other machines; where none of them can judge the benchmark, it is skipped.
 
     Raises:
         MachineError: too many samples could not be run in the sandbox.
     """
     requests = benchmark.requests(recipe.generate.num_samples)
-    judged = complete_and_judge(model, benchmark, requests, recipe, limits, directory, label)
+    try:
+        judged = complete_and_judge(model, benchmark, requests, recipe, limits, directory, label, elsewhere)
+    except CannotError as error:
+        return write_skipped(benchmark, directory, str(error))
     return judged.finish(model.describe(), formats)
+
+
+@dataclass(frozen=True)
+class JudgesElsewhere:
+    """Judges on other machines: the isolation that holds there, and what makes them for a scoring (CannotError: none can judge it)."""
+
+    isolation: Isolation
+    of: Callable[[Scorer], Judges]
 
 
 @dataclass(frozen=True)
@@ -150,15 +171,24 @@ class JudgedCompletions:
 
 
 def complete_and_judge(
-    model: Backend, benchmark: Benchmark, requests: Sequence[Request], recipe: Recipe, limits: Limits, directory: Path, label: str
+    model: Backend,
+    benchmark: Benchmark,
+    requests: Sequence[Request],
+    recipe: Recipe,
+    limits: Limits,
+    directory: Path,
+    label: str,
+    elsewhere: JudgesElsewhere | None = None,
 ) -> JudgedCompletions:
     """Complete requests and judge the completions in `directory`, which must be free or hold the same completions (`claim`)."""
+    isolation = elsewhere.isolation if elsewhere else detect_isolation()
+    scorer = Scorer(benchmark, limits, recipe.sandbox.rules, recipe.sandbox.floor, isolation)
+    judges = elsewhere.of(scorer) if elsewhere else None  # before a model is asked: perhaps nobody can judge
     completions = directory / COMPLETIONS
     of_whole = benchmark.whole.requests(recipe.generate.num_samples)
     counts = generate(model, requests, recipe.generate, recipe.seed, completions, f"generate {label}", of_whole=of_whole)
-    scorer = Scorer(benchmark, limits, recipe.sandbox.rules, recipe.sandbox.floor)
     samples = read_samples_to_score(completions, benchmark) if requests else []
-    rows = score_samples(samples, directory / SAMPLES, scorer, recipe.sandbox.workers, f"score {label}")
+    rows = score_samples(samples, directory / SAMPLES, scorer, recipe.sandbox.workers, f"score {label}", judges)
     return JudgedCompletions(directory, recipe, scorer, samples, rows, counts["finish_reasons"])
 
 
@@ -280,8 +310,13 @@ def prepare_scoring(path: Path, benchmark: Benchmark, options: ScoreOptions, iso
     return PreparedScoring(path, options, scorer, samples, warning)
 
 
-def score_file(path: Path, benchmark: Benchmark, directory: Path, options: ScoreOptions) -> ScoredFile:
-    """Score the samples of a file or folder into `directory`; where the benchmark cannot be judged here, it is skipped.
+def score_file(
+    path: Path, benchmark: Benchmark, directory: Path, options: ScoreOptions, elsewhere: JudgesElsewhere | None = None
+) -> ScoredFile:
+    """Score the samples of a file or folder into `directory`; where the benchmark cannot be judged, it is skipped.
+
+    Args:
+        elsewhere: judges on other machines.
 
     Raises:
         UsageError: options that the benchmark's judge does not take; malformed samples; tasks that have none.
@@ -290,8 +325,12 @@ def score_file(path: Path, benchmark: Benchmark, directory: Path, options: Score
     require_applicable(options, benchmark)
     if results := skip(benchmark, directory, options.workers):
         return ScoredFile(results, (directory / "results.json",))
-    prepared = prepare_scoring(path, benchmark, options)
-    rows = score_samples(prepared.samples, directory / SAMPLES, prepared.scorer, options.workers, f"score {benchmark.name}")
+    prepared = prepare_scoring(path, benchmark, options, elsewhere.isolation if elsewhere else None)
+    try:
+        judges = elsewhere.of(prepared.scorer) if elsewhere else None
+    except CannotError as error:
+        return ScoredFile(write_skipped(benchmark, directory, str(error)), (directory / "results.json",))
+    rows = score_samples(prepared.samples, directory / SAMPLES, prepared.scorer, options.workers, f"score {benchmark.name}", judges)
     return prepared.finish(rows, directory)
 
 
@@ -319,8 +358,11 @@ def require_formats(formats: Sequence[ResultFormat], benchmark: Benchmark) -> No
 def skip(benchmark: Benchmark, directory: Path, workers: int) -> dict[str, Any] | None:
     """Write and return results without any number if the benchmark cannot be judged on this machine; None if it can."""
     reason = benchmark.judge.why_skipped(workers)
-    if reason is None:
-        return None
+    return None if reason is None else write_skipped(benchmark, directory, reason)
+
+
+def write_skipped(benchmark: Benchmark, directory: Path, reason: str) -> dict[str, Any]:
+    """Write and return results without any number, but with the reason."""
     results = skipped(benchmark, reason)
     write_json(directory / "results.json", results)
     return results

@@ -14,6 +14,7 @@ PURPOSES = {
     "local": "serve GGUF models on the CPU",
     "hub": "read problems and data from the Hugging Face Hub",
     "javascript": "make slips in JavaScript programs",
+    "ray": "run programs on the nodes of a cluster",
     "bigcodebench": "run programs of BigCodeBench-Hard",
     "humaneval": "have HumanEval's tasks without a download",
 }

@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,6 +91,11 @@ def current_log() -> Path | None:
 def say(message: str) -> None:
     """Tell people one line."""
     _current.get().say(message)
+
+
+def speaker() -> Callable[[str], None]:
+    """Return what tells people a line as this context does, from any thread."""
+    return _current.get().say
 
 
 class Progress:

@@ -190,7 +190,7 @@ def read_shards(directories: Sequence[Path]) -> list[ShardFolder]:
         named = ", ".join(map(str, missing[:_MAX_NAMED])) + (", …" if len(missing) > _MAX_NAMED else "")
         raise UsageError(f"{len(missing)} of {first.shard.count} shards are missing: {named}\n  hint:    merge takes all of them")
     if first.work.versions != versions():
-        raise MachineError(_differences("the shards were made by other versions than those here", first.work.versions, versions()))
+        raise MachineError(differences("the shards were made by other versions than those here", first.work.versions, versions()))
     for shard in shards:
         shard.done()
     return sorted(shards, key=lambda shard: shard.shard.index)
@@ -200,14 +200,15 @@ def _require_equal(first: ShardFolder, other: ShardFolder, name: str = "") -> No
     """Refuse two shards of different work. `name`: what messages call `other`; its folder by default."""
     one, two, who = first.work, other.work, f"{first.directory} and {name or other.directory}"
     if one.of_units != two.of_units:
-        raise UsageError(_differences(f"{who} are not of the same work", one.of_units, two.of_units))
+        raise UsageError(differences(f"{who} are not of the same work", one.of_units, two.of_units))
     if one.versions != two.versions:
-        raise MachineError(_differences(f"{who} are of different versions", one.versions, two.versions))
+        raise MachineError(differences(f"{who} are of different versions", one.versions, two.versions))
     if not name and one.finishing != two.finishing:
-        raise UsageError(_differences(f"{who} were begun with different options", one.finishing, two.finishing))
+        raise UsageError(differences(f"{who} were begun with different options", one.finishing, two.finishing))
 
 
-def _differences(what: str, one: dict[str, Any], two: dict[str, Any]) -> str:
+def differences(what: str, one: dict[str, Any], two: dict[str, Any]) -> str:
+    """Return a message that names what two descriptions do not have in common, secrets left out."""
     names = [name for name in dict.fromkeys((*one, *two)) if one.get(name) != two.get(name)]
     shown = [(name, *(repr(shown_value(values.get(name), name)) for values in (one, two))) for name in names]
     return "\n".join([what, *(f"  {name}: {first:.200}, and {second:.200}" for name, first, second in shown)])

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from reflectioncoder.builder.coding import CODINGS, reference_cell
-from reflectioncoder.builder.executions import run_as_cell
+from reflectioncoder.builder.programs import run_as_cell
 from reflectioncoder.cli import main
 from reflectioncoder.data.problems import bundled_problems, parse_problem
 from reflectioncoder.data.prompts import one_off_request

@@ -22,7 +22,7 @@ from reflectioncoder.builder.author import Build, DialogueStats
 from reflectioncoder.builder.authors.registry import author_of, check_author
 from reflectioncoder.builder.critic import CriticCounts, criticised
 from reflectioncoder.builder.earlier import require_same_author
-from reflectioncoder.builder.executions import Executions
+from reflectioncoder.builder.executions import Executions, Runner
 from reflectioncoder.builder.filters import Candidate, filter_alone, filter_repeated
 from reflectioncoder.builder.funnel import Funnel, write_outcomes
 from reflectioncoder.builder.lengths import TokenCounter, excess_tokens, token_counter
@@ -57,6 +57,7 @@ def build_reflections(
     fork: bool = False,
     known: KnownTasks | None = None,
     behaviour: BehaviourCheck | None = None,
+    runner: Runner | None = None,
 ) -> dict[str, Any]:
     """Build the data set in `output_dir`, from the first `limit` problems; returns what `build.json` says.
 
@@ -64,6 +65,7 @@ def build_reflections(
         fork: go on with other settings than those that the folder was begun with; samples of another author are put aside.
         known: benchmark tasks, which are left out of problems and samples.
         behaviour: names the benchmark task that a program solves, if any; samples with such programs are left out.
+        runner: runs programs on other machines; by default on this one, `sandbox.workers` at a time.
 
     Raises:
         UsageError: impossible settings, options that the author does not use, malformed problems, other settings or another author
@@ -74,7 +76,7 @@ def build_reflections(
     """
     started = time.monotonic()
     known = known or KnownTasks()
-    with written_candidates(recipe, output_dir, limit, fork=fork, known=known, behaviour=behaviour) as written:
+    with written_candidates(recipe, output_dir, limit, fork=fork, known=known, behaviour=behaviour, runner=runner) as written:
         funnel = write_samples(written.alone, written.count, output_dir, recipe, written.build.count_tokens)
         summary = BuildSummary(
             config=recipe.build,
@@ -125,6 +127,7 @@ def written_candidates(
     known: KnownTasks,
     behaviour: BehaviourCheck | None = None,
     shard: Shard = WHOLE,
+    runner: Runner | None = None,
 ) -> Iterator[WrittenCandidates]:
     """Let the author write about the problems of a shard; with its log in `output_dir`, which is open within the block.
 
@@ -136,13 +139,14 @@ def written_candidates(
     author = author_of(config)
     count_tokens = token_counter(recipe)
     limits = limits_of(recipe)
-    require_floor(detect_isolation(), recipe.sandbox.floor)
+    if runner is None:
+        require_floor(detect_isolation(), recipe.sandbox.floor)
     problems = read_problems(recipe, limit, known)
     require_same_author(output_dir, config.author, config.hybrid, config.endpoint.model or None, fork=fork)
     with ExitStack() as stack:
         log = stack.enter_context(BuildLog(output_dir / LOG_NAME))
         outcomes = stack.enter_context(closing(Outcomes()))
-        execute = Executions(log, limits, recipe.sandbox.workers)
+        execute = Executions(log, limits, recipe.sandbox.workers, runner)
         build = Build(recipe, problems, log, execute, outcomes, limits, fork, count_tokens, shard)
         dialogues = author.write(build)
         positions = outcomes.positions()

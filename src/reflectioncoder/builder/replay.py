@@ -6,12 +6,12 @@ Outcomes can be kept in a file, a row for each sample, so that an interrupted re
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.builder.executions import run_as_cell
+from reflectioncoder.builder.programs import run_as_cell
 from reflectioncoder.data.files import JsonlAppender, content_hash, read_jsonl, write_jsonl
 from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.data.samples import Sample, language_of
@@ -53,11 +53,20 @@ def replay(samples: Iterable[Sample], limits: Limits, workers: int = 0) -> Itera
         SandboxUnavailableError: programs cannot be run here.
         UsageError: a sample names a language that is not known.
     """
-    yield from map_ordered(lambda sample: _replay(sample, limits), samples, workers)
+    yield from map_ordered(lambda sample: replay_sample(sample, limits), samples, workers)
 
 
-def replay_into(path: Path, samples: Sequence[tuple[int, Sample]], limits: Limits, workers: int, label: str) -> list[dict[str, Any]]:
+Replays = Callable[[Sequence[Sample]], Iterator[tuple[int, dict[str, Any]]]]
+"""Yields (number, what a row says of it) of samples that are replayed on other machines, as they come."""
+
+
+def replay_into(
+    path: Path, samples: Sequence[tuple[int, Sample]], limits: Limits, workers: int, label: str, elsewhere: Replays | None = None
+) -> list[dict[str, Any]]:
     """Replay numbered samples into `path` (JSON Lines), but for those whose outcome is there, and return its rows in their order.
+
+    Args:
+        elsewhere: replays on other machines; by default on this one, `workers` samples at a time.
 
     Raises:
         What `replay` raises.
@@ -75,12 +84,13 @@ def replay_into(path: Path, samples: Sequence[tuple[int, Sample]], limits: Limit
     todo = [(number, sample) for number, sample in samples if number not in known]
     num_drifts = sum(len(row["drifts"]) for row in known.values())
     with JsonlAppender(path) as appender, Progress(label, len(samples), len(known)) as progress:
-        replayed = replay((sample for _, sample in todo), limits, workers)
-        for (number, sample), found in zip(todo, replayed, strict=True):
-            row = {"position": number, "id": sample.id, "key": keys[number], **found.to_json()}
+        here = ((at, found.to_json()) for at, found in enumerate(replay((sample for _, sample in todo), limits, workers)))
+        for at, found in elsewhere([sample for _, sample in todo]) if elsewhere else here:
+            number, sample = todo[at]
+            row = {"position": number, "id": sample.id, "key": keys[number], **found}
             appender.append(row)
             known[number] = row
-            num_drifts += len(found.drifts)
+            num_drifts += len(found["drifts"])
             progress.update(len(known), f"{num_drifts} differ")
     rows = [known[number] for number, _ in samples]
     write_jsonl(path, rows)
@@ -92,7 +102,12 @@ def _require_outcome(row: dict[str, Any]) -> None:
     _ = row["num_executions"] + 0, [Drift(**drift) for drift in row["drifts"]]
 
 
-def _replay(sample: Sample, limits: Limits) -> Replayed:
+def replay_sample(sample: Sample, limits: Limits) -> Replayed:
+    """Run the programs of a sample again.
+
+    Raises:
+        What `replay` raises.
+    """
     drifts, count = [], 0
     blocks = [block for message in sample.messages if message.role == "assistant" for block in message.content]
     language = language_of(sample).name

@@ -15,6 +15,7 @@ from reflectioncoder.errors import EXIT_INTERRUPTED
 from reflectioncoder.shards import Shard
 
 if TYPE_CHECKING:
+    from reflectioncoder.cluster.crew import ClusterWanted
     from reflectioncoder.config.loading import ResolvedRecipe
     from reflectioncoder.evaluate.benchmarks import Benchmark
     from reflectioncoder.sharded.benchmarks import WantedBenchmark
@@ -83,16 +84,49 @@ def add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
         "--floor",
         type=int,
         choices=range(4),
-        default=1,
         metavar="0-3",
-        help="weakest isolation tier to accept (default: 1); at 0 programs can read your files and use the network",
+        help="weakest isolation tier to accept (default: 1); at 0 programs can read your files and use the network; with --ray it also "
+        "accepts nodes of different tiers",
     )
+
+
+def floor_of(args: argparse.Namespace) -> int:
+    """Return the weakest isolation tier that the command line accepts."""
+    return 1 if args.floor is None else args.floor
 
 
 def add_shard_argument(parser: argparse.ArgumentParser, where: str, default: Shard | None = None) -> None:
     """Add `--shard`. `where`: what the help says of the place of the results."""
     text = f"do the I-th of N parts of the work, at any time on any machine; {where}"
     parser.add_argument("--shard", type=_shard, default=default, metavar="I/N", help=text)
+
+
+def add_ray_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--ray`."""
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="run the programs on the nodes of a Ray cluster: HOST:PORT of its head, auto (the cluster of this machine), or nothing: "
+        "$RAY_ADDRESS, else one of this machine's cores that ends with the command (extra: ray)",
+    )
+
+
+def wanted_cluster(args: argparse.Namespace, workers: int) -> ClusterWanted | None:
+    """Return the cluster that the command line asks for; None if it asks for none. `workers`: at most so many programs on each node.
+
+    Raises:
+        UsageError: it asks for a shard too.
+    """
+    if args.ray is None:
+        return None
+    from reflectioncoder.cluster.crew import ClusterWanted
+    from reflectioncoder.errors import UsageError
+
+    if args.shard:
+        raise UsageError("--shard and --ray are two ways to use several machines\n  hint:    leave one of them out")
+    return ClusterWanted(args.ray, workers, getattr(args, "floor", None))
 
 
 def shard_outcome(done: ShardOutcome) -> Outcome:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from reflectioncoder.commands import (
     Outcome,
     add_data_dir_argument,
+    add_ray_argument,
     add_recipe_arguments,
     add_shard_argument,
     resolve_recipe,
     shard_outcome,
+    wanted_cluster,
 )
 from reflectioncoder.errors import UsageError
 
@@ -33,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="continue a build that was begun with other settings; samples of another author are moved to earlier-N",
     )
     add_shard_argument(parser, "written to runs/<name>/build/shard-I-of-N, for merge")
+    add_ray_argument(parser)
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -41,12 +44,17 @@ def run(args: argparse.Namespace) -> Outcome:
 
     recipe = resolve_recipe(args).recipe
     directory = args.runs_dir / recipe.name / "build"
+    cluster = wanted_cluster(args, recipe.sandbox.workers)
     if args.shard:
         from reflectioncoder.sharded.build import run_shard
 
         if args.fork:
             raise UsageError("--fork is not for shards\n  hint:    choose another name for the run, or remove the shards' folders")
         return shard_outcome(run_shard(recipe, directory / args.shard.folder, args.shard, args.limit, args.data_dir))
+    if cluster:
+        from reflectioncoder.cluster.building import build_on
+
+        return _outcome(build_on(cluster, recipe, directory, args.limit, args.data_dir, fork=args.fork), directory)
     known, behaviour = known_tasks(args.data_dir), known_behaviour(args.data_dir)
     return _outcome(build_reflections(recipe, directory, limit=args.limit, fork=args.fork, known=known, behaviour=behaviour), directory)
 

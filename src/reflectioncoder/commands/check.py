@@ -11,7 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reflectioncoder.commands import Outcome, add_shard_argument, add_workers_argument, positive, shard_outcome
+from reflectioncoder.commands import (
+    Outcome,
+    add_ray_argument,
+    add_shard_argument,
+    add_workers_argument,
+    positive,
+    shard_outcome,
+    wanted_cluster,
+)
 from reflectioncoder.errors import CheckFailedError, UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_workers_argument(parser)
     add_shard_argument(parser, "written to DIR/shard-I-of-N, for merge; needs --output")
+    add_ray_argument(parser)
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -47,8 +56,12 @@ def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.progress import Progress
     from reflectioncoder.sandbox.detect import detect_isolation, require_floor
 
+    cluster = wanted_cluster(args, args.workers)
+    if cluster and args.output is None:
+        raise UsageError("what nodes have found is kept in a folder\n  where:   --ray\n  hint:    --output DIR")
     config = SandboxConfig()
-    require_floor(detect_isolation(), config.floor)
+    if not cluster:
+        require_floor(detect_isolation(), config.floor)
     limits = replace(limits_from(config), wall_s=args.cell_timeout_s)
     samples = _samples(args.data, args.limit)
     if args.shard:
@@ -67,7 +80,14 @@ def run(args: argparse.Namespace) -> Outcome:
                 num_drifts += len(found.drifts)
                 progress.update(len(rows), f"{num_drifts} differ")
         return _outcome(samples, rows, args.strict_claims, None)
-    rows = replay_into(args.output / OUTCOMES, list(enumerate(samples)), limits, args.workers, "check")
+    numbered = list(enumerate(samples))
+    if cluster:
+        from reflectioncoder.cluster.building import replays_on
+
+        with replays_on(cluster, limits) as elsewhere:
+            rows = replay_into(args.output / OUTCOMES, numbered, limits, args.workers, "check", elsewhere)
+    else:
+        rows = replay_into(args.output / OUTCOMES, numbered, limits, args.workers, "check")
     return _outcome(samples, rows, args.strict_claims, args.output)
 
 

@@ -14,12 +14,15 @@ from reflectioncoder.commands import (
     Outcome,
     add_benchmark_arguments,
     add_format_argument,
+    add_ray_argument,
     add_scoring_arguments,
     add_shard_argument,
+    floor_of,
     limited,
     percent,
     shard_outcome,
     wanted_benchmark,
+    wanted_cluster,
 )
 from reflectioncoder.commands.generate import SHARDS_OF_SERVED_MODELS, add_model_arguments, generation_recipe, model_of
 
@@ -33,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     add_format_argument(parser)
     add_shard_argument(parser, SHARDS_OF_SERVED_MODELS)
+    add_ray_argument(parser)
     parser.add_argument(
         "--allow-contaminated", action="store_true", help="also evaluate on benchmarks of which the training data contains tasks"
     )
@@ -53,10 +57,12 @@ def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.evaluate.results import summary_of
     from reflectioncoder.evaluation import completions_key, evaluate_model, require_formats, skip
     from reflectioncoder.generate.base import longest
+    from reflectioncoder.sharded.benchmarks import WantedBenchmark
 
     require_distinct(args.benchmark)
+    cluster = wanted_cluster(args, args.workers)
     recipe = generation_recipe(args)
-    recipe = replace(recipe, sandbox=replace(recipe.sandbox, workers=args.workers, rules=args.rules, floor=args.floor))
+    recipe = replace(recipe, sandbox=replace(recipe.sandbox, workers=args.workers, rules=args.rules, floor=floor_of(args)))
     benchmarks = [wanted_benchmark(spec, args) for spec in args.benchmark]
     model = model_of(args)
     lines = []
@@ -70,16 +76,21 @@ def run(args: argparse.Namespace) -> Outcome:
             raise UsageError(
                 f"{args.output / benchmark.name} holds results of another model or other settings\n  hint:    choose another --output"
             )
-    benchmarks = [with_references(benchmark, args.floor, args.workers) for benchmark in benchmarks]  # last: it can take minutes
+    benchmarks = [with_references(benchmark, floor_of(args), args.workers) for benchmark in benchmarks]  # last: it can take minutes
+    wanted = [WantedBenchmark(limited(spec, args.limit), args.from_date, args.to_date, args.data_dir) for spec in args.benchmark]
     if args.shard:
-        from reflectioncoder.sharded.benchmarks import WantedBenchmark
         from reflectioncoder.sharded.evaluate import run_shard
 
-        wanted = [WantedBenchmark(limited(spec, args.limit), args.from_date, args.to_date, args.data_dir) for spec in args.benchmark]
         return shard_outcome(run_shard(model, benchmarks, wanted, recipe, args.format, args.output / args.shard.folder, args.shard))
     value, paths, backend, exit_code = {}, [], None, EXIT_DONE
     longest_request = max(longest(benchmark.requests(1)) for benchmark in benchmarks)
     with contextlib.ExitStack() as opened:
+        elsewhere = None
+        if cluster:
+            from reflectioncoder.cluster.judging import judges_of
+
+            by_name = {benchmark.name: one for benchmark, one in zip(benchmarks, wanted, strict=True)}
+            elsewhere = opened.enter_context(judges_of(cluster, by_name))
         for benchmark in benchmarks:
             directory = args.output / benchmark.name
             paths.append(directory / "results.json")
@@ -90,7 +101,11 @@ def run(args: argparse.Namespace) -> Outcome:
             started = time.monotonic()
             backend = backend or opened.enter_context(model.open(longest_request, args.max_new_tokens))
             limits = limits_from(recipe.sandbox)
-            results = evaluate_model(backend, benchmark, recipe, limits, directory, benchmark.name, args.format)
+            results = evaluate_model(backend, benchmark, recipe, limits, directory, benchmark.name, args.format, elsewhere)
+            if results["status"] == "skipped":
+                value[benchmark.name] = results
+                lines.append(f"{benchmark.name}: {len(benchmark.tasks)} tasks skipped: {results['reason']}")
+                continue
             paths += sorted(directory.glob("completions.*.json*")) if args.format else []
             summary = summary_of(results, round(time.monotonic() - started, 1))
             value[benchmark.name] = {**results, "summary": summary}

@@ -11,7 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reflectioncoder.commands import Outcome, add_shard_argument, add_workers_argument, shard_outcome
+from reflectioncoder.commands import (
+    Outcome,
+    add_ray_argument,
+    add_shard_argument,
+    add_workers_argument,
+    shard_outcome,
+    wanted_cluster,
+)
 from reflectioncoder.errors import CheckFailedError
 
 if TYPE_CHECKING:
@@ -25,15 +32,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_workers_argument(parser)
     add_shard_argument(parser, "written to FILE.shards/shard-I-of-N, for merge")
+    add_ray_argument(parser)
 
 
 def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.builder.sources.collect import collect_problems
 
+    cluster = wanted_cluster(args, args.workers)
     if args.shard:
         from reflectioncoder.sharded.problems import run_shard
 
         return shard_outcome(run_shard(args.sources, args.output, args.limit, args.workers, args.shard))
+    if cluster:
+        from reflectioncoder.cluster.building import collect_on
+
+        return _outcome(collect_on(cluster, args.sources, args.output, args.limit), args.output)
     return _outcome(collect_problems(args.sources, args.output, args.limit, args.workers), args.output)
 
 

@@ -14,14 +14,17 @@ from reflectioncoder.commands import (
     Outcome,
     add_benchmark_arguments,
     add_format_argument,
+    add_ray_argument,
     add_scoring_arguments,
     add_shard_argument,
     benchmark_of_shards,
     described,
+    floor_of,
     percent,
     positive,
     shard_outcome,
     wanted_benchmark,
+    wanted_cluster,
 )
 
 if TYPE_CHECKING:
@@ -52,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--extract", action="store_true", help="the samples are a model's raw answers: extract the program from each")
     add_format_argument(parser)
     add_shard_argument(parser, "written to DIR/shard-I-of-N, for merge")
+    add_ray_argument(parser)
     parser.add_argument(
         "--model", default="unknown", metavar="NAME", help="name of the model that wrote the samples, for eee and inspect"
     )
@@ -62,25 +66,32 @@ def run(args: argparse.Namespace) -> Outcome:
 
     from reflectioncoder.evaluation import ScoreOptions, score_file
 
+    cluster = wanted_cluster(args, args.workers)
     benchmark = wanted_benchmark(args.benchmark, args)
     options = ScoreOptions(
         args.wall_s,
         args.rules,
         args.workers,
-        args.floor,
+        floor_of(args),
         args.cut,
         extract=args.extract,
         partial=args.partial,
         formats=tuple(args.format),
         model=args.model,
     )
+    wanted = benchmark_of_shards(args.benchmark, args)
     if args.shard:
         from reflectioncoder.sharded.score import run_shard
 
-        wanted = benchmark_of_shards(args.benchmark, args)
         return shard_outcome(run_shard(args.samples, benchmark, wanted, options, args.output / args.shard.folder, args.shard))
     started = time.monotonic()
-    scored = score_file(args.samples, benchmark, args.output, options)
+    if cluster:
+        from reflectioncoder.cluster.judging import judges_of
+
+        with judges_of(cluster, {benchmark.name: wanted}) as elsewhere:
+            scored = score_file(args.samples, benchmark, args.output, options, elsewhere)
+    else:
+        scored = score_file(args.samples, benchmark, args.output, options)
     return _outcome(scored, benchmark, round(time.monotonic() - started, 1))
 
 

@@ -6,11 +6,11 @@ Input rows follow EvalPlus (`evaluate.sample_files`). Several rows of a task are
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from reflectioncoder.choices import CUT_RULES, RULES, CutRule, Rules
 from reflectioncoder.data.answer_reasons import Reason
@@ -156,13 +156,53 @@ def require_all_tasks(samples: Sequence[SampleToScore], benchmark: Benchmark, pa
         )
 
 
+class Judges(Protocol):
+    """Judges the samples of one scoring, on this machine or on others."""
+
+    def first(self, samples: Sequence[SampleToScore]) -> Iterator[tuple[int, Verdict]]:
+        """Yield (number in `samples`, verdict) as they come; those that rest on a limit of time do not count yet.
+
+        Raises:
+            MachineError: verdicts cannot be believed here.
+        """
+        ...
+
+    def again(self, first: Sequence[tuple[SampleToScore, Verdict]]) -> Iterator[tuple[int, Verdict]]:
+        """Yield (number in `first`, verdict that counts) for verdicts that rest on a limit, as they come. Is called after `first`."""
+        ...
+
+
+@dataclass
+class JudgesHere:
+    """Judges on this machine, `workers` programs at a time (0: one per core)."""
+
+    scorer: Scorer
+    workers: int = 0
+
+    def first(self, samples: Sequence[SampleToScore]) -> Iterator[tuple[int, Verdict]]:
+        self.workers = self.scorer.prepare(self.workers)
+        beside_others = Look(alone=False)
+        yield from enumerate(map_ordered(lambda s: self.scorer.judge(s.task, s.solution, beside_others), samples, self.workers))
+
+    def again(self, first: Sequence[tuple[SampleToScore, Verdict]]) -> Iterator[tuple[int, Verdict]]:
+        return judge_again(self.scorer, first, self.workers)
+
+
 def score_samples(
-    samples: Iterable[SampleToScore], output: Path, scorer: Scorer, workers: int = 0, label: str = "score"
+    samples: Iterable[SampleToScore],
+    output: Path,
+    scorer: Scorer,
+    workers: int = 0,
+    label: str = "score",
+    judges: Judges | None = None,
 ) -> list[dict[str, Any]]:
     """Judge samples into `output` (`samples.jsonl`), appended as they come; rows that are there are not judged again.
 
     A verdict that rests on a limit is taken once more at the end (`judge_again`), and only that one counts. In the end `output`
     holds one row for each of these samples, in their order, and after them the rows of other samples that were there.
+
+    Args:
+        judges: who judges; by default this machine, `workers` programs at a time.
 
     Returns the rows in the order of the samples.
 
@@ -176,8 +216,7 @@ def score_samples(
     # A sandbox error is no verdict: it is tried again.
     known = {row["key"]: row for row in stored if row["status"] != "sandbox_error"}
     todo = [(key, sample) for key, sample in zip(keys, samples, strict=True) if key not in known]
-    if todo:
-        workers = scorer.prepare(workers)
+    judges = judges or JudgesHere(scorer, workers)
     num_done = len(samples) - len(todo)
     again: list[tuple[str, SampleToScore, Verdict]] = []
     with JsonlAppender(output) as appender, Progress(label, len(samples), num_done) as progress:
@@ -189,13 +228,13 @@ def score_samples(
             num_done += 1
             progress.update(num_done)
 
-        verdicts = map_ordered(lambda item: scorer.judge(item[1].task, item[1].solution, Look(alone=False)), todo, workers)
-        for (key, sample), verdict in zip(todo, verdicts, strict=True):
+        for number, verdict in judges.first([sample for _, sample in todo]) if todo else ():
+            key, sample = todo[number]
             if verdict.hit_time_limit:
                 again.append((key, sample, verdict))
             else:
                 keep(key, sample, verdict)
-        for number, verdict in judge_again(scorer, [(sample, verdict) for _, sample, verdict in again], workers):
+        for number, verdict in judges.again([(sample, verdict) for _, sample, verdict in again]) if again else ():
             keep(*again[number][:2], verdict)
     rows = [known[key] for key in keys]
     write_jsonl(output, [*rows, *others])

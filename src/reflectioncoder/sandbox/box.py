@@ -29,7 +29,7 @@ class Box:
     """
 
     def __init__(self) -> None:
-        _remove_leftovers(tempfile.gettempdir())
+        _remove_leftovers_once(tempfile.gettempdir())
         for _ in range(_ATTEMPTS):
             self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
             if (lock := _lock(self.path)) is not None:
@@ -92,9 +92,14 @@ def _lock(path: Path) -> int | None:
 
 
 @cache
-def _remove_leftovers(directory: str) -> None:
-    """Remove the folders that killed processes of this user have left; once for each directory and process."""
-    for path in sorted(Path(directory).glob(f"{_PREFIX}*")):
+def _remove_leftovers_once(directory: str) -> None:
+    """Remove leftovers, once for each directory and process."""
+    remove_leftovers(directory)
+
+
+def remove_leftovers(directory: str | None = None) -> None:
+    """Remove the folders that killed processes of this user have left, by default in the temporary directory."""
+    for path in sorted(Path(directory or tempfile.gettempdir()).glob(f"{_PREFIX}*")):
         with contextlib.suppress(OSError, SandboxUnavailableError):
             if path.lstat().st_uid == os.getuid() and (lock := _lock(path)) is not None:
                 try:

@@ -247,6 +247,7 @@ class ServerPool:
 
     def __init__(self) -> None:
         self._idle: dict[tuple[Isolation, tuple[str, ...], ReadablePaths], list[ForkServer]] = {}
+        self._lent: set[ForkServer] = set()
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
@@ -257,14 +258,22 @@ class ServerPool:
             idle = self._idle.setdefault(key, [])
             server = idle.pop() if idle else None
         server = server or _start_server(isolation, preload)
+        self._lent.add(server)
         try:
             yield server
             server.tidy()
         except BaseException:
             server.close()
             raise
+        finally:
+            self._lent.discard(server)
         with self._lock:
             self._idle[key].append(server)
+
+    def interrupt(self) -> None:
+        """End the servers that are lent: whoever has one gets SandboxUnavailableError, and clears it away."""
+        for server in list(self._lent):
+            server.process.kill()
 
     def close(self) -> None:
         with self._lock:

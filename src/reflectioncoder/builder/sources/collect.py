@@ -23,20 +23,28 @@ from reflectioncoder.sandbox.detect import detect_isolation, require_floor
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import map_ordered
 
+Verify = Callable[[Draft | Dropped], Problem | Dropped]
+"""Turns a draft into a problem. Is called from several threads."""
 
-def collect_problems(sources: Iterable[str], output: Path, limit: int | None = None, workers: int = 0) -> dict[str, Any]:
+
+def collect_problems(
+    sources: Iterable[str], output: Path, limit: int | None = None, workers: int = 0, verify_draft: Verify | None = None
+) -> dict[str, Any]:
     """Write the first `limit` problems of all sources to `output`; return how many are kept, and dropped by reason.
+
+    Args:
+        verify_draft: verifies a draft on another machine; by default this one does.
 
     Raises:
         UsageError: an unknown source, or rows of an unknown form. `output` is untouched then, as at every error.
         MachineError: a package is missing, or the disk is full.
         SandboxUnavailableError: programs cannot be run here.
     """
-    with contextlib.closing(map_ordered(verifier(), drafts(sources), workers)) as results:
+    with contextlib.closing(map_ordered(verify_draft or verifier(), drafts(sources), workers)) as results:
         return write_problems(results, output, limit)
 
 
-def verifier() -> Callable[[Draft | Dropped], Problem | Dropped]:
+def verifier() -> Verify:
     """Return what turns a draft into a problem, with the default limits.
 
     Raises:

@@ -1,0 +1,266 @@
+"""Gives jobs to nodes: each as many as it can do at a time and a few more, so that none waits for work.
+
+Short jobs go in batches. A job that is lost with its node is given to another one; what is lost three times is likely to be the cause,
+and ends the work. A job whose node fails (a full disk, a sandbox that breaks) is tried on every other node.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from reflectioncoder.cluster.node import DoneBatch
+from reflectioncoder.errors import MachineError
+
+_BATCH_S = 0.3
+_MAX_BATCH = 64
+_MAX_LOSSES = 3  # of a job: two may be chance, for what only waited at a node is lost with it too
+_MAX_FAILURES = 5  # one after another, of a node, while others are at work
+_AHEAD = 2  # jobs that are given out of an endless sequence, times all that are at work
+
+
+class LostError(Exception):
+    """Raised in the future of a batch if its node is gone."""
+
+
+class Member(Protocol):
+    """A node, seen from here, with one duty. `workers`: batches that it does at a time; `ahead`: batches that may wait there."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def workers(self) -> int: ...
+    @property
+    def ahead(self) -> int: ...
+
+    def send(self, jobs: Sequence[Any]) -> Future[DoneBatch]:
+        """Let it do some jobs. The future raises `LostError` if the node is gone."""
+        ...
+
+
+@dataclass(eq=False)
+class _Ticket:
+    job: Any
+    future: Future[Any] = field(default_factory=Future)
+    num_losses: int = 0
+    failed_on: set[Member] = field(default_factory=set)
+    error: Exception | None = None
+
+
+@dataclass(eq=False)
+class _Place:
+    """A member at work. `job_s`: seconds of a job, of late."""
+
+    member: Member
+    batches: list[list[_Ticket]] = field(default_factory=list)
+    job_s: float = _BATCH_S
+    num_failures: int = 0
+
+    @property
+    def room(self) -> int:
+        return self.member.workers + self.member.ahead - len(self.batches)
+
+
+class Dispatcher:
+    """Takes jobs from any thread (`submit`) and gives them to members, from one thread of its own.
+
+    Args:
+        on_lost: is told of a member that is gone, and may bring another one in its place (`join`, from any thread); it calls `gave_up`
+            if it cannot.
+        say: is told what people should know.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        on_lost: Callable[[Dispatcher, Member], bool],
+        say: Callable[[str], None] = lambda message: None,
+    ):
+        self._places = [_Place(member) for member in members]
+        self._waiting: deque[_Ticket] = deque()
+        self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._on_lost, self._say = on_lost, say
+        self._num_joining = 0
+        self._closed = False
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Any) -> Future[Any]:
+        """Have a job done. Its future raises what the job raised; MachineError if no node can do it."""
+        ticket = _Ticket(job)
+        self._events.put(lambda: self._waiting.append(ticket))
+        if not self._thread.is_alive():  # nobody takes it
+            self._end(self._error or MachineError("the work was stopped"))
+        return ticket.future
+
+    def do(self, job: Any) -> Any:
+        """Have a job done, and wait for it."""
+        return self.submit(job).result()
+
+    def map(self, jobs: Sequence[Any]) -> Iterator[tuple[int, Future[Any]]]:
+        """Yield (number, its future, which is done) for jobs, as they end. A bounded number of results is ever kept."""
+        ended: queue.SimpleQueue[tuple[int, Future[Any]]] = queue.SimpleQueue()
+        numbers = iter(range(len(jobs)))
+
+        def give(count: int) -> None:
+            for number in itertools.islice(numbers, count):
+                self.submit(jobs[number]).add_done_callback(lambda future, number=number: ended.put((number, future)))
+
+        give(_AHEAD * _MAX_BATCH * sum(place.member.workers for place in self._places))
+        for _ in range(len(jobs)):
+            yield ended.get()
+            give(1)
+
+    def join(self, member: Member) -> None:
+        """Let a member take the place of one that was lost."""
+
+        def joined() -> None:
+            self._num_joining -= 1
+            self._places.append(_Place(member))
+
+        self._events.put(joined)
+
+    def gave_up(self) -> None:
+        """Say that nothing takes the place of a member that was lost."""
+
+        def gone() -> None:
+            self._num_joining -= 1
+
+        self._events.put(gone)
+
+    def close(self) -> None:
+        """Give no more jobs; those that are not done yet are cancelled."""
+        self._events.put(self._close)
+        self._thread.join()
+
+    def _close(self) -> None:
+        self._closed = True
+
+    def _run(self) -> None:
+        try:
+            while not self._closed:
+                self._events.get()()
+                while not self._events.empty():  # so that jobs that come together go together
+                    self._events.get()()
+                self._give()
+        except Exception as error:  # noqa: BLE001 (a fault of ours: nobody must wait for ever)
+            self._error = error
+        self._end(self._error or MachineError("the work was stopped"))
+
+    def _end(self, error: Exception) -> None:
+        """Let nobody wait any more."""
+        while not self._events.empty():
+            with contextlib.suppress(Exception):
+                self._events.get_nowait()()
+        for ticket in [*self._waiting, *(ticket for place in self._places for batch in place.batches for ticket in batch)]:
+            if not ticket.future.done():
+                ticket.future.set_exception(error)
+
+    def _give(self) -> None:
+        if not self._places and not self._num_joining:
+            for ticket in self._waiting:
+                ticket.future.set_exception(_nobody_left())
+            self._waiting.clear()
+        held: list[_Ticket] = []
+        while self._waiting:
+            place = max(self._places, key=lambda place: place.room / place.member.workers, default=None)
+            if place is None or place.room <= 0:
+                break
+            total_room = sum(max(0, place.room) for place in self._places)
+            fair = max(1, -(-len(self._waiting) // total_room))  # the last jobs are shared by all
+            size = max(1, min(_MAX_BATCH, round(_BATCH_S / max(place.job_s, 1e-3)), fair))
+            batch: list[_Ticket] = []
+            while self._waiting and len(batch) < size:
+                ticket = self._waiting.popleft()
+                (held if place.member in ticket.failed_on else batch).append(ticket)
+            if not batch:
+                break
+            self._send(place, batch)
+        self._waiting.extendleft(reversed(held))
+        for ticket in held:  # failed on the only place that has room, and perhaps on all
+            self._place_elsewhere(ticket)
+
+    def _place_elsewhere(self, ticket: _Ticket) -> None:
+        others = [place for place in self._places if place.member not in ticket.failed_on]
+        if not others and not self._num_joining:  # those that might have done it are gone
+            self._waiting.remove(ticket)
+            ticket.future.set_exception(ticket.error or _nobody_left())
+        elif free := [place for place in others if place.room > 0]:
+            self._waiting.remove(ticket)
+            self._send(free[0], [ticket])
+
+    def _send(self, place: _Place, batch: list[_Ticket]) -> None:
+        place.batches.append(batch)
+        future = place.member.send([ticket.job for ticket in batch])
+        future.add_done_callback(lambda done: self._events.put(lambda: self._ended(place, batch, done)))
+
+    def _ended(self, place: _Place, batch: list[_Ticket], future: Future[DoneBatch]) -> None:
+        if batch not in place.batches:
+            return  # it was taken away already
+        place.batches.remove(batch)
+        try:
+            result = future.result()
+        except LostError as lost:
+            self._lose(place, batch, str(lost))
+            return
+        except Exception as error:  # noqa: BLE001 (a fault of ours: whoever waits is told)
+            for ticket in batch:
+                ticket.future.set_exception(error)
+            return
+        place.job_s = (place.job_s + result.seconds / len(batch)) / 2
+        for ticket, done in zip(batch, result.done, strict=True):
+            if isinstance(done.error, MachineError | OSError):
+                self._fail(place, ticket, done.error)
+            elif done.error is not None:
+                ticket.future.set_exception(done.error)
+            else:
+                place.num_failures = 0
+                ticket.future.set_result(done.value)
+        if place.num_failures >= _MAX_FAILURES and len(self._places) > 1 and place in self._places:
+            self._places.remove(place)
+            self._say(f"{place.member.name} fails again and again, and gets no more work")
+            for batch in [*place.batches]:
+                place.batches.remove(batch)
+                self._waiting.extendleft(reversed(batch))
+
+    def _fail(self, place: _Place, ticket: _Ticket, error: Exception) -> None:
+        place.num_failures += 1
+        ticket.failed_on.add(place.member)
+        ticket.error = error
+        if any(other.member not in ticket.failed_on for other in self._places):
+            if place.num_failures == 1:
+                self._say(f"{place.member.name}: {str(error).partition(chr(10))[0]}; done elsewhere")
+            self._waiting.appendleft(ticket)
+        else:
+            ticket.future.set_exception(error)
+
+    def _lose(self, place: _Place, batch: list[_Ticket], why: str) -> None:
+        batches = [batch, *place.batches]
+        place.batches.clear()
+        num_again = 0
+        for ticket in (ticket for lost in reversed(batches) for ticket in reversed(lost)):
+            ticket.num_losses += 1
+            if ticket.num_losses >= _MAX_LOSSES:
+                what = f"the same work was lost with {_MAX_LOSSES} nodes, and may be the cause; the last: {place.member.name}: {why}"
+                ticket.future.set_exception(MachineError(what))
+            else:
+                self._waiting.appendleft(ticket)
+                num_again += 1
+        if place in self._places:
+            self._places.remove(place)
+            self._num_joining += 1
+            self._say(f"lost {place.member.name} ({why}); {num_again} units are done again elsewhere")
+            if not self._on_lost(self, place.member):
+                self._num_joining -= 1
+
+
+def _nobody_left() -> MachineError:
+    return MachineError("no node is left\n  hint:    what was done is kept: run the same command again")

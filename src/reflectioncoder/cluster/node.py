@@ -1,0 +1,143 @@
+"""What runs on a node: one process, whose children its fork servers are. It knows neither Ray nor the other nodes."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from reflectioncoder.errors import MachineError, SandboxUnavailableError
+from reflectioncoder.evaluate.judges.evalplus.reference import slowness
+from reflectioncoder.sandbox.box import remove_leftovers
+from reflectioncoder.sandbox.detect import detect_isolation
+from reflectioncoder.sandbox.forkserver import SERVERS
+from reflectioncoder.shard_folders import versions
+
+_MAX_WAIT_S = 10.0  # for programs that have been interrupted
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """Tells what a node is.
+
+    Attributes:
+        host, pid: of the process.
+        isolation, tier: that which holds there, found by trying it.
+        slowness: seconds that a fixed piece of work takes there, by which time limits are calibrated.
+        versions: as `shard_folders.versions` says.
+    """
+
+    host: str
+    pid: int
+    isolation: str
+    tier: int
+    slowness: float
+    versions: dict[str, Any]
+
+    def of_row(self) -> dict[str, Any]:
+        """Return what a row of results says of the node that it comes from."""
+        return {"host": self.host, "isolation": self.isolation, "tier": self.tier, "calibration_s": round(self.slowness, 5)}
+
+
+@dataclass(frozen=True)
+class OpenDuty:
+    """A duty that a node can do. `workers`: jobs at a time; `same`: what must be the same on all nodes, by what it is called."""
+
+    do: Callable[[Any], Any]
+    workers: int
+    same: dict[str, Any]
+
+
+class Duty(Protocol):
+    """Something that nodes do. It is sent to each."""
+
+    def open(self, node: NodeFacts, workers: int) -> OpenDuty:
+        """Make ready on a node.
+
+        Raises:
+            MachineError, UsageError: this node cannot do it.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a job: its result, or why there is none."""
+
+    value: Any = None
+    error: Exception | None = None
+
+
+@dataclass(frozen=True)
+class DoneBatch:
+    """What became of some jobs, and the seconds that they took together."""
+
+    done: list[Done]
+    seconds: float
+
+
+class Node:
+    """A node's process. Its methods are called from several threads."""
+
+    def __init__(self) -> None:
+        package = Path(__file__).resolve().parents[1]
+        sys.path[:] = [path for path in sys.path if Path(path or ".").resolve() != package]  # `python -m` leads there: it hides others
+        self._open: dict[str, OpenDuty] = {}
+        self._changed = threading.Condition()
+        self._num_at_work = 0
+        self._closed = False
+        self._facts: NodeFacts | None = None
+
+    def facts(self) -> NodeFacts | Exception:
+        """Return what this node is, or why it can run no programs."""
+        try:
+            isolation = detect_isolation()
+        except (MachineError, OSError) as error:
+            return error
+        self._facts = NodeFacts(socket.gethostname(), os.getpid(), isolation.name, isolation.tier, slowness(), versions())
+        return self._facts
+
+    def open(self, name: str, duty: Duty, workers: int) -> tuple[int, dict[str, Any]] | Exception:
+        """Make ready for a duty; return how many jobs it does at a time and what must be the same on all nodes, or why it cannot."""
+        assert self._facts is not None
+        try:
+            opened = self._open[name] = duty.open(self._facts, workers)
+        except (MachineError, OSError, ValueError) as error:
+            return error
+        return opened.workers, opened.same
+
+    def do(self, name: str, jobs: Sequence[Any]) -> DoneBatch:
+        """Do some jobs, one after another."""
+        do, began = self._open[name].do, time.monotonic()
+        with self._changed:
+            self._num_at_work += 1
+        try:
+            done = [self._do(do, job) for job in jobs]
+        finally:
+            with self._changed:
+                self._num_at_work -= 1
+                self._changed.notify_all()
+        return DoneBatch(done, time.monotonic() - began)
+
+    def _do(self, do: Callable[[Any], Any], job: Any) -> Done:
+        if self._closed:
+            return Done(error=SandboxUnavailableError("the node has been stopped"))
+        try:
+            return Done(do(job))
+        except Exception as error:  # noqa: BLE001 (whoever gave the job is told)
+            return Done(error=error)
+
+    def close(self) -> None:
+        """End all programs and fork servers, and remove their folders."""
+        self._closed = True
+        SERVERS.interrupt()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._num_at_work, _MAX_WAIT_S)
+        SERVERS.close()
+        remove_leftovers()  # of nodes of this machine that were killed

@@ -1,0 +1,221 @@
+"""The only module that knows Ray: connects to a cluster, or starts one on this machine, and runs one process of ours on every node.
+
+Ray Core only. Nothing is sent to Ray's makers (`RAY_USAGE_STATS_ENABLED=0`), and nothing is shipped to nodes: this package, Python and
+the benchmarks' data have to be there, as `crew` finds out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from reflectioncoder.cluster.dispatch import LostError
+from reflectioncoder.cluster.node import Node
+from reflectioncoder.errors import MachineError, UsageError, require
+from reflectioncoder.sandbox.box import remove_leftovers, temporary_folder
+from reflectioncoder.sandbox.pool import default_workers
+
+ALLOWED = "HOST:PORT of a cluster's head node, auto, or nothing"
+_ADDRESS = re.compile(r"[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9A-Fa-f:]+\]:[0-9]{1,5}")
+_CONNECT_S = 5.0
+_CLOSE_S = 15.0
+_OWN_STORE_BYTES = 128 * 2**20  # what is sent is small
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # with which every gRPC connection begins
+_THREADS_MORE = 8  # of a node's process, beside those that do jobs
+
+
+@dataclass(frozen=True)
+class Place:
+    """A node of the cluster: Ray's name for it, its address, and its cores, as Ray counts them."""
+
+    node_id: str
+    address: str
+    cores: int
+
+
+class Process:
+    """Our process on a node; methods of `node.Node` are called by name."""
+
+    def __init__(self, ray: Any, place: Place, cores: int):
+        self._ray, self.place, self.cores = ray, place, cores
+        strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(place.node_id, soft=False)
+        threads = cores + _THREADS_MORE
+        options = {"num_cpus": cores, "max_concurrency": threads, "max_restarts": 0, "scheduling_strategy": strategy}
+        self._actor = ray.remote(Node).options(**options).remote()
+
+    def call(self, method: str, *arguments: Any) -> Future[Any]:
+        """Call a method. The future raises `LostError` if the process or its node is gone."""
+        answer: Future[Any] = Future()
+        reference = getattr(self._actor, method).remote(*arguments)
+
+        def take(future: Future[Any]) -> None:
+            try:
+                answer.set_result(future.result())
+            except self._ray.exceptions.RayTaskError as error:  # the process is there: it could not do it
+                answer.set_exception(MachineError(f"{self.place.address}: {_last_line(error)}"))
+            except Exception as error:  # noqa: BLE001 (Ray has many errors for a process that is gone)
+                answer.set_exception(LostError(_short(error)))
+
+        reference.future().add_done_callback(take)
+        return answer
+
+    def kill(self) -> None:
+        with contextlib.suppress(Exception):
+            self._ray.kill(self._actor, no_restart=True)
+
+
+class RayCluster:
+    """A cluster that this process is connected to (`connected`)."""
+
+    def __init__(self, ray: Any, workers: int):
+        self._ray, self._workers = ray, workers
+
+    def places(self) -> list[Place]:
+        """Return the nodes that are alive and have cores."""
+        found = []
+        for node in self._ray.nodes():
+            cores = int(node["Resources"].get("CPU", 0))
+            if node["Alive"] and cores:
+                found.append(Place(node["NodeID"], node["NodeManagerAddress"], cores))
+        return sorted(found, key=lambda place: (place.address, place.node_id))
+
+    def start(self, place: Place) -> Process:
+        """Start our process on a node; it gets `workers` of the cores, or all."""
+        return Process(self._ray, place, min(self._workers or place.cores, place.cores))
+
+
+def close_all(processes: list[Process]) -> None:
+    """End processes in good order: programs, fork servers and folders first."""
+    closing = [process.call("close") for process in processes]
+    for answer in closing:
+        with contextlib.suppress(Exception):
+            answer.result(_CLOSE_S)
+    for process in processes:
+        process.kill()
+
+
+@contextlib.contextmanager
+def connected(address: str, workers: int = 0) -> Iterator[RayCluster]:
+    """Connect to a cluster, or start one on this machine that ends with the block.
+
+    Args:
+        address: HOST:PORT, or `auto` for the cluster that this machine belongs to; "": `$RAY_ADDRESS`, else one is started here.
+        workers: at most so many cores of each node; 0: all.
+
+    Raises:
+        UsageError: no address.
+        MachineError: Ray is not installed; there is no cluster; it has another version of Ray or of Python.
+    """
+    address = address or os.environ.get("RAY_ADDRESS", "")
+    if address not in ("", "auto") and not _ADDRESS.fullmatch(address):
+        raise UsageError.for_value("this is no address of a cluster", "--ray", address, ALLOWED)
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns of what it will change one day
+    ray = require("ray", "ray")
+    require("ray.util.scheduling_strategies", "ray")  # which `import ray` leaves out
+    with contextlib.ExitStack() as stack:
+        if address in ("", "auto"):
+            where = {"address": "auto"} if address else _own(stack, workers)
+        else:
+            _require_answer(address)
+            where = {"address": address}
+        stack.callback(remove_leftovers)  # of processes here that Ctrl-C has met too, before they were asked to end
+        handlers = _signal_handlers()
+        with _stdout_as_stderr():
+            try:
+                ray.init(**where, configure_logging=False, log_to_driver=False, logging_level="ERROR")
+            except (Exception, SystemExit) as error:  # noqa: BLE001 (Ray ends the process where it cannot reach a cluster)
+                raise _no_cluster(address, error) from None
+        stack.callback(ray.shutdown)
+        _restore(handlers)
+        yield RayCluster(ray, workers)
+
+
+def _own(stack: contextlib.ExitStack, workers: int) -> dict[str, Any]:
+    """Return the options of a cluster of this machine alone, of which nothing stays."""
+    folder = stack.enter_context(temporary_folder())
+    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's default would let every other process of the machine go first
+    return {
+        "address": "local",
+        "num_cpus": workers or default_workers(),
+        "num_gpus": 0,
+        "include_dashboard": False,
+        "object_store_memory": _OWN_STORE_BYTES,
+        "_temp_dir": str(folder),
+    }
+
+
+def _require_answer(address: str) -> None:
+    """Refuse an address at which nothing answers as a cluster does: Ray itself would try for minutes.
+
+    Raises:
+        MachineError: it does not.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S) as connection:
+            connection.sendall(_PREFACE)
+            answer = connection.recv(9)
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, error) from None
+    if len(answer) < 4 or answer[3] != 4:  # the first frame of gRPC's answer holds settings
+        raise _no_cluster(address, ConnectionError("something else than Ray answers there"))
+
+
+def _no_cluster(address: str, error: BaseException) -> MachineError:
+    text = str(error)
+    if "ersion mismatch" in text:
+        return MachineError(f"the cluster at {address} has other versions\n  {_short(error, 400)}")
+    reason = "it does not answer as a cluster" if isinstance(error, SystemExit) else _short(error)
+    if not address:
+        return MachineError(f"Ray cannot be started on this machine: {reason}")
+    where = "this machine belongs to no cluster" if address == "auto" else f"there is no cluster at {address}"
+    return MachineError(
+        f"{where}: {reason}\n  where:   --ray\n  allowed: {ALLOWED}; the command runs on a machine of the cluster\n"
+        "  hint:    ray start --head on one machine, ray start --address HOST:PORT on the others; --ray alone starts one here"
+    )
+
+
+def _short(error: BaseException, most: int = 200) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__
+
+
+@contextlib.contextmanager
+def _stdout_as_stderr() -> Iterator[None]:
+    """Let what Ray prints go to stderr: stdout holds results."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _signal_handlers() -> dict[int, Any]:
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    return {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+
+def _restore(handlers: dict[int, Any]) -> None:
+    """Take signals back from Ray, which ends the process by its own way."""
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

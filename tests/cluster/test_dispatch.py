@@ -1,0 +1,69 @@
+"""Who does what: jobs are given out as results are taken, in batches, to all members."""
+
+import itertools
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from reflectioncoder.cluster.dispatch import Dispatcher
+from reflectioncoder.cluster.node import Done, DoneBatch
+
+NUM_JOBS = 3000  # many times more than are given out ahead
+
+
+class Member:
+    def __init__(self, name):
+        self.name, self.workers, self.ahead = name, 2, 1
+        self._pool = ThreadPoolExecutor(2)
+        self.batches = []
+
+    def send(self, jobs):
+        self.batches.append(len(jobs))
+        return self._pool.submit(lambda: DoneBatch([Done(job * job) for job in jobs], 0.001))
+
+
+class Jobs(Sequence):
+    def __init__(self):
+        self.num_taken = 0
+
+    def __len__(self):
+        return NUM_JOBS
+
+    def __getitem__(self, number):
+        self.num_taken += 1
+        return number
+
+
+@pytest.fixture
+def dispatcher():
+    made = Dispatcher([Member("one"), Member("two")], lambda dispatcher, member: False)
+    yield made
+    made.close()
+
+
+def test_every_job_is_done_once_and_few_are_given_out_ahead(dispatcher):
+    jobs, found, most_ahead = Jobs(), {}, 0
+    for number, future in dispatcher.map(jobs):
+        assert number not in found
+        found[number] = future.result()
+        most_ahead = max(most_ahead, jobs.num_taken - len(found))
+    assert found == {number: number * number for number in range(NUM_JOBS)}
+    assert jobs.num_taken == NUM_JOBS
+    assert most_ahead < NUM_JOBS // 4, "memory would grow with the number of jobs"
+
+
+def test_short_jobs_go_in_batches_to_all_members():
+    members = [Member("one"), Member("two")]
+    dispatcher = Dispatcher(members, lambda dispatcher, member: False)
+    assert sorted(number for number, _ in dispatcher.map(range(NUM_JOBS))) == list(range(NUM_JOBS))
+    dispatcher.close()
+    assert sum(itertools.chain.from_iterable(member.batches for member in members)) == NUM_JOBS
+    assert all(sum(member.batches) > NUM_JOBS / 10 for member in members)
+    assert sum(len(member.batches) for member in members) < NUM_JOBS / 4
+
+
+def test_jobs_after_the_end_do_not_wait_for_ever(dispatcher):
+    dispatcher.close()
+    with pytest.raises(Exception, match="the work was stopped"):
+        dispatcher.submit(1).result(timeout=10)
