@@ -39,7 +39,7 @@ def folder(tmp_path, monkeypatch):
     place.chmod(0o777)
     monkeypatch.setenv("TMPDIR", str(place))
     monkeypatch.setattr(tempfile, "tempdir", str(place))
-    box._remove_leftovers.cache_clear()
+    box._remove_leftovers_once.cache_clear()
     return place
 
 
@@ -76,7 +76,7 @@ def test_a_living_process_keeps_its_folders(folder):
     assert mine <= set(folder.rglob("*"))
     own.remove()
     kill(living)
-    box._remove_leftovers.cache_clear()
+    box._remove_leftovers_once.cache_clear()
     Box().remove()
     assert list(folder.iterdir()) == []
 
@@ -99,7 +99,7 @@ def test_folders_of_others_are_let_be(folder, tmp_path):
 
 
 def test_many_processes_that_begin_at_once_do_not_take_each_other_s_folders(folder):
-    body = "from reflectioncoder.sandbox import box\nkept = []\nfor _ in range(50):\n    box._remove_leftovers.cache_clear()\n"
+    body = "from reflectioncoder.sandbox import box\nkept = []\nfor _ in range(50):\n    box._remove_leftovers_once.cache_clear()\n"
     body += "    kept.append(box.Box())\nassert all(k.path.is_dir() for k in kept)"
     processes = [subprocess.Popen([sys.executable, "-c", f"{body}\n[k.remove() for k in kept]"]) for _ in range(4)]
     assert [process.wait() for process in processes] == [0, 0, 0, 0]
