@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -124,6 +125,13 @@ SPELLED_OUT = [
         "return all(number > 0 for number in numbers)",
         "for number in numbers:\n    return number > 0\nreturn True",
         "assert f([1, -1]) == False",
+    ),
+    (
+        "stops_at_first",
+        "f(numbers: list[int]) -> list[int]",
+        "return [number for number in numbers if number > 0]",
+        "found = []\nfor number in numbers:\n    if number > 0:\n        found.append(number)\n        break\nreturn found",
+        "assert f([1, 2]) == [1, 2]",
     ),
     (
         "position_for_value",
@@ -300,6 +308,16 @@ def test_families_apply_to_the_bundled_problems_and_mostly_change_several_lines(
             changed.append(lines_changed(reference, mutation.code))
     assert all(len(found) >= 3 for found in problems.values()), problems  # of a third of them: at least 8 of all
     assert sum(count > 1 for count in changed) > 0.9 * len(changed)
+
+
+def test_no_misreading_says_the_same_twice(of_bundled):
+    """A second `return found`, or a second `found = []` in a loop, would be idle: nobody writes it."""
+    said = re.compile(r"^ *((?:return \w+|\w+ = (?:\[\]|0|\{\}|\"\")))$", re.MULTILINE)
+    for problem, programs in of_bundled.values():
+        before = Counter(said.findall(answer_program(problem)))
+        for mutation in programs:
+            if mutation.operator in ("stops_at_first", "reset_in_loop"):
+                assert all(count <= max(before[text], 1) for text, count in Counter(said.findall(mutation.code)).items()), mutation.code
 
 
 def test_no_family_fails_on_a_bundled_problem():

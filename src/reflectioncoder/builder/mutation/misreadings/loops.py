@@ -33,9 +33,11 @@ def reset_in_loop(reading: Reading) -> Iterator[Mutation]:
         for start, loop in itertools.pairwise(block.body):
             if m.matches(start, _START) and isinstance(loop, cst.For):
                 assert isinstance(loop.body, cst.IndentedBlock)
+                moved = reading.text(start)
+                if moved in (line.strip() for line in reading.text(loop).splitlines()):
+                    continue  # it begins anew there already: twice would be idle
                 inside = loop.with_changes(body=loop.body.with_changes(body=[start, *loop.body.body]))
                 body = [inside if line is loop else line for line in block.body if line is not start]
-                moved = reading.text(start)
                 yield reading.replaced("reset_in_loop", block, [block.with_changes(body=body)], correct=moved, wrong=moved)
 
 
@@ -48,13 +50,13 @@ def stops_at_first(reading: Reading) -> Iterator[Mutation]:
                                   correct=reading.text(items.node), wrong=wrong)  # fmt: skip
     for items in list_comprehensions(reading):
         found = reading.fresh("found", "values", "result")
-        append = f"{found}.append({items.value})"
+        if not items.conditions or items.inner is not None:  # nobody writes a loop that always ends in its first round
+            continue
+        lines = [f"{found} = []", *items.loops(reading, [f"{found}.append({items.value})", "break"])]
         if (line := reading.return_of(items.node)) is not None:
-            wrong = f"return {found}"
-            lines = [f"{found} = []", *items.loops(reading, [append, wrong]), wrong]
-            yield reading.instead("stops_at_first", line, lines, correct=reading.text(items.node), wrong=wrong)
-        elif items.conditions and items.inner is None:
-            lines = [f"{found} = []", *items.loops(reading, [append, "break"])]
+            lines.append(f"return {found}")
+            yield reading.instead("stops_at_first", line, lines, correct=reading.text(items.node), wrong="break")
+        else:
             yield reading.before("stops_at_first", items.node, lines, found, wrong="break")
     for node, _ in reading.expressions(cst.Call):
         if m.matches(node, m.Call(func=m.Attribute(attr=m.Name("replace")), args=[m.Arg(), m.Arg()])):

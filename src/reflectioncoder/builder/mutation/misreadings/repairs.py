@@ -69,8 +69,6 @@ def _stops_at_first(lines: Lines, at: int, slip: Mutation) -> Iterator[Lines]:
         yield from ([*lines[:number], *lines[number + 1 :]] for number, line in enumerate(lines) if line.strip() == "break")
     elif slip.wrong.endswith(", 1)"):
         yield _with(lines, at, lines[at].strip().replace(", 1)", ")"))
-    elif any(line.strip() == slip.wrong for line in lines[at + 1 :]):
-        yield [*lines[:at], *lines[at + 1 :]]
     elif slip.wrong.startswith("return ") and lines[at + 1].strip() in ("return True", "return False"):
         is_any, value = lines[at + 1].strip() == "return False", slip.wrong.removeprefix("return ")
         yield _with(lines, at, f"if {value}:" if is_any else f"if not ({value}):", f"{INDENT}return {is_any}")
