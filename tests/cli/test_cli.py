@@ -78,6 +78,7 @@ assert main(["report", out + "/runs/demo", "--output", out + "/report.html"]) ==
         (["score", "no.jsonl", "--benchmark", "bundled/seen", "--output", "x"], 2, "no.jsonl"),
         (["inspect", "no.jsonl"], 2, "no.jsonl"),
         (["report", "no-run", "--output", "x.html"], 2, "not a run folder"),
+        (["report", "no-run", "another"], 2, "needs a place"),
         (["generate", "./no-model", "--benchmark", "bundled/seen", "--output", "x"], 2, "no such model directory"),
         (["generate", "owner/no-model", "--benchmark", "bundled/seen", "--output", "x", "--offline"], 3, "hub cannot be reached"),
         (["generate", "m", "--benchmark", "bundled/seen", "--output", "x", "--num-samples", "3"], 2, "temperature"),

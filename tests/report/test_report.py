@@ -195,7 +195,8 @@ def test_the_rounds_of_improve_are_a_table_and_a_chart(tmp_path):
 
 def test_the_arms_of_an_ablation_have_the_values_of_each_seed(tmp_path):
     write_atomic(tmp_path / "config.yaml", "name: x\n")
-    arm = {"settings": {"train.kl_weight": 0}, "seeds": [5, 6], "tokens": [10, 30], "reflection_tokens": [5, 15]}
+    settings = {"train.student_view": False, "train.mask_strategy": ["all"]}
+    arm = {"settings": settings, "seeds": [5, 6], "tokens": [10, 30], "reflection_tokens": [5, 15]}
     interval = {"value": 0.1, "ci_low": 0.05, "ci_high": 0.15}
     rows = [
         {"arm": "control", "mean": 0.25, "by_seed": {"5": 0.25}},
@@ -213,3 +214,5 @@ def test_the_arms_of_an_ablation_have_the_values_of_each_seed(tmp_path):
         ["full", "35.0 %", "30.0 %", "40.0 %"],
     ]
     assert "+10 [+5, +15] points" in page
+    for text in ("train.student_view: false", "train.mask_strategy: [all]"):  # as they are written in a recipe
+        assert f"<code>{text}</code>" in page

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedErro
 from markupsafe import Markup
 
 from reflectioncoder import __version__
+from reflectioncoder.config.yaml_text import one_line
 from reflectioncoder.errors import UsageError
 from reflectioncoder.progress import format_duration
 from reflectioncoder.report.charts import difference_mark
@@ -44,6 +45,7 @@ def render_page(template: str, data: dict[str, Any], **values: Any) -> str:
     environment.globals["difference_mark"] = lambda found, reach: Markup(difference_mark(found, reach))
     environment.filters["thousands"] = lambda value: f"{value:,}"
     environment.filters["duration"] = format_duration
+    environment.filters["yaml"] = one_line
     style, script = (_joined(kind, names) for kind, names in (("css", STYLES), ("js", SCRIPTS)))
     own = f"style-src '{_hash(style)}'; script-src '{_hash(script)}'"
     policy = f"default-src 'none'; {own}; img-src data:; base-uri 'none'; form-action 'none'"
