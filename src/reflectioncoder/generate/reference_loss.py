@@ -66,18 +66,23 @@ def reference_losses(config: ModelConfig, path: Path, references: Sequence[Refer
 
 
 def _loss(model: Any, task_id: str, sample: RenderedSample) -> AnswerLoss:
+    losses = token_losses(model, sample)
+    return AnswerLoss(task_id, len(losses), round(float(losses.sum()) / len(losses), 6))
+
+
+def token_losses(model: Any, sample: RenderedSample) -> Any:
+    """Return the loss of every token that is predicted, nats: a tensor of shape (number of targets,)."""
     torch = require("torch", "train")
     ids = torch.tensor([sample.input_ids], device=model.device)
-    targets = list(_targets(sample))
+    targets = list(targets_of(sample))
     places = torch.tensor([place - 1 for place, _ in targets], device=model.device)
     with torch.inference_mode():
         logits = model(input_ids=ids).logits[0, places].float()
         wanted = torch.tensor([token for _, token in targets], device=model.device)
-        total = torch.nn.functional.cross_entropy(logits, wanted, reduction="sum")
-    return AnswerLoss(task_id, len(targets), round(float(total) / len(targets), 6))
+        return torch.nn.functional.cross_entropy(logits, wanted, reduction="none")
 
 
-def _targets(sample: RenderedSample) -> Iterator[tuple[int, int]]:
+def targets_of(sample: RenderedSample) -> Iterator[tuple[int, int]]:
     """Yield position and token of everything that is predicted."""
     for position, label in enumerate(sample.teacher_labels):
         if label != IGNORE_INDEX and position > 0:
