@@ -11,7 +11,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
-from reflectioncoder.cluster.dispatch import Dispatcher, LostError
+from reflectioncoder.cluster.dispatch import Dispatcher, LostError, batches_ahead
 from reflectioncoder.cluster.node import DoneBatch, Duty, NodeFacts
 from reflectioncoder.cluster.ray_cluster import Process, RayCluster, close_all, connected
 from reflectioncoder.errors import CannotError, MachineError, SandboxUnavailableError
@@ -202,7 +202,7 @@ class DutyPool:
                 raise MachineError(
                     differences(f"{node.name} has something else than this machine", dict(self._here), {**self._here, **wrong})
                 )
-            self.members.append(_AtWork(node, self._name, workers, ahead=max(1, workers // 4)))
+            self.members.append(_AtWork(node, self._name, workers, batches_ahead(workers)))
 
     @contextlib.contextmanager
     def dispatching(self, *, alone: bool = False) -> Iterator[Dispatcher]:

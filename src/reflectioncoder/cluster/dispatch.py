@@ -26,6 +26,11 @@ _MAX_FAILURES = 5  # one after another, of a node, while others are at work
 _AHEAD = 2  # jobs that are given out of an endless sequence, times all that are at work
 
 
+def batches_ahead(workers: int) -> int:
+    """Return how many batches may wait at a node that does `workers` at a time."""
+    return max(1, workers // 4)
+
+
 class LostError(Exception):
     """Raised in the future of a batch if its node is gone."""
 

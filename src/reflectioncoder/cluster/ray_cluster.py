@@ -18,7 +18,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from reflectioncoder.cluster.dispatch import LostError
+from reflectioncoder.cluster.dispatch import LostError, batches_ahead
 from reflectioncoder.cluster.node import Node
 from reflectioncoder.errors import MachineError, UsageError, require
 from reflectioncoder.sandbox.box import remove_leftovers, temporary_folder
@@ -30,7 +30,7 @@ _CONNECT_S = 5.0
 _CLOSE_S = 15.0
 _OWN_STORE_BYTES = 128 * 2**20  # what is sent is small
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # with which every gRPC connection begins
-_THREADS_MORE = 8  # of a node's process, beside those that do jobs
+_THREADS_MORE = 8  # of a node's process, beside those that have batches
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Process:
     def __init__(self, ray: Any, place: Place, cores: int):
         self._ray, self.place, self.cores = ray, place, cores
         strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(place.node_id, soft=False)
-        threads = cores + _THREADS_MORE
+        threads = cores + batches_ahead(cores) + _THREADS_MORE  # `close` always finds one
         options = {"num_cpus": cores, "max_concurrency": threads, "max_restarts": 0, "scheduling_strategy": strategy}
         self._actor = ray.remote(Node).options(**options).remote()
 
