@@ -50,7 +50,8 @@ class Thread:
                 answer.set_exception(LostError("it was killed"))
 
     def kill(self):
-        self._pool.shutdown()
+        self.lose()
+        self._pool.shutdown(wait=False)
 
 
 class Cluster:

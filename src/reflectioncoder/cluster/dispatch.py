@@ -1,7 +1,8 @@
 """Gives jobs to nodes: each as many as it can do at a time and a few more, so that none waits for work.
 
 Short jobs go in batches. A job that is lost with its node is given to another one; what is lost three times is likely to be the cause,
-and ends the work. A job whose node fails (a full disk, a sandbox that breaks) is tried on every other node.
+and ends the work. A job whose node fails (a full disk, a sandbox that breaks) is tried on every other node; the failure counts against
+the node only if another one can do the job.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from reflectioncoder.errors import MachineError
 _BATCH_S = 0.3
 _MAX_BATCH = 64
 _MAX_LOSSES = 3  # of a job: two may be chance, for what only waited at a node is lost with it too
-_MAX_FAILURES = 5  # one after another, of a node, while others are at work
+_MAX_FAILURES = 5  # of a node, one after another, with jobs that others could do
 _AHEAD = 2  # jobs that are given out of an endless sequence, times all that are at work
 
 
@@ -55,8 +56,7 @@ class _Ticket:
     job: Any
     future: Future[Any] = field(default_factory=Future)
     num_losses: int = 0
-    failed_on: set[Member] = field(default_factory=set)
-    error: Exception | None = None
+    failed_on: dict[Member, Exception] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -77,15 +77,14 @@ class Dispatcher:
     """Takes jobs from any thread (`submit`) and gives them to members, from one thread of its own.
 
     Args:
-        on_lost: is told of a member that is gone, and may bring another one in its place (`join`, from any thread); it calls `gave_up`
-            if it cannot.
+        on_lost: is told of a member that is gone; it brings another one in its place (`join`) or calls `gave_up`, from any thread.
         say: is told what people should know.
     """
 
     def __init__(
         self,
         members: Sequence[Member],
-        on_lost: Callable[[Dispatcher, Member], bool],
+        on_lost: Callable[[Dispatcher, Member], None],
         say: Callable[[str], None] = lambda message: None,
     ):
         self._places = [_Place(member) for member in members]
@@ -94,16 +93,19 @@ class Dispatcher:
         self._on_lost, self._say = on_lost, say
         self._num_joining = 0
         self._closed = False
-        self._error: Exception | None = None
+        self._lock = threading.Lock()
+        self._why_ended: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
         self._thread.start()
 
     def submit(self, job: Any) -> Future[Any]:
         """Have a job done. Its future raises what the job raised; MachineError if no node can do it."""
         ticket = _Ticket(job)
-        self._events.put(lambda: self._waiting.append(ticket))
-        if not self._thread.is_alive():  # nobody takes it
-            self._end(self._error or MachineError("the work was stopped"))
+        with self._lock:
+            if self._why_ended is None:
+                self._events.put(lambda: self._waiting.append(ticket))
+                return ticket.future
+        ticket.future.set_exception(self._why_ended)
         return ticket.future
 
     def do(self, job: Any) -> Any:
@@ -119,7 +121,7 @@ class Dispatcher:
             for number in itertools.islice(numbers, count):
                 self.submit(jobs[number]).add_done_callback(lambda future, number=number: ended.put((number, future)))
 
-        give(_AHEAD * _MAX_BATCH * sum(place.member.workers for place in self._places))
+        give(_AHEAD * _MAX_BATCH * max(1, sum(place.member.workers for place in self._places)))
         for _ in range(len(jobs)):
             yield ended.get()
             give(1)
@@ -142,7 +144,7 @@ class Dispatcher:
         self._events.put(gone)
 
     def close(self) -> None:
-        """Give no more jobs; those that are not done yet are cancelled."""
+        """Give no more jobs; the futures of those that are not done yet raise MachineError."""
         self._events.put(self._close)
         self._thread.join()
 
@@ -150,6 +152,7 @@ class Dispatcher:
         self._closed = True
 
     def _run(self) -> None:
+        why: Exception = MachineError("the work was stopped")
         try:
             while not self._closed:
                 self._events.get()()
@@ -157,11 +160,13 @@ class Dispatcher:
                     self._events.get()()
                 self._give()
         except Exception as error:  # noqa: BLE001 (a fault of ours: nobody must wait for ever)
-            self._error = error
-        self._end(self._error or MachineError("the work was stopped"))
+            why = error
+        self._end(why)
 
     def _end(self, error: Exception) -> None:
         """Let nobody wait any more."""
+        with self._lock:
+            self._why_ended = error
         while not self._events.empty():
             with contextlib.suppress(Exception):
                 self._events.get_nowait()()
@@ -197,7 +202,7 @@ class Dispatcher:
         others = [place for place in self._places if place.member not in ticket.failed_on]
         if not others and not self._num_joining:  # those that might have done it are gone
             self._waiting.remove(ticket)
-            ticket.future.set_exception(ticket.error or _nobody_left())
+            ticket.future.set_exception(next(reversed(ticket.failed_on.values()), _nobody_left()))
         elif free := [place for place in others if place.room > 0]:
             self._waiting.remove(ticket)
             self._send(free[0], [ticket])
@@ -228,24 +233,27 @@ class Dispatcher:
                 ticket.future.set_exception(done.error)
             else:
                 place.num_failures = 0
+                for other in [other for other in self._places if other.member in ticket.failed_on]:
+                    self._blame(other, ticket.failed_on[other.member])
                 ticket.future.set_result(done.value)
-        if place.num_failures >= _MAX_FAILURES and len(self._places) > 1 and place in self._places:
-            self._places.remove(place)
-            self._say(f"{place.member.name} fails again and again, and gets no more work")
-            for batch in [*place.batches]:
-                place.batches.remove(batch)
-                self._waiting.extendleft(reversed(batch))
 
     def _fail(self, place: _Place, ticket: _Ticket, error: Exception) -> None:
-        place.num_failures += 1
-        ticket.failed_on.add(place.member)
-        ticket.error = error
+        ticket.failed_on[place.member] = error
         if any(other.member not in ticket.failed_on for other in self._places):
-            if place.num_failures == 1:
-                self._say(f"{place.member.name}: {str(error).partition(chr(10))[0]}; done elsewhere")
             self._waiting.appendleft(ticket)
         else:
             ticket.future.set_exception(error)
+
+    def _blame(self, place: _Place, error: Exception) -> None:
+        """Count a failure with a job that another node could do."""
+        place.num_failures += 1
+        if place.num_failures == 1:
+            self._say(f"{place.member.name}: {str(error).partition(chr(10))[0]}; done elsewhere")
+        if place.num_failures >= _MAX_FAILURES:
+            self._places.remove(place)
+            self._say(f"{place.member.name} fails again and again, and gets no more work")
+            self._waiting.extendleft(ticket for batch in reversed(place.batches) for ticket in reversed(batch))
+            place.batches.clear()
 
     def _lose(self, place: _Place, batch: list[_Ticket], why: str) -> None:
         batches = [batch, *place.batches]
@@ -263,8 +271,7 @@ class Dispatcher:
             self._places.remove(place)
             self._num_joining += 1
             self._say(f"lost {place.member.name} ({why}); {num_again} units are done again elsewhere")
-            if not self._on_lost(self, place.member):
-                self._num_joining -= 1
+            self._on_lost(self, place.member)
 
 
 def _nobody_left() -> MachineError:

@@ -13,7 +13,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,7 @@ _CLOSE_S = 15.0
 _OWN_STORE_BYTES = 128 * 2**20  # what is sent is small
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # with which every gRPC connection begins
 _THREADS_MORE = 8  # of a node's process, beside those that have batches
+_START_HINT = "\n  hint:    is this package installed there, for the same Python?"
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,13 @@ class Process:
             try:
                 answer.set_result(future.result())
             except self._ray.exceptions.RayTaskError as error:  # the process is there: it could not do it
-                answer.set_exception(MachineError(f"{self.place.address}: {_last_line(error)}"))
+                hint = _START_HINT if "failed to import" in str(error) else ""
+                answer.set_exception(MachineError(f"{self.place.address}: {_last_line(error)}{hint}"))
             except Exception as error:  # noqa: BLE001 (Ray has many errors for a process that is gone)
-                answer.set_exception(LostError(_short(error)))
+                if getattr(error, "actor_init_failed", False):
+                    answer.set_exception(MachineError(f"{self.place.address}: {_last_line(error)}{_START_HINT}"))
+                else:
+                    answer.set_exception(LostError(_short(error)))
 
         reference.future().add_done_callback(take)
         return answer
@@ -93,12 +99,13 @@ class RayCluster:
         return Process(self._ray, place, min(self._workers or place.cores, place.cores))
 
 
-def close_all(processes: list[Process]) -> None:
+def close_all(processes: Sequence[Process]) -> None:
     """End processes in good order: programs, fork servers and folders first."""
+    deadline = time.monotonic() + _CLOSE_S
     closing = [process.call("close") for process in processes]
     for answer in closing:
         with contextlib.suppress(Exception):
-            answer.result(_CLOSE_S)
+            answer.result(max(0.0, deadline - time.monotonic()))
     for process in processes:
         process.kill()
 
