@@ -132,7 +132,7 @@ def test_a_node_that_is_lost_while_it_starts_or_opens_takes_no_part(gathered, ca
         said = capsys.readouterr().err
         assert "takes no part in echo: it was lost: its node is gone" in said
         assert "hint" not in said
-        with pytest.raises(MachineError, match="no node is left; .* was lost: gone") as error:
+        with pytest.raises(MachineError, match=r"no node is left; .* was lost: gone") as error:
             made.on("echo", Duty(opens=dict.fromkeys(("one", "three"), raising(LostError("gone")))), {})
         assert not isinstance(error.value, CannotError)
 

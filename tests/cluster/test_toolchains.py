@@ -46,4 +46,5 @@ def test_a_check_with_other_toolchains_on_a_node_is_refused(version, tmp_path, m
     assert main(["check", str(tmp_path / "samples.jsonl"), "--output", str(tmp_path / "out"), "-q", "--ray"]) == 3
     error = capsys.readouterr().err
     assert "has something else than this machine" in error
-    assert "toolchain of js: 18.1 and 20.0" in error or ("18.1" in error and "20.0" in error)
+    assert "toolchain of js" in error
+    assert "20.0" in error
