@@ -1,5 +1,6 @@
 """Work on nodes gives what one machine gives, whatever becomes of nodes; and which nodes are refused. Without Ray."""
 
+import argparse
 import errno
 import json
 import sys
@@ -11,9 +12,10 @@ import pytest
 
 from reflectioncoder.cli import main
 from reflectioncoder.cluster import crew, judging, node
+from reflectioncoder.commands import wanted_cluster
 from reflectioncoder.data.files import read_jsonl, write_jsonl
 from reflectioncoder.data.problems import bundled_problems
-from reflectioncoder.errors import SandboxUnavailableError
+from reflectioncoder.errors import SandboxUnavailableError, UsageError
 from reflectioncoder.evaluate.benchmarks import load_benchmark
 from reflectioncoder.evaluate.judges.base import ALONE, Look, Verdict
 from reflectioncoder.evaluate.score import Scorer
@@ -80,7 +82,7 @@ def test_two_nodes_give_the_verdicts_of_one_machine_and_say_where(samples, on):
 def lose_in_the_middle(cluster, num_jobs):
     def spoil(process):
         if process.num_jobs >= num_jobs and not process.is_lost:
-            cluster.hosts.remove(process.place.address)
+            cluster.hosts.remove(process.ray_node.address)
             process.lose()
 
     return spoil
@@ -194,6 +196,29 @@ def test_nodes_with_other_data_are_refused(on, monkeypatch, capsys):
     code, _ = on(Cluster())
     assert code == 3
     assert "has something else than this machine\n  benchmark: " in capsys.readouterr().err
+
+
+def test_a_setting_that_a_node_does_not_know_is_told_in_full(on, monkeypatch, capsys):
+    def detect():
+        raise UsageError.for_value("unknown isolation", "REFLECTIONCODER_ISOLATION", "strongest", ["auto", "landlock"])
+
+    monkeypatch.setattr(node, "detect_isolation", detect)
+    code, _ = on(Cluster())
+    assert code == 3
+    assert (
+        "one: unknown isolation\n  where:   REFLECTIONCODER_ISOLATION\n  got:     'strongest'\n  allowed: auto"
+        in capsys.readouterr().err
+    )
+
+
+def test_nodes_are_told_where_a_relative_data_directory_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    args = argparse.Namespace(ray="auto", shard=None, data_dir="data")
+    assert wanted_cluster(args, 2) == crew.ClusterWanted("auto", 2, None)
+    assert args.data_dir == str(tmp_path / "data")
+    args = argparse.Namespace(ray=None, shard=None, data_dir="data")
+    assert wanted_cluster(args, 2) is None
+    assert args.data_dir == "data"
 
 
 def test_a_node_without_a_toolchain_takes_no_part_and_without_any_all_tasks_are_skipped(samples, on, monkeypatch):

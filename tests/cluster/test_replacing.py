@@ -117,9 +117,9 @@ def test_a_node_that_is_lost_while_it_starts_or_opens_takes_no_part(gathered, ca
     lost_at_start = Cluster(hosts=["one", "two", "three"])
     begin = lost_at_start.start
 
-    def start(place):
-        process = begin(place)
-        if place.address == "two":
+    def start(ray_node):
+        process = begin(ray_node)
+        if ray_node.address == "two":
             process.lose()
         return process
 
@@ -161,7 +161,7 @@ def test_jobs_that_fail_everywhere_take_no_node_out(gathered, capsys):
         for _, future in dispatcher.map(range(12)):
             assert future.exception(30) is broken
         assert dispatcher.do(12)[1] == 12
-        assert len(dispatcher._places) == 2
+        assert len(dispatcher._working) == 2
     assert "gets no more work" not in capsys.readouterr().err
 
 
@@ -170,7 +170,7 @@ def test_a_node_that_fails_with_what_others_can_do_is_taken_out(gathered, capsys
     with gathered(Cluster()) as made, made.on("echo", broken, {}).dispatching() as dispatcher:
         for _, future in dispatcher.map(range(200)):
             assert future.result(30)[0] == "one"
-        assert [place.member.node.facts.host for place in dispatcher._places] == ["one"]
+        assert [working.member.node.facts.host for working in dispatcher._working] == ["one"]
     assert "No space left on device; done elsewhere" in capsys.readouterr().err
 
 

@@ -36,12 +36,12 @@ class CrewNode:
 
     @property
     def name(self) -> str:
-        address = self.process.place.address
+        address = self.process.ray_node.address
         return self.facts.host if self.facts.host == address else f"{self.facts.host} ({address}, process {self.facts.pid})"
 
 
 @dataclass(frozen=True, eq=False)
-class _AtWork:
+class NodeOnDuty:
     """A node with a duty (`dispatch.Member`)."""
 
     node: CrewNode
@@ -99,15 +99,15 @@ class Crew:
         return ISOLATIONS[min(self.nodes, key=lambda node: (node.facts.tier, node.facts.isolation)).facts.isolation]
 
     def _gather(self) -> None:
-        places = self._cluster.places()
-        if not places:
+        nodes = self._cluster.nodes()
+        if not nodes:
             raise MachineError("the cluster has no node with cores")
         why_lost = ""
-        for process, answer in [(process, process.call("facts")) for process in map(self._start, places)]:
+        for process, answer in [(process, process.call("facts")) for process in map(self._start, nodes)]:
             try:
                 node = CrewNode(process, _answer(process, answer, _START_S))
             except LostError as lost:
-                why_lost = f"{process.place.address} was lost while our process started there: {lost}"
+                why_lost = f"{process.ray_node.address} was lost while our process started there: {lost}"
                 say(f"{why_lost}; it takes no part")
                 continue
             self._require_fit(node)
@@ -116,9 +116,9 @@ class Crew:
             raise MachineError(f"no node is left; {why_lost}")
         self._require_one_isolation(self.nodes)
 
-    def _start(self, place: Any) -> Process:
-        self._num_starts[place.node_id] += 1
-        process = self._cluster.start(place)
+    def _start(self, ray_node: Any) -> Process:
+        self._num_starts[ray_node.node_id] += 1
+        process = self._cluster.start(ray_node)
         self._processes.append(process)
         return process
 
@@ -178,14 +178,14 @@ class Crew:
             LostError: it is lost again.
             MachineError: it does not fit any more.
         """
-        place = lost.process.place
+        ray_node = lost.process.ray_node
         lost.process.kill()  # it may be cut off only
         with self._lock:
             if lost in self.nodes:
                 self.nodes.remove(lost)
-            if self._closing or self._num_starts[place.node_id] >= _MAX_STARTS or place not in self._cluster.places():
+            if self._closing or self._num_starts[ray_node.node_id] >= _MAX_STARTS or ray_node not in self._cluster.nodes():
                 return None
-            process = self._start(place)
+            process = self._start(ray_node)
         try:
             node = CrewNode(process, _answer(process, process.call("facts"), _START_S))
             self._require_fit(node)
@@ -204,10 +204,10 @@ class DutyPool:
     def __init__(self, crew: Crew, name: str, duty: Duty, here: Mapping[str, Any]):
         self._crew, self._name, self._duty, self._here = crew, name, duty, here
         self._lock = threading.Lock()  # of members
-        self.members: list[_AtWork] = []
+        self.members: list[NodeOnDuty] = []
         self.why_none = MachineError("no node is left")
 
-    def open(self, nodes: Sequence[CrewNode]) -> list[_AtWork]:
+    def open(self, nodes: Sequence[CrewNode]) -> list[NodeOnDuty]:
         """Make nodes ready, and return them; those that cannot do the duty or are lost are left out, and named (`why_none`).
 
         Raises:
@@ -230,7 +230,7 @@ class DutyPool:
                 raise MachineError(
                     differences(f"{node.name} has something else than this machine", dict(self._here), {**self._here, **wrong})
                 )
-            opened.append(_AtWork(node, self._name, workers, batches_ahead(workers)))
+            opened.append(NodeOnDuty(node, self._name, workers, batches_ahead(workers)))
         with self._lock:
             self.members += opened
         return opened
@@ -238,7 +238,7 @@ class DutyPool:
     @contextlib.contextmanager
     def dispatching(self, *, alone: bool = False) -> Iterator[Dispatcher]:
         """Give jobs to the nodes within the block. `alone`: one at a time to each."""
-        members = [_AtWork(member.node, self._name, 1, 0) for member in self.members] if alone else self.members
+        members = [NodeOnDuty(member.node, self._name, 1, 0) for member in self.members] if alone else self.members
         context = copy_context()  # of whoever is to be told
 
         def replace(dispatcher: Dispatcher, lost: Any) -> None:
@@ -271,7 +271,7 @@ class DutyPool:
             say(f"{lost.name} could not be replaced: {error}")
         finally:
             for member in opened:
-                dispatcher.join(_AtWork(member.node, self._name, 1, 0) if alone else member)
+                dispatcher.join(NodeOnDuty(member.node, self._name, 1, 0) if alone else member)
             if not opened:
                 dispatcher.gave_up()
 
@@ -283,12 +283,13 @@ def _answer(process: Process, answer: Future[Any], patience_s: float, name: str 
         LostError: it is lost.
         MachineError: it says that something is wrong, or nothing.
     """
-    name = name or process.place.address
+    name = name or process.ray_node.address
     try:
         found = answer.result(patience_s)
     except TimeoutError:
         raise MachineError(
-            f"{name} has not given its cores for {patience_s:.0f} s\n  hint:    is it at other work? --workers N takes fewer"
+            f"{name} has not given its cores for {patience_s:.0f} s\n"
+            "  hint:    is it at other work? --workers N (a build: sandbox.workers) takes fewer"
         ) from None
     if isinstance(found, CannotError):
         raise found

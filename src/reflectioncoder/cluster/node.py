@@ -1,4 +1,4 @@
-"""What runs on a node: one process, whose children its fork servers are. It knows neither Ray nor the other nodes."""
+"""Runs on a node: one process, whose children its fork servers are. It knows neither Ray nor the other nodes."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Node:
         """Return what this node is, or why it can run no programs."""
         try:
             isolation = detect_isolation()
-        except (MachineError, OSError) as error:
+        except (MachineError, OSError, ValueError) as error:  # the last: REFLECTIONCODER_ISOLATION there names none
             return error
         self._facts = NodeFacts(socket.gethostname(), os.getpid(), isolation.name, isolation.tier, slowness(), versions())
         return self._facts

@@ -38,7 +38,7 @@ _START_HINT = "\n  hint:    is this package installed there, for the same Python
 
 
 @dataclass(frozen=True)
-class Place:
+class RayNode:
     """A node of the cluster: Ray's name for it, its address, and its cores, as Ray counts them."""
 
     node_id: str
@@ -49,9 +49,9 @@ class Place:
 class Process:
     """Our process on a node; methods of `node.Node` are called by name."""
 
-    def __init__(self, ray: Any, place: Place, cores: int):
-        self._ray, self.place, self.cores = ray, place, cores
-        strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(place.node_id, soft=False)
+    def __init__(self, ray: Any, ray_node: RayNode, cores: int):
+        self._ray, self.ray_node, self.cores = ray, ray_node, cores
+        strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(ray_node.node_id, soft=False)
         threads = cores + batches_ahead(cores) + _THREADS_MORE  # `close` always finds one
         options = {"num_cpus": cores, "max_concurrency": threads, "max_restarts": 0, "scheduling_strategy": strategy}
         self._actor = ray.remote(Node).options(**options).remote()
@@ -66,10 +66,10 @@ class Process:
                 answer.set_result(future.result())
             except self._ray.exceptions.RayTaskError as error:  # the process is there: it could not do it
                 hint = _START_HINT if "failed to import" in str(error) else ""
-                answer.set_exception(MachineError(f"{self.place.address}: {_last_line(error)}{hint}"))
+                answer.set_exception(MachineError(f"{self.ray_node.address}: {_last_line(error)}{hint}"))
             except Exception as error:  # noqa: BLE001 (Ray has many errors for a process that is gone)
                 if getattr(error, "actor_init_failed", False):
-                    answer.set_exception(MachineError(f"{self.place.address}: {_last_line(error)}{_START_HINT}"))
+                    answer.set_exception(MachineError(f"{self.ray_node.address}: {_last_line(error)}{_START_HINT}"))
                 else:
                     answer.set_exception(LostError(_short(error)))
 
@@ -87,18 +87,18 @@ class RayCluster:
     def __init__(self, ray: Any, workers: int):
         self._ray, self._workers = ray, workers
 
-    def places(self) -> list[Place]:
+    def nodes(self) -> list[RayNode]:
         """Return the nodes that are alive and have cores."""
         found = []
         for node in self._ray.nodes():
             cores = int(node["Resources"].get("CPU", 0))
             if node["Alive"] and cores:
-                found.append(Place(node["NodeID"], node["NodeManagerAddress"], cores))
-        return sorted(found, key=lambda place: (place.address, place.node_id))
+                found.append(RayNode(node["NodeID"], node["NodeManagerAddress"], cores))
+        return sorted(found, key=lambda ray_node: (ray_node.address, ray_node.node_id))
 
-    def start(self, place: Place) -> Process:
+    def start(self, ray_node: RayNode) -> Process:
         """Start our process on a node; it gets `workers` of the cores, or all."""
-        return Process(self._ray, place, min(self._workers or place.cores, place.cores))
+        return Process(self._ray, ray_node, min(self._workers or ray_node.cores, ray_node.cores))
 
 
 def close_all(processes: Sequence[Process]) -> None:
