@@ -125,8 +125,7 @@ def evaluate_model(
         MachineError: too many samples could not be run in the sandbox.
     """
     requests = benchmark.requests(recipe.generate.num_samples)
-    judged = complete_and_judge(model, benchmark, requests, recipe, limits, directory, label, ready)
-    return judged.finish(model.describe(), formats)
+    return complete_and_judge(model, benchmark, requests, recipe, limits, directory, label, ready).finish(model.describe(), formats)
 
 
 @dataclass(frozen=True)
@@ -137,11 +136,7 @@ class JudgesElsewhere:
     of: Callable[[Scorer], Judges]
 
     def ready(self, benchmark: Benchmark, recipe: Recipe, limits: Limits) -> ReadyJudges:
-        """Make them ready for completions of a benchmark, before a model is loaded.
-
-        Raises:
-            CannotError: none can judge it.
-        """
+        """Make them ready for a model's completions, before it is loaded (CannotError: none can judge the benchmark)."""
         scorer = Scorer(benchmark, limits, recipe.sandbox.rules, recipe.sandbox.floor, self.isolation)
         return ReadyJudges(scorer, self.of(scorer))
 
@@ -196,11 +191,11 @@ def complete_and_judge(
 ) -> JudgedCompletions:
     """Complete requests and judge the completions in `directory`, which must be free or hold the same completions (`claim`)."""
     scorer = ready.scorer if ready else Scorer(benchmark, limits, recipe.sandbox.rules, recipe.sandbox.floor)
-    judges = ready.judges if ready else None
     completions = directory / COMPLETIONS
     of_whole = benchmark.whole.requests(recipe.generate.num_samples)
     counts = generate(model, requests, recipe.generate, recipe.seed, completions, f"generate {label}", of_whole=of_whole)
     samples = read_samples_to_score(completions, benchmark) if requests else []
+    judges = ready.judges if ready else None
     rows = score_samples(samples, directory / SAMPLES, scorer, recipe.sandbox.workers, f"score {label}", judges)
     return JudgedCompletions(directory, recipe, scorer, samples, rows, counts["finish_reasons"])
 

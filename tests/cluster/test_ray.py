@@ -61,7 +61,7 @@ class Cluster:
 
     def entrypoints(self):
         """What the cluster tells everybody of its jobs."""
-        from ray._raylet import GcsClient  # pyright: ignore[reportMissingImports]
+        from ray._raylet import GcsClient  # pyright: ignore
 
         return {job.entrypoint for job in GcsClient(address=self.address).get_all_job_info().values()}
 

@@ -4,11 +4,15 @@ import pytest
 
 from reflectioncoder.cli import main
 from reflectioncoder.cluster import building, crew
+from reflectioncoder.cluster.node import NodeFacts
 from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.errors import CannotError
+from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.toolchain import Toolchain
 from tests.cluster.nodes import Cluster
 from tests.conftest import reflection_sample
+
+FACTS = NodeFacts("one", 1, "none", 0, 1.0, {})
 
 
 @pytest.fixture
@@ -26,9 +30,9 @@ def test_versions_of_the_languages_that_are_used_are_told_and_a_missing_one_is_n
     version[0] = None
     assert building.toolchains_of(["py"]) == {}
     with pytest.raises(CannotError, match="node is missing; "):
-        building.Replaying(None, frozenset(["js"])).open(None, 1)
+        building.Replaying(Limits(), frozenset(["js"])).open(FACTS, 1)
     with pytest.raises(CannotError, match="node is missing; "):
-        building.BuildRuns(None, frozenset(["js"])).open(None, 1)
+        building.BuildRuns(None, frozenset(["js"])).open(FACTS, 1)
 
 
 def test_a_check_with_other_toolchains_on_a_node_is_refused(version, tmp_path, monkeypatch, capsys):

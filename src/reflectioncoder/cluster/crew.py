@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextvars import copy_context
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from reflectioncoder.cluster.dispatch import Dispatcher, LostError, batches_ahead
@@ -167,7 +166,9 @@ class Crew:
             MachineError: a node has something else, or fails; or all are lost.
         """
         pool = DutyPool(self, name, duty, here)
-        if not pool.open(self.nodes):
+        with self._lock:
+            nodes = list(self.nodes)
+        if not pool.open(nodes):
             raise pool.why_none
         return pool
 
@@ -242,7 +243,8 @@ class DutyPool:
         context = copy_context()  # of whoever is to be told
 
         def replace(dispatcher: Dispatcher, lost: Any) -> None:
-            self._crew.replace(partial(context.copy().run, self._replace, dispatcher, lost, alone))
+            teller = context.copy()
+            self._crew.replace(lambda: teller.run(self._replace, dispatcher, lost, alone))
 
         dispatcher = Dispatcher(members, replace, speaker())
         try:
