@@ -112,24 +112,20 @@ def evaluate_model(
     directory: Path,
     label: str,
     formats: Sequence[ResultFormat] = (),
-    elsewhere: JudgesElsewhere | None = None,
+    ready: ReadyJudges | None = None,
 ) -> dict[str, Any]:
     """Completions → verdicts → results.json in `directory`, which must be free or hold the same completions (`claim`).
 
     Args:
         limits: of a program with its tests.
         formats: other tools' formats in which the results are written too.
-        elsewhere: judges on other machines; where none of them can judge the benchmark, it is skipped.
+        ready: judges on other machines.
 
     Raises:
         MachineError: too many samples could not be run in the sandbox.
     """
     requests = benchmark.requests(recipe.generate.num_samples)
-    try:
-        judged = complete_and_judge(model, benchmark, requests, recipe, limits, directory, label, elsewhere)
-    except CannotError as error:
-        return write_skipped(benchmark, directory, str(error))
-    return judged.finish(model.describe(), formats)
+    return complete_and_judge(model, benchmark, requests, recipe, limits, directory, label, ready).finish(model.describe(), formats)
 
 
 @dataclass(frozen=True)
@@ -138,6 +134,19 @@ class JudgesElsewhere:
 
     isolation: Isolation
     of: Callable[[Scorer], Judges]
+
+    def ready(self, benchmark: Benchmark, recipe: Recipe, limits: Limits) -> ReadyJudges:
+        """Make them ready for a model's completions, before it is loaded (CannotError: none can judge the benchmark)."""
+        scorer = Scorer(benchmark, limits, recipe.sandbox.rules, recipe.sandbox.floor, self.isolation)
+        return ReadyJudges(scorer, self.of(scorer))
+
+
+@dataclass(frozen=True)
+class ReadyJudges:
+    """Judges on other machines that are ready for what `scorer` says."""
+
+    scorer: Scorer
+    judges: Judges
 
 
 @dataclass(frozen=True)
@@ -178,16 +187,15 @@ def complete_and_judge(
     limits: Limits,
     directory: Path,
     label: str,
-    elsewhere: JudgesElsewhere | None = None,
+    ready: ReadyJudges | None = None,
 ) -> JudgedCompletions:
     """Complete requests and judge the completions in `directory`, which must be free or hold the same completions (`claim`)."""
-    isolation = elsewhere.isolation if elsewhere else detect_isolation()
-    scorer = Scorer(benchmark, limits, recipe.sandbox.rules, recipe.sandbox.floor, isolation)
-    judges = elsewhere.of(scorer) if elsewhere else None  # before a model is asked: perhaps nobody can judge
+    scorer = ready.scorer if ready else Scorer(benchmark, limits, recipe.sandbox.rules, recipe.sandbox.floor)
     completions = directory / COMPLETIONS
     of_whole = benchmark.whole.requests(recipe.generate.num_samples)
     counts = generate(model, requests, recipe.generate, recipe.seed, completions, f"generate {label}", of_whole=of_whole)
     samples = read_samples_to_score(completions, benchmark) if requests else []
+    judges = ready.judges if ready else None
     rows = score_samples(samples, directory / SAMPLES, scorer, recipe.sandbox.workers, f"score {label}", judges)
     return JudgedCompletions(directory, recipe, scorer, samples, rows, counts["finish_reasons"])
 
@@ -323,7 +331,7 @@ def score_file(
         MachineError: too many samples could not be run in the sandbox.
     """
     require_applicable(options, benchmark)
-    if results := skip(benchmark, directory, options.workers):
+    if elsewhere is None and (results := skip(benchmark, directory, options.workers)):
         return ScoredFile(results, (directory / "results.json",))
     prepared = prepare_scoring(path, benchmark, options, elsewhere.isolation if elsewhere else None)
     try:

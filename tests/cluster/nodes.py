@@ -5,15 +5,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 from reflectioncoder.cluster.dispatch import LostError
-from reflectioncoder.cluster.node import Node
-from reflectioncoder.cluster.ray_cluster import Place
+from reflectioncoder.cluster.node import Node, NodeFacts
+from reflectioncoder.cluster.ray_cluster import RayNode
 
 
 class Thread:
     """Stands for our process on a node. `changes`: what is different of its facts; `spoil`: is called with each batch of jobs."""
 
-    def __init__(self, place, cores, changes, spoil):
-        self.place, self.cores = place, cores
+    def __init__(self, ray_node, cores, changes, spoil):
+        self.ray_node, self.cores = ray_node, cores
         self._changes, self._spoil = changes, spoil
         self._node, self._pool, self._asked = Node(), ThreadPoolExecutor(4), []
         self.num_jobs = 0
@@ -34,7 +34,7 @@ class Thread:
                 self.num_jobs += len(arguments[1])
                 self._spoil(self)
             found = getattr(self._node, method)(*arguments)
-            if method == "facts":
+            if isinstance(found, NodeFacts):
                 found = replace(found, **self._changes)
                 self._node._facts = found
             if not answer.done():
@@ -50,7 +50,8 @@ class Thread:
                 answer.set_exception(LostError("it was killed"))
 
     def kill(self):
-        self._pool.shutdown()
+        self.lose()
+        self._pool.shutdown(wait=False)
 
 
 class Cluster:
@@ -60,12 +61,12 @@ class Cluster:
         self.hosts, self.changes, self.spoil = list(hosts), changes or {}, spoil or {}
         self.started = []
 
-    def places(self):
-        return [Place(host, host, 1) for host in self.hosts]
+    def nodes(self):
+        return [RayNode(host, host, 1) for host in self.hosts]
 
-    def start(self, place):
-        given = {"host": place.address, **self.changes.get(place.address, {})}
-        process = Thread(place, 1, given, self.spoil.get(place.address, lambda process: None))
+    def start(self, ray_node):
+        given = {"host": ray_node.address, **self.changes.get(ray_node.address, {})}
+        process = Thread(ray_node, 1, given, self.spoil.get(ray_node.address, lambda process: None))
         self.started.append(process)
         return process
 

@@ -1,17 +1,24 @@
 """Work on nodes gives what one machine gives, whatever becomes of nodes; and which nodes are refused. Without Ray."""
 
+import argparse
 import errno
 import json
 import sys
+import threading
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
 from reflectioncoder.cli import main
 from reflectioncoder.cluster import crew, judging, node
+from reflectioncoder.commands import wanted_cluster
 from reflectioncoder.data.files import read_jsonl, write_jsonl
 from reflectioncoder.data.problems import bundled_problems
-from reflectioncoder.errors import SandboxUnavailableError
+from reflectioncoder.errors import SandboxUnavailableError, UsageError
+from reflectioncoder.evaluate.benchmarks import load_benchmark
+from reflectioncoder.evaluate.judges.base import ALONE, Look, Verdict
+from reflectioncoder.evaluate.score import Scorer
 from tests.builder.server import serving
 from tests.cluster.nodes import Cluster, Thread
 from tests.conftest import reflection_sample
@@ -75,7 +82,7 @@ def test_two_nodes_give_the_verdicts_of_one_machine_and_say_where(samples, on):
 def lose_in_the_middle(cluster, num_jobs):
     def spoil(process):
         if process.num_jobs >= num_jobs and not process.is_lost:
-            cluster.hosts.remove(process.place.address)
+            cluster.hosts.remove(process.ray_node.address)
             process.lose()
 
     return spoil
@@ -191,6 +198,29 @@ def test_nodes_with_other_data_are_refused(on, monkeypatch, capsys):
     assert "has something else than this machine\n  benchmark: " in capsys.readouterr().err
 
 
+def test_a_setting_that_a_node_does_not_know_is_told_in_full(on, monkeypatch, capsys):
+    def detect():
+        raise UsageError.for_value("unknown isolation", "REFLECTIONCODER_ISOLATION", "strongest", ["auto", "landlock"])
+
+    monkeypatch.setattr(node, "detect_isolation", detect)
+    code, _ = on(Cluster())
+    assert code == 3
+    assert (
+        "one: unknown isolation\n  where:   REFLECTIONCODER_ISOLATION\n  got:     'strongest'\n  allowed: auto"
+        in capsys.readouterr().err
+    )
+
+
+def test_nodes_are_told_where_a_relative_data_directory_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    args = argparse.Namespace(ray="auto", shard=None, data_dir="data")
+    assert wanted_cluster(args, 2) == crew.ClusterWanted("auto", 2, None)
+    assert args.data_dir == str(tmp_path / "data")
+    args = argparse.Namespace(ray=None, shard=None, data_dir="data")
+    assert wanted_cluster(args, 2) is None
+    assert args.data_dir == "data"
+
+
 def test_a_node_without_a_toolchain_takes_no_part_and_without_any_all_tasks_are_skipped(samples, on, monkeypatch):
     opened = judging.Judging.open
     lacking = {"two"}
@@ -211,6 +241,57 @@ def test_a_node_without_a_toolchain_takes_no_part_and_without_any_all_tasks_are_
     assert code == 3
     results = json.loads((folder / "results.json").read_text())
     assert (results["status"], results["counts"]) == ("skipped", {"skipped": NUM_TASKS})
+
+
+def test_only_the_sample_that_had_no_sandbox_in_a_second_look_goes_elsewhere(samples, on, monkeypatch):
+    """All samples are taken a second time, in groups; the sandbox of a node fails with one of them."""
+    judge, looks, failed = Scorer.judge, Counter(), []
+
+    def judged(scorer, task, solution, look=ALONE):
+        if look == Look(alone=False):
+            return replace(judge(scorer, task, solution, look), hit_time_limit=True)
+        looks[solution] += 1
+        if not failed:
+            failed.append(solution)
+            return Verdict("sandbox_error", "sandbox_error")
+        return judge(scorer, task, solution, look)
+
+    monkeypatch.setattr(Scorer, "judge", judged)
+    code, folder = on(Cluster())
+    assert code == 0
+    assert looks.pop(failed[0]) == 2
+    assert set(looks.values()) == {1}
+    assert len(looks) == 2 * NUM_TASKS - 1
+    assert [row["status"] for row in rows_of(folder)] == [row["status"] for row in rows_of(samples / "one")]
+
+
+def cannot_on_main_thread(self, workers):
+    return "node is missing here" if threading.current_thread() is threading.main_thread() else None
+
+
+def test_the_nodes_and_not_the_machine_of_the_command_say_whether_a_benchmark_can_be_judged(samples, on, monkeypatch):
+    monkeypatch.setattr(judging_of_programs(), "why_skipped", cannot_on_main_thread)
+    code, folder = on(Cluster())
+    assert code == 0
+    require_equal(folder, samples)
+
+
+def test_where_no_node_can_judge_no_model_is_asked(tmp_path, monkeypatch):
+    monkeypatch.setattr(crew, "connected", Cluster().connected)
+    monkeypatch.setattr(judging_of_programs(), "why_skipped", lambda self, workers: "node is missing")
+    script = Solutions(bundled_problems("test_seen"))
+    with serving(script) as url:
+        argv = ["evaluate", "m", "--backend", "openai", "--base-url", url, "--benchmark", "bundled/seen:2", "-q"]
+        for folder, more in (("one", []), ("ray", ["--ray"])):
+            assert main([*argv, "--output", str(tmp_path / folder), *more]) == 3
+    assert script.num_requests == 0
+    one, two = (json.loads((tmp_path / folder / "bundled/seen/results.json").read_text()) for folder in ("one", "ray"))
+    assert one == two
+    assert one["status"] == "skipped"
+
+
+def judging_of_programs():
+    return type(load_benchmark("bundled/seen:1").judge)
 
 
 def test_a_check_and_a_build_on_nodes_are_those_of_one_machine(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 
 from reflectioncoder.cluster.dispatch import Dispatcher
 from reflectioncoder.cluster.node import Done, DoneBatch
+from reflectioncoder.errors import MachineError
 
 NUM_JOBS = 3000  # many times more than are given out ahead
 
@@ -37,7 +38,7 @@ class Jobs(Sequence):
 
 @pytest.fixture
 def dispatcher():
-    made = Dispatcher([Member("one"), Member("two")], lambda dispatcher, member: False)
+    made = Dispatcher([Member("one"), Member("two")], lambda dispatcher, member: dispatcher.gave_up())
     yield made
     made.close()
 
@@ -55,12 +56,33 @@ def test_every_job_is_done_once_and_few_are_given_out_ahead(dispatcher):
 
 def test_short_jobs_go_in_batches_to_all_members():
     members = [Member("one"), Member("two")]
-    dispatcher = Dispatcher(members, lambda dispatcher, member: False)
+    dispatcher = Dispatcher(members, lambda dispatcher, member: dispatcher.gave_up())
     assert sorted(number for number, _ in dispatcher.map(range(NUM_JOBS))) == list(range(NUM_JOBS))
     dispatcher.close()
     assert sum(itertools.chain.from_iterable(member.batches for member in members)) == NUM_JOBS
     assert all(sum(member.batches) > NUM_JOBS / 10 for member in members)
     assert sum(len(member.batches) for member in members) < NUM_JOBS / 4
+
+
+def test_jobs_in_the_moment_of_the_end_do_not_wait_for_ever(dispatcher, monkeypatch):
+    """A job comes when the thread has taken the last event, but has not ended yet."""
+    end, late = dispatcher._end, []
+
+    def end_and_submit(error):
+        end(error)
+        late.append(dispatcher.submit(1))
+
+    monkeypatch.setattr(dispatcher, "_end", end_and_submit)
+    dispatcher.close()
+    with pytest.raises(MachineError, match="the work was stopped"):
+        late[0].result(timeout=10)
+
+
+def test_jobs_without_any_node_do_not_wait_for_ever():
+    dispatcher = Dispatcher([], lambda dispatcher, member: dispatcher.gave_up())
+    for _, future in dispatcher.map(range(3)):
+        assert "no node is left" in str(future.exception(10))
+    dispatcher.close()
 
 
 def test_jobs_after_the_end_do_not_wait_for_ever(dispatcher):

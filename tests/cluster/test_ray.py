@@ -59,6 +59,12 @@ class Cluster:
         below = [child for raylet in raylets for child in raylet.children(recursive=True)]
         return [process for process in below if SERVER in " ".join(cmdline(process))]
 
+    def entrypoints(self):
+        """What the cluster tells everybody of its jobs."""
+        from ray._raylet import GcsClient  # pyright: ignore
+
+        return {job.entrypoint for job in GcsClient(address=self.address).get_all_job_info().values()}
+
     def boxes(self):
         return [path.name for path in self.folder.glob("reflectioncoder-*")]
 
@@ -144,6 +150,7 @@ def test_verdicts_of_one_machine_of_shards_and_of_a_cluster_that_loses_a_node_ar
     assert process.returncode == 0, said
     assert "cluster: 2 nodes, 2 cores" in said
     assert "done again elsewhere" in said, said
+    assert cluster.entrypoints() == {"reflectioncoder"}, "others see the command line"
     for other in (shards, two):
         assert without_time_and_place(other / "samples.jsonl") == without_time_and_place(one / "samples.jsonl")
         assert (other / "results.json").read_bytes() == (one / "results.json").read_bytes()

@@ -191,7 +191,7 @@ def read_problems(recipe: Recipe, limit: int | None, known: KnownTasks) -> Probl
     Raises:
         UsageError: one is malformed.
     """
-    return Problems.read(partial(_first, recipe.build.problems, limit), partial(_contaminated_by, known))
+    return Problems.read(partial(first_problems, recipe.build.problems, limit), partial(_contaminated_by, known))
 
 
 def _logged(behaviour: BehaviourCheck, log: BuildLog) -> Callable[[str], str | None]:
@@ -199,7 +199,12 @@ def _logged(behaviour: BehaviourCheck, log: BuildLog) -> Callable[[str], str | N
     return lambda program: log.recall("behaviour", {"program": program, "against": list(behaviour.names)}, lambda: behaviour(program))
 
 
-def _first(sources: tuple[str, ...], limit: int | None) -> Iterator[Problem]:
+def first_problems(sources: tuple[str, ...], limit: int | None) -> Iterator[Problem]:
+    """Read the first `limit` problems of files.
+
+    Raises:
+        UsageError: one is malformed.
+    """
     return itertools.islice(iter_problems(sources), limit)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.builder.pipeline import build_reflections
+from reflectioncoder.builder.authors.registry import author_of
+from reflectioncoder.builder.pipeline import build_reflections, first_problems
 from reflectioncoder.builder.programs import RUNS
 from reflectioncoder.builder.replay import Replays, replay_sample
 from reflectioncoder.builder.sources.collect import collect_problems, verifier
@@ -17,18 +18,40 @@ from reflectioncoder.cluster.crew import ClusterWanted, DutyPool
 from reflectioncoder.cluster.node import NodeFacts, OpenDuty
 from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.contamination.records import behaviour_names, known_behaviour, known_tasks
-from reflectioncoder.data.samples import Sample
+from reflectioncoder.data.samples import Sample, language_of
+from reflectioncoder.errors import CannotError
+from reflectioncoder.languages import LANGUAGES, PYTHON
 from reflectioncoder.sandbox.limits import Limits
+
+
+def toolchains_of(languages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of languages' toolchains, which must be the same on all nodes; Python's is compared with every node.
+
+    Raises:
+        CannotError: one is missing.
+    """
+    found = {}
+    for name in sorted({*languages} - {PYTHON.name}):
+        toolchain = LANGUAGES[name].toolchain
+        version = toolchain.version()
+        if version is None:
+            raise CannotError(f"{toolchain.missing()} is missing; {toolchain.install}")
+        found[f"toolchain of {name}"] = version
+    return found
 
 
 @dataclass(frozen=True)
 class Replaying:
-    """Runs the programs of samples again."""
+    """Runs the programs of samples, which are in `languages`, again."""
 
     limits: Limits
+    languages: frozenset[str]
 
     def open(self, node: NodeFacts, workers: int) -> OpenDuty:
-        return OpenDuty(lambda sample: {**replay_sample(sample, self.limits).to_json(), "node": node.of_row()}, workers, {})
+        def do(sample: Sample) -> dict[str, Any]:
+            return {**replay_sample(sample, self.limits).to_json(), "node": node.of_row()}
+
+        return OpenDuty(do, workers, toolchains_of(self.languages))
 
 
 def replays_of(pool: DutyPool, samples: Sequence[Sample]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -51,6 +74,7 @@ class BuildRuns:
     """Makes the runs of a build, and compares programs with what benchmarks' solutions do."""
 
     data_dir: str | None
+    languages: frozenset[str]
 
     def open(self, node: NodeFacts, workers: int) -> OpenDuty:
         behaviour = known_behaviour(self.data_dir)
@@ -61,12 +85,12 @@ class BuildRuns:
                 return behaviour(*arguments) if behaviour else None
             return RUNS[name](*arguments)
 
-        return OpenDuty(do, workers, same_of_build(self.data_dir))
+        return OpenDuty(do, workers, same_of_build(self.data_dir, self.languages))
 
 
-def same_of_build(data_dir: str | None) -> dict[str, Any]:
+def same_of_build(data_dir: str | None, languages: Iterable[str]) -> dict[str, Any]:
     """Return what must be the same on all nodes for the runs of a build."""
-    return {"benchmarks whose behaviour is known": behaviour_names(data_dir)}
+    return {"benchmarks whose behaviour is known": behaviour_names(data_dir), **toolchains_of(languages)}
 
 
 @dataclass(frozen=True)
@@ -81,14 +105,16 @@ class BehaviourOfPool:
 
 
 @contextlib.contextmanager
-def replays_on(cluster: ClusterWanted, limits: Limits) -> Iterator[Replays]:
-    """Replay samples on a cluster within the block.
+def replays_on(cluster: ClusterWanted, samples: Sequence[Sample], limits: Limits) -> Iterator[Replays]:
+    """Replay some of the samples on a cluster within the block.
 
     Raises:
         What `Crew.gathered` raises.
     """
+    languages = frozenset(language_of(sample).name for sample in samples)
+    here = toolchains_of(languages)
     with cluster.gathered() as crew:
-        yield partial(replays_of, crew.on("check", Replaying(limits), {}))
+        yield partial(replays_of, crew.on("check", Replaying(limits, languages), here))
 
 
 def build_on(
@@ -98,10 +124,15 @@ def build_on(
 
     Raises:
         What `Crew.gathered` and `build_reflections` raise.
-        MachineError: a node knows other benchmarks.
+        CannotError: a toolchain is missing here; its version is part of the log.
+        MachineError: a node knows other benchmarks, or has other toolchains.
     """
+    written = author_of(recipe.build).traits.languages
+    found = {problem.language for problem in first_problems(recipe.build.problems, limit)}
+    languages = frozenset(found if written is None else found & written)
+    here = same_of_build(data_dir, languages)
     with cluster.gathered(recipe.sandbox.floor) as crew:
-        pool = crew.on("build", BuildRuns(data_dir), same_of_build(data_dir))
+        pool = crew.on("build", BuildRuns(data_dir, languages), here)
         recipe = replace(recipe, sandbox=replace(recipe.sandbox, workers=pool.num_jobs))
         with pool.dispatching() as dispatcher:
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
-from reflectioncoder.cluster.dispatch import Dispatcher, LostError
+from reflectioncoder.cluster.dispatch import Dispatcher, LostError, batches_ahead
 from reflectioncoder.cluster.node import DoneBatch, Duty, NodeFacts
 from reflectioncoder.cluster.ray_cluster import Process, RayCluster, close_all, connected
 from reflectioncoder.errors import CannotError, MachineError, SandboxUnavailableError
@@ -23,6 +23,7 @@ from reflectioncoder.shard_folders import differences, versions
 _START_S = 120.0
 _OPEN_S = 1800.0  # a preflight of a language, on a busy node
 _MAX_STARTS = 3  # of our process on one node
+_JOIN_S = 5.0  # for a thread whose process was ended
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +35,12 @@ class CrewNode:
 
     @property
     def name(self) -> str:
-        address = self.process.place.address
+        address = self.process.ray_node.address
         return self.facts.host if self.facts.host == address else f"{self.facts.host} ({address}, process {self.facts.pid})"
 
 
 @dataclass(frozen=True, eq=False)
-class _AtWork:
+class NodeOnDuty:
     """A node with a duty (`dispatch.Member`)."""
 
     node: CrewNode
@@ -64,9 +65,12 @@ class Crew:
     def __init__(self, cluster: RayCluster, floor: int | None, default_floor: int):
         self._cluster, self._floor = cluster, floor
         self._min_tier = default_floor if floor is None else floor
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of all that follows
         self._num_starts: Counter[str] = Counter()
-        self.nodes = self._gather()
+        self._processes: list[Process] = []
+        self._replacing: list[threading.Thread] = []
+        self._closing = False
+        self.nodes: list[CrewNode] = []
 
     @classmethod
     @contextlib.contextmanager
@@ -80,40 +84,56 @@ class Crew:
         with connected(address, workers) as cluster:
             crew = cls(cluster, floor, default_floor)
             try:
+                crew._gather()
                 cores = sum(node.process.cores for node in crew.nodes)
                 isolations = ", ".join(sorted({node.facts.isolation for node in crew.nodes}))
                 say(f"cluster: {len(crew.nodes)} nodes, {cores} cores; isolation {isolations}")
                 yield crew
             finally:
-                close_all([node.process for node in crew.nodes])
+                crew._close()
 
     @property
     def isolation(self) -> Isolation:
         """Return the weakest isolation of all nodes: that of the results."""
         return ISOLATIONS[min(self.nodes, key=lambda node: (node.facts.tier, node.facts.isolation)).facts.isolation]
 
-    @property
-    def num_cores(self) -> int:
-        return sum(node.process.cores for node in self.nodes)
-
-    def _gather(self) -> list[CrewNode]:
-        processes = [self._start(place) for place in self._cluster.places()]
-        if not processes:
+    def _gather(self) -> None:
+        nodes = self._cluster.nodes()
+        if not nodes:
             raise MachineError("the cluster has no node with cores")
-        try:
-            asked = [(process, process.call("facts")) for process in processes]
-            nodes = [CrewNode(process, _answer(process, answer, _START_S)) for process, answer in asked]
-            for node in nodes:
-                self._require_fit(node)
-            self._require_one_isolation(nodes)
-        except BaseException:
-            close_all(processes)
-            raise
-        return nodes
+        why_lost = ""
+        for process, answer in [(process, process.call("facts")) for process in map(self._start, nodes)]:
+            try:
+                node = CrewNode(process, _answer(process, answer, _START_S))
+            except LostError as lost:
+                why_lost = f"{process.ray_node.address} was lost while our process started there: {lost}"
+                say(f"{why_lost}; it takes no part")
+                continue
+            self._require_fit(node)
+            self.nodes.append(node)
+        if not self.nodes:
+            raise MachineError(f"no node is left; {why_lost}")
+        self._require_one_isolation(self.nodes)
 
-    def _start(self, place: Any) -> Process:
-        self._num_starts[place.node_id] += 1
-        return self._cluster.start(place)
+    def _start(self, ray_node: Any) -> Process:
+        self._num_starts[ray_node.node_id] += 1
+        process = self._cluster.start(ray_node)
+        self._processes.append(process)
+        return process
+
+    def _close(self) -> None:
+        """End all processes, also those that are being started, and the threads that wait for them."""
+        with self._lock:
+            self._closing = True
+        close_all(self._processes)
+        for thread in self._replacing:
+            thread.join(_JOIN_S)
+
+    def replace(self, replace: Callable[[], None]) -> None:
+        """Let `replace`, which calls `replacement`, be done in a thread that ends with the crew."""
+        thread = threading.Thread(target=replace, name="replacement", daemon=True)
+        self._replacing.append(thread)
+        thread.start()
 
     def _require_fit(self, node: CrewNode) -> None:
         """Refuse a node of other versions or below the floor.
@@ -143,27 +163,30 @@ class Crew:
 
         Raises:
             CannotError: no node can do it.
-            MachineError: a node has something else, or fails.
+            MachineError: a node has something else, or fails; or all are lost.
         """
         pool = DutyPool(self, name, duty, here)
-        pool.open(self.nodes)
-        if not pool.members:
-            raise CannotError(pool.why_none)
+        with self._lock:
+            nodes = list(self.nodes)
+        if not pool.open(nodes):
+            raise pool.why_none
         return pool
 
     def replacement(self, lost: CrewNode) -> CrewNode | None:
         """Start our process anew on the node of one that is lost, if the node is alive; None if it is not, or if that has failed.
 
         Raises:
-            LostError, MachineError: it does not fit any more.
+            LostError: it is lost again.
+            MachineError: it does not fit any more.
         """
-        place = lost.process.place
+        ray_node = lost.process.ray_node
+        lost.process.kill()  # it may be cut off only
         with self._lock:
             if lost in self.nodes:
                 self.nodes.remove(lost)
-            if self._num_starts[place.node_id] >= _MAX_STARTS or place not in self._cluster.places():
+            if self._closing or self._num_starts[ray_node.node_id] >= _MAX_STARTS or ray_node not in self._cluster.nodes():
                 return None
-            process = self._start(place)
+            process = self._start(ray_node)
         try:
             node = CrewNode(process, _answer(process, process.call("facts"), _START_S))
             self._require_fit(node)
@@ -181,38 +204,47 @@ class DutyPool:
 
     def __init__(self, crew: Crew, name: str, duty: Duty, here: Mapping[str, Any]):
         self._crew, self._name, self._duty, self._here = crew, name, duty, here
-        self.members: list[_AtWork] = []
-        self.why_none = ""
+        self._lock = threading.Lock()  # of members
+        self.members: list[NodeOnDuty] = []
+        self.why_none = MachineError("no node is left")
 
-    def open(self, nodes: Sequence[CrewNode]) -> None:
-        """Make nodes ready; those that cannot do the duty are left out, and named.
+    def open(self, nodes: Sequence[CrewNode]) -> list[NodeOnDuty]:
+        """Make nodes ready, and return them; those that cannot do the duty or are lost are left out, and named (`why_none`).
 
         Raises:
             MachineError: a node has something else than this machine.
         """
         asked = [(node, node.process.call("open", self._name, self._duty, node.process.cores)) for node in nodes]
+        opened = []
         for node, answer in asked:
             try:
                 workers, same = _answer(node.process, answer, _OPEN_S, node.name)
-            except CannotError as error:
-                self.why_none = str(error)
-                say(f"{node.name} takes no part in {self._name}: {str(error).partition(chr(10))[0]}")
+            except (CannotError, LostError) as error:
+                why = f"it was lost: {error}" if isinstance(error, LostError) else str(error).partition("\n")[0]
+                say(f"{node.name} takes no part in {self._name}: {why}")
+                if isinstance(error, CannotError):
+                    self.why_none = error
+                elif not isinstance(self.why_none, CannotError):
+                    self.why_none = MachineError(f"no node is left; {node.name} was lost: {error}")
                 continue
             if wrong := {name: value for name, value in same.items() if value != self._here[name]}:
                 raise MachineError(
                     differences(f"{node.name} has something else than this machine", dict(self._here), {**self._here, **wrong})
                 )
-            self.members.append(_AtWork(node, self._name, workers, ahead=max(1, workers // 4)))
+            opened.append(NodeOnDuty(node, self._name, workers, batches_ahead(workers)))
+        with self._lock:
+            self.members += opened
+        return opened
 
     @contextlib.contextmanager
     def dispatching(self, *, alone: bool = False) -> Iterator[Dispatcher]:
         """Give jobs to the nodes within the block. `alone`: one at a time to each."""
-        members = [_AtWork(member.node, self._name, 1, 0) for member in self.members] if alone else self.members
+        members = [NodeOnDuty(member.node, self._name, 1, 0) for member in self.members] if alone else self.members
         context = copy_context()  # of whoever is to be told
 
-        def replace(dispatcher: Dispatcher, lost: Any) -> bool:
-            threading.Thread(target=context.copy().run, args=(self._replace, dispatcher, lost, alone), daemon=True).start()
-            return True
+        def replace(dispatcher: Dispatcher, lost: Any) -> None:
+            teller = context.copy()
+            self._crew.replace(lambda: teller.run(self._replace, dispatcher, lost, alone))
 
         dispatcher = Dispatcher(members, replace, speaker())
         try:
@@ -231,35 +263,35 @@ class DutyPool:
 
     def _replace(self, dispatcher: Dispatcher, lost: Any, alone: bool) -> None:
         """Let our process, started anew on the node of one that is lost, take its place, if that can be."""
-        self.members = [member for member in self.members if member.node != lost.node]
+        with self._lock:
+            self.members = [member for member in self.members if member.node is not lost.node]
+        opened = []
         try:
-            node = self._crew.replacement(lost.node)
-            if node is not None:
-                self.open([node])
-                member = self.members[-1]
-                dispatcher.join(_AtWork(node, self._name, 1, 0) if alone else member)
-                return
-        except (LostError, MachineError, IndexError) as error:
+            if (node := self._crew.replacement(lost.node)) is not None:
+                opened = self.open([node])
+        except Exception as error:  # noqa: BLE001 (whatever it is, nobody may wait for ever)
             say(f"{lost.name} could not be replaced: {error}")
-        dispatcher.gave_up()
+        finally:
+            for member in opened:
+                dispatcher.join(NodeOnDuty(member.node, self._name, 1, 0) if alone else member)
+            if not opened:
+                dispatcher.gave_up()
 
 
 def _answer(process: Process, answer: Future[Any], patience_s: float, name: str = "") -> Any:
     """Wait for what a node answers.
 
     Raises:
+        LostError: it is lost.
         MachineError: it says that something is wrong, or nothing.
     """
-    name = name or process.place.address
+    name = name or process.ray_node.address
     try:
         found = answer.result(patience_s)
-    except LostError as lost:
-        raise MachineError(
-            f"{name}: our process ended: {lost}\n  hint:    is this package installed there, for the same Python?"
-        ) from None
     except TimeoutError:
         raise MachineError(
-            f"{name} has not given its cores for {patience_s:.0f} s\n  hint:    is it at other work? --workers N takes fewer"
+            f"{name} has not given its cores for {patience_s:.0f} s\n"
+            "  hint:    is it at other work? --workers N (a build: sandbox.workers) takes fewer"
         ) from None
     if isinstance(found, CannotError):
         raise found

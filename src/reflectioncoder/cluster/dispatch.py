@@ -1,7 +1,8 @@
 """Gives jobs to nodes: each as many as it can do at a time and a few more, so that none waits for work.
 
 Short jobs go in batches. A job that is lost with its node is given to another one; what is lost three times is likely to be the cause,
-and ends the work. A job whose node fails (a full disk, a sandbox that breaks) is tried on every other node.
+and ends the work. A job whose node fails (a full disk, a sandbox that breaks) is tried on every other node; the failure counts against
+the node only if another one can do the job.
 """
 
 from __future__ import annotations
@@ -22,8 +23,13 @@ from reflectioncoder.errors import MachineError
 _BATCH_S = 0.3
 _MAX_BATCH = 64
 _MAX_LOSSES = 3  # of a job: two may be chance, for what only waited at a node is lost with it too
-_MAX_FAILURES = 5  # one after another, of a node, while others are at work
+_MAX_FAILURES = 5  # of a node, one after another, with jobs that others could do
 _AHEAD = 2  # jobs that are given out of an endless sequence, times all that are at work
+
+
+def batches_ahead(workers: int) -> int:
+    """Return how many batches may wait at a node that does `workers` at a time."""
+    return max(1, workers // 4)
 
 
 class LostError(Exception):
@@ -50,12 +56,11 @@ class _Ticket:
     job: Any
     future: Future[Any] = field(default_factory=Future)
     num_losses: int = 0
-    failed_on: set[Member] = field(default_factory=set)
-    error: Exception | None = None
+    failed_on: dict[Member, Exception] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
-class _Place:
+class _Working:
     """A member at work. `job_s`: seconds of a job, of late."""
 
     member: Member
@@ -72,33 +77,35 @@ class Dispatcher:
     """Takes jobs from any thread (`submit`) and gives them to members, from one thread of its own.
 
     Args:
-        on_lost: is told of a member that is gone, and may bring another one in its place (`join`, from any thread); it calls `gave_up`
-            if it cannot.
+        on_lost: is told of a member that is gone; it brings another one in its place (`join`) or calls `gave_up`, from any thread.
         say: is told what people should know.
     """
 
     def __init__(
         self,
         members: Sequence[Member],
-        on_lost: Callable[[Dispatcher, Member], bool],
+        on_lost: Callable[[Dispatcher, Member], None],
         say: Callable[[str], None] = lambda message: None,
     ):
-        self._places = [_Place(member) for member in members]
+        self._working = [_Working(member) for member in members]
         self._waiting: deque[_Ticket] = deque()
         self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._on_lost, self._say = on_lost, say
         self._num_joining = 0
         self._closed = False
-        self._error: Exception | None = None
+        self._lock = threading.Lock()
+        self._why_ended: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
         self._thread.start()
 
     def submit(self, job: Any) -> Future[Any]:
         """Have a job done. Its future raises what the job raised; MachineError if no node can do it."""
         ticket = _Ticket(job)
-        self._events.put(lambda: self._waiting.append(ticket))
-        if not self._thread.is_alive():  # nobody takes it
-            self._end(self._error or MachineError("the work was stopped"))
+        with self._lock:
+            if self._why_ended is None:
+                self._events.put(lambda: self._waiting.append(ticket))
+                return ticket.future
+        ticket.future.set_exception(self._why_ended)
         return ticket.future
 
     def do(self, job: Any) -> Any:
@@ -114,7 +121,7 @@ class Dispatcher:
             for number in itertools.islice(numbers, count):
                 self.submit(jobs[number]).add_done_callback(lambda future, number=number: ended.put((number, future)))
 
-        give(_AHEAD * _MAX_BATCH * sum(place.member.workers for place in self._places))
+        give(_AHEAD * _MAX_BATCH * max(1, sum(working.member.workers for working in self._working)))
         for _ in range(len(jobs)):
             yield ended.get()
             give(1)
@@ -124,7 +131,7 @@ class Dispatcher:
 
         def joined() -> None:
             self._num_joining -= 1
-            self._places.append(_Place(member))
+            self._working.append(_Working(member))
 
         self._events.put(joined)
 
@@ -137,7 +144,7 @@ class Dispatcher:
         self._events.put(gone)
 
     def close(self) -> None:
-        """Give no more jobs; those that are not done yet are cancelled."""
+        """Give no more jobs; the futures of those that are not done yet raise MachineError."""
         self._events.put(self._close)
         self._thread.join()
 
@@ -145,6 +152,7 @@ class Dispatcher:
         self._closed = True
 
     def _run(self) -> None:
+        why: Exception = MachineError("the work was stopped")
         try:
             while not self._closed:
                 self._events.get()()
@@ -152,114 +160,118 @@ class Dispatcher:
                     self._events.get()()
                 self._give()
         except Exception as error:  # noqa: BLE001 (a fault of ours: nobody must wait for ever)
-            self._error = error
-        self._end(self._error or MachineError("the work was stopped"))
+            why = error
+        self._end(why)
 
     def _end(self, error: Exception) -> None:
         """Let nobody wait any more."""
+        with self._lock:
+            self._why_ended = error
         while not self._events.empty():
             with contextlib.suppress(Exception):
                 self._events.get_nowait()()
-        for ticket in [*self._waiting, *(ticket for place in self._places for batch in place.batches for ticket in batch)]:
+        for ticket in [*self._waiting, *(ticket for working in self._working for batch in working.batches for ticket in batch)]:
             if not ticket.future.done():
                 ticket.future.set_exception(error)
 
     def _give(self) -> None:
-        if not self._places and not self._num_joining:
+        if not self._working and not self._num_joining:
             for ticket in self._waiting:
                 ticket.future.set_exception(_nobody_left())
             self._waiting.clear()
         held: list[_Ticket] = []
         while self._waiting:
-            place = max(self._places, key=lambda place: place.room / place.member.workers, default=None)
-            if place is None or place.room <= 0:
+            working = max(self._working, key=lambda working: working.room / working.member.workers, default=None)
+            if working is None or working.room <= 0:
                 break
-            total_room = sum(max(0, place.room) for place in self._places)
+            total_room = sum(max(0, working.room) for working in self._working)
             fair = max(1, -(-len(self._waiting) // total_room))  # the last jobs are shared by all
-            size = max(1, min(_MAX_BATCH, round(_BATCH_S / max(place.job_s, 1e-3)), fair))
+            size = max(1, min(_MAX_BATCH, round(_BATCH_S / max(working.job_s, 1e-3)), fair))
             batch: list[_Ticket] = []
             while self._waiting and len(batch) < size:
                 ticket = self._waiting.popleft()
-                (held if place.member in ticket.failed_on else batch).append(ticket)
+                (held if working.member in ticket.failed_on else batch).append(ticket)
             if not batch:
                 break
-            self._send(place, batch)
+            self._send(working, batch)
         self._waiting.extendleft(reversed(held))
-        for ticket in held:  # failed on the only place that has room, and perhaps on all
-            self._place_elsewhere(ticket)
+        for ticket in held:  # failed on the only member that has room, and perhaps on all
+            self._send_elsewhere(ticket)
 
-    def _place_elsewhere(self, ticket: _Ticket) -> None:
-        others = [place for place in self._places if place.member not in ticket.failed_on]
+    def _send_elsewhere(self, ticket: _Ticket) -> None:
+        others = [working for working in self._working if working.member not in ticket.failed_on]
         if not others and not self._num_joining:  # those that might have done it are gone
             self._waiting.remove(ticket)
-            ticket.future.set_exception(ticket.error or _nobody_left())
-        elif free := [place for place in others if place.room > 0]:
+            ticket.future.set_exception(next(reversed(ticket.failed_on.values()), _nobody_left()))
+        elif free := [working for working in others if working.room > 0]:
             self._waiting.remove(ticket)
             self._send(free[0], [ticket])
 
-    def _send(self, place: _Place, batch: list[_Ticket]) -> None:
-        place.batches.append(batch)
-        future = place.member.send([ticket.job for ticket in batch])
-        future.add_done_callback(lambda done: self._events.put(lambda: self._ended(place, batch, done)))
+    def _send(self, working: _Working, batch: list[_Ticket]) -> None:
+        working.batches.append(batch)
+        future = working.member.send([ticket.job for ticket in batch])
+        future.add_done_callback(lambda done: self._events.put(lambda: self._ended(working, batch, done)))
 
-    def _ended(self, place: _Place, batch: list[_Ticket], future: Future[DoneBatch]) -> None:
-        if batch not in place.batches:
+    def _ended(self, working: _Working, batch: list[_Ticket], future: Future[DoneBatch]) -> None:
+        if batch not in working.batches:
             return  # it was taken away already
-        place.batches.remove(batch)
+        working.batches.remove(batch)
         try:
             result = future.result()
         except LostError as lost:
-            self._lose(place, batch, str(lost))
+            self._lose(working, batch, str(lost))
             return
         except Exception as error:  # noqa: BLE001 (a fault of ours: whoever waits is told)
             for ticket in batch:
                 ticket.future.set_exception(error)
             return
-        place.job_s = (place.job_s + result.seconds / len(batch)) / 2
+        working.job_s = (working.job_s + result.seconds / len(batch)) / 2
         for ticket, done in zip(batch, result.done, strict=True):
             if isinstance(done.error, MachineError | OSError):
-                self._fail(place, ticket, done.error)
+                self._fail(working, ticket, done.error)
             elif done.error is not None:
                 ticket.future.set_exception(done.error)
             else:
-                place.num_failures = 0
+                working.num_failures = 0
+                for other in [other for other in self._working if other.member in ticket.failed_on]:
+                    self._blame(other, ticket.failed_on[other.member])
                 ticket.future.set_result(done.value)
-        if place.num_failures >= _MAX_FAILURES and len(self._places) > 1 and place in self._places:
-            self._places.remove(place)
-            self._say(f"{place.member.name} fails again and again, and gets no more work")
-            for batch in [*place.batches]:
-                place.batches.remove(batch)
-                self._waiting.extendleft(reversed(batch))
 
-    def _fail(self, place: _Place, ticket: _Ticket, error: Exception) -> None:
-        place.num_failures += 1
-        ticket.failed_on.add(place.member)
-        ticket.error = error
-        if any(other.member not in ticket.failed_on for other in self._places):
-            if place.num_failures == 1:
-                self._say(f"{place.member.name}: {str(error).partition(chr(10))[0]}; done elsewhere")
+    def _fail(self, working: _Working, ticket: _Ticket, error: Exception) -> None:
+        ticket.failed_on[working.member] = error
+        if any(other.member not in ticket.failed_on for other in self._working):
             self._waiting.appendleft(ticket)
         else:
             ticket.future.set_exception(error)
 
-    def _lose(self, place: _Place, batch: list[_Ticket], why: str) -> None:
-        batches = [batch, *place.batches]
-        place.batches.clear()
+    def _blame(self, working: _Working, error: Exception) -> None:
+        """Count a failure with a job that another node could do."""
+        working.num_failures += 1
+        if working.num_failures == 1:
+            self._say(f"{working.member.name}: {str(error).partition(chr(10))[0]}; done elsewhere")
+        if working.num_failures >= _MAX_FAILURES:
+            self._working.remove(working)
+            self._say(f"{working.member.name} fails again and again, and gets no more work")
+            self._waiting.extendleft(ticket for batch in reversed(working.batches) for ticket in reversed(batch))
+            working.batches.clear()
+
+    def _lose(self, working: _Working, batch: list[_Ticket], why: str) -> None:
+        batches = [batch, *working.batches]
+        working.batches.clear()
         num_again = 0
         for ticket in (ticket for lost in reversed(batches) for ticket in reversed(lost)):
             ticket.num_losses += 1
             if ticket.num_losses >= _MAX_LOSSES:
-                what = f"the same work was lost with {_MAX_LOSSES} nodes, and may be the cause; the last: {place.member.name}: {why}"
+                what = f"the same work was lost with {_MAX_LOSSES} nodes, and may be the cause; the last: {working.member.name}: {why}"
                 ticket.future.set_exception(MachineError(what))
             else:
                 self._waiting.appendleft(ticket)
                 num_again += 1
-        if place in self._places:
-            self._places.remove(place)
+        if working in self._working:
+            self._working.remove(working)
             self._num_joining += 1
-            self._say(f"lost {place.member.name} ({why}); {num_again} units are done again elsewhere")
-            if not self._on_lost(self, place.member):
-                self._num_joining -= 1
+            self._say(f"lost {working.member.name} ({why}); {num_again} units are done again elsewhere")
+            self._on_lost(self, working.member)
 
 
 def _nobody_left() -> MachineError:

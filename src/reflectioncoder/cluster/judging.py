@@ -45,18 +45,17 @@ class Judging:
         def sample_of(told: tuple[str, int, str]) -> SampleToScore:
             return SampleToScore(tasks[told[0]], *told[1:])
 
-        def judged(verdict: Verdict) -> Verdict:
-            if verdict.status == "sandbox_error":  # which another node may not have
-                raise SandboxUnavailableError(verdict.detail)
+        def here(verdict: Verdict) -> Verdict:
             return replace(verdict, fields={**verdict.fields, "node": node.of_row()})
 
         def do(job: tuple[Any, ...]) -> Any:
             kind, told = job
             if kind == "first":
                 sample = sample_of(told)
-                return judged(scorer.judge(sample.task, sample.solution, Look(alone=False)))
+                return _require_verdict(here(scorer.judge(sample.task, sample.solution, Look(alone=False))))
             first = [(sample_of(sample), verdict) for sample, verdict in told]
-            return [(number, judged(verdict)) for number, verdict in judge_again(scorer, first, workers)]
+            verdicts = {number: here(verdict) for number, verdict in judge_again(scorer, first, workers)}
+            return _require_verdict(verdicts[0]) if kind == "once more" else verdicts
 
         return OpenDuty(do, workers, same_of_scorer(replace(scorer, isolation=ISOLATIONS[self.isolation])))
 
@@ -80,15 +79,20 @@ class JudgesOfPool:
 
     def again(self, first: Sequence[tuple[SampleToScore, Verdict]]) -> Iterator[tuple[int, Verdict]]:
         size = _AGAIN_PER_CORE * max(1, self.pool.num_cores // max(1, len(self.pool.members)))
-        groups = [first[at : at + size] for at in range(0, len(first), size)]
-        jobs = [("again", [(_told(sample), verdict) for sample, verdict in group]) for group in groups]
+        told = [(_told(sample), verdict) for sample, verdict in first]
+        groups = [range(at, min(at + size, len(told))) for at in range(0, len(told), size)]
+        failed: list[int] = []  # what one node had no sandbox for another one may
         with self.pool.dispatching(alone=True) as dispatcher:
-            for group, future in dispatcher.map(jobs):
-                error = future.exception()
-                if isinstance(error, SandboxUnavailableError):
-                    yield from ((group * size + at, _no_verdict(error)) for at in range(len(groups[group])))
-                else:
-                    yield from ((group * size + at, verdict) for at, verdict in future.result())
+            for group, future in dispatcher.map([("again", [told[number] for number in group]) for group in groups]):
+                no_sandbox = isinstance(future.exception(), SandboxUnavailableError)
+                verdicts: Mapping[int, Verdict] = {} if no_sandbox else future.result()
+                for at, number in enumerate(groups[group]):
+                    if at in verdicts and verdicts[at].status != "sandbox_error":
+                        yield number, verdicts[at]
+                    else:
+                        failed.append(number)
+            for at, future in dispatcher.map([("once more", [told[number]]) for number in failed]):
+                yield failed[at], _verdict_of(future)
 
 
 class _Jobs(Sequence[Any]):
@@ -108,13 +112,18 @@ def _told(sample: SampleToScore) -> tuple[str, int, str]:
     return sample.task.task_id, sample.sample, sample.solution
 
 
+def _require_verdict(verdict: Verdict) -> Verdict:
+    """Raises SandboxUnavailableError if there is none: the dispatcher has another node try it."""
+    if verdict.status == "sandbox_error":
+        raise SandboxUnavailableError(verdict.detail)
+    return verdict
+
+
 def _verdict_of(future: Future[Any]) -> Verdict:
     error = future.exception()
-    return _no_verdict(error) if isinstance(error, SandboxUnavailableError) else future.result()
-
-
-def _no_verdict(error: SandboxUnavailableError) -> Verdict:
-    return Verdict("sandbox_error", "sandbox_error", detail=str(error))
+    if isinstance(error, SandboxUnavailableError):
+        return Verdict("sandbox_error", "sandbox_error", detail=str(error))
+    return future.result()
 
 
 @contextlib.contextmanager

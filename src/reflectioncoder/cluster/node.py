@@ -1,4 +1,4 @@
-"""What runs on a node: one process, whose children its fork servers are. It knows neither Ray nor the other nodes."""
+"""Runs on a node: one process, whose children its fork servers are. It knows neither Ray nor the other nodes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,11 +47,18 @@ class NodeFacts:
 
 @dataclass(frozen=True)
 class OpenDuty:
-    """A duty that a node can do. `workers`: jobs at a time; `same`: what must be the same on all nodes, by what it is called."""
+    """A duty that a node can do. `workers`: batches at a time; `same`: what must be the same on all nodes, by what it is called.
+
+    A node has more batches than that, so that it never waits for work: `running` holds them back.
+    """
 
     do: Callable[[Any], Any]
     workers: int
     same: dict[str, Any]
+    running: threading.Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "running", threading.Semaphore(self.workers))
 
 
 class Duty(Protocol):
@@ -68,7 +75,7 @@ class Duty(Protocol):
 
 @dataclass(frozen=True)
 class Done:
-    """What became of a job: its result, or why there is none."""
+    """Holds the result of a job, or why there is none."""
 
     value: Any = None
     error: Exception | None = None
@@ -76,7 +83,7 @@ class Done:
 
 @dataclass(frozen=True)
 class DoneBatch:
-    """What became of some jobs, and the seconds that they took together."""
+    """Holds the results of some jobs, and the seconds that they took together."""
 
     done: list[Done]
     seconds: float
@@ -98,7 +105,7 @@ class Node:
         """Return what this node is, or why it can run no programs."""
         try:
             isolation = detect_isolation()
-        except (MachineError, OSError) as error:
+        except (MachineError, OSError, ValueError) as error:  # the last: REFLECTIONCODER_ISOLATION there names none
             return error
         self._facts = NodeFacts(socket.gethostname(), os.getpid(), isolation.name, isolation.tier, slowness(), versions())
         return self._facts
@@ -113,12 +120,14 @@ class Node:
         return opened.workers, opened.same
 
     def do(self, name: str, jobs: Sequence[Any]) -> DoneBatch:
-        """Do some jobs, one after another."""
-        do, began = self._open[name].do, time.monotonic()
+        """Do some jobs, one after another, when fewer than `workers` batches are being done."""
+        duty = self._open[name]
         with self._changed:
             self._num_at_work += 1
         try:
-            done = [self._do(do, job) for job in jobs]
+            with duty.running:
+                began = time.monotonic()
+                done = [self._do(duty.do, job) for job in jobs]
         finally:
             with self._changed:
                 self._num_at_work -= 1

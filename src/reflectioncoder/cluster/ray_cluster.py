@@ -13,12 +13,13 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from reflectioncoder.cluster.dispatch import LostError
+from reflectioncoder.cluster.dispatch import LostError, batches_ahead
 from reflectioncoder.cluster.node import Node
 from reflectioncoder.errors import MachineError, UsageError, require
 from reflectioncoder.sandbox.box import remove_leftovers, temporary_folder
@@ -28,13 +29,16 @@ ALLOWED = "HOST:PORT of a cluster's head node, auto, or nothing"
 _ADDRESS = re.compile(r"[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9A-Fa-f:]+\]:[0-9]{1,5}")
 _CONNECT_S = 5.0
 _CLOSE_S = 15.0
+_MAX_FOLDER_BYTES = 40  # the path of a socket has 107 at most, of which Ray takes more than 60 for itself
+_ENTRYPOINT = "reflectioncoder"  # of the job, which all users of a cluster see; Ray would tell the command line, with its passwords
 _OWN_STORE_BYTES = 128 * 2**20  # what is sent is small
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # with which every gRPC connection begins
-_THREADS_MORE = 8  # of a node's process, beside those that do jobs
+_THREADS_MORE = 8  # of a node's process, beside those that have batches
+_START_HINT = "\n  hint:    is this package installed there, for the same Python?"
 
 
 @dataclass(frozen=True)
-class Place:
+class RayNode:
     """A node of the cluster: Ray's name for it, its address, and its cores, as Ray counts them."""
 
     node_id: str
@@ -45,10 +49,10 @@ class Place:
 class Process:
     """Our process on a node; methods of `node.Node` are called by name."""
 
-    def __init__(self, ray: Any, place: Place, cores: int):
-        self._ray, self.place, self.cores = ray, place, cores
-        strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(place.node_id, soft=False)
-        threads = cores + _THREADS_MORE
+    def __init__(self, ray: Any, ray_node: RayNode, cores: int):
+        self._ray, self.ray_node, self.cores = ray, ray_node, cores
+        strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(ray_node.node_id, soft=False)
+        threads = cores + batches_ahead(cores) + _THREADS_MORE  # `close` always finds one
         options = {"num_cpus": cores, "max_concurrency": threads, "max_restarts": 0, "scheduling_strategy": strategy}
         self._actor = ray.remote(Node).options(**options).remote()
 
@@ -61,9 +65,13 @@ class Process:
             try:
                 answer.set_result(future.result())
             except self._ray.exceptions.RayTaskError as error:  # the process is there: it could not do it
-                answer.set_exception(MachineError(f"{self.place.address}: {_last_line(error)}"))
+                hint = _START_HINT if "failed to import" in str(error) else ""
+                answer.set_exception(MachineError(f"{self.ray_node.address}: {_last_line(error)}{hint}"))
             except Exception as error:  # noqa: BLE001 (Ray has many errors for a process that is gone)
-                answer.set_exception(LostError(_short(error)))
+                if getattr(error, "actor_init_failed", False):
+                    answer.set_exception(MachineError(f"{self.ray_node.address}: {_last_line(error)}{_START_HINT}"))
+                else:
+                    answer.set_exception(LostError(_short(error)))
 
         reference.future().add_done_callback(take)
         return answer
@@ -79,26 +87,27 @@ class RayCluster:
     def __init__(self, ray: Any, workers: int):
         self._ray, self._workers = ray, workers
 
-    def places(self) -> list[Place]:
+    def nodes(self) -> list[RayNode]:
         """Return the nodes that are alive and have cores."""
         found = []
         for node in self._ray.nodes():
             cores = int(node["Resources"].get("CPU", 0))
             if node["Alive"] and cores:
-                found.append(Place(node["NodeID"], node["NodeManagerAddress"], cores))
-        return sorted(found, key=lambda place: (place.address, place.node_id))
+                found.append(RayNode(node["NodeID"], node["NodeManagerAddress"], cores))
+        return sorted(found, key=lambda ray_node: (ray_node.address, ray_node.node_id))
 
-    def start(self, place: Place) -> Process:
+    def start(self, ray_node: RayNode) -> Process:
         """Start our process on a node; it gets `workers` of the cores, or all."""
-        return Process(self._ray, place, min(self._workers or place.cores, place.cores))
+        return Process(self._ray, ray_node, min(self._workers or ray_node.cores, ray_node.cores))
 
 
-def close_all(processes: list[Process]) -> None:
+def close_all(processes: Sequence[Process]) -> None:
     """End processes in good order: programs, fork servers and folders first."""
+    deadline = time.monotonic() + _CLOSE_S
     closing = [process.call("close") for process in processes]
     for answer in closing:
         with contextlib.suppress(Exception):
-            answer.result(_CLOSE_S)
+            answer.result(max(0.0, deadline - time.monotonic()))
     for process in processes:
         process.kill()
 
@@ -108,41 +117,62 @@ def connected(address: str, workers: int = 0) -> Iterator[RayCluster]:
     """Connect to a cluster, or start one on this machine that ends with the block.
 
     Args:
-        address: HOST:PORT, or `auto` for the cluster that this machine belongs to; "": `$RAY_ADDRESS`, else one is started here.
+        address: HOST:PORT, or `auto` for the cluster that this machine belongs to, whatever `$RAY_ADDRESS` says; "": what that says,
+            else one is started here.
         workers: at most so many cores of each node; 0: all.
 
     Raises:
         UsageError: no address.
         MachineError: Ray is not installed; there is no cluster; it has another version of Ray or of Python.
     """
+    source = "--ray" if address else "$RAY_ADDRESS"
     address = address or os.environ.get("RAY_ADDRESS", "")
     if address not in ("", "auto") and not _ADDRESS.fullmatch(address):
-        raise UsageError.for_value("this is no address of a cluster", "--ray", address, ALLOWED)
+        raise UsageError.for_value("this is no address of a cluster", source, address, ALLOWED)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # else whatever is called of Ray after the end starts a new cluster
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns of what it will change one day
     ray = require("ray", "ray")
     require("ray.util.scheduling_strategies", "ray")  # which `import ray` leaves out
+    if address not in ("", "auto"):
+        _require_answer(source, address)
     with contextlib.ExitStack() as stack:
-        if address in ("", "auto"):
-            where = {"address": "auto"} if address else _own(stack, workers)
-        else:
-            _require_answer(address)
-            where = {"address": address}
+        options = {"address": address} if address else _own(stack, workers)
         stack.callback(remove_leftovers)  # of processes here that Ctrl-C has met too, before they were asked to end
-        handlers = _signal_handlers()
-        with _stdout_as_stderr():
-            try:
-                ray.init(**where, configure_logging=False, log_to_driver=False, logging_level="ERROR")
-            except (Exception, SystemExit) as error:  # noqa: BLE001 (Ray ends the process where it cannot reach a cluster)
-                raise _no_cluster(address, error) from None
-        stack.callback(ray.shutdown)
-        _restore(handlers)
+        stack.callback(ray.shutdown)  # also of what was only begun
+        try:
+            _init(ray, options)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (Ray ends the process where it cannot reach a cluster)
+            raise _no_cluster(source, address, error) from None
         yield RayCluster(ray, workers)
+
+
+def _init(ray: Any, options: dict[str, Any]) -> None:
+    """Connect, or start a cluster, without what Ray does beside that. Signals have the handlers that they had, all the time.
+
+    Raises:
+        Whatever Ray raises, SystemExit too.
+    """
+    handlers, utils = _signal_handlers(), ray._private.utils
+    kept = {name: getattr(utils, name) for name in ("get_entrypoint_name", "set_sigterm_handler")}
+    address = os.environ.pop("RAY_ADDRESS", None)  # Ray prefers it to `auto`
+    utils.get_entrypoint_name, utils.set_sigterm_handler = lambda: _ENTRYPOINT, lambda handler: None
+    try:
+        with _stdout_as_stderr():
+            ray.init(**options, configure_logging=False, log_to_driver=False, logging_level="ERROR")
+    finally:
+        for name, function in kept.items():
+            setattr(utils, name, function)
+        if address is not None:
+            os.environ["RAY_ADDRESS"] = address
+        _restore(handlers)
 
 
 def _own(stack: contextlib.ExitStack, workers: int) -> dict[str, Any]:
     """Return the options of a cluster of this machine alone, of which nothing stays."""
     folder = stack.enter_context(temporary_folder())
+    if len(os.fsencode(folder)) > _MAX_FOLDER_BYTES:
+        folder = stack.enter_context(temporary_folder("/tmp"))
     os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's default would let every other process of the machine go first
     return {
         "address": "local",
@@ -154,7 +184,7 @@ def _own(stack: contextlib.ExitStack, workers: int) -> dict[str, Any]:
     }
 
 
-def _require_answer(address: str) -> None:
+def _require_answer(source: str, address: str) -> None:
     """Refuse an address at which nothing answers as a cluster does: Ray itself would try for minutes.
 
     Raises:
@@ -166,12 +196,12 @@ def _require_answer(address: str) -> None:
             connection.sendall(_PREFACE)
             answer = connection.recv(9)
     except (OSError, OverflowError) as error:
-        raise _no_cluster(address, error) from None
+        raise _no_cluster(source, address, error) from None
     if len(answer) < 4 or answer[3] != 4:  # the first frame of gRPC's answer holds settings
-        raise _no_cluster(address, ConnectionError("something else than Ray answers there"))
+        raise _no_cluster(source, address, ConnectionError("something else than Ray answers there"))
 
 
-def _no_cluster(address: str, error: BaseException) -> MachineError:
+def _no_cluster(source: str, address: str, error: BaseException) -> MachineError:
     text = str(error)
     if "ersion mismatch" in text:
         return MachineError(f"the cluster at {address} has other versions\n  {_short(error, 400)}")
@@ -180,7 +210,7 @@ def _no_cluster(address: str, error: BaseException) -> MachineError:
         return MachineError(f"Ray cannot be started on this machine: {reason}")
     where = "this machine belongs to no cluster" if address == "auto" else f"there is no cluster at {address}"
     return MachineError(
-        f"{where}: {reason}\n  where:   --ray\n  allowed: {ALLOWED}; the command runs on a machine of the cluster\n"
+        f"{where}: {reason}\n  where:   {source}\n  allowed: {ALLOWED}; the command runs on a machine of the cluster\n"
         "  hint:    ray start --head on one machine, ray start --address HOST:PORT on the others; --ray alone starts one here"
     )
 

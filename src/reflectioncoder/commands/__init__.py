@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -116,6 +117,8 @@ def add_ray_argument(parser: argparse.ArgumentParser) -> None:
 def wanted_cluster(args: argparse.Namespace, workers: int) -> ClusterWanted | None:
     """Return the cluster that the command line asks for; None if it asks for none. `workers`: at most so many programs on each node.
 
+    A relative `--data-dir` becomes an absolute one: nodes work in other folders.
+
     Raises:
         UsageError: it asks for a shard too.
     """
@@ -126,6 +129,8 @@ def wanted_cluster(args: argparse.Namespace, workers: int) -> ClusterWanted | No
 
     if args.shard:
         raise UsageError("--shard and --ray are two ways to use several machines\n  hint:    leave one of them out")
+    if getattr(args, "data_dir", None):
+        args.data_dir = os.path.abspath(args.data_dir)
     return ClusterWanted(args.ray, workers, getattr(args, "floor", None))
 
 

@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> Outcome:
     if cluster:
         from reflectioncoder.cluster.building import replays_on
 
-        with replays_on(cluster, limits) as elsewhere:
+        with replays_on(cluster, samples, limits) as elsewhere:
             rows = replay_into(args.output / OUTCOMES, numbered, limits, args.workers, "check", elsewhere)
     else:
         rows = replay_into(args.output / OUTCOMES, numbered, limits, args.workers, "check")

@@ -51,11 +51,11 @@ def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.contamination.records import refuse_contaminated
     from reflectioncoder.data.answer_reasons import has_no_program_at_all
     from reflectioncoder.data.files import claim
-    from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT, UsageError
+    from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT, CannotError, UsageError
     from reflectioncoder.evaluate.benchmarks import require_distinct
     from reflectioncoder.evaluate.references import with_references
     from reflectioncoder.evaluate.results import summary_of
-    from reflectioncoder.evaluation import completions_key, evaluate_model, require_formats, skip
+    from reflectioncoder.evaluation import completions_key, evaluate_model, require_formats, skip, write_skipped
     from reflectioncoder.generate.base import longest
     from reflectioncoder.sharded.benchmarks import WantedBenchmark
 
@@ -94,18 +94,21 @@ def run(args: argparse.Namespace) -> Outcome:
         for benchmark in benchmarks:
             directory = args.output / benchmark.name
             paths.append(directory / "results.json")
-            if results := skip(benchmark, directory, args.workers):
+            limits, ready = limits_from(recipe.sandbox), None
+            if elsewhere is None:
+                results = skip(benchmark, directory, args.workers)
+            else:
+                try:
+                    results, ready = None, elsewhere.ready(benchmark, recipe, limits)
+                except CannotError as error:
+                    results = write_skipped(benchmark, directory, str(error))
+            if results:
                 value[benchmark.name] = results
                 lines.append(f"{benchmark.name}: {len(benchmark.tasks)} tasks skipped: {results['reason']}")
                 continue
             started = time.monotonic()
             backend = backend or opened.enter_context(model.open(longest_request, args.max_new_tokens))
-            limits = limits_from(recipe.sandbox)
-            results = evaluate_model(backend, benchmark, recipe, limits, directory, benchmark.name, args.format, elsewhere)
-            if results["status"] == "skipped":
-                value[benchmark.name] = results
-                lines.append(f"{benchmark.name}: {len(benchmark.tasks)} tasks skipped: {results['reason']}")
-                continue
+            results = evaluate_model(backend, benchmark, recipe, limits, directory, benchmark.name, args.format, ready)
             paths += sorted(directory.glob("completions.*.json*")) if args.format else []
             summary = summary_of(results, round(time.monotonic() - started, 1))
             value[benchmark.name] = {**results, "summary": summary}

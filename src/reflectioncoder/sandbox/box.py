@@ -22,22 +22,23 @@ _ATTEMPTS = 20
 
 
 class Box:
-    """A new folder, closed to others.
+    """A new folder, closed to others, in `directory` (by default the temporary directory).
 
     Raises:
-        OSError: the temporary directory cannot be written.
+        OSError: the directory cannot be written.
     """
 
-    def __init__(self) -> None:
-        _remove_leftovers_once(tempfile.gettempdir())
+    def __init__(self, directory: str | None = None) -> None:
+        directory = directory or tempfile.gettempdir()
+        _remove_leftovers_once(directory)
         for _ in range(_ATTEMPTS):
-            self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
+            self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=directory))
             if (lock := _lock(self.path)) is not None:
                 self._lock = lock
                 return  # else another process has taken it for a leftover, in the moment before it was locked
             with contextlib.suppress(OSError):
                 self.path.rmdir()
-        raise OSError(f"no folder can be locked in {tempfile.gettempdir()}")
+        raise OSError(f"no folder can be locked in {directory}")
 
     def remove(self) -> None:
         """Remove the folder with all that is in it. A second call does nothing.
@@ -55,8 +56,8 @@ class Box:
 
 
 @contextlib.contextmanager
-def temporary_folder() -> Iterator[Path]:
-    box = Box()
+def temporary_folder(directory: str | None = None) -> Iterator[Path]:
+    box = Box(directory)
     try:
         yield box.path
     finally:
