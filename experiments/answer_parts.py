@@ -35,7 +35,7 @@ def parts_of(texts: list[str]) -> Iterator[str]:
             part = "end"
         yield part
         so_far += text
-        if part == "before" and so_far.count("```") and so_far.endswith("\n"):
+        if part == "before" and "\n" in so_far.partition("```")[2]:
             part = "program"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import checks, gpu, grid, head, matmul, training
+from experiments import answer_parts, checks, gpu, grid, head, matmul, training
 from experiments.runner import Group, Settings, opened, run_groups
 from experiments.tables import summary
 from reflectioncoder.ablation.design import design_of
@@ -228,3 +228,16 @@ def test_without_a_gpu_the_experiments_say_so(tmp_path, capsys):
 def test_a_folder_without_a_model_is_refused(tmp_path, capsys):
     assert gpu.main(["--output", str(tmp_path), "--tiny", "--smollm2", str(tmp_path)]) == UsageError.exit_code
     assert "config.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("tokens", "parts"),
+    [
+        (["```", "python", "\n", "def", " f", "\n", "```", "<end>"], "bbbpppee"),
+        (["I ", "see.\n", "```python\n    ", "x", "\n", "``", "`", "\n"], "bbbpppee"),
+        (["no", " fence", "\n"], "bbb"),
+    ],
+)
+def test_every_token_of_an_answer_belongs_to_a_part(tokens, parts):
+    names = {part[0]: part for part in answer_parts.PARTS}
+    assert list(answer_parts.parts_of(tokens)) == [names[letter] for letter in parts]

@@ -311,6 +311,8 @@ def prepare_scoring(path: Path, benchmark: Benchmark, options: ScoreOptions, iso
     samples = read_samples_to_score(path, benchmark, options.cut, extract=options.extract)
     benchmark = with_references(benchmark, options.floor, options.workers)
     samples = [sample for sample in samples if sample.task.task_id not in benchmark.left_out]
+    if not samples:
+        raise UsageError(f"{path}: all samples are of tasks that are left out here, for their references fail")
     warning = None if options.extract else _warning(samples, benchmark, path)
     if not options.partial:
         require_all_tasks(samples, benchmark, path)

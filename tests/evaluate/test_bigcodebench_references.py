@@ -8,13 +8,13 @@ import pytest
 from reflectioncoder.cli import main
 from reflectioncoder.config.declarations import ModelConfig, Recipe
 from reflectioncoder.data.files import write_jsonl
-from reflectioncoder.errors import MachineError
+from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate import references as references_module
 from reflectioncoder.evaluate.catalogue import entries
 from reflectioncoder.evaluate.judges.bigcodebench import benchmark as judge_module
 from reflectioncoder.evaluate.judges.bigcodebench.benchmark import reference_of, tasks_of
 from reflectioncoder.evaluate.references import References, known_references, lines_of, with_references, without_failed
-from reflectioncoder.evaluation import complete_and_judge, completions_key
+from reflectioncoder.evaluation import ScoreOptions, complete_and_judge, completions_key, prepare_scoring
 from reflectioncoder.generate.base import RawCompletion
 from reflectioncoder.sandbox.limits import Limits
 from tests.evaluate.bigcodebench_tasks import NEEDS_MORE, NEEDS_NETWORK, TESTS, VISIBLE, benchmark_of, row
@@ -159,6 +159,12 @@ def test_samples_are_read_before_references_are_judged(shard, data_dir, tmp_path
     command = ["score", str(tmp_path / "samples.jsonl"), "--benchmark", "bigcodebench-hard/instruct:1", *shard]
     assert main([*command, "--output", str(tmp_path / "out"), "--data-dir", str(data_dir)]) == 2
     assert "unknown task of bigcodebench-hard/instruct" in capsys.readouterr().err
+
+
+def test_samples_of_left_out_tasks_alone_are_no_scoring(isolation, tmp_path):
+    path = write_jsonl(tmp_path / "samples.jsonl", [{"task_id": "BigCodeBench/2", "solution": "x = 1"}])
+    with pytest.raises(UsageError, match=r"samples\.jsonl: all samples are of tasks that are left out"):
+        prepare_scoring(path, benchmark_of(row(), NEEDS_MORE), ScoreOptions(partial=True))
 
 
 def test_the_list_says_whether_references_were_judged_here(data_dir):

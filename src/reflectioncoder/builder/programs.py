@@ -1,4 +1,4 @@
-"""What a build has run in the sandbox, by name, apart from what logs it: the same runs can be made on other machines.
+"""Makes the runs of a build in the sandbox, by name and apart from what logs them, so that they can be made on other machines too.
 
 Every run takes values that can be sent and returns one that JSON knows.
 

@@ -39,7 +39,7 @@ _ROUNDS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "e
 
 @dataclass(frozen=True)
 class Manner:
-    """How much is said: the share of extras that are said."""
+    """Sets how much is said. `extras`: the share of the extras that are."""
 
     extras: float = 0.65
 
