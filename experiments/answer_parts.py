@@ -1,15 +1,14 @@
-"""Shows in which part of an answer models lose: before the program, in it, at its end.
+"""Shows in which part of an answer models lose: before the program, in it, behind it.
 
     python experiments/answer_parts.py bundled/repair --model BASE runs/NAME/model --limit 40
 
-For each model, the loss of the canonical answers (the one that `evaluate.measures: [reference_loss]` gives, nats) by part: the words
-and the fence before the program, the program, and what ends it. A model that has learnt to explain before it writes loses before the
-program and nowhere else. Needs the extra `train`; runs on the CPU.
+For each model, the loss of the canonical answers (nats a token) by part: the words and the fence before the program, the program with
+the fence that closes it (the loss that `evaluate.measures: [reference_loss]` gives), and what ends the message. A model that has learnt
+to explain before it writes loses before the program and nowhere else. Needs the extra `train`; runs on the CPU.
 """
 
 import argparse
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +23,7 @@ from reflectioncoder.models.sources import resolve_model
 from reflectioncoder.models.tokens import add_tokens, make_renderer
 from reflectioncoder.progress import Progress
 
-PARTS: tuple[str, ...] = ("before", "program", "end")
-
-
-def parts_of(texts: list[str]) -> Iterator[str]:
-    """Yield the part that each token of an answer belongs to, by the fences around its program."""
-    so_far, part = "", "before"
-    for text in texts:
-        if part == "program" and (so_far + text).rstrip().endswith("```"):
-            part = "end"
-        yield part
-        so_far += text
-        if part == "before" and "\n" in so_far.partition("```")[2]:
-            part = "program"
+PARTS: tuple[str, ...] = ("before", "program", "behind")
 
 
 def losses_by_part(config: ModelConfig, benchmark: str, limit: int) -> dict[str, tuple[float, int]]:
@@ -53,9 +40,9 @@ def losses_by_part(config: ModelConfig, benchmark: str, limit: int) -> dict[str,
     with Progress(f"{config.name}", len(references)) as progress, torch.inference_mode():
         for number, reference in enumerate(references, start=1):
             sample = renderer.render(reference.sample)
-            losses = token_losses(model, sample).tolist()
-            texts = [tokenizer.decode([token]) for _, token in targets_of(sample)]
-            for part, loss in zip(parts_of(texts), losses, strict=True):
+            start, end = reference.program_bounds(renderer, sample.input_ids)
+            for (position, _), loss in zip(targets_of(sample), token_losses(model, sample).tolist(), strict=True):
+                part = PARTS[(position >= start) + (position >= end)]
                 total, count = sums[part]
                 sums[part] = (total + loss, count + 1)
             progress.update(number)

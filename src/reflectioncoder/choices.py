@@ -27,7 +27,7 @@ Measure = Literal["pass_rate", "reference_loss"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 MEASURES_HELP: dict[Measure, str] = {
     "pass_rate": "completions are generated and judged by the tests",
-    "reference_loss": "the loss of the canonical solutions as one-off answers, nats per token; nothing is generated",
+    "reference_loss": "the loss of the canonical programs as one-off answers, nats per token; nothing is generated",
 }
 
 CutRule = Literal["multipl-e", "reflectioncoder"]

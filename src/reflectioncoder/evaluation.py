@@ -215,7 +215,7 @@ def references_of(benchmark: Benchmark) -> list[Reference]:
 
 
 def evaluate_references(config: ModelConfig, path: Path, benchmark: Benchmark, directory: Path, confidence: float) -> dict[str, Any]:
-    """Write the loss of every canonical solution to `directory`; return their mean per token, with an interval over tasks.
+    """Write the loss of every canonical program to `directory`; return their mean per token, with an interval over tasks.
 
     Raises:
         UsageError: none of the tasks has a canonical solution in Python.
@@ -226,8 +226,11 @@ def evaluate_references(config: ModelConfig, path: Path, benchmark: Benchmark, d
     losses = reference_losses(config, path, references, f"reference loss {benchmark.name} {directory.name}")
     write_jsonl(directory / REFERENCE_LOSSES, [asdict(loss) for loss in losses])
     totals = [(loss.loss * loss.num_tokens, float(loss.num_tokens)) for loss in losses]
-    num_tokens = sum(loss.num_tokens for loss in losses)
-    return {**asdict(ratio_interval(totals, confidence)), "num_tasks": len(losses), "num_tokens": num_tokens}
+    return {
+        **asdict(ratio_interval(totals, confidence)),
+        "num_tasks": len(losses),
+        "num_tokens": sum(loss.num_tokens for loss in losses),
+    }
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ from reflectioncoder.generate.backends import (
 )
 from reflectioncoder.generate.base import Backend, check_sampling, longest
 from reflectioncoder.generate.gguf_check import verify_gguf
+from reflectioncoder.generate.reference_loss import MEASURED
 from reflectioncoder.models.sources import ModelSource, model_hash, resolve_model
 from reflectioncoder.progress import format_duration, logging_to, say
 from reflectioncoder.run_plan import plan_lines
@@ -336,7 +337,7 @@ class Run:
         )
 
     def reference_loss(self, which: str) -> dict[str, dict[str, Any]]:
-        """Measure the loss of the benchmarks' canonical solutions under the base or the trained model; return it by benchmark."""
+        """Measure the loss of the benchmarks' canonical programs under the base or the trained model; return it by benchmark."""
         path = self.source.path if which == BASE else self.model
         benchmarks = self._benchmarks(path)
         return {spec: self._reference_loss(which, path, b) for spec, b in benchmarks.items() if references_of(b)}
@@ -346,10 +347,11 @@ class Run:
         name = f"reference-loss-{benchmark.name}-{which}"
         directory = self.directory / "eval" / benchmark.name / which
         outputs = [directory / REFERENCE_LOSSES]
-        depends_on = [benchmark.whole.describe(), *benchmark.not_judged, config.rendering, config.dtype, confidence, model_hash(path)]
+        asked = [benchmark.whole.describe(), *benchmark.not_judged]
+        depends_on = [MEASURED, *asked, config.rendering, config.dtype, confidence, model_hash(path)]
 
         def work() -> dict[str, Any]:
-            shared_key = content_hash("reference loss", *depends_on, model_versions("transformers", config))
+            shared_key = content_hash(*depends_on, model_versions("transformers", config))
             evaluate = lambda: evaluate_references(config, path, benchmark, directory, confidence)  # noqa: E731
             return self._shared.once(shared_key, name, outputs, evaluate)
 

@@ -123,7 +123,7 @@ def test_run_shows_the_reference_loss_alone(folder, capsys):
     wanted = ["--set", "evaluate.measures=[reference_loss]", "--set", "name=alone"]
     assert main(["run", str(folder / "r.yaml"), "--runs-dir", str(folder / "alone"), *wanted]) == 0
     said = capsys.readouterr().out
-    assert "bundled/seen:5: loss of the canonical solutions, nats per token: base " in said
+    assert "bundled/seen:5: loss of the canonical programs, nats per token: base " in said
     assert "pass@1" not in said
 
 

@@ -14,6 +14,7 @@ from reflectioncoder.config.loading import ResolvedRecipe, with_settings
 from reflectioncoder.config.yaml_text import one_line
 from reflectioncoder.data.files import content_hash, read_json
 from reflectioncoder.errors import UsageError
+from reflectioncoder.generate.reference_loss import MEASURED
 from reflectioncoder.shards import Shard
 
 MARK = "cell.json"
@@ -36,8 +37,8 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Return a key of the cell's settings: a run with others is not this cell's."""
-        return content_hash(asdict(self.resolved.recipe))
+        """Return a key of the cell's settings and of what is measured: a run with others is not this cell's."""
+        return content_hash(asdict(self.resolved.recipe), MEASURED)
 
     def is_finished(self, folder: Path) -> bool:
         """Tell whether the folder of all cells holds the complete run of this one, with these settings."""

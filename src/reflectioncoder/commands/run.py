@@ -49,7 +49,7 @@ def _run(args: argparse.Namespace, team: Team | None) -> Outcome:
     losses = result.get("reference_loss", {BASE: {}, TRAINED: {}})
     for name, base in losses[BASE].items():
         before, after = (f"{loss['value']:.4f} [{loss['ci_low']:.4f}, {loss['ci_high']:.4f}]" for loss in (base, losses[TRAINED][name]))
-        lines.append(f"{name}: loss of the canonical solutions, nats per token: base {before}, trained {after}")
+        lines.append(f"{name}: loss of the canonical programs, nats per token: base {before}, trained {after}")
     return Outcome(result, lines, [Path(result[name]) for name in ("run", "model", "gguf", "report") if name in result])
 
 

@@ -1,8 +1,10 @@
-"""Measures how likely a model finds known answers: the loss of a benchmark's canonical solutions as one-off answers.
+"""Measures how likely a model finds known programs: the loss of a benchmark's canonical solutions as one-off answers.
 
-The loss of an answer is the mean of -log p(token | what comes before) over its tokens, in nats: text, closing fence and the token that
-ends it, as training has them. It sees changes long before a pass rate does. It is no measure of correctness: a model may well write
-another right program.
+The loss of a program is the mean of -log p(token | what comes before) over its tokens, in nats: what generation has to write behind
+the prefilled fence, up to and including the closing fence. The frame of the answer is kept apart: the words and the opening fence
+before the program, and what ends the message. A model that has learnt to explain before it writes loses there a nat a token and more,
+and is no worse at programs, for generation gives the fence. The loss sees changes long before a pass rate does. It is no measure of
+correctness: a model may well write another right program.
 """
 
 from __future__ import annotations
@@ -13,13 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.config.declarations import ModelConfig
-from reflectioncoder.data.prompts import one_off_answer
-from reflectioncoder.data.render import IGNORE_INDEX, RenderedSample
+from reflectioncoder.data.encoding import common_prefix
+from reflectioncoder.data.prompts import OPENING_FENCE, one_off_answer
+from reflectioncoder.data.render import IGNORE_INDEX, RenderedSample, Renderer
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 from reflectioncoder.errors import require
 from reflectioncoder.models.load import load_model
 from reflectioncoder.models.tokens import add_tokens, make_renderer
 from reflectioncoder.progress import Progress
+
+MEASURED = "program, closing fence"
+"""What the losses are of. Losses that were kept of anything else must not be compared with these: change it with the measure."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +41,25 @@ class Reference:
         messages = user(self.instruction), assistant(Block("text", one_off_answer(self.program)))
         return Sample(messages, "generation", {"id": self.task_id})
 
+    def program_bounds(self, renderer: Renderer, input_ids: Sequence[int]) -> tuple[int, int]:
+        """Return where the program begins and ends in the tokens of the sample: [start, end), with the closing fence.
+
+        A token that holds both the end of the opening fence and the beginning of the program belongs to the program.
+        """
+        prefills = OPENING_FENCE, one_off_answer(self.program)
+        start, end = (common_prefix(input_ids, renderer.render_request(self.instruction, prefill)) for prefill in prefills)
+        return start, end
+
 
 @dataclass(frozen=True)
 class AnswerLoss:
-    """The loss of one answer: its tokens, and nats per token."""
+    """The loss of one answer, nats per token: of the program's tokens, and of its frame, which is what is trained before and behind."""
 
     task_id: str
     num_tokens: int
     loss: float
+    num_frame_tokens: int
+    frame_loss: float
 
 
 def reference_losses(config: ModelConfig, path: Path, references: Sequence[Reference], label: str) -> list[AnswerLoss]:
@@ -60,14 +77,22 @@ def reference_losses(config: ModelConfig, path: Path, references: Sequence[Refer
     losses = []
     with Progress(label, len(references)) as progress:
         for reference in references:
-            losses.append(_loss(model, reference.task_id, renderer.render(reference.sample)))
+            losses.append(_loss(model, renderer, reference))
             progress.update(len(losses))
     return losses
 
 
-def _loss(model: Any, task_id: str, sample: RenderedSample) -> AnswerLoss:
-    losses = token_losses(model, sample)
-    return AnswerLoss(task_id, len(losses), round(float(losses.sum()) / len(losses), 6))
+def _loss(model: Any, renderer: Renderer, reference: Reference) -> AnswerLoss:
+    sample = renderer.render(reference.sample)
+    start, end = reference.program_bounds(renderer, sample.input_ids)
+    program, frame = [], []
+    for (position, _), loss in zip(targets_of(sample), token_losses(model, sample).tolist(), strict=True):
+        (program if start <= position < end else frame).append(loss)
+    return AnswerLoss(reference.task_id, len(program), _mean(program), len(frame), _mean(frame))
+
+
+def _mean(losses: Sequence[float]) -> float:
+    return round(sum(losses) / max(len(losses), 1), 6)
 
 
 def token_losses(model: Any, sample: RenderedSample) -> Any:
