@@ -132,6 +132,7 @@ def test_a_node_that_is_lost_while_it_starts_or_opens_takes_no_part(gathered, ca
         said = capsys.readouterr().err
         assert "takes no part in echo: it was lost: its node is gone" in said
         assert "hint" not in said
+        assert [node.facts.host for node in made.nodes] == ["one"], "what is lost is not asked again"
         with pytest.raises(MachineError, match=r"no node is left; .* was lost: gone") as error:
             made.on("echo", Duty(opens=dict.fromkeys(("one", "three"), raising(LostError("gone")))), {})
         assert not isinstance(error.value, CannotError)

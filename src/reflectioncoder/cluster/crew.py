@@ -172,6 +172,13 @@ class Crew:
             raise pool.why_none
         return pool
 
+    def leave(self, lost: CrewNode) -> None:
+        """Take a node that is lost out of the crew: later duties do without it."""
+        lost.process.kill()  # it may be cut off only
+        with self._lock:
+            if lost in self.nodes:
+                self.nodes.remove(lost)
+
     def replacement(self, lost: CrewNode) -> CrewNode | None:
         """Start our process anew on the node of one that is lost, if the node is alive; None if it is not, or if that has failed.
 
@@ -180,10 +187,8 @@ class Crew:
             MachineError: it does not fit any more.
         """
         ray_node = lost.process.ray_node
-        lost.process.kill()  # it may be cut off only
+        self.leave(lost)
         with self._lock:
-            if lost in self.nodes:
-                self.nodes.remove(lost)
             if self._closing or self._num_starts[ray_node.node_id] >= _MAX_STARTS or ray_node not in self._cluster.nodes():
                 return None
             process = self._start(ray_node)
@@ -224,7 +229,9 @@ class DutyPool:
                 say(f"{node.name} takes no part in {self._name}: {why}")
                 if isinstance(error, CannotError):
                     self.why_none = error
-                elif not isinstance(self.why_none, CannotError):
+                    continue
+                self._crew.leave(node)
+                if not isinstance(self.why_none, CannotError):
                     self.why_none = MachineError(f"no node is left; {node.name} was lost: {error}")
                 continue
             if wrong := {name: value for name, value in same.items() if value != self._here[name]}:
