@@ -23,6 +23,13 @@ FAILED_ATTEMPTS_HELP: dict[FailedAttempts, str] = {
     "context": "their code is seen and not learnt: the model is not taught to write what fails",
 }
 
+TeacherTargets = Literal["dialogue", "answer"]
+TEACHER_TARGETS: tuple[TeacherTargets, ...] = get_args(TeacherTargets)
+TEACHER_TARGETS_HELP: dict[TeacherTargets, str] = {
+    "dialogue": "all text and code of the assistant (the paper)",
+    "answer": "the one-off answer alone: the reflection sequence is seen and not learnt",
+}
+
 Measure = Literal["pass_rate", "reference_loss"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 MEASURES_HELP: dict[Measure, str] = {

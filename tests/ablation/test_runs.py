@@ -119,6 +119,13 @@ def test_the_runs_of_other_settings_are_not_counted_as_those_of_a_changed_arm(do
     assert [cell.cell.name for cell in found] == ["one-off-seed5", "one-off-seed6"]
 
 
+def test_a_cell_is_known_by_the_settings_that_differ_from_their_defaults(folder):
+    cells = design_of(load_recipe(folder / "r.yaml", ["ablate.arms.full={train.lora: {}}"])).cells
+    assert len({cell.key for cell in cells}) == len(cells), "a LoRA with its defaults is another training than none"
+    named = design_of(load_recipe(folder / "r.yaml", ["ablate.arms.full={train.lora: {}, train.kl_weight: 1.0}"])).cells
+    assert [cell.key for cell in named] == [cell.key for cell in cells]
+
+
 def test_run_shows_the_reference_loss_alone(folder, capsys):
     wanted = ["--set", "evaluate.measures=[reference_loss]", "--set", "name=alone"]
     assert main(["run", str(folder / "r.yaml"), "--runs-dir", str(folder / "alone"), *wanted]) == 0

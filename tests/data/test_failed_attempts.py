@@ -81,6 +81,15 @@ def test_context_leaves_out_the_targets_of_failed_code_and_nothing_else():
     assert all(context.labels[p] == IGNORE_INDEX for p in changed)
 
 
+def test_the_teacher_may_learn_the_answer_alone():
+    rendered = renderer().render(sample(TRACEBACK, "All tests passed."))
+    whole, answer = teacher_view(rendered), teacher_view(rendered, targets="answer")
+    assert (whole.input_ids, whole.position_ids, whole.kl_rows) == (answer.input_ids, answer.position_ids, answer.kl_rows)
+    assert answer.labels == rendered.student_labels != whole.labels
+    last = [p for span in rendered.spans if span.message == 3 for p in range(span.start, span.end)]
+    assert {p for p, label in enumerate(answer.labels) if label != IGNORE_INDEX} == set(last)
+
+
 def test_a_plan_counts_what_is_left():
     rendered = [renderer().render(sample(TRACEBACK, "All tests passed.")), renderer().render(sample("All tests passed."))]
     plans = {choice: RunPlan(rendered, TrainConfig(failed_attempts=choice), seed=3) for choice in ("train", "context")}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflectioncoder.choices import FAILED_ATTEMPTS, MASK_STRATEGIES
+from reflectioncoder.choices import FAILED_ATTEMPTS, MASK_STRATEGIES, TEACHER_TARGETS
 from reflectioncoder.config.declarations import TrainConfig
 from reflectioncoder.data.rendered import SpanTable
 from reflectioncoder.errors import UsageError
@@ -31,19 +31,26 @@ def test_the_digests_of_all_plans_are_those_that_were_recorded():
     kl_weight=st.sampled_from([0.0, 1.0]),
     student_view=st.booleans(),
     failed=st.sampled_from(FAILED_ATTEMPTS),
+    targets=st.sampled_from(TEACHER_TARGETS),
     chosen=st.lists(st.integers(0, 29), min_size=1, max_size=6),
 )
-def test_sizes_are_those_of_packed_views(rendering, positions, mask_frame, kl_weight, student_view, failed, chosen):
+def test_sizes_are_those_of_packed_views(rendering, positions, mask_frame, kl_weight, student_view, failed, targets, chosen):
     kl_weight = kl_weight if student_view else 0.0
     config = TrainConfig(
-        student_positions=positions, mask_frame=mask_frame, kl_weight=kl_weight, student_view=student_view, failed_attempts=failed
+        student_positions=positions,
+        mask_frame=mask_frame,
+        kl_weight=kl_weight,
+        student_view=student_view,
+        failed_attempts=failed,
+        teacher_targets=targets,
     )
     rendered = [renderer_of(rendering).render(sample) for sample in map(samples().__getitem__, chosen)]
     sizes = sample_sizes(SpanTable.of(rendered), config)
     for number, sample in enumerate(rendered):
         with_student = sample.is_reflection and student_view
         student = make_student(sample, (), positions, mask_frame=mask_frame) if with_student else None
-        packed = pack([WeightedViews(teacher_view(sample, failed), student, 1.0, kl_weight)])
+        teacher = teacher_view(sample, failed, targets) if sample.is_reflection else teacher_view(sample)
+        packed = pack([WeightedViews(teacher, student, 1.0, kl_weight)])
         assert (sizes.teacher_tokens[number], sizes.student_tokens[number]) == (*packed.lengths, 0)[:2]
         assert (sizes.num_ce[number], sizes.num_kl[number]) == (packed.num_targets, packed.num_pairs)
 

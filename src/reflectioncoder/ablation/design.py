@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from reflectioncoder.config.declarations import AblateConfig
 from reflectioncoder.config.loading import ResolvedRecipe, with_settings
+from reflectioncoder.config.settings import changed_settings
 from reflectioncoder.config.yaml_text import one_line
 from reflectioncoder.data.files import content_hash, read_json
 from reflectioncoder.errors import UsageError
@@ -37,8 +38,11 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Return a key of the cell's settings and of what is measured: a run with others is not this cell's."""
-        return content_hash(asdict(self.resolved.recipe), MEASURED)
+        """Return a key of the cell's settings and of what is measured: a run with others is not this cell's.
+
+        Settings that have their defaults are no part of it, so a setting that is added later makes no run stale.
+        """
+        return content_hash(changed_settings(self.resolved.recipe), MEASURED)
 
     def is_finished(self, folder: Path) -> bool:
         """Tell whether the folder of all cells holds the complete run of this one, with these settings."""

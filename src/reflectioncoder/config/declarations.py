@@ -26,6 +26,7 @@ from reflectioncoder.choices import (
     RUN_BACKENDS_HELP,
     SHARDINGS_HELP,
     STUDENT_POSITIONS_HELP,
+    TEACHER_TARGETS_HELP,
     TEXT_NORMALIZATIONS_HELP,
     Checkpointing,
     Dtype,
@@ -42,6 +43,7 @@ from reflectioncoder.choices import (
     RunBackend,
     Sharding,
     StudentPositions,
+    TeacherTargets,
     TextNormalization,
 )
 from reflectioncoder.config.building import BuildConfig
@@ -176,6 +178,9 @@ class TrainConfig(Settings):
         "Train reflection samples in two views, as teacher and as student. false trains them as plain dialogues with cross-entropy "
         "alone, for a control without distillation; kl_weight must then be 0, and the mask has no effect.",
         True,
+    )
+    teacher_targets: TeacherTargets = doc(
+        "What the cross-entropy of the teacher is of in reflection samples.", "dialogue", values=TEACHER_TARGETS_HELP
     )
     failed_attempts: FailedAttempts = doc(
         "Whether the cross-entropy of the teacher includes the code of attempts whose output reports a failure.",

@@ -62,6 +62,17 @@ class Settings:
 
 
 @functools.cache
+def changed_settings(section: Settings) -> dict[str, Any]:
+    """Return the settings of a section and of those below it that differ from their defaults."""
+    found = {}
+    for spec in fields(section):  # pyright: ignore[reportArgumentType] (every subclass is a dataclass)
+        value = getattr(section, spec.name)
+        default = spec.default if spec.default_factory is dataclasses.MISSING else spec.default_factory()
+        if value != default:
+            found[spec.name] = changed_settings(value) if isinstance(value, Settings) else value
+    return found
+
+
 def field_types(section: type) -> dict[str, Any]:
     return typing.get_type_hints(section)
 

@@ -187,12 +187,11 @@ class RunPlan:
         sample = self.samples[visit.index]
         if not sample.is_reflection:
             return teacher_view(sample), None
+        teacher = teacher_view(sample, self.config.failed_attempts, self.config.teacher_targets)
         if not self.config.student_view:
-            return teacher_view(sample, self.config.failed_attempts), None
+            return teacher, None
         hidden = self._hidden(sample, visit)
-        return teacher_view(sample, self.config.failed_attempts), student_view(
-            sample, hidden, self.config.student_positions, mask_frame=self.config.mask_frame
-        )
+        return teacher, student_view(sample, hidden, self.config.student_positions, mask_frame=self.config.mask_frame)
 
     def weighted_views(self, visits: Sequence[PlannedSample]) -> list[WeightedViews]:
         """Return the visits of one step, weighted such that the sum over all of the step's visits is the loss of method, section 3."""

@@ -53,6 +53,8 @@ def sample_sizes(spans: SpanTable, config: TrainConfig) -> SampleSizes:
     last_message = np.full(count, -1)
     np.maximum.at(last_message, sample, spans.message)
     answer = trained & (spans.message == last_message[sample])
+    if config.teacher_targets == "answer":
+        trained = np.where(spans.is_reflection[sample], answer, trained)
     lengths = spans.end - spans.start
     distilled = spans.is_reflection & (config.kl_weight != 0.0)
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from reflectioncoder.choices import STUDENT_POSITIONS, FailedAttempts, StudentPositions
+from reflectioncoder.choices import STUDENT_POSITIONS, FailedAttempts, StudentPositions, TeacherTargets
 from reflectioncoder.data.render import IGNORE_INDEX, RenderedSample, Span
 from reflectioncoder.errors import require_choice
 
@@ -35,10 +35,14 @@ class WeightedViews:
     kl_weight: float
 
 
-def teacher_view(sample: RenderedSample, failed_attempts: FailedAttempts = "train") -> View:
-    """Return the teacher's row: everything. With `failed_attempts: context` the code of attempts that fail is no target."""
+def teacher_view(sample: RenderedSample, failed_attempts: FailedAttempts = "train", targets: TeacherTargets = "dialogue") -> View:
+    """Return the teacher's row: everything.
+
+    failed_attempts: with "context" the code of attempts that fail is no target.
+    targets: with "answer" the targets are the student's, those of the one-off answer.
+    """
     kl_rows = tuple(range(sample.answer_start, sample.answer_end))
-    labels = sample.teacher_labels
+    labels = sample.student_labels if targets == "answer" else sample.teacher_labels
     if failed_attempts == "context" and any(span.failed for span in sample.spans):
         kept = list(labels)
         for span in sample.spans:
@@ -100,6 +104,7 @@ def shown_sample(
     mask_frame: bool = True,
     student_view: bool = True,
     failed_attempts: FailedAttempts = "train",
+    teacher_targets: TeacherTargets = "dialogue",
     block_order: Sequence[str] = ("execution", "text", "code"),
 ) -> dict[str, Any]:
     """Return what the sequence viewer of the page needs: token texts, spans, which tokens are trained, which the student may see.
@@ -110,12 +115,13 @@ def shown_sample(
     kept = student_kept(sample, frozenset(), positions, mask_frame=mask_frame) if sample.is_reflection else range(num_tokens)
     if not student_view:
         kept = ()
+    teacher = teacher_view(sample, failed_attempts, teacher_targets if sample.is_reflection else "dialogue")
     return {
         "id": name,
         "operators": list(operators),
         "tokens": [tokenizer.decode([i]) for i in sample.input_ids],
         "spans": [asdict(span) for span in sample.spans],
-        "teacher_trained": [int(label != IGNORE_INDEX) for label in teacher_view(sample, failed_attempts).labels],
+        "teacher_trained": [int(label != IGNORE_INDEX) for label in teacher.labels],
         "student_trained": [int(student_view and label != IGNORE_INDEX) for label in sample.student_labels],
         "student_kept": list(kept),
         "block_order": list(block_order),

@@ -189,6 +189,7 @@ def preview(tokenizer: Any, data: RenderedData, config: TrainConfig, count: int 
             mask_frame=config.mask_frame,
             student_view=config.student_view,
             failed_attempts=config.failed_attempts,
+            teacher_targets=config.teacher_targets,
             block_order=config.mask_block_order,
         )
         for i in first
