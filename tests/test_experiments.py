@@ -60,7 +60,7 @@ def test_all_stages_run_with_tiny_shapes_where_this_package_s_other_dependencies
     assert "several GPUs" in done.stdout
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_stage_that_was_killed_goes_on_and_repeats_nothing(tmp_path):
     argv = command(tmp_path, "--stage", "training")

@@ -3,7 +3,8 @@
 Quick are, of each test, as many cases as show every value of its small parameters (each tier of isolation, each rendering, …) and one
 value of its large ones (an attack of a family, a program of a table). Tests marked `long` are not quick; hypothesis tests are, with
 few examples, and run again with all of theirs in the rest. Tests marked `slow` are in neither: isolations that are used only where they
-are named, all tasks of a benchmark in every language, models of real size. `--tier` chooses: quick, rest, all.
+are named, all tasks of a benchmark in every language, models of real size. Of tests marked `sampled(n)`, whose cases are many and
+dear, the rest has one case of n. `--tier` chooses: quick, rest, all.
 """
 
 from __future__ import annotations
@@ -53,9 +54,18 @@ def select(config: pytest.Config, items: list[pytest.Item]) -> None:
         return
     usual = [item for item in items if item.get_closest_marker("slow") is None]
     quick = quick_tests(usual)
-    wanted = {item for item in usual if (item.nodeid in quick) == (tier == "quick") or (tier == "rest" and is_property(item))}
+    if tier == "quick":
+        wanted = {item for item in usual if item.nodeid in quick}
+    else:
+        wanted = {item for item in usual if is_property(item) or (item.nodeid not in quick and is_drawn(item))}
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
     items[:] = [item for item in items if item in wanted]
+
+
+def is_drawn(item: pytest.Item) -> bool:
+    """Tell whether a case is among those of its test that CI runs."""
+    marker = item.get_closest_marker("sampled")
+    return marker is None or zlib.crc32(item.nodeid.encode()) % marker.args[0] == 0
 
 
 def is_property(item: pytest.Item) -> bool:

@@ -48,6 +48,7 @@ HANDFUL = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", JUDGES)
 @pytest.mark.parametrize("how", HANDFUL)
 def test_at_every_tier_a_program_does_not_pass_that(how, name, judge, isolation):

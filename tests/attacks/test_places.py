@@ -36,6 +36,7 @@ def visible_folder(request):
     try:
         (folder / "inner").mkdir()
         (folder / "inner" / "secret").write_text("secret")
+        SERVERS.close()  # those that other tests have left know nothing of the folder, and Landlock shows only what a server knows
         yield folder
     finally:
         SERVERS.close()

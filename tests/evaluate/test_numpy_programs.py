@@ -43,6 +43,7 @@ JUDGE = EvalPlusJudge(("base",))
 ANSWERS = {"task_id": "t/0", "prompt": "", "canonical_solution": "def f(x): return 2 * x\n", "atol": 0, "plus_input": []}
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", ISOLATIONS)
 @pytest.mark.parametrize("source", PROGRAMS)
 def test_a_program_gets_the_same_verdict_at_every_tier(source, name, monkeypatch, tmp_path):

@@ -56,6 +56,7 @@ def assert_same(differences: Iterable[Difference]) -> None:
         pytest.fail("\n".join(f"{case} in {len(worlds)}: {', '.join(worlds[:3])}" for case, worlds in unknown.items()), pytrace=False)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("answer", dict.fromkeys(answer for answer, _ in PAIRS))
 def test_an_answer_is_judged_as_by_evalplus_in_every_kind_of_task(all_verdicts, answer):
     differences = [
