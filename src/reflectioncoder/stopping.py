@@ -1,4 +1,4 @@
-"""Ends long work early and in good order: a flag for callers of the library, and one that SIGTERM raises for the commands."""
+"""Ends long work early and in good order: a flag for callers of the library, and one that signals raise for the commands."""
 
 from __future__ import annotations
 
@@ -26,15 +26,20 @@ class StopFlag:
 
 
 class SigtermFlag(StopFlag):
-    """A flag that SIGTERM raises while it is heeded. At all other times the signal does what it did before."""
+    """A flag that SIGTERM raises while it is heeded, and SIGHUP unless it is ignored, as under nohup.
+
+    At all other times the signals do what they did before.
+    """
 
     @contextlib.contextmanager
     def heeded(self) -> Iterator[None]:
         if threading.current_thread() is not threading.main_thread():  # handlers can be set there only
             yield
             return
-        before = signal.signal(signal.SIGTERM, lambda *_: self.set())
+        numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, lambda *_: self.set()) for number in numbers}
         try:
             yield
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -190,7 +190,7 @@ def test_a_budget_holds_over_kills(tmp_path):
         assert sum(log.used("lost")) > 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_keeps_the_answers_that_are_under_way(number, tmp_path):
     script = Script(PROBLEMS, latency_s=1.0)
     with serving(script) as url:

@@ -17,7 +17,8 @@ class Ray:
 
     def __init__(self, during):
         self.during, self.options, self.environment, self.num_shutdowns = during, {}, {}, 0
-        self._private = types.SimpleNamespace(utils=types.SimpleNamespace())
+        self._private = types.SimpleNamespace(utils=types.SimpleNamespace(), worker=types.SimpleNamespace())
+        self._private.worker.print_to_stdstream = print
         self._private.utils.get_entrypoint_name = lambda: "reflectioncoder --set=build.endpoint.extra_body=secret"
         self._private.utils.set_sigterm_handler = lambda handler: signal.signal(signal.SIGTERM, handler)
         self.entrypoint = ""
@@ -39,7 +40,9 @@ def ray(monkeypatch):
     monkeypatch.setattr(ray_cluster, "_require_answer", lambda source, address: None)
     for name in ("RAY_USAGE_STATS_ENABLED", "RAY_ENABLE_AUTO_CONNECT", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "RAY_worker_niceness"):
         monkeypatch.setenv(name, os.environ.get(name, "0"))
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_BACKEND_LOG_LEVEL", "error")
+    for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
     return made
 
 
@@ -52,6 +55,54 @@ def test_auto_is_the_cluster_of_this_machine_whatever_the_environment_says(ray, 
     with ray_cluster.connected(""):
         assert ray.options["address"] == "other:6379"
     assert ray.environment["RAY_ENABLE_AUTO_CONNECT"] == "0"
+
+
+def test_a_cluster_of_this_machine_has_a_token_of_its_own_that_nobody_finds_later(ray, monkeypatch):
+    tokens = set()
+    for _ in range(2):
+        with ray_cluster.connected(""):
+            tokens.add(ray.environment["RAY_AUTH_TOKEN"])
+        assert "RAY_AUTH_TOKEN" not in os.environ
+    assert len(tokens) == 2
+    with ray_cluster.connected("head:6379"):
+        assert "RAY_AUTH_TOKEN" not in ray.environment
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "the user's")
+    with ray_cluster.connected(""):
+        assert ray.environment["RAY_AUTH_TOKEN"] == "the user's"
+
+
+def test_nothing_that_ray_tells_gets_among_the_results(ray, capsys):
+    with ray_cluster.connected("auto"):
+        ray._private.worker.print_to_stdstream("(raylet) Raylet is terminated")
+    assert ray._private.worker.print_to_stdstream is print
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(RuntimeError("Unauthenticated"), "lets this command in: .*RAY_AUTH_MODE=token"), (OSError("refused"), "there is no cluster")],
+)
+def test_a_cluster_that_refuses_is_told_from_none(error, said, ray):
+    def fail(ray):
+        raise error
+
+    ray.during = fail
+    with pytest.raises(MachineError, match=f"(?s){said}"), ray_cluster.connected("head:6379"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "The actor died unexpectedly before finishing this task. The actor died because its node has died. Node Id: 8f",
+            "the node is gone",
+        ),
+        ("The actor died unexpectedly before finishing this task. class_name: Node actor_id: 3c", "its process has ended"),
+    ],
+)
+def test_what_ray_says_at_length_is_said_in_a_few_words(text, said):
+    assert ray_cluster._why_lost(RuntimeError(text)) == said
 
 
 def test_the_variable_is_named_where_the_address_is_its(ray, monkeypatch):

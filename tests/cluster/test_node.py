@@ -72,3 +72,27 @@ def test_a_node_that_is_closed_does_not_begin_what_waits(node):
         closing.result(30)
         assert first.result(30).done[0].value == 1
         assert isinstance(second.result(30).done[0].error, SandboxUnavailableError)
+
+
+def test_a_node_that_is_closed_while_it_finds_out_what_it_is_waits_for_that_and_begins_nothing(node, monkeypatch):
+    """What it tries out has folders and groups of processes that only it removes."""
+    began, go_on = threading.Event(), threading.Event()
+
+    def detect():
+        began.set()
+        go_on.wait(30)
+        raise SandboxUnavailableError("tried to the end")
+
+    monkeypatch.setattr("reflectioncoder.cluster.node.detect_isolation", detect)
+    with ThreadPoolExecutor(2) as threads:
+        asked = threads.submit(node.facts)
+        assert began.wait(30)
+        closing = threads.submit(node.close)
+        while not node._closed:
+            pass
+        assert not closing.done()
+        go_on.set()
+        closing.result(30)
+        assert "tried to the end" in str(asked.result(30))
+    assert "stopped" in str(node.facts())
+    assert "stopped" in str(node.open("meet", Meeting(), WORKERS))

@@ -96,13 +96,14 @@ def cluster():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def command(*argv):
+def command(*argv, **environment):
     return subprocess.Popen(
         [sys.executable, "-m", "reflectioncoder", *argv],
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        env={**os.environ, **environment},
     )
 
 
@@ -139,15 +140,16 @@ def test_verdicts_of_one_machine_of_shards_and_of_a_cluster_that_loses_a_node_ar
     cluster.add_node()
     busy = subprocess.Popen([sys.executable, "-c", BUSY])
     try:
-        process = command(*score, "--output", str(two), "--ray", cluster.address)
+        process = command(*score, "--output", str(two), "--ray", cluster.address, "--json")
         log = two / "samples.jsonl"
         wait_until(lambda: log.exists() and log.read_bytes().count(b"\n") >= 4, process)
         servers = cluster.kill_node()
-        _, said = process.communicate(timeout=600)
+        result, said = process.communicate(timeout=600)
     finally:
         busy.kill()
         busy.wait()
     assert process.returncode == 0, said
+    assert json.loads(result)["benchmark"]["name"] == "bundled/seen", "what Ray prints is among the results"
     assert "cluster: 2 nodes, 2 cores" in said
     assert "done again elsewhere" in said, said
     assert cluster.entrypoints() == {"reflectioncoder"}, "others see the command line"
@@ -192,7 +194,7 @@ def test_ctrl_c_ends_everything_and_the_next_command_goes_on(cluster, tmp_path):
     rows = [{"task_id": problem.task_id, "solution": f"{problem.prompt}{slow}\n"} for problem in problems]
     write_jsonl(tmp_path / "samples.jsonl", rows)
     score = ["score", str(tmp_path / "samples.jsonl"), "--benchmark", f"bundled/seen:{NUM_TASKS}", "--output", str(tmp_path / "out")]
-    process = command(*score, "--ray")  # a cluster of its own
+    process = command(*score, "--ray", HOME=str(tmp_path))  # a cluster of its own
     log = tmp_path / "out" / "samples.jsonl"
     wait_until(lambda: log.exists() and log.read_bytes().count(b"\n") >= 3, process)
     below = psutil.Process(process.pid).children(recursive=True)
@@ -204,6 +206,7 @@ def test_ctrl_c_ends_everything_and_the_next_command_goes_on(cluster, tmp_path):
     _, alive = psutil.wait_procs(below, timeout=30)
     assert not [cmdline(process) for process in alive]
     assert not cluster.boxes()
+    assert not (tmp_path / ".ray").exists(), "Ray leaves a token, and refuses the next cluster without it"
     kept = log.read_bytes().splitlines()
     assert 3 <= len(kept) < NUM_TASKS
     assert main([*score, "-q"]) == 0

@@ -24,6 +24,7 @@ _START_S = 120.0
 _OPEN_S = 1800.0  # a preflight of a language, on a busy node
 _MAX_STARTS = 3  # of our process on one node
 _JOIN_S = 5.0  # for a thread whose process was ended
+_MAX_NAMED = 8  # nodes that are named at the start
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +88,9 @@ class Crew:
                 crew._gather()
                 cores = sum(node.process.cores for node in crew.nodes)
                 isolations = ", ".join(sorted({node.facts.isolation for node in crew.nodes}))
-                say(f"cluster: {len(crew.nodes)} nodes, {cores} cores; isolation {isolations}")
+                names = ", ".join(f"{node.name}, cores: {node.process.cores}" for node in crew.nodes[:_MAX_NAMED])
+                more = f" and {len(crew.nodes) - _MAX_NAMED} more" if len(crew.nodes) > _MAX_NAMED else ""
+                say(f"cluster: {len(crew.nodes)} nodes, {cores} cores; isolation {isolations}\n  {names}{more}")
                 yield crew
             finally:
                 crew._close()
@@ -235,9 +238,9 @@ class DutyPool:
                     self.why_none = MachineError(f"no node is left; {node.name} was lost: {error}")
                 continue
             if wrong := {name: value for name, value in same.items() if value != self._here[name]}:
-                raise MachineError(
-                    differences(f"{node.name} has something else than this machine", dict(self._here), {**self._here, **wrong})
-                )
+                what = f"{node.name} has something else than this machine (first what is here, then what is there)"
+                hint = "is the data the same there? Nodes take REFLECTIONCODER_DATA from the shell in which `ray start` was given"
+                raise MachineError(f"{differences(what, dict(self._here), {**self._here, **wrong})}\n  hint:    {hint}")
             opened.append(NodeOnDuty(node, self._name, workers, batches_ahead(workers)))
         with self._lock:
             self.members += opened

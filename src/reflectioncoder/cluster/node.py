@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -104,17 +105,19 @@ class Node:
     def facts(self) -> NodeFacts | Exception:
         """Return what this node is, or why it can run no programs."""
         try:
-            isolation = detect_isolation()
+            with self._at_work():
+                isolation = detect_isolation()
+                self._facts = NodeFacts(socket.gethostname(), os.getpid(), isolation.name, isolation.tier, slowness(), versions())
         except (MachineError, OSError, ValueError) as error:  # the last: REFLECTIONCODER_ISOLATION there names none
             return error
-        self._facts = NodeFacts(socket.gethostname(), os.getpid(), isolation.name, isolation.tier, slowness(), versions())
         return self._facts
 
     def open(self, name: str, duty: Duty, workers: int) -> tuple[int, dict[str, Any]] | Exception:
         """Make ready for a duty; return how many jobs it does at a time and what must be the same on all nodes, or why it cannot."""
         assert self._facts is not None
         try:
-            opened = self._open[name] = duty.open(self._facts, workers)
+            with self._at_work():
+                opened = self._open[name] = duty.open(self._facts, workers)
         except (MachineError, OSError, ValueError) as error:
             return error
         return opened.workers, opened.same
@@ -122,21 +125,37 @@ class Node:
     def do(self, name: str, jobs: Sequence[Any]) -> DoneBatch:
         """Do some jobs, one after another, when fewer than `workers` batches are being done."""
         duty = self._open[name]
+        with self._counted(), duty.running:
+            began = time.monotonic()
+            done = [self._do(duty.do, job) for job in jobs]
+        return DoneBatch(done, time.monotonic() - began)
+
+    @contextlib.contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Mark the time in which folders and programs are made that `close` must find or wait for.
+
+        Raises:
+            SandboxUnavailableError: the node has been stopped.
+        """
+        with self._counted():
+            if self._closed:
+                raise _stopped()
+            yield
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
         with self._changed:
             self._num_at_work += 1
         try:
-            with duty.running:
-                began = time.monotonic()
-                done = [self._do(duty.do, job) for job in jobs]
+            yield
         finally:
             with self._changed:
                 self._num_at_work -= 1
                 self._changed.notify_all()
-        return DoneBatch(done, time.monotonic() - began)
 
     def _do(self, do: Callable[[Any], Any], job: Any) -> Done:
         if self._closed:
-            return Done(error=SandboxUnavailableError("the node has been stopped"))
+            return Done(error=_stopped())
         try:
             return Done(do(job))
         except Exception as error:  # noqa: BLE001 (whoever gave the job is told)
@@ -150,3 +169,7 @@ class Node:
             self._changed.wait_for(lambda: not self._num_at_work, _MAX_WAIT_S)
         SERVERS.close()
         remove_leftovers()  # of nodes of this machine that were killed
+
+
+def _stopped() -> SandboxUnavailableError:
+    return SandboxUnavailableError("the node has been stopped")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import signal
 import socket
 import sys
@@ -22,6 +23,7 @@ from typing import Any
 from reflectioncoder.cluster.dispatch import LostError, batches_ahead
 from reflectioncoder.cluster.node import Node
 from reflectioncoder.errors import MachineError, UsageError, require
+from reflectioncoder.progress import say
 from reflectioncoder.sandbox.box import remove_leftovers, temporary_folder
 from reflectioncoder.sandbox.pool import default_workers
 
@@ -71,7 +73,7 @@ class Process:
                 if getattr(error, "actor_init_failed", False):
                     answer.set_exception(MachineError(f"{self.ray_node.address}: {_last_line(error)}{_START_HINT}"))
                 else:
-                    answer.set_exception(LostError(_short(error)))
+                    answer.set_exception(LostError(_why_lost(error)))
 
         reference.future().add_done_callback(take)
         return answer
@@ -132,14 +134,17 @@ def connected(address: str, workers: int = 0) -> Iterator[RayCluster]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # else whatever is called of Ray after the end starts a new cluster
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns of what it will change one day
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # else it warns every second while it tries to connect
     ray = require("ray", "ray")
     require("ray.util.scheduling_strategies", "ray")  # which `import ray` leaves out
     if address not in ("", "auto"):
         _require_answer(source, address)
     with contextlib.ExitStack() as stack:
         options = {"address": address} if address else _own(stack, workers)
+        say(f"cluster: connecting to {address}" if address else "cluster: starting Ray on this machine")
         stack.callback(remove_leftovers)  # of processes here that Ctrl-C has met too, before they were asked to end
         stack.callback(ray.shutdown)  # also of what was only begun
+        stack.enter_context(_silenced(ray))
         try:
             _init(ray, options)
         except (Exception, SystemExit) as error:  # noqa: BLE001 (Ray ends the process where it cannot reach a cluster)
@@ -174,6 +179,9 @@ def _own(stack: contextlib.ExitStack, workers: int) -> dict[str, Any]:
     if len(os.fsencode(folder)) > _MAX_FOLDER_BYTES:
         folder = stack.enter_context(temporary_folder("/tmp"))
     os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's default would let every other process of the machine go first
+    if not any(name in os.environ for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
+        # Else Ray writes one into the home directory, and every later cluster of this user is refused without it.
+        stack.enter_context(_environment("RAY_AUTH_TOKEN", secrets.token_hex(32)))
     return {
         "address": "local",
         "num_cpus": workers or default_workers(),
@@ -182,6 +190,27 @@ def _own(stack: contextlib.ExitStack, workers: int) -> dict[str, Any]:
         "object_store_memory": _OWN_STORE_BYTES,
         "_temp_dir": str(folder),
     }
+
+
+@contextlib.contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
+@contextlib.contextmanager
+def _silenced(ray: Any) -> Iterator[None]:
+    """Keep Ray's news of lost nodes, pages long, from stdout, which holds results; the crew tells of them in a line."""
+    worker = ray._private.worker
+    printed = worker.print_to_stdstream
+    worker.print_to_stdstream = lambda *arguments, **options: None
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = printed
 
 
 def _require_answer(source: str, address: str) -> None:
@@ -208,11 +237,27 @@ def _no_cluster(source: str, address: str, error: BaseException) -> MachineError
     reason = "it does not answer as a cluster" if isinstance(error, SystemExit) else _short(error)
     if not address:
         return MachineError(f"Ray cannot be started on this machine: {reason}")
-    where = "this machine belongs to no cluster" if address == "auto" else f"there is no cluster at {address}"
+    hint = "ray start --head on one machine, ray start --address HOST:PORT on the others; --ray alone starts one here"
+    if address == "auto":
+        where = "this machine belongs to no cluster"
+    elif isinstance(error, OSError):
+        where = f"there is no cluster at {address}"
+    else:  # something answers there as Ray does
+        where = f"there is no cluster at {address} that lets this command in"
+        hint = (
+            "a cluster with a token wants it here too: RAY_AUTH_MODE=token, and the head node's ~/.ray/auth_token copied to this user's"
+        )
     return MachineError(
-        f"{where}: {reason}\n  where:   {source}\n  allowed: {ALLOWED}; the command runs on a machine of the cluster\n"
-        "  hint:    ray start --head on one machine, ray start --address HOST:PORT on the others; --ray alone starts one here"
+        f"{where}: {reason}\n  where:   {source}\n  allowed: {ALLOWED}; the command runs on a machine of the cluster\n  hint:    {hint}"
     )
+
+
+def _why_lost(error: BaseException) -> str:
+    """Return in a few words what Ray says at length."""
+    text = str(error)
+    if "node has died" in text or "node was terminated" in text:
+        return "the node is gone"
+    return "its process has ended" if "died" in text else _short(error)
 
 
 def _short(error: BaseException, most: int = 200) -> str:

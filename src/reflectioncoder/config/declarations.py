@@ -355,7 +355,7 @@ class Recipe(Settings):
     """
 
     name: str = doc("Name of the run; its folder is runs/<name>.", check=folder_name)
-    model: ModelConfig = doc("The base model.")
+    model: ModelConfig = doc("The base model, at least its name: {name: HuggingFaceTB/SmolLM2-135M-Instruct}.")
     description: str = doc("One line about the recipe, shown by `recipes list`.", "")
     seed: int = doc("Seed of everything that is drawn at random; change it to repeat a run independently.", 3407, low=0, high=MAX_SEED)
     build: BuildConfig = field(default_factory=BuildConfig, metadata={"doc": "How reflection data is made."})

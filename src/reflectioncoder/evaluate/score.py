@@ -21,7 +21,7 @@ from reflectioncoder.evaluate.judges.base import ALONE, TAIL_CHARS, Conditions, 
 from reflectioncoder.evaluate.sample_files import read_row, sample_rows
 from reflectioncoder.evaluate.second_look import judge_again
 from reflectioncoder.evaluate.versions import judge_version, versions_for
-from reflectioncoder.progress import Progress
+from reflectioncoder.progress import Progress, say
 from reflectioncoder.sandbox.detect import FLOOR, detect_isolation, require_floor
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import Limits
@@ -234,6 +234,8 @@ def score_samples(
                 again.append((key, sample, verdict))
             else:
                 keep(key, sample, verdict)
+        if again:
+            say(f"{label}: {len(again)} verdicts rest on a limit of time and are taken once more, without company")
         for number, verdict in judges.again([(sample, verdict) for _, sample, verdict in again]) if again else ():
             keep(*again[number][:2], verdict)
     rows = [known[key] for key in keys]

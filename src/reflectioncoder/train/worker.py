@@ -27,7 +27,9 @@ from reflectioncoder.train.sharding import leave
 
 def main(job_file: Path) -> int:
     """Train as one of the ranks and return the exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     quiet_libraries()
     try:
