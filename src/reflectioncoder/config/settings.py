@@ -61,7 +61,6 @@ class Settings:
             object.__setattr__(self, spec.name, value)
 
 
-@functools.cache
 def changed_settings(section: Settings) -> dict[str, Any]:
     """Return the settings of a section and of those below it that differ from their defaults."""
     found = {}
@@ -73,6 +72,7 @@ def changed_settings(section: Settings) -> dict[str, Any]:
     return found
 
 
+@functools.cache
 def field_types(section: type) -> dict[str, Any]:
     return typing.get_type_hints(section)
 
