@@ -13,9 +13,10 @@ import secrets
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -134,7 +135,6 @@ def connected(address: str, workers: int = 0) -> Iterator[RayCluster]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # else whatever is called of Ray after the end starts a new cluster
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns of what it will change one day
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # else it warns every second while it tries to connect
     ray = require("ray", "ray")
     require("ray.util.scheduling_strategies", "ray")  # which `import ray` leaves out
     if address not in ("", "auto"):
@@ -145,10 +145,11 @@ def connected(address: str, workers: int = 0) -> Iterator[RayCluster]:
         stack.callback(remove_leftovers)  # of processes here that Ctrl-C has met too, before they were asked to end
         stack.callback(ray.shutdown)  # also of what was only begun
         stack.enter_context(_silenced(ray))
-        try:
-            _init(ray, options)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 (Ray ends the process where it cannot reach a cluster)
-            raise _no_cluster(source, address, error) from None
+        with _stderr_kept() as told:
+            try:
+                _init(ray, options)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 (Ray ends the process where it cannot reach a cluster)
+                raise _no_cluster(source, address, error, told()) from None
         yield RayCluster(ray, workers)
 
 
@@ -230,7 +231,8 @@ def _require_answer(source: str, address: str) -> None:
         raise _no_cluster(source, address, ConnectionError("something else than Ray answers there"))
 
 
-def _no_cluster(source: str, address: str, error: BaseException) -> MachineError:
+def _no_cluster(source: str, address: str, error: BaseException, told: str = "") -> MachineError:
+    """Return what is said where a cluster cannot be used. `told`: what Ray has written to stderr meanwhile."""
     text = str(error)
     if "ersion mismatch" in text:
         return MachineError(f"the cluster at {address} has other versions\n  {_short(error, 400)}")
@@ -238,15 +240,11 @@ def _no_cluster(source: str, address: str, error: BaseException) -> MachineError
     if not address:
         return MachineError(f"Ray cannot be started on this machine: {reason}")
     hint = "ray start --head on one machine, ray start --address HOST:PORT on the others; --ray alone starts one here"
-    if address == "auto":
-        where = "this machine belongs to no cluster"
-    elif isinstance(error, OSError):
-        where = f"there is no cluster at {address}"
-    else:  # something answers there as Ray does
-        where = f"there is no cluster at {address} that lets this command in"
-        hint = (
-            "a cluster with a token wants it here too: RAY_AUTH_MODE=token, and the head node's ~/.ray/auth_token copied to this user's"
-        )
+    where = "this machine belongs to no cluster" if address == "auto" else f"there is no cluster at {address}"
+    if "InvalidAuthToken" in f"{text}{told}":
+        where = "the cluster wants its token"
+        reason = "there is none here, or another"
+        hint = "export RAY_AUTH_MODE=token, and copy the head node's ~/.ray/auth_token to the same place here"
     return MachineError(
         f"{where}: {reason}\n  where:   {source}\n  allowed: {ALLOWED}; the command runs on a machine of the cluster\n  hint:    {hint}"
     )
@@ -268,6 +266,25 @@ def _short(error: BaseException, most: int = 200) -> str:
 def _last_line(error: BaseException) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
     return lines[-1].strip() if lines else type(error).__name__
+
+
+@contextlib.contextmanager
+def _stderr_kept() -> Iterator[Callable[[], str]]:
+    """Keep what is written to stderr from it, for Ray warns every second while it tries to connect. Yields what reads it."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile("w+") as log:
+        try:
+            os.dup2(log.fileno(), 2)
+
+            def told() -> str:
+                log.seek(0)
+                return log.read()
+
+            yield told
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 @contextlib.contextmanager
