@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reflectioncoder import __version__
-from reflectioncoder.builder.authors.registry import author_of, check_author
+from reflectioncoder.builder.authors.registry import author_of
 from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.choices import RunBackend
 from reflectioncoder.config.declarations import Recipe
@@ -30,17 +30,14 @@ from reflectioncoder.contamination.records import (
     known_tasks,
     record_training_data,
     refuse_contaminated,
-    refuse_contaminated_data,
 )
 from reflectioncoder.data.files import claim, content_hash, put_aside, sha256_file, write_atomic, write_json
 from reflectioncoder.environment import environment
-from reflectioncoder.errors import UsageError
-from reflectioncoder.evaluate.benchmarks import Benchmark, require_distinct, split_name
+from reflectioncoder.evaluate.benchmarks import Benchmark, split_name
 from reflectioncoder.evaluate.compare import compare_folders
 from reflectioncoder.evaluate.results import headline, summary_of
 from reflectioncoder.evaluation import (
     REFERENCE_LOSSES,
-    check_benchmarks,
     completions_key,
     evaluate_model,
     evaluate_references,
@@ -51,16 +48,16 @@ from reflectioncoder.evaluation import (
 from reflectioncoder.generate.backends import (
     AskedModel,
     asked_folder,
-    check_backend,
     model_versions,
     opened_once,
     usable_backend,
 )
-from reflectioncoder.generate.base import Backend, check_sampling, longest
+from reflectioncoder.generate.base import Backend, longest
 from reflectioncoder.generate.gguf_check import verify_gguf
 from reflectioncoder.generate.reference_loss import MEASURED
 from reflectioncoder.models.sources import ModelSource, model_hash, resolve_model
 from reflectioncoder.progress import format_duration, logging_to, say
+from reflectioncoder.run_checks import check_run, problem_files
 from reflectioncoder.run_plan import plan_lines
 from reflectioncoder.self_samples import with_self_samples
 from reflectioncoder.shared_evaluations import SharedEvaluations
@@ -182,33 +179,7 @@ class Run:
             CheckFailedError: the training data holds tasks of the benchmarks.
             MachineError: benchmark data is missing; there is no such device.
         """
-        from reflectioncoder.models.gguf_export import check_gguf
-        from reflectioncoder.train.checks import check_model, check_recipe
-        from reflectioncoder.train.data import TrainingData, find_training_sets, held_out_samples, rendered_data
-        from reflectioncoder.train.launch import training_processes
-
-        recipe = self.recipe
-        check_recipe(recipe)
-        training_processes(recipe)
-        check_author(recipe.build)
-        check_sampling(recipe.generate)
-        require_distinct(recipe.evaluate.benchmarks)
-        check_benchmarks(recipe, self.data_dir)
-        for file in self._problem_files():
-            if not file.is_file():
-                raise UsageError(f"file not found: {file}")
-        check_backend(self.backend)
-        named = TrainingData(tuple(find_training_sets(recipe)))
-        allow = recipe.evaluate.allow_contaminated
-        refuse_contaminated_data(named, recipe.evaluate.benchmarks, self.data_dir, allow=allow, identity=named.identity)
-        tokenizer = check_model(recipe, self.source)
-        if recipe.export.gguf != "none" or self.backend == "local":
-            check_gguf(self.source.path)
-        held_out_samples(recipe, tokenizer)
-        rendered_data(recipe, self.source.path, tokenizer, named)  # checks every row, and the training finds it done
-
-    def _problem_files(self) -> list[Path]:
-        return [Path(source) for source in self.recipe.build.problems if not source.startswith("bundled:")]
+        check_run(self.recipe, self.source, self.backend, self.data_dir)
 
     @contextlib.contextmanager
     def prepared(self) -> Iterator[None]:
@@ -229,7 +200,7 @@ class Run:
 
     def _build_depends_on(self) -> list[Any]:
         recipe = self.recipe
-        files = (*self._problem_files(), *author_of(recipe.build).files(recipe.build))
+        files = (*problem_files(recipe), *author_of(recipe.build).files(recipe.build))
         names = [known_tasks(self.data_dir).names, behaviour_names(self.data_dir)]
         return [asdict(recipe.build), _limits(recipe), recipe.seed, [sha256_file(file) for file in files], names]
 
@@ -244,6 +215,8 @@ class Run:
         return marker is not None and marker.key == self.build_key and not marker.changed(self.directory)
 
     def build(self) -> dict[str, Any]:
+        if not self.recipe.build.problems:
+            return {}
         known = known_tasks(self.data_dir)
         directory = self.directory / "build"
         outputs = [directory / name for name in ("reflections.jsonl", "rejected.jsonl", "build.json")]
@@ -256,7 +229,7 @@ class Run:
         from reflectioncoder.train.launch import carry_out
 
         recipe = with_self_samples(self)
-        job = TrainingJob(recipe, self.source, self.reflections, self.directory)
+        job = TrainingJob(recipe, self.source, self.reflections if recipe.build.problems else None, self.directory)
         data = job.samples()
         # The number of processes changes speed and memory, not the result; of the data the content counts, not its name.
         settings = {**asdict(recipe.train), "processes": None, "reflection_data": None, "generation_data": None}

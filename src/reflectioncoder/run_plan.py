@@ -54,10 +54,12 @@ def planned_stages(recipe: Recipe, num_problems: int, benchmarks: Sequence[Bench
                 name = f"reference-loss-{benchmark.name}-{which}"
                 yield PlannedStage(name, f"{count} solutions", count, lambda result: result["num_tasks"])
 
+    sources = ", ".join(Path(source).name for source in recipe.build.problems)
+    build = PlannedStage("build", f"{num_problems} problems ({sources})", num_problems, lambda result: result["num_problems"])
     budget, num_answers = recipe.train.max_tokens, recipe.train.self_samples * num_problems
     answers = PlannedStage("self_samples", f"{num_answers} answers", num_answers, lambda result: sum(result.values()))
     return [
-        PlannedStage("build", f"{num_problems} problems", num_problems, lambda result: result["num_problems"]),
+        *([build] if num_problems else []),
         *evaluations("base"),
         *([answers] if num_answers else []),
         PlannedStage("train", f"{budget:,} tokens at most" if budget else "all tokens", budget, lambda result: result["num_tokens"]),

@@ -15,6 +15,7 @@ from reflectioncoder.builder.sources.doctests import Examples
 from reflectioncoder.builder.sources.draft import REASONS, Draft
 from reflectioncoder.builder.sources.recording import SAME_AS_JSON
 from reflectioncoder.cli import main
+from reflectioncoder.data.files import read_jsonl
 from reflectioncoder.data.problems import bundled_problems, load_problems
 from reflectioncoder.errors import MachineError, UsageError
 
@@ -323,7 +324,22 @@ def test_the_command_reports_counts_and_missing_things_by_exit_code(tmp_path, ca
     source, output = written(tmp_path / "mbpp.jsonl", [MBPP, failing]), str(tmp_path / "out.jsonl")
     assert main(["problems", source, "--output", output, "--json", "-q"]) == 0
     value = json.loads(capsys.readouterr().out)
-    assert value == {"num_problems": 1, "num_verified": 1, "dropped": {"reference_fails": 1}, "paths": [output]}
+    said = f"{source}:2: mbpp/1: assert longest(['a']) == 'b': AssertionError"
+    dropped = str(tmp_path / "out.dropped.jsonl")
+    assert value == {
+        "num_problems": 1,
+        "num_verified": 1,
+        "dropped": {"reference_fails": 1},
+        "first_dropped": {"reference_fails": [said]},
+        "paths": [output, dropped],
+    }
+    (row,) = [row for _, row in read_jsonl(dropped)]
+    assert (row["task_id"], row["reason"], row["where"]) == ("mbpp/1", "reference_fails", f"{source}:2")
+    assert main(["problems", source, "--output", output]) == 0
+    assert said in capsys.readouterr().out
+    good = written(tmp_path / "good.jsonl", [MBPP])
+    assert main(["problems", good, "--output", output, "-q"]) == 0
+    assert not Path(dropped).exists(), "it is about an earlier file"
     for source, code, said in (
         ("doctest:no_such_package_here", 3, "pip install no_such_package_here"),
         ("doctest:_heapq", 2, "compiled"),

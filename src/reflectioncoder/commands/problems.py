@@ -59,10 +59,14 @@ def merged(shards: Sequence[ShardFolder], directory: Path) -> Outcome:
 
 
 def _outcome(summary: dict[str, Any], output: Path) -> Outcome:
+    from reflectioncoder.builder.sources.collect import dropped_file
     from reflectioncoder.builder.sources.draft import REASONS
 
     lines = [f"{summary['num_problems']} problems, {summary['num_verified']} of them with a reference that passed its tests twice"]
-    lines += [f"  dropped, {reason}: {count} ({REASONS[reason]})" for reason, count in summary["dropped"].items()]
+    for reason, count in summary["dropped"].items():
+        shown = summary["first_dropped"][reason]
+        lines.append(f"  dropped, {reason}: {count} ({REASONS[reason]})")
+        lines += [f"    {text:.200}" for text in shown] + (["    …"] if count > len(shown) else [])
     if not summary["num_problems"]:
         raise CheckFailedError("\n".join(["the sources hold no usable problem", *lines[1:]]))
-    return Outcome(summary, lines, [output])
+    return Outcome(summary, lines, [output, *([dropped_file(output)] if summary["dropped"] else [])])

@@ -123,7 +123,11 @@ class BuildConfig(Settings):
         "critic also critic.jinja).",
         "v1",
     )
-    problems: tuple[str, ...] = doc("Problems to write about: files made by `problems`, or bundled:SPLIT.", ("bundled:train",))
+    problems: tuple[str, ...] = doc(
+        "Problems to write about: files made by `problems`, or bundled:SPLIT. With [] nothing is built, and train.reflection_data and "
+        "train.generation_data are all that is trained on.",
+        ("bundled:train",),
+    )
     samples_per_problem: int | None = doc(
         "Maximum number of samples kept per problem; null means 4 for author: mutation and no limit for the others.", None, low=1
     )

@@ -231,9 +231,10 @@ def refuse_contaminated(model: Path | None, benchmark: str, *, allow: bool) -> s
     Raises:
         CheckFailedError: the training data of the model holds tasks of the benchmark.
     """
-    family = BENCHMARKS[benchmark].family
-    if family is None:
+    row = BENCHMARKS.get(benchmark)
+    if row is None or row.family is None:
         return None
+    family = row.family
     if model is None:
         return f"{benchmark}: what a model behind a server was trained on is not known"
     if not (model / _RECORD).is_file():

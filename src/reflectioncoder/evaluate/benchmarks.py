@@ -13,10 +13,13 @@ leetcode                       LeetCodeDataset's test tasks, which are dated
 bigcodebench-hard/<split>      BigCodeBench-Hard: functions that use libraries, from a docstring (complete) or a text (instruct)
 livecodebench                  LiveCodeBench's tasks, which are dated, from the user's own files
 multipl-e/<language>           MultiPL-E's HumanEval in another language, by MultiPL-E's names
+
+`file:PATH` is a problem file of the user's own, in no row of the table.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +31,7 @@ from reflectioncoder.data.problems import BUNDLED_DIR
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.data_files import BenchmarkFile, DataFile, PackagedFile
 from reflectioncoder.evaluate.dates import EVER, DateWindow, dates_of, within
-from reflectioncoder.evaluate.facts import FACTS, UNKNOWN_FACTS, Facts
+from reflectioncoder.evaluate.facts import FACTS, OWN_FACTS, UNKNOWN_FACTS, Facts
 from reflectioncoder.evaluate.judges import cruxeval, leetcode, live, programs, repair
 from reflectioncoder.evaluate.judges.base import Judge, Row, T, Task
 from reflectioncoder.evaluate.judges.bigcodebench import benchmark as bigcodebench
@@ -248,14 +251,39 @@ class Benchmark(Generic[T]):
         return [self.request(task, sample) for task in self.tasks for sample in range(num_samples)]
 
 
+OWN = "file:"
+"""How the name of a benchmark begins that is a problem file of the user's own."""
+
+
 def split_name(spec: str) -> tuple[str, int | None]:
-    """Split `name` or `name:N` (its first N tasks) into (name, N or None)."""
+    """Split `name` or `name:N` (its first N tasks) into (name, N or None); `file:a/own.jsonl` has the name `file/own`."""
+    if own := own_file(spec):
+        path, limit = own
+        return "file/" + re.sub(r"[^\w.+-]+", "_", path.name.partition(".")[0]), limit
     name, colon, count = spec.partition(":")
     if name not in BENCHMARKS:
-        raise UsageError.for_value("unknown benchmark", "--benchmark", name, BENCHMARKS)
+        hint = "file:PATH takes a problem file of your own"
+        raise UsageError.for_value("unknown benchmark", "--benchmark", name, BENCHMARKS, hint)
     if colon and (not count.isdigit() or int(count) < 1):
         raise UsageError.for_value("malformed number of tasks", "--benchmark", spec, "name:N with N from 1")
     return name, int(count) if colon else None
+
+
+def own_file(spec: str) -> tuple[Path, int | None] | None:
+    """Return the file that `file:PATH` or `file:PATH:N` names, and N; None for other benchmarks."""
+    if not spec.startswith(OWN):
+        return None
+    rest = spec.removeprefix(OWN)
+    path, _, count = rest.rpartition(":")
+    path, limit = (path, int(count)) if path and count.isdigit() and int(count) else (rest, None)
+    if not Path(path).name:
+        raise UsageError.for_value("no file is named", "--benchmark", spec, "file:PATH or file:PATH:N")
+    return Path(path), limit
+
+
+def _own(path: Path) -> BenchmarkRow[Any]:
+    file = PackagedFile(path, version="own", origin="own")
+    return BenchmarkRow(file, programs.own_tasks, ProgramsJudge(), programs.request_for, OWN_FACTS)
 
 
 def require_distinct(specs: Iterable[str]) -> None:
@@ -300,6 +328,7 @@ def load_benchmark(spec: str, data_dir: str | None = None, window: DateWindow = 
 
     Args:
         spec: its name, `bundled/seen` for instance, `humaneval+`, `mbpp` or `multipl-e/js`; `name:N` takes the first N tasks.
+            `file:PATH`, or `file:PATH:N`: problems of one's own.
         data_dir: a folder with benchmark files, searched first.
         window: the dates of the wanted tasks; `name:N` takes the first N of them.
 
@@ -316,7 +345,8 @@ def load_benchmark(spec: str, data_dir: str | None = None, window: DateWindow = 
     if data_dir:
         keep_secret(Path(data_dir))
     name, limit = split_name(spec)
-    row = BENCHMARKS[name].on_this_machine(data_dir)
+    own = own_file(spec)
+    row = _own(own[0]) if own else BENCHMARKS[name].on_this_machine(data_dir)
     path = row.file.obtain(data_dir)
     tasks = row.tasks(row.file.read(path), str(path))
     chosen = tuple(within(tasks, window, name)[:limit])

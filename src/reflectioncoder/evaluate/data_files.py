@@ -133,7 +133,7 @@ class DataFile:
 
 @dataclass(frozen=True)
 class PackagedFile:
-    """A file of JSON Lines that ships with this package."""
+    """A file of JSON Lines that ships with this package, or that the user names."""
 
     path: Path
     version: str = "1"

@@ -45,5 +45,6 @@ FACTS = {
     "multipl-e": Facts("continuing HumanEval's functions, translated by rules", "BSD-3-Clause, MIT"),
 }
 """The facts by name of a benchmark, or of a family of which each member is in a language."""
+OWN_FACTS = Facts("writing the functions of a problem file of your own", "that of your file")
 UNKNOWN_FACTS = Facts("", "")
 """The facts of a benchmark that is in no registry."""

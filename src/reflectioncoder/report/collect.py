@@ -58,7 +58,7 @@ def _optional(path: Path, kind: type = dict) -> Any:
     if not path.is_file():
         return None
     content = read_json(path)
-    if not isinstance(content, kind) or not content:
+    if not isinstance(content, kind) or content == {}:
         raise UsageError(f"{path} is not as reflectioncoder wrote it: got {content!r:.60}")
     return content
 

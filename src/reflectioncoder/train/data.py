@@ -105,8 +105,9 @@ def training_samples(recipe: Recipe, reflections: Path | None, limit: int | None
         raise UsageError.for_value(
             "the model's own answers are sampled in a run", "train.self_samples", recipe.train.self_samples, "0 here", "use `run`"
         )
-    if reflections is None and not recipe.train.reflection_data:
-        raise UsageError("no reflection samples: nothing is built yet and train.reflection_data is empty\n  hint:    run build first")
+    if reflections is None and not recipe.train.reflection_data and (recipe.build.problems or not recipe.train.generation_data):
+        hint = "run build first; build.problems: [] trains on train.generation_data alone"
+        raise UsageError(f"no reflection samples: nothing is built yet and train.reflection_data is empty\n  hint:    {hint}")
     built = [find_training_set(str(reflections), "reflection")] if reflections else []
     one_off = [OneOffSet(recipe.build.problems)] if recipe.train.generation_from_problems else []
     data = TrainingData((*built, *find_training_sets(recipe), *one_off))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from reflectioncoder.sandbox.detect import detect_isolation, require_floor
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import map_ordered
 
+_MAX_SHOWN = 3  # of what is dropped for one reason
 Verify = Callable[[Draft | Dropped], Problem | Dropped]
 """Turns a draft into a problem. Is called from several threads."""
 
@@ -30,7 +31,9 @@ Verify = Callable[[Draft | Dropped], Problem | Dropped]
 def collect_problems(
     sources: Iterable[str], output: Path, limit: int | None = None, workers: int = 0, verify_draft: Verify | None = None
 ) -> dict[str, Any]:
-    """Write the first `limit` problems of all sources to `output`; return how many are kept, and dropped by reason.
+    """Write the first `limit` problems of all sources to `output`, and what is dropped to a file beside it (`dropped_file`).
+
+    Returns how many are kept, how many are dropped by reason, and the first of each reason.
 
     Args:
         verify_draft: verifies a draft on another machine; by default this one does.
@@ -55,13 +58,21 @@ def verifier() -> Verify:
     return partial(_verified, limits=replace(limits_from(config), wall_s=BuildConfig().cell_timeout_s))
 
 
+def dropped_file(output: Path) -> Path:
+    """Return the file beside a problem file that says what was dropped, and why."""
+    return output.with_name(f"{output.name.removesuffix('.jsonl')}.dropped.jsonl")
+
+
 def write_problems(results: Iterable[Problem | Dropped], output: Path, limit: int | None) -> dict[str, Any]:
-    """Write the first `limit` problems; return how many are kept, and dropped by reason up to the last of them."""
-    num_kept, num_verified, dropped = 0, 0, Counter[str]()
-    with JsonlWriter(output) as written, Progress("problems", None) as progress:
+    """Write the first `limit` problems, and what is dropped up to the last of them; return what `collect_problems` returns."""
+    num_kept, num_verified, dropped, first = 0, 0, Counter[str](), dict[str, list[str]]()
+    with JsonlWriter(output) as written, JsonlWriter(dropped_file(output)) as left_out, Progress("problems", None) as progress:
         for done, result in enumerate(results, start=1):
             if isinstance(result, Dropped):
                 dropped[result.reason] += 1
+                left_out.write(asdict(result))
+                if len(shown := first.setdefault(result.reason, [])) < _MAX_SHOWN:
+                    shown.append(str(result))
             else:
                 written.write(result.to_json())
                 num_kept += 1
@@ -69,7 +80,14 @@ def write_problems(results: Iterable[Problem | Dropped], output: Path, limit: in
             progress.update(done, f"{num_kept} kept")
             if num_kept == limit:
                 break
-    return {"num_problems": num_kept, "num_verified": num_verified, "dropped": dict(dropped.most_common())}
+    if not dropped:
+        dropped_file(output).unlink(missing_ok=True)
+    return {
+        "num_problems": num_kept,
+        "num_verified": num_verified,
+        "dropped": dict(dropped.most_common()),
+        "first_dropped": first,
+    }
 
 
 def _verified(draft: Draft | Dropped, limits: Limits) -> Problem | Dropped:
@@ -83,7 +101,7 @@ def drafts(sources: Iterable[str]) -> Iterator[Draft | Dropped]:
         for draft in read_source(source):
             task_id = draft.task_id if isinstance(draft, Dropped) else draft.problem.task_id
             if hash(task_id) in seen:
-                yield Dropped(task_id, "duplicate_id")
+                yield Dropped(task_id, "duplicate_id", where=draft.where)
                 continue
             seen.add(hash(task_id))
             yield draft

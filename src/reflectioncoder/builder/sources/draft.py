@@ -27,15 +27,27 @@ REASONS = {
 
 @dataclass(frozen=True)
 class Draft:
-    """A problem that is not verified yet. `input_generator` defines `generate_inputs(rng)`: its tests are to be recorded."""
+    """A problem that is not verified yet. `input_generator` defines `generate_inputs(rng)`: its tests are to be recorded.
+
+    `where`: the file and line, or the row, that it comes from.
+    """
 
     problem: Problem
     input_generator: str = ""
+    where: str = ""
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """Something in a source that cannot become a problem; `reason` is one of REASONS."""
+    """Something in a source that cannot become a problem.
+
+    `reason`: one of REASONS. `detail`: what exactly is wrong, where that is known. `where`: as of a draft.
+    """
 
     task_id: str
     reason: str
+    detail: str = ""
+    where: str = ""
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.where, self.task_id, self.detail) if part)

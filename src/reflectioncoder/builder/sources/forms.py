@@ -10,7 +10,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from types import UnionType
 from typing import Any
 
@@ -56,7 +56,7 @@ def draft_from(row: Row, number: int, where: str, origin: Origin) -> Draft | Dro
         UsageError: the fields are of no known form; our own form with a mistake in it.
     """
     if "task_id" in row and row.keys() <= _PROBLEM_FIELDS:
-        return Draft(parse_problem(row, where))
+        return Draft(parse_problem(row, where), where=where)
     form = next((form for form in FORMS if form.fields.keys() <= row.keys()), None)
     if form is None:
         known = "\n".join(f"    {form.name}: {', '.join(form.fields)}" for form in FORMS)
@@ -65,15 +65,21 @@ def draft_from(row: Row, number: int, where: str, origin: Origin) -> Draft | Dro
             f"    ours: {', '.join(sorted(_PROBLEM_FIELDS))}\n{known}"
         )
     task_id = _task_id(row, number, origin.prefix)
-    if not all(isinstance(row[name], kind) for name, kind in form.fields.items()):
-        return Dropped(task_id, "malformed")
+    for name, kind in form.fields.items():
+        if not isinstance(row[name], kind):
+            wanted = kind.__name__ if isinstance(kind, type) else str(kind)
+            detail = f"read as {form.name}, where {name} is {wanted}; got {type(row[name]).__name__}"
+            return Dropped(task_id, "malformed", detail, where)
     stated = {name: row[name] for name in ("source", "license") if isinstance(row.get(name), str) and row[name]}
     try:
-        return form.convert({**row, "source": origin.source, "license": origin.license, **stated}, task_id)
+        draft = form.convert({**row, "source": origin.source, "license": origin.license, **stated}, task_id)
     except UsageError:
         raise
-    except ValueError:  # an integer of more digits than are written in decimal
-        return Dropped(task_id, "malformed")
+    except ValueError as error:  # an integer of more digits than are written in decimal
+        return Dropped(task_id, "malformed", f"read as {form.name}: {error}", where)
+    if isinstance(draft, Dropped) and not draft.detail:
+        draft = replace(draft, detail=f"read as {form.name}")
+    return replace(draft, where=where)
 
 
 def _task_id(row: Row, number: int, prefix: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from dataclasses import replace
 
 from reflectioncoder import syntax
 from reflectioncoder.builder import checks
@@ -25,11 +26,16 @@ def verify(draft: Draft, limits: Limits) -> Problem | Dropped:
     Raises:
         SandboxUnavailableError: the sandbox failed, not the program.
     """
+    result = _verified(draft, limits)
+    return replace(result, where=draft.where) if isinstance(result, Dropped) else result
+
+
+def _verified(draft: Draft, limits: Limits) -> Problem | Dropped:
     problem = draft.problem
     try:
         parse_problem(problem.to_json())
-    except (UsageError, RecursionError, MemoryError):
-        return Dropped(problem.task_id, "malformed")
+    except (UsageError, RecursionError, MemoryError) as error:
+        return Dropped(problem.task_id, "malformed", " ".join(str(error).split()))
     if not problem.has_reference:
         return problem
     if reason := _unfit(problem.reference):
@@ -47,8 +53,18 @@ def verify(draft: Draft, limits: Limits) -> Problem | Dropped:
         if status != "ok":
             did_pass = run > 0 or draft.input_generator  # recorded tests are what it returned
             reason = "too_slow" if status == "timeout" else "not_deterministic" if did_pass else "reference_fails"
-            return Dropped(problem.task_id, reason)
+            return Dropped(problem.task_id, reason, _first_failure(problem, limits))
     return problem
+
+
+def _first_failure(problem: Problem, limits: Limits) -> str:
+    """Return the first test that fails alone, and how the program ends there; "" if each of them passes."""
+    for test in problem.tests:
+        ran = run_program_tests(answer_program(problem), Tests(problem.setup, (test,)), limits)
+        if ran.status != "ok":
+            lines = ran.output.strip().splitlines()
+            return f"{' '.join(test.split())}: {lines[-1] if lines else ran.status}"
+    return ""
 
 
 def _unfit(program: str) -> str | None:

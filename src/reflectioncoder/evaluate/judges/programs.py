@@ -1,4 +1,7 @@
-"""Tests that are Python programs: the bundled problems and the original HumanEval. They run in another process than the solution."""
+"""Tests that are Python programs: the bundled problems, the user's own and the original HumanEval.
+
+They run in another process than the solution.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any, ClassVar
 from reflectioncoder.data.completion_requests import Request, python_request
 from reflectioncoder.data.problems import parse_problem
 from reflectioncoder.data.prompts import answer_program
+from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.judges.base import (
     SHARED_FACTOR,
     TAIL_CHARS,
@@ -23,6 +27,7 @@ from reflectioncoder.evaluate.judges.base import (
     Task,
     Verdict,
 )
+from reflectioncoder.languages import PYTHON
 from reflectioncoder.sandbox.asserted import TestsReport, run_tests
 from reflectioncoder.sandbox.limits import Limits
 
@@ -111,6 +116,33 @@ def bundled_tasks(rows: Sequence[Row], where: str) -> list[Task[ProgramTests]]:
     ]
 
 
+def own_tasks(rows: Sequence[Row], where: str) -> list[Task[ProgramTests]]:
+    """Make tasks of the problems in a user's file, which are asked for as training asks for them.
+
+    Raises:
+        UsageError: one has no tests, occurs twice or is not in Python; there are none.
+    """
+    tasks: dict[str, Task[ProgramTests]] = {}
+    for number, row in enumerate(rows, start=1):
+        problem = parse_problem(row, f"{where}:{number}")
+        wrong = "occurs twice" if problem.task_id in tasks else "" if problem.tests else "has no tests"
+        if wrong or problem.language != PYTHON.name:
+            raise UsageError(f"{where}:{number}: problem {problem.task_id} {wrong or 'is not in Python'}: it cannot be a task")
+        tasks[problem.task_id] = Task(
+            problem.task_id,
+            problem.prompt,
+            problem.entry_point,
+            ProgramTests(problem.tests, problem.setup),
+            problem.topic,
+            problem.grade,
+            canonical_solution=answer_program(problem) if problem.has_reference else "",
+            instruction=problem.instruction,
+        )
+    if not tasks:
+        raise UsageError(f"{where}: no problem in it")
+    return list(tasks.values())
+
+
 def humaneval_tasks(rows: Sequence[Row], where: str) -> list[Task[ProgramTests]]:
     """Make tasks of the original HumanEval's rows."""
     tasks = []
@@ -124,5 +156,5 @@ def humaneval_tasks(rows: Sequence[Row], where: str) -> list[Task[ProgramTests]]
 
 
 def request_for(task: Task[Any], sample: int) -> Request:
-    """Ask for a Python function by its signature and docstring."""
-    return python_request(task.task_id, sample, task.prompt, task.entry_point)
+    """Ask for a Python function by its signature and docstring, or in words where a task has them."""
+    return python_request(task.task_id, sample, task.prompt, task.entry_point, task.instruction)

@@ -1,0 +1,85 @@
+"""Checks all that a run needs before its first stage: hours of work must not end at something that was known before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from reflectioncoder.builder.authors.registry import check_author
+from reflectioncoder.choices import RunBackend
+from reflectioncoder.config.declarations import Recipe
+from reflectioncoder.contamination.records import refuse_contaminated_data
+from reflectioncoder.data.problems import Problem, iter_problems
+from reflectioncoder.errors import CheckFailedError, UsageError
+from reflectioncoder.evaluate.benchmarks import load_benchmark, own_file, require_distinct
+from reflectioncoder.evaluation import check_benchmarks
+from reflectioncoder.generate.backends import check_backend
+from reflectioncoder.generate.base import check_sampling
+from reflectioncoder.models.sources import ModelSource
+
+_SHOWN = 3
+
+
+def check_run(recipe: Recipe, source: ModelSource, backend: RunBackend, data_dir: str | None) -> None:
+    """Check the configuration, the data and the model.
+
+    Raises:
+        UsageError: impossible settings, unknown benchmark, missing or malformed file, a model that cannot be trained.
+        CheckFailedError: the training data holds tasks of the benchmarks.
+        MachineError: benchmark data is missing; there is no such device.
+    """
+    from reflectioncoder.models.gguf_export import check_gguf
+    from reflectioncoder.train.checks import check_model, check_recipe
+    from reflectioncoder.train.data import TrainingData, find_training_sets, held_out_samples, rendered_data
+    from reflectioncoder.train.launch import training_processes
+
+    check_recipe(recipe)
+    training_processes(recipe)
+    check_author(recipe.build)
+    check_sampling(recipe.generate)
+    require_distinct(recipe.evaluate.benchmarks)
+    check_benchmarks(recipe, data_dir)
+    for file in problem_files(recipe):
+        if not file.is_file():
+            raise UsageError(f"file not found: {file}")
+    check_backend(backend)
+    named = TrainingData(tuple(find_training_sets(recipe)))
+    allow = recipe.evaluate.allow_contaminated
+    refuse_contaminated_data(named, recipe.evaluate.benchmarks, data_dir, allow=allow, identity=named.identity)
+    if not allow:
+        _refuse_shared_problems(recipe)
+    tokenizer = check_model(recipe, source)
+    if recipe.export.gguf != "none" or backend == "local":
+        check_gguf(source.path)
+    held_out_samples(recipe, tokenizer)
+    rendered_data(recipe, source.path, tokenizer, named)  # checks every row, and the training finds it done
+
+
+def problem_files(recipe: Recipe) -> list[Path]:
+    """Return the problems' files that are the user's own."""
+    return [Path(source) for source in recipe.build.problems if not source.startswith("bundled:")]
+
+
+def _refuse_shared_problems(recipe: Recipe) -> None:
+    """Refuse a problem file of the user's own as a benchmark if the model is trained on problems of it.
+
+    Raises:
+        CheckFailedError: it would be.
+    """
+    own = [spec for spec in recipe.evaluate.benchmarks if own_file(spec)]
+    trained = {name for problem in iter_problems(recipe.build.problems if own else ()) for name in _names(problem)}
+    for spec in own:
+        tasks = load_benchmark(spec).tasks
+        shared = [t.task_id for t in tasks if t.task_id in trained or (t.prompt.strip(), t.instruction.strip()) in trained]
+        if shared:
+            more = f" and {len(shared) - _SHOWN} more" if len(shared) > _SHOWN else ""
+            raise CheckFailedError(
+                f"{len(shared)} of {len(tasks)} tasks of {spec} are among build.problems: {', '.join(shared[:_SHOWN])}{more}\n"
+                "  hint:    leave them out of one of the two, or evaluate.allow_contaminated: true"
+            )
+
+
+def _names(problem: Problem) -> Iterator[object]:
+    """Yield what a problem is known again by: its name, and its statement."""
+    yield problem.task_id
+    yield problem.prompt.strip(), problem.instruction.strip()

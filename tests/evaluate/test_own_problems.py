@@ -1,0 +1,121 @@
+"""A problem file of the user's own as a benchmark, and a training without anything built."""
+
+import json
+
+import pytest
+
+from reflectioncoder.cli import main
+from reflectioncoder.data.files import read_json, read_jsonl, write_jsonl
+from reflectioncoder.data.problems import Problem, bundled_problems
+from reflectioncoder.data.prompts import one_off_request
+from reflectioncoder.errors import UsageError
+from reflectioncoder.evaluate.benchmarks import load_benchmark, split_name
+from tests.conftest import make_model, make_tokenizer
+
+IN_WORDS = Problem(
+    "shop/cents",
+    "",
+    "cents",
+    "def cents(text):\n    return round(float(text) * 100)\n",
+    ("assert cents('3.50') == 350", "assert cents('0.07') == seven"),
+    instruction="Write a Python function `cents(text)` that turns a price into cents.",
+    setup="seven = 7",
+)
+PROBLEMS = [*bundled_problems("test_unseen")[:3], IN_WORDS]
+
+
+@pytest.fixture
+def file(tmp_path):
+    write_jsonl(tmp_path / "held out.v2.jsonl", [problem.to_json() for problem in PROBLEMS])
+    return tmp_path / "held out.v2.jsonl"
+
+
+def test_tasks_are_asked_for_as_training_asks(file):
+    benchmark = load_benchmark(f"file:{file}")
+    assert benchmark.name == "file/held_out"
+    asked = [request.instruction for request in benchmark.requests(1)]
+    assert asked == [one_off_request(problem.prompt, problem.instruction) for problem in PROBLEMS]
+    assert [task.task_id for task in load_benchmark(f"file:{file}:2").tasks] == [problem.task_id for problem in PROBLEMS[:2]]
+
+
+def test_score_judges_by_the_tests_and_the_code_that_they_need(file, tmp_path, capsys):
+    rows = [{"task_id": p.task_id, "solution": p.reference if number else "def f(): pass"} for number, p in enumerate(PROBLEMS)]
+    write_jsonl(tmp_path / "samples.jsonl", rows)
+    argv = ["score", str(tmp_path / "samples.jsonl"), "--benchmark", f"file:{file}", "--output", str(tmp_path / "out")]
+    assert main(argv) == 0
+    assert "file/held_out: pass@1 75.0 %" in capsys.readouterr().out
+    statuses = {row["task_id"]: row["status"] for _, row in read_jsonl(tmp_path / "out/samples.jsonl")}
+    assert list(statuses.values()) == ["failed", "passed", "passed", "passed"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([IN_WORDS, IN_WORDS], "own.jsonl:2: problem shop/cents occurs twice"),
+        ([Problem("a", "def a():\n", "a", "    pass\n")], "problem a has no tests"),
+        (bundled_problems("js")[:1], "is not in Python"),
+        ([], "no problem in it"),
+    ],
+)
+def test_what_cannot_be_a_task_is_named_with_its_place(rows, said, tmp_path):
+    write_jsonl(tmp_path / "own.jsonl", [problem.to_json() for problem in rows])
+    with pytest.raises(UsageError, match=said):
+        load_benchmark(f"file:{tmp_path / 'own.jsonl'}")
+
+
+def test_names_of_files_and_counts(tmp_path, capsys):
+    assert split_name("file:a/b.jsonl:20") == ("file/b", 20)
+    assert split_name("file:C:b.jsonl") == ("file/C_b", None)
+    assert split_name("file:b:0") == ("file/b_0", None)
+    with pytest.raises(UsageError, match="no file is named"):
+        split_name("file:")
+    with pytest.raises(UsageError, match="file:PATH takes a problem file of your own"):
+        split_name("own.jsonl")
+    argv = ["score", str(tmp_path / "samples.jsonl"), "--benchmark", f"file:{tmp_path}/none.jsonl", "--output", str(tmp_path / "out")]
+    assert main(argv) == 2
+    assert "file not found" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = make_tokenizer()
+    make_model("llama", len(tokenizer), dtype="float32").save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+RECIPE = """
+name: chats
+model: {{name: {model}, rendering: chat, device: cpu}}
+build: {{problems: []}}
+train: {{generation_data: [{folder}/chats.jsonl], epochs: 1, global_batch_size: 2}}
+generate: {{batch_size: 4, max_new_tokens: 20}}
+evaluate: {{benchmarks: ["file:{file}"], measures: [pass_rate, reference_loss]}}
+"""
+
+
+@pytest.mark.long
+def test_chats_alone_are_trained_on_and_measured_on_problems_of_ones_own(file, tmp_path, model, capsys):
+    chat = {"messages": [{"role": "user", "content": "Say hello."}, {"role": "assistant", "content": "```python\nprint('hello')\n```"}]}
+    (tmp_path / "chats.jsonl").write_text(json.dumps(chat) + "\n" + json.dumps(chat).replace("hello", "goodbye") + "\n")
+    (tmp_path / "r.yaml").write_text(RECIPE.format(model=model, folder=tmp_path, file=file))
+    argv = [str(tmp_path / "r.yaml"), "--runs-dir", str(tmp_path / "runs")]
+    assert main(["train", *argv, "--dry-run", "-q"]) == 0
+    assert main(["run", *argv]) == 0
+    run = tmp_path / "runs/chats"
+    assert not (run / "build").exists()
+    trained = read_json(run / "train/train.json")
+    assert (trained["generation_visits"], trained["reflection_visits"]) == (2, 0)
+    assert read_json(run / "eval/file/held_out/trained/results.json")["benchmark"]["num_tasks"] == len(PROBLEMS)
+    assert len(list(read_jsonl(run / "eval/file/held_out/trained/reference_loss.jsonl"))) == len(PROBLEMS)
+    assert (run / "report.html").is_file()
+
+
+def test_a_run_does_not_score_what_it_trains_on(file, tmp_path, model, capsys):
+    (tmp_path / "r.yaml").write_text(RECIPE.format(model=model, folder=tmp_path, file=file))
+    (tmp_path / "chats.jsonl").write_text("")
+    write_jsonl(tmp_path / "p.jsonl", [{**IN_WORDS.to_json(), "task_id": "other name"}])
+    argv = ["run", str(tmp_path / "r.yaml"), "--runs-dir", str(tmp_path / "runs"), "-q"]
+    assert main([*argv, "--set", f"build.problems=[{tmp_path}/p.jsonl]", "--set", "train.generation_data=[]"]) == 1
+    assert "1 of 4 tasks of file:" in capsys.readouterr().err
