@@ -1,5 +1,7 @@
 """Notes and progress go where the caller says, in the caller's threads too, and nowhere if the caller says nothing."""
 
+import time
+
 import pytest
 
 from reflectioncoder.progress import Progress, Reporter, current_log, logging_to, reporting, say
@@ -23,6 +25,31 @@ def test_a_command_shows_notes_and_progress(capfd):
     assert shown.err.splitlines()[0] == "a note"
     assert shown.err.splitlines()[1].startswith("label: 2/2  elapsed ")
     assert shown.err.splitlines()[1].endswith("all well")
+
+
+def test_what_comes_in_one_batch_has_one_line_and_its_estimate_is_of_the_whole_batch(capfd, monkeypatch):
+    monkeypatch.setattr("reflectioncoder.progress.PLAIN_INTERVAL_S", 0.2)
+    with reporting(Reporter()), Progress("label", 100) as progress:
+        time.sleep(0.5)
+        for done in range(1, 51):
+            progress.update(done)
+        time.sleep(0.5)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("label: 50/100  elapsed ")
+    assert line.endswith("eta 1s") or line.endswith("eta 0s")
+
+
+def test_work_without_news_says_that_it_goes_on(capfd, monkeypatch):
+    monkeypatch.setattr("reflectioncoder.progress.PLAIN_INTERVAL_S", 0.05)
+    monkeypatch.setattr("reflectioncoder.progress.SILENT_INTERVAL_S", 0.3)
+    with reporting(Reporter()), Progress("label", 3):
+        time.sleep(1.0)
+    lines = capfd.readouterr().err.splitlines()
+    assert 1 <= len(lines) <= 3
+    assert all(line.startswith("label: 0/3  elapsed ") and line.endswith("eta ?") for line in lines)
+    with reporting(Reporter(quiet=True)), Progress("label", 3):
+        time.sleep(0.5)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_quiet_command_logs_its_notes(tmp_path, capfd):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -19,6 +20,7 @@ from types import TracebackType
 from reflectioncoder.terminal import escaped
 
 PLAIN_INTERVAL_S = 5.0
+SILENT_INTERVAL_S = 60.0
 
 
 def format_duration(seconds: float) -> str:
@@ -101,16 +103,19 @@ def speaker() -> Callable[[str], None]:
 class Progress:
     """Use as a context manager; call `update(done, note)`. `start` is what an earlier run had done: it does not count for the ETA.
 
-    `total` may be unknown (None).
+    `total` may be unknown (None). Without a terminal there is a line every few seconds while something happens, and every minute
+    while nothing does.
     """
 
     def __init__(self, label: str, total: int | None, start: int = 0):
         self.label, self.total, self._start = label, total, start
         self._reporter = _current.get()
-        self._begun = time.monotonic()
-        self._last_line = self._begun
+        self._begun = self._last_line = time.monotonic()
+        self._done, self._note, self._is_new = start, "", False
         self._bar = None
         self._task = None
+        self._lock = threading.Lock()  # of all that changes
+        self._ended = threading.Event()
 
     def __enter__(self) -> Progress:
         if self._reporter.shows_bars:
@@ -130,9 +135,12 @@ class Progress:
             )
             self._bar.start()
             self._task = self._bar.add_task(escaped(self.label), total=self.total, completed=self._start, note="")
+        elif not self._reporter.quiet:
+            threading.Thread(target=self._tell, name="progress", daemon=True).start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._ended.set()
         if self._bar is not None:
             self._bar.stop()
 
@@ -140,14 +148,26 @@ class Progress:
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, note=escaped(note))
             return
+        with self._lock:
+            self._done, self._note, self._is_new = done, note, True
+            if done == self.total and not self._reporter.quiet:
+                self._say_line()
+
+    def _tell(self) -> None:
+        """Say lines from a thread of its own: what comes in one batch has one line, with an estimate of all of it."""
+        while not self._ended.wait(PLAIN_INTERVAL_S):
+            with self._lock, contextlib.suppress(OSError):  # of a full disk, which the work meets too
+                is_late = time.monotonic() - self._last_line >= SILENT_INTERVAL_S
+                if (self._is_new or is_late) and not self._ended.is_set():
+                    self._say_line()
+
+    def _say_line(self) -> None:
         now = time.monotonic()
-        if self._reporter.quiet or ((self.total is None or done < self.total) and now - self._last_line < PLAIN_INTERVAL_S):
-            return
-        self._last_line = now
+        self._last_line, self._is_new = now, False
         elapsed = format_duration(now - self._begun)
         if self.total is None:
-            self._reporter.say(f"{self.label}: {done}  elapsed {elapsed}  {note}".rstrip())
+            self._reporter.say(f"{self.label}: {self._done}  elapsed {elapsed}  {self._note}".rstrip())
             return
-        fresh = done - self._start
-        eta = format_duration((now - self._begun) / fresh * (self.total - done)) if fresh > 0 else "?"
-        self._reporter.say(f"{self.label}: {done}/{self.total}  elapsed {elapsed}  eta {eta}  {note}".rstrip())
+        fresh = self._done - self._start
+        eta = format_duration((now - self._begun) / fresh * (self.total - self._done)) if fresh > 0 else "?"
+        self._reporter.say(f"{self.label}: {self._done}/{self.total}  elapsed {elapsed}  eta {eta}  {self._note}".rstrip())

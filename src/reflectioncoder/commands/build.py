@@ -72,7 +72,7 @@ def _outcome(summary: dict[str, Any], directory: Path) -> Outcome:
     lines = [f"{summary['num_accepted']} samples of {summary['num_candidates']} candidates from {summary['num_problems']} problems"]
     against = summary["decontamination"]["against"]
     lines.append(
-        f"no overlap with {', '.join(against)}" if against else "overlap with benchmarks was not looked for: their data is not here"
+        f"no overlap with {', '.join(against)}" if against else "overlap with benchmarks was not looked for: their data is not here (`reflectioncoder benchmarks` says what is)"
     )
     if summary["num_requests"] + summary["num_replayed_requests"]:
         tokens = summary["input_tokens"] + summary["output_tokens"]

@@ -68,7 +68,11 @@ class _Rounds:
         self._problems = problems
         self._misreading_share = build.config.misreading_share
         misread = self._misreading_share > 0
-        self._candidates = {problem.task_id: candidates(problem, build.recipe.seed, misread) for problem in problems}
+        self._candidates = {}
+        with Progress("build: slips", len(problems)) as progress:
+            for number, problem in enumerate(problems, start=1):
+                self._candidates[problem.task_id] = candidates(problem, build.recipe.seed, misread)
+                progress.update(number)
         is_crafted = build.config.tests == "crafted"
         self._slips = {task_id: [c.slip.code for c in found] for task_id, found in self._candidates.items() if is_crafted}
         self._is_traced = build.config.diagnoses == "traced"
