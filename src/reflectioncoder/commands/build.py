@@ -71,9 +71,8 @@ def _outcome(summary: dict[str, Any], directory: Path) -> Outcome:
 
     lines = [f"{summary['num_accepted']} samples of {summary['num_candidates']} candidates from {summary['num_problems']} problems"]
     against = summary["decontamination"]["against"]
-    lines.append(
-        f"no overlap with {', '.join(against)}" if against else "overlap with benchmarks was not looked for: their data is not here (`reflectioncoder benchmarks` says what is)"
-    )
+    not_looked = "overlap with benchmarks was not looked for: their data is not here (`reflectioncoder benchmarks` says what is)"
+    lines.append(f"no overlap with {', '.join(against)}" if against else not_looked)
     if summary["num_requests"] + summary["num_replayed_requests"]:
         tokens = summary["input_tokens"] + summary["output_tokens"]
         price = f", {summary['usd']:.2f} USD" if summary["usd"] else ""
