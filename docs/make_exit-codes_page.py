@@ -25,7 +25,7 @@ MEANINGS = {
         "Please report it with that log. Work that was done before is kept.",
     ),
     "EXIT_INTERRUPTED": (
-        "The command was interrupted, by Ctrl-C or SIGTERM, and stopped in good order.",
+        "The command was interrupted, by Ctrl-C, SIGTERM or SIGHUP (a lost connection), and stopped in good order.",
         "The last line is the command that continues.",
     ),
 }

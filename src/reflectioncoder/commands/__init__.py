@@ -54,7 +54,8 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser, nargs: str | None =
     names = (
         "bundled/seen, bundled/unseen, bundled/repair, humaneval, humaneval+, mbpp, mbpp+, humanevalfix/LANGUAGE, "
         "humanevalfix-docs/LANGUAGE, humanevalsynthesize/LANGUAGE, cruxeval-o, cruxeval-i, leetcode, "
-        "bigcodebench-hard/complete, bigcodebench-hard/instruct, livecodebench or multipl-e/LANGUAGE; NAME:N takes its first N tasks"
+        "bigcodebench-hard/complete, bigcodebench-hard/instruct, livecodebench, multipl-e/LANGUAGE, or "
+        "file:PATH for a problem file of your own; NAME:N takes its first N tasks"
     )
     parser.add_argument("--benchmark", required=True, nargs=nargs, metavar="B", help=names)
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to write the results to")

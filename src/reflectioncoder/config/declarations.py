@@ -278,7 +278,8 @@ class GenerateConfig(Settings):
 @dataclass(frozen=True)
 class EvaluateConfig(Settings):
     benchmarks: tuple[str, ...] = doc(
-        "Benchmarks to score before and after training; NAME, or NAME:N for its first N tasks.", ("bundled/seen", "bundled/unseen")
+        "Benchmarks to score before and after training; NAME, or NAME:N for its first N tasks; file:PATH for a problem file of your own.",
+        ("bundled/seen", "bundled/unseen"),
     )
     measures: tuple[Measure, ...] = doc(
         "What is measured before and after training. Add reference_loss to see differences that are too small for the pass rates of a "
