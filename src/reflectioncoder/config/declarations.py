@@ -278,7 +278,7 @@ class GenerateConfig(Settings):
 @dataclass(frozen=True)
 class EvaluateConfig(Settings):
     benchmarks: tuple[str, ...] = doc(
-        "Benchmarks to score before and after training; NAME, or NAME:N for its first N tasks; file:PATH for a problem file of your own.",
+        "Benchmarks to score before and after training: NAME, NAME:N for its first N tasks, file:PATH for problems of your own.",
         ("bundled/seen", "bundled/unseen"),
     )
     measures: tuple[Measure, ...] = doc(
