@@ -99,7 +99,7 @@ def verify_gguf(
     with embedded_server(gguf, 1, _CONTEXT_TOKENS) as url, _Server(url) as server:
         _compare_texts(server, tokenizer, found)
         ends = {*requests.stop_token_ids, *_listed(plain_generation_config(folder).eos_token_id)}
-        with Progress(f"checking {gguf.name}", len(asked)) as progress:
+        with Progress("llama.cpp against transformers", len(asked)) as progress:
             for number, request in enumerate(asked, start=1):
                 prompt = requests.render_request(request.instruction, request.prefill)
                 _compare_request(server, requests, request, found)
