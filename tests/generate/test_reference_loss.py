@@ -51,8 +51,9 @@ def test_the_counted_tokens_spell_the_program_and_its_closing_fence(program, loa
 
 def test_the_loss_is_that_of_a_program_behind_what_generation_is_given(model, loaded):
     network, _, renderer = loaded
+    config, folder = model
     references = [Reference(str(number), one_off_request("def f():"), program) for number, program in enumerate(PROGRAMS)]
-    for reference, found in zip(references, reference_losses(*model, references, "loss"), strict=True):
+    for reference, found in zip(references, reference_losses(config, folder, references, "loss"), strict=True):
         given = renderer.render_request(reference.instruction, "```python\n")
         whole = renderer.render_request(reference.instruction, one_off_answer(reference.program))
         assert whole[: len(given)] == given
