@@ -190,6 +190,12 @@ def test_a_budget_holds_over_kills(tmp_path):
         assert sum(log.used("lost")) > 0
 
 
+def test_a_build_without_problems_is_one_error(tmp_path, capsys):
+    (tmp_path / "r.yaml").write_text("name: r\nmodel: {name: none}\nbuild: {problems: []}\n")
+    assert main(["build", str(tmp_path / "r.yaml"), "--runs-dir", str(tmp_path), "-q"]) == 2
+    assert "nothing to write about" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_keeps_the_answers_that_are_under_way(number, tmp_path):
     script = Script(PROBLEMS, latency_s=1.0)

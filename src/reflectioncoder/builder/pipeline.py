@@ -36,6 +36,7 @@ from reflectioncoder.contamination.overlap import KnownTasks
 from reflectioncoder.data.files import write_json
 from reflectioncoder.data.problems import Problem, iter_problems
 from reflectioncoder.data.prompts import answer_program
+from reflectioncoder.errors import UsageError
 from reflectioncoder.sandbox.detect import detect_isolation, require_floor
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.shards import WHOLE, Shard
@@ -74,6 +75,8 @@ def build_reflections(
         CheckFailedError: too few samples.
         SandboxUnavailableError: programs cannot be run here.
     """
+    if not recipe.build.problems:
+        raise UsageError.for_value("there is nothing to write about", "build.problems", [], "problem files, bundled:SPLIT")
     started = time.monotonic()
     known = known or KnownTasks()
     with written_candidates(recipe, output_dir, limit, fork=fork, known=known, behaviour=behaviour, runner=runner) as written:
