@@ -117,7 +117,7 @@ def test_the_plan_scales_what_earlier_runs_took(whole, tmp_path):
     recipe = tmp_path / "new.yaml"
     recipe.write_text(yaml.safe_dump({**text, "name": "new"}))
     lines = dict(line.split(maxsplit=1) for line in plan_lines(load_recipe(recipe).recipe, tmp_path / "new") if line.startswith("  "))
-    assert lines["build"].split() == ["8", "problems", "about", "1m20s"]
+    assert lines["build"].split() == ["8", "problems", "(problems.jsonl)", "about", "1m20s"]
     assert lines["eval-bundled/seen-base"].split() == ["3", "tasks", "about", "30s"]
     assert lines["eval-bundled/seen-trained"].split() == ["3", "tasks", "about", "6s"]
     assert lines["eval-bundled/unseen-base"].endswith("time not known yet")  # a copied evaluation took no time

@@ -1,5 +1,6 @@
 """Notes and progress go where the caller says, in the caller's threads too, and nowhere if the caller says nothing."""
 
+import errno
 import time
 
 import pytest
@@ -97,3 +98,23 @@ def test_a_caller_of_the_library_has_no_log_left_after_an_error(tmp_path):
     with pytest.raises(KeyError), logging_to(tmp_path / "run.log"):
         raise KeyError
     assert current_log() is None
+
+
+class GoneTerminal:
+    """What stderr is when the connection is lost."""
+
+    def write(self, text):
+        raise OSError(errno.EIO, "Input/output error")
+
+    flush = isatty = lambda self: False
+
+
+def test_work_goes_on_and_its_log_too_when_the_terminal_is_gone(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stderr", GoneTerminal())
+    with reporting(Reporter()), logging_to(tmp_path / "run.log"), Progress("label", 1) as progress:
+        say("a note")
+        progress.update(1)
+    assert [line.partition(" ")[2].partition("  ")[0] for line in (tmp_path / "run.log").read_text().splitlines()] == [
+        "a note",
+        "label: 1/1",
+    ]

@@ -246,8 +246,10 @@ def _complain(message: str) -> None:
 
 @contextlib.contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """Let SIGTERM, which schedulers send, and SIGHUP, which a lost connection leaves, end a command as Ctrl-C does: what was answered
-    is kept. A handler that is there, as that of nohup, stays."""
+    """Let SIGTERM (schedulers) and SIGHUP (lost connections) end a command as Ctrl-C does: what was answered is kept.
+
+    A signal that is ignored, as under nohup, or handled already stays so.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -179,7 +179,7 @@ class Run:
             CheckFailedError: the training data holds tasks of the benchmarks.
             MachineError: benchmark data is missing; there is no such device.
         """
-        check_run(self.recipe, self.source, self.backend, self.data_dir)
+        check_run(self.recipe, lambda: self.source, lambda: self.backend, self.data_dir)
 
     @contextlib.contextmanager
     def prepared(self) -> Iterator[None]:
@@ -216,6 +216,8 @@ class Run:
 
     def build(self) -> dict[str, Any]:
         if not self.recipe.build.problems:
+            if (self.directory / "build").exists():
+                say(f"build: no problems; the earlier build is kept as {put_aside(self.directory / 'build').name}")
             return {}
         known = known_tasks(self.data_dir)
         directory = self.directory / "build"

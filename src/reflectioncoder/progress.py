@@ -47,8 +47,9 @@ class Reporter:
             return
         message = escaped(message)
         if not self.quiet:
-            sys.stderr.write(f"{message}\n")  # in one piece: threads speak at the same time
-            sys.stderr.flush()
+            with contextlib.suppress(OSError):  # the terminal of a lost connection: the work ends in good order all the same
+                sys.stderr.write(f"{message}\n")  # in one piece: threads speak at the same time
+                sys.stderr.flush()
         if self.log_path is not None:
             with open(self.log_path, "a", encoding="utf-8") as log:
                 log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {message}\n")
@@ -142,7 +143,8 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._ended.set()
         if self._bar is not None:
-            self._bar.stop()
+            with contextlib.suppress(OSError):
+                self._bar.stop()
 
     def update(self, done: int, note: str = "") -> None:
         if self._bar is not None and self._task is not None:

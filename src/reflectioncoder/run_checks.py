@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from reflectioncoder.builder.authors.registry import check_author
@@ -11,7 +11,8 @@ from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.contamination.records import refuse_contaminated_data
 from reflectioncoder.data.problems import Problem, iter_problems
 from reflectioncoder.errors import CheckFailedError, UsageError
-from reflectioncoder.evaluate.benchmarks import load_benchmark, own_file, require_distinct
+from reflectioncoder.evaluate.benchmarks import load_benchmark, require_distinct
+from reflectioncoder.evaluate.specs import OWN
 from reflectioncoder.evaluation import check_benchmarks
 from reflectioncoder.generate.backends import check_backend
 from reflectioncoder.generate.base import check_sampling
@@ -20,8 +21,14 @@ from reflectioncoder.models.sources import ModelSource
 _SHOWN = 3
 
 
-def check_run(recipe: Recipe, source: ModelSource, backend: RunBackend, data_dir: str | None) -> None:
-    """Check the configuration, the data and the model.
+def check_run(
+    recipe: Recipe, find_source: Callable[[], ModelSource], choose_backend: Callable[[], RunBackend], data_dir: str | None
+) -> None:
+    """Check the configuration, the data and the model, what is quick first.
+
+    Args:
+        find_source: finds the base model, which can take minutes.
+        choose_backend: returns what runs the models here.
 
     Raises:
         UsageError: impossible settings, unknown benchmark, missing or malformed file, a model that cannot be trained.
@@ -34,6 +41,7 @@ def check_run(recipe: Recipe, source: ModelSource, backend: RunBackend, data_dir
     from reflectioncoder.train.launch import training_processes
 
     check_recipe(recipe)
+    _require_data(recipe)
     training_processes(recipe)
     check_author(recipe.build)
     check_sampling(recipe.generate)
@@ -42,12 +50,14 @@ def check_run(recipe: Recipe, source: ModelSource, backend: RunBackend, data_dir
     for file in problem_files(recipe):
         if not file.is_file():
             raise UsageError(f"file not found: {file}")
+    backend = choose_backend()
     check_backend(backend)
     named = TrainingData(tuple(find_training_sets(recipe)))
     allow = recipe.evaluate.allow_contaminated
     refuse_contaminated_data(named, recipe.evaluate.benchmarks, data_dir, allow=allow, identity=named.identity)
     if not allow:
         _refuse_shared_problems(recipe)
+    source = find_source()
     tokenizer = check_model(recipe, source)
     if recipe.export.gguf != "none" or backend == "local":
         check_gguf(source.path)
@@ -60,13 +70,29 @@ def problem_files(recipe: Recipe) -> list[Path]:
     return [Path(source) for source in recipe.build.problems if not source.startswith("bundled:")]
 
 
+def _require_data(recipe: Recipe) -> None:
+    """Refuse a run without problems whose training needs them.
+
+    Raises:
+        UsageError: it does.
+    """
+    if recipe.build.problems:
+        return
+    train = recipe.train
+    wanted = "train.generation_from_problems" if train.generation_from_problems else "train.self_samples" if train.self_samples else ""
+    if not wanted and not (train.reflection_data or train.generation_data):
+        wanted = "a training without train.reflection_data and train.generation_data"
+    if wanted:
+        raise UsageError.for_value(f"{wanted} needs problems", "build.problems", [], "problem files, bundled:SPLIT")
+
+
 def _refuse_shared_problems(recipe: Recipe) -> None:
     """Refuse a problem file of the user's own as a benchmark if the model is trained on problems of it.
 
     Raises:
         CheckFailedError: it would be.
     """
-    own = [spec for spec in recipe.evaluate.benchmarks if own_file(spec)]
+    own = [spec for spec in recipe.evaluate.benchmarks if spec.startswith(OWN)]
     trained = {name for problem in iter_problems(recipe.build.problems if own else ()) for name in _names(problem)}
     for spec in own:
         tasks = load_benchmark(spec).tasks

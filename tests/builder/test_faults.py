@@ -204,7 +204,7 @@ def test_a_signal_keeps_the_answers_that_are_under_way(number, tmp_path):
             command(tmp_path, url),
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            preexec_fn=lambda: (signal.signal(signal.SIGINT, signal.default_int_handler), signal.signal(signal.SIGHUP, signal.SIG_DFL)),
         )
         until(lambda: script.at_once == 4, process)
         process.send_signal(number)

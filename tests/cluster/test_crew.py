@@ -195,7 +195,8 @@ def test_nodes_with_other_data_are_refused(on, monkeypatch, capsys):
     monkeypatch.setattr(judging.Judging, "open", lambda duty, facts, workers: node.OpenDuty(len, 1, {"benchmark": "other"}))
     code, _ = on(Cluster())
     assert code == 3
-    assert "has something else than this machine\n  benchmark: " in capsys.readouterr().err
+    assert "(first what is here, then what is there)\n  benchmark: " in (said := capsys.readouterr().err)
+    assert "REFLECTIONCODER_DATA" in said
 
 
 def test_a_setting_that_a_node_does_not_know_is_told_in_full(on, monkeypatch, capsys):

@@ -1,15 +1,18 @@
 """A problem file of the user's own as a benchmark, and a training without anything built."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from reflectioncoder.cli import main
+from reflectioncoder.commands import limited
 from reflectioncoder.data.files import read_json, read_jsonl, write_jsonl
 from reflectioncoder.data.problems import Problem, bundled_problems
 from reflectioncoder.data.prompts import one_off_request
 from reflectioncoder.errors import UsageError
-from reflectioncoder.evaluate.benchmarks import load_benchmark, split_name
+from reflectioncoder.evaluate.benchmarks import load_benchmark, require_distinct, split_name
+from reflectioncoder.evaluate.specs import with_absolute_path
 from tests.conftest import make_model, make_tokenizer
 
 IN_WORDS = Problem(
@@ -32,7 +35,7 @@ def file(tmp_path):
 
 def test_tasks_are_asked_for_as_training_asks(file):
     benchmark = load_benchmark(f"file:{file}")
-    assert benchmark.name == "file/held_out"
+    assert benchmark.name == "file/held_out.v2"
     asked = [request.instruction for request in benchmark.requests(1)]
     assert asked == [one_off_request(problem.prompt, problem.instruction) for problem in PROBLEMS]
     assert [task.task_id for task in load_benchmark(f"file:{file}:2").tasks] == [problem.task_id for problem in PROBLEMS[:2]]
@@ -43,9 +46,23 @@ def test_score_judges_by_the_tests_and_the_code_that_they_need(file, tmp_path, c
     write_jsonl(tmp_path / "samples.jsonl", rows)
     argv = ["score", str(tmp_path / "samples.jsonl"), "--benchmark", f"file:{file}", "--output", str(tmp_path / "out")]
     assert main(argv) == 0
-    assert "file/held_out: pass@1 75.0 %" in capsys.readouterr().out
+    assert "file/held_out.v2: pass@1 75.0 %" in capsys.readouterr().out
     statuses = {row["task_id"]: row["status"] for _, row in read_jsonl(tmp_path / "out/samples.jsonl")}
     assert list(statuses.values()) == ["failed", "passed", "passed", "passed"]
+
+
+def test_problems_whose_references_cannot_be_judged_are_left_out_by_name(tmp_path, capsys):
+    program = (
+        "class Stack:\n    def push(self, x):\n        self.x = x\n        return self\n    def pop(self):\n        return self.x\n"
+    )
+    stack = Problem("stack", "", "Stack", program, ("assert Stack().push(1).pop() == 1",), instruction="Write `Stack`.")
+    write_jsonl(tmp_path / "own.jsonl", [stack.to_json(), IN_WORDS.to_json()])
+    write_jsonl(tmp_path / "s.jsonl", [{"task_id": p.task_id, "solution": p.reference} for p in (stack, IN_WORDS)])
+    argv = ["score", str(tmp_path / "s.jsonl"), "--benchmark", f"file:{tmp_path}/own.jsonl", "--output", str(tmp_path / "out")]
+    assert main(argv) == 0
+    said = capsys.readouterr().out
+    assert "file/own: pass@1 100.0 %" in said
+    assert "the references of 1 of 2 tasks pass here; left out:\n  stack: " in said
 
 
 @pytest.mark.parametrize(
@@ -66,9 +83,18 @@ def test_what_cannot_be_a_task_is_named_with_its_place(rows, said, tmp_path):
 def test_names_of_files_and_counts(tmp_path, capsys):
     assert split_name("file:a/b.jsonl:20") == ("file/b", 20)
     assert split_name("file:C:b.jsonl") == ("file/C_b", None)
-    assert split_name("file:b:0") == ("file/b_0", None)
-    with pytest.raises(UsageError, match="no file is named"):
-        split_name("file:")
+    assert split_name("file:b.v2.jsonl.gz") == ("file/b.v2", None)
+    assert split_name("file:a.jsonl:²") == ("file/a.jsonl_²", None)
+    assert [limited(f"file:a.jsonl{end}", 5) for end in ("", ":40", ":3")] == ["file:a.jsonl:5", "file:a.jsonl:5", "file:a.jsonl:3"]
+    assert with_absolute_path("file:a.jsonl:3") == f"file:{Path('a.jsonl').absolute()}:3"
+    assert (limited("humaneval:9", 5), with_absolute_path("humaneval:9")) == ("humaneval:5", "humaneval:9")
+    with pytest.raises(UsageError, match="N from 1"):
+        split_name("file:b:0")
+    with pytest.raises(UsageError, match=r"folder file/b: rename one"):
+        require_distinct(["file:a/b.jsonl", "file:c/b.jsonl"])
+    for nameless in ("file:", "file:..", "file:.jsonl"):
+        with pytest.raises(UsageError, match="no file is named"):
+            split_name(nameless)
     with pytest.raises(UsageError, match="file:PATH takes a problem file of your own"):
         split_name("own.jsonl")
     argv = ["score", str(tmp_path / "samples.jsonl"), "--benchmark", f"file:{tmp_path}/none.jsonl", "--output", str(tmp_path / "out")]
@@ -107,9 +133,27 @@ def test_chats_alone_are_trained_on_and_measured_on_problems_of_ones_own(file, t
     assert not (run / "build").exists()
     trained = read_json(run / "train/train.json")
     assert (trained["generation_visits"], trained["reflection_visits"]) == (2, 0)
-    assert read_json(run / "eval/file/held_out/trained/results.json")["benchmark"]["num_tasks"] == len(PROBLEMS)
-    assert len(list(read_jsonl(run / "eval/file/held_out/trained/reference_loss.jsonl"))) == len(PROBLEMS)
+    evaluated = run / "eval/file/held_out.v2/trained"
+    assert read_json(evaluated / "results.json")["benchmark"]["num_tasks"] == len(PROBLEMS)
+    assert len(list(read_jsonl(evaluated / "reference_loss.jsonl"))) == len(PROBLEMS)
+    assert main(["export", str(run), "--model", "--output", str(tmp_path / "out"), "--no-verify", "-q"]) == 0
+    assert "file/held_out.v2" in (tmp_path / "out/README.md").read_text()
     assert (run / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["train.generation_data=[]"], "needs problems"),
+        (["train.generation_from_problems=true"], "train.generation_from_problems needs problems"),
+    ],
+)
+def test_a_run_without_data_is_refused_before_any_work(settings, said, file, tmp_path, model, capsys):
+    (tmp_path / "r.yaml").write_text(RECIPE.format(model=model, folder=tmp_path, file=file))
+    given = [part for setting in settings for part in ("--set", setting)]
+    assert main(["run", str(tmp_path / "r.yaml"), "--runs-dir", str(tmp_path / "runs"), "-q", *given]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_run_does_not_score_what_it_trains_on(file, tmp_path, model, capsys):

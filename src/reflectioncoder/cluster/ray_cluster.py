@@ -236,7 +236,9 @@ def _no_cluster(source: str, address: str, error: BaseException, told: str = "")
     text = str(error)
     if "ersion mismatch" in text:
         return MachineError(f"the cluster at {address} has other versions\n  {_short(error, 400)}")
-    reason = "it does not answer as a cluster" if isinstance(error, SystemExit) else _short(error)
+    lines = told.strip().splitlines()
+    without_words = "it does not answer as a cluster" if address else lines[-1] if lines else "it has ended"
+    reason = without_words if isinstance(error, SystemExit) else _short(error)
     if not address:
         return MachineError(f"Ray cannot be started on this machine: {reason}")
     hint = "ray start --head on one machine, ray start --address HOST:PORT on the others; --ray alone starts one here"
@@ -270,10 +272,13 @@ def _last_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _stderr_kept() -> Iterator[Callable[[], str]]:
-    """Keep what is written to stderr from it, for Ray warns every second while it tries to connect. Yields what reads it."""
+    """Collect what is written to stderr instead of showing it, for Ray warns every second while it tries to connect.
+
+    Yields what reads it.
+    """
     sys.stderr.flush()
     kept = os.dup(2)
-    with tempfile.TemporaryFile("w+") as log:
+    with tempfile.TemporaryFile("w+", errors="replace") as log:
         try:
             os.dup2(log.fileno(), 2)
 

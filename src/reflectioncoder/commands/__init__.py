@@ -118,7 +118,7 @@ def add_ray_argument(parser: argparse.ArgumentParser) -> None:
 def wanted_cluster(args: argparse.Namespace, workers: int) -> ClusterWanted | None:
     """Return the cluster that the command line asks for; None if it asks for none. `workers`: at most so many programs on each node.
 
-    A relative `--data-dir` becomes an absolute one: nodes work in other folders.
+    A relative `--data-dir`, and the path of a problem file as a benchmark, become absolute: nodes work in other folders.
 
     Raises:
         UsageError: it asks for a shard too.
@@ -132,6 +132,10 @@ def wanted_cluster(args: argparse.Namespace, workers: int) -> ClusterWanted | No
         raise UsageError("--shard and --ray are two ways to use several machines\n  hint:    leave one of them out")
     if getattr(args, "data_dir", None):
         args.data_dir = os.path.abspath(args.data_dir)
+    if named := getattr(args, "benchmark", None):
+        from reflectioncoder.evaluate.specs import with_absolute_path
+
+        args.benchmark = with_absolute_path(named) if isinstance(named, str) else [with_absolute_path(spec) for spec in named]
     return ClusterWanted(args.ray, workers, getattr(args, "floor", None))
 
 
@@ -216,8 +220,10 @@ def benchmark_of_shards(spec: str, args: argparse.Namespace) -> WantedBenchmark:
 
 def limited(spec: str, limit: int | None) -> str:
     """Return the benchmark specification with `--limit` applied."""
-    name, _, count = spec.partition(":")
-    return spec if limit is None or (count.isdigit() and int(count) <= limit) else f"{name}:{limit}"
+    from reflectioncoder.evaluate.specs import split_spec
+
+    base, count = split_spec(spec)
+    return spec if limit is None or (count is not None and count <= limit) else f"{base}:{limit}"
 
 
 def at_least(smallest: int, largest: int = 2**63 - 1) -> Callable[[str], int]:

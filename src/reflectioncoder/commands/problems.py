@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from reflectioncoder.shard_folders import ShardFolder
 
 
+_MAX_CHARS = 200  # of a line about what is dropped
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="where the problems come from (see below)")
     parser.add_argument(
@@ -66,7 +69,8 @@ def _outcome(summary: dict[str, Any], output: Path) -> Outcome:
     for reason, count in summary["dropped"].items():
         shown = summary["first_dropped"][reason]
         lines.append(f"  dropped, {reason}: {count} ({REASONS[reason]})")
-        lines += [f"    {text:.200}" for text in shown] + (["    …"] if count > len(shown) else [])
+        lines += [f"    {text if len(text) <= _MAX_CHARS else text[:_MAX_CHARS] + '…'}" for text in shown]
+        lines += ["    …"] if count > len(shown) else []
     if not summary["num_problems"]:
         raise CheckFailedError("\n".join(["the sources hold no usable problem", *lines[1:]]))
     return Outcome(summary, lines, [output, *([dropped_file(output)] if summary["dropped"] else [])])

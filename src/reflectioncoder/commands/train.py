@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> Outcome:
     training_processes(recipe)
     directory = args.runs_dir / recipe.name
     built = directory / "build" / "reflections.jsonl"
-    reflections = built if built.is_file() else None
+    reflections = built if built.is_file() and recipe.build.problems else None
     samples = training_samples(recipe, reflections, args.limit)
     key, allow = data_key(samples), recipe.evaluate.allow_contaminated
     refuse_contaminated_data(samples, recipe.evaluate.benchmarks, args.data_dir, allow=allow, identity=key)

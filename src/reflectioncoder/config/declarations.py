@@ -180,7 +180,7 @@ class TrainConfig(Settings):
         True,
     )
     teacher_targets: TeacherTargets = doc(
-        "What the cross-entropy of the teacher is of in reflection samples.", "dialogue", values=TEACHER_TARGETS_HELP
+        "Targets of the teacher's cross-entropy in reflection samples.", "dialogue", values=TEACHER_TARGETS_HELP
     )
     failed_attempts: FailedAttempts = doc(
         "Whether the cross-entropy of the teacher includes the code of attempts whose output reports a failure.",

@@ -19,9 +19,9 @@ multipl-e/<language>           MultiPL-E's HumanEval in another language, by Mul
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Generic
 
@@ -44,8 +44,9 @@ from reflectioncoder.evaluate.judges.humanevalpack import data as pack_data
 from reflectioncoder.evaluate.judges.multipl_e import benchmark as multipl_e
 from reflectioncoder.evaluate.judges.multipl_e.benchmark import MultiPLEJudge
 from reflectioncoder.evaluate.judges.multipl_e.programs import FILES, URL, language_of
-from reflectioncoder.evaluate.judges.programs import ProgramsJudge
+from reflectioncoder.evaluate.judges.programs import OwnProblemsJudge, ProgramsJudge
 from reflectioncoder.evaluate.references import References
+from reflectioncoder.evaluate.specs import OWN, own_name, own_path, split_spec
 from reflectioncoder.evaluate.user_files import LiveCodeBenchFiles
 from reflectioncoder.sandbox.readable import keep_secret
 
@@ -251,39 +252,20 @@ class Benchmark(Generic[T]):
         return [self.request(task, sample) for task in self.tasks for sample in range(num_samples)]
 
 
-OWN = "file:"
-"""How the name of a benchmark begins that is a problem file of the user's own."""
-
-
 def split_name(spec: str) -> tuple[str, int | None]:
     """Split `name` or `name:N` (its first N tasks) into (name, N or None); `file:a/own.jsonl` has the name `file/own`."""
-    if own := own_file(spec):
-        path, limit = own
-        return "file/" + re.sub(r"[^\w.+-]+", "_", path.name.partition(".")[0]), limit
-    name, colon, count = spec.partition(":")
-    if name not in BENCHMARKS:
-        hint = "file:PATH takes a problem file of your own"
-        raise UsageError.for_value("unknown benchmark", "--benchmark", name, BENCHMARKS, hint)
-    if colon and (not count.isdigit() or int(count) < 1):
-        raise UsageError.for_value("malformed number of tasks", "--benchmark", spec, "name:N with N from 1")
-    return name, int(count) if colon else None
-
-
-def own_file(spec: str) -> tuple[Path, int | None] | None:
-    """Return the file that `file:PATH` or `file:PATH:N` names, and N; None for other benchmarks."""
-    if not spec.startswith(OWN):
-        return None
-    rest = spec.removeprefix(OWN)
-    path, _, count = rest.rpartition(":")
-    path, limit = (path, int(count)) if path and count.isdigit() and int(count) else (rest, None)
-    if not Path(path).name:
-        raise UsageError.for_value("no file is named", "--benchmark", spec, "file:PATH or file:PATH:N")
-    return Path(path), limit
+    base, limit = split_spec(spec)
+    if path := own_path(base):
+        return own_name(path), limit
+    if base not in BENCHMARKS:
+        hint = None if get_close_matches(base, BENCHMARKS) else "file:PATH takes a problem file of your own"
+        raise UsageError.for_value("unknown benchmark", "--benchmark", base, BENCHMARKS, hint)
+    return base, limit
 
 
 def _own(path: Path) -> BenchmarkRow[Any]:
     file = PackagedFile(path, version="own", origin="own")
-    return BenchmarkRow(file, programs.own_tasks, ProgramsJudge(), programs.request_for, OWN_FACTS)
+    return BenchmarkRow(file, programs.own_tasks, OwnProblemsJudge(), programs.request_for, OWN_FACTS)
 
 
 def require_distinct(specs: Iterable[str]) -> None:
@@ -297,6 +279,8 @@ def require_distinct(specs: Iterable[str]) -> None:
         name, _ = split_name(spec)
         if name in seen:
             allowed, hint = "each benchmark once", "name:N is the first N tasks of name, in the same folder"
+            if spec.startswith(OWN):
+                hint = f"the results of both would be in the folder {name}: rename one of the files"
             raise UsageError.for_value("the same benchmark twice", "benchmarks", f"{seen[name]}, {spec}", allowed, hint)
         seen[name] = spec
 
@@ -345,8 +329,10 @@ def load_benchmark(spec: str, data_dir: str | None = None, window: DateWindow = 
     if data_dir:
         keep_secret(Path(data_dir))
     name, limit = split_name(spec)
-    own = own_file(spec)
-    row = _own(own[0]) if own else BENCHMARKS[name].on_this_machine(data_dir)
+    own = own_path(split_spec(spec)[0])
+    if own:
+        keep_secret(own.absolute().parent)
+    row = _own(own) if own else BENCHMARKS[name].on_this_machine(data_dir)
     path = row.file.obtain(data_dir)
     tasks = row.tasks(row.file.read(path), str(path))
     chosen = tuple(within(tasks, window, name)[:limit])

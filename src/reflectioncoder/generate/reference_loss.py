@@ -53,7 +53,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class AnswerLoss:
-    """The loss of one answer, nats per token: of the program's tokens, and of its frame, which is what is trained before and behind."""
+    """The loss of one answer, nats per token: of the program's tokens, and of the others that training has as targets, its frame."""
 
     task_id: str
     num_tokens: int

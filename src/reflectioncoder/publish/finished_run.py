@@ -13,6 +13,7 @@ from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.data.run_folders import run_folders
 from reflectioncoder.data.samples import read_samples
 from reflectioncoder.errors import UsageError
+from reflectioncoder.evaluate.benchmarks import split_name
 from reflectioncoder.evaluate.compare import compare_folders
 from reflectioncoder.evaluate.results import headline
 from reflectioncoder.publish.export import Source, Tally, find_source
@@ -128,7 +129,7 @@ def _written_into(model: Path, trained: Marker) -> tuple[Path, ...]:
 def _evaluations(directory: Path, recipe: Recipe) -> list[Evaluation]:
     if "pass_rate" not in recipe.evaluate.measures:
         return []
-    return [_evaluation(directory, spec.partition(":")[0]) for spec in recipe.evaluate.benchmarks]
+    return [_evaluation(directory, split_name(spec)[0]) for spec in recipe.evaluate.benchmarks]
 
 
 def _evaluation(directory: Path, name: str) -> Evaluation:

@@ -107,6 +107,8 @@ def training_samples(recipe: Recipe, reflections: Path | None, limit: int | None
         )
     if reflections is None and not recipe.train.reflection_data and (recipe.build.problems or not recipe.train.generation_data):
         hint = "run build first; build.problems: [] trains on train.generation_data alone"
+        if not recipe.build.problems:
+            hint = "build.problems is empty: name samples in train.reflection_data or train.generation_data"
         raise UsageError(f"no reflection samples: nothing is built yet and train.reflection_data is empty\n  hint:    {hint}")
     built = [find_training_set(str(reflections), "reflection")] if reflections else []
     one_off = [OneOffSet(recipe.build.problems)] if recipe.train.generation_from_problems else []

@@ -41,7 +41,7 @@ class Draft:
 class Dropped:
     """Something in a source that cannot become a problem.
 
-    `reason`: one of REASONS. `detail`: what exactly is wrong, where that is known. `where`: as of a draft.
+    `reason`: one of REASONS. `detail`: what exactly is wrong, where that is known. `where`: see `Draft`.
     """
 
     task_id: str

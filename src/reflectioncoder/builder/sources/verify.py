@@ -16,6 +16,7 @@ from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.errors import UsageError
 from reflectioncoder.sandbox.limits import Limits
 
+_MAX_TRIED = 50  # tests, each in a run of its own
 _CLOCK = frozenset(("now", "today", "utcnow", "time", "time_ns", "perf_counter", "monotonic"))
 _CLOCK_OWNERS = frozenset(("time", "datetime", "date"))
 
@@ -53,13 +54,13 @@ def _verified(draft: Draft, limits: Limits) -> Problem | Dropped:
         if status != "ok":
             did_pass = run > 0 or draft.input_generator  # recorded tests are what it returned
             reason = "too_slow" if status == "timeout" else "not_deterministic" if did_pass else "reference_fails"
-            return Dropped(problem.task_id, reason, _first_failure(problem, limits))
+            return Dropped(problem.task_id, reason, "" if reason == "too_slow" else _first_failure(problem, limits))
     return problem
 
 
 def _first_failure(problem: Problem, limits: Limits) -> str:
-    """Return the first test that fails alone, and how the program ends there; "" if each of them passes."""
-    for test in problem.tests:
+    """Return the first test that fails alone, and how the program ends there; "" if none of the first ones does."""
+    for test in problem.tests[:_MAX_TRIED]:
         ran = run_program_tests(answer_program(problem), Tests(problem.setup, (test,)), limits)
         if ran.status != "ok":
             lines = ran.output.strip().splitlines()

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
+from reflectioncoder.choices import RULES
 from reflectioncoder.data.completion_requests import Request, python_request
-from reflectioncoder.data.problems import parse_problem
+from reflectioncoder.data.problems import Problem, parse_problem
 from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.judges.base import (
@@ -21,6 +22,7 @@ from reflectioncoder.evaluate.judges.base import (
     Judge,
     Judging,
     Look,
+    ReferenceOutcome,
     Row,
     Status,
     Subset,
@@ -29,6 +31,7 @@ from reflectioncoder.evaluate.judges.base import (
 )
 from reflectioncoder.languages import PYTHON
 from reflectioncoder.sandbox.asserted import TestsReport, run_tests
+from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import Limits
 
 FIRST_WALL_S = 2.0  # own time of a first run in company; only a run alone gets the whole limit
@@ -107,13 +110,29 @@ def _status(report: TestsReport, errors: Sequence[str], passed: bool) -> Status:
     return "passed" if passed else "failed"
 
 
+@dataclass(frozen=True)
+class OwnProblemsJudge(ProgramsJudge):
+    """Judges a user's own problems by their tests.
+
+    Tests that need more of a program than its one function, a class for instance or a helper beside it, cannot be judged so: their
+    references fail, and the tasks are left out by name.
+    """
+
+    checks_references: ClassVar[bool] = True
+
+    def reference_outcome(self, task: Task[ProgramTests], isolation: Isolation, *, alone: bool) -> ReferenceOutcome:
+        if not task.canonical_solution:
+            return ReferenceOutcome()
+        verdict = _verdict(task, task.canonical_solution, Look(alone=alone), Conditions(isolation, Limits(), RULES[0]))
+        if verdict.status == "passed":
+            return ReferenceOutcome()
+        failed = (row["detail"] for row in verdict.tests if not row["passed"])
+        return ReferenceOutcome(str(verdict.detail or next(failed, verdict.status)), is_unsure=verdict.hit_time_limit and not alone)
+
+
 def bundled_tasks(rows: Sequence[Row], where: str) -> list[Task[ProgramTests]]:
     """Make tasks of problems (`data.problems`)."""
-    problems = [parse_problem(row, f"{where}:{number}") for number, row in enumerate(rows, start=1)]
-    return [
-        Task(p.task_id, p.prompt, p.entry_point, ProgramTests(p.tests), p.topic, p.grade, canonical_solution=answer_program(p))
-        for p in problems
-    ]
+    return [_task(parse_problem(row, f"{where}:{number}")) for number, row in enumerate(rows, start=1)]
 
 
 def own_tasks(rows: Sequence[Row], where: str) -> list[Task[ProgramTests]]:
@@ -128,19 +147,23 @@ def own_tasks(rows: Sequence[Row], where: str) -> list[Task[ProgramTests]]:
         wrong = "occurs twice" if problem.task_id in tasks else "" if problem.tests else "has no tests"
         if wrong or problem.language != PYTHON.name:
             raise UsageError(f"{where}:{number}: problem {problem.task_id} {wrong or 'is not in Python'}: it cannot be a task")
-        tasks[problem.task_id] = Task(
-            problem.task_id,
-            problem.prompt,
-            problem.entry_point,
-            ProgramTests(problem.tests, problem.setup),
-            problem.topic,
-            problem.grade,
-            canonical_solution=answer_program(problem) if problem.has_reference else "",
-            instruction=problem.instruction,
-        )
+        tasks[problem.task_id] = _task(problem)
     if not tasks:
         raise UsageError(f"{where}: no problem in it")
     return list(tasks.values())
+
+
+def _task(problem: Problem) -> Task[ProgramTests]:
+    return Task(
+        problem.task_id,
+        problem.prompt,
+        problem.entry_point,
+        ProgramTests(problem.tests, problem.setup),
+        problem.topic,
+        problem.grade,
+        canonical_solution=answer_program(problem) if problem.has_reference else "",
+        instruction=problem.instruction,
+    )
 
 
 def humaneval_tasks(rows: Sequence[Row], where: str) -> list[Task[ProgramTests]]:
