@@ -16,12 +16,12 @@ from reflectioncoder.choices import RENDERINGS
 from reflectioncoder.config.declarations import ModelConfig
 from reflectioncoder.errors import ReflectionCoderError, require
 from reflectioncoder.evaluate.benchmarks import load_benchmark
-from reflectioncoder.evaluation import references_of
 from reflectioncoder.generate.reference_loss import targets_of, token_losses
 from reflectioncoder.models.load import load_model
 from reflectioncoder.models.sources import resolve_model
 from reflectioncoder.models.tokens import add_tokens, make_renderer
 from reflectioncoder.progress import Progress
+from reflectioncoder.reference_evaluation import references_of
 
 PARTS: tuple[str, ...] = ("before", "program", "behind")
 

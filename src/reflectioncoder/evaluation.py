@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.choices import CUT_RULES, RULES, CutRule, ResultFormat, Rules
-from reflectioncoder.config.declarations import GenerateConfig, ModelConfig, Recipe
+from reflectioncoder.config.declarations import GenerateConfig, Recipe
 from reflectioncoder.data.answer_reasons import count_answers
 from reflectioncoder.data.completion_requests import Request
-from reflectioncoder.data.files import content_hash, write_json, write_jsonl
-from reflectioncoder.data.prompts import without_docstring
+from reflectioncoder.data.files import content_hash, write_json
 from reflectioncoder.errors import CannotError, MachineError, UsageError
 from reflectioncoder.evaluate.benchmarks import BENCHMARKS, Benchmark, load_benchmarks
 from reflectioncoder.evaluate.dates import DateWindow
-from reflectioncoder.evaluate.metrics import ratio_interval
 from reflectioncoder.evaluate.references import with_references
 from reflectioncoder.evaluate.results import require_sandbox, skipped, summarize
 from reflectioncoder.evaluate.sample_files import is_fenced, require_programs
@@ -34,8 +32,6 @@ from reflectioncoder.evaluate.score import (
 )
 from reflectioncoder.evaluate.versions import package_versions, source_hash
 from reflectioncoder.generate.base import Backend, generate
-from reflectioncoder.generate.reference_loss import Reference, reference_losses
-from reflectioncoder.languages import PYTHON
 from reflectioncoder.progress import say
 from reflectioncoder.result_formats import WRITERS
 from reflectioncoder.result_formats.scoring import UNKNOWN, Scoring
@@ -201,36 +197,6 @@ def complete_and_judge(
 
 
 COMPLETIONS = "completions.jsonl"
-REFERENCE_LOSSES = "reference_loss.jsonl"
-
-
-def references_of(benchmark: Benchmark) -> list[Reference]:
-    """Return the canonical solutions of a benchmark's Python tasks, as a model should answer them."""
-    found = []
-    for task in benchmark.tasks:
-        request = benchmark.request(task, 0)
-        if task.canonical_solution and request.language == PYTHON.name:
-            found.append(Reference(task.task_id, request.instruction, without_docstring(task.canonical_solution).strip("\n") + "\n"))
-    return found
-
-
-def evaluate_references(config: ModelConfig, path: Path, benchmark: Benchmark, directory: Path, confidence: float) -> dict[str, Any]:
-    """Write the loss of every canonical program to `directory`; return their mean per token, with an interval over tasks.
-
-    Raises:
-        UsageError: none of the tasks has a canonical solution in Python.
-    """
-    references = references_of(benchmark)
-    if not references:
-        raise UsageError(f"evaluate.measures: reference_loss: {benchmark.name} has no canonical solutions in Python")
-    losses = reference_losses(config, path, references, f"reference loss {benchmark.name} {directory.name}")
-    write_jsonl(directory / REFERENCE_LOSSES, [asdict(loss) for loss in losses])
-    totals = [(loss.loss * loss.num_tokens, float(loss.num_tokens)) for loss in losses]
-    return {
-        **asdict(ratio_interval(totals, confidence)),
-        "num_tasks": len(losses),
-        "num_tokens": sum(loss.num_tokens for loss in losses),
-    }
 
 
 @dataclass(frozen=True)

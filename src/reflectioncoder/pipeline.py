@@ -37,12 +37,9 @@ from reflectioncoder.evaluate.benchmarks import Benchmark, split_name
 from reflectioncoder.evaluate.compare import compare_folders
 from reflectioncoder.evaluate.results import headline, summary_of
 from reflectioncoder.evaluation import (
-    REFERENCE_LOSSES,
     completions_key,
     evaluate_model,
-    evaluate_references,
     judged_benchmarks,
-    references_of,
     verdicts_key,
 )
 from reflectioncoder.generate.backends import (
@@ -57,6 +54,7 @@ from reflectioncoder.generate.gguf_check import verify_gguf
 from reflectioncoder.generate.reference_loss import MEASURED
 from reflectioncoder.models.sources import ModelSource, model_hash, resolve_model
 from reflectioncoder.progress import format_duration, logging_to, say
+from reflectioncoder.reference_evaluation import REFERENCE_LOSSES, evaluate_references, references_of
 from reflectioncoder.run_checks import check_run, problem_files
 from reflectioncoder.run_plan import plan_lines
 from reflectioncoder.self_samples import with_self_samples

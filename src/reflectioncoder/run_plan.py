@@ -17,8 +17,9 @@ from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.data.problems import iter_problems
 from reflectioncoder.evaluate.benchmarks import Benchmark
 from reflectioncoder.evaluate.results import headline
-from reflectioncoder.evaluation import named_benchmarks, references_of
+from reflectioncoder.evaluation import named_benchmarks
 from reflectioncoder.progress import format_duration
+from reflectioncoder.reference_evaluation import references_of
 from reflectioncoder.stage_marker import Marker
 
 

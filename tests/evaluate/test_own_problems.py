@@ -13,7 +13,6 @@ from reflectioncoder.data.prompts import one_off_request
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.benchmarks import load_benchmark, require_distinct, split_name
 from reflectioncoder.evaluate.specs import with_absolute_path
-from tests.conftest import make_model, make_tokenizer
 
 IN_WORDS = Problem(
     "shop/cents",
@@ -102,15 +101,6 @@ def test_names_of_files_and_counts(tmp_path, capsys):
     assert "file not found" in capsys.readouterr().err
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    tokenizer = make_tokenizer()
-    make_model("llama", len(tokenizer), dtype="float32").save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
 RECIPE = """
 name: chats
 model: {{name: {model}, rendering: chat, device: cpu}}
@@ -122,10 +112,10 @@ evaluate: {{benchmarks: ["file:{file}"], measures: [pass_rate, reference_loss]}}
 
 
 @pytest.mark.long
-def test_chats_alone_are_trained_on_and_measured_on_problems_of_ones_own(file, tmp_path, model, capsys):
+def test_chats_alone_are_trained_on_and_measured_on_problems_of_ones_own(file, tmp_path, model_dir, capsys):
     chat = {"messages": [{"role": "user", "content": "Say hello."}, {"role": "assistant", "content": "```python\nprint('hello')\n```"}]}
     (tmp_path / "chats.jsonl").write_text(json.dumps(chat) + "\n" + json.dumps(chat).replace("hello", "goodbye") + "\n")
-    (tmp_path / "r.yaml").write_text(RECIPE.format(model=model, folder=tmp_path, file=file))
+    (tmp_path / "r.yaml").write_text(RECIPE.format(model=model_dir, folder=tmp_path, file=file))
     argv = [str(tmp_path / "r.yaml"), "--runs-dir", str(tmp_path / "runs")]
     assert main(["train", *argv, "--dry-run", "-q"]) == 0
     assert main(["run", *argv]) == 0
@@ -148,16 +138,16 @@ def test_chats_alone_are_trained_on_and_measured_on_problems_of_ones_own(file, t
         (["train.generation_from_problems=true"], "train.generation_from_problems needs problems"),
     ],
 )
-def test_a_run_without_data_is_refused_before_any_work(settings, said, file, tmp_path, model, capsys):
-    (tmp_path / "r.yaml").write_text(RECIPE.format(model=model, folder=tmp_path, file=file))
+def test_a_run_without_data_is_refused_before_any_work(settings, said, file, tmp_path, model_dir, capsys):
+    (tmp_path / "r.yaml").write_text(RECIPE.format(model=model_dir, folder=tmp_path, file=file))
     given = [part for setting in settings for part in ("--set", setting)]
     assert main(["run", str(tmp_path / "r.yaml"), "--runs-dir", str(tmp_path / "runs"), "-q", *given]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_run_does_not_score_what_it_trains_on(file, tmp_path, model, capsys):
-    (tmp_path / "r.yaml").write_text(RECIPE.format(model=model, folder=tmp_path, file=file))
+def test_a_run_does_not_score_what_it_trains_on(file, tmp_path, model_dir, capsys):
+    (tmp_path / "r.yaml").write_text(RECIPE.format(model=model_dir, folder=tmp_path, file=file))
     (tmp_path / "chats.jsonl").write_text("")
     write_jsonl(tmp_path / "p.jsonl", [{**IN_WORDS.to_json(), "task_id": "other name"}])
     argv = ["run", str(tmp_path / "r.yaml"), "--runs-dir", str(tmp_path / "runs"), "-q"]

@@ -8,10 +8,10 @@ from reflectioncoder.config.declarations import ModelConfig
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.prompts import one_off_answer, one_off_request
 from reflectioncoder.evaluate.benchmarks import load_benchmark
-from reflectioncoder.evaluation import references_of
 from reflectioncoder.generate.reference_loss import Reference, reference_losses
 from reflectioncoder.models.load import load_model
 from reflectioncoder.models.tokens import add_tokens, make_renderer
+from reflectioncoder.reference_evaluation import references_of
 from tests.conftest import make_model, make_tokenizer
 
 PROGRAMS = [problem.reference for problem in bundled_problems("train")[:40:4]] + [

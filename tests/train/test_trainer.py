@@ -292,7 +292,8 @@ def test_a_library_call_leaves_signals_alone_and_stops_on_request_with_a_checkpo
 
 
 @pytest.mark.long
-def test_the_train_command_ends_with_130_on_sigterm_and_continues(tmp_path, model_dir):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_the_train_command_ends_with_130_on_a_signal_and_continues(number, tmp_path, model_dir):
     write_jsonl(tmp_path / "samples.jsonl", [sample.to_json() for sample in SAMPLES])
     (tmp_path / "r.yaml").write_text(
         f"name: r\nmodel: {{name: {model_dir}, device: cpu}}\n"
@@ -300,11 +301,12 @@ def test_the_train_command_ends_with_130_on_sigterm_and_continues(tmp_path, mode
     )
     metrics = tmp_path / "runs" / "r" / "train" / "metrics.jsonl"
     argv = [sys.executable, "-m", "reflectioncoder", "train", str(tmp_path / "r.yaml"), "--runs-dir", str(tmp_path / "runs")]
-    process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+    heard = lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)  # noqa: E731 (under nohup it would be ignored)
+    process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     while not (metrics.exists() and metrics.read_text()):
         assert process.poll() is None, said_by(process)
         time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     _, said = process.communicate(timeout=100)
     assert process.returncode == 130
     step = len(metrics.read_text().splitlines())

@@ -13,7 +13,7 @@ from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.evaluate.benchmarks import split_name
 from reflectioncoder.evaluate.compare import read_run
 from reflectioncoder.evaluate.results import headline
-from reflectioncoder.evaluation import REFERENCE_LOSSES
+from reflectioncoder.reference_evaluation import REFERENCE_LOSSES
 
 Kind = Literal["pass@1", "reference loss"]
 ALL = "all benchmarks"

@@ -8,7 +8,7 @@ from pathlib import Path
 from reflectioncoder.errors import UsageError
 
 OWN = "file:"
-"""How the name of a benchmark begins that is a problem file of the user's own."""
+"""Begins the name of a benchmark that is a problem file of the user's own."""
 
 
 def split_spec(spec: str) -> tuple[str, int | None]:

@@ -25,7 +25,7 @@ from reflectioncoder.models.tokens import add_tokens, make_renderer
 from reflectioncoder.progress import Progress
 
 MEASURED = "program, closing fence"
-"""What the losses are of. Losses that were kept of anything else must not be compared with these: change it with the measure."""
+"""Names what is measured. It is part of the keys of kept losses: change it with the measure, and no old loss is reused."""
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ class OwnProblemsJudge(ProgramsJudge):
     """Judges a user's own problems by their tests.
 
     Tests that need more of a program than its one function, a class for instance or a helper beside it, cannot be judged so: their
-    references fail, and the tasks are left out by name.
+    references fail, and the tasks are left out by name. References have the default limits, whatever those of the solutions are.
     """
 
     checks_references: ClassVar[bool] = True
