@@ -8,6 +8,7 @@ KEEP = "Nothing: it keeps the data clean."
 TESTS = "Look at the problem's tests; drop problems whose tests say something else than the statement."
 
 REMEDIES: dict[Reason, str] = {
+    "no_attempt": "Sample more completions, or set `build.rollouts` to the number that each problem has.",
     "no_code": "Use a stronger model, or `build.hybrid: true`.",
     "refused": "Shorten the problems, or give the server a longer context.",
     "empty_answer": "Raise `endpoint.max_tokens`, or turn the reasoning down by `endpoint.extra_body`.",

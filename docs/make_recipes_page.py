@@ -7,7 +7,9 @@ from reflectioncoder.config.loading import KeyDoc, field_docs, load_recipe, ship
 INTRODUCTION = """# Recipes and settings
 
 A recipe is a YAML file that says everything about a run. Every key has a default except `name` and `model.name`, so a recipe
-holds only what differs. `--set KEY=VALUE` overrides one key on the command line, as in `--set train.epochs=1`.
+holds only what differs. `--set KEY=VALUE` overrides one key on the command line, as in `--set train.epochs=1`. Of a section,
+`--set 'train={epochs: 1, lora: {rank: 8}}'` overrides the keys that it names; a setting that is a mapping itself, such as
+`build.round_kinds`, is replaced whole.
 
 This page is written by `make docs` from the declarations in `config/declarations.py`; `reflectioncoder recipes keys` prints
 the same on a terminal.

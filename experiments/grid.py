@@ -112,7 +112,7 @@ def recipe_of(name: str, model: str, settings: Settings, problems: Path | None =
 
 def start(model: Path, settings: Settings, directory: Path, group: str, rows: Rows) -> Measure:
     """Return what carries out a run of the grid: the part of an ablation that consists of this run alone."""
-    from reflectioncoder.ablation.design import MARK
+    from reflectioncoder.ablation.design import CELL_FILE
     from reflectioncoder.ablation.runs import Ablation
     from reflectioncoder.data.files import read_json
     from reflectioncoder.models.packaged import convert_gguf
@@ -128,7 +128,7 @@ def start(model: Path, settings: Settings, directory: Path, group: str, rows: Ro
         number = [cell.name for cell in cells].index(unit) + 1
         ablation = Ablation(resolved, directory / "runs", shard=Shard(number, len(cells)))
         ablation.run()
-        said = read_json(ablation.cells_dir / unit / MARK)
+        said = read_json(ablation.cells_dir / unit / CELL_FILE)
         return {**said["train"], "duration_s": said["duration_s"]}
 
     return measure

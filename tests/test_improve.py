@@ -4,11 +4,15 @@ import shutil
 
 import pytest
 
+from reflectioncoder.builder.authors.attempts import AttemptsFile
+from reflectioncoder.builder.rollouts import Rollout, SampleNames
 from reflectioncoder.cli import main
+from reflectioncoder.data.completion_requests import problem_request
 from reflectioncoder.data.files import read_json, write_jsonl
 from reflectioncoder.data.problems import bundled_problems, load_problems
-from reflectioncoder.data.prompts import one_off_sample
+from reflectioncoder.data.prompts import one_off_answer, one_off_sample
 from reflectioncoder.data.samples import read_samples
+from reflectioncoder.generate.base import RawCompletion, completion_row
 from reflectioncoder.improve import Round, best
 from tests.conftest import make_model, make_tokenizer
 
@@ -104,6 +108,27 @@ def test_a_damaged_improve_file_is_named(improved, tmp_path, capsys):
     shutil.rmtree(directory / "rounds")
     assert main(["export", str(directory), "--output", str(tmp_path / "out")]) == 2
     assert "finished build" in capsys.readouterr().err
+
+
+def test_several_attempts_without_sampling_are_refused_before_anything_is_scored(tmp_path, capsys):
+    (tmp_path / "r.yaml").write_text(RECIPE.format(folder=tmp_path))
+    argv = ["improve", str(tmp_path / "r.yaml"), "--runs-dir", str(tmp_path / "runs"), "-q"]
+    assert main([*argv, "--set", "improve.samples=2", "--set", "improve.temperature=0"]) == 2
+    assert "improve.samples" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("language", ["js", "cpp", "train"])
+def test_attempts_are_asked_for_in_the_language_of_the_problem(language, tmp_path):
+    problem = bundled_problems(language)[0]
+    request = problem_request(problem, 2)
+    assert request.instruction == one_off_sample(problem).messages[0].text
+    completion = problem.canonical_solution if request.begins_with_prompt else problem.reference
+    row = completion_row(request, RawCompletion(f"{completion}```\nIt is right.", "stop", 9))
+    write_jsonl(tmp_path / "a.jsonl", [row])
+    rollout = Rollout(problem, 2, 0, SampleNames("attempts", "x"), 0)
+    answer = AttemptsFile(str(tmp_path / "a.jsonl")).attempt(rollout)
+    assert answer.text == one_off_answer(problem.reference, problem.language)
 
 
 def test_the_best_round_is_the_first_of_equals():

@@ -16,10 +16,11 @@ from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.cli import main
 from reflectioncoder.config.declarations import ModelConfig, Recipe, TrainConfig
 from reflectioncoder.config.loading import load_recipe
+from reflectioncoder.data.file_lock import alone_in
 from reflectioncoder.data.files import read_json, read_jsonl
 from reflectioncoder.progress import format_duration
 from reflectioncoder.run_plan import expected_seconds, plan_lines, planned_stages
-from reflectioncoder.stage_marker import Marker
+from reflectioncoder.stage_marker import WHOLE_RUN, Marker
 from tests.conftest import make_model, make_tokenizer
 
 RECIPE = """
@@ -82,7 +83,7 @@ def test_a_second_run_does_nothing_again(whole, world, capsys):
     before = {
         p: p.stat().st_mtime_ns
         for p in whole.rglob("*")
-        if p.is_file() and p.name not in ("config.yaml", "env.json", "report.html", "run.log")
+        if p.is_file() and p.name not in ("config.yaml", "env.json", "report.html", "run.log", f"{WHOLE_RUN}.json")
     }
     assert main(["run", str(world / "whole.yaml"), "--runs-dir", str(world / "runs")]) == 0
     after = {p: p.stat().st_mtime_ns for p in before}
@@ -236,10 +237,35 @@ def test_a_build_of_a_few_problems_is_not_taken_for_the_whole(whole, world, tmp_
 
 def test_files_that_were_copied_or_touched_are_still_the_same(whole, world, tmp_path, capsys):
     shutil.copytree(whole, tmp_path / "whole", copy_function=shutil.copyfile)
-    for file in (tmp_path / "whole" / "build").iterdir():
-        os.utime(file)
+    for folder in ("build", "model"):
+        for file in (tmp_path / "whole" / folder).iterdir():
+            os.utime(file)
+    capsys.readouterr()
     assert main(["run", str(world / "whole.yaml"), "--runs-dir", str(tmp_path)]) == 0
-    assert "build: done before" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    stages = [path.stem for path in (whole / "stages").iterdir() if path.stem != WHOLE_RUN]
+    assert said.count(": done before (") == len(stages)
+    assert "done again" not in said
+
+
+def test_settings_that_change_no_weight_train_nothing_again(whole, world, tmp_path, capsys):
+    shutil.copytree(whole, tmp_path / "whole")
+    argv = ["run", str(world / "whole.yaml"), "--runs-dir", str(tmp_path)]
+    assert main([*argv, "--set", "train.save_steps=7", "--set", "train.dataloader_workers=1"]) == 0
+    said = capsys.readouterr().err
+    assert "train: done before" in said
+    assert "eval-bundled/seen-trained: done before" in said
+
+
+def test_what_is_said_of_a_model_goes_when_another_takes_its_place(whole, world, tmp_path, capsys):
+    """Else numbers of the old model would stand beside the new one, where a run is interrupted or measures less than before."""
+    shutil.copytree(whole, tmp_path / "whole")
+    argv = ["run", str(world / "whole.yaml"), "--runs-dir", str(tmp_path), "--set", "evaluate.measures=[reference_loss]"]
+    assert main([*argv, "--set", "train.learning_rate=3e-3"]) == 0
+    assert "train: continuing" not in capsys.readouterr().err
+    evaluated = tmp_path / "whole/eval/bundled/seen"
+    assert [file.name for file in (evaluated / "trained").iterdir()] == ["reference_loss.jsonl"]
+    assert (evaluated / "base/results.json").is_file()
 
 
 def test_completions_of_another_model_or_of_other_settings_are_never_mixed(world, tmp_path, capsys):
@@ -248,6 +274,18 @@ def test_completions_of_another_model_or_of_other_settings_are_never_mixed(world
     assert main(base) == 0
     assert main([*base, "--seed", "1"]) == 2
     assert "another --output" in capsys.readouterr().err
+    (tmp_path / "o/completions.jsonl").unlink()
+    assert main([*base, "--seed", "1"]) == 0  # nothing of the first is left
+    assert main(base) == 2
+    with alone_in(tmp_path / "o"):
+        capsys.readouterr()
+        assert main([*base, "--seed", "1"]) == 3
+        assert "another command is at work in" in capsys.readouterr().err
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    elsewhere = [str(tmp_path / "mine") if part == str(tmp_path / "o") else part for part in base]
+    assert main(elsewhere) == main(elsewhere) == 0
+    assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
 
 
 @pytest.mark.long

@@ -19,6 +19,7 @@ from reflectioncoder.config.building import BuildConfig, EndpointConfig
 from reflectioncoder.config.declarations import LoraConfig, ModelConfig, Recipe, SandboxConfig, TrainConfig
 from reflectioncoder.config.loading import field_docs, load_recipe, shipped_recipes
 from reflectioncoder.config.schema import recipe_schema
+from reflectioncoder.config.yaml_text import one_line, parse_yaml
 from reflectioncoder.data.completions import cut_completion
 from reflectioncoder.data.render import RenderedSample
 from reflectioncoder.errors import UsageError
@@ -305,6 +306,52 @@ def test_a_value_that_cannot_be_read_is_one_error(value, tmp_path):
     path.write_text("name: a\nmodel: {name: m}\n")
     with pytest.raises(UsageError):
         load_recipe(path, [f"build.endpoint.extra_body={value}"])
+
+
+PLAIN_VALUES = {
+    "010": 10, "08": 8, "+5": 5, "0o17": 15, "0x1F": 31, "1e5": 100000.0, "-.5": -0.5, "5.": 5.0, "-.inf": float("-inf"),
+    "true": True, "FALSE": False, "~": None, "Null": None, "": None,
+    **{text: text for text in ("1:30", "1:30.5", "1_000", "0b11", "0o8", "yes", "no", "on", "off", "y", "tRue", "2024-01-01", "=")},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", PLAIN_VALUES)
+def test_plain_values_are_those_of_yaml_1_2(text):
+    value, expected = parse_yaml(f"a: {text}", "here")[0]["a"], PLAIN_VALUES[text]
+    assert (type(value), value) == (type(expected), expected)
+    assert parse_yaml(f"a: {one_line(text)}", "here")[0]["a"] == text  # as a text it is put in quotes
+    assert parse_yaml(f"a: {one_line(expected)}", "here")[0]["a"] == expected
+
+
+@pytest.mark.parametrize("override", ["seed=1:30", "train.kl_weight=1:30.5", "train.mask_frame=no"])
+def test_numbers_to_the_base_of_sixty_and_words_are_no_numbers_and_no_truth_values(override):
+    with pytest.raises(UsageError, match="wrong type"):
+        load_recipe("demo", [override])
+
+
+def test_an_override_of_a_section_sets_the_keys_that_it_names(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        "name: a\nmodel: {name: m}\ntrain: {learning_rate: 1e-3, epochs: 5}\nbuild: {round_kinds: {look: 0.5, partial: 0.5}}\n"
+    )
+    resolved = load_recipe(path, ["train={epochs: 2, lora: {rank: 4}}", "train={}", "build={round_kinds: {look: 1}}"])
+    train = resolved.recipe.train
+    assert (train.learning_rate, train.epochs, resolved.recipe.build.round_kinds) == (1e-3, 2.0, {"look": 1})
+    assert train.lora is not None
+    assert train.lora.rank == 4
+    assert resolved.provenance["train.learning_rate"] == f"{path}:3"
+    assert resolved.provenance["train.epochs"] == "--set train={epochs: 2, lora: {rank: 4}}"
+    lora = load_recipe(path, ["train.lora={}"]).recipe.train.lora
+    assert lora is not None
+    assert lora.rank == 16
+    with pytest.raises(UsageError, match=r"train\.epoch \(--set"):
+        load_recipe(path, ["train={epoch: 2}"])
+
+
+def test_a_key_in_place_of_its_variable_s_name_is_not_written():
+    text = load_recipe("demo", ["build.endpoint.api_key_env=sk-secretpw", "model.name=https://u:secretpw@h/m"]).to_yaml()
+    assert "secretpw" not in text
+    assert "api_key_env: MY_KEY" in load_recipe("demo", ["build.endpoint.api_key_env=MY_KEY"]).to_yaml()
 
 
 @pytest.mark.parametrize("override", ["model.name.x=3", "seed.x=5", "model.name.x.y=3", "build.problems.x=1"])

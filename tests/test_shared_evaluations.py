@@ -22,7 +22,7 @@ name: first
 seed: 5
 model: {{name: {folder}/base, device: cpu}}
 build: {{problems: [{folder}/problems.jsonl], samples_per_problem: 1, max_operator_share: 0.5, min_samples: 1}}
-train: {{max_tokens: 3000, global_batch_size: 2, learning_rate: 1e-3}}
+train: {{max_tokens: 3000, global_batch_size: 2, learning_rate: 1e-3, warmup_ratio: 0}}
 generate: {{batch_size: 4, max_new_tokens: 6}}
 evaluate: {{benchmarks: ["bundled/seen:2", "bundled/unseen:2"]}}
 """

@@ -55,3 +55,15 @@ def test_threads_read_deep_literals_at_the_same_time():
     deep = "[" * 60 + "]" * 60
     with ThreadPoolExecutor(8) as threads:
         assert len(set(map(str, threads.map(syntax.literal, [deep] * 400)))) == 1
+
+
+@pytest.mark.parametrize("text", ["x", "1 +", "[" * 300 + "]" * 300, "9" * 5000, "{[]: 1}", "\0", "f(1)", ""])
+def test_what_is_no_literal_gives_the_default(text):
+    assert syntax.literal_or(text, "default") == "default"
+    assert not syntax.is_literal(text)
+
+
+@pytest.mark.parametrize(("text", "value"), [("None", None), ("[1, 'a']", [1, "a"]), ("  -2.5", -2.5), ("{'a': (1,)}", {"a": (1,)})])
+def test_a_literal_gives_its_value(text, value):
+    assert syntax.literal_or(text, "default") == value
+    assert syntax.is_literal(text)

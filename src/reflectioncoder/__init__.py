@@ -5,7 +5,7 @@ The names below are imported when they are first used: `import reflectioncoder` 
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # type checkers know the name; `typing` need not be imported for it
+TYPE_CHECKING = False  # type checkers take it as true; saves importing `typing`
 if TYPE_CHECKING:
     from typing import Any
 

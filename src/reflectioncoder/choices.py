@@ -1,4 +1,4 @@
-"""The choices by name that command line, configuration and code share, and a sentence about each value.
+"""Declares the named choices shared by command line, configuration and code, with a sentence about each value.
 
 A choice is a `Literal` and the tuple of its values. Its `*_HELP` table says what each value does; `--help`, `recipes keys`, the JSON
 Schema and `docs/recipes.md` show these sentences.
@@ -31,7 +31,6 @@ TEACHER_TARGETS_HELP: dict[TeacherTargets, str] = {
 }
 
 Measure = Literal["pass_rate", "reference_loss"]
-MEASURES: tuple[Measure, ...] = get_args(Measure)
 MEASURES_HELP: dict[Measure, str] = {
     "pass_rate": "completions are generated and judged by the tests",
     "reference_loss": "the loss of the canonical programs as one-off answers, nats per token; nothing is generated",
@@ -209,7 +208,6 @@ NORMALIZATIONS_HELP: dict[Normalization, str] = {
 }
 
 TextNormalization = Literal["none", "reflectioncoder"]
-TEXT_NORMALIZATIONS: tuple[TextNormalization, ...] = get_args(TextNormalization)
 TEXT_NORMALIZATIONS_HELP: dict[TextNormalization, str] = {
     "none": "train on them as they are",
     "reflectioncoder": "replace HTML entities by their characters, CRLF by LF and tabs by four spaces, as the authors' script does",

@@ -1,4 +1,4 @@
-"""Holds the command table, imports the chosen command's module and nothing heavy, and turns errors into a message and an exit code."""
+"""Holds the command table, imports only the chosen command's module, and turns errors into a message and an exit code."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ COMMANDS = {
     "doctor": "show what this machine can do: sandbox, packages, GPU, disk, data, languages",
 }
 
-# Global options that mean something to some commands only; what `--limit` counts there.
+# Global options that only some commands take, and what `--limit` counts in each.
 SEED = ("run", "build", "inspect", "train", "improve", "ablate", "generate", "evaluate", "compare")
 LIMIT = {
     "run": "tasks of each benchmark",
@@ -70,7 +70,7 @@ _CREDENTIAL_OPTION = re.compile(r"(--\S*(?:key|token|secret|passw|auth)[^\s=]*[=
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose messages never contain terminal control characters or credentials, whatever is on the command line."""
+    """A parser whose messages never contain terminal control characters or credentials, whatever the command line holds."""
 
     def error(self, message: str) -> NoReturn:
         if message.startswith("unrecognized arguments"):
@@ -122,7 +122,7 @@ def _overview() -> str:
 
 
 class _PrintCompletion(argparse.Action):
-    """Prints a shell's script that completes commands and their options, and ends the program."""
+    """Prints a shell script that completes commands and their options, and exits."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: str | None = None) -> NoReturn:
         import shtab
@@ -136,13 +136,13 @@ class _PrintCompletion(argparse.Action):
 
 
 def _command_first(argv: Sequence[str]) -> list[str]:
-    """Return the command line with the global options behind the command; they may be written on either side of it."""
+    """Return the command line with global options moved behind the command; users may write them on either side."""
     before = 0
     while before < len(argv) and argv[before].startswith("-"):
         if argv[before] in _WITH_VALUE:
             before += 1
         elif argv[before].partition("=")[0] not in (*_FLAGS, *_WITH_VALUE) and not set(argv[before][1:]) <= {"q", "v"}:
-            break  # none of them: the parser of the top level says so
+            break  # not a global option: the top-level parser reports it
         before += 1
     return [*argv[before : before + 1], *argv[:before], *argv[before + 1 :]]
 
@@ -179,7 +179,7 @@ def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, ModuleType]:
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:
-    """Make the parser of a command's own options and of the global ones."""
+    """Make the parser for a command's own options and the global ones."""
     module = _module_of(command)
     parser = _Parser(
         prog=f"reflectioncoder {command}",
@@ -199,7 +199,7 @@ def _module_of(command: str) -> ModuleType:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0 done, 1 a check failed, 2 usage or configuration, 3 the machine lacks something, 70 a fault of ours, 130 interrupted.
+    0 done, 1 a check failed, 2 usage or configuration, 3 the machine lacks something, 70 a bug in this program, 130 interrupted.
     """
     use_replacements()
     wait_passively()
@@ -223,10 +223,10 @@ def _run(args: argparse.Namespace, module: ModuleType, argv: Sequence[str]) -> i
         _complain(f"\ninterrupted; to continue: reflectioncoder {shlex.join(map(scrub_urls, again))}")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader of a pipe (`| head`) has gone: nothing is wrong.
+        # The reader of the pipe (`| head`) has exited: not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
-    except Exception as error:  # noqa: BLE001 (the last place: everything becomes a message and an exit code)
+    except Exception as error:  # noqa: BLE001 (the outermost handler: every error becomes a message and an exit code)
         if args.verbose:
             _complain(without_secrets(traceback.format_exc()))
         return _explain(error)
@@ -240,15 +240,15 @@ def _explain(error: Exception) -> int:
 
 
 def _complain(message: str) -> None:
-    with contextlib.suppress(OSError):  # of a full disk: the exit code says it all the same
+    with contextlib.suppress(OSError):  # the disk may be full; the exit code still reports the error
         print(escaped(scrub_urls(message)), file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """Let SIGTERM (schedulers) and SIGHUP (lost connections) end a command as Ctrl-C does: what was answered is kept.
+    """Make SIGTERM (schedulers) and SIGHUP (lost connections) end a command as Ctrl-C does, so that received answers are kept.
 
-    A signal that is ignored, as under nohup, or handled already stays so.
+    Signals that are ignored (nohup) or already have a handler are left alone.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -264,7 +264,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 
 def _print_outcome(outcome: Outcome, *, as_json: bool) -> None:
-    if os.environ.get("RANK", "0") != "0":  # of several processes (torchrun) the first one speaks
+    if os.environ.get("RANK", "0") != "0":  # under torchrun only rank 0 prints
         return
     if as_json:
         value = {**outcome.value, "paths": [str(p) for p in outcome.paths]}

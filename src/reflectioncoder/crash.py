@@ -1,4 +1,4 @@
-"""Reports a fault of this program: the traceback goes to a file, and the user sees one line with the path of the file."""
+"""Reports a bug in this program: the traceback goes to a log file, and the message shown to the user names that file."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def _write(text: str) -> str:
 def without_secrets(text: str) -> str:
     """Return the text without secrets.
 
-    These are the keys that servers were asked with, the credentials in URLs, and the values of environment variables that are called
-    like secrets (a path is none).
+    Secrets are the API keys used so far, credentials in URLs, and the values of environment variables with a secret-like name
+    (absolute paths excepted).
     """
     named = (value.strip() for name, value in os.environ.items() if _SECRET.search(name))
     values = [value for value in named if len(value) >= _MIN_SECRET_CHARS and not value.startswith("/")]

@@ -32,7 +32,7 @@ def environment() -> dict[str, Any]:
 
 
 def _gpus() -> list[str]:
-    """Return the names of NVIDIA's GPUs, as their driver tells them; none where it does not."""
+    """Return the names of the NVIDIA GPUs as the driver lists them; empty without that driver."""
     try:
         told = [file.read_text(errors="replace") for file in sorted(_NVIDIA_GPUS.glob("*/information"))]
     except OSError:

@@ -1,6 +1,6 @@
-"""Numbers on a benchmark, from a model or from a file of samples: `completions.jsonl`, `samples.jsonl` and `results.json` in a folder.
+"""Evaluates a model or a file of samples on a benchmark: writes `completions.jsonl`, `samples.jsonl` and `results.json` to a folder.
 
-The floor above `generate` and `evaluate`: what `run`, `evaluate` and `score` have in common.
+Shared by the commands `run`, `evaluate` and `score`; the only layer that uses both `generate` and `evaluate`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from reflectioncoder.choices import CUT_RULES, RULES, CutRule, ResultFormat, Rul
 from reflectioncoder.config.declarations import GenerateConfig, Recipe
 from reflectioncoder.data.answer_reasons import count_answers
 from reflectioncoder.data.completion_requests import Request
+from reflectioncoder.data.file_lock import alone_in
 from reflectioncoder.data.files import content_hash, write_json
 from reflectioncoder.errors import CannotError, MachineError, UsageError
 from reflectioncoder.evaluate.benchmarks import BENCHMARKS, Benchmark, load_benchmarks
@@ -38,14 +39,15 @@ from reflectioncoder.result_formats.scoring import UNKNOWN, Scoring
 from reflectioncoder.sandbox.detect import FLOOR, detect_isolation
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import Limits
+from reflectioncoder.server_address import scrub_urls
 
 
 def check_benchmarks(recipe: Recipe, data_dir: str | None) -> None:
-    """Find out whether the benchmarks of a recipe are there, and can be judged.
+    """Check that the recipe's benchmarks can be loaded and judged.
 
     Raises:
         UsageError, MachineError: as `load_benchmarks`.
-        MachineError: one of them cannot be judged here.
+        MachineError: this machine cannot judge one of them.
     """
     for spec, benchmark in named_benchmarks(recipe, data_dir).items():
         if reason := benchmark.judge.why_skipped(recipe.sandbox.workers):
@@ -53,7 +55,7 @@ def check_benchmarks(recipe: Recipe, data_dir: str | None) -> None:
 
 
 def judged_benchmarks(recipe: Recipe, data_dir: str | None) -> dict[str, Benchmark[Any]]:
-    """Load the benchmarks of a recipe, by the names that they have in it, with the tasks that can be judged here; dates are said.
+    """Load the recipe's benchmarks, keyed by their names in it, with the tasks that can be judged here; report the tasks' dates.
 
     Raises:
         UsageError, MachineError: as `load_benchmarks` and `with_references`.
@@ -67,7 +69,7 @@ def judged_benchmarks(recipe: Recipe, data_dir: str | None) -> dict[str, Benchma
 
 
 def named_benchmarks(recipe: Recipe, data_dir: str | None) -> dict[str, Benchmark[Any]]:
-    """Load the benchmarks of a recipe, by the names that they have in it, with all tasks of its dates.
+    """Load the recipe's benchmarks, keyed by their names in it, with all tasks in its date window.
 
     Raises:
         UsageError, MachineError: as `load_benchmarks`.
@@ -77,9 +79,9 @@ def named_benchmarks(recipe: Recipe, data_dir: str | None) -> dict[str, Benchmar
 
 
 def completions_key(benchmark: Benchmark, recipe: Recipe, model: str, *, in_batches: bool = True) -> str:
-    """Return a key of all that the completions of a benchmark depend on; `model` identifies the model and what runs it.
+    """Return the cache key of a benchmark's completions; `model` identifies the model and its backend.
 
-    Which references pass here is no part of it: tasks that are left out now may be judged later, and the other way round.
+    The key ignores which references pass here: a task that is left out now may be judged later, and the other way round.
     """
     whole = benchmark.whole
     sampling = sampling_settings(recipe.generate, in_batches=in_batches)
@@ -88,14 +90,14 @@ def completions_key(benchmark: Benchmark, recipe: Recipe, model: str, *, in_batc
 
 
 def sampling_settings(config: GenerateConfig, *, in_batches: bool = True) -> dict[str, Any]:
-    """Return the settings that completions depend on; not the backend, for the one that is really used belongs to the model."""
+    """Return the settings that completions depend on, except the backend: the one in use is part of the model's key."""
     settings = {name: value for name, value in asdict(config).items() if name != "backend"}
     return settings if in_batches else {**settings, "batch_size": None}
 
 
 def verdicts_key(benchmark: Benchmark, recipe: Recipe, limits: Limits) -> str:
-    """Return a key of all that the verdicts on a model's completions depend on besides these: the judge, its rules, limits and
-    isolation, and all versions, of what makes requests and reads answers too."""
+    """Return the cache key of verdicts, apart from the completions: the judge, its rules, limits and isolation, and all versions,
+    including the code that makes requests and reads answers."""
     scorer = Scorer(benchmark, limits, recipe.sandbox.rules, recipe.sandbox.floor)
     return content_hash(scorer.settings, package_versions(), source_hash("data", "generate", "models"))
 
@@ -110,11 +112,11 @@ def evaluate_model(
     formats: Sequence[ResultFormat] = (),
     ready: ReadyJudges | None = None,
 ) -> dict[str, Any]:
-    """Completions → verdicts → results.json in `directory`, which must be free or hold the same completions (`claim`).
+    """Complete and judge a benchmark, and write results.json to `directory`, which must be free or hold the same completions (`claim`).
 
     Args:
-        limits: of a program with its tests.
-        formats: other tools' formats in which the results are written too.
+        limits: limits of one program with its tests.
+        formats: other tools' formats to write as well.
         ready: judges on other machines.
 
     Raises:
@@ -126,20 +128,20 @@ def evaluate_model(
 
 @dataclass(frozen=True)
 class JudgesElsewhere:
-    """Judges on other machines: the isolation that holds there, and what makes them for a scoring (CannotError: none can judge it)."""
+    """Judges on other machines: their isolation, and a factory `of` from a scorer (CannotError: no machine can judge it)."""
 
     isolation: Isolation
     of: Callable[[Scorer], Judges]
 
     def ready(self, benchmark: Benchmark, recipe: Recipe, limits: Limits) -> ReadyJudges:
-        """Make them ready for a model's completions, before it is loaded (CannotError: none can judge the benchmark)."""
+        """Prepare the judges before the model is loaded (CannotError: no machine can judge the benchmark)."""
         scorer = Scorer(benchmark, limits, recipe.sandbox.rules, recipe.sandbox.floor, self.isolation)
         return ReadyJudges(scorer, self.of(scorer))
 
 
 @dataclass(frozen=True)
 class ReadyJudges:
-    """Judges on other machines that are ready for what `scorer` says."""
+    """Judges on other machines, prepared for `scorer`."""
 
     scorer: Scorer
     judges: Judges
@@ -147,9 +149,9 @@ class ReadyJudges:
 
 @dataclass(frozen=True)
 class JudgedCompletions:
-    """Completions of a benchmark with their verdicts, in `completions.jsonl` and `samples.jsonl` of a folder; the results are not yet.
+    """Judged completions of a benchmark: `completions.jsonl` and `samples.jsonl` are written, the results are not yet.
 
-    `rows`: the verdicts, one for each sample, in their order.
+    `rows`: the verdicts, one per sample, in the samples' order.
     """
 
     directory: Path
@@ -160,7 +162,7 @@ class JudgedCompletions:
     finish_reasons: dict[str, int]
 
     def finish(self, model: dict[str, Any], formats: Sequence[ResultFormat]) -> dict[str, Any]:
-        """Write the results, and return them. `model`: how it describes itself.
+        """Write and return the results. `model`: the backend's `describe()`.
 
         Raises:
             MachineError: too many samples could not be run in the sandbox.
@@ -201,12 +203,12 @@ COMPLETIONS = "completions.jsonl"
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """Options of scoring a file of samples.
+    """Options for scoring a file of samples.
 
-    `wall_s`: limit of one program with its tests, seconds, for judges that have no rules. `workers`: programs at a time; 0: a core
-    each. `floor`: the weakest isolation tier that is accepted. `cut`: the rule that cuts completions in other languages than Python.
-    `extract`: the rows hold answers, and the programs in them are looked for. `partial`: tasks may lack samples. `formats`: those of
-    other tools in which the results are written too. `model`: the name of the model that has written the samples, for these.
+    `wall_s`: time limit in seconds of one program with its tests, for judges without `rules`. `workers`: programs run at a time;
+    0: one per core. `floor`: the weakest isolation tier accepted. `cut`: the rule that truncates completions in languages other than
+    Python. `extract`: the rows hold answers, from which programs are extracted. `partial`: tasks may lack samples. `formats`: other
+    tools' formats to write as well. `model`: the name given in them for the model that wrote the samples.
     """
 
     wall_s: float | None = None
@@ -219,6 +221,9 @@ class ScoreOptions:
     formats: tuple[ResultFormat, ...] = ()
     model: str = UNKNOWN
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model", scrub_urls(self.model))  # a shard's folder keeps it
+
     @property
     def limits(self) -> Limits:
         return Limits() if self.wall_s is None else replace(Limits(), wall_s=self.wall_s)
@@ -226,7 +231,7 @@ class ScoreOptions:
 
 @dataclass(frozen=True)
 class ScoredFile:
-    """The content of `results.json`, the paths that were written, and what is to be said of samples that are no programs."""
+    """The content of `results.json`, the paths written, and a warning if some samples are not programs."""
 
     results: dict[str, Any]
     paths: tuple[Path, ...]
@@ -239,7 +244,7 @@ class ScoredFile:
 
 @dataclass(frozen=True)
 class PreparedScoring:
-    """Samples of a file that are about to be scored, all of them."""
+    """All samples of a file, ready to be scored."""
 
     path: Path
     options: ScoreOptions
@@ -255,7 +260,7 @@ class PreparedScoring:
         """Write the results of all samples.
 
         Args:
-            rows: of `samples.jsonl`, which is there already; one for each sample, in their order.
+            rows: the rows of `samples.jsonl`, which is already written; one per sample, in the samples' order.
 
         Raises:
             MachineError: too many samples could not be run in the sandbox.
@@ -268,13 +273,13 @@ class PreparedScoring:
 
 
 def prepare_scoring(path: Path, benchmark: Benchmark, options: ScoreOptions, isolation: Isolation | None = None) -> PreparedScoring:
-    """Read the samples of a file or folder, then find out on which tasks programs can be judged here, which can take minutes.
+    """Read the samples of a file or folder, then find the tasks that can be judged here, which can take minutes.
 
     Args:
-        isolation: that of the verdicts; by default that of this machine.
+        isolation: the isolation that verdicts are made under; by default this machine's.
 
     Raises:
-        UsageError: malformed samples; tasks that have none.
+        UsageError: malformed samples; tasks without samples.
         MachineError, SandboxUnavailableError: as `with_references`.
     """
     samples = read_samples_to_score(path, benchmark, options.cut, extract=options.extract)
@@ -292,13 +297,13 @@ def prepare_scoring(path: Path, benchmark: Benchmark, options: ScoreOptions, iso
 def score_file(
     path: Path, benchmark: Benchmark, directory: Path, options: ScoreOptions, elsewhere: JudgesElsewhere | None = None
 ) -> ScoredFile:
-    """Score the samples of a file or folder into `directory`; where the benchmark cannot be judged, it is skipped.
+    """Score the samples of a file or folder into `directory`; a benchmark that cannot be judged is skipped.
 
     Args:
         elsewhere: judges on other machines.
 
     Raises:
-        UsageError: options that the benchmark's judge does not take; malformed samples; tasks that have none.
+        UsageError: options that the benchmark's judge does not take; malformed samples; tasks without samples.
         MachineError: too many samples could not be run in the sandbox.
     """
     require_applicable(options, benchmark)
@@ -309,12 +314,13 @@ def score_file(
         judges = elsewhere.of(prepared.scorer) if elsewhere else None
     except CannotError as error:
         return ScoredFile(write_skipped(benchmark, directory, str(error)), (directory / "results.json",))
-    rows = score_samples(prepared.samples, directory / SAMPLES, prepared.scorer, options.workers, f"score {benchmark.name}", judges)
-    return prepared.finish(rows, directory)
+    with alone_in(directory):
+        rows = score_samples(prepared.samples, directory / SAMPLES, prepared.scorer, options.workers, f"score {benchmark.name}", judges)
+        return prepared.finish(rows, directory)
 
 
 def write_formats(formats: Sequence[ResultFormat], scoring: Scoring, directory: Path, stem: str) -> list[Path]:
-    """Write a scoring in other tools' formats; the names of the files begin with `stem`."""
+    """Write a scoring in other tools' formats, to files whose names begin with `stem`."""
     written: list[Path] = []
     for name in dict.fromkeys(formats):
         if name in WRITERS:
@@ -327,7 +333,7 @@ def write_formats(formats: Sequence[ResultFormat], scoring: Scoring, directory: 
 
 
 def require_formats(formats: Sequence[ResultFormat], benchmark: Benchmark) -> None:
-    """Raises UsageError if there is no such file for this benchmark."""
+    """Raise UsageError if a format does not exist for this benchmark."""
     for wanted in formats:
         if wanted not in WRITERS and wanted not in benchmark.judge.result_files:
             having = ", ".join(name for name, row in BENCHMARKS.items() if wanted in row.judge.result_files)
@@ -335,20 +341,20 @@ def require_formats(formats: Sequence[ResultFormat], benchmark: Benchmark) -> No
 
 
 def skip(benchmark: Benchmark, directory: Path, workers: int) -> dict[str, Any] | None:
-    """Write and return results without any number if the benchmark cannot be judged on this machine; None if it can."""
+    """If this machine cannot judge the benchmark, write and return results without scores; else return None."""
     reason = benchmark.judge.why_skipped(workers)
     return None if reason is None else write_skipped(benchmark, directory, reason)
 
 
 def write_skipped(benchmark: Benchmark, directory: Path, reason: str) -> dict[str, Any]:
-    """Write and return results without any number, but with the reason."""
+    """Write and return results that hold the reason instead of scores."""
     results = skipped(benchmark, reason)
     write_json(directory / "results.json", results)
     return results
 
 
 def require_applicable(options: ScoreOptions, benchmark: Benchmark) -> None:
-    """Raises UsageError if the benchmark's judge does not take the options."""
+    """Raise UsageError if the benchmark's judge does not take the options."""
     if options.wall_s is not None and benchmark.judge.has_rules:
         raise UsageError.for_value(
             "this benchmark has EvalPlus's time limits", "--wall-s", options.wall_s, "no --wall-s", "see --rules"

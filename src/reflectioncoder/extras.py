@@ -1,4 +1,4 @@
-"""Knows what each extra of this package is for, and says whether the packages that it brings are installed; imports none of them."""
+"""Says what each of this package's extras is for and whether its packages are installed, without importing them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib.metadata as metadata
 from dataclasses import dataclass
 from functools import cache
 
-# What a user can do with an extra; those that only bring others together are not here.
+# What a user can do with each extra; extras that only combine others are not listed.
 PURPOSES = {
     "train": "train and generate on this machine",
     "qlora": "train over base weights in 4 bits",
@@ -24,7 +24,7 @@ _MAX_NAMED = 3
 
 @dataclass(frozen=True)
 class Extra:
-    """An extra, the versions of its packages (None: not installed), and why it cannot be used, in words; None if it can."""
+    """An extra: the versions of its packages (None: not installed), and `problem`, the reason it cannot be used (None: it can)."""
 
     name: str
     versions: dict[str, str | None]
@@ -45,7 +45,7 @@ def extras() -> list[Extra]:
 
 
 def extra(name: str) -> Extra:
-    """Return one extra; versions below the bounds that this package declares are a problem."""
+    """Return one extra; a version outside the bounds that this package declares is a problem."""
     versions: dict[str, str | None] = {}
     problems = []
     for package, bounds in _requirements(name):
@@ -62,7 +62,7 @@ def extra(name: str) -> Extra:
 
 
 def _not_installed(missing: list[str], num_packages: int) -> str:
-    """Say which packages are missing; of many only how many."""
+    """Name the missing packages; more than `_MAX_NAMED` are only counted."""
     if len(missing) == 1:
         return f"{missing[0]} is not installed"
     if len(missing) <= _MAX_NAMED:
@@ -73,7 +73,7 @@ def _not_installed(missing: list[str], num_packages: int) -> str:
 
 @cache
 def _requirements(extra_name: str):
-    """Return (package, allowed versions) of an extra, as the installed package declares them."""
+    """Return an extra's (package, allowed versions) from this package's installed metadata."""
     from packaging.requirements import Requirement
 
     found = []

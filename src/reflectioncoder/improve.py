@@ -1,8 +1,8 @@
 """Runs the rounds of `improve`: a model attempts fresh problems, is trained on its corrected failures, and is scored on held-out tasks.
 
 A round's attempts are the current model's one-off answers; the failing ones become reflection samples with the reference solutions as
-repairs (`build.author: attempts`). Every round trains the base model anew on the samples of all rounds so far, so that mistakes of one
-training do not add up (as STaR does, arXiv 2203.14465). Ends when the held-out score does not rise any more.
+repairs (`build.author: attempts`). Like STaR (arXiv 2203.14465), every round trains the base model anew on the samples of all rounds
+so far, so that training errors do not accumulate. The rounds end once the held-out score stops rising.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ONE_OFF = "one_off.jsonl"
 
 @dataclass(frozen=True)
 class Round:
-    """One round. `score` is the mean pass@1 over the benchmarks of the recipe; round 0 is the base model."""
+    """One round. `score` is the mean pass@1 over the recipe's benchmarks; round 0 is the base model."""
 
     number: int
     num_problems: int
@@ -50,7 +50,7 @@ class Round:
 
 
 class Improvement:
-    """The folder runs/<name>/ with a run for every round in rounds/<number>/; each continues from its own files."""
+    """The folder runs/<name>/ with one run per round in rounds/<number>/; each run resumes from its own files."""
 
     def __init__(
         self,
@@ -70,31 +70,38 @@ class Improvement:
         self._base = Run(resolved, runs_dir, data_dir)
 
     def run(self) -> list[Round]:
-        """Run all rounds, the base model's score first; improve.json records them after every round.
+        """Score the base model, then run all rounds; improve.json is rewritten after each.
 
         Raises:
-            UsageError: impossible settings; not problems enough for one round.
+            UsageError: impossible settings; no problem with a reference and tests.
             CheckFailedError: too few samples in a round.
         """
         if not self.recipe.evaluate.benchmarks:
             raise UsageError("improve needs held-out tasks: evaluate.benchmarks is empty")
         if "pass_rate" not in self.recipe.evaluate.measures:
             raise UsageError.for_value(
-                "improve goes by pass rates", "evaluate.measures", list(self.recipe.evaluate.measures), "pass_rate"
+                "improve compares rounds by their pass rate", "evaluate.measures", list(self.recipe.evaluate.measures), "pass_rate"
             )
-        if (normalization := self.recipe.train.text_normalization) != "none":  # which would change the samples of earlier rounds
+        if (normalization := self.recipe.train.text_normalization) != "none":  # it would change the samples of earlier rounds
             what = "improve trains on samples of its own, which stay as they are"
             raise UsageError.for_value(what, "train.text_normalization", normalization, "none", "normalise the data beforehand")
         if count := self.recipe.train.self_samples:
             raise UsageError.for_value("improve corrects the model's own answers", "train.self_samples", count, "0")
-        if (critic := self.recipe.build.critic) != "none":  # whose endpoint the names of the models in the rounds take
+        if (critic := self.recipe.build.critic) != "none":  # the rounds set endpoint.model, which the critic would use too
             raise UsageError.for_value("improve has no critic", "build.critic", critic, "none")
+        self._require_sampling()
         require_used_options(self._build_of(1))
         self._base.check()
         if not self._problems(1):
             raise UsageError("build.problems holds no problem with a reference and tests: nothing to attempt")
         with self._base.prepared():
             return self._run()
+
+    def _require_sampling(self) -> None:
+        improve = self.recipe.improve
+        if improve.samples > 1 and improve.temperature == 0:
+            what, hint = "several attempts per problem need sampling", "set improve.temperature above 0"
+            raise UsageError.for_value(what, "improve.samples", improve.samples, "1 at temperature 0", hint)
 
     def _run(self) -> list[Round]:
         config = self.recipe.improve
@@ -118,13 +125,13 @@ class Improvement:
         return rounds
 
     def _problems(self, number: int) -> list[Problem]:
-        """Return the problems of round `number`: no round sees another's."""
+        """Return the problems of round `number`; rounds share none."""
         usable = (p for p in iter_problems(self.recipe.build.problems) if p.has_reference and p.tests)
         size = self.recipe.improve.problems_per_round
         return list(itertools.islice(usable, (number - 1) * size, number * size))
 
     def _build_of(self, number: int) -> BuildConfig:
-        """Return the settings of a round's build: the references repair what the model of the round before has attempted."""
+        """Return the settings of a round's build: references repair the failed attempts of the previous round's model."""
         directory, build = self.directory / "rounds" / str(number), self.recipe.build
         return replace(
             build,
@@ -137,7 +144,7 @@ class Improvement:
         )
 
     def _round(self, number: int, problems: list[Problem], model: Path) -> Round | None:
-        """Run a round; return None if nothing fails, or nothing that fails becomes a sample."""
+        """Run a round; return None if no attempt fails, or no failed attempt becomes a sample."""
         recipe = self.recipe
         directory = self.directory / "rounds" / str(number)
         file = directory / "problems.jsonl"
@@ -149,13 +156,13 @@ class Improvement:
         rounds = [self.directory / "rounds" / str(n) for n in range(1, number + 1)]
         earlier = [str(folder / "build" / "reflections.jsonl") for folder in rounds[:-1]]
         train = replace(recipe.train, reflection_data=(*recipe.train.reflection_data, *earlier))
-        if train.generation_from_problems:  # of all rounds so far, as the reflections are
+        if train.generation_from_problems:  # one-off samples come from all rounds so far, as the reflections do
             with JsonlWriter(directory / _ONE_OFF) as written:
                 for problem in problems:
                     written.write(one_off_sample(problem).to_json())
             plain = [str(folder / _ONE_OFF) for folder in rounds]
             train = replace(train, generation_from_problems=False, generation_data=(*train.generation_data, *plain))
-        backend = replace(recipe.generate, backend=self._base.backend)  # what replaces another is said once
+        backend = replace(recipe.generate, backend=self._base.backend)  # already resolved: a fallback is reported once
         own = replace(recipe, name=str(number), build=build, train=train, generate=backend)
         rounds_dir = self.directory / "rounds"
         run = Run(replace(self._resolved, recipe=own), rounds_dir, self._data_dir, stop=self._stop, team=self._team)
@@ -170,6 +177,7 @@ class Improvement:
         run.train()
         run.export_gguf()
         scores = _pass_at_1(run.evaluate(TRAINED))
+        run.mark_finished()
         result = Round(number, len(problems), built["num_accepted"], _mean(scores), scores, str(run.model))
         say(f"improve: round {number}: {result.num_samples} samples, held-out score {100 * result.score:.1f} %")
         return result
@@ -185,7 +193,7 @@ class Improvement:
         def work() -> dict[str, Any]:
             return sample_answers(asked, problems, config, self.recipe.seed, path, f"attempts of round {run.recipe.name}")
 
-        if not claim(path.parent, key):  # attempts at other problems, or of another model: what was built on them goes too
+        if not claim(path.parent, key):  # attempts at other problems or by another model: remove what was built on them too
             shutil.rmtree(path.parent)
             shutil.rmtree(run.directory / "build", ignore_errors=True)
             claim(path.parent, key)

@@ -15,5 +15,5 @@ def cache_dir() -> Path:
 
 
 def is_offline() -> bool:
-    """Tell whether downloads are forbidden, by `--offline` or by the hub's own variable."""
+    """Tell whether `--offline` or the hub's own variable forbids downloads."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")

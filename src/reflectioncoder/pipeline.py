@@ -1,8 +1,8 @@
 """Runs all stages of a recipe: build → generate and score before → train → generate and score after → report, each resumable from its
 own files.
 
-A finished stage leaves a marker with hashes of what it depended on and of what it wrote. A changed recipe makes the stages that depend
-on the change run again, a changed file makes the stage that wrote it run again; a stage that was interrupted continues from its files.
+A finished stage leaves a marker with hashes of its inputs and outputs. Changing the recipe reruns the stages that depend on the change;
+changing a file reruns the stage that wrote it; an interrupted stage resumes from its files.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from reflectioncoder.contamination.records import (
     record_training_data,
     refuse_contaminated,
 )
+from reflectioncoder.data.file_lock import alone_in
 from reflectioncoder.data.files import claim, content_hash, put_aside, sha256_file, write_atomic, write_json
 from reflectioncoder.environment import environment
 from reflectioncoder.evaluate.benchmarks import Benchmark, split_name
@@ -51,15 +52,15 @@ from reflectioncoder.generate.backends import (
 )
 from reflectioncoder.generate.base import Backend, longest
 from reflectioncoder.generate.gguf_check import verify_gguf
-from reflectioncoder.generate.reference_loss import MEASURED
-from reflectioncoder.models.sources import ModelSource, model_hash, resolve_model
+from reflectioncoder.models.digests import model_hash
+from reflectioncoder.models.sources import ModelSource, resolve_model
 from reflectioncoder.progress import format_duration, logging_to, say
-from reflectioncoder.reference_evaluation import REFERENCE_LOSSES, evaluate_references, references_of
+from reflectioncoder.reference_evaluation import REFERENCE_LOSSES, evaluate_references, losses_key, losses_version, references_of
 from reflectioncoder.run_checks import check_run, problem_files
 from reflectioncoder.run_plan import plan_lines
 from reflectioncoder.self_samples import with_self_samples
 from reflectioncoder.shared_evaluations import SharedEvaluations
-from reflectioncoder.stage_marker import Marker
+from reflectioncoder.stage_marker import WHOLE_RUN, Marker
 from reflectioncoder.stopping import StopFlag
 
 if TYPE_CHECKING:
@@ -71,19 +72,19 @@ BASE, TRAINED = "base", "trained"
 class Run:
     """One run folder, `runs/<name>/`, and the stages that fill it: build, evaluate, train, evaluate again, report.
 
-    Each stage is skipped if its files are there and nothing that they depend on has changed, so the same call goes on with what was
-    interrupted.
+    A stage is skipped if its files exist and nothing that they depend on has changed, so repeating the call resumes an interrupted
+    run.
 
     Args:
         resolved: see `load_recipe`.
-        runs_dir: where the folder is.
+        runs_dir: the folder that holds the run folder.
         data_dir: a folder with benchmark data, searched first.
-        stop: ends a training early, after a checkpoint; `StoppedError` is raised then.
-        team: the processes that a launcher has started, of which this one leads; they join the training.
+        stop: a flag that ends training early, after a checkpoint; `run` then raises `StoppedError`.
+        team: the processes that a launcher started, led by this one; they join the training.
 
     Raises:
         UsageError (from `run`): impossible settings, a missing or malformed file, a model that cannot be trained.
-        CheckFailedError (from `run`): the training data holds tasks of the benchmarks; too few samples; a gradient that is not finite.
+        CheckFailedError (from `run`): the training data holds benchmark tasks; too few samples; a gradient that is not finite.
         MachineError (from `run`): data or a device is missing.
 
     Example:
@@ -123,7 +124,7 @@ class Run:
 
     @cached_property
     def backend(self) -> RunBackend:
-        """Return what runs the models here; if it is not what the recipe wants, that is said once."""
+        """Return the backend that runs the models here; a fallback from the recipe's choice is reported once."""
         wanted = self.recipe.generate.backend
         backend, reason = usable_backend(wanted, self.recipe.model.device)
         if reason is not None:
@@ -131,7 +132,7 @@ class Run:
         return backend
 
     def asked(self, folder: Path) -> AskedModel:
-        """Return the model in a folder as the recipe's backend asks it."""
+        """Return the model in a folder, to be asked through the run's backend."""
         return asked_folder(self.recipe.model, folder, self.backend, self.recipe.generate.batch_size)
 
     def stage(
@@ -143,10 +144,10 @@ class Run:
         *,
         continues: Sequence[Path] = (),
     ) -> Any:
-        """Do `work` unless it was done with the same dependencies and its outputs are still what it wrote; return its JSON result.
+        """Do `work` unless it was done with the same dependencies and its outputs are unchanged; return its JSON result.
 
         Args:
-            continues: outputs that `work` would build on if it found them. Changed ones are put aside first.
+            continues: outputs from which `work` resumes if they exist. Changed ones are moved aside first.
         """
         path = self._marker(name)
         key = content_hash(__version__, *depends_on)
@@ -174,19 +175,33 @@ class Run:
 
         Raises:
             UsageError: impossible settings, unknown benchmark, missing or malformed file, a model that cannot be trained.
-            CheckFailedError: the training data holds tasks of the benchmarks.
-            MachineError: benchmark data is missing; there is no such device.
+            CheckFailedError: the training data holds benchmark tasks.
+            MachineError: benchmark data is missing; the device does not exist.
         """
         check_run(self.recipe, lambda: self.source, lambda: self.backend, self.data_dir)
 
     @contextlib.contextmanager
     def prepared(self) -> Iterator[None]:
-        """Write the folder, the resolved configuration and the environment; notes of the block go to the run's log."""
-        write_atomic(self.directory / "config.yaml", self.resolved.to_yaml())
-        (self.directory / "logs").mkdir(exist_ok=True)
-        with logging_to(self.directory / "logs" / "run.log"):
-            write_json(self.directory / "env.json", {**environment(), "model": self.source.to_json()})
-            yield
+        """Create the folder, write the resolved configuration and the environment, and log the block's messages to the run's log.
+
+        From here to `mark_finished` the run counts as unfinished: its files may predate the settings in `config.yaml`.
+        """
+        with alone_in(self.directory):
+            self._marker(WHOLE_RUN).unlink(missing_ok=True)
+            write_atomic(self._config, self.resolved.to_yaml())
+            (self.directory / "logs").mkdir(exist_ok=True)
+            with logging_to(self.directory / "logs" / "run.log"):
+                write_json(self.directory / "env.json", {**environment(), "model": self.source.to_json()})
+                yield
+
+    def mark_finished(self) -> None:
+        """Record that every file of the run comes from the settings in `config.yaml`."""
+        key = content_hash(__version__, asdict(self.recipe))
+        Marker.of(key, 0.0, None, self.directory, [self._config]).write(self._marker(WHOLE_RUN))
+
+    @property
+    def _config(self) -> Path:
+        return self.directory / "config.yaml"
 
     @property
     def reflections(self) -> Path:
@@ -204,11 +219,11 @@ class Run:
 
     @property
     def build_key(self) -> str:
-        """Return a key of all that the build depends on: runs of the same key build the same samples."""
+        """Return the cache key of the build: runs with the same key build the same samples."""
         return content_hash(__version__, *self._build_depends_on())
 
     def has_build(self) -> bool:
-        """Tell whether the build is done, with these settings."""
+        """Tell whether the build is done with these settings."""
         marker = Marker.read(self.directory / "stages" / "build.json")
         return marker is not None and marker.key == self.build_key and not marker.changed(self.directory)
 
@@ -227,23 +242,23 @@ class Run:
         from reflectioncoder.train.data import data_key
         from reflectioncoder.train.job import TrainingJob
         from reflectioncoder.train.launch import carry_out
+        from reflectioncoder.train.run import settings_key
 
         recipe = with_self_samples(self)
         job = TrainingJob(recipe, self.source, self.reflections if recipe.build.problems else None, self.directory)
         data = job.samples()
-        # The number of processes changes speed and memory, not the result; of the data the content counts, not its name.
-        settings = {**asdict(recipe.train), "processes": None, "reflection_data": None, "generation_data": None}
-        depends_on = [settings, asdict(recipe.model), recipe.seed, model_hash(self.source.path), data_key(data)]
 
         def work() -> dict[str, Any]:
+            self._remove_evaluations_of_trained()
             summary = carry_out(job, self.stop, self.team)
             record_training_data(self.model, data, self.source.path, self.data_dir, identity=data_key(data))
             return summary
 
-        return self.stage("train", depends_on, [self.model, self.directory / "train" / "train.json"], work)
+        outputs = [self.model, self.directory / "train" / "train.json"]
+        return self.stage("train", [settings_key(recipe, self.source, data)], outputs, work)
 
     def export_gguf(self) -> Path | None:
-        """Write the trained model as GGUF and, where llama.cpp is installed, check it; return its path, None if none is wanted."""
+        """Write the trained model as GGUF and, if llama.cpp is installed, check it; return its path, None without `export.gguf`."""
         from reflectioncoder.models.gguf_export import write_gguf
 
         dtype = self.recipe.export.gguf
@@ -265,7 +280,7 @@ class Run:
     def evaluate(self, which: str) -> dict[str, dict[str, Any]]:
         """Generate and score all benchmarks with the base or the trained model; return the results by benchmark.
 
-        The model is loaded, or its server started, for the first benchmark that is not done, and given back at the end.
+        The model is loaded, or its server started, for the first benchmark that is not done, and released at the end.
         """
         path = self.source.path if which == BASE else self.model
         benchmarks = self._benchmarks(path)
@@ -274,8 +289,14 @@ class Run:
         with opened_once(lambda: model.open(longest_request, self.recipe.generate.max_new_tokens)) as backend:
             return {spec: self._evaluate(which, benchmark, model, backend) for spec, benchmark in benchmarks.items()}
 
+    def _remove_evaluations_of_trained(self) -> None:
+        """Remove the evaluations of a trained model that will be replaced; an equal new model gets them back from `_shared`."""
+        for folder in list((self.directory / "eval").rglob(TRAINED)):
+            if not any(path.is_dir() for path in folder.iterdir()):  # a benchmark may have this name too
+                shutil.rmtree(folder)
+
     def _benchmarks(self, model: Path) -> dict[str, Benchmark]:
-        """Load the benchmarks; those of which the model's training data contains tasks are refused, or that is said."""
+        """Load the benchmarks; refuse (or, if the recipe allows it, report) those whose tasks are in the model's training data."""
         for spec in self.recipe.evaluate.benchmarks:
             if note := refuse_contaminated(model, split_name(spec)[0], allow=self.recipe.evaluate.allow_contaminated):
                 say(note)
@@ -302,7 +323,7 @@ class Run:
         return self.stage(name, depends_on, outputs, work, continues=outputs[:2])
 
     def measure(self, which: str) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
-        """Return the results and the reference losses of the base or the trained model, by benchmark; {} of what is not wanted."""
+        """Return the base or trained model's results and reference losses by benchmark; {} for a measure the recipe omits."""
         wanted = self.recipe.evaluate.measures
         return (
             self.evaluate(which) if "pass_rate" in wanted else {},
@@ -310,7 +331,7 @@ class Run:
         )
 
     def reference_loss(self, which: str) -> dict[str, dict[str, Any]]:
-        """Measure the loss of the benchmarks' canonical programs under the base or the trained model; return it by benchmark."""
+        """Return the loss of each benchmark's canonical programs under the base or trained model."""
         path = self.source.path if which == BASE else self.model
         benchmarks = self._benchmarks(path)
         return {spec: self._reference_loss(which, path, b) for spec, b in benchmarks.items() if references_of(b)}
@@ -320,18 +341,17 @@ class Run:
         name = f"reference-loss-{benchmark.name}-{which}"
         directory = self.directory / "eval" / benchmark.name / which
         outputs = [directory / REFERENCE_LOSSES]
-        asked = [benchmark.whole.describe(), *benchmark.not_judged]
-        depends_on = [MEASURED, *asked, config.rendering, config.dtype, confidence, model_hash(path)]
+        depends_on = [losses_key(benchmark, config, model_hash(path)), confidence]
 
         def work() -> dict[str, Any]:
-            shared_key = content_hash(*depends_on, model_versions("transformers", config))
+            shared_key = content_hash(*depends_on, losses_version(), model_versions("transformers", config))
             evaluate = lambda: evaluate_references(config, path, benchmark, directory, confidence)  # noqa: E731
             return self._shared.once(shared_key, name, outputs, evaluate)
 
         return self.stage(name, depends_on, outputs, work)
 
     def run(self) -> dict[str, Any]:
-        """Run all stages; return the paths that were written and the headline numbers."""
+        """Run all stages; return the paths written and the headline numbers."""
         self.check()
         with self.prepared():
             return self._run()
@@ -345,6 +365,7 @@ class Run:
         gguf = self.export_gguf()
         after, losses_after = self.measure(TRAINED)
         report = self.report()
+        self.mark_finished()
         return {
             "run": str(self.directory),
             "report": str(report),
@@ -371,5 +392,5 @@ def _evaluation_stage(benchmark: str, which: str) -> str:
 
 
 def _limits(recipe: Recipe) -> dict[str, Any]:
-    """Return the settings of the sandbox that can change a result, which the number of workers cannot."""
+    """Return the sandbox settings that can change a result: all but the number of workers."""
     return {**asdict(recipe.sandbox), "workers": None}

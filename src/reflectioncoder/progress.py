@@ -1,7 +1,7 @@
-"""Notes and progress of long work: a rich bar on a terminal, one plain line every few seconds elsewhere, always on stderr.
+"""Shows messages and the progress of long work, always on stderr: a rich bar on a terminal, elsewhere a plain line every few seconds.
 
-Where they go is the caller's decision: a command runs its work within `reporting(Reporter())`. Without one nothing is shown, so that
-the library is silent. The reporter belongs to the context of the caller (`contextvars`); `sandbox.pool` hands it on to its threads.
+The caller decides where they go: a command runs its work within `reporting(Reporter())`. Without a reporter the library is silent.
+The reporter lives in the caller's context (`contextvars`); `sandbox.pool` passes it to its threads.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def format_duration(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Reporter:
-    """Takes notes and progress to where they belong: to stderr unless `quiet`, and to a log with the time of each note.
+    """Sends messages and progress to stderr unless `quiet`, and messages with a timestamp to the log.
 
-    Of several processes (torchrun) the first one speaks.
+    Under torchrun only rank 0 reports.
     """
 
     quiet: bool = False
@@ -47,8 +47,8 @@ class Reporter:
             return
         message = escaped(message)
         if not self.quiet:
-            with contextlib.suppress(OSError):  # the terminal of a lost connection: the work ends in good order all the same
-                sys.stderr.write(f"{message}\n")  # in one piece: threads speak at the same time
+            with contextlib.suppress(OSError):  # the terminal is gone with its connection; the work still ends cleanly
+                sys.stderr.write(f"{message}\n")  # one write, since threads report concurrently
                 sys.stderr.flush()
         if self.log_path is not None:
             with open(self.log_path, "a", encoding="utf-8") as log:
@@ -65,7 +65,7 @@ _current: ContextVar[Reporter] = ContextVar("reporter", default=SILENT)
 
 @contextlib.contextmanager
 def reporting(reporter: Reporter) -> Iterator[None]:
-    """Let notes and progress of the block go to the reporter."""
+    """Send the block's messages and progress to the reporter."""
     token = _current.set(reporter)
     try:
         yield
@@ -75,13 +75,13 @@ def reporting(reporter: Reporter) -> Iterator[None]:
 
 @contextlib.contextmanager
 def logging_to(path: Path) -> Iterator[None]:
-    """Let notes of the block go to a log too. After an error they still do within `reporting`: who reports it finds its log."""
+    """Send the block's messages to a log too. After an error the log stays current within `reporting`, so that the report finds it."""
     before = _current.get()
     _current.set(replace(before, log_path=path))
     try:
         yield
     except BaseException:
-        if before is SILENT:  # a caller of the library: its context stays as it was
+        if before is SILENT:  # a library caller's context stays as it was
             _current.set(before)
         raise
     _current.set(before)
@@ -92,20 +92,19 @@ def current_log() -> Path | None:
 
 
 def say(message: str) -> None:
-    """Tell people one line."""
+    """Report one line to the user."""
     _current.get().say(message)
 
 
 def speaker() -> Callable[[str], None]:
-    """Return what tells people a line as this context does, from any thread."""
+    """Return a `say` bound to this context's reporter, for use in any thread."""
     return _current.get().say
 
 
 class Progress:
-    """Use as a context manager; call `update(done, note)`. `start` is what an earlier run had done: it does not count for the ETA.
+    """Shows progress: use as a context manager and call `update(done, note)`. The ETA ignores `start`, the work of an earlier run.
 
-    `total` may be unknown (None). Without a terminal there is a line every few seconds while something happens, and every minute
-    while nothing does.
+    `total` may be unknown (None). Without a terminal, a line appears every few seconds while there is progress, else every minute.
     """
 
     def __init__(self, label: str, total: int | None, start: int = 0):
@@ -115,7 +114,7 @@ class Progress:
         self._done, self._note, self._is_new = start, "", False
         self._bar = None
         self._task = None
-        self._lock = threading.Lock()  # of all that changes
+        self._lock = threading.Lock()  # guards the mutable state
         self._ended = threading.Event()
 
     def __enter__(self) -> Progress:
@@ -156,9 +155,9 @@ class Progress:
                 self._say_line()
 
     def _tell(self) -> None:
-        """Say lines from a thread of its own: what comes in one batch has one line, with an estimate of all of it."""
+        """Report from a separate thread, so that updates arriving in a burst give one line with one ETA."""
         while not self._ended.wait(PLAIN_INTERVAL_S):
-            with self._lock, contextlib.suppress(OSError):  # of a full disk, which the work meets too
+            with self._lock, contextlib.suppress(OSError):  # the disk may be full; the work will meet that error too
                 is_late = time.monotonic() - self._last_line >= SILENT_INTERVAL_S
                 if (self._is_new or is_late) and not self._ended.is_set():
                     self._say_line()

@@ -1,4 +1,4 @@
-"""Checks all that a run needs before its first stage: hours of work must not end at something that was known before."""
+"""Checks everything that a run needs before its first stage, so that hours of work do not end in a foreseeable error."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from reflectioncoder.evaluation import check_benchmarks
 from reflectioncoder.generate.backends import check_backend
 from reflectioncoder.generate.base import check_sampling
 from reflectioncoder.models.sources import ModelSource
+from reflectioncoder.terminal import in_line
 
 _SHOWN = 3
 
@@ -24,16 +25,16 @@ _SHOWN = 3
 def check_run(
     recipe: Recipe, find_source: Callable[[], ModelSource], choose_backend: Callable[[], RunBackend], data_dir: str | None
 ) -> None:
-    """Check the configuration, the data and the model, what is quick first.
+    """Check the configuration, the data and the model, quick checks first.
 
     Args:
         find_source: finds the base model, which can take minutes.
-        choose_backend: returns what runs the models here.
+        choose_backend: returns the backend that runs the models here.
 
     Raises:
         UsageError: impossible settings, unknown benchmark, missing or malformed file, a model that cannot be trained.
-        CheckFailedError: the training data holds tasks of the benchmarks.
-        MachineError: benchmark data is missing; there is no such device.
+        CheckFailedError: the training data holds benchmark tasks.
+        MachineError: benchmark data is missing; the device does not exist.
     """
     from reflectioncoder.models.gguf_export import check_gguf
     from reflectioncoder.train.checks import check_model, check_recipe
@@ -62,19 +63,19 @@ def check_run(
     if recipe.export.gguf != "none" or backend == "local":
         check_gguf(source.path)
     held_out_samples(recipe, tokenizer)
-    rendered_data(recipe, source.path, tokenizer, named)  # checks every row, and the training finds it done
+    rendered_data(recipe, source.path, tokenizer, named)  # checks every row; training reuses the rendering
 
 
 def problem_files(recipe: Recipe) -> list[Path]:
-    """Return the problems' files that are the user's own."""
+    """Return the user's own problem files."""
     return [Path(source) for source in recipe.build.problems if not source.startswith("bundled:")]
 
 
 def _require_data(recipe: Recipe) -> None:
-    """Refuse a run without problems whose training needs them.
+    """Check that a run without problems does not need any for its training.
 
     Raises:
-        UsageError: it does.
+        UsageError: training needs problems and `build.problems` is empty.
     """
     if recipe.build.problems:
         return
@@ -87,10 +88,10 @@ def _require_data(recipe: Recipe) -> None:
 
 
 def _refuse_shared_problems(recipe: Recipe) -> None:
-    """Refuse a problem file of the user's own as a benchmark if the model is trained on problems of it.
+    """Check that the user's own benchmark files share no problem with the training.
 
     Raises:
-        CheckFailedError: it would be.
+        CheckFailedError: a benchmark holds problems that the model would be trained on.
     """
     own = [spec for spec in recipe.evaluate.benchmarks if spec.startswith(OWN)]
     trained = {name for problem in iter_problems(recipe.build.problems if own else ()) for name in _names(problem)}
@@ -98,14 +99,15 @@ def _refuse_shared_problems(recipe: Recipe) -> None:
         tasks = load_benchmark(spec).tasks
         shared = [t.task_id for t in tasks if t.task_id in trained or (t.prompt.strip(), t.instruction.strip()) in trained]
         if shared:
+            named = ", ".join(map(in_line, shared[:_SHOWN]))
             more = f" and {len(shared) - _SHOWN} more" if len(shared) > _SHOWN else ""
             raise CheckFailedError(
-                f"{len(shared)} of {len(tasks)} tasks of {spec} are among build.problems: {', '.join(shared[:_SHOWN])}{more}\n"
+                f"{len(shared)} of {len(tasks)} tasks of {spec} are among build.problems: {named}{more}\n"
                 "  hint:    leave them out of one of the two, or evaluate.allow_contaminated: true"
             )
 
 
 def _names(problem: Problem) -> Iterator[object]:
-    """Yield what a problem is known again by: its name, and its statement."""
+    """Yield the values that identify a problem: its name, and its statement."""
     yield problem.task_id
     yield problem.prompt.strip(), problem.instruction.strip()

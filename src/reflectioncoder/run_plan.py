@@ -1,7 +1,7 @@
-"""Says before a run what it will do, and about how long that takes, by what earlier runs of the same folder took.
+"""Plans a run: lists its stages, and estimates their times from earlier runs in the same runs folder.
 
-A stage is compared with the newest one of the same name in a run beside it, of the same model: its seconds, scaled by the units of work
-(problems, tokens, tasks). Without one the time is not known, and that is said.
+The estimate for a stage is the duration of the newest stage of the same name in a sibling run of the same model, scaled by the units of
+work (problems, tokens, tasks). Without such a stage the time is reported as unknown.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from reflectioncoder.stage_marker import Marker
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """A stage to come. `units`: its amount of work; None if it depends on what is not there yet.
+    """A stage to run. `units`: its amount of work; None if that is not known yet.
 
-    units_of: finds the amount in the result of a finished stage of the same name; LookupError, TypeError or AttributeError: it is not
-        there.
+    units_of: reads the amount from the result of a finished stage of the same name; raises LookupError, TypeError or AttributeError if
+        the result lacks it.
     """
 
     name: str
@@ -63,16 +63,25 @@ def planned_stages(recipe: Recipe, num_problems: int, benchmarks: Sequence[Bench
         *([build] if num_problems else []),
         *evaluations("base"),
         *([answers] if num_answers else []),
-        PlannedStage("train", f"{budget:,} tokens at most" if budget else "all tokens", budget, lambda result: result["num_tokens"]),
+        _training(budget, f"{budget:,} tokens at most" if budget else "all tokens"),
         *evaluations("trained"),
     ]
 
 
+def _training(num_tokens: int | None, what: str) -> PlannedStage:
+    return PlannedStage("train", what, num_tokens, lambda result: result["num_tokens"])
+
+
+def expected_training_seconds(num_tokens: int, directory: Path, model: str) -> float | None:
+    """Estimate the seconds of a training in a run folder from the newest sibling run of the same model; None without one."""
+    return expected_seconds(_training(num_tokens, ""), directory, model)
+
+
 def plan_lines(recipe: Recipe, directory: Path, data_dir: str | None = None) -> list[str]:
-    """Return the plan of a run in a folder as lines for people.
+    """Return the plan of a run in a folder as lines of text.
 
     Args:
-        data_dir: as of `Run`.
+        data_dir: as for `Run`.
     """
     benchmarks = list(named_benchmarks(recipe, data_dir).values())
     num_problems = sum(1 for _ in iter_problems(recipe.build.problems))
@@ -93,12 +102,12 @@ def _marker(directory: Path, stage: str) -> Marker | None:
 
 
 def expected_seconds(stage: PlannedStage, directory: Path, model: str) -> float | None:
-    """Return how long a stage of a run in `directory` will take, by the newest run beside it; None if none tells."""
+    """Estimate the seconds of a stage of the run in `directory` from the newest sibling run; None without one."""
     beside = [path.parent for path in directory.parent.glob("*/config.yaml") if path.parent != directory]
     newest_first = sorted(beside, key=lambda folder: (folder / "config.yaml").stat().st_mtime, reverse=True)
     for folder in newest_first:
         marker = _marker(folder, stage.name)
-        if marker is None or marker.duration_s < 1 or _model_of(folder) != model:  # shorter ones were copied
+        if marker is None or marker.duration_s < 1 or _model_of(folder) != model:  # a shorter stage was copied, not computed
             continue
         try:
             units = stage.units_of(marker.result)

@@ -1,6 +1,6 @@
-"""Samples a model's one-off answers to training problems, as they come: `improve` corrects them, and a run trains on them unverified.
+"""Samples a model's one-off answers to training problems, unfiltered: `improve` corrects them, and a run trains on them unverified.
 
-The second is a control: what a gain owes to training on the model's own answers alone (SSD, arXiv 2604.01193).
+The second use is a control: how much of a gain comes from training on the model's own answers alone (SSD, arXiv 2604.01193).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reflectioncoder.config.declarations import GenerateConfig, Recipe
-from reflectioncoder.data.completion_requests import python_request
+from reflectioncoder.data.completion_requests import problem_request
 from reflectioncoder.data.files import JsonlWriter, claim, content_hash, read_jsonl
 from reflectioncoder.data.problems import Problem, iter_problems
 from reflectioncoder.data.prompts import one_off_sample
@@ -31,28 +31,24 @@ def sample_answers(
     asked: AskedModel, problems: Sequence[Problem], config: GenerateConfig, seed: int, path: Path, label: str
 ) -> dict[str, Any]:
     """Ask for `config.num_samples` one-off answers to each problem, into `path`; return counts. What is there stays."""
-    requests = [
-        python_request(problem.task_id, sample, problem.prompt, problem.entry_point, problem.instruction)
-        for problem in problems
-        for sample in range(config.num_samples)
-    ]
+    requests = [problem_request(problem, sample) for problem in problems for sample in range(config.num_samples)]
     with asked.open(longest(requests), config.max_new_tokens) as backend:
         return generate(backend, requests, config, seed, path, label)
 
 
 def answers_key(asked: AskedModel, problems: Sequence[Problem], config: GenerateConfig, recipe: Recipe) -> str:
-    """Return a key of all that the answers depend on."""
+    """Return the cache key of the answers."""
     sampling = sampling_settings(config, in_batches=asked.in_batches)
     return content_hash([problem.to_json() for problem in problems], sampling, vars(recipe.model), recipe.seed, asked.key)
 
 
 def with_self_samples(run: Run) -> Recipe:
-    """Return the run's recipe; if it wants `train.self_samples`, they are sampled first and are its further training data.
+    """Return the run's recipe; with `train.self_samples`, sample the answers first and add them to its training data.
 
-    Answers that were cut off, or in which there is no program, are left out and counted; whether a program is right is not looked at.
+    Truncated answers and answers without a program are dropped and counted; programs are not checked for correctness.
 
     Raises:
-        CheckFailedError: nothing is left.
+        CheckFailedError: no usable answer is left.
     """
     recipe = run.recipe
     if not recipe.train.self_samples:

@@ -1,7 +1,7 @@
-"""Separates addresses of servers from the credentials in them, which are never shown or stored.
+"""Separates server addresses from the credentials in them, which are never shown or stored.
 
-`ServerAddress` takes a base URL apart; `Secrets` removes credentials from texts that come from elsewhere: a server's words, the
-messages of the HTTP library.
+`ServerAddress` parses a base URL; `Secrets` removes credentials from text of other origin, such as server replies and messages of the
+HTTP library.
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ from reflectioncoder.errors import MachineError, UsageError
 _SCHEMES = ("http", "https")
 _HOST_WITHOUT_SCHEME = re.compile(r"[\w.-]+(?::\d{1,5}(?:/[\w./-]*)?|/v\d[\w./-]*)")
 _CREDENTIAL_NAME = re.compile(r"key|token|secret|sig|pass|auth|cred", re.IGNORECASE)
+_SCHEME = re.compile(r"[A-Za-z][\w+.-]{0,30}://|https?:/")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,39}")
-_MIN_SECRET_CHARS = 3  # shorter ones occur in every text
-_MIN_UNNAMED_CHARS = 8  # of a parameter that is not named like a credential: `?stream=true` is none
+_MIN_SECRET_CHARS = 3  # shorter strings occur in every text
+_MIN_UNNAMED_CHARS = 8  # for query values not named like a credential, so that `?stream=true` is not taken for one
 _REMOVED = "***"
 _keys_read: set[str] = set()
 
 
 @dataclass(frozen=True)
 class ServerAddress:
-    """A base URL, its credentials apart.
+    """A base URL, split from its credentials.
 
     Attributes:
-        shown: scheme, host, port and path: what may be shown and stored.
-        query: the query as it stands in the URL; it may hold credentials.
-        user: (name, password), None without.
-        identity: what answers depend on: the URL without user, password and query parameters named like credentials.
+        shown: scheme, host, port and path, which may be shown and stored.
+        query: the URL's query string; it may hold credentials.
+        user: (name, password), or None.
+        identity: the part that answers depend on: the URL without user, password and query parameters named like credentials.
     """
 
     shown: str
@@ -46,10 +47,10 @@ class ServerAddress:
 
     @classmethod
     def parse(cls, base_url: str, where: str = "endpoint.base_url") -> ServerAddress:
-        """Take the address of a server apart.
+        """Parse the address of a server.
 
         Raises:
-            UsageError: not the http(s) URL of a server. What might be a credential is not shown.
+            UsageError: not the http(s) URL of a server. The message shows nothing that might be a credential.
         """
         text = base_url.strip()
         try:
@@ -65,7 +66,7 @@ class ServerAddress:
             raise _refused(text, where, "it names no host")
         if any(ord(char) <= 0x20 or ord(char) == 0x7F for char in text):
             raise _refused(text, where, "it holds a blank or a control character")
-        if "@" in parts.path + parts.query + parts.fragment:  # of a password with / ? or #, or it would be taken for a host
+        if "@" in parts.path + parts.query + parts.fragment:  # a password with / ? # ends the host early
             raise _refused(text, where, "an @ in path or query, and / ? # @ in a password, have to be percent-encoded")
         shown_host = f"[{host}]" if ":" in host else host
         shown = f"{scheme}://{shown_host}{'' if port is None else f':{port}'}{parts.path}".rstrip("/")
@@ -77,12 +78,12 @@ class ServerAddress:
         return cls(shown, parts.query, user, text if plain else "?".join([shown, *(["&".join(kept)] if kept else [])]))
 
     def url(self, path: str) -> str:
-        """Return the URL of an endpoint below the base, with the query of the base."""
+        """Return the URL of an endpoint below the base, with the base's query."""
         return f"{self.shown}/{path}" + (f"?{self.query}" if self.query else "")
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Return user, password and what may be one in the query, as they are written in the URL and decoded."""
+        """Return the user, the password and possible credentials in the query, both as written in the URL and decoded."""
         items = [item.partition("=") for item in self.query.split("&")]
         values = [value for name, _, value in items if _CREDENTIAL_NAME.search(name) or len(value) >= _MIN_UNNAMED_CHARS]
         values += [urllib.parse.unquote_plus(value) for value in values]
@@ -99,8 +100,16 @@ def _refused(text: str, where: str, why: str) -> UsageError:
     )
 
 
+def identity_of_url(url: str) -> str:
+    """Return what answers depend on in a base URL (`ServerAddress.identity`), also of a malformed one."""
+    try:
+        return ServerAddress.parse(url).identity if url else url
+    except UsageError:
+        return _REMOVED
+
+
 def without_credentials(url: str) -> str:
-    """Return a base URL as it may be shown, also a malformed one."""
+    """Return a base URL without credentials, even if it is malformed."""
     try:
         return ServerAddress.parse(url).shown if url else url
     except UsageError:
@@ -108,19 +117,32 @@ def without_credentials(url: str) -> str:
 
 
 def scrub_urls(text: str) -> str:
-    """Return a text with the URLs in it as they may be shown, also those of which a path has taken a slash."""
-    return re.sub(r"(?:[A-Za-z][\w+.-]*://|https?:/)\S*[@?#]\S*", lambda url: without_credentials(url[0]), text)
+    """Remove credentials from the URLs in a text, including URLs that lost a slash when parsed as a path (`https:/`)."""
+    return re.sub(r"\S+", lambda word: _scrubbed(word[0]), text)
+
+
+def _scrubbed(word: str) -> str:
+    """Remove the credentials of the URL that a word ends with, in time proportional to the word's length."""
+    scheme = _SCHEME.search(word)
+    if scheme is None or not any(mark in word[scheme.end() :] for mark in "@?#"):
+        return word
+    return word[: scheme.start()] + without_credentials(word[scheme.start() :])
+
+
+def shown_variable(name: str) -> str:
+    """Return the name of an environment variable as it may be shown: it may be a key that was put in its place."""
+    return name if not name or _VARIABLE.fullmatch(name) or name in os.environ else _REMOVED
 
 
 def read_key(variable: str, where: str = "endpoint.api_key_env") -> str:
-    """Return the key in an environment variable, without blanks around it; "" without a variable.
+    """Return the stripped key from an environment variable; "" if `variable` is empty.
 
     Raises:
-        MachineError: the variable is not set, or holds what no header can carry. The key is not shown.
+        MachineError: the variable is not set, or its value cannot be sent in a header. The message does not show the key.
     """
     if not variable:
         return ""
-    # Whoever puts the key itself here must not find it in a log.
+    # A user may put the key itself here; it must not reach a log.
     name = variable if _VARIABLE.fullmatch(variable) else "(not shown: it may be the key itself)"
     key = os.environ.get(variable, "").strip()
     if not key:
@@ -138,12 +160,12 @@ def read_key(variable: str, where: str = "endpoint.api_key_env") -> str:
 
 
 def keys_read() -> frozenset[str]:
-    """Return all keys that this process has taken from its environment, whatever their variables are called."""
+    """Return all keys that this process has read from its environment, whatever the variables' names."""
     return frozenset(_keys_read)
 
 
 class Secrets:
-    """Credentials to be removed: `scrub(text)` returns the text without them, in whatever form servers and libraries repeat them."""
+    """Credentials to remove: `scrub(text)` returns the text without them, in any escaped form that servers and libraries echo."""
 
     def __init__(self, values: Iterable[str]):
         values = {value for value in values if len(value) >= _MIN_SECRET_CHARS}
@@ -157,7 +179,7 @@ class Secrets:
 
 
 def _any_escape(char: str) -> str:
-    """Return a pattern for a character as URLs, HTML and the JSON of any library write it; some escape `+` or `&`, others do not."""
+    """Return a pattern that matches a character in every escaping of URLs, HTML and JSON; libraries differ over `+` and `&`."""
     if char.isalnum() or ord(char) > 0x7E:
         return re.escape(char)
     code = ord(char)

@@ -1,13 +1,13 @@
-"""The contract between the shards of a command and `merge`: what stands in a shard's folder, and when shards belong together.
+"""Defines the contract between a command's shards and `merge`: the files of a shard folder, and when shards belong together.
 
-A shard's folder holds `shard.json`, written before any work: whose work it is, and of which part. Its log follows (a file of the
-command's own), in which finished units are kept, so that a shard that was killed goes on. `done.json` comes last, and names the log's
-size and hash: a shard without it, or with another log, is not finished. Nothing else is shared between machines: whatever starts a
-command N times (a Slurm array, a Kubernetes job) can run shards.
+A shard folder holds `shard.json`, written before any work, which names the work and the shard's part of it. The log, a file specific to
+the command, collects finished units, so that a killed shard can resume. `done.json` comes last and records the log's size and hash: a
+shard without it, or with another log, is unfinished. Machines share nothing else: anything that starts a command N times (a Slurm
+array, a Kubernetes job) can run shards.
 
-Raises (everywhere):
-    UsageError: shards that are missing, doubled, unfinished, damaged, or of other work (exit code 2).
-    MachineError: shards that were made by other versions of Python, of this package or of packages that programs import (exit code 3).
+Raises (throughout this module):
+    UsageError: shards are missing, duplicated, unfinished, damaged, or belong to other work (exit code 2).
+    MachineError: shards were made by other versions of Python, this package or the packages that programs import (exit code 3).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from typing import Any
 
 from reflectioncoder import __version__
 from reflectioncoder.config.settings import shown_value
-from reflectioncoder.data.file_lock import lock_alone
-from reflectioncoder.data.files import content_hash, read_json, write_json, writing
+from reflectioncoder.data.file_lock import alone_in
+from reflectioncoder.data.files import content_hash, read_json, write_json
 from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.versions import package_versions, source_hash
@@ -39,7 +39,7 @@ _MAX_NAMED = 10
 
 
 def versions() -> dict[str, Any]:
-    """Return the versions that must be the same in all shards, and where they are merged."""
+    """Return the versions that must be equal in all shards and on the merging machine."""
     return {
         "reflectioncoder": f"{__version__} ({source_hash('')})",
         "python": platform.python_version(),
@@ -49,15 +49,15 @@ def versions() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Work:
-    """The work of which a shard is a part. All shards of it are equal in everything but `paths`.
+    """The whole work that shards are parts of. All its shards agree in everything but `paths`.
 
     Attributes:
-        command: its name.
-        settings: what the result of a unit depends on.
-        data: hashes of what was read, by name.
-        num_units: in all shards together; None where nobody knows before all has been read.
-        finishing: options that only the finished whole depends on.
-        paths: where `merge` finds the inputs again; they may differ between machines.
+        command: the command's name.
+        settings: the settings that a unit's result depends on.
+        data: hashes of the inputs, by name.
+        num_units: the number of units in all shards together; None if unknown until all input is read.
+        finishing: options that affect only the merged result.
+        paths: where `merge` finds the inputs; may differ between machines.
     """
 
     command: str
@@ -70,14 +70,14 @@ class Work:
 
     @property
     def of_units(self) -> dict[str, Any]:
-        """Return what all results of units in a folder have in common."""
+        """Return what all unit results in a folder have in common."""
         found = {"command": self.command, "num_units": self.num_units, **_flat("settings", self.settings), **_flat("data", self.data)}
-        return json.loads(json.dumps(found))  # as they are read again: lists, not tuples
+        return json.loads(json.dumps(found))  # as read back from JSON: lists, not tuples
 
 
 @dataclass
 class ShardFolder:
-    """The folder of a shard. `begun_at`: monotonic time at which this process began."""
+    """The folder of a shard. `begun_at`: the monotonic time at which this process began."""
 
     directory: Path
     shard: Shard
@@ -87,11 +87,11 @@ class ShardFolder:
     @classmethod
     @contextlib.contextmanager
     def begun(cls, directory: Path, shard: Shard, work: Work) -> Iterator[ShardFolder]:
-        """Begin or go on with a shard in a folder that is free, or holds this very shard; nobody else may within the block.
+        """Begin or resume a shard in a folder that is free or holds this very shard; the block holds the folder's lock.
 
         Raises:
             UsageError: the folder holds anything else.
-            MachineError: another process is at work there; the folder cannot be written, or the shard was begun by other versions.
+            MachineError: another process holds the lock; the folder is not writable; other versions began the shard.
         """
         if (directory / MANIFEST).exists():
             there = cls.read(directory)
@@ -100,7 +100,7 @@ class ShardFolder:
             _require_equal(there, cls(directory, shard, work), "this command")
         elif directory.is_dir() and any(path.name != _LOCK for path in directory.iterdir()):
             raise UsageError(f"{directory} is not empty, and holds no shard\n  hint:    choose another folder")
-        with _alone_in(directory):
+        with alone_in(directory, _LOCK, "another process"):
             begun = cls(directory, shard, work)
             begun.write()
             yield begun
@@ -110,7 +110,7 @@ class ShardFolder:
         """Read the manifest of a folder.
 
         Raises:
-            UsageError: there is none, or it is none.
+            UsageError: the manifest is missing or malformed.
         """
         if not (directory / MANIFEST).is_file():
             raise UsageError(f"{directory} holds no shard\n  hint:    a folder that a command with --shard has written: shard-I-of-N")
@@ -134,16 +134,16 @@ class ShardFolder:
         return content_hash(self.shard.index, self.shard.count, self.work.of_units, self.work.versions)
 
     def finish(self, outputs: Sequence[Path], result: dict[str, Any]) -> Path:
-        """Mark the shard as done; `result`: what is known of it beside its log."""
+        """Mark the shard as done; `result` holds facts that are not in its log."""
         marker = Marker.of(self._key, round(time.monotonic() - self.begun_at, 1), result, self.directory, outputs)
         marker.write(self.directory / DONE)
         return self.directory / DONE
 
     def done(self) -> Marker:
-        """Return the marker of a finished shard: what is known of it beside its log (`result`), and its seconds.
+        """Return the marker of a finished shard: facts that are not in its log (`result`), and its duration.
 
         Raises:
-            UsageError: it is not finished, or its log is not what was written.
+            UsageError: the shard is unfinished, or its log was changed.
         """
         marker = Marker.read(self.directory / DONE)
         if marker is None or marker.key != self._key:
@@ -159,22 +159,11 @@ class ShardFolder:
         return marker
 
 
-@contextlib.contextmanager
-def _alone_in(directory: Path) -> Iterator[None]:
-    """Hold the lock of a folder, which ends with the process."""
-    with writing(directory):
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = open(directory / _LOCK, "w")  # noqa: SIM115 (closed below)
-    with lock:
-        lock_alone(lock.fileno(), directory / _LOCK)
-        yield
-
-
 def read_shards(directories: Sequence[Path]) -> list[ShardFolder]:
-    """Read the shards of one work, all of them, in their order.
+    """Read all shards of one work, in order.
 
     Raises:
-        UsageError, MachineError: see above; also if this machine has other versions than theirs.
+        UsageError, MachineError: see the module's docstring; also if this machine has other versions.
     """
     shards = [ShardFolder.read(directory) for directory in directories]
     first = shards[0]
@@ -197,7 +186,7 @@ def read_shards(directories: Sequence[Path]) -> list[ShardFolder]:
 
 
 def _require_equal(first: ShardFolder, other: ShardFolder, name: str = "") -> None:
-    """Refuse two shards of different work. `name`: what messages call `other`; its folder by default."""
+    """Refuse two shards of different work. `name`: name for `other` in messages; its folder by default."""
     one, two, who = first.work, other.work, f"{first.directory} and {name or other.directory}"
     if one.of_units != two.of_units:
         raise UsageError(differences(f"{who} are not of the same work", one.of_units, two.of_units))
@@ -208,7 +197,7 @@ def _require_equal(first: ShardFolder, other: ShardFolder, name: str = "") -> No
 
 
 def differences(what: str, one: dict[str, Any], two: dict[str, Any]) -> str:
-    """Return a message that names what two descriptions do not have in common, secrets left out."""
+    """Return a message that lists the differences between two descriptions, without secrets."""
     names = [name for name in dict.fromkeys((*one, *two)) if one.get(name) != two.get(name)]
     shown = [(name, *(repr(shown_value(values.get(name), name)) for values in (one, two))) for name in names]
     return "\n".join([what, *(f"  {name}: {first:.200}, and {second:.200}" for name, first, second in shown)])

@@ -1,7 +1,7 @@
-"""Declares a shard: the I-th of N parts of a command's work, which run at any time on any machine and know nothing of each other.
+"""Declares a shard: part I of N of a command's work. Shards run independently, at any time and on any machine.
 
-A unit of work (a task, a problem, a sample of a data set) is never divided, and belongs to a shard by its position alone, so that every
-machine comes to the same parts. What a shard writes, and how shards are joined, is in `shard_folders` and `sharded`.
+A unit of work (a task, a problem, a sample of a data set) is never split. Its position alone decides its shard, so that all machines
+agree on the parts. `shard_folders` and `sharded` define what a shard writes and how shards are merged.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Shard:
         """Read `I/N`.
 
         Raises:
-            ValueError: the text is anything else.
+            ValueError: the text has another form.
         """
         found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
         index, count = (int(found[1]), int(found[2])) if found else (0, 0)
@@ -41,11 +41,11 @@ class Shard:
         return f"shard-{self.index}-of-{self.count}"
 
     def takes(self, position: int) -> bool:
-        """Tell whether the unit at a position (from 0) is this shard's; neighbours, which often take as long, are dealt out."""
+        """Tell whether this shard has the unit at a position (from 0); neighbours, often equally slow, go to different shards."""
         return position % self.count == self.index - 1
 
     def block(self, units: Sequence[T]) -> list[T]:
-        """Return this shard's part of units of which neighbours belong together."""
+        """Return this shard's contiguous block of units whose neighbours belong together."""
         return [unit for position, unit in enumerate(units) if position * self.count // len(units) == self.index - 1]
 
     def __str__(self) -> str:
@@ -53,4 +53,4 @@ class Shard:
 
 
 WHOLE = Shard(1, 1)
-"""All of the work."""
+"""The whole work as one shard."""

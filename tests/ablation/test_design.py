@@ -1,12 +1,14 @@
 """The cells of an ablation: arms, the grid, seeds, shards, and what is refused."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from reflectioncoder.ablation.design import design_of
+from reflectioncoder.ablation.identity import identity_of
 from reflectioncoder.builder.authors.registry import check_author
+from reflectioncoder.cli import main
 from reflectioncoder.config.loading import load_recipe
 from reflectioncoder.errors import UsageError
 from reflectioncoder.shards import Shard
@@ -46,6 +48,59 @@ def test_the_grid_multiplies_the_arms():
     assert made.cells[-1].resolved.recipe.train.mask_strategy == ("block_type", "random_token")
 
 
+def test_an_arm_changes_what_it_says_of_a_section_and_nothing_else():
+    nested = "ablate.arms={a: {train: {kl_weight: 0, lora: {rank: 3}}}, b: {train: {lora: null}}, c: {build: {round_kinds: {look: 1}}}}"
+    dotted = "ablate.arms={a: {train.kl_weight: 0, train.lora.rank: 3}, b: {train.lora: null}, c: {build.round_kinds: {look: 1}}}"
+    made = design(nested)
+    assert made == replace(design(dotted), cells=made.cells)
+    assert [cell.resolved.recipe for cell in made.cells] == [cell.resolved.recipe for cell in design(dotted).cells]
+    base, changed = load_recipe("demo").recipe.train, made.cells[0].resolved.recipe.train
+    assert base.lora is not None
+    assert changed == replace(base, kl_weight=0.0, lora=replace(base.lora, rank=3))
+    assert made.cells[2].resolved.recipe.build.round_kinds == {"look": 1}
+
+
+SECRETS = (
+    "ablate.arms={a: {build.endpoint.base_url: 'http://u:secretpw@h/v1', build: {endpoint: {api_key_env: sk-secretpw}}}, b: {}}",
+    "ablate.grid={model.name: ['https://u:secretpw@h/m', 'https://u:secretpw@h/n']}",
+    "train.reflection_data=['https://u:secretpw@h/x.jsonl']",
+)
+
+
+def test_credentials_of_arms_and_of_the_grid_are_in_no_name_no_settings_and_no_file():
+    resolved = load_recipe("demo", list(SECRETS))
+    made = design_of(resolved)
+    assert made.cells[0].resolved.recipe.build.endpoint.base_url == "http://u:secretpw@h/v1"
+    written = [resolved.to_yaml(), str(made.arms), *(cell.arm + cell.name + cell.resolved.to_yaml() for cell in made.cells)]
+    written += [str(identity_of(cell.resolved.recipe)) for cell in made.cells]
+    assert not [text for text in written if "secretpw" in text]
+    assert made.cells[0].arm == "a name=https://h/m"
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "ablate.arms={a: [{build.endpoint.base_url: 'http://u:secretpw@h/v1'}], b: {}}",
+        "ablate.grid={build.endpoint.base_url: 'http://u:secretpw@h/v1'}",
+        "ablate.grid={build.endpoint.base_url: ['http://u:secretpw@h/v1', 'http://v:secretpw@h/v1']}",
+        "ablate.grid={build.endpoint.api_key_env: [secretpw-1, secretpw-2]}",
+    ],
+)
+def test_messages_about_arms_show_no_credentials(override):
+    with pytest.raises(UsageError) as error:
+        design(override)
+    assert "secretpw" not in str(error.value)
+
+
+def test_a_key_in_place_of_its_variable_s_name_is_found_before_anything_is_written(tmp_path, capsys):
+    endpoint = "{model: m, api_key_env: sk-secretpw}"
+    (tmp_path / "r.yaml").write_text(f"name: a\nmodel: {{name: m}}\nbuild: {{author: openai, endpoint: {endpoint}}}\n")
+    runs = tmp_path / "runs"
+    assert main(["ablate", str(tmp_path / "r.yaml"), "--runs-dir", str(runs), "--set", ARMS, "-q"]) == 3
+    assert "secretpw" not in capsys.readouterr().err
+    assert not runs.exists()
+
+
 @pytest.mark.parametrize("count", [1, 2, 4, 6, 9])
 def test_shards_are_a_partition(count):
     made = design(ARMS, "ablate.seeds=[1, 2]")
@@ -55,7 +110,7 @@ def test_shards_are_a_partition(count):
 
 def test_where_a_value_comes_from_is_said_in_the_run_s_configuration():
     text = design(ARMS).cells[1].resolved.to_yaml()
-    assert "kl_weight: 0.0  # [ablate: plain]" in text
+    assert "kl_weight: 0.0  # [ablate.arms.plain]" in text
 
 
 @pytest.mark.parametrize(
@@ -74,6 +129,19 @@ def test_where_a_value_comes_from_is_said_in_the_run_s_configuration():
         (["ablate.grid={train.kl_weight: []}"], "a list of values"),
         ([ARMS, "ablate.control=fulll"], "no such arm"),
         ([ARMS, "ablate.seeds=[1, 1]"], "given twice"),
+        ([ARMS, "ablate.grid={train.kl_weight: [1, 2]}"], "ablate.arms.plain, ablate.grid.train.kl_weight"),
+        (["ablate.arms={a: {train.lora.rank: 4}, b: {}}", "ablate.grid={train.lora: [null, {rank: 8}]}"], "given twice"),
+        (["ablate.arms={a: {train.kl_weight: 0, train: {kl_weight: 1}}, b: {}}"], "given twice"),
+        (['ablate.grid={train.generation_data: [["x+y"], [x, y]]}'], "the same name"),
+        (["ablate.grid={train.kl_weight: [1, 1]}"], "the same name"),
+        (["ablate.grid={train.kl_weight: [0, 1, 0.0]}"], "the same name"),
+        ([ARMS, "ablate.seeds=[-1]"], "ablate.seeds"),
+        ([ARMS, "ablate.seeds=[4294967296]"], "ablate.seeds"),
+        (["ablate.arms={" + "a" * 250 + ": {}, b: {}}"], "ablate.arms.aaa"),
+        (["ablate.arms={a: {kl_wight: 0}, b: {}}"], "ablate.arms.a"),
+        (["ablate.arms={a: {tran.kl_weight: 0}, b: {}}"], "tran (ablate.arms.a)"),
+        (['ablate.arms={a: {"": 0}, b: {}}'], "ablate.arms.a"),
+        (["ablate.arms={a: {model.name.x: 0}, b: {}}"], "ablate.arms.a"),
     ],
 )
 def test_what_is_no_ablation_is_refused(overrides, message):

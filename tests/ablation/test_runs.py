@@ -1,5 +1,7 @@
 """An ablation on a tiny random model: shared builds and evaluations, resuming, shards, and numbers that the runs themselves give."""
 
+import shutil
+
 import pytest
 
 from reflectioncoder.ablation.design import design_of
@@ -119,11 +121,17 @@ def test_the_runs_of_other_settings_are_not_counted_as_those_of_a_changed_arm(do
     assert [cell.cell.name for cell in found] == ["one-off-seed5", "one-off-seed6"]
 
 
-def test_a_cell_is_known_by_the_settings_that_differ_from_their_defaults(folder):
-    cells = design_of(load_recipe(folder / "r.yaml", ["ablate.arms.full={train.lora: {}}"])).cells
-    assert len({cell.key for cell in cells}) == len(cells), "a LoRA with its defaults is another training than none"
-    named = design_of(load_recipe(folder / "r.yaml", ["ablate.arms.full={train.lora: {}, train.kl_weight: 1.0}"])).cells
-    assert [cell.key for cell in named] == [cell.key for cell in cells]
+def test_what_a_changed_run_does_not_measure_is_not_taken_from_before(done, folder, tmp_path):
+    """A run that is trained anew with other settings, and measures the loss alone, has no pass rates: not those of the model before."""
+    directory, _ = done
+    shutil.copytree(directory, tmp_path / "small")
+    changed = ["ablate.arms.full={train.learning_rate: 5e-3}", "evaluate.measures=[reference_loss]"]
+    argv = ["ablate", str(folder / "r.yaml"), "--runs-dir", str(tmp_path), "-q"]
+    assert main([*argv, *(part for setting in changed for part in ("--set", setting))]) == 0
+    kinds = {metric["kind"] for metric in read_json(tmp_path / "small/ablation.json")["metrics"]}
+    assert kinds == {"reference loss"}
+    assert not list((tmp_path / "small/cells/full-seed5/eval").rglob("trained/results.json"))
+    assert list((tmp_path / "small/cells/full-seed5/eval").rglob("base/results.json"))  # the base model is the same
 
 
 def test_run_shows_the_reference_loss_alone(folder, capsys):

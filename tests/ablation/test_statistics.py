@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reflectioncoder.ablation.statistics import detectable_share, mean_of, paired_difference
+from reflectioncoder.evaluate.metrics import wilson_interval
 
 RATES = st.dictionaries(st.text("abcdefgh", min_size=1, max_size=2), st.sampled_from([0.0, 1.0]), min_size=2, max_size=8)
 
@@ -32,6 +33,28 @@ def test_a_loss_is_weighted_by_tokens():
 def test_an_arm_does_not_differ_from_itself(rates):
     found = paired_difference([run_of(rates)] * 2, [run_of(rates)] * 2, rounds=200)
     assert (found.value, found.ci_low, found.ci_high) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("num_tasks", [1, 5, 300])
+def test_arms_that_solve_the_same_tasks_are_not_said_to_be_equal_on_others(num_tasks):
+    solved = run_of({f"t{i}": float(i % 2) for i in range(num_tasks)})
+    found = paired_difference([solved], [solved], of_shares=True)
+    reach = wilson_interval(0, num_tasks).ci_high
+    assert (found.ci_low, found.ci_high) == (pytest.approx(-reach), pytest.approx(reach))
+    assert found.detectable >= reach
+
+
+def test_what_would_be_found_fits_the_width_of_the_interval():
+    """With two seeds that differ much the interval is that of one degree of freedom, and so is what it would find."""
+    rng = random.Random(3)
+    sides = []
+    for skill in (0.0, 0.3):
+        sides.append([{f"t{i}": (rng.gauss(skill + luck, 0.1), 1.0) for i in range(50)} for luck in (0.0, rng.gauss(0, 0.2))])
+    found = paired_difference(sides[0], sides[1])
+    assert found.detectable > (found.ci_high - found.ci_low) / 2 > 5 * found.standard_error
+    many = [[{f"t{i}": (rng.gauss(skill, 0.1), 1.0) for i in range(50)} for _ in range(20)] for skill in (0.0, 0.3)]
+    found = paired_difference(many[0], many[1])
+    assert found.detectable == pytest.approx(2.8 * found.standard_error, rel=0.15)
 
 
 def test_one_seed_has_an_interval_over_tasks():

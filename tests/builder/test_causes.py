@@ -7,6 +7,7 @@ import pytest
 
 from reflectioncoder.builder.causes import Cause, cause_sayings, minimal_repair
 from reflectioncoder.builder.causes.changes import change
+from reflectioncoder.builder.causes.edits import apply, edits_between
 from reflectioncoder.builder.causes.errors import cause_of_error
 from reflectioncoder.builder.causes.results import cause_of_result
 from reflectioncoder.builder.causes.structure import endless_loop
@@ -215,13 +216,21 @@ def test_messages_that_say_nothing_certain_have_no_cause():
         ("None", "3", "gives_none"), ("[1]", "1", "wrong_type"), ("True", "1", "wrong_type"), ("True", "False", "accepts_too_much"),
         ("4", "5", "one_too_few"), ("-5", "5", "wrong_sign"), ("[1, 2]", "[1, 2, 3]", "ends_too_early"),
         ("[2, 3]", "[1, 2, 3]", "items_missing"), ("[]", "[1]", "nothing_found"), ("[1, 1]", "[1]", "items_too_many"),
-        ("'ab'", "'AB'", "wrong_letter_case"), ("{1: 2}", "{1: 3}", "other_values"), ("[1, 2]", "[3, 4]", "other_items"),
+        ("'ab'", "'AB'", "wrong_letter_case"), ("{1: 2}", "{1: 3}", "other_values"), ("0", "9" * 400, "too_small_result"),
+        ("1" + "0" * 400, "1.5", "wrong_type"), ("[1, 2]", "[3, 4]", "other_items"),
     ],
 )  # fmt: skip
 def test_results_are_compared_with_what_the_test_wants(actual, expected, kind):
     found = cause_of_result(actual, expected)
     assert found is not None
     assert (found.kind, found.is_of_result) == (kind, True)
+
+
+def test_a_variable_that_is_called_otherwise_leaves_keyword_arguments_their_names():
+    reference = "def f(items, key):\n    found = sorted(items, key=key)\n    return found[0]\n"
+    attempt = "def f(items, k):\n    result = sorted(items, key=k)\n    return result[1]\n"
+    edits = edits_between(attempt, reference)
+    assert apply(tuple(edits), attempt) == "def f(items, k):\n    result = sorted(items, key=k)\n    return result[0]\n"
 
 
 def test_a_result_that_cannot_be_read_has_no_cause():

@@ -130,7 +130,7 @@ def test_attempts_of_a_file_are_repaired(tmp_path):
     endpoint = EndpointConfig(model="somebody")
     recipe = make_recipe("", author="attempts", attempts=str(tmp_path / "a.jsonl"), endpoint=endpoint)
     summary = build_reflections(recipe, tmp_path / "out", limit=3)
-    assert summary["rejected"] == {"first_try": 1, "no_code": 1}
+    assert summary["rejected"] == {"first_try": 1, "no_attempt": 1}
     (sample,) = read_samples(tmp_path / "out/reflections.jsonl")
     assert sample.extra["metadata"]["task_id"] == wrong.task_id
     assert sample.extra["metadata"]["model"] == "somebody"
@@ -141,6 +141,14 @@ def test_attempts_of_a_file_are_repaired(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"id": 1}\n')
     with pytest.raises(UsageError, match=r"a\.jsonl:1: expected task_id"):
         build_reflections(recipe, tmp_path / "other", limit=3)
+
+
+@pytest.mark.parametrize("numbers", [(0, 1, 0), (1, 0, 1), (1, None)])
+def test_attempts_with_two_rows_for_a_sample_are_refused(numbers, tmp_path):
+    rows = [{"task_id": "t", "solution": "x", **({} if number is None else {"sample": number})} for number in numbers]
+    write_jsonl(tmp_path / "a.jsonl", rows)
+    with pytest.raises(UsageError, match=r"a\.jsonl:[23], .*a\.jsonl:1"):
+        AttemptsFile(str(tmp_path / "a.jsonl"))
 
 
 def test_a_problem_without_tests_is_judged_by_the_models_own(tmp_path):

@@ -514,3 +514,9 @@ def test_the_share_of_misreadings_is_that_of_the_setting(tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "reflections.jsonl").read_text().splitlines()]
     share = sum(row["metadata"]["operators"][-1] in FAMILIES for row in rows) / len(rows)
     assert 0.25 < share < 0.75
+
+
+def test_a_loop_that_resets_its_total_already_gets_no_second_reset():
+    body = "total = 0\nfor x in xs:\n    total = 0\n    total += x\nreturn total"
+    found = misreadings(problem_of("f(xs)", body, "assert f([1, 2]) == 2"))
+    assert "reset_in_loop" not in [mutation.operator for mutation in found]

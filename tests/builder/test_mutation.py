@@ -1,7 +1,7 @@
 """The slips: many kinds, each a valid single change; diagnoses in several phrasings that quote what really happened."""
 
 import random
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 
 import pytest
 
@@ -17,6 +17,7 @@ from reflectioncoder.builder.mutation.diagnosis import (
     failing_test,
     split_assertion,
 )
+from reflectioncoder.builder.mutation.expressions import _CONFUSED_METHODS
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.prompts import answer_program
 
@@ -167,3 +168,9 @@ def test_integers_too_long_to_be_written_in_decimal_stay_as_they_are():
     slips = mutations(f"def f(x):\n    y = x[{huge}]\n    return x[{huge}:] + g(y + 1, {huge}) + {huge}\n")
     assert slips
     assert all(slip.code.count(huge) >= 2 for slip in slips)
+
+
+def test_every_confused_method_is_one():
+    types = (str, list, dict, set, deque)
+    for names in _CONFUSED_METHODS.items():
+        assert all(any(hasattr(kind, name) for kind in types) for name in names), names

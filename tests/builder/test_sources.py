@@ -16,8 +16,9 @@ from reflectioncoder.builder.sources.draft import REASONS, Draft
 from reflectioncoder.builder.sources.recording import SAME_AS_JSON
 from reflectioncoder.cli import main
 from reflectioncoder.data.files import read_jsonl
-from reflectioncoder.data.problems import bundled_problems, load_problems
+from reflectioncoder.data.problems import bundled_problems, iter_problems, load_problems
 from reflectioncoder.errors import MachineError, UsageError
+from reflectioncoder.languages import LANGUAGES
 
 MBPP = {
     "task_id": 601,
@@ -340,6 +341,10 @@ def test_the_command_reports_counts_and_missing_things_by_exit_code(tmp_path, ca
     good = written(tmp_path / "good.jsonl", [MBPP])
     assert main(["problems", good, "--output", output, "-q"]) == 0
     assert not Path(dropped).exists(), "it is about an earlier file"
+    before = Path(output).read_bytes()
+    bad = written(tmp_path / "bad.jsonl", [{**MBPP, "code": "def f():\n    return None\n"}])
+    assert main(["problems", bad, "--output", output, "-q"]) == 1
+    assert Path(output).read_bytes() == before, "no problem was found, and those of before are kept"
     for source, code, said in (
         ("doctest:no_such_package_here", 3, "pip install no_such_package_here"),
         ("doctest:_heapq", 2, "compiled"),
@@ -350,6 +355,30 @@ def test_the_command_reports_counts_and_missing_things_by_exit_code(tmp_path, ca
         assert main(["problems", source, "--output", str(tmp_path / "none.jsonl"), "-q"]) == code
         assert said in capsys.readouterr().err
     assert not Path(tmp_path / "none.jsonl").exists()
+
+
+@pytest.mark.parametrize("language", ["js", pytest.param("cpp", marks=pytest.mark.long)])
+def test_references_in_other_languages_are_run_as_what_they_are(language, tmp_path):
+    if missing := LANGUAGES[language].toolchain.missing():
+        pytest.skip(f"{missing} is missing here")
+    first, second = bundled_problems(language)[:2]
+    rows = [
+        first.to_json(),
+        {**second.to_json(), "tests": [first.tests[0].replace(first.entry_point, second.entry_point)]},
+        {"task_id": "py", "language": language, "prompt": "def f(x):\n", "canonical_solution": "    return x\n", "entry_point": "f",
+         "tests": ["assert f(1) == 1"]},
+    ]  # fmt: skip
+    summary = collect_problems([written(tmp_path / "p.jsonl", rows)], tmp_path / "out.jsonl", workers=1)
+    assert (summary["num_verified"], summary["dropped"]) == (1, {"reference_fails": 2})
+    assert [problem.task_id for problem in iter_problems([str(tmp_path / "out.jsonl")])] == [first.task_id]
+    assert all(" error: " in said or "Error" in said for said in summary["first_dropped"]["reference_fails"])
+
+
+@pytest.mark.parametrize("grade", [-5, 6, 10**30, True])
+def test_a_grade_is_from_1_to_5(grade, tmp_path):
+    path = written(tmp_path / "p.jsonl", [{"task_id": "x", "instruction": "Write f.", "grade": grade}])
+    with pytest.raises(UsageError, match=r"p\.jsonl:1: grade"):
+        collect_problems([path], tmp_path / "out.jsonl")
 
 
 HUMAN_EVAL = {

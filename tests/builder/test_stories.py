@@ -81,7 +81,7 @@ def suspected(tmp_path_factory):
         problem for problem in middling if "range(" in problem.canonical_solution and re.search(" [<>]=? ", problem.canonical_solution)
     ]
     settings = recipe(folder, round_kinds={"hypothesis": 1.0})
-    write_jsonl(folder / "problems.jsonl", [problem.to_json() for problem in chosen[:12]])
+    write_jsonl(folder / "problems.jsonl", [problem.to_json() for problem in chosen[:7]])
     build_reflections(settings, folder)
     return [sample for sample in read_samples(folder / "reflections.jsonl") if sample.metadata["kind"] == "hypothesis"]
 

@@ -211,3 +211,11 @@ def _lines_in_order(program, test, before):
     statements = ProgramText(program).statements
     steps = [row for row in map(json.loads, rows.decode().splitlines()) if row[0] == "step"]
     return [statements[number].line for _, _, number in steps if number in statements]
+
+
+@pytest.mark.parametrize("line", ["except ValueError:", "except:", "except ValueError as error:", "except (ValueError, KeyError):"])
+@pytest.mark.parametrize("body", [" x = 2", "\n    x = 2"])
+def test_the_header_of_a_handler_is_said_as_it_is_written(line, body):
+    program = f"try:\n    x = 1\n{line}{body}\n"
+    (handler,) = (s for s in ProgramText(program).statements.values() if s.kind == "ExceptHandler")
+    assert handler.text == handler.written == line

@@ -15,7 +15,9 @@ import pytest
 from reflectioncoder import cli
 from reflectioncoder.cli import COMMANDS, LIMIT, SEED, _command_first, main
 from reflectioncoder.data.files import write_json, write_jsonl
+from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.errors import CheckFailedError
+from reflectioncoder.evaluate.references import lines_of
 from reflectioncoder.progress import Progress, Reporter, logging_to, reporting, say
 from reflectioncoder.server_address import read_key
 from tests.conftest import reflection_sample
@@ -93,6 +95,27 @@ def test_the_help_shows_the_options_that_mean_something(command, capsys):
         main([command, "--help"])
     shown = capsys.readouterr().out
     assert ("--seed" in shown, "--limit" in shown) == (command in SEED, command in LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("check", "--cell-timeout-s"),
+        ("score", "--wall-s"),
+        ("generate", "--timeout"),
+        ("check", "--workers"),
+        ("generate", "--num-samples"),
+        ("generate", "--batch-size"),
+    ],
+)
+@pytest.mark.parametrize("value", ["1e308", "1e300", "inf", "nan", "-1", str(2**62), str(2**64)])
+def test_numbers_that_no_machine_can_use_are_usage_errors(command, option, value, capsys):
+    with pytest.raises(SystemExit) as error:
+        parsed(command, *GOOD[command], option, value)
+    assert error.value.code == 2
+    said = capsys.readouterr().err
+    assert option in said
+    assert "allowed: a" in said
 
 
 def test_workers_mean_the_same_everywhere(capsys):
@@ -278,6 +301,45 @@ def test_json_is_exact_in_every_encoding(nasty, encoding):
     value = json.loads(text)["samples"][0]
     assert value["id"] == f"id{NASTY}"
     assert any("‖" in token["text"] for token in value["tokens"])
+
+
+FORGED = "t\nfile/own: pass@1 100.0 %\t"
+SHOWN = "t\\nfile/own: pass@1 100.0 %\\t"
+
+
+def test_an_id_from_data_begins_no_line_of_its_own(tmp_path, capsys):
+    """What names a task or a sample is somebody else's text, and might otherwise say what this program says."""
+    verdict = {"task_id": FORGED, "sample": 0, "status": "passed", "base_status": "passed", "plus_status": None}
+    results = {"benchmark": {"name": "b", "sha256": "x"}, "metrics": [], "counts": {}}
+    for side, status in (("a", "passed"), ("b", "failed")):
+        write_json(tmp_path / side / "results.json", results)
+        write_jsonl(tmp_path / side / "samples.jsonl", [{**verdict, "status": status, "base_status": status}])
+    write_json(tmp_path / "c/results.json", results)
+    write_jsonl(tmp_path / "c/samples.jsonl", [verdict, verdict])
+    own = {**bundled_problems("train")[0].to_json(), "task_id": FORGED}
+    write_jsonl(tmp_path / "own.jsonl", [own, own])
+    write_jsonl(tmp_path / "one.jsonl", [own])
+    write_jsonl(tmp_path / "none.jsonl", [{"task_id": "another", "solution": ""}])
+    sample = reflection_sample(1).to_json()
+    write_jsonl(tmp_path / "s.jsonl", [{**sample, "id": FORGED}])
+    score = ["score", f"{tmp_path}/none.jsonl", "--output", f"{tmp_path}/out", "--benchmark"]
+    for argv, code in (
+        (["compare", f"{tmp_path}/a", f"{tmp_path}/b"], 0),
+        (["compare", f"{tmp_path}/a", f"{tmp_path}/c"], 2),
+        (["inspect", f"{tmp_path}/s.jsonl"], 0),
+        ([*score, f"file:{tmp_path}/own.jsonl"], 2),
+        ([*score, f"file:{tmp_path}/one.jsonl"], 2),
+    ):
+        assert main(argv) == code
+        printed = "".join(capsys.readouterr())
+        assert SHOWN in printed, argv
+        assert "\nfile/own" not in printed, argv
+    said = {"num_tasks": 2, "num_passed": 1, "failed": {FORGED: "no\nnetwork"}, "not_challenged": [FORGED]}
+    assert lines_of({"benchmark": {"name": "b", "references": said}}) == [
+        "b: the references of 1 of 2 tasks pass here; left out:",
+        f"  {SHOWN}: no\\nnetwork",
+        f"b: 1 tasks whose challenge can be seen through: {SHOWN}",
+    ]
 
 
 def test_progress_and_notes_are_escaped_here_and_in_the_log(tmp_path, capsys):

@@ -107,15 +107,16 @@ def test_doctor_ends_with_a_verdict(capsys, monkeypatch):
     monkeypatch.setattr(extras.metadata, "version", lambda name: (_ for _ in ()).throw(importlib.metadata.PackageNotFoundError(name)))
     assert main(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == "It cannot train yet: pip install 'reflectioncoder[train]'"
+    assert lines[-2:] == ["It cannot train yet.", "Next: pip install 'reflectioncoder[demo]', then: reflectioncoder run demo"]
     assert sum(line.startswith("  --  train ") and "none of its 9 packages is installed" in line for line in lines) == 1
-    titles = [line for line in lines[1:-2] if line and not line.startswith("  ")]
+    titles = [line for line in lines[1:-3] if line and not line.startswith("  ")]
     assert len(titles) == 5
-    assert all(line[:6] in ("  ok  ", "  --  ") for line in lines[1:-2] if line and line not in titles)
+    assert all(line[:6] in ("  ok  ", "  --  ") for line in lines[1:-3] if line and line not in titles)
 
 
 def test_doctor_s_verdict_is_in_the_json_too(capsys):
     assert main(["doctor", "--json"]) == 0
     value = json.loads(capsys.readouterr().out)
-    assert value["verdict"][-1].startswith("It can train on ")
+    assert value["verdict"][-2].startswith("It can train on ")
+    assert value["verdict"][-1] == "Next: reflectioncoder run demo"
     assert value["extras"]["train"]["problem"] is None

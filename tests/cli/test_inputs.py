@@ -1,6 +1,7 @@
 """Every command that reads JSON names what is wrong with it, file and line, and ends with code 2."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -9,7 +10,7 @@ from reflectioncoder.cli import main
 from reflectioncoder.config.building import BuildConfig
 from reflectioncoder.data.files import write_json, write_jsonl
 from reflectioncoder.data.problems import bundled_problems
-from reflectioncoder.evaluate.benchmarks import load_benchmark
+from reflectioncoder.evaluate.benchmarks import BENCHMARKS, load_benchmark
 from tests.conftest import make_model, make_tokenizer, reflection_sample
 from tests.data.test_files import BAD_JSON
 
@@ -138,6 +139,38 @@ def test_report_and_export_name_a_damaged_run(tmp_path, content, capsys):
     refused(["export", str(run), "--output", str(tmp_path / "out")], capsys, run)
 
 
+VERDICT = {"task_id": "t", "sample": 0, "status": "passed", "base_status": "passed", "plus_status": None, "solution": "x", "tests": []}
+METRIC = {"name": "pass@1", "subset": None, "value": 1.0, "ci_low": 0.2, "ci_high": 1.0, "num_tasks": 1, "num_samples": 1}
+DAMAGED = [
+    ("eval/b/base/samples.jsonl", {key: value for key, value in VERDICT.items() if key != "status"}),
+    *(("eval/b/base/samples.jsonl", {**VERDICT, "tests": tests}) for tests in (5, [{}], [5])),
+    *(("eval/b/base/samples.jsonl", {**VERDICT, "solution": solution}) for solution in (5, {"a": 1})),
+    ("eval/b/base/samples.jsonl", {**VERDICT, "status": "failed", "stderr_tail": None}),
+    ("eval/b/base/completions.jsonl", {"task_id": "t", "completion": 5}),
+    ("eval/b/base/results.json", {"metrics": [{**METRIC, "name": "pass@5"}]}),
+    ("eval/b/base/results.json", {"metrics": [{**METRIC, "value": "x"}]}),
+    ("eval/b/base/results.json", {"confidence": "x"}),
+    *(("stages/x.json", {"duration_s": seconds}) for seconds in ("x", None, True)),
+]
+
+
+@pytest.mark.parametrize(("name", "content"), DAMAGED)
+def test_report_names_the_run_or_the_file_that_was_changed(tmp_path, name, content, capsys):
+    run = tmp_path / "run"
+    (run / "eval/b/base").mkdir(parents=True)
+    (run / "config.yaml").write_text("name: run\n")
+    isolation = {"name": "namespaces", "tier": 2, "network": False, "memory": "", "syscalls": ""}
+    results = {**RESULTS, "metrics": [METRIC], "confidence": 0.95, "sandbox": {"isolation": isolation, "limits": {}, "safe": True}}
+    write_json(run / "eval/b/base/results.json", results)
+    write_jsonl(run / "eval/b/base/samples.jsonl", [VERDICT])
+    argv = ["report", str(run), "--output", str(tmp_path / "r.html")]
+    if (name, content) == DAMAGED[0]:
+        assert main(argv) == 0
+    (run / name).parent.mkdir(exist_ok=True)
+    (run / name).write_text(json.dumps({**results, **content} if name.endswith("results.json") else content) + "\n")
+    refused(argv, capsys, run / name if name.endswith(".jsonl") or name.startswith("stages") else run)
+
+
 def test_generate_names_a_damaged_file_of_completions(tmp_path, capsys):
     tokenizer = make_tokenizer()
     make_model("llama", len(tokenizer), dtype="float32").save_pretrained(tmp_path / "model")
@@ -151,3 +184,56 @@ def test_generate_names_a_damaged_file_of_completions(tmp_path, capsys):
     (out / "settings.json").write_text("[]")
     refused(argv, capsys, out / "settings.json")
     shutil.rmtree(out)
+
+
+@pytest.fixture
+def places(tmp_path):
+    """Paths that no file can have."""
+    (tmp_path / "loop").symlink_to("loop")
+    return {"a loop": tmp_path / "loop", "a long name": tmp_path / ("n" * 300), "below a loop": tmp_path / "loop" / "x.jsonl"}
+
+
+BAD_PATHS = {
+    "score a file": lambda path: ["score", __file__, "--benchmark", f"file:{path}", "--output", "out"],
+    "score samples": lambda path: ["score", str(path), "--benchmark", "bundled/seen:1", "--output", "out"],
+    "compare": lambda path: ["compare", str(path), str(path)],
+    "inspect": lambda path: ["inspect", str(path)],
+    "report": lambda path: ["report", str(path), "--output", "r.html"],
+    "export": lambda path: ["export", str(path), "--output", "out"],
+    "export a model": lambda path: ["export", str(path), "--model", "--output", "out"],
+    "export as GGUF": lambda path: ["export", str(path), "--gguf", "f16", "--output", "out"],
+    "evaluate": lambda path: ["evaluate", str(path), "--benchmark", "bundled/seen:1", "--output", "out"],
+    "build": lambda path: ["build", str(path)],
+    "merge": lambda path: ["merge", str(path), "--output", "out"],
+}
+
+
+@pytest.mark.parametrize("command", BAD_PATHS)
+def test_a_path_that_no_file_can_have_is_named(command, places, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for path in places.values():
+        error = refused(BAD_PATHS[command](path), capsys, path)
+        assert "Errno" not in error
+
+
+@pytest.mark.parametrize("command", [["benchmarks"], ["doctor"], ["score", "x", "--benchmark", "bundled/seen", "--output", "out"]])
+def test_a_data_dir_that_is_no_folder_is_refused(command, places, capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "nope", tmp_path / "file", *places.values()):
+        with pytest.raises(SystemExit, match="2"):
+            main([*command, "--data-dir", str(path)])
+        error = capsys.readouterr().err
+        assert "--data-dir" in error
+        assert "a folder that is there" in error
+
+
+def test_what_cannot_be_a_file_of_data_is_not_found(tmp_path):
+    (tmp_path / "HumanEval.jsonl.gz").mkdir()
+    os.mkfifo(tmp_path / "HumanEvalPlus-v1.jsonl.gz")
+    (tmp_path / "cruxeval.jsonl").symlink_to("nothing")
+    (tmp_path / "livecodebench").write_text("")
+    for name in ("humaneval", "humaneval+", "cruxeval-o", "livecodebench"):
+        row = BENCHMARKS[name]
+        for file in (row.file, *([row.otherwise.file] if row.otherwise else [])):
+            found = file.find(str(tmp_path))
+            assert found is None or tmp_path not in found.parents

@@ -1,12 +1,14 @@
 """Who does what: jobs are given out as results are taken, in batches, to all members."""
 
 import itertools
+import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from reflectioncoder.cluster.dispatch import Dispatcher
+from reflectioncoder.cluster.dispatch import Dispatcher, LostError
 from reflectioncoder.cluster.node import Done, DoneBatch
 from reflectioncoder.errors import MachineError
 
@@ -89,3 +91,34 @@ def test_jobs_after_the_end_do_not_wait_for_ever(dispatcher):
     dispatcher.close()
     with pytest.raises(Exception, match="the work was stopped"):
         dispatcher.submit(1).result(timeout=10)
+
+
+def test_a_job_that_failed_on_all_who_are_there_waits_for_the_one_who_joins():
+    class Failing(Member):
+        def send(self, jobs):
+            return self._pool.submit(fail, jobs)
+
+    class Lost(Member):
+        def send(self, jobs):
+            return self._pool.submit(lose, jobs)
+
+    failed, lost = threading.Event(), threading.Event()
+
+    def fail(jobs):
+        lost.wait(10)
+        time.sleep(0.1)  # until it is known that the other one is lost
+        failed.set()
+        return DoneBatch([Done(None, MachineError("no compiler here")) for _ in jobs], 0.001)
+
+    def lose(jobs) -> DoneBatch:
+        lost.set()
+        raise LostError(f"it is gone, with {len(jobs)} jobs")
+
+    def replace(dispatcher, member):
+        threading.Thread(target=lambda: (failed.wait(10), time.sleep(0.2), dispatcher.join(Member("three")))).start()
+
+    dispatcher = Dispatcher([Failing("one"), Lost("two")], replace)
+    assert [future.result() for _, future in sorted(dispatcher.map(range(6)), key=lambda pair: pair[0])] == [n * n for n in range(6)]
+    assert lost.is_set()
+    assert failed.is_set()
+    dispatcher.close()

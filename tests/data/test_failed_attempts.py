@@ -2,13 +2,18 @@
 
 import pytest
 
+from reflectioncoder.builder.programs import run_as_cell
 from reflectioncoder.config.declarations import TrainConfig
-from reflectioncoder.data.failed_attempts import failed_attempts, reports_failure
+from reflectioncoder.data.failed_attempts import LOST_STATE, failed_attempts, reports_failure
 from reflectioncoder.data.render import IGNORE_INDEX, TokenRenderer
 from reflectioncoder.data.rendered import SpanTable
 from reflectioncoder.data.samples import Block, Sample, assistant, user
+from reflectioncoder.languages import LANGUAGES
 from reflectioncoder.method.plan import RunPlan
 from reflectioncoder.method.views import teacher_view
+from reflectioncoder.sandbox.detect import detect_isolation
+from reflectioncoder.sandbox.limits import Limits
+from reflectioncoder.sandbox.session import Session
 from tests.conftest import make_tokenizer
 
 TRACEBACK = 'Traceback (most recent call last):\n  File "main.py", line 4, in <module>\n    assert f(1) == 2\nAssertionError'
@@ -26,6 +31,7 @@ FAILURES = (
     "terminate called after throwing an instance of 'std::out_of_range'",
 )  # fmt: skip
 SUCCESSES = (
+    "the program ran too long and was stopped\n3 others ended",
     "",
     "All tests passed.",
     "None",
@@ -46,6 +52,41 @@ def test_a_failure_is_recognised(output):
 @pytest.mark.parametrize("output", SUCCESSES)
 def test_what_only_mentions_an_error_is_no_failure(output):
     assert not reports_failure(output)
+
+
+def ran_in_session(code):
+    with Session(Limits(wall_s=0.1, cpu_s=20), detect_isolation()) as session:
+        result = session.run(code)
+    assert result.status != "ok"
+    return result.output
+
+
+@pytest.mark.parametrize("code", ["import os; os.kill(os.getpid(), 9)", "import os; os._exit(3)", "while True: pass"])
+def test_what_a_session_says_of_a_cell_that_it_has_ended_is_a_failure(code):
+    assert reports_failure(ran_in_session(code))
+
+
+def test_every_cell_that_is_lost_is_said_to_be_in_the_same_words():
+    assert ran_in_session("import os; os._exit(3)").rstrip("\n").endswith(LOST_STATE)
+    for reason in ("the cell ran longer than 3.5 s", "the interpreter ended with signal 9", "the cell wrote too much"):
+        assert reports_failure(f"{reason}{LOST_STATE}\n")
+
+
+@pytest.mark.parametrize(
+    ("language", "program"),
+    [
+        ("js", "console.log(1);\nwhile (true) {}"),
+        ("js", "process.abort()"),
+        ("js", "require('node:assert')(false)"),
+        ("js", "f("),
+    ],
+)
+def test_what_is_said_of_a_program_that_was_stopped_is_a_failure(language, program):
+    if missing := LANGUAGES[language].toolchain.missing():
+        pytest.skip(f"{missing} is missing here")
+    ran = run_as_cell(program, language, 0.5)
+    assert not ran.passed
+    assert reports_failure(ran.output)
 
 
 def sample(*outputs):

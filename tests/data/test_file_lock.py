@@ -2,11 +2,14 @@
 
 import errno
 import fcntl
+import subprocess
+import sys
 
 import pytest
 
 from reflectioncoder.builder.log import LOG_NAME, BuildLog
-from reflectioncoder.data.file_lock import lock_alone
+from reflectioncoder.data.file_lock import alone_in, lock_alone
+from reflectioncoder.data.files import claim
 from reflectioncoder.errors import MachineError
 from reflectioncoder.progress import Reporter, reporting
 from reflectioncoder.shard_folders import ShardFolder, Work
@@ -27,6 +30,37 @@ def test_a_second_holder_is_refused(tmp_path):
             lock_alone(second.fileno(), tmp_path / "lock", "another build")
     with open(tmp_path / "lock", "w") as third:
         lock_alone(third.fileno(), tmp_path / "lock")
+
+
+def test_a_folder_is_kept_to_one_command_and_given_back_and_still_counts_as_free(tmp_path):
+    with (
+        alone_in(tmp_path / "out"),
+        pytest.raises(MachineError, match=r"^another command is at work in .*out$"),
+        alone_in(tmp_path / "out"),
+    ):
+        pass
+    with alone_in(tmp_path / "out"):
+        assert claim(tmp_path / "out", "key")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["settings.json"]
+
+
+def test_of_many_processes_one_at_a_time_is_in_a_folder(tmp_path):
+    """Also in the moment in which one leaves, and removes the file that others have opened."""
+    program = (
+        "import sys, time\nfrom pathlib import Path\nfrom reflectioncoder.data.file_lock import alone_in\n"
+        "from reflectioncoder.errors import MachineError\n"
+        "folder, inside, entered = Path(sys.argv[1]), Path(sys.argv[1] + '.inside'), 0\n"
+        "while entered < 200:\n"
+        "    try:\n"
+        "        with alone_in(folder):\n"
+        "            inside.open('x').close()\n"  # fails if another one is inside
+        "            inside.unlink()\n"
+        "            entered += 1\n"
+        "    except MachineError:\n"
+        "        time.sleep(0.0001)\n"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "out")]) for _ in range(3)]
+    assert [process.wait(120) for process in running] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP])

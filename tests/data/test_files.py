@@ -9,6 +9,7 @@ import pytest
 
 from reflectioncoder.data.files import (
     JsonlAppender,
+    JsonlWriter,
     claim,
     explain_full_disk,
     read_json,
@@ -18,6 +19,12 @@ from reflectioncoder.data.files import (
     write_jsonl,
 )  # fmt: skip
 from reflectioncoder.errors import CheckFailedError, MachineError, UsageError
+
+
+def write_rows(path):
+    with JsonlWriter(path) as written:
+        written.write({"a": 1})
+
 
 ROWS = [{"n": 1, "text": "first"}, {"n": 2, "text": "zwei\nZeilen ü"}, {"n": 3, "text": ""}]
 
@@ -49,6 +56,38 @@ def test_a_full_disk_is_one_clear_error():
     with JsonlAppender("/dev/full") as appender, pytest.raises(MachineError, match="disk is full") as error:
         appender.append(ROWS[0])
     assert error.value.exit_code == 3
+
+
+@pytest.mark.parametrize("write", [lambda path: write_atomic(path, "text"), lambda path: write_rows(path)])
+@pytest.mark.parametrize("through_link", [False, True])
+def test_no_file_takes_the_place_of_a_device_or_a_pipe(write, through_link, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    if through_link:
+        (tmp_path / "link").symlink_to(pipe)
+    with pytest.raises(UsageError, match="not a regular file"):
+        write(tmp_path / "link" if through_link else pipe)
+    assert pipe.is_fifo()
+    assert len(list(tmp_path.iterdir())) == 1 + through_link
+
+
+@pytest.mark.parametrize("write", [lambda path: write_atomic(path, "text"), lambda path: write_rows(path)])
+def test_a_link_stays_and_what_it_leads_to_is_written(write, tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "file").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "there" / "file")
+    write(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there" / "file").read_text() in ("text", '{"a": 1}\n')
+    assert len(list((tmp_path / "there").iterdir())) == 1
+
+
+def test_an_output_that_is_discarded_leaves_the_old_file(tmp_path):
+    (tmp_path / "rows").write_text("old")
+    with JsonlWriter(tmp_path / "rows") as written:
+        written.write({"a": 1})
+        written.discard()
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("rows", "old")]
 
 
 def test_an_atomic_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):

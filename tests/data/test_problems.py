@@ -195,7 +195,8 @@ def test_the_behaviour_check_would_notice_a_benchmark_task(benchmark_tasks):
         ({"prompt": "", "canonical_solution": ""}, "a prompt or an instruction, got neither"),
         ({"entry_point": ""}, "what do the tests call"),
         ({"setup": "def"}, "not valid Python"),
-        ({"tests": ["f(1)"]}, "one assert statement"),
+        *(({"tests": [test]}, "one assert statement") for test in ("f(1)", "x = 1", "", 5, ["assert f(1) == 2"])),
+        ({"tests": ["assert"]}, "not valid Python"),
         ({"prompt": "def f(x)\n"}, "not valid Python"),
         ({"entry_point": "g"}, "does not define its entry point"),
         ({"difficulty": 3}, "unknown field"),
@@ -203,8 +204,10 @@ def test_the_behaviour_check_would_notice_a_benchmark_task(benchmark_tasks):
     ],
 )
 def test_malformed_problems_say_what_is_wrong(change, message):
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError, match=message) as refused:
         parse_problem({**GOOD, **change}, "problems.jsonl:1")
+    assert str(refused.value).count("problems.jsonl:1") == 1
+    assert ("not valid Python" in str(refused.value)) == (message == "not valid Python")
 
 
 def test_a_task_id_given_twice_is_named_with_its_line(tmp_path):

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from reflectioncoder.cli import main
 from reflectioncoder.data.files import write_json, write_jsonl
+from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.errors import UsageError
-from reflectioncoder.evaluate.compare import JudgedSample, ScoredRun, compare_folders, compare_runs, read_run
+from reflectioncoder.evaluate.compare import JudgedSample, ScoredRun, common_tasks, compare_folders, compare_runs, read_run
+from reflectioncoder.evaluate.metrics import wilson_interval
 from reflectioncoder.report.tasks import rows_of
 
 P, F, E = "passed", "failed", "sandbox_error"
@@ -76,7 +78,8 @@ def test_swapping_the_runs_mirrors_everything(pair):
 def test_identical_runs_do_not_differ(pair):
     for subset in compare(pair[0], pair[0])["subsets"]:
         assert subset["mcnemar"]["p_value"] == 1.0
-        assert subset["difference"] == {"value": 0.0, "ci_low": 0.0, "ci_high": 0.0}
+        reach = wilson_interval(0, subset["num_tasks"]).ci_high  # on other tasks they may differ
+        assert subset["difference"] == {"value": 0.0, "ci_low": -reach, "ci_high": reach}
         assert subset["flipped"] == {"only_a": [], "only_b": []}
 
 
@@ -258,6 +261,41 @@ def test_damaged_scorings_of_a_folder_are_an_error(name, tmp_path):
     (tmp_path / "b" / name).write_text("{")
     with pytest.raises(UsageError, match=name):
         compare_folders(tmp_path, "a", "b")
+
+
+def test_tasks_are_in_the_order_of_the_numbers_in_their_names(tmp_path):
+    names = ["a/0", "a/2", "a/10", "a/010", "a/" + "9" * 4999, "a/1" + "0" * 5000, "b", "t²3"]
+    run = read_run(write_run(tmp_path / "a", [row(name, P) for name in reversed(names)]))
+    assert common_tasks(run, run) == [*names[:2], "a/010", "a/10", *names[4:]]
+
+
+def test_rows_of_an_earlier_larger_scoring_do_not_count(tmp_path):
+    rows = [row("t/1", P), row("t/1", F, sample=1), row("t/2", F), row("t/3", F)]
+    run = write_run(tmp_path / "a", rows, "own", counts={P: 1})
+    assert read_run(run).describe()["num_samples"] == 1
+    (subset,) = compare(run, run)["subsets"]
+    assert (subset["num_tasks"], subset["pass@1"]) == (1, {"a": 1.0, "b": 1.0})
+    assert list(rows_of(run)) == ["t/1"]
+    for counts in ({P: 2}, {F: 1}, {P: 5}):
+        write_run(tmp_path / "a", rows, "own", counts=counts)
+        for reader in (read_run, rows_of):
+            with pytest.raises(UsageError, match=r"a/samples.jsonl does not hold the verdicts that results.json beside it counts"):
+                reader(run)
+
+
+def test_compare_says_what_the_results_say_after_fewer_samples_were_scored_into_the_folder(tmp_path):
+    problems = bundled_problems("test_seen")[:3]
+    own, samples, out = (str(tmp_path / name) for name in ("own.jsonl", "s.jsonl", "out"))
+    write_jsonl(own, [problem.to_json() for problem in problems])
+    for number, spec in ((2, f"file:{own}"), (1, f"file:{own}"), (1, f"file:{own}:1")):
+        programs = [problems[0].reference, *[""] * 2]
+        rows = [{"task_id": p.task_id, "solution": s} for p, s in zip(problems, programs, strict=True) for s in (s, "")[:number]]
+        write_jsonl(samples, rows)
+        assert main(["score", samples, "--benchmark", spec, "--output", out, "-q"]) == 0
+        metric = json.loads((tmp_path / "out" / "results.json").read_text())["metrics"][0]
+        run = read_run(tmp_path / "out")
+        assert (len(run.samples), run.describe()["num_samples"]) == (metric["num_tasks"], metric["num_samples"])
+        assert compare(run.path, run.path)["subsets"][0]["pass@1"]["a"] == metric["value"]
 
 
 def test_rows_of_tasks_that_are_left_out_now_do_not_count(tmp_path):

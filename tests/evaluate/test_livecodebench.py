@@ -1,9 +1,11 @@
 """livecodebench: scripts and methods are judged as by the official rule; their tests are unpacked without unpickling."""
 
 import base64
+import hashlib
 import json
 import pickle
 import zlib
+from dataclasses import replace
 
 import pytest
 
@@ -231,12 +233,63 @@ def test_files_that_are_missing_damaged_or_changed_are_named(tmp_path, monkeypat
     with pytest.raises(MachineError, match=r"test.jsonl:2: .* question_id"):
         file.read(path.parent)
     write(path.parent, [problem("broken", [], packing(pickle.dumps(Harm())))])
-    (row,) = file.read(path.parent)
-    with pytest.raises(MachineError, match=r"the tests of broken cannot be read"):
+    with pytest.raises(MachineError, match=r"test.jsonl:1: the tests of broken cannot be read"):
+        file.read(path.parent)
+    write(path.parent, [MEAN, problem("broken", [("1", "1")], packing(pickle.dumps(Harm())))])
+    row = file.read(path.parent)[1]
+    with pytest.raises(MachineError, match=r"test.jsonl:2: the tests of broken cannot be read"):
         row["tests"].load()
     write(path.parent, [MEAN])
     with pytest.raises(MachineError, match="has changed"):
         row["tests"].load()
+
+
+ROWS_THAT_ARE_NONE = [
+    ({"public_test_cases": "[]", "private_test_cases": "[]"}, "mean has no tests"),
+    ({"public_test_cases": [], "private_test_cases": packed([])}, "mean has no tests"),
+    ({"public_test_cases": json.dumps([{"input": 5, "output": "1"}])}, "the tests of mean cannot be read"),
+    ({"public_test_cases": json.dumps([{"input": "5", "output": 1}])}, "the tests of mean cannot be read"),
+    ({"public_test_cases": json.dumps([["5", "1"]])}, "the tests of mean cannot be read"),
+    ({"question_id": ["mean"]}, "question_id is text"),
+    ({"question_id": ""}, "question_id is text"),
+    ({"question_content": None}, "question_content is text"),
+    ({"starter_code": 5}, "starter_code is text"),
+    ({"difficulty": ["easy"]}, "difficulty is text"),
+    ({"metadata": '{"func_name": 5}'}, "the func_name of mean is no name: 5"),
+    ({"metadata": "[1]"}, "the metadata of mean is no JSON object"),
+    ({"metadata": "[" * 100_000}, "the metadata of mean is no JSON"),
+    ({"contest_date": None}, "contest_date is text"),
+    ({"contest_date": 5}, "contest_date is text"),
+    ({"contest_date": "soon"}, "contest_date begins with a day"),
+    ({"contest_date": "2025-02-30"}, "contest_date begins with a day"),
+]
+
+
+@pytest.mark.parametrize(("fields", "said"), ROWS_THAT_ARE_NONE)
+@pytest.mark.parametrize("row", [MEAN, LARGEST], ids=["script", "method"])
+def test_a_row_without_tests_or_with_fields_of_other_kinds_is_refused_by_its_place(row, fields, said, tmp_path):
+    write(tmp_path / "livecodebench", [problem("first", [("1", "1")], "[]"), {**row, "question_id": "mean", **fields}])
+    with pytest.raises(MachineError, match=said) as refused:
+        load_benchmark("livecodebench", str(tmp_path))
+    assert "test.jsonl:2: " in str(refused.value)
+
+
+def test_nesting_without_end_is_refused_by_its_place(isolation, tmp_path):
+    folder = write(tmp_path / "livecodebench", [MEAN]).parent
+    (folder / "test.jsonl").write_text(json.dumps(MEAN) + '\n{"question_id": ' + "[" * 100_000 + "]" * 100_000 + "}\n")
+    with pytest.raises(MachineError, match=r"test.jsonl:2: nested too deeply"):
+        load_benchmark("livecodebench", str(tmp_path))
+    row = problem("deep", [("[" * 300 + "]" * 300, "1")], "[]", "largest")
+    with pytest.raises(MachineError, match=r"the tests of largest are no values: .*test.jsonl:1: nested too deeply"):
+        verdict(row, LARGEST_PROGRAM, isolation, tmp_path)
+
+
+def test_private_tests_that_turn_out_to_be_none_are_no_verdict(tmp_path):
+    (tests,) = (row["tests"] for row in LiveCodeBenchFiles().read(write(tmp_path / "livecodebench", [MEAN]).parent))
+    path = write(tmp_path / "livecodebench", [problem("mean", [], "[]")])
+    changed = replace(tests, length=path.stat().st_size, digest=hashlib.sha256(path.read_bytes()).hexdigest())
+    with pytest.raises(MachineError, match=r"test.jsonl:1: mean has no tests"):
+        changed.load()
 
 
 def test_the_benchmark_has_windows_parts_and_errata(tmp_path):

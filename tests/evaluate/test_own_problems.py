@@ -12,6 +12,7 @@ from reflectioncoder.data.problems import Problem, bundled_problems
 from reflectioncoder.data.prompts import one_off_request
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.benchmarks import load_benchmark, require_distinct, split_name
+from reflectioncoder.evaluate.references import line_of
 from reflectioncoder.evaluate.specs import with_absolute_path
 
 IN_WORDS = Problem(
@@ -64,6 +65,40 @@ def test_problems_whose_references_cannot_be_judged_are_left_out_by_name(tmp_pat
     assert "the references of 1 of 2 tasks pass here; left out:\n  stack: " in said
 
 
+BOX = "class Box:\n    pass\n\n\ndef f(x):\n    "
+VALUES = [  # programs, whose tests hold in one process
+    (f"{BOX}return Box()\n", ["assert f(1)"], None),
+    (f"{BOX}return Box\n", ["assert f(1).__name__ == 'Box'"], "test 0: an answer is an object of type builtins.type"),
+    (f"{BOX}return lambda y: x + y\n", ["assert f(1)(2) == 3"], "test 0: an answer is an object of type builtins.function"),
+    (
+        "def f(x):\n    x = []\n    x.append(x)\n    return x\n",
+        ["assert len(f(1)) == 1"],
+        "test 0: an answer is an object of type list",
+    ),
+    ("def f(x):\n    return x(2)\n", ["assert f(abs) == 2"], "test 0: an argument is an object that cannot be sent to the program"),
+    (f"{BOX}return Box()\n", ["assert False", "assert f(1).x"], None),
+    (f"{BOX}return x\n", ["assert f(1) == 2"], None),
+]
+
+
+def test_without_a_reference_values_that_cannot_be_judged_are_named(tmp_path, capsys):
+    tasks = [Problem(f"t{n}", "", "f", "", tuple(tests), instruction="Write f.") for n, (_, tests, _) in enumerate(VALUES)]
+    programs = {f"t{n}": program for n, (program, _, _) in enumerate(VALUES)} | {IN_WORDS.task_id: IN_WORDS.reference}
+    write_jsonl(tmp_path / "own.jsonl", [task.to_json() for task in (*tasks, IN_WORDS)])
+    write_jsonl(tmp_path / "s.jsonl", [{"task_id": task_id, "solution": program} for task_id, program in programs.items()])
+    argv = ["score", str(tmp_path / "s.jsonl"), "--benchmark", f"file:{tmp_path}/own.jsonl", "--output", str(tmp_path / "out")]
+    assert main(argv) == 0
+    printed, results = capsys.readouterr().out, read_json(tmp_path / "out/results.json")
+    assert "the references of 1 of 8 tasks pass here, and 7 have none" in printed
+    assert results["benchmark"]["references"]["num_without"] == 7
+    assert "file/own: 4 samples failed by values that cannot be judged, on tasks without a reference; may be right:\n" in printed
+    assert {task: said["reason"].partition(",")[0] for task, said in results["out_of_reach"].items()} == {
+        f"t{n}": said for n, (_, _, said) in enumerate(VALUES) if said
+    }
+    assert all(f"\n  t{n}: {said}" in printed for n, (_, _, said) in enumerate(VALUES) if said)
+    assert line_of({"num_tasks": 2, "num_passed": 0, "num_without": 2}) == "none of the 2 tasks has a reference"
+
+
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
@@ -87,8 +122,9 @@ def test_names_of_files_and_counts(tmp_path, capsys):
     assert [limited(f"file:a.jsonl{end}", 5) for end in ("", ":40", ":3")] == ["file:a.jsonl:5", "file:a.jsonl:5", "file:a.jsonl:3"]
     assert with_absolute_path("file:a.jsonl:3") == f"file:{Path('a.jsonl').absolute()}:3"
     assert (limited("humaneval:9", 5), with_absolute_path("humaneval:9")) == ("humaneval:5", "humaneval:9")
-    with pytest.raises(UsageError, match="N from 1"):
-        split_name("file:b:0")
+    for spec in ("file:b:0", f"file:b:{'9' * 5000}", f"bundled/seen:{'9' * 5000}", "bundled/seen:²"):
+        with pytest.raises(UsageError, match="N from 1"):
+            split_name(spec)
     with pytest.raises(UsageError, match=r"folder file/b: rename one"):
         require_distinct(["file:a/b.jsonl", "file:c/b.jsonl"])
     for nameless in ("file:", "file:..", "file:.jsonl"):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from copy import deepcopy
@@ -66,6 +67,19 @@ def test_the_results_are_valid_by_the_schema_and_have_the_numbers(scored):
     assert first["source_data"]["source_id"] == results["benchmark"]["sha256"]
     assert log["model_info"] == {"name": "someone/a-model", "id": "someone/a-model", "developer": "someone"}
     assert re.fullmatch(rf"{NAME}/someone/a-model/[0-9.]+", log["evaluation_id"])
+
+
+def test_no_password_of_an_address_gets_into_the_files(scored, tmp_path):
+    argv = ["score", str(scored.parent / "mine.jsonl"), "--benchmark", f"{NAME}:5", "--output", str(tmp_path / "out")]
+    argv += [*FORMATS, "--model", "https://user:hunter2@host.example/v1?key=hunter2"]
+    (tmp_path / "out").mkdir()
+    shutil.copy(scored / "samples.jsonl", tmp_path / "out")  # nothing is judged again
+    assert main(argv) == 0
+    assert main([*argv, "--shard", "1/5"]) == 0
+    written = [path.read_text() for path in (tmp_path / "out").rglob("*.json*")]
+    assert len(written) == 8
+    assert not any("hunter2" in text for text in written)
+    assert read(tmp_path / "out", "mine.eee.json")["model_info"] == {"name": "https://host.example/v1", "id": "https://host.example/v1"}
 
 
 def test_the_samples_are_valid_by_the_schema_and_belong_to_the_results(scored):

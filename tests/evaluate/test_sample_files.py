@@ -3,6 +3,7 @@
 import ast
 import gzip
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -149,6 +150,18 @@ def test_a_folder_of_an_unknown_task_is_named(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert score(tmp_path / "empty", tmp_path / "out") == 2
     assert "no samples" in capsys.readouterr().err
+
+
+def test_a_folder_whose_name_is_that_of_two_tasks_is_refused(tmp_path):
+    problems = [replace(PROBLEMS[0], task_id=task_id) for task_id in ("a/b", "a_b", "c/d")]
+    write_jsonl(tmp_path / "own.jsonl", [problem.to_json() for problem in problems])
+    (tmp_path / "samples/c_d").mkdir(parents=True)
+    (tmp_path / "samples/c_d/0.py").write_text(answer_program(PROBLEMS[0]))
+    assert len(read_samples_to_score(tmp_path / "samples", load_benchmark(f"file:{tmp_path}/own.jsonl"))) == 1
+    (tmp_path / "samples/a_b").mkdir()
+    for spec in (f"file:{tmp_path}/own.jsonl", f"file:{tmp_path}/own.jsonl:1"):
+        with pytest.raises(UsageError, match="several tasks of file/own have this folder's name: a/b, a_b"):
+            read_samples_to_score(tmp_path / "samples", load_benchmark(spec))
 
 
 def test_samples_without_any_program_are_a_failed_check(tmp_path, capsys):

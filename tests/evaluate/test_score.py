@@ -120,6 +120,14 @@ def test_samples_keep_their_numbers_where_these_tell_them_apart(numbers, expecte
     assert [sample.sample for sample in samples] == expected
 
 
+@pytest.mark.parametrize("number", [-3, 1_000_000, 10**30])
+def test_a_sample_is_not_numbered_below_zero_or_beyond_counting(number, tmp_path):
+    benchmark = load_benchmark("bundled/seen:1")
+    rows = [{"task_id": benchmark.tasks[0].task_id, "solution": "", "sample": number} for number in (999_999, number)]
+    with pytest.raises(UsageError, match=r"in\.jsonl:2: sample\n  got:     -?[0-9]+\n  allowed: 0 to 999,999"):
+        read_samples_to_score(write_jsonl(tmp_path / "in.jsonl", rows), benchmark)
+
+
 def test_a_scoring_run_continues_and_judges_nothing_twice(tmp_path, monkeypatch):
     benchmark = load_benchmark("bundled/seen:6")
     rows = [{"task_id": t.task_id, "solution": "x = 1\n"} for t in benchmark.tasks]
@@ -199,6 +207,26 @@ def test_verdicts_of_a_scoring_that_was_cut_off_are_kept_by_a_smaller_one(tmp_pa
     write_jsonl(output, rows[2:])
     score_samples(read_samples_to_score(tmp_path / "in.jsonl", part), output, Scorer(part, LIMITS))
     assert [json.loads(line)["task_id"] for line in output.read_text().splitlines()] == [rows[n]["task_id"] for n in (0, 2, 3)]
+
+
+def test_a_stored_row_that_is_not_as_it_was_written_is_judged_again(tmp_path, monkeypatch):
+    benchmark = load_benchmark("bundled/seen:1")
+    output = tmp_path / "out/samples.jsonl"
+    samples = _samples(benchmark, tmp_path / "in.jsonl", "")  # no program is run
+    (row,) = score_samples(samples, output, Scorer(benchmark, LIMITS))
+    judged = _judged_tasks(monkeypatch)
+    changes = [{"plus_status": 5}, {"base_status": None}, {"status": "solved"}, {"duration_s": "x"}, {"tests": 7}, {"tests": [5]},
+               {"solution": "x = 1"}, {"stderr_tail": None}, {"failed_inputs": {"base": "x"}}, {"reason": [[]]},
+               {"task_id": "other"}]  # fmt: skip
+    lacking = [{name: value for name, value in row.items() if name != without} for without in ("stderr_tail", "settings", "tests")]
+    for changed in (*({**row, **change} for change in changes), *lacking):
+        write_jsonl(output, [changed])
+        assert score_samples(samples, output, Scorer(benchmark, LIMITS)) == [row]
+        assert judged, changed
+        judged.clear()
+    write_jsonl(output, [{**row, "reason": "", "out_of_reach": [1]}])
+    assert score_samples(samples, output, Scorer(benchmark, LIMITS)) != [row]
+    assert judged == []
 
 
 @pytest.mark.parametrize("other", ["limits", "benchmark", "programs"])

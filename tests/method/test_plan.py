@@ -118,3 +118,63 @@ def test_a_share_for_samples_that_there_are_not_is_refused(share, kind, allowed)
     with pytest.raises(UsageError, match=f"no {kind} samples") as error:
         RunPlan(rendered, TrainConfig(reflection_token_share=share), seed=7)
     assert f"allowed: {allowed}" in str(error.value)
+
+
+def visits_and_tokens(plan):
+    return [(v.index, v.epoch, v.step, v.slot) for step in range(plan.total_steps) for v in plan.visits(step)], plan.num_tokens
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"reflection_upsampling": 3},
+        {"reflection_token_share": 0.3},
+        {"reflection_token_share": 0},
+        {"mask_strategy": ("random_block",)},
+    ],
+)
+@pytest.mark.parametrize("max_tokens", [2500, 6000, 20_000])
+def test_no_more_visits_are_made_than_the_budget_pays_and_the_plan_is_the_same(settings, max_tokens):
+    rendered = [renderer_of("token").render(sample) for sample in samples()[:12]]
+    config = TrainConfig(global_batch_size=4, max_tokens=max_tokens, epochs=1e9, **settings)
+    plan = RunPlan(rendered, config, seed=3)
+    assert plan.is_cut_short
+    assert len(plan._index) < max_tokens
+    whole = RunPlan.__new__(RunPlan)
+    whole.__dict__.update(plan.__dict__)
+    whole._index, whole._epoch = plan._arranged(len(plan._index) * 10)
+    assert whole._affordable_steps() == plan.total_steps
+    assert visits_and_tokens(whole) == visits_and_tokens(plan)
+
+
+def test_a_budget_below_one_step_is_said_with_all_of_the_step_s_tokens():
+    rendered = [renderer_of("token").render(sample) for sample in samples()[:12]]
+    said = []
+    for epochs in (2, 1e9):
+        with pytest.raises(UsageError, match="below one optimizer step") as error:
+            RunPlan(rendered, TrainConfig(global_batch_size=64, max_tokens=1, epochs=epochs, reflection_upsampling=9), seed=3)
+        said.append(str(error.value))
+    assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("settings", [{"epochs": 1e9}, {"epochs": 1e8, "reflection_token_share": 0.001}])
+def test_more_visits_than_fit_into_any_memory_are_refused(settings):
+    rendered = [renderer_of("token").render(sample) for sample in samples()[:12]]
+    with pytest.raises(UsageError, match=r"more visits .*(?s:.*)train\.epochs"):
+        RunPlan(rendered, TrainConfig(**settings), seed=3)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"reflection_upsampling": 2**62},
+        {"generation_upsampling": 2**63 - 1},
+        {"reflection_token_share": 1e-300},
+        {"reflection_token_share": 1e-12},
+        {"epochs": 1e300},
+    ],
+)
+def test_what_no_training_needs_is_refused_where_it_is_written(settings):
+    with pytest.raises(UsageError, match=next(iter(settings))):
+        TrainConfig(**settings)

@@ -7,9 +7,11 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from reflectioncoder.cli import main
+from reflectioncoder.config.loading import load_recipe
 from reflectioncoder.data.files import read_json, sha256_file, write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.errors import CheckFailedError
+from reflectioncoder.pipeline import Run
 from reflectioncoder.publish import model_check
 from reflectioncoder.publish.model_card import stated_license
 from tests.conftest import make_model, make_tokenizer
@@ -120,6 +122,16 @@ def test_a_run_that_is_not_finished_is_refused(run, tmp_path, capsys):
     assert exported(tmp_path, tmp_path / "out") == 2
     assert main(["export", str(run), str(run), "--model", "--output", str(tmp_path / "out")]) == 2
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_was_begun_again_with_other_settings_is_not_published_under_them(run, tmp_path, capsys):
+    begun = tmp_path / "small"
+    shutil.copytree(run, begun)
+    recipe = load_recipe(run.parent.parent / "small.yaml", ["train.learning_rate=1e-3"])
+    with Run(recipe, tmp_path).prepared():
+        pass  # and then it was interrupted
+    assert exported(begun, tmp_path / "out") == 2
+    assert "its stage run is not done" in capsys.readouterr().err
 
 
 def test_what_came_to_lie_beside_the_weights_is_not_published(run, tmp_path, capsys):

@@ -154,7 +154,7 @@ def test_a_broken_sandbox_raises_and_never_fails_the_program(monkeypatch):
 
 
 def test_a_limit_of_zero_is_a_usage_error():
-    with pytest.raises(UsageError, match="positive"):
+    with pytest.raises(UsageError, match="a number above 0"):
         Limits(wall_s=0)
 
 
@@ -185,3 +185,11 @@ def test_no_descriptor_of_ours_leaks_into_the_program(isolation):
         source = "import os\nfor fd in range(256):\n    try: os.fstat(fd); print(fd)\n    except OSError: pass"
         result = run(source, isolation)
     assert result.stdout.split() == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    "limit", [{"wall_s": 1e308}, {"cpu_s": float("inf")}, {"wall_s": float("nan")}, {"memory_bytes": 2**64}, {"cpu_s": 0}]
+)
+def test_limits_that_no_machine_can_hold_are_refused(limit):
+    with pytest.raises(UsageError, match=next(iter(limit))):
+        Limits(**limit)

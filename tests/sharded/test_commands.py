@@ -69,6 +69,28 @@ def test_evaluations_of_shards_are_those_of_one_machine(tmp_path):
         assert content(one / "samples.jsonl") == content(merged / "samples.jsonl")
 
 
+def test_shards_are_merged_from_another_folder_than_that_of_a_problem_file(tmp_path, monkeypatch, capsys):
+    script = Solutions(problems := bundled_problems("test_seen")[:2])
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    own = [problem.to_json() for problem in problems]
+    write_jsonl(tmp_path / "here/own.jsonl", own)
+    write_jsonl(tmp_path / "here/s.jsonl", [{"task_id": problem.task_id, "solution": ""} for problem in problems])
+    monkeypatch.chdir(tmp_path / "here")
+    with serving(script) as url:
+        asked = ["m", "--backend", "openai", "--base-url", url, "--benchmark", "file:own.jsonl:1", "--data-dir", "."]
+        for command in (["score", "s.jsonl", "--benchmark", "file:own.jsonl:1"], ["generate", *asked], ["evaluate", *asked]):
+            assert main([*command, "--output", f"{tmp_path}/{command[0]}", "--shard", "1/1", "-q"]) == 0
+    monkeypatch.chdir(tmp_path / "there")
+    for command in ("score", "generate", "evaluate"):
+        merge = ["merge", str(tmp_path / command / "shard-1-of-1"), "--output", str(tmp_path / command), "-q"]
+        write_jsonl(tmp_path / "here/own.jsonl", [{**own[0], "tests": own[0]["tests"][:1]}, *own[1:]])
+        assert main(merge) == 2
+        assert f"where:   file:{tmp_path}/here/own.jsonl:1" in capsys.readouterr().err
+        write_jsonl(tmp_path / "here/own.jsonl", own)
+        assert main(merge) in (0, 1), command  # 1: no sample holds a program
+
+
 def test_a_model_that_completes_batches_has_no_shards():
     with pytest.raises(UsageError, match="shards are for models behind servers"):
         require_server(AskedModel("key", None, in_batches=True, open=lambda *lengths: pytest.fail("it was loaded")))
@@ -110,6 +132,15 @@ def test_a_check_in_shards_is_that_of_one_machine(tmp_path, capsys):
     for name in ("check.jsonl", "check.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "sharded" / name).read_bytes()
     assert json.loads((tmp_path / "one" / "check.json").read_text())["num_drifts"] == 1
+
+
+def test_shards_of_a_check_are_merged_from_another_folder(tmp_path, monkeypatch):
+    write_jsonl(tmp_path / "here.jsonl", [printing(1, 1)])
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "here.jsonl", "--output", str(tmp_path / "out"), "--shard", "1/1", "-q"]) == 0
+    monkeypatch.chdir(tmp_path / "there")
+    assert main(["merge", str(tmp_path / "out/shard-1-of-1"), "--output", str(tmp_path / "out"), "-q"]) == 0
 
 
 def test_a_check_goes_on_from_its_file_and_refuses_another(tmp_path, capsys):

@@ -1,1 +1,1 @@
-"""Compares settings: a run for every arm and seed, paired differences to a control with intervals over tasks and seeds."""
+"""Compares settings: one run per arm and seed, and paired differences to a control with intervals over tasks and seeds."""

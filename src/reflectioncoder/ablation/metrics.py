@@ -1,13 +1,14 @@
-"""Reads the metrics of runs: of every benchmark the pass rate, and the loss of its canonical solutions if it was measured."""
+"""Reads the metrics of runs: for every benchmark the pass rate, and the loss of its canonical solutions if measured."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from reflectioncoder.ablation.statistics import TaskValues
+from reflectioncoder.config.declarations import EvaluateConfig
 from reflectioncoder.data.files import read_json, read_jsonl
 from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.evaluate.benchmarks import split_name
@@ -21,7 +22,7 @@ ALL = "all benchmarks"
 
 @dataclass(frozen=True, order=True)
 class Metric:
-    """A metric on one benchmark, or on the tasks of all of them. Higher is better for a pass rate, lower for a loss."""
+    """A metric on one benchmark or on the tasks of all benchmarks. Higher is better for a pass rate, lower for a loss."""
 
     kind: Kind
     benchmark: str
@@ -35,37 +36,42 @@ class Metric:
         return self.kind == "pass@1"
 
 
-def metrics_of(run: Path, specs: Sequence[str], which: str) -> dict[Metric, TaskValues]:
-    """Return what a run folder has of the base or the trained model; tasks without a verdict are left out.
+def metrics_of(run: Path, asked: EvaluateConfig, which: str) -> dict[Metric, TaskValues]:
+    """Return a run's measurements of the base or the trained model; tasks without a verdict are left out.
+
+    Only the files of the requested benchmarks are read; an earlier run with other settings may have left more.
 
     Raises:
         UsageError: a file is damaged.
     """
     found: dict[Metric, TaskValues] = {}
-    for spec in specs:
+    for spec in asked.benchmarks:
         name, _ = split_name(spec)
         folder = run / "eval" / name / which
-        if (folder / "results.json").is_file():
+        if "pass_rate" in asked.measures:
             found[Metric("pass@1", name)] = _pass_rates(folder)
-        if (folder / REFERENCE_LOSSES).is_file():
+        if "reference_loss" in asked.measures and (folder / REFERENCE_LOSSES).is_file():  # absent for benchmarks in other languages
             found[Metric("reference loss", name)] = _losses(folder / REFERENCE_LOSSES)
     return found | _pooled(found)
 
 
 def metrics_to_json(metrics: Mapping[Metric, TaskValues]) -> list[dict[str, Any]]:
-    """Return metrics as JSON; what `metrics_of_json` computes from the others is left out."""
+    """Return metrics as JSON, without the pooled ones that `metrics_of_json` computes from the others."""
     rows = []
     for metric, values in metrics.items():
         if metric.benchmark != ALL:
-            tasks = {task: [round(above, 6), below] for task, (above, below) in values.items()}
+            tasks = {task: [round(numerator, 6), denominator] for task, (numerator, denominator) in values.items()}
             rows.append({"kind": metric.kind, "benchmark": metric.benchmark, "tasks": tasks})
     return rows
 
 
 def metrics_of_json(rows: Iterable[Mapping[str, Any]]) -> dict[Metric, TaskValues]:
-    """Read what `metrics_to_json` has written."""
+    """Read metrics written by `metrics_to_json`."""
     found: dict[Metric, TaskValues] = {
-        Metric(row["kind"], row["benchmark"]): {task: (above, below) for task, (above, below) in row["tasks"].items()} for row in rows
+        Metric(row["kind"], row["benchmark"]): {
+            task: (numerator, denominator) for task, (numerator, denominator) in row["tasks"].items()
+        }
+        for row in rows
     }
     return found | _pooled(found)
 
@@ -84,7 +90,7 @@ def _losses(path: Path) -> TaskValues:
 
 
 def _pooled(found: dict[Metric, TaskValues]) -> dict[Metric, TaskValues]:
-    """Return the metrics over the tasks of all benchmarks, where there are several."""
+    """Return the metrics over the tasks of all benchmarks, if there are several benchmarks."""
     pooled: dict[Metric, TaskValues] = {}
     for kind in ("pass@1", "reference loss"):
         of_kind = [(metric.benchmark, values) for metric, values in found.items() if metric.kind == kind]

@@ -1,4 +1,4 @@
-"""Puts the results of finished cells together: means of the arms, paired differences to the control, `ablation.json`, lines to read."""
+"""Combines the results of finished cells: means of the arms, paired differences to the control, `ablation.json`, readable lines."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.ablation.design import MARK, Cell, Design
+from reflectioncoder.ablation.design import CELL_FILE, Cell, Design
 from reflectioncoder.ablation.metrics import Metric, metrics_of, metrics_of_json, metrics_to_json
-from reflectioncoder.ablation.statistics import POWER_Z, TaskValues, mean_of, paired_difference
+from reflectioncoder.ablation.statistics import TaskValues, mean_of, paired_difference
 from reflectioncoder.data.files import read_json, write_json
 from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.pipeline import BASE, TRAINED
@@ -20,7 +20,7 @@ _TRAIN = ("num_tokens", "visits", "reflection_visits", "reflection_tokens", "dur
 
 @dataclass(frozen=True)
 class FinishedCell:
-    """A cell whose run is complete, as its file says. `base`: of the model before training. `train`: from train.json."""
+    """A cell with a complete run, read from its file. `base`: metrics before training. `train`: values from train.json."""
 
     cell: Cell
     metrics: CellMetrics
@@ -28,15 +28,20 @@ class FinishedCell:
     train: dict[str, Any]
 
 
-def finish(cell: Cell, run: Path, specs: Sequence[str], duration_s: float) -> None:
-    """Write the file that says that a cell's run is complete, with all that the comparison takes from it."""
+def finish(cell: Cell, run: Path, identity: dict[str, Any], duration_s: float) -> None:
+    """Write the file that marks a cell's run as complete, with all values that the comparison uses.
+
+    Args:
+        identity: the cell's identity before its run, so that a file edited during the run makes the cell stale.
+    """
     train = read_json(run / "train" / "train.json")
-    metrics = {which: metrics_to_json(metrics_of(run, specs, which)) for which in (BASE, TRAINED)}
-    write_json(run / MARK, {"key": cell.key, "duration_s": duration_s, "train": {name: train[name] for name in _TRAIN}, **metrics})
+    metrics = {which: metrics_to_json(metrics_of(run, cell.resolved.recipe.evaluate, which)) for which in (BASE, TRAINED)}
+    content = {"identity": identity, "duration_s": duration_s, "train": {name: train[name] for name in _TRAIN}, **metrics}
+    write_json(run / CELL_FILE, content)
 
 
 def finished_cells(design: Design, folder: Path) -> list[FinishedCell]:
-    """Read the cells whose runs are complete, in the design's order.
+    """Read the cells with complete runs, in the design's order.
 
     Raises:
         UsageError: a cell's file is damaged.
@@ -44,7 +49,7 @@ def finished_cells(design: Design, folder: Path) -> list[FinishedCell]:
     found = []
     for cell in design.cells:
         if cell.is_finished(folder):
-            path = folder / cell.name / MARK
+            path = folder / cell.name / CELL_FILE
             with expected_form(path):
                 said = read_json(path)
                 found.append(FinishedCell(cell, metrics_of_json(said[TRAINED]), metrics_of_json(said[BASE]), said["train"]))
@@ -54,10 +59,10 @@ def finished_cells(design: Design, folder: Path) -> list[FinishedCell]:
 def summarize(design: Design, finished: Sequence[FinishedCell], confidence: float) -> dict[str, Any]:
     """Return the content of `ablation.json`.
 
-    A difference rests on the seeds of which both the arm and the control are finished.
+    A difference uses only the seeds for which both the arm and the control are finished.
     """
     by_arm = {arm: {f.cell.seed: f for f in finished if f.cell.arm == arm} for arm in design.arms}
-    base = finished[0].base if finished else {}
+    base = [cell.base for cell in by_arm[design.control].values()]  # other arms may change the base model
     metrics = sorted({metric for f in finished for metric in f.metrics}, key=lambda m: (m.kind, m.benchmark))
     return {
         "schema_version": 1,
@@ -86,7 +91,7 @@ def _arm(name: str, settings: dict[str, Any], cells: Mapping[int, FinishedCell])
 
 
 def _metric(
-    metric: Metric, design: Design, by_arm: Mapping[str, Mapping[int, FinishedCell]], base: CellMetrics, confidence: float
+    metric: Metric, design: Design, by_arm: Mapping[str, Mapping[int, FinishedCell]], base: Sequence[CellMetrics], confidence: float
 ) -> dict[str, Any]:
     control = by_arm[design.control]
     rows = []
@@ -98,24 +103,23 @@ def _metric(
         row: dict[str, Any] = {
             "arm": arm,
             "mean": mean_of(runs),
-            "by_seed": {str(s): mean_of([cells[s].metrics[metric]]) for s in cells},
+            "by_seed": {str(seed): mean_of([cell.metrics[metric]]) for seed, cell in cells.items() if metric in cell.metrics},
         }
         if arm != design.control and paired:
             ours, theirs = ([side[seed].metrics[metric] for seed in paired] for side in (cells, control))
-            estimate = paired_difference(ours, theirs, confidence)
-            row["difference"] = {**asdict(estimate), "detectable": POWER_Z * estimate.standard_error}
+            row["difference"] = asdict(paired_difference(ours, theirs, confidence, of_shares=metric.kind == "pass@1"))
         rows.append(row)
     return {
         "kind": metric.kind,
         "benchmark": metric.benchmark,
         "higher_is_better": metric.higher_is_better,
-        "base": mean_of([base[metric]]) if metric in base else None,
+        "base": mean_of(bases) if (bases := [of_cell[metric] for of_cell in base if metric in of_cell]) else None,
         "arms": rows,
     }
 
 
 def lines_of(summary: dict[str, Any]) -> list[str]:
-    """Return the table for people: a block for each metric, a line for each arm."""
+    """Return a readable table: a block for each metric, a line for each arm."""
     width = max(len(arm["name"]) for arm in summary["arms"])
     lines = [f"{summary['num_finished']} of {summary['num_cells']} runs finished; differences are to {summary['control']}"]
     for metric in summary["metrics"]:

@@ -1,7 +1,7 @@
-"""Carries out an ablation: a run for every cell, in RUNS_DIR/NAME/cells/, each of which continues from its own files.
+"""Runs an ablation: one run per cell, in RUNS_DIR/NAME/cells/, each of which resumes from its own files.
 
-Builds with the same settings are made once and copied; evaluations of the base model are shared by all runs of a folder
-(`shared_evaluations`). After every cell `ablation.json` and `report.html` say what is known so far, so an interrupted ablation has
+Builds with the same settings are made once and copied; all runs of a folder share the base model's evaluations
+(`shared_evaluations`). `ablation.json` and `report.html` are updated after every cell, so an interrupted ablation has
 results.
 """
 
@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reflectioncoder.ablation.design import MARK, Cell, Design, design_of
+from reflectioncoder.ablation.design import CELL_FILE, Cell, Design, design_of
+from reflectioncoder.ablation.identity import identity_of
 from reflectioncoder.ablation.metrics import metrics_of
 from reflectioncoder.ablation.results import finish, finished_cells, summarize
 from reflectioncoder.ablation.statistics import detectable_share, mean_of
@@ -35,7 +36,7 @@ class Ablation:
     """The folder RUNS_DIR/NAME/ of an ablation.
 
     Args:
-        shard: the part of the cells to carry out, for several machines or at several times.
+        shard: the part of the cells to run, to split them over machines or over time.
 
     Raises:
         UsageError: see `design_of`.
@@ -60,19 +61,15 @@ class Ablation:
         self._stop = stop
         self._team = team
 
-    @property
-    def _specs(self) -> tuple[str, ...]:
-        return self._resolved.recipe.evaluate.benchmarks
-
     def run(self) -> dict[str, Any]:
-        """Run all cells that are not finished; return the content of `ablation.json`.
+        """Run all unfinished cells; return the content of `ablation.json`.
 
         Raises:
-            What `Run.run` raises; finished cells stay finished.
+            The errors of `Run.run`; finished cells stay finished.
         """
+        self._check_arms()
         write_atomic(self.directory / "config.yaml", self._resolved.to_yaml())
         write_json(self.directory / "env.json", environment())
-        self._check_arms()
         todo = [cell for cell in self._cells if not cell.is_finished(self.cells_dir)]
         say(f"ablate: {len(self.design.arms)} arms, {len(self.design.seeds)} seeds: {len(todo)} of {len(self._cells)} runs to do")
         durations = self._known_durations()
@@ -88,10 +85,10 @@ class Ablation:
         return self.write()
 
     def check(self) -> list[dict[str, Any]]:
-        """Check all arms as a run would, without running anything; return the runs of this part, with what is finished.
+        """Check all arms as a run would, without running anything; return this shard's runs and whether each is finished.
 
         Raises:
-            What `Run.check` raises.
+            The errors of `Run.check`.
         """
         self._check_arms()
         return [
@@ -99,12 +96,12 @@ class Ablation:
         ]
 
     def _check_arms(self) -> None:
-        """Find what is wrong with any arm before the first run."""
+        """Check every arm before the first run, so that no error of a later arm appears halfway."""
         checked: set[str] = set()
         for cell in self._cells:
             if cell.arm not in checked and not cell.is_finished(self.cells_dir):
                 self._of(cell).check()
-            checked.add(cell.arm)
+                checked.add(cell.arm)
 
     def _of(self, cell: Cell) -> Run:
         return Run(cell.resolved, self.cells_dir, self._data_dir, stop=self._stop, team=self._team)
@@ -112,13 +109,14 @@ class Ablation:
     def _run(self, cell: Cell) -> None:
         say(f"ablate: {cell.arm}, seed {cell.seed}")
         run = self._of(cell)
+        identity = identity_of(cell.resolved.recipe)
         self._share_build(run)
         started = time.monotonic()
         run.run()
-        finish(cell, run.directory, self._specs, round(time.monotonic() - started, 1))
+        finish(cell, run.directory, identity, round(time.monotonic() - started, 1))
 
     def _share_build(self, run: Run) -> None:
-        """Copy the files of an equal build of another cell, if there is one and this one has none of its own."""
+        """Copy the build of another cell with the same build settings, if there is one and this cell has no build."""
         if run.has_build():
             return
         for other in self.design.cells:
@@ -129,28 +127,30 @@ class Ablation:
                 return
 
     def _known_durations(self) -> list[float]:
-        paths = [self.cells_dir / cell.name / MARK for cell in self.design.cells]
-        return [float(read_json(path)["duration_s"]) for path in paths if path.is_file()]
+        paths = [self.cells_dir / cell.name / CELL_FILE for cell in self.design.cells if cell.is_finished(self.cells_dir)]
+        return [float(read_json(path)["duration_s"]) for path in paths]
 
     def _announce(self, first: Cell, num_runs: int, durations: Sequence[float]) -> None:
-        """Say how small a difference can be found, and how long it takes, before the first training."""
+        """Before the first training, report how small a difference can be found and how long the runs take."""
         run = self._of(first)
         with run.prepared():
             self._share_build(run)
             run.build()
             run.measure(BASE)
-        base = metrics_of(run.directory, self._specs, BASE)
-        num_samples, num_seeds = self._resolved.recipe.generate.num_samples, len(self.design.seeds)
+        base = metrics_of(run.directory, first.resolved.recipe.evaluate, BASE)
+        recipe, num_seeds = self._resolved.recipe, len(self.design.seeds)
         for metric, values in base.items():
             if metric.higher_is_better:
-                share = detectable_share(mean_of([values]), len(values), num_seeds, num_samples)
+                share = detectable_share(
+                    mean_of([values]), len(values), num_seeds, recipe.generate.num_samples, recipe.evaluate.confidence
+                )
                 found = f"{len(values)} tasks, {num_seeds} seed(s): a difference of {100 * share:.1f} points would be found"
                 say(f"ablate: {metric.kind} on {metric.benchmark}: {found}")
         time_left = format_duration(_mean(durations) * num_runs) if durations else "not known before the first one is done"
         say(f"ablate: time for {num_runs} runs: {time_left}")
 
     def write(self) -> dict[str, Any]:
-        """Write `ablation.json` about all finished cells, of other shards too, and return its content."""
+        """Write `ablation.json` about all finished cells, including those of other shards, and return its content."""
         finished = finished_cells(self.design, self.cells_dir)
         summary = summarize(self.design, finished, self._resolved.recipe.evaluate.confidence)
         write_json(self.directory / ABLATION_FILE, summary)
@@ -159,7 +159,7 @@ class Ablation:
 
 
 def _copy_build(source: Path, target: Path) -> None:
-    """Copy a finished build, whole or not at all; its marker comes last. A build of other settings is put aside."""
+    """Copy a finished build completely or not at all; its marker is written last. A build with other settings is moved aside."""
     whole, partial = target / "build", target / "build.partial"
     shutil.rmtree(partial, ignore_errors=True)
     if whole.exists():

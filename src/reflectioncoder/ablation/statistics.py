@@ -1,7 +1,7 @@
-"""Estimates how much an arm differs from the control: a bootstrap over seeds and tasks, of which all seeds have the same.
+"""Estimates the difference between an arm and the control by a bootstrap over seeds and tasks; all seeds share the tasks.
 
-A metric of one run is sum(x) / sum(y) over tasks: passes and samples, or nats and tokens. Arms are paired by seed and task: both of a
-pair are drawn together, so what makes a task hard, or a seed lucky, for both cancels out.
+A run's metric is sum(x) / sum(y) over tasks: passes and samples, or nats and tokens. Arms are paired by seed and task: both members of
+a pair are drawn together, so effects common to both (a hard task, a lucky seed) cancel out.
 """
 
 from __future__ import annotations
@@ -9,54 +9,68 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reflectioncoder.evaluate.metrics import Interval, paired_interval
+
 ROUNDS = 10_000
-POWER_Z = 1.959964 + 0.841621
-"""Standard errors of a difference that is found with 80 % probability at a level of 5 % (two-sided)."""
+POWER = 0.8
+"""The statistical power of `detectable`: the share of repetitions in which a true difference of that size is found."""
 
 TaskValues = Mapping[str, tuple[float, float]]
-"""The values of one run: task → what is summed above and below the line."""
-
+"""The values of one run: task → (numerator, denominator)."""
 
 Column = NDArray[np.float64]
 Pair = tuple[tuple[Column, Column], tuple[Column, Column]]
-"""The columns of an arm and of the control: the tasks' values above and below the line."""
+"""The columns of an arm and of the control: numerators and denominators by task."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its interval. `standard_error`: of the bootstrap; `num_seeds`, `num_tasks`: what it rests on."""
+    """A value with its confidence interval.
+
+    `detectable`: the smallest true difference whose interval would exclude zero in a share `POWER` of repetitions. `num_seeds`,
+    `num_tasks`: the size of the paired data.
+    """
 
     value: float
     ci_low: float
     ci_high: float
     standard_error: float
+    detectable: float
     num_seeds: int
     num_tasks: int
 
 
 def mean_of(runs: Sequence[TaskValues]) -> float:
-    """Return the mean of a metric over runs."""
+    """Return a metric's mean over runs."""
     return float(np.mean([sum(x for x, _ in run.values()) / sum(y for _, y in run.values()) for run in runs]))
 
 
 def paired_difference(
-    arm: Sequence[TaskValues], control: Sequence[TaskValues], confidence: float = 0.95, seed: int = 0, rounds: int = ROUNDS
+    arm: Sequence[TaskValues],
+    control: Sequence[TaskValues],
+    confidence: float = 0.95,
+    *,
+    of_shares: bool = False,
+    seed: int = 0,
+    rounds: int = ROUNDS,
 ) -> Estimate:
-    """Return the difference arm - control of a metric, mean over seeds, with a bootstrap interval over seeds and tasks.
+    """Return the difference arm - control of a metric, averaged over seeds, with a bootstrap interval over seeds and tasks.
 
-    With one seed the interval is over tasks alone, and says nothing about other seeds. Drawing seeds and tasks counts the noise of
-    single answers three times (Owen 2007, arXiv 0712.1111); the excess is taken away, and few seeds widen the interval as in a t-test.
+    With one seed the interval is over tasks only and says nothing about other seeds. Drawing seeds and tasks counts the noise of single
+    answers three times (Owen 2007, arXiv 0712.1111); the draws are rescaled to remove the excess, and widened as in a t-test.
 
     Args:
-        arm, control: one run each per seed, in the same order.
+        arm, control: one run per seed each, in the same order.
+        of_shares: the metric is a pass rate; the interval is then at least as wide as the number of tasks allows (`paired_interval`).
 
     Raises:
-        ValueError: no run, not equally many, or no task that all runs have.
+        ValueError: no runs, unequal numbers of runs, or no task common to all runs.
     """
     tasks = sorted(set.intersection(*(set(run) for run in (*arm, *control)))) if arm and control else []
     if len(arm) != len(control) or not tasks:
@@ -70,12 +84,17 @@ def paired_difference(
         exact, freedom = _standard_error(np.array([_contributions(pair) for pair in pairs]))
         drawn *= exact / error * np.sqrt(freedom / rng.chisquare(freedom, size=rounds))
         error = exact
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Estimate(value, value + float(low), value + float(high), error, len(pairs), len(tasks))
+    low, high, shifted = (float(x) for x in np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2, POWER]))
+    interval = Interval(value, value + low, value + high)
+    if of_shares:
+        single = all(denominators.max() == 1 for pair in pairs for _, denominators in pair)
+        interval = paired_interval(interval, len(tasks), confidence, single=single)
+    detectable = (interval.ci_high - interval.ci_low) / 2 + shifted
+    return Estimate(value, interval.ci_low, interval.ci_high, error, detectable, len(pairs), len(tasks))
 
 
 def _drawings(pairs: Sequence[Pair], rng: np.random.Generator, rounds: int) -> NDArray[np.float64]:
-    """Return the difference in drawings of seeds and tasks; all seeds of a drawing have the same tasks."""
+    """Return the difference for bootstrap draws of seeds and tasks; within a draw all seeds have the same tasks."""
     num_tasks = len(pairs[0][0][0])
     share = rng.multinomial(len(pairs), [1 / len(pairs)] * len(pairs), size=rounds) / len(pairs)
     counts = rng.multinomial(num_tasks, [1 / num_tasks] * num_tasks, size=rounds)
@@ -83,7 +102,7 @@ def _drawings(pairs: Sequence[Pair], rng: np.random.Generator, rounds: int) -> N
 
 
 def _contributions(pair: Pair) -> NDArray[np.float64]:
-    """Return a number for each task whose mean is the difference of the two runs, and whose spread is its noise (linearised)."""
+    """Return a value per task whose mean is the difference of the two runs and whose spread is its noise (linearised)."""
     sides = []
     for x, y in pair:
         ratio = x.sum() / y.sum()
@@ -92,7 +111,7 @@ def _contributions(pair: Pair) -> NDArray[np.float64]:
 
 
 def _standard_error(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the standard error of the mean of a table (seeds, tasks), both drawn at random, and Satterthwaite's degrees of freedom."""
+    """Return the standard error of the mean of a (seeds, tasks) table, both factors random, and Satterthwaite's degrees of freedom."""
     num_seeds, num_tasks = values.shape
     by_seed, by_task, mean = values.mean(axis=1), values.mean(axis=0), values.mean()
     rest = values - by_seed[:, None] - by_task[None, :] + mean
@@ -101,7 +120,7 @@ def _standard_error(values: NDArray[np.float64]) -> tuple[float, float]:
     noise_freedom = (num_seeds - 1) * (num_tasks - 1)
     noise = float(np.sum(rest**2)) / noise_freedom
     total = of_seeds + of_tasks - noise
-    if total <= noise:  # neither seeds nor tasks differ by more than the noise
+    if total <= noise:  # neither seeds nor tasks vary by more than the noise
         total, freedom = noise, float(noise_freedom)
     else:
         spread = of_seeds**2 / (num_seeds - 1) + of_tasks**2 / (num_tasks - 1) + noise**2 / noise_freedom
@@ -110,22 +129,22 @@ def _standard_error(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _columns(run: TaskValues, tasks: Sequence[str]) -> tuple[Column, Column]:
-    above, below = zip(*(run[task] for task in tasks), strict=True)
-    return np.array(above, dtype=float), np.array(below, dtype=float)
+    numerators, denominators = zip(*(run[task] for task in tasks), strict=True)
+    return np.array(numerators, dtype=float), np.array(denominators, dtype=float)
 
 
 def _differences(pair: Pair, counts: NDArray[Any]) -> Column:
-    """Return the difference of the two runs in every drawing; `counts`: (drawings, tasks), how often each task was drawn."""
+    """Return the difference of the two runs in every draw; `counts`: (draws, tasks), how often each task was drawn."""
     (x_arm, y_arm), (x_control, y_control) = pair
     return counts @ x_arm / (counts @ y_arm) - counts @ x_control / (counts @ y_control)
 
 
-def detectable_share(base_rate: float, num_tasks: int, num_seeds: int, num_samples: int = 1) -> float:
-    """Return the difference of two pass rates that would be found in 4 of 5 repetitions, before anything is known but the base's rate.
+def detectable_share(base_rate: float, num_tasks: int, num_seeds: int, num_samples: int = 1, confidence: float = 0.95) -> float:
+    """Return the pass-rate difference that would be found with power `POWER` (4 of 5 repetitions), given only the base model's rate.
 
-    As if all answers were independent: of other tasks, seeds and samples, and of the two arms. Arms mostly solve the same tasks, which
-    makes smaller differences visible; answers to one task resemble each other, and few seeds say little about the others, which makes
-    only larger ones visible.
+    It assumes independent answers across tasks, seeds, samples and arms. Smaller differences are detectable if the arms solve mostly
+    the same tasks; correlated answers to one task, and few seeds, do the opposite.
     """
     variance = max(base_rate * (1 - base_rate), 0.5 / num_tasks) / (num_tasks * num_seeds * num_samples)
-    return POWER_Z * math.sqrt(2 * variance)
+    normal = NormalDist()
+    return (normal.inv_cdf((1 + confidence) / 2) + normal.inv_cdf(POWER)) * math.sqrt(2 * variance)

@@ -1,1 +1,1 @@
-"""Functions for callers of the library that the command line does not need; `import reflectioncoder` gives them by name."""
+"""Functions for library callers that the command line does not need; `reflectioncoder` exports them."""

@@ -1,4 +1,4 @@
-"""Reflection data in one call."""
+"""Builds reflection data in one call."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class BuildResult:
 
     Attributes:
         reflections: the file with the samples; `read_samples` reads it.
-        num_problems: number of problems that were read.
-        num_candidates: number of samples that were made or tried.
-        num_accepted: number of those in `reflections`.
-        rejected: reason → number of candidates that were left out for it; `rejected.jsonl` beside `reflections` lists them.
+        num_problems: number of problems read.
+        num_candidates: number of samples made or tried.
+        num_accepted: number of samples in `reflections`.
+        rejected: reason → number of candidates rejected for it; `rejected.jsonl` beside `reflections` lists them.
     """
 
     reflections: Path
@@ -41,19 +41,19 @@ def build_reflections(
     """Make reflection samples with a real interpreter in the loop, as `reflectioncoder build` does.
 
     Writes `reflections.jsonl`, `rejected.jsonl` and `build.json` into `output_dir`, and `log.sqlite`, from which an interrupted build
-    goes on. Tasks of HumanEval(+) and MBPP(+) are kept out as far as their data is found on this machine.
+    resumes. Tasks of HumanEval(+) and MBPP(+) are excluded if their data is found on this machine.
 
     Args:
-        recipe: its sections `build` and `sandbox`, and its seed.
-        output_dir: made if it does not exist.
-        limit: only the first `limit` problems.
-        fork: go on in a folder that was begun with other settings.
+        recipe: supplies the sections `build` and `sandbox`, and the seed.
+        output_dir: created if missing.
+        limit: use only the first `limit` problems.
+        fork: continue in a folder that was begun with other settings.
         data_dir: a folder with benchmark data, searched first.
 
     Raises:
         UsageError: impossible settings, malformed problems, or a folder that was begun with other settings.
         CheckFailedError: there are fewer samples than `build.min_samples`.
-        MachineError: the model's server does not answer, or the budget is used up; the same call goes on.
+        MachineError: the model's server does not answer, or the budget is used up; repeating the call resumes the build.
         SandboxUnavailableError: programs cannot be run here.
 
     Example:

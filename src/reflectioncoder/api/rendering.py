@@ -1,4 +1,4 @@
-"""A sample as tokens, in one call."""
+"""Renders a sample as tokens in one call."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from reflectioncoder.models.tokens import add_tokens_to, make_renderer
 def render(sample: Sample, tokenizer: Any, rendering: Rendering = "chat") -> RenderedSample:
     """Turn a sample into token ids, labels and spans, as training sees it.
 
-    Of T tokens, `input_ids`, `teacher_labels` and `student_labels` have T entries each. Labels are not shifted; -100 stands where
-    nothing is trained. The spans tile the T tokens and say which message and block each belongs to. Nothing is cut to a length.
+    For T tokens, `input_ids`, `teacher_labels` and `student_labels` have T entries each. Labels are not shifted; -100 marks tokens
+    that are not trained. The spans tile the T tokens and give the message and block of each. Nothing is truncated.
 
     Args:
         sample: a reflection sample or a one-off sample.
-        tokenizer: of transformers, or `reflectioncoder.data.words.WordTokenizer`, which needs no model.
-        rendering: `"chat"`, the tokenizer's own chat template, or `"token"`, the paper's seven added tokens; the tokenizer is given
-            those that it lacks.
+        tokenizer: a transformers tokenizer, or `reflectioncoder.data.words.WordTokenizer`, which needs no model.
+        rendering: `"chat"`, the tokenizer's own chat template, or `"token"`, the paper's seven added tokens; missing ones are added
+            to the tokenizer.
 
     Raises:
-        UsageError: nothing in the sample would be trained; the chat template or the tokenizer cannot be used; no such rendering.
+        UsageError: nothing in the sample would be trained; the chat template or the tokenizer cannot be used; unknown rendering.
 
     Example:
         >>> from reflectioncoder import Block, Message, Sample, render

@@ -1,4 +1,4 @@
-"""Programs and cells in the sandbox, at the strongest isolation that holds on this machine."""
+"""Runs programs and cells in the sandbox, at the strongest isolation that holds on this machine."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from reflectioncoder.sandbox.limits import Limits, RunResult
 
 
 def run_python(source: str, limits: Limits | None = None, *, files: Mapping[str, str] | None = None, floor: int = 1) -> RunResult:
-    """Run a Python program in the sandbox, as `python main.py` would, and wait for its end.
+    """Run a Python program in the sandbox, as `python main.py` would, and wait until it ends.
 
     The result is always about the program: its status (`ok`, `failed`, `timeout`, `memory` or `crashed`), its exit code, its output
     (capped, in characters), its own time in seconds and its peak memory in bytes.
 
     Args:
         source: the program.
-        limits: in seconds and bytes; by default 10 s of wall time, 5 s of CPU time and 1 GiB of memory. There is never a network.
-        files: further files of its private directory, name → content.
-        floor: the weakest isolation tier that is accepted, 0 to 3; at tier 0 programs can read your files and use the network.
+        limits: in seconds and bytes; by default 10 s of wall time, 5 s of CPU time and 1 GiB of memory.
+        files: further files in its private directory, name → content.
+        floor: the weakest isolation tier accepted, 0 to 3; at tier 0 programs can read your files and use the network.
 
     Raises:
         SandboxUnavailableError: the sandbox failed, not the program, or no isolation of this machine reaches `floor`.
@@ -44,10 +44,10 @@ class Session(session.Session):
     as a terminal would show it, the name of the exception class and the duration in seconds.
 
     Args:
-        limits: in seconds and bytes; `limits.wall_s` holds for each cell, the others for the life of the interpreter.
-        replay: when the interpreter had to be restarted, first run the cells again that had succeeded.
+        limits: in seconds and bytes; `limits.wall_s` applies to each cell, the others to the life of the interpreter.
+        replay: after a restart of the interpreter, first run the cells again that succeeded.
         file_name: the name of every cell in tracebacks; empty: `<cell N>`.
-        floor: the weakest isolation tier that is accepted, 0 to 3; at tier 0 programs can read your files and use the network.
+        floor: the weakest isolation tier accepted, 0 to 3; at tier 0 programs can read your files and use the network.
 
     Raises:
         SandboxUnavailableError: the sandbox failed, not the program, or no isolation of this machine reaches `floor`.

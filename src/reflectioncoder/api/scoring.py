@@ -1,4 +1,4 @@
-"""Verdicts and comparisons in memory: `score` and `compare` without folders of results."""
+"""Scores and compares in memory: `score` and `compare` without results folders."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class SampleVerdict:
     """The verdict on one sample.
 
     Attributes:
-        task_id: its task.
-        sample: its number among the samples of the task, from 0.
-        status: `passed`, or why not.
+        task_id: the sample's task.
+        sample: its index among the task's samples, from 0.
+        status: `passed`, or the kind of failure.
         detail: the end of the error message, if there is one.
         duration_s: seconds that the program and its tests took.
     """
@@ -43,10 +43,10 @@ class ScoreResult:
     """The outcome of a scoring.
 
     Attributes:
-        benchmark: its name.
-        pass_at_1: the share of tasks that are solved, in [0, 1], with its confidence interval; with plus tests, theirs.
+        benchmark: the benchmark's name.
+        pass_at_1: the share of tasks solved, in [0, 1], with its confidence interval; for the plus tests, if there are any.
         counts: status → number of samples.
-        verdicts: one for each sample, in the order of the samples.
+        verdicts: one per sample, in the order of the samples.
     """
 
     benchmark: str
@@ -77,11 +77,11 @@ def score(
         samples: rows in EvalPlus's schema: `task_id` with `solution`, a whole program, or `completion`, which continues the prompt.
             Several rows of one task are several samples.
         benchmark: see `load_benchmark`.
-        extract: the texts are answers of a model, and the programs in them are looked for.
-        partial: score what is there although tasks of the benchmark have no sample.
-        rules: whose verdicts, for HumanEval(+) and MBPP(+).
-        floor: the weakest isolation tier that is accepted, 0 to 3; at tier 0 programs can read your files and use the network.
-        workers: number of programs that are run at once; 0: one for each core.
+        extract: the texts are a model's answers, from which programs are extracted.
+        partial: allow tasks of the benchmark without a sample.
+        rules: the rules for verdicts on HumanEval(+) and MBPP(+).
+        floor: the weakest isolation tier accepted, 0 to 3; at tier 0 programs can read your files and use the network.
+        workers: number of programs run at once; 0: one per core.
 
     Raises:
         UsageError: malformed rows, an unknown task, or a task without a sample.
@@ -124,12 +124,12 @@ class SubsetComparison:
     """Two runs on the same tasks with the same tests.
 
     Attributes:
-        subset: `"base"` or `"plus"` tests; None where a benchmark has no plus tests.
+        subset: `"base"` or `"plus"` tests; None if a benchmark has no plus tests.
         num_tasks: number of tasks with a verdict in both runs.
-        pass_at_1: of both runs, in [0, 1].
-        difference: the second run's pass@1 less the first's, with its interval (95 %, paired bootstrap over tasks).
-        p_value: of the exact McNemar test; None where tasks have several samples.
-        only_a, only_b: tasks that one run solves and the other does not; empty where tasks have several samples.
+        pass_at_1: pass@1 of both runs, in [0, 1].
+        difference: the second run's pass@1 minus the first's, with its interval (95 %, paired bootstrap over tasks).
+        p_value: p-value of the exact McNemar test; None if tasks have several samples.
+        only_a, only_b: tasks that one run solves and the other does not; empty if tasks have several samples.
     """
 
     subset: Subset
@@ -146,8 +146,8 @@ class Comparison:
     """The paired statistics of two scoring runs.
 
     Attributes:
-        subsets: one for each kind of tests that both runs have.
-        warnings: what limits the comparison, for people.
+        subsets: one for each kind of test that both runs have.
+        warnings: limitations of the comparison, as text.
     """
 
     subsets: tuple[SubsetComparison, ...]
@@ -155,7 +155,7 @@ class Comparison:
     _content: dict[str, Any] = field(repr=False)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `reflectioncoder compare --json` prints."""
+        """Return the value that `reflectioncoder compare --json` prints."""
         return dict(self._content)
 
 
@@ -164,11 +164,11 @@ def compare(a: ScoreResult | str | Path, b: ScoreResult | str | Path, *, seed: i
 
     Args:
         a: a result of `score`, a folder with `results.json` and `samples.jsonl`, or an EvalPlus `*eval_results.json`.
-        b: the same of the other run; differences are `b` less `a`.
-        seed: of the bootstrap.
+        b: the same for the other run; differences are `b` minus `a`.
+        seed: seed of the bootstrap.
 
     Raises:
-        UsageError: the runs are of different benchmarks or data, or have no task in common; a file is missing or malformed.
+        UsageError: the runs used different benchmarks or data, or have no task in common; a file is missing or malformed.
 
     Example:
         >>> from reflectioncoder import compare, load_benchmark, load_problems, score

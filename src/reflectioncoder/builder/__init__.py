@@ -1,1 +1,1 @@
-"""Builds reflection data: authors that write sequences with a real interpreter in the loop, filters, the funnel."""
+"""Builds reflection data: authors write sequences with a real interpreter in the loop, filters drop bad ones, the funnel counts all."""

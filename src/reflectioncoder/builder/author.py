@@ -1,4 +1,4 @@
-"""The seam of authors: what a build asks of an author, and what it gives it to work with.
+"""The interface between a build and its authors: what an author implements, and what the build passes to it.
 
 An author implements `Author` in a module of `builder/authors/` and has a row in `authors.registry.AUTHORS`; nothing else in the package
 knows it by name. docs/adding/author.md shows how one is added.
@@ -32,14 +32,14 @@ class Traits:
     """The properties of an author that a build acts on.
 
     Attributes:
-        options: fields of `build` that it uses beside those that every build uses; fields of the endpoint as "endpoint.model". All
-            others are refused where they are set.
-        languages: problems in others are rejected; None: it writes about all.
+        options: fields of `build` that it uses besides those that every build uses; endpoint fields are written "endpoint.model".
+            Setting any other field is an error.
+        languages: languages it writes about (None: all); problems in others are rejected.
         needs_reference: problems without a reference solution and tests are rejected.
-        varies_one_program: its samples of one problem resemble each other by design: near duplicates are looked for among other
-            problems only.
-        heeds_other_problems: what it writes about a problem depends on the other problems and what became of them; shards can only
-            guess these, and `merge` does again what was guessed wrongly.
+        varies_one_program: its samples of one problem resemble each other by design, so near duplicates are searched for only
+            between different problems.
+        heeds_other_problems: its output for a problem depends on the outcomes of other problems. Shards can only guess these, and
+            `merge` redoes the problems whose guesses were wrong.
     """
 
     options: frozenset[str]
@@ -51,13 +51,13 @@ class Traits:
 
 @dataclass(frozen=True)
 class Build:
-    """A build at work: what an author is given.
+    """A running build, as passed to its author.
 
     Attributes:
-        limits: of one program that is run; `execute` applies them.
-        fork: the user allows other settings than those that the log was begun with.
-        count_tokens: returns the length of a sample in tokens; None if nothing is to be counted.
-        shard: the problems that are to be written about, by their number among `problems`; what is said of the others is not used.
+        limits: limits for each executed program; `execute` applies them.
+        fork: whether the user allows settings that differ from those the log was started with.
+        count_tokens: returns the length of a sample in tokens; None disables counting.
+        shard: selects the problems to write about by their index in `problems`; outcomes of others are discarded.
     """
 
     recipe: Recipe
@@ -71,7 +71,7 @@ class Build:
     shard: Shard = WHOLE
 
     def is_short(self, sample: Sample) -> bool:
-        """Tell whether a sample keeps to `max_tokens`."""
+        """Tell whether a sample is within `max_tokens`."""
         return excess_tokens(sample, self.count_tokens, self.config.max_tokens) is None
 
     @property
@@ -80,11 +80,11 @@ class Build:
 
     @property
     def num_workers(self) -> int:
-        """Return how many programs are run at the same time."""
+        """Return the maximum number of programs that run concurrently."""
         return self.recipe.sandbox.workers or default_workers()
 
     def unwritable(self, traits: Traits, problem: Problem) -> Rejected | None:
-        """Return why an author of these traits can write nothing about a problem."""
+        """Return why an author with these traits cannot write about a problem; None if it can."""
         return unwritable(problem, self.execute, languages=traits.languages, needs_reference=traits.needs_reference)
 
 
@@ -98,7 +98,7 @@ class DialogueStats:
 
 
 class Author(Protocol):
-    """Writes reflection sequences. One without any of the abstract parts cannot be made, and so not be registered."""
+    """Writes reflection sequences. A class that lacks an abstract member cannot be instantiated, hence not registered."""
 
     @property
     @abstractmethod
@@ -106,7 +106,7 @@ class Author(Protocol):
 
     @abstractmethod
     def check(self, config: BuildConfig) -> None:
-        """Find what is wrong with its settings before any work. Nobody is asked, and nothing is downloaded.
+        """Validate the author's settings before any work, without network access.
 
         Raises:
             UsageError: a setting is impossible, or a file is missing or malformed.
@@ -115,18 +115,18 @@ class Author(Protocol):
 
     @abstractmethod
     def names_in_samples(self, config: BuildConfig) -> SampleNames:
-        """Return the names that stand in ids: samples of builds that differ in what they are made of have different ones."""
+        """Return the names used in sample ids; builds from different sources must have different names."""
 
     @abstractmethod
     def write(self, build: Build) -> DialogueStats:
-        """Give every candidate of a build to `build.outcomes`, as a sample or with the reason why it is none.
+        """Record every candidate in `build.outcomes`, as a sample or as a rejection with its reason.
 
-        The order must not depend on speed or the number of workers. An interrupted build is begun anew with the same log.
+        The order must not depend on timing or the number of workers. An interrupted build restarts with the same log.
 
         Raises:
-            EndpointError, BudgetError, SandboxUnavailableError, UsageError: the build cannot go on; what is in the log is kept.
+            EndpointError, BudgetError, SandboxUnavailableError, UsageError: the build cannot continue; the log is kept.
         """
 
     def files(self, config: BuildConfig) -> tuple[Path, ...]:
-        """Return the files beside the problems that its samples are made of: if one of them changes, a run builds anew."""
+        """Return the author's input files other than the problems: a change to any of them triggers a rebuild."""
         return ()

@@ -1,4 +1,4 @@
-"""Cells: what authors run. A cell is a program with tests as one piece of code; running it gives an `Execution`."""
+"""Cells, the units of code that authors run: a cell is a program with its tests, and running it gives an `Execution`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Execution:
 
     Attributes:
         status: "ok", "failed", "timeout" or "crashed".
-        output: what a terminal shows; of a program with tests what went wrong.
-        error: the class name of the exception that ended a Python cell.
+        output: what a terminal would show; for a program run with tests, a description of the failure.
+        error: class name of the exception that ended a Python cell.
     """
 
     status: str
@@ -35,10 +35,10 @@ class Execution:
 
 
 Executor = Callable[[list[str]], list[Execution]]
-"""Runs Python cells in one fresh session, and returns an execution for each."""
+"""Runs Python cells in one fresh session and returns one execution per cell."""
 
 
 def python_cell(program: str, problem: Problem, tests: tuple[str, ...]) -> str:
-    """Return an attempt's code block: the program, what the tests need, the tests, and a line that says that they have passed."""
+    """Return an attempt's code block: the program, the tests' setup, the tests, and a line that prints that all tests passed."""
     setup = f"{problem.setup.strip()}\n\n" if problem.setup.strip() else ""
     return f"{program.rstrip()}\n\n{setup}" + "\n".join(tests) + f"\n{ALL_PASSED}"

@@ -1,4 +1,4 @@
-"""Checks of programs and their tests: what they assert, what they define, what they reach for. Programs are read, not run."""
+"""Static checks of programs and their tests: what they assert, define and access."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OUTSIDE = frozenset(
         "pty",
         "signal",
         "resource",
-        # the interpreter itself, in which tests run too
+        # access to the interpreter, which the tests share
         "importlib",
         "imp",
         "runpy",
@@ -51,7 +51,7 @@ _OUTSIDE = frozenset(
 _OUTSIDE_CALLS = frozenset(
     ("input", "open", "exec", "eval", "compile", "breakpoint", "__import__", "globals", "locals", "vars", "exit", "quit")
 )
-# As attributes, as names that are imported, and as texts (which getattr and subscripts take).
+# Matched as attributes, imported names, and strings (arguments of getattr and subscripts).
 _INTERPRETER = frozenset(
     (
         "stdin",
@@ -95,18 +95,18 @@ def ends_within_text(code: str) -> bool:
 
 
 def assertions(code: str, entry_point: str = "") -> list[str]:
-    """Return the assertions that stand outside of functions, as normalized text: spacing and quotes do not count, messages neither."""
+    """Return the assertions outside functions as normalized source text: spacing, quotes and assertion messages are ignored."""
     tree = parse(code)
     if tree is None:
         return []
     try:
         return [ast.unparse(node.test) for node in _outside_of_functions(tree, entry_point) if isinstance(node, ast.Assert)]
-    except (RecursionError, ValueError):  # an integer of more digits than are written in decimal
+    except (RecursionError, ValueError):  # ValueError: an integer exceeds the digit limit of int-to-str conversion
         return []
 
 
 def _outside_of_functions(tree: ast.Module, entry_point: str) -> list[ast.AST]:
-    """Also in functions that hold tests, by their names; the entry point never does."""
+    """Return the nodes outside functions, or inside functions with test names; the entry point never counts as a test."""
     found: list[ast.AST] = []
     waiting: list[ast.AST] = [*tree.body]
     while waiting:
@@ -119,7 +119,7 @@ def _outside_of_functions(tree: ast.Module, entry_point: str) -> list[ast.AST]:
 
 
 def without_tests(code: str, entry_point: str = "") -> str:
-    """Return the program without assertions, test functions, what stands under `if __name__ == …`, and expressions such as a print."""
+    """Return the program without assertions, test functions, `if __name__ == …` blocks, and expression statements such as prints."""
     tree = parse(code)
     if tree is None:
         return code
@@ -127,7 +127,7 @@ def without_tests(code: str, entry_point: str = "") -> str:
 
 
 def tests_for(program: str, attempt: str) -> str:
-    """Return what an attempt does at module level, with `program` in the place of what both define: its tests in their context."""
+    """Return an attempt's module-level statements, tests included, except definitions of names that `program` defines too."""
     tree, own = parse(attempt), parse(program)
     if tree is None or own is None:
         return ""
@@ -137,13 +137,13 @@ def tests_for(program: str, attempt: str) -> str:
 
 
 def _has_to_be_first(node: ast.stmt) -> bool:
-    """Tell whether a statement cannot follow another program: a docstring means nothing there, a `from __future__` import is wrong."""
+    """Tell whether a statement must start a module: a docstring has no effect later, and a `from __future__` import is an error."""
     is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     return is_docstring or (isinstance(node, ast.ImportFrom) and node.module == "__future__")
 
 
 def has_usage(code: str, entry_point: str = "") -> bool:
-    """Tell whether a program does at module level what only a test or an example does."""
+    """Tell whether a program has module-level code that only tests or examples contain."""
     tree = parse(code)
     return tree is not None and any(
         is_test(node, entry_point) for node in tree.body if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
@@ -162,13 +162,13 @@ def defines_something(code: str) -> bool:
 
 
 def _names(node: ast.stmt) -> set[str]:
-    """Return the names that a definition or an assignment binds; none for imports, loops and conditions."""
+    """Return the names that a definition or assignment binds; empty for imports, loops and conditionals."""
     simple = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign))
     return {name for name, _ in bindings([node])} if simple else set()
 
 
 def uses_outside_world(code: str) -> bool:
-    """Tell whether a program reaches for files, the network, input, other processes, or the interpreter that it runs in."""
+    """Tell whether a program accesses files, the network, input, other processes, or the interpreter's internals."""
     tree = parse(code)
     return tree is not None and any(map(_reaches_out, ast.walk(tree)))
 
@@ -198,7 +198,7 @@ def spells_special_token(*texts: str) -> bool:
 
 
 def no_longer_asserted(earlier: list[str], last: list[str]) -> list[str]:
-    """Return what was asserted of before and is not now: `f(2)` of `f(2) == 3`, `not f(2)` and `f(2)`, else the whole assertion."""
+    """Return the subjects asserted earlier but not last: `f(2)` for `f(2) == 3`, `not f(2)` and `f(2)`; else the whole assertion."""
     return sorted({_subject(test) for test in earlier} - {_subject(test) for test in last})
 
 

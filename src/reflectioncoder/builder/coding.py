@@ -1,7 +1,7 @@
-"""Holds what an author needs to know about a language: how a program and its tests become one cell, and how a program is taken apart.
+"""Language support for authors: building a cell from a program and its tests, and splitting a program into its parts.
 
-Python is read as syntax trees (`builder.checks`), JavaScript and C++ by their brackets. A cell of Python runs in a session that keeps
-names; a cell of another language is a program of its own, compiled and run afresh.
+Python is parsed into syntax trees (`builder.checks`); JavaScript and C++ are split by their brackets. A Python cell runs in a session
+that keeps names; a cell of another language is a standalone program, compiled and run on its own.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Coding(Protocol):
     def language(self) -> Language: ...
 
     def cell(self, program: str, problem: Problem, tests: tuple[str, ...]) -> str:
-        """Return the program, what the tests need, the tests, and a line that says that they have passed."""
+        """Return the program, the tests' setup, the tests, and a line that prints that all tests passed."""
         ...
 
     def without_tests(self, code: str, entry_point: str) -> str: ...
@@ -42,7 +42,7 @@ class Coding(Protocol):
     def read_failure(self, cell: str, tests: tuple[str, ...], ran: Execution, execute: Executor) -> Failure: ...
 
 
-_DEFINES = re.compile(r"^\s*(async\s+def|def|class)\s", re.MULTILINE)  # also in a program that is no valid Python
+_DEFINES = re.compile(r"^\s*(async\s+def|def|class)\s", re.MULTILINE)  # works on invalid Python too
 
 
 class _Python:
@@ -69,7 +69,7 @@ class _Python:
 
 @dataclass(frozen=True)
 class _Braces:
-    """A language with braces and semicolons, taken apart by patterns."""
+    """A language with braces and semicolons, split by regular expressions."""
 
     language: Language
     syntax: BraceSyntax
@@ -113,7 +113,7 @@ class _Braces:
 
 
 def _statements(code: str) -> Iterator[str]:
-    """Split code into pieces that begin at the left margin and hold whole brackets; joined they are the code."""
+    """Split code into pieces that start at column 0 and have balanced brackets; joining them restores the code."""
     piece, depth = "", 0
     for line in code.splitlines(keepends=True):
         if piece and depth <= 0 and line[:1].strip() and not line.startswith(("}", ")", "{")):
@@ -137,7 +137,7 @@ def coding_of(problem: Problem) -> Coding:
 
 
 def reference_cell(problem: Problem) -> str:
-    """Return the reference with all tests of the problem, as a cell that passes if the reference is right."""
+    """Return a cell with the reference and all tests of the problem; it passes if the reference is correct."""
     if problem.language == PYTHON.name:
         return f"{answer_program(problem)}\n\n{problem.test_code}"
     return coding_of(problem).cell(answer_program(problem), problem, problem.tests)

@@ -1,6 +1,6 @@
-"""Counts the diagnoses that are about the failure: they share words with what the interpreter printed, or with the change.
+"""Counts diagnoses that refer to the failure: they share words with the interpreter's output or with the change.
 
-A measure for `build.json`, no gate: a good diagnosis may name the cause in words of its own.
+This is a measure for `build.json`, not a filter: a good diagnosis may name the cause in other words.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _COMMON = frozenset(_COMMON_WORDS.split())
 
 
 def words_of(text: str) -> set[str]:
-    """Return the names, words and numbers of a text and the parts of its compound names, without the commonest ones."""
+    """Return the names, words and numbers of a text and the parts of its compound names, without stop words."""
     tokens = {token.lower() for token in _TOKEN.findall(text)}
     parts = {part for token in tokens for part in token.split("_") if len(part) > 2}
     return (tokens | parts) - _COMMON
@@ -30,7 +30,7 @@ def words_of(text: str) -> set[str]:
 
 @dataclass
 class DiagnosisCounts:
-    """Counts of samples with a diagnosis: those whose every diagnosis shares a word with the output, the change, or either."""
+    """Counts samples with a diagnosis, and samples whose every diagnosis shares a word with the output, the change, or either."""
 
     num_samples: int = 0
     with_output: int = 0
@@ -58,7 +58,7 @@ class DiagnosisCounts:
 
 
 def _shared(sample: Sample) -> list[tuple[bool, bool]]:
-    """Tell for each diagnosis whether it shares words with the output before it, and with the difference of the programs around it."""
+    """Tell for each diagnosis whether it shares words with the preceding output, and with the diff of the surrounding programs."""
     if len(sample.messages) < 2:
         return []
     found = []

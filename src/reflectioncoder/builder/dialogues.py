@@ -1,4 +1,4 @@
-"""Writes the rollouts of a build: many at a time, none waiting for another, within the budget, with a forecast."""
+"""Writes the rollouts of a build concurrently and independently, within the budget, with a cost forecast."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from reflectioncoder.generate.endpoint import MAX_POSTPONED, NotTakenError, Unan
 from reflectioncoder.generate.limiter import EndpointError
 from reflectioncoder.progress import Progress
 from reflectioncoder.sandbox.pool import map_unordered
+from reflectioncoder.terminal import in_line
 
 OpenWriter = Callable[[Build, Budget], contextlib.AbstractContextManager[RolloutWriter]]
-"""Makes what an author needs for all its rollouts, such as a connection to a server, and ends it."""
+"""Opens and closes the resources that an author needs for all its rollouts, such as a connection to a server."""
 
 
 def run_dialogues(build: Build, author: Author, open_writer: OpenWriter) -> DialogueStats:
-    """Write every rollout of every problem into `build.outcomes`; rejected problems are there too.
+    """Write every rollout of every problem into `build.outcomes`, along with rejected problems.
 
     Raises:
-        EndpointError, BudgetError, SandboxUnavailableError, UsageError: the first that a dialogue met, unless it is about a request of
-            this dialogue alone; what was answered is in the log.
+        EndpointError, BudgetError, SandboxUnavailableError, UsageError: the first error of a dialogue, unless it concerns only one
+            request of that dialogue; answers received so far are in the log.
     """
     config, problems, outcomes = build.config, build.problems, build.outcomes
     budget = Budget(config.endpoint, config.budget_tokens, config.budget_usd)
@@ -41,7 +42,7 @@ def run_dialogues(build: Build, author: Author, open_writer: OpenWriter) -> Dial
         dialogues = _Dialogues(writer, partial(build.unwritable, author.traits))
 
         def note(written: Generator[tuple[Rollout, Sample | Rejected]]) -> None:
-            with contextlib.closing(written):  # at an interrupt the answers that are under way are waited for while the log is open
+            with contextlib.closing(written):  # on interrupt, wait for pending answers while the log is open
                 for rollout, outcome in written:
                     if isinstance(outcome, Rejected):
                         outcomes.reject(rollout.order, rejection(rollout.id, rollout.problem.task_id, outcome))
@@ -57,7 +58,7 @@ def run_dialogues(build: Build, author: Author, open_writer: OpenWriter) -> Dial
 
 
 def _rollouts(build: Build, author: Author, forecast: Forecast) -> Iterator[Rollout]:
-    """Yield the rollouts that are to be written, and reject the problems that are benchmark tasks."""
+    """Yield the rollouts to write, and reject problems that are benchmark tasks."""
     problems = build.problems
     names = author.names_in_samples(build.config)
     for number in range(build.config.rollouts):
@@ -73,10 +74,10 @@ def _rollouts(build: Build, author: Author, forecast: Forecast) -> Iterator[Roll
 
 
 class _Dialogues:
-    """Holds dialogues.
+    """Runs dialogues.
 
-    A dialogue that gets no answer is rejected, and the others go on. While nothing has been answered yet, the server may be the cause,
-    and the dialogue is postponed.
+    A dialogue that gets no answer is rejected, and the others continue. Until the first answer arrives the server may be at fault, so
+    such a dialogue is postponed instead.
     """
 
     def __init__(self, writer: RolloutWriter, unwritable: Callable[[Problem], Rejected | None]):
@@ -88,10 +89,10 @@ class _Dialogues:
         self._failures: list[BaseException] = []
 
     def hold(self, rollouts: Iterable[Rollout]) -> Generator[tuple[Rollout, Sample | Rejected]]:
-        """Hold dialogues and yield their outcomes, in the order in which the dialogues end.
+        """Run dialogues and yield their outcomes in order of completion.
 
         Raises:
-            EndpointError, BudgetError, SandboxUnavailableError, UsageError: the first that ends the build.
+            EndpointError, BudgetError, SandboxUnavailableError, UsageError: the first error that ends the build.
         """
         try:
             with contextlib.closing(map_unordered(self._write, rollouts, self._max_at_once, self._model.stop)) as ended:
@@ -103,13 +104,13 @@ class _Dialogues:
                     else:
                         yield rollout, outcome
         except EndpointError:
-            raise (self._failures or [self._failure_of_all()])[0] from None  # the first; others have been stopped by it
+            raise (self._failures or [self._failure_of_all()])[0] from None  # the first failure stopped the others
 
     def hold_postponed(self) -> Generator[tuple[Rollout, Sample | Rejected]]:
-        """Yield the outcomes of the dialogues that were postponed.
+        """Yield the outcomes of the postponed dialogues.
 
         Raises:
-            EndpointError, UsageError: nothing was answered.
+            EndpointError, UsageError: the model never answered.
         """
         if not self._postponed:
             return
@@ -128,14 +129,14 @@ class _Dialogues:
             return rollout, _unanswered(error) if self._model.has_answered else error
         except NotTakenError as error:
             return rollout, error
-        except BaseException as error:  # the build ends with this: the others are to ask no more
+        except BaseException as error:  # ends the build: the other dialogues must send no further requests
             self._failures.append(error)
             self._model.stop()
             raise
 
     def _failure_of_all(self) -> UnansweredError | NotTakenError:
         rollout, error = self._postponed[0]
-        return type(error)(f"nothing was answered; the first request was for {rollout.problem.task_id}\n  {error}")
+        return type(error)(f"nothing was answered; the first request was for {in_line(rollout.problem.task_id)}\n  {error}")
 
 
 def _unanswered(error: UnansweredError) -> Rejected:

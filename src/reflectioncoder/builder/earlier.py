@@ -1,4 +1,4 @@
-"""Guards the samples that a build folder already holds: one author's are never overwritten by another's."""
+"""Protects samples already in a build folder: one author's samples never overwrite another's."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ OUTPUTS = ("reflections.jsonl", "rejected.jsonl", "build.json")
 
 
 def require_same_author(output_dir: Path, author: str, hybrid: bool, model: str | None, *, fork: bool) -> None:
-    """Refuse a folder with samples of another author or model; with `fork` put them aside instead, into `earlier-N`.
+    """Refuse a folder with samples of another author or model; with `fork`, move them into `earlier-N` instead.
 
     Raises:
-        UsageError: the samples are somebody else's.
+        UsageError: the samples are of another author or model.
     """
     found = _begun_by(output_dir)
     own = {"author": author, "hybrid": hybrid, "model": model}
@@ -40,7 +40,7 @@ def require_same_author(output_dir: Path, author: str, hybrid: bool, model: str 
 
 
 def _begun_by(output_dir: Path) -> dict[str, Any]:
-    """Return author, hybrid and model of the samples in the folder, as far as they are known; {} without samples."""
+    """Return author, hybrid and model of the samples in the folder, as far as known; {} without samples."""
     samples = output_dir / "reflections.jsonl"
     if not samples.is_file():
         return {}
@@ -49,7 +49,7 @@ def _begun_by(output_dir: Path) -> dict[str, Any]:
         return {name: build[name] for name in ("author", "hybrid", "model") if name in build}
     with contextlib.suppress(UsageError, StopIteration, AttributeError, TypeError):
         metadata = next(iter(read_jsonl(samples)))[1].get("metadata") or {}
-        if "author" in metadata and "model" not in metadata:  # an author that asks no model
+        if "author" in metadata and "model" not in metadata:  # this author uses no model
             return {"author": metadata["author"]}
         return {"model": metadata.get("model") or None}
     return {}

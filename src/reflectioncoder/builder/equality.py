@@ -1,4 +1,4 @@
-"""Finds programs that influence what their results are equal to, or what the interpreter's modules do. They are read, not run."""
+"""Finds, by static analysis, programs that influence how their results compare or that modify the interpreter's modules."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import ast
 from reflectioncoder.data.python_source import parse
 
 _COMPARES = ("eq", "ne", "lt", "le", "gt", "ge", "sub", "rsub", "abs", "instancecheck", "subclasscheck", "getattribute")
-# What a comparison asks an object: a program that defines these says what its own results are equal to.
+# Methods that comparisons call: a program that defines one controls what its results are equal to.
 _SAYS_WHAT_IS_EQUAL = frozenset(f"__{name}__" for name in _COMPARES)
 _MAKES_CLASSES = frozenset(("new_class", "make_dataclass"))
 _SETS_ATTRIBUTES = frozenset(("setattr", "delattr", "__setattr__", "__delattr__"))
-_FIELDS = frozenset(("compare", "eq", "cmp"))  # of a dataclass, and which of its fields are compared
+_FIELDS = frozenset(("compare", "eq", "cmp"))  # arguments that select which fields of a dataclass are compared
 
 
 def own_equality(program: str) -> str:
-    """Describe in a few words how a program influences comparisons; "" if it does not, or cannot be read."""
+    """Describe in a few words how a program influences comparisons; "" if it does not, or cannot be parsed."""
     tree = parse(program)
     if tree is None:
         return ""
@@ -51,7 +51,7 @@ def _spelled(node: ast.AST) -> str:
 
 
 def _names_its_attribute(node: ast.Call) -> bool:
-    """Tell whether a call spells the attribute as text, which can be read: `setattr(x, "name", …)`, `object.__setattr__(self, …)`."""
+    """Tell whether a call names the attribute in a string literal: `setattr(x, "name", …)`, `object.__setattr__(self, "x", …)`."""
     return any(isinstance(argument, ast.Constant) and isinstance(argument.value, str) for argument in node.args[:2])
 
 
@@ -62,7 +62,7 @@ def _of_call(node: ast.Call) -> str:
 
 
 def _imported(tree: ast.AST) -> set[str]:
-    """Return the names under which a program has imported modules or their contents."""
+    """Return the names that a program's imports bind."""
     aliases = (alias for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names)
     return {alias.asname or alias.name.split(".")[0] for alias in aliases}
 

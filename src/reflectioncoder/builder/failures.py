@@ -1,4 +1,4 @@
-"""Reads from a failing Python cell what failed, in the terms that a diagnosis is made of."""
+"""Extracts from a failing Python cell the facts that a diagnosis is built from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _MAX_VALUE_CHARS = 80
 
 
 def read_failure(cell: str, shown_tests: tuple[str, ...], ran: Execution, execute: Executor) -> Failure:
-    """Return what the failing execution of a cell shows; for a failed equality also the value that the call really gives."""
+    """Return the facts of a cell's failing execution; for a failed equality also the call's actual value."""
     error = error_line(ran.output)
     if ran.status == "timeout":
         return Failure("timeout", error)
@@ -28,9 +28,9 @@ def read_failure(cell: str, shown_tests: tuple[str, ...], ran: Execution, execut
 
 
 def _actual_value(cell: str, test: str, call: str, execute: Executor) -> str | None:
-    """Return what the call gives where the failing assertion stands: the same run, with a print in the assertion's place.
+    """Return the repr of the call's value, found by rerunning the cell with a print in place of the failing assertion.
 
-    None if that run fails in another way or the value is not a short line.
+    None if that run fails or the value is not a short line.
     """
     before = cell[: cell.rindex(test)]
     asked = execute([f"{before}print(repr({call}))"])[0]

@@ -1,4 +1,4 @@
-"""Filters the finished samples; everything that is left out has a reason, and is counted."""
+"""Filters the finished samples; every dropped sample is counted with a reason."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def filter_alone(
     too_many_tokens: Callable[[Sample], int | None] = lambda sample: None,
     workers: int = 0,
 ) -> Generator[Candidate]:
-    """Yield the outcomes, contaminated and over-long samples as rejections: what can be told of a sample without the others.
+    """Yield the outcomes with contaminated and over-long samples replaced by rejections: checks that need one sample at a time.
 
     Args:
         behaviour: names the benchmark task that a program solves, if any.
-        too_many_tokens: returns the length of a sample that is too long in tokens, else None.
+        too_many_tokens: returns a sample's length in tokens if it is too long, else None.
     """
 
     def judged(outcome: Candidate) -> tuple[Candidate, Rejected | None]:
@@ -58,12 +58,12 @@ def filter_alone(
 
 
 def filter_repeated(candidates: Iterable[Candidate], count: int, *, near_duplicates: float, same_problem: bool) -> Outcomes:
-    """Return the outcomes without samples that repeat an earlier one; memory holds only hashes of them.
+    """Return the outcomes with samples that repeat an earlier one rejected; memory holds only hashes of samples.
 
     Args:
         count: number of candidates.
-        near_duplicates: similarity of two samples' shingles (Jaccard, estimated) from which the later one is left out; 1: off.
-        same_problem: samples of one problem are compared too; where they are variants by design they are not.
+        near_duplicates: estimated Jaccard similarity of two samples' shingles from which the later one is dropped; 1: off.
+        same_problem: compare samples of the same problem too; false where these are variants by design.
     """
     filtered = Outcomes()
     seen: set[bytes] = set()
@@ -102,7 +102,7 @@ def _digest_of_attempts(sample: Sample) -> bytes:
 
 
 class NearDuplicates:
-    """Samples whose attempts and answer are nearly those of an earlier one: MinHash over shingles of five words."""
+    """Finds samples whose attempts and answer nearly equal an earlier sample's: MinHash over five-word shingles."""
 
     def __init__(self, threshold: float, *, same_problem: bool):
         self._threshold = threshold
@@ -111,7 +111,7 @@ class NearDuplicates:
         self._kept: list[tuple[str, str, RMinHash]] = []
 
     def find_or_add(self, sample: Sample) -> str | None:
-        """Return the id of an earlier sample that is nearly the same and how similar it is; add the sample if there is none."""
+        """Return the id and similarity of an earlier near duplicate as text; without one add the sample and return None."""
         text = "\n".join(block.content for message in sample.messages[1::2] for block in message.content if block.type != "execution")
         words = _WORDS.findall(text)
         own = RMinHash(num_perm=_NUM_HASHES, seed=0)
@@ -128,7 +128,7 @@ class NearDuplicates:
 
 
 def over_share(operators: Sequence[Sequence[str]], max_share: float) -> set[int]:
-    """Return the indices of samples to drop, last ones first, until no kind of slip exceeds `max_share` of all slips.
+    """Return the indices of samples to drop, starting from the last, until no kind of slip exceeds `max_share` of all slips.
 
     Args:
         operators: the kinds of slips of each sample.

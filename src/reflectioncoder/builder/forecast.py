@@ -1,4 +1,4 @@
-"""Forecasts what the dialogues that are not in the log yet will cost, from the first of them; the outcome is compared with it."""
+"""Forecasts the cost of the dialogues not yet in the log from the first ones; the summary compares forecast and actual cost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class SessionCost:
-    """The cost of the dialogues of one session: the fact beside the estimate."""
+    """The actual cost of one session's dialogues, to compare with the estimate."""
 
     dialogues: int
     tokens: int
@@ -38,11 +38,11 @@ class SessionCost:
 
 
 class Forecast:
-    """A forecast of this session. Dialogues that an earlier session held, wholly or in part, are left out of its basis and of its
-    object.
+    """A forecast for this session. Dialogues that an earlier session ran, wholly or in part, do not serve as its basis, and dialogues
+    answered entirely from the log are not forecast.
 
     Args:
-        total: dialogues, those in the log among them.
+        total: number of dialogues, including those in the log.
     """
 
     def __init__(self, total: int, budget: Budget, log: BuildLog):
@@ -51,24 +51,24 @@ class Forecast:
         self._log = log
         self._before = log.used()
         self._resumes = log.holds_answers
-        # In the order in which they begin; None until they end. The first ones to end would not do: they are the short ones.
+        # By start order; None until a dialogue ends. The first to end would bias the forecast: they are the short ones.
         self._begun: dict[int, tuple[bool, Usage] | None] = {}
         self._num_replayed = self._num_held = self._num_accepted = 0
         self._asking_since: float | None = None
         self.made: Estimate | None = None
 
     def expect(self, order: int) -> None:
-        """Note that a dialogue begins."""
+        """Record the start of a dialogue."""
         if self.made is None:
             self._begun[order] = None
 
     def add(self, order: int, accepted: bool, used: Usage, asking_since: float | None) -> None:
-        """Note that a dialogue has ended, and what it has used."""
+        """Record the end of a dialogue and its usage."""
         self._asking_since = asking_since
         is_asked = used.num_turns > used.num_replayed
         self._num_held += is_asked
         self._num_accepted += is_asked and accepted
-        # A problem that cannot be written about takes nothing; it may have been met by an earlier session.
+        # No turns: the problem was rejected without a request, possibly already by an earlier session.
         is_earlier = used.num_replayed > 0 or (self._resumes and not used.num_turns)
         self._num_replayed += is_earlier and not is_asked
         if self.made is not None or order not in self._begun:

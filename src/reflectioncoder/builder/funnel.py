@@ -1,4 +1,4 @@
-"""The end of a build: samples that are too many are left out, and every candidate is written to one of two files and counted."""
+"""The end of a build: drops surplus samples, and writes every candidate to one of two files and counts it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from reflectioncoder.errors import CheckFailedError
 
 @dataclass(frozen=True)
 class Funnel:
-    """Counts of samples and rejections, and measures of the samples. `rejected`: by reason, `operators`: slips by kind, the commonest
-    first.
+    """Counts of samples and rejections, and measures of the samples. `rejected`: counts by reason; `operators`: slips by kind; both in
+    descending order.
     """
 
     num_accepted: int
@@ -43,12 +43,12 @@ class Funnel:
 
 @dataclass
 class StoryCounts:
-    """Counts of the samples that tell a story.
+    """Counts samples that tell a story.
 
     Attributes:
-        kinds: samples by the kind of their story.
-        rounds: cells that are run before the one that passes, by their kind.
-        num_rounds: samples by the number of these cells.
+        kinds: number of samples by kind of story.
+        rounds: number of cells run before the passing one, by kind.
+        num_rounds: number of samples by the number of such cells.
     """
 
     kinds: Counter[str] = field(default_factory=Counter)
@@ -68,7 +68,7 @@ class StoryCounts:
 
 
 def write_outcomes(outcomes: Outcomes, output_dir: Path, config: BuildConfig, count_tokens: TokenCounter | None = None) -> Funnel:
-    """Write reflections.jsonl and rejected.jsonl. `count_tokens`: the lengths of samples in tokens are measured too.
+    """Write reflections.jsonl and rejected.jsonl. With `count_tokens`, also measure the lengths of samples in tokens.
 
     Raises:
         CheckFailedError: there are fewer samples than `min_samples`; only rejected.jsonl has been written.
@@ -108,7 +108,7 @@ def _samples(outcomes: Outcomes) -> Iterator[Sample]:
 
 
 def _left_out(outcomes: Outcomes, config: BuildConfig) -> dict[int, Reason]:
-    """Return the samples that are too many, by number, with the reason."""
+    """Map the numbers of surplus samples to the reason for dropping them."""
     left_out: dict[int, Reason] = {}
     num_of_problem: Counter[str] = Counter()
     operators: dict[int, list[str]] = {}
@@ -127,7 +127,7 @@ def _left_out(outcomes: Outcomes, config: BuildConfig) -> dict[int, Reason]:
 
 
 def _rejections(outcomes: Outcomes, left_out: dict[int, Reason]) -> Iterator[Rejection]:
-    """Yield what is no sample, in the order of the candidates."""
+    """Yield the rejections, dropped samples included, in the order of the candidates."""
     number = -1
     for outcome in outcomes:
         if isinstance(outcome, Rejection):

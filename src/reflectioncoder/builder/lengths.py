@@ -1,4 +1,4 @@
-"""Counts the tokens of samples with a tokenizer that needs no torch: `tokenizer.json`, as the `tokenizers` library reads it."""
+"""Counts the tokens of samples without torch: the `tokenizers` library loads `tokenizer.json`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ TokenCounter = Callable[[Sample], int]
 """Returns the length of a sample in tokens."""
 
 _FILE = "tokenizer.json"
-_TOKENS_OF_A_TURN = 5  # of a chat template: its beginning, the role, its end
+_TOKENS_OF_A_TURN = 5  # added by a chat template: turn start, role, turn end
 
 
 def token_counter(recipe: Recipe) -> TokenCounter | None:
-    """Return what counts tokens for `build.max_tokens`; None if the recipe names no tokenizer and sets no limit.
+    """Return the token counter for `build.max_tokens`; None if the recipe names no tokenizer and sets no limit.
 
     Raises:
-        UsageError: there is a limit, and the tokenizer cannot be had.
+        UsageError: the tokenizer cannot be loaded.
         MachineError: the package `tokenizers` is missing.
     """
     config = recipe.build
@@ -41,7 +41,7 @@ def token_counter(recipe: Recipe) -> TokenCounter | None:
 
 
 def excess_tokens(sample: Sample, count_tokens: TokenCounter | None, max_tokens: int | None) -> int | None:
-    """Return the length of a sample if it exceeds a limit; None if it does not, or if there is nothing to count with."""
+    """Return a sample's length in tokens if it exceeds the limit; None if it does not, or without a counter or limit."""
     if count_tokens is None or max_tokens is None:
         return None
     return found if (found := count_tokens(sample)) > max_tokens else None

@@ -1,7 +1,7 @@
-"""Records what a build has asked and run under the hash of the question: nothing is asked, run or paid for twice.
+"""Records a build's model requests and program runs under hashes of their inputs, so that nothing is asked, run or paid for twice.
 
-One SQLite file in WAL mode: an entry is there whole or not at all, whenever the process is killed. Replaying the log, a resumed build
-comes to byte-identical files. A request is noted before it is sent: what was under way at a kill counts as paid.
+The log is one SQLite file in WAL mode: entries are atomic, whenever the process is killed. A resumed build replays the log and writes
+byte-identical files. Requests are recorded before they are sent: those in flight when the process is killed count as paid.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from reflectioncoder.generate.reply import Reply, clean
 LOG_NAME = "log.sqlite"
 _INSERT = "INSERT OR IGNORE INTO entries (key, kind, request, response, checksum) VALUES (?, ?, ?, ?, ?)"
 _ROWS_AT_ONCE = 1000
-_MAX_TOKENS = 10**12  # of a request that was under way
+_MAX_TOKENS = 10**12  # upper bound for a request in flight
 
 
 class BuildLog:
-    """The log of a build, safe to use from several threads; a question that one thread is answering is waited for by the others.
+    """The log of a build. Thread-safe: threads with the same request wait for the first one's answer.
 
     Raises:
-        UsageError: the file is no such log, is damaged, or entries are missing that were there.
-        MachineError: it cannot be written, or another build is at work.
+        UsageError: the file is not a build log, is damaged, or has lost entries.
+        MachineError: it cannot be written, or another build holds it.
     """
 
     def __init__(self, path: Path):
@@ -59,7 +59,7 @@ class BuildLog:
 
     @contextlib.contextmanager
     def _statements(self) -> Iterator[None]:
-        """Run statements of one thread at a time, all of them or none.
+        """Run statements atomically, one thread at a time.
 
         Raises:
             UsageError: the file is damaged.
@@ -79,13 +79,13 @@ class BuildLog:
                 raise
 
     def require_settings(self, settings: dict[str, Any], *, fork: bool = False) -> None:
-        """Refuse to go on with other settings than those that the log was begun with.
+        """Refuse settings that differ from those the log was started with.
 
         Args:
-            fork: go on all the same; what is answered in the log already is used where the question is the same.
+            fork: accept them; logged answers are reused where the request is the same.
 
         Raises:
-            UsageError: the settings differ; those that do are named.
+            UsageError: the settings differ; the message lists the differences.
         """
         text = json.dumps(settings, sort_keys=True)
         with self._statements():
@@ -99,7 +99,7 @@ class BuildLog:
             self._connection.execute(replace, (text, checksum(text)))
 
     def recall(self, kind: str, request: dict[str, Any], produce: Callable[[], Any]) -> Any:
-        """Return the answer in the log, or that of `produce`, which is then logged; an exception of `produce` is not."""
+        """Return the logged answer, or call `produce` and log its result; an exception from `produce` is not logged."""
         key = entry_key(kind, request)
         with self._statements():
             row = self._connection.execute("SELECT response FROM entries WHERE key = ?", (key,)).fetchone()
@@ -124,7 +124,7 @@ class BuildLog:
                 del self._waiting[key]
 
     def keep(self, kind: str, request: dict[str, Any], response: Any) -> None:
-        """Log an answer, unless it is there already; its request is not under way any more."""
+        """Log an answer unless it is already logged, and mark its request as no longer in flight."""
         row = entry_key(kind, request), kind, json.dumps(request), json.dumps(response)
         with self._statements():
             self._connection.execute("DELETE FROM under_way WHERE key = ?", row[:1])
@@ -136,17 +136,17 @@ class BuildLog:
                 self._claim.note_entries(self._num_requests)
 
     def account(self, request: dict[str, Any]) -> LoggedAccount:
-        """Return the account to pass to `Endpoint.ask` with a request of the kind "request"."""
+        """Return the account that `Endpoint.ask` needs for a request of kind "request"."""
         return LoggedAccount(self, request)
 
     def begin(self, request: dict[str, Any], input_tokens: int, output_tokens: int) -> None:
-        """Note that a request is about to be sent: if its end is never logged, that many tokens count as paid."""
+        """Record that a request is about to be sent: if its outcome is never logged, these tokens count as paid."""
         with self._statements():
             row = entry_key("request", request), input_tokens, output_tokens
             self._connection.execute("INSERT OR REPLACE INTO under_way VALUES (?, ?, ?)", row)
 
     def lose(self, request: dict[str, Any], input_tokens: int, output_tokens: int) -> None:
-        """Note that a request has got no answer, and how many tokens were paid for it."""
+        """Record that a request got no answer, with the tokens paid for it."""
         with self._statements():
             self._connection.execute("DELETE FROM under_way WHERE key = ?", (entry_key("request", request),))
             if input_tokens or output_tokens:
@@ -170,11 +170,11 @@ class BuildLog:
         return self._num_requests > 0
 
     def used(self, *kinds: str) -> tuple[int, int]:
-        """Return the tokens read and written for all requests in the log, including those whose answers were lost.
+        """Return the input and output tokens of all requests in the log, including those whose answers were lost.
 
-        With `kinds`, only those are counted: "request" for answers, "lost".
+        `kinds` restricts the sum to "request" (answered) or "lost".
         """
-        # Logs of before hold what servers said, negative numbers among it.
+        # Older logs hold token counts as servers reported them, some of them negative.
         sums = (f"coalesce(sum(max(0, json_extract(response, '$.{kind}_tokens'))), 0)" for kind in ("input", "output"))
         kinds = kinds or ("request", "lost")
         query = f"SELECT {', '.join(sums)} FROM entries WHERE kind IN ({', '.join('?' * len(kinds))})"
@@ -183,17 +183,17 @@ class BuildLog:
         return int(read), int(written)
 
     def entries(self, kind: str) -> list[tuple[dict[str, Any], Any]]:
-        """Return (request, response) of every entry, in the order in which they were made."""
+        """Return (request, response) of every entry in order of insertion."""
         with self._statements():
             rows = self._connection.execute("SELECT request, response FROM entries WHERE kind = ? ORDER BY rowid", (kind,)).fetchall()
         return [(json.loads(request), _cleaned(json.loads(response))) for request, response in rows]
 
     def absorb(self, path: Path) -> None:
-        """Take over the entries of another log, which nobody writes; of questions that both have answered, this log's answers stay.
+        """Copy the entries of another log, which no process may be writing; where both logs have an answer, this log's is kept.
 
         Raises:
-            UsageError: the other log is damaged, or was begun with other settings.
-            MachineError: this one cannot be written.
+            UsageError: the other log is damaged, or was started with other settings.
+            MachineError: this log cannot be written.
         """
         try:
             with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as other:
@@ -223,7 +223,7 @@ class BuildLog:
 
 
 class LoggedAccount:
-    """Keeps account of one request in the log (`endpoint.Account`)."""
+    """Records one request's token usage in the log (`endpoint.Account`)."""
 
     def __init__(self, log: BuildLog, request: dict[str, Any]):
         self._log = log
@@ -247,7 +247,7 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> str:
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the settings without sections: the names of fields in sections are dotted."""
+    """Flatten sections of settings into dotted names."""
     flat = {}
     for name, value in settings.items():
         flat.update(_flat(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {f"{prefix}{name}": value})
@@ -255,7 +255,7 @@ def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _cleaned(response: Any) -> Any:
-    """Return a response without lone surrogates: older logs hold some, and no file can store them."""
+    """Return a response without lone surrogates: older logs hold some, and they cannot be encoded as UTF-8."""
     if isinstance(response, str):
         return clean(response)
     if isinstance(response, dict):

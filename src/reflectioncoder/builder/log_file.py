@@ -1,7 +1,7 @@
-"""Opens the file of a build's log: one build claims it, and it is verified before anything in it is used.
+"""Opens the file of a build's log: one build locks it, and it is verified before use.
 
-Every entry has a checksum, SQLite checks its own structure, and `log.lock` beside the log says how many answers it must hold at
-least: a damaged, cut, emptied or lost log is an error, and never a reason to ask and pay everything again.
+Every entry has a checksum, SQLite checks its own structure, and `log.lock` beside the log stores the minimum number of answers that it
+must hold: a damaged, truncated, emptied or lost log is an error, so that no answer is paid for again unnoticed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NOT_TO_BE_WRITTEN = (
 )  # fmt: skip
 
 
-DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)  # the second where an error quotes what is damaged
+DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)  # UnicodeDecodeError: SQLite's message quotes damaged text
 
 
 def checksum(*texts: str) -> str:
@@ -47,7 +47,7 @@ def entry_key(kind: str, request: dict[str, Any]) -> str:
 
 
 def database_error(path: Path, error: Exception) -> ReflectionCoderError:
-    """Return the error for the user: the file cannot be written, or it is damaged."""
+    """Translate a database error for the user: the file cannot be written, or it is damaged."""
     if isinstance(error, sqlite3.OperationalError) and any(words in str(error) for words in _NOT_TO_BE_WRITTEN):
         return MachineError(f"cannot write {path}: {error}\n  hint:    what was written before is intact; run again")
     return damaged(path, str(error))
@@ -61,10 +61,10 @@ def damaged(path: Path, how: str) -> UsageError:
 
 
 def open_checked(path: Path) -> sqlite3.Connection:
-    """Open the database and verify its structure and all checksums; logs from before the checksums get them.
+    """Open the database and verify its structure and all checksums; add checksums to older logs that lack them.
 
     Raises:
-        UsageError: it is damaged, or something else.
+        UsageError: the file is damaged or not a build log.
         MachineError: it cannot be written.
     """
     try:
@@ -74,7 +74,7 @@ def open_checked(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
-        # Not the quick check: an index that has lost an entry would have its answer paid for again.
+        # quick_check is not enough: it misses an entry lost from an index, whose answer would be paid for again.
         found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if found != "ok":
             raise damaged(path, " ".join(found.split()))
@@ -95,7 +95,7 @@ def open_checked(path: Path) -> sqlite3.Connection:
 
 
 def _add_checksums(connection: sqlite3.Connection, path: Path, table: str, columns: tuple[str, ...]) -> None:
-    """Add checksums to a table that has none. The keys of older entries, which are hashes of the questions, are verified."""
+    """Add checksums to a table that has none, after verifying the keys of its entries, which are hashes of the requests."""
     if "checksum" in (row[1] for row in connection.execute(f"PRAGMA table_info({table})")):
         return
     if table == "entries":
@@ -119,11 +119,10 @@ def _verify(connection: sqlite3.Connection, path: Path, table: str, columns: tup
 
 
 class Claim:
-    """The lock of a log, `log.lock`. One build at a time holds it; it says how many answers the log must hold at least.
+    """The lock of a log, `log.lock`, which one build at a time holds; it stores the minimum number of answers in the log.
 
     Raises:
-        MachineError: another build is at work, or the folder cannot be written.
-        UsageError: finished data stands here without a log.
+        MachineError: another build holds the lock, or the folder cannot be written.
     """
 
     def __init__(self, path: Path):
@@ -135,7 +134,7 @@ class Claim:
         except OSError as error:
             raise MachineError(f"cannot write {lock}: {error.strerror}") from error
         try:
-            lock_alone(self._descriptor, lock, "another build")  # two in one folder would ask everything twice
+            lock_alone(self._descriptor, lock, "another build")  # two builds in one folder would send every request twice
             noted = os.pread(self._descriptor, 20, 0).strip()
             self._min_entries = int(noted) if noted.isdigit() else self._entries_of_finished_data()
         except BaseException:
@@ -143,7 +142,7 @@ class Claim:
             raise
 
     def _entries_of_finished_data(self) -> int:
-        """Return 1 if the folder holds finished data for which a model was asked, else 0."""
+        """Return 1 if the folder holds finished data made with model requests, else 0."""
         try:
             summary: Any = json.loads((self._path.parent / "build.json").read_text(encoding="utf-8"))
             counts = [summary.get(name, 0) for name in ("num_requests", "num_replayed_requests")]
@@ -152,7 +151,7 @@ class Claim:
             return 0
 
     def require_entries(self, found: int) -> None:
-        """Refuse a log that holds fewer answers than were noted.
+        """Refuse a log that holds fewer answers than the lock file records.
 
         Raises:
             UsageError: the log has lost answers.
@@ -166,7 +165,7 @@ class Claim:
         self.note_entries(found)
 
     def note_entries(self, count: int) -> None:
-        """Note how many answers the log holds."""
+        """Store the number of answers in the log."""
         try:
             os.pwrite(self._descriptor, f"{count:<19}\n".encode(), 0)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""A look at a failing attempt: a cell that shows the value of a call."""
+"""Looks, cells that print the value of the failing call of an attempt."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Look:
-    """A cell that shows the value of the failing call: a program of its own. `value` is the last line of its output."""
+    """A standalone program that prints the value of the failing call. `value` is the last line of its output."""
 
     cell: str
     output: str

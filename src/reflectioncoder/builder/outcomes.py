@@ -1,4 +1,4 @@
-"""Keeps what became of every candidate, on disk and not in memory, in the order of the candidates, whatever ended first."""
+"""Keeps the outcome of every candidate on disk, in the order of the candidates and not of completion."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_DETAIL_CHARS = 500
 
 @dataclass(frozen=True)
 class Rejected:
-    """An author's or a filter's verdict on a candidate that is no sample."""
+    """An author's or a filter's reason for rejecting a candidate."""
 
     reason: Reason
     detail: str = ""
@@ -25,7 +25,7 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Rejection:
-    """A row of rejected.jsonl. `operators`: the kinds of slips that the candidate had."""
+    """A row of rejected.jsonl. `operators`: the kinds of slips in the candidate."""
 
     id: str
     task_id: str
@@ -38,10 +38,10 @@ class Rejection:
 
 
 class Outcomes:
-    """Samples and rejections, each at the position of its candidate. For one thread."""
+    """Samples and rejections, each at the position of its candidate. Not thread-safe."""
 
     def __init__(self) -> None:
-        # A nameless file of SQLite's own, which goes with the connection. The log can make it anew: nothing of it has to survive.
+        # An anonymous temporary SQLite file, deleted with the connection. It can be rebuilt from the log, so it need not survive.
         self._connection = sqlite3.connect("", isolation_level=None)
         self._connection.execute("CREATE TABLE outcomes (position INTEGER PRIMARY KEY, row TEXT NOT NULL)")
         self._connection.execute("PRAGMA synchronous=OFF")
@@ -60,12 +60,12 @@ class Outcomes:
 
     def __iter__(self) -> Iterator[Sample | Rejection]:
         """Yield samples and rejections in the order of their positions."""
-        for (text,) in self._connection.execute("SELECT row FROM outcomes ORDER BY position"):  # a cursor of its own
+        for (text,) in self._connection.execute("SELECT row FROM outcomes ORDER BY position"):  # a separate cursor
             row = json.loads(text)
             yield parse_sample(row["sample"]) if "sample" in row else Rejection(**row["rejected"])
 
     def positions(self) -> list[int]:
-        """Return the positions of all candidates, in their order."""
+        """Return the positions of all candidates, sorted."""
         return [position for (position,) in self._connection.execute("SELECT position FROM outcomes ORDER BY position")]
 
     def __len__(self) -> int:
@@ -76,16 +76,16 @@ class Outcomes:
 
 
 def rejection(candidate_id: str, task_id: str, rejected: Rejected, operators: Sequence[str] = ()) -> Rejection:
-    """Return the row of a rejected candidate; of a long detail the end is kept."""
+    """Return the row of a rejected candidate; a long detail is cut to its end."""
     return Rejection(candidate_id, task_id, list(operators), rejected.reason, rejected.detail[-_MAX_DETAIL_CHARS:])
 
 
 def rejected_problem(problem: Problem, rejected: Rejected) -> Rejection:
-    """Return the row of a problem that no sample can be written about."""
+    """Return the row of a problem about which no sample can be written."""
     return rejection(f"problem:{problem.task_id}", problem.task_id, rejected)
 
 
 def rejected_sample(sample: Sample, rejected: Rejected) -> Rejection:
-    """Return the row of a sample that a filter leaves out."""
+    """Return the row of a sample that a filter dropped."""
     metadata = sample.extra["metadata"]
     return rejection(sample.id or "", metadata["task_id"], rejected, metadata["operators"])

@@ -1,8 +1,8 @@
 """A build: problems in, reflection samples out, every candidate accounted for.
 
-An author (`authors`) writes candidates about the problems, of which a model may say the diagnoses anew (`critic`); filters turn away
-what repeats, is too long or is a benchmark task; the rest is the data set. `reflections.jsonl`, `rejected.jsonl` and `build.json` are
-written at the end, and `log.sqlite` on the way: what was asked and run. The result depends on the recipe, the seed and the log only,
+An author (`authors`) writes candidates about the problems, and a model may reword their diagnoses (`critic`); filters reject
+duplicates, over-long samples and benchmark tasks; the rest is the data set. `reflections.jsonl`, `rejected.jsonl` and `build.json` are
+written at the end; `log.sqlite` records requests and runs as they happen. The result depends only on the recipe, the seed and the log,
 not on workers, speed or interruptions. Candidates are kept on disk, and read and written one at a time.
 """
 
@@ -43,7 +43,7 @@ from reflectioncoder.shards import WHOLE, Shard
 
 
 class BehaviourCheck(Protocol):
-    """Names the benchmark task that a program solves, if any. `names`: the benchmarks that it knows."""
+    """Names the benchmark task that a program solves, if any. `names`: the benchmarks that it covers."""
 
     @property
     def names(self) -> Sequence[str]: ...
@@ -60,20 +60,20 @@ def build_reflections(
     behaviour: BehaviourCheck | None = None,
     runner: Runner | None = None,
 ) -> dict[str, Any]:
-    """Build the data set in `output_dir`, from the first `limit` problems; returns what `build.json` says.
+    """Build the data set in `output_dir` from the first `limit` problems; return the content of `build.json`.
 
     Args:
-        fork: go on with other settings than those that the folder was begun with; samples of another author are put aside.
-        known: benchmark tasks, which are left out of problems and samples.
-        behaviour: names the benchmark task that a program solves, if any; samples with such programs are left out.
-        runner: runs programs on other machines; by default on this one, `sandbox.workers` at a time.
+        fork: continue with settings that differ from those the folder was started with; samples of another author are moved aside.
+        known: benchmark tasks to exclude from problems and samples.
+        behaviour: names the benchmark task that a program solves, if any; samples with such programs are dropped.
+        runner: runs programs on other machines; by default they run on this one, `sandbox.workers` at a time.
 
     Raises:
-        UsageError: impossible settings, options that the author does not use, malformed problems, other settings or another author
-            than before.
-        MachineError: the server of the model does not answer, or the budget is used up; run again to go on.
+        UsageError: impossible settings, options that the author does not use, malformed problems, or settings or an author that
+            differ from the folder's.
+        MachineError: the model's server does not answer, or the budget is exhausted; rerun to resume.
         CheckFailedError: too few samples.
-        SandboxUnavailableError: programs cannot be run here.
+        SandboxUnavailableError: programs cannot be run on this machine.
     """
     if not recipe.build.problems:
         raise UsageError.for_value("there is nothing to write about", "build.problems", [], "problem files, bundled:SPLIT")
@@ -102,11 +102,11 @@ def build_reflections(
 
 @dataclass(frozen=True)
 class WrittenCandidates:
-    """Holds what an author has written, with the critic's words.
+    """An author's candidates, with diagnoses reworded by the critic.
 
     Attributes:
-        alone: the candidates in order, without those that are contaminated or too long; can be read once.
-        positions: of the candidates, among those of all shards.
+        alone: the candidates in order, with contaminated and over-long samples replaced by rejections; can be iterated once.
+        positions: positions of the candidates among those of all shards.
     """
 
     build: Build
@@ -132,10 +132,10 @@ def written_candidates(
     shard: Shard = WHOLE,
     runner: Runner | None = None,
 ) -> Iterator[WrittenCandidates]:
-    """Let the author write about the problems of a shard; with its log in `output_dir`, which is open within the block.
+    """Let the author write about the problems of a shard; its log in `output_dir` stays open within the `with` block.
 
     Raises:
-        What `build_reflections` raises, but for CheckFailedError.
+        The errors of `build_reflections` except CheckFailedError.
     """
     config = recipe.build
     check_author(config)
@@ -169,10 +169,10 @@ def written_candidates(
 def write_samples(
     candidates: Iterable[Candidate], count: int, output_dir: Path, recipe: Recipe, count_tokens: TokenCounter | None
 ) -> Funnel:
-    """Leave out what repeats or is too much, and write the samples and the rejections.
+    """Drop repeated and surplus samples, and write the samples and the rejections.
 
     Args:
-        candidates: `count` of them, in order.
+        candidates: `count` candidates in order.
 
     Raises:
         CheckFailedError: too few samples.
@@ -184,7 +184,7 @@ def write_samples(
 
 
 def limits_of(recipe: Recipe) -> Limits:
-    """Return the limits of a program of a build."""
+    """Return the limits for each program that a build runs."""
     return replace(limits_from(recipe.sandbox), wall_s=recipe.build.cell_timeout_s)
 
 
@@ -192,13 +192,13 @@ def read_problems(recipe: Recipe, limit: int | None, known: KnownTasks) -> Probl
     """Read the first `limit` problems of a recipe.
 
     Raises:
-        UsageError: one is malformed.
+        UsageError: a problem is malformed.
     """
     return Problems.read(partial(first_problems, recipe.build.problems, limit), partial(_contaminated_by, known))
 
 
 def _logged(behaviour: BehaviourCheck, log: BuildLog) -> Callable[[str], str | None]:
-    """Log verdicts on programs: one may rest on a limit of time, and once taken it stays."""
+    """Log behaviour verdicts: a verdict may depend on a time limit, and must not change when the build resumes."""
     return lambda program: log.recall("behaviour", {"program": program, "against": list(behaviour.names)}, lambda: behaviour(program))
 
 
@@ -206,7 +206,7 @@ def first_problems(sources: tuple[str, ...], limit: int | None) -> Iterator[Prob
     """Read the first `limit` problems of files.
 
     Raises:
-        UsageError: one is malformed.
+        UsageError: a problem is malformed.
     """
     return itertools.islice(iter_problems(sources), limit)
 

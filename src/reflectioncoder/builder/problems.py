@@ -1,4 +1,4 @@
-"""The problems of a build, and why nothing can be written about some of them."""
+"""The problems of a build, and the check whether samples can be written about them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from reflectioncoder.languages import PYTHON
 class Problems:
     """The problems of a build.
 
-    `each()` reads them anew, one at a time. `left_out`: number → the benchmark task that it is. `digest`: a hash of their content.
+    `each()` rereads them, one at a time. `left_out`: problem index → the benchmark task it matches. `digest`: hash of their content.
     """
 
     each: Callable[[], Iterator[Problem]]
@@ -31,7 +31,7 @@ class Problems:
 
     @classmethod
     def read(cls, each: Callable[[], Iterator[Problem]], contaminated_by: Callable[[Problem], str | None]) -> Problems:
-        """Read all problems once, so that what is malformed is found before anything is asked."""
+        """Read all problems once, so that malformed ones are found before any request is sent."""
         count, left_out, digest = 0, {}, hashlib.sha256()
         for problem in each():
             digest.update(dumps_row(problem.to_json()).encode())
@@ -42,9 +42,9 @@ class Problems:
 
 
 def unwritable(problem: Problem, execute: Executions, *, languages: frozenset[str] | None, needs_reference: bool) -> Rejected | None:
-    """Return why nothing can be written about a problem.
+    """Return why no sample can be written about a problem; None if one can.
 
-    A reference, needed or not, has to pass all tests in the form in which it becomes the answer.
+    A reference, required or not, must pass all tests in the form in which it becomes the answer.
     """
     if languages is not None and problem.language not in languages:
         return Rejected("not_python")

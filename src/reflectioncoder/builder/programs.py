@@ -1,6 +1,6 @@
-"""Makes the runs of a build in the sandbox, by name and apart from what logs them, so that they can be made on other machines too.
+"""Runs a build's programs in the sandbox. Runs are called by name and separate from the log, so that other machines can make them too.
 
-Every run takes values that can be sent and returns one that JSON knows.
+Every run takes serializable arguments and returns a JSON value.
 
 Raises (everywhere):
     SandboxUnavailableError: the sandbox failed.
@@ -16,6 +16,7 @@ from typing import Any, Literal
 from reflectioncoder.builder.cells import Execution
 from reflectioncoder.builder.testing import Tests, run_program_tests
 from reflectioncoder.builder.tracing import diverge
+from reflectioncoder.data.failed_attempts import ENDED_BY_SIGNAL, RAN_TOO_LONG, reports_failure
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.languages import LANGUAGES
 from reflectioncoder.sandbox.detect import detect_isolation
@@ -23,14 +24,14 @@ from reflectioncoder.sandbox.execution import execute
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.session import Session
 
-# Where the sandbox keeps the program, and the frames of Node's own loader: the same program is to say the same everywhere.
+# Sandbox paths and frames of Node's loader are removed, so that a program prints the same on every machine.
 _NOT_THE_PROGRAMS = re.compile(
     r"(?:/box/work|/\S*?/reflectioncoder-[^/\s]+/work)/|^ +at .*node:internal.*\n|^node:\w+:\d+\n.*\n *\^\n\n?", re.MULTILINE
 )
 
 
 def run_as_cell(program: str, language: str, wall_s: float) -> Execution:
-    """Compile and run a program of another language than Python, as if it were a session's cell.
+    """Compile and run a program in a language other than Python as if it were a session's cell.
 
     Raises:
         SandboxUnavailableError: the sandbox failed.
@@ -41,12 +42,14 @@ def run_as_cell(program: str, language: str, wall_s: float) -> Execution:
     assert ran is not None
     output = _NOT_THE_PROGRAMS.sub("", ran.stdout if done.ran else ran.stderr)
     if ran.status == "timeout":
-        return Execution("timeout", f"{output}the program ran too long and was stopped\n")
+        return Execution("timeout", f"{output}{RAN_TOO_LONG}\n")
+    if ran.status != "ok" and ran.signal and not reports_failure(output):  # a terminal's shell would say it
+        output = f"{output}{ENDED_BY_SIGNAL} {ran.signal}\n"
     return Execution("ok" if ran.status == "ok" else "failed", output)
 
 
 def _cells(cells: Sequence[str], limits: Limits) -> list[dict[str, Any]]:
-    # The CPU limit holds for a session's whole life: leave every cell its full time.
+    # The CPU limit covers the whole session: leave every cell its full time.
     limits = replace(limits, cpu_s=limits.wall_s * len(cells) + limits.cpu_s)
     with Session(limits, detect_isolation()) as session:
         ran = [session.run(cell) for cell in cells]
@@ -68,7 +71,7 @@ def _diverge(attempt: str, reference: str, test: str, before: str) -> dict[str, 
 
 
 def _craft(problem: Problem, slips: Sequence[str], seed: int) -> list[dict[str, Any]]:
-    from reflectioncoder.builder.crafted.crafting import craft_tests  # takes half a second to import
+    from reflectioncoder.builder.crafted.crafting import craft_tests  # imported here because it takes half a second
 
     return [test.to_json() for test in craft_tests(problem, slips, f"{seed}/{problem.task_id}")]
 

@@ -1,7 +1,7 @@
-"""Recognises the language of prose between programs, with caution: by its script, and among languages in Latin letters by function
+"""Identifies the language of prose between programs, conservatively: by its script, and among languages in Latin script by function
 words.
 
-General detectors guess on short technical texts; here a text is of another language only if many words say so.
+General detectors are unreliable on short technical texts; here a text counts as another language only on strong evidence.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import unicodedata
 from collections import Counter
 
 _MIN_LETTERS = 5
-_MIN_WORDS = 3  # different function words of the other language; one less where none of the dialogue's is there
+_MIN_WORDS = 3  # distinct function words of the other language; one fewer if the text has none of the dialogue's
 _SCRIPTS = (
     "LATIN",
     "CJK",
@@ -62,7 +62,7 @@ def is_in_another_language(text: str, dialogue: str) -> bool:
     if scripts["LATIN"] < 0.7 * total:
         return False
     if theirs.total() and theirs["LATIN"] < 0.5 * theirs.total():
-        return False  # technical English is usual in any language
+        return False  # technical English is common in any language
     own, said = _hits(dialogue), _hits(text)
     language = max(own, key=lambda name: own[name])
     other = max(said, key=lambda name: said[name])
@@ -75,7 +75,7 @@ def _prose(text: str) -> str:
 
 
 def _hits(text: str) -> dict[str, int]:
-    """Count the different function words of each language that a text has."""
+    """Count the distinct function words of each language in a text."""
     words = set(re.findall(r"[^\W\d_]{2,}|é|è|à", text.lower()))
     return {name: len(words & known) for name, known in _WORDS_OF.items()}
 

@@ -1,10 +1,11 @@
-"""The reasons for which a candidate is no sample: their names, as `rejected.jsonl` has them, and what each means."""
+"""The reasons for rejecting a candidate: their names as in `rejected.jsonl`, and their meanings."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 Reason = Literal[
+    "no_attempt",
     "no_code",
     "refused",
     "empty_answer",
@@ -48,6 +49,7 @@ Reason = Literal[
 ]
 
 REASONS: dict[Reason, str] = {
+    "no_attempt": "the file of build.attempts has no completion for this rollout of the problem",
     "no_code": "the model wrote no code block",
     "refused": "the server gives no text for the request: too long for its context, or filtered",
     "empty_answer": "the model's answer holds no text; a reasoning that is not shown may have taken all of it",

@@ -1,6 +1,6 @@
-"""Runs the programs of finished samples again: does the interpreter still print what the samples say?
+"""Reruns the programs of finished samples to check that the interpreter still prints the recorded outputs.
 
-Outcomes can be kept in a file, a row for each sample, so that an interrupted replay goes on.
+Outcomes can be kept in a file, one row per sample, so that an interrupted replay resumes.
 """
 
 from __future__ import annotations
@@ -23,13 +23,17 @@ from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import map_ordered
 from reflectioncoder.sandbox.session import Session
 
+NO_PROGRAM = "(nothing: it stands behind no code block)"
 OUTCOMES = "check.jsonl"
-"""Name of the file in which a check keeps outcomes."""
+"""Name of the file in which a check stores its outcomes."""
 
 
 @dataclass(frozen=True)
 class Drift:
-    """An execution with another output: the block's number in its message, what the sample says, what was printed this time."""
+    """An execution with another output: the block's number in its message, what the sample says, what was printed this time.
+
+    `found` is `NO_PROGRAM` where no program can have printed anything.
+    """
 
     sample_id: str
     block: int
@@ -47,30 +51,30 @@ class Replayed:
 
 
 def replay(samples: Iterable[Sample], limits: Limits, workers: int = 0) -> Iterator[Replayed]:
-    """Yield one result per sample, in order. `limits.wall_s` holds for each program.
+    """Yield one result per sample, in order. `limits.wall_s` applies to each program.
 
     Raises:
-        SandboxUnavailableError: programs cannot be run here.
-        UsageError: a sample names a language that is not known.
+        SandboxUnavailableError: programs cannot be run on this machine.
+        UsageError: a sample names an unknown language.
     """
     yield from map_ordered(lambda sample: replay_sample(sample, limits), samples, workers)
 
 
 Replays = Callable[[Sequence[Sample]], Iterator[tuple[int, dict[str, Any]]]]
-"""Yields (number, what a row says of it) of samples that are replayed on other machines, as they come."""
+"""Yields (index, `Replayed.to_json()`) for samples replayed on other machines, in order of completion."""
 
 
 def replay_into(
     path: Path, samples: Sequence[tuple[int, Sample]], limits: Limits, workers: int, label: str, elsewhere: Replays | None = None
 ) -> list[dict[str, Any]]:
-    """Replay numbered samples into `path` (JSON Lines), but for those whose outcome is there, and return its rows in their order.
+    """Replay numbered samples into `path` (JSON Lines), skip those already in it, and return the rows in the order of the samples.
 
     Args:
-        elsewhere: replays on other machines; by default on this one, `workers` samples at a time.
+        elsewhere: replays samples on other machines; by default this one replays `workers` samples at a time.
 
     Raises:
-        What `replay` raises.
-        UsageError: the file holds anything else, outcomes of other samples for instance.
+        The errors of `replay`.
+        UsageError: the file holds other content, such as outcomes of other samples.
     """
     keys = {number: content_hash(sample.to_json(), asdict(limits), platform.python_version()) for number, sample in samples}
     there = [row for _, row in read_jsonl(path, tolerate_torn_tail=True)] if path.exists() else []
@@ -98,31 +102,33 @@ def replay_into(
 
 
 def _require_outcome(row: dict[str, Any]) -> None:
-    """Raises LookupError or TypeError if a row lacks what `Replayed.to_json` writes."""
+    """Raise LookupError or TypeError if a row lacks a field that `Replayed.to_json` writes."""
     _ = row["num_executions"] + 0, [Drift(**drift) for drift in row["drifts"]]
 
 
 def replay_sample(sample: Sample, limits: Limits) -> Replayed:
-    """Run the programs of a sample again.
+    """Run the programs of a sample again; an execution that does not follow a code block is a drift, whatever it says.
 
     Raises:
-        What `replay` raises.
+        The errors of `replay`.
     """
     drifts, count = [], 0
-    blocks = [block for message in sample.messages if message.role == "assistant" for block in message.content]
+    spoken = [message.content for message in sample.messages if message.role == "assistant"]
+    blocks = [(block, before) for content in spoken for block, before in zip(content, (None, *content), strict=False)]
     language = language_of(sample).name
-    num_programs = sum(block.type == "code" for block in blocks)
+    num_programs = sum(block.type == "code" for block, _ in blocks)
     cpu_s = limits.wall_s * num_programs + limits.cpu_s
     with Session(replace(limits, cpu_s=cpu_s), detect_isolation()) as session:
-        printed = None
-        for number, block in enumerate(blocks):
+        printed = ""
+        for number, (block, before) in enumerate(blocks):
             if block.type == "code":
                 if language == PYTHON.name:
                     printed = session.run(block.content).output.rstrip("\n")
                 else:
                     printed = run_as_cell(block.content, language, limits.wall_s).output.rstrip("\n")
-            elif block.type == "execution" and printed is not None:
+            elif block.type == "execution":
                 count += 1
-                if printed != block.content.rstrip("\n"):
-                    drifts.append(Drift(sample.id or "(no id)", number, block.content, printed))
+                found = printed if before is not None and before.type == "code" else NO_PROGRAM
+                if found is NO_PROGRAM or found != block.content.rstrip("\n"):
+                    drifts.append(Drift(sample.id or "(no id)", number, block.content, found))
     return Replayed(count, tuple(drifts))

@@ -1,4 +1,4 @@
-"""Rollouts: the dialogues of a build that are independent of each other, what writes them, and what they have used."""
+"""Rollouts, the independent dialogues of a build; their writer, and their token usage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reflectioncoder.data.samples import Sample
 
 @dataclass(frozen=True)
 class SampleNames:
-    """The names by which samples are told apart: `author` is also the metadata's; `source` says whose answers they are made of."""
+    """The names in sample ids: `author` also stands in the metadata; `source` identifies the model or data behind the answers."""
 
     author: str
     source: str
@@ -21,23 +21,23 @@ class SampleNames:
 
 @dataclass(frozen=True)
 class Rollout:
-    """One dialogue to be held: the `number`-th about a problem, the `order`-th of all."""
+    """One dialogue to write: the `number`-th about a problem, the `order`-th of all."""
 
     problem: Problem
     number: int
-    order: int  # lower ones go first where requests wait
+    order: int  # priority among waiting requests, lowest first
     names: SampleNames
     seed: int
 
     @property
     def id(self) -> str:
-        """Return the sample's id, which differs from those in data sets of other models and seeds."""
+        """Return the sample's id, which is distinct across data sets of other models and seeds."""
         return f"{self.names.author}:{self.names.source}:{self.problem.task_id}:{self.seed}-{self.number}"
 
 
 @dataclass
 class Usage:
-    """A dialogue's use of the model in this process: tokens, its turns, and how many of these were in the log."""
+    """A dialogue's use of the model in this process: tokens, turns, and turns answered from the log."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -46,32 +46,32 @@ class Usage:
 
 
 class AskedModel(Protocol):
-    """The model behind the dialogues of a build, as far as `run_dialogues` deals with it."""
+    """The model behind the dialogues of a build, as `run_dialogues` sees it."""
 
     @property
     def num_retries(self) -> int: ...
 
     @property
     def has_answered(self) -> bool:
-        """Tell whether it has ever answered: if not, a failing request may be the server's fault."""
+        """Tell whether the model has ever answered: if not, a failing request may be the server's fault."""
         ...
 
     @property
     def first_asked_at(self) -> float | None:
-        """Return the monotonic time of the first request of this process; None before it."""
+        """Return the monotonic time of this process's first request; None before it."""
         ...
 
     def take_usage(self, rollout: Rollout) -> Usage:
-        """Return what a dialogue that has ended has used; it can be asked for once."""
+        """Return and forget the usage of a finished dialogue."""
         ...
 
     def stop(self) -> None:
-        """Ask nothing more; requests that are under way go on."""
+        """Send no further requests; those in flight continue."""
         ...
 
 
 class NoModel:
-    """The model of rollouts that ask nothing."""
+    """A stand-in for rollouts that use no model."""
 
     num_retries = 0
     has_answered = False
@@ -88,9 +88,9 @@ class RolloutWriter:
     """Writes the rollouts of a build.
 
     Attributes:
-        write: returns the sample of a rollout, or why there is none. Called from several threads. The same rollout with the same log
-            gives the same result. Whatever it raises, but for `UnansweredError` and `NotTakenError`, ends the build.
-        max_at_once: how many rollouts are written at the same time.
+        write: returns the sample of a rollout, or the rejection. Must be thread-safe and deterministic given the rollout and the log.
+            Any exception except `UnansweredError` and `NotTakenError` ends the build.
+        max_at_once: maximum number of rollouts written concurrently.
     """
 
     write: Callable[[Rollout], Sample | Rejected]

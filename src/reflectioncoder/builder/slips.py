@@ -1,7 +1,7 @@
-"""The seam of languages in which the author `mutation` makes slips: what it needs to know of one.
+"""Language support for the author `mutation`: what it needs to make slips in a language.
 
-A language has a row in `SLIPS`, beside its `Coding`; docs/adding/slips.md shows how one is added. Python's row has its slips alone: its
-cells run in sessions and under a tracer, and its failures are read and worded by modules of their own (`failures`, `stories`).
+A language has a row in `SLIPS` and a `Coding`; docs/adding/slips.md shows how one is added. Python's row has only its slips: Python
+cells run in sessions and under a tracer, and separate modules read and word their failures (`failures`, `stories`).
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from reflectioncoder.sandbox.execution import require_toolchain
 
 class ReadFailure(Protocol):
     def __call__(self, cell: str, tests: tuple[str, ...], ran: Execution) -> Failure:
-        """Return what a cell's failing run shows. All fields that have a text are facts for the grammar."""
+        """Return the facts of a cell's failing run. The grammar can use every nonempty text field."""
         ...
 
 
 class LookAt(Protocol):
     def __call__(self, program: str, setup: str, cell: str, failure: Failure, execute: Executions) -> Look | None:
-        """Run a cell that prints the value of the failing call; None if it cannot be shown."""
+        """Run a cell that prints the value of the failing call; None if the value cannot be shown."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wording:
-    """Reads and words the failures of a language whose cells are programs of their own.
+    """Reads and words the failures of a language whose cells are standalone programs.
 
     Attributes:
-        words: a YAML file with the sentences, of the form of `builder/javascript/words.yaml`.
-        crashed: a pattern of what is printed when the interpreter itself gives up, for which no text could name a cause.
+        words: YAML file with the sentences, in the format of `builder/javascript/words.yaml`.
+        crashed: pattern of the output when the interpreter itself crashes, which no diagnosis could explain.
     """
 
     words: Path
@@ -66,9 +66,9 @@ class Slips:
 
     Attributes:
         operators: the names of the slips.
-        mutations: returns all programs with one slip, in a fixed order; each of them parses, but for slips in the syntax.
-        require: raises MachineError, with the command that helps, if something is not installed.
-        wording: None for Python.
+        mutations: returns all programs with one slip, in a fixed order; all of them parse, except those with a syntax slip.
+        require: raises MachineError, with the installation command, if something is not installed.
+        wording: wording of failures; None for Python.
     """
 
     language: Language
@@ -98,7 +98,7 @@ SLIPS: dict[str, Slips] = {
         ),
     )
 }
-"""The languages in which slips are made, by name."""
+"""The supported languages by name."""
 
 
 def slips_of(problem: Problem) -> Slips:

@@ -17,11 +17,11 @@ from reflectioncoder.sandbox.limits import Limits
 
 @dataclass(frozen=True)
 class LogCounts:
-    """Counts of executions and requests: made by this process, and taken from the log. Tokens are those of all answers in the log.
+    """Counts of executions and requests, both new in this process and replayed from the log. Tokens cover all answers in the log.
 
     Attributes:
-        lost_tokens: were paid, or may have been, for answers that did not arrive.
-        usd: the price of all tokens.
+        lost_tokens: tokens paid, possibly, for answers that never arrived.
+        usd: price of all tokens, lost ones included.
     """
 
     num_executions: int
@@ -53,8 +53,8 @@ class BuildSummary:
     """A finished build.
 
     Attributes:
-        decontaminated_against: the benchmarks that problems and samples were compared with.
-        compared_behaviour: the benchmarks on whose inputs, or with whose tests, programs were also run.
+        decontaminated_against: benchmarks that problems and samples were compared with.
+        compared_behaviour: benchmarks whose inputs or tests the programs were also run on.
     """
 
     config: BuildConfig

@@ -1,4 +1,4 @@
-"""The prompts of a dialogue: templates that come with the package by version, or are the user's own."""
+"""The prompts of a dialogue: versioned templates of the package, or the user's own."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from reflectioncoder.errors import UsageError
 class Prompts:
     """The templates reflect, feedback and answer.
 
-    Raises:
-        UsageError: neither a version of the package nor a folder with the three.
+    Args:
+        name: a version of the package's templates, or a folder with all three; UsageError if it is neither.
     """
 
     def __init__(self, name: str):
@@ -24,10 +24,10 @@ class Prompts:
 
 
 class CriticPrompt:
-    """The template critic, with which a model is asked to say a diagnosis in its own words.
+    """The template critic, which asks a model to reword a diagnosis.
 
-    Raises:
-        UsageError: neither a version of the package nor a folder with it.
+    Args:
+        name: a version of the package's templates, or a folder with this one; UsageError if it is neither.
     """
 
     def __init__(self, name: str):
@@ -40,7 +40,7 @@ class CriticPrompt:
 
 
 def _templates(name: str, fields: Mapping[str, Mapping[str, object]], allowed: str) -> tuple[list[Template], str]:
-    """Return the templates of a folder and the hash of their texts. `fields`: what each is tried with."""
+    """Return the templates of a folder and the hash of their texts. `fields`: values to try-render each template with."""
     bundled = Path(__file__).parent / "prompts"
     folder = bundled / name if (bundled / name).is_dir() else Path(name)
     environment = Environment(loader=FileSystemLoader(folder), undefined=StrictUndefined, keep_trailing_newline=False)

@@ -1,9 +1,9 @@
-"""Tests whether a program passes tests, in a way that the program has no say in.
+"""Tests whether a program passes its tests, in a way that the program cannot manipulate.
 
-Tests run in a process of their own and reach the program through its entry point alone (`sandbox.asserted`): equality, `json` and the
-assertions are those of a process in which nothing of the program has run, and an answer counts as the built-in value inside it. Tests
-that need more of the program than one function run in its own process, in a session; a program that says itself what is equal
-(`builder.equality`), or passes with other expected values too, is then turned away.
+Tests run in a separate process and reach the program only through its entry point (`sandbox.asserted`): equality, `json` and the
+assertions belong to a process that has run none of the program's code, and answers are reduced to their built-in values. Tests that
+need more of the program than one function run in the program's process, in a session; there a program is rejected if it influences
+comparisons (`builder.equality`) or also passes with other expected values.
 """
 
 from __future__ import annotations
@@ -22,20 +22,19 @@ from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.session import Session
 
-# Tests that look at what a call does beside returning something, or change what it meets.
+# Names in tests that inspect a call's side effects or change its environment.
 _BESIDE_THE_ANSWER = frozenset(
     ("stdout", "stderr", "stdin", "redirect_stdout", "redirect_stderr", "seed", "mock", "patch", "monkeypatch")
 )
-_MAX_CHANGED = 5  # assertions: each costs a run
+_MAX_CHANGED = 5  # assertions; each costs at least one run
 _DRAW = random.SystemRandom()
-_UNSENDABLE = "ValueError: unmarshallable object"
 
 
 @dataclass(frozen=True)
 class Tests:
-    """Tests of a program. `setup` is defined for the tests beside the program; `programs` hold one or several statements each."""
+    """Tests of a program. `setup` is code that runs before the tests; each of `programs` holds one or more statements."""
 
-    __test__ = False  # not a test case, whatever its name
+    __test__ = False  # tells pytest that this is not a test class
 
     setup: str
     programs: tuple[str, ...]
@@ -46,14 +45,14 @@ class Tests:
 
 
 def run_program_tests(program: str, tests: Tests, limits: Limits) -> Execution:
-    """Run all tests of a program. `limits.wall_s` is for all of it.
+    """Run all tests of a program. `limits.wall_s` covers the whole run.
 
     Raises:
         SandboxUnavailableError: the sandbox failed, not the program.
     """
     if entry_point := _one_function(program, tests):
         report = run_tests(program, entry_point, f"__name__ = '__main__'\n{tests.setup}", tests.programs, limits, detect_isolation())
-        if not _is_out_of_reach(report):
+        if not report.out_of_reach:
             return _read(report, len(tests.programs))
     if found := own_equality(program):
         return Execution("failed", f"the program has {found}, and its tests need more of it than one function")
@@ -65,7 +64,7 @@ def run_program_tests(program: str, tests: Tests, limits: Limits) -> Execution:
 
 
 def _passes_anything(program: str, code: str, limits: Limits) -> bool:
-    """Tell whether one of the program's assertions, some drawn at random, is carried out and holds whatever it expects."""
+    """Tell whether one of a random sample of assertions is executed and holds whatever value it expects."""
 
     def passes(tests: str) -> bool:
         with Session(limits, detect_isolation()) as session:
@@ -79,7 +78,7 @@ def _passes_anything(program: str, code: str, limits: Limits) -> bool:
 
 
 def _one_function(program: str, tests: Tests) -> str:
-    """Return the function through which the tests reach the program; "" if they need more of it."""
+    """Return the only name that the tests use from the program; "" if they need more, or a class."""
     try:
         code = tests.code
         own = free_names(code) - bound_names(code)
@@ -94,7 +93,7 @@ def _one_function(program: str, tests: Tests) -> str:
 
 
 def _spelled_names(code: str) -> set[str]:
-    """Return every name and attribute that stands in the code."""
+    """Return all names, attributes and imported names in the code."""
     found = set()
     for node in ast.walk(syntax.parse(code)):
         if isinstance(node, ast.Name):
@@ -104,12 +103,6 @@ def _spelled_names(code: str) -> set[str]:
         elif isinstance(node, ast.alias):
             found.add(node.name.rpartition(".")[2])
     return found
-
-
-def _is_out_of_reach(report: TestsReport) -> bool:
-    """Tell whether a test failed because arguments or answers are objects that cannot be sent from process to process."""
-    failed = [row for row in report.rows if row.get("passed") is False]
-    return bool(failed) and all(row.get("opaque") or row["detail"] == _UNSENDABLE for row in failed)
 
 
 def _read(report: TestsReport, num_tests: int) -> Execution:

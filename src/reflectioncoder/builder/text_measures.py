@@ -1,7 +1,7 @@
-"""Measures what reflection samples are like: attempts, repairs, lengths, how varied texts are, and whether what they state was seen.
+"""Measures reflection samples: attempts, repairs, lengths, diversity of texts, and whether their claims were observed.
 
-A measure for `build.json` and the card of an export, no gate. Samples are added one at a time; memory holds counts, the vocabulary and
-a bounded number of sentence patterns.
+These are measures for `build.json` and the card of an export, not filters. Samples are added one at a time; memory holds counts, the
+vocabulary and a bounded number of sentence patterns.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 
 
 def sentence_patterns(text: str) -> list[str]:
-    """Return the sentences of a text, with a placeholder for each piece of code, number and quoted string."""
+    """Return the sentences of a text with a placeholder for each code span, number and quoted string."""
     sentences = (sentence.strip(_MARKUP) for sentence in _SENTENCE_END.split(_NO_PROSE.sub(_PLACEHOLDER, text)))
     return [" ".join(sentence.split()) for sentence in sentences if _WORD.search(sentence)]
 
 
 def lines_changed(before: str, after: str) -> int:
-    """Return how many lines differ; a line that is replaced by another counts once."""
+    """Return the number of differing lines; a replaced line counts once."""
     matcher = difflib.SequenceMatcher(None, before.rstrip().split("\n"), after.rstrip().split("\n"), autojunk=False)
     return sum(max(end - start, new_end - new) for tag, start, end, new, new_end in matcher.get_opcodes() if tag != "equal")
 
 
 def attempts(sample: Sample) -> list[str]:
-    """Return the programs that a reflection sequence tries: cells with an assertion, or all its cells if none has one.
+    """Return the programs that a reflection sequence tries: cells with an assertion, or all cells if none has one.
 
-    A cell without an assertion among others looks into a program and repairs nothing.
+    A cell without an assertion, beside cells that have one, inspects a program and repairs nothing.
     """
     cells = [block.content for block in sample.messages[1].content if block.type == "code"]
     return [cell for cell in cells if "assert" in cell] or cells
 
 
 class CommonPatterns:
-    """Counts the commonest of many strings in bounded memory.
+    """Counts the most frequent of many strings in bounded memory.
 
-    Up to `2 * max_kept` different strings the counts are exact; beyond, each is too low by at most a `max_kept`-th of the total (Misra
-    and Gries 1982, pruned in batches).
+    Counts are exact for up to `2 * max_kept` distinct strings; beyond, each is too low by at most total / `max_kept` (Misra and Gries
+    1982, pruned in batches).
     """
 
     def __init__(self, max_kept: int = 10_000) -> None:
@@ -75,21 +75,21 @@ class CommonPatterns:
                 self._counts = Counter({pattern: count - cut for pattern, count in self._counts.items() if count > cut})
 
     def share_of_commonest(self) -> float | None:
-        """Return the share that the ten commonest have of all; None if there are none."""
+        """Return the ten most frequent strings' share of the total; None if there are none."""
         return round(sum(count for _, count in self._counts.most_common(NUM_COMMONEST)) / self.total, 3) if self.total else None
 
 
 @dataclass
 class TextMeasures:
-    """Measures of the reflection samples that were added; other samples are passed over.
+    """Measures of the added reflection samples; other samples are ignored.
 
     Attributes:
-        executions: the number of samples by the number of programs that were run.
-        lines_changed: the number of repairs by the number of lines in which an attempt differs from the one before.
-        chars: the number of samples by their length, as `build.max_chars` counts it.
-        claims: of samples in Python; values and names of other languages are not read.
-        count_tokens: returns the length of a sample in tokens; None: they are not counted.
-        tokens: the number of samples by their length in tokens.
+        executions: number of samples by number of executed programs.
+        lines_changed: number of repairs by number of lines in which an attempt differs from the previous one.
+        chars: number of samples by length in characters, as `build.max_chars` counts it.
+        claims: claims in Python samples; values and names of other languages are not parsed.
+        count_tokens: returns the length of a sample in tokens; None disables counting.
+        tokens: number of samples by length in tokens.
     """
 
     count_tokens: Callable[[Sample], int] | None = None
@@ -144,12 +144,12 @@ class TextMeasures:
 
 
 def claims_are_read(sample: Sample) -> bool:
-    """Tell whether the claims of a sample are read, which are those of reflection samples in Python."""
+    """Tell whether the claims of a sample are checked: only those of Python reflection samples are."""
     return sample.type == "reflection" and language_of(sample) is PYTHON
 
 
 def spread(counts: Counter[int]) -> dict[str, float] | None:
-    """Return smallest, median, mean and largest of the values that are counted; None if there are none."""
+    """Return minimum, median, mean and maximum of the counted values; None if there are none."""
     if not counts:
         return None
     mean = sum(value * count for value, count in counts.items()) / counts.total()
@@ -157,13 +157,13 @@ def spread(counts: Counter[int]) -> dict[str, float] | None:
 
 
 def quantile(counts: Counter[int], share: float) -> int:
-    """Return the smallest value below or at which this share of what is counted lies."""
+    """Return the smallest value such that at least this share of the counted values is at or below it."""
     values = sorted(counts.elements())
     return values[max(math.ceil(share * len(values)) - 1, 0)]
 
 
 def describe(texts: Mapping[str, Any]) -> Iterator[str]:
-    """Yield lines for people about what `TextMeasures.to_json` returned; none if there were no samples."""
+    """Yield human-readable lines for the result of `TextMeasures.to_json`; none if there were no samples."""
     if not texts["num_samples"]:
         return
     changed = texts["lines_changed_per_repair"]
@@ -181,7 +181,7 @@ def describe(texts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def describe_claims(claims: Mapping[str, Any]) -> str:
-    """Return a line for people about what `ClaimCounts.to_json` returned."""
+    """Return a human-readable line for the result of `ClaimCounts.to_json`."""
     share, outputs = claims["share_of_values_shown"], claims["values"]["output"]
     values = f"; executions show {share:.0%} of the stated values" if share is not None else ""
     said = f", and {outputs['num_shown']:,} of the {outputs['num']:,} that are said to be outputs" if outputs["num"] else ""

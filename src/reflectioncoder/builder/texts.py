@@ -1,4 +1,4 @@
-"""Checks of what a model says between its attempts: does it explain, in the dialogue's language, and invent nothing?"""
+"""Checks a model's text between attempts: whether it explains the failure, and invents no output."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from reflectioncoder import syntax
 from reflectioncoder.data.markdown import code_blocks, normalized
 from reflectioncoder.data.python_source import parse
 
-_MIN_WORDS = 2  # of a diagnosis, besides those of apologies and announcements
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\d_]{2,}|\d+|[<>=!]=|[<>=%+]|\[\]|\{\}")  # of Chinese each character
+_MIN_WORDS = 2  # of a diagnosis, not counting words of apologies and announcements
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\d_]{2,}|\d+|[<>=!]=|[<>=%+]|\[\]|\{\}")  # one per CJK character
 
 
 def _any(*patterns: str) -> re.Pattern[str]:
@@ -47,7 +47,7 @@ _EMPTY_WORDS = frozenset(
 )
 _SORRY = _any(r".{0,20}(?:抱歉|对不起|不好意思|申し訳|すみません|죄송|미안).{0,30}")
 
-_MIN_PART = 8  # characters of a line that may be quoted in part
+_MIN_PART = 8  # minimum length in characters of a partially quoted line
 _OUTPUT_WORDS = frozenset(
     ("output", "console", "stdout", "stderr", "result", "results", "execution", "terminal", "traceback", "pytb", "pycon", "log")
 )
@@ -97,14 +97,14 @@ _REFERS_BACK = _any(
 
 
 def diagnoses(text: str) -> bool:
-    """Tell whether a text says anything besides apologies, thanks and "here is the corrected code"."""
+    """Tell whether a text has content besides apologies, thanks and "here is the corrected code"."""
     clauses = (clause.strip(" \t*_#>-,\"'") for clause in _CLAUSE.split(text))
     said = [word for clause in clauses if not _SORRY.fullmatch(clause) for word in _WORD.findall(clause.lower())]
     return sum(word not in _EMPTY_WORDS for word in said) >= _MIN_WORDS
 
 
 def invents_output(answer: str, printed: Iterable[str], shown: str) -> str | None:
-    """Return what an answer gives as an output although no interpreter printed it; None if there is nothing.
+    """Return text that an answer presents as output although the interpreter never printed it; None if there is none.
 
     Args:
         printed: what the interpreter has printed so far.
@@ -135,23 +135,17 @@ def invents_output(answer: str, printed: Iterable[str], shown: str) -> str | Non
 
 
 def _looks_printed(text: str) -> bool:
-    if _PRINTED.search(text):
-        return True
-    try:
-        syntax.literal(text.lstrip(" \t"))
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return False
-    return True
+    return bool(_PRINTED.search(text)) or syntax.is_literal(text)
 
 
 def _known_lines(texts: Iterable[str]) -> frozenset[str]:
-    """Return the lines of texts, and the part of each that follows its last colon."""
+    """Return the lines of texts, and the part of each line after its last colon."""
     lines = [line for text in texts for line in normalized(text).split("\n")]
     return frozenset(_squeezed(part) for line in lines for part in (line, line.rpartition(": ")[2]))
 
 
 def _is_known(text: str, known: frozenset[str]) -> bool:
-    """Tell whether each line is a known one, or a part of one that is long enough."""
+    """Tell whether each line is a known line, or a long enough part of one."""
     lines = [_squeezed(line) for line in text.strip().split("\n")]
     return all(line in known or (len(line) >= _MIN_PART and any(line in other for other in known)) for line in lines)
 
@@ -161,10 +155,10 @@ def _squeezed(text: str) -> str:
 
 
 def repeats(code: str, earlier: str, assertions: Iterable[str], earlier_assertions: Iterable[str], programs: tuple[str, str]) -> bool:
-    """Tell whether an attempt repeats an earlier one: the same code, or the same program under the same tests and more.
+    """Tell whether an attempt repeats an earlier one: the same code, or the same program with a superset of the tests.
 
     Args:
-        programs: both without their tests.
+        programs: both programs without their tests.
     """
     if _meaning(code) == _meaning(earlier):
         return True
@@ -172,7 +166,7 @@ def repeats(code: str, earlier: str, assertions: Iterable[str], earlier_assertio
 
 
 def _meaning(code: str) -> str:
-    """Return the code without comments, docstrings and layout; only without layout if it does not parse."""
+    """Return the code without comments, docstrings and layout; if it does not parse, without layout only."""
     tree = parse(code)
     if tree is None:
         return " ".join(code.split())
@@ -183,17 +177,17 @@ def _meaning(code: str) -> str:
             if isinstance(body, list) and len(body) > 1 and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
                 del body[0]
         return ast.dump(tree)
-    except (RecursionError, ValueError):  # an integer of more digits than are written in decimal
+    except (RecursionError, ValueError):  # ValueError: an integer exceeds the digit limit of int-to-str conversion
         return " ".join(code.split())
 
 
 def refers_back(program: str) -> bool:
-    """Tell whether a program, its comments or its docstrings speak of earlier attempts."""
+    """Tell whether a program, its comments or its docstrings refer to earlier attempts."""
     return any(_REFERS_BACK.search(text) for text in _remarks(program))
 
 
 def _remarks(program: str) -> list[str]:
-    """Return the comments, those of neighbouring lines as one text, and the docstrings."""
+    """Return the comments, adjacent comment lines joined into one text, and the docstrings."""
     remarks: list[str] = []
     last = -1
     try:

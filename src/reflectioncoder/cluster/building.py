@@ -25,10 +25,10 @@ from reflectioncoder.sandbox.limits import Limits
 
 
 def toolchains_of(languages: Iterable[str]) -> dict[str, str]:
-    """Return the versions of languages' toolchains, which must be the same on all nodes; Python's is compared with every node.
+    """Return the versions of the languages' toolchains, which must match on all nodes; Python's is always compared.
 
     Raises:
-        CannotError: one is missing.
+        CannotError: a toolchain is missing.
     """
     found = {}
     for name in sorted({*languages} - {PYTHON.name}):
@@ -42,7 +42,7 @@ def toolchains_of(languages: Iterable[str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Replaying:
-    """Runs the programs of samples, which are in `languages`, again."""
+    """Replays the programs of samples in `languages`."""
 
     limits: Limits
     languages: frozenset[str]
@@ -71,7 +71,7 @@ class Verifying:
 
 @dataclass(frozen=True)
 class BuildRuns:
-    """Makes the runs of a build, and compares programs with what benchmarks' solutions do."""
+    """Executes the runs of a build, and compares programs with the behaviour of benchmarks' solutions."""
 
     data_dir: str | None
     languages: frozenset[str]
@@ -89,13 +89,13 @@ class BuildRuns:
 
 
 def same_of_build(data_dir: str | None, languages: Iterable[str]) -> dict[str, Any]:
-    """Return what must be the same on all nodes for the runs of a build."""
+    """Return the values that must match on all nodes for the runs of a build."""
     return {"benchmarks whose behaviour is known": behaviour_names(data_dir), **toolchains_of(languages)}
 
 
 @dataclass(frozen=True)
 class BehaviourOfPool:
-    """Compares programs with benchmarks' solutions on nodes (`builder.pipeline.BehaviourCheck`)."""
+    """Compares programs with benchmarks' solutions on the nodes (`builder.pipeline.BehaviourCheck`)."""
 
     names: Sequence[str]
     run: Callable[..., Any]
@@ -106,10 +106,10 @@ class BehaviourOfPool:
 
 @contextlib.contextmanager
 def replays_on(cluster: ClusterWanted, samples: Sequence[Sample], limits: Limits) -> Iterator[Replays]:
-    """Replay some of the samples on a cluster within the block.
+    """Connect to a cluster for the block, and yield a function that replays samples on it.
 
     Raises:
-        What `Crew.gathered` raises.
+        The errors of `Crew.gathered`.
     """
     languages = frozenset(language_of(sample).name for sample in samples)
     here = toolchains_of(languages)
@@ -120,12 +120,12 @@ def replays_on(cluster: ClusterWanted, samples: Sequence[Sample], limits: Limits
 def build_on(
     cluster: ClusterWanted, recipe: Recipe, directory: Path, limit: int | None, data_dir: str | None, *, fork: bool
 ) -> dict[str, Any]:
-    """Build a data set whose programs run on a cluster; models are asked from here, so that one budget and one log hold for all.
+    """Build a data set whose programs run on a cluster; this process queries the models, so that there is one budget and one log.
 
     Raises:
-        What `Crew.gathered` and `build_reflections` raise.
-        CannotError: a toolchain is missing here; its version is part of the log.
-        MachineError: a node knows other benchmarks, or has other toolchains.
+        The errors of `Crew.gathered` and `build_reflections`.
+        CannotError: a toolchain, whose version is part of the log, is missing here.
+        MachineError: a node has other benchmark data or other toolchains.
     """
     written = author_of(recipe.build).traits.languages
     found = {problem.language for problem in first_problems(recipe.build.problems, limit)}
@@ -146,10 +146,10 @@ def build_on(
 
 
 def collect_on(cluster: ClusterWanted, sources: list[str], output: Path, limit: int | None) -> dict[str, Any]:
-    """Collect problems, whose drafts are verified on a cluster.
+    """Collect problems, verifying their drafts on a cluster.
 
     Raises:
-        What `Crew.gathered` and `collect_problems` raise.
+        The errors of `Crew.gathered` and `collect_problems`.
     """
     with cluster.gathered() as crew:
         pool = crew.on("problems", Verifying(), {})

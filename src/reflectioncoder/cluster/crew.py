@@ -1,4 +1,4 @@
-"""The nodes that take part in a command: each is asked what it is, and refused if its results could differ from those of the others."""
+"""Manages the nodes that take part in a command; a node is refused if its results could differ from the others'."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from reflectioncoder.sandbox.isolation import ISOLATIONS, Isolation
 from reflectioncoder.shard_folders import differences, versions
 
 _START_S = 120.0
-_OPEN_S = 1800.0  # a preflight of a language, on a busy node
-_MAX_STARTS = 3  # of our process on one node
-_JOIN_S = 5.0  # for a thread whose process was ended
-_MAX_NAMED = 8  # nodes that are named at the start
+_OPEN_S = 1800.0  # enough for a language's preflight on a busy node
+_MAX_STARTS = 3  # process starts per node
+_JOIN_S = 5.0  # wait for a thread whose process was ended
+_MAX_NAMED = 8  # nodes named at the start
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,15 +58,15 @@ class NodeOnDuty:
 
 
 class Crew:
-    """The nodes of a cluster.
+    """The participating nodes of a cluster.
 
-    `floor`: the weakest tier of isolation that is accepted; None: `default_floor`, and the same isolation on all nodes.
+    `floor`: the weakest isolation tier accepted; None: `default_floor`, and all nodes must have the same isolation.
     """
 
     def __init__(self, cluster: RayCluster, floor: int | None, default_floor: int):
         self._cluster, self._floor = cluster, floor
         self._min_tier = default_floor if floor is None else floor
-        self._lock = threading.Lock()  # of all that follows
+        self._lock = threading.Lock()  # guards the attributes below
         self._num_starts: Counter[str] = Counter()
         self._processes: list[Process] = []
         self._replacing: list[threading.Thread] = []
@@ -76,11 +76,11 @@ class Crew:
     @classmethod
     @contextlib.contextmanager
     def gathered(cls, address: str, workers: int, floor: int | None, default_floor: int) -> Iterator[Crew]:
-        """Connect to a cluster (`ray_cluster.connected`) and take on all its nodes, for the length of the block.
+        """Connect to a cluster (`ray_cluster.connected`) and start a process on each node, for the duration of the block.
 
         Raises:
-            What `connected` raises.
-            MachineError: a node has other versions or another isolation, or can run no programs.
+            The errors of `connected`.
+            MachineError: a node has other versions or another isolation, or cannot run programs.
         """
         with connected(address, workers) as cluster:
             crew = cls(cluster, floor, default_floor)
@@ -97,7 +97,7 @@ class Crew:
 
     @property
     def isolation(self) -> Isolation:
-        """Return the weakest isolation of all nodes: that of the results."""
+        """Return the weakest isolation of all nodes, which the results record."""
         return ISOLATIONS[min(self.nodes, key=lambda node: (node.facts.tier, node.facts.isolation)).facts.isolation]
 
     def _gather(self) -> None:
@@ -125,7 +125,7 @@ class Crew:
         return process
 
     def _close(self) -> None:
-        """End all processes, also those that are being started, and the threads that wait for them."""
+        """End all processes, including those being started, and the threads that wait for them."""
         with self._lock:
             self._closing = True
         close_all(self._processes)
@@ -133,16 +133,16 @@ class Crew:
             thread.join(_JOIN_S)
 
     def replace(self, replace: Callable[[], None]) -> None:
-        """Let `replace`, which calls `replacement`, be done in a thread that ends with the crew."""
+        """Run `replace`, which calls `replacement`, in a thread that ends with the crew."""
         thread = threading.Thread(target=replace, name="replacement", daemon=True)
         self._replacing.append(thread)
         thread.start()
 
     def _require_fit(self, node: CrewNode) -> None:
-        """Refuse a node of other versions or below the floor.
+        """Refuse a node with other versions or an isolation below the floor.
 
         Raises:
-            MachineError: it is.
+            MachineError: the node does not fit.
         """
         if node.facts.versions != (here := versions()):
             raise MachineError(differences(f"{node.name} has other versions than this machine", here, node.facts.versions))
@@ -162,11 +162,11 @@ class Crew:
             )
 
     def on(self, name: str, duty: Duty, here: Mapping[str, Any]) -> DutyPool:
-        """Make all nodes ready for a duty. `here`: what must be the same on all nodes, as this machine has it.
+        """Prepare all nodes for a duty. `here`: this machine's values, which must match on all nodes.
 
         Raises:
-            CannotError: no node can do it.
-            MachineError: a node has something else, or fails; or all are lost.
+            CannotError: no node can do the duty.
+            MachineError: a node has other values, or fails; or all nodes are lost.
         """
         pool = DutyPool(self, name, duty, here)
         with self._lock:
@@ -176,18 +176,18 @@ class Crew:
         return pool
 
     def leave(self, lost: CrewNode) -> None:
-        """Take a node that is lost out of the crew: later duties do without it."""
-        lost.process.kill()  # it may be cut off only
+        """Remove a lost node from the crew and from later duties."""
+        lost.process.kill()  # it may only be disconnected
         with self._lock:
             if lost in self.nodes:
                 self.nodes.remove(lost)
 
     def replacement(self, lost: CrewNode) -> CrewNode | None:
-        """Start our process anew on the node of one that is lost, if the node is alive; None if it is not, or if that has failed.
+        """Restart a lost process on its node; None if the node is gone, was restarted too often, or the crew is closing.
 
         Raises:
-            LostError: it is lost again.
-            MachineError: it does not fit any more.
+            LostError: the new process is lost too.
+            MachineError: the node no longer fits.
         """
         ray_node = lost.process.ray_node
         self.leave(lost)
@@ -208,19 +208,19 @@ class Crew:
 
 
 class DutyPool:
-    """The nodes that do a duty."""
+    """The nodes with a duty."""
 
     def __init__(self, crew: Crew, name: str, duty: Duty, here: Mapping[str, Any]):
         self._crew, self._name, self._duty, self._here = crew, name, duty, here
-        self._lock = threading.Lock()  # of members
+        self._lock = threading.Lock()  # guards `members`
         self.members: list[NodeOnDuty] = []
         self.why_none = MachineError("no node is left")
 
     def open(self, nodes: Sequence[CrewNode]) -> list[NodeOnDuty]:
-        """Make nodes ready, and return them; those that cannot do the duty or are lost are left out, and named (`why_none`).
+        """Prepare nodes and return those that are ready; nodes that cannot do the duty or are lost are reported and left out.
 
         Raises:
-            MachineError: a node has something else than this machine.
+            MachineError: a node's values differ from this machine's.
         """
         asked = [(node, node.process.call("open", self._name, self._duty, node.process.cores)) for node in nodes]
         opened = []
@@ -248,9 +248,9 @@ class DutyPool:
 
     @contextlib.contextmanager
     def dispatching(self, *, alone: bool = False) -> Iterator[Dispatcher]:
-        """Give jobs to the nodes within the block. `alone`: one at a time to each."""
+        """Dispatch jobs to the nodes within the block. `alone`: one job at a time per node."""
         members = [NodeOnDuty(member.node, self._name, 1, 0) for member in self.members] if alone else self.members
-        context = copy_context()  # of whoever is to be told
+        context = copy_context()  # so that messages reach this caller's reporter
 
         def replace(dispatcher: Dispatcher, lost: Any) -> None:
             teller = context.copy()
@@ -268,18 +268,18 @@ class DutyPool:
 
     @property
     def num_jobs(self) -> int:
-        """Return how many jobs the nodes have at a time."""
+        """Return how many jobs the nodes hold at a time."""
         return sum(member.workers + member.ahead for member in self.members)
 
     def _replace(self, dispatcher: Dispatcher, lost: Any, alone: bool) -> None:
-        """Let our process, started anew on the node of one that is lost, take its place, if that can be."""
+        """Replace a lost member by a restarted process on its node, if possible."""
         with self._lock:
             self.members = [member for member in self.members if member.node is not lost.node]
         opened = []
         try:
             if (node := self._crew.replacement(lost.node)) is not None:
                 opened = self.open([node])
-        except Exception as error:  # noqa: BLE001 (whatever it is, nobody may wait for ever)
+        except Exception as error:  # noqa: BLE001 (whatever the error, nothing may wait for ever)
             say(f"{lost.name} could not be replaced: {error}")
         finally:
             for member in opened:
@@ -289,11 +289,11 @@ class DutyPool:
 
 
 def _answer(process: Process, answer: Future[Any], patience_s: float, name: str = "") -> Any:
-    """Wait for what a node answers.
+    """Wait for a node's answer.
 
     Raises:
-        LostError: it is lost.
-        MachineError: it says that something is wrong, or nothing.
+        LostError: the node is lost.
+        MachineError: the node reports an error, or does not answer in time.
     """
     name = name or process.ray_node.address
     try:
@@ -312,10 +312,10 @@ def _answer(process: Process, answer: Future[Any], patience_s: float, name: str 
 
 @dataclass(frozen=True)
 class ClusterWanted:
-    """The cluster that a command line asks for.
+    """The cluster requested on the command line.
 
-    `address`: as `ray_cluster.connected` takes it. `workers`: at most so many cores of each node; 0: all. `floor`: that of the command
-    line, None if it has none.
+    `address`: as for `ray_cluster.connected`. `workers`: the most cores to use per node; 0: all. `floor`: the command line's floor, or
+    None.
     """
 
     address: str

@@ -1,8 +1,8 @@
-"""Gives jobs to nodes: each as many as it can do at a time and a few more, so that none waits for work.
+"""Dispatches jobs to nodes: each node gets as many as it can run at a time and a few more, so that none waits for work.
 
-Short jobs go in batches. A job that is lost with its node is given to another one; what is lost three times is likely to be the cause,
-and ends the work. A job whose node fails (a full disk, a sandbox that breaks) is tried on every other node; the failure counts against
-the node only if another one can do the job.
+Short jobs are batched. A job that is lost with its node goes to another one; a job that is lost three times is probably the cause, and
+fails. A job whose node fails (a full disk, a broken sandbox) is tried on every other node; the failure counts against the node only if
+another one can do the job.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from reflectioncoder.errors import MachineError
 
 _BATCH_S = 0.3
 _MAX_BATCH = 64
-_MAX_LOSSES = 3  # of a job: two may be chance, for what only waited at a node is lost with it too
-_MAX_FAILURES = 5  # of a node, one after another, with jobs that others could do
-_AHEAD = 2  # jobs that are given out of an endless sequence, times all that are at work
+_MAX_LOSSES = 3  # per job; two may be chance, since jobs waiting at a lost node are lost too
+_MAX_FAILURES = 5  # consecutive failures of a node with jobs that others could do
+_AHEAD = 2  # jobs submitted ahead from a long sequence, as a multiple of those that fit at work
 
 
 def batches_ahead(workers: int) -> int:
-    """Return how many batches may wait at a node that does `workers` at a time."""
+    """Return how many batches may wait at a node that runs `workers` at a time."""
     return max(1, workers // 4)
 
 
 class LostError(Exception):
-    """Raised in the future of a batch if its node is gone."""
+    """Set on the future of a batch whose node is gone."""
 
 
 class Member(Protocol):
-    """A node, seen from here, with one duty. `workers`: batches that it does at a time; `ahead`: batches that may wait there."""
+    """The local handle of a node with one duty. `workers`: batches it runs at a time; `ahead`: batches that may wait there."""
 
     @property
     def name(self) -> str: ...
@@ -47,7 +47,7 @@ class Member(Protocol):
     def ahead(self) -> int: ...
 
     def send(self, jobs: Sequence[Any]) -> Future[DoneBatch]:
-        """Let it do some jobs. The future raises `LostError` if the node is gone."""
+        """Send a batch of jobs. The future raises `LostError` if the node is gone."""
         ...
 
 
@@ -61,7 +61,7 @@ class _Ticket:
 
 @dataclass(eq=False)
 class _Working:
-    """A member at work. `job_s`: seconds of a job, of late."""
+    """A member at work. `job_s`: moving average of the seconds per job."""
 
     member: Member
     batches: list[list[_Ticket]] = field(default_factory=list)
@@ -74,11 +74,11 @@ class _Working:
 
 
 class Dispatcher:
-    """Takes jobs from any thread (`submit`) and gives them to members, from one thread of its own.
+    """Takes jobs from any thread (`submit`) and sends them to members from its own thread.
 
     Args:
-        on_lost: is told of a member that is gone; it brings another one in its place (`join`) or calls `gave_up`, from any thread.
-        say: is told what people should know.
+        on_lost: called with a member that is gone; must bring a replacement (`join`) or call `gave_up`, from any thread.
+        say: receives messages for the user.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Dispatcher:
         self._thread.start()
 
     def submit(self, job: Any) -> Future[Any]:
-        """Have a job done. Its future raises what the job raised; MachineError if no node can do it."""
+        """Submit a job. Its future raises the job's error, or MachineError if no node can do it."""
         ticket = _Ticket(job)
         with self._lock:
             if self._why_ended is None:
@@ -109,11 +109,11 @@ class Dispatcher:
         return ticket.future
 
     def do(self, job: Any) -> Any:
-        """Have a job done, and wait for it."""
+        """Submit a job and wait for its result."""
         return self.submit(job).result()
 
     def map(self, jobs: Sequence[Any]) -> Iterator[tuple[int, Future[Any]]]:
-        """Yield (number, its future, which is done) for jobs, as they end. A bounded number of results is ever kept."""
+        """Yield (index, finished future) for jobs as they end. The number of results in memory is bounded."""
         ended: queue.SimpleQueue[tuple[int, Future[Any]]] = queue.SimpleQueue()
         numbers = iter(range(len(jobs)))
 
@@ -127,7 +127,7 @@ class Dispatcher:
             give(1)
 
     def join(self, member: Member) -> None:
-        """Let a member take the place of one that was lost."""
+        """Add a member in place of a lost one."""
 
         def joined() -> None:
             self._num_joining -= 1
@@ -136,7 +136,7 @@ class Dispatcher:
         self._events.put(joined)
 
     def gave_up(self) -> None:
-        """Say that nothing takes the place of a member that was lost."""
+        """Record that a lost member will not be replaced."""
 
         def gone() -> None:
             self._num_joining -= 1
@@ -144,7 +144,7 @@ class Dispatcher:
         self._events.put(gone)
 
     def close(self) -> None:
-        """Give no more jobs; the futures of those that are not done yet raise MachineError."""
+        """Stop dispatching; the futures of unfinished jobs raise MachineError."""
         self._events.put(self._close)
         self._thread.join()
 
@@ -156,15 +156,15 @@ class Dispatcher:
         try:
             while not self._closed:
                 self._events.get()()
-                while not self._events.empty():  # so that jobs that come together go together
+                while not self._events.empty():  # so that jobs submitted together are batched together
                     self._events.get()()
                 self._give()
-        except Exception as error:  # noqa: BLE001 (a fault of ours: nobody must wait for ever)
+        except Exception as error:  # noqa: BLE001 (a bug in this program: nothing may wait for ever)
             why = error
         self._end(why)
 
     def _end(self, error: Exception) -> None:
-        """Let nobody wait any more."""
+        """End all waiting with an error."""
         with self._lock:
             self._why_ended = error
         while not self._events.empty():
@@ -185,7 +185,7 @@ class Dispatcher:
             if working is None or working.room <= 0:
                 break
             total_room = sum(max(0, working.room) for working in self._working)
-            fair = max(1, -(-len(self._waiting) // total_room))  # the last jobs are shared by all
+            fair = max(1, -(-len(self._waiting) // total_room))  # spread the last jobs over all members
             size = max(1, min(_MAX_BATCH, round(_BATCH_S / max(working.job_s, 1e-3)), fair))
             batch: list[_Ticket] = []
             while self._waiting and len(batch) < size:
@@ -195,12 +195,12 @@ class Dispatcher:
                 break
             self._send(working, batch)
         self._waiting.extendleft(reversed(held))
-        for ticket in held:  # failed on the only member that has room, and perhaps on all
+        for ticket in held:  # failed on the member with most room, and perhaps on all
             self._send_elsewhere(ticket)
 
     def _send_elsewhere(self, ticket: _Ticket) -> None:
         others = [working for working in self._working if working.member not in ticket.failed_on]
-        if not others and not self._num_joining:  # those that might have done it are gone
+        if not others and not self._num_joining:  # no untried member is left
             self._waiting.remove(ticket)
             ticket.future.set_exception(next(reversed(ticket.failed_on.values()), _nobody_left()))
         elif free := [working for working in others if working.room > 0]:
@@ -214,14 +214,14 @@ class Dispatcher:
 
     def _ended(self, working: _Working, batch: list[_Ticket], future: Future[DoneBatch]) -> None:
         if batch not in working.batches:
-            return  # it was taken away already
+            return  # already taken away from the member
         working.batches.remove(batch)
         try:
             result = future.result()
         except LostError as lost:
             self._lose(working, batch, str(lost))
             return
-        except Exception as error:  # noqa: BLE001 (a fault of ours: whoever waits is told)
+        except Exception as error:  # noqa: BLE001 (a bug in this program: report it to the waiting callers)
             for ticket in batch:
                 ticket.future.set_exception(error)
             return
@@ -239,13 +239,13 @@ class Dispatcher:
 
     def _fail(self, working: _Working, ticket: _Ticket, error: Exception) -> None:
         ticket.failed_on[working.member] = error
-        if any(other.member not in ticket.failed_on for other in self._working):
+        if self._num_joining or any(other.member not in ticket.failed_on for other in self._working):
             self._waiting.appendleft(ticket)
         else:
             ticket.future.set_exception(error)
 
     def _blame(self, working: _Working, error: Exception) -> None:
-        """Count a failure with a job that another node could do."""
+        """Count a member's failure with a job that another node could do."""
         working.num_failures += 1
         if working.num_failures == 1:
             self._say(f"{working.member.name}: {str(error).partition(chr(10))[0]}; done elsewhere")

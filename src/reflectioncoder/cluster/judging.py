@@ -20,12 +20,12 @@ from reflectioncoder.sandbox.isolation import ISOLATIONS
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sharded.benchmarks import WantedBenchmark, judged_references
 
-_AGAIN_PER_CORE = 4  # verdicts in a job of second looks: so many find a core each
+_AGAIN_PER_CORE = 4  # verdicts per core in a job of second looks
 
 
 @dataclass(frozen=True)
 class Judging:
-    """Judges samples of a benchmark. `isolation`: that of the results, under which verdicts are kept; each node has its own."""
+    """Judges samples of a benchmark. `isolation`: the one in the results and the verdicts' keys; each node uses its own."""
 
     wanted: WantedBenchmark
     references: Mapping[str, Any] | None
@@ -61,7 +61,7 @@ class Judging:
 
 
 def same_of_scorer(scorer: Scorer) -> dict[str, Any]:
-    """Return what must be the same on all nodes for verdicts of a scorer: the data, and how verdicts are made."""
+    """Return the values that must match on all nodes for a scorer's verdicts: the data, and how verdicts are made."""
     return {"benchmark": scorer.benchmark.sha256, "verdicts": scorer.settings, "toolchain": scorer.benchmark.judge.environment()}
 
 
@@ -81,7 +81,7 @@ class JudgesOfPool:
         size = _AGAIN_PER_CORE * max(1, self.pool.num_cores // max(1, len(self.pool.members)))
         told = [(_told(sample), verdict) for sample, verdict in first]
         groups = [range(at, min(at + size, len(told))) for at in range(0, len(told), size)]
-        failed: list[int] = []  # what one node had no sandbox for another one may
+        failed: list[int] = []  # another node's sandbox may work
         with self.pool.dispatching(alone=True) as dispatcher:
             for group, future in dispatcher.map([("again", [told[number] for number in group]) for group in groups]):
                 no_sandbox = isinstance(future.exception(), SandboxUnavailableError)
@@ -96,7 +96,7 @@ class JudgesOfPool:
 
 
 class _Jobs(Sequence[Any]):
-    """The jobs of samples, each made when it is given out."""
+    """The jobs for samples, each made when it is dispatched."""
 
     def __init__(self, samples: Sequence[SampleToScore]):
         self._samples = samples
@@ -113,7 +113,7 @@ def _told(sample: SampleToScore) -> tuple[str, int, str]:
 
 
 def _require_verdict(verdict: Verdict) -> Verdict:
-    """Raises SandboxUnavailableError if there is none: the dispatcher has another node try it."""
+    """Raise SandboxUnavailableError if the sandbox failed, so that the dispatcher tries another node."""
     if verdict.status == "sandbox_error":
         raise SandboxUnavailableError(verdict.detail)
     return verdict
@@ -128,12 +128,12 @@ def _verdict_of(future: Future[Any]) -> Verdict:
 
 @contextlib.contextmanager
 def judges_of(cluster: ClusterWanted, wanted: Mapping[str, WantedBenchmark]) -> Iterator[JudgesElsewhere]:
-    """Judge samples on a cluster within the block. `wanted`: the benchmarks by their names.
+    """Connect to a cluster for the block, and yield judges on it. `wanted`: the benchmarks by name.
 
     Raises:
-        What `Crew.gathered` raises; and, when a benchmark is begun:
+        The errors of `Crew.gathered`; and, when a benchmark begins:
         CannotError: no node can judge it.
-        MachineError: a node has other data of it, or would make other verdicts.
+        MachineError: a node has other data for it, or would give other verdicts.
     """
     with cluster.gathered() as crew:
 

@@ -1,4 +1,4 @@
-"""Runs on a node: one process, whose children its fork servers are. It knows neither Ray nor the other nodes."""
+"""The process on a node, parent of its fork servers. It knows neither Ray nor the other nodes."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sandbox.forkserver import SERVERS
 from reflectioncoder.shard_folders import versions
 
-_MAX_WAIT_S = 10.0  # for programs that have been interrupted
+_MAX_WAIT_S = 10.0  # wait for interrupted programs to end
 
 
 @dataclass(frozen=True)
 class NodeFacts:
-    """Tells what a node is.
+    """Facts about a node.
 
     Attributes:
-        host, pid: of the process.
-        isolation, tier: that which holds there, found by trying it.
-        slowness: seconds that a fixed piece of work takes there, by which time limits are calibrated.
-        versions: as `shard_folders.versions` says.
+        host, pid: the host name and the process id.
+        isolation, tier: the isolation that works there, found by trying it.
+        slowness: CPU seconds of a fixed workload there, for calibrating time limits.
+        versions: see `shard_folders.versions`.
     """
 
     host: str
@@ -42,15 +42,15 @@ class NodeFacts:
     versions: dict[str, Any]
 
     def of_row(self) -> dict[str, Any]:
-        """Return what a row of results says of the node that it comes from."""
+        """Return the fields that identify this node in a row of results."""
         return {"host": self.host, "isolation": self.isolation, "tier": self.tier, "calibration_s": round(self.slowness, 5)}
 
 
 @dataclass(frozen=True)
 class OpenDuty:
-    """A duty that a node can do. `workers`: batches at a time; `same`: what must be the same on all nodes, by what it is called.
+    """A duty that a node is ready for. `workers`: batches run at a time; `same`: values that must match on all nodes, by name.
 
-    A node has more batches than that, so that it never waits for work: `running` holds them back.
+    A node holds more batches than it runs, so that it never waits for work; `running` is the semaphore that limits them.
     """
 
     do: Callable[[Any], Any]
@@ -63,10 +63,10 @@ class OpenDuty:
 
 
 class Duty(Protocol):
-    """Something that nodes do. It is sent to each."""
+    """A kind of work for nodes. The object is sent to each node."""
 
     def open(self, node: NodeFacts, workers: int) -> OpenDuty:
-        """Make ready on a node.
+        """Prepare the duty on a node.
 
         Raises:
             MachineError, UsageError: this node cannot do it.
@@ -76,7 +76,7 @@ class Duty(Protocol):
 
 @dataclass(frozen=True)
 class Done:
-    """Holds the result of a job, or why there is none."""
+    """The result of a job, or its error."""
 
     value: Any = None
     error: Exception | None = None
@@ -84,7 +84,7 @@ class Done:
 
 @dataclass(frozen=True)
 class DoneBatch:
-    """Holds the results of some jobs, and the seconds that they took together."""
+    """The results of a batch of jobs, and their total seconds."""
 
     done: list[Done]
     seconds: float
@@ -95,7 +95,7 @@ class Node:
 
     def __init__(self) -> None:
         package = Path(__file__).resolve().parents[1]
-        sys.path[:] = [path for path in sys.path if Path(path or ".").resolve() != package]  # `python -m` leads there: it hides others
+        sys.path[:] = [path for path in sys.path if Path(path or ".").resolve() != package]  # `python -m` adds it: shadows others
         self._open: dict[str, OpenDuty] = {}
         self._changed = threading.Condition()
         self._num_at_work = 0
@@ -103,17 +103,17 @@ class Node:
         self._facts: NodeFacts | None = None
 
     def facts(self) -> NodeFacts | Exception:
-        """Return what this node is, or why it can run no programs."""
+        """Return the facts about this node, or the reason why it cannot run programs."""
         try:
             with self._at_work():
                 isolation = detect_isolation()
                 self._facts = NodeFacts(socket.gethostname(), os.getpid(), isolation.name, isolation.tier, slowness(), versions())
-        except (MachineError, OSError, ValueError) as error:  # the last: REFLECTIONCODER_ISOLATION there names none
+        except (MachineError, OSError, ValueError) as error:  # ValueError: REFLECTIONCODER_ISOLATION names no isolation
             return error
         return self._facts
 
     def open(self, name: str, duty: Duty, workers: int) -> tuple[int, dict[str, Any]] | Exception:
-        """Make ready for a duty; return how many jobs it does at a time and what must be the same on all nodes, or why it cannot."""
+        """Prepare for a duty; return (batches run at a time, values that must match on all nodes), or the reason why it cannot."""
         assert self._facts is not None
         try:
             with self._at_work():
@@ -123,7 +123,7 @@ class Node:
         return opened.workers, opened.same
 
     def do(self, name: str, jobs: Sequence[Any]) -> DoneBatch:
-        """Do some jobs, one after another, when fewer than `workers` batches are being done."""
+        """Run a batch of jobs one after another, once fewer than `workers` batches are running."""
         duty = self._open[name]
         with self._counted(), duty.running:
             began = time.monotonic()
@@ -132,7 +132,7 @@ class Node:
 
     @contextlib.contextmanager
     def _at_work(self) -> Iterator[None]:
-        """Mark the time in which folders and programs are made that `close` must find or wait for.
+        """Mark a block that creates folders and programs, which `close` must find or wait for.
 
         Raises:
             SandboxUnavailableError: the node has been stopped.
@@ -158,7 +158,7 @@ class Node:
             return Done(error=_stopped())
         try:
             return Done(do(job))
-        except Exception as error:  # noqa: BLE001 (whoever gave the job is told)
+        except Exception as error:  # noqa: BLE001 (the error is returned with the job)
             return Done(error=error)
 
     def close(self) -> None:
@@ -168,7 +168,7 @@ class Node:
         with self._changed:
             self._changed.wait_for(lambda: not self._num_at_work, _MAX_WAIT_S)
         SERVERS.close()
-        remove_leftovers()  # of nodes of this machine that were killed
+        remove_leftovers()  # left by killed nodes on this machine
 
 
 def _stopped() -> SandboxUnavailableError:

@@ -1,7 +1,7 @@
-"""The only module that knows Ray: connects to a cluster, or starts one on this machine, and runs one process of ours on every node.
+"""The only module that uses Ray: connects to a cluster, or starts one on this machine, and runs one process (`node`) on every node.
 
-Ray Core only. Nothing is sent to Ray's makers (`RAY_USAGE_STATS_ENABLED=0`), and nothing is shipped to nodes: this package, Python and
-the benchmarks' data have to be there, as `crew` finds out.
+Uses Ray Core only. Usage statistics are off (`RAY_USAGE_STATS_ENABLED=0`), and nothing is shipped to nodes: Python, this package and
+the benchmarks' data must be there, which `crew` checks.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ ALLOWED = "HOST:PORT of a cluster's head node, auto, or nothing"
 _ADDRESS = re.compile(r"[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9A-Fa-f:]+\]:[0-9]{1,5}")
 _CONNECT_S = 5.0
 _CLOSE_S = 15.0
-_MAX_FOLDER_BYTES = 40  # the path of a socket has 107 at most, of which Ray takes more than 60 for itself
-_ENTRYPOINT = "reflectioncoder"  # of the job, which all users of a cluster see; Ray would tell the command line, with its passwords
-_OWN_STORE_BYTES = 128 * 2**20  # what is sent is small
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # with which every gRPC connection begins
-_THREADS_MORE = 8  # of a node's process, beside those that have batches
+_MAX_FOLDER_BYTES = 40  # a socket path has at most 107 bytes, of which Ray uses more than 60
+_ENTRYPOINT = "reflectioncoder"  # the job's name, visible to all users of a cluster; Ray's default is the command line, with passwords
+_OWN_STORE_BYTES = 128 * 2**20  # messages are small
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # the beginning of every gRPC connection
+_THREADS_MORE = 8  # threads of a node's process besides those for batches
 _START_HINT = "\n  hint:    is this package installed there, for the same Python?"
 
 
 @dataclass(frozen=True)
 class RayNode:
-    """A node of the cluster: Ray's name for it, its address, and its cores, as Ray counts them."""
+    """A node of the cluster: its Ray id, its address, and its cores as counted by Ray."""
 
     node_id: str
     address: str
@@ -50,12 +50,12 @@ class RayNode:
 
 
 class Process:
-    """Our process on a node; methods of `node.Node` are called by name."""
+    """The process on a node; methods of `node.Node` are called by name."""
 
     def __init__(self, ray: Any, ray_node: RayNode, cores: int):
         self._ray, self.ray_node, self.cores = ray, ray_node, cores
         strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(ray_node.node_id, soft=False)
-        threads = cores + batches_ahead(cores) + _THREADS_MORE  # `close` always finds one
+        threads = cores + batches_ahead(cores) + _THREADS_MORE  # leaves a thread for `close`
         options = {"num_cpus": cores, "max_concurrency": threads, "max_restarts": 0, "scheduling_strategy": strategy}
         self._actor = ray.remote(Node).options(**options).remote()
 
@@ -67,10 +67,10 @@ class Process:
         def take(future: Future[Any]) -> None:
             try:
                 answer.set_result(future.result())
-            except self._ray.exceptions.RayTaskError as error:  # the process is there: it could not do it
+            except self._ray.exceptions.RayTaskError as error:  # the process is alive, but the call failed
                 hint = _START_HINT if "failed to import" in str(error) else ""
                 answer.set_exception(MachineError(f"{self.ray_node.address}: {_last_line(error)}{hint}"))
-            except Exception as error:  # noqa: BLE001 (Ray has many errors for a process that is gone)
+            except Exception as error:  # noqa: BLE001 (Ray raises many kinds of error for a lost process)
                 if getattr(error, "actor_init_failed", False):
                     answer.set_exception(MachineError(f"{self.ray_node.address}: {_last_line(error)}{_START_HINT}"))
                 else:
@@ -100,12 +100,12 @@ class RayCluster:
         return sorted(found, key=lambda ray_node: (ray_node.address, ray_node.node_id))
 
     def start(self, ray_node: RayNode) -> Process:
-        """Start our process on a node; it gets `workers` of the cores, or all."""
+        """Start the process on a node, with `workers` of its cores, or all."""
         return Process(self._ray, ray_node, min(self._workers or ray_node.cores, ray_node.cores))
 
 
 def close_all(processes: Sequence[Process]) -> None:
-    """End processes in good order: programs, fork servers and folders first."""
+    """End processes cleanly: programs, fork servers and folders first."""
     deadline = time.monotonic() + _CLOSE_S
     closing = [process.call("close") for process in processes]
     for answer in closing:
@@ -120,48 +120,48 @@ def connected(address: str, workers: int = 0) -> Iterator[RayCluster]:
     """Connect to a cluster, or start one on this machine that ends with the block.
 
     Args:
-        address: HOST:PORT, or `auto` for the cluster that this machine belongs to, whatever `$RAY_ADDRESS` says; "": what that says,
-            else one is started here.
-        workers: at most so many cores of each node; 0: all.
+        address: HOST:PORT, or `auto` for this machine's cluster regardless of `$RAY_ADDRESS`; "": the value of that variable, else
+            start a cluster here.
+        workers: the most cores to use per node; 0: all.
 
     Raises:
-        UsageError: no address.
-        MachineError: Ray is not installed; there is no cluster; it has another version of Ray or of Python.
+        UsageError: not an address.
+        MachineError: Ray is not installed; there is no cluster; it has another version of Ray or Python.
     """
     source = "--ray" if address else "$RAY_ADDRESS"
     address = address or os.environ.get("RAY_ADDRESS", "")
     if address not in ("", "auto") and not _ADDRESS.fullmatch(address):
         raise UsageError.for_value("this is no address of a cluster", source, address, ALLOWED)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # else whatever is called of Ray after the end starts a new cluster
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns of what it will change one day
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # else any Ray call after shutdown starts a new cluster
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a deprecation warning
     ray = require("ray", "ray")
-    require("ray.util.scheduling_strategies", "ray")  # which `import ray` leaves out
+    require("ray.util.scheduling_strategies", "ray")  # `import ray` does not import it
     if address not in ("", "auto"):
         _require_answer(source, address)
     with contextlib.ExitStack() as stack:
         options = {"address": address} if address else _own(stack, workers)
         say(f"cluster: connecting to {address}" if address else "cluster: starting Ray on this machine")
-        stack.callback(remove_leftovers)  # of processes here that Ctrl-C has met too, before they were asked to end
-        stack.callback(ray.shutdown)  # also of what was only begun
+        stack.callback(remove_leftovers)  # for local processes that Ctrl-C hit before they were asked to end
+        stack.callback(ray.shutdown)  # also after an incomplete start
         stack.enter_context(_silenced(ray))
         with _stderr_kept() as told:
             try:
                 _init(ray, options)
-            except (Exception, SystemExit) as error:  # noqa: BLE001 (Ray ends the process where it cannot reach a cluster)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 (Ray exits the process if it cannot reach a cluster)
                 raise _no_cluster(source, address, error, told()) from None
         yield RayCluster(ray, workers)
 
 
 def _init(ray: Any, options: dict[str, Any]) -> None:
-    """Connect, or start a cluster, without what Ray does beside that. Signals have the handlers that they had, all the time.
+    """Connect to or start a cluster without Ray's side effects; signal handlers stay as they were throughout.
 
     Raises:
-        Whatever Ray raises, SystemExit too.
+        Anything that Ray raises, including SystemExit.
     """
     handlers, utils = _signal_handlers(), ray._private.utils
     kept = {name: getattr(utils, name) for name in ("get_entrypoint_name", "set_sigterm_handler")}
-    address = os.environ.pop("RAY_ADDRESS", None)  # Ray prefers it to `auto`
+    address = os.environ.pop("RAY_ADDRESS", None)  # it would override `auto`
     utils.get_entrypoint_name, utils.set_sigterm_handler = lambda: _ENTRYPOINT, lambda handler: None
     try:
         with _stdout_as_stderr():
@@ -175,13 +175,13 @@ def _init(ray: Any, options: dict[str, Any]) -> None:
 
 
 def _own(stack: contextlib.ExitStack, workers: int) -> dict[str, Any]:
-    """Return the options of a cluster of this machine alone, of which nothing stays."""
+    """Return the options of a cluster on this machine alone that leaves nothing behind."""
     folder = stack.enter_context(temporary_folder())
     if len(os.fsencode(folder)) > _MAX_FOLDER_BYTES:
         folder = stack.enter_context(temporary_folder("/tmp"))
-    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's default would let every other process of the machine go first
+    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's default gives way to every other process
     if not any(name in os.environ for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
-        # Else Ray writes one into the home directory, and every later cluster of this user is refused without it.
+        # Otherwise Ray writes a token into the home directory, and later clusters of this user refuse connections without it.
         stack.enter_context(_environment("RAY_AUTH_TOKEN", secrets.token_hex(32)))
     return {
         "address": "local",
@@ -204,7 +204,7 @@ def _environment(name: str, value: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _silenced(ray: Any) -> Iterator[None]:
-    """Keep Ray's news of lost nodes, pages long, from stdout, which holds results; the crew tells of them in a line."""
+    """Keep Ray's long messages about lost nodes off stdout, which holds results; the crew reports a loss in one line."""
     worker = ray._private.worker
     printed = worker.print_to_stdstream
     worker.print_to_stdstream = lambda *arguments, **options: None
@@ -215,10 +215,10 @@ def _silenced(ray: Any) -> Iterator[None]:
 
 
 def _require_answer(source: str, address: str) -> None:
-    """Refuse an address at which nothing answers as a cluster does: Ray itself would try for minutes.
+    """Refuse an address at which no cluster answers; Ray itself would retry for minutes.
 
     Raises:
-        MachineError: it does not.
+        MachineError: nothing answers there with gRPC.
     """
     host, _, port = address.rpartition(":")
     try:
@@ -227,12 +227,12 @@ def _require_answer(source: str, address: str) -> None:
             answer = connection.recv(9)
     except (OSError, OverflowError) as error:
         raise _no_cluster(source, address, error) from None
-    if len(answer) < 4 or answer[3] != 4:  # the first frame of gRPC's answer holds settings
+    if len(answer) < 4 or answer[3] != 4:  # the first frame of a gRPC answer is SETTINGS
         raise _no_cluster(source, address, ConnectionError("something else than Ray answers there"))
 
 
 def _no_cluster(source: str, address: str, error: BaseException, told: str = "") -> MachineError:
-    """Return what is said where a cluster cannot be used. `told`: what Ray has written to stderr meanwhile."""
+    """Return the error for an unusable cluster. `told`: Ray's output on stderr meanwhile."""
     text = str(error)
     if "ersion mismatch" in text:
         return MachineError(f"the cluster at {address} has other versions\n  {_short(error, 400)}")
@@ -253,7 +253,7 @@ def _no_cluster(source: str, address: str, error: BaseException, told: str = "")
 
 
 def _why_lost(error: BaseException) -> str:
-    """Return in a few words what Ray says at length."""
+    """Summarize Ray's long error in a few words."""
     text = str(error)
     if "node has died" in text or "node was terminated" in text:
         return "the node is gone"
@@ -272,9 +272,9 @@ def _last_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _stderr_kept() -> Iterator[Callable[[], str]]:
-    """Collect what is written to stderr instead of showing it, for Ray warns every second while it tries to connect.
+    """Capture stderr instead of showing it, since Ray warns every second while it tries to connect.
 
-    Yields what reads it.
+    Yields a function that returns the captured text.
     """
     sys.stderr.flush()
     kept = os.dup(2)
@@ -294,7 +294,7 @@ def _stderr_kept() -> Iterator[Callable[[], str]]:
 
 @contextlib.contextmanager
 def _stdout_as_stderr() -> Iterator[None]:
-    """Let what Ray prints go to stderr: stdout holds results."""
+    """Send Ray's prints to stderr, since stdout holds results."""
     sys.stdout.flush()
     kept = os.dup(1)
     try:
@@ -313,6 +313,6 @@ def _signal_handlers() -> dict[int, Any]:
 
 
 def _restore(handlers: dict[int, Any]) -> None:
-    """Take signals back from Ray, which ends the process by its own way."""
+    """Restore the signal handlers that Ray replaced with its own."""
     for number, handler in handlers.items():
         signal.signal(number, handler)

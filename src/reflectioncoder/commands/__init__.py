@@ -24,11 +24,14 @@ if TYPE_CHECKING:
     from reflectioncoder.train.ranks import Team
 
 
+_MAX_WHOLE = 2**63 - 1
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of a command: a JSON value, lines for people, the paths that it wrote, its exit code.
+    """The outcome of a command: a JSON value, lines for the user, the paths it wrote, its exit code.
 
-    styled: the lines contain our own colour codes, and everything in them that comes from data is escaped already.
+    styled: the lines contain this program's own colour codes, and text from data in them is already escaped.
     paged: on a terminal, lines that do not fit on the screen go through a pager.
     """
 
@@ -67,13 +70,22 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser, nargs: str | None =
 
 def add_data_dir_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--data-dir", metavar="DIR", help="folder with benchmark files; searched before $REFLECTIONCODER_DATA and the cache"
+        "--data-dir",
+        type=_folder,
+        metavar="DIR",
+        help="folder with benchmark files; searched before $REFLECTIONCODER_DATA and the cache",
     )
+
+
+def _folder(text: str) -> str:
+    if not os.path.isdir(text):
+        raise argparse.ArgumentTypeError(f"got {text!r:.200}, allowed: a folder that is there")
+    return text
 
 
 def add_workers_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--workers", type=at_least(0), default=0, metavar="N", help="number of programs run at once; 0 (default): one per core"
+        "--workers", type=workers, default=0, metavar="N", help="number of programs run at once; 0 (default): one per core"
     )
 
 
@@ -98,7 +110,7 @@ def floor_of(args: argparse.Namespace) -> int:
 
 
 def add_shard_argument(parser: argparse.ArgumentParser, where: str, default: Shard | None = None) -> None:
-    """Add `--shard`. `where`: what the help says of the place of the results."""
+    """Add `--shard`. `where`: the help's wording for the location of the results."""
     text = f"do the I-th of N parts of the work, at any time on any machine; {where}"
     parser.add_argument("--shard", type=_shard, default=default, metavar="I/N", help=text)
 
@@ -116,12 +128,12 @@ def add_ray_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def wanted_cluster(args: argparse.Namespace, workers: int) -> ClusterWanted | None:
-    """Return the cluster that the command line asks for; None if it asks for none. `workers`: at most so many programs on each node.
+    """Return the cluster that the command line requests, or None. `workers`: the most programs to run per node.
 
-    A relative `--data-dir`, and the path of a problem file as a benchmark, become absolute: nodes work in other folders.
+    Relative paths in `--data-dir` and in problem files as benchmarks become absolute, since nodes have other working directories.
 
     Raises:
-        UsageError: it asks for a shard too.
+        UsageError: the command line requests a shard too.
     """
     if args.ray is None:
         return None
@@ -140,7 +152,7 @@ def wanted_cluster(args: argparse.Namespace, workers: int) -> ClusterWanted | No
 
 
 def shard_outcome(done: ShardOutcome) -> Outcome:
-    """Return the outcome of a command that has done one shard."""
+    """Return the outcome of a command that did one shard."""
     return Outcome(done.to_json(), done.lines(), [done.folder.directory])
 
 
@@ -163,7 +175,7 @@ def add_format_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def described(what: str, values: Mapping[Any, str], default: str) -> str:
-    """Return the help text of an option that is a choice: what it is, what each value does, the default."""
+    """Return the help text of a choice: its meaning, the effect of each value, the default."""
     return f"{what}. {'; '.join(f'{value}: {text}' for value, text in values.items())} (default: {default})"
 
 
@@ -188,7 +200,7 @@ def resolve_limited_recipe(args: argparse.Namespace) -> ResolvedRecipe:
 
 
 def led_by_first(work: Callable[[Team | None], Outcome]) -> Outcome:
-    """Do the work of a command, in the first of several processes that a launcher has started; the others join its trainings."""
+    """Do a command's work in rank 0 of the processes that a launcher started; the other ranks join its trainings."""
     from reflectioncoder.train.ranks import launched_team
 
     team = launched_team()
@@ -199,7 +211,7 @@ def led_by_first(work: Callable[[Team | None], Outcome]) -> Outcome:
             return work(team)
     try:
         return Outcome(exit_code=team.follow())
-    except KeyboardInterrupt:  # the first process says how to continue
+    except KeyboardInterrupt:  # rank 0 says how to continue
         return Outcome(exit_code=EXIT_INTERRUPTED)
 
 
@@ -212,7 +224,7 @@ def wanted_benchmark(spec: str, args: argparse.Namespace) -> Benchmark[Any]:
 
 
 def benchmark_of_shards(spec: str, args: argparse.Namespace) -> WantedBenchmark:
-    """Return what `merge` loads a benchmark again from that the command line names."""
+    """Return the information from which `merge` loads the command line's benchmark again."""
     from reflectioncoder.sharded.benchmarks import WantedBenchmark
 
     return WantedBenchmark(limited(spec, args.limit), args.from_date, args.to_date, args.data_dir)
@@ -226,20 +238,21 @@ def limited(spec: str, limit: int | None) -> str:
     return spec if limit is None or (count is not None and count <= limit) else f"{base}:{limit}"
 
 
-def at_least(smallest: int, largest: int = 2**63 - 1) -> Callable[[str], int]:
+def at_least(smallest: int, largest: int = _MAX_WHOLE) -> Callable[[str], int]:
     """Return an argparse type that takes whole numbers from `smallest` to `largest`."""
 
     def parse(text: str) -> int:
         value = int(text) if re.fullmatch(r"-?[0-9]{1,20}", text) else None
         if value is None or not smallest <= value <= largest:
-            raise argparse.ArgumentTypeError(f"got {text!r:.60}, allowed: a whole number from {smallest} up")
+            span = f"from {smallest} up" if largest == _MAX_WHOLE else f"from {smallest} to {largest}"
+            raise argparse.ArgumentTypeError(f"got {text!r:.60}, allowed: a whole number {span}")
         return value
 
     return parse
 
 
 def not_negative(text: str) -> float:
-    """Parse a number from 0 up, as an argparse type."""
+    """Parse a number of at least 0, as an argparse type."""
     try:
         value = float(text)
     except ValueError:
@@ -249,11 +262,20 @@ def not_negative(text: str) -> float:
     return value
 
 
-def positive(text: str) -> float:
-    """Parse a number above 0, as an argparse type."""
-    if not (value := not_negative(text)):
-        raise argparse.ArgumentTypeError(f"got {text!r:.60}, allowed: a number above 0")
+def seconds(text: str) -> float:
+    """Parse a number of seconds above 0, as an argparse type."""
+    from reflectioncoder.config.checks import MAX_SECONDS
+
+    if not 0 < (value := not_negative(text)) <= MAX_SECONDS:
+        raise argparse.ArgumentTypeError(f"got {text!r:.60}, allowed: a number above 0, at most {MAX_SECONDS:.0f}")
     return value
+
+
+def workers(text: str) -> int:
+    """Parse a number of programs that run at once, as an argparse type; 0 means one per core."""
+    from reflectioncoder.config.checks import MAX_WORKERS
+
+    return at_least(0, MAX_WORKERS)(text)
 
 
 def percent(metric: dict[str, Any]) -> str:

@@ -16,11 +16,12 @@ from reflectioncoder.commands import (
     add_ray_argument,
     add_shard_argument,
     add_workers_argument,
-    positive,
+    seconds,
     shard_outcome,
     wanted_cluster,
 )
 from reflectioncoder.errors import CheckFailedError, UsageError
+from reflectioncoder.terminal import in_line
 
 if TYPE_CHECKING:
     from reflectioncoder.data.samples import Sample
@@ -31,7 +32,7 @@ _SHOWN = 5
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help="file of reflection samples (JSON Lines)")
     parser.add_argument(
-        "--cell-timeout-s", type=positive, default=3.0, metavar="S", help="time limit of one program, seconds (default: 3)"
+        "--cell-timeout-s", type=seconds, default=3.0, metavar="S", help="time limit of one program, seconds (default: 3)"
     )
     parser.add_argument(
         "--strict-claims",
@@ -112,10 +113,10 @@ def _samples(path: str, limit: int | None) -> list[Sample]:
 
 
 def _outcome(samples: Sequence[Sample], rows: Sequence[dict[str, Any]], strict: bool, directory: Path | None) -> Outcome:
-    """Return the outcome of a check, and write it.
+    """Write and return the outcome of a check.
 
     Raises:
-        CheckFailedError: an output differs, or with `strict` a claim is not supported.
+        CheckFailedError: an output differs or, with `strict`, a claim is unsupported.
     """
     from reflectioncoder.builder.replay import OUTCOMES
     from reflectioncoder.data.files import write_json
@@ -127,7 +128,7 @@ def _outcome(samples: Sequence[Sample], rows: Sequence[dict[str, Any]], strict: 
     paths = [directory / OUTCOMES, write_json(directory / "check.json", value)] if directory else []
     if drifts:
         shown = "\n".join(
-            f"  {d['sample_id']}, block {d['block']}:\n    stored: {d['stored']!r:.200}\n    found:  {d['found']!r:.200}"
+            f"  {in_line(d['sample_id'])}, block {d['block']}:\n    stored: {d['stored']!r:.200}\n    found:  {d['found']!r:.200}"
             for d in drifts[:_SHOWN]
         )
         everything = f"\n  all:     {directory / OUTCOMES}" if directory else ""
@@ -151,7 +152,7 @@ def _claims(samples: Iterable[Sample]) -> tuple[dict[str, Any], list[str]]:
         counts.add(claims := check_sample(sample))
         unsupported = [claim for claim in claims if claim.status == "unsupported"]
         for claim in unsupported[: _SHOWN - len(shown)]:
-            shown.append(f"  {sample.id or '(no id)'}, block {claim.block}: {claim.stated.text!r:.200}: {claim.missing}")
+            shown.append(f"  {in_line(sample.id or '(no id)')}, block {claim.block}: {claim.stated.text!r:.200}: {claim.missing}")
     value = counts.to_json()
     lines = [describe_claims(value), *shown] if counts.num_samples else []
     if num_unread:

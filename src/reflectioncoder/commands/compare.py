@@ -1,9 +1,10 @@
 """Each RESULTS is a folder with results.json and samples.jsonl, the path of such a results.json, or
 an EvalPlus *eval_results.json.
 
-The difference is B - A. Shown are pass@1 of both, a bootstrap interval of the difference, the exact
-McNemar test, and the tasks that only one of them solves. With several samples per task the pairs
-are the tasks' pass@1, and McNemar's test does not apply.
+The difference is B - A. The output shows pass@1 of both, a bootstrap interval of the difference, the
+exact McNemar test, and the tasks that only one of them solves. The interval is at least as wide as the
+number of tasks allows, so runs that solve the same tasks have one too. With several samples per task
+the pairs are the tasks' pass@1, and McNemar's test does not apply.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.commands import Outcome
+from reflectioncoder.terminal import in_line
 
 MAX_SHOWN_TASKS = 8
 
@@ -32,12 +34,12 @@ def run(args: argparse.Namespace) -> Outcome:
         with expected_form(path):
             runs.append(read_run(path))
     a, b = runs
-    comparison = compare_runs(a, b, seed=args.seed or 0, limit=args.limit)
-    if args.html is None:
-        return Outcome(comparison, _lines(comparison))
-    from reflectioncoder.report.compare_page import write_comparison
-
     with expected_form(f"a file of {args.results_a} or {args.results_b}"):
+        comparison = compare_runs(a, b, seed=args.seed or 0, limit=args.limit)
+        if args.html is None:
+            return Outcome(comparison, _lines(comparison))
+        from reflectioncoder.report.compare_page import write_comparison
+
         return Outcome(comparison, _lines(comparison), [write_comparison(a, b, comparison, args.html)])
 
 
@@ -59,7 +61,7 @@ def _subset_lines(benchmark: str | None, subset: dict[str, Any]) -> list[str]:
     ]
     if subset["flipped"] is not None:
         rows += [(f"only {side[-1].upper()}", _names(tasks)) for side, tasks in subset["flipped"].items() if tasks]
-    title = ", ".join(name for name in (benchmark, subset["subset"]) if name) or "overall"
+    title = ", ".join(name for name in (in_line(benchmark or ""), subset["subset"]) if name) or "overall"
     left_out = f", {subset['num_left_out']} left out (no verdict)" if subset["num_left_out"] else ""
     width = max(len(label) for label, _ in rows)
     return [f"{title}: {subset['num_tasks']} tasks{left_out}", *(f"  {label:<{width}}  {text}" for label, text in rows)]
@@ -83,4 +85,4 @@ def _points(share: float) -> str:
 
 def _names(tasks: list[str]) -> str:
     more = f" and {len(tasks) - MAX_SHOWN_TASKS} more (all: --json)" if len(tasks) > MAX_SHOWN_TASKS else ""
-    return " ".join(tasks[:MAX_SHOWN_TASKS]) + more
+    return " ".join(map(in_line, tasks[:MAX_SHOWN_TASKS])) + more

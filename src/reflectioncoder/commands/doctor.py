@@ -17,10 +17,12 @@ from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMEN
 if TYPE_CHECKING:
     from reflectioncoder.sandbox.isolation import Isolation
 
+_DEMO_EXTRAS = frozenset({"train", "local"})  # the demo needs these to start
+
 
 @dataclass
 class Section:
-    """Collects what belongs to one purpose: rows for people (mark, name, text), and their part of the JSON."""
+    """Collects the findings on one topic: rows for the user (mark, name, text), and their part of the JSON."""
 
     title: str
     rows: list[tuple[str, str, str]] = field(default_factory=list)
@@ -72,7 +74,7 @@ def run(args: argparse.Namespace) -> Outcome:
 
 
 def _programs() -> tuple[Isolation | None, Section]:
-    """Try every isolation; return the strongest that works, and what there is to say."""
+    """Try every isolation; return the strongest that works, and the findings."""
     import shutil
 
     from reflectioncoder.paths import cache_dir
@@ -193,7 +195,7 @@ def _extras() -> Section:
 
 
 def _verdict(value: dict[str, Any]) -> list[str]:
-    """Say in a few lines what this machine can do as it is, and the first thing that would widen it."""
+    """Return a few lines on what this machine can do as it is, and the next step."""
     from reflectioncoder.sandbox.detect import FLOOR
 
     if value["isolation"] is None:
@@ -204,11 +206,13 @@ def _verdict(value: dict[str, Any]) -> list[str]:
         lines = ["Programs can be run here only at your own risk (--floor 0)."]
     else:
         lines = [f"This machine can build data and score programs, in {num_languages} of {len(languages)} languages."]
-    if value["extras"]["train"]["problem"]:
-        lines.append("It cannot train yet: pip install 'reflectioncoder[train]'")
+    missing = {name for name, extra in value["extras"].items() if extra["problem"]}
+    if "train" in missing:
+        lines.append("It cannot train yet.")
     else:
-        lines.append(f"It can train on {value['gpu'] or 'the CPU'}. Next: reflectioncoder run demo")
-    return lines
+        lines.append(f"It can train on {value['gpu'] or 'the CPU'}.")
+    install = "pip install 'reflectioncoder[demo]', then: " if missing & _DEMO_EXTRAS else ""
+    return [*lines, f"Next: {install}reflectioncoder run demo"]
 
 
 def _wrongly_judged(language: str, isolation: Isolation) -> str | None:

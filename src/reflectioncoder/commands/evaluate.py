@@ -47,9 +47,10 @@ def run(args: argparse.Namespace) -> Outcome:
     import time
     from dataclasses import replace
 
-    from reflectioncoder.builder.pipeline import limits_from
+    from reflectioncoder.config.limits import limits_from
     from reflectioncoder.contamination.records import refuse_contaminated
     from reflectioncoder.data.answer_reasons import has_no_program_at_all
+    from reflectioncoder.data.file_lock import alone_in
     from reflectioncoder.data.files import claim
     from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT, CannotError, UsageError
     from reflectioncoder.evaluate.benchmarks import require_distinct
@@ -85,6 +86,7 @@ def run(args: argparse.Namespace) -> Outcome:
     value, paths, backend, exit_code = {}, [], None, EXIT_DONE
     longest_request = max(longest(benchmark.requests(1)) for benchmark in benchmarks)
     with contextlib.ExitStack() as opened:
+        opened.enter_context(alone_in(args.output))
         elsewhere = None
         if cluster:
             from reflectioncoder.cluster.judging import judges_of
@@ -138,7 +140,7 @@ def merged(shards: Sequence[ShardFolder], directory: Path) -> Outcome:
 
 
 def _lines_of(name: str, results: dict[str, Any], summary: dict[str, Any]) -> list[str]:
-    """Return lines for people about the results of a benchmark."""
+    """Return lines for the user about the results of a benchmark."""
     from reflectioncoder.data.answer_reasons import answer_lines
     from reflectioncoder.evaluate.references import lines_of
     from reflectioncoder.evaluate.results import headline, summary_line

@@ -9,6 +9,7 @@ the models of runs or folders, for llama.cpp.
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ def _export_models(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.models.gguf_export import find_model, write_gguf
 
     _refuse_options_of_data(args, "--gguf")
-    folders = {f"{path.resolve().name}-{args.gguf}.gguf": find_model(path) for path in args.data}
+    folders = {f"{os.path.basename(os.path.realpath(path))}-{args.gguf}.gguf": find_model(path) for path in args.data}
     if len(folders) < len(args.data):
         raise UsageError("two models of the same name cannot be written into one folder")
     lines: list[str] = []

@@ -29,7 +29,7 @@ from reflectioncoder.commands import (
     benchmark_of_shards,
     described,
     not_negative,
-    positive,
+    seconds,
     shard_outcome,
     wanted_benchmark,
 )
@@ -48,6 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    from reflectioncoder.config.checks import MAX_AT_ONCE, MAX_SAMPLES
+
     parser.add_argument(
         "model",
         metavar="MODEL",
@@ -61,7 +63,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--num-samples",
-        type=at_least(1),
+        type=at_least(1, MAX_SAMPLES),
         default=1,
         metavar="N",
         help="completions per task (default: 1); more than 1 needs --temperature",
@@ -70,7 +72,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-new-tokens", type=at_least(1), default=512, metavar="N", help="length limit of a completion, tokens (default: 512)"
     )
-    parser.add_argument("--batch-size", type=at_least(1), default=20, metavar="N", help="completions made at once (default: 20)")
+    parser.add_argument(
+        "--batch-size", type=at_least(1, MAX_AT_ONCE), default=20, metavar="N", help="completions made at once (default: 20)"
+    )
     parser.add_argument("--device", help="--backend transformers: auto (default), cpu, cuda or cuda:N")
     parser.add_argument("--api", choices=APIS, help=described("all other backends: what the server is asked for", APIS_HELP, APIS[0]))
     server = parser.add_argument_group("--backend openai")
@@ -89,7 +93,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help=described("name of the parameter that limits an answer's length", MAX_TOKENS_FIELDS_HELP, MAX_TOKENS_FIELDS[0]),
     )
     server.add_argument(
-        "--timeout", type=positive, metavar="S", help="time limit of a request and its whole answer, seconds (default: 600)"
+        "--timeout", type=seconds, metavar="S", help="time limit of a request and its whole answer, seconds (default: 600)"
     )
     server.add_argument("--api-key-env", metavar="NAME", help="name of the environment variable that holds the API key")
     server.add_argument(
@@ -124,7 +128,7 @@ def _mapping(text: str) -> dict[str, Any]:
 
 
 def generation_recipe(args: argparse.Namespace):
-    """Return the command line as a recipe, so that the same code runs."""
+    """Return the command line as a recipe, so that it runs the same code."""
     from reflectioncoder.config.declarations import GenerateConfig, ModelConfig, Recipe
     from reflectioncoder.generate.base import check_sampling
 
@@ -158,7 +162,8 @@ def model_of(args: argparse.Namespace):
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    from reflectioncoder.data.files import claim
+    from reflectioncoder.data.file_lock import alone_in
+    from reflectioncoder.data.files import claim, claim_anew
     from reflectioncoder.errors import UsageError
     from reflectioncoder.evaluation import completions_key
     from reflectioncoder.generate.base import generate, longest
@@ -172,11 +177,15 @@ def run(args: argparse.Namespace) -> Outcome:
         wanted = benchmark_of_shards(args.benchmark, args)
         return shard_outcome(run_shard(model, benchmark, wanted, recipe, args.output / args.shard.folder, args.shard))
     path = args.output / "completions.jsonl"
-    if not claim(args.output, completions_key(benchmark, recipe, model.key, in_batches=model.in_batches)) and path.exists():
-        raise UsageError(f"{path} holds completions of another model or other settings\n  hint:    choose another --output")
+    key = completions_key(benchmark, recipe, model.key, in_batches=model.in_batches)
     requests = benchmark.requests(recipe.generate.num_samples)
-    with model.open(longest(requests), recipe.generate.max_new_tokens) as backend:
-        counts = generate(backend, requests, recipe.generate, recipe.seed, path, f"generate {benchmark.name}")
+    with alone_in(args.output):
+        if not claim(args.output, key):
+            if path.exists():
+                raise UsageError(f"{path} holds completions of another model or other settings\n  hint:    choose another --output")
+            claim_anew(args.output, key)  # no completions of its previous use are left
+        with model.open(longest(requests), recipe.generate.max_new_tokens) as backend:
+            counts = generate(backend, requests, recipe.generate, recipe.seed, path, f"generate {benchmark.name}")
     return _outcome(counts, benchmark, path)
 
 

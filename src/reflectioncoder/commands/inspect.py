@@ -25,7 +25,7 @@ from reflectioncoder.choices import (
 )
 from reflectioncoder.commands import Outcome, described, not_negative
 from reflectioncoder.errors import UsageError
-from reflectioncoder.terminal import escaped
+from reflectioncoder.terminal import escaped, in_line
 
 if TYPE_CHECKING:
     from reflectioncoder.data.render import RenderedSample
@@ -162,7 +162,7 @@ def _show(sample: Sample, renderer: Any, args: argparse.Namespace) -> tuple[dict
         style = STYLES[role] + (" strike" if position in hidden else "")
         text.append(escaped(token), style)
     counts = {role: roles.count(role) for role in STYLES}
-    head = f"{escaped(sample.id or '(no id)')}: {len(tokens)} tokens, {len(hidden)} hidden of the reflection at rate {args.mask_rate:g}"
+    head = f"{in_line(sample.id or '(no id)')}: {len(tokens)} tokens, {len(hidden)} hidden of the reflection at rate {args.mask_rate:g}"
     is_wrapped = sys.stdout.isatty()  # in a pipe the text keeps its lines
     console = Console(highlight=False) if is_wrapped else Console(width=120, highlight=False)
     legend = [*(Text(f"{role}: {counts[role]}", style) for role, style in STYLES.items()), Text("hidden by the mask", "strike")]

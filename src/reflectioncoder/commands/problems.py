@@ -20,12 +20,13 @@ from reflectioncoder.commands import (
     wanted_cluster,
 )
 from reflectioncoder.errors import CheckFailedError
+from reflectioncoder.terminal import in_line
 
 if TYPE_CHECKING:
     from reflectioncoder.shard_folders import ShardFolder
 
 
-_MAX_CHARS = 200  # of a line about what is dropped
+_MAX_CHARS = 200  # per line about a dropped problem
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +70,7 @@ def _outcome(summary: dict[str, Any], output: Path) -> Outcome:
     for reason, count in summary["dropped"].items():
         shown = summary["first_dropped"][reason]
         lines.append(f"  dropped, {reason}: {count} ({REASONS[reason]})")
-        lines += [f"    {text if len(text) <= _MAX_CHARS else text[:_MAX_CHARS] + '…'}" for text in shown]
+        lines += [f"    {in_line(text if len(text) <= _MAX_CHARS else text[:_MAX_CHARS] + '…')}" for text in shown]
         lines += ["    …"] if count > len(shown) else []
     if not summary["num_problems"]:
         raise CheckFailedError("\n".join(["the sources hold no usable problem", *lines[1:]]))

@@ -54,7 +54,7 @@ def _run(args: argparse.Namespace, team: Team | None) -> Outcome:
 
 
 def _difference(compared: dict[str, Any] | None) -> str:
-    """Say how trained and base differ, task by task."""
+    """Describe the paired difference between trained and base model."""
     if compared is None:
         return ""
     difference, flipped = compared["difference"], compared["flipped"]

@@ -21,7 +21,7 @@ from reflectioncoder.commands import (
     described,
     floor_of,
     percent,
-    positive,
+    seconds,
     shard_outcome,
     wanted_benchmark,
     wanted_cluster,
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_benchmark_arguments(parser)
     add_scoring_arguments(parser)
     parser.add_argument(
-        "--wall-s", type=positive, metavar="S", help="time limit of a program with its tests, seconds (bundled benchmarks; default: 10)"
+        "--wall-s", type=seconds, metavar="S", help="time limit of a program with its tests, seconds (bundled benchmarks; default: 10)"
     )
     parser.add_argument("--partial", action="store_true", help="accept samples that do not cover every task")
     parser.add_argument(
@@ -122,7 +122,7 @@ def _outcome(scored: ScoredFile, benchmark: Benchmark[Any], duration_s: float | 
 
 
 def score_lines(results: dict[str, Any]) -> list[str]:
-    """Return a line per subset, then the counts of statuses, the isolation and the number of verdicts that rest on a time limit."""
+    """Return a line per subset, then the counts of statuses, the isolation and the number of verdicts that depend on a time limit."""
     name = results["benchmark"]["name"]
     subsets = [m for m in results["metrics"] if m["name"] == "pass@1" and not str(m["subset"]).startswith("grade")]
     lines = [f"{name}{' (' + m['subset'] + ')' if m['subset'] else ''}: pass@1 {percent(m)}" for m in subsets]

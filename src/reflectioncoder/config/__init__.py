@@ -1,1 +1,1 @@
-"""Declares, reads, checks and shows recipes: typed, frozen, closed sections with a documented field for every setting."""
+"""Declares, loads, checks and shows recipes: typed, frozen, closed sections with a documented field for every setting."""

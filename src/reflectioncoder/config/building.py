@@ -1,4 +1,4 @@
-"""The section `build` of a recipe, and the endpoint of a server, which generation has too (see `declarations`)."""
+"""Declares a recipe's section `build`, and the endpoint of a server, which generation uses too (see `declarations`)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from reflectioncoder.choices import (
     Omittable,
     TestsChoice,
 )
-from reflectioncoder.config.checks import MAX_SECONDS, shares_of
+from reflectioncoder.config.checks import MAX_AT_ONCE, MAX_RETRIES, MAX_SAMPLES, MAX_SECONDS, shares_of
 from reflectioncoder.config.settings import Settings, doc
 
 
@@ -67,13 +67,13 @@ class EndpointConfig(Settings):
         low=1.0,
         high=MAX_SECONDS,
     )
-    retries: int = doc("How often a failed request is sent again; raise it for unreliable servers.", 6, low=0)
+    retries: int = doc("How often a failed request is sent again; raise it for unreliable servers.", 6, low=0, high=MAX_RETRIES)
     input_usd: float = doc("Price of a million input tokens, USD; needed for build.budget_usd and for the reported cost.", 0.0, low=0.0)
     output_usd: float = doc(
         "Price of a million output tokens, USD; needed for build.budget_usd and for the reported cost.", 0.0, low=0.0
     )
     max_in_flight: int = doc(
-        "Maximum number of simultaneous requests; fewer are sent while the server complains of too many.", 16, low=1
+        "Maximum number of simultaneous requests; fewer are sent while the server complains of too many.", 16, low=1, high=MAX_AT_ONCE
     )
     extra_body: dict[str, Any] = field(
         default_factory=dict,
@@ -103,7 +103,10 @@ class BuildConfig(Settings):
     )
     attempts: str = doc("Path of the completions for author: attempts (JSON Lines of `generate`, or EvalPlus samples).", "")
     rollouts: int = doc(
-        "Dialogues per problem that a model writes; with author: attempts the maximum number of completions used per problem.", 1, low=1
+        "Dialogues per problem that a model writes; with author: attempts the maximum number of completions used per problem.",
+        1,
+        low=1,
+        high=MAX_SAMPLES,
     )
     max_executions: int = doc("Maximum number of attempts in a dialogue that a model writes.", 5, low=1)
     keep_first_try: bool = doc("Keep dialogues whose first attempt passes, although they contain no reflection.", False)
@@ -135,9 +138,9 @@ class BuildConfig(Settings):
         "Probability that a sequence of author: mutation contains two corrections, if its slips allow it.", 0.25, low=0.0, high=1.0
     )
     interacting_slips: bool = doc(
-        "Where a sequence of author: mutation has two corrections, look for slips that act on each other: one hides the other, both "
-        "cancel out in a test, or together they fail otherwise than either alone. Turn it on for diagnoses that need two steps; each "
-        "such sequence costs one run more.",
+        "Prefer slips that interact where a sequence of author: mutation has two corrections: one hides the other, both cancel out in "
+        "a test, or together they fail otherwise than either alone. Turn it on for diagnoses that need two steps; each such sequence "
+        "costs one more run.",
         False,
     )
     misreading_share: float = doc(
@@ -175,16 +178,16 @@ class BuildConfig(Settings):
     diagnoses: Diagnoses = doc("How a failing attempt is explained (mutation, hybrid, attempts).", "templates", values=DIAGNOSES_HELP)
     tests: TestsChoice = doc("Which tests an attempt's code block shows (mutation, hybrid, attempts).", "problem", values=TESTS_HELP)
     critic: Critic = doc(
-        "Who says the diagnoses of mutation, hybrid and attempts anew, in words of its own; a text that loses or adds anything is not "
-        "taken. Choose one for more varied texts if you have a model that follows instructions well; a diagnosis costs a request.",
+        "Model that rewrites the diagnoses of mutation, hybrid and attempts in its own words; a rewrite that drops or adds a fact is "
+        "discarded. Choose one for more varied texts if you have a model that follows instructions well; a diagnosis costs a request.",
         "none",
         values=CRITICS_HELP,
     )
     round_kinds: dict[str, Any] = field(
         default_factory=lambda: {"look": 0.35, "hypothesis": 0.2, "partial": 0.15, "expectation": 0.15, "hidden": 0.15},
         metadata={
-            "doc": "Shares of the kinds of stories among the samples (mutation with diagnoses: traced), by name, 1 in all. Where the "
-            "slips of a problem do not allow a kind, another one is drawn.",
+            "doc": "Shares of the kinds of stories among the samples (mutation with diagnoses: traced), by name; they add up to 1. "
+            "Where the slips of a problem do not allow a kind, another one is drawn.",
             "check": shares_of(ROUND_KINDS),
             "values": ROUND_KINDS_HELP,
         },

@@ -1,4 +1,4 @@
-"""Checks of single settings: each returns what is allowed if the value is not, else None."""
+"""Checks single settings: each function returns None for an allowed value, else a description of what is allowed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from typing import Any
 from reflectioncoder.data.samples import BLOCK_TYPES
 
 MAX_SECONDS = 1_000_000.0
+MAX_AT_ONCE = 2**16  # requests, or completions of a batch
+MAX_BYTES = 2**46
+MAX_RETRIES = 1000
+MAX_SAMPLES = 10_000
+MAX_WORKERS = 4096
+MIN_SHARE = 0.001  # of the tokens: with less of reflection samples an epoch over them has no end
+MAX_SEED = 2**32 - 1  # numpy's
 
 
 def device(value: str) -> str | None:
@@ -17,13 +24,13 @@ def device(value: str) -> str | None:
 
 
 def folder_name(value: str) -> str | None:
-    """Check that a run's name is one folder below `--runs-dir` on every file system: it leads nowhere else and is no device's name."""
+    """Check that a run's name is a single folder below `--runs-dir` on every file system, and not a device name."""
     bad = re.search(r'[\x00-\x1f/\\<>:"|?*]|^[.\s-]|[.\s]$', value) or re.match(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)", value)
-    return "the name of a folder, without a path" if bad or not 1 <= len(value.encode()) <= 200 else None
+    return "the name of a folder, without a path, of at most 200 bytes" if bad or not 1 <= len(value.encode()) <= 200 else None
 
 
 def day(value: str) -> str | None:
-    """Check a day of the calendar; empty is none."""
+    """Check a calendar day; the empty string means no day."""
     try:
         is_day = not value or datetime.date.fromisoformat(value).isoformat() == value
     except ValueError:
@@ -35,12 +42,20 @@ def each_block_type_once(value: tuple[str, ...]) -> str | None:
     return None if sorted(value) == sorted(BLOCK_TYPES) else f"{', '.join(BLOCK_TYPES)}, each once, in any order"
 
 
+def seeds(value: tuple[int, ...]) -> str | None:
+    return None if all(0 <= seed <= MAX_SEED for seed in value) else f"seeds from 0 to {MAX_SEED}"
+
+
+def useful_share(value: float | None) -> str | None:
+    return f"0, or {MIN_SHARE} to 1" if value and value < MIN_SHARE else None
+
+
 def not_empty(value: tuple[str, ...]) -> str | None:
     return None if value else "at least one; [none] hides nothing"
 
 
 def shares_of(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], str | None]:
-    """Return a check of a mapping from some of the names to shares that add up to 1."""
+    """Return a check for a mapping from some of the names to shares that add up to 1."""
 
     def check(value: Mapping[str, Any]) -> str | None:
         shares = [share for share in value.values() if isinstance(share, int | float) and not isinstance(share, bool) and share >= 0]

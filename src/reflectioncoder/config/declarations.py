@@ -1,7 +1,7 @@
-"""The sections of a recipe: closed, frozen, documented dataclasses that check themselves (`settings`); `loading` reads them from YAML.
+"""Declares the sections of a recipe: closed, frozen, self-checking dataclasses (`settings`), which `loading` reads from YAML.
 
-Each field is declared once, with its meaning, unit, range and, if it is a choice, a sentence about each value. `recipes keys`, the
-comments in a run's `config.yaml`, `docs/recipes.md` and the JSON Schema are made from these declarations.
+Each field is declared once, with its meaning, unit, range and, for a choice, a sentence about each value. `recipes keys`, the comments
+in a run's `config.yaml`, `docs/recipes.md` and the JSON Schema are generated from these declarations.
 """
 
 from __future__ import annotations
@@ -47,13 +47,27 @@ from reflectioncoder.choices import (
     TextNormalization,
 )
 from reflectioncoder.config.building import BuildConfig
-from reflectioncoder.config.checks import MAX_SECONDS, day, device, each_block_type_once, folder_name, not_empty
+from reflectioncoder.config.checks import (
+    MAX_AT_ONCE,
+    MAX_BYTES,
+    MAX_SAMPLES,
+    MAX_SECONDS,
+    MAX_SEED,
+    MAX_WORKERS,
+    day,
+    device,
+    each_block_type_once,
+    folder_name,
+    not_empty,
+    seeds,
+    useful_share,
+)
 from reflectioncoder.config.settings import Settings, doc
 from reflectioncoder.data.samples import BLOCK_TYPES_HELP, BlockType
 from reflectioncoder.errors import UsageError
 
-MAX_SEED = 2**32 - 1  # numpy's
 MAX_PROCESSES = 1024
+MAX_UPSAMPLING = 1000
 
 
 @dataclass(frozen=True)
@@ -77,13 +91,17 @@ class SandboxConfig(Settings):
     cpu_s: float = doc(
         "CPU-time limit of one process, seconds; raise it if correct programs are stopped.", 5.0, low=0.1, high=MAX_SECONDS
     )
-    memory_bytes: int = doc("Memory limit of one program, bytes; raise it if correct programs run out of memory.", 2**30, low=2**26)
-    output_bytes: int = doc(
-        "How much is kept of stdout and of stderr each, bytes; of longer output the head and the tail.", 64 * 1024, low=256
+    memory_bytes: int = doc(
+        "Memory limit of one program, bytes; raise it if correct programs run out of memory.", 2**30, low=2**26, high=MAX_BYTES
     )
-    file_bytes: int = doc("Size limit of any file that a program writes, bytes.", 16 * 2**20, low=0)
-    processes: int = doc("Maximum number of processes and threads of one program.", 32, low=1)
-    workers: int = doc("Programs run at once; 0 means one per core. Lower it if the machine is short of memory.", 0, low=0)
+    output_bytes: int = doc(
+        "How much is kept of stdout and of stderr each, bytes; of longer output the head and the tail.", 64 * 1024, low=256, high=2**30
+    )
+    file_bytes: int = doc("Size limit of any file that a program writes, bytes.", 16 * 2**20, low=0, high=MAX_BYTES)
+    processes: int = doc("Maximum number of processes and threads of one program.", 32, low=1, high=2**22)
+    workers: int = doc(
+        "Programs run at once; 0 means one per core. Lower it if the machine is short of memory.", 0, low=0, high=MAX_WORKERS
+    )
     floor: int = doc(
         "Weakest isolation tier (0 to 3) at which programs may run. At 0 they can read your files and use the network; docs/sandbox.md "
         "describes the tiers.",
@@ -107,7 +125,7 @@ class TrainConfig(Settings):
     max_tokens: int | None = doc(
         "Token budget of the run: teacher and student tokens that go through the model. null trains all epochs.", None, low=1
     )
-    epochs: float = doc("Passes over the data; an upper bound if max_tokens is set.", 2.0, low=0.001)
+    epochs: float = doc("Passes over the data; an upper bound if max_tokens is set.", 2.0, low=0.001, high=1e9)
     reflection_data: tuple[str, ...] = doc(
         "Further reflection samples to train on besides the built ones: files (.jsonl, .jsonl.gz, .parquet), folders of such files, or "
         "data sets of the Hugging Face Hub, hub:NAME[:CONFIG][:SPLIT][@REVISION].",
@@ -124,24 +142,29 @@ class TrainConfig(Settings):
     generation_from_problems: bool = doc("Also train on the problems' reference solutions as plain one-off answers.", False)
     self_samples: int = doc(
         "Answers to each problem, sampled from the base model and not verified, that generation_from_problems takes in place of the "
-        "reference solutions; 0 takes these. A control: what a gain owes to training on the model's own answers alone.",
+        "reference solutions; 0 takes these. A control: it shows how much of a gain comes from training on the model's own answers.",
         0,
         low=0,
+        high=MAX_SAMPLES,
     )
     self_temperature: float = doc("Sampling temperature of self_samples.", 0.8, low=0.01)
     reflection_upsampling: int = doc(
         "How often each reflection sample is visited in an epoch (the paper: 2); 0 leaves them out, for a control without them.",
         1,
         low=0,
+        high=MAX_UPSAMPLING,
     )
-    generation_upsampling: int = doc("How often each plain one-off sample is visited in an epoch; 0 leaves them out.", 1, low=0)
+    generation_upsampling: int = doc(
+        "How often each plain one-off sample is visited in an epoch; 0 leaves them out.", 1, low=0, high=MAX_UPSAMPLING
+    )
     reflection_token_share: float | None = doc(
-        "Share of the run's tokens, teacher and student, that go into reflection samples (0 to 1), in place of the up-samplings; "
-        "an epoch is then a pass over the reflection samples, with 0 over the one-off samples. null leaves the share to the "
-        "up-samplings. Set it to compare samples of different lengths.",
+        "Share of the run's tokens, teacher and student, that go into reflection samples (0, or 0.001 to 1), in place of the "
+        "up-samplings; an epoch is then a pass over the reflection samples, with 0 over the one-off samples. null leaves the share to "
+        "the up-samplings. Set it to compare samples of different lengths.",
         None,
         low=0.0,
         high=1.0,
+        check=useful_share,
     )
     max_length: int = doc("Length limit of a sample, tokens. Longer samples are left out and counted, never cut.", 4096, low=16)
     global_batch_size: int = doc("Samples per optimizer step, over all processes together (the paper: 512).", 8, low=1)
@@ -259,14 +282,17 @@ class TrainConfig(Settings):
 @dataclass(frozen=True)
 class GenerateConfig(Settings):
     batch_size: int = doc(
-        "Completions decoded at once, or requests sent at once to a server; lower it if the device runs out of memory.", 20, low=1
+        "Completions decoded at once, or requests sent at once to a server; lower it if the device runs out of memory.",
+        20,
+        low=1,
+        high=MAX_AT_ONCE,
     )
     max_new_tokens: int = doc("Length limit of a completion, tokens. Raise it if completions are reported as cut off.", 512, low=1)
     temperature: float = doc("Sampling temperature; 0 is greedy.", 0.0, low=0.0)
     top_p: float = doc(
         "Nucleus sampling: only the most likely tokens whose probabilities add up to this share are drawn.", 0.95, low=0.0, high=1.0
     )
-    num_samples: int = doc("Completions per problem; more than 1 needs a temperature above 0.", 1, low=1)
+    num_samples: int = doc("Completions per problem; more than 1 needs a temperature above 0.", 1, low=1, high=MAX_SAMPLES)
     backend: RunBackend = doc(
         "What runs the models of `run` and `improve`. A server elsewhere does not have the model that was just trained: "
         "`evaluate --backend openai` asks one that has it.",
@@ -290,12 +316,12 @@ class EvaluateConfig(Settings):
     )
     confidence: float = doc("Confidence level of the intervals.", 0.95, low=0.5, high=0.999)
     from_date: str = doc(
-        "Of dated benchmarks (leetcode, livecodebench) take the tasks of this day and later, YYYY-MM-DD; empty takes all. Others are "
-        "taken whole.",
+        "First day of the tasks of dated benchmarks (leetcode, livecodebench), YYYY-MM-DD; empty sets no limit. Benchmarks without "
+        "dates are taken whole.",
         "",
         check=day,
     )
-    to_date: str = doc("Of dated benchmarks take the tasks of this day and earlier, YYYY-MM-DD; empty takes all.", "", check=day)
+    to_date: str = doc("Last day of the tasks of dated benchmarks, YYYY-MM-DD; empty sets no limit.", "", check=day)
     allow_contaminated: bool = doc("Also print numbers on benchmarks of which the training data contains tasks.", False)
 
 
@@ -303,7 +329,7 @@ class EvaluateConfig(Settings):
 class ImproveConfig(Settings):
     rounds: int = doc("Maximum number of rounds.", 3, low=1)
     problems_per_round: int = doc("Fresh problems of build.problems to attempt in each round.", 100, low=1)
-    samples: int = doc("Attempts per problem; more than 1 needs a temperature above 0.", 1, low=1)
+    samples: int = doc("Attempts per problem; more than 1 needs a temperature above 0.", 1, low=1, high=MAX_SAMPLES)
     temperature: float = doc("Sampling temperature of the attempts; 0 is greedy.", 0.8, low=0.0)
     patience: int = doc("Stop after this many rounds without a better held-out score.", 1, low=1)
 
@@ -314,19 +340,21 @@ class AblateConfig(Settings):
         default_factory=dict,
         metadata={
             "doc": "Arms that `ablate` compares: name → settings that differ from the recipe, {train.kl_weight: 0}; {} is the recipe "
-            "as it stands."
+            "as it stands. What an arm says of a section, {train: {kl_weight: 0}}, leaves the section's other settings as they are."
         },
     )
     grid: dict[str, Any] = field(
         default_factory=dict,
         metadata={
-            "doc": "Settings with the values to try, {train.mask_strategy: [[none], [block_type]]}; each arm takes each of them."
+            "doc": "Settings with the values to try, {train.mask_strategy: [[none], [block_type]]}; each arm takes each of them. Arms "
+            "that have one of these settings themselves are refused."
         },
     )
     control: str = doc("Name of the arm that all others are compared with; empty takes the first.", "")
     seeds: tuple[int, ...] = doc(
         "Seeds; every arm is run with each. Empty takes the recipe's seed alone; three or more show how much depends on chance.",
         (),
+        check=seeds,
     )
 
 
@@ -340,7 +368,7 @@ class Recipe(Settings):
     """The configuration of a whole run, in typed, frozen sections that check themselves; docs/recipes.md has every key.
 
     Raises:
-        UsageError: a value of the wrong type, out of its range or not allowed; the message names it and what is allowed.
+        UsageError: a value has the wrong type, is out of range or not allowed; the message names it and what is allowed.
 
     Example:
         >>> from dataclasses import replace

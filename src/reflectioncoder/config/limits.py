@@ -1,4 +1,4 @@
-"""The limits that a recipe's `sandbox` section sets for one program."""
+"""Converts a recipe's `sandbox` section into the limits of one program."""
 
 from __future__ import annotations
 

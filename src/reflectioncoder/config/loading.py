@@ -1,4 +1,4 @@
-"""Reads recipes: YAML → `declarations.Recipe`, with dotted overrides and the provenance of every value.
+"""Loads recipes from YAML as `declarations.Recipe`, with dotted overrides and the provenance of every value.
 
 An unknown key is an error with a suggestion, never ignored.
 """
@@ -6,56 +6,83 @@ An unknown key is an error with a suggestion, never ignored.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+from reflectioncoder.config.credentials import without_secrets
 from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.config.settings import Origins, describe, field_types, section
 from reflectioncoder.config.yaml_text import one_line, parse_yaml
 from reflectioncoder.errors import UsageError
-from reflectioncoder.server_address import without_credentials
 
 RECIPES_DIR = Path(__file__).parent.parent / "recipes"
 
 
 @dataclass(frozen=True)
 class ResolvedRecipe:
-    """A recipe with the origin of every value: dotted key → "recipe FILE:LINE", "--set", or "default" (absent)."""
+    """A recipe with the origin of every value: dotted key → "recipe FILE:LINE" or "--set"; an absent key has its default."""
 
     recipe: Recipe
     provenance: dict[str, str]
 
     def to_yaml(self) -> str:
-        """Return the whole configuration as YAML, each line with its origin and meaning; it loads as a recipe again."""
+        """Return the whole configuration as YAML that loads as a recipe, each line with its origin and meaning."""
         lines: list[str] = []
         _dump(self.recipe, "", self.provenance, lines)
         return "\n".join(lines) + "\n"
 
 
-def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
+def leaves(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield settings by dotted keys, those of a section one by one: {train: {epochs: 2}} sets train.epochs and leaves the rest.
+
+    A setting that is a mapping itself, such as build.round_kinds, is yielded whole.
+    """
+    for dotted, value in settings.items():
+        if isinstance(value, Mapping) and value and _is_section(dotted):
+            yield from leaves({f"{dotted}.{name}": inner for name, inner in value.items()})
+        else:
+            yield dotted, value
+
+
+def _is_section(dotted: str) -> bool:
+    section_type: type | None = Recipe
+    for name in dotted.split("."):
+        section_type = None if section_type is None else _section_in(field_types(section_type).get(name))
+    return section_type is not None
+
+
+def _section_in(annotation: Any) -> type | None:
+    """Return the section that a field holds, or may hold beside null; None if it holds none."""
+    return next((a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and is_dataclass(a)), None)
+
+
+def _set(values: dict[str, Any], dotted: str, value: Any, origin: str) -> None:
     """Set the value of a dotted key.
 
     Raises:
-        UsageError: there is no section of this name, but a value.
+        UsageError: a section in the dotted key is a plain value.
     """
     *sections, name = dotted.split(".")
     for depth, name_of_section in enumerate(sections, start=1):
         inner = values.get(name_of_section)
         if inner is not None and not isinstance(inner, dict):
             outer = ".".join(sections[:depth])
-            raise UsageError(f"{outer} is a value and has no keys\n  where:   --set {dotted}\n  allowed: --set {outer}=VALUE")
+            raise UsageError(f"{outer} is a value and has no keys\n  where:   {origin}\n  allowed: {outer}: VALUE")
         values[name_of_section] = values = dict(inner or {})  # a copy: an alias may stand for it elsewhere
-    values[name] = value
+    if value != {} or not _is_section(dotted):
+        values[name] = value
+    elif values.get(name) is None:  # {} takes a section with its defaults where there is none
+        values[name] = {}
 
 
 def load_recipe(source: str | Path, overrides: list[str] | None = None) -> ResolvedRecipe:
-    """Load a recipe and apply overrides. The result's `recipe` is the `Recipe`; its `provenance` says where each value comes from.
+    """Load a recipe and apply overrides. The result's `recipe` is the `Recipe`, its `provenance` the origin of each value.
 
     Args:
         source: the path of a YAML file, or the name of a recipe that comes with the package.
-        overrides: `section.key=value` each; values are YAML.
+        overrides: `section.key=value` each; values are YAML. Of a section, those keys are set that are given.
 
     Raises:
         UsageError: no such recipe; bad YAML; unknown key; wrong type; out of range.
@@ -80,16 +107,23 @@ def load_recipe(source: str | Path, overrides: list[str] | None = None) -> Resol
         if not equals or not dotted:
             raise UsageError.for_value("malformed override", "--set", override, "key.subkey=value")
         value, _ = parse_yaml(raw, f"--set {dotted}")
-        _set(values, dotted, None if raw.strip() in ("", "null", "~") else value)
-        where = {key: origin for key, origin in where.items() if not key.startswith(f"{dotted}.")}
         # What is set may be a key, or a URL with a password: messages and config.yaml name the key alone.
         may_be_secret = "://" in raw or "endpoint" in override
-        where[dotted] = f"--set {dotted}" if may_be_secret else f"--set {override}"
+        origin = f"--set {dotted}" if may_be_secret else f"--set {override}"
+        for key, inner in leaves({dotted: None if raw.strip() in ("", "null", "~") else value}):
+            where = _override(values, where, key, inner, origin)
     return ResolvedRecipe(section(Recipe, values, "", Origins(where, field_docs())), where)
 
 
-def with_settings(resolved: ResolvedRecipe, settings: Mapping[str, Any], origin: str) -> ResolvedRecipe:
-    """Return the recipe with other values of some dotted keys; `origin` is what messages and config.yaml say of where they come from.
+def _override(values: dict[str, Any], where: Mapping[str, str], dotted: str, value: Any, origin: str) -> dict[str, str]:
+    """Set the value of a dotted key, and return where all values come from now."""
+    _set(values, dotted, value, origin)
+    is_replaced = value != {} or not _is_section(dotted)
+    return {key: said for key, said in where.items() if not (is_replaced and key.startswith(f"{dotted}."))} | {dotted: origin}
+
+
+def with_settings(resolved: ResolvedRecipe, settings: Mapping[str, Any], origins: Mapping[str, str]) -> ResolvedRecipe:
+    """Return the recipe with other values of some dotted keys; `origins`: what messages and config.yaml say of where each comes from.
 
     Raises:
         UsageError: unknown key; wrong type; out of range.
@@ -97,14 +131,12 @@ def with_settings(resolved: ResolvedRecipe, settings: Mapping[str, Any], origin:
     values = dataclasses.asdict(resolved.recipe)
     where = dict(resolved.provenance)
     for dotted, value in settings.items():
-        _set(values, dotted, value)
-        where = {key: said for key, said in where.items() if not key.startswith(f"{dotted}.")}
-        where[dotted] = origin
+        where = _override(values, where, dotted, value, origins[dotted])
     return ResolvedRecipe(section(Recipe, values, "", Origins(where, field_docs())), where)
 
 
 def recipe_of(values: Mapping[str, Any]) -> Recipe:
-    """Return the recipe whose `dataclasses.asdict` was kept as JSON.
+    """Return the recipe from its `dataclasses.asdict`, read back from JSON.
 
     Raises:
         UsageError: unknown key; wrong type; out of range.
@@ -140,13 +172,12 @@ def _dump(settings: Any, prefix: str, provenance: dict[str, str], lines: list[st
             _dump(value, key + ".", provenance, lines)
         else:
             origin = " ".join(provenance.get(key, "default").split())  # an override may have had newlines
-            shown = without_credentials(value) if spec.name == "base_url" else value
-            lines.append(f"{indent}{spec.name}: {one_line(shown)}  # [{origin}] {spec.metadata['doc']}")
+            lines.append(f"{indent}{spec.name}: {one_line(without_secrets(key, value))}  # [{origin}] {spec.metadata['doc']}")
 
 
 @dataclass(frozen=True)
 class KeyDoc:
-    """The documentation of one key of a recipe. `values`: what each value of a choice does; empty if the key is no choice."""
+    """The documentation of one key of a recipe. `values`: the effect of each value of a choice; empty if the key is not a choice."""
 
     type: str
     default: str
@@ -155,21 +186,21 @@ class KeyDoc:
 
 
 def field_docs() -> dict[str, KeyDoc]:
-    """Return every key of a recipe by its dotted name. `docs/recipes.md` is made from it."""
+    """Return the documentation of every key by its dotted name, from which `docs/recipes.md` is generated."""
     result: dict[str, KeyDoc] = {}
 
     def walk(cls: type, prefix: str) -> None:
         hints = field_types(cls)
         for spec in fields(cls):
             annotation, key = hints[spec.name], f"{prefix}{spec.name}"
-            inner = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and is_dataclass(a)]
+            inner = _section_in(annotation)
             default = "" if spec.default is dataclasses.MISSING else one_line(spec.default)
             if get_origin(annotation) is dict:
                 default = "{}"
             if inner:
                 if default:
                     result[key] = KeyDoc("section or null", default, spec.metadata["doc"])
-                walk(inner[0], key + ".")
+                walk(inner, key + ".")
             else:
                 required = spec.default is spec.default_factory is dataclasses.MISSING
                 default = "required" if required else default

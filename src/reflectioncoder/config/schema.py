@@ -14,7 +14,7 @@ _SIMPLE = {int: "integer", float: "number", str: "string", bool: "boolean"}
 
 
 def recipe_schema() -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of a recipe. It accepts what only a field's `check` would refuse."""
+    """Return the JSON Schema (2020-12) of a recipe. It does not cover a field's `check`."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "ReflectionCoder recipe", **_section(Recipe)}
 
 

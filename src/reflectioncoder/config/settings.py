@@ -1,7 +1,7 @@
 """Declares and checks settings: typed, documented, closed, frozen fields with a range.
 
-A section checks itself when it is made, so YAML, `--set` and Python follow the same rules. `converted` is the only place that decides
-what a type accepts; `Origins` only adds places and suggestions to its messages.
+A section checks itself when it is constructed, so YAML, `--set` and Python follow the same rules. Only `converted` decides what a type
+accepts; `Origins` adds locations and suggestions to its messages.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from reflectioncoder.errors import UsageError
 
-_MAX_WHOLE = 2**63 - 1  # what the operating system and torch can take
+_MAX_WHOLE = 2**63 - 1  # the maximum for the operating system and torch
 
 _MAY_HOLD_CREDENTIALS = re.compile(r"(?:\bendpoint|EndpointConfig)\.(?:base_url|api_key_env|extra_body)\b")
 
@@ -39,8 +39,8 @@ def doc(
     """Declare a documented field: its meaning and unit, its default, its inclusive range.
 
     Args:
-        check: returns a description of what is allowed if the value (of the declared type and within the range) is not, else None.
-        values: what each value of a choice does.
+        check: called with a value of the declared type and range; returns None if it is allowed, else a description of what is.
+        values: the effect of each value of a choice.
     """
     if isinstance(default, (list, dict)):
         raise TypeError("use a tuple")
@@ -51,7 +51,7 @@ class Settings:
     """Base class of all sections of a recipe.
 
     Raises:
-        UsageError: a value of the wrong type, out of its range or not allowed.
+        UsageError: a value has the wrong type, is out of range or not allowed.
     """
 
     def __post_init__(self) -> None:
@@ -61,17 +61,6 @@ class Settings:
             object.__setattr__(self, spec.name, value)
 
 
-def changed_settings(section: Settings) -> dict[str, Any]:
-    """Return the settings of a section and of those below it that differ from their defaults."""
-    found = {}
-    for spec in fields(section):  # pyright: ignore[reportArgumentType] (every subclass is a dataclass)
-        value = getattr(section, spec.name)
-        default = spec.default if spec.default_factory is dataclasses.MISSING else spec.default_factory()
-        if value != default:
-            found[spec.name] = changed_settings(value) if isinstance(value, Settings) else value
-    return found
-
-
 @functools.cache
 def field_types(section: type) -> dict[str, Any]:
     return typing.get_type_hints(section)
@@ -79,20 +68,22 @@ def field_types(section: type) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Origins:
-    """The places where the user wrote values (dotted key → "FILE:LINE" or the option), and all keys that there are, for suggestions."""
+    """The locations where the user wrote values (dotted key → "FILE:LINE" or the option), and all existing keys, for suggestions."""
 
     written: Mapping[str, str] = field(default_factory=dict)
     keys: Collection[str] = ()
 
     def place(self, key: str) -> str:
-        """Return the key, with the place where it, or the section around it, was written."""
+        """Return the key, with the place where it, the section around it or a key in it was written."""
         outer = key
         while outer and outer not in self.written:
             outer = outer.rpartition(".")[0]
-        return f"{key} ({self.written[outer]})" if outer else key
+        if outer not in self.written:  # a section of which only keys are written, or nothing
+            outer = next((written for written in self.written if written.startswith(f"{key}.")), outer)
+        return f"{key} ({self.written[outer]})" if outer in self.written else key
 
     def suggestion(self, name: str, prefix: str, known: Collection[str]) -> str | None:
-        """Suggest a key of this section that is written alike, or one of another section that is called the same."""
+        """Suggest a similar key of this section, or a key of the same name in another section."""
         if close := difflib.get_close_matches(name, known, n=1, cutoff=0.6):
             return f"did you mean {prefix}{close[0]}?"
         elsewhere = [key for key in self.keys if key.rpartition(".")[2] == name.rpartition(".")[2]]
@@ -119,10 +110,10 @@ def describe(annotation: Any) -> str:
 
 
 def checked(value: Any, spec: Field, annotation: Any, key: str, origins: Origins = NOWHERE) -> Any:
-    """Return `value` as the field keeps it: of its type, in its range, allowed by its `check`.
+    """Return `value` converted to the field's type, after checking its range and `check`.
 
     Raises:
-        UsageError: it is not; key, place, value and what is allowed are named.
+        UsageError: the value is not allowed; the message has key, location, value and what is allowed.
     """
     value = converted(value, annotation, key, origins)
     low, high, check = (spec.metadata.get(name) for name in ("low", "high", "check"))
@@ -137,7 +128,7 @@ def checked(value: Any, spec: Field, annotation: Any, key: str, origins: Origins
 
 
 def converted(value: Any, annotation: Any, key: str, origins: Origins) -> Any:
-    """Return `value` as the type wants it: lists become tuples, mappings sections, 2.0 a whole number. Nothing else is converted."""
+    """Convert `value` to the type: lists become tuples, mappings sections, 2.0 a whole number. Nothing else is converted."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
         if value is None and type(None) in args:
@@ -174,13 +165,13 @@ def converted(value: Any, annotation: Any, key: str, origins: Origins) -> Any:
 
 
 def _meant(value: Any, args: tuple[Any, ...]) -> Any:
-    """Return the type of a union that the value is of: with `Literal["auto"] | int` text is the word, all else the number."""
+    """Return the union's member type meant by the value: for `Literal["auto"] | int`, text means the literal, all else the int."""
     kinds = [a for a in args if a is not type(None)]
     return next((a for a in kinds if (get_origin(a) is Literal) == isinstance(value, str)), kinds[0])
 
 
 def section(cls: type, values: Mapping[Any, Any], prefix: str, origins: Origins) -> Any:
-    """Make a section from a mapping; unknown and missing keys are errors."""
+    """Construct a section from a mapping; unknown and missing keys are errors."""
     known, types_of = {f.name: f for f in fields(cls)}, field_types(cls)
     for name in values:
         if name not in known:
@@ -199,7 +190,7 @@ class _Hidden:
 
 
 def shown_value(value: Any, key: str) -> Any:
-    """Return what a message may show of a value: not of those that may hold a credential."""
+    """Return a value as a message may show it, with possible credentials hidden."""
     return _Hidden() if _MAY_HOLD_CREDENTIALS.search(key) else value
 
 
@@ -221,7 +212,7 @@ def _finite(value: Any) -> float | None:
 
 
 def _text(value: str, key: str, origins: Origins) -> str:
-    """Check that files, paths and variables can hold a text: no lone surrogates, no control characters but tab and newline."""
+    """Check that a text is safe for files, paths and variables: no lone surrogates, no control characters but tab and newline."""
     if any((c < " " and c not in "\t\n") or "\x7f" <= c <= "\x9f" or "\ud800" <= c <= "\udfff" for c in value):
         raise UsageError.for_value(
             "this value cannot be used", origins.place(key), shown_value(value, key), "text without control characters"
@@ -230,7 +221,7 @@ def _text(value: str, key: str, origins: Origins) -> str:
 
 
 def _plain(value: Any, key: str, origins: Origins) -> Any:
-    """Check a value of a free mapping, which may be whatever JSON can hold, and return it."""
+    """Check and return a value of a free-form mapping, which may be anything that JSON can hold."""
     if isinstance(value, dict):
         return {converted(k, str, key, origins): _plain(v, f"{key}.{k}", origins) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

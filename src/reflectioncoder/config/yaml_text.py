@@ -1,50 +1,71 @@
-"""Reads YAML as recipes use it, mappings with text keys and a line number for every key; writes a value as one-line YAML.
+"""Parses the YAML of recipes into mappings with text keys, with a line number for every key; writes a value as one-line YAML.
 
-What is not a recipe, by accident or on purpose (nested or repeated without end, keys that are no text), is one error with its line.
+Anything that cannot be a recipe, by accident or on purpose (endless nesting or repetition, non-text keys), is an error with its line.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
 from reflectioncoder.errors import UsageError
 
 _MAX_DEPTH = 32
-_MAX_NODES = 100_000  # aliases count as often as they are used
+_MAX_NODES = 100_000  # an alias counts each time it is used
 _MERGE = "tag:yaml.org,2002:merge"
 _STR = "tag:yaml.org,2002:str"
-_TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 
 class _Loader(yaml.SafeLoader):
-    """A loader of safe YAML that reads 1e-4 as a number and dates as text (YAML 1.2)."""
+    """A loader of safe YAML whose plain values are those of YAML 1.2's core schema, and merge keys (YAML 1.1)."""
+
+    bool_values: ClassVar[dict[str, bool]] = {"true": True, "false": False}
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
-        except (ValueError, LookupError, AttributeError):  # a number of thousands of digits, a tag that does not fit
+        except (ValueError, LookupError, AttributeError):  # an int with thousands of digits, a tag that does not fit
             raise yaml.constructor.ConstructorError(None, None, "this value cannot be read", node.start_mark) from None
 
+    def construct_int(self, node: yaml.ScalarNode) -> int:
+        text = self.construct_scalar(node)
+        bases = {"0o": 8, "0x": 16}
+        return int(text, bases.get(text[:2], 10))
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$"),
-    list("-+0123456789."),
+    def construct_float(self, node: yaml.ScalarNode) -> float:
+        text = self.construct_scalar(node).lower()
+        return float(text.replace(".inf", "inf") if text.endswith(".inf") else "nan" if text == ".nan" else text)
+
+
+_CORE = (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+0123456789."),
+    ("null", r"null|Null|NULL|~|", ["n", "N", "~", ""]),
+    ("merge", r"<<", "<"),
 )
+"""Plain values that are no text: tag, pattern, first characters."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """A dumper that puts texts in quotes which YAML 1.1 or 1.2 would read as something else."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _name, _pattern, _first in _CORE:
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(rf"^(?:{_pattern})$"), list(_first))
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_int)
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_float)
 
 
 def parse_yaml(text: str, where: str) -> tuple[Any, dict[str, int]]:
     """Return the value, and the line number of every dotted key.
 
     Raises:
-        UsageError: no YAML; a key that is no text or is given twice; nested too deeply; far too large.
+        UsageError: not YAML; a key that is not text or is duplicated; nested too deeply; far too large.
     """
     try:
         loader = _Loader(text)
@@ -63,14 +84,14 @@ def parse_yaml(text: str, where: str) -> tuple[Any, dict[str, int]]:
         raise UsageError(f"{where}{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
     except RecursionError:
         raise UsageError(f"{where}: nested too deeply for a recipe") from None
-    except (ValueError, OverflowError) as error:  # of the scanner: an escape beyond Unicode
+    except (ValueError, OverflowError) as error:  # from the scanner: an escape beyond Unicode
         raise UsageError(f"{where}: not valid YAML: {error}") from None
     finally:
         loader.dispose()
 
 
 class _Walk:
-    """Goes through all nodes as often as they are used, before anything is made of them."""
+    """Visits all nodes, each as often as it is used, before values are constructed from them."""
 
     def __init__(self, where: str):
         self._where = where
@@ -117,10 +138,10 @@ def one_line(value: Any) -> str:
     if isinstance(value, tuple):
         value = list(value)
     text = _flow(value, None)
-    # Only double quotes keep newlines, and what else ends a line, on one line.
+    # Only double quotes keep newlines and other line terminators on one line.
     return text if text.isprintable() else _flow(value, '"')
 
 
 def _flow(value: Any, style: str | None) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, default_style=style, width=float("inf"), allow_unicode=True)
+    text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, default_style=style, width=float("inf"), allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...")

@@ -1,1 +1,1 @@
-"""Keeps benchmarks out of training data: tasks are recognised by id, by words, and by what programs do. No torch."""
+"""Keeps benchmarks out of training data: recognises tasks by id, by words, and by what programs do. No torch."""

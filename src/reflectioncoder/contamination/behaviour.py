@@ -1,8 +1,8 @@
-"""Recognises solutions of benchmark tasks under another name: their functions are called with the benchmarks' inputs.
+"""Recognises solutions of benchmark tasks under another name by calling their functions with the benchmarks' inputs.
 
-Words that are changed hide a task from n-grams; what the program does, they do not change. First all tasks at once: one run calls every
-function of the program with a few inputs of every task. Where all answers look right, the task's own base tests decide.
-`contamination.suites` does the like for tasks with suites of tests.
+Rewording hides a task from n-grams but does not change what the program does. All tasks are tried at once: one run calls every
+function of the program with a few inputs of every task. Where all answers match, the task's own base tests decide.
+`contamination.suites` does the same for tasks with unit test suites.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ from reflectioncoder.progress import say
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.process import run_python
+from reflectioncoder.terminal import in_line
 
-_INPUTS = 3  # of each task, in the first look
-_SECONDS, _SECONDS_OF_CANONICAL = 0.1, 2.0  # a call
-_MAX_TOO_LONG = 20  # calls of a function
+_INPUTS = 3  # per task, in the first run
+_SECONDS, _SECONDS_OF_CANONICAL = 0.1, 2.0  # per call
+_MAX_TOO_LONG = 20  # calls of one function that may exceed the time limit
 _LIMITS = Limits(wall_s=6.0, cpu_s=6.0, output_bytes=8 * 2**20)
-_RUNS = 3  # a program that breaks off its run is taken up behind the call that did it, so often
+_RUNS = 3  # a run that breaks off is continued after the call that ended it, up to so many runs
 _MAX_FUNCTIONS = 6
 
 
@@ -51,13 +52,13 @@ class BenchmarkTask:
 
 
 class Behaviour:
-    """Names the benchmark task that a program solves: `behaviour(program)` is its id or None. Safe to call from several threads.
+    """Names the benchmark task that a program solves: `behaviour(program)` returns its id or None. Safe to call from several threads.
 
     Attributes:
         names: the benchmarks whose tasks programs are compared with.
 
     Raises (from calls):
-        SandboxUnavailableError: programs cannot be run here.
+        SandboxUnavailableError: the sandbox cannot run programs here.
     """
 
     def __init__(
@@ -122,11 +123,12 @@ class Behaviour:
                     self._expected[number].append(answer)
                 unknown = [self._tasks[number].row["task_id"] for number, answers in enumerate(self._expected) if not all(answers)]
                 if unknown:
-                    say(f"decontamination: the references of {', '.join(unknown)} gave no answers: these tasks are not recognised")
+                    named = ", ".join(map(in_line, unknown))
+                    say(f"decontamination: the references of {named} gave no answers: these tasks are not recognised")
             return self._expected
 
     def _ask(self, programs: list[str], calls: list[tuple[int, str, bytes]], seconds: float) -> list[str]:
-        """Return the repr of each call's result; "" for none."""
+        """Return the repr of each call's result; "" for a call without one."""
         answers = [""] * len(calls)
         probe = (files("reflectioncoder.contamination") / "probe.py").read_text(encoding="utf-8")
         first, tag = 0, secrets.token_hex(8)
@@ -163,7 +165,7 @@ class Behaviour:
 
 
 def _functions(program: str) -> list[str]:
-    """Return the functions that no other function uses: what a helper does is not what the program is for."""
+    """Return the last few functions that no other function uses: a helper's behaviour is not the program's purpose."""
     try:
         tree = syntax.parse(program)
     except (SyntaxError, ValueError, RecursionError):
@@ -180,15 +182,14 @@ def _functions(program: str) -> list[str]:
 
 
 def _alike(given: str, expected: str) -> bool:
-    """Tell whether two answers may count as the same. It is not stricter than the tests: a missing answer never counts, numbers may
-    differ a little."""
+    """Tell whether two answers may be equal, no more strictly than the tests: numbers may differ slightly. A missing one never is."""
     if not given or not expected:
         return False
     if given == expected:
         return True
     try:
         return _close(*(syntax.literal(text) for text in (given, expected)))
-    except (SyntaxError, ValueError, RecursionError, MemoryError, TypeError):
+    except syntax.NOT_A_LITERAL:
         return False
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 _WORD = re.compile(r"\w+")
 
-# The provenance list, known without any data: all of HumanEval(+), and what MBPP+ v0.2.0 took of MBPP.
+# Task ids known without any data: all of HumanEval(+), and the MBPP tasks that MBPP+ v0.2.0 contains.
 _MBPP_PLUS = """2-4 6-9 11-12 14 16-20 56-59 61-72 74-75 77 79-80 82 84-106 108-109 111 113 116 118-120 123-133 135 137-142 145 160-162
 165-168 170-172 222-224 226-227 230 232-235 237-240 242 244-245 247 250-253 255-257 259-262 264-274 276-287 290 292-294 296-297 299-301
 305-306 308-312 388-392 394-395 397-398 404-406 409-410 412-415 418-422 424-430 432-433 435-437 439-441 445-448 450-451 453-460 462-463
@@ -26,10 +26,10 @@ BENCHMARK_IDS = _benchmark_ids()
 
 
 class NgramIndex:
-    """Word n-grams of known documents. Case and punctuation do not count; documents shorter than n words never match.
+    """Word n-grams of known documents. Case and punctuation are ignored; documents shorter than n words never match.
 
     Args:
-        without_common: leave out what occurs in several documents: phrases of the trade, which say nothing.
+        without_common: ignore n-grams that occur in several documents: common phrases identify no task.
     """
 
     def __init__(self, size: int = 10, *, without_common: bool = False):
@@ -58,7 +58,7 @@ class NgramIndex:
         return found
 
     def _candidates(self, words: list[str]) -> list[int]:
-        """Return where known n-grams can begin: each holds one of every `half`-th runs of `half` words, and most runs are unknown."""
+        """Return possible starts of known n-grams: each has one of every `half`-th runs of `half` words, most of which are unknown."""
         half, last = self._half, len(words) - self._size
         known = [place for place in range(0, len(words) - half + 1, half) if tuple(words[place : place + half]) in self._halves]
         return [start for place in known for start in range(max(0, place - half + 1), min(place, last) + 1)]
@@ -69,17 +69,17 @@ def _words(text: str) -> list[str]:
 
 
 def _names(code: str) -> str:
-    """Return the longer words of a program: neither numbers nor single letters, of which any program may hold a series."""
+    """Return a program's words without numbers and single letters, of which any program may contain a series."""
     return " ".join(word for word in _words(code) if len(word) > 1 and not word.isdigit())
 
 
 class KnownTasks:
-    """Tasks that training data must not hold: `names` are the sets that were found.
+    """Tasks that training data must not contain; `names` are the sets whose files were found.
 
-    A problem counts as one of them by its id (those of HumanEval and MBPP+ are known in any case; case does not count), by 10 words
-    in a row of its text or of its code, or by 12 names in a row of its code in another language, whose loops and types are many words
-    that say little. Of sets whose texts are all made of the same phrases, a text counts with 40 words in a row; of those that call
-    libraries, text and code count with 20.
+    A problem is recognised by its id (the ids of HumanEval and MBPP+ are always known; case is ignored), by 10 consecutive words of its
+    text or code, or by 12 consecutive names of its code in another language, whose loops and types add many uninformative words.
+    A set whose texts are all made of the same phrases needs 40 consecutive words of text; a set that calls libraries needs 20 words of
+    text or code.
     """
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class KnownTasks:
         self._ids: set[str] = set(BENCHMARK_IDS)
         self._texts, self._codes = NgramIndex(without_common=True), NgramIndex(without_common=True)
         self._translations = NgramIndex(12, without_common=True)
-        # Apart from the others: what a set has in common with HumanEval goes on saying that a task is HumanEval's.
+        # Separate indices, because n-grams that a set shares with HumanEval must still identify HumanEval's tasks.
         self._library_texts, self._library_codes = NgramIndex(20, without_common=True), NgramIndex(20, without_common=True)
         self._descriptions, self._functions = NgramIndex(40, without_common=True), NgramIndex(without_common=True)
 
@@ -97,7 +97,7 @@ class KnownTasks:
         self._codes.add(task_id, code)
 
     def add_translation(self, task_id: str, text: str, code: str) -> None:
-        """Add a task as another language has it."""
+        """Add a task's version in another language."""
         self._texts.add(task_id, text)
         self._translations.add(task_id, _names(code))
 
@@ -107,19 +107,19 @@ class KnownTasks:
         self._descriptions.add(task_id, text)
 
     def add_library_task(self, task_id: str, texts: Iterable[str], code: str) -> None:
-        """Add a task whose program is made of calls of libraries, in all the words that it is asked for in."""
+        """Add a task whose program consists of library calls, with all wordings of its request."""
         self._ids.add(task_id.lower())
         for text in texts:
             self._library_texts.add(task_id, text)
         self._library_codes.add(task_id, code)
 
     def add_function(self, task_id: str, code: str) -> None:
-        """Add a task that has no text: its function is given."""
+        """Add a task without a text, by the function that it gives."""
         self._ids.add(task_id.lower())
         self._functions.add(task_id, code)
 
     def find(self, task_id: str, text: str, code: str) -> str | None:
-        """Return which task it is and how it was recognised; None if it is none."""
+        """Return the task and how it was recognised; None if it is not a known task."""
         if task_id.lower() in self._ids:
             return f"{task_id}, by its id"
         for kind, index, content in (

@@ -1,8 +1,8 @@
-"""Runs in the sandbox, as a program of its own: calls functions with many inputs and writes the result of each call.
+"""A program for the sandbox: calls functions with many inputs and writes the result of each call.
 
-jobs.hex holds a marshalled {"programs": [source], "calls": [(program, function, marshalled arguments)], "first", "seconds",
-"max_too_long", "tag"}. One line a call on the standard output: tag, number, and the result's repr; nothing for a call that fails or
-takes too long. A function that takes too long too often is called no more.
+jobs.hex contains a marshalled {"programs": [source], "calls": [(program, function, marshalled arguments)], "first", "seconds",
+"max_too_long", "tag"}. The standard output gets one line per call: tag, number, and the result's repr, empty for a call that fails or
+takes too long. A function that takes too long too often is not called again.
 """
 
 import hashlib
@@ -29,9 +29,8 @@ def _answer(function, arguments):
 
 
 def _limit(seconds):
-    """Limit the process's own time, so that the machine's load decides nothing, and its wall time to ten times as much, for what
-    sleeps."""
-    # Again and again: a program may catch everything.
+    """Limit CPU time, which the machine's load does not affect, and wall time to ten times as much, for programs that sleep."""
+    # The timers repeat because a program may catch the exception.
     signal.setitimer(signal.ITIMER_PROF, seconds, seconds)
     signal.setitimer(signal.ITIMER_REAL, 10 * seconds, seconds)
 
@@ -48,7 +47,7 @@ def main():
         jobs = marshal.loads(bytes.fromhex(handle.read()))
     out = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
     null = os.open(os.devnull, os.O_RDWR)
-    for fd in (0, 1, 2):  # what the programs print and ask for is nobody's
+    for fd in (0, 1, 2):  # discards the programs' output and gives them no input
         os.dup2(null, fd)
     for number in (signal.SIGALRM, signal.SIGPROF):
         signal.signal(number, _interrupt)
@@ -69,7 +68,7 @@ def main():
             line = _answer(spaces[program][name], marshal.loads(arguments))
         except TooLong:
             too_long[name] = too_long.get(name, 0) + 1
-        except BaseException:  # noqa: BLE001 (whatever a program raises)
+        except BaseException:  # noqa: BLE001 (any exception of a program)
             line = ""
         finally:
             _limit(0)

@@ -1,4 +1,4 @@
-"""Keeps benchmark tasks, as far as the benchmarks are on this machine, out of training data: by id, by words, by what programs do."""
+"""Keeps the tasks of benchmarks whose data is on this machine out of training data: by id, by words, by what programs do."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ from reflectioncoder.evaluate.data_files import BenchmarkFile
 from reflectioncoder.evaluate.judges.bigcodebench.benchmark import tasks_of
 from reflectioncoder.paths import cache_dir
 from reflectioncoder.sandbox.detect import detect_isolation
+from reflectioncoder.terminal import in_line
 
 _RECORD = "training_data.json"
-_FORMAT = 1  # of the matches that are kept: raise it when other samples count as tasks
+_FORMAT = 1  # version of the cached matches: increase it when other samples count as tasks
 _SHOWN = 5
 _FILES = {**{f"{family}+": file for family, file in EVALPLUS_FILES.items()}, "humaneval": HUMANEVAL}
 _PACK_FILES = {name: row.file for name, row in BENCHMARKS.items() if name.startswith("humanevalfix/")}
 
-_OTHER_FILES = {"cruxeval": CRUXEVAL, "leetcode": LEETCODE}  # the families that are called after them
-_SUITE_FILES = {f"bigcodebench-hard/{split}": file for split, file in BIGCODEBENCH.items()}  # of the family bigcodebench
+_OTHER_FILES = {"cruxeval": CRUXEVAL, "leetcode": LEETCODE}  # named after their families
+_SUITE_FILES = {f"bigcodebench-hard/{split}": file for split, file in BIGCODEBENCH.items()}  # family bigcodebench
 
 
 @cache
 def known_tasks(data_dir: str | None = None) -> KnownTasks:
-    """Return the tasks of HumanEval(+) and MBPP+ whose files are found; nothing is downloaded, and a damaged file counts as absent."""
+    """Return the tasks of HumanEval(+) and MBPP+ whose files are found; downloads nothing, and ignores damaged files."""
     return _known_tasks(data_dir)
 
 
@@ -51,7 +52,7 @@ def _known_tasks(data_dir: str | None) -> KnownTasks:
 
 @cache
 def _known_to_training(data_dir: str | None) -> KnownTasks:
-    """Return these tasks, HumanEvalPack's forms of them in six languages, right and wrong, and the tasks of the other sets."""
+    """Return these tasks, HumanEvalPack's versions of them (six languages, canonical and buggy), and the tasks of the other sets."""
     known = _known_tasks(data_dir)
     for name, file in _PACK_FILES.items():
         rows = _rows(file, data_dir)
@@ -74,7 +75,7 @@ def _known_to_training(data_dir: str | None) -> KnownTasks:
 
 @cache
 def known_behaviour(data_dir: str | None = None) -> Behaviour | None:
-    """Return the behaviour of the same sets; None if none of them is on this machine.
+    """Return the `Behaviour` of the same sets; None if none of them is on this machine.
 
     Raises:
         SandboxUnavailableError: programs cannot be confined here.
@@ -85,13 +86,13 @@ def known_behaviour(data_dir: str | None = None) -> Behaviour | None:
 
 
 def behaviour_names(data_dir: str | None = None) -> list[str]:
-    """Return the benchmarks whose behaviour is known here: what `known_behaviour` says depends on them."""
+    """Return the benchmarks whose behaviour is known here, on which the results of `known_behaviour` depend."""
     files = {**{f"{family}+": file for family, file in EVALPLUS_FILES.items()}, **_SUITE_FILES}
     return [name for name, file in files.items() if _rows(file, data_dir)]
 
 
 def _suite_rows(data_dir: str | None) -> list[dict[str, Any]]:
-    """Return BigCodeBench's rows, each once, with the requests of all splits that are here."""
+    """Return BigCodeBench's rows, each once, with its prompts from all splits on this machine."""
     found: dict[str, dict[str, Any]] = {}
     for file in _SUITE_FILES.values():
         for row in _rows(file, data_dir):
@@ -102,7 +103,7 @@ def _suite_rows(data_dir: str | None) -> list[dict[str, Any]]:
 
 @cache
 def _rows(file: BenchmarkFile, data_dir: str | None) -> list[dict[str, Any]]:
-    """Return the rows without the plus inputs, which are a hundred times as long as the rest."""
+    """Return the rows without the plus inputs, which are a hundred times as long as everything else."""
     path = file.find(data_dir)
     if path is None:
         return []
@@ -114,14 +115,14 @@ def _rows(file: BenchmarkFile, data_dir: str | None) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Matches:
-    """The samples that hold tasks of benchmarks, of so many: what messages call each, and its task."""
+    """The samples that contain benchmark tasks, as (name for messages, task), and the number of samples searched."""
 
     num_samples: int
     found: list[tuple[str, str]]
 
 
 def _read(kept: Path) -> Matches | None:
-    """Return the matches in a file of the cache; None if there is none, or if it is damaged."""
+    """Return the matches in a cache file; None if it is absent or damaged."""
     with contextlib.suppress(UsageError), expected_form(kept):
         said = read_json(kept)
         return Matches(said["num_samples"], [(name, task) for name, task in said["found"]])
@@ -129,7 +130,7 @@ def _read(kept: Path) -> Matches | None:
 
 
 def _matches(samples: Iterable[Sample], known: KnownTasks, identity: str | None) -> Matches:
-    """Find the tasks in samples; for samples with an identity this is done once, and kept in the user cache."""
+    """Find the tasks in samples; the result is cached for samples with an identity."""
     files = [{**_FILES, **_PACK_FILES, **_OTHER_FILES, **_SUITE_FILES}[name].sha256 for name in known.names]
     kept = None if identity is None else cache_dir() / "contamination" / f"{content_hash(_FORMAT, identity, files)}.json"
     if kept is not None and (before := _read(kept)) is not None:
@@ -152,12 +153,12 @@ def record_training_data(
     *,
     identity: str | None = None,
 ) -> None:
-    """Leave beside a model which benchmark tasks its training data holds: `training_data.json`, read by `refuse_contaminated`.
+    """Record beside a model which benchmark tasks its training data contains: `training_data.json`, read by `refuse_contaminated`.
 
     Args:
-        base: the model that was trained; what its record says goes on holding.
-        data_dir: where benchmark files are looked for first.
-        identity: of the samples' content, if they are the same whenever it is.
+        base: the base model of the training; its record is included.
+        data_dir: the first place to look for benchmark files.
+        identity: a key of the samples' content, for the cache.
     """
     known = _known_to_training(data_dir)
     compared = [family for family in EVALPLUS_FILES if f"{family}+" in known.names]
@@ -173,8 +174,8 @@ def record_training_data(
             before = read_json(base / _RECORD)
             count += before["num_samples"]
             for family in list(matches):
-                if family not in before["matches"]:
-                    del matches[family]  # of the base it is not known
+                if family not in before["matches"] and not matches[family]:
+                    del matches[family]  # unknown for the base model; matches in this data are known
             for family, found in before["matches"].items():
                 if found:
                     matches.setdefault(family, set()).update(found)
@@ -183,7 +184,7 @@ def record_training_data(
 
 
 def _task_in(sample: Sample, known: KnownTasks) -> str | None:
-    """Return the benchmark task that a sample holds, and how it was found; None if it holds none."""
+    """Return the benchmark task in a sample and how it was recognised; None if there is none."""
     request = "\n".join(message.text for message in sample.messages if message.role == "user")
     task_id = str(sample.metadata.get("task_id", ""))
     answers = sample.messages[-1:] if sample.type == "reflection" else sample.messages[1::2]
@@ -198,15 +199,15 @@ def refuse_contaminated_data(
     allow: bool,
     identity: str | None = None,
 ) -> None:
-    """Refuse a training after which `refuse_contaminated` would refuse the trained model.
+    """Refuse a training whose model `refuse_contaminated` would refuse later.
 
     Args:
-        benchmarks: those that the model will be scored on, as recipes name them.
-        data_dir: where benchmark files are looked for first.
-        identity: of the samples' content, if they are the same whenever it is.
+        benchmarks: the benchmarks that the model will be scored on, as named in recipes.
+        data_dir: the first place to look for benchmark files.
+        identity: a key of the samples' content, for the cache.
 
     Raises:
-        CheckFailedError: the samples hold tasks of one of them.
+        CheckFailedError: the samples contain tasks of these benchmarks.
     """
     families = families_of(benchmarks)
     if allow or not families:
@@ -225,11 +226,11 @@ def refuse_contaminated_data(
 def refuse_contaminated(model: Path | None, benchmark: str, *, allow: bool) -> str | None:
     """Refuse a benchmark that the model was trained on.
 
-    Return None if the model is clean or not one of ours; else a sentence for the user: nothing is known of its training data, or the
-    benchmark is allowed all the same. `model`: its folder; None for a model behind a server.
+    Return None if the model is clean or was not trained here; otherwise a sentence for the user: the training data is unknown, or the
+    benchmark is allowed although it is contaminated. `model`: its folder; None for a model behind a server.
 
     Raises:
-        CheckFailedError: the training data of the model holds tasks of the benchmark.
+        CheckFailedError: the model's training data contains tasks of the benchmark.
     """
     row = BENCHMARKS.get(benchmark)
     if row is None or row.family is None:
@@ -246,7 +247,7 @@ def refuse_contaminated(model: Path | None, benchmark: str, *, allow: bool) -> s
         return f"{benchmark}: this model's training data was not compared with it: the benchmark's data was not there"
     if not matches:
         return None
-    shown = "\n".join(f"  {match}" for match in matches[:_SHOWN])
+    shown = "\n".join(f"  {in_line(match)}" for match in matches[:_SHOWN])
     if not allow:
         raise CheckFailedError(
             f"the training data of {model} holds {len(matches)} tasks of {benchmark}; a number would mean nothing\n{shown}\n"

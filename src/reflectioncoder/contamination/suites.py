@@ -1,7 +1,7 @@
-"""Recognises solutions of BigCodeBench's tasks under another name: their functions are tested by the tasks' suites.
+"""Recognises solutions of BigCodeBench's tasks under another name by running the tasks' test suites on their functions.
 
-A suite takes long, so only those are run whose task a program can be: it imports all that the reference imports, and the function has
-as many parameters.
+Suites are slow, so only those of plausible tasks run: the program imports everything that the reference imports, and the function has
+the same number of parameters.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class SuiteBehaviour:
     """Names the task whose suite a program passes: `behaviour(program, functions)`. Safe to call from several threads.
 
     Raises (from calls):
-        SandboxUnavailableError: programs cannot be run here.
+        SandboxUnavailableError: the sandbox cannot run programs here.
     """
 
     def __init__(self, tasks: Sequence[Task[UnitTests]], isolation: Isolation):
@@ -57,7 +57,7 @@ class SuiteBehaviour:
 
 
 def _imported(tree: ast.Module) -> frozenset[str]:
-    """Return the packages that a program imports."""
+    """Return the top-level packages that a program imports."""
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
     return frozenset(name.partition(".")[0] for name in names)

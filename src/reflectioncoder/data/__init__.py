@@ -1,1 +1,1 @@
-"""Holds samples, problems, files and rendering: everything that is data and needs no model."""
+"""Samples, problems, files and rendering: all data handling that needs no model."""

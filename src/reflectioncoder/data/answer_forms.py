@@ -1,6 +1,6 @@
-"""Reads answers that are no definition of a function: an assertion about one, or a script that reads its standard input.
+"""Reads answers other than the definition of a function: an assertion about one, or a script that reads its standard input.
 
-`read_form` is the reader of a request by its form; `data.answers` reads what has to define a name.
+`read_form` picks the reader for a request's form; `data.answers` reads answers that must define a name.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _PYTHON_WORD = re.compile(r"(?:i?python|py)(?:-?\d[\d.]*)?|pypy3?")
 
 
 def read_form(request: Request, text: str, *, prefill: str = "", truncated: bool = False) -> ReadAnswer:
-    """Read what a request asks for in an answer.
+    """Read the part of an answer that the request asks for.
 
     Args:
-        text: what the model wrote after `prefill`.
+        text: the model's text after `prefill`.
         prefill: the beginning of the answer, which was given to the model.
-        truncated: the answer reached the limit on its length.
+        truncated: the answer reached its length limit.
     """
     if request.form == "assertion":
         return read_assertion(text, prefill)
@@ -38,9 +38,9 @@ def read_form(request: Request, text: str, *, prefill: str = "", truncated: bool
 
 
 def read_assertion(text: str, prefill: str = "") -> ReadAnswer:
-    """Read the assertion, or the expression alone, that an answer gives.
+    """Read the assertion, or the bare expression, in an answer.
 
-    It stands in `[ANSWER]` tags, in a code block, or on a line of its own.
+    It is in `[ANSWER]` tags, in a code block, or on a line of its own.
     """
     answer, reason = _after_thoughts(text)
     if not answer:
@@ -54,7 +54,7 @@ def read_assertion(text: str, prefill: str = "") -> ReadAnswer:
 
 
 def read_script(text: str, prefill: str = "") -> ReadAnswer:
-    """Read the last block of Python in an answer, whether or not it defines anything; one that ends comes before one left open."""
+    """Read the last Python block in an answer, whatever it defines; blocks that parse come first, then closed ones."""
     answer, reason = _after_thoughts(text)
     if not answer:
         return ReadAnswer("", reason)
@@ -83,7 +83,7 @@ def _fences(text: str) -> list[CodeBlock]:
 
 
 def _parts(text: str) -> Iterator[tuple[Reason, str]]:
-    """Yield the parts of an answer that may be what was asked for, the most explicit first."""
+    """Yield the parts of an answer that may be the requested one, the most explicit first."""
     tagged = [match[1] for match in _TAGGED.finditer(text)] or [match[1] for match in _UNTIL_TAG.finditer(text)]
     for part in reversed(tagged):
         blocks = _fences(part)
@@ -98,12 +98,12 @@ def _parts(text: str) -> Iterator[tuple[Reason, str]]:
 
 
 def _last_statement(code: str) -> str | None:
-    """Return the last assertion in code, else its last expression, as it stands there; None if there is neither, or no Python."""
+    """Return the source of the last assertion in code, else of its last expression; None if there is neither or it is not Python."""
     tree = parse(code.strip())
     if tree is None:
         return None
     assertions = [node for node in tree.body if isinstance(node, ast.Assert)]
-    # A word alone is prose, and no value.
+    # A lone name is a word of prose, not a value.
     expressions = [node for node in tree.body if isinstance(node, ast.Expr) and not isinstance(node.value, ast.Name)]
     chosen = (assertions or expressions)[-1:]
     return ast.get_source_segment(code.strip(), chosen[0]) if chosen else None

@@ -1,4 +1,4 @@
-"""The reasons why an answer has its program, or none, and the counts of them that results, output and reports give."""
+"""Names the reasons why an answer has a program or none, and counts them for results, output and reports."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any, Literal, get_args
 Reason = Literal[
     "fenced", "open_fence", "bare", "given", "other_name", "stub", "invalid", "no_code", "unfinished_thought", "empty", "refused"
 ]  # fmt: skip
-"""The program defines what was asked for:
+"""The answer has a program that defines the requested name:
 
-fenced: it is a closed code block. open_fence: it is a block that the answer's end leaves open.
-bare: it stands outside of fences: the whole answer, a part of it, or an indented block.
-given: nothing was read: the sample came as a program.
+fenced: in a closed code block. open_fence: in a block left open at the end of the answer.
+bare: outside of fences: the whole answer, a part of it, or an indented block.
+given: the sample came as a program, so nothing was extracted.
 
-There is a program, and it does not:
+The answer has a program that does not define it:
 
-other_name: it defines something else, or nothing. stub: it has a stub of it only. invalid: what should define it is no valid Python.
+other_name: it defines something else, or nothing. stub: it has only a stub. invalid: the defining code is not valid Python.
 
-There is none:
+The answer has no program:
 
-no_code: nothing in the answer is a program. unfinished_thought: the answer ends within a thought. empty: there is no text.
-refused: a server has filtered the answer, or did not want to make it.
+no_code: nothing in it is a program. unfinished_thought: it ends within a thought. empty: there is no text.
+refused: a server filtered the answer or declined to give one.
 """
 REASONS: tuple[Reason, ...] = get_args(Reason)
 DEFINING: tuple[Reason, ...] = ("fenced", "open_fence", "bare", "given")
@@ -31,7 +31,7 @@ WITHOUT_PROGRAM: tuple[Reason, ...] = ("no_code", "unfinished_thought", "empty",
 
 
 def count_answers(reasons: Iterable[Reason]) -> dict[str, Any]:
-    """Count the answers, those that hold no program, and those with each reason."""
+    """Count all answers, those without a program, and those with each reason."""
     counts = Counter(reasons)
     return {
         "num_answers": counts.total(),
@@ -43,7 +43,7 @@ def count_answers(reasons: Iterable[Reason]) -> dict[str, Any]:
 
 
 def answer_lines(counts: dict[str, Any]) -> list[str]:
-    """Return lines for people about answers that hold no program, and about programs that do not define what was asked for."""
+    """Return readable lines about answers without a program, and about programs that do not define the requested name."""
     reasons: dict[str, int] = counts["reasons"]
     lines = []
     for kinds, said in ((WITHOUT_PROGRAM, "hold no program"), (NOT_DEFINING, "hold a program that does not define what was asked for")):

@@ -1,8 +1,8 @@
-"""Reads the program in a model's answer: parses the Markdown, chooses the program, joins what it needs. One reader serves all commands.
+"""Reads the program in a model's answer: parses Markdown, chooses the program, adds what it needs. All commands use this reader.
 
-Of the Python blocks that parse and define what was asked for at the top level, and are no stub, the last is the program. Imports and
-helpers from blocks of their own are put before it; transcripts, shell commands, outputs and tests are not. An answer without such a
-block is read more loosely: code in other places, then the best of what is there. The reason says how a program was found, or why not.
+The program is the last Python block that parses, defines the requested name at the top level and is not a stub. Imports and helpers
+from other blocks are put before it; transcripts, shell commands, outputs and tests are not. An answer without such a block is read
+more loosely: code in other places, then the best of what is there. The reason tells how a program was found, or why none was.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _MAGIC = re.compile(r"^[ \t]*[!%].*$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class ReadAnswer:
-    """An answer that has been read.
+    """The result of reading an answer.
 
-    `solution`: the program, empty if there is none. `prose`: the text before it, without other blocks. `answer`: all that follows the
+    `solution`: the program, empty if there is none. `prose`: the text before it, without other blocks. `answer`: everything after the
     last thought.
     """
 
@@ -94,12 +94,12 @@ def read_answer(
     """Read the program in an answer.
 
     Args:
-        text: what the model wrote after `prefill`.
-        entry_point: the name that the program has to define; empty: any function or class.
-        preamble: imports and helpers that the prompt has before the asked function; the program may rely on them.
-        prefill: the beginning of the answer, which was given to the model: an opening fence.
-        defines: says whether code in another language than Python defines a name.
-        truncated: the answer reached the limit on its length: of several Python blocks one that ends is taken.
+        text: the model's text after `prefill`.
+        entry_point: the name that the program must define; empty: any function or class.
+        preamble: imports and helpers before the requested function in the prompt; the program may rely on them.
+        prefill: the beginning of the answer that was given to the model, an opening fence.
+        defines: tells whether code in a language other than Python defines a name.
+        truncated: the answer reached its length limit, so a closed Python block is preferred.
     """
     text = normalized(text)
     if not text.strip():
@@ -120,7 +120,7 @@ def read_answer(
 
 
 def _opened_again(prefill: str, answer: str, entry_point: str, read: ReadAnswer) -> ReadAnswer | None:
-    """Read the answer without the prefill, if the model has opened a fence of its own (and perhaps said something before)."""
+    """Read the answer without the prefill if the model has opened its own fence (perhaps after some prose)."""
     first = next(iter(_blocks(prefill + answer)), None)
     if first is None or not first.content.strip() or _repaired(first.content) is not None:
         return None
@@ -158,11 +158,11 @@ def _blocks(text: str) -> list[CodeBlock]:
 
 
 def _fenced_candidate(block: CodeBlock, entry_point: str) -> _Candidate | None:
-    """Return the candidate in a fenced block that says Python; a block that names no language has to define something."""
+    """Return the candidate in a fenced block that may be Python; a block without a language must define something."""
     if block.kind != "fence" or not _may_be_python(block.word) or not block.content.strip() or _is_transcript(block.content):
         return None
     code = _repaired(block.content)
-    if code is None and not block.closed and (found := _bare(block.content, entry_point)):  # prose behind a fence that nobody closed
+    if code is None and not block.closed and (found := _bare(block.content, entry_point)):  # prose after a fence that was never closed
         code = found[0]
     reason: Reason = "fenced" if block.closed else "open_fence"
     candidate = _candidate(block.content if code is None else code, reason, entry_point, block.first_line)
@@ -171,7 +171,7 @@ def _fenced_candidate(block: CodeBlock, entry_point: str) -> _Candidate | None:
 
 
 def _elsewhere(text: str, blocks: list[CodeBlock], entry_point: str) -> _Candidate | None:
-    """Find what defines the name outside of Python's fences: under another label, indented, bare, or in fences that are no Markdown."""
+    """Find a definition of the name outside Python fences: under another label, indented, bare, or in fences that Markdown ignores."""
     for block in reversed(blocks):
         labelled = block.kind == "fence" and not _may_be_python(block.word) and block.word not in _NEVER_PROGRAMS
         code = _repaired(block.content) if labelled or block.kind == "indented" else None
@@ -197,7 +197,7 @@ def _elsewhere(text: str, blocks: list[CodeBlock], entry_point: str) -> _Candida
 
 
 def _broken_definition(text: str, entry_point: str) -> _Candidate | None:
-    """Return the text from where a definition of the name begins to its end, which is no valid Python."""
+    """Return the text from the beginning of a definition of the name to the end; it is not valid Python."""
     match = _definition_pattern(entry_point).search(text) if entry_point else None
     if match is None:
         return None
@@ -248,7 +248,7 @@ def _is_transcript(content: str) -> bool:
 
 
 def _repaired(content: str) -> str | None:
-    """Return the content in a form that parses: as it stands, or without common indentation, notebook commands or odd blanks."""
+    """Return the content in a form that parses: unchanged, or without common indentation, notebook commands or odd blanks."""
     content = content.lstrip("\ufeff")
     for code in (
         content,
@@ -269,7 +269,7 @@ def _prose(text: str, blocks: list[CodeBlock], before: int) -> str:
 
 
 def _programs(text: str, prefill: str) -> list[tuple[int, int]]:
-    """Return where blocks that are Python stand, in characters."""
+    """Return the (start, end) character ranges of Python blocks."""
     whole = prefill + text
     if (tree := parse(text)) is not None and any(True for _ in bindings(tree.body)):
         return [(0, len(text))]
@@ -284,7 +284,7 @@ def _programs(text: str, prefill: str) -> list[tuple[int, int]]:
 
 
 def _read_other(text: str, entry_point: str, language: Language, defines: Callable[[str, str], bool] | None) -> ReadAnswer:
-    """Read the last block in the language that defines the name, else the last block in it; blocks that name no language count too."""
+    """Read the last block in the language that defines the name, else the last block in it; unlabelled blocks count too."""
     words = ("", language.name, language.fence, *language.other_fences)
     every = [block for block in code_blocks(text, lambda _content, _word: None) if block.kind == "fence"]
     blocks = [block for block in every if block.word in words and block.content.strip()]

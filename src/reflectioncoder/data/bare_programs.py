@@ -1,4 +1,4 @@
-"""Finds a program that stands in a text without a fence, with prose around it."""
+"""Finds a program without a fence inside prose."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _MAX_TRIES = 200
 
 
 def bare_program(text: str, entry_point: str, is_wanted: Callable[[str], bool]) -> tuple[str, int] | None:
-    """Return the program and its first line, if lines of the text parse and are what is wanted.
+    """Return (program, index of its first line) if lines of the text parse and are wanted; None if there are none.
 
     Args:
-        entry_point: the name that the program defines; empty: any.
-        is_wanted: judges a candidate that parses.
+        entry_point: the name that the program defines; empty: any name.
+        is_wanted: decides about a candidate that parses.
     """
     lines = text.split("\n")[:_MAX_LINES]
     name = re.escape(entry_point) if entry_point else r"[A-Za-z_]\w*"
@@ -42,7 +42,7 @@ def bare_program(text: str, entry_point: str, is_wanted: Callable[[str], bool]) 
 
 
 def _end(lines: list[str], start: int) -> int | None:
-    """Return the last end, at the left margin, with which the lines from `start` parse; None if a definition would be cut in two."""
+    """Return the last end, at the left margin, with which the lines from `start` parse; None if that would cut a definition in two."""
     end: int | None = len(lines)
     for _ in range(_MAX_TRIES):
         if end is None:
@@ -60,7 +60,7 @@ def _end(lines: list[str], start: int) -> int | None:
 
 
 def _start(lines: list[str], start: int, end: int) -> int:
-    """Return the first line of the code around `start`: it takes in what stands above as long as that parses."""
+    """Return the first line of the code around `start`, extended upwards while the lines above parse with it."""
     first = start
     for number in range(start - 1, max(-1, start - _MAX_TRIES), -1):
         line = lines[number]
@@ -75,7 +75,7 @@ def _start(lines: list[str], start: int, end: int) -> int:
 
 
 def without_words(code: str) -> str:
-    """Return the code without prose that happens to be Python: a lone name, or a name with a colon and an unknown one."""
+    """Return code without prose that happens to parse as Python: a lone name, or a name with a colon and an unknown one."""
     tree = parse(code)
     if tree is None:
         return code

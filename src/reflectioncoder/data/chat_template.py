@@ -1,4 +1,4 @@
-"""Applies a tokenizer's own chat template as servers do; everything that can go wrong in one is a named error."""
+"""Applies a tokenizer's own chat template as servers do; every failure of a template becomes a named error."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class ChatTemplate:
     """The chat template of a tokenizer.
 
     Args:
-        tokenizer: of `transformers`.
-        hint: a way out, for errors.
+        tokenizer: a `transformers` tokenizer.
+        hint: an alternative to name in errors.
 
     Raises:
-        UsageError: there is none, or none by the name of "default".
+        UsageError: there is no template, or several and none named "default".
     """
 
     def __init__(self, tokenizer: Any, hint: str = ""):
@@ -32,10 +32,10 @@ class ChatTemplate:
             raise self.error(f"the tokenizer has several chat templates ({', '.join(map(str, template))}) and no default one")
 
     def __call__(self, messages: Sequence[ChatMessage], *, ask: bool = False) -> str:
-        """Return the dialogue as text; `ask`: with what a server inserts to ask for an answer.
+        """Return the dialogue as text; `ask`: add the generation prompt that a server inserts.
 
         Raises:
-            UsageError: the template cannot be read, refuses these messages, or fails.
+            UsageError: the template cannot be parsed, refuses these messages, or fails.
         """
         try:
             text = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=ask)
@@ -48,10 +48,10 @@ class ChatTemplate:
         return text
 
     def around(self, messages: Sequence[ChatMessage], *, ask: bool = False) -> tuple[str, str]:
-        """Return what stands before and behind the content of the last message; a mark replaces the content.
+        """Return the text before and after the content of the last message; a mark stands in for the content.
 
         Raises:
-            UsageError: the template leaves the content out, or has it twice.
+            UsageError: the template drops the content, or repeats it.
         """
         mark = mark_for(*(message["content"] for message in messages))
         text = self([*messages[:-1], {**messages[-1], "content": mark}], ask=ask)

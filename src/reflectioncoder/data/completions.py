@@ -1,4 +1,4 @@
-"""Reads programs that consist of a prompt and its continuation: what precedes the requested function, and where a continuation ends."""
+"""Reads programs made of a prompt and its continuation: what precedes the requested function, and where a continuation ends."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _FIRST_FENCE = re.compile(r"^[ \t]*(?P<fence>`{3,}|~{3,})(?P<info>[^`\n]*)\n", r
 
 
 def read_continuation(text: str, prompt: str, language: str, stops: Sequence[str]) -> ReadAnswer:
-    """Read the program in what a model wrote behind an opening fence and `prompt`: both together, up to the closing fence or a stop.
+    """Read the program that continues `prompt` after an opening fence: prompt and text up to the closing fence or a stop.
 
-    A model that opens a fence of its own, with words before it or without, has begun the program anew, or goes on with it in there.
+    A model that opens its own fence, with or without words before it, has either started the program again or continues it there.
     """
     text = normalized(text)
     if not text.strip():
@@ -43,7 +43,7 @@ def read_continuation(text: str, prompt: str, language: str, stops: Sequence[str
 
 
 def _begun_anew(code: str, prompt: str) -> tuple[str, str]:
-    """Return the beginning of a program that a fence holds, as far as no stop may cut it, and the rest."""
+    """Return (start of the program in a fence, which no stop may cut; the rest)."""
     lines = [line.strip() for line in prompt.split("\n") if line.strip()]
     signature = lines[-1] if lines else ""
     at = code.find(signature) if signature else -1
@@ -68,10 +68,10 @@ def cut_completion(completion: str, language: str, stops: Sequence[str], rule: C
     """Return the part of a completion of a MultiPL-E prompt that belongs to the program.
 
     `multipl-e`: up to the first stop token, as MultiPL-E and bigcode-evaluation-harness cut; `reflectioncoder`: up to the last
-    occurrence of each stop in turn, with stops of its own, as the authors' script does.
+    occurrence of each stop in turn, with the stops of the authors' script.
 
     Raises:
-        UsageError: no such rule.
+        UsageError: unknown rule.
     """
     require_choice("rule for cutting completions", rule, CUT_RULES)
     if rule == "multipl-e":

@@ -1,12 +1,15 @@
-"""Keeps a folder to one process, by a lock on a file in it that ends with the process."""
+"""Restricts a folder to one process by locking a file in it; the lock ends with the process."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from reflectioncoder.data.files import writing
+from reflectioncoder.data.files import LOCK_FILE, writing
 from reflectioncoder.errors import MachineError
 from reflectioncoder.progress import say
 
@@ -14,13 +17,13 @@ _UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)  # 
 
 
 def lock_alone(descriptor: int, path: Path, who: str = "another process") -> None:
-    """Lock an open file, without waiting. Where there are no such locks, that is said, and nothing is locked.
+    """Lock an open file without waiting. On a file system without locks, print a message and lock nothing.
 
     Args:
-        who: what messages call the process that may hold the lock.
+        who: a name for the process that may hold the lock, used in messages.
 
     Raises:
-        MachineError: another process holds it; or the file system fails.
+        MachineError: another process holds the lock, or the file system fails.
     """
     try:
         import fcntl
@@ -37,7 +40,39 @@ def lock_alone(descriptor: int, path: Path, who: str = "another process") -> Non
             _say_unsupported(path.parent)
 
 
+@contextlib.contextmanager
+def alone_in(directory: Path, name: str = LOCK_FILE, who: str = "another command") -> Iterator[None]:
+    """Keep a folder, which is made if need be, to this process until the block ends, or the process does.
+
+    The file that is locked is removed at the end of the block; a process that is killed leaves it, which does no harm.
+
+    Raises:
+        MachineError: another process is at work there; the folder cannot be written.
+    """
+    path = directory / name
+    while True:
+        with writing(path):
+            directory.mkdir(parents=True, exist_ok=True)
+            lock = open(path, "ab")  # noqa: SIM115 (closed below)
+        with lock:
+            lock_alone(lock.fileno(), path, who)
+            if not _is_open_file(path, lock.fileno()):  # the process before removed it after we had opened it
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _is_open_file(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
 @cache
 def _say_unsupported(directory: Path) -> None:
-    """Say it once for each folder, however many files in it are to be locked."""
+    """Print the message once per folder, however many of its files are locked."""
     say(f"the file system of {directory} has no locks: see to it that no second process works there")

@@ -1,7 +1,7 @@
-"""Writes files that survive a kill: atomic replacement, appends that can be torn and repaired, JSONL with line numbers.
+"""Writes files that survive a kill: atomic replacement, appends with repair of a torn line, JSONL with line numbers.
 
-Every appended file is JSON Lines. A kill can leave at most one unfinished last line; `JsonlAppender` removes it when the file
-is opened again, readers of unfinished files pass `tolerate_torn_tail=True`.
+Every appended file is JSON Lines. A kill can leave at most one unfinished last line; `JsonlAppender` removes it when it opens
+the file again, and readers of unfinished files pass `tolerate_torn_tail=True`.
 """
 
 from __future__ import annotations
@@ -20,17 +20,20 @@ from pathlib import Path
 from typing import IO, Any
 
 from reflectioncoder.data.json_text import expected_form, parse_json
-from reflectioncoder.errors import MachineError, ReflectionCoderError, UsageError
+from reflectioncoder.errors import NO_PATH, MachineError, ReflectionCoderError, UsageError
 
 _NEARLY_FULL_BYTES = 2**26
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-# What libraries that write by themselves say of it: Rust's (safetensors), torch's, SQLite's.
+# Messages about a full disk from libraries that write files themselves: Rust's (safetensors), torch's, SQLite's.
 _SAID_FULL = re.compile(
     rf"os error ({errno.ENOSPC}|{errno.EDQUOT})\b|No space left on device|[Qq]uota exceeded|database or disk is full"
 )
 _SAID_UNWRITTEN = re.compile(r"PytorchStreamWriter|file write failed|SafetensorError")
+
+LOCK_FILE = ".lock"
+"""The file in a folder that a command locks while it works there (`file_lock`); beside it a folder still counts as empty."""
 
 
 def _storage_error(path: Path, error: OSError) -> MachineError:
@@ -38,23 +41,37 @@ def _storage_error(path: Path, error: OSError) -> MachineError:
     return MachineError(f"cannot write {path}: {reason}\n  hint:    what was written before is intact; run again")
 
 
-def write_atomic(path: str | Path, content: str | bytes) -> Path:
-    """Write to a temporary name beside `path`, sync, rename: readers see the old file or the whole new one.
-
-    Lone surrogates, which UTF-8 cannot hold, are written as escapes.
+def replaceable(path: Path) -> Path:
+    """Return the file that a new one may take the place of: `path`, or what the link there leads to.
 
     Raises:
-        MachineError: the disk is full or the place cannot be written. The old file is untouched.
+        UsageError: it is a device, a pipe or a socket; to put a file in its place would destroy it for the whole machine.
+    """
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if target.exists() and not target.is_file() and not target.is_dir():
+        raise UsageError(f"{path} is not a regular file, so no file can take its place\n  hint:    name a file")
+    return target
+
+
+def write_atomic(path: str | Path, content: str | bytes) -> Path:
+    """Write to a temporary file beside `path`, sync, rename: readers see either the old file or the whole new one.
+
+    Lone surrogates, which UTF-8 cannot encode, are written as escapes.
+
+    Raises:
+        UsageError: see `replaceable`.
+        MachineError: the disk is full or the path is not writable. The old file is untouched.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    target = replaceable(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as handle:
             handle.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
             handle.flush()
             os.fsync(handle.fileno())
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -70,7 +87,7 @@ def read_json(path: str | Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        UsageError: it is missing or malformed; the error names the file, and the line.
+        UsageError: the file is missing or malformed (the error names the file and line).
     """
     with opened(Path(path), "a JSON file") as file:
         return parse_json(file.read(), str(path))
@@ -78,7 +95,7 @@ def read_json(path: str | Path) -> Any:
 
 @contextlib.contextmanager
 def opened(path: Path, expected: str, buffer_bytes: int = -1) -> Iterator[IO[bytes]]:
-    """Open a file that a user has named. `expected` is what it should be, should it be a directory.
+    """Open a file named by a user. `expected` describes the expected file, for the error if it is a directory.
 
     Raises:
         UsageError: it is missing or cannot be read.
@@ -91,14 +108,18 @@ def opened(path: Path, expected: str, buffer_bytes: int = -1) -> Iterator[IO[byt
         raise UsageError(f"{path} is a directory, expected {expected}") from None
     except (PermissionError, ValueError) as error:  # ValueError: NUL in the name
         raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        if error.errno not in NO_PATH:
+            raise
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     with file:
         yield file
 
 
 def dumps_row(row: Any) -> str:
-    """Return one JSON Lines row, as the published ReflectionSeq files write it: non-ASCII kept, default separators.
+    """Return one JSON Lines row in the format of the published ReflectionSeq files: non-ASCII kept, default separators.
 
-    A row with a lone surrogate, which UTF-8 cannot hold, is written with escapes.
+    A row with a lone surrogate, which UTF-8 cannot encode, is written with escapes.
     """
     text = json.dumps(row, ensure_ascii=False)
     return text if text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text) else json.dumps(row)
@@ -107,10 +128,10 @@ def dumps_row(row: Any) -> str:
 def read_jsonl(
     path: str | Path, *, tolerate_torn_tail: bool = False, skip_blank: bool = False, allow_nan: bool = False
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number from 1, object) of a JSON Lines file, plain or packed (`.gz`), one line in memory at a time.
+    """Yield (line number from 1, object) of a JSON Lines file, plain or gzipped (`.gz`), with one line in memory at a time.
 
     Raises:
-        UsageError: no such file; an empty line; a line that is not a JSON object (file and line are named).
+        UsageError: the file is missing, or a line is empty or not a JSON object (the error names file and line).
     """
     path = Path(path)
     with opened(path, "a JSON Lines file") as file:
@@ -124,10 +145,10 @@ def read_jsonl(
 
 
 def parse_row(line: bytes, where: str, *, allow_nan: bool = False) -> dict[str, Any]:
-    """Return the object of a line of JSON Lines.
+    """Return the object in one line of JSON Lines.
 
     Raises:
-        UsageError: the line is empty, or no JSON object.
+        UsageError: the line is empty or not a JSON object.
     """
     if line.isspace() or not line:
         raise UsageError(f"{where}: empty line, expected one JSON object")
@@ -146,10 +167,10 @@ def _unpacked(path: Path, file: IO[bytes]) -> Iterator[bytes]:
 
 
 class JsonlAppender:
-    """Appends rows, each flushed to the kernel as one write; a torn last line from an earlier kill is cut off on open.
+    """Appends rows, each in one unbuffered write; opening the file cuts off a torn last line left by a kill.
 
     Raises:
-        MachineError: the disk is full; the rows before are intact and the torn row is removed on the next open.
+        MachineError: the disk is full; earlier rows are intact, and the next open removes the torn row.
     """
 
     def __init__(self, path: str | Path):
@@ -188,14 +209,16 @@ class JsonlAppender:
 
 
 class JsonlWriter:
-    """Writes rows as they come into a temporary file beside `path`, which takes its place when the `with` block ends without an error.
+    """Writes rows one by one to a temporary file beside `path`, which replaces `path` when the `with` block ends without an error.
 
     Raises:
-        MachineError: the disk is full or the place cannot be written. The old file is untouched.
+        UsageError: see `replaceable`.
+        MachineError: the disk is full or the path is not writable. The old file is untouched.
     """
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
+        self.path = replaceable(Path(path))
+        self._is_wanted = True
         self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
 
     def __enter__(self) -> JsonlWriter:
@@ -213,12 +236,16 @@ class JsonlWriter:
         except OSError as error:
             raise _storage_error(self.path, error) from error
 
+    def discard(self) -> None:
+        """Keep the old file, if there is one, when the block ends."""
+        self._is_wanted = False
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         try:
             with self._handle:
                 self._handle.flush()
                 os.fsync(self._handle.fileno())
-            if kind is None:
+            if kind is None and self._is_wanted:
                 os.replace(self._temporary, self.path)
         except OSError as failure:
             raise _storage_error(self.path, failure) from failure
@@ -232,17 +259,17 @@ def write_jsonl(path: str | Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def remove_stale(path: Path) -> None:
-    """Remove the files that killed writers of `path` have left beside it (`.NAME.PID.tmp`)."""
+    """Remove the temporary files of killed writers of `path` (`.NAME.PID.tmp`)."""
     for stale in path.parent.glob(f".{path.name}.*.tmp"):
         shutil.rmtree(stale) if stale.is_dir() else stale.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn whatever keeps a block from writing `path` into one clear error.
+    """Turn any OS error while writing `path` into one clear error.
 
     Raises:
-        MachineError: the disk is full or the place cannot be written.
+        MachineError: the disk is full or the path is not writable.
     """
     try:
         yield
@@ -252,10 +279,10 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def explain_full_disk(path: Path) -> Iterator[None]:
-    """Turn a full disk into one clear error, around libraries that write by themselves. All other failures pass unchanged.
+    """Turn a full disk into one clear error, around libraries that write files themselves. All other errors pass unchanged.
 
     Raises:
-        MachineError: the disk of `path`, or the user's share of it, is full.
+        MachineError: the disk of `path` is full, or the user's quota on it.
     """
     try:
         yield
@@ -268,32 +295,37 @@ def explain_full_disk(path: Path) -> Iterator[None]:
 
 
 def _is_full(error: BaseException, path: Path) -> bool:
-    """Tell whether the failure, or what it was raised from, is a full disk's."""
+    """Tell whether a full disk caused the error or an error in its chain of causes."""
     if isinstance(error, OSError) and error.errno is not None:
         if error.errno in _FULL:
             return True
     elif _SAID_FULL.search(str(error)):
         return True
-    elif _SAID_UNWRITTEN.search(f"{type(error).__name__} {error}"):  # which does not say why
+    elif _SAID_UNWRITTEN.search(f"{type(error).__name__} {error}"):  # the message does not name the reason
         existing = next(place for place in (path, *path.absolute().parents) if place.exists())
         return shutil.disk_usage(existing).free < _NEARLY_FULL_BYTES
     return error.__cause__ is not None and _is_full(error.__cause__, path)
 
 
 def claim(directory: Path, key: str) -> bool:
-    """Tell whether `directory` is for results of `key`. A free one is claimed (`settings.json`), that of another key is left alone."""
+    """Tell whether `directory` belongs to `key`. A free one is claimed (`settings.json`); one with another key is left alone."""
     owner = directory / "settings.json"
     if owner.is_file():
         with expected_form(owner):
             return read_json(owner)["key"] == key
-    if directory.is_dir() and any(directory.iterdir()):
+    if directory.is_dir() and any(path.name != LOCK_FILE for path in directory.iterdir()):
         return False
-    write_json(owner, {"key": key})
+    claim_anew(directory, key)
     return True
 
 
+def claim_anew(directory: Path, key: str) -> None:
+    """Make `directory` the folder of `key`, whatever key it had before; other files in it stay."""
+    write_json(directory / "settings.json", {"key": key})
+
+
 def put_aside(path: Path) -> Path:
-    """Rename a file or folder to a free name beside it, NAME-before-1 and so on, and return the new path."""
+    """Rename a file or folder to a free name beside it (NAME-before-1, NAME-before-2, …) and return the new path."""
     number = 1
     while (aside := path.with_name(f"{path.name}-before-{number}")).exists():
         number += 1
@@ -307,6 +339,6 @@ def sha256_file(path: str | Path) -> str:
 
 
 def content_hash(*values: Any) -> str:
-    """Return a stable 16-hex-digit key of JSON values: what a stage's result depends on."""
+    """Return a stable key of 16 hex digits for JSON values, used for everything that a stage's result depends on."""
     text = json.dumps(values, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -1,6 +1,6 @@
-"""Finds data sets of the Hugging Face Hub by their addresses, `NAME[:CONFIG][:SPLIT][@REVISION]`, with the hub's own clients.
+"""Finds data sets of the Hugging Face Hub by address, `NAME[:CONFIG][:SPLIT][@REVISION]`, with the hub's own clients.
 
-A data set is downloaded once, at one commit, and is found again without network. Errors are one message each, without credentials.
+A data set is downloaded once, at one commit, and found again without a network. Each error is one message without credentials.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HubKind = Literal["data set", "model"]
 
 @dataclass(frozen=True)
 class HubAddress:
-    """The address of a data set. `parts`: configuration and split, or one of them; `revision`: a branch, a tag or a commit."""
+    """The address of a data set. `parts`: configuration and split, or one of them; `revision`: a branch, tag or commit."""
 
     name: str
     parts: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class HubAddress:
 
 @dataclass(frozen=True)
 class HubData:
-    """A split of a data set on this machine: its Arrow files, in order, and the commit that they were made of."""
+    """A split of a data set on this machine: its Arrow files, in order, and the commit that they were made from."""
 
     files: tuple[Path, ...]
     config: str
@@ -48,10 +48,10 @@ class HubData:
 
 
 def parse_hub_address(text: str) -> HubAddress:
-    """Parse `NAME[:CONFIG][:SPLIT][@REVISION]`, with or without `hub:` before it. The name of a local folder may hold an @.
+    """Parse `NAME[:CONFIG][:SPLIT][@REVISION]`, with or without a leading `hub:`. The name of a local folder may contain an @.
 
     Raises:
-        UsageError: it has another form.
+        UsageError: the text has another form.
     """
     text = text.removeprefix(HUB_PREFIX)
     rest, at, revision = text.rpartition("@")
@@ -64,11 +64,11 @@ def parse_hub_address(text: str) -> HubAddress:
 
 
 def find_hub_data(address: HubAddress) -> HubData:
-    """Return a split of a data set, downloaded if it is not here yet.
+    """Return a split of a data set, downloaded if it is not cached.
 
     Raises:
-        UsageError: no such data set, revision, configuration or split; it is gated; the name is that of a local folder.
-        MachineError: the hub is not reached and the data set is not here; a package is missing.
+        UsageError: no such data set, revision, configuration or split; a gated data set; the name of a local folder.
+        MachineError: the hub cannot be reached and the data set is not cached; a package is missing.
     """
     if Path(address.name).exists():
         raise UsageError.for_value("this is a local folder", "source", str(address), HUB_FORM, f"name it without hub: {address.name}")
@@ -84,18 +84,18 @@ def find_hub_data(address: HubAddress) -> HubData:
 
 
 def commit_of(address: HubAddress) -> str:
-    """Return the commit of an address's revision; without network the one that was used last."""
+    """Return the commit of an address's revision; without a network, the one last used."""
     hub: Any = require("huggingface_hub", "train")
     require("huggingface_hub.utils", "train").disable_progress_bars()
-    card = ["README.md", ".gitattributes"]  # what else there is, `datasets` chooses
+    card = ["README.md", ".gitattributes"]  # `datasets` selects the other files
     return Path(hub.snapshot_download(address.name, repo_type="dataset", revision=address.revision, allow_patterns=card)).name
 
 
 def _noted(note: Path, commit: str) -> HubData | None:
-    """Return what was prepared before, if all its files are still here."""
+    """Return the data set prepared earlier, if all its files still exist."""
     if not note.is_file():
         return None
-    with contextlib.suppress(UsageError), expected_form(note):  # a damaged note is made anew
+    with contextlib.suppress(UsageError), expected_form(note):  # a damaged note is rewritten
         value = read_json(note)
         files = tuple(map(Path, value["files"]))
         return HubData(files, value["config"], value["split"], commit) if all(file.is_file() for file in files) else None
@@ -103,11 +103,11 @@ def _noted(note: Path, commit: str) -> HubData | None:
 
 
 def _prepared(address: HubAddress, commit: str) -> HubData:
-    """Download and convert a data set with `datasets`, into its own cache."""
+    """Download and convert a data set with `datasets`, into that library's cache."""
     datasets = quiet_datasets("train")
     config, split = config_and_split(datasets, address, commit)
     builder = datasets.load_dataset_builder(address.name, config, revision=commit)
-    if builder.hash != commit:  # the newest of its cache, which `datasets` takes if it does not reach the hub
+    if builder.hash != commit:  # `datasets` uses the newest cached commit if it cannot reach the hub
         raise MachineError(f"{address}: the hub is not reached, and the commit {commit} is not in the cache")
     splits = [str(name) for name in builder.config.data_files or builder.info.splits or ()]
     if split not in splits:
@@ -119,7 +119,7 @@ def _prepared(address: HubAddress, commit: str) -> HubData:
 
 
 def config_and_split(datasets: Any, address: HubAddress, revision: str | None) -> tuple[str | None, str]:
-    """Return (configuration, None for the default one; split). One part alone is a configuration if there is one of this name.
+    """Return (configuration or None for the default, split). A single part is a configuration if one of that name exists.
 
     Raises:
         UsageError: no such configuration.
@@ -136,7 +136,7 @@ def config_and_split(datasets: Any, address: HubAddress, revision: str | None) -
 
 
 def quiet_datasets(extra: str) -> Any:
-    """Import `datasets`, without its progress bars and without its own words about errors, which are reported here."""
+    """Import `datasets` without its progress bars and error logs; errors are reported here."""
     datasets = require("datasets", extra)
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)
@@ -145,17 +145,17 @@ def quiet_datasets(extra: str) -> Any:
 
 @contextlib.contextmanager
 def hub_errors(where: str, name: str, revision: str | None, kind: HubKind = "data set") -> Iterator[None]:
-    """Turn what the hub's clients raise into one message that begins with `where`.
+    """Turn the exceptions of the hub's clients into one message that begins with `where`.
 
     Raises:
-        UsageError: the repository or its revision is not there, or is gated.
-        MachineError: everything else, such as a network that is down.
+        UsageError: the repository or revision does not exist, or is gated.
+        MachineError: everything else, such as a network failure.
     """
     try:
         yield
-    except (ReflectionCoderError, AttributeError, NameError):  # the latter are faults of a program
+    except (ReflectionCoderError, AttributeError, NameError):  # the last two are bugs
         raise
-    except Exception as error:  # noqa: BLE001 (what several libraries raise)
+    except Exception as error:  # noqa: BLE001 (several libraries, many exception types)
         raise _explained(error, where, name, revision, kind) from None
 
 
@@ -177,21 +177,21 @@ def _explained(error: Exception, where: str, name: str, revision: str | None, ki
         return MachineError(
             f"{where}: the hub cannot be reached, and the {kind} is not in its cache\n  hint:    name a local folder instead"
         )
-    if isinstance(error, FileNotFoundError | ValueError):  # no data files, a card that cannot be read, several configurations
+    if isinstance(error, FileNotFoundError | ValueError):  # no data files, an unreadable card, several configurations
         return UsageError(f"{where}: {first_lines(error, 2)}")  # the second line lists the configurations
-    cause = error.__cause__ or error  # that of a DatasetGenerationError
+    cause = error.__cause__ or error  # the cause of a DatasetGenerationError
     return MachineError(f"{where} cannot be read: {first_lines(cause)}\n  hint:    run it again: what was downloaded is kept")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and those that it came from."""
+    """Yield an error and its causes."""
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def first_lines(error: BaseException, count: int = 1) -> str:
-    """Return the first lines of an error's message as one, without the token that requests carry."""
+    """Return the first lines of an error's message as one line, without the token that requests carry."""
     text = " ".join((str(error).strip() or type(error).__name__).splitlines()[:count])
     for token in (
         os.environ.get("HF_TOKEN"),

@@ -1,4 +1,4 @@
-"""Joins imports and helpers that stand in other blocks of an answer to its program."""
+"""Adds imports and helpers from other blocks of an answer to its program."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reflectioncoder.data.python_source import (
 
 @dataclass
 class _Donor:
-    """A block that may give statements. One that defines the entry point is a draft: it gives what is needed and nothing else."""
+    """A block that may contribute statements. A block that defines the entry point is a draft and contributes only needed ones."""
 
     code: str
     tree: ast.Module
@@ -27,7 +27,7 @@ class _Donor:
     taken: set[int] = field(default_factory=set)
 
     def take(self, name: str, entry_point: str) -> set[str]:
-        """Take the statements for `name` and return the names that these need in turn."""
+        """Take the statements that define `name`; return the names that these need in turn."""
         before = len(self.taken)
         for number, node in enumerate(self.tree.body):
             bound = {bound for bound, _ in bindings([node])}
@@ -42,10 +42,10 @@ class _Donor:
 
 
 def with_missing_names(program: str, entry_point: str, earlier: list[str], later: list[str]) -> str:
-    """Put in front of the program those statements of other blocks that define names which it uses and does not define.
+    """Put before the program the statements of other blocks that define names it uses and does not define.
 
     Args:
-        earlier, later: the other blocks, which parse; of several that define a name the nearest earlier one gives it.
+        earlier, later: the other blocks, which parse; if several define a name, the nearest earlier one is used.
     """
     donors = [_donor(code, entry_point) for code in (*earlier, *later)]
     near = [*reversed(donors[: len(earlier)]), *donors[len(earlier) :]]
@@ -91,7 +91,7 @@ def _is_future_import(node: ast.stmt) -> bool:
 
 
 def _uses(node: ast.stmt, name: str) -> bool:
-    """Tell whether a statement needs the name while the module is loaded."""
+    """Tell whether a statement uses the name when the module is loaded."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return False
     return any(isinstance(part, ast.Name) and part.id == name for part in ast.walk(node))

@@ -1,6 +1,6 @@
-"""Reads JSON that people and other programs wrote, strictly: whatever is wrong is one error with its place.
+"""Reads JSON written by people and other programs, strictly: every defect is one error with its location.
 
-UTF-8, with or without a byte order mark; no NaN or Infinity, which JSON does not have; no nesting that later steps could not write.
+UTF-8 with or without a byte order mark; no NaN or Infinity, which are not JSON; no nesting too deep for later steps to write.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _KINDS = {str: "text", int: "a whole number", float: "a number", list: "a list",
 
 
 def parse_json(data: bytes | str, where: str, *, allow_nan: bool = False) -> Any:
-    """Return the value of a JSON text. `where` names the place of an error; for a text of several lines the line is added.
+    """Return the value of a JSON text. `where` names the source in errors; for a text of several lines the line is added.
 
     Raises:
-        UsageError: not UTF-8, not JSON, nested too deeply, a number that is none or far too long.
+        UsageError: not UTF-8, not JSON, nested too deeply, or a number that is not finite or far too long.
     """
     text = _decode(data, where) if isinstance(data, bytes) else data
     try:
@@ -40,10 +40,10 @@ def parse_json(data: bytes | str, where: str, *, allow_nan: bool = False) -> Any
 
 
 def require_field(row: dict[str, Any], name: str, kind: type, where: str) -> Any:
-    """Return a field of an object, of the given type.
+    """Return a field of an object, checked to be of type `kind`.
 
     Raises:
-        UsageError: it is missing or something else.
+        UsageError: it is missing or has another type.
     """
     value = row.get(name)
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
@@ -54,16 +54,16 @@ def require_field(row: dict[str, Any], name: str, kind: type, where: str) -> Any
 
 @contextlib.contextmanager
 def expected_form(where: object) -> Iterator[None]:
-    """Report what somebody changed in a file that this package wrote as a user's error, around code that takes its fields.
+    """Turn errors from reading fields of a file that this package wrote, and somebody changed, into a user's error.
 
     Raises:
-        UsageError: a field is missing or of another type.
+        UsageError: a field is missing or has another type.
     """
     try:
         yield
     except UsageError:
         raise
-    except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         what = f"lacks {error.args[0]!r}" if isinstance(error, KeyError) and error.args else str(error)
         raise UsageError(f"{where} is not as reflectioncoder wrote it: {what}") from error
 
@@ -94,7 +94,7 @@ def _finite(digits: str) -> float:
     return number
 
 
-# Made once: making a decoder takes as long as reading a short row.
+# Built once: building a decoder takes as long as reading a short row.
 _LENIENT = json.JSONDecoder()
 _STRICT = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 

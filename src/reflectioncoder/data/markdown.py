@@ -1,8 +1,8 @@
-"""Finds the code blocks of a Markdown text: CommonMark's fences and indented blocks, in list items and block quotes too.
+"""Finds the code blocks of a Markdown text: CommonMark's fences and indented blocks, also in list items and block quotes.
 
-The parser is markdown-it-py with its block rules alone. Two deviations serve texts whose code holds fences of its own, in docstrings
-for instance: a fence that would end a block too early is passed over, and a closing fence is not indented deeper than its opening one.
-HTML is no block of its own: a fence right below a tag counts.
+The parser is markdown-it-py with block rules only. Two deviations serve code that contains fences, in docstrings for instance: a
+fence that would end a block too early is skipped, and a closing fence must not be indented deeper than its opening one. HTML is not
+a block of its own, so a fence right below a tag counts.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _PARSER.core.ruler.enableOnly(["normalize", "block"])
 _PARSER.block.ruler.enableOnly(["code", "fence", "blockquote", "list", "hr", "paragraph"])
 
 _FENCE_LINE = re.compile(r"^[ \t>]*(?P<fence>`{3,}|~{3,})(?P<info>.*)$")
-_MARKS = str.maketrans("`~", "\ufdd0\ufdd1")  # stand for the marks of a fence that is passed over; no text has these characters
+_MARKS = str.maketrans("`~", "\ufdd0\ufdd1")  # replace the marks of a skipped fence; no text contains these characters
 _UNMARK = str.maketrans("\ufdd0\ufdd1", "`~")
-_MAX_PASSED_OVER = 24  # of one block: each costs one pass over the text
-_MAX_TRIED = 8  # blocks of a text that end too early
-_MAX_REREAD_CHARS = 2_000_000  # in all passes over one text together
+_MAX_PASSED_OVER = 24  # skipped fences per block; each costs one pass over the text
+_MAX_TRIED = 8  # blocks per text that may end too early
+_MAX_REREAD_CHARS = 2_000_000  # over all passes of one text
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class CodeBlock:
     """A block of code.
 
     Attributes:
-        content: without fences, and without the indentation or quote marks of what it stands in.
-        word: the language that the info string names, in lower case; empty if it names none.
-        closed: whether the closing fence is there.
-        first_line, end_line: the lines of the text that it takes, fences included, from 0; `end_line` is the first one behind.
+        content: the code without fences and without the indentation or quote marks of its container.
+        word: the language in the info string, in lower case; empty if there is none.
+        closed: whether there is a closing fence.
+        first_line, end_line: the block's lines in the text, fences included, from 0; `end_line` is exclusive.
     """
 
     content: str
@@ -47,15 +47,15 @@ class CodeBlock:
 
 
 def normalized(text: str) -> str:
-    """Return the text with line feeds as its only line ends, and without a byte order mark."""
+    """Return the text with LF as its only line ending and without a byte order mark."""
     return text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff")
 
 
 def info_word(info: str) -> str:
     """Return the language in an info string.
 
-    That is the name in `python3.11`, `{.python .numberLines}`, `python title="a.py"` or `{code-cell} python`, and the ending of a
-    file's name.
+    That is the name in `python3.11`, `{.python .numberLines}`, `python title="a.py"` or `{code-cell} python`, and the extension of a
+    file name.
     """
     words = re.findall(r"[\w+#./-]+", info.lower())
     if len(words) > 1 and words[0] in ("code-cell", "code-block", "code", "sourcecode"):
@@ -66,11 +66,11 @@ def info_word(info: str) -> str:
 
 
 def code_blocks(text: str, is_whole: Callable[[str, str], bool | None]) -> list[CodeBlock]:
-    """Return the blocks of a text in their order.
+    """Return the code blocks of a text in order.
 
     Args:
         text: as `normalized` returns it.
-        is_whole: says of a content and its word whether it can be a whole program; None where nobody can tell.
+        is_whole: tells whether a block with this content and info word can be a whole program; None if unknown.
     """
     lines = text.split("\n")
     tokens = _fences_and_indented(lines)
@@ -98,9 +98,9 @@ def _may_end_too_early(token: Token, lines: list[str], is_whole: Callable[[str, 
 def _extended(
     lines: list[str], tokens: list[Token], number: int, is_whole: Callable[[str, str], bool | None]
 ) -> tuple[list[str], list[Token]]:
-    """Return the reading in which block `number` is a whole program, or ends at a fence that is not indented deeper than its first.
+    """Return the parse in which block `number` is a whole program, or closes at a fence not indented deeper than its opening one.
 
-    If there is none, the reading is returned as it is.
+    If there is none, return the lines and tokens unchanged.
     """
     start, _ = _lines_of(tokens[number])
     tried, found = list(lines), tokens
@@ -120,7 +120,7 @@ def _extended(
 
 
 def _opens_another(content: str) -> bool:
-    """Tell whether a fence with an info string stands in the content at the left margin: then the block has ended before."""
+    """Tell whether the content has a fence with an info string at the left margin: then the block has ended before it."""
     return any((match := _FENCE_LINE.match(line)) and match["info"].strip() and not line[:1].isspace() for line in content.split("\n"))
 
 
@@ -144,7 +144,7 @@ def _content(token: Token) -> str:
 
 
 def _is_nested(token: Token, is_whole: Callable[[str, str], bool | None]) -> bool:
-    """Tell whether a fence holds a text with fences, and no program."""
+    """Tell whether a fence contains text with fences, and not a program."""
     word = info_word(token.info)
     return word in ("markdown", "md", "") and _opens_another(_content(token)) and not is_whole(_content(token), "")
 
@@ -155,7 +155,7 @@ def _blocks(token: Token, is_whole: Callable[[str, str], bool | None]) -> list[C
         return [CodeBlock(_content(token), info_word(token.info), "fence", _is_closed(token), start, end)]
     if not any(_FENCE_LINE.match(line) for line in token.content.split("\n")):
         return [CodeBlock(_content(token), "", "indented", True, start, end)]
-    # Markdown within Markdown: in a fence of its own, or indented by four blanks or more.
+    # Markdown within Markdown: inside a fence, or indented by four blanks or more.
     start += token.type == "fence"
     inner = code_blocks(_content(token).rstrip("\n"), is_whole)
     return [

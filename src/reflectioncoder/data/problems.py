@@ -1,10 +1,10 @@
 """Reads programming problems, and the set that ships with this package.
 
-One JSON object a line. In the HumanEval style: `task_id, prompt (signature and docstring), entry_point, canonical_solution (the body,
-such that prompt + canonical_solution is the program), tests (a list of assert statements)`. A problem in words has an `instruction`
-instead of a prompt, or beside it. Without `canonical_solution` only a model can write about it, without `tests` the model's own count.
-Optional: `setup` (code that the tests need), `topic`, `grade` (1 trivial ... 5 hard), `split`, `source`, `license`, `language` (py, js
-or cpp; the tests of another language than Python are statements that end the program if they do not hold).
+One JSON object per line, in HumanEval style: `task_id, prompt (signature and docstring), entry_point, canonical_solution (the body,
+so that prompt + canonical_solution is the program), tests (a list of assert statements)`. A problem stated in words has an
+`instruction` instead of a prompt, or beside it. Without `canonical_solution` only a model can author samples about it; without `tests`
+the model's own tests count. Optional: `setup` (code that the tests need), `topic`, `grade` (1 trivial ... 5 hard), `split`, `source`,
+`license`, `language` (py, js or cpp; tests in a language other than Python are statements that end the program if they do not hold).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from reflectioncoder.languages import CODE_LANGUAGES, PYTHON
 
 BUNDLED_SPLITS = ("train", "test_seen", "test_unseen")
 BUNDLED_LANGUAGES = ("js", "cpp")  # a handful of problems each
+MAX_GRADE = 5
 BUNDLED_DIR = Path(__file__).parent.parent / "problems"
 
 
@@ -32,12 +33,12 @@ class Problem:
 
     Attributes:
         task_id: its name, unique among the problems of a build.
-        prompt: code that the program begins with, as in HumanEval: signature and docstring.
+        prompt: the beginning of the program, as in HumanEval: signature and docstring.
         entry_point: the name that the tests use.
-        canonical_solution: what follows the prompt in a right program.
-        tests: assert statements (of other languages than Python, statements that end the program if they do not hold).
+        canonical_solution: the continuation of the prompt in a correct program.
+        tests: assert statements (in languages other than Python, statements that end the program if they do not hold).
         grade: 1 (trivial) to 5 (hard); 0: not graded.
-        instruction: the statement in words.
+        instruction: the problem statement in words.
         setup: code that the tests need.
         language: `py`, `js` or `cpp`.
 
@@ -78,7 +79,7 @@ class Problem:
 
     @property
     def provenance(self) -> dict[str, str]:
-        """Return `source` and `license`, as far as they are known."""
+        """Return `source` and `license` where known."""
         return {name: value for name, value in (("source", self.source), ("license", self.license)) if value}
 
     def to_json(self) -> dict[str, Any]:
@@ -108,7 +109,7 @@ def parse_problem(row: dict[str, Any], where: str = "problem") -> Problem:
     """Check one row: types, a statement, a reference that defines the entry point, tests that are assert statements.
 
     Raises:
-        UsageError: `where`, the field, what was found and what is allowed.
+        UsageError: the row is malformed; the error names `where`, the field, the value and what is allowed.
     """
     known = {**_REQUIRED, **_OPTIONAL}
     if unknown := sorted(set(row) - set(known)):
@@ -116,6 +117,10 @@ def parse_problem(row: dict[str, Any], where: str = "problem") -> Problem:
     for name, kind in known.items():
         if not isinstance(row.get(name, kind()), kind) or (name in _REQUIRED and not row.get(name)):
             raise UsageError(f"{where}: {name} must be a {kind.__name__}, got {row.get(name)!r:.60}")
+    if isinstance(grade := row.get("grade", 0), bool) or not 0 <= grade <= MAX_GRADE:
+        raise UsageError.for_value(
+            "a grade is out of range", f"{where}: grade", grade, f"1 (trivial) to {MAX_GRADE} (hard), 0: not graded"
+        )
     if any("\ud800" <= char <= "\udfff" for char in row["task_id"]):
         raise UsageError.for_value("a lone surrogate is no text", f"{where}: task_id", row["task_id"], "text that UTF-8 can hold")
     if (language := row.get("language", PYTHON.name)) not in CODE_LANGUAGES:
@@ -131,27 +136,31 @@ def parse_problem(row: dict[str, Any], where: str = "problem") -> Problem:
         if problem.has_reference and problem.entry_point not in problem.reference:
             raise UsageError(f"{where}: the program does not name its entry point {problem.entry_point}")
         return problem
-    try:
-        syntax.parse(problem.setup)
-        for test in problem.tests:
-            if not isinstance(test, str) or [type(node) for node in syntax.parse(test).body] != [ast.Assert]:
-                raise UsageError(f"{where}: every test is one assert statement, got {test!r:.60}")
-        tree = syntax.parse(problem.reference)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise UsageError(f"{where}: the program or a test is not valid Python: {error or type(error).__name__}") from None
+    _parsed(problem.setup, where)
+    for test in problem.tests:
+        if not isinstance(test, str) or [type(node) for node in _parsed(test, where).body] != [ast.Assert]:
+            raise UsageError(f"{where}: every test is one assert statement, got {test!r:.60}")
+    tree = _parsed(problem.reference, where)
     if problem.has_reference and problem.entry_point and definition(tree, problem.entry_point) is None:
         defined = dict.fromkeys(name for name, _ in bindings(tree.body))
         raise UsageError.for_value("the program does not define its entry point", where, problem.entry_point, list(defined))
     return problem
 
 
+def _parsed(code: str, where: str) -> ast.Module:
+    try:
+        return syntax.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UsageError(f"{where}: the program or a test is not valid Python: {error or type(error).__name__}") from None
+
+
 def iter_problems(sources: Iterable[str]) -> Iterator[Problem]:
-    """Yield problems from several sources, one in memory at a time: `bundled:<split>` or the path of a JSON Lines file.
+    """Yield problems from several sources (`bundled:<split>` or the path of a JSON Lines file), one in memory at a time.
 
     Raises:
-        UsageError: a malformed row or a `task_id` given twice (file and line are named).
+        UsageError: a malformed row or a repeated `task_id` (the error names file and line).
     """
-    seen: set[int] = set()  # hashes: of 10^5 ids 10 MB less
+    seen: set[int] = set()  # hashes, which save 10 MB at 10^5 ids
     for source in sources:
         kind, _, split = source.partition(":")
         path = _bundled_file(split) if kind == "bundled" else source
@@ -185,7 +194,7 @@ def load_problems(sources: Iterable[str]) -> list[Problem]:
         sources: `bundled:<split>` (`train`, `test_seen`, `test_unseen`, `js`, `cpp`) or the path of a JSON Lines file.
 
     Raises:
-        UsageError: no such source, a malformed row, or a `task_id` given twice (file and line are named).
+        UsageError: no such source, a malformed row, or a repeated `task_id` (the error names file and line).
 
     Example:
         >>> from reflectioncoder import load_problems

@@ -1,4 +1,4 @@
-"""Writes the requests that models are trained on and asked with: one text for training, generation and evaluation."""
+"""Builds the requests that models are trained on and asked with: one wording for training, generation and evaluation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CLOSING_FENCE = "\n```"
 
 
 def one_off_request(prompt: str, instruction: str = "", language: str = PYTHON.name) -> str:
-    """Return the one-off request: the instruction, or a fixed sentence if there is none, and in a fence the code to begin with."""
+    """Return the one-off request: the instruction, or a fixed sentence if there is none, and the code to begin with in a fence."""
     shown = statement(prompt, instruction, language)
     return shown if instruction else f"{_ONE_OFF.format(title=CODE_LANGUAGES[language].title)}\n{shown}"
 
@@ -37,14 +37,14 @@ def opening_fence(language: str = PYTHON.name) -> str:
 
 
 def statement(prompt: str, instruction: str = "", language: str = PYTHON.name) -> str:
-    """Return the problem as it is shown: in words, in code, or both."""
+    """Return the problem statement: in words, in code, or both."""
     words = instruction.strip("\n")
     code = f"{opening_fence(language)}{prompt.strip(chr(10))}{CLOSING_FENCE}" if prompt.strip() else ""
     return "\n".join(part for part in (words, code) if part)
 
 
 def one_off_answer(program: str, language: str = PYTHON.name) -> str:
-    """Return the complete program in a fence: what a one-off request should be answered with."""
+    """Return the complete program in a fence, the expected answer to a one-off request."""
     return opening_fence(language) + program.strip("\n") + CLOSING_FENCE
 
 
@@ -54,20 +54,20 @@ def program_of_answer(text: str) -> str:
 
 
 def without_docstring(program: str) -> str:
-    """Return the program without its functions' docstrings (a body of nothing else keeps it)."""
+    """Return the program without its functions' docstrings (a function whose body is only a docstring keeps it)."""
     lines = program.split("\n")
     for node in ast.walk(syntax.parse(program)):
         if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None and len(node.body) > 1:
             first = node.body[0]
             if node.body[1].lineno <= (first.end_lineno or first.lineno) or first.lineno == node.lineno:
-                continue  # other code stands on its lines
+                continue  # other code shares its lines
             for number in range(first.lineno - 1, first.end_lineno or first.lineno):
                 lines[number] = "\0"
     return "\n".join(line for line in lines if line != "\0")
 
 
 def answer_program(problem: Problem) -> str:
-    """Return the reference as a model should answer it: complete, stand-alone, without docstring (the comment at the left margin)."""
+    """Return the reference as a model should answer: complete, stand-alone, without docstring (js, cpp: left-margin comments)."""
     if problem.language != PYTHON.name:
         lines = problem.reference.strip("\n").split("\n")
         return "\n".join(line for line in lines if not line.startswith("//")).strip("\n") + "\n"
@@ -75,7 +75,7 @@ def answer_program(problem: Problem) -> str:
 
 
 def one_off_sample(problem: Problem, program: str | None = None, id: str = "", author: str = "reference") -> Sample:
-    """Return the problem as a plain instruction sample (`generation`): the request, and a program (the reference) as its answer."""
+    """Return the problem as a plain instruction sample (`generation`): the request, answered by a program (default: the reference)."""
     program = answer_program(problem) if program is None else program
     return Sample(
         (

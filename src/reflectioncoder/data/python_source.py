@@ -1,4 +1,4 @@
-"""Reads a Python program without running it: what it defines, what it lacks, where something can be put into it."""
+"""Analyses a Python program without running it: what it defines, what it lacks, where code can be inserted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CODING = re.compile(r"#!|#.*coding[:=]")
 
 @functools.lru_cache(maxsize=8)
 def parse(code: str) -> ast.Module | None:
-    """Parse a program into a tree, which callers share and do not change; None if it is no valid Python."""
+    """Parse a program into a tree that callers share and must not change; None if it is not valid Python."""
     try:
         return syntax.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -30,9 +30,9 @@ def parse(code: str) -> ast.Module | None:
 
 
 def bindings(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:
-    """Yield the names that statements of a module bind, in order.
+    """Yield the names that a module's statements bind, in order.
 
-    Names bound under `if`, `try`, `with`, `for` and `while` are among them, but none under `if __name__ == …`.
+    This includes names bound under `if`, `try`, `with`, `for` and `while`, but not under `if __name__ == …`.
     """
     for node in body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
@@ -60,7 +60,7 @@ def is_main_guard(node: ast.stmt) -> bool:
 
 
 def is_test(node: ast.stmt, entry_point: str) -> bool:
-    """Tell whether a statement of a module does what only a test or an example does."""
+    """Tell whether a module's statement only serves a test or an example."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
         return node.name != entry_point and _TEST_NAME.match(node.name) is not None
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):  # sys.setrecursionlimit(…) stays
@@ -75,8 +75,8 @@ def is_test_name(name: str) -> bool:
 def definition(tree: ast.Module, name: str) -> ast.stmt | None:
     """Return the statement that gives a module's `name` its last value, if any.
 
-    An import counts if it is of the standard library or renames: `from solution import f` uses `f`. So does an assignment, unless
-    it needs the name's earlier value.
+    An import counts only if it is from the standard library or renames: `from solution import f` merely uses `f`. An assignment counts
+    unless it needs an earlier value of the name and there is none.
     """
     found: ast.stmt | None = None
     for bound, node in bindings(tree.body):
@@ -99,7 +99,7 @@ def _loads(node: ast.AST, name: str) -> bool:
 
 
 def is_stub(node: ast.stmt, code: str) -> bool:
-    """Tell whether a definition says only what is to be written: no body but a docstring, `pass`, `...`, or NotImplementedError."""
+    """Tell whether a definition is still to be written: its body has only a docstring, `pass`, `...`, or NotImplementedError."""
     if isinstance(node, ast.ClassDef):
         parts = [part for part in node.body if not _is_docstring(part)]
         methods = [part for part in parts if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef))]
@@ -133,7 +133,7 @@ def _returns_constant(node: ast.stmt) -> bool:
 
 
 def missing_names(code: str) -> frozenset[str]:
-    """Return the global names that a program uses and neither defines nor imports; none if it does not parse."""
+    """Return the global names that a program uses but neither defines nor imports; empty if it does not parse."""
     try:
         module = syntax.symbols(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -154,7 +154,7 @@ def missing_names(code: str) -> frozenset[str]:
 
 
 def lines_of(code: str, nodes: list[ast.stmt]) -> str:
-    """Return the lines of statements, decorators included."""
+    """Return the source lines of statements, decorators included."""
     lines, parts, end = code.split("\n"), [], 0
     for node in nodes:
         first = max(end, first_line(node) - 1)
@@ -168,7 +168,7 @@ def first_line(node: ast.stmt) -> int:
 
 
 def with_preamble(program: str, preamble: str) -> str:
-    """Put a program behind what it relies on: docstring, opening comments and `from __future__` imports of both stay in front."""
+    """Put a preamble before a program; docstring, opening comments and `from __future__` imports of both stay in front."""
     if not preamble.strip():
         return program
     own, theirs = _head_and_body(program), _head_and_body(preamble)
@@ -180,7 +180,7 @@ def with_preamble(program: str, preamble: str) -> str:
 
 
 def _head_and_body(code: str) -> tuple[str, list[str], str]:
-    """Return docstring and opening comments; the `from __future__` imports; the rest."""
+    """Return (docstring and opening comments, `from __future__` imports, the rest)."""
     tree, lines = parse(code), code.split("\n")
     if tree is None:
         future = [line for line in lines if line.startswith("from __future__ import")]
@@ -195,7 +195,7 @@ def _head_and_body(code: str) -> tuple[str, list[str], str]:
     comments = head
     while comments < len(lines) and lines[comments].startswith("#"):
         comments += 1
-    if comments < len(lines) and not lines[comments].strip():  # those right above a definition belong to it
+    if comments < len(lines) and not lines[comments].strip():  # comments right above a definition belong to it
         head = comments
     rest = lines[head:]
     for number, node in enumerate(body):
@@ -207,12 +207,12 @@ def _head_and_body(code: str) -> tuple[str, list[str], str]:
 
 
 def _alone(body: list[ast.stmt], number: int) -> bool:
-    """Tell whether no later statement begins on a statement's last line."""
+    """Tell whether no later statement begins on this statement's last line."""
     return number + 1 == len(body) or body[number + 1].lineno > (body[number].end_lineno or 0)
 
 
 def _blank(lines: list[str], node: ast.stmt, offset: int, *, alone: bool) -> None:
-    """Take a statement out of its lines."""
+    """Blank a statement out of its lines."""
     first, last = node.lineno - 1 - offset, (node.end_lineno or node.lineno) - 1 - offset
     kept = "" if alone else lines[last].encode()[node.end_col_offset or 0 :].decode().lstrip(" ;")
     lines[first : last + 1] = [*[""] * (last - first), kept]

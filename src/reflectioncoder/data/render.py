@@ -1,11 +1,11 @@
 """Renders dialogues for training, generation and the viewer: tokens with exactly tiled spans and labels (method, section 2).
 
-This module holds what renderings share and the token rendering; the chat rendering is in `render_chat`.
+This module contains the code shared by all renderings, and the token rendering; the chat rendering is in `render_chat`.
 Token rendering: `<BOS>` then per message `<|role|>`, per block `<|type|>` content `<|endofblock|>`, `<|endofmessage|>`, then `<EOS>`.
 Chat rendering: the model's own chat template; code becomes a fenced block, an execution a fenced `output` block.
 
-Text is tokenized piece by piece (`encoding`). Content is cut wherever it spells a special token, so it can never become one. A
-piece is a span, and the spans tile the sample: no token is in none or in two.
+Text is tokenized piece by piece (`encoding`). Content is cut wherever it spells a special token, so it can never become one. Each
+piece is a span, and the spans tile the sample: every token is in exactly one.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from reflectioncoder.data.encoding import Encoder
 from reflectioncoder.data.failed_attempts import failed_attempts
 from reflectioncoder.data.samples import BlockType, Sample
 from reflectioncoder.errors import UsageError
+from reflectioncoder.terminal import in_line
 
 IGNORE_INDEX = -100
 ROLE_TOKENS = {"user": "<|user|>", "assistant": "<|assistant|>"}
@@ -28,16 +29,16 @@ END_OF_BLOCK, END_OF_MESSAGE = "<|endofblock|>", "<|endofmessage|>"
 ADDED_TOKENS = (*ROLE_TOKENS.values(), *BLOCK_TOKENS.values(), END_OF_BLOCK, END_OF_MESSAGE)
 
 SpanKind = Literal["prefix", "header", "text", "code", "execution", "close", "separator", "eos"]
-"""prefix: BOS or system prompt; header: what opens a message; text, code, execution: one block with its markers; close: what ends
-a message; separator: what a chat template puts between messages (never trained); eos: end of the sample."""
+"""prefix: BOS or system prompt; header: opens a message; text, code, execution: one block with its markers; close: ends a message;
+separator: a chat template's text between messages (never trained); eos: end of the sample."""
 
 TRAINED_BLOCKS = ("text", "code")
-_BATCH = 64  # samples for which the tokenizer is called once
+_BATCH = 64  # samples per tokenizer call
 
 
 @dataclass(frozen=True)
 class Span:
-    """Tokens [start, end) of one piece. `message` counts from 0, `None` for prefix and eos; `block` counts within the message.
+    """Tokens [start, end) of one piece. `message` counts from 0 (None for prefix and eos); `block` counts within the message.
 
     `failed`: the code of an attempt whose output reports a failure.
     """
@@ -54,8 +55,8 @@ class Span:
 class RenderedSample:
     """A rendered sample of T tokens.
 
-    Labels are un-shifted: position p holds token p or IGNORE_INDEX, and is predicted by the logits at p - 1.
-    `answer_start`, `answer_end`: the KL is taken on the logits at [answer_start, answer_end); empty for `generation` samples.
+    Labels are unshifted: position p has token p or IGNORE_INDEX, and the logits at p - 1 predict it.
+    The KL is taken on the logits at [answer_start, answer_end), which is empty for `generation` samples.
     """
 
     input_ids: tuple[int, ...]
@@ -79,7 +80,7 @@ class RenderedSample:
 
 @dataclass(frozen=True)
 class Piece:
-    """Tokens that become a span."""
+    """Token ids that become a span."""
 
     kind: SpanKind
     ids: list[int]
@@ -91,7 +92,7 @@ class Renderer(ABC):
     """Renders samples and one-off requests for one tokenizer (any `transformers` tokenizer)."""
 
     name: str
-    # Whether the role header of an assistant message is a target (the authors' labels) or given (chat templates).
+    # Whether the role header of an assistant message is a target (as in the authors' labels) or given (chat templates).
     header_is_trained: bool
 
     def __init__(self, tokenizer: Any):
@@ -100,26 +101,26 @@ class Renderer(ABC):
 
     @abstractmethod
     def _pieces(self, sample: Sample) -> Iterator[Piece]:
-        """Yield the pieces of the sample, in order; a piece without tokens becomes no span."""
+        """Yield the pieces of the sample in order; a piece without tokens creates no span."""
 
     @property
     @abstractmethod
     def stop_token_ids(self) -> list[int]:
-        """Return the tokens of which any ends a one-off completion."""
+        """Return the tokens that end a one-off completion."""
 
     @abstractmethod
     def render_request(self, instruction: str, prefill: str = "") -> list[int]:
-        """Return the tokens of a one-off request up to where the answer starts, with `prefill` as the answer's beginning."""
+        """Return the tokens of a one-off request up to the start of the answer, which begins with `prefill`."""
 
     @abstractmethod
     def chat_template(self) -> str | None:
-        """Return the Jinja template that reproduces `render_request` on any server; None keeps the tokenizer's own."""
+        """Return the Jinja template that reproduces `render_request` on any server; None keeps the tokenizer's own template."""
 
     def render(self, sample: Sample) -> RenderedSample:
         """Return tokens, spans and labels of a sample.
 
         Raises:
-            UsageError: nothing in the sample would be trained.
+            UsageError: the sample has nothing to train on.
         """
         return labelled(*self.tokens(sample), sample.type == "reflection", header_is_trained=self.header_is_trained)
 
@@ -127,7 +128,7 @@ class Renderer(ABC):
         """Return the tokens of a sample and the spans that tile them.
 
         Raises:
-            UsageError: nothing in the sample would be trained.
+            UsageError: the sample has nothing to train on.
         """
         input_ids: list[int] = []
         spans: list[Span] = []
@@ -139,14 +140,14 @@ class Renderer(ABC):
                 is_failed = piece.kind == "code" and (piece.message, piece.block) in failed
                 spans.append(Span(piece.kind, start, len(input_ids), piece.message, piece.block, is_failed))
         if not any(_has_trained_content(sample, span) for span in spans):
-            raise UsageError(f"sample {sample.id or '(no id)'}: nothing is trained in it: no assistant text or code")
+            raise UsageError(f"sample {in_line(sample.id or '(no id)')}: nothing is trained in it: no assistant text or code")
         return input_ids, spans
 
     def tokens_of_all(self, samples: Sequence[Sample]) -> list[tuple[list[int], list[Span]]]:
-        """Return the `tokens` of each sample; the tokenizer is called once for all of them, which is faster than once a block.
+        """Return the `tokens` of each sample with one tokenizer call, which is faster than one per block.
 
         Raises:
-            UsageError: nothing in one of the samples would be trained.
+            UsageError: one of the samples has nothing to train on.
         """
         with self.encoder.looking_ahead() as texts:
             for sample in samples:
@@ -157,25 +158,25 @@ class Renderer(ABC):
 
 
 def is_trained(span: Span, *, header_is_trained: bool) -> bool:
-    """Tell whether the tokens of a span are targets. Messages alternate: those with odd numbers are the assistant's."""
+    """Tell whether the tokens of a span are targets. Messages alternate: the odd-numbered ones are the assistant's."""
     if span.message is None:
         return span.kind == "eos"
     return span.message % 2 == 1 and (span.kind in (*TRAINED_BLOCKS, "close") or (span.kind == "header" and header_is_trained))
 
 
 def answer_bounds(spans: Sequence[Span], *, header_is_trained: bool) -> tuple[int, int]:
-    """Return where the answer of a reflection sample begins and ends: the KL is taken on the logits at [start, end)."""
+    """Return the bounds of a reflection sample's answer: the KL is taken on the logits at [start, end)."""
     last = max(span.message for span in spans if span.message is not None)
     answer = [span for span in spans if span.message == last and is_trained(span, header_is_trained=header_is_trained)]
     if not answer:
         return 0, 0
-    # A header that is given is not predicted: predictions start at its last token, and the last one is that of the closing token.
+    # A given header is not predicted: the first prediction is made at its last token, and the last one predicts the closing token.
     shift = 0 if header_is_trained else 1
     return answer[0].start - shift, answer[-1].end - shift
 
 
 def labelled(input_ids: Sequence[int], spans: Sequence[Span], is_reflection: bool, *, header_is_trained: bool) -> RenderedSample:
-    """Return a sample with the labels that follow from its spans."""
+    """Return a sample with the labels implied by its spans."""
     last = max(span.message for span in spans if span.message is not None)
     teacher = [IGNORE_INDEX] * len(input_ids)
     student = list(teacher)
@@ -198,7 +199,7 @@ def _has_trained_content(sample: Sample, span: Span) -> bool:
 class TokenRenderer(Renderer):
     """The paper's rendering. The tokenizer must know the seven added tokens (`models.tokens.add_tokens`).
 
-    A tokenizer without BOS starts with the first message; one without EOS is refused.
+    Without a BOS token the sample starts with the first message; a tokenizer without EOS is refused.
     """
 
     name = "token"
@@ -234,7 +235,7 @@ class TokenRenderer(Renderer):
         return [] if bos is None else [bos]
 
     def _beginning(self, kind: BlockType, content: str) -> list[int]:
-        """Return the tokens of a block that is not closed."""
+        """Return the tokens of a block without its end marker."""
         marker = BLOCK_TOKENS[kind]
         return [self._ids[marker], *self.encoder.content(content, marker)]
 
@@ -255,7 +256,7 @@ class TokenRenderer(Renderer):
 
 @dataclass(frozen=True)
 class RenderReport:
-    """The outcome of rendering a data set: samples kept, and dropped as too long (ids or row numbers; longest length seen)."""
+    """The outcome of rendering a data set: samples kept, samples dropped as too long (ids or row numbers), longest length seen."""
 
     num_kept: int
     too_long: tuple[str, ...]
@@ -263,7 +264,7 @@ class RenderReport:
 
 
 def render_all(renderer: Renderer, samples: Sequence[Sample], max_length: int) -> tuple[list[RenderedSample], list[int], RenderReport]:
-    """Render samples. Those longer than `max_length` tokens are dropped and reported, never cut.
+    """Render samples. Samples longer than `max_length` tokens are dropped and reported, never truncated.
 
     Returns (rendered, their indices in `samples`, report).
     """

@@ -1,7 +1,7 @@
 """Renders dialogues in the base model's own chat template (method, section 2).
 
-What a server would send is encoded as a server would encode it: a user message together with what the template puts around it, up to
-where an answer begins. Answers are what the model writes, so their tokens begin behind the header, block by block.
+Text that a server would send is encoded as a server encodes it: a user message together with the template's text around it, up to
+the start of the answer. Answers are written by the model, so their tokens start after the header, block by block.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _HINT = "use model.rendering: token"
 
 @dataclass(frozen=True)
 class _Turn:
-    """Tokens of the template around the content of a user message, with the places where their first two parts end.
+    """The template's tokens around the content of a user message, and the positions where its first two parts end.
 
-    before: end of the previous answer, what separates messages (of the first message: what the dialogue begins with), header.
-    behind: end of the message, what separates messages, header of the answer.
+    before: end of the previous answer, separator (for the first message: the beginning of the dialogue), header.
+    behind: end of the message, separator, header of the answer.
     """
 
     before: list[int]
@@ -34,7 +34,7 @@ class _Turn:
     behind_ends: tuple[int, int]
 
     def split(self, ids: Sequence[int]) -> Iterator[list[int]]:
-        """Yield the seven parts of a turn: three of `before`, content, three of `behind`. What melts into the content is content."""
+        """Yield the seven parts of a turn: three of `before`, content, three of `behind`. Merged tokens are content."""
         start = common_prefix(self.before, ids)
         end = len(ids) - common_prefix(self.behind[::-1], ids[start:][::-1])
         first_behind = len(ids) - len(self.behind)
@@ -49,10 +49,10 @@ class _Turn:
 
 
 class ChatRenderer(Renderer):
-    """The base model's own chat template, taken apart once with placeholders.
+    """The base model's own chat template, split into its parts once with placeholder messages.
 
     Raises:
-        UsageError: no chat template, or one that fails; one that changes earlier messages when a later one is added; one without an
+        UsageError: the chat template is missing or fails, changes earlier messages when a later one is added, or lacks an
             end-of-turn token or a generation prompt.
     """
 
@@ -63,7 +63,7 @@ class ChatRenderer(Renderer):
         super().__init__(tokenizer)
         self._requests = ChatRequests(tokenizer, _HINT)
         headers, closes = self._take_apart()
-        # What a server inserts to ask for an answer is what the answer must be trained after.
+        # The generation prompt that a server inserts must be the context that the answer is trained after.
         behind = self._requests.request_around[1]
         if not behind.startswith(closes[0]) or behind == closes[0]:
             raise self._error("the chat template has no generation prompt")
@@ -84,7 +84,7 @@ class ChatRenderer(Renderer):
         self._later = _Turn(later_ids, later_ends, behind_ids, (end_of_message, end_of_close))
 
     def _take_apart(self) -> tuple[list[str], list[str]]:
-        """Return what stands before and behind the contents of four messages."""
+        """Return the template's text before and after the contents of four messages."""
         marks = [f"CONTENT-{n}-OF-MESSAGE" for n in range(4)]
         roles = ("user", "assistant", "user", "assistant")
         messages = [{"role": r, "content": m} for r, m in zip(roles, marks, strict=True)]
@@ -103,7 +103,7 @@ class ChatRenderer(Renderer):
         return self._requests.template.error(text)
 
     def _end_of_message(self, close_ids: Sequence[int]) -> int:
-        """Return the place behind the last special token; 0 if there is none."""
+        """Return the position after the last special token; 0 if there is none."""
         return max((index + 1 for index, token in enumerate(close_ids) if token in self.encoder.special_ids), default=0)
 
     def _pieces(self, sample: Sample) -> Iterator[Piece]:
@@ -116,7 +116,7 @@ class ChatRenderer(Renderer):
         yield Piece("close", self._closing, len(sample.messages) - 1)
 
     def _turn(self, number: int, message: Message) -> Iterator[Piece]:
-        """Yield a user message, the end of the answer before it, and the header of the answer behind it."""
+        """Yield the end of the answer before a user message, the message, and the header of the answer after it."""
         text = "\n\n".join(map(chat_block, message.content))
         parts = self._later.split(self._later_request(text)) if number else self._first.split(self.render_request(text))
         if number:
@@ -131,7 +131,7 @@ class ChatRenderer(Renderer):
         yield Piece("header", next(parts), number + 1)
 
     def _later_request(self, instruction: str) -> list[int]:
-        """Return the tokens of a request from the end of the answer before it, as a server encodes it."""
+        """Return the tokens of a request, starting at the end of the answer before it, as a server encodes it."""
         cut = mark_for(instruction)
         marked = cut.join(self.encoder.cut(instruction))
         answer = mark_for(marked)
@@ -154,7 +154,7 @@ class ChatRenderer(Renderer):
 
 
 def chat_block(block: Block) -> str:
-    """Return a block as text of a chat message. The fence is longer than any fence inside."""
+    """Return a block as text of a chat message. Its fence is longer than any fence inside."""
     if block.type == "text":
         return block.content
     inner = max((len(run) for run in re.findall(r"`{3,}", block.content)), default=2)

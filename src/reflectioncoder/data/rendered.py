@@ -1,6 +1,6 @@
-"""Keeps many rendered samples as Arrow columns, which are mapped from files: token ids and spans; labels follow from the spans.
+"""Keeps many rendered samples in memory-mapped Arrow columns of token ids and spans; labels follow from the spans.
 
-A sample is made when it is asked for. What a plan must know of all samples (`SpanTable`) is a few numpy arrays.
+A sample is built when it is accessed. A plan's information about all samples (`SpanTable`) is a few numpy arrays.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _NO_MESSAGE = -1
 
 @dataclass(frozen=True)
 class SpanTable:
-    """The spans of N samples, S in all, one behind the other.
+    """The spans of N samples, S spans in total, concatenated.
 
     Attributes:
-        first: (N + 1) where the spans of each sample begin; those of sample n are [first[n], first[n + 1]).
+        first: (N + 1) offsets: the spans of sample n are [first[n], first[n + 1]).
         kind: (S) indices into `KINDS`.
-        failed: (S) the code of attempts that fail.
+        failed: (S) whether the span is the code of a failed attempt.
         start, end: (S) token positions within the sample.
         message, block: (S) numbers within the dialogue and the message; -1: none.
-        is_reflection: (N).
+        is_reflection: (N) whether the sample is a reflection sample.
         answer_start, answer_end: (N) as in `RenderedSample`.
-        header_is_trained: of the renderer.
+        header_is_trained: the renderer's setting.
     """
 
     first: NDArray[np.int64]
@@ -54,7 +54,7 @@ class SpanTable:
 
     @property
     def sample(self) -> NDArray[np.int64]:
-        """Return the number of the sample of each span, (S)."""
+        """Return the sample index of each span, (S)."""
         return np.repeat(np.arange(len(self)), np.diff(self.first))
 
     @property
@@ -71,7 +71,7 @@ class SpanTable:
         ]
 
     def take(self, indices: NDArray[np.int64]) -> SpanTable:
-        """Return the table of some of the samples, in the given order."""
+        """Return the table of the samples at `indices`, in that order."""
         counts = np.diff(self.first)[indices]
         first = np.concatenate([[0], np.cumsum(counts)])
         rows = np.repeat(self.first[:-1][indices] - first[:-1], counts) + np.arange(first[-1])
@@ -91,7 +91,7 @@ class SpanTable:
 
     @staticmethod
     def of(samples: Iterable[RenderedSample]) -> SpanTable:
-        """Return the table of samples in memory, which are all of one renderer."""
+        """Return the table of samples in memory; all must come from the same renderer."""
         rows, counts, reflections, answers, header_is_trained = list[int](), [0], [], [], True
         for sample in samples:
             rows += span_numbers(sample.spans)
@@ -109,7 +109,7 @@ def _header_is_trained(sample: RenderedSample) -> bool:
 
 
 def span_numbers(spans: Iterable[Span]) -> list[int]:
-    """Return the spans of a sample as numbers: kind (of failed attempts + `_FAILED`), end, message and block of each; they tile it."""
+    """Encode a sample's spans as four numbers each: kind (failed attempts: + `_FAILED`), end, message, block. Starts are implied."""
     numbers = []
     for span in spans:
         message = _NO_MESSAGE if span.message is None else span.message
@@ -146,7 +146,7 @@ def _table(
 
 
 class _Lists:
-    """A column of lists of int32 in chunks, without a copy."""
+    """A chunked Arrow column of int32 lists, read without a copy."""
 
     def __init__(self, column: Any):
         self._values = [chunk.values.to_numpy(zero_copy_only=True) for chunk in column.chunks]
@@ -167,16 +167,16 @@ class _Lists:
 
 
 class RenderedSamples(Sequence[RenderedSample]):
-    """Rendered samples whose tokens stay in Arrow tables.
+    """A sequence of rendered samples whose tokens stay in Arrow tables.
 
     Args:
-        table: of `pyarrow`, with the lists of int32 `input_ids`, `spans` (`span_numbers`) and `answer` (start, end).
-        header_is_trained: of the renderer.
-        max_length: longer samples are left out; None: none is.
+        table: a `pyarrow` table with the int32 list columns `input_ids`, `spans` (`span_numbers`) and `answer` (start, end).
+        header_is_trained: the renderer's setting.
+        max_length: longer samples are left out; None keeps all.
 
     Attributes:
-        spans: of the samples that are not left out.
-        rows: (N) their numbers in the table.
+        spans: the spans of the samples that are kept.
+        rows: (N) the row numbers of these samples in the table.
         longest: tokens of the longest sample in the table.
     """
 
@@ -212,17 +212,17 @@ class RenderedSamples(Sequence[RenderedSample]):
         return np.setdiff1d(np.arange(self.num_rows), self.rows, assume_unique=True)
 
     def column(self, name: str) -> Column:
-        """Return what a further column of the table says of each sample."""
+        """Return another column of the table for the kept samples."""
         return Column(self._table.column(name), self.rows)
 
     def names(self, rows: NDArray[np.int64]) -> Names:
-        """Return what messages call the samples in some rows of the table."""
+        """Return the names, for messages, of the samples in the given rows of the table."""
         return Names(self._table.column("name"), rows)
 
 
 @dataclass(frozen=True)
 class Column(Sequence[Any]):
-    """The values of an Arrow column in some of its rows, each taken when it is asked for."""
+    """The values of an Arrow column at the given rows, read on access."""
 
     values: Any
     rows: NDArray[np.int64]
@@ -235,12 +235,12 @@ class Column(Sequence[Any]):
 
 
 class Names(Column):
-    """The ids of samples; of those without one the number of the row."""
+    """Sample ids, or the row number for samples without an id."""
 
     def __getitem__(self, index: Any) -> str:
         return super().__getitem__(index) or f"#{self.rows[index]}"
 
 
 def span_table(samples: Sequence[RenderedSample]) -> SpanTable:
-    """Return the spans of samples, of which those of tables need no look at each."""
+    """Return the spans of samples; for `RenderedSamples` without a pass over the samples."""
     return samples.spans if isinstance(samples, RenderedSamples) else SpanTable.of(samples)

@@ -1,4 +1,4 @@
-"""Writes one-off requests to models that were not trained here: in their own chat template, or as plain text to base models."""
+"""Builds one-off requests to models that were not trained here: in their own chat template, or as plain text for base models."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from reflectioncoder.errors import UsageError
 
 
 class ChatRequests:
-    """Writes requests as a server that applies the chat template sends them, except that a special token spelled by an instruction
-    stays text.
+    """Builds requests as a server with the chat template does, but special tokens spelled in an instruction stay text.
 
     Raises:
-        UsageError: the template fails for a user message, or leaves it out.
+        UsageError: the template fails for a user message, or drops its content.
     """
 
     name = "chat"
@@ -37,13 +36,13 @@ class ChatRequests:
         return self.encoder.marked(asked, mark, at_beginning=True) + self.answer(prefill)
 
     def answer(self, text: str) -> list[int]:
-        """Return the tokens of a text at the beginning of the answer."""
+        """Return the tokens of a text at the start of the answer."""
         context = self.request_around[1]
-        return self.encoder.content(text, "" if text[:1].isspace() else context)  # some special tokens take blanks behind them away
+        return self.encoder.content(text, "" if text[:1].isspace() else context)  # some special tokens strip blanks after them
 
     @property
     def stop_token_ids(self) -> list[int]:
-        """Return the tokens with which the template ends an answer, if it has answers at all, and the end of a sequence."""
+        """Return the tokens with which the template ends an answer (if it supports answers), and EOS."""
         eos = self.tokenizer.eos_token_id
         return sorted({*self._closing(), *([] if eos is None else [eos])})
 
@@ -56,7 +55,7 @@ class ChatRequests:
 
 
 class PlainRequests:
-    """Writes one-off requests to a base model that knows no dialogue: the instruction as text, then the beginning of the answer."""
+    """Builds one-off requests to a base model without dialogues: the instruction as text, then the beginning of the answer."""
 
     name = "plain"
 
@@ -66,7 +65,7 @@ class PlainRequests:
         self._prefix = _put_before(tokenizer)
 
     def render_request(self, instruction: str, prefill: str = "") -> list[int]:
-        """Return the tokens of instruction and prefill, with BOS if the tokenizer adds one; an EOS never stands behind them."""
+        """Return the tokens of instruction and prefill, with BOS if the tokenizer adds one, but never with EOS."""
         return [*self._prefix, *self.encoder.plain(f"{instruction}\n\n{prefill}")]
 
     @property
@@ -76,7 +75,7 @@ class PlainRequests:
 
 
 def _put_before(tokenizer: Any) -> list[int]:
-    """Return the tokens that the tokenizer puts before every text."""
+    """Return the tokens that the tokenizer adds before every text."""
     whole, bare = tokenizer.encode("a"), tokenizer.encode("a", add_special_tokens=False)
     starts = range(len(whole) - len(bare) + 1)
     return next((whole[:start] for start in starts if whole[start : start + len(bare)] == bare), [])

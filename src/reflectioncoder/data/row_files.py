@@ -1,4 +1,4 @@
-"""Reads rows of JSON Lines, Parquet and Arrow files, whole or in pieces that several processes read, a few rows in memory at a time."""
+"""Reads rows of JSON Lines, Parquet and Arrow files, whole or in pieces for several processes, with few rows in memory at a time."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Piece:
     """Consecutive rows of a file, from `start` to `end`: bytes of JSON Lines, row groups of Parquet, record batches of Arrow.
 
     Attributes:
-        size: bytes, by which pieces are balanced.
-        name: what messages call the file.
-        num_rows, first_row: of tables only, for messages; JSON Lines are counted when there is something to say.
+        size: bytes, used to balance pieces.
+        name: the file's name in messages.
+        num_rows, first_row: for messages about tables only; lines of JSON Lines are counted when a message needs them.
     """
 
     path: Path
@@ -38,14 +38,14 @@ class Piece:
         """Yield (index in the piece, row).
 
         Raises:
-            UsageError: the file is missing or damaged, or a line is no JSON object; the file and the line or row are named.
+            UsageError: the file is missing or damaged, or a line is not a JSON object (the error names file and line or row).
         """
         if self.path.suffix == ".gz":
             return ((number - 1, row) for number, row in read_jsonl(self.path))
         return enumerate(self._table_rows() if is_table(self.path) else self._json_rows())
 
     def place(self, index: int) -> str:
-        """Return how messages call a row: `FILE:LINE`, with lines from 1, or `FILE, row N`, with rows from 0."""
+        """Return the location of a row for messages: `FILE:LINE`, with lines from 1, or `FILE, row N`, with rows from 0."""
         if is_table(self.path):
             return f"{self.name}, row {self.first_row + index}"
         return f"{self.name}:{_count_lines(self.path, self.start) + index + 1}"
@@ -72,7 +72,7 @@ class Piece:
                     yield from batch.slice(first, _BATCH_ROWS).to_pylist()
 
     def joined(self, other: Piece) -> Piece | None:
-        """Return this piece and the next as one; None if the other is not the next of the same file."""
+        """Return this piece and `other` as one; None unless `other` follows it in the same file."""
         if other.path != self.path or other.start != self.end:
             return None
         size, num_rows = self.size + other.size, self.num_rows + other.num_rows
@@ -80,12 +80,12 @@ class Piece:
 
 
 def cut(path: Path, num_pieces: int, name: str | None = None, first_row: int = 0) -> list[Piece]:
-    """Cut a file into pieces, in order: JSON Lines at line ends into about `num_pieces`, tables at all their groups.
+    """Cut a file into pieces, in order: JSON Lines at line ends into about `num_pieces`, tables at every row group or record batch.
 
-    A packed file stays whole.
+    A gzipped file stays whole.
 
     Raises:
-        UsageError: it cannot be read.
+        UsageError: the file cannot be read.
     """
     name = name or str(path)
     if is_table(path):
@@ -121,7 +121,7 @@ def _groups(path: Path) -> Iterator[tuple[int, int]]:
 
 
 def _batches(path: Path, start: int, end: int | None) -> Iterator[Any]:
-    """Yield the rows of row groups or record batches, a batch at a time."""
+    """Yield the rows of row groups or record batches, one batch at a time."""
     if path.suffix == ".parquet":
         with require("pyarrow.parquet", "train").ParquetFile(path) as file:
             yield from file.iter_batches(_BATCH_ROWS, row_groups=list(range(start, file.num_row_groups if end is None else end)))
@@ -137,10 +137,10 @@ def _batches(path: Path, start: int, end: int | None) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _table_errors(path: Path, name: str) -> Iterator[None]:
-    """Report a file that is missing or damaged as a user's error.
+    """Report a missing or damaged file as a user's error.
 
     Raises:
-        UsageError: `name`, and what is wrong.
+        UsageError: the error names `name` and the defect.
     """
     pyarrow = require("pyarrow", "train")
     if not path.is_file():

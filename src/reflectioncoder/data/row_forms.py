@@ -1,7 +1,7 @@
-"""Turns rows of instruction data sets into samples. The form of a set is recognised by its first row and demanded of all others.
+"""Converts rows of instruction data sets to samples. The first row determines the form of a set; all others must have it too.
 
-Only our own form has typed blocks; all others are plain dialogues of one round or more, all of whose answers are trained. A system
-message at the beginning becomes the beginning of the first request. Of other columns only `id` and `task_id` are kept.
+Only this package's own form has typed blocks; the others are plain dialogues of one or more rounds, all of whose answers are trained.
+A leading system message becomes the beginning of the first request. Of the other columns only `id` and `task_id` are kept.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class RowForm:
-    """The form of a set's rows. `columns`: those that a row must have; it may have more. `convert` takes a row and its place."""
+    """The form of a set's rows. `columns`: required columns; a row may have more. `convert` takes a row and its location."""
 
     name: str
     columns: tuple[str, ...]
@@ -44,7 +44,7 @@ class RowForm:
         """Return the row as a sample.
 
         Raises:
-            UsageError: the row is not of this form, or a text of it is missing or empty.
+            UsageError: the row has another form, or one of its texts is missing or empty.
         """
         if not row.keys() >= set(self.columns):
             raise UsageError.for_value(
@@ -63,7 +63,7 @@ def form_of(row: Row, where: str) -> RowForm:
     """Return the form of a row.
 
     Raises:
-        UsageError: its columns are of no known form.
+        UsageError: the columns match no known form.
     """
     for form in FORMS:
         if row.keys() >= set(form.columns) and (form is not _BLOCKS or _has_blocks(row, where)):
@@ -73,7 +73,7 @@ def form_of(row: Row, where: str) -> RowForm:
 
 
 def _require_characters(sample: Sample, where: str) -> None:
-    """Refuse halves of surrogate pairs, which JSON can spell: no tokenizer takes them."""
+    """Refuse unpaired surrogates, which JSON can express: no tokenizer accepts them."""
     for text in (sample.id or "", *(block.content for message in sample.messages for block in message.content)):
         if not text.isascii() and (found := _HALF_PAIR.search(text)):
             half = f"\\u{ord(found[0]):04x}"
@@ -87,7 +87,7 @@ def normalized(sample: Sample, normalize: Callable[[str], str]) -> Sample:
 
 
 def normalized_text(text: str) -> str:
-    """Replace HTML entities by their characters, CRLF by LF and tabs by four spaces."""
+    """Replace HTML entities with their characters, CRLF with LF and tabs with four spaces."""
     return html.unescape(text).replace("\r\n", "\n").replace("\t", "    ")
 
 
@@ -95,7 +95,7 @@ _NORMALIZERS: dict[TextNormalization, Callable[[str], str]] = {"reflectioncoder"
 
 
 def _dialogue(turns: Iterable[Turn], row: Row, where: str) -> Sample:
-    """Make a one-off sample of turns with a role (user, assistant, system at the beginning) and a text."""
+    """Make a one-off sample from turns of a role (user, assistant, or system at the beginning) and a text."""
     turns = [(ROLE_NAMES.get(role, role) if isinstance(role, str) else role, content) for role, content in turns]
     before = ""
     if turns and turns[0][0] == "system":
@@ -109,7 +109,7 @@ def _dialogue(turns: Iterable[Turn], row: Row, where: str) -> Sample:
 
 
 def _kept(row: Row) -> Row:
-    """Return what a sample keeps of the other columns: what it is called, and which benchmark task it may be."""
+    """Return the other columns that a sample keeps: its id, and the benchmark task that it may be."""
     extra: Row = {}
     if isinstance(row.get("id"), str | int) and not isinstance(row["id"], bool):
         extra["id"] = row["id"]
@@ -135,7 +135,7 @@ def _list(value: Any, where: str) -> list[Any]:
 
 
 def _has_blocks(row: Row, where: str) -> bool:
-    """Tell whether `messages` hold blocks and not plain texts; if it is no list, either form explains what is wrong."""
+    """Tell whether `messages` contain blocks and not plain texts; if it is not a list, either form explains the error."""
     messages = row["messages"]
     if isinstance(messages, str):
         messages = parse_json(messages, f"{where}: messages, a string,")

@@ -1,7 +1,8 @@
-"""Tells what a folder below `runs/` is: one run, the rounds of `improve` or the arms of `ablate`, whose parts are runs of their own."""
+"""Finds the runs in a folder below `runs/`: one run, the rounds of `improve`, or the arms of `ablate`."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ class RunFolder:
     """The folder of a run.
 
     Attributes:
-        rounds: what improve.json says of each round; None if it is not the folder of an `improve`.
-        ablation: what ablation.json says; None if it is not the folder of an `ablate`.
+        rounds: the rounds in improve.json; None if it is not the folder of an `improve`.
+        ablation: the content of ablation.json; None if it is not the folder of an `ablate`.
     """
 
     path: Path
@@ -29,16 +30,16 @@ class RunFolder:
 
 
 def run_folders(path: Path) -> list[RunFolder]:
-    """Return the folder itself and, if it is the folder of an `improve`, behind it those of its rounds, in their order.
+    """Return the folder itself, followed by the folders of its rounds in order if it belongs to an `improve`.
 
     Raises:
         UsageError: improve.json or ablation.json is damaged.
     """
-    name = path.resolve().name
+    name = os.path.basename(os.path.realpath(path))  # `resolve` fails at a circle of links
     if (path / ABLATION_FILE).is_file():
         said = read_json(path / ABLATION_FILE)
         require_field(said if isinstance(said, dict) else {}, "arms", list, str(path / ABLATION_FILE))
-        return [RunFolder(path, name, ablation=said)]  # its cells are many, and have pages of their own
+        return [RunFolder(path, name, ablation=said)]  # its many cells have pages of their own
     if not (path / IMPROVE_FILE).is_file():
         return [RunFolder(path, name)]
     said = read_json(path / IMPROVE_FILE)

@@ -18,6 +18,7 @@ from reflectioncoder.data.json_text import parse_json
 from reflectioncoder.errors import UsageError
 from reflectioncoder.languages import CODE_LANGUAGES, PYTHON
 from reflectioncoder.languages.language import Language
+from reflectioncoder.terminal import in_line
 
 Role = Literal["user", "assistant"]
 BlockType = Literal["text", "code", "execution"]
@@ -35,12 +36,12 @@ SAMPLE_TYPES: tuple[SampleType, ...] = get_args(SampleType)
 
 @dataclass(frozen=True)
 class Block:
-    """A piece of a message: words, a program, or what a program printed.
+    """A part of a message: text, a program, or a program's output.
 
     Attributes:
-        type: `"text"`, `"code"` or `"execution"`; executions are shown to the model and never trained.
-        content: without fences.
-        language: of code, as fences name it; it is not written with the block but taken from the sample's metadata.
+        type: `"text"`, `"code"` or `"execution"`; the model sees executions but is never trained on them.
+        content: the text without fences.
+        language: of code, as in fences; it is not written with the block but taken from the sample's metadata.
 
     Example:
         >>> from reflectioncoder import Block
@@ -72,7 +73,7 @@ class Message:
 
     @property
     def text(self) -> str:
-        """Return the contents of all blocks, joined: what a plain chat user would see of a one-block message."""
+        """Return the contents of all blocks, joined: for a one-block message, what a plain chat user would see."""
         return "\n\n".join(block.content for block in self.content)
 
 
@@ -81,10 +82,10 @@ class Sample:
     """One training sample: a dialogue of typed blocks.
 
     Attributes:
-        messages: rounds of `user, assistant`, as a rule one, of a one-off sample; of a reflection sample `user, assistant` with the
-            reflection sequence, then `user, assistant` with the request and the answer that is to be given at once.
+        messages: a one-off sample has rounds of `user, assistant`, usually one; a reflection sample has `user, assistant` with the
+            reflection sequence, then `user, assistant` with the request and its one-off answer.
         type: `"reflection"` or `"generation"` (one-off).
-        extra: the row's other top-level keys (`id`, `metadata`, ...), untouched.
+        extra: the row's other top-level keys (`id`, `metadata`, ...), unchanged.
 
     Example:
         >>> from reflectioncoder import Block, Message, Sample
@@ -105,10 +106,10 @@ class Sample:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Return what is known of the sample's origin; {} if nothing is. Exported samples carry it as JSON in a string.
+        """Return the recorded origin of the sample; {} if there is none. Exported samples store it as JSON in a string.
 
         Raises:
-            UsageError: it is something else.
+            UsageError: it is neither an object nor one as JSON in a string.
         """
         found = self.extra.get("metadata") or {}
         if isinstance(found, str):
@@ -116,7 +117,7 @@ class Sample:
                 found = parse_json(found, "metadata")
         if not isinstance(found, dict):
             raise UsageError(
-                f"sample {self.id or '(no id)'}: metadata must be an object, or one as JSON in a string, got {found!r:.60}"
+                f"sample {in_line(self.id or '(no id)')}: metadata must be an object, or one as JSON in a string, got {found!r:.60}"
             )
         return found
 
@@ -156,10 +157,10 @@ def _parse_message(value: Any, where: str, language: str) -> Message:
 
 
 def parse_sample(row: dict[str, Any], where: str = "sample") -> Sample:
-    """Check and convert one row. Without a `type` it is a reflection sample if it has four messages, as published ones have.
+    """Check and convert one row. Without a `type`, a row with four messages is a reflection sample, as in published data.
 
     Raises:
-        UsageError: `where`, the field, what was found and what is allowed.
+        UsageError: the row is malformed; the error names `where`, the field, the value and what is allowed.
     """
     messages = row.get("messages")
     if isinstance(messages, str):
@@ -179,7 +180,7 @@ def parse_sample(row: dict[str, Any], where: str = "sample") -> Sample:
 
 
 def check_rounds(roles: list[str], kind: SampleType, where: str) -> None:
-    """Check that messages are rounds of user and assistant: two of a reflection sample, any number of a one-off sample.
+    """Check that messages are rounds of user and assistant: two for a reflection sample, any number for a one-off sample.
 
     Raises:
         UsageError: they are not.
@@ -193,7 +194,7 @@ def check_rounds(roles: list[str], kind: SampleType, where: str) -> None:
 
 
 def _language_of(extra: dict[str, Any]) -> str:
-    """Return the language of the sample's fences: `language` of its metadata, which may be anything in other people's files."""
+    """Return the language of the sample's fences: `language` in its metadata, which may contain anything in foreign files."""
     metadata = extra.get("metadata")
     with contextlib.suppress(UsageError):
         metadata = parse_json(metadata, "metadata") if isinstance(metadata, str) else metadata
@@ -202,19 +203,21 @@ def _language_of(extra: dict[str, Any]) -> str:
 
 
 def language_of(sample: Sample) -> Language:
-    """Return the language that a sample's programs are in.
+    """Return the language of a sample's programs.
 
     Raises:
-        UsageError: its metadata names one that is not known.
+        UsageError: its metadata names an unknown language.
     """
     name = sample.metadata.get("language", PYTHON.name)
     if not isinstance(name, str) or name not in CODE_LANGUAGES:
-        raise UsageError.for_value("unknown language", f"sample {sample.id or '(no id)'}: metadata.language", name, CODE_LANGUAGES)
+        raise UsageError.for_value(
+            "unknown language", f"sample {in_line(sample.id or '(no id)')}: metadata.language", name, CODE_LANGUAGES
+        )
     return CODE_LANGUAGES[name]
 
 
 def operators_of(sample: Sample) -> list[str]:
-    """Return the slips that a sample corrects, as far as its metadata tells."""
+    """Return the mistakes (mutation operators) that a sample corrects, according to its metadata."""
     found = sample.metadata.get("operators", [])
     return [str(name) for name in found] if isinstance(found, list) else []
 
@@ -223,7 +226,7 @@ def read_samples(path: str | Path) -> Iterator[Sample]:
     """Stream the samples of a JSON Lines file, one in memory at a time.
 
     Raises:
-        UsageError: the file is missing, or a row is malformed (file, line and field are named).
+        UsageError: the file is missing, or a row is malformed (the error names file, line and field).
 
     Example:
         >>> import json

@@ -1,7 +1,7 @@
-"""Tells where a model's thoughts end and its answer begins, by the marks of the models that think aloud.
+"""Finds where a model's thoughts end and its answer begins, by the marks that reasoning models write.
 
-Known are tags (`<think>`, `<thinking>`, `<thought>`, `<seed:think>`, `[THINK]`, `◁think▷`, `<|START_THINKING|>`, …) and the channels of
-gpt-oss ("harmony") and Gemma. A mark in a program, or in quotes, is none.
+It knows tags (`<think>`, `<thinking>`, `<thought>`, `<seed:think>`, `[THINK]`, `◁think▷`, `<|START_THINKING|>`, …) and the channels of
+gpt-oss ("harmony") and Gemma. Marks inside programs or quotation marks do not count.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _ENDS = re.compile(
     re.IGNORECASE,
 )
 _QUOTES = ("'", '"', "`", "“", "”", "‘", "’")
-_MAX_THOUGHTS = 4  # after so many their marks are believed without a look at what they stand in
+_MAX_THOUGHTS = 4  # after this many thoughts, marks count even inside programs
 
 
 def after_thoughts(text: str, programs: Callable[[str], list[tuple[int, int]]]) -> str | None:
-    """Return what follows the last thought; None if the text ends within one. Nothing before the end of a thought is an answer.
+    """Return the text after the last thought; None if the text ends within a thought. Nothing before the end of a thought is an answer.
 
     Args:
-        programs: where programs stand in a text: (start, end) in characters.
+        programs: returns the (start, end) character ranges of programs in a text.
     """
     text = _ENDS.sub("", text)
     channels = list(_CHANNEL.finditer(text))
@@ -59,7 +59,7 @@ def after_thoughts(text: str, programs: Callable[[str], list[tuple[int, int]]]) 
 
 
 def _begins_line(text: str, mark: re.Match[str]) -> bool:
-    """Tell whether nothing but other marks stands before the mark on its line: prose may name a mark."""
+    """Tell whether only other marks stand before the mark on its line: prose may mention a mark."""
     before = text[text.rfind("\n", 0, mark.start()) + 1 : mark.start()].rstrip()
     return not before or before.endswith((">", "]", "▷"))
 
@@ -69,7 +69,7 @@ def _within(ranges: list[tuple[int, int]], position: int) -> bool:
 
 
 def _is_quoted(text: str, mark: re.Match[str]) -> bool:
-    """Tell whether quotation marks enclose the mark, or a longer text of its line with it."""
+    """Tell whether the mark, or a longer part of its line with it, is in quotation marks."""
     before, after = text[: mark.start()][-1:], text[mark.end() : mark.end() + 1]
     if before in _QUOTES and after in _QUOTES:
         return not text[: mark.start()].endswith("```")

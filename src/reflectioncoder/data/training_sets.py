@@ -1,7 +1,7 @@
 """Finds training data by name and reads it as samples: files, folders of files, data sets of the Hugging Face Hub.
 
-`find_training_set` looks at the first row only. `TrainingSet.parts` cuts a set into pieces that can be sent to other processes; a
-piece's rows are checked as they are read, with a few of them in memory at a time.
+`find_training_set` reads only the first row. `TrainingSet.parts` cuts a set into parts that can be sent to other processes; their
+rows are checked as they are read, with few of them in memory at a time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from reflectioncoder.data.samples import Sample
 from reflectioncoder.errors import UsageError
 
 SetKind = Literal["reflection", "generation"]
-_CUTS_PER_PART = 4  # so that parts of many files differ little in size
+_CUTS_PER_PART = 4  # so that the parts of a set with many files have similar sizes
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class TrainingSet:
     """One entry of `train.reflection_data` or `train.generation_data`, found on this machine.
 
     Attributes:
-        spec: as the recipe names it.
+        spec: the name in the recipe.
         files: .jsonl, .jsonl.gz and .parquet files, or the Arrow files of a hub data set, in order.
-        identity: a hash of all that the samples depend on: the files' contents, or the hub data set's name, configuration, split and
-            commit; and the normalization.
+        identity: a hash of everything that the samples depend on: the files' contents, or the hub data set's name, configuration,
+            split and commit; and the normalization.
         revision: the commit of a hub data set.
-        kind: which setting named it.
+        kind: the setting that names it.
         form: the name of its rows' form (`row_forms.FORMS`); "" if it has no rows.
     """
 
@@ -46,18 +46,18 @@ class TrainingSet:
     form: str = ""
 
     def to_json(self) -> dict[str, str | None]:
-        """Return what a run records of the set."""
+        """Return the run's record of the set."""
         return {name: getattr(self, name) for name in ("spec", "kind", "form", "normalization", "revision", "identity")}
 
     @property
     def num_bytes(self) -> int:
-        """Return the size of its files."""
+        """Return the total size of the files."""
         return sum(file.stat().st_size for file in self.files)
 
     def parts(self, num_parts: int) -> list[Part]:
-        """Cut the set into at most `num_parts` parts of about the same size, whose samples in order are the whole set."""
+        """Cut the set into at most `num_parts` parts of similar size; their samples, in order, are the whole set."""
         pieces = self._pieces(num_parts * _CUTS_PER_PART)
-        total = max(1, sum(piece.size for piece in pieces))  # a table without columns has none
+        total = max(1, sum(piece.size for piece in pieces))  # a table without columns has no bytes
         groups: list[list[Piece]] = [[] for _ in range(num_parts)]
         done = 0
         for piece in pieces:
@@ -66,17 +66,17 @@ class TrainingSet:
         return [Part(tuple(_joined(group)), self.form, self.normalization) for group in groups if group]
 
     def samples(self) -> Iterator[Sample]:
-        """Read all samples, one after the other.
+        """Read all samples in order.
 
         Raises:
-            UsageError: as `Part.samples`.
+            UsageError: see `Part.samples`.
         """
         for part in self.parts(1):
             yield from part.samples()
 
     def _pieces(self, num_cuts: int) -> list[Piece]:
         sizes = [max(file.stat().st_size, 1) for file in self.files]
-        name = self.spec if self.revision else None  # nobody knows the files of a cache
+        name = self.spec if self.revision else None  # users do not know the files of a cache
         pieces: list[Piece] = []
         for file, size in zip(self.files, sizes, strict=True):
             first_row = sum(piece.num_rows for piece in pieces) if name else 0
@@ -96,7 +96,7 @@ class Part:
         """Read, check and normalise the rows.
 
         Raises:
-            UsageError: a row is malformed or of another form; file and line (or row), field, what was found and what is allowed.
+            UsageError: a row is malformed or has another form; the error names file, line or row, field, value and what is allowed.
         """
         form = FORM_BY_NAME[self.form] if self.form else None
         for piece in self.pieces:
@@ -105,22 +105,22 @@ class Part:
                 try:
                     sample = form.sample(row, "", self.normalization)
                 except UsageError:
-                    form.sample(row, piece.place(index))  # the place is made only for a message: to count lines takes time
+                    form.sample(row, piece.place(index))  # raises with the location; counting lines takes time
                     raise
                 yield sample
 
 
 def find_training_set(spec: str, kind: SetKind, normalization: TextNormalization = "none") -> TrainingSet:
-    """Find a file, a folder or a data set of the hub, which is downloaded if it is not here yet, and recognise the form of its rows.
+    """Find a file, a folder or a hub data set (downloaded if it is not cached) and recognise the form of its rows.
 
     Args:
         spec: a file (.jsonl, .jsonl.gz, .parquet); a folder, for all such files in it, by name; `hub:NAME[:CONFIG][:SPLIT][@REVISION]`.
-        kind: which setting names it.
-        normalization: what is changed in the texts.
+        kind: the setting that names it.
+        normalization: the changes to make in the texts.
 
     Raises:
-        UsageError: there is no such thing, a file of another kind, a folder without data files, rows of an unknown form.
-        MachineError: the hub is not reached and the data set is not here; a package is missing.
+        UsageError: it does not exist, a file of another kind, a folder without data files, rows of an unknown form.
+        MachineError: the hub cannot be reached and the data set is not cached; a package is missing.
     """
     revision = None
     if spec.startswith(HUB_PREFIX):

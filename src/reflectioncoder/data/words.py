@@ -1,5 +1,4 @@
-"""Provides a tokenizer of words and blanks, to look at samples without a model's tokenizer. It has enough of the interface for
-`render`."""
+"""A tokenizer of words and blanks for viewing samples without a model; it implements the part of the interface that `render` uses."""
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ class _AddedToken:
 
 
 class WordTokenizer:
-    """Ids are given in order of appearance; decoding gives the text back."""
+    """Assigns ids in order of appearance; decoding returns the text."""
 
     bos_token, eos_token = "<BOS>", "<EOS>"
     chat_template = None

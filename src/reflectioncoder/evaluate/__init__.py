@@ -1,1 +1,1 @@
-"""Evaluates programs: benchmarks, scoring in the sandbox, pass@k with intervals. No model, no torch."""
+"""Evaluates programs: benchmarks, scoring in the sandbox, pass@k with intervals. Needs no model and no torch."""

@@ -1,20 +1,20 @@
-"""Benchmarks by name: what is asked, what is tested, where the data is found. Each is a row of `BENCHMARKS`.
+"""Benchmarks by name: their requests, their tests, the location of their data. Each is a row of `BENCHMARKS`.
 
 bundled/seen, bundled/unseen   the held-out problems of this package
-bundled/repair                 these with a slip each and the failure of a test: to be corrected in one turn
-humaneval, humaneval+          EvalPlus's HumanEval+ file; the first uses its base inputs only. Where just the original HumanEval
-                               file is there, `humaneval` uses that one's own tests (another `version` in the results)
+bundled/repair                 the same problems, each with an injected slip and a failing test, to be repaired in one turn
+humaneval, humaneval+          EvalPlus's HumanEval+ file; the first uses its base inputs only. If only the original HumanEval
+                               file is found, `humaneval` uses that file's own tests (another `version` in the results)
 mbpp, mbpp+                    EvalPlus's MBPP+ file (378 tasks); the first uses its base inputs only
-humanevalfix/<language>        HumanEvalPack: programs with a bug each, to be repaired; their tests are shown
-humanevalfix-docs/<language>   the same, the docstring is shown instead
-humanevalsynthesize/<language> HumanEvalPack: programs to be written from the docstring
-cruxeval-o, cruxeval-i         CRUXEval: the output of a call is predicted, or an input for an output
+humanevalfix/<language>        HumanEvalPack: repair a program with one bug, given its tests
+humanevalfix-docs/<language>   the same, given the docstring instead of the tests
+humanevalsynthesize/<language> HumanEvalPack: write a program from the docstring
+cruxeval-o, cruxeval-i         CRUXEval: predict the output of a call, or an input that gives an output
 leetcode                       LeetCodeDataset's test tasks, which are dated
 bigcodebench-hard/<split>      BigCodeBench-Hard: functions that use libraries, from a docstring (complete) or a text (instruct)
 livecodebench                  LiveCodeBench's tasks, which are dated, from the user's own files
-multipl-e/<language>           MultiPL-E's HumanEval in another language, by MultiPL-E's names
+multipl-e/<language>           MultiPL-E's HumanEval in another language, under MultiPL-E's language names
 
-`file:PATH` is a problem file of the user's own, in no row of the table.
+`file:PATH` is a problem file of the user's own; it has no row in the table.
 """
 
 from __future__ import annotations
@@ -111,19 +111,19 @@ BIGCODEBENCH: dict[bigcodebench_data.Split, DataFile] = {
 
 @dataclass(frozen=True)
 class BenchmarkRow(Generic[T]):
-    """All that makes a benchmark: the file with its tasks, how rows become tasks, the judge of their tests, how a model is asked."""
+    """The definition of a benchmark: its data file, the parser of the file's rows, the judge of its tests, and its requests."""
 
     file: BenchmarkFile
     tasks: Callable[[Sequence[Row], str], list[Task[T]]]
-    """Makes tasks of the file's rows; its second argument says where they stand, for messages."""
+    """Makes tasks from the file's rows; the second argument is the rows' location, for messages."""
     judge: Judge[T]
     request: Callable[[Task[T], int], Request]
     """Makes the request for a sample of a task."""
     facts: Facts
     family: str | None = None
-    """The tasks that training data must not hold (`contamination`); None: training data is not compared with it."""
+    """The family of tasks that training data must not hold (`contamination`); None: training data is not checked against it."""
     otherwise: BenchmarkRow[Any] | None = None
-    """Stands in where its file is on this machine and `file` is not."""
+    """Replaces this row if the replacement's file is on this machine and `file` is not."""
 
     def on_this_machine(self, data_dir: str | None) -> BenchmarkRow[Any]:
         other = self.otherwise
@@ -204,7 +204,7 @@ BENCHMARKS: dict[str, BenchmarkRow[Any]] = {
 
 @dataclass(frozen=True)
 class Benchmark(Generic[T]):
-    """A benchmark with its tasks: those that are wanted, of all that its file holds."""
+    """A benchmark with the selected tasks of its file."""
 
     name: str
     version: str
@@ -213,19 +213,19 @@ class Benchmark(Generic[T]):
     judge: Judge[T]
     request: Callable[[Task[T], int], Request]
     left_out: frozenset[str] = frozenset()
-    """Tasks beyond the wanted number, outside of the window of dates, or whose references fail here: their samples are passed over."""
+    """Tasks beyond the requested number, outside the date window, or whose references fail here; their samples are ignored."""
     md5: str = ""
-    """EvalPlus names a data set by this in its result files; empty for data of others."""
+    """The hash that identifies a data set in EvalPlus's result files; empty for other data."""
     url: str = ""
     facts: Facts = UNKNOWN_FACTS
     references: References | None = None
-    """The references that pass and fail on this machine; None where that is not asked."""
+    """The references that pass and fail on this machine; None if references are not checked."""
     wanted: tuple[Task[T], ...] = ()
-    """With the tasks whose references fail here; empty where that is not asked."""
+    """The selected tasks, including those whose references fail here; empty if references are not checked."""
 
     @property
     def whole(self) -> Benchmark[T]:
-        """Return the benchmark with the tasks whose references fail here: what is asked does not depend on that."""
+        """Return the benchmark including tasks whose references fail here: requests must not depend on this machine."""
         tasks = self.wanted or self.tasks
         left_out = self.left_out - {task.task_id for task in tasks}
         return replace(self, tasks=tasks, left_out=left_out, references=None, wanted=())
@@ -244,7 +244,7 @@ class Benchmark(Generic[T]):
         return said
 
     def date_lines(self) -> list[str]:
-        """Return a line for people about the dates of the tasks; none for tasks without dates."""
+        """Return a line of text about the tasks' dates; empty for tasks without dates."""
         dates = dates_of(self.tasks)
         return [f"{self.name}: {len(self.tasks)} tasks dated {dates['from']} to {dates['to']}"] if dates else []
 
@@ -269,10 +269,10 @@ def _own(path: Path) -> BenchmarkRow[Any]:
 
 
 def require_distinct(specs: Iterable[str]) -> None:
-    """Refuse benchmarks of which one is named twice: `name:10` and `name:40` would write into one folder.
+    """Refuse to evaluate a benchmark twice: `name:10` and `name:40` would write into one folder.
 
     Raises:
-        UsageError: one is.
+        UsageError: a benchmark is named twice.
     """
     seen: dict[str, str] = {}
     for spec in specs:
@@ -286,17 +286,17 @@ def require_distinct(specs: Iterable[str]) -> None:
 
 
 def families_of(specs: Iterable[str]) -> set[str]:
-    """Return the families of tasks that the benchmarks belong to; unknown names belong to none."""
+    """Return the task families of the benchmarks; unknown names have none."""
     rows = (BENCHMARKS.get(spec.partition(":")[0]) for spec in specs)
     return {row.family for row in rows if row and row.family}
 
 
 def load_benchmarks(specs: Iterable[str], data_dir: str | None = None, window: DateWindow = EVER) -> dict[str, Benchmark[Any]]:
-    """Load benchmarks of which some may be dated: the window is for these, the others are taken whole.
+    """Load benchmarks; the date window applies to dated ones, the others are loaded whole.
 
     Raises:
-        UsageError: unknown name; a window where none of them is dated, or without any task in it.
-        MachineError: data is not found and cannot be downloaded, or is not what was published.
+        UsageError: unknown name; a window although no benchmark is dated, or a window without tasks.
+        MachineError: data is not found and cannot be downloaded, or differs from what was published.
     """
     loaded = {spec: load_benchmark(spec, data_dir) for spec in specs}
     if not window:
@@ -311,14 +311,14 @@ def load_benchmark(spec: str, data_dir: str | None = None, window: DateWindow = 
     """Load a benchmark with its data.
 
     Args:
-        spec: its name, `bundled/seen` for instance, `humaneval+`, `mbpp` or `multipl-e/js`; `name:N` takes the first N tasks.
-            `file:PATH`, or `file:PATH:N`: problems of one's own.
+        spec: its name, for instance `bundled/seen`, `humaneval+`, `mbpp` or `multipl-e/js`; `name:N` takes the first N tasks.
+            `file:PATH` and `file:PATH:N` name your own problems.
         data_dir: a folder with benchmark files, searched first.
-        window: the dates of the wanted tasks; `name:N` takes the first N of them.
+        window: the date window of the tasks; `name:N` takes the first N tasks in it.
 
     Raises:
-        UsageError: unknown name; a window for tasks without dates, or without any task in it.
-        MachineError: its data is not found and cannot be downloaded, or is not what was published.
+        UsageError: unknown name; a window for tasks without dates, or a window without tasks.
+        MachineError: its data is not found and cannot be downloaded, or differs from what was published.
 
     Example:
         >>> from reflectioncoder import load_benchmark

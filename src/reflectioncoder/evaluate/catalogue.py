@@ -24,7 +24,7 @@ STATES: dict[State, str] = {
 
 @dataclass(frozen=True)
 class DataState:
-    """Where the tasks of a benchmark are. `path` is empty unless they are found, `url` unless they can be downloaded."""
+    """The location of a benchmark's tasks. `path` is empty if they are not found, `url` if they cannot be downloaded."""
 
     state: State
     version: str
@@ -34,9 +34,9 @@ class DataState:
 
 @dataclass(frozen=True)
 class Entry:
-    """A benchmark in the list. `num_tasks` is None where only the user's files know it.
+    """A benchmark in the list. `num_tasks` is None if it depends on the user's files.
 
-    `references`: how many pass on this machine; None where that is not asked, or was not found out yet.
+    `references`: how many pass on this machine; None if they are not checked, or not yet.
     """
 
     name: str
@@ -65,7 +65,7 @@ HEADER = f"{'benchmark':<29}{'tasks':>5}  {'language':<12}{'licence of the data'
 
 
 def entries(data_dir: str | None = None) -> list[Entry]:
-    """Return what there is to say of every benchmark, in the order of the registry. Nothing is downloaded or judged.
+    """Return an entry for every benchmark, in the order of the registry, without downloading or judging anything.
 
     Example:
         >>> from reflectioncoder.evaluate.catalogue import entries
@@ -74,7 +74,7 @@ def entries(data_dir: str | None = None) -> list[Entry]:
         ('bundled/seen', 102, 'packaged')
     """
 
-    @cache  # several benchmarks are made of one file, and a search looks through whole folders
+    @cache  # several benchmarks share a file, and a search walks whole folders
     def state_of(file: BenchmarkFile) -> DataState:
         return _state(file, data_dir)
 
@@ -96,7 +96,7 @@ def _state(file: BenchmarkFile, data_dir: str | None) -> DataState:
 
 
 def table() -> str:
-    """Return a Markdown table of the benchmarks; those in many languages have one row, with all numbers of tasks."""
+    """Return a Markdown table of the benchmarks; a benchmark in many languages has one row with all its numbers of tasks."""
     groups: dict[str, list[BenchmarkRow[Any]]] = defaultdict(list)
     languages: dict[str, set[str]] = defaultdict(set)
     for name, row in BENCHMARKS.items():

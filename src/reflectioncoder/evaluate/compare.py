@@ -2,7 +2,7 @@
 
 In: `results.json` with `samples.jsonl` beside it, or EvalPlus's own `*eval_results.json`. Out: plain data for the command line.
 The pairs are tasks: with one sample per task a task is solved or not; with several its pass@1 is the share of samples that pass.
-The difference is always B - A. Nothing is run here, and no benchmark data is needed.
+The difference is always B - A. The comparison runs no programs and needs no benchmark data.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from typing import Any, Literal
 
 from reflectioncoder.data.files import read_json, read_jsonl
 from reflectioncoder.errors import UsageError
-from reflectioncoder.evaluate.metrics import bootstrap_interval, exact_mcnemar
+from reflectioncoder.evaluate.metrics import bootstrap_interval, exact_mcnemar, paired_interval
 from reflectioncoder.evaluate.references import failed_in
+from reflectioncoder.evaluate.results import num_counted_rows
 from reflectioncoder.evaluate.score import SAMPLES
+from reflectioncoder.terminal import in_line
 
 Subset = Literal["base", "plus"] | None
-"""None is the whole benchmark, where neither run has plus tests."""
+"""None stands for the whole benchmark, if neither run has plus tests."""
 
 ROUNDS = 10_000
 SEVERAL_SAMPLES = "several samples per task: a task is not just solved or unsolved"
@@ -29,7 +31,7 @@ _PASSED = ("passed", "pass")  # ours, EvalPlus's
 
 
 class NothingInCommonError(UsageError):
-    """Two runs have no task with a verdict in both."""
+    """No task has a verdict in both runs."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class JudgedSample:
     plus_status: str | None
 
     def solves(self, subset: Subset) -> bool | None:
-        """Tell whether the sample solves the subset; None if there is no verdict. A sample that fails base fails plus, run or not."""
+        """Tell whether the sample solves the subset; None without a verdict. A failed base fails plus too, even if that was not run."""
         if "sandbox_error" in (self.base_status, self.plus_status):
             return None
         base = self.base_status in _PASSED
@@ -49,7 +51,7 @@ class JudgedSample:
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """One scoring run. Values that its files do not record are None."""
+    """One scoring run. Values missing from its files are None."""
 
     path: Path
     samples: dict[str, list[JudgedSample]]
@@ -65,7 +67,7 @@ class ScoredRun:
         return {"path": str(self.path), "num_tasks": len(self.samples), "num_samples": num_samples, "isolation_tier": self.tier}
 
     def rates(self, task_ids: Iterable[str], subset: Subset) -> dict[str, tuple[float, int]]:
-        """Return (pass@1, number of samples with a verdict) of the tasks that have one."""
+        """Return (pass@1, number of samples with a verdict) for each task that has a verdict."""
         solved = {task: [s for sample in self.samples[task] if (s := sample.solves(subset)) is not None] for task in task_ids}
         return {task: (fmean(verdicts), len(verdicts)) for task, verdicts in solved.items() if verdicts}
 
@@ -74,7 +76,7 @@ def read_run(path: Path) -> ScoredRun:
     """Read a directory with `results.json` and `samples.jsonl`, the path of such a `results.json`, or an EvalPlus result file.
 
     Raises:
-        UsageError: a file is missing, malformed or something else (the file is named, and the line of a sample).
+        UsageError: a file is missing, malformed or of another kind; the message names the file and, for samples, the line.
     """
     if path.is_dir():
         path = path / "results.json"
@@ -95,8 +97,7 @@ def _read_scored(path: Path, results: dict[str, Any]) -> ScoredRun:
         raise UsageError(
             f"file not found: {rows}\n  hint:    the verdicts of {path} are read from it; `reflectioncoder score` writes both"
         )
-    samples: dict[str, list[JudgedSample]] = {}
-    left_out = failed_in(results)
+    judged: list[dict[str, Any]] = []
     seen: set[tuple[str, object]] = set()
     for number, row in read_jsonl(rows):
         where = f"{rows}:{number}"
@@ -105,11 +106,14 @@ def _read_scored(path: Path, results: dict[str, Any]) -> ScoredRun:
             raise UsageError(f"{where}: needs task_id, a string, and sample, a number")
         if (task_id, sample) in seen:
             # Scoring appends, and leaves one row per sample when it ends.
-            raise UsageError(f"{where}: sample {sample} of {task_id} a second time: scoring has not finished; run score again")
+            raise UsageError(f"{where}: sample {sample} of {in_line(task_id)} a second time: scoring has not finished; run score again")
         seen.add((task_id, sample))
-        if task_id in left_out:
-            continue
-        samples.setdefault(task_id, []).append(_judged(row, where))
+        judged.append(row)
+    samples: dict[str, list[JudgedSample]] = {}
+    left_out = failed_in(results)
+    for number, row in enumerate(judged[: num_counted_rows(results, judged, rows)], start=1):
+        if row["task_id"] not in left_out:
+            samples.setdefault(row["task_id"], []).append(_judged(row, f"{rows}:{number}"))
     benchmark, isolation = results["benchmark"], (results.get("sandbox") or {}).get("isolation") or {}
     return ScoredRun(
         path,
@@ -125,9 +129,10 @@ def _read_scored(path: Path, results: dict[str, Any]) -> ScoredRun:
 def _read_evalplus(path: Path, content: dict[str, Any]) -> ScoredRun:
     samples: dict[str, list[JudgedSample]] = {}
     for task_id, rows in content["eval"].items():
+        where = f"{path}: eval.{in_line(task_id)}"
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise UsageError(f"{path}: eval.{task_id}: expected a list of samples with base_status and plus_status")
-        samples[task_id] = [_judged(row, f"{path}: eval.{task_id}[{i}]") for i, row in enumerate(rows)]
+            raise UsageError(f"{where}: expected a list of samples with base_status and plus_status")
+        samples[task_id] = [_judged(row, f"{where}[{i}]") for i, row in enumerate(rows)]
     return ScoredRun(path, samples, _has_plus(samples), evalplus_hash=content.get("hash"))
 
 
@@ -145,14 +150,14 @@ def _has_plus(samples: dict[str, list[JudgedSample]]) -> bool:
 
 
 def compare_runs(a: ScoredRun, b: ScoredRun, *, seed: int = 0, limit: int | None = None, only_headline: bool = False) -> dict[str, Any]:
-    """Return paired statistics of the tasks that both runs have (only the first `limit` of them, if given), per subset.
+    """Return paired statistics per subset, over the tasks that both runs have (the first `limit` of them, if given).
 
-    `only_headline`: of the plus tests alone, where there are any; the bootstrap of a large benchmark takes seconds per subset.
+    `only_headline`: compare only the plus tests, if there are any; the bootstrap of a large benchmark takes seconds per subset.
 
-    Swapping the runs swaps counts and lists, negates differences and mirrors intervals; p-values stay.
+    Swapping the runs swaps counts and lists, negates differences and mirrors intervals; p-values do not change.
 
     Raises:
-        UsageError: other benchmarks or other data; no common task; no task with a verdict in both runs.
+        UsageError: different benchmarks or data; no common task; no task with a verdict in both runs.
     """
     _require_same_data(a, b)
     common = common_tasks(a, b)
@@ -179,12 +184,12 @@ def common_tasks(a: ScoredRun, b: ScoredRun) -> list[str]:
 
 
 def compare_folders(directory: Path, a: str, b: str) -> dict[str, Any] | None:
-    """Return the paired statistics of two scorings that lie in one folder, of the plus tests where there are any.
+    """Return the paired statistics of two scorings in one folder, for the plus tests if there are any.
 
-    None if no task has a verdict in both: one of them may not be there, or could not be judged here.
+    None if no task has a verdict in both, for instance because one is missing or could not be judged here.
 
     Raises:
-        UsageError: a file is damaged, or the scorings are of different data.
+        UsageError: a file is damaged, or the scorings used different data.
     """
     if not all((directory / name / "results.json").is_file() for name in (a, b)):
         return None
@@ -216,6 +221,7 @@ def _compare_subset(a: ScoredRun, b: ScoredRun, tasks: Sequence[str], subset: Su
         "neither": len(pairs) - num_both - len(better_a) - len(better_b),
     }
     difference = bootstrap_interval([y - x for x, y in pairs.values()], 0.95, seed, ROUNDS)
+    difference = paired_interval(difference, len(pairs), single=single)
     left_out = [task for task in tasks if task not in pairs]
     return {
         "subset": subset,
@@ -252,11 +258,11 @@ def _warnings(a: ScoredRun, b: ScoredRun, num_common: int, num_compared: int) ->
     if a.has_plus != b.has_plus:
         warnings.append(f"only {'A' if a.has_plus else 'B'} has plus verdicts: base alone is compared")
     if a.evalplus_hash and b.evalplus_hash and a.evalplus_hash != b.evalplus_hash:
-        # No refusal: other writers of this format hash other things (EvalPlus: MD5 of its data file).
+        # Only a warning: writers of this format hash different things (EvalPlus: the MD5 of its data file).
         warnings.append(f"the EvalPlus files name different data: hash {a.evalplus_hash} in A, {b.evalplus_hash} in B")
     for name, run in (("A", a), ("B", b)):
         if run.status != "done":
-            warnings.append(f"{name} ended with status {run.status}: its numbers are not valid")
+            warnings.append(f"{name} ended with status {in_line(str(run.status))}: its numbers are not valid")
         if run.tier == 0:
             warnings.append(f"{name} was scored at isolation tier 0: its programs could read files and use the network")
     if a.tier is not None and b.tier is not None and a.tier != b.tier:
@@ -266,13 +272,17 @@ def _warnings(a: ScoredRun, b: ScoredRun, num_common: int, num_compared: int) ->
 
 def _sides(a: ScoredRun, b: ScoredRun, *details: str) -> str:
     texts = details or ("", "")
-    return "\n".join(f"  {name}: {run.path}  {text}".rstrip() for name, run, text in zip("AB", (a, b), texts, strict=True))
+    return "\n".join(f"  {name}: {run.path}  {in_line(text)}".rstrip() for name, run, text in zip("AB", (a, b), texts, strict=True))
 
 
 def _some_tasks(run: ScoredRun) -> str:
     return f"{len(run.samples)} tasks" + "".join(f", e.g. {task}" for task in list(run.samples)[:1])
 
 
-def _natural_order(task_id: str) -> tuple[list[str | int], str]:
+def _natural_order(task_id: str) -> tuple[list[str | tuple[int, str]], str]:
     """Sort HumanEval/2 before HumanEval/10: an order of its own, so that the bootstrap does not depend on the order of rows."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", task_id)], task_id
+    parts: list[str | tuple[int, str]] = []
+    for number, part in enumerate(re.split(r"([0-9]+)", task_id)):
+        digits = part.lstrip("0")
+        parts.append((len(digits), digits) if number % 2 else part)  # by value, whatever their length
+    return parts, task_id

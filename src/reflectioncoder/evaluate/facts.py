@@ -1,4 +1,4 @@
-"""What people want to know of a benchmark before they use it, in words: what it measures, its licence, its language."""
+"""Facts for choosing a benchmark, in words: what it measures, its licence, its language."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _FROM_SENTENCE = "writing a short function from a sentence and an assertion"
 
 @dataclass(frozen=True)
 class Facts:
-    """`measures`: one line. `license`: of the data, as its source names it. `language`: of the programs."""
+    """`measures`: one line. `license`: the data's licence as its source names it. `language`: the programs' language."""
 
     measures: str
     license: str
     language: str = PYTHON.title
 
     def in_language(self, name: str) -> Facts:
-        """Return these facts for a benchmark in another language, by MultiPL-E's name of it."""
+        """Return these facts for a benchmark in another language, given by its MultiPL-E name."""
         return replace(self, language=LANGUAGES[name].title)
 
 
@@ -44,7 +44,7 @@ FACTS = {
     "bigcodebench-hard/instruct": Facts("writing a function that uses libraries, from a text", "Apache-2.0"),
     "multipl-e": Facts("continuing HumanEval's functions, translated by rules", "BSD-3-Clause, MIT"),
 }
-"""The facts by name of a benchmark, or of a family of which each member is in a language."""
+"""Facts by the name of a benchmark, or of a family with one member per language."""
 OWN_FACTS = Facts("writing the functions of a problem file of your own", "that of your file")
 UNKNOWN_FACTS = Facts("", "")
-"""The facts of a benchmark that is in no registry."""
+"""The facts of a benchmark that is not in the registry."""

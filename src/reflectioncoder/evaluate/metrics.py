@@ -31,7 +31,7 @@ def wilson_interval(successes: float, trials: int, confidence: float = 0.95) -> 
     """Return Wilson's score interval of a proportion, which is sensible near 0 and 1 and for few trials.
 
     Args:
-        successes: a mean of shares times `trials` will do: such a mean varies no more than one of failures and successes.
+        successes: may be fractional (a mean of shares times `trials`), which varies no more than a count of passes.
     """
     if trials == 0:
         return Interval(0.0, 0.0, 1.0)
@@ -68,10 +68,10 @@ def ratio_interval(pairs: Sequence[tuple[float, float]], confidence: float = 0.9
 
 
 def mean_pass_at_k(per_task: Sequence[tuple[int, int]], k: int, confidence: float = 0.95) -> Interval:
-    """Return the mean pass@k over tasks given as (samples, correct). One sample per task: Wilson; more: bootstrap over tasks.
+    """Return the mean pass@k over tasks given as (samples, correct), with Wilson's interval for one sample per task, else a bootstrap.
 
-    Tasks that are all alike tell a bootstrap nothing, and near the ends few differ: the interval there is at least as wide as
-    Wilson's for as many tasks of which none (or each) is solved.
+    The bootstrap interval has no width if all tasks are alike, and is too narrow near 0 and 1. Its upper bound is therefore at least
+    Wilson's for as many tasks with none solved, its lower bound at most Wilson's with all solved.
     """
     values = [pass_at_k(n, c, k) for n, c in per_task]
     if all(n == 1 for n, _ in per_task):
@@ -83,13 +83,29 @@ def mean_pass_at_k(per_task: Sequence[tuple[int, int]], k: int, confidence: floa
     return Interval(interval.value, min(interval.ci_low, always.ci_low), max(interval.ci_high, never.ci_high))
 
 
+def paired_interval(interval: Interval, num_tasks: int, confidence: float = 0.95, *, single: bool) -> Interval:
+    """Return the interval of a difference of two pass rates on the same tasks, widened to what their number can support.
+
+    If the two differ on few tasks or none, the bootstrap interval is too narrow. It is therefore widened to reach at least as far to
+    both sides as Wilson's upper bound on the share of differing tasks when none of `num_tasks` differs.
+
+    Args:
+        single: one sample per task. With several, tasks differ fractionally, and the bootstrap is kept unless it has no width.
+    """
+    if not single and interval.ci_low < interval.ci_high:
+        return interval
+    reach = wilson_interval(0, num_tasks, confidence).ci_high
+    low, high = min(interval.ci_low, interval.value - reach), max(interval.ci_high, interval.value + reach)
+    return Interval(interval.value, max(low, -1.0), min(high, 1.0))
+
+
 def standard_error(values: Sequence[float]) -> float:
-    """Return the standard error of the mean of the tasks' values; 0 for fewer than two."""
+    """Return the standard error of the mean over tasks; 0 for fewer than two tasks."""
     return stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
 
 
 def exact_mcnemar(only_before: int, only_after: int) -> float:
-    """Return the two-sided exact p-value for two paired runs being equally good, from the tasks that only one of them solves."""
+    """Return the two-sided exact McNemar p-value, from the numbers of tasks that only one of two paired runs solves."""
     discordant = only_before + only_after
     if discordant == 0:
         return 1.0

@@ -1,4 +1,4 @@
-"""`results.json`: the numbers of one scoring run, with everything needed to read them."""
+"""Makes `results.json`: the scores of one scoring run, with everything needed to interpret them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import platform
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, get_args
 
 from reflectioncoder import __version__
-from reflectioncoder.errors import MachineError
+from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark
 from reflectioncoder.evaluate.judges.base import Status
 from reflectioncoder.evaluate.metrics import mean_pass_at_k
@@ -20,6 +21,7 @@ from reflectioncoder.sandbox.detect import FLOOR
 
 PASS_AT = (1, 5, 10, 100)
 MAX_SANDBOX_ERRORS = 0.01
+_COUNTS = ("num_tasks", "num_passed", "num_without")  # of references
 
 
 def summarize(
@@ -29,7 +31,7 @@ def summarize(
     model: dict[str, Any] | None = None,
     sampling: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the content of `results.json`. Samples that the sandbox could not run count for nothing."""
+    """Return the content of `results.json`. Samples that the sandbox could not run are left out of the scores."""
     counts = Counter(row["status"] for row in rows)
     errors = counts["sandbox_error"]
     judged = [row for row in rows if row["status"] != "sandbox_error"]
@@ -59,7 +61,7 @@ def summarize(
 
 
 def skipped(benchmark: Benchmark, reason: str) -> dict[str, Any]:
-    """Return the content of `results.json` where nothing can be run: a count, and no number."""
+    """Return the content of `results.json` for a benchmark that cannot be judged: a count of tasks, but no scores."""
     return {
         "schema_version": 1,
         "status": "skipped",
@@ -96,18 +98,49 @@ def _metrics(rows: Sequence[dict[str, Any]], subset: str | None, confidence: flo
     return metrics
 
 
+def num_counted_rows(results: dict[str, Any], rows: Sequence[dict[str, Any]], where: Path) -> int:
+    """Return how many rows of `samples.jsonl`, from its beginning, the results beside it count.
+
+    Behind them stand the rows of other samples, of an earlier scoring into the folder. Results that do not say what they count are
+    taken to count all.
+
+    Args:
+        where: the file of the rows, for messages.
+
+    Raises:
+        UsageError: the rows are not those that the results count.
+    """
+    counts = {} if results.get("status") == "skipped" else results.get("counts") or {}
+    if not counts:
+        return len(rows)
+    number = sum(counts.values())
+    if Counter(row.get("status") for row in rows[:number]) != Counter(counts):
+        raise UsageError(
+            f"{where} does not hold the verdicts that results.json beside it counts: scoring has not finished, or one of them was "
+            "changed\n  hint:    run score again"
+        )
+    return number
+
+
 def headline(results: dict[str, Any]) -> dict[str, Any]:
-    """Return pass@1 over all tasks; with base and plus tests that of plus."""
+    """Return pass@1 over all tasks; with base and plus tests that of plus.
+
+    Raises:
+        KeyError: it is not among the results.
+    """
     by_subset = {m["subset"]: m for m in results["metrics"] if m["name"] == "pass@1"}
-    return next(by_subset[subset] for subset in ("plus", "base", None) if subset in by_subset)
+    found = [by_subset[subset] for subset in ("plus", "base", None) if subset in by_subset]
+    if not found:
+        raise KeyError("pass@1")
+    return found[0]
 
 
 def summary_of(results: dict[str, Any], duration_s: float | None = None) -> dict[str, Any]:
-    """Return what a number is read with: tasks, answers, answers without a program, seconds, percentage points of one task; the
-    dates of dated tasks, and how many references pass here where that is asked.
+    """Return the context of a score: tasks, answers, answers without a program, seconds, the percentage points of one task; the dates
+    of dated tasks, and how many references pass if that is checked.
 
     Args:
-        duration_s: of generation and scoring; None if it is not known.
+        duration_s: seconds of generation and scoring; None if unknown.
     """
     answers = results.get("answers", {})
     num_tasks = headline(results)["num_tasks"]
@@ -119,19 +152,20 @@ def summary_of(results: dict[str, Any], duration_s: float | None = None) -> dict
         "duration_s": duration_s,
         "points_per_task": round(100 / num_tasks, 3) if num_tasks else None,
         **({"dates": dates} if dates else {}),
-        **({"references": {name: references[name] for name in ("num_tasks", "num_passed")}} if references else {}),
+        **({"references": {name: references[name] for name in _COUNTS if name in references}} if references else {}),
     }
 
 
 def summary_line(summary: dict[str, Any]) -> str:
-    """Return what `summary_of` says as a line for people."""
+    """Return the output of `summary_of` as a line of text."""
     said = [f"{summary['num_tasks']} tasks"]
     if summary["num_answers"] is not None:
         said.append(f"{summary['num_answers']} answers, {summary['num_without_program']} without a program")
     if summary["duration_s"] is not None:
         said.append(format_duration(summary["duration_s"]))
     if summary["points_per_task"] is not None:
-        said.append(f"one task is {summary['points_per_task']:.2g} points")
+        points = summary["points_per_task"]
+        said.append(f"one task is {points:.0f} points" if points >= 10 else f"one task is {points:.2g} points")
     if dates := summary.get("dates"):
         said.append(f"dated {dates['from']} to {dates['to']}")
     if references := summary.get("references"):
@@ -140,7 +174,7 @@ def summary_line(summary: dict[str, Any]) -> str:
 
 
 def require_sandbox(results: dict[str, Any]) -> None:
-    """Raises MachineError if too many samples could not be judged."""
+    """Raise MachineError if too many samples could not be judged."""
     if results["status"] == "sandbox_error":
         raise MachineError(
             f"{results['counts'].get('sandbox_error')} samples could not be run in the sandbox; the numbers are not valid\n"

@@ -1,4 +1,4 @@
-"""Scoring: samples → verdicts in the sandbox → `samples.jsonl` and `results.json`. No model, no GPU, no torch.
+"""Scores samples: judges them in the sandbox and writes the verdicts to `samples.jsonl`. Needs no model, no GPU and no torch.
 
 Input rows follow EvalPlus (`evaluate.sample_files`). Several rows of a task are several samples.
 """
@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from reflectioncoder.choices import CUT_RULES, RULES, CutRule, Rules
 from reflectioncoder.data.answer_reasons import Reason
 from reflectioncoder.data.files import JsonlAppender, content_hash, read_jsonl, write_jsonl
 from reflectioncoder.errors import SandboxUnavailableError, UsageError
 from reflectioncoder.evaluate.benchmarks import Benchmark
-from reflectioncoder.evaluate.judges.base import ALONE, TAIL_CHARS, Conditions, Judging, Look, Task, Verdict
+from reflectioncoder.evaluate.judges.base import ALONE, TAIL_CHARS, Conditions, Judging, Look, Status, Task, Verdict
 from reflectioncoder.evaluate.sample_files import read_row, sample_rows
 from reflectioncoder.evaluate.second_look import judge_again
 from reflectioncoder.evaluate.versions import judge_version, versions_for
@@ -26,14 +26,18 @@ from reflectioncoder.sandbox.detect import FLOOR, detect_isolation, require_floo
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import map_ordered
+from reflectioncoder.terminal import in_line
 
+MAX_SAMPLE = 999_999
+"""The largest number of a sample among those of its task; other tools count up to it."""
 SAMPLES = "samples.jsonl"
 """Name of the file with the verdicts of a scoring, beside its `results.json`."""
+_STATUSES = get_args(Status)
 
 
 @dataclass(frozen=True)
 class SampleToScore:
-    """A sample: the program, and the text that it was found in, why that text ended and how the program was found, if that is known."""
+    """A sample: its program and, if known, the answer it came from, why that answer ended and how the program was extracted."""
 
     task: Task[Any]
     sample: int
@@ -48,8 +52,8 @@ class Scorer:
     """Judges samples of one benchmark.
 
     Args:
-        limits: of tests that are programs; answers to inputs are limited as EvalPlus does (`evaluate.judges.evalplus`).
-        floor: the weakest isolation tier that is accepted.
+        limits: limits for tests that are programs; calls on inputs have EvalPlus's limits (`evaluate.judges.evalplus`).
+        floor: the weakest isolation tier accepted.
 
     Raises:
         SandboxUnavailableError: no program can be confined here, or only below the floor.
@@ -71,32 +75,32 @@ class Scorer:
         return Conditions(self.isolation, self.limits, self.rules)
 
     def describe_limits(self) -> dict[str, Any]:
-        """Return the limits that hold for this benchmark's samples."""
+        """Return the limits that apply to this benchmark's samples."""
         return self.benchmark.judge.limits(self.conditions)
 
     def prepare(self, workers: int) -> int:
-        """Make sure that verdicts can be believed; how many programs may be judged at a time.
+        """Check that the judge is reliable here; return how many programs to judge at a time.
 
         Raises:
-            MachineError: known programs of the benchmark's language are not judged rightly here.
+            MachineError: known programs in the benchmark's language get wrong verdicts here.
         """
         return self.benchmark.judge.prepare(self.isolation, workers)
 
     @cached_property
     def settings(self) -> str:
-        """Return a hash of what all verdicts of one scoring run have in common: rules, limits, isolation, data and versions."""
+        """Return a hash of the settings that all verdicts of a scoring run share: rules, limits, isolation, data and versions."""
         benchmark, judge = self.benchmark, self.benchmark.judge
         rules = self.rules if judge.has_rules else None
         data = [benchmark.name, benchmark.version, benchmark.sha256, repr(judge)]
         return content_hash(self.describe_limits(), rules, self.isolation.name, data, judge.environment(), judge_version())
 
     def key(self, sample: SampleToScore) -> str:
-        """Identifies verdicts that can be reused when a scoring run is resumed."""
+        """Return the cache key of a sample's verdict, for resuming a scoring run."""
         task, source = sample.task, sample.solution
         return content_hash(task.task_id, sample.sample, source, task.tests.key(), self.settings, versions_for(source))
 
     def judge(self, task: Task[Any], solution: str, look: Look = ALONE) -> Verdict:
-        """Return the verdict on one solution; a failure of the sandbox is one too, and none on the solution."""
+        """Return the verdict on one solution; a failure of the sandbox has its own verdict, which says nothing about the solution."""
         if not solution.strip():
             return self.benchmark.judge.no_code()
         try:
@@ -111,11 +115,11 @@ def read_samples_to_score(
     """Read the samples of a file or folder (`evaluate.sample_files`).
 
     Args:
-        cut: whose rule cuts completions in other languages than Python.
-        extract: the rows hold answers, and the programs in them are looked for.
+        cut: the rule that truncates completions in languages other than Python.
+        extract: the rows hold answers, from which programs are extracted.
 
     Raises:
-        UsageError: malformed row, unknown task, or no row at all (file and line are named).
+        UsageError: malformed row, unknown task, or no row at all; the message names file and line.
     """
     tasks = {task.task_id: task for task in benchmark.tasks}
     requests = {task.task_id: benchmark.request(task, 0) for task in benchmark.tasks}
@@ -129,29 +133,31 @@ def read_samples_to_score(
             continue
         if task_id not in tasks:
             what = "no task_id" if task_id is None else f"unknown task of {benchmark.name}"
-            raise UsageError.for_value(what, f"{where}: task_id", task_id, f"e.g. {next(iter(tasks))}")
+            raise UsageError.for_value(what, f"{where}: task_id", task_id, f"e.g. {in_line(next(iter(tasks)))}")
         task = tasks[task_id]
         read = read_row(row, task.prompt, requests[task_id], cut, where, extract=extract)
         said, end = row.get("completion") or row.get("solution"), row.get("finish_reason")
         answer, finish_reason = (text if isinstance(text, str) else "" for text in (said, end))
         samples.append(SampleToScore(task, counts[task_id], read.solution, read.reason, answer, finish_reason))
         counts[task_id] += 1
-        numbers.append(row.get("sample"))
+        numbers.append(number := row.get("sample"))
+        if type(number) is int and not 0 <= number <= MAX_SAMPLE:
+            raise UsageError.for_value("not the number of a sample", f"{where}: sample", number, f"0 to {MAX_SAMPLE:,}")
     if not samples:
         raise UsageError(f"{path}: no samples in it")
     named = {(sample.task.task_id, number) for sample, number in zip(samples, numbers, strict=True) if type(number) is int}
-    if len(named) == len(samples):  # the rows of `generate` come in any order
+    if len(named) == len(samples):  # `generate` writes rows in any order
         return [replace(sample, sample=number) for sample, number in zip(samples, numbers, strict=True)]
     return samples
 
 
 def require_all_tasks(samples: Sequence[SampleToScore], benchmark: Benchmark, path: Path) -> None:
-    """Raises UsageError if tasks have no sample: a mean over the rest would not be the benchmark's."""
+    """Raise UsageError if a task has no sample: a mean over the other tasks would not be the benchmark's score."""
     there = {sample.task.task_id for sample in samples}
     missing = [task.task_id for task in benchmark.tasks if task.task_id not in there]
     if missing:
         raise UsageError(
-            f"{path}: {len(missing)} of {len(benchmark.tasks)} tasks of {benchmark.name} have no sample, e.g. {missing[0]}\n"
+            f"{path}: {len(missing)} of {len(benchmark.tasks)} tasks of {benchmark.name} have no sample, e.g. {in_line(missing[0])}\n"
             f"  hint:    --partial scores what is there; {benchmark.name}:N or --limit N takes the first N tasks"
         )
 
@@ -160,15 +166,15 @@ class Judges(Protocol):
     """Judges the samples of one scoring, on this machine or on others."""
 
     def first(self, samples: Sequence[SampleToScore]) -> Iterator[tuple[int, Verdict]]:
-        """Yield (number in `samples`, verdict) as they come; those that rest on a limit of time do not count yet.
+        """Yield (index in `samples`, verdict) as they complete; a verdict that depends on a time limit is provisional.
 
         Raises:
-            MachineError: verdicts cannot be believed here.
+            MachineError: verdicts are not reliable here.
         """
         ...
 
     def again(self, first: Sequence[tuple[SampleToScore, Verdict]]) -> Iterator[tuple[int, Verdict]]:
-        """Yield (number in `first`, verdict that counts) for verdicts that rest on a limit, as they come. Is called after `first`."""
+        """Yield (index in `first`, final verdict) for provisional verdicts, as they complete. Called after `first()`."""
         ...
 
 
@@ -196,25 +202,26 @@ def score_samples(
     label: str = "score",
     judges: Judges | None = None,
 ) -> list[dict[str, Any]]:
-    """Judge samples into `output` (`samples.jsonl`), appended as they come; rows that are there are not judged again.
+    """Judge samples and append rows to `output` (`samples.jsonl`) as they complete; samples that have a row are not judged again.
 
-    A verdict that rests on a limit is taken once more at the end (`judge_again`), and only that one counts. In the end `output`
-    holds one row for each of these samples, in their order, and after them the rows of other samples that were there.
+    A verdict that depends on a limit is provisional and is judged once more at the end (`judge_again`). Finally `output` holds one row
+    per sample, in the samples' order, followed by the existing rows of other samples.
 
     Args:
-        judges: who judges; by default this machine, `workers` programs at a time.
+        judges: the judges; by default this machine, `workers` programs at a time.
 
     Returns the rows in the order of the samples.
 
     Raises:
-        UsageError: rows of other samples are there whose verdicts were made in another way; together they would be no scoring.
+        UsageError: `output` holds rows of other samples judged under other settings, which cannot be mixed into one scoring.
     """
     samples = list(samples)
     keys = [scorer.key(sample) for sample in samples]
     stored = _stored_rows(output)
     others = _rows_of_others(stored, samples, scorer, output)
-    # A sandbox error is no verdict: it is tried again.
-    known = {row["key"]: row for row in stored if row["status"] != "sandbox_error"}
+    # A sandbox error is no verdict: it is tried again, and so is what is not as it was written.
+    of_keys = dict(zip(keys, samples, strict=True))
+    known = {row["key"]: row for row in stored if row["status"] != "sandbox_error" and _is_verdict_on(of_keys.get(row["key"]), row)}
     todo = [(key, sample) for key, sample in zip(keys, samples, strict=True) if key not in known]
     judges = judges or JudgesHere(scorer, workers)
     num_done = len(samples) - len(todo)
@@ -247,7 +254,7 @@ def _stored_rows(output: Path) -> list[dict[str, Any]]:
     """Read the rows of earlier scorings.
 
     Raises:
-        UsageError: the file holds anything else, samples to be scored for instance.
+        UsageError: the file holds anything else, for instance samples to be scored.
     """
     rows = list(read_jsonl(output, tolerate_torn_tail=True)) if output.exists() else []
     for number, row in rows:
@@ -259,13 +266,40 @@ def _stored_rows(output: Path) -> list[dict[str, Any]]:
     return [row for _, row in rows]
 
 
+def _is_verdict_on(sample: SampleToScore | None, row: dict[str, Any]) -> bool:
+    """Tell whether a stored row is one that `_sample_row` makes for the sample."""
+    if sample is None or (row["task_id"], row["sample"], row.get("solution")) != (sample.task.task_id, sample.sample, sample.solution):
+        return False
+    failed_inputs, tests = row.get("failed_inputs"), row.get("tests")
+    return (
+        row["status"] in _STATUSES
+        and row.get("base_status") in _STATUSES
+        and row.get("plus_status") in (*_STATUSES, None)
+        and type(row.get("duration_s")) in (int, float)
+        and isinstance(row.get("stderr_tail"), str)
+        and isinstance(row.get("settings"), str)
+        and isinstance(failed_inputs, dict)
+        and all(type(number) is int for number in failed_inputs.values())
+        and isinstance(tests, list)
+        and all(isinstance(test, dict) and test.keys() >= {"passed", "detail"} for test in tests)
+        and all(map(_is_finding, (value for name, value in row.items() if name not in _OF_EVERY_ROW)))
+    )
+
+
+def _is_finding(value: object) -> bool:
+    """Tell whether a value can be in `Verdict.fields`: a text, numbers of tests, or facts about the node that judged."""
+    if isinstance(value, dict):
+        return all(isinstance(fact, str | int | float) for fact in value.values())
+    return isinstance(value, str) or (isinstance(value, list) and all(type(number) is int for number in value))
+
+
 def _rows_of_others(
     stored: Sequence[dict[str, Any]], samples: Sequence[SampleToScore], scorer: Scorer, output: Path
 ) -> list[dict[str, Any]]:
     """Return the last row of each stored sample that is not among `samples`.
 
     Raises:
-        UsageError: they do not belong together.
+        UsageError: the stored rows were judged under other settings.
     """
     solutions = {(sample.task.task_id, sample.sample): sample.solution for sample in samples}
     last = {(row["task_id"], row["sample"]): row for row in stored}
@@ -274,7 +308,7 @@ def _rows_of_others(
     if others and (other_programs or any(row.get("settings") != scorer.settings for row in others)):
         how = "of other programs" if other_programs else "made with other data, rules, limits, isolation or versions"
         raise UsageError(
-            f"{output} holds verdicts on {len(others)} other samples, e.g. of {others[0]['task_id']}, {how}\n"
+            f"{output} holds verdicts on {len(others)} other samples, e.g. of {in_line(others[0]['task_id'])}, {how}\n"
             "  hint:    choose another folder, or score those samples again too"
         )
     return others
@@ -296,3 +330,6 @@ def _sample_row(sample: SampleToScore, verdict: Verdict, settings: str) -> dict[
         **verdict.fields,
         "settings": settings,
     }
+
+
+_OF_EVERY_ROW = {"key", *_sample_row(SampleToScore(Task("", "", "", None), 0, ""), Verdict("passed", "passed"), "")}

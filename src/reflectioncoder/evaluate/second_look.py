@@ -1,7 +1,7 @@
-"""Take verdicts that rest on a limit again, where nothing disturbs the program.
+"""Judges solutions again whose verdicts depend on a limit, undisturbed by other programs.
 
-As many programs at a time as there are idle cores, each on one of them, with limits a little longer than theirs, since programs share
-more than cores. What exceeds even these has exceeded its own. What ends, but not within its own, is judged once more alone.
+Programs run pinned to idle cores, one per core, with slightly longer limits, since programs share more than cores. A program that
+exceeds even these has exceeded its own limits. One that ends within them but beyond its own limits is judged once more, alone.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def judge_again(scorer: Scorer, first: Sequence[tuple[SampleToScore, Verdict]], workers: int = 0) -> Iterator[tuple[int, Verdict]]:
-    """Yield the final verdicts with their numbers in `first`, as they come.
+    """Yield (index in `first`, final verdict) as they complete.
 
     Args:
-        first: samples and what was found of them in company.
-        workers: at most so many at a time; 0: a core each.
+        first: samples with their verdicts from the first round, when programs ran in parallel.
+        workers: the most programs at a time; 0: one per core.
     """
     can_be_shared = len(first) > 1 and scorer.benchmark.judge.runs_beside_others
     cores = idle_cores()[: workers or default_workers()] if can_be_shared else []

@@ -1,13 +1,14 @@
-"""LiveCodeBench's files, which are the user's own: found on this machine, never fetched, and read line by line.
+"""Reads LiveCodeBench's files, which the user provides: found on this machine, never downloaded, and read line by line.
 
 The hub's `code_generation_lite` has them as `test.jsonl`, `test2.jsonl`, …, gigabytes of packed tests. A row keeps where its tests
-stand (`StoredTests`), and they are unpacked when a solution is judged.
+stand (`StoredTests`), and they are unpacked when a solution is judged. What else it holds is checked when it is read.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import datetime
 import hashlib
 import io
 import json
@@ -19,35 +20,45 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.errors import MachineError
+from reflectioncoder.data.files import parse_row
+from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.data_files import Origin, search_places
+from reflectioncoder.terminal import in_line
 
 _FOLDERS = ("livecodebench", "code_generation_lite")
-_NEEDED = ("question_id", "question_content", "starter_code", "public_test_cases", "private_test_cases", "contest_date")
+_CASES = ("public_test_cases", "private_test_cases")
+_NEEDED = ("question_id", "question_content", "starter_code", *_CASES, "contest_date")
+_TEXTS = ("question_id", "question_content", "contest_date")
+_TEXTS_OR_NULL = ("starter_code", "question_title", "difficulty")
 _MAX_UNPACKED_BYTES = 2**30
-# All that the pickle of one text consists of; nothing here names a class or calls anything.
+# The opcodes of a pickled string; none of them names a class or calls anything.
 _TEXT_OPCODES = frozenset(("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"))
 _OTHER_OPCODES = frozenset(("PROTO", "FRAME", "MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT", "STOP"))
 
 
 class BrokenTestsError(ValueError):
-    """Raised if packed tests are not what the hub has."""
+    """Packed tests do not have the hub's format."""
 
 
 @dataclass(frozen=True)
 class StoredTests:
-    """The tests of a row, where they stand: `digest` identifies the row's content."""
+    """The tests of a row, where they stand: `number` is that of its line, `digest` identifies the row's content."""
 
     path: str
+    number: int
     offset: int
     length: int
     digest: str
 
+    @property
+    def place(self) -> str:
+        return f"{self.path}:{self.number}"
+
     def load(self) -> list[tuple[str, str]]:
-        """Return input and expected output of each test, the public ones first.
+        """Return the (input, expected output) of each test, public tests first.
 
         Raises:
-            MachineError: the file has changed since, or holds no such tests.
+            MachineError: the file has changed since, or holds no such tests, or none at all.
         """
         return _load(self)
 
@@ -61,35 +72,48 @@ def _load(stored: StoredTests) -> list[tuple[str, str]]:
         raise MachineError(f"{stored.path} has changed while it was used")
     row = json.loads(line)
     try:
-        cases = [case for name in ("public_test_cases", "private_test_cases") for case in unpack_cases(row[name])]
-        return [(case["input"], case["output"]) for case in cases]
-    except (BrokenTestsError, KeyError, TypeError) as error:
-        raise MachineError(f"{stored.path}: the tests of {row.get('question_id')} cannot be read: {error}") from error
+        cases = [case for name in _CASES for case in unpack_cases(row[name])]
+    except BrokenTestsError as error:
+        raise MachineError(f"{stored.place}: the tests of {in_line(row['question_id'])} cannot be read: {error}") from error
+    if not cases:
+        raise _no_tests(stored.place, row["question_id"])
+    return [(case["input"], case["output"]) for case in cases]
+
+
+def _no_tests(place: str, question_id: str) -> MachineError:
+    return MachineError(f"{place}: {in_line(question_id)} has no tests: every program would pass")
 
 
 def unpack_cases(packed: Any) -> list[dict[str, str]]:
-    """Return test cases from a list, its JSON text, or that text pickled, compressed and in base64.
+    """Return test cases from a list, its JSON text, or that text pickled, compressed and encoded in base64.
 
     Raises:
-        BrokenTestsError: it is none of these.
+        BrokenTestsError: it is none of these, or a case is no pair of texts.
     """
-    if isinstance(packed, list):
-        return packed
+    cases = packed if isinstance(packed, list) else _unpacked_cases(packed)
+    if not isinstance(cases, list):
+        raise BrokenTestsError("tests are a list")
+    for case in cases:
+        if not (isinstance(case, dict) and all(isinstance(case.get(name), str) for name in ("input", "output"))):
+            raise BrokenTestsError("each test has an input and an output, which are texts")
+    return cases
+
+
+def _unpacked_cases(packed: Any) -> Any:
     if not isinstance(packed, str):
         raise BrokenTestsError("tests are text")
     try:
-        cases = json.loads(packed)
+        return json.loads(packed)
+    except RecursionError as error:
+        raise BrokenTestsError("nested too deeply") from error
     except ValueError:
-        cases = _json(_pickled_text(_unpacked(packed)))
-    if not isinstance(cases, list):
-        raise BrokenTestsError("tests are a list")
-    return cases
+        return _json(_pickled_text(_unpacked(packed)))
 
 
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BrokenTestsError(f"no JSON: {error}") from error
 
 
@@ -105,10 +129,10 @@ def _unpacked(packed: str) -> bytes:
 
 
 def _pickled_text(content: bytes) -> str:
-    """Return the text that a pickle holds. Nothing is unpickled: its opcodes are read, and any but those of one text are refused.
+    """Return the string in a pickle without unpickling it: reads the opcodes, and refuses all but those of one string.
 
     Raises:
-        BrokenTestsError: it holds anything else.
+        BrokenTestsError: the pickle holds anything else.
     """
     texts: list[str] = []
     try:
@@ -130,8 +154,8 @@ def _pickled_text(content: bytes) -> str:
 class LiveCodeBenchFiles:
     """The user's `code_generation_lite` files.
 
-    They lie in a folder `livecodebench` or `code_generation_lite`, or as `test*.jsonl` in the data folder itself; all of them together
-    are the benchmark. What they hold identifies it: there is no published hash.
+    They lie in a folder `livecodebench` or `code_generation_lite`, or as `test*.jsonl` in the data folder itself; together they form
+    the benchmark, which is identified by their content, since there is no published hash.
     """
 
     version: str = "code_generation_lite, the user's files"
@@ -162,7 +186,7 @@ class LiveCodeBenchFiles:
         return folder
 
     def read(self, path: Path) -> list[dict[str, Any]]:
-        """Return the rows of all files, without their tests: `tests` says where these stand. Of rows with one id the first is taken."""
+        """Return the rows of all files with the location of their tests in `tests`. The first of several rows with one id is kept."""
         rows: dict[str, dict[str, Any]] = {}
         for file in self._files(path):
             for row in _rows(file):
@@ -175,7 +199,7 @@ class LiveCodeBenchFiles:
 
 
 def _is_ours(path: Path) -> bool:
-    """Tell whether the first line has the name of a field that other sets of problems do not have."""
+    """Tell whether the first line has a field name that other problem sets lack."""
     with open(path, "rb") as handle:
         return b'"private_test_cases"' in handle.readline()
 
@@ -190,12 +214,33 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _row(path: Path, number: int, offset: int, line: bytes) -> dict[str, Any]:
+    """Return a row with the place of its tests in place of these.
+
+    Raises:
+        MachineError: it is no row of code_generation_lite, or has no tests.
+    """
+    tests = StoredTests(str(path), number, offset, len(line), hashlib.sha256(line).hexdigest())
     try:
-        row = json.loads(line)
-        missing = [name for name in _NEEDED if name not in row]
-    except (ValueError, TypeError) as error:
-        raise MachineError(f"{path}:{number}: no JSON object: {error}") from error
-    if missing:
-        raise MachineError(f"{path}:{number}: a row of code_generation_lite has {', '.join(missing)}, too")
-    tests = StoredTests(str(path), offset, len(line), hashlib.sha256(line).hexdigest())
-    return {**{key: value for key, value in row.items() if not key.endswith("_test_cases")}, "tests": tests}
+        row = parse_row(line, tests.place, allow_nan=True)
+    except UsageError as error:
+        raise MachineError(str(error)) from error
+    if missing := [name for name in _NEEDED if name not in row]:
+        raise MachineError(f"{tests.place}: a row of code_generation_lite has {', '.join(missing)}, too")
+    for name in (*_TEXTS, *_TEXTS_OR_NULL):
+        if not isinstance(value := row.get(name), str if name in _TEXTS else str | None) or (name == "question_id" and not value):
+            raise MachineError(f"{tests.place}: {name} is text in a row of code_generation_lite, got {value!r:.60}")
+    if not _begins_with_date(row["contest_date"]):
+        raise MachineError(f"{tests.place}: contest_date begins with a day, YYYY-MM-DD, got {row['contest_date']!r:.60}")
+    try:  # most rows have public tests; the others' private ones are unpacked, which takes longer
+        if not any(unpack_cases(row[name]) for name in _CASES):
+            raise _no_tests(tests.place, row["question_id"])
+    except BrokenTestsError as error:
+        raise MachineError(f"{tests.place}: the tests of {in_line(row['question_id'])} cannot be read: {error}") from error
+    return {**{key: value for key, value in row.items() if key not in _CASES}, "tests": tests}
+
+
+def _begins_with_date(text: str) -> bool:
+    try:
+        return datetime.date.fromisoformat(text[:10]).isoformat() == text[:10]
+    except ValueError:
+        return False

@@ -1,4 +1,4 @@
-"""Names the versions that a verdict depends on: of this package's judge, of Python, of the packages that programs may import."""
+"""Names the versions that a verdict depends on: this package's judge, Python, and the packages that programs may import."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _DISTRIBUTIONS = {
     "cv2": ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
     "bs4": ("beautifulsoup4",),
 }
-"""The distributions that a package may come from, where they are not called as it is."""
+"""The distributions that may provide a package, if their names differ from the package's."""
 _NAMED = re.compile(r"\b(?:" + "|".join(PROGRAM_PACKAGES) + r")\b")
 
 
 @cache
 def judge_version() -> tuple[str, ...]:
-    """Return our version, a hash of the sources that verdicts come from (they change between versions too) and Python's version."""
+    """Return this package's version, a hash of the judging sources (which change between versions too), and Python's version."""
     return __version__, source_hash("evaluate", "languages", "sandbox"), platform.python_version()
 
 
@@ -50,5 +50,5 @@ def package_versions() -> tuple[str, ...]:
 
 
 def versions_for(source: str) -> tuple[str, ...]:
-    """List the versions of the packages that a program may use; none if it names no package."""
+    """List the versions of the packages that a program may use; empty if it names none of them."""
     return package_versions() if _NAMED.search(source) else ()

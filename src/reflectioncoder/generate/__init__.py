@@ -1,1 +1,1 @@
-"""Generates one-off programs: requests in, raw completions and extracted programs out."""
+"""Generates one-off programs: takes requests, returns raw completions and the programs extracted from them."""

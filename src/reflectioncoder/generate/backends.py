@@ -1,4 +1,4 @@
-"""Opens what runs a model: transformers in this process, or a server, which is hosted elsewhere or started here (llama.cpp, vLLM)."""
+"""Opens model backends: transformers in this process, or a server hosted elsewhere or started here (llama.cpp, vLLM)."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from typing import Any
 from reflectioncoder import choices
 from reflectioncoder.config.building import EndpointConfig
 from reflectioncoder.config.declarations import ModelConfig
-from reflectioncoder.data.files import content_hash, sha256_file
+from reflectioncoder.data.files import content_hash
 from reflectioncoder.errors import require
 from reflectioncoder.generate.base import Backend
 from reflectioncoder.generate.embedded import embedded_server, has_vllm, vllm_server
 from reflectioncoder.generate.served_backend import Encode, ServedBackend
+from reflectioncoder.models.digests import file_digest, model_hash
 from reflectioncoder.models.gguf_export import check_gguf, gguf_of
 from reflectioncoder.models.load import load_tokenizer, pick_device
 from reflectioncoder.models.packaged import resolve_gguf
-from reflectioncoder.models.sources import model_hash, resolve_model
+from reflectioncoder.models.sources import resolve_model
 from reflectioncoder.models.tokens import make_requests
 from reflectioncoder.server_address import ServerAddress
 
-_CHARS_A_TOKEN = 2  # at least, of programs and English: a server is started with room for the longest request
-_TEMPLATE_TOKENS = 512  # a model's own system prompt is among them
-_MAX_WAIT_S = 24 * 3600.0  # for a server of our own: all requests are asked at once, and it ends with us
-_GGUF_DTYPE = "f16"  # whose answers are those of the model in float32, but for ties
+_CHARS_A_TOKEN = 2  # lower bound for code and English, so that a server is started with room for the longest request
+_TEMPLATE_TOKENS = 512  # includes a model's default system prompt
+_MAX_WAIT_S = 24 * 3600.0  # for a server started here: all requests are sent at once, and it ends with this process
+_GGUF_DTYPE = "f16"  # gives the answers of the float32 model, except for ties
 _PLAIN_SAMPLING: dict[str, dict[str, Any]] = {
-    "local": {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},  # llama.cpp has defaults of its own
-    "vllm": {},  # started without the model's own
+    "local": {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},  # turns off llama.cpp's own defaults
+    "vllm": {},  # started without the model's sampling defaults
 }
 _PACKAGES: dict[choices.RunBackend, tuple[str, ...]] = {
     "transformers": ("torch", "transformers", "tokenizers"),
@@ -44,13 +45,13 @@ _PACKAGES: dict[choices.RunBackend, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class AskedModel:
-    """A model that was found and is not loaded yet.
+    """A model that was found but is not loaded yet.
 
     Attributes:
-        key: what its completions depend on, besides requests and sampling.
-        path: its folder on this machine, where it has one.
-        in_batches: requests are completed in batches, whose size the completions depend on.
-        open: gives the backend for requests and answers of so many characters and tokens at most.
+        key: a hash of everything that completions depend on besides requests and sampling.
+        path: its folder on this machine, if it has one.
+        in_batches: requests are completed in batches, and completions depend on the batch size.
+        open: opens the backend, given the longest request in characters and the longest answer in tokens.
     """
 
     key: str
@@ -63,38 +64,38 @@ def asked_model(config: ModelConfig, backend: choices.Backend, endpoint: Endpoin
     """Find the model to ask.
 
     Args:
-        config: the model's name: a folder or hub id; openai: its name there; local: a GGUF file, or one that comes in packages.
-        endpoint: openai: the server; local, vllm: chat or completion, and how many requests at a time.
+        config: the model's name: a folder or hub id; openai: the server's name for it; local: a GGUF file or a packaged GGUF model.
+        endpoint: openai: the server; local, vllm: the API (chat or completion) and the number of parallel requests.
 
     Raises:
-        UsageError, MachineError: there is no such model.
+        UsageError, MachineError: the model does not exist.
     """
     if backend == "transformers":
         return _in_this_process(config, resolve_model(config).path)
     endpoint = replace(endpoint, model=config.name)
     if backend == "openai":
-        # Requests of the default shape have the keys that they had before there were others.
+        # Requests of the default shape keep the keys that they had before other shapes existed.
         shape = [endpoint.extra_body, list(endpoint.omit)] if endpoint.extra_body or endpoint.omit else []
         identity = ServerAddress.parse(endpoint.base_url).identity
         key = content_hash(backend, config.name, identity, endpoint.revision, endpoint.api, endpoint.assistant_prefix, *shape)
         return AskedModel(key, None, False, lambda _chars, _tokens: ServedBackend(endpoint, backend))
     if backend == "local":
         gguf = resolve_gguf(config.name)
-        return _served_here(backend, sha256_file(gguf), None, partial(embedded_server, gguf), endpoint)
+        return _served_here(backend, file_digest(gguf), None, partial(embedded_server, gguf), endpoint)
     path = Path(config.name) if Path(config.name).is_dir() else None
     weights = model_hash(path) if path else config.name
     return _served_here(backend, weights, path, partial(vllm_server, config.name), endpoint)
 
 
 def asked_folder(config: ModelConfig, path: Path, backend: choices.RunBackend, parallel: int) -> AskedModel:
-    """Return the model in a folder, asked with the very tokens that it was trained with; one without a chat template in plain text.
+    """Return the model in a folder, asked with exactly the tokens that it was trained on; in plain text if it has no chat template.
 
     Args:
         config: dtype and device, for transformers.
-        parallel: requests at a time, for a server.
+        parallel: number of parallel requests, for a server.
 
     Raises:
-        UsageError: the folder's tokenizer or chat template cannot be used; it cannot be written as GGUF.
+        UsageError: the tokenizer or chat template cannot be used, or the model cannot be written as GGUF.
     """
     if backend == "transformers":
         return _in_this_process(config, path)
@@ -104,14 +105,14 @@ def asked_folder(config: ModelConfig, path: Path, backend: choices.RunBackend, p
         check_gguf(path)
         key = content_hash(model_hash(path), _GGUF_DTYPE)
         return _served_here(backend, key, path, partial(_gguf_server, path), endpoint, encode)
-    dtype = "bfloat16" if config.dtype == "auto" else config.dtype  # the same for base and trained model, however they are stored
-    endpoint = replace(endpoint, model=str(path))  # by this name the server knows it
+    dtype = "bfloat16" if config.dtype == "auto" else config.dtype  # the same for base and trained model, whatever their stored dtype
+    endpoint = replace(endpoint, model=str(path))  # the server's name for the model
     serve = partial(vllm_server, str(path), dtype=dtype)
     return _served_here(backend, content_hash(model_hash(path), dtype), path, serve, endpoint, encode)
 
 
 def usable_backend(wanted: choices.RunBackend, device: str) -> tuple[choices.RunBackend, str | None]:
-    """Return the backend that can run models here, and why it is not the one that is wanted (None: it is).
+    """Return the backend that can run models here, and why it is not the wanted one (None if it is).
 
     Args:
         device: the setting `model.device`.
@@ -126,17 +127,17 @@ def usable_backend(wanted: choices.RunBackend, device: str) -> tuple[choices.Run
 
 
 def check_backend(backend: choices.RunBackend) -> None:
-    """Check before any work that a backend can serve the folders of a run.
+    """Check before any work that a backend can serve the models of a run.
 
     Raises:
-        MachineError: llama.cpp's package is not installed.
+        MachineError: the llama.cpp package is not installed.
     """
     if backend == "local":
         require("xllamacpp", "local")
 
 
 def model_versions(backend: choices.RunBackend, config: ModelConfig) -> list[str | None]:
-    """Return what else completions depend on, besides model, requests and sampling: where and by which packages a model is run."""
+    """Return what completions depend on besides model, requests and sampling: device, machine type and package versions."""
     device = pick_device(config.device).partition(":")[0] if backend == "transformers" else backend
     return [device, platform.machine(), *map(_version, _PACKAGES[backend])]
 
@@ -150,13 +151,13 @@ def _version(package: str) -> str | None:
 
 @contextlib.contextmanager
 def opened_once(open_backend: Callable[[], AbstractContextManager[Backend]]) -> Iterator[Callable[[], Backend]]:
-    """Give a function that opens the backend when it is first called; at the end of the block it is closed."""
+    """Yield a function that opens the backend at its first call; the end of the block closes it."""
     with contextlib.ExitStack() as stack:
         yield cache(lambda: stack.enter_context(open_backend()))
 
 
 def _in_this_process(config: ModelConfig, path: Path) -> AskedModel:
-    # Weights in the default dtype have the key that they had before others were told apart.
+    # Weights in the default dtype keep the key that they had before dtypes were part of it.
     key = model_hash(path) if config.dtype == "auto" else content_hash(model_hash(path), config.dtype)
     return AskedModel(key, path, True, lambda _chars, _tokens: _transformers(config, path))
 

@@ -1,4 +1,4 @@
-"""Defines completions and the loop that is the same for every backend: appended rows, resume."""
+"""Defines completions, and the loop shared by all backends: append rows, resume."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from reflectioncoder.progress import Progress
 
 @dataclass(frozen=True)
 class RawCompletion:
-    """A model's text after the prefilled beginning, and the reason why it ended.
+    """A model's text after the prefill, and why it ended.
 
-    The reason is "stop", "length", or "refused" if a server has filtered the answer or did not want to make it.
+    `finish_reason` is "stop", "length", or "refused" if a server filtered the answer or declined to give one.
 
-    `prefilled=False`: nothing was prefilled, the text is the whole answer.
+    `prefilled=False`: there was no prefill; the text is the whole answer.
     """
 
     text: str
@@ -43,7 +43,7 @@ class Backend(Protocol):
     def complete(
         self, requests: Sequence[Request], done: Set[tuple[str, int]], config: GenerateConfig, seed: int
     ) -> Generator[tuple[Request, RawCompletion]]:
-        """Yield the completions of the requests that are not `done` (keys), in any order."""
+        """Yield the completions of the requests whose keys are not in `done`, in any order."""
         ...
 
     def describe(self) -> dict[str, Any]: ...
@@ -67,13 +67,13 @@ def generate(
     *,
     of_whole: Sequence[Request] = (),
 ) -> dict[str, Any]:
-    """Complete all requests into `path` (JSON Lines), skipping those that are there; return counts, of tokens only the new ones.
+    """Complete all requests into `path` (JSON Lines), skipping those already there; return counts, with the tokens of new rows only.
 
-    The rows are appended as they come. In the end they stand in the order of the requests, and those of other requests behind them.
+    Rows are appended as they arrive. At the end they are sorted in the order of the requests; rows of other requests come last.
 
     Args:
-        of_whole: the requests with others that are not completed now, where there are such: a backend that forms batches forms them
-            over all of these, so that it does not matter to a completion which are left out.
+        of_whole: all requests, if `requests` is only a part of them: a backend that forms batches forms them over all of these, so
+            that a completion does not depend on which others are left out.
     """
     check_sampling(config)
     wanted = {request.key for request in requests}
@@ -95,10 +95,10 @@ def generate(
 
 
 def read_completions(path: Path) -> list[dict[str, Any]]:
-    """Read the rows of a file that may be unfinished or not there.
+    """Read the rows of a file that may be unfinished or absent.
 
     Raises:
-        UsageError: the rows are no completions.
+        UsageError: the rows are not completions.
     """
     rows = [row for _, row in read_jsonl(path, tolerate_torn_tail=True)] if path.exists() else []
     with expected_form(path):
@@ -108,7 +108,7 @@ def read_completions(path: Path) -> list[dict[str, Any]]:
 
 
 def _put_in_order(path: Path, requests: Sequence[Request]) -> list[dict[str, Any]]:
-    """Rewrite the rows in the order of the requests, if they are in another, and return them."""
+    """Rewrite the file in the order of the requests if necessary, and return the rows."""
     rows = read_completions(path)
     order = {request.key: number for number, request in enumerate(requests)}
     ordered = sorted(rows, key=lambda row: order.get((row["task_id"], row["sample"]), len(order)))
@@ -118,7 +118,7 @@ def _put_in_order(path: Path, requests: Sequence[Request]) -> list[dict[str, Any
 
 
 def count_completions(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the counts of completions: all of them, tokens, why they ended, what was read in them."""
+    """Return totals of completions: their number, tokens, finish reasons, extraction results."""
     return {
         "num_completions": len(rows),
         "num_tokens": sum(row["num_tokens"] for row in rows),
@@ -128,9 +128,9 @@ def count_completions(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def longest(requests: Iterable[Request]) -> int:
-    """Return the number of characters of the longest request, with the beginning of its answer.
+    """Return the length of the longest request in characters, including its prefill.
 
-    A character that is not ASCII counts as two for each of its bytes: tokenizers may take a token for each byte.
+    A non-ASCII character counts two per byte, because a tokenizer may use a token per byte.
     """
     texts = ((request.instruction + request.prefill).encode("utf-8", "surrogatepass") for request in requests)
     return max((len(text) + sum(byte > 127 for byte in text) for text in texts), default=0)

@@ -1,4 +1,4 @@
-"""The body of a request, in the shape that a particular OpenAI-compatible server takes: see `EndpointConfig`."""
+"""Builds a request body in the form that a particular OpenAI-compatible server accepts: see `EndpointConfig`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from reflectioncoder.errors import UsageError
 
 _GOES_ON: dict[str, dict[str, Any]] = {
     "vllm": {"continue_final_message": True, "add_generation_prompt": False},
-    "llama.cpp": {},  # does so whenever the last message is the assistant's
-    "deepseek": {},  # marks the message itself
+    "llama.cpp": {},  # continues whenever the last message is the assistant's
+    "deepseek": {},  # the message itself carries the flag
 }
 _OWN_SETTINGS = frozenset(
     ("model", "messages", "prompt", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stop", "stream", "n")
@@ -19,13 +19,13 @@ _OWN_SETTINGS = frozenset(
 
 
 def request_body(config: EndpointConfig, payload: dict[str, Any]) -> dict[str, Any]:
-    """Return a request as this server wants it: parameters renamed, left out and added as the settings say.
+    """Return the request in this server's form: parameters renamed, omitted and added as configured.
 
     Args:
-        payload: with `max_tokens`.
+        payload: a request with `max_tokens`.
 
     Raises:
-        UsageError: `endpoint.extra_body` is no JSON object, or sets what has a setting of its own.
+        UsageError: `endpoint.extra_body` is not a JSON object, or sets a parameter that has its own setting.
     """
     check_extra_body(config)
     body = {name: value for name, value in payload.items() if name not in config.omit}
@@ -38,7 +38,7 @@ def check_extra_body(config: EndpointConfig) -> None:
     """Check that `endpoint.extra_body` can be sent.
 
     Raises:
-        UsageError: it cannot.
+        UsageError: it is not a JSON object, or sets a parameter that has its own setting.
     """
     extra = config.extra_body
     try:
@@ -55,10 +55,10 @@ def check_extra_body(config: EndpointConfig) -> None:
 
 
 def continuation_message(said: str, assistant_prefix: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return an assistant message that is to be continued, and what else the request has to say of it.
+    """Return an assistant message for the server to continue, and the parameters that make it do so.
 
     Args:
-        assistant_prefix: how the server wants to be told (`EndpointConfig.assistant_prefix`), not "none".
+        assistant_prefix: the server's convention (`EndpointConfig.assistant_prefix`), not "none".
     """
     message: dict[str, Any] = {"role": "assistant", "content": said}
     if assistant_prefix == "deepseek":

@@ -1,4 +1,4 @@
-"""Holds a build to its budget: tokens, and money at the prices of the endpoint."""
+"""Keeps a build within its budget of tokens and of money at the endpoint's prices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class BudgetError(MachineError):
 
 
 class Budget:
-    """The budget of a build. Before every request the most that it can use is set aside, until it is known what it used."""
+    """The budget of a build. The maximum usage of every request is reserved before it is sent, until the actual usage is known."""
 
     def __init__(self, config: EndpointConfig, max_tokens: int | None = None, max_usd: float | None = None):
         self._prices = config.input_usd / 1e6, config.output_usd / 1e6
@@ -25,10 +25,10 @@ class Budget:
         return input_tokens * self._prices[0] + output_tokens * self._prices[1]
 
     def take(self, input_tokens: int, output_tokens: int) -> None:
-        """Set aside the most that a request can use; wait while only what others have set aside stands in the way.
+        """Reserve the maximum usage of a request; wait if only the reservations of other requests leave too little.
 
         Raises:
-            BudgetError: it would be too much with what is used.
+            BudgetError: the usage so far and this request together could exceed the budget.
         """
         wanted = input_tokens, output_tokens
         with self._changed:
@@ -49,7 +49,7 @@ class Budget:
         return None
 
     def settle(self, taken: tuple[int, int], used: tuple[int, int]) -> None:
-        """Replace what was set aside by what was used. Usage from before this process is settled with (0, 0) set aside."""
+        """Replace a reservation by the actual usage. For usage from before this process, `taken` is (0, 0)."""
         with self._changed:
             self._set_aside = self._set_aside[0] - taken[0], self._set_aside[1] - taken[1]
             self._used = _sum(self._used, used)

@@ -1,7 +1,6 @@
-"""A model served on this machine, OpenAI-compatible, in a process of its own: on the CPU by llama.cpp (the package xllamacpp), on GPUs
-by vLLM.
+"""Serves a model in a child process, OpenAI-compatible: on the CPU with llama.cpp (package xllamacpp), on GPUs with vLLM.
 
-The process runs `serve_llama_cpp` or `serve_vllm`. It ends with this one, for it waits for the end of its standard input.
+The process runs `serve_llama_cpp` or `serve_vllm` and ends with this one, because it exits when its standard input closes.
 """
 
 from __future__ import annotations
@@ -20,20 +19,20 @@ from pathlib import Path
 from reflectioncoder.errors import MachineError, require
 
 _MAX_END_S = 20.0
-# A server that is started by one of several processes is none of them, and would wait for the others.
+# A server started by one of several ranks is not a rank itself; with these variables it would wait for the others.
 _OF_A_LAUNCHER = re.compile(
     r"(RANK|(LOCAL|GROUP|ROLE)_RANK|((LOCAL|GROUP|ROLE)_)?WORLD_SIZE|MASTER_(ADDR|PORT)|(TORCHELASTIC|ACCELERATE|FSDP)_.*)"
 )
 
 
 def embedded_server(gguf: Path, parallel: int, context_tokens: int) -> contextlib.AbstractContextManager[str]:
-    """Gives the base URL of a server that answers `parallel` requests at a time, each of `context_tokens` at most.
+    """Serve a GGUF file and yield the base URL. The server answers `parallel` requests at a time, each of up to `context_tokens`.
 
     Raises (on entry):
-        MachineError: the package is not installed, or the server does not start; its last words are shown.
+        MachineError: the package is not installed, or the server does not start (the message shows the end of its output).
     """
     require("xllamacpp", "local")
-    # Threads that wait by spinning would keep the programs that the answers hold from running.
+    # Spinning threads would take the CPU from the programs under test.
     env = {"GOMP_SPINCOUNT": "0", "OMP_WAIT_POLICY": "PASSIVE"}
     return _serving("serve_llama_cpp", gguf.name, [str(gguf), str(parallel), str(context_tokens)], env)
 
@@ -43,10 +42,10 @@ def has_vllm() -> bool:
 
 
 def vllm_server(model: str, parallel: int, context_tokens: int, *, dtype: str = "auto") -> contextlib.AbstractContextManager[str]:
-    """Serve a hub model or folder with vLLM on this machine's GPUs: batches are put together anew after every token.
+    """Serve a hub model or folder with vLLM on this machine's GPUs, with continuous batching.
 
     Args:
-        dtype: of weights and arithmetic; auto is vLLM's choice, which depends on how the weights are stored.
+        dtype: of weights and arithmetic; "auto" is vLLM's choice, which depends on the stored dtype.
     """
     if not has_vllm():
         raise MachineError(
@@ -73,7 +72,7 @@ def _serving(program: str, name: str, arguments: list[str], env: dict[str, str])
             yield f"{url}/v1"
         finally:
             assert process.stdin is not None
-            process.stdin.close()  # it ends with its own children
+            process.stdin.close()  # tells the server to end, with its own children
             try:
                 process.wait(_MAX_END_S)
             except subprocess.TimeoutExpired:

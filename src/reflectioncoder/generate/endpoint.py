@@ -1,8 +1,8 @@
-"""An OpenAI-compatible server: chat and completion requests with retries, as many at a time as it can take, within a budget.
+"""A client of an OpenAI-compatible server: chat and completion requests with retries, adaptive parallelism and a budget.
 
-A request that fails is made again, with growing pauses; a server that is busy is waited for, and Retry-After is honoured. A request
-that gets no good answer after its retries is an error of its own (`UnansweredError`); after many failures in a row nothing more is
-asked (`EndpointError`).
+Failed requests are retried with growing pauses; a busy server is waited for, and Retry-After is honoured. A request without a good
+answer after its retries raises its own error (`UnansweredError`); after many failures in a row no more requests are sent
+(`EndpointError`).
 """
 
 from __future__ import annotations
@@ -23,39 +23,39 @@ from reflectioncoder.progress import format_duration, say
 from reflectioncoder.server_address import ServerAddress, read_key
 
 MAX_POSTPONED = 16
-"""The largest number of requests that are held back because they failed before any was answered: is it their fault, or the server's?"""
+"""Maximum number of requests postponed because they failed before any was answered: are they at fault, or the server?"""
 
 _FIRST_DELAY_S, _MAX_DELAY_S = 0.5, 60.0
 _MAX_BUSY_DOUBLINGS = 4
-_MAX_BUSY_S = 900.0  # that a server may ask a request to wait, all in all
+_MAX_BUSY_S = 900.0  # total waiting time of one request for a busy server
 _TOLD_EVERY_S = 60.0
-_MAX_REFUSALS = 20  # in a row: then the server takes nothing of this kind
-_ROUNDS_OF_FAILURES = 5  # of all requests that are under way: then the server counts as gone
+_MAX_REFUSALS = 20  # in a row; after that the server is taken to refuse all requests of this kind
+_ROUNDS_OF_FAILURES = 5  # of all requests in flight; after that the server is taken to be down
 
 
 class UnansweredError(EndpointError):
-    """Raised if this request got no good answer after all its retries; others may get one."""
+    """Raised if a request got no good answer after all its retries; other requests may still get one."""
 
 
 class NotTakenError(UsageError):
-    """Raised if the server does not take this request and has not answered any yet: it may refuse this one, or all."""
+    """Raised if the server refuses a request before it has answered any: it may refuse this one only, or all."""
 
 
 class RefusedError(Exception):
-    """The server does not take this request, though it takes others: it is too long for the model, or filtered."""
+    """Raised if the server refuses this request but answers others: it is too long for the model, or filtered."""
 
 
 class Account(Protocol):
-    """A listener that is told what becomes of a request, so that its cost is known whenever the process is killed."""
+    """Records the fate of a request, so that its cost is known even if the process is killed."""
 
     def sent(self, input_tokens: int, output_tokens: int) -> None:
-        """Note that the request is about to be sent, and how many tokens it can take."""
+        """Record that the request is about to be sent, and the most tokens it can use."""
 
     def answered(self, reply: Reply) -> None:
-        """Note the answer. Called before the next request may take its place: no more answers are lost than requests are under way."""
+        """Record the answer, before the next request takes its slot: a kill loses at most as many answers as requests are in flight."""
 
     def failed(self, input_tokens: int, output_tokens: int) -> None:
-        """Note that there is no answer, and how many tokens may have been paid for it."""
+        """Record that there is no answer, and how many tokens it may have cost."""
 
 
 class _NoAccount:
@@ -67,11 +67,11 @@ class _NoAccount:
 
 
 def check_endpoint(config: EndpointConfig) -> ServerAddress:
-    """Find what is wrong with the settings before anything is asked, and return the address.
+    """Check the settings before any request is sent, and return the server's address.
 
     Raises:
-        UsageError: the base URL is none, the model is not named, or the shape of requests is impossible.
-        MachineError: the variable with the key is not set, or holds what cannot be sent.
+        UsageError: the base URL is invalid, the model has no name, or requests cannot have the configured form.
+        MachineError: the variable with the key is not set, or its value cannot be sent.
     """
     if not config.model:
         raise UsageError("the endpoint's model is empty: which model is to be asked?\n  hint:    build.endpoint.model")
@@ -81,14 +81,14 @@ def check_endpoint(config: EndpointConfig) -> ServerAddress:
 
 
 class Endpoint:
-    """`ask` asks; all counts are of what this process has asked.
+    """A server to send requests to with `ask`; all counts cover this process only.
 
     Args:
-        adapts: find out how many requests at a time the server takes; else it is always `config.max_in_flight`.
-        has_answered: it has taken such requests before: one that it refuses is not like them.
+        adapts: find out how many parallel requests the server takes; otherwise always use `config.max_in_flight`.
+        has_answered: the server has answered such requests before, so a refusal concerns the single request.
 
     Raises:
-        UsageError, MachineError: it cannot be asked with these settings (`check_endpoint`).
+        UsageError, MachineError: these settings cannot be used (`check_endpoint`).
     """
 
     def __init__(
@@ -117,29 +117,29 @@ class Endpoint:
         self.first_asked_at: float | None = None
 
     def stop(self) -> None:
-        """Make no more requests: those that wait, and later ones, raise EndpointError."""
+        """Send no more requests: waiting and later ones raise EndpointError."""
         self._limiter.stop()
 
     def close(self) -> None:
         self._exchange.close()
 
     def ask(self, payload: dict[str, Any], order: int = 0, account: Account | None = None) -> Reply:
-        """Send a chat request (`messages`) or a completion request (`prompt`), a `request_body`, and return the answer.
+        """Send a chat (`messages`) or completion (`prompt`) request made by `request_body`, and return the reply.
 
-        Of the requests that wait, those of lower orders go first.
+        Among waiting requests those with a lower order go first.
 
         Raises:
-            BudgetError: it could exceed the budget.
-            RefusedError, NotTakenError: the server does not take this request.
-            UsageError: it refuses all requests (a 4xx), or cannot be asked.
+            BudgetError: the request could exceed the budget.
+            RefusedError, NotTakenError: the server refuses this request.
+            UsageError: the server refuses all requests (a 4xx), or cannot be asked.
             UnansweredError: no good answer after all retries.
-            EndpointError: the server is not there, busy for too long, or gives no good answer to anything.
+            EndpointError: the server is unreachable, busy for too long, or gives no good answers at all.
         """
         account = account or _NoAccount()
-        # Programs and English have about four characters a token; what the server counts replaces this.
+        # An upper estimate: code and English have about four characters per token. The server's own count replaces it.
         texts = [message["content"] for message in payload["messages"]] if "messages" in payload else [payload["prompt"]]
         most = sum(map(len, texts)) // 3 + 1, payload[self._config.max_tokens_field]
-        failure, num_failures, num_busy, waited_s = self._last_failure, 0, 0, 0.0  # of another request, if this one is not made
+        failure, num_failures, num_busy, waited_s = self._last_failure, 0, 0, 0.0  # raised if this request is never sent
         while num_failures <= self._config.retries and waited_s <= _MAX_BUSY_S and self._failures_in_a_row < self._max_failures:
             asked_at, outcome = self._try(payload, most, order, account)
             if isinstance(outcome, Reply):
@@ -148,9 +148,9 @@ class Endpoint:
             self._note_failure(failure)
             doublings = min(num_busy, _MAX_BUSY_DOUBLINGS) if failure.busy else num_failures
             delay_s = min(_MAX_DELAY_S, _FIRST_DELAY_S * 2**doublings) * random.uniform(0.5, 1.0)
-            # A Retry-After of 0 says no more than that there is no date: the pauses grow all the same.
+            # A Retry-After of 0 only means that the server names no time: the growing pause still applies.
             delay_s = min(_MAX_DELAY_S, failure.retry_after_s or delay_s)
-            if failure.busy:  # all wait, and this one for its turn
+            if failure.busy:  # all requests pause, then this one queues again
                 self._limiter.too_many(asked_at, delay_s)
                 num_busy += 1
                 waited_s += max(delay_s, 0.01)
@@ -162,7 +162,7 @@ class Endpoint:
         raise (UnansweredError if its_own else EndpointError)(message)
 
     def _try(self, payload: dict[str, Any], most: tuple[int, int], order: int, account: Account) -> tuple[float, Reply | Failure]:
-        """Ask once, in turn and within the budget; return when, and what came of it."""
+        """Send the request once, in turn and within the budget; return the time of sending and the outcome."""
         with self._limiter.permit(order):
             self._budget.take(*most)
             asked_at, paid = time.monotonic(), most
@@ -192,7 +192,7 @@ class Endpoint:
         return asked_at, outcome
 
     def _refused(self, refusal: Refusal) -> UsageError | RefusedError:
-        """Count a refusal, and return the error that it is: of this request, of one that came too early to tell, or of all."""
+        """Count a refusal and return its error: for this request, for all requests, or for one sent too early to tell."""
         message = f"{self._name} refuses the request: {refusal.reason}"
         if not refusal.may_be_its_own:
             return UsageError(message)
@@ -203,7 +203,7 @@ class Endpoint:
             return RefusedError(refusal.reason) if self._refusals_in_a_row <= _MAX_REFUSALS else UsageError(message)
 
     def _note_failure(self, failure: Failure) -> None:
-        """Count the failure, and say every minute what is waited for."""
+        """Count the failure, and report once a minute what the requests are waiting for."""
         now = time.monotonic()
         with self._lock:
             self.num_retries += 1

@@ -1,6 +1,6 @@
-"""One request to an OpenAI-compatible server and what comes of it: an answer, a failure that may pass, or a refusal.
+"""Sends one request to an OpenAI-compatible server; the outcome is a reply, a failure that may pass, or a refusal.
 
-Here is decided what a status means and what a failed request may have cost. Nothing is asked again; that is up to `endpoint`.
+This module decides what a status means and what a failed request may have cost. It never retries; `endpoint` does.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from reflectioncoder.server_address import ServerAddress
 
 _BUSY = frozenset((429, 503, 529))
 _AGAIN = frozenset((408, 409, 425)) | _BUSY
-_GAVE_UP = frozenset((408, 504, 524))  # on an answer that may have been under way
-_THIS_REQUEST = frozenset((400, 403, 413, 422, 451))  # too long or filtered, where others like it are answered
+_GAVE_UP = frozenset((408, 504, 524))  # timeouts: the server may already have been generating
+_THIS_REQUEST = frozenset((400, 403, 413, 422, 451))  # too long or filtered; similar requests may be answered
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A failed request, which may be made again.
+    """A failed request that may be retried.
 
-    `paid`: tokens read and written that it may have cost. `is_there`: a server was reached.
+    `paid`: tokens read and written that it may have cost. `is_there`: the server was reached.
     """
 
     reason: str
@@ -37,17 +37,17 @@ class Failure:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A request that the server does not take. `may_be_its_own`: others like it may be answered."""
+    """A request that the server rejects. `may_be_its_own`: similar requests may be answered."""
 
     reason: str
     may_be_its_own: bool
 
 
 class Exchange:
-    """`send` sends; nothing that is returned or raised shows a credential.
+    """Sends requests with `send`; nothing that it returns or raises contains a credential.
 
     Raises:
-        UsageError, MachineError: as `Transfer` does.
+        UsageError, MachineError: see `Transfer`.
     """
 
     def __init__(self, address: ServerAddress, key: str, timeout_s: float, *, trust_env: bool):
@@ -57,14 +57,14 @@ class Exchange:
         self._transfer.close()
 
     def send(self, payload: dict[str, Any], max_tokens: tuple[int, int]) -> Reply | Failure | Refusal:
-        """Send one request and read what comes back.
+        """Send one request and interpret the response.
 
         Args:
-            payload: of a chat request (`messages`) or a completion request (`prompt`).
-            max_tokens: the largest numbers of tokens that it can read and write.
+            payload: a chat request (`messages`) or a completion request (`prompt`).
+            max_tokens: the most tokens that it can read and write.
 
         Raises:
-            UsageError: it cannot be sent.
+            UsageError: the request cannot be sent.
         """
         try:
             answer = self._transfer.post("chat/completions" if "messages" in payload else "completions", payload)
@@ -76,7 +76,7 @@ class Exchange:
         return self._meaning(answer.status, f"status {answer.status}: {self._words(answer)}", answer, max_tokens)
 
     def _read(self, answer: Answer, max_tokens: tuple[int, int]) -> Reply | Failure | Refusal:
-        """Read an answer whose status is good; its body may say otherwise."""
+        """Read a response with a success status; its body may still report an error."""
         try:
             reply = read_reply(answer.body, max_tokens)
             return replace(reply, text=self._transfer.without_keys(reply.text))
@@ -88,22 +88,22 @@ class Exchange:
             return self._meaning(error.status, reason, answer, max_tokens)
 
     def _meaning(self, status: int, reason: str, answer: Answer, max_tokens: tuple[int, int]) -> Failure | Refusal:
-        """Tell what a status means that is not good."""
+        """Interpret an error status."""
         if status in _AGAIN or status >= 500:
             paid = (max_tokens[0], min(max_tokens[1], answer.max_written)) if status in _GAVE_UP else (0, 0)
             return Failure(reason, paid, status in _BUSY, _retry_after_s(answer.retry_after))
         return Refusal(reason, status in _THIS_REQUEST)
 
     def _words(self, answer: Answer) -> str:
-        return self._shown(answer.body.replace(b"\0", b"").decode("utf-8", "replace"))  # UTF-16 would hide a credential
+        return self._shown(answer.body.replace(b"\0", b"").decode("utf-8", "replace"))  # NULs, as in UTF-16, would hide a credential
 
     def _shown(self, said: str) -> str:
-        # What is cut off could be the half of a credential: it is removed before.
+        # Scrub before truncating: a cut could leave half of a credential.
         return excerpt(self._transfer.scrub(said))
 
 
 def _retry_after_s(value: str | None) -> float | None:
-    """Seconds from now, of both forms of the header (RFC 9110, 10.2.3)."""
+    """Return the seconds from now for either form of the Retry-After header (RFC 9110, 10.2.3)."""
     if value is None:
         return None
     seconds = None

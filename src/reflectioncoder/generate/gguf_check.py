@@ -1,9 +1,9 @@
-"""Checks a GGUF file against the model folder that it was written from: llama.cpp and transformers are given the same requests.
+"""Checks a GGUF file against the model folder that it was exported from: llama.cpp and transformers get the same requests.
 
-Three things are compared. Texts have the same tokens. A request as llama.cpp's own chat template and tokenizer make it is what the
-model was trained on. And llama.cpp's greedy answers are those of the model in float32: its tokens are the most likely ones there, with
-the same log-probabilities. Both are computed for the same beginning of the answer at every position, so one forward pass of
-transformers judges a whole answer.
+Three things are compared. First, texts have the same tokens. Second, llama.cpp's chat template and tokenizer build the request that the
+model was trained on. Third, llama.cpp's greedy answers are those of the float32 model: its tokens are the most likely ones there, with
+the same log-probabilities. Both compute every position after the same beginning of the answer, so one forward pass of transformers
+checks a whole answer.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from reflectioncoder.generate.embedded import embedded_server
 from reflectioncoder.models.load import load_model, plain_generation_config
 from reflectioncoder.models.tokens import Requests, make_requests
 from reflectioncoder.progress import Progress
+from reflectioncoder.terminal import in_line
 
 TOLERANCE = 0.02
-"""Tokens whose natural log-probabilities are nearer than this are a tie, and no token of an answer differs by more with f16."""
+"""Tokens with natural log-probabilities closer than this are a tie; with f16 no answer token may differ by more."""
 
 _NUM_REQUESTS, _NUM_TOKENS, _NUM_PROBABLE = 20, 64, 10
 _LIKELY = math.log(0.01)
@@ -50,11 +51,11 @@ class Verification:
 
     Attributes:
         num_texts, num_requests, num_tokens: how many were compared.
-        num_ties: tokens that are not the most likely one in float32, but less than TOLERANCE behind it.
-        num_others: tokens that are further behind it.
-        max_difference: the largest difference of the log-probability of a token of an answer.
-        max_difference_likely: the largest one among all tokens of at least 1 % (llama.cpp computes in 16 bits).
-        faults: what is wrong, in words.
+        num_ties: answer tokens that are not the most likely one in float32 but less than TOLERANCE behind it.
+        num_others: answer tokens further behind it.
+        max_difference: the largest difference of an answer token's log-probability.
+        max_difference_likely: the largest among all tokens of at least 1 % (llama.cpp computes in 16 bits).
+        faults: descriptions of what is wrong.
     """
 
     num_texts: int = 0
@@ -85,12 +86,12 @@ def verify_gguf(
     """Compare llama.cpp's tokens, answers and log-probabilities with those of transformers in float32.
 
     Args:
-        folder: what the file was written from.
-        dtype: of its weights. Answers and log-probabilities have to be the same for f16; for q8_0 they are measured.
+        folder: the model folder that the file was exported from.
+        dtype: of the file's weights. For f16, answers and log-probabilities must agree; for q8_0 they are only measured.
 
     Raises:
-        CheckFailedError: they are not the same; the tokens of a text or request are not.
-        MachineError: llama.cpp's package is not installed, or does not take the file.
+        CheckFailedError: the answers or log-probabilities disagree, or a text or request has other tokens.
+        MachineError: the llama.cpp package is not installed, or does not load the file.
     """
     model, tokenizer = load_model(ModelConfig(str(folder), device="cpu", dtype="float32"), folder)
     requests = make_requests(folder, tokenizer)
@@ -118,7 +119,7 @@ def verify_gguf(
 
 @dataclass(frozen=True)
 class _Answer:
-    """Tokens of an answer, whether a token ended it, and by position the log-probabilities of the most likely tokens there."""
+    """An answer's tokens, whether an end token ended it, and by position the log-probabilities of the most likely tokens."""
 
     tokens: list[int]
     has_ended: bool
@@ -126,7 +127,7 @@ class _Answer:
 
 
 class _Server:
-    """llama.cpp's own interface, beside the OpenAI-compatible one."""
+    """A client of llama.cpp's native API, which it serves beside the OpenAI-compatible one."""
 
     def __init__(self, url: str):
         self._client = httpx2.Client(base_url=url.removesuffix("/v1"), timeout=_TIMEOUT_S, trust_env=False)
@@ -144,11 +145,11 @@ class _Server:
         return reply.json()
 
     def tokens(self, text: str, *, begins: bool) -> list[int]:
-        """Return the tokens of a text; `begins`: as a prompt, with BOS if the file says so."""
+        """Return the tokens of a text; `begins`: tokenize it as a prompt, with BOS if the file says so."""
         return self._ask("/tokenize", {"content": text, "add_special": begins, "parse_special": True})["tokens"]
 
     def dialogue(self, messages: Sequence[dict[str, Any]]) -> str:
-        """Return messages in the file's chat template."""
+        """Return messages rendered with the file's chat template."""
         return self._ask("/apply-template", {"messages": messages})["prompt"]
 
     def answer(self, prompt: list[int], num_tokens: int) -> _Answer:
@@ -165,9 +166,9 @@ class _Server:
 
 
 def _places(some: Sequence[int], tokens: Sequence[int]) -> list[int | None]:
-    """Return where in an answer the tokens stand of which llama.cpp gives probabilities; None if it is not certain.
+    """Return the positions in `tokens` of the tokens with probabilities (`some`); None where the position is ambiguous.
 
-    It leaves out tokens that end in the middle of a character.
+    llama.cpp omits the probabilities of tokens that end in the middle of a character.
     """
 
     def first_fit(some: Sequence[int], tokens: Sequence[int]) -> list[int]:
@@ -181,7 +182,7 @@ def _places(some: Sequence[int], tokens: Sequence[int]) -> list[int | None]:
 
 
 def _compare_texts(server: _Server, tokenizer: Any, found: Verification) -> None:
-    """Compare the tokens of texts, as they stand in a dialogue. A base model's begin with a letter and spell no added token."""
+    """Compare tokens of texts inside a dialogue. For a base model a text starts with a letter and contains no added tokens."""
     template = ChatTemplate(tokenizer) if tokenizer.chat_template else None
     programs = [problem.reference for problem in bundled_problems("test_unseen")[:_NUM_REQUESTS]]
     added = [token.content for token in tokenizer.added_tokens_decoder.values()] if template else []
@@ -194,7 +195,7 @@ def _compare_texts(server: _Server, tokenizer: Any, found: Verification) -> None
 
 
 def _compare_request(server: _Server, requests: Requests, request: Request, found: Verification) -> None:
-    """Compare a request with what llama.cpp makes of its message, or of its text for a base model."""
+    """Compare a request with llama.cpp's rendering of its message, or of its text for a base model."""
     if requests.name == "plain":
         ours = requests.render_request(request.instruction, request.prefill)
         text = f"{request.instruction}\n\n{request.prefill}"
@@ -204,11 +205,11 @@ def _compare_request(server: _Server, requests: Requests, request: Request, foun
     theirs = server.tokens(text, begins=True)
     found.num_requests += 1
     if ours != theirs:
-        found.faults.append(f"other tokens for the request {request.task_id}: {_first_difference(ours, theirs)}")
+        found.faults.append(f"other tokens for the request {in_line(request.task_id)}: {_first_difference(ours, theirs)}")
 
 
 def _log_probabilities(model: Any, prompt: list[int]) -> Callable[[list[int]], Any]:
-    """Return a function of an answer's tokens: log-probabilities of all tokens at each of its positions and the next, (T + 1, V)."""
+    """Return a function from an answer's tokens to log-probabilities of all tokens at its positions and the next one, (T + 1, V)."""
     torch = require("torch", "train")
 
     def compute(answer: list[int]) -> Any:
@@ -220,7 +221,7 @@ def _log_probabilities(model: Any, prompt: list[int]) -> Callable[[list[int]], A
 
 
 def _compare_answer(answer: _Answer, log_probabilities: Callable[[list[int]], Any], ends: set[int], found: Verification) -> None:
-    """Compare an answer with the model's log-probabilities behind each of its tokens."""
+    """Compare an answer with the model's log-probabilities at each position."""
     expected = log_probabilities(answer.tokens)
     for position, token in enumerate(answer.tokens):
         row = expected[position]
@@ -229,14 +230,14 @@ def _compare_answer(answer: _Answer, log_probabilities: Callable[[list[int]], An
         differences = {other: abs(row[other].item() - value) for other, value in likely.items() if value >= _LIKELY or other == token}
         found.max_difference = max(found.max_difference, differences.get(token, 0.0))
         found.max_difference_likely = max(found.max_difference_likely, *differences.values(), 0.0)
-    if answer.has_ended and (not answer.tokens or answer.tokens[-1] not in ends):  # the token that ended it is not among them
+    if answer.has_ended and (not answer.tokens or answer.tokens[-1] not in ends):  # the end token is not in the answer
         _count(expected[-1], sorted(ends), found)
     if not answer.has_ended and not ends.isdisjoint(answer.tokens):
         found.faults.append("llama.cpp writes on behind a token that ends an answer")
 
 
 def _count(row: Any, chosen: list[int], found: Verification) -> None:
-    """Count a position at which llama.cpp has chosen one of some tokens."""
+    """Count a position at which llama.cpp has chosen one of the tokens `chosen`."""
     behind = (row.max() - row[chosen].max()).item()
     found.num_tokens += 1
     found.num_ties += 0 < behind <= TOLERANCE

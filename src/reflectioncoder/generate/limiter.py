@@ -1,7 +1,7 @@
-"""Finds out how many requests a server accepts at once, from its complaints.
+"""Adapts the number of parallel requests to a server's complaints.
 
-Twice as many after every round until the first complaint, from then on one more after every round without, three quarters after a 429
-or 503 (slow start, additive increase, multiplicative decrease).
+It doubles every round until the first complaint, then grows by one per round, and drops to three quarters after a 429 or 503 (slow
+start, additive increase, multiplicative decrease).
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ from collections.abc import Iterator
 from reflectioncoder.errors import MachineError
 
 _FIRST_PERMITS = 4
-_DECREASE = 0.75  # by a half, as TCP does, a quarter of the server's capacity is never used
+_DECREASE = 0.75  # halving, as in TCP, would leave a quarter of the server's capacity unused
 
 
 class EndpointError(MachineError):
-    """Raised if the server does not answer as it should, for good; what was answered before is logged."""
+    """Raised if the server permanently fails to answer properly; earlier answers are logged."""
 
 
 class Limiter:
-    """Permits to send requests, whose number adapts between 1 and `most`; with `adapts=False` it is always `most`. The lowest order is
-    served first."""
+    """Permits for sending requests, lowest order first. Their number adapts between 1 and `most`; `adapts=False` fixes it at `most`."""
 
     def __init__(self, most: int, *, adapts: bool = True):
         self._most = most
@@ -36,12 +35,12 @@ class Limiter:
         self._not_before = self._lowered_at = 0.0
         self._stopped = threading.Event()
         self._lock = threading.Lock()
-        self._waiting: list[tuple[int, int, threading.Event]] = []  # each is woken alone: there may be thousands
+        self._waiting: list[tuple[int, int, threading.Event]] = []  # each waits on its own event: there may be thousands
         self._num_tickets = itertools.count()
 
     @contextlib.contextmanager
     def permit(self, order: int = 0) -> Iterator[None]:
-        """Wait for the permit to send one request; requests of a lower order go first.
+        """Hold a permit to send one request; wait for it, requests of a lower order first.
 
         Raises:
             EndpointError: `stop` has been called.
@@ -61,7 +60,7 @@ class Limiter:
                 self._admit()
 
     def _admit(self) -> None:
-        """Let in the requests that may be sent. Called with the lock held."""
+        """Admit the requests that may be sent now. Call it with the lock held."""
         while self._waiting and (self._stopped.is_set() or (self._in_use < self.permits and time.monotonic() >= self._not_before)):
             self._in_use += 1
             heapq.heappop(self._waiting)[2].set()
@@ -84,19 +83,19 @@ class Limiter:
             self._admit()
 
     def stop(self) -> None:
-        """Let nobody in any more, not even those that wait."""
+        """Admit no more requests: waiting ones raise EndpointError."""
         self._stopped.set()
         with self._lock:
             self._admit()
 
     def pause(self, seconds: float) -> None:
-        """Sleep for some seconds, unless stopped."""
+        """Sleep for `seconds`, or until stopped."""
         self._stopped.wait(seconds)
 
     def too_many(self, asked_at: float, pause_s: float) -> None:
-        """Lower the number of permits after a complaint, if it adapts, and let nobody in for `pause_s`.
+        """After a complaint, lower the number of permits (if it adapts) and admit no request for `pause_s`.
 
-        `asked_at`: one overload causes many complaints, about requests that were made before it was known; it counts once.
+        `asked_at`: when the request was sent. Complaints about requests sent before the last decrease are about the same overload.
         """
         now = time.monotonic()
         with self._lock:

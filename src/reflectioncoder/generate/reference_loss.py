@@ -1,10 +1,10 @@
-"""Measures how likely a model finds known programs: the loss of a benchmark's canonical solutions as one-off answers.
+"""Measures the loss of a benchmark's canonical solutions as one-off answers.
 
-The loss of a program is the mean of -log p(token | what comes before) over its tokens, in nats: what generation has to write behind
-the prefilled fence, up to and including the closing fence. The frame of the answer is kept apart: the words and the opening fence
-before the program, and what ends the message. A model that has learnt to explain before it writes loses there a nat a token and more,
-and is no worse at programs, for generation gives the fence. The loss sees changes long before a pass rate does. It is no measure of
-correctness: a model may well write another right program.
+A program's loss is the mean of -log p(token | previous tokens) over its tokens, in nats: over the tokens that generation must write
+after the prefilled fence, up to and including the closing fence. The rest of the answer, its frame, is measured separately: the words
+and the opening fence before the program, and the end of the message. A model that has learnt to explain before it writes loses a nat
+per token or more in the frame and is no worse at programs, because generation provides the fence. The loss shows changes long before a
+pass rate does, but does not measure correctness: a model may write another correct program.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from reflectioncoder.data.prompts import OPENING_FENCE, one_off_answer
 from reflectioncoder.data.render import IGNORE_INDEX, RenderedSample, Renderer
 from reflectioncoder.data.samples import Block, Sample, assistant, user
 from reflectioncoder.errors import require
-from reflectioncoder.models.load import load_model
+from reflectioncoder.models.load import give_memory_back, load_model
 from reflectioncoder.models.tokens import add_tokens, make_renderer
 from reflectioncoder.progress import Progress
 
 MEASURED = "program, closing fence"
-"""Names what is measured. It is part of the keys of kept losses: change it with the measure, and no old loss is reused."""
+"""The name of the measure is part of the keys of cached losses: change it with the measure, so that no old loss is reused."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A task with a known answer. `instruction`: the one-off request; `program`: what answers it."""
+    """A task with a known answer. `instruction` is the one-off request, `program` its solution."""
 
     task_id: str
     instruction: str
@@ -42,9 +42,9 @@ class Reference:
         return Sample(messages, "generation", {"id": self.task_id})
 
     def program_bounds(self, renderer: Renderer, input_ids: Sequence[int]) -> tuple[int, int]:
-        """Return where the program begins and ends in the tokens of the sample: [start, end), with the closing fence.
+        """Return where the program begins and ends in the sample's tokens, [start, end), including the closing fence.
 
-        A token that holds both the end of the opening fence and the beginning of the program belongs to the program.
+        A token that spans the end of the opening fence and the beginning of the program belongs to the program.
         """
         prefills = OPENING_FENCE, one_off_answer(self.program)
         start, end = (common_prefix(input_ids, renderer.render_request(self.instruction, prefill)) for prefill in prefills)
@@ -53,7 +53,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class AnswerLoss:
-    """The loss of one answer, nats per token: of the program's tokens, and of the others that training has as targets, its frame."""
+    """The loss of one answer in nats per token: of the program, and of its frame (the other training targets)."""
 
     task_id: str
     num_tokens: int
@@ -63,11 +63,11 @@ class AnswerLoss:
 
 
 def reference_losses(config: ModelConfig, path: Path, references: Sequence[Reference], label: str) -> list[AnswerLoss]:
-    """Return the losses of all answers under the model in a folder, in order.
+    """Return the losses of all answers, in order, under the model in a folder.
 
     Raises:
-        UsageError: there is no causal language model, or its chat template cannot be used.
-        MachineError: torch is not installed; a GPU is asked for and there is none.
+        UsageError: the folder has no causal language model, or its chat template cannot be used.
+        MachineError: torch is not installed, or a GPU is required and there is none.
     """
     model, tokenizer = load_model(config, path)
     if config.rendering == "token":
@@ -79,6 +79,8 @@ def reference_losses(config: ModelConfig, path: Path, references: Sequence[Refer
         for reference in references:
             losses.append(_loss(model, renderer, reference))
             progress.update(len(losses))
+    del model
+    give_memory_back()
     return losses
 
 
@@ -96,7 +98,7 @@ def _mean(losses: Sequence[float]) -> float:
 
 
 def token_losses(model: Any, sample: RenderedSample) -> Any:
-    """Return the loss of every token that is predicted, nats: a tensor of shape (number of targets,)."""
+    """Return the loss of every target token in nats, shape (number of targets,)."""
     torch = require("torch", "train")
     ids = torch.tensor([sample.input_ids], device=model.device)
     targets = list(targets_of(sample))
@@ -108,7 +110,7 @@ def token_losses(model: Any, sample: RenderedSample) -> Any:
 
 
 def targets_of(sample: RenderedSample) -> Iterator[tuple[int, int]]:
-    """Yield position and token of everything that is predicted."""
+    """Yield (position, token) of every target."""
     for position, label in enumerate(sample.teacher_labels):
         if label != IGNORE_INDEX and position > 0:
             yield position, label

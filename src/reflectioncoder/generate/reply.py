@@ -1,5 +1,4 @@
-"""Reads a completion from the body of a server's answer: its text, why it ended, how many tokens it used. Nothing in the body is
-trusted."""
+"""Reads a completion from a server's response body: text, finish reason, token counts. Nothing in the body is trusted."""
 
 from __future__ import annotations
 
@@ -20,14 +19,15 @@ _FINISH_REASONS = {name: reason for reason, names in _ENDED.items() for name in 
 _TEXT_PARTS = (None, "text", "output_text")
 _NOT_UTF_8 = re.compile("[\ud800-\udfff\0]")
 _MAX_SHOWN_CHARS = 300
-# A count beyond these is none: a prompt has no more tokens than bytes, and what a server or a reasoning adds to it is bounded too.
+# Larger counts are invalid: a prompt has at most one token per byte, and what a server or reasoning adds is bounded too.
 _MAX_ADDED_TOKENS, _MAX_TOKENS_FACTOR = 100_000, 10
 
 
 @dataclass(frozen=True)
 class Reply:
-    """A server's reply. `finish_reason`: "stop", "length", or "refused" if the server filters the answer. `text` is empty if there is
-    none: it was refused, or all tokens went into a reasoning that is not shown.
+    """A server's reply. `finish_reason`: "stop", "length", or "refused" if the server filtered the answer.
+
+    `text` is empty if the answer was refused or all tokens went into hidden reasoning.
     """
 
     text: str
@@ -37,11 +37,11 @@ class Reply:
 
 
 class NoCompletionError(Exception):
-    """Raised if the body holds no completion.
+    """Raised if the body contains no completion.
 
     Attributes:
-        status: what the server reports in the body in place of a status line, if it does.
-        may_be_generated: it may be what is left of a completion.
+        status: the HTTP status that the body reports, if any.
+        may_be_generated: the body may be the remains of a completion.
     """
 
     def __init__(self, message: str, *, status: int | None = None, may_be_generated: bool = False):
@@ -54,10 +54,10 @@ def read_reply(body: bytes, max_tokens: tuple[int, int]) -> Reply:
     """Read the body of a server's reply.
 
     Args:
-        max_tokens: read and written at most; counts where the server's own count is missing or impossible.
+        max_tokens: the most tokens that are read and written; used where the server's count is missing or impossible.
 
     Raises:
-        NoCompletionError: there is no completion in it; the message may hold a finish_reason of any length, as the server says it.
+        NoCompletionError: the body contains no completion; the message may quote a finish_reason of any length.
     """
     try:
         said = json.loads(body)
@@ -84,18 +84,18 @@ def read_reply(body: bytes, max_tokens: tuple[int, int]) -> Reply:
 
 
 def clean(text: str) -> str:
-    """Return a text that every file can hold: lone surrogates and NULs are replaced."""
+    """Return the text with lone surrogates and NULs replaced, so that any file can hold it."""
     return _NOT_UTF_8.sub("\ufffd", text)
 
 
 def excerpt(text: str) -> str:
-    """Return the first characters of a server's words, on one line, without anything that a terminal would obey."""
+    """Return the beginning of a server's text on one line, with non-printable characters escaped for terminals."""
     shown = " ".join(text[: 4 * _MAX_SHOWN_CHARS].split())[:_MAX_SHOWN_CHARS]
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in shown) or "(nothing)"
 
 
 def _status_in(reported: Any) -> int | None:
-    """Return the status in an error's body: some servers send every error with status 200, and its status as the code of the error."""
+    """Return the status in an error body: some servers send every error with HTTP status 200 and the real status as its code."""
     code = reported.get("code", reported.get("status")) if isinstance(reported, dict) else None
     try:
         status = int(code) if isinstance(code, (int, str)) else 0
@@ -105,7 +105,7 @@ def _status_in(reported: Any) -> int | None:
 
 
 def _text_of(content: Any) -> str:
-    """Return the text of a content: a text, the texts of a list of parts (reasoning among them is not the answer), or nothing."""
+    """Return the text of a message's content: a string, the text parts of a list (without reasoning), or empty."""
     if content is None:
         return ""
     if isinstance(content, str):
@@ -127,13 +127,13 @@ def _why_ended(reason: Any, text: str, *, hit_limit: bool) -> str:
         return LENGTH if hit_limit else STOP
     name = re.sub(r"[\s-]", "_", reason.strip().lower().rpartition(".")[2]) if isinstance(reason, str) else ""
     name = name.removeprefix("finish_reason_")
-    if name not in _FINISH_REASONS:  # aborted, or the server has run out of something: it may go well another time
+    if name not in _FINISH_REASONS:  # aborted, or the server ran out of a resource: a retry may succeed
         raise NoCompletionError(f"its finish_reason is {reason!r}", may_be_generated=True)
     return _FINISH_REASONS[name]
 
 
 def _usage(usage: Any, max_tokens: tuple[int, int], num_bytes: int) -> tuple[int, int]:
-    """Return the tokens read and written. If the server does not count, a token has a byte at least, and the request's limit holds."""
+    """Return the tokens read and written. Without the server's counts: at most one token per byte, within the limits."""
     usage = usage if isinstance(usage, dict) else {}
     read = _count(usage.get("prompt_tokens", usage.get("input_tokens")), 1, max_tokens[0])
     written = _count(usage.get("completion_tokens", usage.get("output_tokens")), bool(num_bytes), max_tokens[1])

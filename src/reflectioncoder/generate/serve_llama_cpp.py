@@ -1,8 +1,8 @@
-"""A program: serves a GGUF file on the CPU by llama.cpp (the package xllamacpp), OpenAI-compatible.
+"""The program that serves a GGUF file on the CPU with llama.cpp (package xllamacpp), OpenAI-compatible.
 
     python -m reflectioncoder.generate.serve_llama_cpp GGUF PARALLEL CONTEXT_TOKENS
 
-Prints its URL once it answers, and ends when its standard input does (see `embedded`).
+It prints its URL once it answers, and ends when its standard input closes (see `embedded`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def serve(gguf: str, parallel: int, context_tokens: int) -> None:
     params.cont_batching = True
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = len(os.sched_getaffinity(0))
     server = xllamacpp.Server(params)
-    print(server.listening_address, flush=True)  # noqa: T201 (what the parent waits for)
+    print(server.listening_address, flush=True)  # noqa: T201 (the parent reads this line)
     sys.stdin.buffer.read()
     os._exit(0)
 

@@ -1,8 +1,8 @@
-"""A program: serves a hub model or a folder on this machine's GPUs by vLLM, OpenAI-compatible.
+"""The program that serves a hub model or folder on this machine's GPUs with vLLM, OpenAI-compatible.
 
     python -m reflectioncoder.generate.serve_vllm MODEL PARALLEL CONTEXT_TOKENS DTYPE
 
-Prints its URL once it answers, and ends with its whole process group when its standard input does (see `embedded`).
+It prints its URL once it answers, and ends with its whole process group when its standard input closes (see `embedded`).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def serve(model: str, parallel: int, context_tokens: int, dtype: str) -> None:
         port = free.getsockname()[1]
     server = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model, "--host", "127.0.0.1", "--port", str(port)]
     limits = ["--max-num-seqs", str(parallel), "--max-model-len", str(context_tokens), "--enable-prefix-caching"]
-    limits += ["--dtype", dtype, "--generation-config", "vllm"]  # the model's own sampling is not what was asked for
-    # What it says goes where our errors go; its workers are in its process group and end with it, which is ours: it ends with us.
+    limits += ["--dtype", dtype, "--generation-config", "vllm"]  # ignores the model's sampling defaults
+    # vLLM's output goes to standard error; its workers share this process group and end with it.
     process = subprocess.Popen([*server, *limits], stdin=subprocess.DEVNULL, stdout=sys.stderr)
     url = f"http://127.0.0.1:{port}"
     threading.Thread(target=_announce, args=(url, process), daemon=True).start()
@@ -34,11 +34,11 @@ def serve(model: str, parallel: int, context_tokens: int, dtype: str) -> None:
 
 
 def _announce(url: str, process: subprocess.Popen[bytes]) -> None:
-    """Say the URL when the server answers; end with it if it ends before."""
+    """Print the URL when the server answers; end the process group if the server ends first."""
     while process.poll() is None:
         try:
             with urllib.request.urlopen(f"{url}/health", timeout=5):
-                print(url, flush=True)  # noqa: T201 (what the parent waits for)
+                print(url, flush=True)  # noqa: T201 (the parent reads this line)
                 return
         except OSError:
             time.sleep(0.5)

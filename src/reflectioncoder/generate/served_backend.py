@@ -1,4 +1,4 @@
-"""Generates with an OpenAI-compatible server: many requests at a time, each by itself."""
+"""Generates with an OpenAI-compatible server: many requests in parallel, each on its own."""
 
 from __future__ import annotations
 
@@ -21,24 +21,25 @@ from reflectioncoder.generate.endpoint import MAX_POSTPONED, Endpoint, NotTakenE
 from reflectioncoder.generate.limiter import EndpointError
 from reflectioncoder.generate.reply import REFUSED
 from reflectioncoder.server_address import ServerAddress
+from reflectioncoder.terminal import in_line
 
 _MAX_NAMED = 5
 
 
 Encode = Callable[[str, str], list[int]]
-"""Gives the tokens of a request from instruction and beginning of the answer."""
+"""Returns the tokens of a request, given the instruction and the prefill."""
 
 
 class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
-    """A server as a backend. Answers begin with the request's `prefill` if the server can be told so (`api: completion`, or an
-    assistant prefix); else the model is asked in one user turn and writes the fence itself.
+    """A server as a backend. With `api: completion` or an assistant prefix, answers begin with the request's `prefill`.
+
+    Otherwise the model is asked in one user turn and writes the fence itself.
 
     Args:
-        name: of the kind of server, for the results.
-        own: the server is on this machine, takes `config.max_in_flight` requests at a time, and any that is asked here; of others the
-            number is found out, and a request may be refused.
-        extras: what goes with every request.
-        encode: with `api: completion`, requests are sent as these tokens; else as the instruction's text.
+        name: the kind of server, for the results.
+        own: the server runs here, refuses nothing and takes `config.max_in_flight` parallel requests; elsewhere the number adapts.
+        extras: parameters added to every request.
+        encode: with `api: completion`, send these tokens instead of the instruction's text.
 
     Raises:
         MachineError: the variable with the key is not set.
@@ -62,7 +63,7 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
         self._prefills = config.api == "completion" or config.assistant_prefix != "none"
 
     def __exit__(self, *exc: object) -> None:
-        self._endpoint.stop()  # an interrupt leaves threads behind
+        self._endpoint.stop()  # after an interrupt threads may still be waiting
         self._endpoint.close()
 
     def describe(self) -> dict[str, Any]:
@@ -80,11 +81,11 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
     def complete(
         self, requests: Sequence[Request], done: Set[tuple[str, int]], config: GenerateConfig, seed: int
     ) -> Generator[tuple[Request, RawCompletion]]:
-        """Ask for the completions that are not done, and yield them in the order in which they arrive.
+        """Send the requests that are not done and yield their completions as they arrive.
 
         Raises:
-            EndpointError: the server does not answer, or not all requests; what was under way is still answered, and given before.
-            UsageError: it refuses all requests; or the answers have to begin with the prompt, and the server cannot be told so.
+            EndpointError: the server does not answer, or not all requests; requests in flight are finished and yielded first.
+            UsageError: the server refuses all requests, or answers must begin with the prompt and the server does not support that.
         """
         missing = [request for request in requests if request.key not in done]
         if not self._prefills and any(request.begins_with_prompt for request in missing):
@@ -99,11 +100,11 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
             while (request := questions.get()) is not None:
                 try:
                     answers.put((request, self._ask(request, config, seed)))
-                except Exception as error:  # noqa: BLE001 (it is raised where the answers are read)
+                except Exception as error:  # noqa: BLE001 (raised where the answers are read)
                     answers.put((request, error))
 
         num_threads = min(len(missing), self._config.max_in_flight)
-        for _ in range(num_threads):  # daemons: an interrupt does not wait for what is under way
+        for _ in range(num_threads):  # daemons: an interrupt does not wait for requests in flight
             threading.Thread(target=copy_context().run, args=(work,), daemon=True).start()
         for request in missing:
             questions.put(request)
@@ -120,9 +121,9 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
         num_expected: int,
     ) -> Generator[tuple[Request, RawCompletion]]:
         failure: Exception | None = None
-        unanswered: list[tuple[Request, Exception]] = []  # which is no reason not to ask for the others
-        held: list[Request] = []  # refused before anything was answered: this request, or all? They are asked once more.
-        refused: list[Request] = []  # a row each, if the server goes on to answer others
+        unanswered: list[tuple[Request, Exception]] = []  # does not stop the other requests
+        held: list[Request] = []  # refused before the first answer, this request or all; sent once more
+        refused: list[Request] = []  # each gets a row if the server goes on to answer others
         num_answered = 0
         while num_expected:
             request, answer = answers.get()
@@ -152,7 +153,7 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
             raise _without_answer(unanswered, num_answered)
 
     def _give_up(self, questions: SimpleQueue[Request | None]) -> int:
-        """Return how many requests are not asked any more; those that wait for their turn fail."""
+        """Drop the queued requests and return their number; those that wait for a permit fail."""
         num_dropped = 0
         with contextlib.suppress(Empty):
             while True:
@@ -179,12 +180,12 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
             reply = self._endpoint.ask(payload)
         except RefusedError as error:
             if self._own:
-                raise MachineError(f"{self._config.model} does not take the request for {request.task_id}: {error}") from error
+                raise MachineError(f"{self._config.model} does not take the request for {in_line(request.task_id)}: {error}") from error
             raise
         if reply.finish_reason == REFUSED or not self._prefills:
             return RawCompletion(reply.text, reply.finish_reason, reply.output_tokens, prefilled=self._prefills)
-        text = reply.text.removeprefix(request.prefill)  # llama.cpp answers with the whole message
-        # The stop text is not in the answer; where the model has ended without it, it does no harm.
+        text = reply.text.removeprefix(request.prefill)  # llama.cpp returns the whole message
+        # Servers strip the stop text, so it is added; it does no harm where the model ended without it.
         text += CLOSING_FENCE if reply.finish_reason == "stop" else ""
         return RawCompletion(text, reply.finish_reason, reply.output_tokens)
 
@@ -201,13 +202,13 @@ class ServedBackend(contextlib.AbstractContextManager["ServedBackend"]):
 
 
 def _refusals(refused: list[Request]) -> Iterator[tuple[Request, RawCompletion]]:
-    """Yield refused completions for the requests in the list, and empty it."""
+    """Yield a refused completion for each request in the list, and empty it."""
     while refused:
         yield refused.pop(0), RawCompletion("", REFUSED, 0)
 
 
 def _without_answer(unanswered: list[tuple[Request, Exception]], num_answered: int) -> EndpointError:
-    names = [f"{request.task_id} (sample {request.sample})" for request, _ in unanswered[:_MAX_NAMED]]
+    names = [f"{in_line(request.task_id)} (sample {request.sample})" for request, _ in unanswered[:_MAX_NAMED]]
     others = f" and {len(unanswered) - _MAX_NAMED} more" if len(unanswered) > _MAX_NAMED else ""
     return EndpointError(
         f"{len(unanswered)} requests got no answer, {num_answered} others did: {', '.join(names)}{others}\n  {unanswered[0][1]}"

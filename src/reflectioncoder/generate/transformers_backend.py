@@ -1,8 +1,7 @@
-"""Generates in batches with `transformers`: left padding, greedy or sampled, stops at the rendering's end marks."""
+"""Generates in batches with `transformers`: left padding, greedy or sampled, stopping at the rendering's stop tokens."""
 
 from __future__ import annotations
 
-import gc
 import hashlib
 from collections.abc import Generator, Sequence, Set
 from functools import lru_cache
@@ -16,33 +15,31 @@ from reflectioncoder.config.declarations import GenerateConfig, ModelConfig
 from reflectioncoder.data.completion_requests import Request
 from reflectioncoder.data.prompts import CLOSING_FENCE
 from reflectioncoder.generate.base import RawCompletion
-from reflectioncoder.models.load import load_model, load_tokenizer
+from reflectioncoder.models.load import give_memory_back, load_model, load_tokenizer
 from reflectioncoder.models.tokens import make_requests
 
 
 class TransformersBackend:
-    """A local model directory, asked in the rendering that it was trained with.
+    """A local model folder, asked in the rendering that it was trained with.
 
-    Models that are not ours are asked in their own chat template, base models without one in plain text.
+    Other models are asked in their own chat template; base models without one in plain text.
     """
 
     def __init__(self, config: ModelConfig, path: Path):
-        self.renderer = make_requests(path, load_tokenizer(path))  # what is wrong with the template shows before weights are loaded
+        self.renderer = make_requests(path, load_tokenizer(path))  # a faulty template fails before weights are loaded
         self.model: Any
         self.model, self.tokenizer = load_model(config, path)
         self.model.eval()
         self.path = path
         self._stop = sorted({*self.renderer.stop_token_ids, *_ids(self.model.generation_config.eos_token_id)})
         pad = self.tokenizer.pad_token_id
-        self._pad = pad if pad is not None else (self._stop or [0])[-1]  # it is masked: any token will do
+        self._pad = pad if pad is not None else (self._stop or [0])[-1]  # masked, so any token will do
         self._encode = lru_cache(maxsize=None)(lambda text, prefill: self.renderer.render_request(text, prefill))
 
     def close(self) -> None:
-        """Give the model's memory back; whatever still refers to this object cannot hold it."""
+        """Free the model's memory, even if something still refers to this object."""
         self.model = None
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_memory_back()
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -55,8 +52,7 @@ class TransformersBackend:
     def complete(
         self, requests: Sequence[Request], done: Set[tuple[str, int]], config: GenerateConfig, seed: int
     ) -> Generator[tuple[Request, RawCompletion]]:
-        """Complete the requests in batches, which are formed over all of them by length, so that a resumed run computes the same
-        batches."""
+        """Complete the requests in batches, formed over all requests by length, so that a resumed run computes the same ones."""
         ordered = sorted(requests, key=lambda r: (len(self._encode(r.instruction, r.prefill)), *r.key))
         for number, start in enumerate(range(0, len(ordered), config.batch_size)):
             batch = ordered[start : start + config.batch_size]
@@ -84,7 +80,7 @@ class TransformersBackend:
         return [self._completion(row[length:].tolist(), config.max_new_tokens) for row in output]
 
     def _generation(self, config: GenerateConfig) -> GenerationConfig:
-        """Return all settings for generation: `load_model` has left nothing of the model's own but the ids of special tokens."""
+        """Return the complete generation settings: `load_model` keeps only the special token ids of the model's own."""
         sampling = {"temperature": config.temperature, "top_p": config.top_p, "top_k": 0} if config.temperature > 0 else {}
         return GenerationConfig(
             max_new_tokens=config.max_new_tokens,
@@ -102,13 +98,13 @@ class TransformersBackend:
         text = self.tokenizer.decode(kept, skip_special_tokens=True)
         stopped = end is not None or CLOSING_FENCE in text
         num_tokens = len(kept) + (end is not None)
-        if end is None and stopped:  # a row that met the fence is padded up to the longest one
+        if end is None and stopped:  # a row that reached the fence is padded to the longest one
             num_tokens = sum(token != self._pad for token in ids)
         return RawCompletion(text, "stop" if stopped or len(ids) < max_new_tokens else "length", num_tokens)
 
 
 def batch_seed(seed: int, number: int) -> int:
-    """Return the seed of a batch: neighbouring seeds have no batch in common."""
+    """Return the seed of a batch; runs with neighbouring seeds share no batch seed."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:7])
 
 

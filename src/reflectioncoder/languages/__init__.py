@@ -1,4 +1,4 @@
-"""The programming languages: one module each, one entry in `LANGUAGES` (docs/adding/language.md)."""
+"""The programming languages: one module and one entry in `LANGUAGES` each (docs/adding/language.md)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LANGUAGES: dict[str, Language] = {
         *(RUST, GO, D, JULIA, R, RACKET, SCALA, CSHARP, SWIFT),
     )
 }
-"""The languages, by MultiPL-E's names."""
+"""All languages, by MultiPL-E's names."""
 
 CODE_LANGUAGES: dict[str, Language] = {language.name: language for language in (PYTHON, JAVASCRIPT, CPP)}
-"""The languages that reflections can be built and read in: Python and those with `braces`."""
+"""The languages for building and reading reflections: Python and those with `braces`."""

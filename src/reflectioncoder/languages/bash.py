@@ -1,4 +1,4 @@
-"""Bash: its tests end with an exit code, without a word."""
+"""Bash: its tests end with an exit code and print nothing."""
 
 from reflectioncoder.languages.language import AssertionSyntax, HarnessRule, Language, MultiplE, Recorder, TaskFile, Words
 from reflectioncoder.sandbox.toolchain import Toolchain

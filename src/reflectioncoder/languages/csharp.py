@@ -1,4 +1,4 @@
-"""C#, compiled by Mono: the function under test is called by its own name."""
+"""C#, compiled with Mono: the tests call the function by its own name."""
 
 from reflectioncoder.languages.language import DIRECT_CALL, AssertionSyntax, HarnessRule, Language, MultiplE, Recorder, TaskFile, Words
 from reflectioncoder.sandbox.toolchain import Toolchain
@@ -21,7 +21,7 @@ CSHARP = Language(
     multipl_e=MultiplE(
         files={
             "cs": TaskFile("humaneval-cs.jsonl", "1c3fe18be10addc2d0b96311f4db192ae3232e08628d17768d889d6ab87be224", 158),
-            # The quirk that the authors' README recommends: 45 of its tasks compare references, and right programs fail them.
+            # The file that the authors' README recommends: 45 of its tasks compare references, and correct programs fail them.
             "cs-bu": TaskFile("humaneval-cs-bu.jsonl", "d281b53b24e0f44cb76f1b1a8702b1ca668ff2a29c7621276ee8b658f5c124c6", 158),
         },
         assertions=AssertionSyntax(r"\bDebug\.Assert\(", call=DIRECT_CALL),

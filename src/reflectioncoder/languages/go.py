@@ -1,4 +1,4 @@
-"""Go: its tests are a table of cases, compared by one loop."""
+"""Go: its tests are a table of cases that one loop compares."""
 
 from reflectioncoder.languages.language import AssertionSyntax, HarnessRule, Language, MultiplE, Recorder, TaskFile
 from reflectioncoder.sandbox.toolchain import Toolchain

@@ -1,4 +1,4 @@
-"""Java: the function under test is called by its own name; tuples come from the library javatuples."""
+"""Java: the tests call the function by its own name; tuples come from the library javatuples."""
 
 from reflectioncoder.languages.language import DIRECT_CALL, AssertionSyntax, HarnessRule, Language, MultiplE, Recorder, TaskFile
 from reflectioncoder.sandbox.toolchain import Toolchain

@@ -1,4 +1,4 @@
-"""JavaScript and TypeScript, both run by Node."""
+"""JavaScript and TypeScript, both run with Node."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from reflectioncoder.languages.language import (
 )
 from reflectioncoder.sandbox.toolchain import Toolchain
 
-# Node makes pipes non-blocking: `fs.writeSync(1)` after `console.log` would fail with EAGAIN whenever the reader is slower.
+# Node makes pipes non-blocking: `fs.writeSync(1)` after `console.log` would fail with EAGAIN if the reader is slower.
 _BLOCKING = {"blocking.js": "for (const stream of [process.stdout, process.stderr]) stream._handle?.setBlocking?.(true);\n"}
 
 _NODE = Toolchain(
@@ -24,7 +24,7 @@ _NODE = Toolchain(
     install="apt install nodejs",
     source="main.js",
     run=("node", "--require", "./blocking.js", "main.js"),
-    env={"OPENSSL_CONF": "/dev/null"},  # the system's cannot be read
+    env={"OPENSSL_CONF": "/dev/null"},  # the system's configuration cannot be read
     beside=_BLOCKING,
     reserves=True,
 )
@@ -58,7 +58,7 @@ JAVASCRIPT = Language(
         test=r"console\.|assert|(?:const|let|var)\s+assert\b|(?:test|check|main)\w*\(|function\s+(?:test|check|main)\w*\s*\(|module\.exports",
         outside=r"require\(\s*['\"](?:node:)?(?:fs|net|http|https|child_process|os|dgram|tls|dns|cluster|worker_threads|readline)\b"
         r"|process\.(?:stdin|exit|kill)|\bfetch\(|^import\b",
-        broken=r"^(SyntaxError: .*)$(?!\n +at )",  # one that is thrown while the program runs has a stack trace
+        broken=r"^(SyntaxError: .*)$(?!\n +at )",  # an error thrown while the program runs has a stack trace
         raised=r"^(?:Uncaught )?(\w*Error\b.*: .*)",
         asserted=r"^AssertionError|ERR_ASSERTION",
         footer=r"(?:\(Use `node .*\n)?\s*^Node\.js v.*",

@@ -1,4 +1,4 @@
-"""Julia: written, never run here (docs/multipl-e.md)."""
+"""Julia: its rules were written without Julia and never run (docs/multipl-e.md)."""
 
 from reflectioncoder.languages.language import ANYTHING, AssertionSyntax, HarnessRule, Language, MultiplE, Recorder, TaskFile, Words
 from reflectioncoder.sandbox.toolchain import Toolchain

@@ -1,7 +1,7 @@
-"""The parts of a programming language.
+"""Defines a programming language.
 
-A language is one `Language`, in a module of its own, listed in `languages/__init__.py`. It holds data and patterns; the code that reads
-them is in `sandbox.toolchain`, `evaluate.judges.multipl_e` and `builder.coding`.
+Each language is one `Language` in a module of its own, listed in `languages/__init__.py`. It contains data and patterns; the code that
+uses them is in `sandbox.toolchain`, `evaluate.judges.multipl_e` and `builder.coding`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ HarnessStatus = Literal["OK", "Exception", "Timeout", "SyntaxError", "AssertionE
 
 
 class TaskFile(NamedTuple):
-    """A data file of MultiPL-E: its name, the SHA-256 of its content, its number of tasks."""
+    """A MultiPL-E data file: its name, the SHA-256 of its content, its number of tasks."""
 
     name: str
     sha256: str
@@ -25,9 +25,9 @@ class TaskFile(NamedTuple):
 
 @dataclass(frozen=True)
 class AssertionSyntax:
-    """The way in which a language's tests assert.
+    """The syntax of assertions in a language's tests.
 
-    `opening` matches the beginning of an assertion up to the bracket that holds the condition, `tail` what follows behind that bracket;
+    `opening` matches the beginning of an assertion up to the bracket around the condition, `tail` the text after the closing bracket;
     `call` matches the beginning of the call within the condition, up to its bracket if it has one. `quotes` delimit strings.
     """
 
@@ -38,17 +38,17 @@ class AssertionSyntax:
 
 
 DIRECT_CALL = r"\w+\("
-"""The `call` of tests that call the function by its own name: the first call within the condition."""
+"""The `call` of tests that call the function by its own name: the first call in the condition."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recorder:
-    """A language's way to record outcomes in its tests.
+    """The code that records the outcomes of a language's tests.
 
-    `row` stands in place of an assertion; `{condition}` is what the assertion's bracket holds, `{row}` its number. `start` defines
-    what the rows use, in front of the line of the first assertion or of what `insert_before` matches. `{name}` is an identifier that
-    the program does not use, `{file}` the environment variable that names the file. `edits`: (pattern, replacement) within the tests,
-    `program_edit`: one within the program.
+    `row` replaces an assertion; `{condition}` is the content of the assertion's brackets, `{row}` its number. `start` defines what the
+    rows use and is inserted before the line of the first assertion, or before the match of `insert_before`. `{name}` is an identifier
+    that the program does not use, `{file}` the environment variable with the file's name. `edits`: (pattern, replacement) pairs for the
+    tests; `program_edit`: one pair for the program.
     """
 
     row: str
@@ -60,22 +60,22 @@ class Recorder:
 
 @dataclass(frozen=True)
 class Words:
-    """A pattern and where in a program's output it is looked for."""
+    """A pattern and the output stream of a program to search for it."""
 
     pattern: str
     stream: Literal["stdout", "stderr", "both"] = "both"
 
 
 ANYTHING = r"(?s)."
-"""The pattern of an output that is not empty."""
+"""Matches any output that is not empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HarnessRule:
     """The verdicts of MultiPL-E's own evaluator.
 
-    Of a run that failed, the first of `failures` that is found gives the status, else it is `otherwise`. An exit code of 0 is a failure
-    too where `fails_with` is found. `tells_slow_builds`: a compiler's time-out is a Timeout, not a SyntaxError.
+    For a failed run, the first entry of `failures` that matches gives the status, and `otherwise` applies if none does. A run with exit
+    code 0 also fails if `fails_with` matches. `tells_slow_builds`: a compiler's timeout is a Timeout, not a SyntaxError.
     """
 
     failures: tuple[tuple[Words, HarnessStatus], ...] = ()
@@ -86,9 +86,9 @@ class HarnessRule:
 
 @dataclass(frozen=True)
 class AuthorsCut:
-    """The rule `reflectioncoder` for cutting completions: the authors' stops beside the data's, or `instead` of them.
+    """The rule `reflectioncoder` for cutting completions: the authors' stops in addition to the data's, or `instead` of them.
 
-    `closes`: a closing brace is put back behind the cut.
+    `closes`: append a closing brace after the cut.
     """
 
     stops: tuple[str, ...] = ()
@@ -98,17 +98,17 @@ class AuthorsCut:
 
 @dataclass(frozen=True, kw_only=True)
 class MultiplE:
-    """The rules by which MultiPL-E tests programs of a language and by which its verdicts are told apart.
+    """MultiPL-E's rules for testing programs of a language and for classifying their verdicts.
 
     Args:
-        files: the data files, by what stands behind `multipl-e/` in a benchmark's name.
-        assertions: None for Python, whose tests are read as syntax trees.
+        files: the data files, by the part after `multipl-e/` in a benchmark's name.
+        assertions: None for Python, whose tests are parsed as syntax trees.
         recorder: how the tests record their outcomes in a challenge.
-        wrong_answer: what a failed assertion prints; None: tests end with an exit code and no word.
-        syntax_error: what an interpreter prints of a program that is none; None where a compiler has found that out before.
-        out_of_memory: what else than the usual words is printed when memory runs out.
+        wrong_answer: matches the output of a failed assertion; None if tests end with an exit code and print nothing.
+        syntax_error: matches an interpreter's output for invalid programs; None if a compiler rejects them earlier.
+        out_of_memory: matches further output when memory runs out, besides the usual messages.
         harness: the verdict of MultiPL-E's own evaluator.
-        authors_cut: where the authors' script ends completions.
+        authors_cut: where the authors' script cuts completions.
     """
 
     files: Mapping[str, TaskFile]
@@ -123,12 +123,12 @@ class MultiplE:
 
 @dataclass(frozen=True, kw_only=True)
 class BraceSyntax:
-    """Patterns by which the builder reads and writes a language of braces and semicolons.
+    """Patterns with which the builder reads and writes a language of braces and semicolons.
 
-    `frame`: a cell, of {program} and {tests}, the latter indented by `indent`; `function`: a definition of {name}; `test`: the
-    beginning of a statement at the left margin that is a test or usage; `outside`: a use of files, processes or the network; `broken`:
-    what the compiler or parser says, `raised`: what an uncaught exception says (in both the group is the message); `asserted`: what a
-    failed assertion says; `footer`: what is printed below every error.
+    `frame`: a cell made of {program} and {tests}, the latter indented by `indent`; `function`: a definition of {name}; `test`: the
+    beginning of a statement at the left margin that is a test or usage; `outside`: use of files, processes or the network; `broken`: a
+    message of the compiler or parser, `raised`: the message of an uncaught exception (in both the group is the message text);
+    `asserted`: the message of a failed assertion; `footer`: text printed after every error.
     """
 
     frame: str
@@ -144,10 +144,10 @@ class BraceSyntax:
 
 @dataclass(frozen=True, kw_only=True)
 class Language:
-    """A programming language by MultiPL-E's `name`.
+    """A programming language; `name` is MultiPL-E's name for it.
 
-    `fence`: the word behind the backticks of its code blocks; `other_fences`: what models write there too. `braces`: for languages that
-    reflections can be built in; None also for Python, which the builder reads as syntax trees.
+    `fence`: the info string of its code blocks; `other_fences`: further info strings that models write. `braces`: for languages in
+    which reflections can be built; None also for Python, which the builder parses as syntax trees.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Lua, tested by LuaUnit."""
+"""Lua, tested with LuaUnit."""
 
 from reflectioncoder.languages.language import AssertionSyntax, HarnessRule, Language, MultiplE, Recorder, TaskFile
 from reflectioncoder.sandbox.toolchain import Toolchain
@@ -25,7 +25,7 @@ LUA = Language(
         ),
         wrong_answer=r"expected: (.|\n)*?actual: ",
         syntax_error=r"^\S*lua\S*: main\.lua:\d+: .* near ",
-        out_of_memory=r"attempt to index a string value \(local 'err'\)",  # LuaUnit, of Lua's own error
+        out_of_memory=r"attempt to index a string value \(local 'err'\)",  # LuaUnit fails on Lua's own out-of-memory error
         harness=HarnessRule(),
     ),
 )

@@ -1,4 +1,4 @@
-"""Python, as MultiPL-E tests it: in the machine's own interpreter, a program and its tests in one file."""
+"""Python as MultiPL-E tests it: run by the machine's own interpreter, program and tests in one file."""
 
 from reflectioncoder.languages.language import HarnessRule, Language, MultiplE, Recorder, TaskFile, Words
 from reflectioncoder.sandbox.toolchain import Toolchain

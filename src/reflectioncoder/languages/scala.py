@@ -1,4 +1,4 @@
-"""Scala: the function under test is called by its own name."""
+"""Scala: the tests call the function by its own name."""
 
 from reflectioncoder.languages.language import (
     ANYTHING,

@@ -1,4 +1,4 @@
-"""Swift: written, never run here (docs/multipl-e.md)."""
+"""Swift: its rules were written without Swift and never run (docs/multipl-e.md)."""
 
 from reflectioncoder.languages.language import DIRECT_CALL, AssertionSyntax, HarnessRule, Language, MultiplE, Recorder, TaskFile
 from reflectioncoder.sandbox.toolchain import Toolchain

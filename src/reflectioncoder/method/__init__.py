@@ -1,1 +1,1 @@
-"""The paper's method: what is hidden, what teacher and student see, and the plan of a whole run. No torch."""
+"""The paper's method: masks, teacher and student views, packing, and the plan of a whole run. No torch."""

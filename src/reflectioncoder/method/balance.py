@@ -1,7 +1,7 @@
-"""Decides which visits of an optimizer step share a forward, and which rank computes it. A pure function of token counts.
+"""Assigns the visits of an optimizer step to ranks and forwards. A pure function of token counts.
 
-Longest processing time first: the largest item goes to where least lies (Graham 1969). All ranks get equally many forwards: with
-parameters sharded over ranks each forward is a meeting of all.
+Longest processing time first: each item goes to the bin with the least load (Graham 1969). All ranks get the same number of
+forwards, because with sharded parameters every forward is a collective operation.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 
 def balance(costs: Sequence[int], num_ranks: int, budget: int) -> list[list[list[int]]]:
-    """Return the indices of `costs` by rank and forward. Forwards may be empty if there are fewer items than ranks.
+    """Return the indices of `costs` by rank and forward. With fewer items than ranks some forwards are empty.
 
     Args:
         costs: tokens of each item.
-        budget: tokens of a forward at most, unless one item alone has more; 0: every item has a forward of its own.
+        budget: maximum tokens per forward (a single longer item exceeds it); 0 gives every item a forward of its own.
     """
     if budget == 0:
         forwards = [[index] for index in range(len(costs))]
@@ -33,7 +33,7 @@ def balance(costs: Sequence[int], num_ranks: int, budget: int) -> list[list[list
 
 
 def _longest_first(costs: Sequence[int], num_bins: int, capacity: int | None = None) -> list[list[int]]:
-    """Return indices by bin, at most `capacity` in each, the longest first within a bin."""
+    """Return indices by bin, at most `capacity` per bin, each bin sorted from longest to shortest."""
     bins: list[list[int]] = [[] for _ in range(num_bins)]
     open_bins = [(0, number) for number in range(num_bins)]
     for index in sorted(range(len(costs)), key=lambda i: (-costs[i], i)):

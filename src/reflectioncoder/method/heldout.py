@@ -1,7 +1,7 @@
-"""Selects what is measured on held-out samples while training: their answers, requested as at inference.
+"""Builds the held-out evaluation during training: one-off answers, requested as at inference.
 
-Of a reflection sample this is the student that sees nothing of the reflection sequence, with what comes before every request and
-without a gap: what the whole method is to make better. Pure functions, no torch.
+For a reflection sample this is the student view with the whole reflection sequence hidden, the prefix (BOS) kept and no position gap:
+the setting that the method is meant to improve. Pure functions, no torch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def one_off_view(sample: RenderedSample) -> View:
 
 
 class HeldOut:
-    """The held-out samples of a run. `batches` are the forwards of a rank; all ranks have equally many."""
+    """The held-out samples of a run. `batches` returns the forwards of one rank; all ranks have the same number."""
 
     def __init__(self, samples: Sequence[RenderedSample], micro_batch_tokens: int = 0):
         self._views = [WeightedViews(one_off_view(sample), None, 1.0, 0.0) for sample in samples]
@@ -34,6 +34,6 @@ class HeldOut:
         return [pack([self._views[index] for index in items]) if items else self._idle() for items in forwards]
 
     def _idle(self) -> PackedBatch:
-        """Return a forward without a term, which keeps the ranks in step if there are fewer samples than ranks."""
+        """Return a forward without loss terms; it keeps the ranks in step if there are fewer samples than ranks."""
         batch = pack([self._views[0]])
         return replace(batch, targets=(IGNORE_INDEX,) * len(batch.targets))

@@ -1,7 +1,7 @@
-"""Decides what the student does not see of the reflection sequence (method, section 4). Pure functions, no torch.
+"""Decides which tokens of the reflection sequence are hidden from the student (method, section 4). Pure functions, no torch.
 
-A strategy maps (blocks of `rs`, mask rate m, random generator) to the set of hidden token positions. What is hidden always, because
-it belongs to round one, is not a strategy's business: see `views.student_view`.
+A strategy maps (blocks of `rs`, mask rate m, random generator) to the set of hidden token positions. Strategies do not cover the
+tokens of round one that are always hidden: see `views.student_view`.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _SCHEDULES: dict[MaskSchedule, Callable[[float, float], float]] = {
 
 
 def mask_rate(step: int, total_steps: int, schedule: MaskSchedule = "linear", constant_rate: float = 1.0) -> float:
-    """Return the mask rate of optimizer step `step` (from 0) of `total_steps`; the linear one is min(1, (step + 1) / total_steps).
+    """Return the mask rate of optimizer step `step` (from 0) of `total_steps`; linear: min(1, (step + 1) / total_steps).
 
-    step: the linear rate rounded down to quarters; cosine: slow at both ends; constant: `constant_rate`.
+    step: the linear rate rounded down to quarters; cosine: half a cosine from 0 to 1; constant: `constant_rate`.
 
     Raises:
-        UsageError: no such schedule.
+        UsageError: unknown schedule.
     """
     require_choice("mask schedule", schedule, _SCHEDULES)
     return _SCHEDULES[schedule](min(1.0, (step + 1) / total_steps), constant_rate)
@@ -92,10 +92,10 @@ def hidden_positions(
 ) -> frozenset[int]:
     """Return the positions of the reflection sequence that are hidden from the student at mask rate `rate` in [0, 1].
 
-    Of several strategies one is drawn uniformly. `block_order` must name each block type once.
+    If `strategies` has several entries, one is drawn uniformly. `block_order` must name each block type once.
 
     Raises:
-        UsageError: no such strategy; another block order; a rate outside of [0, 1].
+        UsageError: an unknown strategy, an invalid block order, or a rate outside [0, 1].
     """
     for strategy in strategies:
         require_choice("mask strategy", strategy, _STRATEGIES)

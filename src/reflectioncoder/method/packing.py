@@ -1,7 +1,7 @@
-"""Packs views into one row without padding, and finds the rows of logits that carry a term. Pure functions, no torch.
+"""Packs views into one row without padding, and finds the logit rows that carry a loss term. Pure functions, no torch.
 
-Teacher and student segments lie one behind the other; where each begins is said explicitly (`lengths`), never inferred from
-position ids. What lies behind a segment's last term predicts nothing, is nobody's key that matters, and is left out.
+Teacher and student segments are concatenated; segment boundaries are explicit (`lengths`), never inferred from position ids. Tokens
+after a segment's last loss term cannot affect the loss and are cut off.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from reflectioncoder.method.views import View, WeightedViews
 
 @dataclass(frozen=True)
 class PackedBatch:
-    """The input of one forward: T packed tokens in segments, R rows of logits with a term, of which the first 2P are P pairs.
+    """The input of one forward: T packed tokens in segments; R logit rows with a loss term, of which the first 2P form P pairs.
 
     Attributes:
         lengths: tokens of each segment; their sum is T.
-        rows: R indices into the packed row: P teacher rows, the P student rows that the KL compares them with, then the rest.
-        targets: R next tokens; IGNORE_INDEX for a row whose only term is a KL.
-        ce_weights: R factors of the rows' cross-entropies.
-        kl_weights: P factors of the pairs' KL(p_teacher ‖ p_student).
+        rows: R indices into the packed row: P teacher rows, the P student rows that the KL compares with them, then the rest.
+        targets: R next tokens; IGNORE_INDEX for a row that has only a KL term.
+        ce_weights: R weights of the rows' cross-entropies.
+        kl_weights: P weights of the pairs' KL(p_teacher ‖ p_student).
     """
 
     input_ids: tuple[int, ...]
@@ -47,18 +47,18 @@ class PackedBatch:
 
 
 def target_after(view: View, row: int) -> int:
-    """Return the label that the logits at `row` are to predict; IGNORE_INDEX if there is none."""
+    """Return the label that the logits at `row` predict; IGNORE_INDEX if there is none."""
     return view.labels[row + 1] if row + 1 < len(view.labels) else IGNORE_INDEX
 
 
 def rows_with_terms(view: View) -> list[int]:
-    """Return the indices of a view's logits that carry a cross-entropy or a KL, ascending."""
+    """Return the indices of a view's logits that carry a cross-entropy or KL term, ascending."""
     before_targets = {row for row in range(len(view.labels) - 1) if view.labels[row + 1] != IGNORE_INDEX}
     return sorted(before_targets | set(view.kl_rows))
 
 
 def pack(samples: Sequence[WeightedViews]) -> PackedBatch:
-    """Pack all samples into one row: teacher, student, teacher, student, …; for a sample without a student the teacher alone."""
+    """Pack all samples into one row: teacher, student, teacher, student, …; samples without a student contribute the teacher only."""
     input_ids: list[int] = []
     position_ids: list[int] = []
     lengths: list[int] = []

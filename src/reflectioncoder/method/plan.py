@@ -1,7 +1,7 @@
-"""Plans the whole run as a pure function of (samples, settings, seed): which sample goes where, at which mask rate, with which weights.
+"""Plans the whole run as a pure function of (samples, settings, seed): the order, mask rate, masks and loss weights of every visit.
 
-Nothing is decided while training: masks, order, packing and normalization are the same for any number of data-loading workers and
-ranks and any resume point, and no live trainer state is read. No torch.
+Nothing is decided during training: masks, order, packing and normalization are the same for any resume point and any number of
+ranks and data-loading workers, and no live trainer state is read. No torch.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from reflectioncoder.method.sizes import HiddenCounts, sample_sizes
 from reflectioncoder.method.views import View, WeightedViews, student_view, teacher_view
 
 _MAX_LOOKED_AT, _NUM_RATES = 1000, 16
+_MAX_VISITS = 10**9
 
 
 @dataclass(frozen=True)
 class PlannedSample:
-    """One visit of a sample: its index, its epoch, the optimizer step (from 0) that trains it, its place in that step."""
+    """One visit of a sample: its index, its epoch, the optimizer step (from 0) that trains it, its slot in that step."""
 
     index: int
     epoch: int
@@ -41,7 +42,7 @@ class RunPlan:
     """All optimizer steps of a run; the last one may be smaller.
 
     Args:
-        names: of the samples, for messages.
+        names: sample names used in error messages.
     """
 
     def __init__(self, samples: Sequence[RenderedSample], config: TrainConfig, seed: int, names: Sequence[str] = ()):
@@ -57,39 +58,80 @@ class RunPlan:
         self.total_steps = self._affordable_steps()
 
     def _visits(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return sample and epoch of every visit, shuffled within each epoch."""
-        if self.config.reflection_token_share is not None:
-            return self._visits_by_share(self.config.reflection_token_share)
-        upsampling = np.where(self.is_reflection, self.config.reflection_upsampling, self.config.generation_upsampling)
-        once = np.repeat(np.arange(len(self.samples)), upsampling)
-        return self._passes("order", once, round(self.config.epochs * len(once)))
-
-    def _visits_by_share(self, share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return visits of which reflection samples take this share of the tokens.
-
-        They lie evenly among the one-off samples, so that the share holds for any number of steps. Each kind is shuffled by itself:
-        every sample is visited before one of its kind is visited again.
+        """Return sample and epoch of every visit, shuffled within each epoch, as far as `max_tokens` can pay them and a little further.
 
         Raises:
-            UsageError: there are no samples of a kind that is to have a share.
+            UsageError: they are more than can be planned.
         """
-        reflections, one_off = np.flatnonzero(self.is_reflection), np.flatnonzero(~self.is_reflection)
+        budget = self.config.max_tokens
+        teacher_tokens = np.maximum(self.sizes.teacher_tokens, 0)  # the least that a visit costs
+        count = self._num_visits
+        if budget is not None:
+            mean = max(1, int(teacher_tokens.mean())) if len(teacher_tokens) else 1
+            count = min(count, max(self.config.global_batch_size, budget // mean))
+        while True:
+            if count > _MAX_VISITS:
+                what = "these are more visits of samples than can be planned"
+                where = "train.epochs, train.reflection_upsampling, train.generation_upsampling, train.reflection_token_share"
+                hint = "train.max_tokens limits a training to what it can pay"
+                raise UsageError.for_value(what, where, count, f"at most {_MAX_VISITS}", hint)
+            index, epoch = self._arranged(count)
+            if count == self._num_visits or (budget is not None and int(teacher_tokens[index].sum()) > budget):
+                return index, epoch
+            count = min(self._num_visits, 2 * count)
+
+    @cached_property
+    def _num_visits(self) -> int:
+        """Return the number of visits in all epochs, whether `max_tokens` can pay them or not."""
+        if self.config.reflection_token_share is None:
+            return round(self.config.epochs * int(self._upsampling.sum()))
+        num_reflections, share = int(self.is_reflection.sum()), self.config.reflection_token_share
+        one_pass = num_reflections / self._reflection_frequency if share else len(self.samples) - num_reflections
+        return round(self.config.epochs * one_pass)
+
+    @cached_property
+    def _upsampling(self) -> NDArray[np.int64]:
+        return np.where(self.is_reflection, self.config.reflection_upsampling, self.config.generation_upsampling)
+
+    @cached_property
+    def _reflection_frequency(self) -> float:
+        """Return the share of visits that go to reflection samples, so that they take `reflection_token_share` of the tokens.
+
+        Raises:
+            UsageError: a kind with a nonzero share has no samples.
+        """
+        share = self.config.reflection_token_share or 0.0
         rates = []  # visits per token
-        for kind, group, part, allowed in (("reflection", reflections, share, "0"), ("one-off", one_off, 1 - share, "1")):
+        for kind, is_one, part, allowed in (
+            ("reflection", self.is_reflection, share, "0"),
+            ("one-off", ~self.is_reflection, 1 - share, "1"),
+        ):
+            group = np.flatnonzero(is_one)
             if part and not len(group):
                 what = f"there are no {kind} samples that could take their share"
                 raise UsageError.for_value(what, "train.reflection_token_share", share, allowed)
             rates.append(part / self._mean_cost(group) if part else 0.0)
-        frequency = rates[0] / sum(rates)
-        num_visits = round(self.config.epochs * (len(reflections) / frequency if share else len(one_off)))
-        is_reflection = np.diff(np.floor(np.arange(num_visits + 1) * frequency + 0.5)) > 0
-        index, epoch = np.empty(num_visits, np.int64), np.empty(num_visits, np.int64)
-        for name, group, chosen in (("reflections", reflections, is_reflection), ("one-off", one_off, ~is_reflection)):
-            index[chosen], epoch[chosen] = self._passes(name, group, int(chosen.sum()))
+        return rates[0] / sum(rates)
+
+    def _arranged(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return sample and epoch of the first `count` visits, which are the same for every larger `count`.
+
+        With a share of the tokens, reflection samples lie evenly among the one-off samples, so that the share holds for any number of
+        steps. Each kind is shuffled by itself: every sample is visited before one of its kind is visited again.
+        """
+        if self.config.reflection_token_share is None:
+            return self._passes("order", np.repeat(np.arange(len(self.samples)), self._upsampling), count)
+        is_reflection = np.diff(np.floor(np.arange(count + 1) * self._reflection_frequency + 0.5)) > 0
+        index, epoch = np.empty(count, np.int64), np.empty(count, np.int64)
+        for name, kind, chosen in (
+            ("reflections", self.is_reflection, is_reflection),
+            ("one-off", ~self.is_reflection, ~is_reflection),
+        ):
+            index[chosen], epoch[chosen] = self._passes(name, np.flatnonzero(kind), int(chosen.sum()))
         return index, epoch
 
     def _passes(self, name: str, once: NDArray[np.int64], remaining: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return so many visits, each pass over `once` shuffled, and the number of the pass of each."""
+        """Return `remaining` visits from shuffled passes over `once`, and the pass number of each visit."""
         orders = []
         while remaining > 0 and len(once):
             order = once.tolist()
@@ -100,7 +142,7 @@ class RunPlan:
         return (np.concatenate(orders), np.concatenate(epochs)) if orders else (np.empty(0, np.int64), np.empty(0, np.int64))
 
     def _mean_cost(self, group: NDArray[np.int64]) -> float:
-        """Return the mean number of tokens of a visit over the mask rates of a run, from at most `_MAX_LOOKED_AT` of the samples."""
+        """Return the mean tokens per visit over the run's mask rates, estimated from at most `_MAX_LOOKED_AT` samples."""
         some = group[:: -(-len(group) // _MAX_LOOKED_AT)]
         rates = [self.rate(step, _NUM_RATES) for step in range(_NUM_RATES)]
         hidden = [self._hidden_counts(some, np.full(len(some), rate), lambda visit: random.Random(f"cost/{visit}")) for rate in rates]
@@ -115,13 +157,18 @@ class RunPlan:
 
     @property
     def visited(self) -> NDArray[np.int64]:
-        """Return the sample of every visit of the run, in order."""
+        """Return the sample index of every visit of the run, in order."""
         return self._index[: self.total_steps * self.config.global_batch_size]
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Tell whether `max_tokens` ends the run before `epochs` does."""
+        return self.total_steps * self.config.global_batch_size < self._num_visits
 
     def _affordable_steps(self) -> int:
         """Return the largest number of steps whose tokens stay within `max_tokens` (the mask rate, and with it the cost, depends on
         it)."""
-        low, high = 1, -(-len(self._index) // self.config.global_batch_size)
+        low, high = 1, -(-self._num_visits // self.config.global_batch_size)
         if high == 0:
             raise UsageError(
                 "no sample would be trained: too few epochs, or all samples are left out\n"
@@ -137,16 +184,21 @@ class RunPlan:
             )
         while low < high:
             middle = (low + high + 1) // 2
-            low, high = (middle, high) if self.costs(middle).sum() <= self.config.max_tokens else (low, middle - 1)
+            low, high = (middle, high) if self._can_pay(middle, self.config.max_tokens) else (low, middle - 1)
         return low
 
+    def _can_pay(self, total_steps: int, max_tokens: int) -> bool:
+        num_planned = len(self._index)
+        is_planned = num_planned == self._num_visits or total_steps * self.config.global_batch_size < num_planned
+        return is_planned and int(self.costs(total_steps).sum()) <= max_tokens
+
     def costs(self, total_steps: int | None = None) -> NDArray[np.int64]:
-        """Return how many tokens of each visit go through the model, in a run of so many steps (all that are planned)."""
+        """Return the tokens of each visit that go through the model, for a run of `total_steps` steps (default: all planned)."""
         total_steps = total_steps or self.total_steps
         return self._costs(0, total_steps, total_steps)
 
     def step_costs(self, step: int) -> NDArray[np.int64]:
-        """Return the costs of the visits of one step."""
+        """Return the token counts of the visits of one step."""
         return self._costs(step, step + 1, self.total_steps)
 
     def _costs(self, first_step: int, end_step: int, total_steps: int) -> NDArray[np.int64]:
@@ -194,7 +246,7 @@ class RunPlan:
         return teacher, student_view(sample, hidden, self.config.student_positions, mask_frame=self.config.mask_frame)
 
     def weighted_views(self, visits: Sequence[PlannedSample]) -> list[WeightedViews]:
-        """Return the visits of one step, weighted such that the sum over all of the step's visits is the loss of method, section 3."""
+        """Return views of visits of one step, weighted so that the sum over all visits of the step is the loss of method, section 3."""
         if not visits:
             return []
         of_step = [visit.index for visit in self.visits(visits[0].step)]
@@ -210,9 +262,9 @@ class RunPlan:
         return weighted
 
     def batches(self, step: int, rank: int = 0, num_ranks: int = 1) -> list[PackedBatch]:
-        """Return what a rank computes in an optimizer step, one batch per forward; every rank has equally many.
+        """Return the batches of one rank in an optimizer step, one per forward; every rank has the same number.
 
-        Where there are fewer visits than ranks, some compute a visit without weight.
+        With fewer visits than ranks, the remaining ranks compute a visit with zero weight.
         """
         visits = self.visits(step)
         forwards = balance(self.step_costs(step).tolist(), num_ranks, self.config.micro_batch_tokens)[rank]

@@ -1,6 +1,6 @@
-"""Counts tokens and terms of all samples and visits at once, from their spans, without making a view. Pure functions on numpy arrays.
+"""Counts tokens and loss terms of all samples and visits from their spans, without building views. Pure functions on numpy arrays.
 
-The sums are those of `views` and `packing`, which a test compares with these sample by sample.
+The counts equal those of `views` and `packing`; a test compares them sample by sample.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class SampleSizes:
-    """The sizes that no mask changes, (N) each: tokens of the teacher, of a student who sees all blocks, the terms of both views."""
+    """Sizes independent of the mask, (N) each: teacher tokens, tokens of a student that sees all blocks, loss terms of both views."""
 
     teacher_tokens: Counts
     student_tokens: Counts
@@ -32,7 +32,7 @@ class SampleSizes:
 
 
 def sample_sizes(spans: SpanTable, config: TrainConfig) -> SampleSizes:
-    """Return the sizes of all samples under the settings of a run."""
+    """Return the sizes of all samples under `config`."""
     sample, count = spans.sample, len(spans)
     kind = {name: number for number, name in enumerate(KINDS)}
 
@@ -44,7 +44,7 @@ def sample_sizes(spans: SpanTable, config: TrainConfig) -> SampleSizes:
         np.maximum.at(ends, sample[chosen], spans.end[chosen])
         return ends
 
-    by_assistant = spans.message % 2 == 1  # -1 is none's
+    by_assistant = spans.message % 2 == 1  # -1 (no message) is odd too
     by_assistant &= spans.message >= 0
     kinds = [kind[name] for name in (*TRAINED_BLOCKS, "close", *(("header",) if spans.header_is_trained else ()))]
     trained = (by_assistant & np.isin(spans.kind, kinds)) | (spans.kind == kind["eos"])
@@ -58,7 +58,7 @@ def sample_sizes(spans: SpanTable, config: TrainConfig) -> SampleSizes:
     lengths = spans.end - spans.start
     distilled = spans.is_reflection & (config.kl_weight != 0.0)
 
-    # What lies behind the last row with a term is left out: the row before the last target, or the last one of the KL.
+    # Tokens after the last row with a term are cut off: that row precedes the last target, or is the last KL row.
     teacher_tokens = np.maximum(last_end(trained) - 1, np.where(distilled, spans.answer_end, 0))
     seen_to = np.maximum(last_end(answer) - 1, np.where(distilled, spans.answer_end, 0))
     is_frame = (spans.message == 0) | ((spans.message == 1) & (spans.block < 0))
@@ -76,14 +76,14 @@ def sample_sizes(spans: SpanTable, config: TrainConfig) -> SampleSizes:
 
 
 def _starts_trained(spans: SpanTable, trained: NDArray[np.bool_]) -> Counts:
-    """Return 1 for each sample whose first token is a target, which nothing predicts."""
+    """Return 1 for each sample whose first token is a target: no logits predict it."""
     return trained[spans.first[:-1]].astype(np.int64)
 
 
 class HiddenCounts:
-    """Counts the tokens of the reflection sequence that masks hide in many visits: `len(hidden_positions(...))` of each.
+    """Counts the reflection tokens that masks hide, for many visits at once: `len(hidden_positions(...))` of each.
 
-    Strategies that draw, and any that this table does not know, are asked visit by visit.
+    Random strategies, and any without a closed form here, are evaluated visit by visit.
     """
 
     def __init__(self, spans: SpanTable, config: TrainConfig):
@@ -95,12 +95,12 @@ class HiddenCounts:
         self._first = _ends(np.bincount(spans.sample[in_sequence], minlength=len(spans)))
 
     def __call__(self, index: Counts, rates: NDArray[np.float64], generator: Callable[[int], random.Random]) -> Counts:
-        """Return how many tokens are hidden in each of V visits.
+        """Return the number of hidden tokens of each of V visits.
 
         Args:
-            index: (V) the samples.
-            rates: (V) the mask rates.
-            generator: gives the random numbers of a visit.
+            index: (V) sample indices.
+            rates: (V) mask rates.
+            generator: returns the random generator of a visit.
         """
         first, end = self._first[index], self._first[index + 1]
         tokens = self._ends[end] - self._ends[first]
@@ -130,5 +130,5 @@ class HiddenCounts:
 
 
 def _ends(lengths: NDArray[np.integer]) -> Counts:
-    """Return where pieces that lie one behind the other end, with a 0 before the first."""
+    """Return the end offsets of consecutive pieces, preceded by a 0."""
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)

@@ -1,7 +1,7 @@
-"""Makes the two views of one token sequence `[ri, rs, i, c]` (method, section 3). Pure functions, no torch.
+"""Builds the teacher and student views of a token sequence `[ri, rs, i, c]` (method, section 3). Pure functions, no torch.
 
-teacher view: everything, causal. student view: round one hidden (of `rs` what the mask says), `i` and `c` visible. A hidden token
-is nobody's key and carries no loss, so it is dropped: nothing that is kept changes as long as kept tokens keep their positions.
+Teacher view: everything, causal. Student view: round one hidden (`rs` as far as the mask says), `i` and `c` visible. A hidden token
+carries no loss and no token attends to it, so it is dropped; logits of kept tokens do not change as long as these keep their positions.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from reflectioncoder.errors import require_choice
 
 @dataclass(frozen=True)
 class View:
-    """One row for the model, T tokens. `labels` are un-shifted; `kl_rows` index the row's logits that the KL is taken on."""
+    """One model input of T tokens. `labels` are unshifted; `kl_rows` are the indices of the logits that enter the KL."""
 
     input_ids: tuple[int, ...]
     position_ids: tuple[int, ...]
@@ -36,10 +36,10 @@ class WeightedViews:
 
 
 def teacher_view(sample: RenderedSample, failed_attempts: FailedAttempts = "train", targets: TeacherTargets = "dialogue") -> View:
-    """Return the teacher's row: everything.
+    """Return the teacher view: all tokens.
 
-    failed_attempts: with "context" the code of attempts that fail is no target.
-    targets: with "answer" the targets are the student's, those of the one-off answer.
+    failed_attempts: with "context" the code of failed attempts is not a target.
+    targets: with "answer" only the one-off answer is a target, as for the student.
     """
     kl_rows = tuple(range(sample.answer_start, sample.answer_end))
     labels = sample.student_labels if targets == "answer" else sample.teacher_labels
@@ -55,10 +55,10 @@ def teacher_view(sample: RenderedSample, failed_attempts: FailedAttempts = "trai
 def student_kept(sample: RenderedSample, hidden: Collection[int], positions: StudentPositions, *, mask_frame: bool = True) -> list[int]:
     """Return the positions that the student sees: visible `rs` tokens, `i` and `c`; with dense positions the prefix (BOS) too.
 
-    `mask_frame=False`: all that is not `hidden`.
+    With `mask_frame=False` it sees everything that is not `hidden`.
 
     Raises:
-        UsageError: no such kind of positions.
+        UsageError: unknown kind of positions.
     """
     require_choice("kind of student positions", positions, STUDENT_POSITIONS)
     kept: list[int] = []
@@ -70,7 +70,7 @@ def student_kept(sample: RenderedSample, hidden: Collection[int], positions: Stu
 
 
 def _is_frame(span: Span, positions: StudentPositions) -> bool:
-    """Tell whether a span belongs to round one without being reflection, or to what comes before it."""
+    """Tell whether a span is in round one but not a reflection block, or (with "gap" positions) is the prefix."""
     if span.message is None:
         return span.kind == "prefix" and positions == "gap"
     return span.message == 0 or (span.message == 1 and span.block is None)
@@ -79,10 +79,10 @@ def _is_frame(span: Span, positions: StudentPositions) -> bool:
 def student_view(
     sample: RenderedSample, hidden: Collection[int], positions: StudentPositions = "gap", *, mask_frame: bool = True
 ) -> View:
-    """Return the student's row. `hidden` are positions of `rs` (see `masking`).
+    """Return the student view. `hidden` are positions in `rs` (see `masking`).
 
-    positions: "gap" keeps the original position ids (the paper's), "dense" keeps the prefix and renumbers (as at inference).
-    mask_frame: also hide what of round one is not reflection, as `student_kept`.
+    positions: "gap" keeps the original position ids (as in the paper), "dense" keeps the prefix and renumbers (as at inference).
+    mask_frame: also hide the tokens of round one that are not reflection blocks, as in `student_kept`.
     """
     kept = student_kept(sample, hidden, positions, mask_frame=mask_frame)
     answer = range(sample.answer_start, sample.answer_end)
@@ -107,9 +107,9 @@ def shown_sample(
     teacher_targets: TeacherTargets = "dialogue",
     block_order: Sequence[str] = ("execution", "text", "code"),
 ) -> dict[str, Any]:
-    """Return what the sequence viewer of the page needs: token texts, spans, which tokens are trained, which the student may see.
+    """Return the data of the page's sequence viewer: token texts, spans, which tokens are trained, which the student may see.
 
-    A plain one-off sample has one view: nothing of it is ever hidden.
+    A plain one-off sample has one view, in which nothing is ever hidden.
     """
     num_tokens = len(sample.input_ids)
     kept = student_kept(sample, frozenset(), positions, mask_frame=mask_frame) if sample.is_reflection else range(num_tokens)

@@ -1,1 +1,1 @@
-"""Finds models (folder, hub, package), loads them, and knows how each is spoken to."""
+"""Finds models (folder, hub, package), loads them, and knows how to prompt each of them."""

@@ -1,7 +1,7 @@
-"""Writes a model folder (Hugging Face layout, safetensors) as one GGUF file, which llama.cpp serves on a CPU.
+"""Exports a model folder (Hugging Face layout, safetensors) to one GGUF file, which llama.cpp serves on a CPU.
 
-Tensors are read, converted and written one at a time. Which models and tokenizers can be written say `gguf_tensors` and
-`gguf_tokenizer`: what llama.cpp would compute or encode differently is an error.
+Tensors are read, converted and written one at a time. `gguf_tensors` and `gguf_tokenizer` define which models and tokenizers are
+supported: anything that llama.cpp would compute or encode differently is an error.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from reflectioncoder.paths import cache_dir
 
 
 def find_model(path: Path) -> Path:
-    """Return the folder of a run's trained model, or the folder itself if it is a model's.
+    """Return the folder of a run's trained model, or `path` itself if it is a model folder.
 
     Raises:
-        UsageError: neither.
+        UsageError: it is neither.
     """
     found = next((folder for folder in (path / "model", path) if (folder / "config.json").is_file()), None)
     if found is None:
@@ -37,7 +37,7 @@ def find_model(path: Path) -> Path:
 
 @contextlib.contextmanager
 def gguf_of(folder: Path, dtype: GgufDtype) -> Iterator[Path]:
-    """Give the model of a folder as a GGUF file in the user cache, which is removed at the end.
+    """Export the model of a folder to a GGUF file in the user cache; the file is removed at the end of the block.
 
     Raises (on entry):
         UsageError: the model cannot be written as GGUF.
@@ -49,11 +49,11 @@ def gguf_of(folder: Path, dtype: GgufDtype) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _scratch(place: Path) -> Iterator[Path]:
-    """Give a folder in `place` that is removed at the end, or by the next one who asks if this process is killed."""
+    """Yield a folder in `place` that is removed at the end, or by the next caller if this process is killed."""
     locks = require("filelock", "train")
     place.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        with locks.FileLock(f"{place}.lock"):  # until the folder has a lock of its own
+        with locks.FileLock(f"{place}.lock"):  # held until the folder has its own lock
             for left in [found for found in place.glob("tmp*") if found.is_dir()]:
                 with contextlib.suppress(locks.Timeout), locks.FileLock(f"{left}.lock", timeout=0):
                     shutil.rmtree(left, ignore_errors=True)
@@ -69,7 +69,7 @@ def check_gguf(folder: Path) -> None:
     """Check, without reading weights, that the model of a folder can be written as GGUF.
 
     Raises:
-        UsageError: its architecture or tokenizer cannot.
+        UsageError: its architecture or tokenizer is not supported.
     """
     config = load_config(folder)
     Layout(config)
@@ -77,14 +77,14 @@ def check_gguf(folder: Path) -> None:
 
 
 def write_gguf(folder: Path, path: Path, dtype: GgufDtype) -> Path:
-    """Write the model of a folder to `path`, which appears when it is complete; return it.
+    """Write the model of a folder to `path`, which appears only when complete; return `path`.
 
     Args:
-        folder: weights in safetensors, configuration, tokenizer.
+        folder: contains weights in safetensors, configuration, tokenizer.
         dtype: of the matrices; vectors are float32.
 
     Raises:
-        UsageError: no such model, an architecture or tokenizer that cannot be written, weights that the type cannot hold.
+        UsageError: no such model, an unsupported architecture or tokenizer, or weights out of the dtype's range.
         MachineError: the disk is full.
     """
     require_choice("GGUF type", dtype, GGUF_DTYPES)
@@ -110,13 +110,13 @@ def write_gguf(folder: Path, path: Path, dtype: GgufDtype) -> Path:
 
 
 class Weights:
-    """The tensors of a folder: one file, or several with an index.
+    """The tensors of a folder, in one file or in several with an index.
 
     Attributes:
         files: the file of each tensor.
 
     Raises:
-        UsageError: there are no safetensors, or one is missing.
+        UsageError: the folder has no safetensors, or one of the files is missing.
     """
 
     def __init__(self, folder: Path):
@@ -147,7 +147,7 @@ class Weights:
 
 
 def _write_file(writer: Any, path: Path, layout: Layout, weights: Weights, names: dict[str, str], dtype: GgufDtype) -> None:
-    """Write header, description and tensors. The header says the size of every tensor before any is read."""
+    """Write header, metadata and tensors. The header contains the size of every tensor, so it is complete before any is read."""
     numpy, gguf = require("numpy", "train"), require("gguf", "train")
     factors = layout.rope_factors()
     if factors is not None:
@@ -175,7 +175,7 @@ def _write_file(writer: Any, path: Path, layout: Layout, weights: Weights, names
 
 
 def _write_tensor(writer: Any, values: Any) -> None:
-    """Write a tensor behind the others. `writer.write_tensor_data` would not notice that the disk is full."""
+    """Append a tensor. `writer.write_tensor_data` would not notice a full disk."""
     (file,) = writer.fout
     writer.write_padding(file, file.tell())
     file.write(values.data)
@@ -183,7 +183,7 @@ def _write_tensor(writer: Any, values: Any) -> None:
 
 
 def _type_of(shape: list[int], dtype: GgufDtype) -> Any:
-    """Return the type of a tensor; Q8_0 needs rows of whole blocks."""
+    """Return the GGUF type of a tensor; Q8_0 needs rows made of whole blocks."""
     types = require("gguf", "train").GGMLQuantizationType
     if len(shape) == 1:
         return types.F32

@@ -1,6 +1,6 @@
-"""Knows how llama.cpp names and lays out the tensors of a Llama or Qwen, and which numbers describe the model to it.
+"""Maps Llama and Qwen models to llama.cpp: tensor names, tensor layout and hyperparameters.
 
-`Layout` is made from the configuration that transformers has read. It refuses what llama.cpp would compute differently.
+`Layout` is built from the configuration as transformers reads it. It refuses everything that llama.cpp would compute differently.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ class Layout:
     """The layout of a model in a GGUF file.
 
     Args:
-        config: the model's configuration, of transformers.
+        config: the model's `transformers` configuration.
 
     Raises:
-        UsageError: an architecture, activation, scaling of positions or window of attention that is not supported.
+        UsageError: an unsupported architecture, activation, RoPE scaling or attention window.
     """
 
     config: Any
 
     def __post_init__(self) -> None:
         config = self.config
-        self.architecture  # noqa: B018 (it raises)
+        self.architecture  # noqa: B018 (raises if unsupported)
         if config.hidden_act != "silu":
             raise UsageError.for_value("GGUF cannot be written", "config.json: hidden_act", config.hidden_act, ["silu"])
         rope_type = self._rope["rope_type"]
@@ -46,7 +46,7 @@ class Layout:
 
     @property
     def architecture(self) -> str:
-        """Return llama.cpp's name of the architecture."""
+        """Return llama.cpp's name for the architecture."""
         name = (self.config.architectures or [f"a model of type {self.config.model_type}"])[0]
         if name not in _ARCHITECTURES:
             raise UsageError.for_value("GGUF cannot be written", "config.json: architectures", name, ", ".join(_ARCHITECTURES))
@@ -61,7 +61,7 @@ class Layout:
         return getattr(self.config, "head_dim", None) or self.config.hidden_size // self.config.num_attention_heads
 
     def describe(self, writer: Any) -> None:
-        """Write the numbers that describe the model."""
+        """Write the model's hyperparameters."""
         gguf, config, rope = require("gguf", "train"), self.config, self._rope
         writer.add_context_length(config.max_position_embeddings)
         writer.add_embedding_length(config.hidden_size)
@@ -80,10 +80,10 @@ class Layout:
             writer.add_rope_scaling_factor(float(rope["factor"]))
 
     def names(self, stored: Iterator[str]) -> dict[str, str]:
-        """Return GGUF's name of each stored tensor that belongs into the file; a tied output layer does not.
+        """Return the GGUF name of each stored tensor that belongs in the file; a tied output layer does not.
 
         Raises:
-            UsageError: a tensor that the architecture does not have.
+            UsageError: the architecture has no such tensor.
         """
         gguf = require("gguf", "train")
         architecture = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == self.architecture)
@@ -99,9 +99,9 @@ class Layout:
         return names
 
     def arranged(self, name: str, tensor: Any) -> Any:
-        """Return a tensor in the order of rows that llama.cpp expects.
+        """Return a tensor with its rows in the order that llama.cpp expects.
 
-        In a Llama it turns neighbouring rows of a head together, where transformers turns row i and row i + d/2.
+        For a Llama, llama.cpp's RoPE rotates neighbouring rows of a head, where transformers rotates rows i and i + d/2.
         """
         if self.architecture != "llama":
             return tensor
@@ -111,7 +111,7 @@ class Layout:
         return tensor.reshape(heads, 2, self.head_dim // 2, -1).transpose(1, 2).reshape(tensor.shape)
 
     def rope_factors(self) -> list[float] | None:
-        """Return by what each frequency of Llama 3's scaling is divided, (head_dim / 2,); None for the other scalings."""
+        """Return the divisor of each RoPE frequency under Llama 3's scaling, (head_dim / 2,); None for other scalings."""
         rope = self._rope
         if rope["rope_type"] != "llama3":
             return None

@@ -1,8 +1,8 @@
-"""Writes a tokenizer into a GGUF file such that llama.cpp encodes as transformers does, or refuses it.
+"""Writes a tokenizer into a GGUF file so that llama.cpp encodes as transformers does, or refuses it.
 
-llama.cpp has two tokenizers that concern code models. "gpt2" merges pairs of byte-level tokens inside words, and finds the words by a
-rule that it knows by name (`tokenizer.ggml.pre`). "llama" (SentencePiece) merges whatever has the best score, with bytes for what has
-no token. What a tokenizer of transformers does is read from its parts, never from the model's name.
+llama.cpp has two tokenizers that matter for code models. "gpt2" merges pairs of byte-level tokens inside words, and splits words by a
+rule that it knows by name (`tokenizer.ggml.pre`). "llama" (SentencePiece) merges the pair with the best score, and falls back to bytes
+for text without a token. A tokenizer's behaviour is read from its parts, never from the model's name.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from reflectioncoder.models.load import load_tokenizer, plain_generation_config
 from reflectioncoder.models.tokens import make_requests
 from reflectioncoder.progress import say
 
-_NAMED_ENDS = ("eos", "eot", "eom")  # what GGUF has names for
+_NAMED_ENDS = ("eos", "eot", "eom")  # the end tokens that GGUF has names for
 
 Part = tuple[Any, ...]
 
@@ -32,7 +32,7 @@ def _split(pattern: str) -> Part:
 _BYTES_OF_WORDS, _BYTES = ("ByteLevel", False, True), ("ByteLevel", False, False)
 _QWEN_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _DEEPSEEK_WORDS = ("[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+")
-# llama.cpp's name → the parts of the pre-tokenizer. Llama 3's also takes a word that is a token as it is.
+# llama.cpp's name → parts of the pre-tokenizer. Llama 3's also leaves a word that is a token unsplit (ignore_merges).
 _WORD_RULES: dict[str, tuple[Part, ...]] = {
     "gpt-2": (_BYTES_OF_WORDS,),
     "smollm": (("Digits", True), _BYTES_OF_WORDS),
@@ -45,18 +45,18 @@ _TAKES_WHOLE_WORDS = ("llama-bpe",)
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """A tokenizer as GGUF holds it.
+    """A tokenizer as stored in GGUF.
 
     Attributes:
         model: "gpt2" or "llama".
-        word_rule: llama.cpp's name of the rule that finds words.
-        tokens: their text, one for each row of the embeddings.
-        types: of the tokens, in the numbers of `gguf.TokenType`.
-        merges: gpt2: pairs of tokens, the first to be merged first.
-        scores: llama: of the tokens; what has the best is merged first.
-        adds_blank: llama: whether a text gets a blank before it.
+        word_rule: llama.cpp's name of the pre-tokenizer, which splits text into words.
+        tokens: token texts, one for each row of the embeddings.
+        types: token types, numbered as in `gguf.TokenType`.
+        merges: gpt2: pairs of tokens in the order of merging.
+        scores: llama: token scores; the pair with the best-scored result is merged first.
+        adds_blank: llama: whether a space is put before a text.
         adds_bos: whether servers put BOS before a text that does not begin with it.
-        special: the ids of tokens with a role, by GGUF's name of the role.
+        special: ids of special tokens, by GGUF's name of their role.
         chat_template: None for base models.
     """
 
@@ -76,10 +76,10 @@ class Vocabulary:
         """Read the tokenizer of a model folder.
 
         Args:
-            num_rows: of the embeddings; those behind the last token get names of their own.
+            num_rows: rows of the embeddings; those after the last token get placeholder names.
 
         Raises:
-            UsageError: llama.cpp has no tokenizer that encodes the same; or there are more tokens than rows.
+            UsageError: llama.cpp has no tokenizer that encodes the same, or there are more tokens than rows.
         """
         tokenizer = load_tokenizer(folder)
         if not hasattr(tokenizer, "backend_tokenizer"):
@@ -130,7 +130,7 @@ def _refused(reason: str) -> UsageError:
 
 
 def _tokens(parts: dict[str, Any], num_rows: int) -> tuple[list[str], list[int]]:
-    """Return text and type of the token of each row."""
+    """Return the text and the type of each row's token."""
     types = require("gguf", "train").TokenType
     byte_fallback = parts["model"].get("byte_fallback")
     found = {i: (text, types.NORMAL) for text, i in parts["model"]["vocab"].items()}
@@ -163,11 +163,11 @@ def _merges(parts: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _scores(tokens: list[str], types: list[int], merges: list[tuple[str, str]]) -> list[float]:
-    """Return the scores that make SentencePiece encode as the merges do: 0 for the token that is made first, −1 for the next one, …
+    """Return scores that make SentencePiece encode as the merges do: 0 for the token merged first, −1 for the next one, …
 
-    BPE applies the first merge of its list. SentencePiece, as llama.cpp has it, joins two neighbours whenever the result is a token,
-    the one with the best score first. So the list must hold every pair that makes a token, and all pairs of a token together; of a
-    tokenizer that was trained as BPE it does not.
+    BPE applies the first merge of its list. llama.cpp's SentencePiece joins two neighbours whenever the result is a token, the one with
+    the best score first. So the list must contain every pair that makes a token, and list all pairs of a token consecutively; the list
+    of a tokenizer that was trained as BPE does not.
     """
     made = [left + right for left, right in merges]
     order = {text: rank for rank, text in enumerate(dict.fromkeys(made))}
@@ -183,16 +183,16 @@ def _scores(tokens: list[str], types: list[int], merges: list[tuple[str, str]]) 
 
 
 def _listed(part: dict[str, Any] | None, inner: str) -> list[dict[str, Any]]:
-    """Return the parts of a normalizer or pre-tokenizer, one behind another."""
+    """Return the parts of a normalizer or pre-tokenizer in order, with sequences flattened."""
     if part is None:
         return []
     return [other for one in part[inner] for other in _listed(one, inner)] if part["type"] == "Sequence" else [part]
 
 
 def _word_rule(parts: dict[str, Any]) -> str:
-    """Return llama.cpp's name for how a byte-level tokenizer finds words."""
+    """Return llama.cpp's name for the pre-tokenizer of a byte-level tokenizer."""
     for normalizer in _listed(parts["normalizer"], "normalizers"):
-        if normalizer["type"] != "NFC":  # llama.cpp's "qwen2" leaves it out too: it changes texts that are not composed
+        if normalizer["type"] != "NFC":  # NFC only changes decomposed characters, and llama.cpp's "qwen2" omits it
             raise _refused(f"it changes texts before it encodes them ({normalizer['type']})")
     shape = tuple(_shape(part) for part in _listed(parts["pre_tokenizer"], "pretokenizers"))
     name = next((name for name, known in _WORD_RULES.items() if known == shape), None)
@@ -216,10 +216,10 @@ def _shape(part: dict[str, Any]) -> Part:
 
 
 def _adds_blank(parts: dict[str, Any], request: str) -> bool:
-    """Tell whether a SentencePiece tokenizer puts a blank before a text; llama.cpp then puts one behind every special token too.
+    """Tell whether a SentencePiece tokenizer puts a space before a text; llama.cpp then also puts one after every special token.
 
     Args:
-        request: in the model's chat template; "" for base models.
+        request: a request in the model's chat template; "" for base models.
     """
     normalizers = [(part["type"], part) for part in _listed(parts["normalizer"], "normalizers")]
     pre = parts["pre_tokenizer"]
@@ -231,15 +231,15 @@ def _adds_blank(parts: dict[str, Any], request: str) -> bool:
         match pre["prepend_scheme"]:
             case "never":
                 return False
-            case "first":  # at the beginning of the text only, which in a dialogue is a special token or not touched by this
+            case "first":  # only at the start of the text, unless an added token stands there
                 return not any(request.startswith(token["content"]) for token in parts["added_tokens"])
     raise _refused(f"it is not known how it marks beginnings\n  got:     {parts['normalizer']}, {pre}")
 
 
 def _adds_bos(tokenizer: Any, request: str | None) -> bool:
-    """Tell whether servers are to put BOS before a text: as the chat template does, and in base models as the tokenizer does.
+    """Tell whether servers must put BOS before a text: as the chat template does; for base models, as the tokenizer does.
 
-    llama.cpp does not add a second one to a text that begins with it.
+    llama.cpp adds no second BOS to a text that begins with one.
     """
     bos: str | None = tokenizer.bos_token
     if bos is None or tokenizer.encode("a")[:1] != [tokenizer.bos_token_id]:
@@ -248,7 +248,7 @@ def _adds_bos(tokenizer: Any, request: str | None) -> bool:
 
 
 def _special(folder: Path, tokenizer: Any) -> dict[str, int]:
-    """Return the ids of the tokens that begin, fill and end texts."""
+    """Return the ids of the BOS, padding, unknown and end tokens by role."""
     of_config = plain_generation_config(folder).eos_token_id
     listed = of_config if isinstance(of_config, list) else [of_config]
     ends = dict.fromkeys([tokenizer.eos_token_id, *make_requests(folder, tokenizer).stop_token_ids, *listed])

@@ -1,7 +1,8 @@
-"""Loads models, configurations and tokenizers of a local folder with `transformers`."""
+"""Loads models, configurations and tokenizers from a local folder with `transformers`."""
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import warnings
@@ -16,19 +17,27 @@ _SPECIAL_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
 def quiet_libraries() -> None:
-    """Silence progress bars and deprecation notes of other libraries between our own lines."""
+    """Silence progress bars and deprecation warnings of other libraries."""
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft)\.")
-    # It complains about a faster kernel for 4-bit weights on a CPU whenever it is imported, which peft always does.
+    # Importing it (peft always does) logs a warning that a faster kernel for 4-bit weights on a CPU is missing.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     require("huggingface_hub.utils", "train").disable_progress_bars()
     require("transformers.utils.logging", "train").disable_progress_bar()
 
 
+def give_memory_back() -> None:
+    """Return the memory of unreferenced models to the GPU, so that other processes can use it too."""
+    torch = require("torch", "train")
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def pick_device(name: str) -> str:
-    """Return the device for a name: "auto" is the GPU if there is one; with several processes (torchrun) each has its own.
+    """Return the device for a name: "auto" is the GPU if there is one; with several processes (torchrun) each gets its own GPU.
 
     Raises:
-        MachineError: a GPU is asked for and there is none.
+        MachineError: a GPU is required and there is none.
     """
     torch = require("torch", "train")
     if name == "auto":
@@ -41,10 +50,10 @@ def pick_device(name: str) -> str:
 
 
 def load_tokenizer(path: Path) -> Any:
-    """Load a folder's tokenizer, padded on the left.
+    """Load a folder's tokenizer, with left padding.
 
     Raises:
-        UsageError: there is none in the folder, or it cannot be read.
+        UsageError: the folder has no tokenizer, or it cannot be read.
     """
     transformers = require("transformers", "train")
     try:
@@ -54,10 +63,10 @@ def load_tokenizer(path: Path) -> Any:
 
 
 def load_config(path: Path) -> Any:
-    """Load the model's configuration, as `transformers` has it.
+    """Load a model's `transformers` configuration.
 
     Raises:
-        UsageError: it cannot be read, or is of an architecture that transformers does not know.
+        UsageError: it cannot be read, or transformers does not know the architecture.
     """
     transformers = require("transformers", "train")
     quiet_libraries()
@@ -68,14 +77,14 @@ def load_config(path: Path) -> Any:
 
 
 def plain_generation_config(path: Path) -> Any:
-    """Return only the ids of special tokens from the model's own settings for generation.
+    """Return a generation configuration with nothing but the model's special token ids.
 
-    A base model's `generation_config.json` may hold penalties, beams, limits of time and settings that cannot be loaded: what is
-    generated here depends on our settings only.
+    A base model's `generation_config.json` may contain penalties, beams, time limits and settings that fail to load: generation here
+    must depend on this package's settings only.
     """
     transformers = require("transformers", "train")
     said: dict[str, Any] = {}
-    for name in ("config.json", "generation_config.json"):  # the second wins
+    for name in ("config.json", "generation_config.json"):  # the second file takes precedence
         found = read_json(path / name) if (path / name).is_file() else {}
         said |= {key: value for key in _SPECIAL_IDS if _is_ids(value := found.get(key))} if isinstance(found, dict) else {}
     return transformers.GenerationConfig(**said)
@@ -93,15 +102,15 @@ def _reason(error: Exception) -> str:
 def load_model(
     config: ModelConfig, path: Path, *, for_training: bool = False, sharded: bool = False, quantized: bool = False
 ) -> tuple[Any, Any]:
-    """Load a model, and return (model on its device, tokenizer).
+    """Load a model and return (model on its device, tokenizer).
 
-    `sharded`: left where it was loaded, for it would not fit on one device. `quantized`: linear layers in 4 bits (NF4).
+    `sharded`: leave the model where it was loaded, since it may not fit on one device. `quantized`: linear layers in 4 bits (NF4).
 
-    dtype "auto" is float32 on a CPU; on a GPU bfloat16 to generate and float32 weights to train (with bfloat16 arithmetic).
+    dtype "auto" is float32 on a CPU; on a GPU it is bfloat16 for generation and float32 weights for training (bfloat16 arithmetic).
 
     Raises:
-        UsageError: the directory holds no causal language model.
-        MachineError: no GPU though one is asked for.
+        UsageError: the folder has no causal language model.
+        MachineError: a GPU is required and there is none.
     """
     transformers, torch = require("transformers", "train"), require("torch", "train")
     quiet_libraries()

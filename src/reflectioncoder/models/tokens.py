@@ -1,4 +1,4 @@
-"""Decides how a model is addressed: its renderer in training, its requests in generation, the seven tokens that training may add."""
+"""Decides how a model is prompted: its renderer for training, its requests for generation, the seven tokens that training may add."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RENDERERS: dict[str, type[Renderer]] = {"token": TokenRenderer, "chat": ChatRend
 
 
 class Requests(Protocol):
-    """The interface through which a model is asked for one-off answers."""
+    """The interface for asking a model for one-off answers."""
 
     name: str
 
@@ -32,10 +32,10 @@ def make_renderer(rendering: str, tokenizer: Any) -> Renderer:
 
 
 def make_requests(path: Path, tokenizer: Any) -> Requests:
-    """Return the requests for the model in a folder: ours as it was trained, others in their chat template, base models in plain text.
+    """Return the requests for a folder's model: as trained if trained here, else in its chat template, or in plain text without one.
 
     Raises:
-        UsageError: the model's chat template cannot be used, or its `reflectioncoder.json` says something else.
+        UsageError: the chat template cannot be used, or `reflectioncoder.json` names an unknown rendering.
     """
     marker = path / "reflectioncoder.json"
     if not marker.is_file():
@@ -48,10 +48,10 @@ def make_requests(path: Path, tokenizer: Any) -> Requests:
 
 
 def training_tokenizer(path: Path, rendering: str) -> Any:
-    """Load the tokenizer of the model in a folder, with the tokens that a rendering adds.
+    """Load the tokenizer of a model folder, including the tokens that the rendering adds.
 
     Raises:
-        UsageError: there is none, or it cannot be read.
+        UsageError: the folder has no tokenizer, or it cannot be read.
     """
     tokenizer = load_tokenizer(path)
     if rendering == "token":
@@ -60,7 +60,7 @@ def training_tokenizer(path: Path, rendering: str) -> Any:
 
 
 def add_tokens_to(tokenizer: Any) -> dict[str, list[int]]:
-    """Add the seven tokens of the token rendering to the tokenizer; return for each new token the ids that spelled it before."""
+    """Add the seven tokens of the token rendering to the tokenizer; return the ids that each new token was encoded to before."""
     known = tokenizer.get_vocab()
     spelled = {t: tokenizer.encode(t, add_special_tokens=False) for t in ADDED_TOKENS if t not in known}
     if spelled:
@@ -69,10 +69,10 @@ def add_tokens_to(tokenizer: Any) -> dict[str, list[int]]:
 
 
 def add_tokens(model: Any, tokenizer: Any) -> int:
-    """Add the seven tokens to model and tokenizer; each new row (input and output) is the mean of the rows that spelled it.
+    """Add the seven tokens to model and tokenizer; a new row (input, output) is the mean of the rows that spelled it before.
 
-    Storage is never shrunk, and grows to a multiple of 64 (method, section 2). Returns how many of its rows are tokens: what was added
-    to fill up is zero, and is to be kept out of the softmax.
+    The embeddings never shrink; they grow to a multiple of 64 (method, section 2). Returns the number of rows that are tokens: the
+    padding rows after them are zero and must be excluded from the softmax.
     """
     torch = require("torch", "train")
     spelled = add_tokens_to(tokenizer)

@@ -1,1 +1,1 @@
-"""Writes data sets for other trainers from what a build has made: rows, their check, and a card. No torch."""
+"""Publishes builds as data sets for other trainers (rows, their check, a card), and finished runs as model folders."""

@@ -1,6 +1,6 @@
-"""Writes the card of an exported data set: where it comes from, how much was turned away, what is in it.
+"""Writes the card of an exported data set: its origin, the samples rejected, its content.
 
-Numbers come from the samples and from each build's `build.json`; what neither tells is called unknown, or left out.
+Numbers come from the samples and from each build's `build.json`; values missing from both are called unknown or left out.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _front_matter(exported: Exported) -> str:
 
 
 def license_id(license: str | None) -> str:
-    """Return a licence as the hub takes it, by short identifiers only; other wordings stand in the table of origins."""
+    """Return a licence as the hub accepts it, as a short identifier; other wordings appear only in the table of origins."""
     if license is None:
         return UNKNOWN
     return license.lower() if _LICENSE_ID.fullmatch(license.lower()) else "other"
@@ -93,7 +93,7 @@ def _introduction(exported: Exported) -> str:
 
 
 def origin_text(tally: Tally) -> str:
-    """Say who wrote the samples, and where their problems come from."""
+    """Describe who wrote the samples and where their problems come from."""
     writers = [[as_text(author), as_text(model, "not named"), count] for (author, model), count in tally.writers.most_common()]
     origins = [[as_text(source), as_text(license), count] for (source, license), count in tally.origins.most_common()]
     about = [f"The samples are about {len(tally.tasks)} problems."] if tally.tasks else []
@@ -107,10 +107,10 @@ def origin_text(tally: Tally) -> str:
 
 
 def build_text(source: Source) -> str:
-    """Tell how samples were built: author, funnel, decontamination, cost.
+    """Describe how samples were built: author, funnel, decontamination, cost.
 
     Raises:
-        UsageError: build.json is not as reflectioncoder wrote it.
+        UsageError: build.json was changed since reflectioncoder wrote it.
     """
     with expected_form(f"the build.json of {source.name}"):
         return _build(source)
@@ -154,7 +154,7 @@ def _decontamination(build: dict[str, Any]) -> str:
 
 
 def _cost(build: dict[str, Any]) -> str:
-    """Describe what the build took, and beside it what was forecast, if a forecast was made."""
+    """Describe the cost of the build, next to its forecast if there is one."""
     fact = {
         "tokens": sum(build.get(name, 0) for name in ("input_tokens", "output_tokens", "lost_tokens")),
         "usd": build.get("usd"),
@@ -195,7 +195,7 @@ def _contents(exported: Exported) -> str:
 
 
 def _texts(measures: TextMeasures) -> Iterator[str]:
-    """Yield the section about what the reflection samples are like, if there are any."""
+    """Yield the section that characterises the reflection samples, if there are any."""
     if not measures.num_samples:
         return
     texts = measures.to_json()
@@ -301,11 +301,11 @@ def _number(value: float | None) -> str:
 
 
 def as_text(value: str | None, missing: str = UNKNOWN) -> str:
-    """Return a value of somebody's file as one line of Markdown, in a table or outside."""
+    """Return a value from a user's file as one line of Markdown, safe inside and outside tables."""
     return missing if value is None else re.sub(r"([\\|`*_<>\[\]#])", r"\\\1", " ".join(str(value).split()))
 
 
 def table(head: list[str], rows: Iterable[list[Any]]) -> str:
-    """Return a Markdown table; cells are taken as they are."""
+    """Return a Markdown table; cells are not escaped."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)

@@ -1,8 +1,8 @@
-"""Checks that every exported row says what its sample says: each block exactly once, in order, and nothing else but template.
+"""Checks that every exported row holds exactly its sample: each block once, in order, and otherwise only template text.
 
-A row is rendered twice, once as it is and once with a placeholder in the place of each block's content. What stands between the
-placeholders is the template's; the row's own text must be the same template text with the contents in between. Contents may be found
-as JSON (arguments of tool calls) and without the white space at their ends, which templates strip. Blank blocks have no placeholder.
+A row is rendered twice: as it is, and with a placeholder for each block's content. The text between placeholders is the template's; the
+row's own text must be the same template text with the contents in between. Contents may appear as JSON (arguments of tool calls) and
+without surrounding white space, which templates strip. Blank blocks have no placeholder.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HINTS = {"tool": "use --format chat or axolotl, where programs and outputs are 
 
 
 class UnsupportedFormatError(UsageError):
-    """Raised if the tokenizer's chat template cannot show any row of a format; `reason` says why."""
+    """The tokenizer's chat template cannot render any row of a format; `reason` says why."""
 
     def __init__(self, form: Format, reason: str):
         self.reason = reason
@@ -35,24 +35,24 @@ class UnsupportedFormatError(UsageError):
 
 
 class RowRenderer:
-    """Renders the text of a row: by the tokenizer's chat template, or plainly, one part below the other.
+    """Renders the text of a row with the tokenizer's chat template, or plainly, its parts below each other.
 
-    `canonical` rows are rendered with the token rendering and `llama-factory` rows plainly: their readers bring their own templates.
+    `canonical` rows use the token rendering and `llama-factory` rows the plain one, since their readers have their own templates.
     """
 
     def __init__(self, tokenizer: Any = None):
         if tokenizer is not None and not tokenizer.chat_template:
             raise UsageError("the tokenizer has no chat template\n  hint:    leave --tokenizer out, or name one of an instruct model")
         self.tokenizer = tokenizer
-        # Tokenizers look for every added token in a text. Some add runs of blanks or single characters: those mean nothing else.
+        # Tokenizers match every added token in a text. Some add runs of blanks or single characters, which have no special meaning.
         added = {} if tokenizer is None else tokenizer.added_tokens_decoder
         self._marker_ids = frozenset(i for i, token in added.items() if len(token.content) > 1 and token.content.strip())
 
     def texts(self, form: Format, row: Row) -> list[str]:
-        """Return one text for each of the row's conversations.
+        """Return one text per conversation of the row.
 
         Raises:
-            UnsupportedFormatError: the template refuses such a conversation.
+            UnsupportedFormatError: the template rejects the conversation.
         """
         if form.name == "canonical":
             return [_token_text(messages) for messages in form.chats(row)]
@@ -63,23 +63,23 @@ class RowRenderer:
                 self.tokenizer.apply_chat_template(messages, tools=row.get("tools"), tokenize=False) for messages in form.chats(row)
             ]
         except (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
-            # What the template raises, and what its expressions do with values that it does not expect.
+            # Templates raise their own errors, and their expressions fail on unexpected values.
             raise UnsupportedFormatError(form, f"the template says: {error}") from error
 
     def tokens(self, form: Format, text: str) -> list[int] | None:
-        """Return the tokens of a text; None without a tokenizer and for `canonical`, whose reader cuts what looks like a token."""
+        """Return the tokens of a text; None without a tokenizer, and for `canonical`, whose reader splits up token-like text."""
         if self.tokenizer is None or form.name == "canonical":
             return None
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def num_markers(self, tokens: list[int]) -> int:
-        """Count the tokens that are special, or that were added as whole words with a meaning."""
+        """Count the tokens that are special or were added as meaningful words."""
         return sum(token in self._marker_ids for token in tokens)
 
 
 @dataclass(frozen=True)
 class CheckedRow:
-    """The result of checking a row: the length of its longest conversation in characters and, if known, in tokens."""
+    """The outcome of checking a row: the length of its longest conversation in characters and, if known, in tokens."""
 
     num_chars: int
     num_tokens: int | None
@@ -89,11 +89,11 @@ class CheckedRow:
 def check_row(form: Format, row: Row, conversations: tuple[Conversation, ...], renderer: RowRenderer, name: str) -> CheckedRow:
     """Compare a row with its sample, and its special tokens with those of the template alone.
 
-    A text with the spelling of a special token would be read as that token by the tokenizer: it could end its own turn.
+    The tokenizer would read text spelled like a special token as that token, which could end the turn.
 
     Raises:
-        CheckFailedError: `name`, the block, and where the text differs.
-        UnsupportedFormatError: the template refuses the row or leaves out what the format consists of.
+        CheckFailedError: the texts differ; the message has `name`, the block and the position.
+        UnsupportedFormatError: the template rejects the row, or omits essential parts of the format.
     """
     marked, marks = _marked(conversations)
     skeletons = renderer.texts(form, {**row, **form.build(marked)})
@@ -121,13 +121,13 @@ _Key = tuple[int, int]
 
 
 def _keys(conversation: Conversation) -> Iterator[_Key]:
-    """Yield a key for every part of the messages; a message in two conversations (a pair's request) has the same keys in both."""
+    """Yield a key for every part of the messages; a message that two conversations share (a pair's request) has equal keys in both."""
     for message in conversation:
         yield from ((id(message), index) for index in range(len(message.content)))
 
 
 def _marked(conversations: tuple[Conversation, ...]) -> tuple[tuple[Conversation, ...], dict[_Key, _Mark]]:
-    """Return the conversations with placeholders, which are as long a run of backticks as the content: fences depend on it."""
+    """Return the conversations with placeholders that hold as long a run of backticks as the content, since fences depend on it."""
     marks: dict[_Key, _Mark] = {}
     digest = content_hash([block.content for conversation in conversations for message in conversation for block in message.content])
     marked = []
@@ -180,7 +180,7 @@ def _compare(text: str, pieces: list[str], marks: list[_Mark], name: str) -> Non
 
 
 def _forms(content: str) -> list[str]:
-    """Return the forms in which a template may show a content, the longest first."""
+    """Return the forms in which a template may show a content, longest first."""
     stripped = {content, content.rstrip(), content.lstrip(), content.strip()}
     escaped = {json.dumps(text, ensure_ascii=ascii_only)[1:-1] for text in stripped for ascii_only in (False, True)}
     return sorted(stripped | escaped, key=lambda text: (-len(text), text))

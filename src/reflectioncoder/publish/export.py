@@ -1,12 +1,13 @@
-"""Exports samples: one JSON Lines file per format, each row checked; then the card, and on request everything is read again.
+"""Exports samples: writes one JSON Lines file per format, with every row checked, then the card, and on request verifies all files.
 
-Samples are streamed: what is kept of them is counts, hashes of ids and one length per row. A file appears when it is complete.
+Samples are streamed: only counts, hashes of ids and one length per row stay in memory. A file appears once it is complete.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import tempfile
 from array import array
@@ -33,7 +34,7 @@ CARD_SIGN = "Exported by ReflectionCoder"
 
 @dataclass(frozen=True)
 class Source:
-    """Samples, and the report of the build that made them (`build.json`; None for a plain file)."""
+    """A file of samples, and the report of the build that made them (`build.json`; None for a plain file)."""
 
     name: str
     samples: Path
@@ -42,21 +43,21 @@ class Source:
 
 @dataclass
 class FormatCounts:
-    """Counts of a format: rows written, samples without a row by reason, and the length of each row (`array`: four bytes a row).
+    """Counts for a format: rows written, samples without a row by reason, and the length of each row (`array`: four bytes a row).
 
-    `unsupported` says why the tokenizer's template cannot show the format, which then has no rows.
+    `unsupported`: the reason why the tokenizer's template cannot render the format, which then has no rows.
     """
 
     num_rows: int = 0
     unsupported: str | None = None
     skipped: Counter[str] = field(default_factory=Counter)
-    num_chars: array[int] = field(default_factory=lambda: array("L"))
-    num_tokens: array[int] = field(default_factory=lambda: array("L"))
+    num_chars: array[int] = field(default_factory=lambda: array("I"))
+    num_tokens: array[int] = field(default_factory=lambda: array("I"))
 
 
 @dataclass
 class Tally:
-    """Counts of the samples for the card; `None` in a key stands for what a sample does not tell."""
+    """Counts of the samples for the card; `None` in a key stands for a value missing from the sample."""
 
     types: Counter[str] = field(default_factory=Counter)
     writers: Counter[tuple[str | None, str | None]] = field(default_factory=Counter)
@@ -80,7 +81,7 @@ class Tally:
 
 
 def _as_text(value: Any) -> str | None:
-    """Return a value of somebody's metadata as text, which it should be and need not be."""
+    """Return a value from a user's metadata as text, which it should be but need not be."""
     return value if value is None or isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
@@ -101,22 +102,22 @@ def find_source(path: Path) -> Source:
     """Find the samples of a run folder with a finished build, or of a JSON Lines file.
 
     Raises:
-        UsageError: neither.
+        UsageError: `path` is neither.
     """
     if path.is_dir():
         if not _is_built(path):
             raise UsageError(f"{path} is not a run with a finished build: it has no {' and '.join(_BUILD_FILES)}")
-        return _built_source(path, path.resolve().name)
+        return _built_source(path, os.path.basename(os.path.realpath(path)))
     if not path.is_file():
         raise UsageError(f"file not found: {path}")
     return Source(path.name, path)
 
 
 def find_sources(path: Path) -> list[Source]:
-    """Return what `find_source` finds, or the rounds of an `improve` folder, as many as have a finished build.
+    """Return the source that `find_source` finds, or those of an `improve` folder's rounds with a finished build.
 
     Raises:
-        UsageError: none of these.
+        UsageError: `path` is none of these.
     """
     rounds = run_folders(path)[1:] if path.is_dir() else []
     return [_built_source(folder.path, folder.name) for folder in rounds if _is_built(folder.path)] or [find_source(path)]
@@ -142,15 +143,15 @@ def export(
     limit: int | None = None,
     failed_attempts: FailedAttempts = "train",
 ) -> Exported:
-    """Write `<format>.jsonl` for each format. A format without any row gets no file, nor does one that the template cannot show.
+    """Write `<format>.jsonl` for each format, except formats without rows and those that the template cannot render.
 
     Args:
         failed_attempts: whether the rows train the code of attempts whose output reports a failure.
 
     Raises:
-        UsageError: no samples, an id given twice, a sample in an unknown language, a template that can show none of the formats, an
-            output folder with other files, a format that has no place for code that is not trained.
-        CheckFailedError: a row does not say exactly what its sample says.
+        UsageError: no samples, a duplicate id, a sample in an unknown language, a template that can render none of the formats, an
+            output folder with other files, a format that cannot mark code as not trained.
+        CheckFailedError: a row does not hold exactly its sample.
     """
     names = [name for name in FORMATS if name in set(formats)]
     if failed_attempts == "context":
@@ -182,7 +183,7 @@ def export(
 
 
 def _require_place_for_context(names: Sequence[str]) -> None:
-    """Refuse formats in which nothing says that a part of an answer is not trained."""
+    """Refuse formats that cannot mark a part of an answer as not trained."""
     if without := [name for name in names if FORMATS[name].as_context is None]:
         raise UsageError.for_value(
             "rows of this format cannot say that failing attempts are not trained" if len(without) == 1 else
@@ -208,7 +209,7 @@ def _checked_row(
     try:
         checked = check_row(form, row, selected, renderer, name)
     except CheckFailedError:
-        # Templates of reasoning models drop what stands before the end of a thought, wherever it comes from.
+        # Templates of reasoning models drop all text before a `</think>`, whatever its origin.
         if not any("</think>" in block.content for messages in selected for message in messages for block in message.content):
             raise
         counts.skipped["the tokenizer's chat template cuts a text at the end of a thought"] += 1
@@ -224,7 +225,7 @@ def _checked_row(
 
 
 def _unique(sources: Sequence[Source]) -> Iterator[tuple[Sample, str]]:
-    """Yield (sample, its name in messages). Ids occur once; samples without an id are named by their place."""
+    """Yield (sample, its name in messages) and refuse duplicate ids; a sample without an id is named by its position."""
     seen: set[int] = set()
     for source in sources:
         for number, sample in enumerate(read_samples(source.samples), start=1):
@@ -240,7 +241,7 @@ def require_free(output_dir: Path, formats: Iterable[str]) -> None:
     """Refuse to overwrite anything but earlier exports of the same formats.
 
     Raises:
-        UsageError: the folder holds other files, or is a file.
+        UsageError: the folder holds other files, or the path is a file.
     """
     if output_dir.exists() and not output_dir.is_dir():
         raise UsageError(f"{output_dir} is a file, expected a folder")
@@ -248,7 +249,7 @@ def require_free(output_dir: Path, formats: Iterable[str]) -> None:
     own = {f"{name}.jsonl" for name in formats}
     if card.is_file() and CARD_SIGN in card.read_text(encoding="utf-8", errors="replace"):
         own.add(CARD_NAME)
-    unfinished = re.compile(rf"\.({'|'.join(map(re.escape, own))})\.\d+\.tmp")  # left by an export that was killed
+    unfinished = re.compile(rf"\.({'|'.join(map(re.escape, own))})\.\d+\.tmp")  # left by a killed export
     found = sorted(path.name for path in output_dir.iterdir()) if output_dir.is_dir() else []
     others = [name for name in found if name not in own and not unfinished.fullmatch(name)]
     if others:
@@ -257,11 +258,10 @@ def require_free(output_dir: Path, formats: Iterable[str]) -> None:
 
 
 def verify(output_dir: Path, formats: Iterable[str]) -> dict[str, int]:
-    """Read every format as a user would, by its configuration in the card, and compare it with what was written; return rows per
-    format.
+    """Load every format as a user would, by its configuration in the card, and compare it with the file; return rows per format.
 
     Raises:
-        CheckFailedError: `datasets` reads something else than what the file says.
+        CheckFailedError: `datasets` reads rows that differ from the file's.
         MachineError: `datasets` is not installed.
     """
     datasets = require("datasets", "dev")
@@ -286,7 +286,7 @@ def verify(output_dir: Path, formats: Iterable[str]) -> dict[str, int]:
 
 
 def _without_none(value: Any) -> Any:
-    """Remove the None with which `datasets` fills keys that only some rows have."""
+    """Remove the None values with which `datasets` fills keys that only some rows have."""
     if isinstance(value, dict):
         return {key: _without_none(item) for key, item in value.items() if item is not None}
     return [_without_none(item) for item in value] if isinstance(value, list) else value

@@ -1,7 +1,8 @@
-"""Reads a finished run: what its card says and its published folder holds."""
+"""Reads a finished run: the facts for its card and the files to publish."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from reflectioncoder.evaluate.benchmarks import split_name
 from reflectioncoder.evaluate.compare import compare_folders
 from reflectioncoder.evaluate.results import headline
 from reflectioncoder.publish.export import Source, Tally, find_source
-from reflectioncoder.stage_marker import Marker
+from reflectioncoder.stage_marker import WHOLE_RUN, Marker
 
 _MAX_NAMED = 5
 _CONTINUE = "run the same command again: it continues"
@@ -25,9 +26,9 @@ _CONTINUE = "run the same command again: it continues"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The results of a benchmark: `results.json` before (None if the base model was not scored) and after the training.
+    """The results of a benchmark: `results.json` before training (None if the base model was not scored) and after.
 
-    `compared`: the paired statistics of the two, as `compare_folders` returns them.
+    `compared`: the paired statistics of the two, from `compare_folders`.
     """
 
     name: str
@@ -41,10 +42,10 @@ class FinishedRun:
     """A run whose training and evaluations are done.
 
     Attributes:
-        base_name: what the base model is called in public; of a folder on somebody's machine only its own name.
-        model_files: what the training has written into `model`, and nothing that came to lie there later.
-        adapter: the folder of the LoRA that was merged into the weights; None if there was none, or if it is not here any more.
-        samples: the built samples and the report of their build; None if the run built none.
+        base_name: the base model's public name; for a local folder only the folder's name.
+        model_files: the files that training wrote into `model`, without files added later.
+        adapter: the folder of the LoRA that was merged into the weights; None if there was none, or it no longer exists.
+        samples: the built samples and their build's report; None if the run built none.
         train, env, training_data: the contents of train.json, env.json and training_data.json.
     """
 
@@ -67,10 +68,10 @@ def read_finished_run(directory: Path, base_name: str | None = None) -> Finished
     """Read a run.
 
     Args:
-        base_name: of the base model, where the recipe names a folder.
+        base_name: the base model's public name, if the recipe names a folder.
 
     Raises:
-        UsageError: it is no run, is not finished, has changed since it was, or holds a file that reflectioncoder did not write.
+        UsageError: not a run, not finished, changed since it finished, or with a file that reflectioncoder did not write.
     """
     if not (directory / "config.yaml").is_file():
         raise UsageError(f"{directory} is not a run folder: it has no config.yaml")
@@ -78,6 +79,7 @@ def read_finished_run(directory: Path, base_name: str | None = None) -> Finished
     if whole.ablation is not None or whole.rounds is not None:
         where = f"such as {rounds[-1].path}" if rounds else "below it"
         raise UsageError(f"{directory} holds several models\n  hint:    name the folder of one run, {where}")
+    _require_done(directory, WHOLE_RUN, directory / "config.yaml")
     recipe = load_recipe(directory / "config.yaml").recipe
     model = directory / "model"
     trained = _require_done(directory, "train", model / "config.json")
@@ -108,7 +110,7 @@ def read_finished_run(directory: Path, base_name: str | None = None) -> Finished
 
 
 def _require_done(directory: Path, stage: str, output: Path) -> Marker:
-    """Return the marker of a stage; refuse a run of which it is not done, or whose files are not as the stage wrote them."""
+    """Return the marker of a stage; refuse a run whose stage is not done or whose files changed since."""
     marker = Marker.read(directory / "stages" / f"{stage}.json")
     if marker is None or not output.is_file():
         raise UsageError(f"{directory} is not finished: its stage {stage} is not done\n  hint:    {_CONTINUE}")
@@ -118,7 +120,7 @@ def _require_done(directory: Path, stage: str, output: Path) -> Marker:
 
 
 def _written_into(model: Path, trained: Marker) -> tuple[Path, ...]:
-    """Return the files of a model; refuse others that lie among them, for its folder is to be published."""
+    """Return the files of a model; refuse other files among them, since the folder will be published."""
     written = {model.parent / name for name in trained.outputs if Path(name).is_relative_to(model.name)}
     if others := sorted(str(file) for file in model.rglob("*") if file.is_file() and file not in written):
         shown = ", ".join(others[:_MAX_NAMED]) + (", …" if len(others) > _MAX_NAMED else "")
@@ -136,7 +138,7 @@ def _evaluation(directory: Path, name: str) -> Evaluation:
     folder = directory / "eval" / name
     scored = {which: f"eval-{name}-{which}".replace("/", "-") for which in ("base", "trained")}
     _require_done(directory, scored["trained"], folder / "trained" / "results.json")
-    has_base = (folder / "base" / "results.json").is_file()  # rounds of `improve` have none of their own
+    has_base = (folder / "base" / "results.json").is_file()  # rounds of `improve` do not score the base model
     if has_base:
         _require_done(directory, scored["base"], folder / "base" / "results.json")
     with expected_form(f"the results in {folder}"):
@@ -147,7 +149,7 @@ def _evaluation(directory: Path, name: str) -> Evaluation:
 
 
 def _name(directory: Path, recipe: Recipe) -> str:
-    folder = directory.resolve()
+    folder = Path(os.path.realpath(directory))
     return f"{folder.parent.parent.name}-round-{folder.name}" if folder.parent.name == "rounds" else recipe.name
 
 

@@ -1,15 +1,15 @@
-"""Makes the rows that other trainers read, each by a pure function of a sample; nothing is written or rendered here.
+"""Makes the rows that other trainers read, each by a pure function of a sample; writes and renders nothing.
 
-A format has two parts: `select` takes from a sample the conversations that a row is about (or says why there is no row), `build`
-makes the row of them. What is put into a row goes through `build` only, so that the same row can be made with other contents
-(`exactly_once`). Field names were compared with the documentation of the readers:
+A format has two parts: `select` picks a sample's conversations for the row (or says why there is no row), `build` makes the row from
+them. All contents of a row go through `build`, so that the same row can be made with other contents (`exactly_once`). Field names were
+checked against the documentation of the readers:
 
 * TRL: "Dataset formats and types" (`messages`, `tools`, `prompt`, `completion`, `chosen`, `rejected`; arguments of a tool call are an
   object), and `trl.data_utils` 1.16.
 * axolotl: docs/dataset-formats/conversation.qmd, "Content parts with per-part training control" (pull request 3592: `type`, `text`,
   `train`; white space belongs to the beginning of the next part) and "Using tool use" (`tools`, `tool_calls`, `tool_call_id`, `name`).
 * LLaMA-Factory: data/README.md, sharegpt format (`conversations`, `human`, `function_call`, `observation`, `gpt`; the first and third
-  at odd places), and `FunctionFormatter`: what stands between `<think>` and `</think>` before the call is kept as text.
+  at odd positions), and `FunctionFormatter`: text between `<think>` and `</think>` before the call is kept.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ _GAP = "\n\n"
 
 @dataclass(frozen=True)
 class Skipped:
-    """The reason why a sample has no row in a format; it is counted."""
+    """The reason why a sample has no row in a format; reasons are counted."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Format:
-    """A format. `build` gets the conversations that `select` returned, or the same with other contents; `extra` adds what is not
+    """A format. `build` gets the conversations from `select`, or the same with other contents; `extra` adds fields that are not
     rendered.
 
-    `chats` gives back from a row the conversations that a template renders. `as_context` takes the row of a sample and marks the
-    programs that fail as not trained; None: the format has no place for that.
+    `chats` returns the conversations in a row that a template renders. `as_context` marks a sample's failing programs in its row as
+    not trained; None: the format cannot express that.
     """
 
     name: str
@@ -75,12 +75,12 @@ class Format:
 
 
 def metadata_of(sample: Sample) -> dict[str, Any]:
-    """Return what is known of a sample's origin; an exported sample carries it as a JSON string."""
+    """Return a sample's metadata about its origin; an exported sample carries it as a JSON string."""
     return {**sample.metadata, **{key: value for key, value in sample.extra.items() if key not in ("id", "metadata")}}
 
 
 def fold(message: Message) -> str:
-    """Join all blocks into one text: programs and outputs in fences. Empty texts are left out."""
+    """Join all blocks into one text, with programs and outputs in fences and without empty texts."""
     return _GAP.join(chat_block(block) for block in message.content if not _is_blank(block))
 
 
@@ -96,7 +96,7 @@ def _canonical(conversations: tuple[Conversation, ...]) -> Row:
 
 
 def _canonical_extra(sample: Sample) -> Row:
-    """Return what else is known of a sample as one JSON string, so that all authors share one schema."""
+    """Return a sample's other metadata as one JSON string, so that all authors share one schema."""
     return {"type": sample.type, "id": sample.id or "", "metadata": json.dumps(metadata_of(sample), ensure_ascii=False)}
 
 
@@ -104,7 +104,7 @@ def _canonical_extra(sample: Sample) -> Row:
 
 
 def _tool_select(sample: Sample) -> tuple[Conversation, ...] | Skipped:
-    """Select samples in which every called tool answers, and only then: (text* code execution)* text*. The tool runs Python."""
+    """Select samples of the form (text* code execution)* text*, in which every tool call has an answer. The tool runs Python."""
     if sample.metadata.get("language", PYTHON.name) != PYTHON.name:
         return Skipped("its programs are not Python, which is what the tool runs")
     for message in sample.messages:
@@ -119,7 +119,7 @@ def _tool_select(sample: Sample) -> tuple[Conversation, ...] | Skipped:
 
 
 def _steps(message: Message) -> Iterator[tuple[str, str | None, str | None]]:
-    """Yield (text, program, output) of each call; at the end (text, None, None) if the message ends in text."""
+    """Yield (text, program, output) for each call, and at the end (text, None, None) if the message ends in text."""
     texts: list[str] = []
     program = ""
     for block in message.content:
@@ -146,7 +146,7 @@ def _tool(conversations: tuple[Conversation, ...]) -> Row:
             messages.append(turn)
             if program is not None:
                 number += 1
-                name = f"call{number:05d}"  # nine letters and digits, as Mistral's templates want them
+                name = f"call{number:05d}"  # nine alphanumeric characters, as Mistral's templates require
                 call = {"id": name, "type": "function", "function": {"name": TOOL_NAME, "arguments": {"code": program}}}
                 turn["tool_calls"] = [call]
                 messages.append({"role": "tool", "tool_call_id": name, "name": TOOL_NAME, "content": output})
@@ -157,7 +157,7 @@ def _tool(conversations: tuple[Conversation, ...]) -> Row:
 
 
 def _llama_factory_select(sample: Sample) -> tuple[Conversation, ...] | Skipped:
-    """Select conversations with a model's turn after each output, as the reader wants: the final answer follows without its request."""
+    """Select conversations with a model turn after each output, as the reader requires; the final answer's request is dropped."""
     selected = _tool_select(sample)
     if isinstance(selected, Skipped) or sample.type == "generation":
         return selected
@@ -193,13 +193,13 @@ def _parts(message: Message) -> Iterator[dict[str, Any]]:
     blocks = [block for block in message.content if not _is_blank(block)] or [Block("text", "")]
     for index, block in enumerate(blocks):
         part: dict[str, Any] = {"type": "text", "text": chat_block(block) if index == 0 else _GAP + chat_block(block)}
-        if message.role == "assistant":  # axolotl trains the end of every turn in which a part says anything about training
+        if message.role == "assistant":  # axolotl trains the end of every turn that has a part with `train`
             part["train"] = block.type != "execution"
         yield part
 
 
 def _axolotl_as_context(row: Row, sample: Sample) -> Row:
-    """Set `train: false` in the parts that are the code of failing attempts."""
+    """Set `train: false` in the parts that hold the code of failing attempts."""
     failed = failed_attempts(sample)
     messages = []
     for number, (turn, message) in enumerate(zip(row["messages"], sample.messages, strict=True)):
@@ -216,7 +216,7 @@ def _axolotl_as_context(row: Row, sample: Sample) -> Row:
 
 
 def _unchanged(row: Row, sample: Sample) -> Row:
-    """Return the row: no failing attempt is a target in it."""
+    """Return the row unchanged: no failing attempt is a target in it."""
     return row
 
 
@@ -236,7 +236,7 @@ def _prompt_completion(conversations: tuple[Conversation, ...]) -> Row:
 def first_failing_attempt(sample: Sample) -> str | None:
     """Return the program of the first execution that failed.
 
-    By `metadata.passes` (one verdict for each program); else every execution but the last failed, as in all reflection samples.
+    Uses `metadata.passes` (one verdict per program); without it, all executions but the last failed, as in all reflection samples.
     """
     if sample.type != "reflection":
         return None

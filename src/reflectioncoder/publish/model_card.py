@@ -1,6 +1,6 @@
-"""Writes the card of a published model: front matter with the results in the hub's form, and what people ask before they use it.
+"""Writes the card of a published model: front matter with the results in the hub's form, and the facts that users need.
 
-Numbers come from the run's files; what none of them tells is called unknown, or left out.
+Numbers come from the run's files; missing values are called unknown or left out.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from reflectioncoder.publish.finished_run import Evaluation, FinishedRun
 from reflectioncoder.publish.model_check import Checked
 
 _ASSETS = Path(__file__).parent / "assets"
-_WHOLE = (None, "base", "plus")  # subsets of the tests; all others are of the tasks
-_NOT_SHOWN = ("reflection_data", "generation_data", "eval_data", "report_to")  # data is listed by itself, without folders
+_WHOLE = (None, "base", "plus")  # subsets by tests; all others are subsets of the tasks
+_NOT_SHOWN = ("reflection_data", "generation_data", "eval_data", "report_to")  # data is listed separately, without folders
 
 
 def model_card(run: FinishedRun, license: str | None, gguf: str | None, checks: Sequence[Checked], *, num_rows: int | None) -> str:
     """Return the text of README.md.
 
     Args:
-        license: of the model, as the hub writes it; None if it is not known.
+        license: the model's licence as the hub writes it; None if unknown.
         gguf: the name of the GGUF file, if there is one.
-        checks: what each reader was found to make of the files; empty if none was asked.
-        num_rows: of the embeddings that the adapter is for, if they are more than the base model's; else None.
+        checks: the outcome of loading the files with each reader; empty if they were not checked.
+        num_rows: the number of embedding rows that the adapter needs, if it exceeds the base model's; else None.
 
     Raises:
-        UsageError: a file of the run is not as reflectioncoder wrote it.
+        UsageError: a file of the run was changed since reflectioncoder wrote it.
     """
     environment = Environment(
         loader=FileSystemLoader(_ASSETS), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )  # no HTML: what comes from files is escaped for Markdown where it is put together
+    )  # not HTML: values from files are escaped for Markdown where they are inserted
     with expected_form(f"a file in {run.directory}"):
         values = {
             "name": as_text(run.name),
@@ -81,7 +81,7 @@ def verification_table(checks: Sequence[Checked]) -> str:
 
 
 def verification_lines(checks: Sequence[Checked]) -> list[str]:
-    """Return the checks for a terminal: a reader with its completion, and below what was found."""
+    """Return the checks for a terminal: each reader with its completion, followed by the findings."""
     width = max(len(check.reader) for check in checks)
     return [line for c in checks for line in (f"{c.reader:<{width}}  {c.completion}", f"{'':<{width}}  {c.found}")]
 
@@ -103,7 +103,7 @@ def _front_matter(run: FinishedRun, license: str | None) -> str:
 
 
 def _hub_results(evaluation: Evaluation, kind: Any) -> list[Any]:
-    """Return the results of the trained model in the form that the hub's own package writes into `model-index`."""
+    """Return the trained model's results in the form that the hub's package writes into `model-index`."""
     results = evaluation.trained
     return [
         kind(
@@ -145,7 +145,7 @@ def _ends(interval: dict[str, Any]) -> str:
 
 
 def _results(evaluations: Sequence[Evaluation]) -> str:
-    """Return a row for each benchmark; with base and plus tests, which are two numbers of the same answers, one for each."""
+    """Return a table row per benchmark, or one each for base and plus tests, which score the same answers twice."""
     rows = []
     for evaluation in evaluations:
         main = headline(evaluation.trained)
@@ -216,8 +216,8 @@ def _written_by_models(run: FinishedRun) -> str:
     elif run.samples:
         parts.append("No model wrote the built samples: attempts, diagnoses and repairs were made by rules from reference solutions.")
     if any(Path(row["spec"]).parts[-2:] != ("build", "reflections.jsonl") for row in run.train["data"]):
-        parts.append("Of the other training data it is not recorded here whether models wrote it: see where it comes from.")
-    return " ".join(parts) or "It is not recorded whether models wrote the training data: see where it comes from."
+        parts.append("Whether models wrote the other training data is not recorded here; see its source.")
+    return " ".join(parts) or "Whether models wrote the training data is not recorded; see its source."
 
 
 def _training(run: FinishedRun) -> str:
@@ -255,25 +255,26 @@ def _hardware(run: FinishedRun) -> str:
 def _limits(run: FinishedRun) -> list[str]:
     languages = ", ".join(title for title, _ in run.tally.languages.most_common()) or "not recorded here"
     limits = [
-        f"Languages of the programs in the built samples: {languages}. Others were not trained, and are not scored above unless named.",
-        "The numbers are for short functions with tests. They say nothing of whole projects, of security, or of dialogues.",
-        "Programs that it writes are to be run in a sandbox, and read before they are used.",
+        f"Languages of the programs in the built samples: {languages}. Others were not trained, and are scored only where named.",
+        "The numbers are for short functions with tests. They say nothing about whole projects, security or dialogues.",
+        "Run the programs that it writes in a sandbox, and read them before you use them.",
     ]
     small = [evaluation for evaluation in run.evaluations if headline(evaluation.trained)["num_tasks"] < 100]
     if small:
-        limits.append(f"{', '.join(f'`{e.name}`' for e in small)} has few tasks: its interval is wide.")
+        limits.append(f"{', '.join(f'`{e.name}`' for e in small)} {'has' if len(small) == 1 else 'have'} few tasks: wide intervals.")
     differences = {e.name: e.compared["difference"] for e in run.evaluations if e.compared}
     if unsure := [f"`{name}`" for name, found in differences.items() if found["ci_low"] <= 0 <= found["ci_high"]]:
         names = ", ".join(unsure)
         limits.append(f"The interval of the difference holds 0 on {names}: a gain or loss is not shown there.")
     if run.evaluations and len({evaluation.trained["benchmark"]["name"] for evaluation in run.evaluations}) == 1:
-        limits.append("One benchmark was scored only.")
+        limits.append("Only one benchmark was scored.")
     return limits
 
 
 def _licences(run: FinishedRun, license: str | None) -> str:
     stated = f"Model: `{as_text(license)}`." if license else "Model: unknown."
-    parts = [f"{stated} It is made from {as_text(run.base_name)}, whose licence goes on holding: look there before you pass it on."]
+    base = as_text(run.base_name)
+    parts = [f"{stated} It is derived from {base}, whose licence still applies: read it before you redistribute the model."]
     data = sorted({as_text(name) for _, name in run.tally.origins})
     if data:
         parts.append(f"Problems of the built samples: {', '.join(data)}.")
@@ -291,7 +292,7 @@ def _benchmark_licence(name: str) -> str:
 
 
 def stated_license(text: str) -> str | None:
-    """Return the licence that the front matter of a model's card states; None if it states none."""
+    """Return the licence in the front matter of a model's card; None if there is none."""
     if not text.startswith("---"):
         return None
     try:

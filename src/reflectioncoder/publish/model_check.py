@@ -1,7 +1,7 @@
-"""Loads a folder that is to be published as its readers do, and asks each of them once, in its chat template.
+"""Loads a folder before it is published with each of its readers, and makes one request to each in its chat template.
 
-The readers are transformers, PEFT (the adapter on the base model) and llama.cpp. Each can fail: weights that are missing or left over,
-an answer that is not the model's, a request that is not the one of the training. All compute in float32 on the CPU.
+The readers are transformers, PEFT (the adapter on the base model) and llama.cpp. A check fails if weights are missing or unused, if the
+answer differs from the model's, or if the request differs from the one in training. All compute in float32 on the CPU.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import httpx2
 from reflectioncoder.choices import GgufDtype
 from reflectioncoder.config.declarations import ModelConfig
 from reflectioncoder.data.completion_requests import python_request
+from reflectioncoder.data.encoding import common_prefix
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.errors import CheckFailedError, MachineError, UsageError, require
 from reflectioncoder.generate.embedded import embedded_server
@@ -30,14 +31,14 @@ from reflectioncoder.progress import say
 
 ADAPTER = "adapter"
 TOLERANCE = 0.02
-"""Logits of merged weights and of base and adapter in float32 differ by less than this share of their largest size."""
+"""Largest difference allowed between the float32 logits of merged weights and of base plus adapter, relative to their maximum."""
 _CONTEXT_TOKENS = 4096
 _TIMEOUT_S = 3600.0
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A reader with its version, what was found, and what its chat completion was; `is_done` is False where it could not be asked."""
+    """A reader with its version, its findings and its chat completion; `is_done` is False if it could not be run."""
 
     reader: str
     found: str
@@ -50,7 +51,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class _Asked:
-    """A request, and the answer to it of the model in the folder; `logits_TV` at each token of both, over the tokenizer's tokens."""
+    """A request and the answer of the model in the folder; `logits_TV` at each token of both, over the tokenizer's vocabulary."""
 
     messages: list[dict[str, str]]
     prompt: list[int]
@@ -60,7 +61,7 @@ class _Asked:
 
 
 def more_rows(folder: Path, base: Path) -> int | None:
-    """Return the rows of the model's embeddings if added tokens have made them more than the base model's; PEFT stores them whole."""
+    """Return the number of embedding rows if added tokens made it exceed the base model's (PEFT then stores them whole); else None."""
     ours, theirs = (load_config(path).get_text_config().vocab_size for path in (folder, base))
     return ours if ours > theirs else None
 
@@ -77,13 +78,13 @@ def check_model_folder(
 
     Args:
         base: the model that `folder/adapter` is for; None if there is no adapter.
-        gguf: a GGUF file of the folder and its type; without one llama.cpp is given an f16 file that is not kept.
+        gguf: the folder's GGUF file and its type; without one, llama.cpp reads a temporary f16 file.
         num_tokens: length limit of the answers.
-        num_requests: requests of which llama.cpp's answers are compared with those of transformers, token by token.
+        num_requests: number of requests for which llama.cpp's answers are compared with transformers', token by token.
 
     Raises:
-        CheckFailedError: a reader finds something wrong.
-        MachineError: torch or transformers is not installed; memory does not suffice.
+        CheckFailedError: a reader finds an error.
+        MachineError: torch or transformers is not installed; there is not enough memory.
     """
     quiet_libraries()
     say("the folder is loaded anew with transformers")
@@ -118,7 +119,7 @@ def _check_transformers(folder: Path, num_tokens: int) -> tuple[Checked, _Asked]
 
 
 def _ask(model: Any, tokenizer: Any, folder: Path, num_tokens: int) -> _Asked:
-    """Ask for one program, as somebody does who has the folder only, and compare the request with that of the training."""
+    """Request one program, as a user would who has only the folder, and compare the request with the one in training."""
     torch = require("torch", "train")
     problem = bundled_problems("train")[0]
     instruction = python_request(problem.task_id, 0, problem.prompt, problem.entry_point, problem.instruction).instruction
@@ -137,7 +138,7 @@ def _ask(model: Any, tokenizer: Any, folder: Path, num_tokens: int) -> _Asked:
 
 
 def _check_adapter(folder: Path, base: ModelConfig, asked: _Asked) -> Checked:
-    """Put the adapter on the base model as the card says, and compare its logits with those of the merged weights."""
+    """Load the adapter onto the base model as the card says, and compare its logits with those of the merged weights."""
     transformers, torch, peft = require("transformers", "train"), require("torch", "train"), require("peft", "train")
     reader = _reader("PEFT", "peft")
     try:
@@ -165,7 +166,7 @@ def _check_adapter(folder: Path, base: ModelConfig, asked: _Asked) -> Checked:
         raise CheckFailedError(
             f"the adapter on {base.name} is not the model: their logits differ by {difference:.4f}, allowed: {TOLERANCE * largest:.4f}"
         )
-    same = "the same as above" if made == asked.answer else f"the first {_common(made, asked.answer)} tokens the same as above"
+    same = "the same as above" if made == asked.answer else f"the first {common_prefix(made, asked.answer)} tokens the same as above"
     said = f"logits differ from those of the merged {stored} weights by at most {difference:.1e} of {largest:.1f}"
     return Checked(reader, said, f"{len(made)} tokens, {same}")
 
@@ -184,7 +185,7 @@ def _check_llama_cpp(folder: Path, gguf: tuple[Path, GgufDtype] | None, asked: _
     with gguf_of(folder, "f16") as path:
         try:
             return _check_gguf(reader, folder, path, "f16", asked, num_tokens, num_requests)
-        except CheckFailedError as error:  # of a file that nobody asked for
+        except CheckFailedError as error:  # concerns only the temporary file
             return Checked(reader, f"differs: {' '.join(str(error).splitlines()[1:])}", "none", is_done=False)
 
 
@@ -199,7 +200,7 @@ def _check_gguf(reader: str, folder: Path, gguf: Path, dtype: GgufDtype, asked: 
     text, count = said["choices"][0]["message"]["content"] or "", said["usage"]["completion_tokens"]
     if not count:
         raise CheckFailedError("llama.cpp gives no answer to a chat request")
-    same = "the same text" if text.strip() == asked.text.strip() else f"its first {_common(text, asked.text)} characters the same"
+    same = "the same text" if text.strip() == asked.text.strip() else f"its first {common_prefix(text, asked.text)} characters the same"
     found = (
         f"{dtype}: {compared.num_texts} texts and {compared.num_requests} requests have the same tokens; of {compared.num_tokens} "
         f"greedy tokens {compared.num_ties} ties, {compared.num_others} others; log-probabilities differ by at most "
@@ -210,11 +211,6 @@ def _check_gguf(reader: str, folder: Path, gguf: Path, dtype: GgufDtype, asked: 
 
 def _told(count: int, limit: int) -> str:
     return f"{count} tokens" + (" (the limit)" if count >= limit else "")
-
-
-def _common(one: Any, other: Any) -> int:
-    """Return the length of the common beginning of two sequences."""
-    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _reader(name: str, package: str) -> str:

@@ -1,7 +1,7 @@
-"""Makes the folder of a finished run's model that is ready for a hub: merged weights, adapter, GGUF, card, checked by its readers.
+"""Makes a finished run's model folder, ready for a hub: merged weights, adapter, GGUF and card, checked with its readers.
 
-The folder appears when it is complete and checked, and is never written over: asked for again, it is compared with what it was
-made of and left as it is, with a card that somebody may have edited.
+The folder appears once it is complete and checked, and is never overwritten: a repeated call only compares it with its inputs, and
+keeps it as it is, including a card that the user may have edited.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from reflectioncoder.data.files import content_hash, explain_full_disk, read_jso
 from reflectioncoder.data.hub import first_lines
 from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.errors import UsageError, require
+from reflectioncoder.models.digests import model_hash
 from reflectioncoder.models.gguf_export import check_gguf, write_gguf
-from reflectioncoder.models.sources import model_hash
 from reflectioncoder.progress import say
 from reflectioncoder.publish.export import CARD_NAME
 from reflectioncoder.publish.finished_run import FinishedRun
@@ -33,7 +33,7 @@ _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A folder that is ready, what its readers found (empty: not checked), and whether it was there before."""
+    """A finished folder, its readers' findings (empty: not checked), and whether it existed before."""
 
     path: Path
     checks: tuple[Checked, ...]
@@ -50,13 +50,13 @@ def make_model_folder(
     """Write the folder, or return the one of an earlier call with the same run and arguments.
 
     Args:
-        gguf: type of the GGUF file; None writes none.
-        license: of the model, as the hub writes it; None takes what the base model's card states.
-        is_checked: load it anew with transformers, PEFT and llama.cpp, and let each answer once.
+        gguf: type of the GGUF file; None: no such file.
+        license: the model's licence as the hub writes it; None: the one in the base model's card.
+        is_checked: load the folder with transformers, PEFT and llama.cpp, and let each answer once.
 
     Raises:
         UsageError: `output` holds something else; the model cannot be written as GGUF.
-        CheckFailedError: a reader finds something wrong; nothing is left then.
+        CheckFailedError: a reader finds an error; nothing is left behind.
         MachineError: the disk is full, or a package is missing.
     """
     results = [evaluation.trained["metrics"] for evaluation in run.evaluations]
@@ -104,7 +104,7 @@ def _write(run: FinishedRun, folder: Path, gguf: GgufDtype | None, license: str 
 
 
 def _copy_adapter(run: FinishedRun, checkpoint: Path, folder: Path) -> None:
-    """Copy the LoRA of a checkpoint; its base model is called by its public name, not by a folder of this machine."""
+    """Copy the LoRA of a checkpoint, with the base model's public name in place of a local folder."""
     folder.mkdir()
     for name in _ADAPTER_FILES:
         shutil.copyfile(checkpoint / name, folder / name)
@@ -114,22 +114,22 @@ def _copy_adapter(run: FinishedRun, checkpoint: Path, folder: Path) -> None:
 
 
 def _license_of(run: FinishedRun, base: Path) -> str | None:
-    """Return the licence that the base model's card states, in its folder or on the hub; None if there is none to be had."""
+    """Return the licence in the base model's card, from its folder or the hub; None if it is unavailable."""
     card = base / CARD_NAME
     if not card.is_file() and run.env["model"]["origin"] == "hub":
         hub: Any = require("huggingface_hub", "train")
         try:
             card = Path(hub.hf_hub_download(run.recipe.model.name, CARD_NAME, revision=run.recipe.model.revision))
-        except Exception as error:  # noqa: BLE001 (offline, without a card, gated: then it is not known)
+        except Exception as error:  # noqa: BLE001 (offline, no card, gated: the licence stays unknown)
             say(f"the licence of {run.base_name} is not known: {first_lines(error)}")
     return stated_license(card.read_text(encoding="utf-8", errors="replace")) if card.is_file() else None
 
 
 def _made_before(output: Path, key: str) -> ModelFolder:
-    """Return a folder that was made earlier, if it is still what it was.
+    """Return a folder from an earlier call, if it is unchanged.
 
     Raises:
-        UsageError: it is something else, or was made of another run or with other arguments.
+        UsageError: it is something else, or was made from another run or with other arguments.
     """
     hint = "\n  hint:    name a new folder; none is written over"
     if not output.is_dir() or not (output / RECORD).is_file():

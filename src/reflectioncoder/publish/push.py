@@ -1,4 +1,4 @@
-"""Uploads an exported folder to the Hugging Face Hub with the hub's own client. No message holds a token."""
+"""Uploads an exported folder to the Hugging Face Hub with the hub's own client. Messages never show the token."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _FORM = "NAME or OWNER/NAME: letters, digits, '-', '_' and '.'"
 
 
 def require_upload(repository: str) -> None:
-    """Check before any work that an upload can be tried.
+    """Check before any work that an upload is possible.
 
     Raises:
-        UsageError: no name of a repository.
+        UsageError: not the name of a repository.
         MachineError: downloads and uploads are off, there is no token, or the client is not installed.
     """
     hub: Any = require("huggingface_hub", "hub")
@@ -33,13 +33,13 @@ def require_upload(repository: str) -> None:
 
 
 def push(folder: Path, repository: str, kind: HubKind, *, is_public: bool = False) -> str:
-    """Upload a folder as one repository, which is made if it is not there; return its address.
+    """Upload a folder as one repository, which is created if missing; return its URL.
 
-    What is there already is kept or replaced, file by file; nothing is deleted. A repository that exists stays as public as it is.
+    Existing files are kept or replaced one by one; nothing is deleted. An existing repository keeps its visibility.
 
     Raises:
-        UsageError: the hub refuses the name or the content.
-        MachineError: it does not accept the token, cannot be reached, or fails.
+        UsageError: the hub rejects the name or the content.
+        MachineError: the hub rejects the token, cannot be reached, or fails.
     """
     hub: Any = require("huggingface_hub", "hub")
     errors: Any = require("huggingface_hub.errors", "hub")
@@ -52,9 +52,9 @@ def push(folder: Path, repository: str, kind: HubKind, *, is_public: bool = Fals
         api.upload_folder(**what, folder_path=folder, commit_message="Exported by ReflectionCoder")
     except errors.HfHubHTTPError as error:
         raise _refused(error, folder, repository) from None
-    except (AttributeError, NameError):  # faults of a program
+    except (AttributeError, NameError):  # bugs in this program
         raise
-    except Exception as error:  # noqa: BLE001 (what several libraries raise: no connection, no resolution, a broken one)
+    except Exception as error:  # noqa: BLE001 (several libraries raise for failed connections and name resolution)
         raise MachineError(
             f"{repository}: the upload did not succeed: {type(error).__name__}: {first_lines(error)}\n  hint:    {_again(folder)}"
         ) from None

@@ -1,1 +1,1 @@
-"""Writes the report: one self-contained HTML page about runs. No network, no build step, no torch."""
+"""Writes the report: one self-contained HTML page about runs. Needs no network, no build step and no torch."""

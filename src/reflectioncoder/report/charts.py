@@ -16,7 +16,7 @@ MAX_POINTS = 400
 
 @dataclass(frozen=True)
 class Line:
-    """A series over steps. `number` chooses colour and dashes, so that a run looks the same in all charts of a page."""
+    """A series over steps. `number` selects colour and dashes, so that a run looks the same in all charts of a page."""
 
     label: str
     number: int
@@ -24,7 +24,7 @@ class Line:
 
 
 def line_chart(title: str, lines: Sequence[Line], y_max: float | None = None, x_label: str = "step") -> str:
-    """Draw series on common axes, both from 0 up. A long series is drawn as means over equal parts of its steps."""
+    """Draw series on common axes that start at 0. A long series is drawn as means over equal parts of its steps."""
     lines = [Line(line.label, line.number, _thinned(line.points)) for line in lines if line.points]
     if not lines:
         return ""
@@ -65,7 +65,7 @@ def _thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, flo
 
 
 def swatch(number: int) -> str:
-    """Draw the sample of a line for a legend."""
+    """Draw a line sample for a legend."""
     line = f'<line class="line s{number % NUM_COLOURS}" x1="1" x2="27" y1="5" y2="5"/>'
     return f'<svg class="key" viewBox="0 0 28 10" aria-hidden="true">{line}</svg>'
 
@@ -125,7 +125,7 @@ def differences(rows: Sequence[tuple[str, dict[str, Any]]], scale: float, unit: 
 
 
 def difference_mark(found: dict[str, Any], reach: float) -> str:
-    """Draw one difference with its interval around zero for a cell of a table. `reach`: the value at the edges."""
+    """Draw one difference with its interval around zero, for a table cell. `reach`: the value at the edges."""
     width, height = 150, 16
 
     def x(value: float) -> float:

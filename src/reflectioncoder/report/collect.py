@@ -1,4 +1,4 @@
-"""Collects what a run folder holds, as plain data for the page. A run that has not finished gives what it has."""
+"""Collects the content of a run folder as plain data for the page. An unfinished run gives what it has so far."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ WHICH = ("base", "trained")
 
 
 def collect_run(folder: RunFolder) -> dict[str, Any]:
-    """Return everything that the page shows of one run.
+    """Return everything that the page shows about one run.
 
     Raises:
-        UsageError: the folder is not a run folder, or a file in it was damaged.
+        UsageError: the folder is not a run folder, or a file in it is damaged.
     """
     directory = folder.path
     if not (directory / "config.yaml").is_file():
@@ -41,7 +41,7 @@ def collect_run(folder: RunFolder) -> dict[str, Any]:
         "train": _optional(directory / "train" / "train.json"),
         "benchmarks": _benchmarks(directory / "eval", folder.name),
         "sequences": [sequence(sample) for sample in _optional(directory / "train" / "preview.json", list) or []],
-        "stages": {path.stem: read_json(path)["duration_s"] for path in sorted((directory / "stages").glob("*.json"), key=_written)},
+        "stages": {path.stem: _seconds(path) for path in sorted((directory / "stages").glob("*.json"), key=_written)},
     }
 
 
@@ -49,11 +49,24 @@ def _written(path: Path) -> float:
     return path.stat().st_mtime
 
 
+def _seconds(path: Path) -> float:
+    """Return how long a stage took.
+
+    Raises:
+        UsageError: its file does not say that.
+    """
+    said = read_json(path)
+    seconds = said.get("duration_s") if isinstance(said, dict) else None
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        raise UsageError(f"{path} is not as reflectioncoder wrote it: duration_s is a number of seconds, got {seconds!r:.60}")
+    return seconds
+
+
 def _optional(path: Path, kind: type = dict) -> Any:
     """Read a file that may be missing.
 
     Raises:
-        UsageError: it is something else than what is written there.
+        UsageError: the file does not have the expected content.
     """
     if not path.is_file():
         return None
@@ -64,18 +77,18 @@ def _optional(path: Path, kind: type = dict) -> Any:
 
 
 def _benchmarks(directory: Path, run: str) -> list[dict[str, Any]]:
-    """Return for each benchmark the results before and after, and how they compare."""
+    """Return each benchmark's results before and after training, and their comparison."""
     names = sorted({path.parent.parent.relative_to(directory) for path in directory.rglob("results.json")})
     return [_benchmark(str(name), directory / name, run) for name in names]
 
 
 def _benchmark(name: str, directory: Path, run: str) -> dict[str, Any]:
-    """Return what the page shows of a benchmark. `sides`: by base and trained, as far as they are scored."""
+    """Return what the page shows about a benchmark. `sides`: the scorings of base and trained model, as far as they exist."""
     sides: dict[str, dict[str, Any]] = {}
     pair = Pair()
     for which in WHICH:
         results = _optional(directory / which / "results.json")
-        if results is None or not results["metrics"]:  # not scored, or nothing could be run
+        if results is None or not results["metrics"]:  # not scored, or no program could be run
             continue
         main = headline(results)
         subsets = [m for m in results["metrics"] if m["subset"] not in (None, main["subset"])]

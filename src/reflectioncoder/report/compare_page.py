@@ -16,7 +16,7 @@ def write_comparison(a: ScoredRun, b: ScoredRun, comparison: dict[str, Any], out
     """Write the page about two scorings.
 
     Args:
-        comparison: what `compare_runs` says of them.
+        comparison: the output of `compare_runs`.
 
     Raises:
         UsageError: a file of a scoring is damaged.

@@ -1,4 +1,4 @@
-"""Writes the page about runs: each run for itself and, of several, all of them side by side."""
+"""Writes the page about runs: each run separately and, if there are several, all side by side."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _CURVES = (
 
 
 def write_report(runs: Sequence[Path], output: Path) -> Path:
-    """Write the page about `runs` to `output`; the folder of an `improve` brings its rounds along.
+    """Write the page about `runs` to `output`; an `improve` folder includes its rounds.
 
     Raises:
-        UsageError: one of the folders is not a run, or a file in it is damaged.
+        UsageError: a folder is not a run, or a file in it is damaged.
     """
     folders = [folder for run in runs for folder in run_folders(run)]
     names = Counter(folder.name for folder in folders)
@@ -47,13 +47,21 @@ def write_report(runs: Sequence[Path], output: Path) -> Path:
         with expected_form(f"a file in {folder.path}"):
             collected.append(collect_run(folder))
             shown.append(_for_page(collected[-1]))
+    which = f"a file in {folders[0].path}" if len(folders) == 1 else f"a file in one of the runs ({', '.join(names)})"
+    with expected_form(which):
+        page = _page(collected, shown)
+    return write_atomic(output, page)
+
+
+def _page(collected: Sequence[dict[str, Any]], shown: Sequence[dict[str, Any]]) -> str:
+    """Return the page of runs, as they were collected and as `_for_page` shows them."""
     sets = _task_sets(collected)
     programs = Programs()
     listed = [for_page(tasks, programs, MAX_LISTED // len(sets)) for tasks in sets]
     viewers = within([run["sequences"] for run in collected], MAX_SEQUENCE_BYTES)
     for run, kept in zip(shown, viewers, strict=True):
         run["num_sequences_left_out"] = len(run["sequences"]) - len(kept)
-    page = render_page(
+    return render_page(
         "report.html.jinja",
         {"benchmarks": listed, "programs": programs.texts, "viewers": viewers},
         title=", ".join(run["name"] for run in shown),
@@ -63,7 +71,6 @@ def write_report(runs: Sequence[Path], output: Path) -> Path:
         ],
         together=_together(collected) if len(collected) > 1 else None,
     )
-    return write_atomic(output, page)
 
 
 def _for_page(run: dict[str, Any]) -> dict[str, Any]:
@@ -81,12 +88,12 @@ def _for_page(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def _task_sets(runs: Sequence[dict[str, Any]]) -> list[TaskSet]:
-    """Return the tasks of every benchmark with the scorings of all runs."""
+    """Return every benchmark's tasks with the scorings of all runs."""
     names = dict.fromkeys(benchmark["name"] for run in runs for benchmark in run["benchmarks"])
     sets = []
     for name in names:
         sides: list[Side] = []
-        known: dict[tuple[int, int], Pair] = {}  # base and trained of a run were compared when the run was collected
+        known: dict[tuple[int, int], Pair] = {}  # a run's base and trained model were compared when it was collected
         for benchmark in (found for run in runs for found in run["benchmarks"] if found["name"] == name):
             if len(benchmark["sides"]) == len(WHICH):
                 known[len(sides), len(sides) + 1] = benchmark["pair"]
@@ -98,7 +105,7 @@ def _task_sets(runs: Sequence[dict[str, Any]]) -> list[TaskSet]:
 
 
 def _wanted_pairs(kinds: Sequence[str]) -> list[tuple[int, int]]:
-    """Choose the pairs to compare: each trained model with the base before it, and the first trained model with every other one."""
+    """Choose the pairs to compare: each trained model with the base before it, and the first trained model with each other one."""
     trained = [i for i, kind in enumerate(kinds) if kind == "trained"]
     before = [max((j for j in range(i) if kinds[j] == "base"), default=None) for i in trained]
     pairs = [(j, i) for j, i in zip(before, trained, strict=True) if j is not None]
@@ -106,7 +113,7 @@ def _wanted_pairs(kinds: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def _together(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return what the page says of several runs side by side."""
+    """Return the data for showing several runs side by side."""
     parts = [run for run in runs if run["ablation"] is None]
     names = list(dict.fromkeys(benchmark["name"] for run in runs for benchmark in run["benchmarks"]))
     builds = [run["build"] for run in runs if run["build"]]
@@ -149,7 +156,7 @@ def _interval_rows(benchmark: dict[str, Any]) -> list[tuple[str, str, dict[str, 
 
 
 def _curves(runs: Sequence[dict[str, Any]]) -> list[Markup]:
-    """Draw the training curves of runs on common axes; a run has the colour of its position."""
+    """Draw the runs' training curves on common axes; a run's position selects its colour."""
     trained = [(number, run["name"], run["train"]) for number, run in enumerate(runs) if run["train"]]
 
     def lines(key: str) -> list[Line]:
@@ -162,7 +169,7 @@ def _curves(runs: Sequence[dict[str, Any]]) -> list[Markup]:
 
 
 def _rounds_chart(rounds: Sequence[dict[str, Any]]) -> str:
-    """Draw the held-out scores of the rounds of an `improve`, a line for each benchmark."""
+    """Draw the held-out scores of the rounds of `improve`, one line per benchmark."""
     names = dict.fromkeys(name for found in rounds for name in found["pass_at_1"])
     lines = [
         Line(name, n, [(found["number"], 100 * found["pass_at_1"][name]) for found in rounds if name in found["pass_at_1"]])

@@ -16,11 +16,11 @@ MAX_BYTES = 4_000_000
 def write_viewer(
     samples: Sequence[dict[str, Any]], output: Path, *, title: str, tokens_of: str, strategy: str, mask_rate: float
 ) -> Path:
-    """Write the page about samples, as `method.views.shown_sample` describes them.
+    """Write the page about samples in the form of `method.views.shown_sample`.
 
     Args:
-        tokens_of: what the tokens are: of which tokenizer.
-        strategy, mask_rate: what the page shows first; the rate is rounded to one that the page has.
+        tokens_of: text that says which tokenizer the tokens are from.
+        strategy, mask_rate: the initial selection; the rate is rounded to one that the page has.
     """
     (shown,) = within([[sequence(sample) for sample in samples]], MAX_BYTES)
     page = render_page(

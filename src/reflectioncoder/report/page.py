@@ -1,7 +1,7 @@
-"""Renders a page: a template with its styles and scripts inlined, data as JSON, and a policy that allows nothing else.
+"""Renders a page: a template with inlined styles and scripts, data as JSON, and a Content-Security-Policy that allows nothing else.
 
-The Content-Security-Policy names the hashes of the page's own style sheet and script: whatever text of a model became markup by
-mistake could neither run nor load anything.
+The policy names the hashes of the page's own style sheet and script, so that model text that became markup by mistake could neither run
+nor load anything.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateRuntimeError
 from markupsafe import Markup
 
 from reflectioncoder import __version__
@@ -31,10 +31,10 @@ def render_page(template: str, data: dict[str, Any], **values: Any) -> str:
     """Return the page of a template.
 
     Args:
-        data: what the scripts need: `benchmarks` and `programs` (`tasks.for_page`), `viewers` (samples of each viewer).
+        data: the scripts' data: `benchmarks` and `programs` (`tasks.for_page`), `viewers` (samples of each viewer).
 
     Raises:
-        UsageError: a value that the template needs is missing: a file of a run is damaged.
+        UsageError: a value that the template needs is missing, because a file of a run is damaged.
     """
     environment = Environment(
         loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -58,7 +58,7 @@ def render_page(template: str, data: dict[str, Any], **values: Any) -> str:
             data=embedded_json({"rates": RATES, "benchmarks": [], "programs": [], "viewers": [], **data}),
             **values,
         )
-    except UndefinedError as error:
+    except TemplateRuntimeError as error:
         names = ", ".join(run["name"] for run in values.get("runs", ()))
         raise UsageError(f"a file in one of the runs ({names}) is not as reflectioncoder wrote it: {error}") from error
 

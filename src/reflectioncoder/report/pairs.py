@@ -1,4 +1,4 @@
-"""Compares two scorings task by task for the page, as `compare` does: what changed, and the paired statistics."""
+"""Compares two scorings task by task for the page, as `compare` does: changes per task, and the paired statistics."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Pair:
     """The comparison of scoring A with scoring B.
 
     Attributes:
-        changes: a word of CHANGES for each task with a verdict in both, on the tests of the headline.
-        counts: number of tasks for each of CHANGES; None if nothing could be compared.
+        changes: a word from CHANGES for each task with a verdict in both, on the headline's tests.
+        counts: number of tasks per word; None if nothing could be compared.
         statistics: a subset's entry of `compare_runs`; None if nothing could be compared.
-        reason: why there is no p-value; "" if there is one.
+        reason: the reason why there is no p-value; "" if there is one.
     """
 
     changes: dict[str, str] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Pair:
 
 
 def pair_of(a: ScoredRun, b: ScoredRun) -> Pair:
-    """Compare two scorings on the tests of the headline; a Pair that only has a reason if they cannot be compared."""
+    """Compare two scorings on the headline's tests; if they cannot be compared, the Pair has only a reason."""
     try:
         statistics = compare_runs(a, b, only_headline=True)["subsets"][0]
     except UsageError as error:
@@ -44,7 +44,7 @@ def pair_of(a: ScoredRun, b: ScoredRun) -> Pair:
 
 
 def pair_from(a: ScoredRun, b: ScoredRun, statistics: dict[str, Any], tasks: Collection[str]) -> Pair:
-    """Return the comparison on the tests of `statistics`, a subset's entry of `compare_runs` for these tasks."""
+    """Return the comparison on the subset of `statistics`, which is its entry of `compare_runs` for these tasks."""
     before, after = (run.rates(tasks, statistics["subset"]) for run in (a, b))
     changes = {task: _change(before[task][0], after[task][0]) for task in before.keys() & after.keys()}
     counts = {kind: sum(change == kind for change in changes.values()) for kind in CHANGES}
@@ -52,5 +52,5 @@ def pair_from(a: ScoredRun, b: ScoredRun, statistics: dict[str, Any], tasks: Col
 
 
 def _change(before: float, after: float) -> str:
-    """Classify a task by its pass@1; `neither` is also one that is solved as often as before, but not always."""
+    """Classify a task by its pass@1; `neither` includes tasks with an unchanged pass@1 below 1."""
     return "gained" if after > before else "lost" if before > after else "both" if before == 1 else "neither"

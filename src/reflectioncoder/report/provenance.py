@@ -1,4 +1,4 @@
-"""Reads the `config.yaml` of runs for the page: each setting with where it comes from, and the settings in which runs differ."""
+"""Reads the runs' `config.yaml` for the page: each setting with its origin, and the settings in which runs differ."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNSET = "—"
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting as text. `origin`: a file with a line, `default`, or the `--set` that gave it; "" if the file does not say."""
+    """A setting as text. `origin`: a file with a line, `default`, or a `--set`; "" if the file does not say."""
 
     value: str
     origin: str = ""
@@ -38,7 +38,7 @@ def settings_of(text: str, where: str) -> dict[str, Setting]:
     """Return the settings of a `config.yaml` by their dotted keys.
 
     Raises:
-        UsageError: no YAML, or no mapping.
+        UsageError: not YAML, or not a mapping.
     """
     value, line_of = parse_yaml(text, where)
     if not isinstance(value, dict):
@@ -50,7 +50,7 @@ def settings_of(text: str, where: str) -> dict[str, Setting]:
 
 def _leaves(value: dict[str, Any], origins: Collection[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, content in value.items():
-        # A setting that is a mapping itself has an origin; a section has none.
+        # A setting whose value is a mapping has an origin; a section has none.
         if isinstance(content, dict) and content and prefix + key not in origins:
             yield from _leaves(content, origins, f"{prefix}{key}.")
         else:
@@ -58,7 +58,7 @@ def _leaves(value: dict[str, Any], origins: Collection[str], prefix: str = "") -
 
 
 def differences(runs: Sequence[dict[str, Setting]]) -> list[Difference]:
-    """Return the settings whose values are not the same in all runs, in the order of the files; names of runs do not count."""
+    """Return the settings whose values differ between runs, in file order, except the runs' names."""
     keys = dict.fromkeys(key for run in runs for key in run)
     rows = [Difference(key, tuple(run.get(key, Setting(UNSET)) for run in runs)) for key in keys if key not in _OWN_OF_EACH_RUN]
     return [row for row in rows if len({setting.value for setting in row.settings}) > 1]

@@ -1,4 +1,4 @@
-"""Prepares samples for the sequence viewer: for every strategy and mask rate the token ranges that the student does not see."""
+"""Prepares samples for the sequence viewer: the token ranges hidden from the student for every strategy and mask rate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RATES = tuple(i / 20 for i in range(21))
 
 
 def sequence(sample: dict[str, Any]) -> dict[str, Any]:
-    """Return a sample, as `method.views.shown_sample` describes it, with the hidden token ranges of every strategy at every rate."""
+    """Return a sample in the form of `method.views.shown_sample`, with the hidden token ranges for every strategy and rate."""
     is_reflection = sample.get("is_reflection", True)  # a plain one-off sample has no reflection to hide
     blocks = [Span(**s) for s in sample["spans"] if is_reflection and s["message"] == 1 and s["block"] is not None]
     order = sample["block_order"]
@@ -41,7 +41,7 @@ def _ranges(positions: frozenset[int]) -> list[list[int]]:
 
 
 def within(runs: Sequence[Sequence[dict[str, Any]]], max_bytes: int) -> list[list[dict[str, Any]]]:
-    """Keep the first samples of each run, as many of each as fit into `max_bytes` together (at least one of each)."""
+    """Keep the first samples of each run, the same number for each, so that all fit into `max_bytes` (at least one each)."""
     sizes = [[_size(sample) for sample in samples] for samples in runs]
     longest = max(map(len, runs), default=0)
     fitting = (n for n in range(longest, 1, -1) if sum(sum(own[:n]) for own in sizes) <= max_bytes)

@@ -1,6 +1,6 @@
-"""Prepares the tasks of a benchmark for the page: every scoring's verdict and program, and the pairs of scorings that can be looked at.
+"""Prepares the tasks of a benchmark for the page: every scoring's verdict and program, and the pairs of scorings to compare.
 
-A page has to open on any machine, so large sets are cut: programs first, those of tasks that no pair flips before the others.
+A page must open on any machine, so large sets are cut: programs first, starting with tasks that flip in no pair.
 """
 
 from __future__ import annotations
@@ -11,13 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.data.files import read_json, read_jsonl
+from reflectioncoder.data.json_text import require_field
+from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.compare import ScoredRun
 from reflectioncoder.evaluate.references import failed_in
+from reflectioncoder.evaluate.results import num_counted_rows
 from reflectioncoder.evaluate.score import SAMPLES
 from reflectioncoder.report.pairs import CHANGES, UNJUDGED, Pair, pair_of
 
 MAX_PROGRAM_BYTES = 2_400_000  # of all programs and messages of a page
 MAX_LISTED = 8_000  # verdicts (tasks x scorings) of a page
+_VERDICT = {"task_id": str, "status": str, "solution": str, "stderr_tail": str, "tests": list}
+_ANSWER = {"task_id": str, "completion": str, "extraction": str}
 MAX_PROGRAM_CHARS, MAX_MESSAGE_CHARS, MAX_SHOWN_TESTS = 20_000, 500, 50
 
 
@@ -26,8 +31,8 @@ class Side:
     """A scoring as it appears on the page.
 
     Attributes:
-        run, kind: of which run it is, and which of its scorings: base or trained. Without a run the kind is the label.
-        rows: the first sample of each task, as `samples.jsonl` has it.
+        run, kind: the run and its scoring, base or trained. Without a run, `kind` is the label.
+        rows: the first sample of each task, as in `samples.jsonl`.
     """
 
     run: str
@@ -42,7 +47,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Compared:
-    """Side `a` against side `b`, by their positions."""
+    """Side `a` compared with side `b`, by their positions."""
 
     a: int
     b: int
@@ -61,7 +66,7 @@ class TaskSet:
 
 @dataclass
 class Programs:
-    """The distinct programs of a page, as long as they fit."""
+    """The distinct programs of a page, up to its size limit."""
 
     max_bytes: int = MAX_PROGRAM_BYTES
     texts: list[str] = field(default_factory=list)
@@ -69,7 +74,7 @@ class Programs:
     _num_bytes: int = 0
 
     def number_of(self, text: str) -> int | None:
-        """Return the number under which the page finds the program; None if it does not fit."""
+        """Return the program's index on the page; None if it does not fit."""
         cut = len(text) - MAX_PROGRAM_CHARS
         shown = text if cut <= 0 else f"{text[:MAX_PROGRAM_CHARS]}\n… {cut:,} more characters are left out"
         if shown not in self._numbers:
@@ -80,7 +85,7 @@ class Programs:
         return self._numbers[shown]
 
     def fits(self, text: str) -> bool:
-        """Tell whether there is room for a text, and count it if so."""
+        """Tell whether a text fits, and count it if it does."""
         size = len(text.encode(errors="replace")) + 4
         if self._num_bytes + size > self.max_bytes:
             return False
@@ -89,7 +94,7 @@ class Programs:
 
 
 def task_set(name: str, sides: Sequence[Side], wanted: Sequence[tuple[int, int]], known: Mapping[tuple[int, int], Pair]) -> TaskSet:
-    """Compare the wanted pairs of sides, by their positions, but for those that are `known` already."""
+    """Compare the wanted pairs of sides, given by position, except those already `known`."""
     pairs = []
     for a, b in wanted:
         pair, first, second = known.get((a, b)), sides[a].scored, sides[b].scored
@@ -100,7 +105,7 @@ def task_set(name: str, sides: Sequence[Side], wanted: Sequence[tuple[int, int]]
 
 
 def _pair_label(a: Side, b: Side) -> str:
-    """Name a pair; what both have in common is said once."""
+    """Name a pair, mentioning what both sides share only once."""
     if a.run == b.run:
         return f"{a.run}: {a.kind} → {b.kind}" if a.run else f"{a.kind} → {b.kind}"
     return f"{a.kind}: {a.run} → {b.run}" if a.kind == b.kind else f"{a.label} → {b.label}"
@@ -108,10 +113,13 @@ def _pair_label(a: Side, b: Side) -> str:
 
 def rows_of(directory: Path) -> dict[str, dict[str, Any]]:
     """Return the first sample of each task that a scoring judges, with what became of the raw answer (`extraction`, `raw`)."""
-    results = directory / "results.json"
-    left_out = failed_in(read_json(results)) if results.is_file() else frozenset()
-    rows = {task: row for task, row in _first_rows(directory / SAMPLES).items() if task not in left_out}
-    raw = _first_rows(directory / "completions.jsonl")
+    path = directory / "results.json"
+    results = read_json(path) if path.is_file() else None
+    judged = _rows(directory / SAMPLES, _VERDICT)
+    counted = judged if results is None else judged[: num_counted_rows(results, judged, directory / SAMPLES)]
+    left_out = frozenset() if results is None else failed_in(results)
+    rows = {task: row for task, row in _first_of_tasks(counted).items() if task not in left_out}
+    raw = _first_of_tasks(_rows(directory / "completions.jsonl", _ANSWER))
     for task_id, row in rows.items():
         answer = raw.get(task_id, {})
         row |= {"raw": answer.get("completion", ""), "extraction": answer.get("extraction", "")}
@@ -119,7 +127,7 @@ def rows_of(directory: Path) -> dict[str, dict[str, Any]]:
 
 
 def rows_of_results(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the first sample of each task of what `compare` takes: a folder, a `results.json`, or an EvalPlus result file."""
+    """Return the first sample of each task from any input of `compare`: a folder, a `results.json`, or an EvalPlus result file."""
     folder = path if path.is_dir() else path.parent
     content = read_json(path / "results.json" if path.is_dir() else path)
     if not isinstance(content.get("eval"), dict):
@@ -131,16 +139,38 @@ def rows_of_results(path: Path) -> dict[str, dict[str, Any]]:
     return rows
 
 
-def _first_rows(path: Path) -> dict[str, dict[str, Any]]:
-    rows: dict[str, dict[str, Any]] = {}
-    if path.is_file():
-        for _, row in read_jsonl(path, tolerate_torn_tail=True):
-            rows.setdefault(row["task_id"], row)
+def _rows(path: Path, fields: Mapping[str, type]) -> list[dict[str, Any]]:
+    """Read a file that may be missing.
+
+    Args:
+        fields: name and type of those that the page takes; but for `task_id` and `status` a row may lack them.
+
+    Raises:
+        UsageError: a field of a row is something else; file and line are named.
+    """
+    rows = []
+    for number, row in read_jsonl(path, tolerate_torn_tail=True) if path.is_file() else ():
+        for name, kind in fields.items():
+            if name in row or name in ("task_id", "status"):
+                require_field(row, name, kind, f"{path}:{number}")
+        for test in row.get("tests", ()) if "tests" in fields else ():
+            if not isinstance(test, dict) or not test.keys() >= {"passed", "detail"}:
+                raise UsageError.for_value(
+                    "not the outcome of a test", f"{path}:{number}: tests", test, "an object with passed and detail"
+                )
+        rows.append(row)
     return rows
 
 
+def _first_of_tasks(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    first: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        first.setdefault(row["task_id"], row)
+    return first
+
+
 def for_page(tasks: TaskSet, programs: Programs, max_listed: int) -> dict[str, Any]:
-    """Return the tasks as the page's script takes them; `cut` says what was left out."""
+    """Return the tasks in the form that the page's script reads; `cut` says what was left out."""
     by_need = sorted(dict.fromkeys(task for side in tasks.sides for task in side.rows), key=lambda task: _need(tasks, task))
     fitting = max(max_listed // max(len(tasks.sides), 1), 1)
     listed, num_unlisted = by_need[:fitting], max(len(by_need) - fitting, 0)
@@ -170,7 +200,7 @@ def for_page(tasks: TaskSet, programs: Programs, max_listed: int) -> dict[str, A
 
 
 def _need(tasks: TaskSet, task: str) -> int:
-    """Order tasks by what a reader wants to see first: flipped ones, then unsolved ones, then the rest."""
+    """Sort key of tasks by interest to the reader: flipped ones, then unsolved ones, then the rest."""
     changes = {pair.pair.changes.get(task, UNJUDGED) for pair in tasks.pairs}
     return 0 if changes & {"gained", "lost"} else 2 if changes <= {"both"} else 1
 
@@ -206,6 +236,6 @@ def _verdict(row: dict[str, Any] | None, programs: Programs) -> dict[str, Any] |
 
 
 def _language(benchmark: str) -> str:
-    """Return the suffix of the programs' language, as MultiPL-E and HumanEvalPack name it; Python where a name has none."""
+    """Return the language suffix in a benchmark's name, as MultiPL-E and HumanEvalPack write it; Python if there is none."""
     family, _, language = benchmark.partition("/")
     return language.split("-")[0] if family.startswith(("multipl-e", "humanevalfix", "humanevalsynthesize")) else "py"

@@ -1,6 +1,6 @@
-"""Results in the formats of other tools: one module each, one entry in `WRITERS`.
+"""Writes results in other tools' formats: one module and one entry in `WRITERS` each.
 
-These formats hold for every benchmark. What only one kind of test has a format for, its judge knows (`Judge.result_files`).
+These formats support every benchmark. A format for only one kind of test belongs to its judge (`Judge.result_files`).
 """
 
 from __future__ import annotations
@@ -13,5 +13,5 @@ from reflectioncoder.result_formats.inspect_log import write_inspect
 from reflectioncoder.result_formats.scoring import Scoring
 
 Writer = Callable[[Scoring, Path, str], list[Path]]
-"""Writes the files of a scoring into a folder, with names that begin as the third argument says; returns their paths."""
+"""Writes the files of a scoring into a folder, with names that begin with the third argument; returns their paths."""
 WRITERS: dict[str, Writer] = {"eee": write_eee, "inspect": write_inspect}

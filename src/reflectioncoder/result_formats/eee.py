@@ -1,6 +1,6 @@
-"""Every Eval Ever, the evaluation schema of the EvalEval coalition: a file of results, and one line for each sample beside it.
+"""Writes Every Eval Ever, the EvalEval coalition's evaluation schema: a file of results, and a second file with one line per sample.
 
-Published as `eval.schema.json` 0.2.2 and `instance_level_eval.schema.json` 0.2.2. In it additional details are texts.
+Published as `eval.schema.json` 0.2.2 and `instance_level_eval.schema.json` 0.2.2. The schema wants additional details as strings.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def write_eee(scoring: Scoring, directory: Path, stem: str) -> list[Path]:
 
 
 def evaluation_log(scoring: Scoring) -> dict[str, Any]:
-    """Return the results of a scoring. Who has evaluated whose model is not known here, and said so."""
+    """Return the results of a scoring. The evaluator and the model's developer are recorded as unknown."""
     return {
         "schema_version": SCHEMA_VERSION,
         "evaluation_id": _evaluation_id(scoring),
@@ -55,7 +55,7 @@ def evaluation_log(scoring: Scoring) -> dict[str, Any]:
 
 
 def instance_rows(scoring: Scoring) -> list[dict[str, Any]]:
-    """Return a row for each sample; its score is that of the headline number, pass@1 by all tests."""
+    """Return one row per sample, scored like the headline number: pass@1 by all tests."""
     result_id = _result_id(scoring, headline(scoring.results))
     return [_instance(scoring, sample, row, result_id) for sample, row in scoring.pairs()]
 
@@ -137,7 +137,7 @@ def _source_data(scoring: Scoring) -> dict[str, Any]:
 
 
 def _generation(scoring: Scoring) -> dict[str, Any]:
-    """Return how the answers were made; nothing for samples that came in a file."""
+    """Return how the answers were generated; empty for samples read from a file."""
     sampling = scoring.results["sampling"]
     if sampling is None:
         return {}
@@ -150,14 +150,14 @@ def _generation(scoring: Scoring) -> dict[str, Any]:
 def _model_info(scoring: Scoring) -> dict[str, Any]:
     info: dict[str, Any] = {"name": scoring.model, "id": scoring.model}
     developer, slash, _ = scoring.model.partition("/")
-    if slash:
+    if slash and "://" not in scoring.model:  # the address of a server
         info["developer"] = developer
     described = scoring.results["model"]
     if described is None:
         return info
     if engine := _ENGINES.get(described.get("backend", "transformers")):
         info["inference_engine"] = {"name": engine}
-    # The address of a server and what is sent to it besides may not be for others.
+    # A server's address and extra request fields may be private.
     details = {name: described[name] for name in ("rendering", "device", "dtype", "assistant_prefix") if described.get(name)}
     return {**info, "additional_details": {name: _text(value) for name, value in details.items()}}
 

@@ -1,4 +1,4 @@
-"""A log of Inspect, the UK AI Security Institute's framework (format version 2): `inspect view` and `read_eval_log` open it."""
+"""Writes a log for Inspect, the UK AI Security Institute's framework (format version 2), for `inspect view` and `read_eval_log`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write_inspect(scoring: Scoring, directory: Path, stem: str) -> list[Path]:
 
 
 def inspect_log(scoring: Scoring) -> dict[str, Any]:
-    """Return a scoring as Inspect would have logged it: a sample of a task is an epoch, each kind of tests is a scorer."""
+    """Return a scoring as Inspect would have logged it: each sample of a task is an epoch, each kind of test a scorer."""
     failed = scoring.results["status"] != "done"
     scorers, parts = _scorers(scoring)
     verdicts = {name: {(row["task_id"], row["sample"]): row["status"] for row in rows} for name, rows in scorers}
@@ -46,9 +46,9 @@ def inspect_log(scoring: Scoring) -> dict[str, Any]:
 
 
 def _scorers(scoring: Scoring) -> tuple[Sequence[Subset], Sequence[Subset]]:
-    """Split what the results have numbers of: by other tests of the samples, and of some of the tasks by the same tests."""
+    """Split the results' subsets into those with other tests of all samples, and those with the same tests of some tasks."""
     whole = next((rows for name, rows in scoring.subsets if name is None), ())
-    same = {id(row) for row in whole}  # a judge copies rows to change a status, and only then
+    same = {id(row) for row in whole}  # a judge copies rows only to change a status
     parts = [(name, rows) for name, rows in scoring.subsets if name is not None and whole and all(id(row) in same for row in rows)]
     names = {name for name, _ in parts}
     return [subset for subset in scoring.subsets if subset[0] not in names], parts
@@ -90,7 +90,7 @@ def _spec(scoring: Scoring, scorers: Sequence[str]) -> dict[str, Any]:
 
 
 def _score(scoring: Scoring, name: str | None, rows: Sequence[Row], parts: Sequence[Subset]) -> dict[str, Any]:
-    """Return the numbers of one scorer; with the first scorer also those of parts of the benchmark, under their names."""
+    """Return the metrics of one scorer; the first scorer also has those of the benchmark's parts, under their names."""
     metrics = {}
     wanted = [name, *(part for part, _ in parts)] if name == scoring.subsets[0][0] else [name]
     for metric in scoring.results["metrics"]:

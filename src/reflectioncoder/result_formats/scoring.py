@@ -1,4 +1,4 @@
-"""What a scoring is written from in another tool's format: the benchmark, samples with their verdicts, and `results.json`."""
+"""The input for writing a scoring in another tool's format: the benchmark, samples with their verdicts, and `results.json`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from reflectioncoder.evaluate.benchmarks import Benchmark
 from reflectioncoder.evaluate.judges.base import Row, Subset
 from reflectioncoder.evaluate.metrics import pass_at_k, standard_error
 from reflectioncoder.evaluate.score import SampleToScore
+from reflectioncoder.server_address import scrub_urls
 
 UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """One scoring. `rows` are the verdicts, in the order of `samples`; `written_s` is the time of writing, seconds since 1970."""
+    """One scoring. `rows` are the verdicts, in the order of `samples`; `written_s` is the time of writing in Unix seconds."""
 
     benchmark: Benchmark[Any]
     samples: Sequence[SampleToScore]
@@ -29,22 +30,25 @@ class Scoring:
     model: str = UNKNOWN
     written_s: float = field(default_factory=time)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model", scrub_urls(self.model))  # the files are for others: no password of a server's address
+
     @cached_property
     def subsets(self) -> list[Subset]:
-        """Return what the results have numbers of; samples that the sandbox could not run are in none."""
+        """Return the subsets that the results have scores for, without samples that the sandbox could not run."""
         judged = [row for row in self.rows if row["status"] != "sandbox_error"]
         return self.benchmark.judge.subsets(self.benchmark.tasks, judged)
 
     @cached_property
     def requests(self) -> dict[str, Request]:
-        """Return what is asked for, by task."""
+        """Return the requests by task."""
         return {request.task_id: request for request in self.benchmark.requests(1)}
 
     def pairs(self) -> Iterator[tuple[SampleToScore, Row]]:
         return zip(self.samples, self.rows, strict=True)
 
     def error_of(self, metric: dict[str, Any]) -> float:
-        """Return the standard error of a number of the results, from the values of its tasks."""
+        """Return the standard error of a metric in the results, from its tasks' values."""
         rows = next(rows for name, rows in self.subsets if name == metric["subset"])
         return standard_error(values_of_tasks(rows, k_of(metric)))
 

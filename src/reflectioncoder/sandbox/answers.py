@@ -1,8 +1,8 @@
-"""Reads what `runtime.encoding` sends: frames, and the values in them. The sender is untrusted.
+"""Decodes the frames of `runtime.encoding` and the values in them. The sender is untrusted.
 
-The values are marshal's version-2 format, read by a small decoder of our own: `marshal.loads` is not safe on foreign bytes. It
-builds plain values only, is bounded by the size of the frame and by a depth, and refuses sets and dictionaries whose keys were
-chosen to collide. Errors are `BrokenAnswerError`: the program's fault.
+Values are in marshal's version-2 format, but read by a small decoder here, because `marshal.loads` is not safe on untrusted bytes. The
+decoder builds only plain values, is bounded by frame size and depth, and refuses sets and dictionaries whose keys were chosen to
+collide. Its errors are `BrokenAnswerError`, which counts against the program.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from fractions import Fraction
 from typing import Any
 
 MAX_FRAME_BYTES = 8 * 2**20
-MAX_WHOLE_FRAME_BYTES = 33 * 2**20  # of answers that were asked for in full
+MAX_WHOLE_FRAME_BYTES = 33 * 2**20  # for answers requested in full
 _MAX_DEPTH = 400
 _MAX_NODES = 1_500_000  # a container counts as ten, a long integer by its digits
-_MAX_LONG_DIGITS = 200_000  # of 15 bits
-_MAX_COLLIDING = 50  # different keys with one hash; honest ones have hardly any
+_MAX_LONG_DIGITS = 200_000  # digits of 15 bits
+_MAX_COLLIDING = 50  # distinct keys with the same hash; honest data has hardly any
 _MAX_COLLISION_STEPS = 200_000
 _MAX_TREE_INT_BITS = 100_000
 _MAX_TEXT_ARRAY_CHARS = 2**22
-_MAX_INNER_ARRAY = 1000  # items of an array within an answer: one against a row of the expected value takes their product
+_MAX_INNER_ARRAY = 1000  # items of a nested array: comparing it with a row of the expected value takes their product
 _NUMPY_TYPES = re.compile(r"(float(16|32|64)|u?int(8|16|32|64)|complex(64|128)|bool)")
 
 
 class BrokenAnswerError(ValueError):
-    """Raised if what came is not what the sandbox sends."""
+    """The received bytes are not in the sandbox's format."""
 
 
 class Opaque:
-    """A value of a type that no expected value has: equal to nothing, not even to itself."""
+    """A value of a type that no expected value has. It equals nothing, not even itself."""
 
     def __init__(self, type_name: str):
         self.type_name = type_name
@@ -46,9 +46,9 @@ class Opaque:
 
 
 class Number:
-    """A number of a class that is neither Python's nor numpy's. It equals what its own class said in the sandbox, and nothing else.
+    """A number of a class that is neither Python's nor numpy's. It equals exactly what its class declared equal in the sandbox.
 
-    sympy's 3, for instance, equals the integer 3 and not the float 3.0.
+    For instance, sympy's 3 equals the integer 3 but not the float 3.0.
     """
 
     def __init__(self, equal: tuple[Any, ...], approximate: float | None, hashes_alike: bool):
@@ -58,7 +58,7 @@ class Number:
 
     @property
     def plain(self) -> Any:
-        """Return Python's number of this value; None if no such number is equal to it."""
+        """Return the Python number that equals this value; None if there is none."""
         return self._equal[0] if self._equal else None
 
     def __eq__(self, other: object) -> bool:
@@ -106,7 +106,7 @@ def decode(data: bytes) -> Any:
     """Decode a plain value from marshal's version-2 format.
 
     Raises:
-        BrokenAnswerError: anything else.
+        BrokenAnswerError: the data is anything else.
     """
     reader = _Reader(data)
     try:
@@ -186,12 +186,12 @@ class _Reader:
         if abs(count) > _MAX_LONG_DIGITS:
             raise BrokenAnswerError("an integer of too many digits")
         self.left -= abs(count) // 10
-        # An integer's record and nothing else: what marshal does with these is known, and no loop here is as fast.
+        # Safe here: marshal sees exactly one integer record. No Python loop is as fast.
         return marshal.loads(b"l" + struct.pack("<i", count) + self._take(2 * abs(count)))
 
 
 def _refuse_collisions(items: Iterable[Any]) -> None:
-    """Refuse keys that share a hash: a table of n such keys takes n² steps to build."""
+    """Refuse keys that share a hash: building a table of n such keys takes n² steps."""
     items = list(items)
     if len(items) <= _MAX_COLLIDING:
         return
@@ -208,7 +208,7 @@ def _refuse_collisions(items: Iterable[Any]) -> None:
 
 
 def as_set(items: Iterable[Any]) -> set[Any]:
-    """Return set(items), or refuse if it would take quadratic time."""
+    """Return set(items), or refuse if building it would take quadratic time."""
     items = list(items)
     _refuse_collisions(items)
     return set(items)
@@ -224,13 +224,13 @@ _SEQUENCES: dict[bytes, Callable[[list[Any]], Any]] = {
 
 
 def rebuild(tree: Any) -> tuple[str, Any]:
-    """Rebuild a value from the nodes of `runtime.encoding.portable`: (its type's name, the value with Python's own equality).
+    """Rebuild a value from the nodes of `runtime.encoding.portable`; return (type name, value with Python's own equality).
 
-    Instances of subclasses come back as the built-in value inside them, whatever their class overrides, under a name that is no
-    built-in type's, whatever they claim.
+    Instances of subclasses become the built-in value inside them, whatever their class overrides, and never get the name of a built-in
+    type, whatever they claim.
 
     Raises:
-        BrokenAnswerError: not such a tree.
+        BrokenAnswerError: `tree` does not have this form.
     """
     try:
         return _rebuild(tree, 0)
@@ -253,7 +253,7 @@ def _rebuild(tree: Any, depth: int) -> tuple[str, Any]:
 def _scalar(value: Any, *, depth: int) -> tuple[str, Any]:
     if type(value) not in (int, float, bool, str, type(None), complex, bytes):
         raise BrokenAnswerError("not a scalar")
-    if isinstance(value, int) and value.bit_length() > _MAX_TREE_INT_BITS:  # decimals and fractions would take long to compare with
+    if isinstance(value, int) and value.bit_length() > _MAX_TREE_INT_BITS:  # slow to compare with decimals and fractions
         raise BrokenAnswerError("an integer of too many digits")
     return type(value).__name__, value
 
@@ -313,7 +313,7 @@ def _numpy_array(dtype: Any, shape: Any, node: Any, *, depth: int) -> tuple[str,
     _, items = _rebuild(node, depth)
     if type(items) is not list or type(shape) is not list or not all(type(length) is int and length >= 0 for length in shape):
         raise BrokenAnswerError("a malformed array")
-    if depth > 1 and len(items) > _MAX_INNER_ARRAY:  # it equals nothing: with several truth values the comparison raises
+    if depth > 1 and len(items) > _MAX_INNER_ARRAY:  # equals nothing: the comparison would raise, with several truth values
         return "object numpy.ndarray", Opaque("numpy.ndarray")
     if dtype == "object":
         flat = np.empty(len(items), dtype=object)

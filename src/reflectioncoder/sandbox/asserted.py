@@ -1,4 +1,4 @@
-"""Runs tests that are programs against a solution in another process (`runtime.asserts`), watched from here."""
+"""Runs tests that are programs against a solution in another process (`runtime.asserts`), and enforces the limits on both."""
 
 from __future__ import annotations
 
@@ -20,24 +20,41 @@ from reflectioncoder.sandbox.running import WATCH_INTERVAL_S, Running
 
 _END_PATIENCE_S = 1.0
 _DONE = b'{"done": true}\n'
+_UNSENDABLE = "ValueError: unmarshallable object"
 
 TestsEnd = Literal["ended", "timeout", "memory", "crashed"]
 
 
 @dataclass(frozen=True)
 class TestsReport:
-    """The outcome of tests. `rows` are the messages of the tests' process (see `runtime.asserts`); `end` is the end of the solution."""
+    """The outcome of tests. `rows`: the messages of the tests' process (see `runtime.asserts`); `end`: how the solution ended."""
 
-    __test__ = False  # not a test case, whatever its name
+    __test__ = False  # not a test case despite its name
 
     end: TestsEnd
     rows: tuple[dict[str, Any], ...]
     duration_s: float
     detail: str = ""
 
+    @property
+    def out_of_reach(self) -> dict[int, str]:
+        """Return what kept each failed test from being judged, if all of them needed values that no process can send to another: a
+        function or a generator as an argument, an object of the program's own class as an answer."""
+        found = {}
+        for row in self.rows:
+            if row.get("passed") is not False:
+                continue
+            if row.get("opaque"):
+                found[row["test"]] = f"an answer is an object of type {row['opaque']}, which cannot be judged outside of the program"
+            elif row["detail"] == _UNSENDABLE:
+                found[row["test"]] = "an argument is an object that cannot be sent to the program"
+            else:
+                return {}
+        return found
+
 
 def run_tests(solution: str, entry_point: str, setup: str, tests: Sequence[str], limits: Limits, isolation: Isolation) -> TestsReport:
-    """Run every test against the solution. `limits.wall_s` is the own time of the solution, waiting for its tests included.
+    """Run every test against the solution. `limits.wall_s` limits the solution's own time, including waits for its tests.
 
     Raises:
         SandboxUnavailableError: the sandbox failed, not the program.
@@ -71,7 +88,7 @@ def run_tests(solution: str, entry_point: str, setup: str, tests: Sequence[str],
 
 
 def _watch(running: Running, checking: Running, verdicts: int) -> tuple[TestsEnd, bytes, str]:
-    """Watch until the tests' process is through or the solution exceeds a limit."""
+    """Watch until the tests' process is done or the solution exceeds a limit."""
     data = bytearray()
     with selectors.DefaultSelector() as selector:
         selector.register(verdicts, selectors.EVENT_READ)
@@ -81,7 +98,7 @@ def _watch(running: Running, checking: Running, verdicts: int) -> tuple[TestsEnd
                 data += received
                 if not received:
                     return "ended", bytes(data), ""
-            # Each waits for the other: the time of a solution counts while its tests are not kept from running.
+            # The processes wait for each other: the limit applies only once the tests' process has had as much own time.
             limit_s = running.limits.wall_s if checking.own_time_s() > running.limits.wall_s else math.inf
             if exceeded := running.watch(limit_s):
                 return exceeded.status, bytes(data), exceeded.reason

@@ -1,7 +1,6 @@
-"""Makes our folders in the temporary directory. A killed process leaves its folders there, and the next process removes them.
+"""Creates this package's temporary folders. A killed process leaves its folders behind, and the next process removes them.
 
-Whoever has made a folder holds a lock on it for as long as it lives, and the kernel releases it with the process. What is not locked
-belongs to nobody any more.
+The process that creates a folder holds a lock on it, which the kernel releases when the process ends. An unlocked folder is a leftover.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ _ATTEMPTS = 20
 
 
 class Box:
-    """A new folder, closed to others, in `directory` (by default the temporary directory).
+    """A new private folder in `directory` (by default the temporary directory).
 
     Raises:
-        OSError: the directory cannot be written.
+        OSError: the directory is not writable.
     """
 
     def __init__(self, directory: str | None = None) -> None:
@@ -35,16 +34,16 @@ class Box:
             self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=directory))
             if (lock := _lock(self.path)) is not None:
                 self._lock = lock
-                return  # else another process has taken it for a leftover, in the moment before it was locked
+                return  # otherwise another process removed it as a leftover before it was locked
             with contextlib.suppress(OSError):
                 self.path.rmdir()
         raise OSError(f"no folder can be locked in {directory}")
 
     def remove(self) -> None:
-        """Remove the folder with all that is in it. A second call does nothing.
+        """Remove the folder and its content. A second call does nothing.
 
         Raises:
-            SandboxUnavailableError: something stays.
+            SandboxUnavailableError: something could not be removed.
         """
         if self._lock < 0:
             return
@@ -65,9 +64,9 @@ def temporary_folder(directory: str | None = None) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """Remove whatever a program has left, unreadable or nested too deep for recursion as it may be."""
+    """Remove anything that a program left behind, even if it is unreadable or nested too deep for recursion."""
     if path.is_dir() and not path.is_symlink():
-        # By programs of the system: they do not recurse, and a path may be longer than any that the kernel takes.
+        # chmod and rm do not recurse, and handle paths longer than the kernel accepts.
         for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):
             subprocess.run([*command, "--", str(path)], check=False, capture_output=True, env={"PATH": "/usr/bin:/bin"})
     else:
@@ -77,7 +76,7 @@ def remove(path: Path) -> None:
 
 
 def _lock(path: Path) -> int | None:
-    """Return a descriptor that holds the lock; None if the folder is gone or another process holds it."""
+    """Return a descriptor that holds the lock; None if the folder is gone or another process holds the lock."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
@@ -94,12 +93,12 @@ def _lock(path: Path) -> int | None:
 
 @cache
 def _remove_leftovers_once(directory: str) -> None:
-    """Remove leftovers, once for each directory and process."""
+    """Remove leftovers, once per directory and process."""
     remove_leftovers(directory)
 
 
 def remove_leftovers(directory: str | None = None) -> None:
-    """Remove the folders that killed processes of this user have left, by default in the temporary directory."""
+    """Remove the folders left by this user's killed processes, by default in the temporary directory."""
     for path in sorted(Path(directory or tempfile.gettempdir()).glob(f"{_PREFIX}*")):
         with contextlib.suppress(OSError, SandboxUnavailableError):
             if path.lstat().st_uid == os.getuid() and (lock := _lock(path)) is not None:

@@ -1,7 +1,7 @@
-"""Makes one control group for each server, if this user may make one: the kernel counts memory and processes of the whole tree.
+"""Creates a control group per server, if permitted, so that the kernel limits memory and processes of the whole process tree.
 
-Version 2 (one directory) where memory and pids are delegated to us, version 1 (a directory for each controller) elsewhere. As root,
-or inside a delegated scope (`systemd-run --user --scope -p Delegate=yes ...`).
+Uses version 2 (one directory) if memory and pids are delegated, else version 1 (one directory per controller). Works as root, or in a
+delegated scope (`systemd-run --user --scope -p Delegate=yes ...`).
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class ControlGroup:
 
     @classmethod
     def create(cls) -> ControlGroup:
-        """Make a new, empty group below our own.
+        """Create a new, empty group below this process's own.
 
         Raises:
-            SandboxUnavailableError: nothing here lets us make one.
+            SandboxUnavailableError: this machine does not permit it.
         """
         name = f"reflectioncoder-{secrets.token_hex(8)}"
         reasons = []
@@ -62,7 +62,7 @@ class ControlGroup:
 
     @property
     def join_files(self) -> list[str]:
-        """Return the files to which a process writes 0 to join the group."""
+        """Return the files that a process writes 0 to in order to join the group."""
         return sorted({str(directory / "cgroup.procs") for directory in self.directories.values()})
 
     def used_bytes(self) -> int:
@@ -70,7 +70,7 @@ class ControlGroup:
         return int((self.directories["memory"] / name).read_text())
 
     def limit(self, limits: Limits, server_bytes: int) -> None:
-        """Limit the next program. The server is in the group as well: one process, `server_bytes` of memory."""
+        """Set the limits for the next program, plus one process and `server_bytes` for the server, which is in the group too."""
         self._write("memory", self._memory_file, limits.memory_bytes + server_bytes)
         self._write("pids", "pids.max", limits.processes + 1)
         if self.version == 2:
@@ -89,7 +89,7 @@ class ControlGroup:
 
     def remove(self) -> None:
         for directory in {*self.directories.values()}:
-            for _ in range(50):  # the kernel takes a moment to let go of the last process
+            for _ in range(50):  # the kernel releases the last process with a delay
                 try:
                     directory.rmdir()
                 except FileNotFoundError:
@@ -102,7 +102,7 @@ class ControlGroup:
 
 @cache
 def _remove_leftovers(parent: Path) -> None:
-    """Remove the groups of processes that were killed before they could do so. A group with a server in it cannot be removed."""
+    """Remove the groups left by killed processes. A group with a server in it cannot be removed."""
     with contextlib.suppress(OSError):
         for group in list(parent.glob("reflectioncoder-*")):
             with contextlib.suppress(OSError):
@@ -111,7 +111,7 @@ def _remove_leftovers(parent: Path) -> None:
 
 
 def _candidates() -> list[tuple[int, dict[str, Path]]]:
-    """Return (version, controller → our own group's directory)."""
+    """Return pairs of (version, controller → directory of this process's own group)."""
     with contextlib.suppress(OSError):
         mounted = _mounted()
         own = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]

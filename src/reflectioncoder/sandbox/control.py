@@ -1,10 +1,9 @@
-"""Makes control runs: the same cell with a statement that cannot hold has to fail, or a cell that is said to have passed is not
-believed.
+"""Makes control runs: a reported pass of a cell counts only if the same cell with a false statement in it is reported as failing.
 
-Code that runs in an interpreter can change everything in it, also what tells how a cell has ended. So the same state runs the same
-cell again with one statement that cannot hold: an assertion of the cell with another expected value, or negated where it names none;
-without any assertion a failure at the end. It must be reported as failing there. An interpreter that reports everything as passed is
-caught at that.
+Code in an interpreter can change anything in it, including the code that reports how a cell ended. The same state therefore runs the
+cell again with one statement that must fail: one of its assertions with another expected value, or negated if it names none; without
+assertions, a failure at the end. The run must be reported as failing there, which exposes an interpreter that reports everything as
+passed.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ _DRAW = random.SystemRandom()
 
 @dataclass(frozen=True)
 class Control:
-    """A control of a cell: `code` has to fail with `error` while the cell is at one of `lines`.
+    """A control of a cell: `code` must fail with `error` at one of `lines`.
 
-    `second`: the same with a value further away, where a changed one may be right too (`np.float32(2**24) == 2**24 + 1`); else None.
+    `second`: a control with a more distant value, if a nearby one may be right too (`np.float32(2**24) == 2**24 + 1`); else None.
     """
 
     code: str
@@ -44,8 +43,8 @@ class Control:
 
 
 def control_of(code: str) -> Control:
-    """Return a control of a cell, drawn anew for each call."""
-    code = re.sub(r"\r\n?", "\n", code)  # what Python takes for a line end
+    """Return a control for a cell, drawn anew in each call."""
+    code = re.sub(r"\r\n?", "\n", code)  # Python's line ends
     try:
         body = syntax.parse(code).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -55,7 +54,7 @@ def control_of(code: str) -> Control:
 
 
 def changed_expectations(code: str) -> list[tuple[str, str, str]]:
-    """Return for each assertion that names an expected value, at any depth, the code with two other values and with its negation."""
+    """Return, for each assertion with an expected value at any depth, the code with two other values and with the negation."""
     found = []
     for node in ast.walk(syntax.parse(code)):
         if isinstance(node, ast.Assert) and (constants := _expected_constants(node.test)):
@@ -86,7 +85,7 @@ def _falsified(code: str, node: ast.Assert) -> Control:
 
 
 def _expected_constants(test: ast.expr) -> list[ast.Constant]:
-    """Return the constants in `… == expected` that can be changed so that it no longer holds."""
+    """Return the constants in `… == expected` whose change makes the comparison false."""
     if not (isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq)):
         return []
     found: list[ast.Constant] = []
@@ -122,17 +121,17 @@ def _far_from(value: object) -> object:
 
 
 def _literal(value: object) -> str:
-    """Write a value as a literal, also an integer with more digits than Python prints."""
+    """Write a value as a literal, including integers with more digits than Python prints."""
     return hex(value) if type(value) is int else repr(value)
 
 
 def _other_number(value: float) -> float:
-    """Return another number, also for a value so large that adding to it changes nothing, or an infinite one."""
+    """Return another number, even for an infinite value or one so large that adding 1 changes nothing."""
     return next(drawn for drawn in iter(_DRAW.random, None) if drawn != value)
 
 
 def _replaced(code: str, node: ast.expr, text: str | None) -> str:
-    """Return the code with `text` in place of the expression; None: with its negation. Lines keep their numbers."""
+    """Return the code with `text` (None: its negation) in place of the expression. Line numbers do not change."""
     assert node.end_lineno is not None
     assert node.end_col_offset is not None
     lines = code.encode("utf-8", "surrogatepass").split(b"\n")

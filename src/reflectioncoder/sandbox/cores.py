@@ -1,4 +1,4 @@
-"""Finds idle cores: programs whose time counts can run beside each other, one on each."""
+"""Finds idle cores, on which timed programs can run in parallel, one per core."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 
 def idle_cores(look_s: float = _LOOK_S) -> list[int]:
-    """List one processor of each physical core that this process may use and that is idle; none where the system does not tell."""
+    """List one processor per idle physical core that this process may use; empty if the system does not report them."""
     try:
         usable = os.sched_getaffinity(0)
         before = _busy_and_idle()
@@ -43,7 +43,7 @@ def _busy_and_idle() -> dict[int, tuple[int, int]]:
 
 
 def _siblings(number: int) -> set[int]:
-    """Read which processors are of the same physical core; Linux writes such lists as `0,4` or `0-1`."""
+    """Return the processors that share a physical core; Linux writes such lists as `0,4` or `0-1`."""
     found: set[int] = set()
     for part in Path(_TOPOLOGY.format(number)).read_text().strip().split(","):
         first, _, last = part.partition("-")

@@ -1,7 +1,7 @@
-"""Which isolation holds on this machine: the strongest is found by a small attack, never by looking at versions.
+"""Finds the strongest isolation that holds on this machine by a small attack, never by comparing versions.
 
-It stands above the tiers (`sandbox.isolation`) and the servers that apply them, because a tier is tried by running a program in it.
-Whoever runs programs asks here once and hands the `Isolation` down.
+It imports the tiers (`sandbox.isolation`) and the servers that apply them, because a tier is tried by running a program in it. Code
+that runs programs calls `detect_isolation` once and passes the `Isolation` on.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from reflectioncoder.sandbox.readable import secret_folders
 
 FLOOR = 1
 
-# Run inside the candidate. It holds if none of these attempts gets through.
+# Runs inside the candidate, which holds if none of these attempts succeeds.
 _ATTACK = """
 import os, signal, socket
 won = []
@@ -48,7 +48,7 @@ open("mine", "w").write("x")
 print(",".join(won) or "held")
 """
 
-# Four processes, each below the limit, together above it.
+# For four processes that are each below the limit and together above it.
 _HOG_LIMIT_BYTES = 2**27
 _HOG = """
 import os
@@ -61,7 +61,7 @@ os.wait()
 
 @contextlib.contextmanager
 def _examples_of_data() -> Iterator[list[str]]:
-    """Yield a file of each secret folder; in the cache one that everybody may read."""
+    """Yield a file in each secret folder; in the cache, a world-readable one."""
     found = []
     for folder in secret_folders():
         with contextlib.suppress(OSError):
@@ -75,7 +75,7 @@ def _examples_of_data() -> Iterator[list[str]]:
 
 
 def probe(isolation: Isolation) -> str | None:
-    """Try the isolation with a small attack; None if it holds, else what went wrong."""
+    """Try the isolation with a small attack; return None if it holds, else the reason."""
     if isolation.tier >= 1 and sys.platform != "linux":
         return "only on Linux"
     with temporary_folder() as folder, socket.create_server(("127.0.0.1", 0)) as listener, _examples_of_data() as data:
@@ -100,10 +100,10 @@ def probe(isolation: Isolation) -> str | None:
 
 
 def detect_isolation() -> Isolation:
-    """Return the strongest isolation that holds on this machine; `REFLECTIONCODER_ISOLATION` names another.
+    """Return the strongest isolation that holds on this machine, or the one named by `REFLECTIONCODER_ISOLATION`.
 
     Raises:
-        SandboxUnavailableError: not even the weakest one can run a program here.
+        SandboxUnavailableError: not even the weakest isolation can run a program here.
     """
     return _detect(secret_folders())
 
@@ -125,10 +125,10 @@ def _detect(secret: frozenset[Path]) -> Isolation:
 
 
 def require_floor(isolation: Isolation, floor: int = FLOOR) -> None:
-    """Refuse to go below a tier.
+    """Refuse an isolation below a tier.
 
     Raises:
-        SandboxUnavailableError: the isolation is weaker.
+        SandboxUnavailableError: the isolation is weaker than `floor`.
     """
     if isolation.tier < floor:
         raise SandboxUnavailableError(

@@ -1,7 +1,7 @@
-"""Programs of a toolchain, compiled once and run in the sandbox; what compilers leave is kept by content.
+"""Compiles a toolchain's programs and runs them in the sandbox; builds are cached by content.
 
-In the cache directory: `toolchains/`, what each compiler needs to be fast, made once for each version and the only part of it that
-programs can read; `builds/`, one archive for each program that compiled, the oldest removed beyond `BUILDS_BYTES`.
+The cache directory holds `toolchains/`, the warm-up data of each compiler version and the only part that programs can read, and
+`builds/`, one archive per compiled program; beyond `BUILDS_BYTES` the least recently used are removed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from reflectioncoder.sandbox.toolchain import Toolchain
 
 BUILDS_BYTES = 2 * 2**30
 OUTCOMES_VARIABLE = "REFLECTIONCODER_OUTCOMES"
-"""The environment variable of a program that records outcomes: it names the file that the program appends them to."""
+"""The environment variable that names the file to which a program appends its outcomes."""
 _RECORDING = f'export {OUTCOMES_VARIABLE}="$PWD/outcomes"; "$@" > /dev/null 2>&1; exec cat outcomes'
 _WARM_UP_S = 300.0
 _warming = threading.Lock()
@@ -36,7 +36,7 @@ _warming = threading.Lock()
 
 @dataclass(frozen=True)
 class Execution:
-    """The build of a program (None: nothing to build, or it was kept) and its run (None: it did not compile)."""
+    """The build of a program (None: nothing to build, or cached) and its run (None: it did not compile)."""
 
     built: RunResult | None
     ran: RunResult | None
@@ -55,10 +55,10 @@ class Execution:
 
 
 def require_toolchain(toolchain: Toolchain) -> None:
-    """Refuse a toolchain that is not here.
+    """Refuse a toolchain that is incomplete on this machine.
 
     Raises:
-        MachineError: something of it is missing; the message says what and how to get it.
+        MachineError: a part is missing; the message names it and how to install it.
     """
     if missing := toolchain.missing():
         raise MachineError(f"{toolchain.title} cannot be run here: {missing} is missing\n  hint:    {toolchain.install}")
@@ -67,26 +67,26 @@ def require_toolchain(toolchain: Toolchain) -> None:
 def execute(
     toolchain: Toolchain, program: str, isolation: Isolation, *, run_s: float | None = None, as_terminal: bool = False
 ) -> Execution:
-    """Compile a program, if the toolchain has a compiler, and run it, for at most `run_s` seconds.
+    """Compile a program, if the toolchain has a compiler, and run it for at most `run_s` seconds.
 
-    With `as_terminal` what it writes to stderr stands in its stdout, where a terminal would show it.
+    With `as_terminal`, stderr is merged into stdout, in the order a terminal would show.
 
     Raises:
         SandboxUnavailableError: the sandbox failed.
-        MachineError: the toolchain is missing, or what makes it fast cannot be made.
+        MachineError: the toolchain is missing, or its warm-up data cannot be made.
     """
     return _execute(toolchain, program, isolation, run_s, through='exec "$@" 2>&1' if as_terminal else "")
 
 
 def execute_recording(toolchain: Toolchain, program: str, isolation: Isolation, *, run_s: float | None, patience: float) -> Execution:
-    """Compile and run a program that will not be seen again; stdout is what it left in the file named by `OUTCOMES_VARIABLE`.
+    """Compile and run a one-off program, whose build is not cached; stdout is the file that `OUTCOMES_VARIABLE` names.
 
-    What it prints goes nowhere, and how it ended does not show in the result: only whether it met a limit. Its limits of time, the
-    compiler's too, are `patience` times those of `execute`.
+    Its output is discarded, and the result does not show its exit code, only whether it hit a limit. Its time limits, including the
+    compiler's, are `patience` times those of `execute`.
 
     Raises:
         SandboxUnavailableError: the sandbox failed.
-        MachineError: the toolchain is missing, or what makes it fast cannot be made.
+        MachineError: the toolchain is missing, or its warm-up data cannot be made.
     """
     return _execute(toolchain, program, isolation, run_s, through=_RECORDING, patience=patience, keep=False)
 
@@ -103,7 +103,7 @@ def _execute(
 ) -> Execution:
     """Compile and run a program.
 
-    `through`: a shell command that starts it, whose command line is `"$@"`; `keep`: the build may be wanted again.
+    `through`: a shell command that starts it, with its command line as `"$@"`; `keep`: cache the build.
     """
     require_toolchain(toolchain)
     isolation = replace(isolation, readable_proc=toolchain.reads_proc)
@@ -129,7 +129,7 @@ def _stretched(limits: Limits, seconds: float, patience: float) -> Limits:
 
 
 def _unpacked(archive: bytes) -> dict[str, bytes]:
-    """Return the files of an archive that untrusted code may have had a hand in: plain ones, none in folders."""
+    """Return the files of an untrusted archive: regular ones only, none in folders."""
     with tarfile.open(fileobj=io.BytesIO(archive)) as members:
         plain = [member for member in members if member.isfile() and "/" not in member.name]
         return {member.name: file.read() for member in plain if (file := members.extractfile(member))}
@@ -138,7 +138,7 @@ def _unpacked(archive: bytes) -> dict[str, bytes]:
 def _build(
     toolchain: Toolchain, content: bytes, warm: Path | None, env: dict[str, str], limits: Limits, isolation: Isolation, *, keep: bool
 ) -> tuple[RunResult | None, bytes | None]:
-    """Return how the compiler went, None if its work was kept; the archive of what it left, None if it failed."""
+    """Return (the compiler's result, None if the build was cached; the archive of its outputs, None if it failed)."""
     identity = repr((toolchain.build, toolchain.warm, toolchain.version())).encode()
     key = hashlib.sha256(b"\0".join((identity, content))).hexdigest()
     kept = cache_dir() / "builds" / key[:2] / f"{key}.tar"
@@ -154,7 +154,7 @@ def _build(
 
 
 def _keep(place: Path, archive: bytes) -> None:
-    """Keep a build; one that cannot be kept is made again, and nothing is said of it."""
+    """Cache a build; failures are silent, since the build can be repeated."""
     with contextlib.suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=place.parent)
@@ -164,7 +164,7 @@ def _keep(place: Path, archive: bytes) -> None:
 
 
 def trim_builds(limit_bytes: int = BUILDS_BYTES) -> None:
-    """Remove the builds that were not used for longest, until the rest fits."""
+    """Remove the least recently used builds until the rest fits."""
     entries = []
     for path in (cache_dir() / "builds").glob("*/*"):
         with contextlib.suppress(OSError):
@@ -178,10 +178,10 @@ def trim_builds(limit_bytes: int = BUILDS_BYTES) -> None:
 
 
 def warm_up(toolchain: Toolchain) -> Path | None:
-    """Return the directory of what makes building fast, made if it is not there; None for a toolchain that needs none.
+    """Return the directory with the toolchain's warm-up data, created if missing; None for a toolchain without any.
 
     Raises:
-        MachineError: it cannot be made.
+        MachineError: the data cannot be made.
     """
     if not toolchain.warm:
         return None

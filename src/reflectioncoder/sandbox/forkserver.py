@@ -1,7 +1,7 @@
-"""The trusted side of the warm servers: start them, lend them out, run programs through them.
+"""The trusted side of the warm servers: starts them, lends them out, runs programs through them.
 
-A `ForkServer` runs one program at a time (`running.Running`). Servers are kept warm by what they have imported and lent to one caller
-at a time; a server that misbehaves is thrown away with everything below it.
+A `ForkServer` runs one program at a time (`running.Running`). Servers are pooled by their imports and lent to one caller at a time; a
+server that misbehaves is discarded with all its processes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ COMMON_MODULES = (
     "hashlib", "heapq", "inspect", "io", "itertools", "json", "math", "numbers", "operator", "random", "re", "shutil", "statistics",
     "string", "struct", "subprocess", "tempfile", "textwrap", "time", "types", "typing", "unicodedata",
 )  # fmt: skip
-# What a program's environment is made of, and the servers' own: a fixed hash seed makes the order of sets repeatable.
+# The environment of programs and servers; the fixed hash seed makes the order of sets repeatable.
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
     "LANG": "C.UTF-8",
@@ -51,14 +51,14 @@ ENVIRONMENT = {
 _START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from reflectioncoder.sandbox.runtime.server import main; main()"
 _SOURCES = str(Path(__file__).resolve().parents[2])
 _START_PATIENCE_S = 60.0
-_ENDED = 2**31 - 1  # no process has this number
+_ENDED = 2**31 - 1  # no process has this id
 
 
 class ForkServer:
     """One warm server process and its private directory.
 
     Raises:
-        SandboxUnavailableError: it cannot be started, or the isolation does not work here.
+        SandboxUnavailableError: the server cannot be started, or the isolation does not work here.
     """
 
     def __init__(self, isolation: Isolation, preload: Sequence[str] = ()):
@@ -74,7 +74,7 @@ class ForkServer:
             self._box = Box()
             box = self._box.path
             world = isolation.world(str(box), self.cgroup.join_files if self.cgroup else [])
-            if not isolation.namespaces:  # there the kernel keeps one, and within its size
+            if not isolation.namespaces:  # with namespaces, the kernel provides one and enforces its size
                 box.chmod(0o711)
                 self.private_dir = PrivateDir(box / "work", world.user)
             argv = [base_interpreter(), "-S", "-P", "-X", "utf8", "-c", _START, _SOURCES, str(theirs.fileno())]
@@ -114,9 +114,9 @@ class ForkServer:
         """Start a program.
 
         Args:
-            payload: what the kind of program takes (see `runtime.programs`), values that marshal knows; `env` is added to the usual
-                environment, with the program's own directory for {work}.
-            fds: the program's descriptor → ours. 0-2 are /dev/null where they are not given.
+            payload: the arguments of the kind of program (see `runtime.programs`), as values that marshal supports; `env` is added to
+                the usual environment, with {work} replaced by the program's own directory.
+            fds: the program's descriptor → this process's. 0-2 default to /dev/null.
         """
         added = {name: value.replace("{work}", self._environment["HOME"]) for name, value in payload.get("env", {}).items()}
         payload = {**payload, "env": {**self._environment, **added}}
@@ -135,23 +135,23 @@ class ForkServer:
                 raise SandboxUnavailableError(f"the sandbox's server is gone: {error}{self._last_words()}") from error
         self._running_group = 0 if self.isolation.wrapper else pid
         running = Running(self, self._pid_here(pid) if self.isolation.wrapper else pid, limits)
-        running.poll()  # a short program may have ended: both messages have come at once, and the socket tells nothing more
+        running.poll()  # a short program may already have ended: both messages came at once, so the socket stays silent
         return running
 
     def _pid_here(self, pid: int) -> int:
-        """Return the program's number as we see it, when the wrapper has put the server into a process namespace of its own."""
+        """Translate the program's id into this process's namespace, if a wrapper gave the server its own."""
         for candidate in descendants(self.process.pid):
             with contextlib.suppress(OSError, StopIteration):
                 lines = Path(f"/proc/{candidate}/status").read_text().splitlines()
                 if int(next(line for line in lines if line.startswith("NSpid:")).split()[-1]) == pid:
                     return candidate
-        return _ENDED  # already
+        return _ENDED  # it has already ended
 
     def read_message(self) -> dict[str, Any] | None:
-        """Return a message if one is there now.
+        """Return a message if one has arrived, without waiting.
 
         Raises:
-            SandboxUnavailableError: the server is gone, or says that the confinement failed.
+            SandboxUnavailableError: the server is gone, or reports that the confinement failed.
         """
         if self._broken:
             raise SandboxUnavailableError(self._broken)
@@ -160,7 +160,7 @@ class ForkServer:
                 return None
             try:
                 data = self.control.recv(65536)
-            except OSError:  # killed with something unread
+            except OSError:  # killed with unread data
                 data = b""
             if not data:
                 self._broken = f"the sandbox's server died{self._last_words()}"
@@ -176,10 +176,10 @@ class ForkServer:
         return message
 
     def expect(self, key: str, patience_s: float) -> dict[str, Any]:
-        """Wait for the next message, which has to have `key`.
+        """Wait for the next message, which must have `key`.
 
         Raises:
-            SandboxUnavailableError: the server is gone, silent for `patience_s`, or says something else.
+            SandboxUnavailableError: the server is gone, silent for `patience_s`, or sends another message.
         """
         deadline = time.monotonic() + patience_s
         while (message := self.read_message()) is None:
@@ -199,17 +199,17 @@ class ForkServer:
         return ""
 
     def tidy(self) -> None:
-        """Remove what the last program has left.
+        """Remove everything that the last program left behind.
 
         Raises:
-            SandboxUnavailableError: something stays; this server must not be used again.
+            SandboxUnavailableError: something could not be removed; this server must not be used again.
         """
         if self.private_dir:
             self.private_dir.empty()
 
     def close(self) -> None:
-        """End the server and everything below it."""
-        self.control.close()  # it kills its program and goes
+        """End the server and all its processes."""
+        self.control.close()  # the server kills its program and exits
         try:
             self.process.wait(KILL_PATIENCE_S)
         except subprocess.TimeoutExpired:
@@ -218,7 +218,7 @@ class ForkServer:
                     os.kill(pid, signal.SIGKILL)
             self.process.kill()
             self.process.wait()
-        if self._running_group:  # the server could not end its program: somebody has killed it
+        if self._running_group:  # the server was killed before it could end its program
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._running_group, signal.SIGKILL)
         if self.process.stderr:
@@ -234,16 +234,16 @@ class ForkServer:
 
 
 def preload_for(source: str) -> tuple[str, ...]:
-    """Choose the warm server that suits a program, by what it seems to import.
+    """Choose the preloads of the warm server for a program, by the imports that its source seems to have.
 
-    Packages that use numpy count as numpy: it cannot be imported any more once EvalPlus's guard has taken its names away.
+    Packages that use numpy count as numpy, which can no longer be imported once EvalPlus's guard has removed names that it needs.
     """
     words = set(re.findall(r"\b(?:numpy|pandas|scipy|sympy|sklearn|networkx|matplotlib|seaborn|statsmodels|cv2)\b", source))
     return PRELOADS[0] if words & {"pandas", "seaborn", "statsmodels"} else PRELOADS[1] if words else PRELOADS[2]
 
 
 class ServerPool:
-    """Warm servers by isolation, preload and what programs may read, each lent to one caller at a time."""
+    """Warm servers by isolation, preload and readable paths, each lent to one caller at a time."""
 
     def __init__(self) -> None:
         self._idle: dict[tuple[Isolation, tuple[str, ...], ReadablePaths], list[ForkServer]] = {}
@@ -252,7 +252,7 @@ class ServerPool:
 
     @contextlib.contextmanager
     def lend(self, isolation: Isolation, preload: Sequence[str] = ()):
-        """Lend a server for the length of a `with`; it is thrown away if the block raises."""
+        """Lend a server for the duration of a `with` block; it is discarded if the block raises."""
         key = (isolation, tuple(preload), readable_paths())
         with self._lock:
             idle = self._idle.setdefault(key, [])
@@ -271,7 +271,7 @@ class ServerPool:
             self._idle[key].append(server)
 
     def interrupt(self) -> None:
-        """End the servers that are lent: whoever has one gets SandboxUnavailableError, and clears it away."""
+        """End all lent servers; their borrowers get SandboxUnavailableError and dispose of them."""
         for server in list(self._lent):
             server.process.kill()
 
@@ -289,6 +289,6 @@ def _start_server(isolation: Isolation, preload: Sequence[str]) -> ForkServer:
 
 
 SERVERS = ServerPool()
-"""The process's warm servers."""
+"""This process's warm servers."""
 
 atexit.register(SERVERS.close)

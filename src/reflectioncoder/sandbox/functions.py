@@ -1,8 +1,8 @@
-"""Calls a function of an untrusted program with our inputs: the answers come back as data, nothing else does.
+"""Calls a function of an untrusted program with given inputs; its answers come back only as data.
 
-`call` runs one program to its end, to a limit, or until the consumer of its answers has seen enough. The program gets an input when
-it has been loaded and has answered the one before, whatever the answer is worth. Limits are on the program's own time (see
-`Running.own_time_s`), so that the load of the machine does not decide.
+`call` runs one program until it ends, hits a limit, or the consumer of its answers has seen enough. The program gets an input once it
+is loaded and has answered the previous one, whether rightly or not. Limits apply to the program's own time (see
+`Running.own_time_s`), so that the machine's load does not decide.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.process import Pipes
 from reflectioncoder.sandbox.running import WATCH_INTERVAL_S, Running
 
-_END_PATIENCE_S = 1.0  # from closing its channel to its end
+_END_PATIENCE_S = 1.0  # from a program closing its channel until it ends
 _CALLS_FOR_INPUT = "LVDPE"
 
 CallEnd = Literal["stopped", "ended", "timeout", "memory", "crashed", "broken"]
-"""stopped: by the consumer; ended: the program did; broken: it sent something that is no answer."""
+"""stopped: by the consumer; ended: by the program; broken: the program sent a malformed answer."""
 
 
 @dataclass(frozen=True)
 class Calls:
-    """A program and the inputs that it is called with.
+    """A program and the inputs to call it with.
 
     Attributes:
-        inputs: a list of argument lists, one a call, marshalled (version 2); None: another process sends them (see `asserted`).
-        stack_depth: frames that count against the recursion limit of 1000 before the program's own; 0: as it comes.
-        absent_names: what the program finds set to None, as in `os.kill`.
-        absent_modules: what the program cannot import.
-        reference: the program is ours: inputs are sent ahead, long answers are described more closely, and the time of each call is
-            sent at the end.
-        in_full: answers are sent whole, however long. Of all calls alike: which answers are of interest is not the program's business.
-        as_set: answers are compared as sets, so those of other iterable types are wanted as sets.
+        inputs: a list of argument lists, one per call, marshalled (version 2); None: another process sends them (see `asserted`).
+        stack_depth: frames that count against the recursion limit of 1000 before the program's own; 0: no alignment.
+        absent_names: names such as `os.kill` that are None for the program.
+        absent_modules: modules that the program cannot import.
+        reference: the program is trusted: inputs are sent ahead, long answers are described in more detail, and the time of each call
+            is sent at the end.
+        in_full: send answers whole, however long. For all calls alike, so that the program cannot tell which answers matter.
+        as_set: answers are compared as sets, so other iterables are sent as sets.
         in_turn: the next input depends on the last answer, which is consumed first.
     """
 
@@ -74,7 +74,7 @@ class Calls:
         }
 
     def requests(self) -> Iterator[bytes]:
-        """Yield the inputs as `runtime.calls` reads them."""
+        """Yield the inputs in the format of `runtime.calls`."""
         for arguments in marshal.loads(self.inputs or marshal.dumps([], 2)):
             data = marshal.dumps([arguments, {}], 2)
             yield len(data).to_bytes(4, "little") + data
@@ -99,10 +99,10 @@ def call(
     """Run the program.
 
     Args:
-        limits: `wall_s` is the limit on the own time of the whole.
-        consume: takes each frame (letter, content); False ends the run.
-        time_limit_s: own seconds from frame n - 1 to frame n; frame 0 comes when the program has been loaded.
-        core: the processor that it is kept on.
+        limits: `wall_s` limits the own time of the whole run.
+        consume: receives each frame (letter, content); False ends the run.
+        time_limit_s: limit in own seconds from frame n - 1 to frame n; frame 0 comes once the program is loaded.
+        core: the processor to pin the program to.
 
     Raises:
         SandboxUnavailableError: the sandbox failed, not the program.
@@ -110,7 +110,7 @@ def call(
     with SERVERS.lend(isolation, preload_for(calls.source)) as server, Pipes(4, 5, reading=(5,)) as pipes:
         running = server.start("calls", calls.payload(), limits, pipes.theirs)
         if core is not None:
-            with contextlib.suppress(OSError):  # it has ended, or is another user's: it runs where it may
+            with contextlib.suppress(OSError):  # the program has ended, or belongs to another user: leave it unpinned
                 os.sched_setaffinity(running.pid, {core})
         pipes.close_theirs()
         exchange = _Exchange(running, pipes, calls, consume, time_limit_s)
@@ -126,7 +126,7 @@ def call(
 
 
 class _Exchange:
-    """The exchange with a program: inputs go out, answers come in."""
+    """The exchange with a program: sends inputs and receives answers."""
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ class _Exchange:
         os.set_blocking(pipes.ours[5], False)
 
     def follow(self) -> tuple[CallEnd, str]:
-        """Exchange until the program ends, exceeds a limit, or the consumer has enough; return (how it ended, in words)."""
+        """Exchange until the program ends, exceeds a limit, or the consumer has enough; return (how it ended, details)."""
         running, since_s = self._running, 0.0
         ended = running.report is not None
         self._poll.register(self._channel, select.POLLIN)
@@ -165,12 +165,12 @@ class _Exchange:
                         return "stopped", ""
                 except BrokenAnswerError as error:
                     return "broken", str(error)
-                if not data:  # it has closed the channel: it has ended, or it never will
+                if not data:  # the program has closed its channel: it is ending, or has to be stopped
                     return "ended", "ended before its last answer"
                 if self._num_frames > before:
                     since_s = running.own_time_estimate_s()
             elif running.control_fd in ready and running.poll():
-                os.set_blocking(self._channel, False)  # what it has sent is there: read on to the end
+                os.set_blocking(self._channel, False)  # everything sent has arrived: read to the end
                 self._poll.unregister(running.control_fd)
                 ended = True
             elif ended:
@@ -182,9 +182,9 @@ class _Exchange:
                 return exceeded.status, exceeded.reason
 
     def _take(self, data: bytes) -> bool:
-        """Hand on the answers that have arrived, and tell whether to go on.
+        """Pass on the answers that have arrived, and tell whether to go on.
 
-        The next input goes out first: how long the consumer takes for an answer tells nothing.
+        The next input is sent first, so that the consumer's time on an answer reveals nothing.
         """
         for letter, content in self._frames.feed(data):
             self._num_frames += 1
@@ -197,16 +197,16 @@ class _Exchange:
         return True
 
     def _send_next(self) -> None:
-        if self._unsent or 5 not in self._pipes.ours:  # it has answered what it has not read, or wants no more
+        if self._unsent or 5 not in self._pipes.ours:  # it answered unread input, or takes no more
             return
         self._unsent = memoryview(next(self._requests, b""))
         if self._unsent:
             self._send()
-        else:  # that was the last one
+        else:  # that was the last input
             self._close()
 
     def _send(self) -> None:
-        """Send as much as can go now; of the reference's inputs, all that can."""
+        """Send as much of the input as fits now; for a reference, continue with further inputs."""
         fd = self._pipes.ours[5]
         try:
             while self._unsent:
@@ -216,7 +216,7 @@ class _Exchange:
         except BlockingIOError:
             self._poll.register(fd, select.POLLOUT)
             return
-        except BrokenPipeError:  # what it has sent is still read
+        except BrokenPipeError:  # its answers are still read
             self._close()
             return
         if self._ahead:

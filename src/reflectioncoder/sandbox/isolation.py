@@ -1,7 +1,7 @@
-"""Declares the ways to confine programs: the tiers and what each is made of. `sandbox.detect` finds which hold on this machine.
+"""Declares the ways to confine programs: the tiers and their components. `sandbox.detect` finds which hold on this machine.
 
 tier  name        means
-3     cgroup      tier 2, and memory and processes of the whole tree counted by the kernel (a writable cgroup is needed)
+3     cgroup      tier 2, and the kernel limits memory and processes of the whole tree (needs a writable cgroup)
 2     namespaces  own users, processes, network, IPC and file system (nothing but the interpreter and /usr, read-only), tier 1
 1     landlock    Landlock on files, sockets and signals; system-call filter; no new privileges; limits; watched memory
 0     rlimits     limits, a process group, a clean environment: a program can read files and use the network
@@ -23,10 +23,10 @@ from reflectioncoder.sandbox.limits import SandboxUnavailableError
 from reflectioncoder.sandbox.readable import expand, is_below, readable_paths
 from reflectioncoder.sandbox.runtime.confine import World
 
-# Root's servers each take one: the kernel counts processes by user, so programs of one user could take them from each other. These are
-# the numbers that systemd gives to services for as long as they run.
+# Each of root's servers uses one: the kernel counts processes per user, so programs of the same user could exhaust each other's limit.
+# systemd assigns these ids to services while they run.
 PROGRAM_USERS: Sequence[int] = range(61184, 65520)
-_users = itertools.count(secrets.randbelow(len(PROGRAM_USERS)))  # other processes of ours begin elsewhere
+_users = itertools.count(secrets.randbelow(len(PROGRAM_USERS)))  # random start, so that processes use different ids
 _NOBODY = "65534"
 
 
@@ -41,9 +41,9 @@ class Isolation:
     seccomp: bool = False
     cgroup: bool = False
     wrapper: str = ""
-    """A program that the server is started through and that makes the namespaces in its place."""
+    """A program that starts the server and creates the namespaces for it."""
     readable_proc: bool = False
-    """With namespaces: programs may read /proc, which holds no processes but their own, but does hold paths of the machine."""
+    """With namespaces: programs may read /proc, which shows only their own processes but also paths of the machine."""
 
     @property
     def network(self) -> str:
@@ -53,7 +53,7 @@ class Isolation:
         return {"name": self.name, "tier": self.tier, "network": self.network}
 
     def wrap(self, argv: list[str], box: str, sources: str) -> list[str]:
-        """Return the command that starts the server: `argv`, or `argv` inside of the wrapper.
+        """Return the command that starts the server: `argv`, or `argv` inside the wrapper.
 
         Raises:
             SandboxUnavailableError: the wrapper is not installed.
@@ -84,7 +84,7 @@ class Isolation:
         return [path, *flags, "--dev", "/dev", *mounts, "--", *argv]
 
     def world(self, box: str, cgroup_files: list[str]) -> World:
-        """Return what a server needs to confine programs this way. `box`: an empty directory of ours."""
+        """Return the configuration with which a server confines programs this way. `box`: an empty private directory."""
         paths = readable_paths()
         as_root = os.name == "posix" and os.getuid() == 0 and self.tier >= 1
         user = PROGRAM_USERS[next(_users) % len(PROGRAM_USERS)] if as_root and not self.wrapper else None
@@ -112,10 +112,10 @@ RLIMITS = Isolation("rlimits", 0)
 BUBBLEWRAP = Isolation("bubblewrap", 1, landlock=True, seccomp=True, wrapper="bwrap")
 AUTOMATIC = (CGROUP, NAMESPACES, LANDLOCK, RLIMITS)
 ISOLATIONS = {isolation.name: isolation for isolation in (*AUTOMATIC, BUBBLEWRAP)}
-"""The isolations that are tried one after another, then those that are used only when they are named."""
+"""The isolations that are tried in order, followed by those used only when named."""
 
 
 def _open_to_all(path: str) -> bool:
-    """Tell whether a user without any rights can reach the path."""
+    """Tell whether an unprivileged user can reach the path."""
     ancestors = Path(path).resolve().parents
     return all(ancestor.stat().st_mode & stat.S_IXOTH for ancestor in ancestors)

@@ -1,7 +1,7 @@
 """Defines the limits of a program and the result of its run.
 
-A `RunResult` is always about the program. If the sandbox itself fails, `SandboxUnavailableError` is raised instead, so that a
-broken machine can never look like a failing program.
+A `RunResult` is always about the program. If the sandbox itself fails, `SandboxUnavailableError` is raised instead, so that a broken
+machine never looks like a failing program.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ from reflectioncoder.errors import SandboxUnavailableError, UsageError
 RunStatus = Literal["ok", "failed", "timeout", "memory", "crashed"]
 """ok: exit code 0; failed: another exit code; timeout: wall or CPU limit; memory: memory limit; crashed: killed by a signal."""
 
+_MAX_SECONDS = 1e9
+_MAX_WHOLE = 2**63 - 1  # what the operating system takes
+
 __all__ = ["CappedOutput", "Limits", "RunResult", "RunStatus", "SandboxUnavailableError"]
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of one run. Seconds and bytes.
+    """Limits of one run, in seconds and bytes.
 
-    `memory_bytes` holds for all processes together (resident) and, where `address_space_bytes` is None, for the address space of each;
-    runtimes that reserve far more than they use (JVM, Go, .NET, Node) need another bound there.
+    `memory_bytes` limits the resident memory of all processes together and, if `address_space_bytes` is None, the address space of
+    each; runtimes that reserve far more than they use (JVM, Go, .NET, Node) need a separate `address_space_bytes`.
     """
 
     wall_s: float = 10.0
@@ -40,13 +43,14 @@ class Limits:
         for name, value in asdict(self).items():
             if value is None:
                 continue
-            if value < 0 or (value == 0 and name != "file_bytes"):
-                raise UsageError.for_value("a sandbox limit must be positive", name, value, "a number above 0")
+            most = _MAX_SECONDS if name.endswith("_s") else _MAX_WHOLE
+            if not 0 <= value <= most or (value == 0 and name != "file_bytes"):
+                raise UsageError.for_value("a sandbox limit is out of range", name, value, f"a number above 0, at most {most:.0f}")
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """Outcome of one run. `stdout` and `stderr` are capped (head and tail kept); `*_length` are the true byte counts."""
+    """The outcome of one run. `stdout` and `stderr` are capped (head and tail kept); `*_length` are the true byte counts."""
 
     status: RunStatus
     exit_code: int | None
@@ -65,7 +69,7 @@ class RunResult:
 
 
 class CappedOutput:
-    """Keeps the first and the last bytes of a stream within `cap`, and counts all of them."""
+    """Keeps the first and last bytes of a stream, at most `cap` in all, and counts all bytes."""
 
     def __init__(self, cap: int):
         self.length = 0

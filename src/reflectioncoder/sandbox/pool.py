@@ -1,6 +1,6 @@
-"""Many independent jobs, a bounded number at a time; endless input is fine.
+"""Runs many independent jobs, a bounded number at a time; the input may be endless.
 
-They run in threads, each in a copy of the caller's context (`contextvars`), as if the caller had called them.
+Jobs run in threads, each in a copy of the caller's context (`contextvars`), as if the caller had called them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from typing import TypeVar
 
-_AHEAD = 16  # a slow job at the head holds up the results, not the other workers
+_AHEAD = 16  # jobs taken ahead, so that a slow job delays the results but not the other workers
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -29,17 +29,17 @@ def workers_within_memory(bytes_each: int, workers: int = 0) -> int:
         with open("/proc/meminfo") as handle:
             free = next(int(line.split()[1]) * 1024 for line in handle if line.startswith("MemAvailable:"))
     except (OSError, ValueError, StopIteration):
-        return workers  # the system does not say
+        return workers  # the system does not report free memory
     return max(1, min(workers, free // 2 // bytes_each))
 
 
 def map_ordered(
     function: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 0, stop: Callable[[], None] = lambda: None
 ) -> Generator[Result, None, None]:
-    """Yield the results of `function` for every job, in order. A bounded number of jobs is taken ahead, so endless input is fine.
+    """Yield the results of `function` for every job, in order. A bounded number of jobs is taken ahead, so the input may be endless.
 
-    Threads are enough: each job waits for a process of its own. Exceptions of a job are raised where its result is due. At the end,
-    early or not, `stop` is called before jobs that are under way are waited for.
+    Threads suffice, since each job waits for its own process. A job's exception is raised where its result is due. At the end, early or
+    not, `stop` is called before running jobs are waited for.
     """
     workers = workers or default_workers()
     pending: deque[Future[Result]] = deque()
@@ -59,9 +59,9 @@ def map_ordered(
 def map_unordered(
     function: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 0, stop: Callable[[], None] = lambda: None
 ) -> Generator[Result, None, None]:
-    """Yield the results of `function` for every job, as they end: a slow job holds up nothing.
+    """Yield the results of `function` for every job as they end, so that a slow job delays no other result.
 
-    This differs from `map_ordered` otherwise in that `stop` is called at an early end only: jobs of the same kind may follow.
+    Unlike in `map_ordered`, `stop` is called only at an early end, since jobs of the same kind may follow.
     """
     workers = workers or default_workers()
     pending: set[Future[Result]] = set()

@@ -1,4 +1,4 @@
-"""Turns numbers of numpy and other packages into Python's, which compare at full precision, and keeps numpy from printing warnings."""
+"""Converts numbers of numpy and other packages into Python's, which compare at full precision, and silences numpy's warnings."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ _SEQUENCES, _MAPPINGS = (list, tuple, set, frozenset), (dict, Counter)
 
 
 def _loaded_numpy() -> Any:
-    """Return numpy, or None if nothing has needed it yet."""
+    """Return numpy, or None if it is not loaded yet."""
     if "numpy" not in sys.modules:
         return None
-    import numpy  # not `sys.modules["numpy"]`: another thread may be in the middle of importing it
+    import numpy  # not `sys.modules["numpy"]`: another thread may still be importing it
 
     return numpy
 
 
 def without_numpy_warnings() -> contextlib.AbstractContextManager[Any]:
-    """Silence overflows and invalid operations, which are the answer's business; do nothing if numpy is not loaded."""
+    """Silence overflows and invalid operations, which an answer may cause; does nothing if numpy is not loaded."""
     numpy = _loaded_numpy()
     return numpy.errstate(all="ignore") if numpy is not None else contextlib.nullcontext()
 
 
 def holds_numpy(value: Any) -> bool:
-    """Tell whether the value, or something in it at any depth, is numpy's."""
+    """Tell whether the value, or anything in it at any depth, is numpy's."""
     if type(value) in _SEQUENCES:
         return any(map(holds_numpy, value))
     if type(value) in _MAPPINGS:
@@ -37,10 +37,10 @@ def holds_numpy(value: Any) -> bool:
 
 
 def as_python_numbers(value: Any) -> Any:
-    """Replace the numbers of other packages, at any depth of the value, by Python's.
+    """Replace the numbers of other packages, at any depth of the value, by Python numbers.
 
-    An array without dimensions becomes its item; another one keeps its shape and holds Python's numbers. numpy's truth values stay:
-    they are exact, and some oracles tell them from Python's.
+    An array without dimensions becomes its item; other arrays keep their shape and hold Python numbers. numpy's booleans stay: they
+    are exact, and some oracles distinguish them from Python's.
     """
     if type(value) in _SEQUENCES:
         return type(value)(map(as_python_numbers, value))

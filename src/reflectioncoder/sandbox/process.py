@@ -1,4 +1,4 @@
-"""One run of one program, from start to its end or a limit."""
+"""Runs one program until it ends or hits a limit."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from reflectioncoder.sandbox.running import WATCH_INTERVAL_S, Excess, Running
 
 
 def run_python(source: str, limits: Limits, isolation: Isolation, *, files: dict[str, str] | None = None) -> RunResult:
-    """Run a Python program as `python main.py` would, and wait for it.
+    """Run a Python program as `python main.py` would, and wait until it ends.
 
     Args:
-        files: further files of the private directory, name → content.
+        files: further files in the private directory, name → content.
 
     Raises:
         SandboxUnavailableError: the sandbox failed, not the program.
@@ -40,13 +40,13 @@ def run_with_input(
     *,
     files: dict[str, str] | None = None,
 ) -> tuple[RunResult, str | None]:
-    """Run a Python program that reads its standard input; return how that went, and what it printed, None if that was too much.
+    """Run a Python program that reads stdin; return its result and its complete output (None if that exceeds `max_output_bytes`).
 
     Raises:
         SandboxUnavailableError: the sandbox failed, not the program.
     """
     encoded = {name: content.encode("utf-8", "surrogatepass") for name, content in (files or {}).items()}
-    printed = CappedOutput(2 * max_output_bytes)  # half of it is kept of the beginning
+    printed = CappedOutput(2 * max_output_bytes)  # half of the cap is for the beginning
     with tempfile.NamedTemporaryFile() as handle:
         handle.write(given.encode("utf-8", "surrogatepass"))
         handle.flush()
@@ -61,17 +61,17 @@ def run_with_input(
 
 
 def _code_of(source: str, files: dict[str, str] | None) -> str:
-    """Return the program with the modules beside it; what its other files name, it does not import."""
+    """Return the source of the program and its modules; names in its other files are not imports."""
     return "\n".join((source, *(content for name, content in (files or {}).items() if name.endswith(".py"))))
 
 
 @dataclass(frozen=True)
 class Traced:
-    """Say what is traced (see `runtime.tracer`): a program, statements that run after it untraced, and a test that calls it.
+    """The input of a traced run (see `runtime.tracer`): a program, statements run after it untraced, and a test that calls it.
 
     Attributes:
-        max_s: wall time, looked at whenever the program gets to a statement.
-        is_buffered: rows are written a few milliseconds late, and lost if the program is killed meanwhile.
+        max_s: limit on wall time, checked at every statement.
+        is_buffered: rows are written a few milliseconds late, and are lost if the program is killed meanwhile.
     """
 
     source: str
@@ -84,12 +84,12 @@ class Traced:
 
 
 def run_traced(traced: Traced, limits: Limits, isolation: Isolation) -> tuple[RunResult, bytes]:
-    """Run a program under a tracer, and return how that went with the tracer's rows (the first ones, if it wrote too much).
+    """Run a program under a tracer; return its result and the tracer's rows (the first ones, if there are too many).
 
     Raises:
         SandboxUnavailableError: the sandbox failed, not the program.
     """
-    rows = CappedOutput(4 * traced.max_bytes)  # half of it is kept of the beginning
+    rows = CappedOutput(4 * traced.max_bytes)  # half of the cap is for the beginning
     ran = _run("trace", vars(traced), preload_for(traced.source), limits, isolation, rows)
     return replace(ran, stdout=""), rows.content() or b""
 
@@ -102,7 +102,7 @@ def run_command(
     files: dict[str, bytes] | None = None,
     env: dict[str, str] | None = None,
 ) -> RunResult:
-    """Run an executable (absolute path) that the sandbox's file system holds, and wait for it.
+    """Run an executable (absolute path in the sandbox's file system), and wait until it ends.
 
     Raises:
         SandboxUnavailableError: the sandbox failed, not the program.
@@ -119,9 +119,9 @@ def build_command(
     files: dict[str, bytes],
     env: dict[str, str] | None = None,
 ) -> tuple[RunResult, bytes | None]:
-    """Run a compiler and fetch what it leaves: (how it went, all that it said in stderr; a tar archive of `outputs`, shell patterns).
+    """Run a compiler; return (its result, with all its output in stderr; a tar archive of `outputs`, given as shell patterns).
 
-    The archive is None where it failed, or where the archive exceeds `limits.file_bytes`.
+    The archive is None if the compiler failed or the archive exceeds `limits.file_bytes`.
 
     Raises:
         SandboxUnavailableError: the sandbox failed, not the compiler.
@@ -142,7 +142,7 @@ def _run(
     stdout: CappedOutput | None = None,
     stdin: int | None = None,
 ) -> RunResult:
-    """Run a program of a kind; `stdin`: a descriptor that it reads, in place of nothing."""
+    """Run a program of the given kind; `stdin`: a descriptor to read from, by default none."""
     with SERVERS.lend(isolation, preload) as server, Pipes(1, 2) as pipes:
         running = server.start(kind, payload, limits, pipes.theirs if stdin is None else {0: stdin, **pipes.theirs})
         pipes.close_theirs()
@@ -150,7 +150,7 @@ def _run(
 
 
 class Pipes(contextlib.AbstractContextManager["Pipes"]):
-    """A pipe for each of the program's descriptors; `reading`: those from which the program reads."""
+    """A pipe for each of the program's descriptors; `reading`: the ones that the program reads from."""
 
     def __init__(self, *fds: int, reading: Sequence[int] = ()):
         self.ours: dict[int, int] = {}
@@ -173,7 +173,7 @@ class Pipes(contextlib.AbstractContextManager["Pipes"]):
 
 
 def _watch(running: Running, stdout: int, stderr: int, out: CappedOutput | None = None) -> RunResult:
-    """Read everything until the program ends or a limit is met."""
+    """Read all output until the program ends or hits a limit."""
     limits = running.limits
     out, err = out or CappedOutput(limits.output_bytes), CappedOutput(limits.output_bytes)
     sinks = {stdout: out.add, stderr: err.add}
@@ -193,7 +193,7 @@ def _watch(running: Running, stdout: int, stderr: int, out: CappedOutput | None 
             exceeded = running.watch(limits.wall_s)
     report = running.finish()
     exceeded = running.out_of_memory() or exceeded
-    for fd, sink in sinks.items():  # what is still in the pipes after all of it is dead
+    for fd, sink in sinks.items():  # data still in the pipes after all processes have ended
         os.set_blocking(fd, False)
         with contextlib.suppress(BlockingIOError):
             while data := os.read(fd, 65536):

@@ -1,4 +1,4 @@
-"""Reads from /proc what a process and its descendants use. What it does not tell counts as none: no children, memory or time."""
+"""Reads the resources of a process and its descendants from /proc. Missing information counts as zero children, memory or time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def descendants(pid: int) -> list[int]:
     pending = [pid]
     while pending:
         current = pending.pop()
-        with contextlib.suppress(OSError):  # processes come and go while we look
+        with contextlib.suppress(OSError):  # processes come and go meanwhile
             for task in os.listdir(f"/proc/{current}/task"):
                 children = [int(child) for child in Path(f"/proc/{current}/task/{task}/children").read_text().split()]
                 found += children
@@ -35,7 +35,7 @@ def num_threads(pid: int) -> int:
 
 
 def resident_bytes(pid: int) -> int:
-    """Return the resident memory of a process; pages that it shares with the warm server are counted as well."""
+    """Return the resident memory of a process, including pages shared with the warm server."""
     for path in (f"/proc/{pid}/statm", *_thread_files(pid)):
         try:
             if pages := int(Path(path).read_text().split()[1]):
@@ -46,13 +46,13 @@ def resident_bytes(pid: int) -> int:
 
 
 def unmapped_bytes(pids: Iterable[int], shared_bytes: float) -> float:
-    """Return an upper bound for the memory that the kernel may hold for these processes and that none of them has mapped.
+    """Return an upper bound on the memory that the kernel may hold for these processes without any of them mapping it.
 
-    That is pages of shared mappings, which stay allocated when nobody has them mapped any more, what lies unread in sockets and
-    pipes, and the descriptions of mappings.
+    It covers pages of shared mappings, which stay allocated after unmapping, unread data in sockets and pipes, and the descriptions of
+    mappings.
 
     Args:
-        shared_bytes: how large a shared mapping without a file may have been; of what is left of it only that is seen.
+        shared_bytes: the largest possible size of an anonymous shared mapping, of which /proc shows only the part still mapped.
     """
     num_mappings, shared, sockets, pipes = 0, dict[bytes, float](), set[str](), set[str]()
     for pid in pids:
@@ -73,7 +73,7 @@ def unmapped_bytes(pids: Iterable[int], shared_bytes: float) -> float:
 
 
 def _extent(line: bytes) -> tuple[int, int, int, bytes]:
-    """Return begin, end, offset in the file, and the file of a line of /proc/PID/maps."""
+    """Return begin, end, file offset and file of a line of /proc/PID/maps."""
     place, _, offset, _, inode = line.split(None, 5)[:5]
     begin, _, end = place.partition(b"-")
     return int(begin, 16), int(end, 16), int(offset, 16), inode
@@ -81,7 +81,7 @@ def _extent(line: bytes) -> tuple[int, int, int, bytes]:
 
 @cache
 def _socket_bytes() -> int:
-    """Return how many bytes may lie unread in a socket of a pair. Its senders may exceed the size by one more message."""
+    """Return how many unread bytes a socket of a pair may hold. A sender may exceed the buffer size by one message."""
     try:
         return int(Path("/proc/sys/net/core/wmem_default").read_text()) + 65536
     except (OSError, ValueError):
@@ -89,7 +89,7 @@ def _socket_bytes() -> int:
 
 
 def _thread_files(pid: int) -> Iterator[str]:
-    """Yield a file of each thread: when the first thread has ended the process shows no memory, its other threads do."""
+    """Yield a file of each thread: once the first thread has ended, only the other threads show the process's memory."""
     with contextlib.suppress(OSError):
         for task in os.listdir(f"/proc/{pid}/task"):
             yield f"/proc/{pid}/task/{task}/statm"
@@ -97,7 +97,7 @@ def _thread_files(pid: int) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class CpuTime:
-    """The CPU time of a process that began at `started`: seconds of all its threads, and with those of children waited for."""
+    """The CPU time of a process that began at `started`: seconds of all its threads, without and with its reaped children."""
 
     started: int
     own_s: float
@@ -113,7 +113,7 @@ def cpu_of(pid: int) -> CpuTime:
 
 
 def waiting_seconds(pid: int) -> float:
-    """Return how long a process was ready to run while another had the processor."""
+    """Return the seconds that a process was runnable but waiting for a processor."""
     try:
         return int(Path(f"/proc/{pid}/schedstat").read_bytes().split()[1]) / 1e9
     except (OSError, IndexError, ValueError):

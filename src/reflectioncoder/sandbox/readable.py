@@ -1,7 +1,7 @@
-"""Decides which files of this machine programs may read: the interpreter, the system's libraries, some packages; never our data.
+"""Decides which files of this machine programs may read: the interpreter, system libraries and some packages; never benchmark data.
 
-`share` adds directories, `keep_secret` takes some away for good. Expected values and benchmark data are always secret, wherever
-their folders lie.
+`share` adds directories, `keep_secret` permanently removes some. Expected values and benchmark data are always secret, wherever their
+folders lie.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from reflectioncoder.errors import UsageError
 from reflectioncoder.paths import cache_dir
 
-# Packages that programs may import where they are installed. Others stay hidden: some carry benchmark data and solutions.
+# Packages that programs may import if installed. Others stay hidden: some contain benchmark data and solutions.
 PROGRAM_PACKAGES = (
     "numpy", "pandas", "scipy", "sympy", "mpmath", "networkx", "sklearn", "joblib", "cloudpickle", "threadpoolctl", "dateutil",
     "pytz", "tzdata", "six", "sortedcontainers", "regex", "more_itertools", "narwhals", "matplotlib", "mpl_toolkits", "contourpy",
@@ -28,7 +28,7 @@ PROGRAM_PACKAGES = (
     "et_xmlfile", "requests", "urllib3", "idna", "certifi", "charset_normalizer", "bs4", "soupsieve", "typing_extensions", "lxml",
     "faker", "psutil",
 )  # fmt: skip
-# Where wheels have their libraries, if that is not called after the package.
+# Library folders of wheels that are not named after the package.
 _LIBRARIES = (
     *("pillow.libs", "scikit_learn.libs", "opencv_python_headless.libs", "opencv_python.libs"),
     *("opencv_contrib_python_headless.libs", "opencv_contrib_python.libs"),
@@ -42,15 +42,15 @@ _RUNTIMES = (
     "etc/perl",
     "etc/racket",
     "etc/ldc2.conf",
-)  # settings without which they do not start
+)  # settings that these runtimes need to start
 
 
 @dataclass(frozen=True)
 class ReadablePaths:
-    """The files that programs may use. `bind`: those that they may read; `hide`: directories in it that they may not; `show`:
-    exceptions.
+    """The files that programs may use. `bind`: readable paths; `hide`: directories in them that are not readable; `show`: exceptions
+    from `hide`.
 
-    `packages`: what of `show` they may import.
+    `packages`: the importable part of `show`.
     """
 
     bind: tuple[str, ...]
@@ -60,13 +60,13 @@ class ReadablePaths:
 
 
 def share(directory: Path) -> None:
-    """Let the programs of servers that are started from now on read a directory."""
+    """Let programs of servers started from now on read a directory."""
     global _shared
     _shared |= {directory.resolve()}
 
 
 def keep_secret(folder: Path) -> None:
-    """Never let programs of servers that are started from now on read a folder: it holds what answers are compared with."""
+    """Never let programs of servers started from now on read a folder, which holds expected answers."""
     global _secret
     _secret |= {folder}
 
@@ -76,16 +76,16 @@ _secret: frozenset[Path] = frozenset()
 
 
 def secret_folders() -> frozenset[Path]:
-    """Return the folders of `keep_secret`, that of `$REFLECTIONCODER_DATA`, and the cache."""
+    """Return the folders given to `keep_secret`, the one in `$REFLECTIONCODER_DATA`, and the cache."""
     data = os.environ.get("REFLECTIONCODER_DATA")
     return frozenset(folder.absolute() for folder in (*_secret, cache_dir(), *([Path(data)] if data else [])))
 
 
 def readable_paths() -> ReadablePaths:
-    """Return the paths for this interpreter: the system's and the standard library, some installed packages, and what is shared.
+    """Return the paths for this interpreter: system libraries, the standard library, some installed packages, and shared directories.
 
     Raises:
-        UsageError: without a secret folder no program could start.
+        UsageError: a secret folder holds files that every program needs.
     """
     return _readable_paths(_shared, secret_folders())
 
@@ -104,15 +104,15 @@ def _readable_paths(shared: frozenset[Path], secret: frozenset[Path]) -> Readabl
         if path.exists() and not covered:
             bind.append(path)
     hidden = _hidden_folders(secret, bind, {*standard, *interpreter, *libraries})
-    covered = {path for path in shared if is_below(path, (*hidden, *bind))}  # it is shown once more
+    covered = {path for path in shared if is_below(path, (*hidden, *bind))}  # shown again inside a hidden folder
     bind += sorted(shared - covered)
     packages = {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")}
     installed = packages | {Path(path) for path in site.getsitepackages()} | set(_site_directories(standard))
     installed |= {
         directory for pattern in ("lib/python3*", "local/lib/python3*") for directory in _site_directories(Path("/usr").glob(pattern))
     }
-    ours = Path(__file__).resolve().parents[1]  # the bundled problems come with their solutions
-    # Sources and data of the user's own lie in /usr/src in many containers.
+    ours = Path(__file__).resolve().parents[1]  # the bundled problems include their solutions
+    # Many containers keep the user's own sources and data in /usr/src.
     hide = {path.resolve() for path in installed if path.is_dir()} | {ours, Path("/usr/src"), *hidden}
     importable = [
         str(path)
@@ -125,10 +125,10 @@ def _readable_paths(shared: frozenset[Path], secret: frozenset[Path]) -> Readabl
 
 
 def _hidden_folders(secret: Iterable[Path], bind: list[Path], needed: set[Path]) -> set[Path]:
-    """Return the secret folders that programs would see, because they lie within what is bound."""
-    with contextlib.suppress(OSError):  # what does not exist cannot be hidden, and would be seen as soon as it does
+    """Return the secret folders that programs would see because they lie within bound paths."""
+    with contextlib.suppress(OSError):  # a missing folder cannot be hidden, and would be visible once created
         cache_dir().mkdir(parents=True, exist_ok=True)
-    hidden = {folder for path in secret if is_below(folder := path.resolve(), bind)}
+    hidden = {folder for path in secret if is_below(folder := Path(os.path.realpath(path)), bind)}
     needed |= {path.resolve() for path in map(Path, ("/usr/bin", "/usr/lib", "/usr/lib64")) if path.exists()}
     for folder in hidden:
         if inside := next((path for path in sorted(needed) if path.is_relative_to(folder)), None):
@@ -150,12 +150,12 @@ def _site_directories(directories: Any) -> list[Path]:
 
 
 def base_interpreter() -> str:
-    """Return the path of the interpreter itself, not of the link to it in a virtual environment."""
+    """Return the path of the interpreter itself, not of a virtual environment's link to it."""
     return getattr(sys, "_base_executable", None) or sys.executable
 
 
 def expand(paths: ReadablePaths) -> list[str]:
-    """Return the same set of files as a list of paths that hold nothing hidden."""
+    """Return the same set of files as a list of paths without anything hidden below them."""
     hidden = [Path(path) for path in paths.hide]
 
     def parts(path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Follows a program that runs in the sandbox: its clocks, the limits that are watched from outside, and its end."""
+"""Follows a running program in the sandbox: its clocks, the limits enforced from outside, and its end."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from reflectioncoder.sandbox.forkserver import ForkServer
 
 WATCH_INTERVAL_S = 0.05
-KILL_PATIENCE_S = 30.0  # of a server, to end a program and everything below it
+KILL_PATIENCE_S = 30.0  # for a server to end a program and all its processes
 
 
 @dataclass(frozen=True)
 class Excess:
-    """The limit that a program has exceeded: the status that follows from it, and the reason in words."""
+    """The limit that a program has exceeded: the resulting status, and the reason in words."""
 
     status: Literal["timeout", "memory", "crashed"]
     reason: str
@@ -33,7 +33,7 @@ OUT_OF_MEMORY = Excess("memory", "used too much memory")
 
 
 class Running:
-    """A program that runs. `finish` must be called in the end; it is harmless twice."""
+    """A running program. `finish` must be called at the end; repeated calls are harmless."""
 
     def __init__(self, server: ForkServer, pid: int, limits: Limits):
         self.server = server
@@ -44,18 +44,18 @@ class Running:
         self.report: dict[str, Any] | None = None
         self._killed = False
         self._cpu_seen: dict[tuple[int, int], float] = {}
-        # Behind a wrapper the server is counted too, with the time of all programs before.
+        # With a wrapper, the server is counted too, including its time for all earlier programs.
         self._cpu_s_before = self._cpu_s(self._pids()) if server.isolation.wrapper else 0.0
         self._measured_at, self._measured_s, self._cpu_used_s = self.started_at, 0.0, 0.0
         self._oom_kills_before = server.cgroup.num_oom_kills() if server.cgroup else 0
 
     @property
     def control_fd(self) -> int:
-        """Return a descriptor that is readable when the program has ended (then `poll`)."""
+        """Return a descriptor that becomes readable when the program has ended (then call `poll`)."""
         return self.server.control.fileno()
 
     def poll(self) -> dict[str, Any] | None:
-        """Return how it ended: {"exit", "signal", "cpu_s", "peak_memory_bytes"}; None while it runs.
+        """Return the program's end, {"exit", "signal", "cpu_s", "peak_memory_bytes"}; None while it runs.
 
         Raises:
             SandboxUnavailableError: the confinement failed, or the server died.
@@ -65,16 +65,16 @@ class Running:
         return self.report
 
     def own_time_s(self) -> float:
-        """Return the seconds since its start in which it could have run: wall time less the time it has waited for a processor.
+        """Return the program's own time: seconds of wall time since its start minus the time it waited for a processor.
 
-        A loop and a sleep both count in full; the load of the machine does not. At least the CPU time of all its threads and
-        processes, which could keep its first thread waiting, and an eighth of the wall time; never more than the wall time, however
-        many processors they have.
+        Loops and sleeps count in full; the machine's load does not. The own time is at least the CPU time of all its threads and
+        processes, which could keep its first thread waiting, and an eighth of the wall time; it never exceeds the wall time, however
+        many processors they use.
         """
         return self._measure(self._pids())
 
     def own_time_estimate_s(self) -> float:
-        """Estimate `own_time_s` without a look at the processes: as if the program had not waited since the last one."""
+        """Estimate `own_time_s` without reading /proc, as if the program had not waited since the last measurement."""
         return self._measured_s + time.monotonic() - self._measured_at
 
     def _measure(self, pids: Sequence[int]) -> float:
@@ -86,7 +86,7 @@ class Running:
         return self._measured_s
 
     def _cpu_s(self, pids: Sequence[int]) -> float:
-        """Add up the CPU time so far. Whatever ends between two looks is in the time of who has waited for it, or was seen before."""
+        """Add up the CPU time so far. A process that ends between two calls is in its parent's time if reaped, or was seen before."""
         with_children_s = 0.0
         for pid in pids:
             used = cpu_of(pid)
@@ -95,17 +95,17 @@ class Running:
         return max(with_children_s, sum(self._cpu_seen.values()))
 
     def _pids(self) -> list[int]:
-        """List the program's processes. An orphan has another parent: process 1, which is the program, or the server, which has one
-        program at a time; behind a wrapper the server and the wrapper's own process are among them."""
+        """List the program's processes. Orphans are adopted by process 1, which is the program, or by the server, which runs one
+        program at a time; with a wrapper, the server and the wrapper's own process are included."""
         alone = self.server.isolation.namespaces
         return [self.pid, *descendants(self.pid)] if alone else descendants(self.server.process.pid)
 
     def watch(self, max_own_s: float, since_s: float = 0.0) -> Excess | None:
-        """Tell which limit is exceeded among those that the kernel does not enforce at this isolation: time, memory of all, processes,
+        """Return the limit exceeded among those that the kernel does not enforce at this isolation: time, total memory, processes,
         disk.
 
-        `max_own_s`: of its own time, counted from when that was `since_s`. Looks every `WATCH_INTERVAL_S`: calls in
-        between find nothing.
+        `max_own_s`: limit on own time, counted from the moment when it was `since_s`. Checks every `WATCH_INTERVAL_S`; calls in
+        between return None.
         """
         if time.monotonic() < self._next_watch:
             return None
@@ -115,7 +115,7 @@ class Running:
             return Excess("timeout", f"ran longer than {max_own_s:.3g} s")
         if sum(map(num_threads, pids)) > self.limits.processes + 2 * bool(self.server.isolation.wrapper):
             return Excess("crashed", f"started more than {self.limits.processes} processes and threads")
-        if self._cpu_used_s > 1.5 * self.limits.cpu_s:  # a single process is ended by the kernel
+        if self._cpu_used_s > 1.5 * self.limits.cpu_s:  # the kernel limits only single processes
             return Excess("timeout", f"used more than {self.limits.cpu_s:g} s of CPU")
         memory_bytes = sum(map(resident_bytes, pids))
         if not self.server.cgroup:
@@ -129,14 +129,14 @@ class Running:
         return None
 
     def out_of_memory(self) -> Excess | None:
-        """Tell whether the kernel has killed one of its processes for exceeding its memory (known with a control group only)."""
+        """Return OUT_OF_MEMORY if the kernel killed a process over the memory limit (known only with a control group); else None."""
         killed = self.server.cgroup is not None and self.server.cgroup.num_oom_kills() > self._oom_kills_before
         return OUT_OF_MEMORY if killed else None
 
     def out_of_cpu_time(self) -> bool:
-        """Tell whether the kernel has ended it at its limit on CPU time.
+        """Tell whether the kernel ended the program at its limit on CPU time.
 
-        It counts in ticks, so on a loaded machine less may be measured.
+        The kernel counts in ticks, so the measured time may be lower on a loaded machine.
         """
         report = self.report or {}
         return report.get("signal") == signal.SIGKILL and not self._killed and report["cpu_s"] > 0.5 * self.limits.cpu_s
@@ -148,10 +148,10 @@ class Running:
                 self.server.control.sendall(b'{"kill": true}\n')
 
     def finish(self, patience_s: float = 0.0) -> dict[str, Any]:
-        """Kill the program if it still runs after `patience_s`, and wait until all of it is gone.
+        """Kill the program if it still runs after `patience_s`, and wait until all its processes are gone.
 
         Raises:
-            SandboxUnavailableError: the server does not manage that, or is gone.
+            SandboxUnavailableError: the server fails to end the program, or is gone.
         """
         if self.poll() is None:
             select.select([self.control_fd], [], [], patience_s)

@@ -1,11 +1,11 @@
 """Provides a stateful interpreter: cells run one after another, names stay defined, as in a notebook.
 
-The author of reflection sequences runs its attempts here. A cell that outlives its time is interrupted inside the interpreter; if
-that does not help the interpreter is killed. The next cell then starts a new one, in which the earlier cells that succeeded are
-run again on request (`replay`), and its result says that it was restarted.
+The author of reflection sequences runs its attempts here. A cell that exceeds its time is interrupted inside the interpreter; if that
+does not help, the interpreter is killed. The next cell then starts a new one, in which on request (`replay`) the earlier successful
+cells run again, and its result says that the interpreter was restarted.
 
-What a cell says of itself is not believed (docs/sandbox.md, "Sessions"): each runs in a process of its own, and one that passes has to
-fail in a control run. A session that is caught is lost, as if the interpreter had crashed.
+A cell's report about itself is not trusted (docs/sandbox.md, "Sessions"): each cell runs in its own process, and one that passes must
+fail in a control run. A session that is caught cheating is lost, as if the interpreter had crashed.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ from reflectioncoder.sandbox.running import WATCH_INTERVAL_S, Running
 CellStatus = Literal["ok", "failed", "timeout", "crashed"]
 _PATIENCE_S = 20.0  # beyond the time of a cell: the keeper ends it long before
 _KEEPER_PROCESSES = 4  # the keeper, the state before, the cell's process, and one that is between them for a moment
+_LOST_STATE = "; the interpreter was restarted and its state is lost"  # `data.failed_attempts` knows lost cells by it
 _DRAW = random.SystemRandom()
 
 
 @dataclass(frozen=True)
 class CellResult:
-    """The result of a cell. `output` is capped, as a terminal would show it; `error` is the exception's class name; `restarted`: state
-    was lost."""
+    """The result of a cell. `output`: capped, as a terminal would show it; `error`: the exception's class name; `restarted`: earlier
+    state was lost."""
 
     status: CellStatus
     output: str
@@ -48,11 +49,11 @@ class CellResult:
 
 
 class Session:
-    """A session, used as a context manager. `limits.wall_s` holds for each cell, the other limits for the interpreter's life.
+    """A session, used as a context manager. `limits.wall_s` applies to each cell, the other limits to the interpreter's life.
 
     Args:
-        replay: after a restart first run the cells again that had succeeded, so that their names are there.
-        file_name: what tracebacks call every cell; empty: `<cell N>`.
+        replay: after a restart, first run the successful cells again, so that their names are defined.
+        file_name: the name of every cell in tracebacks; empty: `<cell N>`.
 
     Raises (from `run`):
         SandboxUnavailableError: the sandbox failed, not the program.
@@ -67,7 +68,7 @@ class Session:
         self._running: Running | None = None
         self._pipes: Pipes | None = None
         self._lost_state = False
-        self._runs_once = False  # the next cell: a control would meet what an earlier cell has left open
+        self._runs_once = False  # the next cell has no control, which would disturb what an earlier cell left open
         self._num_cells = 0
         self._succeeded: list[str] = []
 
@@ -94,7 +95,7 @@ class Session:
         return running, pipes
 
     def _limits_of_all(self) -> Limits:
-        """Return the limits of all processes: the kernel limits each as asked for; sums are for a state, a cell and its control."""
+        """Return the limits for all processes: per-process limits as requested, totals for a state, a cell and its control."""
         limits = self._limits
         return replace(
             limits,
@@ -105,7 +106,7 @@ class Session:
         )
 
     def run(self, code: str) -> CellResult:
-        """Run one cell and wait for it."""
+        """Run one cell and wait until it ends."""
         restarted, self._lost_state = self._lost_state, False
         if restarted and self._replay:
             for cell in self._succeeded:
@@ -116,16 +117,16 @@ class Session:
         return replace(result, restarted=restarted)
 
     def _run(self, code: str) -> CellResult:
-        """Run the cell and, if it is said to have passed, its control.
+        """Run the cell and, if it is reported as passed, its control.
 
-        The control runs before it or after it, so that which of them counts shows nowhere.
+        The control runs before or after it, at random, so that code cannot tell which of the two counts.
         """
         started = time.monotonic()
         control = control_of(code)
         wall_s = self._limits.wall_s
         once = self._runs_once
         controlled = self._ask(control.code, 2 * wall_s, advance=True, keep=False) if not once and _DRAW.random() < 0.5 else None
-        if controlled is not None and controlled.keeper_ended:  # the cell takes everything down
+        if controlled is not None and controlled.keeper_ended:  # the cell's code ended the keeper
             answer = controlled
         else:
             answer = self._ask(code, wall_s, advance=controlled is None, keep=True)
@@ -137,17 +138,17 @@ class Session:
                 controlled = self._ask(control.second, 2 * wall_s, advance=False, keep=False)
             if not control.is_met_by(controlled.status, controlled.error, controlled.line):
                 answer = _Answer("crashed", "the session reports what does not hold as passed", lost=True)
-            elif runs_after and answer.open != "nothing":  # files that it has made and holds are no longer those in the directory
+            elif runs_after and answer.open != "nothing":  # the control's run replaced files that the state holds open
                 answer = self._ask(code, wall_s, advance=False, keep=True)
         self._runs_once = answer.open == "more"
         if answer.lost:
             self.close()
             self._lost_state = True
-            answer = replace(answer, output=f"{answer.output}; the interpreter was restarted and its state is lost\n")
+            answer = replace(answer, output=f"{answer.output}{_LOST_STATE}\n")
         return CellResult(answer.status, answer.output, answer.error, time.monotonic() - started)
 
     def _ask(self, code: str, timeout_s: float, *, advance: bool, keep: bool) -> _Answer:
-        """Have the keeper run a cell (see `runtime.keeper`)."""
+        """Let the keeper run a cell (see `runtime.keeper`)."""
         running, pipes = (self._running, self._pipes) if self._running and self._pipes else self._start()
         self._num_cells += advance
         request = {
@@ -174,7 +175,7 @@ class Session:
                 if pipes.ours[5] in ready:
                     try:
                         unsent = unsent[os.write(pipes.ours[5], unsent) :]
-                    except BrokenPipeError:  # it died; the reason comes over the control socket
+                    except BrokenPipeError:  # the keeper died; the reason comes over the control socket
                         unsent = unsent[:0]
                     if not unsent:
                         selector.unregister(pipes.ours[5])
@@ -196,7 +197,7 @@ class Session:
 
 @dataclass(frozen=True)
 class _Answer:
-    """The answer to a request. `lost`: nothing can be run after it, `output` says why; `keeper_ended`: nothing at all."""
+    """The answer to a request. `lost`: the state is lost, and `output` says why; `keeper_ended`: so is the keeper."""
 
     status: CellStatus
     output: str
@@ -208,7 +209,7 @@ class _Answer:
 
 
 def _read(channel: int, data: bytearray) -> bool:
-    """Take what is there; return False at the end."""
+    """Read the available data; return False at end of file."""
     with contextlib.suppress(BlockingIOError):
         while more := os.read(channel, 65536):
             data += more
@@ -217,7 +218,7 @@ def _read(channel: int, data: bytearray) -> bool:
 
 
 def _read_answer(data: bytes | bytearray) -> _Answer:
-    """Read the keeper's answer: its process never runs a cell, but it is confined with those that do, so it is checked all the same."""
+    """Read and validate the keeper's answer: its process never runs a cell, but is confined together with processes that do."""
     with contextlib.suppress(ValueError, RecursionError, AttributeError, TypeError):
         answer = json.loads(data)
         lost, output, error, line = (answer.get(name) for name in ("lost", "output", "error", "line"))

@@ -1,7 +1,7 @@
-"""How programs of a language are built and run. Which languages there are is said elsewhere (`languages`).
+"""Declares how a language's programs are built and run. The languages themselves are declared in `languages`.
 
-A program is one source file, compiled once if there is a compiler, and run once. Commands are looked for where the sandbox's programs
-find them.
+A program is one source file, compiled once if there is a compiler, and run once. Commands are searched on the PATH of the sandbox's
+programs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from reflectioncoder.sandbox.limits import Limits
 
 PATH = "/usr/bin:/bin"
 _MB, _GB = 2**20, 2**30
-_UNBOUNDED = 2**45  # address space: the resident memory is what is limited
+_UNBOUNDED = 2**45  # address space; only resident memory is limited
 
 
 def which(name: str) -> str | None:
@@ -27,18 +27,18 @@ def which(name: str) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Toolchain:
-    """How the programs of a language are built and run.
+    """A language's commands and limits for building and running programs.
 
-    `title`: the language, in messages. `needs`: commands, the first is asked for its version with `ask_version`; `files`: what must be
-    there too; `install`: how to get both. `source`: the program's file. `build`: the compiler's command line, whose `outputs` are
-    carried over to the run; empty where nothing is compiled.
+    `title`: the language's name in messages. `needs`: required commands, of which `ask_version` asks the first for its version;
+    `files`: other required files; `install`: how to get both. `source`: name of the program's file. `build`: the compiler's command
+    line, whose `outputs` are carried over to the run; empty if nothing is compiled.
 
-    `env`: {work} is the program's own directory. `beside`: further files of the directory in which it runs, name to content.
+    `env`: {work} stands for the program's own directory. `beside`: further files in that directory, name → content.
 
-    `warm`: a shell command that makes, in an empty directory and once for each version, what makes building fast; `build` and `env`
-    name that directory as {warm}.
+    `warm`: a shell command that, once per version and in an empty directory, prepares data that makes building fast; {warm} in `build`
+    and `env` stands for that directory.
 
-    `reserves`: it takes far more address space than it uses. `reads_proc`: its runtime reads /proc/self/maps.
+    `reserves`: the runtime reserves far more address space than it uses. `reads_proc`: the runtime reads /proc/self/maps.
     """
 
     title: str
@@ -61,7 +61,7 @@ class Toolchain:
 
     @property
     def lowest_tier(self) -> int:
-        """Return the lowest tier of isolation in which programs work at all: below, /proc is the machine's."""
+        """Return the lowest isolation tier in which programs work at all; below it, /proc is the machine's."""
         return 2 if self.reads_proc else 0
 
     @property
@@ -76,7 +76,7 @@ class Toolchain:
     def _limits(self, seconds: float, memory_bytes: int) -> Limits:
         return Limits(
             wall_s=seconds,
-            cpu_s=2 * seconds,  # of all threads
+            cpu_s=2 * seconds,  # summed over threads
             memory_bytes=memory_bytes,
             file_bytes=64 * _MB,
             disk_bytes=256 * _MB,
@@ -86,18 +86,18 @@ class Toolchain:
         )
 
     def missing(self) -> str | None:
-        """Name what is not there of the toolchain; None if all of it is."""
+        """Name the missing parts of the toolchain; None if it is complete."""
         absent = [name for name in self.needs if which(name) is None]
         absent += [file for file in self.files if not Path(file).exists()]
         return ", ".join(absent) or None
 
     def version(self) -> str | None:
-        """Return the version that the first command tells; None if something of the toolchain is missing."""
+        """Return the version that the first command reports; None if the toolchain is incomplete."""
         command = which(self.needs[0])
         return None if command is None or self.missing() else _told_version(command, self.ask_version)
 
     def command(self, argv: tuple[str, ...]) -> list[str]:
-        """Return `argv` with the command's place."""
+        """Return `argv` with the absolute path of its command."""
         place = argv[0] if argv[0].startswith(("/", "./")) else which(argv[0])
         return [place or f"/usr/bin/{argv[0]}", *argv[1:]]
 

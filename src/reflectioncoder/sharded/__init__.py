@@ -1,1 +1,1 @@
-"""Commands in shards, a module each: how a shard does its part (`run_shard`), and how `merge` makes the whole of all parts."""
+"""Sharded commands, one module each: `run_shard` does a shard's part, and `merge` combines all parts."""

@@ -1,7 +1,8 @@
-"""What shards of the commands about benchmarks have in common. Their unit is a task, with all its samples."""
+"""Shared code of the sharded benchmark commands. Their unit is a task with all its samples."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,14 @@ from reflectioncoder.evaluate.dates import DateWindow
 from reflectioncoder.evaluate.references import References, without_failed
 from reflectioncoder.evaluate.results import MAX_SANDBOX_ERRORS
 from reflectioncoder.evaluate.score import SampleToScore, Scorer
+from reflectioncoder.evaluate.specs import OWN, with_absolute_path, without_folder
 from reflectioncoder.shards import Shard
+from reflectioncoder.terminal import in_line
 
 
 @dataclass(frozen=True)
 class WantedBenchmark:
-    """What `merge` loads a benchmark again from: its name, the dates of its tasks, a folder with its data."""
+    """Holds what `merge` needs to load a benchmark again: its name, its date window, a folder with its data."""
 
     spec: str
     since: str = ""
@@ -27,17 +30,27 @@ class WantedBenchmark:
     data_dir: str | None = None
 
     def load(self, references: Mapping[str, Any] | None = None) -> Benchmark[Any]:
-        """Load it; `references`: what `judged_references` said of it in a shard, where they were judged."""
+        """Load the benchmark; `references`: the output of `judged_references` in a shard, if any."""
         benchmark = load_benchmark(self.spec, self.data_dir, DateWindow(self.since, self.until))
         return benchmark if references is None else without_failed(benchmark, References.of_json(references))
 
     def to_json(self) -> dict[str, str]:
-        """Return what must be the same in all shards."""
-        return {"spec": self.spec, "since": self.since, "until": self.until}
+        """Return what must be the same in all shards: of a user's file the name, not the place."""
+        return {"spec": without_folder(self.spec), "since": self.since, "until": self.until}
+
+    def paths(self, name: str) -> dict[str, str | None]:
+        """Return where `merge` finds the data again, from whatever folder it is called; a user's file is under `name`."""
+        own = {name: with_absolute_path(self.spec)} if self.spec.startswith(OWN) else {}
+        return {"data_dir": self.data_dir and os.path.abspath(self.data_dir), **own}
+
+    @classmethod
+    def of_shards(cls, said: Mapping[str, str], paths: Mapping[str, Any], name: str) -> WantedBenchmark:
+        """Return what shards say of their benchmark: `to_json` and `paths`."""
+        return cls(paths.get(name) or said["spec"], said["since"], said["until"], paths["data_dir"])
 
 
 def judged_references(benchmark: Benchmark[Any]) -> dict[str, Any] | None:
-    """Return what is known of a benchmark's references on this machine; None where they are not judged."""
+    """Return the outcome of a benchmark's references on this machine; None if they are not judged."""
     return None if benchmark.references is None else benchmark.references.to_json()
 
 
@@ -47,10 +60,10 @@ def own_tasks(benchmark: Benchmark[Any], shard: Shard) -> set[str]:
 
 
 def require_judged(rows: Sequence[dict[str, Any]]) -> None:
-    """Refuse a shard of which too many samples have no verdict.
+    """Refuse a shard with too many samples without a verdict.
 
     Raises:
-        MachineError: the sandbox could not run them.
+        MachineError: the sandbox could not run too many of the samples.
     """
     num_errors = sum(row["status"] == "sandbox_error" for row in rows)
     if num_errors > MAX_SANDBOX_ERRORS * len(rows):
@@ -61,23 +74,23 @@ def require_judged(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def verdicts_of(logs: Sequence[Path], samples: Sequence[SampleToScore], scorer: Scorer) -> list[dict[str, Any]]:
-    """Return the verdicts on samples from the logs of shards, in the order of the samples.
+    """Return the verdicts on samples from the shards' logs, in the order of the samples.
 
     Raises:
-        UsageError: one is missing.
+        UsageError: a verdict is missing.
     """
     known = {(row["task_id"], row["sample"]): row for log in logs for _, row in read_jsonl(log)}
     rows = []
     for sample in samples:
         row = known.get((sample.task.task_id, sample.sample))
         if row is None or row["key"] != scorer.key(sample):
-            raise UsageError(f"no shard holds the verdict on {sample.task.task_id}, sample {sample.sample}")
+            raise UsageError(f"no shard holds the verdict on {in_line(sample.task.task_id)}, sample {sample.sample}")
         rows.append(row)
     return rows
 
 
 def other_verdicts(benchmark: Benchmark[Any]) -> MachineError:
-    """Return the error of a merging machine whose toolchain or limits are not those of the shards' machines."""
+    """Return the error for merging on a machine whose toolchain or limits differ from the shards'."""
     return MachineError(
         f"verdicts on {benchmark.name} would be made differently here than in the shards: toolchain or limits are others\n"
         "  hint:    merge on a machine like those of the shards"

@@ -1,15 +1,16 @@
-"""`build` in shards. The unit is a problem; the logs are `log.sqlite`, as without shards, and `candidates.jsonl`.
+"""Runs `build` in shards. The unit is a problem; the logs are `log.sqlite`, as without shards, and `candidates.jsonl`.
 
-What can be told of a sample alone (is it contaminated, is it too long?) a shard decides. What one machine decides by comparing with
-earlier samples (near duplicates, shares of slips, samples of a problem) `merge` decides, which reads the candidates of all shards in
-the order in which one machine would have written them.
+A shard decides what depends on one sample alone (contamination, length). `merge` decides what depends on earlier samples (near
+duplicates, shares of slips, samples per problem): it reads the candidates of all shards in the order in which one machine would have
+written them.
 
-An author whose candidates depend on other problems' (`Traits.heeds_other_problems`) has them guessed in a shard, for nobody knows what
-became of them. `merge` joins the shards' logs and builds: what was guessed rightly has been run already, and the rest is run now.
+If an author's candidates depend on other problems (`Traits.heeds_other_problems`), a shard has to guess the outcomes of the problems in
+other shards. `merge` joins the shards' logs and builds: executions for right guesses are in the logs, the others run then.
 """
 
 from __future__ import annotations
 
+import os
 import platform
 from collections import Counter
 from collections.abc import Sequence
@@ -52,14 +53,14 @@ from reflectioncoder.shards import Shard
 _TESTS = "tests of benchmarks"
 CANDIDATES = "candidates.jsonl"
 _PACKAGES = ("libcst", "rensa")
-"""By which slips are made and near duplicates found."""
+"""The packages that make slips and find near duplicates."""
 
 
 def run_shard(recipe: Recipe, directory: Path, shard: Shard, limit: int | None, data_dir: str | None) -> ShardOutcome:
-    """Write about this shard's problems into `directory`. Of a budget each shard has an equal part.
+    """Write the candidates of this shard's problems into `directory`. Each shard gets an equal part of the budget.
 
     Raises:
-        What `build_reflections` and `ShardFolder.begun` raise.
+        The errors of `build_reflections` and `ShardFolder.begun`.
     """
     check_author(recipe.build)
     known, behaviour = known_tasks(data_dir), known_behaviour(data_dir)
@@ -79,7 +80,7 @@ def run_shard(recipe: Recipe, directory: Path, shard: Shard, limit: int | None, 
 
 
 def _keep(written: WrittenCandidates, path: Path) -> int:
-    """Write the candidates with their positions, and return how many of them are samples."""
+    """Write the candidates with their positions; return how many of them are samples."""
     num_samples = 0
     with JsonlWriter(path) as kept:
         for position, candidate in zip(written.positions, written.alone, strict=True):
@@ -90,11 +91,11 @@ def _keep(written: WrittenCandidates, path: Path) -> int:
 
 
 def merge(shards: Sequence[ShardFolder], directory: Path) -> dict[str, Any]:
-    """Write what one machine would have written; return what `build.json` says.
+    """Write what one machine would have written; return the content of `build.json`.
 
     Raises:
-        What `build_reflections` raises.
-        UsageError: problems or benchmark data are not those of the shards.
+        The errors of `build_reflections`.
+        UsageError: problems or benchmark data differ from the shards'.
     """
     work = shards[0].work
     recipe = recipe_of(work.paths["recipe"])
@@ -103,7 +104,7 @@ def merge(shards: Sequence[ShardFolder], directory: Path) -> dict[str, Any]:
     require_same_data(_work(recipe, limit, data_dir, known), work)
     config = recipe.build
     require_same_author(directory, config.author, config.hybrid, config.endpoint.model or None, fork=False)
-    with closing(BuildLog(directory / LOG_NAME)) as log:  # from which a build of the whole goes on
+    with closing(BuildLog(directory / LOG_NAME)) as log:  # a build of the whole resumes from it
         for shard in shards:
             log.absorb(shard.directory / LOG_NAME)
     if not author_of(config).traits.heeds_other_problems:
@@ -149,12 +150,12 @@ def _work(recipe: Recipe, limit: int | None, data_dir: str | None, known: KnownT
     settings = {name: value for name, value in asdict(recipe.build).items() if name != "problems"}
     settings["endpoint"] = {name: value for name, value in settings["endpoint"].items() if name not in NOT_OF_A_REQUEST}
     sandbox = {name: value for name, value in asdict(recipe.sandbox).items() if name != "workers"}
-    model = {"name": recipe.model.name, "revision": recipe.model.revision}  # whose tokenizer may count
+    model = {"name": recipe.model.name, "revision": recipe.model.revision}  # its tokenizer may count tokens
     files = {str(number): sha256_file(path) for number, path in enumerate(author.files(recipe.build))}
     endpoint = replace(recipe.build.endpoint, base_url=without_credentials(recipe.build.endpoint.base_url))
-    if extra := settings["endpoint"]["extra_body"]:  # which may hold a credential
+    if extra := settings["endpoint"]["extra_body"]:  # it may hold a credential
         settings["endpoint"]["extra_body"] = content_hash(extra)
-        if not author.traits.heeds_other_problems:  # else merge builds, and finds a critic's answers by it
+        if not author.traits.heeds_other_problems:  # otherwise merge builds, and needs it to look up the critic's answers
             endpoint = replace(endpoint, extra_body={})
     return Work(
         "build",
@@ -170,7 +171,7 @@ def _work(recipe: Recipe, limit: int | None, data_dir: str | None, known: KnownT
         paths={
             "recipe": asdict(replace(recipe, build=replace(recipe.build, endpoint=endpoint))),
             "limit": limit,
-            "data_dir": data_dir,
+            "data_dir": data_dir and os.path.abspath(data_dir),
             "problems": ", ".join(recipe.build.problems),
             "files": ", ".join(map(str, author.files(recipe.build))),
         },
@@ -178,7 +179,7 @@ def _work(recipe: Recipe, limit: int | None, data_dir: str | None, known: KnownT
 
 
 def _with_part_of_budget(config: BuildConfig, shard: Shard) -> BuildConfig:
-    """Return the settings with an equal part of the budget: shards do not know what the others have spent."""
+    """Return the settings with an equal part of the budget, since shards do not know what the others spend."""
     tokens, usd = config.budget_tokens, config.budget_usd
     return replace(config, budget_tokens=tokens and tokens // shard.count, budget_usd=usd and usd / shard.count)
 

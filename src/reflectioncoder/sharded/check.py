@@ -1,7 +1,8 @@
-"""`check` in shards. The unit is a sample; the log is `check.jsonl`, as without shards."""
+"""Runs `check` in shards. The unit is a sample; the log is `check.jsonl`, as without shards."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,17 +21,17 @@ def run_shard(
     path: str, limit: int | None, samples: Sequence[Sample], limits: Limits, workers: int, finishing: dict[str, Any], directory: Path,
     shard: Shard,
 ) -> ShardOutcome:  # fmt: skip
-    """Run the programs of this shard's samples again into `directory`.
+    """Run the programs of this shard's samples again, and write the outcomes into `directory`.
 
     Args:
-        path, limit: from which `merge` reads the samples again.
-        finishing: options that only the finished check depends on.
+        path, limit: the source from which `merge` reads the samples again.
+        finishing: options that affect only the merged check.
 
     Raises:
-        What `replay_into` and `ShardFolder.begun` raise.
+        The errors of `replay_into` and `ShardFolder.begun`.
     """
     own = [(position, sample) for position, sample in enumerate(samples) if shard.takes(position)]
-    work = _work(samples, asdict(limits), finishing, {"data": path, "limit": limit})
+    work = _work(samples, asdict(limits), finishing, {"data": os.path.abspath(path), "limit": limit})
     with ShardFolder.begun(directory, shard, work) as folder:
         rows = replay_into(directory / OUTCOMES, own, limits, workers, f"check, shard {shard}")
         folder.finish([directory / OUTCOMES], {"num_units": len(own)})
@@ -41,7 +42,7 @@ def merge(shards: Sequence[ShardFolder], samples: Sequence[Sample], directory: P
     """Write the `check.jsonl` that one machine would have written, and return its rows.
 
     Raises:
-        UsageError: the samples are not those of the shards; `directory` holds another check.
+        UsageError: the samples differ from the shards'; `directory` holds another check.
     """
     work = shards[0].work
     require_same_data(_work(samples, work.settings["limits"], work.finishing, work.paths), work)

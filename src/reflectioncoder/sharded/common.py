@@ -1,4 +1,4 @@
-"""What the commands have in common as shards."""
+"""Shared code of the sharded commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reflectioncoder.shard_folders import ShardFolder, Work
 
 @dataclass(frozen=True)
 class ShardOutcome:
-    """A finished shard. `num_units`: its own; `counted`: what else is said of them; `output`: where the whole is to be."""
+    """A finished shard. `num_units`: its number of units; `counted`: further counts as text; `output`: where to merge to."""
 
     folder: ShardFolder
     num_units: int
@@ -38,10 +38,10 @@ class ShardOutcome:
 
 
 def require_same_data(here: Work, of_shards: Work) -> None:
-    """Refuse to merge with other data than that which the shards have read.
+    """Refuse to merge with data other than the shards'.
 
     Raises:
-        UsageError: it is other data.
+        UsageError: the data differs.
     """
     for name, value in of_shards.data.items():
         if here.data.get(name) != value:
@@ -53,10 +53,10 @@ def require_same_data(here: Work, of_shards: Work) -> None:
 
 
 def write_merged(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write the rows of a whole (JSON Lines); a file that holds anything but these is not replaced.
+    """Write the merged rows (JSON Lines), without replacing a file that holds anything else.
 
     Raises:
-        UsageError: there is such a file.
+        UsageError: `path` is a file with other content.
     """
     if path.exists() and path.read_bytes() != "".join(dumps_row(row) + "\n" for row in rows).encode():
         raise UsageError(f"{path} holds other results than those of the shards\n  hint:    choose another --output")
@@ -64,10 +64,10 @@ def write_merged(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def in_order(logs: Sequence[Iterable[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of all shards' logs, each sorted by `position`, in the order of their positions.
+    """Yield the rows of all shards' logs, each log sorted by `position`, in the order of their positions.
 
     Raises:
-        UsageError: a position is missing or comes twice.
+        UsageError: a position is missing or duplicated.
     """
     for position, row in enumerate(heapq.merge(*logs, key=lambda row: row["position"])):
         if row["position"] != position:

@@ -1,5 +1,5 @@
-"""`evaluate` in shards, for models behind servers. The unit is a task; the logs of a benchmark are `completions.jsonl` and
-`samples.jsonl` in a folder of its own, as without shards.
+"""Runs `evaluate` in shards, for models behind servers. The unit is a task; the logs of a benchmark are `completions.jsonl` and
+`samples.jsonl` in the benchmark's own folder, as without shards.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.config.limits import limits_from
 from reflectioncoder.config.loading import recipe_of
 from reflectioncoder.errors import MachineError
-from reflectioncoder.evaluate.benchmarks import Benchmark
+from reflectioncoder.evaluate.benchmarks import Benchmark, split_name
 from reflectioncoder.evaluate.score import SAMPLES, Scorer, read_samples_to_score
 from reflectioncoder.evaluation import COMPLETIONS, JudgedCompletions, complete_and_judge, completions_key
 from reflectioncoder.generate.backends import AskedModel
@@ -44,12 +44,12 @@ def run_shard(
     directory: Path,
     shard: Shard,
 ) -> ShardOutcome:
-    """Complete and judge the requests for this shard's tasks of all benchmarks into `directory`.
+    """Complete and judge this shard's tasks of all benchmarks, and write the logs into `directory`.
 
     Raises:
-        What `ShardFolder.begun` and the model raise.
-        UsageError: the model completes batches of requests.
-        MachineError: a benchmark cannot be judged here; or too many samples could not be run in the sandbox.
+        The errors of `ShardFolder.begun` and the model.
+        UsageError: the model completes requests in batches.
+        MachineError: a benchmark cannot be judged here; too many samples could not be run in the sandbox.
     """
     require_server(model)
     for benchmark in benchmarks:
@@ -76,12 +76,12 @@ def merge(shards: Sequence[ShardFolder], directory: Path) -> Iterator[tuple[Benc
     """Write what one machine would have written; yield each benchmark with its results.
 
     Raises:
-        UsageError: a benchmark is not that of the shards; `directory` holds other results.
-        MachineError: verdicts depend on something of this machine that is not as it was there.
+        UsageError: a benchmark differs from the shards'; `directory` holds other results.
+        MachineError: verdicts depend on a property of this machine that differs from the shards' machines.
     """
     work = shards[0].work
     recipe = recipe_of(work.paths["recipe"])
-    wanted = [WantedBenchmark(**one, data_dir=work.paths["data_dir"]) for one in work.settings["benchmarks"]]
+    wanted = [WantedBenchmark.of_shards(one, work.paths, split_name(one["spec"])[0]) for one in work.settings["benchmarks"]]
     benchmarks = [one.load(known) for one, known in zip(wanted, work.paths["references"], strict=True)]
     require_same_data(Work("evaluate", {}, _data(benchmarks), num_units=None), work)
     isolation = ISOLATIONS[work.settings["isolation"]]
@@ -105,6 +105,9 @@ def merge(shards: Sequence[ShardFolder], directory: Path) -> Iterator[tuple[Benc
 def _work(
     key: str, benchmarks: Sequence[Benchmark[Any]], wanted: Sequence[WantedBenchmark], recipe: Recipe, formats: Sequence[ResultFormat]
 ) -> Work:
+    places: dict[str, Any] = {}
+    for benchmark, one in zip(benchmarks, wanted, strict=True):
+        places |= one.paths(benchmark.name)
     keys = {benchmark.name: completions_key(benchmark, recipe, key, in_batches=False) for benchmark in benchmarks}
     scorers = [_scorer(benchmark, recipe, None) for benchmark in benchmarks]
     return Work(
@@ -121,7 +124,7 @@ def _work(
         finishing={"formats": list(formats)},
         paths={
             "recipe": asdict(recipe),
-            "data_dir": wanted[0].data_dir,
+            **places,
             "references": [judged_references(benchmark) for benchmark in benchmarks],
         },
     )

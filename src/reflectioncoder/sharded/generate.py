@@ -1,4 +1,4 @@
-"""`generate` in shards, for models behind servers. The unit is a task; the log is `completions.jsonl`, as without shards."""
+"""Runs `generate` in shards, for models behind servers. The unit is a task; the log is `completions.jsonl`, as without shards."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from reflectioncoder.shard_folders import ShardFolder, Work
 from reflectioncoder.sharded.benchmarks import WantedBenchmark, own_tasks
 from reflectioncoder.sharded.common import ShardOutcome, require_same_data, write_merged
 from reflectioncoder.shards import Shard
+from reflectioncoder.terminal import in_line
 
 _OWNER = "settings.json"
 
@@ -25,16 +26,16 @@ _OWNER = "settings.json"
 def run_shard(
     model: AskedModel, benchmark: Benchmark[Any], wanted: WantedBenchmark, recipe: Recipe, directory: Path, shard: Shard
 ) -> ShardOutcome:
-    """Complete the requests for this shard's tasks into `directory`.
+    """Complete the requests for this shard's tasks, and write the log into `directory`.
 
     Raises:
-        What `ShardFolder.begun` and the model raise.
-        UsageError: the model completes batches of requests.
+        The errors of `ShardFolder.begun` and the model.
+        UsageError: the model completes requests in batches.
     """
     require_server(model)
     keys = {benchmark.name: completions_key(benchmark, recipe, model.key, in_batches=False)}
     settings = {"benchmark": wanted.to_json(), **settings_of_completions(recipe, keys)}
-    paths = {"num_samples": recipe.generate.num_samples, "data_dir": wanted.data_dir}
+    paths = {"num_samples": recipe.generate.num_samples, **wanted.paths("benchmark")}
     work = Work("generate", settings, {"benchmark": benchmark.sha256}, num_units=len(benchmark.tasks), paths=paths)
     requests = own_requests(benchmark, recipe, shard)
     log, label = directory / COMPLETIONS, f"generate {benchmark.name}, shard {shard}"
@@ -50,10 +51,10 @@ def merge(shards: Sequence[ShardFolder], directory: Path) -> tuple[dict[str, Any
     """Write the completions that one machine would have written; return the counts of `generate`.
 
     Raises:
-        UsageError: the benchmark is not that of the shards; `directory` holds other completions.
+        UsageError: the benchmark differs from the shards'; `directory` holds other completions.
     """
     work = shards[0].work
-    benchmark = WantedBenchmark(**work.settings["benchmark"], data_dir=work.paths["data_dir"]).load()
+    benchmark = WantedBenchmark.of_shards(work.settings["benchmark"], work.paths, "benchmark").load()
     require_same_data(Work("generate", {}, {"benchmark": benchmark.sha256}, num_units=None), work)
     logs = [shard.directory / COMPLETIONS for shard in shards]
     requests = benchmark.requests(work.paths["num_samples"])
@@ -61,7 +62,7 @@ def merge(shards: Sequence[ShardFolder], directory: Path) -> tuple[dict[str, Any
 
 
 def require_server(model: AskedModel) -> None:
-    """Raises UsageError for a model whose completions depend on the batches that they are made in."""
+    """Raise UsageError for a model whose completions depend on how requests are batched."""
     if model.in_batches:
         raise UsageError(
             "shards are for models behind servers: completions of this backend depend on the requests beside them\n"
@@ -70,7 +71,7 @@ def require_server(model: AskedModel) -> None:
 
 
 def settings_of_completions(recipe: Recipe, keys: dict[str, str]) -> dict[str, Any]:
-    """Return what completions depend on. `keys`: benchmark → `completions_key`, which stands for the model too."""
+    """Return the settings that completions depend on. `keys`: benchmark → `completions_key`, which covers the model too."""
     sampling = sampling_settings(recipe.generate, in_batches=False)
     return {"model": recipe.model.name, "sampling": sampling, "seed": recipe.seed, "keys": keys}
 
@@ -81,15 +82,15 @@ def own_requests(benchmark: Benchmark[Any], recipe: Recipe, shard: Shard) -> lis
 
 
 def join_completions(logs: Sequence[Path], requests: Sequence[Request], directory: Path, key: str) -> list[dict[str, Any]]:
-    """Write the completions of all shards, and the key of the folder that holds them, into `directory`; return the rows.
+    """Write the completions of all shards and the folder's key into `directory`; return the rows.
 
     Raises:
-        UsageError: a request has no completion; `directory` holds others.
+        UsageError: a request has no completion; `directory` holds other completions.
     """
     known = {(row["task_id"], row["sample"]): row for log in logs for _, row in read_jsonl(log)}
     missing = [request for request in requests if request.key not in known]
     if missing:
-        raise UsageError(f"no shard holds the completion for {missing[0].task_id}, sample {missing[0].sample}")
+        raise UsageError(f"no shard holds the completion for {in_line(missing[0].task_id)}, sample {missing[0].sample}")
     rows = [known[request.key] for request in requests]
     write_merged(directory / COMPLETIONS, rows)
     write_json(directory / _OWNER, {"key": key})

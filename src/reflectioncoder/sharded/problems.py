@@ -1,6 +1,6 @@
-"""`problems` in shards. The unit is a draft of a problem; the log is `drafts.jsonl`, what became of each.
+"""Runs `problems` in shards. The unit is a draft of a problem; the log is `drafts.jsonl`, which records the outcome of each.
 
-Every shard reads all sources, which is quick, and verifies its own drafts, which is not.
+Every shard reads all sources, which is fast, and verifies only its own drafts, which is slow.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ LOG = "drafts.jsonl"
 
 
 def run_shard(sources: Sequence[str], output: Path, limit: int | None, workers: int, shard: Shard) -> ShardOutcome:
-    """Verify this shard's drafts, until it has `limit` problems of its own: more are never wanted of it.
+    """Verify this shard's drafts until it has `limit` problems, which is the most that the merge can need from it.
 
     Raises:
-        What `collect_problems` and `ShardFolder.begun` raise.
-        UsageError: a source gives other drafts than when the shard was begun.
+        The errors of `collect_problems` and `ShardFolder.begun`.
+        UsageError: a source gives other drafts than when the shard began.
     """
     directory = output.with_name(f"{output.name}.shards") / shard.folder
     log = directory / LOG
@@ -45,7 +45,7 @@ def run_shard(sources: Sequence[str], output: Path, limit: int | None, workers: 
 
 
 def _verify_own(sources: Sequence[str], shard: Shard, log: Path, limit: int | None, workers: int) -> tuple[int, int, str | None]:
-    """Append to `log` what becomes of this shard's drafts; return how many there are, how many are kept, and a hash of all shards'."""
+    """Append the outcomes of this shard's drafts to `log`; return their number, the number kept, and a hash of all shards' drafts."""
     there = [row for _, row in read_jsonl(log, tolerate_torn_tail=True)] if log.exists() else []
     with expected_form(log):
         known = {row["position"]: (row["key"], "problem" in row) for row in there}
@@ -86,7 +86,7 @@ def merge(shards: Sequence[ShardFolder], output: Path) -> dict[str, Any]:
 
 
 class _OwnDrafts:
-    """The drafts of a shard that are not known yet, with their positions and keys, in order.
+    """Iterates over the drafts of a shard that are not in its log yet, with their positions and keys, in order.
 
     `digest`: a hash of the drafts of all shards; None until all have been read.
     """
@@ -96,10 +96,10 @@ class _OwnDrafts:
         self.digest: str | None = None
 
     def __iter__(self) -> Iterator[tuple[int, str, Draft | Dropped]]:
-        """Raises UsageError if a source gives other drafts than those in the log."""
+        """Yield (position, key, draft); raise UsageError if a source gives other drafts than those in the log."""
         digest = hashlib.sha256()
         for position, draft in enumerate(drafts(self._sources)):
-            key = content_hash({**asdict(draft), "where": ""})  # packages lie elsewhere on another machine
+            key = content_hash({**asdict(draft), "where": ""})  # package paths differ between machines
             digest.update(key.encode())
             if not self._shard.takes(position):
                 continue
@@ -124,7 +124,7 @@ def _work(sources: Sequence[str], output: Path, limit: int | None) -> Work:
 
 
 def _identity(source: str) -> str | None:
-    """Return the hash of a source that is a file, or the version of the package that it comes from; None if neither is known."""
+    """Return the hash of a source file, or the version of the package that a source comes from; None if neither is known."""
     if Path(source).is_file():
         return sha256_file(source)
     kind, _, rest = source.partition(":")

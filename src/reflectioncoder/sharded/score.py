@@ -1,4 +1,4 @@
-"""`score` in shards. The unit is a task with all its samples; the log is `samples.jsonl`, as without shards."""
+"""Runs `score` in shards. The unit is a task with all its samples; the log is `samples.jsonl`, as without shards."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _NOT_OF_A_VERDICT = ("workers", "formats", "model")
 def run_shard(
     path: Path, benchmark: Benchmark[Any], wanted: WantedBenchmark, options: ScoreOptions, directory: Path, shard: Shard
 ) -> ShardOutcome:
-    """Score the samples of this shard's tasks into `directory`.
+    """Score the samples of this shard's tasks, and write the log into `directory`.
 
     Raises:
-        What `evaluation.score_file` and `ShardFolder.begun` raise.
-        MachineError: the benchmark cannot be judged here; or too many samples could not be run in the sandbox.
+        The errors of `evaluation.score_file` and `ShardFolder.begun`.
+        MachineError: the benchmark cannot be judged here; too many samples could not be run in the sandbox.
     """
     require_applicable(options, benchmark)
     if reason := benchmark.judge.why_skipped(options.workers):
@@ -52,15 +52,15 @@ def run_shard(
 
 
 def merge(shards: Sequence[ShardFolder], directory: Path) -> tuple[ScoredFile, Benchmark[Any]]:
-    """Write what one machine would have written. No program is run.
+    """Write what one machine would have written, without running any program.
 
     Raises:
-        UsageError: the samples or the benchmark are not those of the shards; `directory` holds other results.
-        MachineError: verdicts depend on something of this machine that is not as it was there.
+        UsageError: the samples or the benchmark differ from the shards'; `directory` holds other results.
+        MachineError: verdicts depend on a property of this machine that differs from the shards' machines.
     """
     work = shards[0].work
     options = ScoreOptions(**work.settings["options"], formats=tuple(work.finishing["formats"]), model=work.finishing["model"])
-    wanted = WantedBenchmark(**work.settings["benchmark"], data_dir=work.paths["data_dir"])
+    wanted = WantedBenchmark.of_shards(work.settings["benchmark"], work.paths, "benchmark")
     benchmark = wanted.load(work.paths["references"])
     prepared = prepare_scoring(Path(work.paths["samples"]), benchmark, options, ISOLATIONS[work.settings["isolation"]])
     now = _work(prepared, wanted)
@@ -87,5 +87,9 @@ def _work(prepared: PreparedScoring, wanted: WantedBenchmark) -> Work:
         {"samples": content_hash(samples), "benchmark": benchmark.sha256},
         num_units=len(benchmark.tasks),
         finishing={"formats": list(options.formats), "model": options.model},
-        paths={"samples": str(prepared.path.absolute()), "data_dir": wanted.data_dir, "references": judged_references(benchmark)},
+        paths={
+            "samples": str(prepared.path.absolute()),
+            **wanted.paths("benchmark"),
+            "references": judged_references(benchmark),
+        },
     )

@@ -1,8 +1,8 @@
 """Computes causal attention inside the segments of one packed row, registered as an attention function of transformers.
 
-Boundaries are explicit. transformers 5 would infer them from position ids: wrongly for a student, whose positions have gaps. A
-function that is registered here and not among the mask functions gets no mask, and gets what the model's forward was called with,
-in the recomputation of a checkpoint too.
+Segment boundaries are explicit. transformers 5 would infer them from position ids, which is wrong for a student: its positions have
+gaps. An attention function registered without a mask function gets no mask; it gets the keyword arguments of the model's forward,
+also when gradient checkpointing recomputes a layer.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ NAME = "reflectioncoder_segments"
 
 @dataclass(frozen=True)
 class Segments:
-    """Segments of a packed row.
+    """The segments of a packed row.
 
     Attributes:
-        lengths: tokens of each.
-        offsets: where they begin, and the end, int32 on the device.
+        lengths: tokens of each segment.
+        offsets: the start of each segment, then the end of the row; int32 on the device.
         longest: the largest of the lengths.
-        reach: the largest distance between two positions of one segment.
+        reach: the largest distance between two position ids of one segment.
     """
 
     lengths: tuple[int, ...]
@@ -50,7 +50,7 @@ class Segments:
 
 @functools.cache
 def _varlen_attention() -> Callable[..., Any] | None:
-    """Compute flash attention over segments, grouped heads included; None if torch cannot do what is needed (before 2.11)."""
+    """Return torch's variable-length flash attention, grouped heads included; None if it lacks a needed argument (before 2.11)."""
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:
@@ -58,7 +58,7 @@ def _varlen_attention() -> Callable[..., Any] | None:
     parameters = inspect.signature(varlen_attn).parameters
     if not {"scale", "window_size"} <= parameters.keys():
         return None
-    # Before torch 2.12 the kernel takes grouped heads without being told.
+    # Before torch 2.12 the kernel accepts grouped heads without a flag.
     return functools.partial(varlen_attn, enable_gqa=True) if "enable_gqa" in parameters else varlen_attn
 
 
@@ -77,12 +77,12 @@ def segment_attention(
     s_aux: torch.Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Compute the attention of T tokens, H query heads, G key heads; return (output_1THD, None).
+    """Compute causal attention over T tokens with H query heads and G key heads; return (output_1THD, None).
 
-    A sliding window is one of positions, as it is for the whole row with its hidden tokens in place.
+    A sliding window counts position ids, not tokens: the same window as if the hidden tokens were still in the row.
 
     Raises:
-        UsageError: the architecture needs what is not exact here.
+        UsageError: the architecture needs something that is not exact here.
     """
     if segments is None or attention_mask is not None or query_1HTD.shape[0] != 1:
         raise ValueError("segment attention takes one packed row, its segments, and no mask")
@@ -92,7 +92,7 @@ def segment_attention(
     window = sliding_window if sliding_window is not None and segments.reach >= sliding_window else None
     if window is not None and position_ids is None:
         raise UsageError(f"{type(module).__name__}: a sliding window without positions cannot be trained on packed segments")
-    if torch.is_autocast_enabled(query_1HTD.device.type):  # rotation by float32 angles has promoted queries and keys
+    if torch.is_autocast_enabled(query_1HTD.device.type):  # float32 rotary angles have promoted queries and keys
         dtype = torch.get_autocast_dtype(query_1HTD.device.type)
         query_1HTD, key_1GTD, value_1GTD = (x.to(dtype) for x in (query_1HTD, key_1GTD, value_1GTD))
     varlen = _varlen_attention() if query_1HTD.is_cuda and query_1HTD.dtype in (torch.bfloat16, torch.float16) else None

@@ -1,4 +1,4 @@
-"""Acts between the optimizer steps: a progress line, `metrics.jsonl`, a checkpoint and an orderly end when asked to stop."""
+"""Callbacks between optimizer steps: a progress line, `metrics.jsonl`, a checkpoint and a clean end when asked to stop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reflectioncoder.stopping import StopFlag
 
 
 class StepCallback(TrainerCallback):
-    """Tells `report(step, total_steps, latest log entry)` after each optimizer step."""
+    """Calls `report(step, total_steps, latest log entry)` after each optimizer step."""
 
     def __init__(self, report: Callable[[int, int, dict[str, float]], None]):
         self._report = report
@@ -27,10 +27,10 @@ class StepCallback(TrainerCallback):
 
 
 class MetricsCallback(TrainerCallback):
-    """Appends one JSON row per optimizer step to `path`: the Trainer's log entry, `tokens_per_s`, `peak_memory_bytes` (of the GPU if
-    there is one).
+    """Appends one JSON row per optimizer step to `path`: the Trainer's log entry, `tokens_per_s` and `peak_memory_bytes`.
 
-    An evaluation is a row of its own, with `eval_loss`. A resumed run continues the file after the step of its checkpoint.
+    The peak memory is the GPU's if there is one. An evaluation gets a row of its own, with `eval_loss`. A resumed run drops the
+    rows after its checkpoint's step and appends.
     """
 
     def __init__(self, path: Path):
@@ -56,7 +56,7 @@ class MetricsCallback(TrainerCallback):
         now = time.monotonic()
         if "eval_loss" in entry:
             self._appender.append({"step": state.global_step, **entry})
-            self._since = now  # its time is none of the next step's
+            self._since = now  # evaluation time does not count for the next step
             return
         speed = round(entry["tokens"] / (now - self._since), 1)
         self._appender.append({"step": state.global_step, **entry, "tokens_per_s": speed, "peak_memory_bytes": peak_memory_bytes()})
@@ -74,7 +74,7 @@ def peak_memory_bytes() -> int:
 
 
 class StopCallback(TrainerCallback):
-    """Once `flag` is set: save a checkpoint after the optimizer step and stop (`stopped`). All ranks stop if one is asked to."""
+    """Saves a checkpoint after the optimizer step in which `flag` is set, and stops (`stopped`). All ranks stop if one is asked to."""
 
     def __init__(self, flag: StopFlag) -> None:
         self.stopped = False

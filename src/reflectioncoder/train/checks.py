@@ -1,4 +1,4 @@
-"""Checks a training before any work: settings, device, architecture, template, saving. No weight is loaded."""
+"""Checks a training before it starts: settings, device, architecture, chat template, saving. Loads no weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reflectioncoder.models.tokens import make_renderer, training_tokenizer
 
 
 def check_settings(config: TrainConfig) -> None:
-    """Refuse settings that a recipe cannot judge by itself.
+    """Check the settings that depend on installed packages, which a recipe cannot check itself.
 
     Raises:
         MachineError: a tracker is not installed.
@@ -29,11 +29,11 @@ def check_settings(config: TrainConfig) -> None:
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """Check everything about a training that can be checked without its model and its data.
+    """Check everything about a training that needs neither the model nor the data.
 
     Raises:
-        UsageError: impossible settings; no device to train on has this name.
-        MachineError: a tracker is not installed; there is no such device here.
+        UsageError: impossible settings, or a device name that training does not support.
+        MachineError: a tracker is not installed, or this machine has no such device.
     """
     check_settings(recipe.train)
     if recipe.train.freeze_layers and recipe.model.rendering == "token":
@@ -47,10 +47,10 @@ def check_recipe(recipe: Recipe) -> None:
 
 
 def check_model(recipe: Recipe, source: ModelSource) -> Any:
-    """Check everything about the model that its folder tells, and return the tokenizer as it will be trained with.
+    """Check everything about the model that its folder tells; return the tokenizer in the form used for training.
 
     Raises:
-        UsageError: an architecture that cannot be trained exactly, adapted or saved; a tokenizer or chat template that cannot be used.
+        UsageError: an architecture that cannot be trained exactly, adapted or saved, or an unusable tokenizer or chat template.
     """
     from reflectioncoder.train.engine import head_weight
     from reflectioncoder.train.prepare import empty_model

@@ -1,4 +1,4 @@
-"""The data of a training run: samples → rendered → planned, the held-out samples, a preview for the viewer. Needs no torch."""
+"""The data of a training run: samples → rendered → planned; held-out samples; a preview for the viewer. Needs no torch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from reflectioncoder.train.rendered_files import SampleSet, render_files
 
 @dataclass(frozen=True)
 class OneOffSet:
-    """The reference solutions of problems as plain one-off answers: a set that is made rather than read."""
+    """The reference solutions of problems as plain one-off answers: a set built from the problems, not read from sample files."""
 
     problems: tuple[str, ...]
 
@@ -50,13 +50,13 @@ class OneOffSet:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The samples that a run trains on, set by set, as they lie in files; iterating parses them."""
+    """The samples of a run, set by set, in files; iterating parses them."""
 
     sets: tuple[SampleSet, ...]
 
     @property
     def identity(self) -> str:
-        """Return a key of their content."""
+        """Return a key of the samples' content."""
         return content_hash([one.identity for one in self.sets])
 
     def __iter__(self) -> Iterator[Sample]:
@@ -65,12 +65,12 @@ class TrainingData:
                 yield from part.samples()
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return what a run records of the sets that its recipe names."""
+        """Return the run's record of the training sets that its recipe names."""
         return [one.to_json() for one in self.sets if isinstance(one, TrainingSet)]
 
 
 Samples = Sequence[Sample] | TrainingData
-"""The samples of a training: in memory, or in files, which are rendered once for all runs and processes."""
+"""The samples of a training: in memory, or in files that are rendered once for all runs and processes."""
 
 
 def data_key(samples: Samples) -> str:
@@ -79,10 +79,10 @@ def data_key(samples: Samples) -> str:
 
 
 def find_training_sets(recipe: Recipe) -> list[TrainingSet]:
-    """Find the data that the recipe names, in its order; what is on the hub is downloaded.
+    """Find the training sets that the recipe names, in its order; sets on the hub are downloaded.
 
     Raises:
-        UsageError, MachineError: as `data.training_sets.find_training_set`.
+        UsageError, MachineError: see `data.training_sets.find_training_set`.
     """
     train = recipe.train
     return [
@@ -92,14 +92,14 @@ def find_training_sets(recipe: Recipe) -> list[TrainingSet]:
 
 
 def training_samples(recipe: Recipe, reflections: Path | None, limit: int | None = None) -> Samples:
-    """Return all samples that the recipe names: built ones, further sets, one-off samples of the problems.
+    """Return all samples of the recipe: built reflections, further sets, one-off samples of the problems.
 
     Args:
-        limit: take only so many, which are read into memory.
+        limit: use only the first `limit` samples, read into memory.
 
     Raises:
-        UsageError: there are no reflections, one of the sets is not there, or the recipe wants the model's own answers, which a run
-            samples first (`self_samples`).
+        UsageError: there are no reflections, a set does not exist, or the recipe asks for the model's own answers (`self_samples`),
+            which only a run can sample.
     """
     if recipe.train.self_samples:
         raise UsageError.for_value(
@@ -118,7 +118,7 @@ def training_samples(recipe: Recipe, reflections: Path | None, limit: int | None
 
 @dataclass(frozen=True)
 class RenderedData:
-    """Rendered samples, what messages call each, and the slips that each corrects."""
+    """Rendered samples with their names for messages and the mistakes (`operators`) that each one corrects."""
 
     samples: Sequence[RenderedSample]
     names: Sequence[str]
@@ -127,11 +127,11 @@ class RenderedData:
 
 
 def rendered_data(recipe: Recipe, path: Path, tokenizer: Any, samples: Samples) -> RenderedData:
-    """Render samples: those of files once for all runs (`rendered_files`), those in memory here.
+    """Render samples: file-based ones once for all runs (`rendered_files`), in-memory ones in this process.
 
     Args:
         path: folder of the base model.
-        tokenizer: as it will be trained with.
+        tokenizer: in the form used for training.
     """
     limit = recipe.train.max_length
     if isinstance(samples, TrainingData):
@@ -143,10 +143,10 @@ def rendered_data(recipe: Recipe, path: Path, tokenizer: Any, samples: Samples) 
 
 
 def plan_run(recipe: Recipe, path: Path, tokenizer: Any, samples: Samples) -> tuple[RunPlan, RenderedData]:
-    """Render and plan.
+    """Render the samples and plan the run.
 
     Raises:
-        UsageError: there is no sample, or none fits into `train.max_length`.
+        UsageError: there are no samples, or none fits into `train.max_length`.
     """
     data = rendered_data(recipe, path, tokenizer, samples)
     report, num_all = data.report, data.report.num_kept + len(data.report.too_long)
@@ -162,10 +162,10 @@ def plan_run(recipe: Recipe, path: Path, tokenizer: Any, samples: Samples) -> tu
 
 
 def held_out_samples(recipe: Recipe, tokenizer: Any) -> HeldOut | None:
-    """Render the samples of `train.eval_data`; what is longer than `train.max_length` is left out and said.
+    """Render the samples of `train.eval_data`; leave out, with a message, those longer than `train.max_length`.
 
     Raises:
-        UsageError: nothing is left.
+        UsageError: no sample is left.
     """
     if not recipe.train.eval_data:
         return None
@@ -180,7 +180,7 @@ def held_out_samples(recipe: Recipe, tokenizer: Any) -> HeldOut | None:
 
 
 def preview(tokenizer: Any, data: RenderedData, config: TrainConfig, count: int = 8) -> list[dict[str, Any]]:
-    """Return the first reflection samples as the model sees them, for the viewer: token texts, spans, labels, what is always hidden."""
+    """Return the first `count` reflection samples for the viewer: token texts, spans, labels, which tokens are always hidden."""
     first = itertools.islice(np.flatnonzero(span_table(data.samples).is_reflection).tolist(), count)
     return [
         shown_sample(

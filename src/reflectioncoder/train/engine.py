@@ -1,8 +1,8 @@
-"""Runs packed batches through any Hugging Face causal language model: its trunk as it is, our attention, our output layer.
+"""Runs packed batches through any Hugging Face causal language model: its own trunk, with attention and output layer replaced.
 
-The model is prepared once (`Engine(model)`) and then called as usual, so that whatever wraps it (DDP, FSDP, LoRA, autocast,
-checkpointing) does its work: the attention function is chosen by name, and the output layer returns the loss in place of logits.
-Outside of `Engine.loss` the output layer is what it was.
+The model is prepared once (`Engine(model)`) and then called as usual, so its wrappers (DDP, FSDP, LoRA, autocast, checkpointing) keep
+working: the attention function is selected by name, and the output layer returns the loss in place of logits. Outside
+`Engine.loss` the output layer works as before.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from reflectioncoder.train.head import weighted_loss
 
 @dataclass(frozen=True)
 class LossOutputs:
-    """The outputs of one forward. `loss` carries gradients; the rest are detached sums and counts for logging (nats, tokens)."""
+    """The outputs of one forward. `loss` carries gradients; the others are detached sums (nats) and counts (tokens) for logging."""
 
     loss: torch.Tensor
     ce_sum: torch.Tensor
@@ -31,11 +31,11 @@ class LossOutputs:
 
 
 class Engine:
-    """The engine of a prepared model: `loss` computes; `close` restores the model's attention function and output layer.
+    """Prepares a model: `loss` computes the loss; `close` restores the model's attention function and output layer.
 
     Args:
-        model: a causal language model of transformers, perhaps in peft's wrapping, before it is wrapped for several processes.
-        vocab_size: rows of the output layer that are tokens; None: all. Rows that pad the storage stay out of the softmax.
+        model: a transformers causal language model, or a peft wrapper of one, before it is wrapped for several processes.
+        vocab_size: output-layer rows that are tokens; None: all. The padding rows beyond them are excluded from the softmax.
 
     Raises:
         UsageError: the architecture cannot be trained on packed segments.
@@ -61,14 +61,14 @@ class Engine:
         self._head.forward = self._head_forward
 
     def close(self) -> None:
-        del self._head.forward  # the class has it
+        del self._head.forward  # restores the method of the class
         self._base.set_attn_implementation(self._attention)
 
     def loss(self, model: Any, batch: PackedBatch, device: torch.device) -> LossOutputs:
-        """Return the weighted loss of one packed batch. `model`: the prepared one, or what wraps it.
+        """Return the weighted loss of one packed batch. `model` is the prepared model or its wrapper.
 
         Raises:
-            UsageError: the model does something with its logits after the output layer, or ignores `logits_to_keep`.
+            UsageError: the model changes its logits after the output layer, or ignores `logits_to_keep`.
         """
         exact = torch.float64 if self._base.dtype == torch.float64 else torch.float32
         self._batch = (
@@ -84,21 +84,21 @@ class Engine:
         if result is None or not self._is_the_loss(result[0].detach(), loss.detach()):
             raise UsageError(f"{type(self._base).__name__} cannot be trained: its logits are not those of its output layer")
         statistics = result[1]
-        num_tokens = batch.num_tokens if batch.num_targets or batch.num_pairs else 0  # else it only keeps the ranks in step
+        num_tokens = batch.num_tokens if batch.num_targets or batch.num_pairs else 0  # an idle batch only keeps the ranks in step
         return LossOutputs(loss, statistics[0], statistics[1], batch.num_targets, batch.num_pairs, num_tokens)
 
     def _is_the_loss(self, ours: torch.Tensor, returned: torch.Tensor) -> bool:
-        """Tell whether our loss is the one that the model returns; one equal loss decides that for good.
+        """Tell whether the model returns exactly the loss of the output layer; one equal loss settles it for all later calls.
 
-        Some architectures scale or cap their logits behind the output layer: then what they return is not the loss any more.
+        Some architectures scale or cap their logits after the output layer, and then return something other than the loss.
 
-        A loss that is not finite says nothing about that; it is the trainer's to report.
+        A non-finite loss decides nothing here; the trainer reports it.
         """
         self._trusted = self._trusted or torch.equal(ours, returned)
         return self._trusted or not bool(torch.isfinite(ours))
 
     def hidden_states(self, model: Any, batch: PackedBatch, device: torch.device) -> torch.Tensor:
-        """Return the input of the output layer, [1, R, H]: the trunk alone."""
+        """Return the trunk's output, which is the input of the output layer, [1, R, H]."""
         self._head.forward = lambda hidden: hidden
         try:
             return self._forward(model, batch, device)
@@ -131,10 +131,10 @@ class Engine:
 
 
 def head_weight(head: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return (weight_VH, bias_V) that the output layer multiplies with, including what peft adds to it.
+    """Return (weight_VH, bias_V) of the output layer, including peft's additions.
 
     Raises:
-        UsageError: a layer of another kind.
+        UsageError: the layer is of another kind.
     """
     if hasattr(head, "get_merged_weights"):  # peft, trainable_token_indices
         return head.get_merged_weights(head.active_adapters), head.get_base_layer().bias  # type: ignore[operator, union-attr]

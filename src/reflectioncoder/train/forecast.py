@@ -1,7 +1,7 @@
-"""Forecasts the memory of a training step before any of it is taken.
+"""Forecasts the memory of a training step before anything is allocated.
 
-The forward runs at full size with torch's fake tensors, which have shapes and no storage; what autograd keeps for the backward is
-counted as it goes by. So the forecast knows no architecture and needs no formula of one.
+The forward runs at full size on torch's fake tensors, which have shapes but no storage, and the tensors that autograd saves for the
+backward are counted. So the forecast works for any architecture without a formula.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from reflectioncoder.train.head import default_chunk_rows
 
 @dataclass(frozen=True)
 class MemoryForecast:
-    """Bytes on one device in the middle of a run. `activations` are those of the largest forward."""
+    """Bytes on one device during a run. `activations` are those of the largest forward."""
 
     parameters: int
     gradients: int
@@ -39,13 +39,13 @@ class MemoryForecast:
 def forecast_memory(
     model: Any, batch: PackedBatch, device: str = "cpu", *, checkpointing: bool = False, autocast: torch.dtype | None = None
 ) -> MemoryForecast:
-    """Forecast the memory of full fine-tuning or of a LoRA with AdamW.
+    """Forecast the memory of full fine-tuning or LoRA training with AdamW.
 
     Args:
-        model: on the meta device, in the type that it is trained in; what is frozen is frozen. It is of no use afterwards.
+        model: on the meta device, in its training dtype, with parameters frozen as in training. It cannot be used afterwards.
         batch: the largest forward.
-        device: where the run will be; it need not be there now.
-        autocast: the type of the arithmetic, if it is another one than the parameters'.
+        device: the device of the run; it need not exist on this machine.
+        autocast: the compute dtype, if it differs from the parameters' dtype.
     """
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     _fake(model, mode, torch.device(device))
@@ -53,7 +53,7 @@ def forecast_memory(
     trained = [p for p in parameters if p.requires_grad]
     gradients = sum(p.numel() * p.element_size() for p in trained)
     activations = _saved_bytes(model, batch, mode, checkpointing, autocast)
-    if checkpointing:  # one layer is computed again while the inputs of all are kept
+    if checkpointing:  # one layer is recomputed while the inputs of all layers are kept
         layers = max(1, getattr(model.config, "num_hidden_layers", 1))
         activations += _saved_bytes(model, batch, mode, False, autocast) // layers
     return MemoryForecast(
@@ -66,8 +66,7 @@ def forecast_memory(
 
 
 def _output_layer_bytes(model: Any, batch: PackedBatch, autocast: torch.dtype | None) -> int:
-    """Return the bytes of one chunk: logits, their softmax and the ratio of the pairs in float32, and the gradients that the forward
-    forms."""
+    """Return the bytes of one chunk (logits, log-ratios, gradient), of the hidden and weight gradients, and of a weight cast."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     weight = base.get_output_embeddings().weight
     rows = min(default_chunk_rows(weight.device), len(batch.rows))
@@ -80,7 +79,7 @@ def _output_layer_bytes(model: Any, batch: PackedBatch, autocast: torch.dtype | 
 
 
 def _fake(model: torch.nn.Module, mode: FakeTensorMode, device: torch.device) -> None:
-    """Give the parameters and buffers of a model on the meta device the device that they will be on: kernels differ."""
+    """Move the parameters and buffers of a meta model to fake tensors on the target device: kernels differ by device."""
     made: dict[int, torch.Tensor] = {}
 
     def fake(tensor: torch.Tensor) -> torch.Tensor:
@@ -107,7 +106,7 @@ def _saved_bytes(model: Any, batch: PackedBatch, mode: FakeTensorMode, checkpoin
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in own:
-            kept[storage._cdata] = storage  # held, so that its identity is not given to another
+            kept[storage._cdata] = storage  # keeps the storage alive, so that no other storage reuses its address
         return tensor
 
     model.train()

@@ -1,7 +1,7 @@
 """Computes the output layer and all losses in one pass over the vocabulary, a chunk of rows at a time.
 
-Shapes: R rows with a term, of which the first 2P are P teacher rows and the P student rows of the same tokens; H hidden size,
-V vocabulary. Logits exist for one chunk only; gradients are formed in the forward, so the backward has nothing to recompute.
+Shapes: R rows with a loss term, of which the first 2P are P teacher rows and the P student rows of the same tokens; H hidden size,
+V vocabulary. Only one chunk of logits exists at a time; the forward computes the gradients, so the backward recomputes nothing.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import torch
 
 from reflectioncoder.data.render import IGNORE_INDEX
 
-CHUNK_ROWS, CHUNK_ROWS_ON_GPU = 256, 1024  # the second has not been measured: there each chunk is to be worth a launch
+CHUNK_ROWS, CHUNK_ROWS_ON_GPU = 256, 1024  # the GPU value is not measured: chunks big enough to be worth a kernel launch
 
-# Products of 16-bit factors in 32 bits, on CUDA; added to what is there already in torch 2.10 and later only.
+# On CUDA: can a product of 16-bit factors be returned in float32, and (torch 2.10 and later) be added to a float32 tensor?
 _KEEPS_PRODUCTS = "dtype" in torch.ops.aten.mm.overloads()
 _KEEPS_SUMS = _KEEPS_PRODUCTS and tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 10)
 
 
 class _WeightedLoss(torch.autograd.Function):
-    """forward(…, type of the products, rows of a chunk, compiled?) → (loss, [ΣCE, ΣKL]); see `weighted_loss`."""
+    """forward(…, dtype of the products, rows per chunk, compiled?) → (loss, [ΣCE, ΣKL]); see `weighted_loss`."""
 
     @staticmethod
     def forward(
@@ -37,7 +37,7 @@ class _WeightedLoss(torch.autograd.Function):
         chunk_rows: int,
         compiled: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        # Gradients are formed only where they are wanted: of a frozen head (LoRA) only those of its input.
+        # Compute only the gradients that are needed: with a frozen head (LoRA) only the one of its input.
         wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
         exact = torch.float64 if dtype == torch.float64 else torch.float32
         ctx.dtypes = hidden_RH.dtype, weight_VH.dtype, bias_V.dtype if bias_V is not None else None
@@ -57,7 +57,7 @@ class _WeightedLoss(torch.autograd.Function):
             else:
                 added, grad_NV = losses_of_pairs(logits_NV, targets_R[rows], ce_weights_R[rows], kl_weights_P[pairs], dtype)
             sums += added
-            del logits_NV  # before the next chunk's
+            del logits_NV  # frees memory before the next chunk
             if grad_bias_V is not None:
                 grad_bias_V += grad_NV.sum(0, dtype=exact)
             if grad_hidden_RH is not None:
@@ -73,7 +73,7 @@ class _WeightedLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
-        if ctx.used:  # the largest of them is scaled in place
+        if ctx.used:  # the largest gradient is scaled in place
             raise RuntimeError("the gradients of this loss have been taken already")
         ctx.used = True
         grad_loss = grads[0]
@@ -88,7 +88,7 @@ class _WeightedLoss(torch.autograd.Function):
 
 
 def _chunks(num_rows: int, num_pairs: int, size: int, device: torch.device) -> Iterator[tuple[torch.Tensor | slice, slice | None]]:
-    """Yield (rows, which pairs): the two rows of a pair are always in one chunk, all teachers before all students, and no others."""
+    """Yield (rows, slice of pairs). A chunk has either whole pairs, all teachers before all students, or rows outside pairs."""
     half = max(1, size // 2)
     for start in range(0, num_pairs, half):
         end = min(start + half, num_pairs)
@@ -101,7 +101,7 @@ def _chunks(num_rows: int, num_pairs: int, size: int, device: torch.device) -> I
 def _losses_of_rows(
     logits_NV: torch.Tensor, targets_N: torch.Tensor, ce_weights_N: torch.Tensor, dtype: torch.dtype
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return [loss, ΣCE, 0] and the gradient with respect to the logits in `dtype`, w (p - onehot). The logits are used up."""
+    """Return [loss, ΣCE, 0] and the gradient with respect to the logits in `dtype`, w (p - onehot). Overwrites the logits."""
     log_p_NV, ce_N, ce_weights_N, targets_N1 = _cross_entropies(logits_NV, targets_N, ce_weights_N)
     grad_NV = log_p_NV.exp_().mul_(ce_weights_N[:, None]).scatter_add_(1, targets_N1, -ce_weights_N[:, None])
     return torch.stack([(ce_weights_N * ce_N).sum(), ce_N.sum(), ce_N.new_zeros(())]), grad_NV.to(dtype)
@@ -110,7 +110,7 @@ def _losses_of_rows(
 def _losses_of_pairs(
     logits_NV: torch.Tensor, targets_N: torch.Tensor, ce_weights_N: torch.Tensor, kl_weights_M: torch.Tensor, dtype: torch.dtype
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Do the same for M teachers and their M students, with the KL, whose gradient is w (p_student - p_teacher) in student rows."""
+    """Do the same for M teacher and M student rows and add the KL; its gradient is w (p_student - p_teacher) in student rows."""
     log_p_NV, ce_N, ce_weights_N, targets_N1 = _cross_entropies(logits_NV, targets_N, ce_weights_N)
     num_pairs = len(kl_weights_M)
     ratio_MV = log_p_NV[:num_pairs] - log_p_NV[num_pairs:]
@@ -127,7 +127,7 @@ def _losses_of_pairs(
 def _cross_entropies(
     logits_NV: torch.Tensor, targets_N: torch.Tensor, ce_weights_N: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return (log p in the storage of the logits, cross-entropies, their weights, targets to index with); 0 without a target."""
+    """Return (log p in the logits' storage, cross-entropies, their weights, targets to gather with); no target: CE and weight are 0."""
     has_target_N = targets_N != IGNORE_INDEX
     targets_N1 = targets_N.clamp_min(0)[:, None]
     log_p_NV = logits_NV.sub_(logits_NV.logsumexp(-1, keepdim=True))
@@ -138,8 +138,7 @@ def _cross_entropies(
 def _losses_of_rows_functional(
     logits_NV: torch.Tensor, targets_N: torch.Tensor, ce_weights_N: torch.Tensor, dtype: torch.dtype
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Do as `_losses_of_rows`, in a form for the compiler, which reads the logits twice and writes the gradient once; uncompiled it is
-    a waste."""
+    """Compute `_losses_of_rows` in a form for torch.compile: two reads of the logits, one write; wasteful if not compiled."""
     log_p_NV = logits_NV - logits_NV.logsumexp(-1, keepdim=True)
     ce_N, ce_weights_N, is_target_NV = _cross_entropies_functional(log_p_NV, targets_N, ce_weights_N)
     grad_NV = ce_weights_N[:, None] * (log_p_NV.exp() - is_target_NV.to(log_p_NV.dtype))
@@ -176,7 +175,7 @@ def _compiled() -> tuple[Any, Any]:
 
 
 def _product(a_NH: torch.Tensor, b_HV: torch.Tensor, exact: torch.dtype) -> torch.Tensor:
-    """Return the product in `exact`, not rounded to the factors' type on the way if the device can do that."""
+    """Return the product in `exact`; if the device can, without rounding it to the factors' dtype first."""
     if a_NH.dtype == exact:
         return a_NH @ b_HV
     if _KEEPS_PRODUCTS and a_NH.is_cuda:
@@ -185,7 +184,7 @@ def _product(a_NH: torch.Tensor, b_HV: torch.Tensor, exact: torch.dtype) -> torc
 
 
 def _add_product(sum_VH: torch.Tensor, a_VN: torch.Tensor, b_NH: torch.Tensor) -> None:
-    """Add a @ b to the sum, likewise: rounding every chunk's share would add up."""
+    """Add a @ b to the sum with the same care: the rounding errors of all chunks would accumulate."""
     if a_VN.dtype == sum_VH.dtype:
         sum_VH.addmm_(a_VN, b_NH)
     elif _KEEPS_SUMS and a_VN.is_cuda:
@@ -208,13 +207,13 @@ def weighted_loss(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (Σ ce_weight · CE + Σ kl_weight · KL(p_teacher ‖ p_student), [ΣCE, ΣKL] unweighted and detached, nats).
 
-    Full vocabulary, temperature 1, no gradient through the teacher's side of the KL (method, section 3). `targets_R`: IGNORE_INDEX
-    where a row has no cross-entropy. Under autocast the products are taken in its type; sums and softmax in float32 at least.
+    Full vocabulary, temperature 1, no gradient through the teacher's side of the KL (method, section 3). `targets_R` is IGNORE_INDEX
+    where a row has no cross-entropy. Under autocast products use its dtype; sums and softmax use at least float32.
     """
     device = hidden_RH.device
     dtype = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else weight_VH.dtype
     exact = torch.float64 if dtype == torch.float64 else torch.float32
-    if not torch.is_grad_enabled():  # the function would form the gradients all the same
+    if not torch.is_grad_enabled():  # else the function would compute the gradients anyway
         weight_VH, bias_V = weight_VH.detach(), bias_V.detach() if bias_V is not None else None
     with torch.autocast(device.type, enabled=False):
         loss, statistics = _WeightedLoss.apply(  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""A training as data: what another process needs to train exactly what this one would."""
+"""A training as data: everything another process needs to train exactly as this one would."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from reflectioncoder.train.data import Samples, training_samples
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """A training run: its recipe, its base model, its data.
+    """A training run: its recipe, its base model and its data.
 
     Attributes:
-        reflections: the built samples; None trains on what the recipe names alone.
-        run_dir: the folder that `train/` and `model/` are written to.
-        limit: takes only so many samples.
+        reflections: path of the built samples; None: train only on the sets that the recipe names.
+        run_dir: the folder that receives `train/` and `model/`.
+        limit: use only the first `limit` samples.
         resume: continue from the newest complete checkpoint.
     """
 
@@ -33,21 +33,21 @@ class TrainingJob:
     resume: bool = True
 
     def samples(self) -> Samples:
-        """Find the job's samples.
+        """Find the samples of the job.
 
         Raises:
-            UsageError: there are none; a file is missing or malformed.
+            UsageError: there are no samples, or a file is missing or malformed.
         """
         return training_samples(self.recipe, self.reflections, self.limit)
 
     def train(self, stop: StopFlag | None) -> dict[str, Any]:
-        """Train in this process, or as one of the processes that torch's launcher has started."""
+        """Train in this process, which may be one of several started by torch's launcher."""
         from reflectioncoder.train.run import train_model
 
         return train_model(self.recipe, self.source, self.samples(), self.run_dir, resume=self.resume, stop=stop)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the job as JSON, without the settings of the author's server: no training needs them, and they can be secret."""
+        """Return the job as JSON without the settings of the author's server, which no training needs and which can be secret."""
         recipe = replace(self.recipe, build=replace(self.recipe.build, endpoint=EndpointConfig()))
         return {
             "recipe": asdict(recipe),

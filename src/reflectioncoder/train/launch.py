@@ -1,7 +1,7 @@
-"""Trains in as many processes as the recipe says: in this one, in children (a rank each), or in those that a launcher has started.
+"""Trains in as many processes as the recipe says: in this one, in child processes (one per rank), or in those of a launcher.
 
-The children get what torch's launcher would give them. They are started here because that launcher ends its processes 30 s after a
-SIGTERM, while a checkpoint is being written, and because it has one exit code for all errors.
+The children get the environment that torch's launcher would give them. That launcher is not used because it kills its processes 30 s
+after a SIGTERM, possibly while they write a checkpoint, and because it has a single exit code for all errors.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from reflectioncoder.train.ranks import Team
 
 _POLL_S = 0.1
-_MAX_WAIT_S = 15.0  # for the others, once a rank has failed: they fail too, or wait for it in vain
+_MAX_WAIT_S = 15.0  # for the other ranks after one has failed: they fail too, or hang
 _SHOWN_LINES = 8
 _ERRORS: dict[int, Callable[[str], ReflectionCoderError]] = {
     EXIT_CHECK_FAILED: CheckFailedError,
@@ -56,8 +56,8 @@ def training_processes(recipe: Recipe) -> int:
     """Return the number of processes that will train.
 
     Raises:
-        UsageError: more than there are GPUs.
-        MachineError: a GPU is asked for and there is none.
+        UsageError: more processes than GPUs.
+        MachineError: a GPU is required and there is none.
     """
     wanted, launched = recipe.train.processes, num_processes()
     if launched > 1:
@@ -77,9 +77,9 @@ def training_processes(recipe: Recipe) -> int:
 
 
 def carry_out(job: TrainingJob, stop: StopFlag | None, team: Team | None = None) -> dict[str, Any]:
-    """Train in as many processes as the recipe says, or in those of the team; return what train.json says.
+    """Train in as many processes as the recipe says, or in the team's processes; return the content of train.json.
 
-    Raises: what `train_model` and `train_in_children` raise.
+    Raises: the errors of `train_model` and `train_in_children`.
     """
     if team is not None:
         return team.train(job, stop)
@@ -88,9 +88,9 @@ def carry_out(job: TrainingJob, stop: StopFlag | None, team: Team | None = None)
 
 
 def train_in_children(job: TrainingJob, num_ranks: int, stop: StopFlag) -> dict[str, Any]:
-    """Train in `num_ranks` child processes and return what train.json says. Their output is in `run_dir/logs/rank-N.log`.
+    """Train in `num_ranks` child processes and return the content of train.json. Their output goes to `run_dir/logs/rank-N.log`.
 
-    Once `stop` is set, or at the first Ctrl-C, all of them save a checkpoint and end; at the second they are killed.
+    Once `stop` is set, or at the first Ctrl-C, all of them save a checkpoint and end; a second Ctrl-C kills them.
 
     Raises:
         StoppedError: stopped, after a checkpoint.
@@ -121,25 +121,25 @@ class _Rank:
 
     @property
     def error(self) -> dict[str, str]:
-        """Return what the rank itself said of its error: its message and, of a fault, the traceback; empty if it said nothing."""
+        """Return the error that the rank recorded: its message and, for a bug, the traceback; empty if it recorded none."""
         file = error_file(self.log.parent, self.number)
         return read_json(file) if file.is_file() else {}
 
     def kill(self) -> None:
-        """End the process and those that it has started, which live on if it alone was killed, and hold its output open."""
+        """Kill the rank's whole process group: surviving children of the rank would hold its output open."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 
 def error_file(logs: Path, rank: int) -> Path:
-    """Return the file in which a rank leaves what it says of its error."""
+    """Return the file in which a rank records its error."""
     return logs / f"rank-{rank}-error.json"
 
 
 @contextlib.contextmanager
 def _started(job_file: Path, num_ranks: int, logs: Path) -> Iterator[list[_Rank]]:
-    """Start the ranks; at the end of the block none of them is left. They end with this process too: their standard input does."""
+    """Start the ranks and kill them at the end of the block. They also end with this process, which closes their standard input."""
     torch = require("torch.distributed", "train")
     store = torch.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     ranks: list[_Rank] = []
@@ -155,7 +155,7 @@ def _started(job_file: Path, num_ranks: int, logs: Path) -> Iterator[list[_Rank]
                     stdout=subprocess.PIPE if number == 0 else sink,
                     stderr=subprocess.STDOUT,
                     env={**os.environ, **_environment(number, num_ranks, store.port)},
-                    start_new_session=True,  # Ctrl-C reaches them through this process
+                    start_new_session=True,  # Ctrl-C reaches the ranks through this process only
                 )
             ranks.append(_Rank(number, process, log))
         shown = threading.Thread(target=copy_context().run, args=(_show, ranks[0]), daemon=True)
@@ -173,7 +173,7 @@ def _started(job_file: Path, num_ranks: int, logs: Path) -> Iterator[list[_Rank]
 
 
 def _environment(rank: int, num_ranks: int, port: int) -> dict[str, str]:
-    """Return the variables from which torch knows a rank, and its share of the cores."""
+    """Return the variables that tell torch the rank, and the rank's share of the cores."""
     threads = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // num_ranks))}
     return {
         "RANK": str(rank),
@@ -182,25 +182,25 @@ def _environment(rank: int, num_ranks: int, port: int) -> dict[str, str]:
         "LOCAL_WORLD_SIZE": str(num_ranks),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
-        "TORCHELASTIC_USE_AGENT_STORE": "True",  # the store is in this process: no port can be taken by somebody else meanwhile
+        "TORCHELASTIC_USE_AGENT_STORE": "True",  # the store lives in this process: nobody else can take the port meanwhile
         **threads,
     }
 
 
 def _show(rank: _Rank) -> None:
-    """Say the lines of the first rank as they come, and keep them in its log."""
+    """Print the lines of the first rank as they arrive, and append them to its log."""
     assert rank.process.stdout is not None
     with open(rank.log, "ab", buffering=0) as log:
         for line in rank.process.stdout:
-            with contextlib.suppress(OSError):  # a full disk, or nobody who reads: the rank must not wait for that
+            with contextlib.suppress(OSError):  # a full disk or a closed output must not block the rank
                 log.write(line)
                 say(line.decode("utf-8", "replace").rstrip())
 
 
 def _wait(ranks: Sequence[_Rank], stop: StopFlag) -> list[_Rank]:
-    """Wait until all ranks have ended, passing a request to stop on; return those that failed.
+    """Wait until all ranks have ended, forwarding a request to stop; return those that failed.
 
-    Once one has failed, the others are waited for only a while: what is left of them hangs.
+    After the first failure the others get `_MAX_WAIT_S` to end: those that remain hang.
     """
     asked, failed_at = False, None
     while any(rank.code is None for rank in ranks):
@@ -222,7 +222,7 @@ def _wait(ranks: Sequence[_Rank], stop: StopFlag) -> list[_Rank]:
 
 
 def _raise_error_of(failed: Sequence[_Rank], num_ranks: int) -> NoReturn:
-    """Raise the error of the rank that failed by itself: what the others say follows from it."""
+    """Raise the error of the rank that caused the failure: the errors of the others are consequences."""
     rank = min(failed, key=_rank_of_cause)
     code, message = rank.process.returncode, rank.error.get("message")
     name = f"rank {rank.number} of {num_ranks}"
@@ -239,9 +239,9 @@ def _raise_error_of(failed: Sequence[_Rank], num_ranks: int) -> NoReturn:
 
 
 def _rank_of_cause(rank: _Rank) -> tuple[int, int]:
-    """Order failed ranks by how likely theirs is the cause: a signal, an error that was recognised, a stop, a fault."""
+    """Order failed ranks by how likely they are the cause: killed by a signal, a recognised error, a stop, anything else."""
     code = rank.process.returncode
-    was_killed = code < 0 and code not in (-signal.SIGTERM, -signal.SIGABRT)  # the latter is torch's own, when another rank is gone
+    was_killed = code < 0 and code not in (-signal.SIGTERM, -signal.SIGABRT)  # torch raises SIGABRT when another rank is gone
     kinds = (was_killed, code in _ERRORS and bool(rank.error), code == EXIT_INTERRUPTED, True)
     return kinds.index(True), rank.number
 

@@ -1,4 +1,4 @@
-"""Keeps activations in the machine's memory instead of the GPU's until the backward: slower than keeping them, and exact."""
+"""Keeps activations in host memory instead of GPU memory until the backward: slower, and exact."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import torch
 
-_SMALLEST = 2**16  # elements; what is smaller is not worth a transfer
+_SMALLEST = 2**16  # elements; smaller tensors are not worth a transfer
 
 
 @contextlib.contextmanager
 def activations_in_host_memory(model: torch.nn.Module) -> Iterator[None]:
-    """Move activations of a forward to host memory; the backward fetches them. Weights stay, and so do copies of them in another type.
+    """Move a forward's activations to host memory; the backward fetches them. Weights and their copies in another dtype stay.
 
-    Both copies run on the current stream, so that no memory is used again before it has been read.
+    Both copies run on the current stream, so no memory is reused before it has been read.
     """
     shapes = [tuple(getattr(parameter, "ds_shape", parameter.shape)) for parameter in model.parameters()]
     weights = {*shapes, *(shape[::-1] for shape in shapes)}

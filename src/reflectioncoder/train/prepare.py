@@ -1,4 +1,4 @@
-"""Prepares the model of a recipe for training, and forecasts what its training will take."""
+"""Prepares the recipe's model for training and forecasts the memory that training will take."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from reflectioncoder.progress import say
 from reflectioncoder.train.forecast import MemoryForecast, forecast_memory
 from reflectioncoder.train.sharding import is_sharded
 
-_NF4_BYTES = 0.52  # of a weight, with its share of the scales
-_SAFE_SHARE = 0.9  # of the device's memory: the rest is fragmentation and what others have
+_NF4_BYTES = 0.52  # bytes per weight, including its share of the quantization scales
+_SAFE_SHARE = 0.9  # of the device's memory; the rest is for fragmentation and other processes
 
 
 def empty_model(recipe: Recipe, source: ModelSource, tokenizer: Any) -> Any:
-    """Return the model of the recipe on the meta device, ready to be trained but for its weights.
+    """Return the recipe's model on the meta device: ready to train except for its weights.
 
     Raises:
         UsageError: the model cannot be adapted as the recipe says.
@@ -39,8 +39,7 @@ def empty_model(recipe: Recipe, source: ModelSource, tokenizer: Any) -> Any:
 
 
 def prepare_model(recipe: Recipe, source: ModelSource, *, on_cpu: bool = False) -> tuple[Any, Any, int | None]:
-    """Return (model, tokenizer, rows of the output layer that are tokens), ready to be trained; `on_cpu`: even if the device is
-    another."""
+    """Return (model, tokenizer, output-layer rows that are tokens), ready to train; `on_cpu` overrides the recipe's device."""
     quantized = is_quantized(recipe)
     if quantized and is_sharded():
         raise UsageError("weights in 4 bits cannot be spread over processes\n  hint:    train.sharding: none")
@@ -62,7 +61,7 @@ def is_quantized(recipe: Recipe) -> bool:
 
 
 def whole_model(recipe: Recipe, source: ModelSource, weights: dict[str, torch.Tensor]) -> Any:
-    """Return the model in full precision on the CPU, with trained `weights`; all others are the base model's."""
+    """Return the model in full precision on the CPU with the trained `weights`; all other weights are the base model's."""
     if recipe.train.lora is not None:
         recipe = replace(recipe, train=replace(recipe.train, lora=replace(recipe.train.lora, quantization="none")))
     model, _, _ = prepare_model(recipe, source, on_cpu=True)
@@ -78,7 +77,7 @@ def trained_weights(model: Any) -> dict[str, torch.Tensor]:
 
 
 def num_parameters(model: Any, *, trained_only: bool = False) -> int:
-    """Count parameters, also if they are spread over processes or two weights share a byte."""
+    """Count parameters, also if they are sharded over processes or packed two to a byte."""
     return sum(
         getattr(p, "ds_numel", p.numel()) * (2 if p.dtype == torch.uint8 else 1)
         for p in model.parameters()
@@ -87,7 +86,7 @@ def num_parameters(model: Any, *, trained_only: bool = False) -> int:
 
 
 def adapt_model(model: Any, tokenizer: Any, recipe: Recipe) -> tuple[Any, int | None]:
-    """Add tokens, freeze parts and attach a LoRA; return (model, rows of the output layer that are tokens)."""
+    """Add tokens, freeze parts and attach a LoRA; return (model, output-layer rows that are tokens)."""
     vocab_size = add_tokens(model, tokenizer) if recipe.model.rendering == "token" else None
     if recipe.train.freeze_layers:
         _freeze(model, recipe.train.freeze_layers)
@@ -96,7 +95,7 @@ def adapt_model(model: Any, tokenizer: Any, recipe: Recipe) -> tuple[Any, int | 
 
         lora = recipe.train.lora
         new_rows = None
-        if recipe.model.rendering == "token":  # they must learn; a LoRA alone leaves them at their means
+        if recipe.model.rendering == "token":  # new rows must be trained; a LoRA alone would leave them at their initial means
             ids = tokenizer.convert_tokens_to_ids(list(ADDED_TOKENS))
             if is_sharded() and model.config.tie_word_embeddings:
                 raise UsageError(
@@ -115,7 +114,7 @@ def adapt_model(model: Any, tokenizer: Any, recipe: Recipe) -> tuple[Any, int | 
         )
         try:
             model = get_peft_model(model, adapter)
-        except ValueError as error:  # layers that it does not know, or that are not there
+        except ValueError as error:  # unknown layer types or target modules that do not exist
             where, found = "train.lora.target_modules", lora.target_modules and list(lora.target_modules)
             raise UsageError.for_value(f"no LoRA for this model: {error}", where, found, _linear_layers(model)) from error
     return model, vocab_size
@@ -126,7 +125,7 @@ def _linear_layers(model: Any) -> list[str]:
 
 
 def _freeze(model: Any, num_layers: int) -> None:
-    """Fix the embeddings and the lowest transformer layers: no gradients, no optimizer state, no backward below."""
+    """Freeze the embeddings and the lowest transformer layers: no gradients, no optimizer state, no backward through them."""
     layers = model.get_decoder().layers
     if num_layers > len(layers):
         raise UsageError.for_value("cannot freeze more layers than there are", "train.freeze_layers", num_layers, f"0 to {len(layers)}")
@@ -135,7 +134,7 @@ def _freeze(model: Any, num_layers: int) -> None:
 
 
 def forecast_run(recipe: Recipe, source: ModelSource, tokenizer: Any, plan: RunPlan, *, checkpointing: bool) -> MemoryForecast:
-    """Forecast the memory of the run's largest forward, without loading a weight."""
+    """Forecast the memory of the run's largest forward without loading weights."""
     on_gpu = pick_device(recipe.model.device).startswith("cuda")
     model = empty_model(recipe, source, tokenizer)
     autocast = torch.bfloat16 if on_gpu and recipe.model.dtype == "auto" else None
@@ -147,7 +146,7 @@ def forecast_run(recipe: Recipe, source: ModelSource, tokenizer: Any, plan: RunP
     forecast = forecast_memory(model, largest_batch(plan), device, checkpointing=checkpointing, autocast=autocast)
     if not is_quantized(recipe):
         return forecast
-    # Weights in 4 bits are unpacked where they are used; autocast's copies of them are not kept.
+    # 4-bit weights are unpacked where they are used; autocast's copies of them are not kept.
     copies = 0 if autocast is None or checkpointing else in_4_bits * autocast.itemsize
     return replace(
         forecast,
@@ -157,11 +156,11 @@ def forecast_run(recipe: Recipe, source: ModelSource, tokenizer: Any, plan: RunP
 
 
 def largest_batch(plan: RunPlan) -> PackedBatch:
-    """Return the forward with the most tokens."""
+    """Return the batch with the most tokens."""
     costs = plan.costs()
     starts = np.arange(0, len(costs), plan.config.global_batch_size)
     longest, totals = np.maximum.reduceat(costs, starts), np.add.reduceat(costs, starts)
-    if plan.config.micro_batch_tokens:  # packs are filled: any step with the most tokens has one of the fullest
+    if plan.config.micro_batch_tokens:  # batches are filled up: any step with the most tokens contains one of the fullest
         fullest = np.minimum(totals, plan.config.micro_batch_tokens)
         step = int(np.lexsort((-np.arange(len(starts)), longest, fullest))[-1])  # the first of them
     else:
@@ -170,16 +169,16 @@ def largest_batch(plan: RunPlan) -> PackedBatch:
 
 
 def needs_checkpointing(recipe: Recipe, source: ModelSource, tokenizer: Any, plan: RunPlan, num_ranks: int = 1) -> bool:
-    """Decide `train.gradient_checkpointing`; "auto": only if the forecast does not fit without, or cannot be made.
+    """Decide `train.gradient_checkpointing`; "auto": only if the forecast without it does not fit or cannot be made.
 
-    To be asked before the weights are loaded: on a CPU they would be counted twice.
+    Call it before the weights are loaded: on a CPU they would count twice.
     """
     if recipe.train.gradient_checkpointing != "auto":
         return recipe.train.gradient_checkpointing == "always"
     available = _SAFE_SHARE * device_bytes(pick_device(recipe.model.device), num_ranks)
     try:
         forecast = forecast_run(recipe, source, tokenizer, plan, checkpointing=False)
-    except Exception as error:  # noqa: BLE001 (an architecture whose forward asks for values)
+    except Exception as error:  # noqa: BLE001 (an architecture whose forward reads tensor values)
         say(f"train: no memory forecast for this architecture ({type(error).__name__}); activations will be computed again")
         return True
     if recipe.train.offload_activations and pick_device(recipe.model.device) != "cpu":
@@ -197,7 +196,7 @@ def needs_checkpointing(recipe: Recipe, source: ModelSource, tokenizer: Any, pla
 
 
 def decide_checkpointing(recipe: Recipe, source: ModelSource, tokenizer: Any, plan: RunPlan, num_ranks: int) -> bool:
-    """Decide `needs_checkpointing` as the first process sees it: what is free differs from process to process."""
+    """Decide `needs_checkpointing` in the first process for all: free memory differs between processes."""
     if num_ranks == 1:
         return needs_checkpointing(recipe, source, tokenizer, plan)
     from accelerate import PartialState
@@ -209,7 +208,7 @@ def decide_checkpointing(recipe: Recipe, source: ModelSource, tokenizer: Any, pl
 
 
 def device_bytes(device: str, num_ranks: int = 1) -> float:
-    """Return the memory of a GPU, or a rank's share of the machine's available memory."""
+    """Return the memory of a GPU, or a rank's share of the machine's available memory, in bytes."""
     if device.startswith("cuda"):
         return torch.cuda.mem_get_info(device)[1]
     try:

@@ -1,7 +1,7 @@
 """Lets `run` and `improve` work under torchrun: the first process does everything, and the others join its trainings.
 
-While they wait they ask the launcher's store once a second, which takes no time and has no limit; processes that waited in a
-collective operation would be ended after minutes.
+While they wait, they poll the launcher's store once a second, which costs nothing and has no time limit; a process waiting in a
+collective operation would hit its timeout after minutes.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from reflectioncoder.train.job import TrainingJob
 from reflectioncoder.train.sharding import num_processes, set_up_sharding
 
 _POLL_S = 1.0
-_MAX_WAIT_S = 60.0  # for the first process, after an error in a training that it should have met too
+_MAX_WAIT_S = 60.0  # for the first process, after an error in a training that must have reached it too
 _MAX_GOODBYE_S = 10.0
 
 
 class Team:
-    """The processes that a launcher has started, each with a `Team`. The first one leads, the others follow."""
+    """The processes that a launcher has started; each holds a `Team`. The first process leads, the others follow."""
 
     def __init__(self, store: Any, rank: int, num_ranks: int):
         self._store = store
@@ -39,13 +39,13 @@ class Team:
         return self._rank == 0
 
     def train(self, job: TrainingJob, stop: StopFlag | None) -> dict[str, Any]:
-        """Train together with all others."""
+        """Train together with all other processes."""
         self._send({"job": job.to_json()})
         return _train(job, stop)
 
     @contextlib.contextmanager
     def leading(self) -> Iterator[None]:
-        """Send the others away at the end of the block, with the exit code that this process will have."""
+        """At the end of the block, send the other processes away with the exit code that this process will have."""
         code = 0
         try:
             yield
@@ -53,16 +53,16 @@ class Team:
             code = exit_code_of(error)
             raise
         finally:
-            with contextlib.suppress(RuntimeError):  # the launcher is gone already
+            with contextlib.suppress(RuntimeError):  # the launcher may be gone already
                 self._send({"end": code})
-                # The store may be in this process.
+                # The store may live in this process, so it stays until all others have left.
                 self._until(lambda: self._store.add("reflectioncoder/gone", 0) == self._num_ranks - 1, _MAX_GOODBYE_S)
 
     def follow(self) -> int:
         """Join the trainings of the first process until it ends; return its exit code.
 
         Raises:
-            ReflectionCoderError: an error in a training that the first process has not ended with; the first process is gone.
+            ReflectionCoderError: a training failed here but did not end the first process, or the first process is gone.
         """
         while True:
             message = self._receive()
@@ -78,7 +78,7 @@ class Team:
                 return self._leave(ended["end"])
 
     def _leave(self, code: int) -> int:
-        """Let the first process end first and say what went wrong: a launcher ends all at the first exit code that is not 0."""
+        """Let the first process end first and print the error: a launcher kills all processes at the first nonzero exit code."""
         self._store.add("reflectioncoder/gone", 1)
         if code:
             with contextlib.suppress(KeyboardInterrupt):
@@ -97,7 +97,7 @@ class Team:
                 return None
             self._num_messages += 1
             return json.loads(self._store.get(key))
-        except RuntimeError as error:  # torch's, of a connection
+        except RuntimeError as error:  # torch's connection errors
             raise MachineError("the first of the processes is gone") from error
 
     def _until(self, is_so: Any, timeout_s: float) -> bool:
@@ -110,7 +110,7 @@ class Team:
 
 
 def launched_team() -> Team | None:
-    """Return the team of this process; None if it was started alone."""
+    """Return the team of this process; None if it was started on its own."""
     if num_processes() == 1:
         return None
     torch = require("torch.distributed", "train")
@@ -120,7 +120,7 @@ def launched_team() -> Team | None:
 
 
 def _train(job: TrainingJob, stop: StopFlag | None) -> dict[str, Any]:
-    """Train in the process group of all, which stays for the next training."""
+    """Train in the process group of all processes, which stays open for the next training."""
     from accelerate import PartialState
 
     quiet_libraries()

@@ -1,7 +1,7 @@
-"""Renders training files once, into Arrow files of the user cache that every later start and every process maps.
+"""Renders training files once, into Arrow files of the user cache that later runs and all processes memory-map.
 
-The cache's key says all that token ids and spans depend on: the files' contents, the tokenizer's files, the rendering and the versions
-of the tokenizing libraries. A folder of the cache is complete or not there.
+The cache key covers everything that token ids and spans depend on: contents of the files, tokenizer files, rendering, and versions
+of the tokenizing libraries. A cache folder is either complete or absent.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from reflectioncoder.paths import cache_dir
 from reflectioncoder.progress import say
 from reflectioncoder.sandbox.pool import default_workers
 
-_FORMAT = 2  # of the columns, and of what a rendering makes of a sample: raise it when either changes
-_BYTES_A_PROCESS = 8 * 2**20  # of input: less is not worth starting one
-_BYTES_A_PART = 2**21  # of files that can be cut: a packed one is one part, as a row group of Parquet is
-_SAMPLES_A_TABLE = 512  # what a process holds in memory at a time, as Python objects
-_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx")  # all else may belong to the tokenizer
+_FORMAT = 2  # version of the columns and of the rendered tokens: increase it when either changes
+_BYTES_A_PROCESS = 8 * 2**20  # of input that make one more process worthwhile
+_BYTES_A_PART = 2**21  # of splittable files; a compressed file is a single part, and so is a Parquet row group
+_SAMPLES_A_TABLE = 512  # that a process holds in memory at a time, as Python objects
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx")  # other files may belong to the tokenizer
 _CONTENTS = "contents.json"
 _FAILURE = "failure.json"
 _ERRORS: dict[str, type[ReflectionCoderError]] = {"UsageError": UsageError, "MachineError": MachineError}
 
 
 class SamplePart(Protocol):
-    """A piece of a set that another process can read."""
+    """A part of a set that another process can read."""
 
     def samples(self) -> Iterator[Sample]: ...
 
 
 class SampleSet(Protocol):
-    """Samples in files: `identity` is of their content, and the parts' samples, in order, are all of them."""
+    """A set of samples in files: `identity` is a key of its content; the samples of `parts`, in order, are the whole set."""
 
     @property
     def identity(self) -> str: ...
@@ -58,14 +58,14 @@ class SampleSet(Protocol):
 
 
 def render_files(sets: Sequence[SampleSet], model: ModelConfig, path: Path, max_length: int) -> RenderedSamples:
-    """Return the rendered samples of all sets; each set is rendered first if it has not been before.
+    """Return the rendered samples of all sets, rendering those that are not in the cache yet.
 
     Args:
-        path: folder of the model, whose tokenizer is taken.
-        max_length: longer samples are left out.
+        path: folder of the model that provides the tokenizer.
+        max_length: maximum tokens; longer samples are left out.
 
     Raises:
-        UsageError: a malformed row, or one in which nothing would be trained.
+        UsageError: a malformed row, or one without a trained token.
         MachineError: the disk is full.
     """
     pyarrow = require("pyarrow", "train")
@@ -86,7 +86,7 @@ def _key(one: SampleSet, model: ModelConfig, path: Path) -> str:
 
 
 def _open(folder: Path) -> Any | None:
-    """Map a folder of the cache; None if there is none, or if it is damaged."""
+    """Map a cache folder into memory; return None if it is absent or damaged."""
     if not (folder / _CONTENTS).is_file():
         return None
     pyarrow = require("pyarrow", "train")
@@ -97,12 +97,12 @@ def _open(folder: Path) -> Any | None:
         if table.num_rows != said["num_rows"]:
             raise ValueError(f"{table.num_rows} rows")
         return table
-    except (UsageError, OSError, ValueError, LookupError, TypeError):  # pyarrow's own are ValueErrors and OSErrors
+    except (UsageError, OSError, ValueError, LookupError, TypeError):  # pyarrow's errors derive from ValueError and OSError
         return None
 
 
 def _rendered(one: SampleSet, model: ModelConfig, path: Path, folder: Path) -> Any:
-    """Render into the cache, unless another process has done so meanwhile."""
+    """Render a set into the cache unless another process has done so meanwhile."""
     lock = require("filelock", "train")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with lock.FileLock(f"{folder}.lock"):
@@ -110,12 +110,12 @@ def _rendered(one: SampleSet, model: ModelConfig, path: Path, folder: Path) -> A
         if found is None:
             if folder.exists():
                 say(f"train: the rendered samples in {folder} are damaged and are made anew")
-            for stale in (folder, *folder.parent.glob(f".{folder.name}.*")):  # damaged, or of a process that was killed
+            for stale in (folder, *folder.parent.glob(f".{folder.name}.*")):  # damaged, or left by a killed process
                 shutil.rmtree(stale, ignore_errors=True)
             with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch, explain_full_disk(folder.parent):
                 _write(one, model, path, Path(scratch))
                 os.rename(scratch, folder)
-                os.mkdir(scratch)  # which the context removes
+                os.mkdir(scratch)  # for the context manager to remove
             found = _open(folder)
     if found is None:
         raise MachineError(f"what was written to {folder} cannot be read back")
@@ -151,8 +151,8 @@ def _write(one: SampleSet, model: ModelConfig, path: Path, folder: Path) -> None
 
 
 def _columns(batch: dict[str, list[int]], parts: Sequence[SamplePart], rendering: str, path: Path, failure: Path) -> Any:
-    """Return the Arrow table of the samples of a part, in a process of its own; why it failed is left in the file `failure`."""
-    gc.freeze()  # the objects of all that is imported need no look at every collection
+    """Return the Arrow table of a part's samples, in a worker process; on an error, record the reason in the file `failure`."""
+    gc.freeze()  # keeps the collector from scanning all imported objects each time
     try:
         samples = (sample for number in batch["part"] for sample in parts[number].samples())
         renderer, tables = _renderer(path, rendering, failure.parent), [_table([], [])]
@@ -169,12 +169,12 @@ def _columns(batch: dict[str, list[int]], parts: Sequence[SamplePart], rendering
 
 @lru_cache(maxsize=1)
 def _renderer(path: Path, rendering: str, folder: Path) -> Renderer:
-    """Load the renderer once for all parts that go to `folder`; the next set is rendered with what the model's folder then holds."""
+    """Load the renderer once for all parts that go to `folder`; another folder reloads it, as the model's files may have changed."""
     return make_renderer(rendering, training_tokenizer(path, rendering))
 
 
 def _table(samples: Sequence[Sample], tokens: Sequence[tuple[list[int], list[Span]]], *, header_is_trained: bool = True) -> Any:
-    """Return the Arrow table of samples with their tokens and spans."""
+    """Return samples with their tokens and spans as an Arrow table."""
     pyarrow = require("pyarrow", "train")
 
     def lists(rows: Sequence[Sequence[int]]) -> Any:
@@ -197,7 +197,7 @@ def _table(samples: Sequence[Sample], tokens: Sequence[tuple[list[int], list[Spa
 
 
 def num_processes(num_bytes: int) -> int:
-    """Return how many processes render so many bytes of input: one a core, if there is enough for each to do."""
+    """Return how many processes render `num_bytes` of input: one per core, if each gets enough to do."""
     return max(1, min(default_workers(), num_bytes // _BYTES_A_PROCESS))
 
 
@@ -209,7 +209,7 @@ def _raise_what_was_said(failure: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet(datasets: Any) -> Iterator[None]:
-    """Keep the library's progress bars away, and the note of tokenizers that they have been forked."""
+    """Silence the progress bars of `datasets` and the fork warning of `tokenizers`."""
     shown = not datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     name, before = "TOKENIZERS_PARALLELISM", os.environ.get("TOKENIZERS_PARALLELISM")

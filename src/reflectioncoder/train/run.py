@@ -1,6 +1,6 @@
-"""One training run: a prepared model, a plan and a Trainer that goes on from its own checkpoints; writes `train/` and `model/`.
+"""One training run: a prepared model, a plan and a Trainer that resumes from its own checkpoints; writes `train/` and `model/`.
 
-`train_model` is a library call: it installs no signal handler and leaves a process group of its caller alone.
+`train_model` is a library call: it installs no signal handler and never destroys the caller's process group.
 """
 
 from __future__ import annotations
@@ -17,33 +17,34 @@ from reflectioncoder.data.files import claim, content_hash, explain_full_disk, p
 from reflectioncoder.errors import StoppedError
 from reflectioncoder.method.heldout import HeldOut
 from reflectioncoder.method.plan import RunPlan
+from reflectioncoder.models.digests import model_hash
 from reflectioncoder.models.load import pick_device
-from reflectioncoder.models.sources import ModelSource, model_hash
+from reflectioncoder.models.sources import ModelSource
 from reflectioncoder.progress import Progress, say
 from reflectioncoder.stopping import StopFlag
 from reflectioncoder.train.checks import check_model, check_recipe
 from reflectioncoder.train.data import Samples, TrainingData, data_key, describe_plan, held_out_samples, plan_run, preview
 from reflectioncoder.train.sharding import has_process_group, is_sharded, set_up_sharding
 
-# How a run is carried out, not what comes out, and what its data is called: these may change when it is continued.
-_WITHOUT_EFFECT = frozenset(
+HOW_IT_RUNS = frozenset(
     {
         *("gradient_checkpointing", "micro_batch_tokens", "torch_compile", "offload_activations", "dataloader_workers"),
         *("eval_data", "eval_steps", "save_steps", "keep_checkpoints", "report_to", "processes"),
-        *("reflection_data", "generation_data"),
     }
 )
+"""Settings of `train` that affect how a run is carried out but not its result; they may change when a run is resumed."""
 
 
 def settings_key(recipe: Recipe, source: ModelSource, samples: Samples) -> str:
-    """Return a key of all that the result of a training run depends on; checkpoints of another key cannot be continued."""
-    train = {key: value for key, value in asdict(recipe.train).items() if key not in _WITHOUT_EFFECT}
+    """Return a key of everything that the result of a run depends on; checkpoints with another key cannot be resumed."""
+    by_content = {"reflection_data", "generation_data"}  # data sets count by content (`data_key`), not by name
+    train = {key: value for key, value in asdict(recipe.train).items() if key not in HOW_IT_RUNS | by_content}
     model = {key: value for key, value in asdict(recipe.model).items() if key != "device"}
     return content_hash(train, model, recipe.seed, model_hash(source.path), data_key(samples))
 
 
 def own_checkpoints(train_dir: Path, key: str) -> None:
-    """Make `train_dir` the folder of `key`: what other settings have left there is put aside under a free name."""
+    """Make `train_dir` the folder of `key`: checkpoints of other settings are moved aside under a free name."""
     if not claim(train_dir, key):
         aside = put_aside(train_dir)
         say(f"train: the settings have changed; earlier checkpoints are kept in {aside}")
@@ -59,19 +60,19 @@ def train_model(
     resume: bool = True,
     stop: StopFlag | None = None,
 ) -> dict[str, Any]:
-    """Train and write `run_dir/train/` (checkpoints, train.json) and `run_dir/model/`; return what train.json says.
+    """Train; write `run_dir/train/` (checkpoints, train.json) and `run_dir/model/`; return the content of train.json.
 
     An interrupted run continues from its newest complete checkpoint.
 
     Args:
-        samples: in memory, or in files, which are rendered once for all runs and processes.
-        stop: looked at after every optimizer step; once it is set, a checkpoint is saved and the run ends. Of several processes
-            it is enough that one's is set.
+        samples: in memory, or in files that are rendered once for all runs and processes.
+        stop: checked after every optimizer step; once it is set, a checkpoint is saved and the run ends. With several processes
+            setting it in one is enough.
 
     Raises:
         CheckFailedError: a gradient is not finite.
         UsageError: impossible settings, or an architecture that cannot be trained exactly.
-        StoppedError: stopped because of `stop`, after a checkpoint.
+        StoppedError: `stop` was set; a checkpoint has been saved.
     """
     from accelerate import PartialState
 
@@ -84,7 +85,7 @@ def train_model(
     tokenizer = check_model(recipe, source)
     seed_everything(recipe.seed)
     is_guest = has_process_group()
-    # The others wait while the first renders, and while it builds and saves the whole model.
+    # A long timeout: the others wait while the first process renders, and while it builds and saves the whole model.
     processes = PartialState(cpu=pick_device(recipe.model.device) == "cpu", timeout=timedelta(hours=6))
     with processes.local_main_process_first():
         plan, data = plan_run(recipe, source.path, tokenizer, samples)
@@ -113,7 +114,7 @@ def train_model(
         save_model(model, tokenizer, recipe, run_dir / "model", summary)
         write_json(train_dir / "train.json", summary)
     processes.wait_for_everyone()
-    if processes.num_processes > 1 and not is_guest:  # else its threads may be cut off at the end, which aborts the process
+    if processes.num_processes > 1 and not is_guest:  # else the group's threads may be cut off at exit, which aborts the process
         processes.destroy_process_group()
     return summary
 
@@ -132,7 +133,7 @@ def _fit(
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Run the Trainer, from the newest complete checkpoint if there is one.
 
-    Returns its part of the summary, and the trained weights where the model cannot be saved as it is: spread, or quantized.
+    Returns its part of the summary, and the trained weights if the model itself cannot be saved: sharded or quantized.
     """
     from transformers import PrinterCallback
 

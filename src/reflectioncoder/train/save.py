@@ -1,4 +1,4 @@
-"""Writes a trained model's folder: weights, tokenizer with chat template, generation configuration, card; tried before training."""
+"""Writes a trained model's folder: weights, tokenizer with chat template, generation config, model card; tested before training."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from reflectioncoder.errors import UsageError
 from reflectioncoder.models.load import load_tokenizer
 from reflectioncoder.models.tokens import make_renderer
 
-# What tokenizers encode differently at the beginning of a text, behind a special token and inside.
+# Texts that tokenizers encode differently at the start of a text, after a special token, and inside a text.
 _PROBES = ("def f(x):\n    return x", " x", "\n\n  x", "a  b", "日本 ü")
 
 
 def save_model(model: Any, tokenizer: Any, recipe: Recipe, model_dir: Path, summary: dict[str, Any]) -> None:
-    """Save the whole folder, complete before it gets its name; a LoRA is merged into the weights."""
+    """Save the whole folder and rename it into place when complete; a LoRA is merged into the weights."""
     scratch = model_dir.with_name(f".{model_dir.name}.{os.getpid()}.tmp")
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
@@ -38,7 +38,7 @@ def save_model(model: Any, tokenizer: Any, recipe: Recipe, model_dir: Path, summ
 def write_model(model: Any, tokenizer: Any, recipe: Recipe, folder: Path) -> None:
     """Write weights, tokenizer and generation configuration.
 
-    Of generation the saved model says only which tokens begin, end and fill a text: how to sample was decided for the base model.
+    The generation configuration names only the BOS, EOS and padding tokens: sampling defaults were chosen for the base model.
     """
     from transformers import GenerationConfig
 
@@ -51,13 +51,13 @@ def write_model(model: Any, tokenizer: Any, recipe: Recipe, folder: Path) -> Non
 
 
 def save_tokenizer(tokenizer: Any, folder: Path) -> None:
-    """Save a tokenizer such that it encodes the same when it is loaded.
+    """Save a tokenizer so that it encodes the same after loading.
 
-    transformers makes some tokenizers anew from a few settings and forgets one of them (`legacy` of Llama's): those are saved as what
-    they do, under a class that reads it as it stands.
+    transformers rebuilds some tokenizers from a few settings and drops one of them (Llama's `legacy`). Such a one is saved with the
+    class PreTrainedTokenizerFast, which loads the file as it is.
 
     Raises:
-        UsageError: the saved tokenizer encodes differently all the same.
+        UsageError: the saved tokenizer still encodes differently.
     """
     tokenizer.save_pretrained(folder)
     if _encodes_alike(tokenizer, load_tokenizer(folder)):
@@ -76,10 +76,10 @@ def _encodes_alike(one: Any, other: Any) -> bool:
 
 
 def try_saving(small_model: Any, tokenizer: Any, recipe: Recipe) -> None:
-    """Save the model on trial: what would go wrong after the training goes wrong now.
+    """Save a small model on trial, so that a failure to save shows before the training.
 
     Args:
-        small_model: of the same architecture; it is of no use afterwards.
+        small_model: of the same architecture; it cannot be used afterwards.
 
     Raises:
         UsageError: the model or its tokenizer cannot be saved.

@@ -1,8 +1,8 @@
-"""Tests whether training on packed segments is exact for an architecture: it is tried out, not looked up.
+"""Tests by experiment, not by a list, whether training on packed segments is exact for an architecture.
 
-The architecture is shrunk to a tiny random model in float64; loss and every gradient of a packed batch are compared with those of the
-plain doubled batch (method, section 3): full rows, a dense mask, transformers' own attention. What is not exact shows: dropout,
-positions that are counted and not given, state that runs along the row, scaled or capped logits.
+The architecture is shrunk to a tiny random float64 model; loss and all gradients of a packed batch are compared with those of the
+plain doubled batch (method, section 3): full rows, a dense mask, transformers' own attention. This exposes what is not exact: dropout,
+positions that are counted instead of given, recurrent state along the row, scaled or capped logits.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from reflectioncoder.method.packing import pack
 from reflectioncoder.method.views import View, WeightedViews
 from reflectioncoder.train.engine import Engine
 
-# Rounding is 1e-13; norms that some models compute in float32 whatever the weights bring 1e-7; what is wrong brings 1e-2.
+# Relative differences: rounding 1e-13; 1e-7 where a model always computes its norms in float32; a real mismatch 1e-2.
 TOLERANCE = 1e-5
 _VOCAB_SIZE, _LENGTH, _WINDOW = 128, 48, 16
 _MAX_PARAMETERS = 20_000_000
 
 
 def why_not_exact(config: Any) -> str | None:
-    """Return the reason why a model of this configuration cannot be trained here; None if it can.
+    """Return why a model of this configuration cannot be trained exactly; None if it can.
 
     Args:
-        config: of `transformers`, of any size.
+        config: a `transformers` configuration of any size.
     """
     name = type(config).__name__
-    if rotary := _rotary_kinds(config) & {"dynamic", "longrope"}:  # a short row does not show it
+    if rotary := _rotary_kinds(config) & {"dynamic", "longrope"}:  # a short row does not reveal them
         return f"{name}: rotary positions of type {', '.join(rotary)} depend on the longest row of a batch"
     try:
         model = tiny_model(config)
@@ -60,8 +60,7 @@ def _rotary_kinds(config: Any) -> set[str]:
 
 
 def tiny_model(config: Any) -> Any:
-    """Return the architecture in small: all its kinds of layers, its ratio of query to key heads, random weights, float64, ready to
-    train."""
+    """Return a tiny random float64 model in training mode, with all layer types and the ratio of query to key heads."""
     from transformers import AutoModelForCausalLM
 
     small = copy.deepcopy(config)
@@ -95,10 +94,10 @@ def tiny_model(config: Any) -> Any:
         if hasattr(small, key):
             setattr(small, key, value)
     if kinds:
-        with contextlib.suppress(AttributeError):  # some work it out themselves
+        with contextlib.suppress(AttributeError):  # some configurations derive it and forbid setting it
             small.layer_types = (kinds * 2)[:num_layers]
     if getattr(small, "sliding_window", None):
-        small.sliding_window = _WINDOW  # so that it bites
+        small.sliding_window = _WINDOW  # short enough to take effect
     if getattr(small, "attention_chunk_size", None):
         small.attention_chunk_size = _WINDOW
     with torch.device("meta"):
@@ -108,7 +107,7 @@ def tiny_model(config: Any) -> Any:
     random_state = torch.get_rng_state()
     try:
         torch.manual_seed(0)
-        # The plainest parts: not every fast one knows float64.
+        # The plainest implementation: not every fast one supports float64.
         small._experts_implementation = "eager"
         return AutoModelForCausalLM.from_config(small, dtype=torch.float64, attn_implementation="eager").train()
     finally:
@@ -116,8 +115,7 @@ def tiny_model(config: Any) -> Any:
 
 
 def largest_difference(model: Any) -> float:
-    """Return the largest difference between packed and plain, of the loss and of each gradient, relative to the largest norm for tiny
-    ones."""
+    """Return the largest difference of loss and gradients, packed to plain, relative to the norm or 1e-3 of the largest norm."""
     samples = [_sample(seed) for seed in range(3)]
     model.zero_grad()
     with contextlib.closing(Engine(model)) as engine:
@@ -154,12 +152,12 @@ def _sample(seed: int) -> WeightedViews:
 
 
 def _plain_loss(model: Any, sample: WeightedViews) -> torch.Tensor:
-    """Return the loss of two full rows; in the second, the tokens that the student does not keep are nobody's keys."""
+    """Return the loss of two full rows; in the second, no token attends to the tokens that the student does not keep."""
     teacher, student = sample.teacher, sample.student
     assert student is not None
     size = len(teacher.input_ids)
     visible = torch.tensor([[True] * size, [p in student.position_ids for p in range(size)]])
-    # A hidden token looks at itself: nobody sees it, and a row without keys would be NaN.
+    # A hidden token attends to itself only: a row without keys would be NaN.
     allowed = torch.ones(size, size, dtype=torch.bool).tril() & (visible[:, None, :] | torch.eye(size, dtype=torch.bool))
     window = getattr(model.config, "sliding_window", None) or size
     masks = {

@@ -1,7 +1,7 @@
-"""Spreads parameters, gradients and optimizer state over the processes of a run, through accelerate (FSDP2, DeepSpeed ZeRO).
+"""Shards parameters, gradients and optimizer state over the processes of a run through accelerate (FSDP2, DeepSpeed ZeRO).
 
-accelerate is told by environment variables, as its own launcher would; variables that are set already win, so that
-`accelerate launch` with a configuration of one's own does too.
+accelerate is configured by environment variables, as its own launcher does it; variables that are already set take precedence, so a
+custom configuration of `accelerate launch` does too.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _FSDP2 = {
     "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
     "FSDP_RESHARD_AFTER_FORWARD": "true",
     "FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT",
-    # The weights are read by the first process of a machine and handed on.
+    # The first process of a machine reads the weights and broadcasts them.
     "FSDP_CPU_RAM_EFFICIENT_LOADING": "true",
     "FSDP_SYNC_MODULE_STATES": "true",
 }
 _ZERO = {
     "ACCELERATE_USE_DEEPSPEED": "true",
-    "ACCELERATE_GRADIENT_CLIPPING": "auto",  # the Trainer's
+    "ACCELERATE_GRADIENT_CLIPPING": "auto",  # the Trainer's max_grad_norm
     "ACCELERATE_DEEPSPEED_ZERO3_SAVE_16BIT_MODEL": "true",
 }
 SETTINGS = {
@@ -36,7 +36,7 @@ SETTINGS = {
 
 
 def set_up_sharding(sharding: str) -> None:
-    """Set up accelerate's environment. Call it before anything of accelerate is made.
+    """Set up accelerate's environment. Call it before creating any object of accelerate.
 
     Raises:
         MachineError: DeepSpeed is not installed.
@@ -54,21 +54,21 @@ def num_processes() -> int:
 
 
 def has_process_group() -> bool:
-    """Tell whether this process already belongs to a group of torch.distributed."""
+    """Tell whether this process already belongs to a process group of torch.distributed."""
     import torch.distributed as dist
 
     return dist.is_available() and dist.is_initialized()
 
 
 def is_sharded() -> bool:
-    """Tell whether the parameters themselves are spread over several processes."""
+    """Tell whether the parameters themselves are sharded over several processes."""
     if num_processes() == 1:
         return False
     return _is_on("FSDP") or (_is_on("DEEPSPEED") and _zero_stage() == 3)
 
 
 def _zero_stage() -> int:
-    """Return DeepSpeed's stage from the configuration file that accelerate's launcher was given, or from its environment."""
+    """Return DeepSpeed's ZeRO stage from the configuration file given to accelerate's launcher, or from the environment."""
     path = os.environ.get("ACCELERATE_DEEPSPEED_CONFIG_FILE", "none")
     if path != "none":
         return int(read_json(path).get("zero_optimization", {}).get("stage", 0))
@@ -76,7 +76,7 @@ def _zero_stage() -> int:
 
 
 def leave(code: int) -> None:
-    """End one of several processes at once: at an orderly end a thread of the process groups may still be there, and would abort it."""
+    """End one of several processes at once: in an orderly exit a leftover thread of the process groups may abort it."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

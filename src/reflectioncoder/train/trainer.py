@@ -1,7 +1,7 @@
-"""Extends `transformers.Trainer` by the batching, the views and the loss of reflection self-distillation, and changes nothing else.
+"""Extends `transformers.Trainer` with the batching, views and loss of reflection self-distillation, and changes nothing else.
 
-The run is planned before it starts (`plan`): item n of the data loader is optimizer step n of the plan, all forwards of this rank, so
-prefetching workers, ranks and resume cannot change what is trained.
+The run is planned before it starts (`plan`): item n of the data loader holds all forwards of this rank in optimizer step n, so
+prefetching workers, the number of ranks and resuming cannot change what is trained.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from reflectioncoder.train.offload import activations_in_host_memory
 
 
 class PlannedSteps(Dataset):
-    """A data set whose item n is what one rank computes in optimizer step n."""
+    """A data set whose item n is one rank's work in optimizer step n."""
 
     def __init__(self, plan: RunPlan, rank: int, num_ranks: int):
         self.plan, self.rank, self.num_ranks = plan, rank, num_ranks
@@ -45,18 +45,18 @@ def _only(items: Sequence[Any]) -> Any:
 
 
 class ReflectionTrainer(Trainer):
-    """`transformers.Trainer` for reflection self-distillation: batches, views and loss come from a plan, all else is the Trainer's.
+    """`transformers.Trainer` for reflection self-distillation: batches, views and loss come from a plan; the Trainer does the rest.
 
     The model is called as usual, so LoRA, mixed precision, gradient checkpointing, DDP, FSDP and DeepSpeed work as they do elsewhere.
     Logged losses are in nats per token.
 
     Args:
-        model: a causal language model of transformers, perhaps with LoRA.
+        model: a transformers causal language model, with or without LoRA.
         args: made by `training_arguments`.
-        plan: what each optimizer step computes, for any number of processes.
-        held_out: samples whose one-off answers are measured (`eval_loss`).
-        vocab_size: rows of the output layer that are tokens; None: all.
-        kwargs: of `transformers.Trainer`.
+        plan: the batches of each optimizer step, for any number of processes.
+        held_out: samples for the evaluation of one-off answers (`eval_loss`).
+        vocab_size: output-layer rows that are tokens; None: all.
+        kwargs: passed to `transformers.Trainer`.
 
     Raises:
         UsageError: the architecture cannot be trained on packed segments.
@@ -103,40 +103,40 @@ class ReflectionTrainer(Trainer):
         if self.is_fsdp_enabled and args.bf16:
             from torch.distributed.fsdp import MixedPrecisionPolicy
 
-            # accelerate's own would round what the output layer returns, the loss, and sum gradients in 16 bits.
+            # accelerate's own policy would round the output layer's result, which is the loss, and reduce gradients in 16 bits.
             policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
             plugin: Any = self.accelerator.state.fsdp_plugin
             plugin.mixed_precision_policy = policy
         self.plan = plan
         self._held_out = held_out
-        # Our weights already divide by the counts of the whole optimizer step.
+        # The plan's weights already divide by the counts of the whole optimizer step.
         self.loss_is_scaled_for_ga = True
-        self._pending: list[LossOutputs] = []  # of the optimizer steps since the last log
+        self._pending: list[LossOutputs] = []  # from the optimizer steps since the last log
         self._pending_steps = 0
         self.num_tokens_seen = 0
 
     def get_train_dataloader(self) -> DataLoader:
-        # Not prepared by accelerate, which would deal the items out to the ranks: each rank has its own share of every step.
+        # Not prepared by accelerate, which would distribute the items over the ranks: each rank has its own share of every step.
         assert isinstance(self.train_dataset, PlannedSteps)
         workers = self.args.dataloader_num_workers
         return DataLoader(self.train_dataset, batch_size=1, shuffle=False, collate_fn=_only, num_workers=workers)
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        """Run all forwards and backwards of an optimizer step; gradients are exchanged in the last one only."""
+        """Run all forwards and backwards of an optimizer step; gradients are reduced across ranks in the last backward only."""
         model.train()
         batches: list[PackedBatch] = inputs["batches"]
         self._pending_steps += 1
         total = torch.zeros((), device=self.args.device)
         for number, batch in enumerate(batches):
             last = number == len(batches) - 1
-            if self.is_deepspeed_enabled:  # which takes its optimizer's step in the backward, if told that this is the last
+            if self.is_deepspeed_enabled:  # DeepSpeed steps its optimizer in the backward if told that this is the last one
                 self.accelerator.gradient_state._set_sync_gradients(last)
-            # What FSDP does not exchange it keeps whole, on every rank.
+            # Without the reduction FSDP would keep unsharded gradients on every rank.
             exchanges = last or self.is_deepspeed_enabled or self.is_fsdp_enabled
             with contextlib.nullcontext() if exchanges else self.accelerator.no_sync(model):
                 with self.compute_loss_context_manager(), self._offload():
                     loss = self.compute_loss(model, {"batch": batch})
-                # Ranks take the mean of their gradients; ours is a sum over all of them.
+                # DDP averages gradients over the ranks; the plan's loss is a sum over them.
                 loss = loss * self.args.world_size
                 self.accelerator.backward(loss)
             total += loss.detach()
@@ -149,10 +149,10 @@ class ReflectionTrainer(Trainer):
         return activations_in_host_memory(self.model)
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
-        """Return the gradient norm, for which the Trainer asks after the exchange of gradients and before the optimizer's step.
+        """Return the gradient norm; the Trainer asks for it between the reduction of gradients and the optimizer's step.
 
         Raises:
-            CheckFailedError: it is not finite, as after a loss that is not; no parameter has been touched.
+            CheckFailedError: the norm is not finite, for example after a non-finite loss; no parameter has been changed.
         """
         norm: Any = super()._get_grad_norm(model, grad_norm)
         if not math.isfinite(norm):
@@ -171,12 +171,11 @@ class ReflectionTrainer(Trainer):
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         outputs = self.engine.loss(model, inputs["batch"], self.args.device)
-        self._pending.append(replace(outputs, loss=outputs.loss.detach()))  # not its graph
+        self._pending.append(replace(outputs, loss=outputs.loss.detach()))  # without the graph
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
     def whole_weights(self) -> dict[str, torch.Tensor]:
-        """Return the weights of a model whose parameters are spread over processes, or rounded by DeepSpeed, on the CPU of the first
-        process.
+        """Return the full weights of a model that is sharded, or kept in 16 bits by DeepSpeed, on the first process's CPU.
 
         Every process must call this. With DeepSpeed only the trained weights are returned, in float32.
         """
@@ -191,7 +190,7 @@ class ReflectionTrainer(Trainer):
                     whole = deepspeed.safe_get_full_fp32_param(parameter)
                     if self.is_world_process_zero() and whole is not None:
                         weights[name] = whole.detach().cpu().reshape(getattr(parameter, "ds_shape", parameter.shape))
-            unset_hf_deepspeed_config()  # or the next model to be loaded would be spread too
+            unset_hf_deepspeed_config()  # else the next loaded model would be sharded too
             return weights
         from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
@@ -219,9 +218,9 @@ class ReflectionTrainer(Trainer):
         return metrics
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Add the mean CE and KL (nats per token) of all ranks, the mask rate and the token count since the last log.
+        """Add mean CE and KL over all ranks (nats per token), the mask rate and the token count since the last log.
 
-        The loss is summed here again: the Trainer's own sum is kept in float32, whatever the model's dtype.
+        The loss is summed again here because the Trainer's own sum is in float32 whatever the model's dtype.
         """
         if self._pending and "loss" in logs:
             sums = torch.tensor(
@@ -242,7 +241,7 @@ class ReflectionTrainer(Trainer):
 
 
 def training_arguments(config: TrainConfig, plan: RunPlan, output_dir: Path, seed: int, **overrides: Any) -> TrainingArguments:
-    """Return the arguments of the Trainer for a planned run: one pass over the planned micro-batches."""
+    """Return the Trainer's arguments for a planned run: one pass over the planned steps."""
     values: dict[str, Any] = {
         "output_dir": str(output_dir),
         "max_steps": plan.total_steps,
@@ -263,17 +262,16 @@ def training_arguments(config: TrainConfig, plan: RunPlan, output_dir: Path, see
         "remove_unused_columns": False,
         "disable_tqdm": True,
         "optim": "adamw_torch",
-        "ddp_find_unused_parameters": False,  # every forward uses all
-        "use_cache": True,  # of the saved configuration; the engine's forwards do without
+        "ddp_find_unused_parameters": False,  # every forward uses all parameters
+        "use_cache": True,  # for the saved configuration; the engine's forwards set it to False
     }
     arguments = TrainingArguments(**{**values, **overrides})
-    arguments._n_gpu = min(1, arguments.n_gpu)  # else several visible GPUs mean nn.DataParallel, which would split our rows
+    arguments._n_gpu = min(1, arguments.n_gpu)  # several visible GPUs would mean nn.DataParallel, which splits rows
     return arguments
 
 
 def resumable_checkpoint(output_dir: Path) -> Path | None:
-    """Return the newest complete checkpoint in `output_dir`. The trainer state is written last: if it cannot be read, the save was cut
-    off."""
+    """Return the newest complete checkpoint in `output_dir`. Without a readable trainer state, written last, it is incomplete."""
     complete = [p for p in output_dir.glob("checkpoint-*") if _is_json(p / "trainer_state.json")]
     return max(complete, key=lambda p: int(p.name.rsplit("-", 1)[1]), default=None)
 

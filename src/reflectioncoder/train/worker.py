@@ -1,8 +1,8 @@
-"""A program: one of several processes that train; `launch` starts it.
+"""The program of one training process (rank), started by `launch`.
 
     python -m reflectioncoder.train.worker JOB_FILE
 
-Ends with its process group when its standard input does: its parent is gone then.
+It kills its process group when its standard input closes, because then its parent is gone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from reflectioncoder.train.sharding import leave
 
 
 def main(job_file: Path) -> int:
-    """Train as one of the ranks and return the exit code."""
+    """Train as one rank and return the exit code."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
@@ -37,14 +37,14 @@ def main(job_file: Path) -> int:
             TrainingJob.from_json(read_json(job_file)).train(SigtermFlag())
         return EXIT_DONE
     except StoppedError as error:
-        _wait_for_everyone()  # the first may still be writing, and would be ended
+        _wait_for_everyone()  # the first rank may still be writing and would be killed
         return _failed(error, job_file.parent)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 (the last place: everything becomes a message and an exit code)
         return _failed(error, job_file.parent)
 
 
 def _failed(error: BaseException, logs: Path) -> int:
-    """Leave the message of an error beside the log, and of a fault the traceback: which rank's is to be shown, the parent decides."""
+    """Record the error's message beside the log, and for a bug the traceback; the parent decides which rank's error it shows."""
     if isinstance(error, KeyboardInterrupt):
         return exit_code_of(error)
     message, trace = explained(error), ""

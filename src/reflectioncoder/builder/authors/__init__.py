@@ -1,1 +1,1 @@
-"""The authors of reflection sequences, a module each; `registry.AUTHORS` has a row for every value of `build.author`."""
+"""The authors of reflection sequences, one module each; `registry.AUTHORS` has a row for every value of `build.author`."""

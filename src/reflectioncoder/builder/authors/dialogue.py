@@ -1,8 +1,8 @@
 """The author that asks a model: the two-stage dialogue with a real interpreter (method, section 1).
 
-Stage one: the model writes a program with tests, it is run, the model is shown what the interpreter prints and corrects itself, until
-everything passes. Stage two: it gives the final program. In the sample stage one is one assistant turn of typed blocks, and the long
-request of stage two is replaced by the plain one.
+Stage one: the model writes a program with tests, sees the interpreter's output and corrects the program until all tests pass. Stage
+two: it gives the final program. In the sample, stage one becomes one assistant turn of typed blocks, and the plain one-off request
+replaces the long request of stage two.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _NUM_MUTANTS = 8
 
 @dataclass(frozen=True)
 class DialogueAuthor(Author):
-    """`build.author: openai`, `local`, `vllm`: a model that holds whole dialogues."""
+    """The author for `build.author: openai`, `local` and `vllm`: a model writes whole dialogues."""
 
     server: Server
 
@@ -73,7 +73,7 @@ def _writing(build: Build, model: LoggedModel) -> Callable[[Rollout], Sample | R
 
 @dataclass(frozen=True)
 class Attempt:
-    """A program of the model's that was run. `answer`: everything that the model has said after its thoughts."""
+    """An executed program of the model. `answer`: the model's whole reply without its reasoning."""
 
     text: str
     code: str
@@ -83,10 +83,10 @@ class Attempt:
 
 
 class DialogueWriter:
-    """`write(rollout)` holds a dialogue; the same one whenever it is held again with the same log.
+    """`write(rollout)` runs a dialogue; given the same log it is deterministic.
 
     Raises (from `write`):
-        EndpointError, BudgetError, SandboxUnavailableError: nothing of the dialogue is lost, it goes on in the next run.
+        EndpointError, BudgetError, SandboxUnavailableError: the dialogue resumes from the log in the next run.
     """
 
     def __init__(self, config: BuildConfig, model: LoggedModel, execute: Executions):
@@ -116,7 +116,7 @@ class DialogueWriter:
         return self._judge_answer(rollout, attempts, self._model.ask(conversation, rollout, len(attempts)))
 
     def _next_attempt(self, conversation: Conversation, rollout: Rollout, attempts: list[Attempt]) -> Attempt | Rejected:
-        """Ask for a program and run it in the session of the earlier ones."""
+        """Request a program and run it in a session after the earlier attempts."""
         answer = self._model.ask(conversation, rollout, len(attempts))
         read = read_answer(answer.text, rollout.problem.entry_point)
         if rejected := unusable(answer, read):
@@ -187,9 +187,9 @@ class DialogueWriter:
         return self._sample(rollout, attempts, program, killed)
 
     def _share_of_killed_mutants(self, program: str, own_tests: str) -> float | None:
-        """Return None if the program cannot be taken apart."""
+        """Return the share of mutants that fail the tests; None if the program cannot be parsed."""
         try:
-            slips = mutations(ast.unparse(syntax.parse(program)))  # without odd spacing and parentheses, which no reference has
+            slips = mutations(ast.unparse(syntax.parse(program)))  # normalizes unusual spacing and parentheses
         except (libcst.CSTValidationError, libcst.ParserSyntaxError, RecursionError, ValueError):
             return None
         chosen = slips[:: max(1, -(-len(slips) // _NUM_MUTANTS))]
@@ -229,7 +229,7 @@ def _blocks(attempts: list[Attempt]) -> list[Block]:
 
 
 def _judge_program(program: str, entry_point: str) -> Rejected | None:
-    """Return why a final program is none, by reading it."""
+    """Return why a final program is unacceptable, by static checks."""
     if checks.spells_special_token(program):
         return Rejected("special_tokens")
     if texts.refers_back(program):
@@ -248,5 +248,5 @@ def _repeats(attempt: Attempt, earlier: Attempt, entry_point: str) -> bool:
 
 
 def _answers(program: str, problem: Problem) -> bool:
-    """Tell whether a program defines what is asked for; anything at all where the problem names nothing."""
+    """Tell whether a program defines the entry point, or anything at all if the problem names none."""
     return checks.defines(program, problem.entry_point) if problem.entry_point else checks.defines_something(program)

@@ -1,4 +1,4 @@
-"""The author of `build.hybrid: true`: a model is asked for one attempt at each problem, and the reference solution repairs it."""
+"""The author for `build.hybrid: true`: a model makes one attempt at each problem, and the reference solution repairs it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reflectioncoder.data.samples import Sample
 
 @dataclass(frozen=True)
 class HybridAuthor(Author):
-    """`build.author: openai`, `local`, `vllm` with `hybrid: true`: for models that are too weak to correct themselves."""
+    """The author for `build.author: openai`, `local`, `vllm` with `hybrid: true`: for models too weak to correct themselves."""
 
     server: Server
 

@@ -1,4 +1,4 @@
-"""Shared by authors that ask a model: the model behind the log, the settings that its answers depend on, and the options."""
+"""Code shared by authors that ask a model: the logged model, the settings that its answers depend on, and the options."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ from reflectioncoder.generate.reply import REFUSED
 
 ENDPOINT_OPTIONS = frozenset(f"endpoint.{spec.name}" for spec in fields(EndpointConfig))
 MODEL_OPTIONS = ENDPOINT_OPTIONS | {"hybrid", "rollouts", "budget_tokens", "budget_usd"}
-"""The options of every author that asks a model."""
+"""Options that every author that asks a model uses."""
 
-_DIALOGUES_PER_REQUEST = 4  # while some run their programs, or wait for a processor, others are answered
-_TOKENS_PER_TURN = 800  # a problem, or what the interpreter prints
-# How the server is reached, how much of it is used, and what becomes of samples afterwards: an answer does not depend on it.
+_DIALOGUES_PER_REQUEST = 4  # keeps the server busy while other dialogues run programs
+_TOKENS_PER_TURN = 800  # estimate for a problem or an interpreter output
+# Settings that do not affect answers: which problems are asked, the budget, and the processing of samples afterwards.
 _NOT_OF_AN_ANSWER = (
     "problems", "budget_tokens", "budget_usd", "min_samples", "max_chars", "near_duplicates", "attempts", "diagnoses", "tests",
     "critic", "max_tokens", "tokenizer", "round_kinds", "max_rounds",
 )  # fmt: skip
 NOT_OF_A_REQUEST = ("base_url", "api_key_env", "timeout_s", "retries", "max_in_flight", "input_usd", "output_usd")
-"""Fields of an endpoint: how it is reached, how much is asked at once, what it costs."""
+"""Endpoint fields that do not affect answers: how the server is reached, the concurrency, and the prices."""
 _NOT_IN_OLDER_LOGS = ("extra_body", "omit", "max_tokens_field")
 
 
 class LoggedModel:
-    """A model whose answers are in the build's log: what is there is not asked again (`rollouts.AskedModel`)."""
+    """A model whose answers are kept in the build's log; logged requests are not sent again (`rollouts.AskedModel`)."""
 
     def __init__(self, config: EndpointConfig, seed: int, endpoint: Endpoint, log: BuildLog):
         self.config = config
@@ -54,24 +54,24 @@ class LoggedModel:
         self._usage: dict[int, Usage] = {}
 
     def ask(self, conversation: Conversation, rollout: Rollout, turn: int) -> Answer:
-        """Return the model's answer to what has been said so far.
+        """Return the model's answer to the conversation so far.
 
         Raises:
-            What `Endpoint.ask` raises, but for `RefusedError`.
+            The errors of `Endpoint.ask` except `RefusedError`.
         """
         name = f"{self._seed}/llm:{rollout.problem.task_id}:{rollout.number}/{turn}"
         return self.ask_about(conversation, name, {"rollout": rollout.number}, rollout.order)
 
     def ask_about(self, conversation: Conversation, name: str, about: dict[str, Any], order: int) -> Answer:
-        """Return the model's answer to what has been said so far.
+        """Return the model's answer to the conversation so far.
 
         Args:
-            name: what the sampling seed is drawn from.
-            about: tells the request from others of the same words; a part of what its answer is logged under.
-            order: lower ones go first where requests wait.
+            name: string from which the sampling seed is derived.
+            about: extra fields of the log key, which tell apart requests with the same text.
+            order: priority among waiting requests, lowest first.
 
         Raises:
-            What `Endpoint.ask` raises, but for `RefusedError`.
+            The errors of `Endpoint.ask` except `RefusedError`.
         """
         payload = self._payload(conversation, name)
         request = {"payload": payload, "revision": self.config.revision, **about}
@@ -88,7 +88,7 @@ class LoggedModel:
 
         try:
             logged = self._log.recall("request", request, ask)
-        except RefusedError:  # not logged: it has cost nothing, and another server may take it
+        except RefusedError:  # not logged: it cost nothing, and another server may accept the request
             return Answer("", REFUSED)
         text, finish_reason = logged["text"], logged["finish_reason"]
         if finish_reason != REFUSED and not text.strip():
@@ -124,14 +124,14 @@ class LoggedModel:
 
 
 Writing = Callable[[Build, LoggedModel], Callable[[Rollout], Sample | Rejected]]
-"""Makes the function that writes a rollout with a model's answers."""
+"""Returns the function that writes a rollout with a model's answers."""
 
 
 def run_with_model(build: Build, author: Author, server: Server, writing: Writing) -> DialogueStats:
-    """Write all rollouts with a model; refuse a log that was begun with settings on which its answers depend.
+    """Write all rollouts with a model; refuse a log whose answers were made with other settings.
 
     Raises:
-        What `run_dialogues` raises.
+        The errors of `run_dialogues`, and UsageError if the log's settings differ.
     """
     build.log.require_settings(_settings_of_answers(build), fork=build.fork)
     return run_dialogues(build, author, partial(_open_model, server, writing))
@@ -147,7 +147,7 @@ def _open_model(server: Server, writing: Writing, build: Build, budget: Budget) 
 
 @contextmanager
 def connected(server: Server, build: Build, budget: Budget, context_tokens: int) -> Iterator[LoggedModel]:
-    """Give the model of a build's endpoint, served if that is to be done here. `context_tokens`: of the longest dialogue."""
+    """Yield the model of a build's endpoint, starting its server if needed. `context_tokens`: length of the longest dialogue."""
     with server.serve(build.config.endpoint, context_tokens) as served:
         is_elsewhere = not server.is_own
         connection = Endpoint(served, budget, trust_env=is_elsewhere, adapts=is_elsewhere, has_answered=build.log.holds_answers)
@@ -156,7 +156,7 @@ def connected(server: Server, build: Build, budget: Budget, context_tokens: int)
 
 
 def _settings_of_answers(build: Build) -> dict[str, Any]:
-    """Return what an answer in the log depends on."""
+    """Return the settings that the log's answers depend on."""
     settings = asdict(build.config)
     for name in _NOT_OF_AN_ANSWER:
         del settings[name]
@@ -185,7 +185,7 @@ def check_asking(config: BuildConfig) -> None:
     """Check options of the endpoint and the budget against each other.
 
     Raises:
-        UsageError: one of them has no effect beside the others.
+        UsageError: one of them has no effect given the others.
     """
     endpoint = config.endpoint
     if config.budget_usd is not None and not (endpoint.input_usd or endpoint.output_usd):
@@ -201,6 +201,6 @@ def check_asking(config: BuildConfig) -> None:
 
 
 def source_of_answers(endpoint: EndpointConfig) -> str:
-    """Return what stands in ids for the model that is asked: its name, or a hash of the server's address, and its revision."""
+    """Return the model's part of sample ids: its name, or else a hash of the server's address, and its revision."""
     name = name_of_model(endpoint) or f"model-{hashlib.sha256(endpoint.base_url.encode()).hexdigest()[:8]}"
     return f"{name}@{endpoint.revision}" if endpoint.revision else name

@@ -1,4 +1,4 @@
-"""The author of `build.author: mutation`: slips injected into reference solutions, corrected one after the other. Works offline."""
+"""The author for `build.author: mutation`: injects slips into reference solutions and corrects them one by one. Works offline."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reflectioncoder.sandbox.pool import map_ordered
 
 
 class MutationAuthor(Author):
-    """Has all problems in memory, with their slips."""
+    """Injects slips into reference solutions. Holds all problems and their slips in memory."""
 
     @property
     def traits(self) -> Traits:
@@ -34,7 +34,7 @@ class MutationAuthor(Author):
         )
 
     def check(self, config: BuildConfig) -> None:
-        """Refuse settings of stories where none are told."""
+        """Refuse settings of stories unless diagnoses are traced."""
         default = BuildConfig()
         given = [name for name in ("round_kinds", "max_rounds") if getattr(config, name) != getattr(default, name)]
         if given and config.diagnoses != "traced":
@@ -42,7 +42,7 @@ class MutationAuthor(Author):
             raise UsageError(f"{where} has no effect with build.diagnoses: {config.diagnoses}\n  hint:    set build.diagnoses: traced")
 
     def names_in_samples(self, config: BuildConfig) -> SampleNames:
-        return SampleNames(AUTHOR, "")  # of nobody's answers
+        return SampleNames(AUTHOR, "")  # no model's answers
 
     def write(self, build: Build) -> DialogueStats:
         for language in sorted({problem.language for problem in build.problems.each()} & SLIPS.keys()):
@@ -53,9 +53,9 @@ class MutationAuthor(Author):
         return DialogueStats()
 
     def _usable(self, build: Build) -> dict[int, Problem]:
-        """Return the problems that can be written about, by number; the others are rejected by name.
+        """Return the problems that can be written about, by index, and reject the others.
 
-        Those of other shards are taken as usable if they look so; nothing is run for them.
+        Problems of other shards count as usable if they look usable; nothing is run for them.
         """
         outcomes, problems, workers = build.outcomes, build.problems, build.recipe.sandbox.workers
         usable = {}

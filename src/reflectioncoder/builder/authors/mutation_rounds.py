@@ -1,4 +1,4 @@
-"""Runs the candidates of the mutation author in rounds, until every problem has as many samples as are wanted."""
+"""Runs the candidates of the mutation author in rounds until every problem has enough samples."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from reflectioncoder.languages import PYTHON
 from reflectioncoder.progress import Progress
 from reflectioncoder.sandbox.pool import map_ordered
 
-SAMPLES_PER_PROBLEM = 4  # where the recipe says nothing
+SAMPLES_PER_PROBLEM = 4  # default if the recipe sets none
 _MAX_BOOST = 5.0
 
 
 def run_mutation_rounds(build: Build, problems: list[Problem], own: Set[str]) -> None:
     """Write the samples of all problems into `build.outcomes`.
 
-    Each round takes one candidate of every problem that wants more; slips used least so far go first. Rounds make the choice
-    independent of the order in which executions finish.
+    Each round takes one candidate of every problem that needs more samples, least-used slips first. Rounds make the choice independent
+    of the order in which executions finish.
 
     Args:
-        own: the ids of the problems that are written about; candidates of the others count as accepted, which most of them are, so that
-            the choice of slips is nearly that of a build of all problems.
+        own: ids of the problems to write about. Candidates of other problems count as accepted, which most are, so that the choice of
+            slips is close to that of a build of all problems.
     """
     rounds = _Rounds(build, problems)
     target = rounds.num_wanted * len(own)
@@ -61,7 +61,7 @@ def run_mutation_rounds(build: Build, problems: list[Problem], own: Set[str]) ->
 
 
 class _Rounds:
-    """The candidates that are left of each problem, how many of its samples there are, and how often each slip was used."""
+    """The remaining candidates and the number of samples of each problem, and the number of uses of each slip."""
 
     def __init__(self, build: Build, problems: list[Problem]):
         self._build = build
@@ -76,7 +76,7 @@ class _Rounds:
         is_crafted = build.config.tests == "crafted"
         self._slips = {task_id: [c.slip.code for c in found] for task_id, found in self._candidates.items() if is_crafted}
         self._is_traced = build.config.diagnoses == "traced"
-        if self._is_traced:  # those of templates stay what they were when their samples were written
+        if self._is_traced:  # template diagnoses keep all candidates, so that their samples do not change
             self._candidates = {task_id: [c for c in found if c.is_plausible] for task_id, found in self._candidates.items()}
         self._num_accepted: Counter[str] = Counter()
         self._used: Counter[str] = Counter()
@@ -84,7 +84,7 @@ class _Rounds:
         self.num_wanted = build.config.samples_per_problem or SAMPLES_PER_PROBLEM
 
     def next_plans(self) -> list[MutationPlan]:
-        """Return the plans of the next round; none if nothing is wanted or left."""
+        """Return the plans of the next round; empty when no problem needs more samples or has candidates left."""
         plans = []
         for problem in self._problems:
             left = self._candidates[problem.task_id]
@@ -93,10 +93,10 @@ class _Rounds:
         return plans
 
     def write(self, weights: Mapping[RoundKind, float], plan: MutationPlan) -> tuple[MutationPlan, Sample | Rejected]:
-        """Write the sample of a plan, and return the plan as it was carried out; may be called in several threads.
+        """Write the sample of a plan, and return the plan as executed. Thread-safe.
 
         Args:
-            weights: of the kinds of stories in this round.
+            weights: weights of the kinds of stories in this round.
         """
         build, config = self._build, self._build.config
         if plan.problem.language != PYTHON.name:
@@ -111,7 +111,7 @@ class _Rounds:
         return plan, StoryWriter(build.execute, StorySettings(weights, config.max_rounds), build.is_short).write(plan)
 
     def kind_weights(self) -> dict[RoundKind, float]:
-        """Return the shares of the kinds of stories, more for those of which there are too few so far: not all slips allow each."""
+        """Return weights for the kinds of stories, raised for kinds below their share: not every slip allows every kind."""
         weights: dict[RoundKind, float] = {}
         for kind in ROUND_KINDS:
             share = self._build.config.round_kinds.get(kind, 0.0)
@@ -119,7 +119,7 @@ class _Rounds:
         return weights
 
     def _wanted(self, task_id: str, left: list[Candidate]) -> list[Candidate]:
-        """Return the misreadings or the slips, as drawn for the next sample of a problem; all if it has none of the kind."""
+        """Return the misreadings or the slips, as drawn for a problem's next sample; all candidates if none is of that kind."""
         number = self._num_accepted[task_id]
         wants_misreading = random.Random(f"kind/{self._build.recipe.seed}/{task_id}/{number}").random() < self._misreading_share
         return [candidate for candidate in left if candidate.is_misreading is wants_misreading] or left
@@ -130,15 +130,15 @@ class _Rounds:
         config, seed = self._build.config, self._build.recipe.seed
         plan = candidate.plan(config.shown_tests, config.two_slip_share, seed, config.interacting_slips, self._is_traced)
         self._used.update(plan.operators)
-        marks = [mark for mark in (config.tests, config.diagnoses) if mark in ("crafted", "traced")]  # other texts, other ids
+        marks = [mark for mark in (config.tests, config.diagnoses) if mark in ("crafted", "traced")]  # other texts need other ids
         return replace(plan, seed=":".join((*marks[::-1], plan.seed)))
 
     def _weight(self, operator: str) -> int:
-        """Return how often an operator was used, more for one that is to be rare; the smallest is the next."""
+        """Return an operator's number of uses, scaled up for operators that should be rare; the lowest goes next."""
         return (self._used[operator] + 1) * RARITY.get(operator, 1) if self._is_traced else self._used[operator]
 
     def note(self, planned: MutationPlan, plan: MutationPlan, outcome: Sample | Rejected) -> None:
-        """Note what has become of a plan: the slips of a rejected one count as not used."""
+        """Record a plan's outcome; the slips of a rejected plan count as unused."""
         outcomes, task_id = self._build.outcomes, plan.problem.task_id
         self._used.subtract(planned.operators)
         self._used.update(plan.operators)
@@ -151,5 +151,5 @@ class _Rounds:
             self._num_accepted[task_id] += 1
 
     def assume_accepted(self, plan: MutationPlan) -> None:
-        """Note a plan of a problem that is written about elsewhere."""
+        """Count a plan of another shard's problem as accepted."""
         self._num_accepted[plan.problem.task_id] += 1

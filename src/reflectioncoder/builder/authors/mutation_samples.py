@@ -1,7 +1,7 @@
-"""From a reference solution, injected slips and a real interpreter to a reflection sample. No model is asked.
+"""Makes reflection samples from reference solutions, injected slips and a real interpreter, without a model.
 
-An attempt is the program with one or two slips, its shown tests and a closing print, as one cell. The cells of a sample run in one
-fresh session; what the sample says of them is what the interpreter answered.
+An attempt is one cell: the program with one or two slips, its shown tests and a closing print. The cells of a sample run in one fresh
+session, and the sample shows the interpreter's actual output.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from reflectioncoder.languages import PYTHON
 AUTHOR = "mutation"
 
 _MAX_OUTPUT_CHARS = 2000
-_ALONE = ("syntax_slip", "hard_coded_example")  # beside which another slip would say nothing
+_ALONE = ("syntax_slip", "hard_coded_example")  # slips that mask any other slip
 
 
 @dataclass(frozen=True)
 class MutationPlan:
     """The planned attempts of a sample. `steps[k]` is the slip that correction k repairs.
 
-    `programs[k]` still contains `steps[k:]`; the last program is the reference.
+    `programs[k]` still contains `steps[k:]`; the last program is the reference, or a small repair of the last attempt.
 
     Attributes:
-        pairs: slips of which one may take the place of the first step, if it acts on the second (`settle`).
-        relation: how the two slips act on each other, if that was asked.
+        pairs: candidate replacements for the first of two steps; `settle` picks one that affects the second step.
+        relation: how the two slips interact, if known.
     """
 
     problem: Problem
@@ -58,7 +58,7 @@ class MutationPlan:
     seed: str
     pairs: tuple[SlipPair, ...] = ()
     relation: Relation | None = None
-    cases: tuple[str, ...] = ()  # of the tests, if they are crafted
+    cases: tuple[str, ...] = ()  # cases that crafted tests cover, one per test
 
     @property
     def shown(self) -> ShownTests:
@@ -80,7 +80,7 @@ class MutationPlan:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A slip that a sample may be made of. `plan` works the attempts out; it is cheap to hold many candidates."""
+    """A slip that may become a sample. Only `plan` computes the attempts, so holding many candidates is cheap."""
 
     problem: Problem
     slip: Mutation
@@ -92,7 +92,7 @@ class Candidate:
 
     @property
     def is_plausible(self) -> bool:
-        """Tell whether somebody could make the slip who has read the task."""
+        """Tell whether someone who has read the task could make the slip."""
         return bool(self._plausible([self.slip]))
 
     def _plausible(self, slips: list[Mutation]) -> list[Mutation]:
@@ -107,11 +107,11 @@ class Candidate:
     def plan(
         self, num_shown_tests: int, two_slip_share: float, seed: int, interacting: bool = False, only_plausible: bool = False
     ) -> MutationPlan:
-        """Plan the attempts: drawn from the seed and the candidate alone.
+        """Plan the attempts; the draw depends only on the seed and the candidate.
 
         Args:
-            interacting: bring pairs of slips, of which `settle` chooses one by running it.
-            only_plausible: add no second slip that nobody would make.
+            interacting: include pairs of slips, from which `settle` chooses one by running them.
+            only_plausible: exclude implausible second slips.
         """
         plan_seed = f"{seed}/{self.problem.task_id}/{self.number}"
         rng = random.Random(f"chain/{plan_seed}")
@@ -137,10 +137,10 @@ class Candidate:
 
 
 def with_crafted_tests(plan: MutationPlan, slips: Sequence[str], count: int, seed: int, execute: Executions) -> MutationPlan:
-    """Return the plan with up to `count` crafted tests: one at least notices each attempt, and together they notice most slips.
+    """Return the plan with up to `count` crafted tests: each attempt fails at least one, and together they detect most slips.
 
     Args:
-        slips: all programs with a slip that the problem has, in the order of its candidates.
+        slips: all programs of the problem with a slip, in the order of its candidates.
     """
     tests = execute.craft(plan.problem, slips, seed)
     if not tests:
@@ -160,7 +160,7 @@ def candidates(problem: Problem, seed: int, misread: bool = False) -> list[Candi
     """Return all slips of a problem's reference, in a random order fixed by the seed.
 
     Args:
-        misread: all misreadings of the problem too, behind the slips.
+        misread: append all misreadings of the problem after the slips.
     """
     slips = slips_of(problem).mutations(answer_program(problem))
     random.Random(f"candidates/{seed}/{problem.task_id}").shuffle(slips)
@@ -177,13 +177,13 @@ def _slips_of(reference: str) -> tuple[Mutation, ...]:
 
 
 def _second_slip(first: Mutation, slips: list[Mutation], rng: random.Random) -> Mutation | None:
-    """Draw another of the slips of the already wrong program, elsewhere and of another kind."""
+    """Draw a second slip of the already wrong program, in another place and of another kind."""
     others = [m for m in slips if m.operator != first.operator and m.correct != first.wrong]
     return rng.choice(others) if others else None
 
 
 def settle(plan: MutationPlan, execute: Executor) -> MutationPlan:
-    """Return the plan with two slips that act on each other, if runs find any among its pairs."""
+    """Return the plan with two interacting slips, if runs find such slips among its pairs."""
     if not plan.pairs:
         return plan
     *_, first = plan.steps
@@ -195,7 +195,7 @@ def settle(plan: MutationPlan, execute: Executor) -> MutationPlan:
 
 
 def with_small_repair(plan: MutationPlan, execute: Executor) -> MutationPlan:
-    """Return the plan of a misreading with a repair in its own form in the place of the reference, if one passes all tests."""
+    """Replace the reference by a smaller repair in the style of the wrong program, if one passes all tests."""
     *others, last = plan.steps
     tests = tuple(dict.fromkeys((*plan.problem.tests, *plan.shown_tests)))
     found = [slip for slip in small_repairs(last) if _num_changed(last.code, slip.code) < _num_changed(last.code, plan.programs[-1])]
@@ -213,7 +213,7 @@ def _num_changed(program: str, corrected: str) -> int:
 
 @dataclass(frozen=True)
 class RanPlan:
-    """A plan whose attempts fail and whose last program passes: an execution for each cell, a failure for each attempt."""
+    """A plan whose attempts fail and whose last program passes, with one execution per cell and one failure per attempt."""
 
     plan: MutationPlan
     runs: tuple[Execution, ...]
@@ -221,7 +221,7 @@ class RanPlan:
 
 
 def run_plan(plan: MutationPlan, execute: Executor) -> RanPlan | Rejected:
-    """Run the plan's cells, or say why no sample can be made of them."""
+    """Run the plan's cells; return a rejection if they cannot become a sample."""
     cells = plan.cells
     runs = execute(cells)
     *attempts, last = runs
@@ -234,13 +234,13 @@ def run_plan(plan: MutationPlan, execute: Executor) -> RanPlan | Rejected:
 
 
 def write_sample(plan: MutationPlan, execute: Executor) -> Sample | Rejected:
-    """Run the plan's cells and write the sample with diagnoses from templates, or say why it is none."""
+    """Run the plan's cells and write the sample with diagnoses from templates, or return the rejection."""
     ran = run_plan(plan, execute)
     return ran if isinstance(ran, Rejected) else sample_of(plan, _from_templates(ran))
 
 
 def write_program_sample(plan: MutationPlan, execute: Executions, *, is_traced: bool) -> Sample | Rejected:
-    """Write the sample of a language whose cells are programs of their own."""
+    """Write the sample for a language whose cells are standalone programs."""
     runs = execute(plan.cells, plan.problem.language)
     if rejected := _judge_runs(runs[:-1], runs[-1]):
         return rejected

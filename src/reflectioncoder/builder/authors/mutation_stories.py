@@ -1,4 +1,4 @@
-"""Samples of injected slips with traced diagnoses: the plan's attempts become a story, which is told shorter if it is too long."""
+"""Samples of injected slips with traced diagnoses: the plan's attempts become a story, which is shortened if it is too long."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class StoryWriter:
     """`write(plan)` runs a plan and tells its story.
 
     Attributes:
-        fits: tells whether a sample is short enough; of those that are not the shortest form is returned.
+        fits: tells whether a sample is short enough; if no form is, the last one written is returned.
     """
 
     execute: Executions
@@ -30,7 +30,7 @@ class StoryWriter:
     fits: Callable[[Sample], bool] = lambda sample: True
 
     def write(self, plan: MutationPlan) -> Sample | Rejected:
-        """Return the sample in the longest of its forms that fits, or why there is none.
+        """Return the sample in the first, longest form that fits, or the rejection.
 
         Raises:
             SandboxUnavailableError: the sandbox failed, not a program.
@@ -48,7 +48,7 @@ class StoryWriter:
         return written
 
     def _shorter(self, ran: RanPlan) -> Iterator[Sample | Rejected]:
-        """Yield shorter forms: in fewer words, as a shorter kind, with shorter looks, with only one slip and fewer tests."""
+        """Yield shorter forms: fewer words, a shorter kind of story, shorter looks, then only one slip and fewer tests."""
         look = replace(_LOOK, max_rounds=self.settings.max_rounds)
         yield self._told(ran, _BRIEF, self.settings)
         yield self._told(ran, _BRIEF, look)

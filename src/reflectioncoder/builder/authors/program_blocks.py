@@ -1,7 +1,7 @@
-"""Words the samples of the author `mutation` in languages whose cells are programs of their own: without a session or a tracer.
+"""Words the samples of the author `mutation` in languages whose cells are standalone programs, without a session or a tracer.
 
-With `diagnoses: traced` a further program prints the value of the call whose test fails, before the text explains it. What a text
-quotes stands in the request, in a program or in an output before it, or in the program that follows; else there is no sample.
+With `diagnoses: traced` another program prints the value of the failing call before the text explains it. Everything a text quotes
+must occur in the request, in an earlier program or output, or in the next program; otherwise the sample is rejected.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from reflectioncoder.data.samples import Block
 if TYPE_CHECKING:
     from reflectioncoder.builder.authors.mutation_samples import MutationPlan
 
-_CASES = ("missing_guard", "missing_base_case")  # of which `correct` is the condition
+_CASES = ("missing_guard", "missing_base_case")  # slips whose `correct` is the condition
 _MOVED = ("early_return",)
 _QUOTED = re.compile(r"``\s?(.+?)\s?``|`([^`]+)`", re.DOTALL)
 
 
 def program_blocks(plan: MutationPlan, runs: Sequence[Execution], execute: Executions, *, is_traced: bool) -> list[Block] | Rejected:
-    """Return the blocks of the answer, or why there is none.
+    """Return the blocks of the answer, or the rejection.
 
     Args:
-        runs: of the plan's cells.
+        runs: executions of the plan's cells.
 
     Raises:
         SandboxUnavailableError: the sandbox failed, not a program.
@@ -82,10 +82,10 @@ def _blocks(
 
 
 def _facts(step: Mutation, failure: Failure) -> dict[str, str]:
-    """Return what can be put into sentences: all texts of the failure that are not empty, and the change."""
+    """Return the facts for sentences: all nonempty texts of the failure, and the change."""
     facts = {name: str(value) for name, value in vars(failure).items()}
     facts |= {"operator": step.operator, "correct": _one_line(step.correct), "wrong": _one_line(step.wrong)}
-    return {name: f"` {value} `" if "`" in value else value for name, value in facts.items() if value}  # a longer fence of backticks
+    return {name: f"` {value} `" if "`" in value else value for name, value in facts.items() if value}  # with double backticks
 
 
 def _fix(step: Mutation) -> str:
@@ -95,11 +95,11 @@ def _fix(step: Mutation) -> str:
 
 
 def _one_line(source: str) -> str:
-    return " ".join(source.split()) if "\n" in source else source  # spaces within a string count
+    return " ".join(source.split()) if "\n" in source else source  # keep one-line code as it is: it may have strings with spaces
 
 
 def quotes_without_source(request: str, blocks: Sequence[Block]) -> list[str]:
-    """Return what texts quote that stands neither before them nor in the program that follows; spaces do not count."""
+    """Return quotes in texts that occur neither earlier nor in the next program; whitespace is ignored."""
     before, found = [request], []
     following = {number: block.content for number, block in enumerate(blocks) if block.type == "code"}
     for number, block in enumerate(blocks):

@@ -1,7 +1,7 @@
-"""All authors by name, and the check of a recipe's `build` section against the one that it names.
+"""All authors by name, and the check of a recipe's `build` section against the author that it names.
 
-An option that the author does not use is refused, not ignored. The names themselves are declared in `choices.AuthorName`, which the
-configuration needs without the builder.
+An option that the author does not use is an error. `choices.AuthorName` declares the names, so that the configuration can check them
+without the builder.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ HYBRIDS: dict[AuthorName, Author] = {
     "local": HybridAuthor(LLAMA_CPP),
     "vllm": HybridAuthor(VLLM),
 }
-"""The authors that `hybrid: true` turns those that ask a model into."""
+"""The authors used instead of those in `AUTHORS` when `hybrid: true`."""
 
 COMMON_OPTIONS = frozenset(
     (
@@ -47,7 +47,7 @@ COMMON_OPTIONS = frozenset(
         "min_samples",
     )
 )
-"""The options of every build, whoever writes."""
+"""The options that every build uses, with any author."""
 
 
 def author_of(config: BuildConfig) -> Author:
@@ -59,12 +59,12 @@ def _hybrid_of(config: BuildConfig) -> Author | None:
 
 
 def check_author(config: BuildConfig) -> None:
-    """Find what is wrong with the settings, before any work.
+    """Validate the settings before any work.
 
     Raises:
-        UsageError: options that the author does not use or that have no effect beside others; a file is missing or malformed; no such
-            prompts; no model.
-        MachineError: the variable that holds the key is not set.
+        UsageError: the author does not use an option, or an option has no effect given the others; a file is missing or malformed;
+            unknown prompts; no model.
+        MachineError: the environment variable with the API key is not set.
     """
     require_used_options(config)
     author_of(config).check(config)
@@ -75,11 +75,11 @@ def require_used_options(config: BuildConfig) -> None:
     """Refuse options that the author does not use.
 
     Raises:
-        UsageError: such options are given; all of them are named.
+        UsageError: such options are set; the message lists all of them.
     """
     if unused := unused_options(config):
         author = f"{config.author}, hybrid" if _hybrid_of(config) else config.author
-        raise UsageError(  # without the values: an address may hold a key
+        raise UsageError(  # omits the values: an address may contain a key
             f"the author {author} does not use {'these options' if len(unused) > 1 else 'this option'}\n"
             f"  where:   {', '.join(unused)}\n"
             f"  allowed: {', '.join(_used_options(config))}\n"
@@ -88,7 +88,7 @@ def require_used_options(config: BuildConfig) -> None:
 
 
 def unused_options(config: BuildConfig) -> list[str]:
-    """Return the dotted names of options that are given (not at their defaults) and that the author does not use."""
+    """Return the dotted names of options that are set (differ from their defaults) but not used by the author."""
     used = author_of(config).traits.options | COMMON_OPTIONS
     used |= options_of_critic(config) if "critic" in used else frozenset()
     given = [name for name in _given(config) if name != "endpoint"] + [f"endpoint.{name}" for name in _given(config.endpoint)]
@@ -96,7 +96,7 @@ def unused_options(config: BuildConfig) -> list[str]:
 
 
 def _given(section: BuildConfig | EndpointConfig) -> list[str]:
-    """Return the fields that are not at their defaults."""
+    """Return the fields that differ from their defaults."""
     found = []
     for spec in fields(section):
         default = spec.default if spec.default_factory is dataclasses.MISSING else spec.default_factory()
@@ -106,7 +106,7 @@ def _given(section: BuildConfig | EndpointConfig) -> list[str]:
 
 
 def _used_options(config: BuildConfig) -> list[str]:
-    """Return the dotted names of the options that the author uses; the endpoint, of which it may use some fields only, as one."""
+    """Return the dotted names of the options that the author uses; the endpoint counts as one option."""
     options = author_of(config).traits.options
     used = {
         name.partition(".")[0] for name in options | (options_of_critic(config) if "critic" in options else frozenset())

@@ -1,7 +1,7 @@
 """Samples for weak models: a model's own failing attempt, with the reference solution as its repair.
 
-The attempt is what the model answers to the plain one-off request. It is run with tests of the problem, so that what fails is the
-program and not the model's idea of the tests. What the sample says of the failure is what the interpreter showed.
+The attempt is the model's answer to the plain one-off request. It is run with the problem's tests, not the model's own, so that a
+failure is the program's fault. The sample describes the failure as the interpreter showed it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def read_attempt(text: str, problem: Problem) -> ReadAnswer:
 
 
 def of_diagnoses(config: BuildConfig) -> str:
-    """Return the part of a sample's names that says how its failure is explained and where its tests are from; "" by default."""
+    """Return the part of sample names that marks traced diagnoses and crafted tests; "" by default."""
     return "@".join(mark for mark in (config.diagnoses, config.tests) if mark in ("traced", "crafted"))
 
 
@@ -66,11 +66,11 @@ def _slips(program: str) -> tuple[str, ...]:
 
 
 class RepairWriter:
-    """`write(rollout)` takes one attempt and completes it; raises what comes from attempts and the sandbox.
+    """`write(rollout)` makes a sample from one attempt; exceptions of `attempt` and the sandbox propagate.
 
     Args:
         attempt: returns a model's answer to the one-off request for a rollout.
-        model: the name of that model, for the metadata; None: that of the endpoint.
+        model: that model's name for the metadata; None: the endpoint's model.
     """
 
     def __init__(self, build: Build, attempt: Callable[[Rollout], Answer], model: str | None = None):
@@ -131,7 +131,7 @@ class RepairWriter:
         runs: tuple[Execution, Execution],
         failure: Failure,
     ) -> Sample | Rejected:
-        """Write a traced sample. The attempt is followed by its repair, if a statement or two are enough, else by the reference."""
+        """Write a traced sample: the attempt, then a repair of one or two statements if that suffices, else the reference."""
         problem = rollout.problem
         reference, cell, passing = answer_program(problem), cells[1], runs[1]
         repair = minimal_repair(program, reference, lambda other: self._passes(other, problem))
@@ -157,7 +157,7 @@ class RepairWriter:
     def _told(
         self, story: Story, known: tuple[Cause, ...] | None, reference: str, seed: str
     ) -> tuple[list[Block], tuple[Cause, ...]] | Rejected:
-        """Return the blocks with the first causes that the sample shows, and these causes."""
+        """Return the blocks, and the first of the possible causes that the sample's evidence supports."""
         attempt = story.attempts[0]
         seen = Observed(attempt.program, reference, story.entry_point, attempt.failure)
         choices = [refined(known, seen)] if known else [(cause,) for cause in observed_causes(seen)]
@@ -208,7 +208,7 @@ class RepairWriter:
 
 
 def _shows(blocks: list[Block], value: str) -> bool:
-    """Tell whether an execution of a sample shows a value."""
+    """Tell whether an execution output of a sample shows a value."""
     evidence = Evidence()
     for block in blocks:
         if block.type == "execution":

@@ -1,4 +1,4 @@
-"""Serves the model of an author: by a server elsewhere, or by one that is started here and ended with the build."""
+"""Serves the model of an author: with a remote server, or with one started here that ends with the build."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Server:
     """A way of serving a model.
 
     Attributes:
-        is_own: it is started here, for this build, and takes as many requests as it was started for; what a server elsewhere takes is
-            found out.
-        check: finds what is wrong with the endpoint's settings; asks and downloads nothing; raises UsageError or MachineError.
-        serve: (settings, tokens of the longest dialogue) → a context in which the model is served under the settings that it gives.
+        is_own: the server is started for this build with a fixed number of concurrent requests; for a remote server the client adapts
+            their number.
+        check: validates the endpoint's settings without network access; raises UsageError or MachineError.
+        serve: (settings, tokens of the longest dialogue) → a context manager that serves the model and yields the settings to use.
     """
 
     is_own: bool
@@ -30,7 +30,7 @@ class Server:
 
     @property
     def unused_options(self) -> frozenset[str]:
-        """Return the options that have no effect."""
+        """Return the options that have no effect with this server."""
         return frozenset(("endpoint.base_url", "endpoint.api_key_env")) if self.is_own else frozenset()
 
 
@@ -65,4 +65,4 @@ ELSEWHERE = Server(is_own=False, check=check_endpoint, serve=_serve_elsewhere)
 LLAMA_CPP = Server(is_own=True, check=_check_gguf, serve=_serve_gguf)
 VLLM = Server(is_own=True, check=_check_vllm, serve=_serve_vllm)
 SERVERS = {"openai": ELSEWHERE, "local": LLAMA_CPP, "vllm": VLLM}
-"""By the name that authors and critics have in a recipe."""
+"""Servers by the name of the author or critic in a recipe."""

@@ -1,4 +1,4 @@
-"""Tells how two slips of one program act on each other, from runs of the program with either alone and with both."""
+"""Tells how two slips in one program interact, from runs of the program with each alone and with both."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from reflectioncoder.builder.mutation import Mutation
 from reflectioncoder.builder.mutation.diagnosis import split_assertion
 
 Relation = Literal["cancels", "interacts", "hides"]
-"""cancels: a test that fails with either passes with both; interacts: both fail otherwise than either alone; hides: the failure of one
-stands where the other would show another one."""
-_PREFERRED: tuple[Relation, ...] = ("cancels", "interacts", "hides")  # the rarest first
+"""cancels: a test that fails with each slip alone passes with both; interacts: with both slips the failure differs from that of each
+alone; hides: the failure of one slip replaces a different failure of the other."""
+_PREFERRED: tuple[Relation, ...] = ("cancels", "interacts", "hides")  # rarest first
 _MARK = "outcome"
-_MAX_PAIRS = 4  # each costs the run of two cells
+_MAX_PAIRS = 4  # each costs two cell runs
 Outcomes = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class SlipPair:
-    """A second slip in a program that has one already. `alone`: the reference with the second slip only."""
+    """A second slip in a program that already has one. `alone`: the reference with only the second slip."""
 
     second: Mutation
     alone: str
 
 
 def pairs_with(first: Mutation, in_first: Sequence[Mutation], in_reference: Sequence[Mutation]) -> list[SlipPair]:
-    """Return the slips of an already wrong program that the reference can have too.
+    """Return the slips of an already wrong program that are possible in the reference too.
 
     Args:
         in_first: the slips of the wrong program.
@@ -42,7 +42,7 @@ def pairs_with(first: Mutation, in_first: Sequence[Mutation], in_reference: Sequ
 def choose_pair(
     reference: str, first: Mutation, pairs: Sequence[SlipPair], setup: str, tests: Sequence[str], execute: Executor
 ) -> tuple[Mutation, Relation] | None:
-    """Return a second slip that acts on the first, and how; None if none of the pairs does.
+    """Return a second slip that interacts with the first, and their relation; None if no pair interacts.
 
     Raises:
         SandboxUnavailableError: the sandbox failed.
@@ -63,7 +63,7 @@ def choose_pair(
 
 
 def relation_of(wanted: Outcomes, first: Outcomes, second: Outcomes, both: Outcomes) -> Relation | None:
-    """Return how two slips act on each other, from the outcomes of the same calls; None if each does what it does alone."""
+    """Return how two slips interact, from the outcomes of the same calls; None if they are independent."""
     wrong = [number for number, outcome in enumerate(both) if outcome != wanted[number]]
     if not wrong or first == wanted or second == wanted:
         return None
@@ -76,7 +76,7 @@ def relation_of(wanted: Outcomes, first: Outcomes, second: Outcomes, both: Outco
 
 
 def _cell(program: str, setup: str, calls: Sequence[str]) -> str:
-    """Return a cell that prints for every call its value or its exception, on a line that begins with a mark."""
+    """Return a cell that prints the value or exception of each call on a line that starts with a mark."""
     lines = [program.rstrip(), "", setup.strip()]
     for number, call in enumerate(calls):
         lines += ["try:", f"    {_MARK} = repr({call})", "except Exception as error:", f"    {_MARK} = repr(error)"]
@@ -85,6 +85,6 @@ def _cell(program: str, setup: str, calls: Sequence[str]) -> str:
 
 
 def _outcomes(ran: Execution, num_calls: int) -> Outcomes | None:
-    """Return the outcome of every call; None if the run did not come to its end."""
+    """Return the outcome of every call; None if the run did not complete."""
     found = dict(line.split(" ", 2)[1:] for line in ran.output.split("\n") if line.startswith(f"{_MARK} ") and line.count(" ") > 1)
     return tuple(found[str(number)] for number in range(num_calls)) if ran.passed and len(found) == num_calls else None

@@ -1,4 +1,4 @@
-"""Causes of failures: named from the difference to a program that passes, from the attempt itself, and from what its run shows."""
+"""Causes of failures, derived from the diff to a passing program, from the attempt itself, and from its run."""
 
 from reflectioncoder.builder.causes.cause import Cause, Repair
 from reflectioncoder.builder.causes.observed import Observed, observed_causes, refined

@@ -1,4 +1,4 @@
-"""Defines the cause of a failure, as a diagnosis names it."""
+"""The cause of a failure, as stated in a diagnosis."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Cause:
-    """Names what is wrong with an attempt: seen in the difference to a program that passes, in the attempt itself, or in its run.
+    """A fault of an attempt, derived from the diff to a passing program, from the attempt itself, or from its run.
 
     Attributes:
-        kind: the name of its clauses in the grammar, `cause.KIND`.
-        wrong, correct: what is replaced in the attempt and by what, on one line each; "" where nothing is.
+        kind: name of its clauses in the grammar, `cause.KIND`.
+        wrong, correct: the replaced code and its replacement, on one line each; "" for none.
         facts: fields of its clauses.
-        is_of_result: it is about the value that the failing call gave, which has to be seen before.
+        is_of_result: whether it concerns the failing call's value, which the sample must show first.
     """
 
     kind: str
@@ -26,7 +26,7 @@ class Cause:
 
 @dataclass(frozen=True)
 class Repair:
-    """A program that passes, made of an attempt and of as few statements of its reference as possible. `causes`: one for each."""
+    """A passing program made from an attempt and as few statements of its reference as possible. `causes`: one per statement."""
 
     program: str
     causes: tuple[Cause, ...]

@@ -1,4 +1,4 @@
-"""Names the difference of two statements that correspond: the smallest part that differs, and what kind of mistake it is."""
+"""Classifies the difference between two corresponding statements by their smallest differing part."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GENERAL = frozenset(
     ("other_value", "other_statement", "other_grouping", "one_case", "too_much", "lacks_call", "lacks_operator", "lacks_name",
      "wrong_condition", "wrong_iteration", "broken_line", "missing_step", "needless_step", "wrong_variable")
 )  # fmt: skip
-"""Kinds that say little: what a message or the attempt by itself shows is more telling."""
+"""General kinds, less informative than an error message or the attempt's own text."""
 
 _STRICT = ({ast.Lt, ast.LtE}, {ast.Gt, ast.GtE})
 _DIVISIONS = {ast.Div, ast.FloorDiv, ast.Mod}
@@ -26,10 +26,10 @@ _OPERATORS: dict[type[ast.AST], str] = {
 
 
 def change(ours: Statement, theirs: Statement, *, is_initial: bool = False) -> Cause:
-    """Name the mistake in a statement whose place another one takes.
+    """Classify the mistake in a statement that another one replaces.
 
     Args:
-        is_initial: it assigns a variable that a loop behind it goes on with.
+        is_initial: the statement assigns a variable that a later loop updates.
     """
     a, b = _Plain().visit(copy.deepcopy(ours.node)), _Plain().visit(copy.deepcopy(theirs.node))
     wrong, correct = (item.written or item.text for item in (ours, theirs))
@@ -44,7 +44,7 @@ def change(ours: Statement, theirs: Statement, *, is_initial: bool = False) -> C
 
 
 class _Plain(ast.NodeTransformer):
-    """Takes the `f` off strings in which nothing is put."""
+    """Turns f-strings without placeholders into plain strings."""
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.expr:
         texts = [value.value for value in node.values if isinstance(value, ast.Constant)]
@@ -52,7 +52,7 @@ class _Plain(ast.NodeTransformer):
 
 
 def _of_kinds(a: Node, b: Node) -> str:
-    """Name the mistake if the statements are of different kinds."""
+    """Classify the mistake if the statements are of different kinds; "" if they are of the same kind."""
     if isinstance(a, ast.Expr) and isinstance(b, ast.Return):
         is_print = isinstance(a.value, ast.Call) and isinstance(a.value.func, ast.Name) and a.value.func.id == "print"
         return "printed_not_returned" if is_print else "missing_return"
@@ -68,7 +68,7 @@ def _of_kinds(a: Node, b: Node) -> str:
 
 
 def _of_header(a: Node, b: Node) -> Cause | None:
-    """Name what differs beside expressions: the operator of `+=`, the parameters of a function, its name."""
+    """Classify a difference outside expressions: the operator of an augmented assignment, or a function's parameters or defaults."""
     if isinstance(a, ast.AugAssign) and isinstance(b, ast.AugAssign) and type(a.op) is not type(b.op):
         return Cause("wrong_update")
     if isinstance(a, ast.FunctionDef) and isinstance(b, ast.FunctionDef):
@@ -101,7 +101,7 @@ def _expressions(node: Node) -> Iterator[ast.expr]:
 
 
 def _part(a: ast.expr, b: ast.expr, around: ast.expr | None) -> Cause:
-    """Name the mistake in the smallest parts of two expressions that differ. `around`: what the parts stand in, in the attempt."""
+    """Classify the mistake in the smallest differing parts of two expressions. `around`: the attempt's expression around `a`."""
     if kind := _whole(a, b, around):
         return Cause(kind)
     ours, theirs = (list(_inner(node)) for node in (a, b))
@@ -128,7 +128,7 @@ def _of_callee(a: ast.expr, b: ast.expr) -> Cause:
 
 
 def _whole(a: ast.expr, b: ast.expr, around: ast.expr | None) -> str:
-    """Name the mistake in two expressions as a whole, "" if it is in their parts."""
+    """Classify the mistake in two expressions as a whole; "" if it is in their parts."""
     match a, b:
         case ast.Constant(), ast.Constant():
             return _of_place("wrong_constant", a, b, around)
@@ -166,7 +166,7 @@ def _of_place(kind: str, a: ast.expr, b: ast.expr, around: ast.expr | None) -> s
 
 
 def _is_off_by_one(a: ast.Call, b: ast.Call) -> bool:
-    """Tell whether bounds of two ranges differ by one, one of them at least, and none by anything else."""
+    """Tell whether the bounds of two ranges differ by at most one, and at least one bound does."""
     ours, theirs = (_bounds(call) for call in (a, b))
     if ours is None or theirs is None:
         return False
@@ -181,7 +181,7 @@ def _bounds(call: ast.Call) -> list[ast.expr] | None:
 
 
 def _distance(a: ast.expr, b: ast.expr) -> int | None:
-    """Return the difference of two expressions that are alike but for a number that is added."""
+    """Return the difference of two expressions that differ only in an added constant; None for others."""
     (base, number), (other, value) = _sum(a), _sum(b)
     return value - number if base == other else None
 
@@ -198,7 +198,7 @@ def _sum(node: ast.expr) -> tuple[str, int]:
 
 
 def _lacking(a: ast.expr, b: ast.expr) -> Cause | None:
-    """Name the first thing in the right expression that the wrong one has nothing of: a case, a call, an operator, a name."""
+    """Return the cause for what the wrong expression lacks (a conditional, a call, an operator, a name) or has in excess."""
     if _has(b, ast.IfExp) and not _has(a, ast.IfExp):
         return Cause("one_case")
     calls = [_callee(node) for node in ast.walk(b) if isinstance(node, ast.Call)]
@@ -209,7 +209,7 @@ def _lacking(a: ast.expr, b: ast.expr) -> Cause | None:
     texts = [node.value for node in ast.walk(a) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     for node in ast.walk(b):
         sign = _OPERATORS.get(type(node))
-        if sign and type(node) not in known and not any(sign in text for text in texts):  # in a text the sign would seem to be there
+        if sign and type(node) not in known and not any(sign in text for text in texts):  # a string may show the sign
             return Cause("lacks_operator", facts={"lacking": sign})
     names, wanted = (list(dict.fromkeys(inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))) for node in (a, b))
     if name := next((name for name in wanted if name not in names), ""):
@@ -246,7 +246,7 @@ def _same_parts(a: ast.expr, b: ast.expr) -> bool:
 
 
 def _same_but_for_parts(a: ast.expr, b: ast.expr) -> bool:
-    """Tell whether two expressions of a type agree in what is no expression: operators, names of attributes and keywords."""
+    """Tell whether two expressions agree in everything but their subexpressions: operators, attribute names, keywords."""
     return _bare(a) == _bare(b)
 
 

@@ -1,4 +1,4 @@
-"""Finds the edits that lead from an attempt towards its reference, a statement each: replaced, put in, left out or moved."""
+"""Finds the edits from an attempt to its reference; each replaces, inserts, deletes or moves one statement."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ import tokenize
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from reflectioncoder import syntax
 from reflectioncoder.builder.causes.cause import Cause
 from reflectioncoder.builder.causes.changes import change
 from reflectioncoder.builder.tracing.alignment import Alignment, align
 from reflectioncoder.builder.tracing.statements import ProgramText, Statement
 from reflectioncoder.data.python_source import first_line
 
-_STEP = "    "
-
 
 @dataclass(frozen=True)
 class Edit:
-    """Lines `start` to `end` (from 0, without the last) of a program make way for `lines`."""
+    """Replaces lines `start` to `end` (from 0, `end` exclusive) of a program by `lines`."""
 
     start: int
     end: int
@@ -30,7 +29,7 @@ class Edit:
 
 
 def apply(edits: tuple[Edit, ...], program: str) -> str:
-    """Return the program after edits that do not overlap."""
+    """Apply edits that do not overlap."""
     lines = program.split("\n")
     for edit in sorted(edits, key=lambda edit: (edit.start, edit.end), reverse=True):
         lines[edit.start : edit.end] = edit.lines
@@ -43,7 +42,7 @@ def overlap(first: Edit, second: Edit) -> bool:
 
 
 def edits_between(attempt: str, reference: str) -> list[Edit]:
-    """Return the edits of an attempt, in its order; none if the programs are too different or cannot be read."""
+    """Return the edits in the order of the attempt's lines; none if a program cannot be parsed."""
     try:
         ours, theirs = ProgramText(attempt), ProgramText(reference)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -56,24 +55,22 @@ def edits_between(attempt: str, reference: str) -> list[Edit]:
 
 
 def _renamed(program: str, names: Mapping[str, str]) -> str:
-    """Return the program with other names, but for those of attributes and keyword arguments, which keep theirs."""
+    """Rename names in a program, except attributes and keyword arguments."""
     lines = program.split("\n")
+    keywords = {(node.lineno, node.col_offset) for node in ast.walk(syntax.parse(program)) if isinstance(node, ast.keyword)}
     tokens = list(tokenize.generate_tokens(io.StringIO(program).readline))
     for before, token in reversed(list(itertools.pairwise(tokens))):
         if token.type == tokenize.NAME and token.string in names and before.string != ".":
             row, column = token.start
             line = lines[row - 1]
+            if (row, len(line[:column].encode())) in keywords:
+                continue
             lines[row - 1] = f"{line[:column]}{names[token.string]}{line[column + len(token.string) :]}"
     return "\n".join(lines)
 
 
-def _num_loops(text: ProgramText, statement: Statement) -> int:
-    """Return the number of loops around a statement."""
-    return sum(text.statements[number].is_loop for number in statement.parents)
-
-
 class Edits:
-    """The edits of two programs whose statements are aligned."""
+    """The edits between two programs with aligned statements."""
 
     def __init__(self, ours: ProgramText, theirs: ProgramText, alignment: Alignment):
         self._ours, self._theirs, self._alignment = ours, theirs, alignment
@@ -104,7 +101,7 @@ class Edits:
         return {number for number in self._theirs.statements if number not in self._back}
 
     def _is_around(self, statement: Statement) -> bool:
-        """Tell whether a statement stands inside one that has no partner: that one is left out whole."""
+        """Tell whether a statement is inside an unpaired one, which is deleted as a whole."""
         return any(number not in self._partner for number in statement.parents)
 
     @staticmethod
@@ -112,7 +109,7 @@ class Edits:
         return statement.parents[-1] if statement.parents else statement.function
 
     def _moved(self) -> dict[int, int]:
-        """Return the statements that are the same but stand elsewhere: at another depth, or without a partner in their place."""
+        """Return the equal statements that moved: those at another depth, and unpaired ones with the same text."""
         found = {}
         for own, other in self._partner.items():
             a, b = self._ours.statements[own], self._theirs.statements[other]
@@ -127,7 +124,7 @@ class Edits:
         return found
 
     def _replace(self, ours: Statement, theirs: Statement) -> Iterator[Edit]:
-        """Yield the edits that put another statement in the place of one; of a compound statement its header."""
+        """Yield the edit that replaces a statement, or the header of a compound statement."""
         if not self._ours.has_its_lines(ours):
             return
         if hasattr(ours.node, "body"):
@@ -148,7 +145,7 @@ class Edits:
         yield Edit(begin, end, (f"{self._indent(begin)}{text}",), change(ours, theirs))
 
     def _signature(self, ours: Statement, theirs: Statement) -> Iterator[Edit]:
-        """Yield the edit of a function's name and parameters; annotations alone make none."""
+        """Yield the edit of a function's name and parameters; annotations are ignored."""
         if ours.text == theirs.text or not ours.written or not theirs.written:
             return
         names = [getattr(item.node, "name", "") for item in (ours, theirs)]
@@ -167,7 +164,7 @@ class Edits:
         yield Edit(begin, end, (), Cause(kind, self._shown(statement, self._ours)))
 
     def _is_alone(self, statement: Statement) -> bool:
-        """Tell whether nothing would be left of the block that a statement stands in."""
+        """Tell whether a statement is the only one in its block, or an `elif`."""
         siblings = [item for item in self._ours.statements.values() if self._same_place(item, statement)]
         return len(siblings) < 2 or self._ours.is_elif(statement)
 
@@ -203,7 +200,7 @@ class Edits:
         ]
         is_early = isinstance(ours.node, ast.Return) and sum(loops[0]) > sum(loops[1])
         cause = Cause("early_return" if is_early else "wrong_place", "", self._shown(ours, self._ours))
-        if begin <= at <= end:  # nothing else is between: only its depth changes
+        if begin <= at <= end:  # only the depth changes
             yield Edit(begin, end, text, cause)
         elif at > end:
             yield Edit(begin, at, (*self._lines[end:at], *text), cause)
@@ -211,7 +208,7 @@ class Edits:
             yield Edit(at, end, (*text, *self._lines[at:begin]), cause)
 
     def _place(self, statement: Statement) -> tuple[int, str] | None:
-        """Return the line of the attempt (from 0) that a statement of the reference belongs before, and the indentation there."""
+        """Return the line of the attempt (from 0) before which to insert a statement of the reference, and the indentation there."""
         siblings = [item for item in self._theirs.statements.values() if self._same_place(item, statement)]
         at = next(number for number, item in enumerate(siblings) if item.number == statement.number)
         for other in reversed(siblings[:at]):
@@ -238,7 +235,7 @@ class Edits:
         return not any(item.is_loop for item in own) and any(names & set(item.targets) for item in in_loops)
 
     def _text(self, statement: Statement, indent: str) -> tuple[str, ...]:
-        """Return the lines of a statement of the reference, at another depth."""
+        """Return the lines of a statement of the reference, reindented."""
         node = statement.node
         assert isinstance(node, ast.stmt)
         lines = self._theirs.source.split("\n")[first_line(node) - 1 : node.end_lineno]
@@ -252,7 +249,7 @@ class Edits:
 
     @staticmethod
     def _shown(statement: Statement, text: ProgramText) -> str:
-        """Return a statement as it is quoted, on one line, without comments."""
+        """Return a statement for quoting, on one line without comments."""
         node = statement.node
         assert isinstance(node, ast.stmt)
         if not hasattr(node, "body"):

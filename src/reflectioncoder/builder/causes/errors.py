@@ -1,4 +1,4 @@
-"""Names the cause of an exception from its message: Python says what was missing or did not fit."""
+"""Derives the cause of an exception from its message."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from reflectioncoder.builder.causes.cause import Cause
 
-_MIN_ALIKE = 0.85  # of a name that is misspelt and the one that was meant
+_MIN_ALIKE = 0.85  # similarity of a misspelt name to the intended one
 _TYPE_WORDS = {
     "int": "an integer", "float": "a float", "str": "a string", "list": "a list", "tuple": "a tuple", "set": "a set",
     "bool": "a boolean",
@@ -20,7 +20,7 @@ _TYPE_WORDS = {
     "dict_items": "the items of a dictionary", "Counter": "a counter", "deque": "a deque",
 }  # fmt: skip
 
-# The message of an exception, the kind of cause, and the fields that its groups hold. The first that fits counts.
+# Message pattern of an exception, kind of cause, and fields filled by the groups. The first match wins.
 _MESSAGES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (r"UnboundLocalError: .*variable '(\w+)'", "unbound_local", ("name",)),
     (r"AttributeError: 'NoneType' object has no attribute '(\w+)'", "none_used", ("name",)),
@@ -84,9 +84,9 @@ def cause_of_error(error: str, attempt_names: frozenset[str], entry_point: str, 
     """Name the cause of an exception.
 
     Args:
-        error: the last line of the traceback.
-        attempt_names: the names that the attempt binds.
-        imported: the modules that the reference imports.
+        error: last line of the traceback.
+        attempt_names: names that the attempt binds.
+        imported: modules that the reference imports.
     """
     for pattern, kind in _SYNTAX:
         if re.match(pattern, error):
@@ -111,7 +111,7 @@ def _undefined(name: str, names: frozenset[str], entry_point: str, imported: fro
 
 
 def type_in_words(name: str) -> str:
-    """Return a type as a sentence names one of its values, "" if it has no words for it."""
+    """Return the phrase for a value of a type, such as "an integer"; "" if the type is unknown."""
     return _TYPE_WORDS.get(name, "")
 
 

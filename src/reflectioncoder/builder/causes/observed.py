@@ -1,4 +1,4 @@
-"""Names the cause of a failure where the attempt has too little in common with its reference: from its run, its text, its result."""
+"""Derives causes from an attempt's run, text and result, for attempts too unlike their reference for a diff."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OUT_OF_MEMORY = r"(?:MemoryError|OverflowError)"
 
 @dataclass(frozen=True)
 class Observed:
-    """A failing attempt as its run shows it."""
+    """A failing attempt with its reference and the failure of its run."""
 
     attempt: str
     reference: str
@@ -29,7 +29,7 @@ class Observed:
 
 
 def observed_causes(seen: Observed) -> Iterator[Cause]:
-    """Yield what can be said for certain to be wrong, the most telling first."""
+    """Yield the certain causes, most informative first."""
     yield from _telling(seen)
     if seen.failure.kind == "wrong_value":
         yield from _some(cause_of_result(seen.failure.actual, seen.failure.expected))
@@ -38,7 +38,7 @@ def observed_causes(seen: Observed) -> Iterator[Cause]:
 
 
 def refined(causes: tuple[Cause, ...], seen: Observed) -> tuple[Cause, ...]:
-    """Return the causes of a repair, of which the first says what the run or the attempt shows where the difference says little."""
+    """Return the causes of a repair; a first cause of a general kind takes the more informative kind that the run or attempt shows."""
     first, *others = causes
     if first.kind not in GENERAL:
         return causes
@@ -47,13 +47,13 @@ def refined(causes: tuple[Cause, ...], seen: Observed) -> tuple[Cause, ...]:
 
 
 def _telling(seen: Observed) -> Iterator[Cause]:
-    """Yield what a message says, and what the attempt's text shows by itself."""
+    """Yield the causes that the error message or the attempt's text shows."""
     failure, ours = seen.failure, parse(seen.attempt)
     if failure.kind == "syntax":
         yield from _some(cause_of_error(failure.error, frozenset(), seen.entry_point, frozenset()))
     if ours is None:
         return
-    if failure.kind == "timeout" or re.match(_OUT_OF_MEMORY, failure.error):  # whichever an endless loop meets first
+    if failure.kind == "timeout" or re.match(_OUT_OF_MEMORY, failure.error):  # an endless loop can cause either
         yield from _some(endless_loop(ours))
     if failure.kind == "exception":
         theirs = parse(seen.reference)
@@ -80,7 +80,7 @@ def _some(cause: Cause | None) -> Iterator[Cause]:
 
 
 def _raised(tree: ast.Module, error: str) -> Cause | None:
-    """Name the `raise` of the attempt that brings an exception."""
+    """Return the cause "raises_itself" if a `raise` in the attempt may have raised the exception."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Raise) and node.exc is not None:
             name = ast.unparse(node.exc.func if isinstance(node.exc, ast.Call) else node.exc)

@@ -1,4 +1,4 @@
-"""Repairs an attempt with as few statements of its reference as possible: the first program that passes all tests of the problem."""
+"""Repairs an attempt with as few statements of its reference as possible: the first candidate that passes all tests."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from reflectioncoder import syntax
 from reflectioncoder.builder.causes.cause import Cause, Repair
 from reflectioncoder.builder.causes.edits import Edit, apply, edits_between, overlap
 
-_MAX_EDITS = 6  # that lead from the attempt to the reference: beyond it the attempt is not close to right
+_MAX_EDITS = 6  # edits from the attempt to the reference; with more the attempt is not close enough
 _MAX_PAIRS = 10
-_MIN_ALIKE = 0.5  # of a line that is no Python and the one that takes its place
+_MIN_ALIKE = 0.5  # similarity of an invalid line to its replacement
 
 
 def minimal_repair(attempt: str, reference: str, passes: Callable[[str], bool]) -> Repair | None:
-    """Return the attempt with one or two statements of the reference, if that passes; the reference itself if it comes to the same.
+    """Return the attempt with one or two edits towards the reference, if that passes; the reference itself if both parse alike.
 
     Args:
-        passes: runs a program with all tests of the problem.
+        passes: tells whether a program passes all tests of the problem.
     """
     edits = edits_between(attempt, reference) if _parses(attempt) else list(_of_syntax(attempt, reference))
     if len(edits) > _MAX_EDITS:
@@ -47,7 +47,7 @@ def _parses(program: str) -> bool:
 
 
 def _line_of_error(program: str) -> int:
-    """Return the line (from 0) at which the parser stops, -1 if it names none."""
+    """Return the line (from 0) of the syntax error; -1 if the parser reports none."""
     try:
         syntax.parse(program)
     except SyntaxError as error:
@@ -58,7 +58,7 @@ def _line_of_error(program: str) -> int:
 
 
 def _of_syntax(attempt: str, reference: str) -> Iterator[Edit]:
-    """Yield edits of the line at which the parser stops, and of the one before it: the most similar line of the reference."""
+    """Yield edits that replace the line of the syntax error, or the line before it, by a similar line of the reference."""
     at = _line_of_error(attempt)
     lines, others = attempt.split("\n"), [line.strip() for line in reference.split("\n") if line.strip()]
     for number in (at, at - 1):

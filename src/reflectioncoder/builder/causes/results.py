@@ -1,4 +1,4 @@
-"""Names how a wrong result differs from the right one: its type, its items, their order, its sign."""
+"""Classifies how a wrong result differs from the right one: its type, its items, their order, its sign."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNREADABLE = object()
 
 
 def cause_of_result(actual: str, expected: str) -> Cause | None:
-    """Name the difference of two values that are written as literals; None if they have nothing to compare."""
+    """Classify the difference of two values given as literals; None if they are not comparable."""
     found = _difference(actual, expected)
     return found and replace(found, is_of_result=True)
 
@@ -41,14 +41,11 @@ def _difference(actual: str, expected: str) -> Cause | None:
 
 
 def _read(text: str) -> Any:
-    try:
-        return syntax.literal(text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return _UNREADABLE
+    return syntax.literal_or(text, _UNREADABLE)
 
 
 def _of_numbers(ours: float, theirs: float) -> Cause | None:
-    if not all(map(math.isfinite, (ours, theirs))):
+    if any(isinstance(number, float) and not math.isfinite(number) for number in (ours, theirs)):
         return None
     if ours == -theirs:
         return Cause("wrong_sign")

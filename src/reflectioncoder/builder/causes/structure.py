@@ -1,4 +1,4 @@
-"""Names what the text of a function shows by itself: that it is empty, returns nothing, leaves its loop at once, or never ends it."""
+"""Finds faults that a function's code shows without a run: an empty body, no return, a loop left at once, or an endless loop."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _MAX_QUOTED_CHARS = 60
 
 @dataclass(frozen=True)
 class Shape:
-    """A function, as far as it is compared with another one."""
+    """The features of a function that are compared with another function's."""
 
     node: ast.FunctionDef
 
     @property
     def body(self) -> list[ast.stmt]:
-        """Return the statements without the docstring."""
+        """Return the body without the docstring."""
         first, *rest = self.node.body
         is_text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
         return rest if is_text else [first, *rest]
@@ -48,7 +48,7 @@ class Shape:
 
     @property
     def returns(self) -> bool:
-        """Tell whether it can hand back a value: of its own, not of a function inside it."""
+        """Tell whether the function itself, nested functions aside, can return or yield a value."""
         return any(isinstance(node, ast.Yield | ast.YieldFrom) or _hands_back(node) for node in _without_functions(self.body))
 
     def has(self, *kinds: type[ast.AST]) -> bool:
@@ -56,7 +56,7 @@ class Shape:
 
 
 def cause_of_shape(ours: Shape, theirs: Shape) -> Cause | None:
-    """Name what is wrong with a function whatever it is called with."""
+    """Return a fault that the function has for any arguments; None if there is none."""
     if all(isinstance(node, ast.Pass) or _is_ellipsis(node) for node in ours.body):
         return Cause("empty_body")
     if theirs.returns and not ours.returns:
@@ -73,7 +73,7 @@ def cause_of_shape(ours: Shape, theirs: Shape) -> Cause | None:
 
 
 def lacking(ours: Shape, theirs: Shape) -> Cause | None:
-    """Name what the right function has and the wrong one has nothing of."""
+    """Return the cause that the wrong function lacks all conditions, all loops, or a call of the right one; None if it does not."""
     if theirs.has(*_CASES) and not ours.has(*_CASES) and not {"min", "max", "abs"} & set(ours.calls):
         return Cause("no_cases")
     own_loops = ours.has(*_LOOPS, *_COMPREHENSIONS) or ours.node.name in ours.calls
@@ -84,7 +84,7 @@ def lacking(ours: Shape, theirs: Shape) -> Cause | None:
 
 
 def endless_loop(tree: ast.Module) -> Cause | None:
-    """Name the loop that cannot end: nothing in it changes its condition or leaves it. None if there is no such loop, or several."""
+    """Return the cause for the only loop that cannot end, since nothing in it changes its condition or exits; else None."""
     found = [node for node in ast.walk(tree) if isinstance(node, ast.While) and not _can_end(node)]
     if len(found) != 1:
         return None
@@ -96,7 +96,7 @@ def endless_loop(tree: ast.Module) -> Cause | None:
 def _can_end(loop: ast.While) -> bool:
     names = {node.id for node in ast.walk(loop.test) if isinstance(node, ast.Name)}
     if any(isinstance(node, ast.Call | ast.Attribute | ast.NamedExpr | ast.Yield | ast.Await) for node in ast.walk(loop.test)):
-        return True  # the call may give something else each time
+        return True  # the value may differ each time
     for node in (inner for statement in loop.body for inner in ast.walk(statement)):
         if isinstance(node, ast.Break | ast.Return | ast.Raise | ast.Yield | ast.YieldFrom | ast.Global | ast.Nonlocal):
             return True
@@ -111,7 +111,7 @@ def _can_end(loop: ast.While) -> bool:
 
 
 def _only_reads(function: ast.expr) -> bool:
-    """Tell whether a function changes none of its arguments: a built-in one, or a method that puts them into something."""
+    """Tell whether a function changes none of its arguments: a pure built-in, or a method that stores or formats them."""
     if isinstance(function, ast.Name):
         return function.id in _READING
     return isinstance(function, ast.Attribute) and function.attr in ("append", "add", "insert", "appendleft", "join", "format")
@@ -122,7 +122,7 @@ def _is_one_of(node: ast.expr, names: set[str]) -> bool:
 
 
 def _left_at_once(shape: Shape) -> str:
-    """Return the header of a loop that the function always leaves in its first round, "" if there is none."""
+    """Return the header of a loop that the function always exits in its first iteration; "" if there is none."""
     for node in _without_functions(shape.body):
         if isinstance(node, ast.For | ast.While) and _always_returns(node.body):
             is_for = isinstance(node, ast.For)

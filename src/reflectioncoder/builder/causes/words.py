@@ -1,4 +1,4 @@
-"""Turns causes into sentences of the grammar: which symbols are said, and with which facts."""
+"""Turns causes into grammar symbols and their facts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MOVED = ("early_return", "wrong_place")
 
 
 def cause_sayings(causes: Sequence[Cause], facts: Mapping[str, str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield symbols with their facts: the first cause with its correction, then the others."""
+    """Yield symbols with their facts: the first cause and its correction, then the others."""
     for number, cause in enumerate(causes):
         kind, details = details_of(cause.kind, cause.wrong, cause.correct)
         details = {"operator": kind, **details, "wrong": cause.wrong, "correct": cause.correct}
@@ -27,7 +27,7 @@ def cause_sayings(causes: Sequence[Cause], facts: Mapping[str, str]) -> Iterator
 
 
 def _form(cause: Cause) -> str:
-    """Return how a cause is corrected: another statement in its place, one more, one less, another place, or another program."""
+    """Return how a cause is corrected: `placed` (moved), `replaced`, `left_out`, `removed` (it lacks code), or `named` (no edit)."""
     if cause.kind in _MOVED and cause.correct:
         return "placed"
     if cause.wrong:
@@ -36,7 +36,7 @@ def _form(cause: Cause) -> str:
 
 
 def _quotable(facts: Mapping[str, str]) -> dict[str, str]:
-    """Return the facts that can stand between backticks; those that are words for types may have some of their own."""
+    """Return the facts that can be quoted in backticks; words for types may contain backticks."""
     return {
         name: value for name, value in facts.items() if value and ("`" not in value or name in ("type", "other_type", "wanted_type"))
     }

@@ -1,4 +1,4 @@
-"""Checks of what texts claim: each value and name against the executions, the code and the problem before it."""
+"""Checks the claims of texts: each value and name against the executions, the code and the problem before it."""
 
 from reflectioncoder.builder.claims.checking import Claim, ClaimCounts, check_blocks, check_sample, check_text, count_claims
 from reflectioncoder.builder.claims.evidence import Evidence

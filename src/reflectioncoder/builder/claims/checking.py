@@ -1,7 +1,7 @@
-"""Checks what the texts of a reflection sequence state against what stands before them.
+"""Checks what the texts of a reflection sequence state against what precedes them.
 
-A claim is *shown* if an execution before it shows it, *written* if the code or the problem has it, else *unsupported*. A value that is
-said to be what a program gave has to be shown. What a text says is written now may stand in the code block that follows it.
+A claim is *shown* if an earlier execution shows it, *written* if the code or the problem contains it, else *unsupported*. A value
+presented as a program's output must be shown. Code that a text announces may be in the next code block.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from reflectioncoder.data.samples import Block, Sample
 
 Status = Literal["shown", "written", "unsupported"]
 STATUSES: tuple[Status, ...] = get_args(Status)
-_VALUES = ("value", "binding", "error")  # the kinds of what a program can give
+_VALUES = ("value", "binding", "error")  # kinds of claims about a program's output
 _ELISION = ("…", "...")
-_SMALL = (0, 1, 2)  # what an index or a step may be
+_SMALL = (0, 1, 2)  # constants allowed as an index or step
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that a text states, and where it was found.
+    """A statement of a text, with its support.
 
     Attributes:
-        block: the number of the text block in its message.
+        block: index of the text block in its message.
     """
 
     stated: Stated
@@ -40,12 +40,12 @@ class Claim:
 
     @property
     def is_invented_output(self) -> bool:
-        """Tell whether it is said to be what a program gave, although no execution shows it."""
+        """Tell whether the claim presents a value as output although no execution shows it."""
         return self.stated.role == "output" and self.status != "shown"
 
     @property
     def missing(self) -> str:
-        """Say what an unsupported claim lacks."""
+        """Explain why the claim is unsupported."""
         if self.stated.kind == "tests":
             return "the program that follows asserts nothing about an edge case"
         if self.is_invented_output:
@@ -61,7 +61,7 @@ def check_sample(sample: Sample) -> list[Claim]:
 
 
 def check_blocks(problem: str, blocks: Iterable[Block]) -> list[Claim]:
-    """Return the claims of the texts among the blocks of an answer."""
+    """Return the claims of all text blocks of an answer."""
     blocks = list(blocks)
     evidence = Evidence(problem)
     claims: list[Claim] = []
@@ -80,7 +80,7 @@ def check_text(text: str, evidence: Evidence, following: str = "") -> list[Claim
     """Return the claims of one text.
 
     Args:
-        following: the code block that it announces.
+        following: the code block that the text announces.
     """
     after = Evidence(code=[following]) if following else Evidence()
     return [Claim(item, _status(item, evidence, after, following)) for item in stated(text)]
@@ -128,16 +128,13 @@ def _value(item: Stated, evidence: Evidence, after: Evidence) -> Status:
         return "unsupported"
     if evidence.is_written(part) or after.is_written(part):
         return "written"
-    texts = (evidence.problem, " ".join(evidence.problem.split()), *evidence.code, *evidence.printed)  # a sentence may go over lines
+    texts = (evidence.problem, " ".join(evidence.problem.split()), *evidence.code, *evidence.printed)  # a sentence may span lines
     quoted = text is not None and text.strip() and any(text in other for other in texts)
     return "written" if quoted else "unsupported"
 
 
 def _string(text: str) -> str | None:
-    try:
-        found = syntax.literal(text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return None
+    found = syntax.literal_or(text, None)
     return found if isinstance(found, str) else None
 
 
@@ -157,7 +154,7 @@ def _binding(item: Stated, evidence: Evidence, after: Evidence) -> Status:
 
 
 def _code(text: str, evidence: Evidence, after: Evidence) -> Status:
-    """Return the status of code; of elided code each part counts."""
+    """Return the status of code; all parts of elided code must be supported."""
     parts: list[Tokens] = []
     for is_mark, tokens in groupby(tokens_of(text), key=_ELISION.__contains__):
         parts += [] if is_mark else [tuple(tokens)]
@@ -169,7 +166,7 @@ def _code(text: str, evidence: Evidence, after: Evidence) -> Status:
 
 
 def _is_of_known_parts(text: str, evidence: Evidence, after: Evidence) -> bool:
-    """Tell whether an expression is made of names and values that are there, such as `xs[0]`, and calls nothing with values alone."""
+    """Tell whether an expression uses only known names and values, such as `xs[0]`; calls of own functions need a variable."""
     tree = parse(text)
     if tree is None or len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
         return False
@@ -187,12 +184,12 @@ def _is_of_known_parts(text: str, evidence: Evidence, after: Evidence) -> bool:
 
 
 def _last_name(callee: ast.expr) -> str:
-    """Return the name of a function or method that is called, "" if it has none."""
+    """Return the last name of a callee; "" if it has none."""
     return callee.id if isinstance(callee, ast.Name) else callee.attr if isinstance(callee, ast.Attribute) else ""
 
 
 def tests_edge_cases(code: str) -> bool:
-    """Tell whether an assertion of a cell calls something with an edge: nothing, zero, a negative number, a single item."""
+    """Tell whether an assertion of a cell passes an edge case to a call: None, zero, a negative number, or at most one item."""
     tree = parse(code)
     asserted = [node.test for node in ast.walk(tree) if isinstance(node, ast.Assert)] if tree is not None else []
     calls = [node for test in asserted for node in ast.walk(test) if isinstance(node, ast.Call)]
@@ -220,7 +217,7 @@ def _is_edge(node: ast.expr) -> bool:
 
 @dataclass
 class ClaimCounts:
-    """Counts of the claims of samples: by status; of values also by what they are said to be."""
+    """Counts the claims of samples by status, and those about values also by role."""
 
     num_samples: int = 0
     num_supported_samples: int = 0

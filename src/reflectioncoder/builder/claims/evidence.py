@@ -1,7 +1,7 @@
-"""Holds what a text may refer to: what the interpreter has printed so far, the code so far, and the problem.
+"""Holds the evidence that a text may refer to: the interpreter's output so far, the code so far, and the problem.
 
-Everything is compared as tokens, so that spacing and the kind of quotes do not count. A traceback repeats lines of the program: they
-are code, and show no value.
+Everything is compared as tokens, so that spacing and quote style are ignored. Program lines echoed in a traceback are code and show no
+value.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ Tokens = tuple[str, ...]
 
 
 def tokens_of(text: str) -> Tokens:
-    """Split a text as a lexer of Python would, in prose too; strings by their value, negative numbers whole where no term precedes,
-    and without the full stop of a sentence that ends with one.
+    """Split code or prose into Python tokens. Strings are normalized to their repr, a minus sign with no term before it is part of its
+    number, and a number's token excludes the full stop of its sentence.
 
-    Comments are left out, and what follows a `#` in prose.
+    Comments are dropped, as is anything after `#` in prose.
     """
     return tuple(_normal(match) for match in _TOKEN.finditer(text) if match.lastgroup != "comment")
 
@@ -42,30 +42,28 @@ def tokens_of(text: str) -> Tokens:
 def _normal(match: re.Match[str]) -> str:
     text = match[0]
     if match["string"] and not text.lower().startswith(("f", "rf", "fr")):
-        try:
-            return repr(syntax.literal(text))
-        except (ValueError, SyntaxError):
-            return text
+        found = syntax.literal_or(text, None)
+        return text if found is None else repr(found)
     return text
 
 
 def contains(whole: Sequence[str], part: Sequence[str]) -> bool:
-    """Tell whether tokens stand in others, in a row."""
+    """Tell whether a token sequence occurs contiguously in another."""
     return bool(part) and _joined(part) in _joined(whole)
 
 
 def _joined(tokens: Sequence[str]) -> str:
-    """Return tokens as one text, in which a search finds whole tokens only: the separator is white space, which no operator is."""
+    """Join tokens into one string in which a substring search matches only whole tokens: no token contains the separator."""
     return "\x1f".join(("", *tokens, ""))
 
 
 @dataclass
 class Evidence:
-    """The parts of a sample that stand before a text.
+    """The parts of a sample before a text.
 
     Attributes:
-        printed: the lines of the executions' outputs, without what tracebacks repeat of the program.
-        echoed: the lines of the program that tracebacks repeat, and where they stand.
+        printed: lines of execution outputs, without the traceback lines in `echoed`.
+        echoed: traceback lines that echo the program, and their locations.
         code: the programs.
         problem: the request.
     """
@@ -85,32 +83,29 @@ class Evidence:
         return self._has(part, self.printed)
 
     def is_value_printed(self, part: Tokens, *, bare: bool = False) -> bool:
-        """Tell whether a value is printed as one: not within another value; `bare`: nor as that of a variable, as in `x=3`."""
+        """Tell whether a value is printed on its own, not within another value; `bare`: nor after a label, as in `x=3`."""
         return any(_is_whole_value(self._of(line), part, bare) for line in self._with(part, self.printed))
 
     def is_text_printed(self, text: str) -> bool:
-        """Tell whether the characters of a string are printed: as a line, as its end, or between separators."""
+        """Tell whether a string's characters are printed as separate words, or between separators."""
         if not text.strip():
             return text == "" and any(not line for line in self.printed)
         edges = (r"(?<!\w)", r"(?!\w)") if text[:1].isalnum() else (r"(?:^|[\s:=,])", r"(?:$|[\s,.])")
         pattern = re.compile(re.escape(text).join(edges))
         return any(pattern.search(line) for line in self.printed)
 
-    def is_echoed(self, part: Tokens) -> bool:
-        return self._has(part, self.echoed)
-
     def is_written(self, part: Tokens) -> bool:
-        """Tell whether tokens stand in the code, in the problem, or in what an execution shows in whatever way."""
-        in_words = _TRIPLE_QUOTES.sub("\n", self.problem)  # a docstring is words, not one string
+        """Tell whether tokens occur in the code, in the problem, or in any output line."""
+        in_words = _TRIPLE_QUOTES.sub("\n", self.problem)  # treats docstrings as prose, not as one string
         return self._has(part, (*self.code, self.problem, in_words, *self.printed, *self.echoed))
 
     def is_named(self, name: str) -> bool:
-        """Tell whether a name stands anywhere, within a compound of names or a string too."""
+        """Tell whether a name occurs anywhere, also within a dotted name or a string."""
         pattern = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
         return any(pattern.search(text) for text in (*self.code, self.problem, *self.printed, *self.echoed))
 
     def labelled(self, name: str) -> list[Tokens]:
-        """Return what is printed behind a name: `x = 3`, `x: 3`, `x 3`."""
+        """Return the tokens printed after a name: `x = 3`, `x: 3`, `x 3`."""
         label, found = tokens_of(name), []
         for line in self._with(label, self.printed):
             tokens = self._of(line)
@@ -124,7 +119,7 @@ class Evidence:
         return next(self._with(part, texts), None) is not None
 
     def _with(self, part: Tokens, texts: Iterable[str]) -> Iterator[str]:
-        """Yield the texts in which tokens stand in a row."""
+        """Yield the texts that contain a token sequence."""
         wanted = _joined(part)
         for text in texts if part else ():
             if text not in self._searchable:
@@ -139,7 +134,7 @@ class Evidence:
 
 
 def output_lines(output: str) -> list[tuple[str, bool]]:
-    """Return the lines of an output, and of each whether it belongs to a traceback without being its last line."""
+    """Return the lines of an output, each with whether it belongs to a traceback but is not its last line."""
     found: list[tuple[str, bool]] = []
     within = False
     for line in output.split("\n"):

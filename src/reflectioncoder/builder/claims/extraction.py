@@ -1,4 +1,4 @@
-"""Finds in a text what it states: values, names, code, exceptions, and whether a value is said to be what a program really gave."""
+"""Extracts from a text what it states: values, names, code, exceptions, and whether a value is presented as actual output."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Literal, get_args
 from reflectioncoder import syntax
 
 ClaimKind = Literal["value", "binding", "error", "name", "code", "tests"]
-"""value: a literal; binding: a variable or call with its value; error: an exception; name; code; tests: edge cases among the tests."""
+"""value: a literal; binding: a variable or call with its value; error: an exception; name; code; tests: that edge cases are tested."""
 Role = Literal["output", "expected", "none"]
-"""output: said to be what a run gave; expected: said to be what it should give; none: neither."""
+"""output: presented as a run's actual output; expected: presented as the wanted output; none: neither."""
 ROLES: tuple[Role, ...] = get_args(Role)
 
 _KNOWN = frozenset((*dir(builtins), *keyword.kwlist, *keyword.softkwlist, "self", "cls"))
@@ -80,10 +80,10 @@ class Stated:
     """Something that a text states.
 
     Attributes:
-        text: as it stands, without backticks.
-        start: where it begins in the text.
-        subject: the variable or call that a value is said to be of, if it is clear.
-        value: of a binding the value.
+        text: the quoted source text, without backticks.
+        start: offset in the text.
+        subject: the variable or call to which the text attributes the value, if clear.
+        value: the value of a binding.
     """
 
     kind: ClaimKind
@@ -95,7 +95,7 @@ class Stated:
 
 
 def stated(text: str) -> list[Stated]:
-    """Return what a text states, in its order."""
+    """Return what a text states, in order."""
     found: list[Stated] = []
     last_end, last, subject = 0, None, ""
     for match in _PIECE.finditer(text):
@@ -132,17 +132,17 @@ def _pieces(match: re.Match[str], before: str, text: str) -> Iterator[Stated]:
 
 
 def _counts_things(after: str) -> bool:
-    """Tell whether a noun follows a number: `3 tests`, `2nd`."""
+    """Tell whether a number is followed by a noun or an ordinal suffix: `3 tests`, `2nd`."""
     return re.match(r"(?:st|nd|rd|th)\b|[ -][a-z]{3,}", after) is not None and not _GOES_ON.match(after.lstrip(" "))
 
 
 def _is_value_string(text: str) -> bool:
-    """Tell whether quotation marks hold a value rather than words between two apostrophes."""
+    """Tell whether quotation marks enclose a value and not words between two apostrophes."""
     return text.startswith('"') or not re.search(r"\w'\w|^\s|\s$", text[1:-1])
 
 
 def _inline(text: str, start: int) -> Stated:
-    """Return what code within a sentence states."""
+    """Classify code within a sentence."""
     if re.match(r"[A-Z]\w*(?:Error|Exception|Iteration|Interrupt|Exit)\b", text) and not text.endswith(")"):
         return Stated("error", text, start)
     if is_literal(text):
@@ -155,7 +155,7 @@ def _inline(text: str, start: int) -> Stated:
 
 
 def _binding(text: str) -> tuple[str, str] | None:
-    """Return the two sides of `x = 3`, `x == 3`, `f(1) == 3`, `f(1) → 3` if the right one is a literal."""
+    """Return the two sides of `x = 3`, `x == 3`, `f(1) == 3`, `f(1) → 3` if the right side is a literal."""
     parts = re.split(r"\s*(?:->|→|=>)\s*", text)
     if len(parts) == 2 and is_literal(parts[1]):
         return parts[0], parts[1]
@@ -171,23 +171,19 @@ def _binding(text: str) -> tuple[str, str] | None:
 
 
 def is_literal(text: str) -> bool:
-    try:
-        syntax.literal(text.strip())
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return text in ("NaN", "nan", "inf", "set()")
-    return True
+    return syntax.is_literal(text.strip()) or text in ("NaN", "nan", "inf", "set()")
 
 
 def is_known_name(name: str) -> bool:
-    """Tell whether a name is one of the language's own: of the built-ins, the keywords, and methods of built-in types."""
+    """Tell whether a name is a built-in, a keyword, or a method of a built-in type."""
     return all(part in _KNOWN or part in _METHODS for part in name.split("."))
 
 
 def _in_context(piece: Stated, before: str, after: str, last: Stated | None, subject: str) -> Stated:
-    """Return a piece with its role, and with the variable or call that it is the value of.
+    """Return a piece with its role, and with the variable or call whose value it is.
 
     Args:
-        last: what is stated before it.
+        last: the previous stated piece.
         subject: the last code or name in the same sentence.
     """
     role = _role(piece, before, after, last)
@@ -199,7 +195,7 @@ def _in_context(piece: Stated, before: str, after: str, last: Stated | None, sub
 
 
 def _role(piece: Stated, before: str, after: str, last: Stated | None) -> Role:
-    """Tell what a value is said to be, by the words between it and what is stated before, and by those behind it."""
+    """Return a value's role, from the words between the previous piece and it, and the words after it."""
     if piece.kind not in ("value", "binding", "error"):
         return "none"
     sentence = _SENTENCE_END.split(before)[-1]
@@ -221,7 +217,7 @@ def _last(pattern: re.Pattern[str], text: str) -> int:
 
 
 def _tests(text: str) -> Iterator[Stated]:
-    """Yield the claim that edge cases are tested, which openings make."""
+    """Yield claims that edge cases are tested, as openings make them."""
     begin = 0
     for end in (*(match.end() for match in _SENTENCE_END.finditer(text)), len(text)):
         sentence = text[begin:end]

@@ -1,8 +1,8 @@
-"""Finds outputs that a model made up: values and exceptions that a text says a run gave, and that nothing before it shows.
+"""Finds invented outputs: values and exceptions that a text attributes to a run although nothing before it shows them.
 
-A value counts as known if an execution shows it, also within another value, or if the request or an assertion has it, unless that very
-assertion has just failed. What a sentence says in the present tense of the program may come from the program's own literals too;
-reports of a run may not. What may happen, and what should or will, is no report.
+A value counts as known if an execution shows it, even within another value, or if the request or an assertion contains it, unless that
+assertion has just failed. Statements about the program in the present tense may also use its literals; reports of a run may not.
+Statements about what may, should or will happen are not reports.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _SPEAKING = (ast.Return, ast.Yield, ast.Raise, ast.Assign, ast.AugAssign, ast.An
 
 
 def invented_output(problem: str, blocks: Iterable[Block]) -> str | None:
-    """Return the first value that a text among the blocks of an answer says a run gave, though nothing shows it; None without one."""
+    """Return the first value that a text of an answer attributes to a run although nothing shows it; None if there is none."""
     return next((text for _, text in inventions(problem, blocks)), None)
 
 
 def inventions(problem: str, blocks: Iterable[Block]) -> Iterator[tuple[int, str]]:
-    """Yield such values with the numbers of their blocks."""
+    """Yield all invented values with the indices of their blocks."""
     blocks = list(blocks)
     seen = _Seen(Evidence(problem))
     for number, block in enumerate(blocks):
@@ -67,7 +67,7 @@ def _sentence(text: str, start: int) -> str:
 
 @dataclass
 class _Seen:
-    """Holds what stands before a text. `failed`: the two sides of the assertions at which the last cell with assertions stopped."""
+    """The evidence before a text. `failed`: the two sides of the assertions at which the last cell with assertions stopped."""
 
     evidence: Evidence
     failed: list[tuple[Tokens, Tokens]] = field(default_factory=list)
@@ -91,7 +91,7 @@ class _Seen:
         if item.kind == "error":
             return self._is_invented_error(item.text, sentence)
         value = item.value or item.text
-        if item.kind == "binding" and (labelled := self.evidence.labelled(item.subject)):  # it is printed with other values
+        if item.kind == "binding" and (labelled := self.evidence.labelled(item.subject)):  # must match a printed value
             return not any(rest[: len(tokens_of(value))] == tokens_of(value) for rest in labelled)
         programs = [*self.evidence.code, *([following] if following else [])]
         is_report = _REPORT.search(sentence) is not None and not _CHANGED.search(sentence)
@@ -111,7 +111,7 @@ class _Seen:
             return True
         lines = [line for program in programs for line in _lines(program, is_report)]
         said = Evidence(printed=[*self.evidence.problem.split("\n"), *lines])
-        if said.is_value_printed(part) or (len(part) > 1 and said.is_printed(part)):  # `2` says little where `[1, 2]` stands
+        if said.is_value_printed(part) or (len(part) > 1 and said.is_printed(part)):  # `[1, 2]` is weak evidence for `2`
             return True
         if _is_text_within(value, [*self.evidence.printed, *said.printed]):
             return True
@@ -120,7 +120,7 @@ class _Seen:
         return value == "None" and any(_may_return_none(program) for program in programs)
 
     def _has_just_failed(self, subject: str, value: str) -> bool:
-        """Tell whether the last cell stopped at the assertion that the subject has this value."""
+        """Tell whether the last cell failed at the assertion that the subject has this value."""
         return bool(subject) and (tokens_of(subject), tokens_of(value)) in self.failed
 
 
@@ -136,7 +136,7 @@ def _sides(line: str) -> tuple[Tokens, Tokens] | None:
 
 
 def _lines(program: str, is_report: bool) -> Iterator[str]:
-    """Yield the parts of a program that a text may take values from: those of its assertions; if it is no report, what it gives too."""
+    """Yield the parts of a program that a text may take values from: its assertions and, unless the text is a report, its outputs."""
     tree = parse(program)
     if tree is None:
         yield from program.split("\n")
@@ -151,7 +151,7 @@ def _lines(program: str, is_report: bool) -> Iterator[str]:
 
 
 def _values(test: ast.expr) -> Iterator[ast.expr]:
-    """Yield what an assertion compares, and the arguments of its calls."""
+    """Yield the operands of an assertion, and the arguments of its calls."""
     for node in (test.left, *test.comparators) if isinstance(test, ast.Compare) else (test,):
         yield node
         for call in (inner for inner in ast.walk(node) if isinstance(inner, ast.Call)):
@@ -159,15 +159,12 @@ def _values(test: ast.expr) -> Iterator[ast.expr]:
 
 
 def _is_text_within(value: str, texts: list[str]) -> bool:
-    try:
-        found = syntax.literal(value)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return False
+    found = syntax.literal_or(value, None)
     return isinstance(found, str) and bool(found.strip()) and any(found in text for text in texts)
 
 
 def _speaks_of_truth(program: str) -> bool:
-    """Tell whether a program asserts or returns something that is true or false."""
+    """Tell whether a program asserts or returns a truth value, or contains a boolean literal."""
     tree = parse(program)
     for node in ast.walk(tree) if tree is not None else ():
         if isinstance(node, ast.Constant) and isinstance(node.value, bool):
@@ -180,7 +177,7 @@ def _speaks_of_truth(program: str) -> bool:
 
 
 def _may_return_none(program: str) -> bool:
-    """Tell whether a function of a program can end without handing anything back."""
+    """Tell whether a function of a program can return None."""
     tree = parse(program)
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)] if tree else []
     return any(_falls_through(node.body) or any(_is_bare(inner) for inner in ast.walk(node)) for node in functions)

@@ -1,1 +1,1 @@
-"""Crafted tests: few inputs, each a named case, that notice most slips in a problem's program; expectations come from its reference."""
+"""Crafted tests: few inputs, each a named case, that detect most slips of a problem; the reference gives the expected values."""

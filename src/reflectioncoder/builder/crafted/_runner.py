@@ -1,20 +1,19 @@
-"""Runs in the sandbox: keeps a reference and tests, and says which tests another program does not pass. Not imported by the package.
+"""Runs in the sandbox: holds a reference and tests, and reports which tests other programs fail. Not imported by the package.
 
-`answer(request)` takes lists: ["reference", program, setup, lines that it may run in a new call] →
-nothing; ["values", calls] → for each call the reference's result as a
-literal, an empty text if there is none that a test can compare; ["tests", texts] → whether each can be run;
-["failing", program] → a digit for each test, 1 if the program fails it; ["parts", program, call] → whether the program's result of the
-call is another than the reference's.
+`answer(request)` takes lists: ["reference", program, setup, maximum lines per new call] → ""; ["values", calls] → the reference's
+results as literals, "" where a test cannot compare the result; ["tests", texts] → whether each is usable, that is, the reference
+passes it; ["failing", program] → one digit per test, 1 if the program fails it; ["parts", program, call] → whether the program's
+result differs from the reference's.
 
-Whatever runs many more lines than the reference counts as endless: a limit in seconds would depend on the machine.
+A program that runs many more lines than the reference counts as endless: a limit in seconds would depend on the machine.
 """
 
 import ast
 import sys
 
-_MAX_LINES = 5000  # of the reference in one test
-_MORE = 5  # times as many lines may another program run
-_MORE_LINES = 300  # and so many beyond that
+_MAX_LINES = 5000  # run by the reference in one test
+_MORE = 5  # another program may run this many times the reference's lines
+_MORE_LINES = 300  # plus this many
 _MAX_VALUE_CHARS = 80
 _FILE = "<program>"
 
@@ -24,10 +23,10 @@ class Endless(BaseException):
 
 
 def _run(work, max_lines):
-    """Do work and return (what it gives, the lines that programs ran meanwhile).
+    """Call `work` and return (its result, the number of program lines run).
 
     Raises:
-        Endless: they ran more than `max_lines`.
+        Endless: more than `max_lines` lines ran.
     """
     count = 0
 
@@ -46,7 +45,7 @@ def _run(work, max_lines):
 
 
 class _Program:
-    """A program, loaded anew for each test if it may remember one. `code`: None if it does not compile."""
+    """A program, reloaded for each test if it may keep state. `code`: None if it does not compile."""
 
     def __init__(self, source):
         self._fresh = None
@@ -81,7 +80,7 @@ _state = {"setup": compile("", "<setup>", "exec"), "reference": None, "tests": [
 
 
 def literal(value):
-    """Write a value of built-in types; sets in order. None if it is none."""
+    """Return the literal of a value of built-in types, with sets sorted; None for other types, NaN and infinities."""
     kind = type(value)
     if kind in (int, str, bool, type(None)):
         return repr(value)
@@ -106,7 +105,7 @@ def literal(value):
 
 
 def _value(call):
-    """Return the reference's result of a call, twice the same, as a short literal ("" if there is none), and the lines that it runs."""
+    """Return the reference's result of a call as a short literal, and the number of lines run; "" if two runs differ or have none."""
     found = set()
     try:
         code = compile(call, "<call>", "eval")
@@ -116,17 +115,17 @@ def _value(call):
             if text is None or len(text) > _MAX_VALUE_CHARS or ast.literal_eval(text) != result:
                 return "", 0
             found.add((text, count))
-    except BaseException:  # noqa: BLE001 (whatever a program raises)
+    except BaseException:  # noqa: BLE001 (programs may raise anything)
         return "", 0
     return next(iter(found)) if len({text for text, _ in found}) == 1 else ("", 0)
 
 
 def _test(text):
-    """Return a test and the lines that a program may run in it; 0 if the reference fails it or runs too many."""
+    """Return a compiled test and the maximum lines a program may run in it; 0 if the reference fails it or runs too many lines."""
     code = compile(text, "<test>", "exec")
     try:
         _, count = _run(lambda: exec(code, dict(_state["reference"].names())), _MAX_LINES)
-    except BaseException:  # noqa: BLE001 (whatever a program raises)
+    except BaseException:  # noqa: BLE001 (programs may raise anything)
         return code, 0
     return code, _MORE * count + _MORE_LINES
 
@@ -136,7 +135,7 @@ def _fails(program, code, max_lines):
         return True
     try:
         _run(lambda: exec(code, dict(program.names())), max_lines)
-    except BaseException:  # noqa: BLE001 (whatever a program raises)
+    except BaseException:  # noqa: BLE001 (programs may raise anything)
         return True
     return False
 

@@ -1,4 +1,4 @@
-"""Names the cases that an input is: what is special about it, in words that hold for the input and its result whoever made it."""
+"""Names the cases that an input covers, in words that depend only on the input and its result."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 from reflectioncoder.builder.crafted.inputs import Arguments
 
 CASES_FORMAT = 2
-"""To be raised when inputs get other names, or tests are crafted otherwise: what older logs hold is then made anew."""
+"""Part of the log key: raise it when names of inputs or the crafting of tests change, so that older logs are not reused."""
 ORDINARY = "an ordinary input"
 EXAMPLE = "the example of the statement"
 _SIZES = frozenset(
     ("n", "k", "size", "width", "length", "count", "index", "position", "place", "start", "end", "times", "limit", "steps")
 )
-"""Names of parameters that are compared with lengths."""
+"""Parameter names whose values are compared with lengths."""
 
 
 def name_cases(arguments: Arguments, result: Any, names: tuple[str, ...], limits: frozenset[int], is_example: bool) -> tuple[str, ...]:
-    """Return the cases of an input, the most telling ones first.
+    """Return the cases of an input, most informative first.
 
     Args:
-        limits: numbers that the statement names and the program compares with.
-        is_example: the statement shows this call.
+        limits: numbers in the statement with which the program compares.
+        is_example: whether the statement shows this call.
     """
     found: list[str] = []
     names = tuple(f"`{name}`" for name in names)

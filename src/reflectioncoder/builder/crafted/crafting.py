@@ -1,4 +1,4 @@
-"""Crafts the tests of a problem: named cases and shrunk inputs of a search, with the reference's results; tells what each notices."""
+"""Crafts a problem's tests: named cases and shrunk search results, with the reference's results and the slips that each detects."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from reflectioncoder.data.problems import Problem
 from reflectioncoder.data.prompts import answer_program, statement
 
 _MAX_VARIANTS = 60
-_MAX_SEARCHES = 3  # for slips that no named case notices; most that are left then change nothing
+_MAX_SEARCHES = 3  # for slips that no test detects yet; most of those remaining are equivalent to the reference
 _MAX_TEST_CHARS = 110
-_MAX_LINES = 600_000  # that all slips together may run in all variants; inputs that take more are left out
-_MIN_LINES = 60  # that the reference may run in one of them
+_MAX_LINES = 600_000  # total over all slips and variants; sets the limit on lines per call
+_MIN_LINES = 60  # minimum for that limit
 
 
 def craft_tests(problem: Problem, slips: Sequence[str], seed: str) -> list[CraftedTest]:
-    """Return the problem's own tests and the crafted ones, with their cases and the slips that they notice.
+    """Return the problem's own tests and the crafted ones, with their cases and the slips that they detect.
 
     Args:
-        slips: the problem's reference with one slip each.
-        seed: of what is drawn.
+        slips: programs that are the problem's reference with one slip each.
+        seed: seed of the random draws.
 
     Raises:
         SandboxUnavailableError: the sandbox failed, not a program.
@@ -42,7 +42,7 @@ def craft_tests(problem: Problem, slips: Sequence[str], seed: str) -> list[Craft
 
 
 def failing_tests(problem: Problem, tests: Sequence[str], program: str) -> str:
-    """Return a digit for each test, 1 if a program fails it; no 1 where that cannot be told.
+    """Return one digit per test, 1 if a program fails it; all 0 if there is no answer.
 
     Raises:
         SandboxUnavailableError: the sandbox failed, not a program.
@@ -67,12 +67,12 @@ class _Crafting:
         texts |= self._with_values(list(self._known.examples))
         made = self._with_values(self._variants()) if is_open else {}
         tests = self._told(texts | made)
-        if made:  # else the reference takes too long for new inputs, or there are none
+        if made:  # else new inputs are not allowed, or too slow
             tests += self._told(self._with_values(self._searched(tests)))
         return tests
 
     def _told(self, texts: dict[str, Arguments | None]) -> list[CraftedTest]:
-        """Return tests with what they notice, without those by which programs cannot be told apart."""
+        """Return the usable tests with the slips that each detects."""
         usable = self._oracle.use_tests(list(texts)) if texts else []
         rows = [self._oracle.failing(slip) or "0" * len(texts) for slip in self._slips] if any(usable) else []
         own = {test.strip() for test in self._problem.tests}
@@ -87,7 +87,7 @@ class _Crafting:
         return variants(self._allowed, self._program, random.Random(f"variants/{self._seed}"), _MAX_VARIANTS)
 
     def _with_values(self, inputs: list[Arguments]) -> dict[str, Arguments | None]:
-        """Return assertions with the reference's results; none for inputs that the problem's own tests have."""
+        """Return assertions of the reference's results, except for inputs of the problem's own tests."""
         own = {literal(arguments) for arguments in self._known.own if arguments is not None}
         new = {literal(arguments): arguments for arguments in inputs if literal(arguments) not in own}
         calls = [call_text(self._problem.entry_point, arguments) for arguments in new.values()]
@@ -99,7 +99,7 @@ class _Crafting:
         return found
 
     def _searched(self, tests: list[CraftedTest]) -> list[Arguments]:
-        """Return inputs that show slips which no test so far notices."""
+        """Return inputs that expose slips that no test detects yet."""
         found: list[Arguments] = []
         num_searches = 0
         for number, slip in enumerate(self._slips):
@@ -123,17 +123,16 @@ class _Crafting:
 
 
 def _expected(text: str) -> Any:
-    """Return the value that an assertion expects of a call; the type `object` if it is of another form."""
+    """Return the value that an assertion expects from a call; the type `object` for other forms of tests."""
     node = syntax.parse(text).body[0]
     test = node.test if isinstance(node, ast.Assert) else None
-    try:
-        return syntax.literal(test.comparators[0]) if isinstance(test, ast.Compare) and isinstance(test.left, ast.Call) else object
-    except (ValueError, TypeError):
-        return object
+    if isinstance(test, ast.Compare) and isinstance(test.left, ast.Call):
+        return syntax.literal_or(test.comparators[0], object)
+    return object
 
 
 def _limits(program: str, words: str) -> frozenset[int]:
-    """Return the integers that a program compares with, by `<` and the like, and that its statement names."""
+    """Return the integers with which a program compares by `<`, `<=`, `>` or `>=`, and which its statement contains."""
     found = set()
     for node in ast.walk(syntax.parse(program)):
         if isinstance(node, ast.Compare) and all(isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE) for op in node.ops):
@@ -145,7 +144,7 @@ def _limits(program: str, words: str) -> frozenset[int]:
 
 
 class _Floats:
-    """The floats that an expectation may have: exact ones, and those with no more decimals than the problem's own tests compare."""
+    """The floats allowed in expected values: multiples of 1/64, and those with no more decimals than in the problem's own tests."""
 
     def __init__(self, tests: Sequence[str]):
         floats = [number for test in tests for number in _floats_of(_expected(test))]

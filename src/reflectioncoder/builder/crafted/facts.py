@@ -1,10 +1,10 @@
-"""Learns from the calls that a problem shows what all its inputs have in common: what they do not contradict is allowed.
+"""Learns from the calls that a problem shows which new inputs are allowed.
 
-The rule: an input is used only if each of its facts is one that some call of the problem's own tests or examples has too, at the same
-place. Facts are the type and range of a number, the letters and kind of a text, whether a list is empty, sorted or without repeated
-items, whether its items are of equal length, how numbers and lengths compare with each other, and whether one argument occurs in
-another. Where no list is empty, none will be; where the first number is never above the second, it will not be. Texts within lists,
-and those that recur, are taken as they are known: they may be names of something.
+The rule: an input is allowed only if each of its facts also holds, at the same place, for some call in the problem's tests or examples.
+Facts are the type and range of a number, the letters and kind of a text, whether a list is empty, sorted or without repeated items,
+whether its items have equal lengths, how numbers and lengths compare with each other, and whether one argument occurs in another. If
+no known list is empty, no new one is; if the first number is never above the second, it stays so. Texts within lists and recurring
+texts are only reused as they are: they may be names.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 
 from reflectioncoder.builder.crafted.inputs import Arguments, literal
 
-Fact = tuple[Hashable, Hashable]  # what is looked at, and what is seen
-_MAX_LENGTH = 8  # of what is made; longer ones are hard to read
-_MANY = 6  # values by then that are all even are not so by chance
-_MORE = 1  # items beyond the longest known, where lengths vary
+Fact = tuple[Hashable, Hashable]  # (property, observed value)
+_MAX_LENGTH = 8  # lengths up to half of this may exceed the longest known one by two
+_MANY = 6  # distinct values from which a common parity is unlikely to be chance
+_MORE = 1  # allowed items beyond the longest known, where lengths vary
 
 
 class Allowed:
-    """Describes what inputs may be, as learned from known ones. `allows(arguments)` tells whether one contradicts nothing known."""
+    """The constraints on inputs, learned from known ones. `allows(arguments)` tells whether an input meets all of them."""
 
     def __init__(self, known: Iterable[Arguments]):
         self.known = list(known)
@@ -50,7 +50,7 @@ class Allowed:
         )
 
     def _shared_parities(self) -> dict[str, int]:
-        """Return the parity of numbers and lengths that are all even or all odd, if many are known."""
+        """Return the parity of quantities that are all even or all odd, if many values are known."""
         seen: dict[str, set[Any]] = defaultdict(set)
         for arguments in self.known:
             for name, number in quantities(arguments).items():
@@ -59,7 +59,7 @@ class Allowed:
         return {name: min(found) for name, found in parities.items() if len(found) == 1}
 
     def _recurring(self) -> dict[int, set[Any]]:
-        """Return the known texts of each argument whose texts recur."""
+        """Return the known texts of each argument whose texts recur often."""
         found: dict[int, set[Any]] = {}
         for number in range(max(map(len, self.known), default=0)):
             column = [arguments[number] for arguments in self.known if len(arguments) > number]
@@ -81,12 +81,12 @@ def kind_of(value: Any) -> str:
 
 
 def is_fixed_text(text: str) -> bool:
-    """Tell whether a text has a form of its own, such as a date: digits or signs among its letters, or capitals alone."""
+    """Tell whether a text has a fixed format, such as a date: it contains digits or signs, or is all uppercase."""
     return any(not (char.isalpha() or char.isspace()) for char in text) or (len(text) > 1 and text.isupper())
 
 
 def _numbers(arguments: Arguments) -> Iterator[tuple[Hashable, Any]]:
-    """Yield numbers and lengths, each with its place."""
+    """Yield numbers and lengths with their places."""
     for place, value in _places(arguments):
         if type(value) in (int, float):
             yield (*place, "number"), value
@@ -95,7 +95,7 @@ def _numbers(arguments: Arguments) -> Iterator[tuple[Hashable, Any]]:
 
 
 def _places(arguments: Arguments) -> Iterator[tuple[tuple[Hashable, ...], Any]]:
-    """Yield each value with the place where it stands; items of a list share one."""
+    """Yield each value with its place; all items of a list share one place."""
     waiting: list[tuple[tuple[Hashable, ...], Any]] = [((number,), value) for number, value in enumerate(arguments)]
     while waiting:
         place, value = waiting.pop()
@@ -124,7 +124,7 @@ def _facts(arguments: Arguments) -> Iterator[Fact]:
 def _facts_of_text(place: tuple[Hashable, ...], text: str) -> Iterator[Fact]:
     yield (*place, "is empty"), not text
     if len(place) > 1 or is_fixed_text(text):
-        yield (*place, "text"), text  # only the very same
+        yield (*place, "text"), text  # only reused unchanged
     for char in text:
         yield (*place, "letter"), char
     yield (*place, "outer space"), text != text.strip()
@@ -159,7 +159,7 @@ def _facts_of_items(place: tuple[Hashable, ...], value: Any) -> Iterator[Fact]:
 
 
 def _order(place: tuple[Hashable, ...], items: list[Any]) -> Iterator[Fact]:
-    """Yield how neighbours compare, and how their first fields do."""
+    """Yield whether items, and their first fields, are sorted."""
     for name, keys in (("", items), (" by first", [item[0] if isinstance(item, tuple | list) and item else None for item in items])):
         if all(type(key) in (int, float) for key in keys) or all(type(key) is str for key in keys):
             is_rising = all(_sign(a, b) <= 0 for a, b in pairwise(keys))
@@ -173,7 +173,7 @@ def _sign(a: Any, b: Any) -> int:
 
 
 def quantities(arguments: Arguments) -> dict[str, Any]:
-    """Return the numbers that stand for the arguments: themselves, lengths, and the least and the largest item."""
+    """Return the numbers that describe the arguments: values, lengths, smallest and largest items, and widths."""
     found: dict[str, Any] = {}
     for number, value in enumerate(arguments):
         if type(value) in (int, float):
@@ -190,7 +190,7 @@ def quantities(arguments: Arguments) -> dict[str, Any]:
 def _comparisons(arguments: Arguments) -> Iterator[Fact]:
     found = list(quantities(arguments).items())
     for (a, left), (b, right) in combinations(found, 2):
-        if a.rpartition(" ")[2] != b.rpartition(" ")[2]:  # of different arguments
+        if a.rpartition(" ")[2] != b.rpartition(" ")[2]:  # only compare different arguments
             yield ("compare", a, b), _sign(left, right)
 
 

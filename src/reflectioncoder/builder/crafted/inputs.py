@@ -1,4 +1,4 @@
-"""Reads the calls that a problem shows: arguments of its tests and of the examples in its statement."""
+"""Extracts the calls that a problem shows: arguments of its tests and of the examples in its statement."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Known:
     """The calls that a problem shows.
 
     Attributes:
-        names: of the parameters.
-        own: the arguments in each of the problem's tests; None where a test is no single call with literal arguments.
-        examples: the arguments in the examples of the statement.
+        names: names of the parameters.
+        own: arguments in each of the problem's tests; None where a test is not a single call with literal arguments.
+        examples: arguments in the statement's examples.
     """
 
     names: tuple[str, ...]
@@ -32,13 +32,13 @@ class Known:
 
     @property
     def all(self) -> list[Arguments]:
-        """Return all arguments, each once."""
+        """Return all distinct arguments."""
         found = {literal(arguments): arguments for arguments in (*self.examples, *self.own) if arguments is not None}
         return list(found.values())
 
 
 def literal(value: Any) -> str:
-    """Write a value as a literal; sets in an order of their own, so that equal values have equal texts."""
+    """Return the literal of a value, with sets sorted so that equal sets have equal texts."""
     if type(value) is set:
         return f"{{{', '.join(sorted(map(literal, value)))}}}" if value else "set()"
     if type(value) is dict:
@@ -57,7 +57,7 @@ def call_text(entry_point: str, arguments: Arguments) -> str:
 
 
 def read_known(problem: Problem) -> Known:
-    """Read the calls of a problem with a reference."""
+    """Extract the calls of a problem that has a reference."""
     names = _parameters(answer_program(problem), problem.entry_point)
     own = tuple(_only(_calls(test, problem.entry_point, names)) for test in problem.tests)
     lines = _EXAMPLE.findall(f"{problem.prompt}\n{problem.instruction}")
@@ -78,7 +78,7 @@ def _only(calls: Iterator[Arguments | None]) -> Arguments | None:
 
 
 def _calls(code: str, entry_point: str, names: tuple[str, ...]) -> Iterator[Arguments | None]:
-    """Yield the arguments of each call of a function; None where they are no literals."""
+    """Yield the arguments of each call of a function; None where they are not literals."""
     try:
         tree = syntax.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -95,5 +95,5 @@ def _arguments(node: ast.Call, names: tuple[str, ...]) -> Arguments | None:
         return None
     try:
         return tuple(syntax.literal(given[name]) for name in order)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+    except syntax.NOT_A_LITERAL:
         return None

@@ -1,7 +1,7 @@
-"""Asks programs in the sandbox what they return: one process answers thousands of questions about a problem.
+"""Runs programs in the sandbox to compare their results: one process answers thousands of questions about a problem.
 
-A program that kills the process, or takes too long for one question, is told apart from the others; a new process then goes on. What it
-answers only chooses tests: each sample runs its tests in a session of its own.
+If a program kills the process or takes too long for a question, that question has no answer, and a new process continues. The answers
+only serve to choose tests: each sample runs its tests in its own session.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from reflectioncoder.sandbox.functions import Calls, call
 from reflectioncoder.sandbox.limits import Limits
 
 _RUNNER = (Path(__file__).parent / "_runner.py").read_text(encoding="utf-8")
-_QUESTION_S = 2.0  # own time of a question; programs are limited by the lines that they run
+_QUESTION_S = 2.0  # backstop per question; the limit on lines usually stops programs first
 _MAX_RESTARTS = 3
 _LIMITS = Limits(wall_s=600.0, cpu_s=120.0, memory_bytes=2**28)
 
 
 @dataclass(frozen=True)
 class _LiveCalls(Calls):
-    """Calls whose inputs come one by one from a queue; None ends them."""
+    """Calls whose inputs arrive one by one from a queue; None ends the calls."""
 
     waiting: SimpleQueue[Any] = field(default_factory=SimpleQueue)
 
@@ -39,10 +39,10 @@ class _LiveCalls(Calls):
 
 
 class Oracle:
-    """A reference in a process of its own, and what other programs do that it does not. A context manager.
+    """Holds a reference in a separate process and compares other programs with it. A context manager.
 
     Args:
-        max_lines: that the reference may run in a new call.
+        max_lines: maximum number of lines that the reference may run in a new call.
 
     Raises (from questions):
         SandboxUnavailableError: the sandbox failed, not a program.
@@ -61,20 +61,20 @@ class Oracle:
             self._process.close()
 
     def values(self, calls: list[str]) -> list[str]:
-        """Return the reference's results as literals; "" where a test could not compare one, or it took too long."""
+        """Return the reference's results as literals; "" where a test could not compare the result, or the call took too long."""
         return self._ask(["values", calls]) or [""] * len(calls)
 
     def use_tests(self, tests: list[str]) -> list[bool]:
-        """Make these the tests in use; tell of each whether programs can be told apart by it."""
+        """Set the tests in use; tell for each whether it is usable, that is, whether the reference passes it."""
         self._first = [*self._first[:1], ["tests", tests]]
         return self._ask(self._first[1]) or [False] * len(tests)
 
     def failing(self, program: str) -> str | None:
-        """Return a digit for each test in use, 1 if a program fails it; None if it cannot be told."""
+        """Return one digit per test in use, 1 if a program fails it; None if there is no answer."""
         return self._ask(["failing", program])
 
     def parts(self, program: str, call: str) -> bool:
-        """Tell whether the result of a call differs from the reference's; False if it cannot be told."""
+        """Tell whether a program's result for a call differs from the reference's; False if there is no answer."""
         return bool(self._ask(["parts", program, call]))
 
     def _ask(self, request: list[Any]) -> Any:
@@ -94,7 +94,7 @@ class Oracle:
 
 
 class _Process:
-    """A process that runs `_runner.py`, served by a thread of its own."""
+    """A process that runs `_runner.py`, served by its own thread."""
 
     def __init__(self) -> None:
         self._calls = _LiveCalls(_RUNNER, "answer", inputs=b"", in_full=True, in_turn=True)
@@ -104,7 +104,7 @@ class _Process:
         self._thread.start()
 
     def ask(self, request: list[Any]) -> Any:
-        """Return the answer, None if the process is gone or could not give one."""
+        """Return the answer; None if the process has ended or gave none."""
         if self._has_ended:
             return None
         self._calls.waiting.put(request)
@@ -127,7 +127,7 @@ class _Process:
         ended: BaseException | None = None
         try:
             call(self._calls, _LIMITS, detect_isolation(), self._take, lambda _: _QUESTION_S)
-        except BaseException as error:  # noqa: BLE001 (raised where the question is asked)
+        except BaseException as error:  # noqa: BLE001 (reraised in `ask`)
             ended = error
         self._answers.put(("end", ended))
 

@@ -1,4 +1,4 @@
-"""Finds in a problem's statement the words that restrict its inputs in a way that cannot be learned from a few calls."""
+"""Finds words in a problem statement that restrict its inputs in ways that a few example calls cannot show."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ _RESTRICTING = re.compile(
 
 
 def restricts_inputs(statement: str) -> bool:
-    """Tell whether inputs other than those that a problem shows may be against its statement."""
+    """Tell whether new inputs, not shown by the problem, may violate its statement."""
     return _RESTRICTING.search(statement) is not None

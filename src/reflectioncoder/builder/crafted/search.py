@@ -1,7 +1,7 @@
 """Searches with hypothesis for a small allowed input on which a program and its reference differ.
 
-Draws are made of `sampled_from` and of integers within ±100 only: into other draws hypothesis mixes constants of whatever modules are
-loaded, and the same seed would find other inputs in another process.
+Strategies use only `sampled_from` and integers within ±100: into other draws hypothesis mixes constants of the loaded modules, so that
+the same seed would find other inputs in another process.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from hypothesis.errors import NoSuchExample
 from reflectioncoder.builder.crafted.facts import Allowed, is_fixed_text
 from reflectioncoder.builder.crafted.inputs import Arguments, literal
 
-_NUM_INPUTS = 40  # that are drawn for one program
+_NUM_INPUTS = 40  # drawn per program
 _MAX_CHARS = 70
 _MAX_ITEMS = 6
 _SMALL = 100
-_ONE_AT_A_TIME = threading.Lock()  # hypothesis sets and restores the state of the module `random`
+_ONE_AT_A_TIME = threading.Lock()  # hypothesis sets and restores the global state of `random`
 _SETTINGS = settings(
     max_examples=_NUM_INPUTS,
     database=None,
@@ -35,7 +35,7 @@ _SETTINGS = settings(
 
 
 def find_input(allowed: Allowed, differs: Callable[[Arguments], bool], seed: str) -> Arguments | None:
-    """Return a shrunk input for which `differs` holds, None if none is found; the same one for the same seed."""
+    """Return a shrunk input for which `differs` holds, deterministic given the seed; None if none is found."""
     strategy = arguments_strategy(allowed)
     with _ONE_AT_A_TIME:
         try:
@@ -45,7 +45,7 @@ def find_input(allowed: Allowed, differs: Callable[[Arguments], bool], seed: str
 
 
 def arguments_strategy(allowed: Allowed) -> st.SearchStrategy[Arguments]:
-    """Return the strategy of all allowed inputs, by the types of the known ones."""
+    """Return a strategy for allowed inputs, built from the types of the known ones."""
     arities = {len(arguments): None for arguments in allowed.known}
     by_arity = []
     for arity in arities:
@@ -55,7 +55,7 @@ def arguments_strategy(allowed: Allowed) -> st.SearchStrategy[Arguments]:
 
 
 def _strategy(values: list[Any], *, is_part: bool = True) -> st.SearchStrategy[Any]:
-    """Return the strategy of one place, from the values that are known at it. `is_part`: it is within an argument."""
+    """Return the strategy for one place from its known values. `is_part`: the place is inside an argument."""
     kinds = {type(value) for value in values}
     pool = st.sampled_from(_distinct(values))
     kind = kinds.pop() if len(kinds) == 1 else None

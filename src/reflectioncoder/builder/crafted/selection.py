@@ -1,4 +1,4 @@
-"""Chooses the tests that a sample shows: few, that notice the sample's own slips and as many others as they can, named ones first."""
+"""Chooses the few tests that a sample shows: they detect its own slips and as many others as possible; named cases are preferred."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 from reflectioncoder.builder.crafted.cases import EXAMPLE, ORDINARY
 from reflectioncoder.builder.mutation.diagnosis import as_people_write
 
-_NAMED = 0.5  # a named case is worth half a slip: it decides between tests that notice equally many
-_OWN = 0.3  # and so is a test that somebody has thought of
+_NAMED = 0.5  # bonus in detected slips for a named case: breaks ties
+_OWN = 0.3  # likewise for the problem's own tests
 _ANOTHER = "another ordinary input"
 UNNAMED = (ORDINARY, _ANOTHER)
-"""Cases of which there is nothing to say."""
+"""Cases without a name."""
 _EDGE = re.compile(r"(?:an empty (?!result)|a single )|.*\b(?:at|above|below) the limit\b")
-"""Cases that are worth a word although nothing fails there."""
-_SPREAD = 0.1  # of the drawn weights, so that a problem's samples differ in their tests
+"""Cases worth naming although no attempt fails there."""
+_SPREAD = 0.1  # spread of random weights, so that a problem's samples differ in their tests
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class CraftedTest:
 
     Attributes:
         text: the assertion.
-        cases: what is special about its input, the most telling first.
-        failing: a digit for each slip of the problem, 1 if the test notices it.
-        is_own: the problem has it.
+        cases: cases that its input covers, most informative first.
+        failing: one digit per slip of the problem, 1 if the test detects it.
+        is_own: whether it is one of the problem's own tests.
     """
 
     text: str
@@ -51,14 +51,14 @@ class CraftedTest:
 
 @dataclass(frozen=True)
 class ShownTests:
-    """The assertions that a sample shows, and the case of each as it stands in a text; no cases if nobody chose them for theirs."""
+    """The assertions that a sample shows, with the case of each for texts; no cases if the tests were not chosen by cases."""
 
     tests: tuple[str, ...]
     cases: tuple[str, ...] = ()
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Return the tests as they stand in a cell: with the case as a comment, if it has a name."""
+        """Return the tests for a cell, with named cases as comments."""
         if not self.cases:
             return self.tests
         pairs = zip(self.tests, self.cases, strict=True)
@@ -66,7 +66,7 @@ class ShownTests:
 
     @property
     def about(self) -> dict[str, Any]:
-        """Return what a sample's metadata says of them."""
+        """Return the tests' entries for a sample's metadata."""
         return {"shown_tests": list(self.tests), **({"test_cases": list(map(_plain, self.cases))} if self.cases else {})}
 
 
@@ -78,7 +78,7 @@ def choose(tests: Sequence[CraftedTest], attempts: Sequence[str], count: int, rn
     """Choose up to `count` tests.
 
     Args:
-        attempts: for each attempt a digit for each test, 1 if the test notices it; of each attempt one test is chosen that does.
+        attempts: for each attempt one digit per test, 1 if the attempt fails it; one failed test per attempt is chosen first.
     """
     chosen: list[int] = []
     left = set(range(len(tests)))
@@ -106,7 +106,7 @@ def _worth(test: CraftedTest, missed: set[int]) -> float:
 
 
 def _cases(numbers: Sequence[int], tests: Sequence[CraftedTest], attempts: Sequence[str]) -> tuple[str, ...]:
-    """Return a case for each chosen test: of one that an attempt fails the case that decides it, of another one an edge; else none."""
+    """Return a case for each chosen test: the decisive case if an attempt fails it, else an edge case; unnamed if there is none."""
     chosen: list[str] = []
     for number in numbers:
         failing = next((failing for failing in attempts if failing[number] == "1"), "")
@@ -118,7 +118,7 @@ def _cases(numbers: Sequence[int], tests: Sequence[CraftedTest], attempts: Seque
 
 
 def _decides(case: str, tests: Sequence[CraftedTest], failing: str) -> bool:
-    """Tell whether a case makes an attempt fail: it fails all tests of the case, and passes most of the others."""
+    """Tell whether a case is decisive for an attempt: it fails all tests of the case and passes most others."""
     within, without = (
         [digit for test, digit in zip(tests, failing, strict=True) if (case in test.cases) is has] for has in (True, False)
     )

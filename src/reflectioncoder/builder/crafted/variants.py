@@ -1,4 +1,4 @@
-"""Makes inputs from known ones: a known input with one argument exchanged, emptied, cut, ordered, repeated or set to a limit."""
+"""Derives new inputs from known ones: with one argument exchanged, emptied, cut, sorted, repeated or set to a limit."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from reflectioncoder import syntax
 from reflectioncoder.builder.crafted.facts import Allowed
 from reflectioncoder.builder.crafted.inputs import Arguments, literal
 
-_MAX_BASES = 10  # known inputs of which variants are made
+_MAX_BASES = 10  # known inputs from which variants are made
 _MAX_CHARS = 70  # of all arguments
 
 
 def variants(allowed: Allowed, program: str, rng: random.Random, most: int) -> list[Arguments]:
-    """Return up to `most` inputs that are allowed and not known, the same ones for the same seed."""
+    """Return up to `most` allowed new inputs, deterministic given the state of `rng`."""
     known = {literal(arguments) for arguments in allowed.known}
     found: dict[str, Arguments] = {}
     constants = int_constants(program)
@@ -30,7 +30,7 @@ def variants(allowed: Allowed, program: str, rng: random.Random, most: int) -> l
 
 
 def int_constants(program: str) -> list[int]:
-    """Return the small integers that stand in a program."""
+    """Return a program's integer constants below 10**6."""
     tree = syntax.parse(program)
     found = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and type(node.value) is int}
     return sorted(number for number in found if number < 10**6)

@@ -1,4 +1,4 @@
-"""Says in a text which cases the shown tests cover, and why where that is worth saying (`grammar/crafted.yaml`)."""
+"""Words which cases the shown tests cover, and the reason where there is one (`grammar/crafted.yaml`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _COUNTS = ("one", "two", "three", "four")
 
 
 def why_tests(cases: Sequence[str], rng: random.Random) -> str:
-    """Return a sentence about the cases of the shown tests, in their order, and the reason for a limit; "" if there are none."""
+    """Return a sentence about the cases of the shown tests, in order, and the reason for a limit; "" if no case has a name."""
     if not set(cases) - set(UNNAMED):
         return ""
     facts: dict[str, str] = {}
@@ -26,7 +26,7 @@ def why_tests(cases: Sequence[str], rng: random.Random) -> str:
 
 
 def opening_with_reasons(openings: Sequence[str], cases: Sequence[str], rng: random.Random) -> str:
-    """Draw an opening, followed by the cases of the shown tests if they are known; it then claims no other cases."""
+    """Draw an opening; if the shown tests' cases are known, append a sentence about them to an opening that mentions no cases."""
     if not cases:
         return rng.choice(openings)
     return f"{rng.choice([text for text in openings if not re.search('edge|case', text)])} {why_tests(cases, rng)}".rstrip()

@@ -1,4 +1,4 @@
-"""The critic: a model that says diagnoses of finished samples in its own words; what is not surely right is left as it was."""
+"""The critic: a model that rewords the diagnoses of finished samples; a text that fails a check is discarded."""
 
 from reflectioncoder.builder.critic.counts import CriticCounts
 from reflectioncoder.builder.critic.rewriting import check_critic, criticised, options_of_critic

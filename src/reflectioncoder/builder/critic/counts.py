@@ -1,4 +1,4 @@
-"""Counts what became of the diagnoses that a model was asked to say anew."""
+"""Counts the accepted and refused rewordings of diagnoses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REFUSALS: dict[Refusal, str] = {
 
 @dataclass
 class CriticCounts:
-    """Diagnoses that were asked about, those whose new text was accepted, and the others by the reason of their refusal."""
+    """Counts of diagnoses sent to the critic, of accepted new texts, and of refused ones by reason."""
 
     model: str
     num_asked: int = 0
@@ -38,7 +38,7 @@ class CriticCounts:
     refused: Counter[Refusal] = field(default_factory=Counter)
 
     def add(self, outcomes: list[Refusal | None]) -> None:
-        """Count the diagnoses of a sample; None: accepted."""
+        """Count the outcomes of a sample's diagnoses; None means accepted."""
         self.num_asked += len(outcomes)
         self.num_accepted += outcomes.count(None)
         self.refused.update(outcome for outcome in outcomes if outcome is not None)

@@ -10,7 +10,7 @@ from reflectioncoder.data.samples import Block
 
 @dataclass(frozen=True)
 class Look:
-    """A cell that looked at a value, and what it printed."""
+    """A cell that printed a value, and its output."""
 
     cell: str
     output: str
@@ -21,8 +21,8 @@ class Diagnosis:
     """A text that explains a failure.
 
     Attributes:
-        block: its number in its message.
-        corrected: the attempt that follows.
+        block: index of the text block in its message.
+        corrected: the next attempt.
     """
 
     block: int
@@ -34,7 +34,7 @@ class Diagnosis:
 
 
 def diagnoses_of(blocks: Sequence[Block]) -> Iterator[Diagnosis]:
-    """Yield the texts after which another attempt comes. An attempt is a cell with an assertion; other cells look at values."""
+    """Yield the texts that another attempt follows. An attempt is a cell with an assertion; other cells are looks."""
     attempt, output, looks = "", "", ()
     for number, block in enumerate(blocks):
         following = blocks[number + 1] if number + 1 < len(blocks) else None

@@ -1,4 +1,4 @@
-"""Decides whether a model's words may take the place of a diagnosis: they have to say the same, and nothing that was not seen."""
+"""Decides whether a model's text may replace a diagnosis: it must say the same, and nothing that was not observed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reflectioncoder.builder.critic.diagnoses import Diagnosis
 from reflectioncoder.builder.prose_language import is_in_another_language
 from reflectioncoder.data.samples import Block
 
-_MAX_RATIO = 2  # characters of the new text to those of the old one
+_MAX_RATIO = 2  # new to old length in characters
 _CODE = re.compile(r"``([^\n]+?)``|`([^`\n]+)`")
 _BLOCKS = re.compile(r"```|~~~|^\s*(?:#{1,6} |[-*+] |\d+[.)] )", re.MULTILINE)
 _OF_THE_TASK = re.compile(
@@ -27,7 +27,7 @@ _OF_THE_TASK = re.compile(
 
 
 def refusal(request: str, blocks: Sequence[Block], diagnosis: Diagnosis, text: str) -> Refusal | None:
-    """Return why a text may not replace a diagnosis among the blocks of a sample; None if it may."""
+    """Return why a text may not replace a diagnosis of a sample; None if it may."""
     if not text.strip():
         return "empty_answer"
     if checks.spells_special_token(text):
@@ -50,7 +50,7 @@ def refusal(request: str, blocks: Sequence[Block], diagnosis: Diagnosis, text: s
 
 
 def _phrases(text: str) -> set[str]:
-    """Return the phrases of a text that speak of the task or to the reader."""
+    """Return the phrases of a text that refer to the rewriting task or address the reader."""
     return {found[0].lower() for found in _OF_THE_TASK.finditer(text)}
 
 
@@ -68,18 +68,18 @@ def _unsupported(request: str, blocks: Sequence[Block]):
 
 
 def quoted(text: str) -> list[str]:
-    """Return the pieces of code that stand in backticks."""
+    """Return the code spans in backticks."""
     return [match[1] or match[2] for match in _CODE.finditer(text)]
 
 
 def _loses_code(diagnosis: Diagnosis, text: str) -> bool:
-    """Tell whether a text lacks a piece of code that names the change, or, where none does, every piece that the diagnosis quotes."""
+    """Tell whether a text lacks a code span that names the change, or has none of the spans that the diagnosis quotes."""
     kept, pieces = ({_squeezed(code) for code in quoted(said)} for said in (text, diagnosis.text))
     return not needed_code(diagnosis) <= kept or (bool(pieces) and not pieces & kept)
 
 
 def needed_code(diagnosis: Diagnosis) -> set[str]:
-    """Return the pieces of code of a diagnosis that name the change: what one of the two attempts has and the other has not."""
+    """Return the code spans of a diagnosis that name the change: those in only one of the two attempts, or equal to a changed line."""
     before, after = (_squeezed(program) for program in (diagnosis.attempt, diagnosis.corrected))
     lines = difflib.ndiff(diagnosis.attempt.split("\n"), diagnosis.corrected.split("\n"))
     changed = [_squeezed(line[2:]) for line in lines if line.startswith(("- ", "+ "))]

@@ -1,6 +1,6 @@
-"""Asks a model to say the diagnoses of finished samples in its own words, between an author and the filters.
+"""Asks a model to reword the diagnoses of finished samples, between the author and the filters.
 
-The answers are in the build's log and count against its budget, as those of authors do. A diagnosis whose new text is refused stays.
+Like an author's answers, the critic's are logged and count against the build's budget. A diagnosis whose new text is refused stays.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from reflectioncoder.languages import PYTHON
 from reflectioncoder.progress import Progress
 from reflectioncoder.sandbox.pool import map_ordered
 
-_SAMPLES_PER_REQUEST = 2  # while one is checked another is answered
-_CONTEXT_TOKENS = 3000  # of a request, at most
+_SAMPLES_PER_REQUEST = 2  # the server answers one while another is checked
+_CONTEXT_TOKENS = 3000  # maximum length of a request
 _QUOTES = {'"': '"', "“": "”"}
 
 
 def options_of_critic(config: BuildConfig) -> frozenset[str]:
-    """Return the options of a build that only the critic uses."""
+    """Return the build options that the critic uses."""
     if config.critic == "none":
         return frozenset()
     unused = SERVERS[config.critic].unused_options | {"endpoint.assistant_prefix"}
@@ -46,11 +46,11 @@ def options_of_critic(config: BuildConfig) -> frozenset[str]:
 
 
 def check_critic(config: BuildConfig) -> None:
-    """Find what is wrong with the critic's settings, before any work.
+    """Validate the critic's settings before any work.
 
     Raises:
-        UsageError: a model as author is served otherwise than the critic; no such prompts; no model.
-        MachineError: the variable that holds the key is not set.
+        UsageError: the author is a model with another kind of server than the critic's; unknown prompts; no model.
+        MachineError: the environment variable with the API key is not set.
     """
     if config.critic == "none":
         return
@@ -64,17 +64,17 @@ def check_critic(config: BuildConfig) -> None:
 
 @contextmanager
 def criticised(build: Build, outcomes: Outcomes) -> Iterator[tuple[Outcomes, CriticCounts | None]]:
-    """Give the outcomes of an author with the critic's words in its samples, and the counts; as they are without a critic.
+    """Yield an author's outcomes with reworded diagnoses, and the counts; unchanged and without counts if no critic is set.
 
     Raises:
-        EndpointError, BudgetError, UsageError: the build cannot go on; what was answered is in the log.
+        EndpointError, BudgetError, UsageError: the build cannot continue; the log is kept.
     """
     config = build.config
     if config.critic == "none":
         yield outcomes, None
         return
     prompt = CriticPrompt(config.prompts)
-    if config.author not in SERVERS:  # else its settings are those of the author
+    if config.author not in SERVERS:  # otherwise the author's settings cover the endpoint
         build.log.require_settings(_settings(build, prompt), fork=build.fork)
     budget = Budget(config.endpoint, config.budget_tokens, config.budget_usd)
     budget.settle((0, 0), build.log.used())
@@ -86,7 +86,7 @@ def criticised(build: Build, outcomes: Outcomes) -> Iterator[tuple[Outcomes, Cri
 
 
 def _settings(build: Build, prompt: CriticPrompt) -> dict[str, object]:
-    """Return what an answer in the log depends on."""
+    """Return the settings that the critic's logged answers depend on."""
     endpoint = settings_of_endpoint(build.config)
     about = {"critic": build.config.critic, "prompt": prompt.digest, "seed": build.recipe.seed, "python": platform.python_version()}
     return {**about, "build.endpoint": endpoint}
@@ -121,7 +121,7 @@ def _numbered(critic: Critic, numbered: tuple[int, Sample | Rejection]) -> tuple
 
 @dataclass
 class Critic:
-    """A model that says diagnoses anew."""
+    """A model that rewords diagnoses."""
 
     model: LoggedModel
     prompt: CriticPrompt
@@ -129,7 +129,7 @@ class Critic:
     first_failure: UnansweredError | NotTakenError | None = None
 
     def rewrite(self, sample: Sample, order: int) -> tuple[Sample, list[Refusal | None]]:
-        """Return a sample with the texts that are accepted, and for each of its diagnoses why the new one is not."""
+        """Return a sample with the accepted texts, and for each diagnosis the reason of refusal (None: accepted)."""
         request, blocks = sample.messages[0].text, list(sample.messages[1].content)
         reasons: list[Refusal | None] = []
         for diagnosis in list(diagnoses_of(blocks)):
@@ -154,7 +154,7 @@ class Critic:
         return _words(answer), _without_text(answer)
 
     def _changed(self, sample: Sample, blocks: list[Block], num_changed: int) -> Sample:
-        """Return the sample with other blocks, and an id of its own."""
+        """Return the sample with new blocks and a new id."""
         config = self.model.config
         about = {"critic": {"model": config.model, "num_diagnoses": num_changed}}
         asked, answer, *rest = sample.messages
@@ -170,7 +170,7 @@ def _without_text(answer: Answer) -> Refusal | None:
 
 
 def _words(answer: Answer) -> str:
-    """Return what the model says after its thoughts, without quotation marks around it."""
+    """Return the model's answer without its reasoning and without enclosing quotation marks."""
     text = read_answer(answer.text).answer.strip()
     is_quoted = len(text) > 1 and _QUOTES.get(text[0]) == text[-1] and text.count(text[0]) <= 2
     return text[1:-1].strip() if is_quoted else text

@@ -1,6 +1,6 @@
-"""Writes sentences from a grammar that is data: alternatives are drawn, facts are put in, nothing else is said.
+"""Generates sentences from a grammar stored as data: draws alternatives and fills in facts.
 
-The grammar is all `*.yaml` files of this folder together, a file for each topic. A symbol is in one of them.
+The grammar is the union of all `*.yaml` files of this folder, one per topic. Each symbol is defined in exactly one of them.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _BEGINNING = re.compile(r"(\A|[.?] )([a-z])")
 
 @cache
 def traced_grammar() -> Grammar:
-    """Return the grammar of traced diagnoses: the alternatives of every symbol."""
+    """Return the grammar of traced diagnoses: a map from symbols to alternatives."""
     return merged({path.name: path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.yaml"))})
 
 
 def merged(files: Mapping[str, str]) -> Grammar:
-    """Return the grammar of several files, by their names.
+    """Merge the grammars of several files, given as a map from file name to text.
 
     Raises:
         ValueError: a symbol is defined twice.
@@ -42,12 +42,12 @@ def merged(files: Mapping[str, str]) -> Grammar:
 
 
 def say(symbol: str, facts: Mapping[str, str], rng: random.Random, grammar: Grammar | None = None) -> str:
-    """Draw a text of a symbol's; "" if none can be said with these facts. Its sentences begin with capital letters.
+    """Draw a text for a symbol, with capitalized sentences; "" if no alternative is usable with these facts.
 
-    `<cause>` stands for the causes of the slip that `facts["operator"]` names. `grammar`: another one than that of traced diagnoses.
+    `<cause>` stands for the causes of the slip in `facts["operator"]`. `grammar`: defaults to that of traced diagnoses.
 
     Raises:
-        KeyError: there is no such symbol.
+        KeyError: unknown symbol.
     """
     template = _expand(symbol, facts, rng, traced_grammar() if grammar is None else grammar)
     if template is None:
@@ -68,7 +68,7 @@ def _alternatives(symbol: str, facts: Mapping[str, str], grammar: Grammar) -> li
 
 
 def _is_usable(text: str, facts: Mapping[str, str], grammar: Grammar) -> bool:
-    """Tell whether all facts that a text needs are known, and of each of its symbols those of an alternative."""
+    """Tell whether all facts in a text are known, and every symbol in it has a usable alternative."""
     if not all(field in facts for field in _FIELD.findall(text)):
         return False
     parts = [_alternatives(symbol, facts, grammar) for symbol in _SYMBOL.findall(text)]

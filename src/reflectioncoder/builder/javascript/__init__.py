@@ -1,6 +1,6 @@
-"""Injects slips into JavaScript programs: those that every language knows, and JavaScript's own traps.
+"""Injects slips into JavaScript programs: general ones, and JavaScript's own pitfalls.
 
-`OPERATORS` maps the name of each slip to a function that yields all its mutations of a program. `mutations` gives all of all. The
+`OPERATORS` maps the name of each slip to a function that yields its mutations of a program. `mutations` returns those of all. The
 parser comes with the extra `javascript`.
 """
 
@@ -62,9 +62,9 @@ OPERATORS: dict[str, Callable[[Program], Iterator[Mutation]]] = {
 
 
 def mutations(source: str) -> list[Mutation]:
-    """Return every program with a single slip, in a fixed order, without repeats and without the source itself.
+    """Return all distinct programs with a single slip, in a fixed order, without the source itself.
 
-    All of them parse, but those with a slip in the syntax. A source that does not parse has none.
+    All of them parse, except those with a syntax slip. A source that does not parse has none.
 
     Raises:
         MachineError: the parser is not installed.

@@ -1,4 +1,4 @@
-"""Makes slips in calls: another method, a conversion or a copy that is missing, and JavaScript's own traps."""
+"""Makes slips in calls: a wrong method, a missing conversion or copy, and JavaScript's own pitfalls."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CONFUSED = {
 _CONVERSIONS = ("Number", "String", "Boolean", "BigInt", "parseInt", "parseFloat")
 _CONVERTING_METHODS = ("floor", "ceil", "round", "trunc", "abs", "from", "stringify")  # of Math, Array and JSON
 _OWNERS = ("Math", "Array", "JSON")
-_LINKS = ("toLowerCase", "toUpperCase", "trim", "sort", "reverse", "flat", "filter")  # of a chain, which goes on without them
+_LINKS = ("toLowerCase", "toUpperCase", "trim", "sort", "reverse", "flat", "filter")  # links of a method chain that works without them
 _STANDS_FREE = frozenset(
     ("arguments", "return_statement", "variable_declarator", "expression_statement", "parenthesized_expression", "pair", "array")
 )
@@ -50,7 +50,7 @@ def _is_statement(node: Node) -> bool:
 
 
 def _quoted(program: Program, call: Node) -> Node:
-    """Return the call if it can be quoted, else its function alone."""
+    """Return the call if it is short enough to quote, else only its function."""
     function = call.child_by_field_name("function")
     return call if call.end_byte - call.start_byte <= 70 or function is None else function
 
@@ -69,7 +69,7 @@ def missing_conversion(program: Program) -> Iterator[Mutation]:
 
 
 def _converted(program: Program, call: Node) -> Node | None:
-    """Return what a call converts; None if it is no conversion."""
+    """Return the value that a call converts; None if it is not a conversion."""
     function, arguments = call.child_by_field_name("function"), call_arguments(call)
     if function is None or any(part.type in FUNCTIONS or part.type in ("spread_element", "object") for part in arguments):
         return None
@@ -84,7 +84,7 @@ def _converted(program: Program, call: Node) -> Node | None:
 
 
 def missing_call(program: Program) -> Iterator[Mutation]:
-    """Leave out a link of a chain of calls: `reverse()`, `toLowerCase()`, a `filter`."""
+    """Leave out a link of a method chain: `reverse()`, `toLowerCase()`, a `filter`."""
     for node in program.of_type("call_expression"):
         function = node.child_by_field_name("function")
         owner = function.child_by_field_name("object") if function is not None else None
@@ -93,7 +93,7 @@ def missing_call(program: Program) -> Iterator[Mutation]:
 
 
 def missing_comparator(program: Program) -> Iterator[Mutation]:
-    """Call `sort()` without a comparator, so that numbers are sorted as texts."""
+    """Call `sort()` without a comparator, which sorts numbers as strings."""
     for node in program.of_type("call_expression"):
         arguments = node.child_by_field_name("arguments")
         if is_method_call(node, program, "sort", "toSorted") and arguments is not None and call_arguments(node):
@@ -101,7 +101,7 @@ def missing_comparator(program: Program) -> Iterator[Mutation]:
 
 
 def changed_argument(program: Program) -> Iterator[Mutation]:
-    """Work on the caller's array where a copy is needed: `[...xs]`, `xs.slice()` and `Array.from(xs)` become `xs`."""
+    """Work on the caller's array where a copy is needed: `[...xs]` and `xs.slice()` become `xs`."""
     for node in program.of_type("array", "call_expression"):
         copied = _copied(program, node)
         if copied is not None and copied.type in ATOMS:
@@ -119,7 +119,7 @@ def _copied(program: Program, node: Node) -> Node | None:
 
 
 def shared_object(program: Program) -> Iterator[Mutation]:
-    """Fill an array with one object instead of a new one for each place: `Array.from({length: n}, () => [])`."""
+    """Fill an array with one shared object: `new Array(n).fill([])` for `Array.from({length: n}, () => [])`."""
     for node in program.of_type("call_expression"):
         arguments = call_arguments(node)
         if len(arguments) != 2 or not is_method_call(node, program, "from") or arguments[1].type != "arrow_function":
@@ -131,7 +131,7 @@ def shared_object(program: Program) -> Iterator[Mutation]:
 
 
 def _length(program: Program, node: Node) -> str:
-    """Return n of `{length: n}`, else "" """
+    """Return the text of `n` in `{length: n}`; "" for other nodes."""
     pair = node.named_children[0] if node.type == "object" and len(node.named_children) == 1 else None
     key, value = (pair.child_by_field_name(field) for field in ("key", "value")) if pair is not None else (None, None)
     return program.text(value) if key is not None and value is not None and program.text(key) == "length" else ""

@@ -1,4 +1,4 @@
-"""Makes slips in operators, indices, constants and names. Each operator yields every mutation that it can make in a program."""
+"""Makes slips in operators, indices, constants and names. Each function yields all its mutations of a program."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MAX_DIGITS = 15
 
 
 def operands(node: Node) -> tuple[Node, Node, Node]:
-    """Return left operand, operator and right operand of a binary expression."""
+    """Return the left operand, the operator and the right operand of a binary expression."""
     left, operator, right = (node.child_by_field_name(field) for field in ("left", "operator", "right"))
     assert left is not None
     assert operator is not None
@@ -35,7 +35,7 @@ def operands(node: Node) -> tuple[Node, Node, Node]:
 
 
 def is_method_call(node: Node, program: Program, *names: str) -> bool:
-    """Tell whether a node is a call of a method with one of the names; of any without names."""
+    """Tell whether a node calls a method with one of the names, or any method if no names are given."""
     function = node.child_by_field_name("function") if node.type == "call_expression" else None
     if function is None or function.type != "member_expression":
         return False
@@ -63,14 +63,14 @@ def _swap(program: Program, name: str, table: Mapping[str, str], *, loops: bool 
 
 
 def _is_mixed(node: Node, operator: str) -> bool:
-    """Tell whether an operator beside `??` would be a syntax error."""
+    """Tell whether an operator would be a syntax error next to `??`."""
     around = [node.parent, *node.children]
     operators = [part.child_by_field_name("operator") for part in around if part is not None and part.type == "binary_expression"]
     return operator in ("&&", "||") and any(part is not None and part.type == "??" for part in operators)
 
 
 def wrong_comparison(program: Program) -> Iterator[Mutation]:
-    """Write `<` for `<=` and the like: the boundary is treated wrongly."""
+    """Write `<` for `<=` and the like, which treats the boundary wrongly."""
     yield from _swap(program, "wrong_comparison", _NEARBY, loops=False)
 
 
@@ -93,7 +93,7 @@ def loose_equality(program: Program) -> Iterator[Mutation]:
 
 
 def falsy_check(program: Program) -> Iterator[Mutation]:
-    """Test whether a value is truthy where 0 and "" count too, or whether a position is, where -1 means that there is none."""
+    """Test truthiness where 0 and "" are valid values, or of a position where -1 means that nothing was found."""
     for node in program.of_type("binary_expression"):
         left, operator, right = operands(node)
         found, value = operator.type, program.text(right)
@@ -113,7 +113,7 @@ def wrong_operator(program: Program) -> Iterator[Mutation]:
 
 
 def wrong_division(program: Program) -> Iterator[Mutation]:
-    """Exchange quotient and remainder, or forget that `/` gives fractions."""
+    """Exchange quotient and remainder, or forget that `/` yields fractions."""
     for node in program.of_type("binary_expression"):
         left, operator, right = operands(node)
         if operator.type == "%":
@@ -167,18 +167,18 @@ def off_by_one_index(program: Program) -> Iterator[Mutation]:
 
 
 def _is_element(program: Program, index: Node) -> bool:
-    """Tell whether an index is the variable of a `for … of` around it, which is a key more often than a position."""
+    """Tell whether an index is the variable of an enclosing `for … of`, which is usually a key and not a position."""
     loops = (ancestor for ancestor in ancestors(index) if ancestor.type == "for_in_statement")
     lefts = (loop.child_by_field_name("left") for loop in loops)
     return index.type == "identifier" and any(left is not None and program.text(left) == program.text(index) for left in lefts)
 
 
 def wrong_constant(program: Program) -> Iterator[Mutation]:
-    """Change a number or text constant, as if it were remembered wrongly."""
+    """Change a number or text constant as if misremembered."""
     for node in program.of_type("number", "string"):
         parent = node.parent
         if parent is None or parent.type in ("subscript_expression", "variable_declarator", "expression_statement"):
-            continue  # indices and initial values have operators of their own; a string alone is a directive
+            continue  # other operators handle indices and initial values; a lone string is a directive
         text = program.text(node)
         for other in _other_numbers(text) if node.type == "number" else _other_strings(text):
             yield program.replace("wrong_constant", node, other, program.surroundings(node))
@@ -199,7 +199,7 @@ def _other_strings(text: str) -> list[str]:
 
 
 def swapped_arguments(program: Program) -> Iterator[Mutation]:
-    """Swap the first two arguments of a call, or the operands of an operator for which their order counts."""
+    """Swap the first two arguments of a call, or the operands of a non-commutative operator."""
     for node in program.nodes:
         if node.type == "call_expression":
             pair = call_arguments(node)[:2]
@@ -236,7 +236,7 @@ def wrong_variable(program: Program) -> Iterator[Mutation]:
 
 
 def misspelt_name(program: Program) -> Iterator[Mutation]:
-    """Spell a variable in another way than where it was declared, which raises a ReferenceError."""
+    """Misspell a variable, which raises a ReferenceError."""
     for node in program.nodes:
         if not is_use(node):
             continue
@@ -248,12 +248,12 @@ def misspelt_name(program: Program) -> Iterator[Mutation]:
 
 def _other_spelling(name: str) -> str:
     if re.search(r"[a-z][A-Z]", name):
-        return name[0] + name[1:].lower()  # camel case forgotten
+        return name[0] + name[1:].lower()  # loses the camel case
     return name[:-1] if name.endswith("s") else f"{name}s"
 
 
 def wrong_property(program: Program) -> Iterator[Mutation]:
-    """Ask an object for a property that it does not have: `size` of an array, `length` of a Map, `length()`."""
+    """Use a property that an object lacks: `size` of an array, `length` of a Map, `length()`."""
     for node in program.of_type("member_expression"):
         name, parent = node.child_by_field_name("property"), node.parent
         if name is None or parent is None or any(part.type == "assignment_expression" for part in [parent]):
@@ -265,7 +265,7 @@ def wrong_property(program: Program) -> Iterator[Mutation]:
 
 
 def missing_this(program: Program) -> Iterator[Mutation]:
-    """Use a property of an object, inside of its class, without `this`."""
+    """Use a property inside its class without `this`."""
     for node in program.of_type("member_expression"):
         owner, name = node.child_by_field_name("object"), node.child_by_field_name("property")
         if owner is None or name is None or owner.type != "this" or name.type != "property_identifier":

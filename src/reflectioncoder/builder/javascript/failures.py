@@ -1,4 +1,4 @@
-"""Reads what Node prints when a cell fails, and shows the value of the call whose test fails."""
+"""Parses Node's output when a cell fails, and shows the value of the failing call."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PLACE = re.compile(r"^main\.js:(\d+)\n(.*)\n\s*\^", re.MULTILINE)
 _ERROR = re.compile(r"^(?:Uncaught )?(\w*(?:Error|Exception)(?: \[\w+\])?(?:: .*)?)$", re.MULTILINE)
 _ACTUAL = re.compile(r"^  actual: (.*),\n  expected: ", re.MULTILINE)
 _SHORTENED = re.compile(r"\[(?:Array|Object|Circular[^\]]*)\]|more items?|\.\.\.")
-# The value as the test has it: JSON if that says all of it, else what `console.log` writes.
+# Prints the value as JSON if that is lossless, else as `util.inspect` formats it.
 _SHOW = """;((value) => {{
   const {{ inspect, isDeepStrictEqual }} = require('node:util');
   const text = JSON.stringify(value);
@@ -34,20 +34,20 @@ _SHOW = """;((value) => {{
 
 @dataclass(frozen=True)
 class NodeFailure(Failure):
-    """A failing execution of Node: also the line in which an exception arose, as Node shows it, and the function that it is in."""
+    """A failing execution of Node, with the source line of the exception as Node shows it, and the enclosing function."""
 
     line: str = ""
     function: str = ""
 
 
 def read_failure(cell: str, tests: tuple[str, ...], ran: Execution) -> NodeFailure:
-    """Return what the failing run of a cell shows; of a failed equality also the value, if Node has written it on one line."""
+    """Return the facts of a cell's failing run; for a failed equality also the actual value, if Node prints it on one line."""
     if ran.status == "timeout":
         return NodeFailure("timeout", "")
     output, error, place = ran.output, _error(ran.output), _PLACE.search(ran.output)
     line = place[2].strip() if place is not None and len(place[2].strip()) <= _MAX_LINE_CHARS else ""
     frames = _FRAME.findall(output)
-    if error.startswith("SyntaxError") and not frames:  # JSON.parse raises one too, while the program runs
+    if error.startswith("SyntaxError") and not frames:  # with frames, JSON.parse raised it at runtime
         return NodeFailure("syntax", error, line=line)
     test = _failing_test(cell, tests, [int(number) for _, number in frames])
     if not error.startswith("AssertionError"):
@@ -62,7 +62,7 @@ def read_failure(cell: str, tests: tuple[str, ...], ran: Execution) -> NodeFailu
 
 
 def _error(output: str) -> str:
-    """Return the line that names the exception; of something else that was thrown, that."""
+    """Return the line that names the exception, or the thrown value if it is not an error."""
     if found := _ERROR.search(output):
         return found[1]
     thrown = re.search(r"^\s*\^\n(.+)\n", output, re.MULTILINE)
@@ -70,20 +70,20 @@ def _error(output: str) -> str:
 
 
 def _failing_test(cell: str, tests: tuple[str, ...], places: list[int]) -> str:
-    """Return the test whose line a stack trace names, without its semicolon; "" if there is none."""
+    """Return the test whose line is in the stack trace, without its semicolon; "" if there is none."""
     lines = cell.split("\n")
     named = [lines[place - 1].strip() for place in places if 0 < place <= len(lines)]
     return next((line.rstrip(";") for line in named if line in {test.strip() for test in tests}), "")
 
 
 def _function(frames: list[tuple[str, str]]) -> str:
-    """Return the named function in which an exception arose."""
+    """Return the name of the function that raised the exception; "" if it has none."""
     name = frames[0][0] if frames else ""
     return name if re.fullmatch(r"[\w$]+(?:\.[\w$]+)?", name) else ""
 
 
 def split_assertion(test: str) -> tuple[str, str] | None:
-    """Return (call, expected) of `assert.deepEqual(call, expected)` and its like, else None."""
+    """Return (call, expected) of `assert.deepEqual(call, expected)` and similar assertions, else None."""
     program = Program(test)
     call = next(program.of_type("call_expression"), None)
     function = call.child_by_field_name("function") if call is not None else None
@@ -103,7 +103,7 @@ def _is_whole(value: str) -> bool:
 def look(program: str, setup: str, cell: str, failure: Failure, execute: Executions) -> Look | None:
     """Return a program that prints the value of the failing call, with its output.
 
-    None if the value is not the one that the test has met, or not a short line.
+    None if the value differs from the one in the test's failure, or is not a short line.
     """
     if not failure.call:
         return None

@@ -1,7 +1,7 @@
-"""Parses a JavaScript program and makes slips in it by replacing parts of its text.
+"""Parses a JavaScript program and makes slips by replacing parts of its text.
 
-The parser is tree-sitter's (the extra `javascript`); nodes are used for their types and places only, so that what a slip leaves alone
-stays as it is written.
+The parser is tree-sitter (extra `javascript`). Only the types and positions of nodes are used, so that the rest of the text stays
+unchanged.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from tree_sitter import Node, Tree
 
 EXTRA = "javascript"
-_MAX_SHOWN_CHARS = 70  # of the surroundings that a diagnosis quotes
-_MAX_DIGITS = 15  # a number of JavaScript is exact up to 2 ** 53
+_MAX_SHOWN_CHARS = 70  # of code that a diagnosis quotes
+_MAX_DIGITS = 15  # JavaScript integers are exact up to 2 ** 53
 FUNCTIONS = frozenset(
     (
         "function_declaration",
@@ -57,10 +57,10 @@ _BINDING_FIELDS = {
 
 
 def require_parser() -> None:
-    """Refuse to make slips without the parser.
+    """Require the parser.
 
     Raises:
-        MachineError: it is not installed; the message has the command.
+        MachineError: the parser is not installed; the message has the installation command.
     """
     require("tree_sitter", EXTRA)
     require("tree_sitter_javascript", EXTRA)
@@ -72,7 +72,7 @@ def parse(source: bytes) -> Tree:
 
 
 class Program:
-    """A JavaScript program with all its nodes, in the order of its text (comments are left out)."""
+    """A JavaScript program with all its nodes except comments, in source order."""
 
     def __init__(self, source: str):
         self.source = source
@@ -92,14 +92,14 @@ class Program:
         return self._bytes[node.start_byte : node.end_byte].decode()
 
     def replace(self, operator: str, old: Node, new: str, shown: Node | None = None) -> Mutation:
-        """Return the mutation that writes `new` in the place of a node.
+        """Return the mutation that replaces a node by `new`.
 
         `shown` is the enclosing node whose text describes the slip; the replaced node itself if not given.
         """
         return self.edit(operator, [(old.start_byte, old.end_byte, new)], shown or old)
 
     def edit(self, operator: str, edits: Iterable[tuple[int, int, str]], shown: Node) -> Mutation:
-        """Return the mutation that replaces pieces of the text, all within `shown`."""
+        """Return the mutation that applies edits (start byte, end byte, new text), all within `shown`."""
         edits = sorted(edits, reverse=True)
         assert all(shown.start_byte <= start <= end <= shown.end_byte for start, end, _ in edits)
         code, wrong, offset = self._bytes, self._bytes[shown.start_byte : shown.end_byte], shown.start_byte
@@ -109,12 +109,12 @@ class Program:
         return Mutation(operator, code.decode(), _statement(self.text(shown)), _statement(wrong.decode()))
 
     def remove(self, operator: str, statement: Node, shown: Node | None = None) -> Mutation:
-        """Return the mutation that leaves out a statement, with its line if it stands alone there."""
+        """Return the mutation that deletes a statement, with its lines if nothing else is on them."""
         start, end = self.whole_lines(statement)
         return Mutation(operator, (self._bytes[:start] + self._bytes[end:]).decode(), _statement(self.text(shown or statement)), "")
 
     def whole_lines(self, statement: Node) -> tuple[int, int]:
-        """Return where a statement begins and ends, its indentation and line break included if nothing else is on its lines."""
+        """Return a statement's byte range, with indentation and line break if nothing else is on its lines."""
         start, end = statement.start_byte, statement.end_byte
         begin = self._bytes.rfind(b"\n", 0, start) + 1
         line_end = self._bytes.find(b"\n", end)
@@ -128,7 +128,7 @@ class Program:
         return line[: len(line) - len(line.lstrip())]
 
     def surroundings(self, node: Node) -> Node:
-        """Return the largest expression or simple statement around a node that is short enough to be quoted."""
+        """Return the largest expression or simple statement around a node that is short enough to quote."""
         found = node
         for ancestor in ancestors(node):
             is_long = ancestor.end_byte - ancestor.start_byte > _MAX_SHOWN_CHARS
@@ -141,7 +141,7 @@ class Program:
         return found
 
     def visible_names(self, node: Node) -> list[str]:
-        """Return the parameters and variables that can be used at a node, in order of their declaration."""
+        """Return the parameters and variables in scope at a node, in order of declaration."""
         found: list[Node] = []
         for scope in ancestors(node):
             if scope.type in FUNCTIONS:
@@ -165,12 +165,12 @@ def enclosing_function(node: Node) -> Node | None:
 
 
 def _is_condition(node: Node) -> bool:
-    """Tell whether a node is the condition of a statement, with its brackets."""
+    """Tell whether a node is the parenthesized condition of a statement."""
     return node.type == "parenthesized_expression" and (node.parent is None or node.parent.type in _COMPOUND_STATEMENTS)
 
 
 def bound_identifiers(pattern: Node) -> list[Node]:
-    """Return the names that a parameter list, a pattern or a name binds."""
+    """Return the identifiers that a parameter list, a pattern or an identifier binds."""
     if pattern.type in ("identifier", "shorthand_property_identifier_pattern"):
         return [pattern]
     if pattern.type == "assignment_pattern":
@@ -183,7 +183,7 @@ def bound_identifiers(pattern: Node) -> list[Node]:
 
 
 def is_use(node: Node) -> bool:
-    """Tell whether an identifier is read where it stands: neither bound, assigned to nor called."""
+    """Tell whether an identifier is read: neither bound, assigned nor called."""
     parent = node.parent
     if node.type != "identifier" or parent is None:
         return False
@@ -196,7 +196,7 @@ def is_use(node: Node) -> bool:
 
 
 def shifted(text: str, node: Node, by: int) -> str | None:
-    """Return an expression plus or minus one, folded if it is a plain integer; None if it had to be put in brackets."""
+    """Return an expression plus or minus one, folded if it is an integer literal; None if it would need parentheses."""
     if node.type == "number":
         return str(int(text) + by) if text.isdecimal() and len(text) <= _MAX_DIGITS else None
     undone = " - 1" if by > 0 else " + 1"
@@ -219,7 +219,7 @@ def _walk(node: Node) -> Iterator[Node]:
 
 
 def _declared(node: Node, before: Node) -> list[Node]:
-    """Return the names that a declaration, also that of a `for`, has given values before another node."""
+    """Return the identifiers that a declaration initializes before another node."""
     if node.type not in ("lexical_declaration", "variable_declaration"):
         return []
     declarators = [
@@ -233,5 +233,5 @@ def _holds(outer: Node | None, node: Node) -> bool:
 
 
 def _statement(text: str) -> str:
-    """Return the text of a statement without its semicolon."""
+    """Return a statement's text without its semicolon."""
     return text.strip().removesuffix(";").rstrip()

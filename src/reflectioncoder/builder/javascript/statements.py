@@ -1,4 +1,4 @@
-"""Makes slips in statements: something is left out, put in the wrong place, declared wrongly, or no longer JavaScript."""
+"""Makes slips in statements: something is left out, misplaced, wrongly declared, or a syntax error."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _guards(program: Program) -> Iterator[tuple[Node, Node]]:
 
 
 def _recurses(program: Program, node: Node) -> bool:
-    """Tell whether a function around a node calls itself."""
+    """Tell whether any function around a node calls itself."""
     for function in (ancestor for ancestor in ancestors(node) if ancestor.type in FUNCTIONS):
         name = function.child_by_field_name("name")
         if name is None and function.parent is not None and function.parent.type == "variable_declarator":
@@ -112,7 +112,7 @@ def printed_not_returned(program: Program) -> Iterator[Mutation]:
 
 
 def missing_return(program: Program) -> Iterator[Mutation]:
-    """Leave out the word `return`, also by putting the expression of an arrow function in braces."""
+    """Leave out the word `return`, or put the expression of an arrow function in braces."""
     for node in program.of_type("return_statement"):
         value = node.named_children[0] if node.named_children else None
         if value is not None and value.type not in ("object", "function_expression", "sequence_expression", "string", "class"):
@@ -124,7 +124,7 @@ def missing_return(program: Program) -> Iterator[Mutation]:
 
 
 def negated_condition(program: Program) -> Iterator[Mutation]:
-    """Turn the condition of an `if`, a conditional expression or a `filter` the wrong way round."""
+    """Negate the condition of an `if`, a conditional expression or a `filter`."""
     for condition in _conditions(program):
         text = program.text(condition)
         if condition.type == "unary_expression" and text.startswith("!"):
@@ -146,7 +146,7 @@ def _conditions(program: Program) -> Iterator[Node]:
 
 
 def missing_step(program: Program) -> Iterator[Mutation]:
-    """Leave out a statement that changes something, outside of `while` loops."""
+    """Leave out a statement that assigns, updates or calls, outside `while` loops."""
     for node in program.of_type("expression_statement"):
         block = node.parent
         if block is None or block.type != "statement_block" or len(block.named_children) < 2 or _is_in_while(node):
@@ -173,12 +173,12 @@ def wrong_update(program: Program) -> Iterator[Mutation]:
 
 
 def _is_in_while(node: Node) -> bool:
-    """Tell whether a change may mean an endless loop."""
+    """Tell whether a node is inside a `while` or `do` loop, where a change may make the loop endless."""
     return any(ancestor.type in ("while_statement", "do_statement") for ancestor in ancestors(node))
 
 
 def wrong_loop(program: Program) -> Iterator[Mutation]:
-    """Write `for … in` for `for … of`: the positions, as texts, instead of the elements."""
+    """Write `for … in` for `for … of`, which yields positions as strings instead of elements, or vice versa."""
     for node in program.of_type("for_in_statement"):
         operator, left, right = (node.child_by_field_name(field) for field in ("operator", "left", "right"))
         if operator is not None and left is not None and right is not None and left.type == "identifier":
@@ -190,7 +190,7 @@ def wrong_loop(program: Program) -> Iterator[Mutation]:
 
 
 def const_reassigned(program: Program) -> Iterator[Mutation]:
-    """Declare a variable as `const` that is assigned to later, which raises a TypeError."""
+    """Declare a reassigned variable as `const`, which raises a TypeError."""
     for node in program.of_type("lexical_declaration"):
         kind = node.child_by_field_name("kind")
         scope = enclosing_function(node)
@@ -204,7 +204,7 @@ def const_reassigned(program: Program) -> Iterator[Mutation]:
 
 def _is_reassigned(name: str, body: str) -> bool:
     pattern = rf"(?<![\w.$])(?:{re.escape(name)}(?:\+\+|--|\s*(?:[-+*/%&|^]|\*\*|<<|>>)?=(?!=))|(?:\+\+|--){re.escape(name)}\b)"
-    return len(re.findall(pattern, body)) > 1  # the declaration is one
+    return len(re.findall(pattern, body)) > 1  # the declaration counts as one
 
 
 def assignment_as_condition(program: Program) -> Iterator[Mutation]:
@@ -220,7 +220,7 @@ def assignment_as_condition(program: Program) -> Iterator[Mutation]:
 
 
 def missing_break(program: Program) -> Iterator[Mutation]:
-    """Leave out the `break` of a case, so that the next one is carried out too."""
+    """Leave out the `break` of a case, so that the next case runs too."""
     for node in program.of_type("break_statement"):
         if node.parent is not None and node.parent.type == "switch_case":
             mutation = program.remove("missing_break", node)
@@ -229,7 +229,7 @@ def missing_break(program: Program) -> Iterator[Mutation]:
 
 
 def syntax_slip(program: Program) -> Iterator[Mutation]:
-    """Leave out a closing bracket or an opening brace, or write a keyword of another language."""
+    """Leave out a closing bracket or an opening brace, or use a keyword of another language."""
     lines = program.source.split("\n")
     for number, line in enumerate(lines):
         for variant in _broken(line):

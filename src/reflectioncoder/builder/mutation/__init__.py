@@ -1,6 +1,6 @@
-"""Injects slips that resemble what models get wrong into reference programs.
+"""Injects slips that resemble the mistakes of models into reference programs.
 
-`OPERATORS` maps the name of each slip to a function that yields all its mutations of a program. `mutations` gives all of all.
+`OPERATORS` maps the name of each slip to a function that yields its mutations of a program. `mutations` returns those of all.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ OPERATORS: dict[str, Callable[[Program], Iterator[Mutation]]] = {
 
 
 def mutations(source: str) -> list[Mutation]:
-    """Return every program with a single slip, in a fixed order, without repeats and without the source itself.
+    """Return all distinct programs with a single slip, in a fixed order, without the source itself.
 
     Raises:
         libcst.ParserSyntaxError: `source` is not Python.

@@ -1,4 +1,4 @@
-"""Says what exactly is wrong with the bounds of a `range`, an index or a slice."""
+"""Describes what is wrong with the bounds of a `range`, an index or a slice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reflectioncoder.builder.mutation.fragments import Details, Fragments
 
 
 def _shift(wrong: str, right: str) -> int:
-    """Return by how much a bound is too high; 0 if that is not seen."""
+    """Return by how much a bound is too high (negative: too low); 0 if unknown."""
     try:
         return int(wrong) - int(right)
     except ValueError:

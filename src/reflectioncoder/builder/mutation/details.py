@@ -1,7 +1,7 @@
-"""Says what exactly a slip is: the smallest difference of its two fragments as facts of the grammar, and which clauses fit it.
+"""Describes a slip precisely: the smallest difference of its two fragments as facts for the grammar, and the clauses that fit it.
 
-`details_of` gives the kind of clauses, `cause.KIND`, and their facts. What the fragments do not show is not claimed: then the kind is
-the operator's own, whose clauses need no facts.
+`details_of` returns the kind of clauses, `cause.KIND`, and their facts. If the fragments do not show the details, the kind is the
+operator itself, whose clauses need no facts.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _OF_BOUNDS = ("shifted_bounds",)
 
 
 def slip_details(slip: Mutation, corrected: str = "", failure: Failure | None = None, gone: str = "") -> Details:
-    """Return the kind of clauses that fit a slip or a misreading, and their facts.
+    """Return the kind of clauses for a slip or a misreading, and their facts.
 
     Args:
-        corrected: the right program.
-        failure: what the failing test shows.
-        gone: the lines that the right program does not have.
+        corrected: the corrected program.
+        failure: the failure of the attempt.
+        gone: the lines that the correction deletes.
     """
     if slip.operator == "early_return" and failure is not None and failure.actual == "None":
         return "early_return_unreached", {}
@@ -50,10 +50,10 @@ def slip_details(slip: Mutation, corrected: str = "", failure: Failure | None = 
 
 
 def details_of(operator: str, wrong: str, correct: str, program: str = "") -> Details:
-    """Return the kind of clauses that fit a slip, and their facts.
+    """Return the kind of clauses for a slip, and their facts.
 
     Args:
-        program: the right program, from which the body of a missing branch is read.
+        program: the corrected program, which contains the body of a missing branch.
     """
     if operator in ("missing_guard", "missing_base_case"):
         found = _guard(operator, correct, program)
@@ -236,7 +236,7 @@ def _syntax(fragments: Fragments) -> Details | None:
 
 
 def _guard(operator: str, condition: str, program: str) -> Details | None:
-    """Return what the missing branch does: what it returns, or that it leaves the round or the loop."""
+    """Return what the missing branch does: what it returns, or that it continues or exits the loop."""
     tree = _parse_program(program)
     test = parse_fragment(condition)
     if tree is None or test is None or not program:

@@ -1,7 +1,7 @@
-"""Writes diagnoses: what the interpreter showed, which mistake explains it, and what is changed.
+"""Writes diagnoses: what the interpreter showed, which mistake explains it, and what changes.
 
-A diagnosis is an observation (chosen by what happened) and a cause (chosen by the slip), each in one of several phrasings. The
-fields are real: `{call}`, `{expected}` and `{actual}` come from the failing assertion and the session, `{error}` from the traceback.
+A diagnosis is an observation (chosen by the failure) and a cause (chosen by the slip), each in one of several phrasings. The field
+values are real: `{call}`, `{expected}` and `{actual}` come from the failing assertion and the session, `{error}` from the traceback.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ _MOVED = (
 
 @dataclass(frozen=True)
 class Failure:
-    """A failing execution: the exception line, the assertion that failed, and what its call really returned."""
+    """A failing execution: the exception line, the failed assertion, and the actual value of its call."""
 
     kind: str
     error: str
@@ -201,7 +201,7 @@ class Failure:
 
 
 def failing_test(output: str, tests: tuple[str, ...]) -> str | None:
-    """Return the shown test that a traceback points at; there it may have a comment behind it."""
+    """Return the shown test in a traceback, where a comment may follow it; None if there is none."""
     return next((test for test in tests if re.search(rf"\n    {re.escape(test.strip())}(?:  #[^\n]*)?\n", output)), None)
 
 
@@ -221,14 +221,14 @@ def split_assertion(test: str) -> tuple[str, str] | None:
 
 
 def assertion_of(call: str, expected: str) -> str:
-    """Return the assertion as people write it: `assert call`, `assert not call`, `is None`, else `==`."""
+    """Return an idiomatic assertion: `assert call`, `assert not call`, `is None`, else `==`."""
     if expected in ("True", "False"):
         return f"assert {call}" if expected == "True" else f"assert not {call}"
     return f"assert {call} {'is' if expected == 'None' else '=='} {expected}"
 
 
 def as_people_write(test: str) -> str:
-    """Return an assertion without `== True` and `== False`, if its call stands alone on the other side."""
+    """Return an assertion without `== True` or `== False`, if the other side is a single call."""
     node = syntax.parse(test).body[0]
     match node.test if isinstance(node, ast.Assert) else None:
         case ast.Compare(left=ast.Call(), ops=[_], comparators=[ast.Constant(value=bool())]):
@@ -246,7 +246,7 @@ def error_line(output: str) -> str:
 
 
 def observe(failure: Failure, rng: random.Random, *, python: bool = True) -> str:
-    """Say in a sentence what the interpreter showed; for other languages than Python the sentence does not mention Python."""
+    """Return a sentence about what the interpreter showed; with `python=False` it does not mention Python."""
     sentences = [text for text in OBSERVATIONS[failure.kind] if python or not re.search("Python|AssertionError", text)]
     return rng.choice(sentences).format(**vars(failure))
 

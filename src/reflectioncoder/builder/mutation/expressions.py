@@ -1,4 +1,4 @@
-"""Makes slips inside expressions. Each operator yields every mutation that it can make in a program."""
+"""Makes slips inside expressions. Each function yields all its mutations of a program."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import libcst as cst
 
 from reflectioncoder.builder.mutation.program import Mutation, Program
 
-_MAX_DIGITS = 1000  # of an integer; Python writes no more than 4300 in decimal
+_MAX_DIGITS = 1000  # of an integer literal; Python converts at most 4300 digits to decimal
 _NEARBY_COMPARISON = {
     cst.LessThan: cst.LessThanEqual,
     cst.LessThanEqual: cst.LessThan,
@@ -39,7 +39,7 @@ _CONFUSED_METHODS = {
     "endswith": "startswith", "strip": "lstrip", "rstrip": "lstrip", "lstrip": "rstrip", "find": "rfind", "rfind": "find",
     "keys": "values", "values": "keys", "items": "keys", "title": "capitalize", "capitalize": "title", "ljust": "rjust",
     "rjust": "ljust", "isdigit": "isalpha", "isalpha": "isalnum", "isupper": "islower", "islower": "isupper",
-    "append_left": "append", "popleft": "pop", "join": "split", "split": "strip", "count": "find", "union": "intersection",
+    "appendleft": "append", "popleft": "pop", "join": "split", "split": "strip", "count": "find", "union": "intersection",
     "intersection": "union", "isalnum": "isalpha", "zfill": "rjust", "index": "count", "swapcase": "lower", "pop": "append",
 }  # fmt: skip
 _CONFUSED_BUILTINS = {
@@ -60,7 +60,7 @@ def _with_operator(node: cst.Comparison, operator: cst.BaseCompOp) -> cst.Compar
 
 
 def wrong_comparison(program: Program) -> Iterator[Mutation]:
-    """Write `<` for `<=` and the like: the boundary is treated wrongly."""
+    """Write `<` for `<=` and the like, which treats the boundary wrongly."""
     for node, operator in _comparisons(program):
         if type(operator) in _NEARBY_COMPARISON:
             yield program.replace("wrong_comparison", node, _with_operator(node, _NEARBY_COMPARISON[type(operator)]()))
@@ -145,9 +145,9 @@ def off_by_one_index(program: Program) -> Iterator[Mutation]:
 
 
 def wrong_constant(program: Program) -> Iterator[Mutation]:
-    """Change a number or text constant, as if it were remembered wrongly."""
+    """Change a number or text constant as if misremembered."""
     for node in program.nodes:
-        # Indices and initial values have operators of their own; an Expr is a docstring.
+        # Other operators handle indices and initial values; an Expr is a docstring.
         if isinstance(program.parent[node], (cst.Index, cst.Slice, cst.Assign, cst.Expr)):
             continue
         if isinstance(node, cst.Integer) and len(node.value) <= _MAX_DIGITS:
@@ -217,7 +217,7 @@ def wrong_variable(program: Program) -> Iterator[Mutation]:
 
 
 def misspelt_name(program: Program) -> Iterator[Mutation]:
-    """Spell a local name in another way than where it was defined, which raises a NameError."""
+    """Misspell a local name, which raises a NameError."""
     for node in program.nodes:
         if not isinstance(node, cst.Name) or not _is_load(program, node) or len(node.value) < 4:
             continue
@@ -237,7 +237,7 @@ def _is_load(program: Program, node: cst.Name) -> bool:
         return parent.iter is node
     if isinstance(parent, cst.Arg):
         return parent.keyword is not node
-    if isinstance(parent, cst.Element):  # a tuple that is assigned to
+    if isinstance(parent, cst.Element):  # target of a tuple assignment
         return not any(isinstance(a, cst.AssignTarget) for a in program.ancestors(parent)) and not any(
             isinstance(a, (cst.For, cst.CompFor)) and parent in _all_children(a.target) for a in program.ancestors(parent)
         )

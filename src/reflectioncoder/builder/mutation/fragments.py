@@ -1,4 +1,4 @@
-"""Compares the two fragments of a slip: the nodes of their syntax trees that contain the whole difference."""
+"""Compares the two fragments of a slip by the syntax-tree nodes that contain their whole difference."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SIGNS: dict[type[ast.AST], str] = {
 }  # fmt: skip
 
 Details = tuple[str, dict[str, str]]
-"""The kind of clauses that fit a slip, and their facts."""
+"""The kind of clauses for a slip, and their facts."""
 Pair = tuple[ast.AST, ast.AST]
 
 
 class Fragments:
-    """Two fragments of source text and their differing nodes, the whole ones first, the smallest ones last."""
+    """Two source fragments and their differing nodes, outermost first."""
 
     def __init__(self, wrong: str, correct: str):
         self.wrong, self.correct = wrong, correct
@@ -31,7 +31,7 @@ class Fragments:
         return next(((a, b) for a, b in reversed(self.pairs) if isinstance(a, kind) and isinstance(b, kind)), None)
 
     def text(self, node: ast.AST | None) -> str:
-        """Return the source of a node of either fragment."""
+        """Return the source text of a node of either fragment."""
         if node is None:
             return ""
         for source in (self.wrong, self.correct):
@@ -53,8 +53,8 @@ def parse_fragment(text: str) -> ast.AST | None:
 
 def _segment(source: str, node: ast.AST) -> str:
     try:
-        return ast.get_source_segment(source, node) or ""  # pyright: ignore[reportArgumentType] (its nodes have places)
-    except IndexError:  # it is of a longer source
+        return ast.get_source_segment(source, node) or ""  # pyright: ignore[reportArgumentType] (these nodes have positions)
+    except IndexError:  # the node is from the other, longer source
         return ""
 
 
@@ -64,7 +64,7 @@ def _is_source_of(text: str, node: ast.AST) -> bool:
 
 
 def _narrowed(a: ast.AST, b: ast.AST) -> Iterator[Pair]:
-    """Yield the pairs of nodes that contain the whole difference, from the outermost to the innermost."""
+    """Yield the pairs of nodes that contain the whole difference, outermost first."""
     yield a, b
     if type(a) is not type(b):
         return

@@ -1,4 +1,4 @@
-"""Says which clauses fit a misreading, by the fragments of what is wrong and what is right: `cause.FAMILY_KIND`."""
+"""Selects the clauses `cause.FAMILY_KIND` for a misreading from its wrong and correct fragments."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 
 def misread_kind(family: str, wrong: str, correct: str, error: str = "") -> str:
-    """Return the kind of clauses that fit a misreading within its family; "" if only those of the family do.
+    """Return the kind of clauses for a misreading within its family; "" if only the family's general clauses fit.
 
     Args:
-        wrong: what stands in the attempt; of lines that only have to go all of them.
+        wrong: the attempt's fragment; where lines are only deleted, all of them.
         error: the exception that the failing test raises.
     """
     reader = _KINDS.get(family)
@@ -84,7 +84,7 @@ def _empty(wrong: str, correct: str, error: str) -> str:
 
 def _normalised(wrong: str, correct: str, error: str) -> str:
     if "fromkeys" in wrong:
-        return ""  # two changes, of which either can be the one that counts
+        return ""  # two changes, either of which can be the relevant one
     if ".lower()" in wrong:
         return "lower" if _only_lower(wrong) else "tidied"
     return "sorted" if ".sort()" in wrong else "spaces" if ".join(" in wrong else ""

@@ -1,7 +1,7 @@
-"""Tells which slips and misreadings are mistakes that people and models make, and which are made rarely.
+"""Tells which slips and misreadings are mistakes that people and models make, and which of them are rare.
 
-The operators make every program of their form. What nobody writes teaches nothing: a sum in place of a length, a comparison of a
-value with itself, a guard against inputs that nobody asked about.
+The operators make every program of their form, including some that nobody writes and that teach nothing: a sum instead of a length, a
+comparison of a value with itself, a guard against inputs that the task does not mention.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ RARITY: Mapping[str, int] = {
     "recursion_without_end": 4, "counted_from_one": 3, "empty_input": 3, "wrong_structure": 2, "syntax_slip": 5, "misspelt_name": 4,
     "printed_not_returned": 4, "missing_return": 5, "position_for_value": 3, "wrong_variable": 2,
 }  # fmt: skip
-"""How many times rarer than others an operator is to be."""
+"""Operators that should be rarer than others, each with the factor by which they are."""
 
 _UNLIKE = {
     ("sum", "len"), ("len", "sum"), ("sorted", "reversed"), ("gcd", "max"), ("zip", "enumerate"), ("join", "split"), ("pop", "append"),
     ("count", "find"), ("index", "count"), ("chr", "str"), ("set", "list"),
 }  # fmt: skip
 _TWO_STEPS = re.compile(r"\b\d+ [+-] 1\b|[+-] \d+ [+-] \d+")  # `n - 1 + 1`, `2 + 1`
-_LARGE = 50  # a number of which somebody may write a zero too many
+_LARGE = 50  # from here on an extra zero is a plausible typo
 _IDLE = re.compile(r"^ *(\w+) = \1$", re.MULTILINE)
 _INVENTED_ANSWERS = ("return None", "return -1", "return True")
 _TYPE_ERRORS = (
@@ -41,7 +41,7 @@ _TYPE_ERRORS = (
 
 
 def is_plausible(slip: Mutation) -> bool:
-    """Tell whether somebody could make a mistake; nobody answers a task with the answer of its example."""
+    """Tell whether a mistake is plausible by itself; returning an example's answer never is."""
     if slip.operator == "hard_coded_example":
         return False
     check = _CHECKS.get(slip.operator)
@@ -49,15 +49,15 @@ def is_plausible(slip: Mutation) -> bool:
 
 
 def is_plausible_failure(operator: str, error: str) -> bool:
-    """Tell whether a slip may fail in such a way: nobody subtracts strings, takes a variable that does
-    not exist yet for another or calls a function that cannot take the value."""
+    """Tell whether a slip may plausibly fail with this error: nobody subtracts strings, confuses a variable with one that does not
+    exist yet, or calls a function that cannot take the value."""
     if operator == "wrong_variable" and error.startswith(("NameError", "UnboundLocalError")):
         return False
     return operator not in _TYPE_ERRORS or not error.startswith(("TypeError", "AttributeError"))
 
 
 def plausible(slips: list[Mutation], words: StatedWords) -> list[Mutation]:
-    """Return the slips that somebody could make who has read the task, in their order."""
+    """Return the slips that someone who has read the task could make, in order."""
     return [slip for slip in slips if is_plausible(slip) and words.allow(slip)]
 
 
@@ -66,7 +66,7 @@ def _is_like_a_method(slip: Mutation) -> bool:
 
 
 def _called(call: str) -> str:
-    """Return the last name of what a call calls."""
+    """Return the last name of a call's callee."""
     node = _expression(call)
     func = node.func if isinstance(node, ast.Call) else None
     return func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
@@ -80,14 +80,14 @@ def _expression(text: str) -> ast.expr | None:
 
 
 def _is_one_step(slip: Mutation) -> bool:
-    """Tell whether a bound is moved in a way that can be written: no `n - 1 + 1`, no whole copy, no range from minus one."""
+    """Tell whether a moved bound looks natural: no `n - 1 + 1`, no full-copy slice, no range from a negative number."""
     is_odd = _TWO_STEPS.search(slip.wrong) and not _TWO_STEPS.search(slip.correct)
     return not is_odd and "[:]" not in slip.wrong and not slip.wrong.startswith("range(-")
 
 
 def _is_sound(slip: Mutation) -> bool:
-    """Tell whether the other variable is of the same type and has a part like it, as far as that can be read, and nothing is combined
-    with itself.
+    """Tell whether two variables could be confused: as far as the code shows, they have the same type and role, and the slip combines
+    no value with itself.
     """
     tree = _module(slip.code)
     return (
@@ -110,7 +110,7 @@ def _module(program: str) -> ast.Module | None:
 
 
 def _with_itself(program: str) -> Iterator[ast.AST]:
-    """Yield operations whose operands are the same: `x < x`, `min(a, a)`."""
+    """Yield operations with equal operands: `x < x`, `min(a, a)`."""
     tree = _module(program)
     for node in ast.walk(tree) if tree is not None else ():
         match node:
@@ -132,7 +132,7 @@ def _with_itself(program: str) -> Iterator[ast.AST]:
 
 
 def _has_its_part(slip: Mutation, tree: ast.Module) -> bool:
-    """Tell whether the two variables could be confused: not what a loop goes over with its items, nor what is added up with another."""
+    """Tell whether two variables have similar roles: an iterable is not confused with its items, nor an accumulator with others."""
     gone, come = (Counter(re.findall(r"\b[A-Za-z_]\w*\b", text)) for text in (slip.correct, slip.wrong))
     before, after = set(gone - come), set(come - gone)
     over: dict[str, set[str]] = {}
@@ -155,7 +155,7 @@ def _is_of_its_type(slip: Mutation, tree: ast.Module) -> bool:
 
 
 def _kinds(tree: ast.Module) -> dict[str, str]:
-    """Return what kind of value names hold, where an annotation or a literal says it."""
+    """Return the types of names that annotations, literals or constructor calls show."""
     found: dict[str, str] = {}
     for node in ast.walk(tree):
         match node:
@@ -191,7 +191,7 @@ def _is_first_value(slip: Mutation) -> bool:
 
 
 def _is_forgotten(slip: Mutation) -> bool:
-    """Tell whether a conversion is one that is forgotten: `len` only within `range(len(…))`."""
+    """Tell whether a conversion is one that people forget: `len` only within `range(len(…))`."""
     return "len(" not in slip.correct or slip.correct.count("len(") == slip.wrong.count("len(") or "range(len(" in slip.correct
 
 
@@ -200,22 +200,22 @@ def _is_direction_kept(slip: Mutation) -> bool:
 
 
 def _is_tidying(slip: Mutation) -> bool:
-    """Tell whether the input is tidied up as people do: its spaces and its case, not its order or its repetitions."""
+    """Tell whether the input is normalized as people do: spaces and case, not order or repetitions."""
     return ".sort()" not in slip.code or (".sort()" not in slip.wrong and "dict.fromkeys" not in slip.wrong)
 
 
 def _is_sign_lost_by_accident(slip: Mutation) -> bool:
-    """Tell whether negative numbers are forgotten: they are not removed, or turned around, before anything else is done."""
+    """Tell whether negative numbers are merely forgotten, not removed or negated on entry."""
     return bool(slip.correct)
 
 
 def _is_answer_of_a_guard(slip: Mutation) -> bool:
-    """Tell whether a guard is one that is written out of habit: of nothing it returns nothing."""
+    """Tell whether a guard is a habitual one, which returns an empty value for an empty input."""
     return slip.wrong not in _INVENTED_ANSWERS and not (slip.wrong.startswith("return ") and " == 0:\n" in slip.code)
 
 
 def _is_remembered(slip: Mutation) -> bool:
-    """Tell whether a constant can be misremembered: no zero or step of one, no one that becomes ten, no lost or shouted text."""
+    """Tell whether a constant can be misremembered: no changed zero or step of one, no tenfold value, no emptied or uppercased text."""
     if re.search(r"\"\"|''", slip.wrong) and not re.search(r"\"\"|''", slip.correct):
         return False
     if re.search(r"[\"'][A-Z ]{3,}[\"']", slip.wrong) and not re.search(r"[\"'][A-Z ]{3,}[\"']", slip.correct):
@@ -234,14 +234,14 @@ def _ratio(one: str, other: str) -> float:
 
 
 def _is_arithmetic_confused(slip: Mutation) -> bool:
-    """Tell whether an operator is confused with another one: nobody adds a hundred where it has to be multiplied."""
+    """Tell whether an operator can be confused: nobody adds a number above 3 that should be multiplied."""
     numbers = [int(number) for number in re.findall(r"\b\d+\b", slip.correct)]
     return not ("*" in slip.correct and slip.correct.count("*") > slip.wrong.count("*") and any(number > 3 for number in numbers))
 
 
 def _is_order_confused(slip: Mutation) -> bool:
-    """Tell whether two values could be confused: not the arguments of `range`, not `n % 10` with `10 % n`, `get(key, 0)` with
-    `get(0, key)`.
+    """Tell whether two operands could be swapped: not the arguments of `range`, and not with a constant, as in `10 % n` for `n % 10` or
+    `get(0, key)` for `get(key, 0)`.
     """
     node = _expression(slip.correct)
     values = [node.left, node.right] if isinstance(node, ast.BinOp) else node.args[:2] if isinstance(node, ast.Call) else []
@@ -250,7 +250,7 @@ def _is_order_confused(slip: Mutation) -> bool:
 
 
 def _is_a_step(slip: Mutation) -> bool:
-    """Tell whether a part of a formula is worked out that a person would work out first."""
+    """Tell whether an intermediate step is one that a person would compute first."""
     return not slip.wrong.startswith(("step = ", "intermediate = ", "digits = ", "joined = "))
 
 

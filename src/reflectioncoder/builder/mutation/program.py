@@ -1,4 +1,4 @@
-"""Parses a reference program and represents the slips that can be made in it."""
+"""Parses a reference program, and represents slips in it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import libcst as cst
 
 @dataclass(frozen=True)
 class Mutation:
-    """A program with one slip: which operator made it, the program, and the fragment before and after (source text).
+    """A program with one slip: the operator, the program, and the source fragments before and after.
 
     Attributes:
-        correct: what has to stand in the program; "" if something has only to go.
-        wrong: what stands in it; "" if something is only missing.
-        asked: the sentence of the statement that is misread, word for word but for line ends; "" if none is known.
+        correct: the correct fragment; "" if the repair only deletes code.
+        wrong: the fragment in the program; "" if code is only missing.
+        asked: the misread sentence of the statement, verbatim except for line breaks; "" if unknown.
     """
 
     operator: str
@@ -26,7 +26,7 @@ class Mutation:
 
 
 class Program:
-    """A reference program of one or more functions, with all nodes that a slip may touch (annotations are left out)."""
+    """A reference program of one or more functions, with all nodes that a slip may touch (annotations excluded)."""
 
     def __init__(self, source: str):
         self.source = source
@@ -70,7 +70,7 @@ class Program:
         return Mutation(operator, module.code, self.text(around), wrong)
 
     def rewritten(self, operator: str, code: str, correct: str, wrong: str) -> Mutation:
-        """Return a mutation given as source, for slips that do not replace a node."""
+        """Return a mutation from source texts, for slips that do not replace a node."""
         return Mutation(operator, code, correct, wrong)
 
     def local_names(self, function: cst.FunctionDef) -> list[str]:
@@ -86,7 +86,7 @@ class Program:
         return next((a for a in self.ancestors(node) if isinstance(a, cst.FunctionDef)), None)
 
     def enclosing_expression(self, node: cst.CSTNode) -> cst.CSTNode:
-        """Return the small statement or condition around a node: enough text to recognise the place."""
+        """Return the small statement or condition around a node: enough context to recognise the place."""
         for ancestor in self.ancestors(node):
             if isinstance(ancestor, cst.BaseSmallStatement):
                 return ancestor

@@ -1,4 +1,4 @@
-"""Says in a verb phrase what the built-in functions and methods that slips confuse do."""
+"""Describes in verb phrases the built-in functions and methods that slips confuse."""
 
 from __future__ import annotations
 

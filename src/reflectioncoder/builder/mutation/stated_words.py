@@ -1,7 +1,7 @@
-"""Tells slips that contradict the very words of a task: who has read "the product" does not write a sum.
+"""Recognises slips that contradict the words of a task: nobody who has read "the product" writes a sum.
 
-The words are data, `stated_words.yaml`. They are read without their grammar: a word that stands anywhere in the statement asks for its
-code. Where a program has several statements, a slip contradicts only if the statement has no word for what is written instead.
+The words are data in `stated_words.yaml` and are matched without grammar: a word anywhere in the statement asks for its code. For a
+program of several statements, a slip is contradicted only if the task has no word for the wrong code.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FILE = Path(__file__).with_suffix(".yaml")
 _DOCSTRING = re.compile(r'("""|\'\'\')(.*?)\1', re.DOTALL)
 _FENCE = re.compile(r"```.*?```", re.DOTALL)
 _EXAMPLES = re.compile(r"(?m)^\s*(?:>>>|Examples?:|Args:|Arguments:|Parameters:|Returns:|Raises:|:param)")
-_INVERTED = ("negated_condition", "inverted_comparison")  # a sentence that a single statement puts into code says what holds
+_INVERTED = ("negated_condition", "inverted_comparison")  # contradict any sentence that is coded as a single statement
 _REPLACING = (
     "wrong_operator", "wrong_method", "wrong_constant", "wrong_division", "inverted_comparison", "off_by_one_index", "off_by_one_range",
     "wrong_update", "wrong_variable", "wrong_occurrence", "count_for_sum", "any_for_all", "shifted_bounds",
@@ -38,13 +38,13 @@ _OF_LONGER_PROGRAMS = (
     "wrong_occurrence",
     "wrong_sort_key",
 )
-"""Misreadings that take a detour to a sentence which needs one expression, or leave out half of that sentence."""
+"""Misreadings too roundabout for a sentence that needs one expression, or that ignore half of it."""
 
-_EVERYWHERE = ("0", "1", "-1")  # in longer programs these mostly stand for something that no word names
+_EVERYWHERE = ("0", "1", "-1")  # in longer programs these mostly have no word in the task
 
 
 def prose_of(request: str) -> str:
-    """Return the sentences of a request on one line: of the first docstring, else all, without code and examples."""
+    """Return the prose of a request on one line: that of the first docstring, else all of it, without code and examples."""
     found = _DOCSTRING.search(request)
     text = found[2] if found else _FENCE.sub("", request.removeprefix(REFLECT))
     if example := _EXAMPLES.search(text):
@@ -54,7 +54,7 @@ def prose_of(request: str) -> str:
 
 @dataclass(frozen=True)
 class StatedWords:
-    """The words of a task. `is_single`: its reference is one statement, so that each word stands for a piece of it."""
+    """The words of a task. `is_single`: whether its reference is a single statement, so that every word refers to a part of it."""
 
     prose: str
     is_single: bool
@@ -64,7 +64,7 @@ class StatedWords:
         return cls(prose_of(request), num_statements(reference) <= 1)
 
     def allow(self, slip: Mutation) -> bool:
-        """Tell whether somebody who has read the task could make a slip."""
+        """Tell whether someone who has read the task could make a slip."""
         if self.is_single and slip.operator in (*_INVERTED, *_OF_LONGER_PROGRAMS):
             return False
         if slip.operator == "swapped_arguments":
@@ -83,7 +83,7 @@ class StatedWords:
         return is_telling and not any(self._asks_for(token) for token in come)
 
     def _asks_for(self, token: str) -> bool:
-        """Tell whether the statement has a word for a token of code, or has the token itself: a number, a name, a quoted text."""
+        """Tell whether the statement contains a word for a code token, or the token itself: a number, a name, a quoted text."""
         if token[:1] in "'\"":
             text = syntax.literal(token)
             return len(text) > 0 and any(f"{mark}{text}{mark}" in self.prose for mark in "'\"")
@@ -93,7 +93,7 @@ class StatedWords:
         return bool(words) and self._has(words)
 
     def _orders(self, slip: Mutation) -> bool:
-        """Tell whether a word says which operand comes first."""
+        """Tell whether a word in the task fixes the order of the swapped operands."""
         signs = [
             SIGNS.get(type(a.op), "")
             for a, b in Fragments(slip.wrong, slip.correct).pairs
@@ -110,7 +110,7 @@ class StatedWords:
 
 
 def num_statements(program: str) -> int:
-    """Return the number of statements of a program's functions, without docstrings; 0 of what is no Python."""
+    """Return the number of statements of a program, without definitions, imports and docstrings; 0 if it does not parse."""
     try:
         tree = syntax.parse(program)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -125,7 +125,7 @@ def _tokens(code: str) -> list[str]:
 
 
 def _is_counted_from_one(operator: str, gone: Sequence[str], come: Sequence[str]) -> bool:
-    """Tell whether the second item is looked for at 2, the third one at 3: people count from one."""
+    """Tell whether an index is off by one because people count from one: the second item at 2, the third at 3."""
     is_one_step = len(gone) == len(come) == 1 and gone[0].isdigit() and come[0].isdigit() and int(come[0]) == int(gone[0]) + 1
     return operator == "off_by_one_index" and is_one_step and int(gone[0]) > 0
 

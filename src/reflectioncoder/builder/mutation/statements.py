@@ -1,4 +1,4 @@
-"""Makes slips in statements: something is left out, put in the wrong place, or no longer Python."""
+"""Makes slips in statements: something is left out, misplaced, or a syntax error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reflectioncoder.builder.mutation.program import Mutation, Program
 
 
 def _only_small(line: cst.CSTNode) -> cst.BaseSmallStatement | None:
-    """Return the small statement of a line that holds just one."""
+    """Return the only small statement of a line; None for other statements."""
     if isinstance(line, cst.SimpleStatementLine) and len(line.body) == 1:
         return line.body[0]
     return None
@@ -68,8 +68,8 @@ def missing_base_case(program: Program) -> Iterator[Mutation]:
 
 
 def _guards(program: Program) -> Iterator[tuple[cst.If, cst.CSTNode]]:
-    """Yield the `if` statements without else whose body is one return, continue, break or raise, and that are not alone in their
-    block."""
+    """Yield the `if` statements without `else` whose body is a single return, continue, break or raise, and that are not alone in
+    their block."""
     for block, body in _blocks(program):
         for node in body:
             if isinstance(node, cst.If) and node.orelse is None and len(body) > 1 and block is not None:
@@ -122,7 +122,7 @@ def missing_return(program: Program) -> Iterator[Mutation]:
 
 
 def negated_condition(program: Program) -> Iterator[Mutation]:
-    """Turn the condition of an `if` the wrong way round."""
+    """Negate the condition of an `if`."""
     for node in program.nodes:
         if isinstance(node, (cst.If, cst.IfExp)):
             test = node.test
@@ -136,13 +136,13 @@ def negated_condition(program: Program) -> Iterator[Mutation]:
 
 
 def missing_step(program: Program) -> Iterator[Mutation]:
-    """Leave out a statement in the body of a `for` loop or function."""
+    """Leave out an update or a call in the body of a `for` loop, an `if` or a function."""
     for block, body in _blocks(program):
         owner = program.parent.get(block)
         if len(body) < 2 or not isinstance(owner, (cst.For, cst.If, cst.FunctionDef)):
             continue
         if any(isinstance(a, cst.While) for a in program.ancestors(block)):
-            continue  # leaving out the step of a while loop mostly means an endless loop
+            continue  # a while loop without its step is mostly endless
         for line in body:
             small = _only_small(line)
             is_method_call = isinstance(small, cst.Expr) and isinstance(small.value, cst.Call)
@@ -161,7 +161,7 @@ def wrong_update(program: Program) -> Iterator[Mutation]:
 
 
 def mutable_default(program: Program) -> Iterator[Mutation]:
-    """Make a result list or dict a default argument, which lives on from call to call."""
+    """Turn a result list or dict into a default argument, which persists across calls."""
     for function in program.functions:
         if (
             not isinstance(function.body, cst.IndentedBlock)

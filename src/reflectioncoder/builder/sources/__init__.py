@@ -1,4 +1,4 @@
-"""Problem sources: data sets, packages and files as drafts of problems, which `verify` turns into problems or drops by name."""
+"""Problem sources: data sets, packages and files yield drafts, which `verify` turns into problems or drops with a reason."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ SOURCES: dict[str, Callable[[str], Iterator[Draft | Dropped]]] = {
 def read_source(source: str) -> Iterator[Draft | Dropped]:
     """Yield the drafts of a source: `KIND:REST` for a kind in SOURCES, or the path of a file.
 
-    Raises (also while it is read):
-        UsageError: an unknown kind, a missing file, rows of an unknown form.
-        MachineError: a package is missing, or the network.
+    Raises (also during iteration):
+        UsageError: an unknown kind, a missing file, or rows of an unknown form.
+        MachineError: a package or the network is missing.
     """
     kind, colon, rest = source.partition(":")
     if kind in SOURCES and colon:

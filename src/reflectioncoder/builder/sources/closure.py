@@ -1,5 +1,5 @@
-"""Extracts a function of a module with all that it needs: standard imports, helper functions and classes, constants, and what these
-need."""
+"""Extracts a function from a module with its transitive dependencies: standard-library imports, helper functions and classes, and
+constants."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BUILTINS = frozenset(name for name in dir(builtins) if not name.startswith("__")
 
 
 def free_names(code: str) -> set[str]:
-    """Return the names that code reads and may not define, at module level and from within functions."""
+    """Return the global names that code reads, at module level and within functions; it may define some of them itself."""
     top = syntax.symbols(code)
     found: set[str] = set()
     waiting = [top]
@@ -36,7 +36,7 @@ class Module:
     """The statements of a module by the names that they define.
 
     Raises:
-        SyntaxError: it does not parse.
+        SyntaxError: `text` does not parse.
     """
 
     def __init__(self, text: str):
@@ -52,7 +52,7 @@ class Module:
         return "\n".join(self._lines[first - 1 : node.end_lineno])
 
     def program_with(self, function: ast.FunctionDef) -> str | None:
-        """Return a program that defines the function and works alone; None if there is none."""
+        """Return a self-contained program that defines the function; None if that is impossible."""
         imports: set[tuple[str, str]] = set()
         parts: dict[int, str] = {}
         waiting, known = [function.name], set[str]()
@@ -86,13 +86,13 @@ def _is_star(node: ast.stmt) -> bool:
 
 
 def is_standard(node: ast.Import | ast.ImportFrom) -> bool:
-    """Tell whether an import takes from the standard library only. `__future__` holds for a whole file and cannot be carried along."""
+    """Tell whether an import uses only the standard library. `__future__` affects a whole file and cannot be copied."""
     names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else ["" if node.level else node.module or ""]
     return all(name != "__future__" and name.partition(".")[0] in sys.stdlib_module_names for name in names)
 
 
 def _alias(node: ast.Import | ast.ImportFrom, name: str) -> tuple[str, str]:
-    """Return (module that is imported from or "", what is imported) as it is written."""
+    """Return (source module or "", imported name with its alias) as written."""
     alias = next(a for a in node.names if name == (a.asname or a.name.partition(".")[0]))
     return (node.module or "" if isinstance(node, ast.ImportFrom) else ""), ast.unparse(alias)
 

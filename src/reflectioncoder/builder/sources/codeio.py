@@ -1,4 +1,4 @@
-"""Reads CodeI/O as the package reasoning-gym carries it: programs with generators of inputs, from which tests are recorded."""
+"""Reads CodeI/O from the package reasoning-gym: programs with input generators, from which tests are recorded."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ DATA = {"codeio": "codeio.jsonl.gz", "codeio-hq": "codeio-hq.jsonl.gz"}
 
 
 def from_reasoning_gym(data: str) -> Iterator[Draft | Dropped]:
-    """Yield the rows of one of its data files. The package itself is heavy and not imported.
+    """Yield drafts from one of the package's data files. The package itself is heavy and not imported.
 
     Raises:
         MachineError: the package is not installed.
-        UsageError: no such data in it.
+        UsageError: unknown data file.
     """
     if data not in DATA:
         raise UsageError.for_value("unknown data of reasoning-gym", "source", data, DATA)

@@ -1,4 +1,4 @@
-"""Writes one problem file from several sources, row by row: neither all drafts nor all problems are ever in memory."""
+"""Writes one problem file from several sources, row by row, without holding all drafts or problems in memory."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ from reflectioncoder.sandbox.detect import detect_isolation, require_floor
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import map_ordered
 
-_MAX_SHOWN = 3  # of what is dropped for one reason
+_MAX_SHOWN = 3  # examples per reason for dropping
 Verify = Callable[[Draft | Dropped], Problem | Dropped]
-"""Turns a draft into a problem. Is called from several threads."""
+"""Turns a draft into a problem. Must be thread-safe."""
 
 
 def collect_problems(
     sources: Iterable[str], output: Path, limit: int | None = None, workers: int = 0, verify_draft: Verify | None = None
 ) -> dict[str, Any]:
-    """Write the first `limit` problems of all sources to `output`, and what is dropped to a file beside it (`dropped_file`).
+    """Write the first `limit` problems of all sources to `output`, and dropped drafts to a file beside it (`dropped_file`).
 
-    Returns how many are kept, how many are dropped by reason, and the first of each reason.
+    Returns the number of kept problems, the numbers of dropped drafts by reason, and the first examples of each reason.
 
     Args:
-        verify_draft: verifies a draft on another machine; by default this one does.
+        verify_draft: verifies a draft on another machine; by default drafts are verified on this one.
 
     Raises:
-        UsageError: an unknown source, or rows of an unknown form. `output` is untouched then, as at every error.
+        UsageError: an unknown source, or rows of an unknown form. As with any error, `output` is left untouched.
         MachineError: a package is missing, or the disk is full.
-        SandboxUnavailableError: programs cannot be run here.
+        SandboxUnavailableError: programs cannot be run on this machine.
     """
     with contextlib.closing(map_ordered(verify_draft or verifier(), drafts(sources), workers)) as results:
         return write_problems(results, output, limit)
 
 
 def verifier() -> Verify:
-    """Return what turns a draft into a problem, with the default limits.
+    """Return the function that turns a draft into a problem under the default limits.
 
     Raises:
-        SandboxUnavailableError: programs cannot be run here.
+        SandboxUnavailableError: programs cannot be run on this machine.
     """
     config = SandboxConfig()
     require_floor(detect_isolation(), config.floor)
@@ -59,12 +59,12 @@ def verifier() -> Verify:
 
 
 def dropped_file(output: Path) -> Path:
-    """Return the file beside a problem file that says what was dropped, and why."""
+    """Return the path of the file beside a problem file that lists dropped drafts with reasons."""
     return output.with_name(f"{output.name.removesuffix('.jsonl')}.dropped.jsonl")
 
 
 def write_problems(results: Iterable[Problem | Dropped], output: Path, limit: int | None) -> dict[str, Any]:
-    """Write the first `limit` problems, and what is dropped up to the last of them; return what `collect_problems` returns."""
+    """Write the first `limit` problems and the drafts dropped before the last of them; return the result of `collect_problems`."""
     num_kept, num_verified, dropped, first = 0, 0, Counter[str](), dict[str, list[str]]()
     with JsonlWriter(output) as written, JsonlWriter(dropped_file(output)) as left_out, Progress("problems", None) as progress:
         for done, result in enumerate(results, start=1):
@@ -80,6 +80,8 @@ def write_problems(results: Iterable[Problem | Dropped], output: Path, limit: in
             progress.update(done, f"{num_kept} kept")
             if num_kept == limit:
                 break
+        if not num_kept and output.exists():
+            written.discard()  # an earlier file is worth more than an empty one
     if not dropped:
         dropped_file(output).unlink(missing_ok=True)
     return {
@@ -95,8 +97,8 @@ def _verified(draft: Draft | Dropped, limits: Limits) -> Problem | Dropped:
 
 
 def drafts(sources: Iterable[str]) -> Iterator[Draft | Dropped]:
-    """Yield all drafts; of those with the same id only the first."""
-    seen: set[int] = set()  # hashes: of 10^5 ids 10 MB less
+    """Yield all drafts; drop those with an id that occurred before."""
+    seen: set[int] = set()  # hashes save 10 MB per 10^5 ids
     for source in sources:
         for draft in read_source(source):
             task_id = draft.task_id if isinstance(draft, Dropped) else draft.problem.task_id

@@ -1,6 +1,6 @@
-"""Makes problems of functions of installed packages with doctest examples: the function is the reference, its examples are the tests.
+"""Makes problems from functions with doctest examples in installed packages: function as reference, examples as tests.
 
-Files are parsed, nothing is imported. What a function needs of its module comes with it (`closure`).
+Files are parsed, not imported. A function's dependencies in its module are copied with it (`closure`).
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _MAX_TEST_CHARS = 1000
 
 
 def from_doctests(package: str) -> Iterator[Draft | Dropped]:
-    """Yield drafts from a package, named as it is imported or installed (more-itertools), or from a module of the standard library.
+    """Yield drafts from a package, given by its import or distribution name (more-itertools), or from a standard-library module.
 
     Raises:
-        MachineError: it is not installed.
+        MachineError: the package is not installed.
         UsageError: it has no Python files.
     """
     for name in import_names(package):
@@ -43,7 +43,7 @@ def _from_module(path: Path, module_name: str, source: str, license_: str) -> It
         with tokenize.open(path) as handle:
             module = Module(handle.read())
     except (SyntaxError, UnicodeDecodeError, ValueError):
-        return  # templates and files for other versions of Python
+        return  # the file is a template or for another Python version
     for node in module.tree.body:
         if isinstance(node, ast.FunctionDef) and ">>>" in (ast.get_docstring(node) or ""):
             task_id = f"doctest/{module_name}.{node.name}"
@@ -56,7 +56,7 @@ def _from_module(path: Path, module_name: str, source: str, license_: str) -> It
 
 
 def _draft(module: Module, function: ast.FunctionDef) -> dict | str:
-    """Return the fields of a problem, or the reason why the function is none."""
+    """Return the fields of a problem, or the reason why the function cannot become one."""
     docstring = inspect.cleandoc(ast.get_docstring(function) or "")
     try:
         parts = doctest.DocTestParser().parse(docstring)
@@ -83,7 +83,7 @@ def _draft(module: Module, function: ast.FunctionDef) -> dict | str:
 
 
 def _head(function: ast.FunctionDef, words: str) -> str:
-    """Return the signature with the words of the docstring."""
+    """Return the function's signature with `words` as its docstring."""
     shell = copy.copy(function)
     shell.decorator_list, shell.body = [], [ast.Expr(ast.Constant("\n    ".join([*words.split("\n"), ""])))]
     head = ast.unparse(shell)
@@ -91,10 +91,10 @@ def _head(function: ast.FunctionDef, words: str) -> str:
 
 
 class Examples:
-    """Doctest examples, one after another, as assertions that each stand alone.
+    """Converts successive doctest examples into independent assertions.
 
-    Values that earlier examples have assigned are written into the assertion; one that is used up by being used (an iterator)
-    is written into the first only.
+    Values assigned by earlier examples are inlined into the assertions; a value that a use may exhaust or change, such as an iterator,
+    is inlined only into the first.
     """
 
     def __init__(self, entry_point: str, defined: set[str]):
@@ -139,7 +139,7 @@ class Examples:
         return free_names(code) <= self._defined | {own}
 
     def _write_out(self, value: ast.expr) -> ast.expr | None:
-        """Return the expression with values in the place of names; None if it needs a name that is not known."""
+        """Return the expression with names replaced by values; None if it needs an unknown name."""
         written = _Replaced(self._values).visit(copy.deepcopy(value))
         return written if self._is_known(ast.unparse(written)) else None
 
@@ -163,9 +163,7 @@ class Examples:
                 return f"assert str({ast.unparse(printed)}) == {want!r}"
             case ast.Call(func=ast.Name(id="print")):
                 return None
-        try:
-            syntax.literal(want)
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        if not syntax.is_literal(want):
             return None if "\n" in want else f"assert repr({ast.unparse(written)}) == {want!r}"
         return ast.unparse(ast.Assert(ast.Compare(written, [ast.Eq()], [syntax.parse(want, "eval").body])))
 
@@ -179,11 +177,5 @@ class _Replaced(ast.NodeTransformer):
 
 
 def _is_plain(value: ast.expr) -> bool:
-    """Tell whether an expression gives the same value whenever it is evaluated, however its value was used."""
-    if isinstance(value, ast.Lambda):
-        return True
-    try:
-        syntax.literal(value)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return False
-    return True
+    """Tell whether an expression always evaluates to an equal, unused value: a literal or a lambda."""
+    return isinstance(value, ast.Lambda) or syntax.is_literal(value)

@@ -1,4 +1,4 @@
-"""Defines what a source yields: drafts of problems, and the named reasons for which something cannot become one."""
+"""The results of a source: drafts of problems, and dropped entries with the reasons why they cannot become problems."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ REASONS = {
 
 @dataclass(frozen=True)
 class Draft:
-    """A problem that is not verified yet. `input_generator` defines `generate_inputs(rng)`: its tests are to be recorded.
+    """An unverified problem. `input_generator`: code that defines `generate_inputs(rng)`, from which tests are recorded.
 
-    `where`: the file and line, or the row, that it comes from.
+    `where`: its file and line, or its row.
     """
 
     problem: Problem
@@ -39,9 +39,9 @@ class Draft:
 
 @dataclass(frozen=True)
 class Dropped:
-    """Something in a source that cannot become a problem.
+    """An entry of a source that cannot become a problem.
 
-    `reason`: one of REASONS. `detail`: what exactly is wrong, where that is known. `where`: see `Draft`.
+    `reason`: a key of REASONS. `detail`: details of the fault, if known. `where`: see `Draft`.
     """
 
     task_id: str

@@ -1,4 +1,4 @@
-"""Reads problem files, in our own form and others, as JSON Lines (also packed with gzip) or one JSON array."""
+"""Reads problem files in this package's form and others, as JSON Lines (optionally gzipped) or one JSON array."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def from_bundle(split: str) -> Iterator[Draft | Dropped]:
 
 
 def from_file(path: str | Path) -> Iterator[Draft | Dropped]:
-    """Yield the drafts in a file, or raise a UsageError that names file and line: no such file, not JSON, rows of an unknown form."""
+    """Yield the drafts in a file; UsageError with file and line if it is missing, not JSON, or has rows of an unknown form."""
     path = Path(path)
     origin = Origin(path.name.partition(".")[0], path.name)
     for number, row in _read_array(path) if path.suffix == ".json" else read_jsonl(path):

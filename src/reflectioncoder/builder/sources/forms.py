@@ -1,6 +1,6 @@
-"""Turns rows of published data sets, recognised by their fields, into drafts of problems.
+"""Converts rows of published data sets, recognised by their fields, into drafts of problems.
 
-An answer in a chat (CodeFeedback, OSS-Instruct) is no verified program: such rows become a statement without reference and tests.
+Chat answers (CodeFeedback, OSS-Instruct) are not verified programs: such rows become statements without reference or tests.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TYPING_NAMES = ("Any", "Callable", "Dict", "Iterable", "List", "Optional", "Set
 
 @dataclass(frozen=True)
 class Form:
-    """The form of a row. `fields`: those that it must have, and their types; it may have more."""
+    """A known row format. `fields`: required fields and their types; a row may have more."""
 
     name: str
     fields: dict[str, type | UnionType]
@@ -41,7 +41,7 @@ class Form:
 
 @dataclass(frozen=True)
 class Origin:
-    """The origin of rows. `prefix` begins the ids of rows that have none; `source` and `license` apply to rows that do not name their
+    """The origin of rows. `prefix` precedes ids without a slash; `source` and `license` apply to rows that do not state their
     own."""
 
     prefix: str
@@ -53,7 +53,7 @@ def draft_from(row: Row, number: int, where: str, origin: Origin) -> Draft | Dro
     """Return the draft of one row.
 
     Raises:
-        UsageError: the fields are of no known form; our own form with a mistake in it.
+        UsageError: the fields match no known form, or a row in this package's own form is malformed.
     """
     if "task_id" in row and row.keys() <= _PROBLEM_FIELDS:
         return Draft(parse_problem(row, where), where=where)
@@ -75,7 +75,7 @@ def draft_from(row: Row, number: int, where: str, origin: Origin) -> Draft | Dro
         draft = form.convert({**row, "source": origin.source, "license": origin.license, **stated}, task_id)
     except UsageError:
         raise
-    except ValueError as error:  # an integer of more digits than are written in decimal
+    except ValueError as error:  # an integer exceeds the digit limit of int-to-str conversion
         return Dropped(task_id, "malformed", f"read as {form.name}: {error}", where)
     if isinstance(draft, Dropped) and not draft.detail:
         draft = replace(draft, detail=f"read as {form.name}")
@@ -88,7 +88,7 @@ def _task_id(row: Row, number: int, prefix: str) -> str:
 
 
 def _text(row: Row, name: str) -> str:
-    """Return an optional text field, with Windows line ends converted."""
+    """Return an optional text field with normalized line breaks; "" if it is missing."""
     value = row.get(name)
     return "\n".join(value.splitlines()) if isinstance(value, str) else ""
 
@@ -98,7 +98,7 @@ def _problem(row: Row, task_id: str, **values: Any) -> Draft:
 
 
 def _with_assertions(row: Row, task_id: str, words: str, program: str, tests: list, setup: str) -> Draft | Dropped:
-    """Convert a row in MBPP's form: the first assertion tells the function's name and how it is called."""
+    """Convert a row in MBPP's form: the first assertion shows the function's name and how to call it."""
     tree = parse(program)
     if tree is None or not all(isinstance(test, str) and parse(test) for test in tests):
         return Dropped(task_id, "malformed")
@@ -150,7 +150,7 @@ def _codeio(row: Row, task_id: str) -> Draft | Dropped:
 
 
 def _function_draft(row: Row, task_id: str, words: str, specification: str, program: str, entry_point: str) -> Draft | Dropped:
-    """Convert a row with a statement in words, descriptions of input and output, and the head of the function to be written."""
+    """Convert a row with a task in words, an input and output specification, and a program; the statement shows the function's head."""
     tree = parse(program)
     head = "" if tree is None else _head(definition(tree, entry_point), entry_point)
     if not head:
@@ -162,7 +162,7 @@ def _function_draft(row: Row, task_id: str, words: str, specification: str, prog
 
 
 def _head(node: ast.stmt | None, name: str) -> str:
-    """Return how the code that is to be written begins; "" if nothing of the name is defined."""
+    """Return the first line of the code to write; "" if the name is not defined."""
     if node is None:
         return ""
     if isinstance(node, ast.ClassDef):
@@ -175,7 +175,7 @@ def _head(node: ast.stmt | None, name: str) -> str:
 
 
 def _human_eval(row: Row, task_id: str) -> Draft | Dropped:
-    """Convert a row whose `test` defines `check(candidate)`. If it only asserts, each assertion becomes a test; else it is called."""
+    """Convert a row whose `test` defines `check(candidate)`: its assertions become tests; if it does more, the test calls it."""
     entry_point, code = row["entry_point"].strip(), _text(row, "test")
     prompt, solution = (row[name].replace("\r\n", "\n") for name in ("prompt", "canonical_solution"))
     tree = parse(code)
@@ -185,7 +185,7 @@ def _human_eval(row: Row, task_id: str) -> Draft | Dropped:
     if not isinstance(check, ast.FunctionDef) or len(check.args.args) != 1:
         return Dropped(task_id, "no_entry_point")
     tests = _assertions_of(check, entry_point)
-    # Some rows end with a call of check: the tests do that.
+    # Some rows end with a call of `check`, which the tests replace.
     calls = [node for node in tree.body if isinstance(node, ast.Expr) and _is_call_of(node.value, check.name)]
     if calls or tests is not None:
         code = "\n".join(ast.unparse(node) for node in tree.body if node not in calls and (tests is None or node is not check))
@@ -231,7 +231,7 @@ def _published_puzzle(row: Row, task_id: str) -> Draft | Dropped:
 
 
 def _search(row: Row, task_id: str, words: str, checker: str, head: str, program: str) -> Draft | Dropped:
-    """Convert a puzzle: whatever the checker accepts is right, so the statement shows the checker."""
+    """Convert a puzzle: any answer that the checker accepts is right, so the statement shows the checker."""
     if not words.strip():
         return Dropped(task_id, "no_statement")
     instruction = f"{inspect.cleandoc(words)}\n\nWrite `sol` such that `sat(sol())` is true."
@@ -247,7 +247,7 @@ def _search(row: Row, task_id: str, words: str, checker: str, head: str, program
 
 
 def _with_typing(code: str) -> str:
-    """Return the code with an import of the names that the published puzzles use without one."""
+    """Return the code with an import of the typing names that published puzzles use without importing them."""
     names = [name for name in _TYPING_NAMES if re.search(rf"\b{name}\b", code)]
     return f"from typing import {', '.join(names)}\n\n\n{code}" if names and "from typing" not in code else code
 
@@ -266,7 +266,7 @@ def _chat(question: str, answer: str) -> Callable[[Row, str], Draft | Dropped]:
 
 
 def _dialogue(name: str, role: str, text: str) -> Callable[[Row, str], Draft | Dropped]:
-    """Convert a conversation: its first request, if the answer is Python. Turns without `role` and `text` have the keys of messages."""
+    """Return a converter of conversations: the first request, if its answer is Python. Turns may also have the keys of messages."""
     convert = _chat("question", "answer")
 
     def convert_dialogue(row: Row, task_id: str) -> Draft | Dropped:
@@ -295,7 +295,7 @@ def _dialogue(name: str, role: str, text: str) -> Callable[[Row, str], Draft | D
 
 
 def _content(value: Any) -> str:
-    """Return the text of a turn, also if it comes in parts."""
+    """Return the text of a turn, joined if it comes in parts."""
     if isinstance(value, list):
         parts = [part.get("text", part.get("content")) if isinstance(part, dict) else part for part in value]
         return "\n".join(part for part in parts if isinstance(part, str))
@@ -303,7 +303,7 @@ def _content(value: Any) -> str:
 
 
 def _is_python(answer: str) -> bool:
-    """Tell whether an answer holds a program that does something: it has definitions, imports, loops or assignments."""
+    """Tell whether an answer contains a nontrivial Python program, with definitions, imports, loops or assignments."""
     tree = parse(read_answer(answer).solution)
     program = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.For, ast.Assign)
     return tree is not None and any(isinstance(node, program) for node in tree.body)

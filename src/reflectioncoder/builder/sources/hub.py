@@ -1,4 +1,4 @@
-"""Reads data sets of the Hugging Face Hub, or local folders in one of its formats, row by row without downloading the whole."""
+"""Streams data sets from the Hugging Face Hub, or from local folders in one of its formats."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from reflectioncoder.errors import MachineError, UsageError, require
 
 
 def from_hub(text: str) -> Iterator[Draft | Dropped]:
-    """Yield the drafts of `NAME[:CONFIG][:SPLIT][@REVISION]`; one part alone is a configuration if there is one of this name.
+    """Yield the drafts of `NAME[:CONFIG][:SPLIT][@REVISION]`; a single part is a configuration if one has this name, else a split.
 
     Raises:
-        MachineError: the package `datasets` is missing, or the Hub is not reached.
-        UsageError: no such data set, revision, configuration or split; it is gated; rows of an unknown form.
+        MachineError: the package `datasets` is missing, or the Hub is unreachable.
+        UsageError: unknown data set, revision, configuration or split; a gated data set; rows of an unknown form.
     """
     address = parse_hub_address(text)
     name = address.name
@@ -28,7 +28,7 @@ def from_hub(text: str) -> Iterator[Draft | Dropped]:
     with hub_errors(str(address), name, address.revision):
         config, split = config_and_split(datasets, address, address.revision)
         rows = datasets.load_dataset(name, config, split=split, revision=address.revision, streaming=True)
-        # The first row is where a wrong address shows.
+        # Errors in the address only show when the first row is read.
         first = list(itertools.islice(rows, 1))
     origin = Origin(Path(name).name, name, rows.info.license or _stated_license(address))
     for number, row in enumerate(_readable(itertools.chain(first, itertools.islice(rows, 1, None)), address)):
@@ -36,7 +36,7 @@ def from_hub(text: str) -> Iterator[Draft | Dropped]:
 
 
 def _readable(rows: Iterable[dict[str, Any]], address: HubAddress) -> Iterator[dict[str, Any]]:
-    """Yield the rows; whatever the libraries below raise about a broken file becomes one error that names the row."""
+    """Yield the rows; any library exception about a broken file becomes a MachineError that names the row."""
     iterator = iter(rows)
     for number in itertools.count():
         try:
@@ -49,7 +49,7 @@ def _readable(rows: Iterable[dict[str, Any]], address: HubAddress) -> Iterator[d
 
 
 def _stated_license(address: HubAddress) -> str:
-    """Return the licence that the data set's card states; "" if it states none."""
+    """Return the licence stated in the data set's card; "" if there is none."""
     hub: Any = require("huggingface_hub", "hub")
     try:
         local = Path(address.name) / "README.md"

@@ -1,4 +1,4 @@
-"""Finds the files, the version and the licence of installed packages. Nothing of them is imported."""
+"""Finds the files, version and licence of installed packages without importing them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 from reflectioncoder.errors import MachineError, UsageError
 
 _TEST_FOLDERS = frozenset(("test", "tests", "testing"))
-_MAX_LICENSE_CHARS = 60  # some packages give the whole text
+_MAX_LICENSE_CHARS = 60  # some packages put the whole licence text in their metadata
 
 
 def package_root(name: str, install: str) -> Path:
-    """Return the folder of an importable package, or the file of a module. `install` is what to ask pip for.
+    """Return the folder of an importable package, or the file of a module. `install`: argument of `pip install` for the error message.
 
     Raises:
-        MachineError: it is not installed.
-        UsageError: it is compiled.
+        MachineError: the package is not installed.
+        UsageError: it has no Python files, as when it is compiled.
     """
     top, *rest = name.split(".")
     try:
@@ -39,7 +39,7 @@ def package_root(name: str, install: str) -> Path:
 
 
 def import_names(package: str) -> list[str]:
-    """Return the names under which a package is imported: its own, or those that a distribution of that name brings."""
+    """Return the import names of a package: its own name, or those provided by the distribution of that name."""
     wanted = _normalized(package)
     brought = [name for name, distributions in metadata.packages_distributions().items() if wanted in map(_normalized, distributions)]
     if package.partition(".")[0].isidentifier() and (package not in brought):
@@ -52,7 +52,7 @@ def _normalized(distribution: str) -> str:
 
 
 def provenance(import_name: str) -> tuple[str, str]:
-    """Return (name and version, licence) of the distribution that brings a package; the licence is "" if its metadata has none."""
+    """Return (name and version, licence) of the distribution that provides a package; the licence is "" if its metadata has none."""
     top = import_name.partition(".")[0]
     if top in sys.stdlib_module_names:
         return f"Python {platform.python_version()}", "PSF-2.0"
@@ -67,7 +67,7 @@ def provenance(import_name: str) -> tuple[str, str]:
 
 
 def modules(name: str, root: Path) -> dict[str, Path]:
-    """Return the files of a package's modules, without its tests, by the names of the modules."""
+    """Map a package's module names to their files, without tests."""
     if root.is_file():
         return {name: root}
     found = {}

@@ -1,7 +1,7 @@
-"""Writes inputs and results as assertions: given in a row, or recorded here from a reference and its input generator.
+"""Writes inputs and results as assertions, either given in a row or recorded here from a reference and its input generator.
 
-A result is compared with `==` where JSON holds it exactly, with a relative tolerance of 1e-6 where it is a float, and otherwise after
-a JSON round trip (`same_as_json`, which then is the setup of the problem).
+A result is compared with `==` if JSON represents it exactly, with a relative tolerance of 1e-6 if it is a float, and otherwise after a
+JSON round trip (with `same_as_json` as the problem's setup).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def __record(seed):
 
 @dataclass(frozen=True)
 class Call:
-    """A call: keyword arguments of the entry point and its result, as JSON values. `exact`: the result is this very value."""
+    """A call: keyword arguments of the entry point and its result, as JSON values. `exact`: JSON preserved the result."""
 
     arguments: dict[str, Any]
     result: Any
@@ -89,7 +89,7 @@ def _has_float(value: Any) -> bool:
 
 
 def record_tests(draft: Draft, limits: Limits) -> Problem | Dropped:
-    """Return the problem with tests: what its reference returns for generated inputs, the same ones every time."""
+    """Return the problem with tests recorded from its reference on generated inputs; the inputs have fixed seeds."""
     problem = draft.problem
     reasons: list[str] = []
     calls: list[Call] = []
@@ -116,10 +116,10 @@ def record_tests(draft: Draft, limits: Limits) -> Problem | Dropped:
 
 
 def _read_call(output: str) -> Call | str:
-    """Return what the recorder printed last (the program may have printed before), or the reason why there is no call."""
+    """Return the call in the last printed line (the program may have printed before), or the reason why there is none."""
     try:
         said = json.loads(output.rstrip("\n").rpartition("\n")[2])
         call = Call(said["input"], said["expected"], said["exact"])
     except (ValueError, KeyError, TypeError):
-        return "inputs_too_long"  # cut off: the output is capped
+        return "inputs_too_long"  # the output limit cut it off
     return call if call.result is not None else "not_comparable"

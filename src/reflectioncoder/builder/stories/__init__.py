@@ -1,4 +1,4 @@
-"""Stories: how failing attempts become the rounds of a reflection sequence, in words that state only what was seen."""
+"""Stories: turn failing attempts into the rounds of a reflection sequence, with texts that state only observed facts."""
 
 from reflectioncoder.builder.stories.story import Attempt, Story
 from reflectioncoder.builder.stories.telling import StorySettings, Told, tell, traced_blocks

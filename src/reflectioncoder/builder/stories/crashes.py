@@ -1,7 +1,7 @@
-"""Reads an exception: which expression raised it, and which values explain the message.
+"""Analyses an exception: which expression raised it, and which values explain the message.
 
-Most exceptions need no look: the message names what is wrong. Of an index, a key, a divisor or an operand the value explains it, and
-only these are printed.
+Most exceptions need no look, because the message names the fault. Only an index, a key, a divisor, an argument or an operand is
+printed, where its value explains the failure.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from reflectioncoder.builder.tracing import Divergence
 from reflectioncoder.builder.tracing.probes import is_printable
 
 _TYPES = ("int", "float", "str", "list", "tuple", "dict", "set", "bool", "NoneType")
-_MAX_CHARS = 60  # of a value that is stated
+_MAX_CHARS = 60  # of a quoted value
 _MAX_NAMES = 3
 _IDENTIFIER = re.compile(r"\b[A-Za-z_]\w*\b")
 
 
 @dataclass(frozen=True)
 class Clue:
-    """What explains an exception: `shown` are expressions to print, `read` makes facts of their values, None if they explain nothing.
+    """Explains an exception or a loop: `read` turns the values of the printed `shown` into facts, or None if they explain nothing.
 
     Attributes:
-        symbol: of the grammar, with which it is said.
+        symbol: grammar symbol of the explanation.
     """
 
     symbol: str
@@ -38,7 +38,7 @@ class Clue:
 
 
 def marked(output: str) -> str:
-    """Return the expression that a traceback marks in its last frame, or the whole line if it marks none."""
+    """Return the expression that a traceback marks in its last frame, or the whole line without marks; "" without a traceback."""
     lines = output.rstrip("\n").split("\n")
     at = max((number for number, line in enumerate(lines) if re.match(r'  File "main\.py", line \d+', line)), default=-1)
     if at < 0 or at + 1 >= len(lines):
@@ -50,7 +50,7 @@ def marked(output: str) -> str:
 
 
 def place_of_crash(output: str, program: str) -> Divergence | None:
-    """Return the line of a program that a traceback ends in; None if no print before it shows what it works with."""
+    """Return the line of a program in which a traceback ends; None for `elif`, loop headers and comprehensions."""
     frames = re.findall(r'^  File "main\.py", line (\d+), in (\S+)', output, re.MULTILINE)
     lines = program.split("\n")
     if not frames or frames[-1][1].startswith("<") or not 0 < int(frames[-1][0]) <= len(lines):
@@ -62,10 +62,10 @@ def place_of_crash(output: str, program: str) -> Divergence | None:
 
 
 def clue_of(error: str, output: str, own: Sequence[str]) -> Clue | None:
-    """Return what to look at to understand an exception; None if its message says all there is.
+    """Return what to print to understand an exception; None if its message suffices.
 
     Args:
-        own: functions of the program, which are not called to look.
+        own: the program's functions; expressions that call them are not printed.
     """
     kind, _, message = error.partition(": ")
     segment = marked(output)
@@ -96,10 +96,7 @@ def _expression(text: str) -> ast.expr | None:
 
 
 def _value(text: str) -> object:
-    try:
-        return syntax.literal(text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return None
+    return syntax.literal_or(text, None)
 
 
 def _of_index(segment: str, container: str, index: ast.expr) -> Clue:
@@ -142,14 +139,14 @@ def _of_argument(callee: str, argument: str) -> Clue:
 
 
 def _of_type(message: str, segment: str, own: Sequence[str]) -> Clue | None:
-    """Return the clue of the one variable in the marked expression that has the type which the message is about."""
+    """Return the clue that shows the one variable of the marked expression with a type that the message names."""
     named = set(re.findall(r"'(\w+)'", message)) & set(_TYPES)
     if message.startswith("slice indices must be integers"):
         named = {"float"}
     node = _expression(segment)
     used = {found.id for found in ast.walk(node) if isinstance(found, ast.Name)} if node is not None else set()
     names = tuple(name for name in dict.fromkeys(_IDENTIFIER.findall(segment)) if name in used - set(own) - set(dir(builtins)))
-    is_clear = len(names) == 1 and "NoneType" not in named  # the message says it all
+    is_clear = len(names) == 1 and "NoneType" not in named  # the message suffices
     if not named or is_clear or not 0 < len(names) <= _MAX_NAMES:
         return None
 
@@ -169,8 +166,8 @@ def _is_literal(text: str) -> bool:
 
 
 def values_before(output: str, shown: Sequence[str]) -> dict[str, str] | None:
-    """Return the values that a print shows last before a traceback, and as `first NAME` what it shows first; None if it shows none, or
-    one too long to be stated.
+    """Return the last values printed before a traceback, and as `first NAME` the first value of the first expression; None if there are
+    none, or one is too long to quote.
     """
     line = re.compile(", ".join(f"{re.escape(name)}=(.*)" for name in shown))
     found = [match for text in output.partition("Traceback (most recent call last):")[0].split("\n") if (match := line.fullmatch(text))]
@@ -180,7 +177,7 @@ def values_before(output: str, shown: Sequence[str]) -> dict[str, str] | None:
 
 
 def positions_of(program: str, corrected: str) -> tuple[Divergence, Clue] | None:
-    """Return where to print the positions of a loop that its correction goes over by items, and what they show; None of other loops."""
+    """Return where to print the positions of an index loop that its correction replaces by a loop over items, and the clue."""
     for change in edits(program, corrected):
         for offset, line in enumerate(change.old):
             match = re.fullmatch(r"for (\w+) in range\(.*\blen\((\w+)\).*\):", line)
@@ -208,7 +205,7 @@ def _of_positions(index: str, items: str) -> Clue:
 
 
 def names_of(error: str, wrong: str, correct: str) -> dict[str, str]:
-    """Return the name that is not defined and, if the two fragments say it, the one that is meant; {} of other exceptions."""
+    """Return the undefined name and, if the two fragments show it, the intended name; {} for other exceptions."""
     match = re.match(r"(?:NameError: name|UnboundLocalError: cannot access local variable) '(\w+)'", error)
     if match is None:
         return {}

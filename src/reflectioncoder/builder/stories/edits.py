@@ -1,4 +1,4 @@
-"""Says what a correction changes: all of the lines, or in words that are true of all of them."""
+"""Describes what a correction changes: it quotes all changed lines, or counts them."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from reflectioncoder.builder.mutation.stated_words import num_statements
 from reflectioncoder.builder.stories.values import count
 from reflectioncoder.data.python_source import parse
 
-_MAX_LINES = 3  # that are quoted one by one
-_MAX_COUNTED = 12  # lines whose number is a word
-_MAX_EDITS = 3  # that are told one by one
+_MAX_LINES = 3  # quoted one by one
+_MAX_COUNTED = 12  # lines whose number is spelled out
+_MAX_EDITS = 3  # described one by one
 _MAX_CHARS = 130  # of a quoted line
 
 
 @dataclass(frozen=True)
 class Edit:
-    """Lines of a program that others take the place of, without their indents. `line`: of the first of them, from 1."""
+    """Lines of a program and their replacements, both without indentation. `line`: number of the first old line, from 1."""
 
     old: tuple[str, ...]
     new: tuple[str, ...]
     line: int
 
     def is_at(self, line: int | None) -> bool:
-        """Tell whether a line of the program is one of them, or beside the place where lines are added."""
+        """Tell whether a line of the program is among the old lines, or next to an insertion."""
         return line is not None and self.line - (not self.old) <= line <= self.line + max(len(self.old) - 1, 0)
 
 
 def edits(program: str, corrected: str) -> list[Edit]:
-    """Return the changes that turn a program into its correction, blank lines left out."""
+    """Return the changes that turn a program into its correction, ignoring blank lines."""
     ours, theirs = program.strip("\n").split("\n"), corrected.strip("\n").split("\n")
     found = []
     for tag, begin, end, other_begin, other_end in difflib.SequenceMatcher(None, ours, theirs, autojunk=False).get_opcodes():
         old, new = _filled(ours[begin:end]), _filled(theirs[other_begin:other_end])
-        if new and len(new) < len(old) and old[-len(new) :] == new:  # what only loses its indent is not told
+        if new and len(new) < len(old) and old[-len(new) :] == new:  # lines that only lose their indentation are left out
             old, new = old[: -len(new)], ()
         if tag != "equal" and (old or new):
             found.append(Edit(old, new, begin + 1))
@@ -44,11 +44,11 @@ def edits(program: str, corrected: str) -> list[Edit]:
 
 
 def are_apart(reference: str, first: str, both: str) -> bool:
-    """Tell whether a second slip stands in another statement than the first: nobody writes two in one line, or in a program of one.
+    """Tell whether two slips are in different statements of a program with several: nobody makes both in one statement.
 
     Args:
         first: the reference with one slip.
-        both: that program with another one.
+        both: that program with a second slip.
     """
     tree = parse(first)
     if tree is None or num_statements(reference) < 2:
@@ -58,7 +58,7 @@ def are_apart(reference: str, first: str, both: str) -> bool:
 
 
 def _mirrored(changes: Sequence[Edit]) -> Iterator[Edit]:
-    """Yield changes as they are undone, with the lines of the changed program."""
+    """Yield the inverse changes, with line numbers of the changed program."""
     shift = 0
     for change in changes:
         yield Edit(change.new, change.old, change.line + shift)
@@ -66,7 +66,7 @@ def _mirrored(changes: Sequence[Edit]) -> Iterator[Edit]:
 
 
 def _statements_at(tree: ast.Module, changes: Iterable[Edit]) -> set[int]:
-    """Return the first lines of the statements that changes touch, and of those beside a place where lines are put in."""
+    """Return the first lines of the statements that changes touch, including statements next to insertions."""
     nodes = [node for node in ast.walk(tree) if isinstance(node, ast.stmt)]
     lines = {line for change in changes for line in range(change.line - (not change.old), change.line + max(len(change.old), 1))}
     return {max((node.lineno for node in nodes if node.lineno <= line), default=0) for line in lines}
@@ -77,17 +77,17 @@ def _filled(lines: Sequence[str]) -> tuple[str, ...]:
 
 
 def is_move(changes: Sequence[Edit]) -> bool:
-    """Tell whether lines only change their place or their indents."""
+    """Tell whether lines only move or change their indentation."""
     if len(changes) == 1:
         return changes[0].old == changes[0].new
     return len(changes) == 2 and changes[0].old + changes[1].old == changes[0].new + changes[1].new
 
 
 def edit_facts(changes: Sequence[Edit], first: int | None = None) -> tuple[str, dict[str, str]]:
-    """Return the shape of the changes, which names their sentences, and the facts of these.
+    """Return the shape of the changes, which selects the grammar symbol, and the facts for its sentences.
 
     Args:
-        first: the line whose change is told first.
+        first: line whose change is described first.
     """
     ordered = sorted(changes, key=lambda change: not change.is_at(first))
     if not all(_is_quotable(line) for change in ordered for line in _quoted(change)):

@@ -1,4 +1,4 @@
-"""Looks at a loop that is left too early: with which item the `return` or `break` is reached, and what is never looked at."""
+"""Looks at a loop that is left too early: prints the item at which the `return` or `break` is reached."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MAX_NAMES = 2
 
 
 def exit_of(program: str, corrected: str) -> tuple[Divergence, Clue] | None:
-    """Return where a `for` loop is left that its correction goes through, and what to print there; None if there is none."""
+    """Return where a `for` loop exits whose exit the correction changes, and what to print there; None if there is none."""
     tree = parse(program)
     changed = edits(program, corrected)
     for function, loop, way_out in _exits(tree) if tree is not None else ():
@@ -30,7 +30,7 @@ def exit_of(program: str, corrected: str) -> tuple[Divergence, Clue] | None:
 
 
 def _exits(tree: ast.Module) -> Iterator[tuple[str, ast.For, ast.Return | ast.Break]]:
-    """Yield each `return` and `break` with the innermost `for` loop that it leaves and the function."""
+    """Yield each `return` and `break` with its function and innermost enclosing `for` loop."""
     for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
         for loop in (node for node in ast.walk(function) if isinstance(node, ast.For)):
             inner = {

@@ -1,4 +1,4 @@
-"""Finds what to print of an expression that is wrong: the smallest part that the correction changes, and what goes into it."""
+"""Finds which parts of a wrong expression to print: the smallest subexpression that the correction changes, and its operands."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _MAX_OPERANDS = 2
 
 @dataclass(frozen=True)
 class Parts:
-    """Expressions of one statement.
+    """Expressions of one statement to print.
 
     Attributes:
-        operands: what both programs compute alike before it goes wrong.
-        whole: the smallest expression that is wrong, or the variable that it is assigned to.
-        is_all: `whole` is everything that the statement computes.
-        is_own: `whole` is a variable that the correction does without, so that nobody knows its right value.
+        operands: operands that both programs compute alike.
+        whole: the smallest wrong expression, or the variable to which it is assigned.
+        is_all: whether `whole` is everything that the statement computes.
+        is_own: whether `whole` is a variable that the correction lacks, so that its right value is unknown.
     """
 
     operands: tuple[str, ...]
@@ -43,7 +43,7 @@ class Parts:
 
 
 def parts_of(divergence: Divergence | None, program: str, corrected: str) -> Parts | None:
-    """Return what to print where an attempt parts from its correction; None if the place is no expression that is evaluated once."""
+    """Return what to print where an attempt diverges from its correction; None unless the place is an expression evaluated once."""
     d = divergence
     if d is None or d.kind not in ("value", "return", "branch") or d.visits != 1:
         return None
@@ -72,7 +72,7 @@ def parts_of(divergence: Divergence | None, program: str, corrected: str) -> Par
 
 
 def _own_variable(expression: str, program: str, corrected: str, known: set[str]) -> str:
-    """Return the variable that an expression reads and that is assigned in the attempt only; "" if there is not exactly one."""
+    """Return the variable in an expression that only the attempt assigns; "" unless there is exactly one."""
     assigned = set(re.findall(r"^ +(\w+) (?:\S{0,2}=) ", program, re.MULTILINE))
     names = {node.id for node in ast.walk(parse(expression) or ast.Module([], [])) if isinstance(node, ast.Name)}
     found = [name for name in names & assigned & known if not re.search(rf"\b{name}\b", corrected)]
@@ -80,7 +80,7 @@ def _own_variable(expression: str, program: str, corrected: str, known: set[str]
 
 
 def right_values(divergence: Divergence | None, program: str, corrected: str) -> list[str]:
-    """Return variables that the attempt computes before it parts from its correction, by lines which both of them have."""
+    """Return variables that the attempt computes before it diverges from its correction, in lines that both programs have."""
     d = divergence
     if d is None or d.visits != 1:
         return []
@@ -89,7 +89,7 @@ def right_values(divergence: Divergence | None, program: str, corrected: str) ->
 
 
 def _expression(statement: str) -> str:
-    """Return the source of what a statement evaluates, "" if it is no assignment, branch or `return`."""
+    """Return the source of the expression that an assignment, branch or `return` evaluates; "" for other statements."""
     tree = parse(f"{statement}\n    pass" if statement.endswith(":") else statement)
     match tree.body if tree is not None else []:
         case [ast.Return(value=ast.expr() as value) | ast.Assign(targets=[ast.Name()], value=value) | ast.If(test=value)]:
@@ -98,7 +98,7 @@ def _expression(statement: str) -> str:
 
 
 def _is_evaluated(number: int, fragments: Fragments) -> bool:
-    """Tell whether a pair of differing nodes is an expression of its own: no name, no number and not what a call calls."""
+    """Tell whether a pair of differing nodes is a compound expression: no name or constant, and not the callee of a call."""
     node = fragments.pairs[number][0]
     before = fragments.pairs[number - 1][0] if number else None
     is_called = isinstance(before, ast.Call) and before.func is node
@@ -140,7 +140,7 @@ def _is_usable(text: str, own: Sequence[str], known: set[str]) -> bool:
 
 
 def _locals_of(program: str, corrected: str) -> set[str]:
-    """Return the variables that are assigned the value of an expression, once, by a line that both programs have."""
+    """Return the variables that are assigned exactly once, from a compound expression, in a line that both programs have."""
     lines = {line.strip() for line in corrected.split("\n")}
     found: dict[str, list[str]] = {}
     for line in program.split("\n"):

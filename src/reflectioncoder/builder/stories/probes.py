@@ -1,6 +1,6 @@
-"""Looks: cells that print the values at the place where an attempt parts from its correction, and what their outputs show.
+"""Looks: cells that print the values where an attempt diverges from its correction, and checks of what their outputs show.
 
-The place comes from traces of both programs (`tracing`), the values from the cell, which runs in the sample's own session.
+The place comes from traces of both programs (`tracing`); the values come from the cell, which runs in the sample's session.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from reflectioncoder.builder.tracing import Divergence, expression_probe, print_
 from reflectioncoder.builder.tracing.divergence import is_whole
 from reflectioncoder.builder.tracing.probes import expression_text
 
-BY_THE_TEST = ("syntax", "endless", "outcome")  # kinds of which the failing test itself says all there is
-_OF_PATHS = ("missing_guard", "missing_base_case", "early_return")  # slips that lead elsewhere
+BY_THE_TEST = ("syntax", "endless", "outcome")  # kinds that the failing test itself fully shows
+_OF_PATHS = ("missing_guard", "missing_base_case", "early_return")  # slips that change the control flow
 _MAX_OUTPUT_CHARS = 1200
-_MAX_OUTPUT_LINES = 14  # a traceback included
+_MAX_OUTPUT_LINES = 14  # including a traceback
 _MAX_CELL_CHARS = 2000
 _MAX_INPUTS = 2
 _MAX_INPUT_CHARS = 40
@@ -35,13 +35,13 @@ _FRAME = re.compile(r'File "main.py", line \d+, in (\S+)')
 
 @dataclass(frozen=True)
 class Probe:
-    """A cell that is run after an attempt.
+    """A cell to run after an attempt.
 
     Attributes:
-        divergence: None if it shows the value of the failing call alone.
-        clue: of an exception, what it prints.
-        parts: of an expression, what it prints.
-        worked: what the failing call computes, with its arguments put in, if that is one expression.
+        divergence: None if the cell shows only the value of the failing call, or defaults.
+        clue: values that the cell prints to explain an exception or a loop.
+        parts: parts of an expression that the cell prints.
+        worked: the expression that the failing call computes with its arguments substituted, if it is a single expression.
     """
 
     cell: str
@@ -54,10 +54,10 @@ class Probe:
 
 
 def probes(story: Story, attempt: Attempt, execute: Executions, seen: str = "") -> list[Probe]:
-    """Return the cells with which a person would look at an attempt, the best one first.
+    """Return the cells with which a person would inspect an attempt, best first.
 
     Args:
-        seen: an expression whose value has been printed before.
+        seen: an expression whose value has already been printed.
     """
     test, failure = attempt.test(story.tests), attempt.failure
     if not test or failure.kind in ("syntax", "timeout"):
@@ -85,13 +85,13 @@ def probes(story: Story, attempt: Attempt, execute: Executions, seen: str = "") 
         cells = [] if story.short_looks else [print_probe(divergence, attempt.program, test, whole=whole) for whole in (False, True)]
         found += [Probe(cell, "print", divergence) for cell in dict.fromkeys(cells) if 0 < len(cell) <= _MAX_CELL_CHARS]
         cell = expression_probe(divergence, attempt.program)
-        if cell and stands_in(divergence, test):  # values that nobody has seen yet are not to be written down
+        if cell and stands_in(divergence, test):  # the cell must not contain values not yet seen
             found.append(Probe(cell, "expression", divergence))
     return [*found, *([] if story.short_looks else call)]
 
 
 def _worked_call(divergence: Divergence | None, attempt: Attempt, test: str) -> str:
-    """Return what the failing call computes, with its arguments put in; "" if it is more than one expression."""
+    """Return the expression that the failing call computes with its arguments substituted; "" if it is not a single expression."""
     d = divergence
     if d is None or d.kind != "return" or len(d.call_path) != 1 or not d.statement.startswith("return ") or not stands_in(d, test):
         return ""
@@ -99,12 +99,12 @@ def _worked_call(divergence: Divergence | None, attempt: Attempt, test: str) -> 
 
 
 def printed_call(call: str, value: str) -> str:
-    """Return the statement that prints a call's value as it is stated: a string with its quotes."""
+    """Return the statement that prints a call's value; strings are printed with quotes."""
     return f"print(repr({call}))" if value[:1] in ("'", '"') else f"print({call})"
 
 
 def _is_of_another_form(divergence: Divergence | None, attempt: Attempt) -> bool:
-    """Tell whether the two programs have different statements at the place, so that no value says what is wrong."""
+    """Tell whether the two programs have different statements at the place, so that no single value explains the failure."""
     if divergence is None:
         return False
     if divergence.kind == "path":
@@ -113,24 +113,24 @@ def _is_of_another_form(divergence: Divergence | None, attempt: Attempt) -> bool
 
 
 def _is_bare(divergence: Divergence | None, call: str) -> bool:
-    """Tell whether nothing could be printed at a `return` but what stands in the failing call anyway."""
+    """Tell whether a look at a `return` could print only values that the failing call already contains."""
     if divergence is None or divergence.kind != "return" or len(divergence.call_path) != 1:
         return False
     return stands_in(divergence, call)
 
 
 def stands_in(divergence: Divergence, code: str) -> bool:
-    """Tell whether all values that are read at the place stand in a call or a test, where strings may have other quotes."""
+    """Tell whether a call or test contains all values read at the place, regardless of quote style."""
     return all(value in code or value.replace("'", '"') in code for _, value in divergence.inputs)
 
 
 @dataclass(frozen=True)
 class Check:
-    """A cell that evaluates the corrected expression with the values of the failing test, and what it gives.
+    """A cell that evaluates the corrected expression with the values of the failing test, and its value.
 
     Attributes:
-        is_result: it is the value of the failing call.
-        facts: what stands there now, and the corrected expression.
+        is_result: whether the value is the result of the failing call.
+        facts: the present and the corrected expression.
     """
 
     cell: str
@@ -140,7 +140,7 @@ class Check:
 
 
 def check(story: Story, attempt: Attempt, execute: Executions) -> Check | None:
-    """Return how a correction can be tried out before it is made; None if it cannot in short, or with values that nobody has seen."""
+    """Return a trial of the correction; None if it would be long or would need values not in the test."""
     d = divergence_of(story, attempt, execute)
     if d is None or d.kind not in ("value", "return") or not d.value_reference or not is_whole(d.value_reference):
         return None
@@ -163,13 +163,13 @@ def check(story: Story, attempt: Attempt, execute: Executions) -> Check | None:
 
 
 def place_of(story: Story, attempt: Attempt, execute: Executions) -> int | None:
-    """Return the line of an attempt that it is seen to go wrong in."""
+    """Return the line where an attempt is seen to go wrong; None if it is not seen."""
     divergence = divergence_of(story, attempt, execute)
     return divergence and divergence.line_attempt
 
 
 def divergence_of(story: Story, attempt: Attempt, execute: Executions) -> Divergence | None:
-    """Return where an attempt is seen to part from its correction, None if a failing test does not show it."""
+    """Return where an attempt diverges from its correction; None if no failing test shows it."""
     test = attempt.test(story.tests)
     if not test or attempt.failure.kind in ("syntax", "timeout"):
         return None
@@ -177,14 +177,14 @@ def divergence_of(story: Story, attempt: Attempt, execute: Executions) -> Diverg
 
 
 def _default_probes(attempt: Attempt) -> list[Probe]:
-    """Return the cell that prints what calls have left in a default: in the session of the attempt it is still there."""
+    """Return the cell that prints a mutable default after the calls: the attempt's session still holds it."""
     assert attempt.slip is not None
     owner = re.search(rf"^def (\w+)\(.*{re.escape(attempt.slip.wrong)}", attempt.program, re.MULTILINE)
     return [Probe(f"print({owner[1]}.__defaults__)", "defaults")] if owner else []
 
 
 def _loop_probes(attempt: Attempt, test: str) -> list[Probe]:
-    """Return the cells that print the positions of a loop which leaves one out, or the items with which a loop is left too early."""
+    """Return the cells that print the positions of a loop that skips one, or the items at which a loop is left too early."""
     if attempt.failure.kind != "wrong_value":
         return []
     counted = positions_of(attempt.program, attempt.corrected) or exit_of(attempt.program, attempt.corrected)
@@ -196,7 +196,7 @@ def _loop_probes(attempt: Attempt, test: str) -> list[Probe]:
 
 
 def _crash_probes(attempt: Attempt, test: str) -> list[Probe]:
-    """Return the cells that print what explains an exception; none if its message says all there is."""
+    """Return the cells that print values that explain an exception; none if its message suffices."""
     clue = clue_of(attempt.failure.error, attempt.ran.output, functions_of(attempt.program))
     place = place_of_crash(attempt.ran.output, attempt.program)
     if clue is None or place is None:
@@ -206,14 +206,14 @@ def _crash_probes(attempt: Attempt, test: str) -> list[Probe]:
 
 
 def is_shown(probe: Probe, attempt: Attempt) -> bool:
-    """Tell whether a probe's output shows the value that the text is about."""
+    """Tell whether a probe's output shows the value that the text will state."""
     output, d = probe.output, probe.divergence
     if not output or len(output) > _MAX_OUTPUT_CHARS or output.count("\n") > _MAX_OUTPUT_LINES or not is_of_cell(output, probe.cell):
         return False
     if probe.form == "defaults":
         return defaults_of(output) != ""
     if d is None:
-        return output.rsplit("\n", 1)[-1] == attempt.failure.actual  # above it may stand what the attempt prints itself
+        return output.rsplit("\n", 1)[-1] == attempt.failure.actual  # the attempt's own prints may precede it
     if probe.form == "expression":
         return d.value_attempt is not None and is_whole(d.value_attempt) and output in (d.value_attempt, _text_of(d.value_attempt))
     if probe.clue is not None:
@@ -231,35 +231,32 @@ def is_shown(probe: Probe, attempt: Attempt) -> bool:
 
 
 def defaults_of(output: str) -> str:
-    """Return the last of printed defaults, if it is a collection that holds something; else ""."""
+    """Return the last of the printed defaults if it is a nonempty list, dict or set; else ""."""
     try:
         *_, last = syntax.literal(output)
-    except (ValueError, SyntaxError, TypeError):
+    except syntax.NOT_A_LITERAL:
         return ""
     return repr(last) if isinstance(last, list | dict | set) and last and len(repr(last)) <= _MAX_CHECKED_CHARS else ""
 
 
 def is_of_cell(output: str, cell: str) -> bool:
-    """Tell whether a traceback passes through functions of the cell alone: of others it would show lines of this cell."""
+    """Tell whether all functions in a traceback are defined in the cell: for others Python would quote unrelated lines of this cell."""
     frames = set(_FRAME.findall(output)) - {"<module>"}
     return all(re.search(rf"\bdef {re.escape(name)}\(", cell) for name in frames) and "previous line" not in output.lower()
 
 
 def _text_of(value: str) -> str:
-    try:
-        return str(syntax.literal(value))
-    except (ValueError, SyntaxError):
-        return value
+    return str(syntax.literal_or(value, value))
 
 
 def is_labelled(label: str, value: str, output: str) -> bool:
-    """Tell whether a line shows `label=value`; of an empty label whatever has the value."""
+    """Tell whether a line shows `label=value`; with an empty label, any label matches."""
     name = rf"(?<![\w.]){re.escape(label)}" if label else ""
     return re.search(rf"{name}={re.escape(value)}(?=$|, )", output, re.MULTILINE) is not None
 
 
 def shown_inputs(probe: Probe) -> list[tuple[str, str]]:
-    """Return the variables and their values at the place, as far as the cell shows them and they can be quoted."""
+    """Return the variables at the place, with values that the cell shows and that can be quoted."""
     d = probe.divergence
     assert d is not None
     found = []

@@ -1,6 +1,6 @@
-"""Reads from a program what a person would say of its shape: what it loops over, what it fills, whom it calls.
+"""Extracts what a person would say about a program's shape: what it loops over, which variables it fills, which helpers it calls.
 
-What cannot be quoted in a sentence is left out.
+Facts that cannot be quoted in a sentence are left out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _GROWING = ("append", "add", "extend", "insert", "update", "setdefault", "append
 
 
 def shape_of(program: str, entry_point: str) -> list[tuple[str, dict[str, str]]]:
-    """Return what may be said of the function that the tests call: symbols of the grammar with their facts."""
+    """Return descriptions of the function that the tests call: grammar symbols with their facts."""
     tree = parse(program)
     node = definition(tree, entry_point) if tree is not None else None
     if tree is None or not isinstance(node, ast.FunctionDef):
@@ -38,7 +38,7 @@ def _is_quotable(text: str) -> bool:
 
 
 def _text(program: str, node: ast.AST) -> str:
-    return ast.get_source_segment(program, node) or ""  # pyright: ignore[reportArgumentType] (every node that is passed has a place)
+    return ast.get_source_segment(program, node) or ""  # pyright: ignore[reportArgumentType] (all nodes passed have positions)
 
 
 def _of_loops(program: str, function: ast.FunctionDef) -> list[tuple[str, dict[str, str]]]:
@@ -65,7 +65,7 @@ def _names(node: ast.Assign) -> list[ast.Name]:
 
 
 def _filled(loop: ast.For | ast.While) -> list[str]:
-    """Return the variables that a loop changes: it adds to them, or calls a method that makes them grow."""
+    """Return the variables that a loop grows, with `+=` or a method such as `append`."""
     found = []
     for node in ast.walk(loop):
         target = node.target if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add) else None

@@ -1,4 +1,4 @@
-"""Makes the rounds that all kinds of stories are put together from: attempts, looks, questions."""
+"""Makes the rounds shared by all kinds of stories: attempts, looks and trial corrections."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from reflectioncoder.builder.stories.probes import Probe, check, is_shown, place
 from reflectioncoder.builder.stories.story import Attempt, Draft, Place, Round, Saying, Story
 from reflectioncoder.builder.stories.wording import announcement, explanation, failure_sayings, fix
 
-_CHECKED_SHARE = 0.4  # of the corrections that can be tried out beforehand
+_CHECKED_SHARE = 0.4  # probability of trying out a correction first
 
 
 def attempt_place(attempt: Attempt, story: Story, before: Sequence[Saying], symbol: str = "", *, is_exact: bool = True) -> Place:
-    """Return the place of an attempt, which fails as it has failed before; `is_exact`: with the very same output."""
+    """Return the place of an attempt that must fail as before; `is_exact`: with exactly the same output."""
 
     def read(output: str) -> Sequence[Saying] | None:
         same = output == attempt.ran.output.rstrip("\n") if is_exact else f"\n    {attempt.test(story.tests)}\n" in output
@@ -28,8 +28,8 @@ def look_place(attempt: Attempt, story: Story, execute: Executions, *, with_call
     """Return the place of a look at an attempt.
 
     Args:
-        with_call: the value of the failing call is not known yet.
-        seen: an expression whose value is known.
+        with_call: whether the failing call's value is still unknown.
+        seen: an expression whose value is already known.
     """
     found = [probe for probe in probes(story, attempt, execute, seen) if with_call or probe.form != "call"]
     return Place(tuple(_look(probe, attempt, story) for probe in found), is_needed=False)
@@ -44,7 +44,7 @@ def _look(probe: Probe, attempt: Attempt, story: Story) -> Round:
 
 
 def check_place(attempt: Attempt, story: Story, execute: Executions) -> Place:
-    """Return the place of a suspicion that is tried out: the corrected expression alone, with the values of the failing test."""
+    """Return the place of a trial correction: it evaluates only the corrected expression, with the values of the failing test."""
     checked = check(story, attempt, execute)
     if checked is None:
         return Place((), is_needed=False)
@@ -58,10 +58,10 @@ def check_place(attempt: Attempt, story: Story, execute: Executions) -> Place:
 
 
 def corrections(story: Story, execute: Executions, opening: Sequence[Saying], rng: random.Random, symbols: Sequence[str] = ()) -> Draft:
-    """Return the story of attempts that are looked at and corrected one after the other.
+    """Return the draft in which a look and a correction follow each attempt.
 
     Args:
-        symbols: of what the failure of each attempt is said with, where it is not said as usual.
+        symbols: grammar symbols for the attempts' failures, where they differ from the default.
     """
     places, before = [], opening
     for number, attempt in enumerate(story.attempts):

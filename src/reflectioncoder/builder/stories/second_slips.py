@@ -1,4 +1,4 @@
-"""Puts a second slip into an attempt, which is repaired first, such that the two failures are in a certain relation."""
+"""Adds a second slip to an attempt, to be repaired first, such that the two failures have a given relation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reflectioncoder.builder.mutation.stated_words import StatedWords
 from reflectioncoder.builder.stories.edits import are_apart
 from reflectioncoder.builder.stories.story import Attempt, Story
 
-_MAX_TRIED = 5  # slips that are run, in one session
+_MAX_TRIED = 5  # slips run in one session
 _MAX_OUTPUT_CHARS = 2000
 
 
@@ -26,11 +26,11 @@ def with_second_slip(
     fits: Callable[[Execution, Attempt], bool],
     preferred: Collection[str] = (),
 ) -> Story | None:
-    """Return the story of a single attempt with one more slip before it, None if none of a few drawn ones fits.
+    """Return the story of a single attempt with an attempt with two slips before it; None if no drawn slip fits.
 
     Args:
-        fits: tells whether the run of the attempt with both slips fits before that with one.
-        preferred: kinds of slips that are likely to fit.
+        fits: tells whether the run with both slips fits before the attempt with one.
+        preferred: kinds of slips that are likely to fit, tried first.
     """
     *others, last = story.attempts
     if others or last.slip is None or last.slip.operator == "syntax_slip":
@@ -58,7 +58,7 @@ def _is_another(slip: Mutation, real: Mutation) -> bool:
 
 
 def _of_different_kinds(slips: list[Mutation]) -> list[Mutation]:
-    """Return the slips such that the first of each kind come first."""
+    """Order the slips so that the first of each kind come first, then the second of each, and so on."""
     seen: dict[str, int] = {}
     ranked = []
     for slip in slips:

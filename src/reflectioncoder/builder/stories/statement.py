@@ -1,4 +1,4 @@
-"""Reads the statement of a problem sentence by sentence, so that a story can say what is asked for."""
+"""Splits a problem statement into sentences that a story can repeat."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _DETERMINERS = frozenset(re.findall(r"\w+", "a an the all each every both one tw
 
 @dataclass(frozen=True)
 class Statement:
-    """The sentences of a statement that can be repeated, without their full stops.
+    """The repeatable sentences of a statement, without their full stops.
 
     Attributes:
-        task: what is to be done, as it follows "to": `return the sum of the numbers`; "" if the first sentence is no command.
-        rules: the other sentences that can stand between quotation marks.
+        task: the task as it follows "to": `return the sum of the numbers`; "" if no usable sentence is a command.
+        rules: the other sentences that can be quoted.
     """
 
     task: str
@@ -44,7 +44,7 @@ class Statement:
 
 @lru_cache(maxsize=64)
 def read_statement(request: str) -> Statement:
-    """Return the sentences of a request, as far as a text that repeats them states nothing without support."""
+    """Return the sentences of a request that a text can repeat without making an unsupported claim."""
     sentences = [sentence[:-1] for sentence in _END.split(prose_of(request)) if sentence.endswith(".")]
     usable = [sentence for sentence in sentences if _is_usable(sentence, request)]
     commands = [sentence for sentence in sentences if _is_command(sentence)]
@@ -55,7 +55,7 @@ def read_statement(request: str) -> Statement:
 
 
 def _is_command(sentence: str) -> bool:
-    """Tell whether a sentence says what to do: it begins with a verb that is known, or with a word before a determiner."""
+    """Tell whether a sentence is a command: it begins with a known verb, or with a word before a determiner."""
     word, _, rest = sentence.partition(" ")
     if not re.fullmatch(r"[A-Z][a-z]+", word) or word.lower() in _NO_VERBS:
         return False
@@ -63,7 +63,7 @@ def _is_command(sentence: str) -> bool:
 
 
 def _is_usable(sentence: str, request: str) -> bool:
-    """Tell whether a sentence is short, is no list, and is supported where it stands alone."""
+    """Tell whether a sentence has a usable length and no code characters, and stays supported out of context."""
     if not 12 <= len(sentence) <= _MAX_CHARS or re.search(r"[`{}<>|]|\\|\.\.", sentence):
         return False
     evidence = Evidence(request)

@@ -1,6 +1,6 @@
-"""Defines what a story is told of: failing attempts and what corrects them; and its parts: rounds, and what is said about them.
+"""The data of a story: failing attempts and their corrections, rounds, and the sentences about them.
 
-A round is a cell that is run before the one that passes. What is said after it depends on what it prints.
+A round is a cell run before the passing one. The sentences after it depend on its output.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Facts = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Saying:
-    """A symbol of the grammar with the facts that it may use. `is_extra`: it may be left out."""
+    """A sentence: a grammar symbol with the facts that it may use. `is_extra`: it is optional."""
 
     symbol: str
     facts: Facts = field(default_factory=dict)
@@ -30,9 +30,9 @@ class Attempt:
     """A failing attempt.
 
     Attributes:
-        corrected: a program that is right where this one is wrong; the next attempt, or the reference.
-        slip: what the correction repairs, None if `corrected` is another program altogether.
-        causes: what is said to be wrong, where it is not the slip.
+        corrected: the program that repairs this one: the next attempt, or the reference.
+        slip: the slip that the correction repairs; None if `corrected` is an unrelated program.
+        causes: causes to state instead of the slip.
     """
 
     program: str
@@ -44,27 +44,27 @@ class Attempt:
     causes: tuple[Cause, ...] = ()
 
     def test(self, tests: Sequence[str]) -> str:
-        """Return the assertion that fails, or in which an exception arises; "" if none is to blame."""
+        """Return the assertion that fails or raises an exception; "" if there is none."""
         return self.failure.test or failing_test(self.ran.output, tuple(tests)) or ""
 
     def cell_of(self, program: str) -> str:
-        """Return the attempt's cell with another program in it."""
+        """Return the attempt's cell with its program replaced."""
         return program.rstrip() + self.cell.removeprefix(self.program.rstrip())
 
     def with_test(self, test: str, other: str) -> Attempt:
-        """Return the attempt with another test in the place of one of its tests, which is not run before the failing one."""
+        """Return the attempt with one test replaced; the test must come after the failing one."""
         return replace(self, cell=self.cell.replace(test, other))
 
 
 @dataclass(frozen=True)
 class Story:
-    """The attempts at a problem and the cell that passes.
+    """The attempts at a problem, and the passing cell.
 
     Attributes:
-        setup: what the tests need beside the program.
-        cases: what each test is there for, if that is known.
-        short_looks: no look repeats a function.
-        relation: how the slips of two attempts act on each other, "" if that was not asked (`authors.slip_pairs`).
+        setup: code that the tests need besides the program.
+        cases: the case that each test covers, if known.
+        short_looks: whether looks avoid repeating a function definition.
+        relation: how the slips of two attempts interact; "" if unknown (`authors.slip_pairs`).
     """
 
     request: str
@@ -83,17 +83,17 @@ class Story:
         return self.attempts[-1].corrected
 
     def before(self, test: str) -> str:
-        """Return what the cells run before a test: the setup and the tests above it."""
+        """Return the code that cells run before a test: the setup and the preceding tests."""
         return "\n".join([self.setup, *self.tests[: self.tests.index(test)]])
 
 
 Reading = Callable[[str], Sequence[Saying] | None]
-"""Returns what is to be said of an output; None if it does not show what the cell is for."""
+"""Returns the sentences about an output; None if it does not show what the cell is meant to show."""
 
 
 @dataclass(frozen=True)
 class Round:
-    """A cell, what is said before it, and how its output is read.
+    """A cell, the sentences before it, and the function that reads its output.
 
     Attributes:
         kind: "attempt", "look", "hypothesis" or "question".
@@ -107,7 +107,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Place:
-    """A place for one of several rounds, the best first; one that is not needed may be left out."""
+    """A slot for one of several candidate rounds, best first; a slot that is not needed may stay empty."""
 
     candidates: tuple[Round, ...]
     is_needed: bool
@@ -115,11 +115,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Draft:
-    """A story that is planned and has not been run as a whole.
+    """A planned story that has not been run as a whole.
 
     Attributes:
-        slips: what the attempts lack, in the order of the corrections.
-        closing: what is said before the cell that passes.
+        slips: the attempts' slips in the order of their correction.
+        closing: sentences before the passing cell.
     """
 
     places: tuple[Place, ...]

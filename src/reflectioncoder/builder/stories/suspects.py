@@ -1,4 +1,4 @@
-"""Finds what a person would suspect first, and wrongly: a change near the place of the failure, of a kind that the failure suggests."""
+"""Finds plausible but wrong first suspicions: changes near the failure, of a kind that the failure suggests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from reflectioncoder.builder.stories.wording import quotable
 from reflectioncoder.builder.tracing import Divergence
 from reflectioncoder.data.python_source import parse
 
-_MAX_CHARS = 60  # of an expression that is suspected
+_MAX_CHARS = 60  # of a suspected expression
 BOUNDS = ("off_by_one_range", "off_by_one_index", "wrong_comparison")
 _CONDITIONS = ("inverted_comparison", "negated_condition", "wrong_operator")
 _BY_TYPE: dict[type, tuple[str, ...]] = {
@@ -27,17 +27,17 @@ _BY_TYPE: dict[type, tuple[str, ...]] = {
     float: BOUNDS,
     **dict.fromkeys((str, list, tuple, set, dict), (*BOUNDS, *_CONDITIONS)),
 }
-_MAX_SHORT_LINES = 8  # of a function, any line of which is soon suspected
+_MAX_SHORT_LINES = 8  # in a function this short, any line may be suspected
 _BY_ERROR = {"IndexError": ("off_by_one_range", "wrong_comparison")}
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A change that would be the repair if the suspicion were right: `slip.correct` is what is there, `slip.wrong` what is tried.
+    """A change that would be the repair if the suspicion were right: `slip.correct` is the present code, `slip.wrong` the tried one.
 
     Attributes:
-        line: of the change, from 0.
-        is_at_place: the failure is seen in that line.
+        line: line of the change, counted from 0.
+        is_at_place: whether the failure shows in that line.
     """
 
     slip: Mutation
@@ -48,10 +48,10 @@ class Suspect:
 def suspects_of(
     attempt: Attempt, real: Sequence[Mutation], divergence: Divergence | None, words: StatedWords, rng: random.Random
 ) -> list[Suspect]:
-    """Return changes that a person would try, in a random order, those in the line where the failure is seen first.
+    """Return changes that a person would try, in random order, those in the line that shows the failure first.
 
     Args:
-        real: what is wrong in fact.
+        real: the real slips.
     """
     kinds = _kinds(attempt)
     if not kinds or divergence is None or divergence.line_attempt is None:
@@ -75,25 +75,25 @@ def _kinds(attempt: Attempt) -> tuple[str, ...]:
 
 
 def _is_possible(slip: Mutation, attempt: Attempt, real: Sequence[Mutation]) -> bool:
-    """Tell whether a change is short and leaves the real faults in."""
+    """Tell whether a change is short, fits the failure, and keeps the real slips."""
     if not slip.wrong or not slip.correct or slip.code.strip() == attempt.corrected.strip():
         return False
     if not quotable(slip.wrong) or not quotable(slip.correct) or max(len(slip.wrong), len(slip.correct)) > _MAX_CHARS:
         return False
     if any(sign in slip.correct for sign in (" == ", " != ", " in ")) and slip.operator == "inverted_comparison":
         return False
-    if slip.operator == "off_by_one_index" and not re.search(r":|\[-?\d+\]$", slip.correct):  # neither of a slice nor a fixed position
+    if slip.operator == "off_by_one_index" and not re.search(r":|\[-?\d+\]$", slip.correct):  # neither a slice nor a fixed position
         return False
     is_number = type(value_of(attempt.failure.expected)) in (int, float)
     if slip.operator == "wrong_operator" and not is_number and not re.search(r" (and|or) ", slip.correct):
-        return False  # arithmetic does not make a text or a list
+        return False  # arithmetic does not yield a string or a list
     if slip.operator in ("off_by_one_range", "wrong_comparison") and _widening(slip) * _too_little(attempt) < 0:
         return False
     return not any(slip.wrong == other.correct or (other.wrong and other.wrong not in slip.code) for other in real)
 
 
 def _widening(slip: Mutation) -> int:
-    """Return 1 if the tried range has more numbers or the tried comparison is true more often, -1 if less, 0 if that cannot be told."""
+    """Return a positive number if the tried range is longer or the comparison looser, negative if the reverse, 0 if unknown."""
     if slip.operator == "wrong_comparison":
         return slip.wrong.count("=") - slip.correct.count("=")
     calls = [value.args for value in (_call(slip.correct), _call(slip.wrong)) if value is not None]
@@ -120,8 +120,8 @@ def _step(before: str, after: str) -> int:
 
 
 def _too_little(attempt: Attempt) -> int:
-    """Return 1 if the value of the failing call is too small or too short, -1 if it is too large or too long, else 0; an index that is
-    out of range is too large.
+    """Return 1 if the failing call's value is too small or too short, -1 if it is too large or too long, else 0; exceptions (an index
+    out of range) count as too large.
     """
     if attempt.failure.kind == "exception":
         return -1
@@ -135,8 +135,8 @@ def _too_little(attempt: Attempt) -> int:
 
 
 def _lines_near(program: str, line: int) -> set[int]:
-    """Return a line, the headers of the blocks that it stands in, and the lines of its function that give values to what it reads; all
-    lines of a short function.
+    """Return a line, the headers of its enclosing blocks, and the lines of its function that assign the variables it reads; for a short
+    function, all its lines.
     """
     tree = parse(program)
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)] if tree is not None else []
@@ -167,15 +167,12 @@ def _names(targets: Sequence[ast.expr]) -> set[str]:
 
 
 def value_of(text: str) -> object:
-    """Return the value of a literal, None if it is none."""
-    try:
-        return syntax.literal(text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return None
+    """Return the value of a literal; None if the text is not a literal."""
+    return syntax.literal_or(text, None)
 
 
 def is_worth_trying(actual: str, got: str, expected: str) -> bool:
-    """Tell whether a trial changed the value, to one of the right type that is not further off: nobody tries what makes it worse."""
+    """Tell whether a trial changed the value to one of the right type that is no further from the expected value."""
     before, after, wanted = value_of(actual), value_of(got), value_of(expected)
     if before == after:
         return False
@@ -190,7 +187,7 @@ def is_worth_trying(actual: str, got: str, expected: str) -> bool:
 
 
 def _distance(value: object, wanted: object) -> tuple[int, int]:
-    """Return by how many items a collection differs in size from the wanted one, and in how many places it has others."""
+    """Return the difference in size between a collection and the wanted one, and the number of differing positions."""
     if not isinstance(value, str | list | tuple | set | dict) or not isinstance(wanted, str | list | tuple | set | dict):
         return 0, 0
     items = zip(value, wanted, strict=False) if isinstance(value, str | list | tuple) else ()

@@ -1,7 +1,7 @@
-"""Tells a story: a kind is drawn, its rounds are run in one session, and what they print is put into words.
+"""Tells a story: draws a kind, runs its rounds in one session, and words their outputs.
 
-What an output does not show is not stated: then the next round that was thought of takes its place, or none, or another kind. `claims`
-has the last word about the text.
+Texts state only what an output shows. If an output does not show what its round is for, the next candidate replaces the round, the
+round is dropped, or another kind is tried. Finally, `claims` checks the text.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _FALLBACKS: tuple[RoundKind, ...] = ("look", "direct")
 
 @dataclass(frozen=True)
 class StorySettings:
-    """What is drawn from.
+    """Settings for drawing a story's kind and length.
 
     Attributes:
-        shares: of the kinds; what is not named has none.
-        max_rounds: cells before the one that passes.
+        shares: relative frequency of each kind; kinds not listed are never drawn.
+        max_rounds: maximum number of cells before the passing one.
     """
 
     shares: Mapping[RoundKind, float] = field(default_factory=lambda: {"look": 1.0})
@@ -42,8 +42,8 @@ class Told:
     """A story in words.
 
     Attributes:
-        kind: of the story, as it was told in the end.
-        rounds: the kinds of its cells before the one that passes.
+        kind: kind of the story as finally told.
+        rounds: kinds of its cells before the passing one.
     """
 
     blocks: tuple[Block, ...]
@@ -53,7 +53,7 @@ class Told:
 
     @property
     def unexplained(self) -> str:
-        """Return the output of a failing assertion after which nothing is looked at, "" if there is none."""
+        """Return the output of a failing assertion that no look follows; "" if there is none."""
         outputs = [block.content for block in self.blocks if block.type == "execution"]
         for kind, following, output in zip(self.rounds, (*self.rounds[1:], "attempt"), outputs, strict=False):
             if kind == following == "attempt" and output.endswith("AssertionError"):
@@ -63,7 +63,7 @@ class Told:
 
 @dataclass(frozen=True)
 class _Ran:
-    """A round that was run, with what is to be said of it."""
+    """An executed round with its output and the sentences about it."""
 
     round: Round
     output: str
@@ -71,7 +71,7 @@ class _Ran:
 
 
 def tell(story: Story, execute: Executions, seed: str, settings: StorySettings, manner: Manner | None = None) -> Told | Rejected:
-    """Return the story, of the first kind in a drawn order that these attempts allow; or why it cannot be told.
+    """Return the story as the first kind, in drawn order, that these attempts allow; or the rejection.
 
     Raises:
         SandboxUnavailableError: the sandbox failed, not a program.
@@ -87,7 +87,7 @@ def tell(story: Story, execute: Executions, seed: str, settings: StorySettings, 
 
 
 def _kinds(seed: str, settings: StorySettings) -> Iterator[RoundKind]:
-    """Yield kinds drawn by their shares, without repeats, then those that nearly all attempts allow."""
+    """Yield kinds drawn by their shares without replacement, then the fallbacks, which nearly all attempts allow."""
     rng = random.Random(f"kinds/{seed}")
     left: dict[RoundKind, float] = {kind: settings.shares[kind] for kind in ROUND_KINDS if settings.shares.get(kind, 0) > 0}
     order: list[RoundKind] = []
@@ -103,7 +103,7 @@ def _kinds(seed: str, settings: StorySettings) -> Iterator[RoundKind]:
 def _told(
     kind: RoundKind, story: Story, execute: Executions, seed: str, settings: StorySettings, manner: Manner
 ) -> Told | Rejected | None:
-    """Return the story as one of a kind; None if these attempts do not allow it."""
+    """Return the story told as a given kind; None if these attempts do not allow it."""
     draft = KINDS[kind].draft(story, execute, random.Random(f"{kind}/{seed}"), manner)
     ran = draft and _run(_within(draft, settings.max_rounds), execute)
     if not draft or ran is None:
@@ -123,7 +123,7 @@ def _told(
 
 
 def _within(draft: Draft, max_rounds: int) -> Draft:
-    """Return the draft without the first places that are not needed, if there are too many."""
+    """Drop optional places, first ones first, until the draft has at most `max_rounds`."""
     places = [place for place in draft.places if place.candidates]
     while (
         len(places) > max_rounds and (index := next((at for at, place in enumerate(places) if not place.is_needed), None)) is not None
@@ -133,7 +133,7 @@ def _within(draft: Draft, max_rounds: int) -> Draft:
 
 
 def _run(draft: Draft, execute: Executions) -> list[_Ran] | None:
-    """Run the session with the first rounds that show what they are for; None if one is needed and none shows it."""
+    """Run the session with the first usable round of each place; None if a needed place has none."""
     left = [list(place.candidates) for place in draft.places]
     for _ in range(_MAX_SESSIONS):
         if any(place.is_needed and not rounds for place, rounds in zip(draft.places, left, strict=True)):
@@ -151,9 +151,9 @@ def _run(draft: Draft, execute: Executions) -> list[_Ran] | None:
 
 
 def _without(left: list[list[Round]], failed: list[int], places: Sequence[Place], *, is_last_wrong: bool) -> list[list[Round]]:
-    """Return the rounds that are left when some have failed.
+    """Return the remaining rounds after some have failed.
 
-    Where an attempt prints something else than it did alone, what is run between the attempts is to blame.
+    If an attempt's output differs from that of its run alone, the optional rounds between the attempts caused it and are dropped.
     """
     is_disturbed = is_last_wrong or any(places[at].is_needed and len(places[at].candidates) == 1 for at in failed)
     if is_disturbed and any(rounds and not place.is_needed for place, rounds in zip(places, left, strict=True)):
@@ -176,7 +176,7 @@ def _blocks(ran: Sequence[_Ran], draft: Draft, rng: random.Random, manner: Manne
 
 
 def traced_blocks(story: Story, execute: Executions, seed: str) -> list[Block] | Rejected:
-    """Return the blocks of a story in which each attempt is looked at and corrected, or why there is none.
+    """Return the blocks of a story in which a look and a correction follow each attempt, or the rejection.
 
     Raises:
         SandboxUnavailableError: the sandbox failed, not a program.

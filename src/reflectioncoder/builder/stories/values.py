@@ -1,7 +1,8 @@
-"""Says in words how a value differs from another: both are read from their texts, nothing is computed."""
+"""Describes in words how one value differs from another, comparing their literals."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from reflectioncoder import syntax
@@ -12,14 +13,11 @@ _NO_VALUE = object()
 
 
 def _read(text: str) -> Any:
-    try:
-        return syntax.literal(text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return _NO_VALUE
+    return syntax.literal_or(text, _NO_VALUE)
 
 
 def count(number: int, noun: str) -> str:
-    """Return a number of things in words: `three items`."""
+    """Return a count in words: `three items`."""
     plural = f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else f"{noun}s"
     if number >= len(_COUNTS):
         return f"many {plural}"
@@ -27,18 +25,18 @@ def count(number: int, noun: str) -> str:
 
 
 def ordinal(number: int) -> str:
-    """Return `first` of 1; "" of numbers for which there is no word here."""
+    """Return the ordinal word of a number, such as `first` for 1; "" beyond `tenth`."""
     return _ORDINALS[number - 1] if 0 < number <= len(_ORDINALS) else ""
 
 
 def same_literal(text: str, other: str) -> bool:
-    """Tell whether two texts are the same literal, however it is quoted."""
+    """Tell whether two texts are the same literal, regardless of quote style."""
     value = _read(text)
     return value is not _NO_VALUE and repr(value) == repr(_read(other))
 
 
 def is_another_value(ours: str, theirs: str) -> bool:
-    """Tell whether a value differs from another, as far as both can be read; a number may be an integer or a float."""
+    """Tell whether two values differ; false if either cannot be parsed, and `1` equals `1.0`."""
     a, b = _read(ours), _read(theirs)
     if a is _NO_VALUE or b is _NO_VALUE or a == b:
         return False
@@ -46,7 +44,7 @@ def is_another_value(ours: str, theirs: str) -> bool:
 
 
 def difference(ours: str, theirs: str) -> str:
-    """Return how a value differs from the one that is wanted, as it follows "it": `is one too small`; "" if nothing short says it."""
+    """Return how a value differs from the wanted one, phrased to follow "it": `is exactly one too small`; "" if no phrase fits."""
     a, b = _read(ours), _read(theirs)
     if a is _NO_VALUE or b is _NO_VALUE or a == b:
         return ""
@@ -74,7 +72,13 @@ def _of_types(a: Any, b: Any) -> str:
 
 def _of_numbers(a: float, b: float) -> str:
     side = "large" if a > b else "small"
-    if abs(a - b) == 1:
+    try:
+        distance = float(abs(a - b))
+    except OverflowError:  # integers beyond the range of floats
+        return ""
+    if not math.isfinite(distance):
+        return ""
+    if distance == 1:
         return f"is exactly one too {side}"
     if a == -b:
         return "has the wrong sign"

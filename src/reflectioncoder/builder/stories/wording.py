@@ -1,4 +1,4 @@
-"""Says things: sayings become sentences, and what was seen becomes facts of the grammar."""
+"""Turns sayings into sentences, and observations into facts for the grammar."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ from reflectioncoder.data.python_source import parse
 
 CASES = ("missing_guard", "missing_base_case")  # slips of which `correct` is the condition
 _FAILURES = {"wrong_value": "equality"}
-_UNREADABLE = ("misspelt_name", "syntax_slip", "hard_coded_example")  # of which the shape of the program is no plan
-_COMPLETED = ("syntax_slip_colon", "syntax_slip_parenthesis", "missing_return", "missing_return_value")  # only something is missing
+_UNREADABLE = ("misspelt_name", "syntax_slip", "hard_coded_example")  # slips whose program shape is not a credible plan
+_COMPLETED = ("syntax_slip_colon", "syntax_slip_parenthesis", "missing_return", "missing_return_value")  # the repair only adds code
 _MAX_QUOTED_CHARS = 80
-_TASK_SHARE = 0.4  # of the openings that repeat the task
-_TASK_CHARS = 30  # in which two sentences are compared
-_MAX_LINES = 3  # that are quoted where they only go
-_MAX_WORKED_CHARS = 30  # of a condition with values in it
+_TASK_SHARE = 0.4  # probability that an opening repeats the task
+_TASK_CHARS = 30  # length of the prefix by which two sentences are compared
+_MAX_LINES = 3  # removed lines that are quoted
+_MAX_WORKED_CHARS = 30  # of a condition with substituted values
 _ROUNDS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
 
 @dataclass(frozen=True)
 class Manner:
-    """Sets how much is said. `extras`: the share of the extras that are."""
+    """Controls verbosity. `extras`: probability of including an optional sentence."""
 
     extras: float = 0.65
 
 
 def spoken(sayings: Sequence[Saying], rng: random.Random, manner: Manner) -> str:
-    """Return the text of sayings."""
+    """Return the text of sayings, with each extra drawn by `manner.extras`."""
     texts = [say(saying.symbol, saying.facts, rng) for saying in sayings if not saying.is_extra or rng.random() < manner.extras]
     return " ".join(text for text in texts if text)
 
 
 def quotable(text: str) -> str:
-    """Return a text as it can stand between backticks, on one line; "" if it cannot."""
-    return "" if "`" in text else " ".join(text.split()) if "\n" in text else text  # spaces within a string count
+    """Return a text on one line for use between backticks; "" if it contains a backtick."""
+    return "" if "`" in text else " ".join(text.split()) if "\n" in text else text  # keeps spaces within strings
 
 
 def opening(story: Story, rng: random.Random) -> list[Saying]:
-    """Return what is said before the first cell: the plan, the task, the shape of the program."""
+    """Return the sentences before the first cell: a rule, the shape of the program, and the task or a plain opening."""
     facts = {"entry_point": story.entry_point}
     statement = read_statement(story.request)
     said = []
@@ -73,7 +73,7 @@ def opening(story: Story, rng: random.Random) -> list[Saying]:
 
 
 def failure_facts(attempt: Attempt, story: Story) -> dict[str, str]:
-    """Return what a failing run shows, and what is wrong in the attempt."""
+    """Return the facts of a failing run, and of the attempt's slip."""
     failure, slip = attempt.failure, attempt.slip
     facts = {
         "call": failure.call,
@@ -83,7 +83,7 @@ def failure_facts(attempt: Attempt, story: Story) -> dict[str, str]:
         "entry_point": story.entry_point,
     }
     if slip is not None:
-        task = read_statement(story.request).task  # of the task as a whole no misreading is told
+        task = read_statement(story.request).task  # a misreading of the whole task is not stated
         asked = "" if slip.asked[:_TASK_CHARS].lower() == task[:_TASK_CHARS].lower() else slip.asked
         wrong, correct = _without_brackets(slip.wrong, slip.correct)
         facts |= {"operator": slip.operator, "wrong": wrong, "correct": correct, "asked": asked}
@@ -93,14 +93,14 @@ def failure_facts(attempt: Attempt, story: Story) -> dict[str, str]:
 
 
 def _without_brackets(wrong: str, correct: str) -> tuple[str, str]:
-    """Return two expressions without the brackets that stand around both of them."""
+    """Strip the outer parentheses from two expressions if both have them."""
     inner = (wrong[1:-1], correct[1:-1])
     is_bracketed = all(text.startswith("(") and text.endswith(")") for text in (wrong, correct))
     return inner if is_bracketed and all(parse(text) is not None and "," not in text for text in inner) else (wrong, correct)
 
 
 def _case_facts(attempt: Attempt, story: Story) -> dict[str, str]:
-    """Return what tells the failing test from those that pass before it, as far as the cases of the tests have names."""
+    """Return the named cases of the failing test and of the passing tests before it."""
     test = attempt.test(story.tests)
     if len(story.cases) != len(story.tests) or test not in story.tests:
         return {}
@@ -114,7 +114,7 @@ def _case_facts(attempt: Attempt, story: Story) -> dict[str, str]:
 
 
 def failure_sayings(attempt: Attempt, story: Story, symbol: str = "") -> list[Saying]:
-    """Return what the failing run of an attempt shows."""
+    """Return the sentences about an attempt's failing run."""
     kind, facts = attempt.failure.kind, failure_facts(attempt, story)
     if not symbol and is_second(attempt, story):
         said = [Saying("second.crash" if kind == "exception" else "second.failure", facts)]
@@ -127,15 +127,15 @@ def failure_sayings(attempt: Attempt, story: Story, symbol: str = "") -> list[Sa
 
 
 def is_second(attempt: Attempt, story: Story) -> bool:
-    """Tell whether an attempt is what a first correction has left."""
+    """Tell whether an attempt is the last of several, left by a first correction."""
     return len(story.attempts) > 1 and attempt.program == story.attempts[-1].program
 
 
 def fix(attempt: Attempt, story: Story, line: int | None = None) -> list[Saying]:
-    """Return why an attempt is wrong, and all that is changed.
+    """Return sentences on why an attempt is wrong and on everything that changes.
 
     Args:
-        line: where it was seen to go wrong; what changes there is told first.
+        line: line where the attempt was seen to go wrong; its change is described first.
     """
     facts = failure_facts(attempt, story)
     causes = [Saying(symbol, own) for symbol, own in cause_sayings(attempt.causes, facts)]
@@ -148,7 +148,7 @@ def fix(attempt: Attempt, story: Story, line: int | None = None) -> list[Saying]
 
 
 def _change_facts(attempt: Attempt) -> dict[str, str]:
-    """Return what the change to the corrected program is in detail, and the clauses that fit it."""
+    """Return the facts of the change to the corrected program."""
     slip = attempt.slip
     if slip is None:
         return {}
@@ -169,7 +169,7 @@ def _change_facts(attempt: Attempt) -> dict[str, str]:
 
 
 def _listed(lines: Sequence[str]) -> str:
-    """Return lines of code as they stand in a sentence; "" if one cannot be quoted."""
+    """Join lines of code for a sentence; "" if one cannot be quoted."""
     quoted = [f"`{line.rstrip(':')}`" for line in map(quotable, lines) if line]
     if len(quoted) < len(lines):
         return ""
@@ -183,7 +183,7 @@ def _fix(slip: Mutation, attempt: Attempt, facts: dict[str, str], changes: list[
     if "`" in slip.wrong + slip.correct:  # the cause cannot be quoted
         shape, told = edit_facts(changes, line)
         return [Saying(f"change.{shape}", facts | told)]
-    if "\n" in slip.wrong + slip.correct:  # lines are quoted as they stand
+    if "\n" in slip.wrong + slip.correct:  # quote the changed lines instead
         shape, told = edit_facts(changes, line)
         return [Saying(f"edit.{shape}", facts | told)]
     if slip.operator == "recursion_without_end" and slip.correct.startswith("if "):
@@ -212,14 +212,14 @@ def _symbol_of(slip: Mutation, attempt: Attempt, facts: Facts) -> str:
 
 
 def announcement(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
-    """Return what is said before a look."""
+    """Return the sentences before a look."""
     facts = failure_facts(attempt, story) | place_facts(probe)
     if probe.clue is not None:
         listed = " and ".join(f"`{shown}`" for shown in probe.clue.shown)
         if attempt.failure.kind != "exception":
             return [Saying("announce.loop", facts | {"listed": listed})]
         return [Saying("crash.announce" if len(probe.clue.shown) > 1 else "crash.announce_single", facts | {"listed": listed})]
-    if probe.divergence is None or probe.form == "expression":  # of the call, the defaults or an expression
+    if probe.divergence is None or probe.form == "expression":  # shows the call, the defaults or an expression
         return [Saying(f"announce.{probe.form}", facts)]
     if probe.parts is not None:
         form = "alone" if "def " not in probe.cell else "part" if len(probe.parts.shown) == 1 else "parts"
@@ -230,7 +230,7 @@ def announcement(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
 
 
 def explanation(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
-    """Return what a look shows, and what it should be where that is known."""
+    """Return sentences on what a look shows, and on the right value where it is known."""
     if probe.clue is not None:
         read = probe.clue.read(values_before(probe.output, probe.clue.shown) or {})
         actual = {"actual": attempt.failure.actual} if attempt.failure.actual and probe.output.endswith(attempt.failure.actual) else {}
@@ -246,7 +246,7 @@ def explanation(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
         said, theirs = [Saying("seen.worked_call" if "worked" in facts else "seen.call", facts)], attempt.failure.expected
     else:
         kind = probe.divergence.kind
-        if kind in ("branch", "path") and not probe.divergence.statement:  # what the attempt lacks leads elsewhere
+        if kind in ("branch", "path") and not probe.divergence.statement:  # the correction takes a branch that the attempt lacks
             kind = "guard" if attempt.slip is not None and attempt.slip.operator in CASES else "path"
             if is_labelled(probe.divergence.variable, "True", probe.output):
                 facts["inputs"] = f"`{probe.divergence.variable}` is `True`"
@@ -262,7 +262,7 @@ def explanation(probe: Probe, attempt: Attempt, story: Story) -> list[Saying]:
 
 
 def _parts_sayings(probe: Probe, parts: Parts, attempt: Attempt, story: Story) -> list[Saying]:
-    """Return what the parts of an expression show: which values are right, and which is the first that is not."""
+    """Return sentences on the parts of an expression: which values are right, and the first wrong one."""
     values = values_before(probe.output, parts.shown) or {}
     right = " and ".join(f"`{name}` is `{values[name]}`" for name in parts.operands)
     d, failure = probe.divergence, attempt.failure
@@ -281,12 +281,12 @@ def _parts_sayings(probe: Probe, parts: Parts, attempt: Attempt, story: Story) -
 
 
 def place_facts(probe: Probe) -> dict[str, str]:
-    """Return where a look looks, which can be said before it has run."""
+    """Return the facts about a look's place, which are known before it has run."""
     d = probe.divergence
     if d is None:
         return {}
-    is_to_blame = d.kind != "return" or d.statement.startswith("return")  # else it is what follows that returns nothing
-    is_news = not same_literal(d.statement.removeprefix(f"{d.variable} = "), d.value_attempt or "")  # else it is clear what it does
+    is_to_blame = d.kind != "return" or d.statement.startswith("return")  # else a missing statement after it returns nothing
+    is_news = not same_literal(d.statement.removeprefix(f"{d.variable} = "), d.value_attempt or "")  # else the value is obvious
     facts = {
         "function": d.function.rpartition(".")[2],
         "statement": d.statement if is_to_blame and is_news and len(d.statement) <= _MAX_QUOTED_CHARS else "",
@@ -296,7 +296,7 @@ def place_facts(probe: Probe) -> dict[str, str]:
 
 
 def probe_facts(probe: Probe, attempt: Attempt) -> dict[str, str]:
-    """Return what a look shows."""
+    """Return the facts that a look shows."""
     d, failure = probe.divergence, attempt.failure
     if d is None:
         return {"actual": failure.actual} | ({"worked": probe.worked} if probe.worked else {})

@@ -1,4 +1,4 @@
-"""Works an expression out: its parts are replaced by the values that they have in the failing call, as one does by hand."""
+"""Substitutes into an expression the values that its parts have in the failing call, as one does by hand."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _AFTER_AN_OPERATOR = re.compile(r"( (?:[-+*/%]|//|\*\*) )(-\d[\d.]*)")
 
 
 def worked(expression: str, values: Mapping[str, str]) -> str:
-    """Return an expression with values in the place of its parts; "" if a part has none, nothing is left to do, or it gets long.
+    """Return an expression with values in place of its parts; "" if a value is missing, nothing changes, or the result is too long.
 
     Args:
-        values: of names and of other parts, by their source.
+        values: values of names and other subexpressions, by source text.
     """
     tree = parse(expression)
     found = tree.body[0] if tree is not None and len(tree.body) == 1 else None
@@ -39,7 +39,7 @@ def _plain(source: str) -> str:
 
 
 class _UnknownError(Exception):
-    """A part has no value."""
+    """A part of the expression has no known value."""
 
 
 class _Worked(ast.NodeTransformer):
@@ -60,5 +60,5 @@ def _literal(value: str) -> ast.expr:
     try:
         syntax.literal(value)
         return syntax.parse(value, "eval").body
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+    except syntax.NOT_A_LITERAL:
         raise _UnknownError from None

@@ -1,4 +1,4 @@
-"""Differential tracing: where a failing attempt parts from its reference, seen in real runs of both."""
+"""Differential tracing: finds where a failing attempt diverges from its reference, from real runs of both."""
 
 from reflectioncoder.builder.tracing.comparison import compare, diverge
 from reflectioncoder.builder.tracing.divergence import Divergence, Facts, describe

@@ -1,7 +1,7 @@
-"""Aligns the statements of two programs: which are the same, and which take each other's place.
+"""Aligns the statements of two programs: which are equal, and which replace each other.
 
-Layout, comments, docstrings and annotations do not count. Functions are paired by name, those that are left by their order; within a
-pair, statements and variables that differ in nothing but names are the same.
+Layout, comments, docstrings and annotations are ignored. Functions are paired by name and the remaining ones by order; within a pair,
+statements that differ only in renamed variables are equal.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import NamedTuple
 from reflectioncoder.builder.tracing.statements import ProgramText, Statement
 
 _NAME = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
-_MIN_ALIKE = 0.5  # of the text of two statements of which one takes the other's place
-_MIN_SHARE = 0.5  # of the statements of the shorter function: more have to be alike
-_MAX_CELLS = 2500  # statements of one program times those of the other: beyond it functions that differ that much are not aligned
+_MIN_ALIKE = 0.5  # text similarity of a statement to its replacement
+_MIN_SHARE = 0.5  # a larger share of the shorter function's statements must be alike
+_MAX_CELLS = 2500  # size of the alignment table, the product of the numbers of statements; beyond it nothing is aligned
 _PLAIN = (ast.Return, ast.Expr, ast.Assign, ast.AugAssign, ast.AnnAssign)
 
 
 class Pair(NamedTuple):
-    """A statement of the attempt and one of the reference that correspond."""
+    """Corresponding statements of the attempt and the reference."""
 
     ours: Statement
     theirs: Statement
@@ -36,15 +36,14 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class Alignment:
-    """The correspondence of an attempt and its reference.
+    """The correspondence of an attempt and its reference. Statements and functions are given by number.
 
     Attributes:
-        partner: the number of the statement of the reference by that of the attempt's, whether they are the same or one replaces the
-            other.
-        changed: the numbers of the attempt's statements that differ from their partners.
-        functions: the number of the reference's function by that of the attempt's.
-        names: the reference's name by the attempt's, by function of the attempt, where they differ.
-        opaque: functions of the attempt too different from their partners for a comparison statement by statement.
+        partner: maps the attempt's statements to the reference's, whether equal or replaced.
+        changed: the attempt's statements that differ from their partners.
+        functions: maps the attempt's functions to the reference's.
+        names: for each function of the attempt, maps its variable names to the reference's, where they differ.
+        opaque: functions of the attempt too different from their partners to compare by statement.
     """
 
     partner: Mapping[int, int]
@@ -92,7 +91,7 @@ def _renamed_parameters(attempt: ProgramText, own: int, reference: ProgramText, 
 
 
 def _renamed_targets(pairs: list[Pair], ours: list[Statement], theirs: list[Statement]) -> dict[str, str]:
-    """Return the variables that are renamed: statements alike but for names assign them, and neither name is known to the other."""
+    """Return renamed variables: assigned by statements that differ only in names, and unknown to the other program."""
     known = {name for item in ours for name in (*item.targets, *item.reads)}
     known_there = {name for item in theirs for name in (*item.targets, *item.reads)}
     found: dict[str, str] = {}
@@ -105,7 +104,7 @@ def _renamed_targets(pairs: list[Pair], ours: list[Statement], theirs: list[Stat
 
 
 def _pairs(ours: list[Statement], theirs: list[Statement], renamed: Mapping[str, str]) -> list[Pair]:
-    """Return the statements that correspond: the same ones at both ends, and between them the best alignment."""
+    """Return the corresponding statements: the common prefix and suffix, and the best alignment between them."""
     texts = [_NAME.sub(lambda match: renamed.get(match[0], match[0]), item.text) for item in ours]
     others = [item.text for item in theirs]
 
@@ -123,7 +122,7 @@ def _pairs(ours: list[Statement], theirs: list[Statement], renamed: Mapping[str,
 
 
 class _Likeness:
-    """Tells how alike two statements are: 2 to 3 the same, 1 to 2 alike, below 1 only of a kind, 0 unlike."""
+    """Rates the similarity of two statements: 2 to 3 equal, 1 to 2 similar, below 1 only of the same kind, 0 unlike."""
 
     def __init__(self, ours: list[Statement], theirs: list[Statement], texts: list[str], others: list[str]):
         self._ours, self._theirs, self._texts, self._others = ours, theirs, texts, others
@@ -149,7 +148,7 @@ class _Likeness:
 
 
 def _best_alignment(a: range, b: range, likeness: _Likeness) -> list[tuple[int, int]]:
-    """Return the pairs, in order, whose likenesses have the greatest sum. (Needleman and Wunsch 1970, without a cost of gaps.)"""
+    """Return the ordered pairs with the greatest total similarity (Needleman and Wunsch 1970, with no gap penalty)."""
     if len(a) * len(b) > _MAX_CELLS:
         return []
     best = [[0.0] * (len(b) + 1) for _ in range(len(a) + 1)]

@@ -1,7 +1,7 @@
-"""Finds where two runs part: the first statement at which an attempt does something else than its reference, and the variable.
+"""Finds where two runs diverge: the first statement at which an attempt behaves differently from its reference, and the variable.
 
-Both runs are followed call by call and step by step (`walk`). Calls within a step are compared before the step's own effects.
-Calls whose statements cannot be aligned are compared by the calls that both make and by how they end.
+Both runs are compared call by call and step by step (`walk`). Calls within a step are compared before the step's own effects.
+Calls whose statements cannot be aligned are compared by the calls that both make and by their results.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from reflectioncoder.builder.tracing.states import States
 from reflectioncoder.builder.tracing.walk import Walk
 
 _MAX_PATH = 20  # names in `call_path`
-_MAX_DEPTH = 150  # calls within calls that are followed; deeper ones are compared by how they end
+_MAX_DEPTH = 150  # of nested calls compared step by step; deeper calls are compared only by their results
 
 
 def diverge(attempt: str, reference: str, test: str, before: str = "") -> Divergence | None:
-    """Run both programs under the tracer and return where they part, None if that is not seen.
+    """Run both programs under the tracer and return where they diverge; None if no divergence is seen.
 
     Args:
         test: statements that call the program, such as the failing assertion; traced.
-        before: statements that run before it, such as what the tests need and the tests that passed; not traced.
+        before: statements that run first, such as the tests' setup and the passing tests; not traced.
 
     Raises:
         SandboxUnavailableError: the sandbox failed, not a program.
@@ -43,7 +43,7 @@ def diverge(attempt: str, reference: str, test: str, before: str = "") -> Diverg
 
 
 def compare(ours: ProgramText, theirs: ProgramText, attempt: Trace, reference: Trace) -> Divergence | None:
-    """Return where two traces part, None if they do not."""
+    """Return where two traces diverge; None if they do not."""
     comparison = Comparison(ours, theirs, align(ours, theirs), attempt)
     for a, b in ((attempt.module, reference.module), (attempt.test, reference.test)):
         if a is not None and b is not None and (found := comparison.calls(a, b, ())):
@@ -54,7 +54,7 @@ def compare(ours: ProgramText, theirs: ProgramText, attempt: Trace, reference: T
 
 
 class Comparison:
-    """Two programs that are compared, and the first difference in what they print: it is told if there is no other."""
+    """Compares two programs. `printed`: the first difference in their output, used if there is no other."""
 
     def __init__(self, ours: ProgramText, theirs: ProgramText, alignment: Alignment, attempt: Trace):
         self.ours, self.theirs, self.alignment = ours, theirs, alignment
@@ -64,7 +64,7 @@ class Comparison:
         self._depth = 0
 
     def calls(self, a: Call, b: Call, path: tuple[str, ...]) -> Divergence | None:
-        """Compare two calls of functions that correspond, with equal arguments."""
+        """Compare two calls of corresponding functions with equal arguments."""
         name = self.ours.name_of(a.function)
         path = (*path, name) if name and len(path) < _MAX_PATH else path
         if self._depth >= _MAX_DEPTH:
@@ -76,7 +76,7 @@ class Comparison:
             self._depth -= 1
 
     def inside(self, a: Step, b: Step, path: tuple[str, ...], at: Callable[[], Divergence]) -> Divergence | None:
-        """Compare the calls that two steps make, as far as they are calls of the same functions. `at`: the place of the steps."""
+        """Compare the calls that two steps make, up to the first calls of different functions. `at`: returns the place of the steps."""
         for ours, theirs in zip(a.calls, b.calls, strict=False):
             if ours.function >= 0 and self.alignment.functions.get(ours.function) != theirs.function:
                 return None
@@ -92,13 +92,13 @@ class Comparison:
         if found := states.difference(parameters, but=others):
             variable = f"{self.ours.name_of(a.function)}({found.path})"
             place = at()
-            if place.line_attempt is None:  # the test calls it: with a default value of the function
+            if place.line_attempt is None:  # called by the test: a default value differs
                 place = self.place(Step(a.function), Step(b.function), (), a.arguments)
             return replace(place, kind="argument", variable=variable, value_attempt=found.ours, value_reference=found.theirs)
         return None
 
     def _from_outside(self, a: Call, b: Call, path: tuple[str, ...]) -> Divergence | None:
-        """Compare two calls whose statements cannot be aligned: by the calls that both make, then by how they end."""
+        """Compare two calls whose statements cannot be aligned: by the calls that both make, their yields, and their results."""
         others = [call for step in b.steps for call in step.calls]
         for ours in (call for step in a.steps for call in step.calls):
             function = self.alignment.functions.get(ours.function)
@@ -115,7 +115,7 @@ class Comparison:
         return self.ends(a, b, at)
 
     def ends(self, a: Call, b: Call, at: Divergence) -> Divergence | None:
-        """Compare how two calls end."""
+        """Compare the results of two calls: returned values or exceptions."""
         if a.end == "cut":
             return replace(at, kind="endless") if self.is_killed and b.end != "cut" else None
         if b.end == "cut" or (a.end, a.value) == (b.end, b.value):
@@ -138,11 +138,11 @@ class Comparison:
         iteration: int = 0,
         last: Step | None = None,
     ) -> Divergence:
-        """Return the place of two steps, as a divergence that says nothing yet; `last`: the attempt's step before it."""
+        """Return the place of two steps as a divergence to be completed; `last`: the attempt's preceding step."""
         ours = self.ours.statements.get(a.statement) if a else None
         theirs = self.theirs.statements.get(b.statement) if b else None
         before = self.ours.statements.get(last.statement) if last else None
-        if before is None and theirs is not None:  # nothing has been executed: the place is the beginning of the function
+        if before is None and theirs is not None:  # no step yet: the place is the start of the function
             back = {other: own for own, other in self.alignment.functions.items()}
             before = self.ours.statements.get(back.get(theirs.function, 0))
         place = ours or before
@@ -161,7 +161,7 @@ class Comparison:
         )
 
     def _inputs(self, statement: Statement | None, place: Statement | None, state: dict[str, str]) -> tuple[tuple[str, str], ...]:
-        """Return what a statement reads and, of the innermost `for` loop around the place, what that assigns."""
+        """Return the values of the names that a statement reads and that the innermost loop around the place assigns."""
         names = list(statement.reads if statement else ())
         around = [self.ours.statements[number] for number in (place.parents if place else ())]
         names += next((item.targets for item in reversed(around) if item.is_loop), ())

@@ -1,4 +1,4 @@
-"""Defines the place at which an attempt parts from its reference."""
+"""The place where an attempt diverges from its reference, and the facts about it that a text may state."""
 
 from __future__ import annotations
 
@@ -7,35 +7,37 @@ from typing import Any, Literal
 
 from reflectioncoder.sandbox.runtime.showing import LEFT_OUT
 
-MAX_STATED = 80  # characters of a value that is stated
+TRACE_FORMAT = 1
+"""Part of the log key: raise it when tracing finds other divergences in the same runs, so that older logs are not reused."""
+MAX_STATED = 80  # characters of a quoted value
 
 Kind = Literal[
     "value", "argument", "branch", "rounds", "path", "return", "yield", "exception", "output", "endless", "syntax", "outcome"
 ]
 """
-value: a variable has another value after the statement; argument: a function is called with another one; branch: a condition comes out
-differently; rounds: a `for` loop goes on in one of the runs only; path: another statement follows; return, yield: a function gives
-another value; exception: one is raised, or another; output: something else is printed; endless: the attempt hangs in the statement;
-syntax: the attempt is no program; outcome: the test alone tells the runs apart.
+How the attempt differs. value: a variable's value after the statement; argument: an argument of a call; branch: a condition's value;
+rounds: a `for` loop continues in only one of the runs; path: another statement follows; return, yield: the returned or yielded value;
+exception: an exception is raised in only one run, or differs; output: the printed text; endless: the attempt hangs in the statement;
+syntax: the attempt does not parse; outcome: only the test itself distinguishes the runs.
 """
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """The place where an attempt parts from its reference.
+    """The place where an attempt diverges from its reference.
 
     Attributes:
-        function: the function of the attempt, `Class.method` of a method; "" at module level and in the test.
-        line_attempt, line_reference: lines of the two sources; None where one has no such statement.
-        statement, statement_reference: as they are written, on one line; of a compound statement the header.
-        variable: the variable, `name.attribute` of an attribute; of an argument `function(parameter)`; of a branch its condition.
-        value_attempt, value_reference: as `repr` writes them, with `…` where something is left out; None: there is none.
-        iteration: the round of the innermost loop around the statement (or that the statement is), from 1; 0 outside of loops.
-        call_path: the functions from the test to the place.
-        inputs: what the statement reads and what the loop around it assigns, by name, as it was in the attempt before it was executed.
-        line_before: the line of the attempt's last statement up to there: where a missing one is missing, what comes before it.
-        visits: how often the attempt's statement (or that of `line_before`) is executed during the test, as far as it was traced.
-        ends: the attempt came to an end within the tracer's limits.
+        function: the attempt's function, `Class.method` for a method; "" at module level and in the test.
+        line_attempt, line_reference: lines in the two sources; None where a program has no such statement.
+        statement, statement_reference: source on one line; for a compound statement its header.
+        variable: the variable; `name.attribute` for an attribute, `function(parameter)` for an argument, the condition for a branch.
+        value_attempt, value_reference: reprs, with `…` for omitted parts; None if there is no value.
+        iteration: iteration of the innermost loop at the statement, from 1; 0 outside loops.
+        call_path: functions from the test to the place.
+        inputs: names and values that the statement reads and its loop assigns, in the attempt before the statement runs.
+        line_before: line of the attempt's last statement before the place; locates a statement that the attempt lacks.
+        visits: executions of the attempt's statement (or that of `line_before`) in the traced part of the test.
+        ends: whether the attempt finished within the tracer's limits.
     """
 
     kind: Kind
@@ -65,12 +67,12 @@ class Divergence:
 
 @dataclass(frozen=True)
 class Facts:
-    """The facts that may be stated of a divergence: values that were seen and are complete and short.
+    """The facts of a divergence that a text may state: observed values that are complete and short.
 
     Attributes:
-        observed: variables of the attempt before the statement, and what it did to `variable`.
-        expected: what the reference has in the place of the last of them.
-        result, result_expected: what the function returned or yielded, or how the condition came out.
+        observed: the attempt's variables before the statement, then the new value of `variable`.
+        expected: the reference's value of `variable`.
+        result, result_expected: the returned, yielded or printed values, or the values of the condition.
         error, error_expected: the exceptions.
     """
 
@@ -90,7 +92,7 @@ class Facts:
 
 
 def describe(divergence: Divergence) -> Facts:
-    """Return what may be stated of a divergence."""
+    """Return the facts of a divergence that a text may state."""
     d = divergence
     ours, theirs = (value if value is not None and is_whole(value) else None for value in (d.value_attempt, d.value_reference))
     facts = Facts(
@@ -106,5 +108,5 @@ def describe(divergence: Divergence) -> Facts:
 
 
 def is_whole(value: str) -> bool:
-    """Tell whether the text of a value is all of it, and short enough to be stated."""
+    """Tell whether a value's text is complete, on one line, and short enough to quote."""
     return LEFT_OUT not in value and len(value) <= MAX_STATED and "\n" not in value

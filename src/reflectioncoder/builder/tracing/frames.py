@@ -1,4 +1,4 @@
-"""Runs a program under the tracer and reads the rows that it writes into calls and their steps."""
+"""Runs a program under the tracer and parses the tracer's rows into calls and their steps."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ LIMITS = Limits(wall_s=1.5, cpu_s=2.0, output_bytes=4096)
 
 @dataclass
 class Step:
-    """An execution of a statement, with what it did.
+    """An execution of a statement, with its effects.
 
     Attributes:
-        changes: the new values of variables, as text.
-        error: the exception that passed through it.
+        changes: new values of variables, as text.
+        error: the exception that propagated through it.
     """
 
     statement: int
@@ -35,7 +35,7 @@ class Step:
 
 @dataclass
 class Call:
-    """A call of a function of the program (or the module, or the test). `end`: return, leave (with an exception), or cut."""
+    """A call of a program's function (or its module, or the test). `end`: "return", "leave" (an exception), or "cut" (unfinished)."""
 
     function: int
     arguments: dict[str, str]
@@ -44,7 +44,7 @@ class Call:
     value: str = ""
 
     def all_calls(self) -> Iterator[Call]:
-        """Yield this call and all below it."""
+        """Yield this call and all nested calls."""
         waiting = [self]
         while waiting:
             call = waiting.pop()
@@ -54,10 +54,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Trace:
-    """A record of what a program did: the call of its module, that of the test (None if it was not reached), and how the run ended.
+    """A record of a run: the call of its module, the call of the test (None if not reached), and how the run ended.
 
     Attributes:
-        reason: "done"; "limit" of the tracer; "killed", by a limit of the sandbox or by itself; or an exception outside of the test.
+        reason: "done"; "limit" (of the tracer); "killed" (by a sandbox limit or by itself); or an exception outside the test.
     """
 
     module: Call | None
@@ -65,14 +65,14 @@ class Trace:
     reason: str
 
     def visits(self, statement: int) -> int:
-        """Count the executions of a statement during the test; of a definition the calls of its function."""
+        """Count the executions of a statement during the test; for a definition, the calls of its function."""
         calls = list(self.test.all_calls()) if self.test else []
         num_calls = sum(call.function == statement for call in calls)
         return num_calls or sum(step.statement == statement for call in calls for step in call.steps)
 
 
 def trace(source: str, test: str, before: str = "", limits: Limits = LIMITS) -> Trace:
-    """Run a program, `before` untraced and `test` traced; bounded in events, bytes and time.
+    """Run a program, then `before` untraced and `test` traced, with bounds on events, bytes and time.
 
     Raises:
         SandboxUnavailableError: the sandbox failed, not the program.
@@ -80,14 +80,14 @@ def trace(source: str, test: str, before: str = "", limits: Limits = LIMITS) -> 
     traced = Traced(source, before, test)
     _, rows = run_traced(traced, limits, detect_isolation())
     found = read_trace(rows)
-    if found.reason == "killed":  # once more, each row written at once: it hangs in a call of the interpreter's, or ends itself
+    if found.reason == "killed":  # it hung in native code or ended itself: rerun unbuffered to keep the last rows
         _, rows = run_traced(replace(traced, is_buffered=False), limits, detect_isolation())
         found = read_trace(rows)
     return found
 
 
 def read_trace(rows: bytes) -> Trace:
-    """Read rows of the tracer; what is malformed, because it is cut off or the program has forged it, ends the trace."""
+    """Parse the tracer's rows; a malformed row (truncated, or forged by the program) ends the trace."""
     reader = _Reader()
     with contextlib.suppress(ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         for line in rows.split(b"\n")[:-1]:

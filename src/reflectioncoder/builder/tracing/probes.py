@@ -1,8 +1,8 @@
-"""Writes the short cell with which a person would look at the place where an attempt goes wrong.
+"""Writes the short cell with which a person would inspect the place where an attempt goes wrong.
 
-Two forms: the statement's expression, evaluated with the values that its variables had there; or the function with a `print` in it,
-called with the failing input. The cell is meant for a session in which the attempt has run. What it prints has to be read: `shows`
-tells whether what may be stated of the divergence is there.
+Two forms: the statement's expression, evaluated with the values that its variables had there; or the function with an added `print`,
+called with the failing input. The cell is meant for a session in which the attempt has run. `shows` tells whether its output contains
+the divergent value.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from reflectioncoder.builder.tracing.divergence import Divergence, is_whole
 from reflectioncoder.builder.tracing.statements import ProgramText, Statement
 from reflectioncoder.data.python_source import bindings, first_line
 
-_MAX_LINES = 8  # that the cell prints
+_MAX_LINES = 8  # printed by the cell
 _MAX_NAMES = 4
 _BUILTINS = frozenset(dir(builtins))
 _MUTATING = re.compile(
@@ -26,14 +26,14 @@ _MUTATING = re.compile(
 
 
 def probe_cell(divergence: Divergence, attempt: str, test: str) -> str:
-    """Return a cell that shows what is wrong in the attempt, "" if there is none that is short: the expression, else the print."""
+    """Return a cell that shows the attempt's fault: the expression, else the function with a print; "" if neither works."""
     return expression_probe(divergence, attempt) or print_probe(divergence, attempt, test)
 
 
 def shows(divergence: Divergence, output: str) -> bool:
-    """Tell whether a probe's output shows the attempt's value of the divergence; if there is none, one of the values that were read."""
+    """Tell whether a probe's output shows the attempt's divergent value or, if it has none, one of the inputs."""
     inputs = dict(divergence.inputs)
-    if divergence.variable in inputs and divergence.kind == "branch":  # a condition that is a variable
+    if divergence.variable in inputs and divergence.kind == "branch":  # the condition is a plain variable
         return _stands_in(inputs[divergence.variable], output)
     values = [divergence.value_attempt] if divergence.value_attempt is not None else list(inputs.values())
     return any(_stands_in(value, output) for value in values)
@@ -46,12 +46,12 @@ def _stands_in(value: str, output: str) -> bool:
 
 
 def _text_of(value: str) -> str:
-    return str(syntax.literal(value)) if _is_literal(value) else value
+    return str(syntax.literal_or(value, value))
 
 
 def expression_probe(divergence: Divergence, attempt: str) -> str:
     """Return a cell that evaluates the expression of the attempt's statement with the values that its variables had."""
-    is_lost = divergence.kind == "return" and not divergence.statement.startswith("return")  # what is not returned is no result
+    is_lost = divergence.kind == "return" and not divergence.statement.startswith("return")  # the expression is not the result
     if divergence.kind not in ("value", "return", "yield", "branch", "exception") or not divergence.statement or is_lost:
         return ""
     inputs = {name: value for name, value in divergence.inputs if name.isidentifier()}
@@ -60,29 +60,29 @@ def expression_probe(divergence: Divergence, attempt: str) -> str:
     if expression is None or not set(_free_names(expression)) <= known:
         return ""
     needed = [name for name in inputs if name in _free_names(expression)]
-    if not needed or not all(is_whole(inputs[name]) and _is_literal(inputs[name]) for name in needed):
+    if not needed or not all(is_whole(inputs[name]) and syntax.is_literal(inputs[name]) for name in needed):
         return ""
     return "\n".join([*_assignments(needed, inputs), f"print({_shown(expression)})"])
 
 
 def value_cell(divergence: Divergence, expressions: Sequence[str]) -> str:
-    """Return a cell that prints expressions with the values of their variables at the place; "" if they cannot be written down."""
+    """Return a cell that prints expressions with the values of their variables at the place; "" if a value is not a short literal."""
     inputs = dict(divergence.inputs)
     used = [name for expression in expressions for name in _free_names(syntax.parse(expression, mode="eval").body)]
     needed = [name for name in dict.fromkeys(used) if name not in _BUILTINS]
-    if not needed or not all(name in inputs and is_whole(inputs[name]) and _is_literal(inputs[name]) for name in needed):
+    if not needed or not all(name in inputs and is_whole(inputs[name]) and syntax.is_literal(inputs[name]) for name in needed):
         return ""
     return "\n".join([*_assignments(needed, inputs), _print_of(expressions)])
 
 
 def _expression(statement: str) -> ast.expr | None:
-    """Return the expression whose value a statement uses; None if there is none, or evaluating it changes what it reads."""
+    """Return the expression whose value a statement uses; None if there is none, it is trivial, or evaluating it has side effects."""
     if not statement:
         return None
     try:
         text = statement.removeprefix("el") if statement.startswith("elif ") else statement
         node = syntax.parse(f"{text}\n    pass" if text.endswith(":") else text).body[0]
-    except (SyntaxError, ValueError, IndexError):  # of an empty text: the reference may have no such statement
+    except (SyntaxError, ValueError, IndexError):  # headers such as `except` and `case` do not parse alone
         return None
     match node:
         case ast.AugAssign(target=ast.Name() as target):
@@ -101,7 +101,7 @@ def _expression(statement: str) -> ast.expr | None:
 
 
 def expression_text(statement: str) -> str:
-    """Return the expression whose value a statement uses, "" if there is none or evaluating it changes something."""
+    """Return the source of the expression whose value a statement uses; "" if `_expression` finds none."""
     found = _expression(statement)
     return ast.unparse(ast.fix_missing_locations(found)) if found is not None else ""
 
@@ -110,14 +110,6 @@ def _free_names(expression: ast.expr) -> list[str]:
     inner = {node.id for node in ast.walk(expression) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     inner |= {node.arg for node in ast.walk(expression) if isinstance(node, ast.arg)}
     return [node.id for node in ast.walk(expression) if isinstance(node, ast.Name) and node.id not in inner]
-
-
-def _is_literal(value: str) -> bool:
-    try:
-        syntax.literal(value)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return False
-    return True
 
 
 def _assignments(names: list[str], values: dict[str, str]) -> list[str]:
@@ -131,7 +123,7 @@ def _shown(expression: ast.expr) -> str:
 
 
 def is_printable(expression: str, own: Iterable[str]) -> bool:
-    """Tell whether an expression can stand in a print: it changes nothing and calls none of the program's functions."""
+    """Tell whether an expression can be printed: it has no side effects and calls none of the program's functions."""
     if not _fits_f_string(expression) or _MUTATING.search(expression):
         return False
     node = _expression(f"return {expression}") or syntax.parse(expression, mode="eval").body
@@ -140,12 +132,12 @@ def is_printable(expression: str, own: Iterable[str]) -> bool:
 
 
 def _fits_f_string(expression: str) -> bool:
-    """Tell whether an expression can stand in an f-string of every Python: no backslash, no braces, one kind of quotes."""
+    """Tell whether an expression fits in an f-string of any Python version: no backslash, brace or `!`, and one kind of quotes."""
     return not re.search(r"[{}\\!]", expression) and not ('"' in expression and "'" in expression)
 
 
 def _print_of(names: Sequence[str]) -> str:
-    """Return a statement that prints expressions with their values."""
+    """Return a statement that prints expressions as `name=value`."""
     fields = ", ".join(f"{{{name}=}}" for name in names)
     return f"print(f'{fields}')" if '"' in fields else f'print(f"{fields}")'
 
@@ -154,8 +146,8 @@ def print_probe(divergence: Divergence, attempt: str, test: str, whole: bool = F
     """Return the attempt's function with a `print` at the place, and the failing call; "" if it would print too much or never end.
 
     Args:
-        shown: expressions to print, in the place of the variables that the statement reads.
-        whole: take all of the program, so that what a traceback shows of the other functions is right.
+        whole: include the whole program, so that tracebacks quote the right lines of other functions.
+        shown: expressions to print instead of the variables that the statement reads.
     """
     if divergence.kind == "syntax" or not divergence.ends:
         return ""
@@ -186,7 +178,7 @@ def print_probe(divergence: Divergence, attempt: str, test: str, whole: bool = F
 
 
 def _cell(lines: list[str], at: int, new: list[str], text: ProgramText, test: str) -> str:
-    """Return the definition around a place with new lines before line `at` (from 0), without docstrings, and the call of the test."""
+    """Return the enclosing definition with new lines inserted before line `at` (from 0), without docstrings, and the test's call."""
     around = next((node for node in text.tree.body if first_line(node) - 1 <= at <= (node.end_lineno or 0)), None)
     if around is None:
         return ""
@@ -207,7 +199,7 @@ def _docstring_lines(node: ast.AST) -> Iterable[int]:
 
 
 def _call(test: str) -> str:
-    """Return the call of an assertion, printed; other tests as they are."""
+    """Return a statement that prints an assertion's call; other tests unchanged."""
     try:
         node = syntax.parse(test).body[0]
     except (SyntaxError, ValueError, IndexError):
@@ -221,7 +213,7 @@ def _call(test: str) -> str:
 
 
 def _names_to_print(divergence: Divergence, text: ProgramText) -> list[str]:
-    """Return variables, and the condition or what is returned, if it can stand in an f-string and calls none of the functions."""
+    """Return the input variables, and last the divergent variable or, if printable, the condition or result expression."""
     names = [name for name, value in divergence.inputs if is_whole(value)]
     last = ""
     if divergence.kind in ("value", "rounds") and re.fullmatch(r"[\w.]+", divergence.variable):
@@ -242,7 +234,7 @@ def _is_number(value: str) -> bool:
 
 
 def _insertion(divergence: Divergence, text: ProgramText) -> tuple[Statement, int] | None:
-    """Return a statement of the attempt and the line (from 0) that the print comes before, beside it or first in its body."""
+    """Return the statement at the place, and the line (from 0) before which to insert the print: next to it or first in its body."""
     line = divergence.line_attempt or divergence.line_before
     candidates = [item for item in text.statements.values() if item.line == line and text.has_its_lines(item)]
     if len(candidates) != 1 or candidates[0].kind in ("ClassDef", "ExceptHandler", "match_case", "Match", "Try"):

@@ -1,4 +1,4 @@
-"""Reads the statements of a program, numbered in the order of the text as the tracer does (`sandbox.runtime.tracer.numbered`)."""
+"""Parses a program into statements, numbered in source order as by the tracer (`sandbox.runtime.tracer.numbered`)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Node = ast.stmt | ast.ExceptHandler | ast.match_case
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement, without those inside it.
+    """A statement without nested statements.
 
     Attributes:
-        line: where it begins in the program.
-        text: of a compound statement its header; in the layout of `ast.unparse`.
-        written: the same as it stands in the program, on one line.
-        function: the number of the definition that it stands in, 0 at module level.
-        parents: the numbers of the statements around it within its function, from the outside.
+        line: its first line in the program.
+        text: its source (the header of a compound statement) in the layout of `ast.unparse`.
+        written: the same source as written in the program, joined into one line.
+        function: number of the enclosing definition, 0 at module level.
+        parents: numbers of the enclosing statements within its function, outermost first.
     """
 
     number: int
@@ -45,12 +45,12 @@ class Statement:
 
     @cached_property
     def reads(self) -> tuple[str, ...]:
-        """Return the names that it reads, in the order of its text."""
+        """Return the names that it reads, in source order."""
         return tuple(dict.fromkeys(_names(self.node, ast.Load)))
 
     @cached_property
     def targets(self) -> tuple[str, ...]:
-        """Return the names that it assigns, in the order of its text; of `x.append(…)` and `x[i] = …` also `x`."""
+        """Return the names that it assigns, in source order; `x.append(…)` and `x[i] = …` count as assigning `x`."""
         found = list(_names(self.node, ast.Store))
         for part in _parts(self.node):
             for inner in ast.walk(part):
@@ -64,7 +64,7 @@ class ProgramText:
     """The statements of a program by their numbers.
 
     Raises:
-        SyntaxError, ValueError, RecursionError: `source` is no program that can be read.
+        SyntaxError, ValueError, RecursionError: `source` cannot be parsed.
     """
 
     def __init__(self, source: str):
@@ -87,7 +87,7 @@ class ProgramText:
             self._read(child, number if inside else function, () if inside else (*parents, number))
 
     def _written(self, node: Node, line: int) -> str:
-        """Return a statement's text as it stands in the program; "" where it shares its lines with others."""
+        """Return a statement's source on one line; "" if it cannot be joined, or a header shares its line with the body."""
         body = getattr(node, "body", None) or getattr(node, "cases", None)
         if not body:
             return self._on_one_line(node)
@@ -96,11 +96,11 @@ class ProgramText:
         return text if text.endswith(":") else ""
 
     def expression(self, node: ast.expr) -> str:
-        """Return an expression as it stands in the program, on one line."""
+        """Return an expression's source on one line."""
         return self._on_one_line(node) or ast.unparse(node)
 
     def _on_one_line(self, node: Node | ast.expr) -> str:
-        """Return the text of a node, "" if a string goes over several lines, or a comment stands between its lines."""
+        """Return a node's source joined into one line; "" if a string spans lines, or its lines contain a comment."""
         texts = (inner for inner in ast.walk(node) if isinstance(inner, ast.Constant | ast.JoinedStr))
         lines = (ast.get_source_segment(self.source, node) or "").split("\n")
         if any(inner.end_lineno != inner.lineno for inner in texts) or (len(lines) > 1 and any("#" in line for line in lines)):
@@ -108,7 +108,7 @@ class ProgramText:
         return _joined(lines)
 
     def has_its_lines(self, statement: Statement) -> bool:
-        """Tell whether no other statement shares the first line of a statement, nor the last of a simple one."""
+        """Tell whether no other statement starts on a statement's first line, or on the last line of a simple one."""
         others = [item for item in self.statements.values() if item.number != statement.number]
         ends = {statement.line} if hasattr(statement.node, "body") else {statement.line, self.last_line(statement)}
         return not any(item.line in ends for item in others)
@@ -121,7 +121,7 @@ class ProgramText:
         return node.end_lineno or statement.line
 
     def first_of_body(self, statement: Statement) -> int:
-        """Return the line of the first statement inside a compound statement, docstrings left out; 0 if there is none."""
+        """Return the first line of a compound statement's body, ignoring docstrings; 0 if there is none."""
         body = [node for node in getattr(statement.node, "body", []) if not _is_text(node)]
         return first_line(body[0]) if body else 0
 
@@ -130,7 +130,7 @@ class ProgramText:
         return isinstance(statement.node, ast.If) and line.lstrip().startswith("elif")
 
     def name_of(self, function: int) -> str:
-        """Return the name of a function, with those of the classes and functions around it: `Stack.push`."""
+        """Return a function's name qualified by its enclosing classes and functions: `Stack.push`."""
         if function not in self.statements:
             return ""
         statement = self.statements[function]
@@ -150,7 +150,7 @@ class ProgramText:
         return [arg.arg for arg in [*named, *([args.kwarg] if args.kwarg else [])]]
 
     def body_of(self, function: int) -> list[Statement]:
-        """Return the statements of a function, without those of functions inside it and without docstrings."""
+        """Return the statements of a function, without those of nested functions and without docstrings."""
         return [item for item in self.statements.values() if item.function == function and not _is_text(item.node)]
 
 
@@ -159,7 +159,7 @@ def _joined(lines: list[str]) -> str:
 
 
 def header(node: Node) -> str:
-    """Return the text of a statement without the statements inside it, in the layout of `ast.unparse`."""
+    """Return a statement's source without nested statements, in the layout of `ast.unparse`."""
     match node:
         case ast.If() | ast.While():
             return f"{'if' if isinstance(node, ast.If) else 'while'} {ast.unparse(node.test)}:"
@@ -174,7 +174,8 @@ def header(node: Node) -> str:
         case ast.Try() | ast.TryStar():
             return "try:"
         case ast.ExceptHandler():
-            return f"except {ast.unparse(node.type) if node.type else ''} as {node.name}:"
+            caught = f" {ast.unparse(node.type)}" if node.type else ""
+            return f"except{caught}{f' as {node.name}' if node.name else ''}:"
         case ast.Match():
             return f"match {ast.unparse(node.subject)}:"
         case ast.match_case():
@@ -198,7 +199,7 @@ def _signature(args: ast.arguments) -> str:
 
 
 def _parts(node: Node) -> Iterator[ast.AST]:
-    """Yield the expressions of a statement, without those of statements inside it."""
+    """Yield the expressions of a statement, without those of nested statements."""
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case):
             yield child
@@ -210,7 +211,7 @@ def _names(node: Node, context: type[ast.expr_context]) -> Iterator[str]:
     if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name | ast.Attribute):
         yield ast.unparse(node.target)
     whole = [inner for part in _parts(node) for inner in ast.walk(part)]
-    own = {inner.arg for inner in whole if isinstance(inner, ast.arg)}  # of lambdas, and of comprehensions
+    own = {inner.arg for inner in whole if isinstance(inner, ast.arg)}  # parameters of lambdas; variables of comprehensions follow
     targets = [inner.target for inner in whole if isinstance(inner, ast.comprehension)]
     own |= {inner.id for target in targets for inner in ast.walk(target) if isinstance(inner, ast.Name)}
     places = [inner for inner in whole if isinstance(inner, ast.Name | ast.Attribute) and _root(inner) not in own]
@@ -228,7 +229,7 @@ def _root(node: ast.expr) -> str:
 
 
 def _path(node: ast.AST) -> str:
-    """Return `name.attribute` of a plain attribute."""
+    """Return `name.attribute` for an attribute read of a plain name, else ""."""
     plain = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and isinstance(node.ctx, ast.Load)
     return ast.unparse(node) if plain else ""
 

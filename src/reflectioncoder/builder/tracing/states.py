@@ -1,4 +1,4 @@
-"""Keeps the variables of two calls that are followed, and the rounds of the attempt's loops."""
+"""Tracks the variables of two traced calls, and the iterations of the attempt's loops."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reflectioncoder.builder.tracing.statements import ProgramText
 
 
 class Difference(NamedTuple):
-    """A variable or attribute with two values, under the names of the attempt and of the reference."""
+    """A variable or attribute that differs, with its names and values in the attempt and the reference."""
 
     path: str
     path_there: str
@@ -20,14 +20,14 @@ class Difference(NamedTuple):
 
 
 class States:
-    """The variables of two calls. A difference is looked for among those that changed since the last look.
+    """The variables of two calls. `difference` examines only those that changed since its last call.
 
     Args:
-        names: the reference's name of a variable by the attempt's, where they differ.
+        names: maps the attempt's variable names to the reference's, where they differ.
 
     Attributes:
         ours: the attempt's variables.
-        before: the same before its last step.
+        before: the attempt's variables before its last step.
     """
 
     def __init__(self, attempt: Call, reference: Call, names: Mapping[str, str]):
@@ -37,7 +37,7 @@ class States:
         self._dirty: dict[str, None] = {}
 
     def apply(self, step: Step) -> None:
-        """Take the effects of a step of the attempt."""
+        """Apply the effects of a step of the attempt."""
         self.before = dict(self.ours)
         self.ours.update(step.changes)
         self._dirty.update(dict.fromkeys(step.changes))
@@ -45,22 +45,22 @@ class States:
             self.ours.pop(path, None)
 
     def apply_there(self, step: Step) -> None:
-        """Take the effects of a step of the reference."""
+        """Apply the effects of a step of the reference."""
         self._theirs.update(step.changes)
         self._dirty.update((_renamed(path, self._back), None) for path in step.changes)
         for path in step.gone:
             self._theirs.pop(path, None)
 
     def theirs(self, path: str) -> str | None:
-        """Return the reference's value of a variable of the attempt."""
+        """Return the reference's value of an attempt's variable."""
         return self._theirs.get(_renamed(path, self._names))
 
     def difference(self, first: Sequence[str], but: Collection[str] = ()) -> Difference | None:
-        """Return a variable with two values among those that changed since the last look.
+        """Return a variable with differing values among those that changed since the last call; None if there is none.
 
         Args:
-            first: names that are looked at before the others.
-            but: names that do not count.
+            first: names to examine first.
+            but: names to ignore.
         """
 
         def rank(path: str) -> int:
@@ -81,7 +81,7 @@ def _renamed(path: str, names: Mapping[str, str]) -> str:
 
 
 class Rounds:
-    """Counts the rounds of the loops of a call. A loop that is reached from outside begins anew.
+    """Counts the iterations of a call's loops. Entering a loop from outside restarts its count.
 
     Attributes:
         last: the attempt's last step.
@@ -101,7 +101,7 @@ class Rounds:
         self.last = step
 
     def of(self, step: Step | None) -> int:
-        """Return the round of the innermost loop around a step's statement, or of the loop that it is; of None the last step's."""
+        """Return the iteration of the innermost loop at a step's statement (None: the last step's); 0 outside loops."""
         step = step or self.last
         statement = self._text.statements.get(step.statement) if step else None
         if statement is None:

@@ -1,7 +1,7 @@
 """Follows two calls step by step to the first difference.
 
-Steps of statements that stand in one program only are passed over; at the next statement that both have, the variables must agree, and
-the statement must be the same one. Variables that only one program has are never compared.
+Steps of statements that only one program has are skipped; at the next common statement both runs must be at the same statement with
+equal variables. Variables that only one program has are never compared.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ class Walk:
             self._at = i + 1, j + 1
 
     def _cut(self, a: Step | None, b: Step | None) -> Divergence | None:
-        """Return the place where the attempt hangs, None if it is one of the tracer's limits that ended a trace."""
+        """Return the place where the attempt hangs; None if a limit of the tracer cut the trace."""
         return replace(self._end_place(), kind="endless") if self._whole.is_killed and a is None and b is not None else None
 
     def _pass_over(self) -> None:
-        """Take the effects of steps whose statements only one of the programs has."""
+        """Skip steps whose statements only one program has, and apply their effects."""
         i, j = self._at
         while i < len(self._a.steps) and self._a.function >= 0 and self._a.steps[i].statement not in self._alignment.partner:
             self._skipped[0].append(self._a.steps[i])
@@ -73,7 +73,7 @@ class Walk:
         self._states.apply(step)
 
     def _step(self, a: Step, b: Step) -> Divergence | None:
-        """Compare what two executions of the same statement, or of one in the other's place, do."""
+        """Compare the effects of executing two corresponding statements."""
         self._pair = (a, b)
         self._apply(a)
         self._states.apply_there(b)
@@ -89,11 +89,11 @@ class Walk:
         if a.printed != b.printed and self._whole.printed is None:
             self._whole.printed = replace(self._place(a, b), kind="output", value_attempt=a.printed, value_reference=b.printed)
         is_same = a.statement in self._ours.statements and a.statement not in self._alignment.changed
-        is_for = is_same and isinstance(self._ours.statements[a.statement].node, ast.For)  # it may end in one of the runs
-        return self._difference() if is_same and not is_for else None  # of a changed one the next statements may make up for it
+        is_for = is_same and isinstance(self._ours.statements[a.statement].node, ast.For)  # may end in one run only
+        return self._difference() if is_same and not is_for else None  # later statements may compensate for a changed one
 
     def _difference(self, but: Collection[str] = ()) -> Divergence | None:
-        """Return the first variable whose values differ, once both runs have come to the same place."""
+        """Return the first variable whose values differ; both runs must be at the same place."""
         step = self._skipped[0][-1] if self._skipped[0] else None if self._skipped[1] else self._pair[0] if self._pair else None
         statement = self._ours.statements.get(step.statement) if step else None
         found = self._states.difference(statement.targets if statement else (), but)
@@ -112,7 +112,7 @@ class Walk:
         return self._whole.place(a, b, self._path, state, self._rounds.of(a), self._rounds.last)
 
     def _parting(self, a: Step | None, b: Step | None) -> Divergence | None:
-        """Return where the runs part if different statements follow."""
+        """Return where the runs diverge if different statements follow; None if the same statement follows."""
         if (a is None and b is None) or (a is not None and b is not None and self._are_partners(a, b)):
             return None
         if (a is None and self._a.end == "leave") or (b is None and self._b.end == "leave"):
@@ -135,7 +135,7 @@ class Walk:
         return a.statement == b.statement if self._a.function < 0 else self._alignment.partner.get(a.statement) == b.statement
 
     def _sides_differ(self, statement: Statement) -> bool:
-        """Tell whether the runs take different sides of a compound statement; one that only the attempt has is to blame for itself."""
+        """Tell whether the runs take different branches of a compound statement; one that only the attempt has always counts."""
         if self._skipped[0]:
             return True
         assert self._pair is not None
@@ -143,7 +143,7 @@ class Walk:
         return self._goes_inside(statement) != _follows_inside(self._theirs, there, self._b.steps, self._pair[1])
 
     def _goes_inside(self, statement: Statement) -> bool:
-        """Tell whether the attempt goes on inside a compound statement: into its body, not its `else`."""
+        """Tell whether the attempt enters the body of a compound statement, not its `else`."""
         step = self._skipped[0][0] if self._skipped[0] else self._pair[0] if self._pair else None
         return step is not None and _follows_inside(self._ours, statement, self._a.steps, step)
 
@@ -151,7 +151,7 @@ class Walk:
         at, taken = self._place(ours, theirs), self._goes_inside(statement)
         node = statement.node
         if isinstance(node, ast.For):
-            if not isinstance(node.target, ast.Name):  # several values: none of them is what one run has and the other lacks
+            if not isinstance(node.target, ast.Name):  # several targets: there is no single missing value
                 return replace(at, kind="path")
             target = node.target.id
             own, other = self._states.ours.get(target), self._states.theirs(target)
@@ -164,7 +164,7 @@ class Walk:
         return replace(at, kind="branch", variable=self._ours.expression(node.test), value_attempt=str(taken), value_reference=expected)
 
     def _missing(self, step: Step) -> Divergence:
-        """Return the place of a statement of the reference that the attempt lacks, and that leads it elsewhere."""
+        """Return the place of a reference statement that the attempt lacks and after which the paths differ."""
         at = self._place(None, step, self._states.ours)
         statement = self._theirs.statements[step.statement]
         if isinstance(statement.node, ast.If | ast.While):
@@ -178,8 +178,8 @@ class Walk:
         return j < len(self._b.steps) and _is_in_body(self._theirs, statement, self._b.steps[j])
 
     def _path_place(self, a: Step | None, b: Step | None) -> Divergence:
-        """Return the place where different statements follow, though nothing before them differs."""
-        if self._pair and self._pair[0].statement in self._alignment.changed:  # the changed statement ends the call in one program
+        """Return the place where different statements follow although nothing differed before."""
+        if self._pair and self._pair[0].statement in self._alignment.changed:  # it ends the call in one program
             ours, theirs = self._pair
             at = self._place(ours, theirs)
         else:
@@ -199,7 +199,7 @@ def _is_unfinished(call: Call, step: Step) -> bool:
 
 
 def _follows_inside(text: ProgramText, statement: Statement, steps: list[Step], step: Step) -> bool:
-    """Tell whether the step after one is inside the body of its statement."""
+    """Tell whether the step after `step` is inside the body of the statement."""
     at = next(number for number, other in enumerate(steps) if other is step)
     return at + 1 < len(steps) and _is_in_body(text, statement, steps[at + 1])
 

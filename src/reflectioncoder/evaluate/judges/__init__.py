@@ -1,1 +1,1 @@
-"""Judges, one for each kind of test, behind the protocol of `judges.base`."""
+"""Judges, one per kind of test, behind the protocol in `judges.base`."""

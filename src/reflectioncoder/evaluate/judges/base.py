@@ -1,8 +1,8 @@
-"""The seam between benchmarks and kinds of tests: a judge knows one kind, everything else treats all kinds alike.
+"""The interface between benchmarks and kinds of tests: a judge handles one kind, all other code treats the kinds alike.
 
-A row of `evaluate.benchmarks` names its judge; scoring, results and commands ask the judge what depends on the kind of test. What only
-some kinds have (a toolchain, parts, grades, a result file of their own) has a default here, so that a judge of another kind says what
-is its own: how a solution is judged, within which limits, and what identifies the tests. `docs/adding/benchmark.md` adds one.
+A row of `evaluate.benchmarks` names its judge; scoring, results and commands ask the judge for everything that depends on the kind of
+test. Optional features (a toolchain, parts, grades, a result file format) have defaults here, so a new judge defines only how a
+solution is judged, its limits, and the key of the tests. `docs/adding/benchmark.md` walks through adding one.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ Status = Literal["passed", "failed", "timeout", "memory", "compile_error", "cras
 Row = dict[str, Any]
 """A sample's row in `samples.jsonl`."""
 Subset = tuple[str | None, Sequence[Row]]
-"""The name of a subset in the results (None: the whole benchmark) and its rows, with the statuses that count there."""
+"""The name of a subset in the results (None: the whole benchmark) and its rows, with the statuses that count in it."""
 TAIL_CHARS = 400
-"""So much of what a program said is kept with its verdict."""
+"""Maximum length of a program's output that is kept with its verdict."""
 SHARED_FACTOR = 1.25
-"""On a core of its own beside others a program gets limits longer by this: caches and memory are shared."""
+"""Factor on the time limits of a program that has a core to itself but shares caches and memory with others."""
 
 
 class Tests(Protocol):
     """The tests of a task's solutions."""
 
     def key(self) -> str:
-        """Identify the tests: verdicts on the same solution by tests of the same key can be reused."""
+        """Return the tests' cache key: verdicts on a solution by tests with the same key can be reused."""
         ...
 
 
@@ -43,10 +43,10 @@ class Task(Generic[T]):
     """A task of a benchmark.
 
     Attributes:
-        part: a part of the benchmark of which the results have numbers of its own; "" if it has none.
+        part: the task's part of the benchmark, which has its own score in the results; "" if there are no parts.
         canonical_solution: the published program that solves the task; "" if there is none.
-        date: when it was published, YYYY-MM-DD; "" if the benchmark's tasks are not dated.
-        instruction: what a model is asked, where that is not made of the prompt.
+        date: the publication date, YYYY-MM-DD; "" if the benchmark's tasks are not dated.
+        instruction: the request to the model, if it is not derived from the prompt.
     """
 
     task_id: str
@@ -65,12 +65,12 @@ class Task(Generic[T]):
 class Verdict:
     """The verdict on one solution.
 
-    `hit_time_limit`: it rests on a limit of time, and counts only if the program was alone. `is_unsure`: it ended, but perhaps only
-    within the longer limits that it had beside others. `base_status`, `plus_status`: of the parts of EvalPlus's tests; where there are
-    no parts, `base_status` is the status.
+    `hit_time_limit`: the verdict depends on a time limit, and is final only if the program ran alone. `is_unsure`: the program ended,
+    but perhaps only thanks to the longer limits it has while others run. `base_status`, `plus_status`: the statuses of EvalPlus's
+    parts; without parts, `base_status` is the status.
 
-    `tests`: outcome of each test program, where there are such. `failed_inputs`: part → number of the input at which it failed (-1:
-    before any), where there are inputs. `fields`: what else the judge has found; it becomes part of the sample's row.
+    `tests`: outcome of each test program, if there are any. `failed_inputs`: part → index of the input that failed (-1: before the
+    first), if there are inputs. `fields`: further findings of the judge, added to the sample's row.
     """
 
     status: Status
@@ -84,15 +84,15 @@ class Verdict:
     fields: Mapping[str, Any] = field(default_factory=dict)
     is_unsure: bool = False
     kept: Any = field(default=None, repr=False)
-    """The judge's own notes, which it gets back if it looks at the solution again."""
+    """The judge's private state, passed back to it if the solution is judged again."""
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """The conditions that all verdicts of one scoring have in common.
+    """The conditions that all verdicts of a scoring share.
 
-    `limits` are those of a program with its tests; judges whose tests have limits of their own pass them over, and all but EvalPlus's
-    pass over `rules`.
+    `limits` apply to a program with its tests; judges whose tests define their own limits ignore them. Only EvalPlus's judge uses
+    `rules`.
     """
 
     isolation: Isolation
@@ -102,11 +102,11 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Look:
-    """The way in which a solution is looked at.
+    """The circumstances of judging a solution.
 
-    `alone`: nothing else is running; otherwise a verdict that has hit a time limit does not count. `core`: nothing else is running
-    there, but on others; what `is_unsure` then does not count. `earlier`: a verdict that does not count; what was certain in it need
-    not be judged again.
+    `alone`: no other program is running; otherwise a verdict that hits a time limit is provisional. `core`: the program has this core
+    to itself while others run elsewhere; a verdict that `is_unsure` is then provisional. `earlier`: a provisional verdict, whose
+    certain parts need not be judged again.
     """
 
     alone: bool = True
@@ -116,50 +116,52 @@ class Look:
 
 @dataclass(frozen=True)
 class ReferenceOutcome:
-    """Holds what is known of the canonical solution of a task on this machine.
+    """The outcome of judging a task's canonical solution on this machine.
 
     `failure`: why it fails; "" if it passes. `is_challenged`: programs that do not solve the task cannot make out which of its tests
     are wrong on purpose. `is_unsure`: it was judged beside others, and something went wrong that may go right when it is alone.
+    `is_missing`: the task has none.
     """
 
     failure: str = ""
     is_challenged: bool = True
     is_unsure: bool = False
+    is_missing: bool = False
 
 
 ALONE = Look()
 Judging = Callable[[Task[T], str, Look], Verdict]
-"""Returns the verdict on a solution of a task. Raises SandboxUnavailableError if the sandbox failed. Is called from several threads."""
+"""Returns the verdict on a solution of a task. Raises SandboxUnavailableError if the sandbox failed. Called from several threads."""
 ResultFile = Callable[[Sequence[Task[T]], Sequence[Row], str], dict[str, Any]]
-"""Returns the content of a result file in another tool's format, from the tasks, the rows and the MD5 of the data."""
+"""Returns the content of a result file in another tool's format, given the tasks, the rows and the MD5 of the data."""
 
 
 class Judge(Protocol[T]):
-    """Judges the solutions of one kind of test. Has no state: it is part of a benchmark's row."""
+    """Judges solutions by one kind of test. Stateless, since it is part of a benchmark's row."""
 
     has_rules: ClassVar[bool] = False
-    """Verdicts follow one of the named rules, which have time limits of their own."""
+    """Verdicts follow one of the named rules, which define their own time limits."""
     runs_beside_others: ClassVar[bool] = False
-    """The judge heeds `Look.core`, so that several time-outs can be judged again at once; otherwise each is judged again alone."""
+    """The judge respects `Look.core`, so that several time-outs can be judged again in parallel; otherwise one at a time."""
     checks_references: ClassVar[bool] = False
-    """Tasks whose canonical solutions fail on this machine are left out (`evaluate.references`)."""
+    """Tasks whose canonical solutions fail on this machine are excluded (`evaluate.references`)."""
     result_files: ClassVar[Mapping[str, ResultFile]] = {}
-    """Formats of other tools in which the results can be written too."""
+    """Other tools' formats that the results can be written in."""
 
     @abstractmethod
     def under(self, conditions: Conditions) -> Judging[T]:
-        """Return what judges solutions under these conditions."""
+        """Return the function that judges solutions under these conditions."""
 
     @abstractmethod
     def limits(self, conditions: Conditions) -> dict[str, Any]:
-        """Return the limits that hold for a solution, for people and for the key of its verdict; seconds and bytes."""
+        """Return the limits on a solution in seconds and bytes, for display and for the cache key of its verdict."""
 
     def no_code(self) -> Verdict:
-        """Return the verdict on a sample without any program."""
+        """Return the verdict on a sample without a program."""
         return Verdict("no_code", "no_code")
 
     def why_skipped(self, workers: int) -> str | None:
-        """Return why nothing can be judged on this machine, and how that is changed; None if it can.
+        """Return why this machine cannot judge anything, and how to change that; None if it can.
 
         Raises:
             SandboxUnavailableError: no program can be confined here.
@@ -167,15 +169,15 @@ class Judge(Protocol[T]):
         return None
 
     def prepare(self, isolation: Isolation, workers: int) -> int:
-        """Make sure that verdicts can be believed; return how many programs may be judged at a time.
+        """Check that verdicts are reliable here; return how many programs to judge at a time.
 
         Raises:
-            MachineError: known programs are not judged rightly here.
+            MachineError: known programs get wrong verdicts here.
         """
         return workers
 
     def reference_outcome(self, task: Task[T], isolation: Isolation, *, alone: bool) -> ReferenceOutcome:
-        """Judge the canonical solution of a task; what is unsure is asked once more, `alone`. Is called from several threads.
+        """Judge a task's canonical solution; an unsure outcome is judged once more, `alone`. Called from several threads.
 
         Raises:
             SandboxUnavailableError: the sandbox failed.
@@ -183,13 +185,13 @@ class Judge(Protocol[T]):
         return ReferenceOutcome()
 
     def environment(self) -> dict[str, Any]:
-        """Return what else of this machine verdicts depend on; it is part of the results (`sandbox`)."""
+        """Return further properties of this machine that verdicts depend on, recorded in the results under `sandbox`."""
         return {}
 
     def subsets(self, tasks: Sequence[Task[T]], rows: Sequence[Row]) -> list[Subset]:
-        """Return what the results have numbers of."""
+        """Return the subsets that the results have scores for."""
         return [(None, rows)]
 
     def further_counts(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """Return what else the results count, from the rows that have a verdict."""
+        """Return further counts for the results, from the rows with a verdict."""
         return {}

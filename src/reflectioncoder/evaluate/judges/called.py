@@ -1,4 +1,4 @@
-"""Judges a function by what it answers to inputs, one after the other; expected values and the comparison are in this process."""
+"""Judges a function by its answers to a sequence of inputs; expected values and the comparison stay in this process."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _END_STATUS: dict[CallEnd, Status] = {
 
 
 def equals(answer: Any, expected: Any) -> bool:
-    """Tell whether `answer == expected`, as an assertion takes it: an error of the comparison is none."""
-    if type(answer).__name__ == "ndarray" and answer.size > 1:  # it has no truth value, and might be costly to compare
+    """Tell whether `answer == expected` as an assertion would; an error in the comparison counts as unequal."""
+    if type(answer).__name__ == "ndarray" and answer.size > 1:  # it has no truth value, and may be costly to compare
         return False
     try:
         return bool(answer == expected)
-    except Exception:  # noqa: BLE001 (whatever a comparison raises)
+    except Exception:  # noqa: BLE001 (a comparison may raise anything)
         return False
 
 
 @dataclass
 class _Taken:
-    """The answers that have come, up to the first wrong one."""
+    """The answers received so far, up to the first wrong one."""
 
     expected: Sequence[Any]
     is_right: Callable[[Any, Any], bool]
@@ -65,11 +65,11 @@ def judge_calls(
     max_call_s: float,
     is_right: Callable[[Any, Any], bool] = equals,
 ) -> Verdict:
-    """Call the function with each of its inputs, and compare; the first wrong answer is the verdict.
+    """Call the function with each input and compare its answers; the first wrong answer decides the verdict.
 
     Args:
-        calls: with `in_full`; as many inputs as there are expected values.
-        max_call_s: own seconds of loading, and of each call.
+        calls: the calls, with `in_full`, and one input per expected value.
+        max_call_s: limit in seconds of the program's own time, for loading and for each call.
 
     Raises:
         SandboxUnavailableError: the sandbox failed.

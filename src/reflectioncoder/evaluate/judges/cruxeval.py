@@ -1,8 +1,8 @@
-"""CRUXEval (arXiv 2401.03065): a short function, and what it returns (`-o`) or an input that leads to a value (`-i`) is asked for.
+"""CRUXEval (arXiv 2401.03065): given a short function, predict its output (`-o`) or an input that gives an output (`-i`).
 
-The answer is an assertion, or the side of it that was asked for. By the official rule `code; assert output == answer` has to pass, and
-an answer to `-i` calls `f` while one to `-o` does not repeat the call. Here the value is compared outside of the process that runs
-what the model wrote, a literal is not run at all, and what reaches for more than values is no answer.
+The answer is an assertion or the requested side of it. By the official rule `code; assert output == answer` must pass; an answer to
+`-i` calls `f`, and one to `-o` does not repeat the call. Here the value is compared outside the process that runs the model's code, a
+literal is not run at all, and an expression that uses more than values is not an answer.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from reflectioncoder.evaluate.judges.called import equals, judge_calls
 from reflectioncoder.sandbox.functions import Calls
 
 Asked = Literal["output", "input"]
-MAX_S = 3.0  # as officially, but of the program's own time
-_MAX_CHARS = 20_000  # of an answer
+MAX_S = 3.0  # the official limit, but on the program's own time
+_MAX_CHARS = 20_000  # maximum length of an answer
 _BUILTIN_NAMES = """
 abs all any ascii bin bool bytearray bytes chr complex dict divmod enumerate filter float format frozenset hash hex int iter len list
 map max min next oct ord pow range repr reversed round set slice sorted str sum tuple zip
@@ -35,7 +35,7 @@ _ENTRY_POINT = "value_of_the_answer"
 
 @dataclass(frozen=True)
 class PredictionTests:
-    """A function `f`, with what it needs before it, and what a call of it returns; both sides are source text."""
+    """A function `f` with the code it needs, an input and the output it gives; input and output are source text."""
 
     code: str
     given_input: str
@@ -47,7 +47,7 @@ class PredictionTests:
 
 @dataclass(frozen=True)
 class PredictionJudge(Judge[PredictionTests]):
-    """Judges predictions of an output, or of an input that leads to it."""
+    """Judges predictions of an output, or of an input that gives it."""
 
     asked: Asked
 
@@ -70,8 +70,8 @@ def _verdict(asked: Asked, tests: PredictionTests, solution: str, conditions: Co
     if asked == "output":
         try:
             return _compared(syntax.literal(found), expected)
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-            pass  # no literal: it has to be computed
+        except syntax.NOT_A_LITERAL:
+            pass  # it must be evaluated
     if (reason := _reaches_out(found, tests.code, asked)) is not None:
         return _failed(reason)
     source = f"{tests.code}\n\n\ndef {_ENTRY_POINT}():\n    return ({ast.unparse(found)})\n"
@@ -89,7 +89,7 @@ def _failed(detail: str) -> Verdict:
 
 
 def _answered(tree: ast.Module, asked: Asked) -> ast.expr | None:
-    """Return the side of an assertion that was asked for, or the expression that stands alone; None if there is neither."""
+    """Return the requested side of an assertion, or a lone expression; None if there is neither."""
     node = tree.body[-1] if tree.body else None
     value = node.test if isinstance(node, ast.Assert) else node.value if isinstance(node, ast.Expr) else None
     sides = [value] if value is not None else []
@@ -107,9 +107,9 @@ def _is_call_of_f(node: ast.expr) -> bool:
 
 
 def _reaches_out(found: ast.expr, code: str, asked: Asked) -> str | None:
-    """Say what an answer uses that no value is made of; None if there is nothing.
+    """Name something in an answer that a value must not use; None if there is nothing.
 
-    An answer that could change `f` could make it return what is wanted; one to `-o` that calls it would predict nothing.
+    An answer that could change `f` could make it return anything; an answer to `-o` that calls `f` would predict nothing.
     """
     named = _BUILTINS | _names_of_values(code, with_functions=asked == "input")
     bound = {node.arg for node in ast.walk(found) if isinstance(node, ast.arg)}
@@ -125,7 +125,7 @@ def _reaches_out(found: ast.expr, code: str, asked: Asked) -> str | None:
 
 
 def _names_of_values(code: str, *, with_functions: bool) -> set[str]:
-    """Return the names at the top level of a task's code that a value may be made of; modules are none."""
+    """Return the top-level names of a task's code that a value may use; modules are excluded."""
     names: set[str] = set()
     for node in syntax.parse(code).body:
         if isinstance(node, ast.Assign):
@@ -169,7 +169,7 @@ assert f([4, 7]) == 7
 
 
 def tasks_of(asked: Asked) -> Callable[[Sequence[Row], str], list[Task[PredictionTests]]]:
-    """Return what makes tasks of the published rows."""
+    """Return the function that makes tasks from the published rows."""
     return lambda rows, where: [_task(row, asked) for row in rows]
 
 

@@ -1,7 +1,7 @@
 """LeetCodeDataset (arXiv 2504.14655): dated tasks, each a method of a class `Solution`, tested by assertions about its answers.
 
-Officially one program is run: the data set's imports, the solution, the assertions. Here the imports and the solution are in one
-process and the assertions in another (`judges.programs`); what stands for a linked list or a tree is sent as plain values.
+The official evaluator runs one program: the data set's imports, the solution, the assertions. Here imports and solution run in one
+process and the assertions in another (`judges.programs`); linked lists and trees are sent between them as plain values.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from reflectioncoder.evaluate.judges.programs import ProgramsJudge, ProgramTests
 from reflectioncoder.sandbox.limits import Limits
 
 _ENTRY_POINT = "candidate_of_the_tests"
-# On the tests' side; as tuples the values pass to the solution's process.
+# Runs in the tests' process; values go to the solution's process as tuples.
 _SETUP = """
 from math import inf
 
@@ -43,13 +43,13 @@ def {name}(*arguments, _method={method}, _make=(list_node, tree_node), **keyword
 
 @dataclass(frozen=True)
 class MethodTests(ProgramTests):
-    """Assertions about a method, with the imports that stand before the solution; `method` is an expression, `Solution().name`."""
+    """Assertions about a method, with the imports that precede the solution; `method` is an expression, `Solution().name`."""
 
     imports: str = ""
     method: str = ""
 
     def program(self, solution: str) -> str:
-        """Return the program of the solution's process: the entry point is bound after it."""
+        """Return the program for the solution's process, which binds the entry point at its end."""
         ending = _METHOD_OF_NODES if any("_node(" in test for test in self.programs) else _METHOD
         return f"{self.imports}\n{solution}{ending.format(name=_ENTRY_POINT, method=self.method)}"
 
@@ -67,7 +67,7 @@ class MethodsJudge(ProgramsJudge):
 
 
 def _longer(limits: Limits) -> Limits:
-    """Return limits for about a hundred assertions in place of a few; officially all of them have 3 s of wall time."""
+    """Return limits for about a hundred assertions instead of a few; the official limit for all is 3 s of wall time."""
     return replace(limits, wall_s=3 * limits.wall_s, cpu_s=6 * limits.cpu_s)
 
 
@@ -76,7 +76,7 @@ def _program(tests: ProgramTests, solution: str) -> str:
 
 
 def leetcode_tasks(rows: Sequence[Row], where: str) -> list[Task[ProgramTests]]:
-    """Make tasks of the data set's rows, in its order, which is that of their dates."""
+    """Make tasks from the data set's rows, in its order, which is by date."""
     return [
         Task(
             task_id=f"leetcode/{row['task_id']}",

@@ -1,14 +1,13 @@
 """LiveCodeBench (arXiv 2403.07974): programs that read and print, and methods that are called, from dated contests.
 
-A program gets a test's input as its standard input; what it has to print is compared here, line by line: equal, or equal as decimal
-numbers. A method's answers are compared as values. Each test has 6 s, as officially, but of the program's own time. Differences: a
-program runs as a script of its own for each test, where officially the body of one function is called again and again, so that reading
-`sys.stdin.buffer` and global names work here.
+A program gets a test's input on stdin; its output is compared here line by line: equal as text, or as decimal numbers. A method's
+answers are compared as values. Each test has the official 6 s, but of the program's own time. One more difference: a program runs as
+a fresh script for each test, while the official evaluator wraps it in one function that it calls repeatedly. Reading
+`sys.stdin.buffer` and global names therefore work here.
 """
 
 from __future__ import annotations
 
-import json
 import keyword
 import marshal
 from collections.abc import Sequence
@@ -18,8 +17,9 @@ from typing import Any
 
 from reflectioncoder.data.completion_requests import Request
 from reflectioncoder.data.files import content_hash
+from reflectioncoder.data.json_text import parse_json
 from reflectioncoder.data.python_source import parse
-from reflectioncoder.errors import MachineError
+from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.judges.base import TAIL_CHARS, Conditions, Judge, Judging, Look, Row, Subset, Task, Verdict
 from reflectioncoder.evaluate.judges.called import equals, judge_calls
 from reflectioncoder.evaluate.judges.live_errata import erratum_of
@@ -29,12 +29,13 @@ from reflectioncoder.sandbox.functions import Calls
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.process import run_with_input
+from reflectioncoder.terminal import in_line
 
 MAX_TEST_S = 6.0
 LIMITS = Limits(wall_s=MAX_TEST_S, cpu_s=4 * MAX_TEST_S, memory_bytes=4 * 2**30, processes=64)
 _MIN_OUTPUT_BYTES = 2**20
 _ENTRY_POINT = "answer_of_the_solution"
-# Names that every solution finds, as officially: all of these modules', later ones first, and the modules themselves.
+# Names that the official evaluator predefines: everything in these modules, later ones first, and the modules themselves.
 _ALL_NAMES = (
     "string re datetime collections heapq bisect copy math random statistics itertools functools operator io sys json builtins typing"
 )
@@ -46,7 +47,7 @@ PRELUDE = "".join(
         "sys.setrecursionlimit(50000)\n",
     )
 )
-# An exit is an end like any other, as officially, whatever its code.
+# As in the official evaluator, an exit counts as a normal end whatever its code.
 _SCRIPT = f"""{PRELUDE}
 with open("solution.py", encoding="utf-8") as _handle:
     _code = compile(_handle.read(), "solution.py", "exec", dont_inherit=True)
@@ -59,9 +60,9 @@ except SystemExit:
 
 @dataclass(frozen=True)
 class LiveTests:
-    """Pairs of inputs and outputs, where they are stored.
+    """Pairs of inputs and outputs, by their location.
 
-    `method`: the method that is called; "" for a program that reads and prints. `erratum`: what is known to be wrong with them.
+    `method`: the method to call; "" for a program that reads and prints. `erratum`: the tests' known error, or "".
     """
 
     stored: StoredTests
@@ -74,7 +75,7 @@ class LiveTests:
 
 @dataclass(frozen=True)
 class LiveJudge(Judge[LiveTests]):
-    """Judges by inputs and outputs, of programs and of methods."""
+    """Judges programs and methods by pairs of inputs and outputs."""
 
     def under(self, conditions: Conditions) -> Judging[LiveTests]:
         def judge(task: Task[LiveTests], solution: str, look: Look) -> Verdict:
@@ -105,10 +106,11 @@ def _verdict(tests: LiveTests, solution: str, isolation: Isolation) -> Verdict:
 
 def _of_method(tests: LiveTests, solution: str, cases: list[tuple[str, str]], isolation: Isolation) -> Verdict:
     try:
-        inputs = [[json.loads(line) for line in given.split("\n")] for given, _ in cases]
-        expected = [json.loads(output) for _, output in cases]
-    except ValueError as error:
-        raise MachineError(f"{tests.stored.path}: the tests of {tests.method} are no JSON: {error}") from error
+        where = tests.stored.place
+        inputs = [[parse_json(line, where, allow_nan=True) for line in given.split("\n")] for given, _ in cases]
+        expected = [parse_json(output, where, allow_nan=True) for _, output in cases]
+    except UsageError as error:
+        raise MachineError(f"the tests of {tests.method} are no values: {error}") from error
     found = f"Solution().{tests.method}" if "class Solution" in solution else tests.method
     source = f"{PRELUDE}\n{solution}\n\n\n{_ENTRY_POINT} = {found}\n"
     calls = Calls(source, _ENTRY_POINT, marshal.dumps(inputs, 2), in_full=True)
@@ -139,7 +141,7 @@ def _of_script(solution: str, cases: list[tuple[str, str]], isolation: Isolation
 
 
 def same_output(printed: str, expected: str) -> bool:
-    """Tell whether two outputs have the same lines, without white space around them, as texts or as rows of decimal numbers."""
+    """Tell whether two outputs have the same stripped lines, compared as text or as rows of decimal numbers."""
     lines, wanted = ([line.strip() for line in text.strip().split("\n")] for text in (printed, expected))
     return len(lines) == len(wanted) and all(map(_same_line, lines, wanted))
 
@@ -154,35 +156,43 @@ def _same_line(line: str, wanted: str) -> bool:
 
 
 def live_tasks(rows: Sequence[Row], where: str) -> list[Task[LiveTests]]:
-    """Make tasks of the files' rows, by date.
+    """Make tasks from the files' rows, sorted by date.
 
     Raises:
-        MachineError: a row is not what the hub has.
+        MachineError: a row does not have the hub's format.
     """
-    tasks = [_task(row, where) for row in rows]
+    tasks = [_task(row) for row in rows]
     return sorted(tasks, key=lambda task: (task.date, task.task_id))
 
 
-def _task(row: Row, where: str) -> Task[LiveTests]:
-    packed = row.get("metadata") or {}
-    try:
-        metadata = json.loads(packed) if isinstance(packed, str) else packed
-        method = metadata.get("func_name") or ""
-    except (ValueError, AttributeError) as error:
-        raise MachineError(f"{where}: the metadata of {row['question_id']} is no JSON object") from error
-    if method and (not method.isidentifier() or keyword.iskeyword(method)):
-        raise MachineError(f"{where}: the func_name of {row['question_id']} is no name: {method!r:.60}")
+def _task(row: Row) -> Task[LiveTests]:
+    method = _method_of(row)
     starter = row["starter_code"] or ""
     entry_point = ("Solution" if "class Solution" in starter else method) if method else ""
     return Task(
         task_id=f"livecodebench/{row['question_id']}",
         prompt=row["question_content"],
         entry_point=entry_point,
-        tests=LiveTests(row["tests"], method, erratum_of(row["question_id"], str(row.get("question_title", "")))),
-        part=str(row.get("difficulty", "")),
-        date=str(row["contest_date"])[:10],
+        tests=LiveTests(row["tests"], method, erratum_of(row["question_id"], row.get("question_title") or "")),
+        part=row.get("difficulty") or "",
+        date=row["contest_date"][:10],
         instruction=_request(row["question_content"], starter),
     )
+
+
+def _method_of(row: Row) -> str:
+    """Return the name of the method that the tests call; "" if they run a script."""
+    packed, place, name = row.get("metadata") or {}, row["tests"].place, in_line(row["question_id"])
+    try:
+        metadata = parse_json(packed, place, allow_nan=True) if isinstance(packed, str) else packed
+    except UsageError as error:
+        raise MachineError(f"the metadata of {name} is no JSON: {error}") from error
+    if not isinstance(metadata, dict):
+        raise MachineError(f"{place}: the metadata of {name} is no JSON object, got {metadata!r:.60}")
+    method = metadata.get("func_name") or ""
+    if not isinstance(method, str) or (method and (not method.isidentifier() or keyword.iskeyword(method))):
+        raise MachineError(f"{place}: the func_name of {name} is no name: {method!r:.60}")
+    return method
 
 
 def _request(question: str, starter: str) -> str:
@@ -195,6 +205,6 @@ def _request(question: str, starter: str) -> str:
 
 
 def request_for(task: Task[LiveTests], sample: int) -> Request:
-    """Ask with the problem's text and what form the program has."""
+    """Ask with the problem's text and the required form of the program."""
     form = "definition" if task.tests.method else "script"
     return Request(task.task_id, sample, task.instruction, task.entry_point, form=form)

@@ -1,6 +1,6 @@
-"""LiveCodeBench's published errata: tasks whose tests turn right programs away. They count, as officially.
+"""LiveCodeBench's published errata: tasks whose tests reject correct programs. As in the official scores, these tasks count.
 
-The results have numbers without them, too.
+The results also report scores without them.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ ERRATA: dict[str, str] = {
     **dict.fromkeys(("abc337_e", "abc355_e"), _INTERACTIVE),
     "abc350_c": _WRONG_TESTS,
 }
-"""Id or title of a task → what is wrong with it (ERRATA.md of the official repository at 174aacf)."""
+"""Id or title of a task → its error (ERRATA.md of the official repository at 174aacf)."""
 
 
 def erratum_of(question_id: str, title: str) -> str:
-    """Return what is wrong with a task; "" if nothing is known."""
+    """Return a task's known error; "" if there is none."""
     return ERRATA.get(question_id) or ERRATA.get(title.strip().lower().replace(" ", "-"), "")

@@ -1,6 +1,6 @@
-"""Tests that are Python programs: the bundled problems, the user's own and the original HumanEval.
+"""Judges by tests that are Python programs: the bundled problems, the user's own and the original HumanEval.
 
-They run in another process than the solution.
+The tests run in another process than the solution.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ from reflectioncoder.languages import PYTHON
 from reflectioncoder.sandbox.asserted import TestsReport, run_tests
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.limits import Limits
+from reflectioncoder.terminal import in_line
 
-FIRST_WALL_S = 2.0  # own time of a first run in company; only a run alone gets the whole limit
+FIRST_WALL_S = 2.0  # limit on own time in a first run, while others run; only a run alone gets the full limit
 
 
 @dataclass(frozen=True)
 class ProgramTests:
-    """Tests that are programs: each is run with the entry point's name bound; all must pass. `setup` is defined before them."""
+    """Tests that are programs: each runs with the entry point's name bound, after `setup`; all must pass."""
 
     programs: tuple[str, ...]
     setup: str = ""
@@ -50,7 +51,7 @@ class ProgramTests:
 
 @dataclass(frozen=True)
 class ProgramsJudge(Judge[ProgramTests]):
-    """Judges by test programs. `whole` names the whole benchmark in the results, beside its grades and parts."""
+    """Judges by test programs. `whole`: name of the whole benchmark in the results, next to its grades and parts."""
 
     whole: str | None = None
     runs_beside_others: ClassVar[bool] = True
@@ -66,7 +67,7 @@ class ProgramsJudge(Judge[ProgramTests]):
 
 
 def part_subsets(tasks: Sequence[Task[Any]], rows: Sequence[Row]) -> list[Subset]:
-    """Return the subsets of grades and of named parts."""
+    """Return the subsets for grades and for named parts."""
     named: dict[str, set[str]] = {}
     for task in sorted(tasks, key=lambda task: task.grade):
         for name in (f"grade {task.grade}" if task.grade else "", task.part):
@@ -91,6 +92,7 @@ def _verdict(task: Task[ProgramTests], solution: str, look: Look, conditions: Co
         hit_time_limit=status == "timeout",
         tests=outcomes,
         is_unsure=look.core is not None and status != "timeout" and report.duration_s > conditions.limits.wall_s,
+        kept=report.out_of_reach if status == "failed" else {},
     )
 
 
@@ -115,38 +117,62 @@ class OwnProblemsJudge(ProgramsJudge):
     """Judges a user's own problems by their tests.
 
     Tests that need more of a program than its one function, a class for instance or a helper beside it, cannot be judged so: their
-    references fail, and the tasks are left out by name. References have the default limits, whatever those of the solutions are.
+    references fail, and the tasks are left out by name. References have the default limits, whatever those of the solutions are. Of a
+    task without a reference that cannot be known; tests that could not be judged for such a reason are named then (`out_of_reach`).
     """
 
     checks_references: ClassVar[bool] = True
 
+    def under(self, conditions: Conditions) -> Judging[ProgramTests]:
+        def judge(task: Task[ProgramTests], solution: str, look: Look) -> Verdict:
+            verdict = _verdict(task, solution, look, conditions)
+            if task.canonical_solution or not verdict.kept:
+                return verdict
+            return replace(verdict, detail=_first_out_of_reach(verdict), fields={"out_of_reach": sorted(verdict.kept)})
+
+        return judge
+
+    def further_counts(self, rows: Sequence[Row]) -> dict[str, Any]:
+        found: dict[str, dict[str, Any]] = {}
+        for row in rows:
+            if tests := row.get("out_of_reach"):
+                said = found.setdefault(row["task_id"], {"num_samples": 0, "tests": tests, "reason": row["stderr_tail"]})
+                said["num_samples"] += 1
+        return {"out_of_reach": found} if found else {}
+
     def reference_outcome(self, task: Task[ProgramTests], isolation: Isolation, *, alone: bool) -> ReferenceOutcome:
         if not task.canonical_solution:
-            return ReferenceOutcome()
+            return ReferenceOutcome(is_missing=True)
         verdict = _verdict(task, task.canonical_solution, Look(alone=alone), Conditions(isolation, Limits(), RULES[0]))
         if verdict.status == "passed":
             return ReferenceOutcome()
         failed = (row["detail"] for row in verdict.tests if not row["passed"])
-        return ReferenceOutcome(str(verdict.detail or next(failed, verdict.status)), is_unsure=verdict.hit_time_limit and not alone)
+        reason = _first_out_of_reach(verdict) if verdict.kept else verdict.detail or next(failed, verdict.status)
+        return ReferenceOutcome(str(reason), is_unsure=verdict.hit_time_limit and not alone)
+
+
+def _first_out_of_reach(verdict: Verdict) -> str:
+    number, reason = min(verdict.kept.items())
+    return f"test {number}: {reason}"[:TAIL_CHARS]
 
 
 def bundled_tasks(rows: Sequence[Row], where: str) -> list[Task[ProgramTests]]:
-    """Make tasks of problems (`data.problems`)."""
+    """Make tasks from problems (`data.problems`)."""
     return [_task(parse_problem(row, f"{where}:{number}")) for number, row in enumerate(rows, start=1)]
 
 
 def own_tasks(rows: Sequence[Row], where: str) -> list[Task[ProgramTests]]:
-    """Make tasks of the problems in a user's file, which are asked for as training asks for them.
+    """Make tasks from the problems in a user's file, with the same requests as in training.
 
     Raises:
-        UsageError: one has no tests, occurs twice or is not in Python; there are none.
+        UsageError: a problem has no tests, occurs twice or is not in Python; the file holds no problems.
     """
     tasks: dict[str, Task[ProgramTests]] = {}
     for number, row in enumerate(rows, start=1):
         problem = parse_problem(row, f"{where}:{number}")
         wrong = "occurs twice" if problem.task_id in tasks else "" if problem.tests else "has no tests"
         if wrong or problem.language != PYTHON.name:
-            raise UsageError(f"{where}:{number}: problem {problem.task_id} {wrong or 'is not in Python'}: it cannot be a task")
+            raise UsageError(f"{where}:{number}: problem {in_line(problem.task_id)} {wrong or 'is not in Python'}: it cannot be a task")
         tasks[problem.task_id] = _task(problem)
     if not tasks:
         raise UsageError(f"{where}: no problem in it")
@@ -167,7 +193,7 @@ def _task(problem: Problem) -> Task[ProgramTests]:
 
 
 def humaneval_tasks(rows: Sequence[Row], where: str) -> list[Task[ProgramTests]]:
-    """Make tasks of the original HumanEval's rows."""
+    """Make tasks from the original HumanEval's rows."""
     tasks = []
     for row in rows:
         # Some tests call helpers that the prompt defines before the function to be written.
@@ -179,5 +205,5 @@ def humaneval_tasks(rows: Sequence[Row], where: str) -> list[Task[ProgramTests]]
 
 
 def request_for(task: Task[Any], sample: int) -> Request:
-    """Ask for a Python function by its signature and docstring, or in words where a task has them."""
+    """Ask for a Python function by its signature and docstring, or by the task's instruction if it has one."""
     return python_request(task.task_id, sample, task.prompt, task.entry_point, task.instruction)

@@ -1,7 +1,7 @@
-"""The benchmark of repairs: a program with one slip, the real failure of a test, and the request to correct it, in one turn.
+"""The repair benchmark: a program with one slip, the real failure of a test, and the request to correct it, in one turn.
 
-The tests are those of the problem, judged as programs (`judges.programs`). The tasks come with the package:
-benchmarks/make_repair_tasks.py makes them of held-out problems, with kinds of slips that training never sees.
+The tests are the problem's, judged as programs (`judges.programs`). The tasks ship with the package:
+benchmarks/make_repair_tasks.py makes them from held-out problems, with kinds of slips that training never sees.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _OWN_FIELDS = ("operator", "seen_topic", "program", "failing_test", "output")
 
 
 def repair_tasks(rows: Sequence[Row], where: str) -> list[Task[ProgramTests]]:
-    """Make tasks of the package's rows: a problem each, with its wrong program and what a failing test prints."""
+    """Make tasks from the package's rows, each a problem with a wrong program and a failing test's output."""
     tasks = []
     for number, row in enumerate(rows, start=1):
         problem = parse_problem({key: value for key, value in row.items() if key not in _OWN_FIELDS}, f"{where}:{number}")

@@ -1,4 +1,4 @@
-"""Runs inside the sandbox's own processes: the warm server, the confinement, the kinds of programs. Standard library only.
+"""Code that runs inside the sandbox's processes: the warm server, the confinement, the kinds of programs. Standard library only.
 
-The server imports this package at its start and needs no file of it afterwards: confined programs cannot read it.
+The server imports this package at its start and needs none of its files later: confined programs cannot read them.
 """

@@ -1,10 +1,10 @@
 """Runs tests that are programs (`assert f(1) == 2`) inside the sandbox, in another process than the solution that they test.
 
-The entry point's name is bound to a stand-in that sends each call's arguments to the solution's process (`runtime.calls`, by
-request) and hands back the answer as plain data. Expected values, the comparison and the verdict are in this process, where
-nothing of the solution runs.
+The entry point's name is bound to a proxy that sends each call's arguments to the solution's process (`runtime.calls`, by request) and
+returns the answer as plain data. Expected values, the comparison and the verdict stay in this process, where no code of the solution
+runs.
 
-Descriptors: 4 the verdicts (JSON lines), 5 the answers of the solution, 6 the requests to it.
+Descriptors: 4 the verdicts (JSON lines), 5 the solution's answers, 6 the requests to it.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _MARSHAL_VERSION = 2
 _ENDS = (StopIteration, StopAsyncIteration, GeneratorExit)
 
 
-class SolutionLost(BaseException):  # no test may catch it as the error that it expects
-    """Raised if the solution's process ended before it had answered, or sent what is no answer."""
+class SolutionLost(BaseException):  # not an Exception, so that no test catches it as an expected error
+    """The solution's process ended before it answered, or sent a malformed answer."""
 
 
 class Solution:
-    """The solution on the other side; called like the function that it stands for."""
+    """Proxy for the solution in the other process; called like the function."""
 
     def __init__(self) -> None:
         self._reader = FrameReader(MAX_WHOLE_FRAME_BYTES)
         self._frames: list[tuple[str, bytes]] = []
         self.lost = ""
-        self.answered_opaque = False  # an answer held an object of a class that is not known here
+        self.opaque_type = ""  # of an object in an answer, of a class that is not known here
 
     def next_frame(self) -> tuple[str, bytes]:
         while not self._frames:
@@ -59,7 +59,8 @@ class Solution:
             value = as_python_numbers(read_value(letter, content)[1])
         except BrokenAnswerError as error:
             self.lose(str(error))
-        self.answered_opaque |= letter == "P" and _holds_opaque(value)
+        if letter == "P":
+            self.opaque_type = self.opaque_type or _opaque_type_in(value)
         return value
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
@@ -87,21 +88,21 @@ class Solution:
 
 
 def _error_of(content: bytes) -> BaseException:
-    """Return an error like the solution's: of the same class if that is built in, else of a class with its name and base.
+    """Return an error like the solution's: of the same class if that is built in, else of a new class with its name and base.
 
     Raises:
-        ValueError, TypeError, RecursionError: the content is not what `calls.error_in_parts` makes.
+        ValueError, TypeError, RecursionError: the content does not have the form of `calls.error_in_parts`.
     """
     name, base, text, arguments = json.loads(content)
     said = f"{name}: {text}" if text else str(name)
     kind = getattr(builtins, base, None)
-    # An end of iteration would end the loops of the tests.
+    # StopIteration and the like would end the tests' own loops.
     if not (isinstance(kind, type) and issubclass(kind, BaseException)) or issubclass(kind, _ENDS):
         return RuntimeError(said)
     if name == kind.__name__ and isinstance(arguments, list):
         with contextlib.suppress(Exception):
             return kind(*arguments)
-    with contextlib.suppress(Exception):  # also what takes arguments of its own, as UnicodeDecodeError does
+    with contextlib.suppress(Exception):  # some classes need specific arguments, such as UnicodeDecodeError
         error = type(name, (kind,), {"__str__": lambda _: text, "__module__": "builtins"})
         raised = error.__new__(error)
         raised.args = tuple(arguments) if isinstance(arguments, list) else (text,)
@@ -109,17 +110,17 @@ def _error_of(content: bytes) -> BaseException:
     return RuntimeError(said)
 
 
-def _holds_opaque(value: Any) -> bool:
-    """Tell whether a value of a P frame, whose depth is bounded, holds an opaque object."""
+def _opaque_type_in(value: Any) -> str:
+    """Return the type of an opaque object in a value of a P frame, whose depth is bounded; "" if it holds none."""
     if isinstance(value, dict):
-        return any(_holds_opaque(item) for pair in value.items() for item in pair)
+        return next(filter(None, (_opaque_type_in(item) for pair in value.items() for item in pair)), "")
     if isinstance(value, list | tuple | set | frozenset):
-        return any(map(_holds_opaque, value))
-    return isinstance(value, Opaque)
+        return next(filter(None, map(_opaque_type_in, value)), "")
+    return (value.type_name or "object") if isinstance(value, Opaque) else ""
 
 
 def _put_back(arguments: tuple[Any, ...], after: list[Any]) -> None:
-    """Put back what the call has changed in its arguments, so that tests of changes in place see it."""
+    """Copy the call's changes to its arguments back, so that tests of in-place changes see them."""
     for before, now in zip(arguments, after, strict=True):
         if type(before) is not type(now) or before == now:
             continue
@@ -136,10 +137,10 @@ def _describe(error: BaseException) -> str:
 
 
 def serve_asserts(payload: dict[str, Any]) -> None:
-    """Run tests. `payload`: entry_point, tests, and setup (which is defined for the tests beside the entry point).
+    """Run tests. `payload`: entry_point, tests, and setup (code that runs before the tests).
 
-    Rows: {"compile_error"} or {"load_error"}; for each test {"test": number, "passed", "detail"}, and "opaque" if it failed after an
-    answer with an object that is not known here; {"done"} in the end.
+    Rows: {"compile_error"} or {"load_error"}; for each test {"test": number, "passed", "detail"}, and "opaque", the object's type, if
+    it failed after an answer with an object that is not known here; {"done"} in the end.
     """
 
     def report(**row: object) -> None:
@@ -162,9 +163,9 @@ def serve_asserts(payload: dict[str, Any]) -> None:
             error = None
         except BaseException as caught:
             error = caught
-        if solution.lost:  # whatever the test has made of it
+        if solution.lost:  # even if the test swallowed the error
             report(test=number, passed=False, detail=solution.lost)
             return
-        opaque = {"opaque": True} if error and solution.answered_opaque else {}
+        opaque = {"opaque": solution.opaque_type} if error and solution.opaque_type else {}
         report(test=number, passed=error is None, detail=_describe(error) if error else "", **opaque)
     report(done=True)

@@ -1,22 +1,21 @@
 """Runs a solution inside the sandbox, calls its entry point with each argument list, and sends the answers.
 
-The trusted side owns inputs, expected values and the comparison; this process knows none of the expected values, and of the inputs
-only those that it has been called with. Whatever a hostile solution does here, it can only send other answers.
+The trusted side owns inputs, expected values and the comparison; this process knows no expected values, and only the inputs that it has
+received so far. Whatever a hostile solution does here, it can only change its answers.
 
-A request, on a descriptor of its own: the length as 4 bytes little endian, marshal of [arguments, keyword arguments]. The next one
-is sent when the answer to the last one has come. Their end ends the program.
+Requests come on their own descriptor: the length as 4 bytes little endian, then marshal of [arguments, keyword arguments]. The next one
+is sent after the answer to the previous one. End of file ends the program.
 
 Frames on the channel: one letter, the length as 4 bytes little endian, the content:
     L  loaded: the solution ran, its entry point exists
     C  does not compile; E  the solution or the entry point raised (text: exception type and first line)
-    X  [in place of E for a call, where `arguments_wanted`] JSON: the exception's name, nearest built-in class, first line, arguments
+    X  [instead of E for a call, with `arguments_wanted`] JSON: the exception's name, nearest built-in class, first line, arguments
     V, D, P  an answer (see `runtime.encoding`)
-    T  [of a reference, at the end] CPU seconds of each call and of sending its answer
-Where `arguments_wanted`, a frame with the arguments after the call follows each answer.
+    T  [for a reference, at the end] CPU seconds of each call and of sending its answer
+With `arguments_wanted`, a frame with the arguments after the call follows each answer.
 
-A solution runs with empty globals and closed stdin. Names and modules that it is not to find, and the depth of the stack that it is
-called at, are the caller's choice: they make its world equal to another harness's, for equal verdicts. Protection is the kernel's
-business.
+A solution runs with empty globals and closed stdin. The caller chooses which names and modules are absent and the stack depth of calls,
+to reproduce another harness's environment for equal verdicts. Protection is left to the kernel.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ _READ_BYTES = 65536
 
 
 class ClosedInput(io.StringIO):
-    """A standard input that accepts writing and refuses to be read."""
+    """A stdin that accepts writes and refuses reads."""
 
     def read(self, *args: object, **kwargs: object) -> str:
         raise OSError
@@ -74,15 +73,14 @@ def describe_error(error: BaseException) -> bytes:
 
 
 def error_in_parts(error: BaseException) -> bytes:
-    """Return the parts from which an error like this one can be raised elsewhere; with its arguments (else null) if all are plain and
-    short."""
+    """Return the parts from which a similar error can be raised elsewhere; the arguments are null unless all are plain and short."""
     name, _, text = describe_error(error).decode().partition(": ")
     kind = next((known.__name__ for known in type(error).__mro__ if _BUILTINS.get(known.__name__) is known), "Exception")
     arguments = error.args
     plain = all(type(argument) in (str, int, float, bool, type(None)) for argument in arguments)
     try:
         sent = json.dumps(list(arguments)) if plain else "null"
-    except ValueError:  # an integer of too many digits
+    except ValueError:  # an integer with too many digits
         sent = "null"
     return json.dumps([name, kind, text, json.loads(sent if len(sent) <= _MAX_ARGUMENTS else "null")]).encode()
 
@@ -108,12 +106,12 @@ class Channel:
 
 _BUILTINS = dict(vars(builtins))
 _MAX_ARGUMENTS = 4000
-# By names that a solution does not replace.
+# Bound here, so that a solution that patches the modules does not affect them.
 _clock, _read, _write, _size = time.perf_counter, os.read, os.write, len
 
 
 def serve_calls(payload: dict[str, Any]) -> None:
-    """Serve calls of a program. `payload`: the fields of `sandbox.functions.Calls`, without its inputs."""
+    """Serve calls to a program's function. `payload`: the fields of `sandbox.functions.Calls`, without its inputs."""
     channel = Channel()
     in_full, arguments_wanted = payload["in_full"], payload["arguments_wanted"]
     _take_away(payload["absent_names"], payload["absent_modules"])
@@ -155,7 +153,7 @@ def serve_calls(payload: dict[str, Any]) -> None:
 
 
 def _requests(channel: Channel) -> Iterator[list[Any]]:
-    """Yield [arguments, keyword arguments] of each call. What has been answered is sent before more is waited for."""
+    """Yield [arguments, keyword arguments] of each call. Flushes the answers before waiting for more input."""
     buffer = bytearray()
     while True:
         length = 4 + int.from_bytes(buffer[:4], "little")
@@ -173,7 +171,7 @@ def _requests(channel: Channel) -> Iterator[list[Any]]:
 
 
 def _take_away(names: Sequence[str], modules: Sequence[str]) -> None:
-    """Set names (as in `os.kill`) to None, and make modules impossible to import."""
+    """Set names such as `os.kill` to None, and make modules unimportable."""
     for module, _, name in [path.rpartition(".") for path in names]:
         setattr(importlib.import_module(module), name, None)
     for module in modules:
@@ -181,7 +179,7 @@ def _take_away(names: Sequence[str], modules: Sequence[str]) -> None:
 
 
 def _align_stack(depth: int) -> None:
-    """Leave the solution as much of the recursion limit of 1000 as it has when it is called with `depth` frames on the stack."""
+    """Set the recursion limit so that the solution has as much of 1000 frames left as if called at stack depth `depth`."""
     if depth:
         frame, own = sys._getframe(1), 0
         while frame is not None:

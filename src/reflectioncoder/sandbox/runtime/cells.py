@@ -1,12 +1,11 @@
-"""Runs the cells of a session, in processes of their own. Everything here shares its process with untrusted code, and nothing of it is
-believed.
+"""Runs each cell of a session in its own process. All code here shares its process with untrusted code; its reports are not trusted.
 
-A *state* is a process that has run the cells so far and waits. For a cell it forks a child: that one runs the cell, reports, and is
-the state after the cell. Which of the two goes on is decided by the keeper (`runtime.keeper`).
+A *state* is a process that has run the cells so far and waits. For a cell it forks a child, which runs the cell, reports, and is then
+the state after the cell. The keeper (`runtime.keeper`) decides which of the two continues.
 
 Descriptors: 0-2 as for any program (1 and 2 are the cell's output); 4 ends the session if anything is written to it; 5 brings the
-messages of the keeper and can only be read. A cell's output is what a terminal would show: stdout and stderr in order, the value of a
-last expression, the traceback.
+keeper's messages and is read-only. A cell's output is what a terminal would show: stdout and stderr in order, the value of a last
+expression, the traceback.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ from reflectioncoder.sandbox.runtime.open_files import OpenFiles
 
 TRIPWIRE_FD, MESSAGE_FD = 4, 5
 HEADER = struct.Struct("<Q")
-_FRAMES_OF_A_SCRIPT = 1000  # CPython's recursion limit: a cell has as many as a program of its own would have
-_CALLS_OF_A_CELL = 4  # between `live` and the code of a cell
+_FRAMES_OF_A_SCRIPT = 1000  # CPython's recursion limit: a cell gets as many frames as a script would
+_CALLS_OF_A_CELL = 4  # frames between `live` and a cell's code
 MAX_NAME = 200
 
-# Taken while nothing untrusted has run: a cell that patches a module does not break what comes after it by accident.
+# Bound before untrusted code runs, so that a cell that patches a module does not break later code by accident.
 _close, _dup2, _exit, _fork, _getpid, _pipe, _read, _waitpid, _write = (
     os.close, os.dup2, os._exit, os.fork, os.getpid, os.pipe, os.read, os.waitpid, os.write,
 )  # fmt: skip
@@ -69,7 +68,7 @@ def receive(source: socket.socket, num_fds: int) -> tuple[dict[str, Any], list[i
 
 
 def live(source: socket.socket, file_name: str) -> None:
-    """Be the first state and, by forking, all later ones. This never returns."""
+    """Run as the first state and, after forks, as all later ones. Never returns."""
     namespace: dict[str, Any] = {"__name__": "__main__"}
     files = {file_name} if file_name else set()
     source = _as_message_fd(source)
@@ -106,7 +105,7 @@ def live(source: socket.socket, file_name: str) -> None:
 
 
 def _out_of_the_way(fd: int) -> int:
-    """Move a descriptor above those of a cell, whichever of them an earlier cell has closed."""
+    """Move a descriptor above a cell's descriptors, since an earlier cell may have closed any of these."""
     moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, MESSAGE_FD + 1)
     _close(fd)
     return moved
@@ -119,7 +118,7 @@ def _as_message_fd(source: socket.socket) -> socket.socket:
 
 
 def _depth() -> int:
-    """Count the frames from the caller's downwards."""
+    """Count the frames on the stack, including the caller's."""
     frame, depth = sys._getframe(1), 0
     while frame is not None:
         frame, depth = frame.f_back, depth + 1
@@ -127,7 +126,7 @@ def _depth() -> int:
 
 
 def _fork_for_the_keeper() -> bool:
-    """Fork; return True in a new process, as soon as the keeper is its parent. Random numbers go on as if there were one process."""
+    """Fork twice, so that the keeper adopts the new process; return True in it. The random state continues in both processes."""
     drawn = random.getstate()
     adopted, alive = _pipe()
     between = _fork()
@@ -140,7 +139,7 @@ def _fork_for_the_keeper() -> bool:
         random.setstate(drawn)
         return True
     _close(adopted)
-    with contextlib.suppress(ChildProcessError):  # a cell lets the kernel collect its children
+    with contextlib.suppress(ChildProcessError):  # a cell made the kernel reap its children
         _waitpid(between, 0)
     _close(alive)
     random.setstate(drawn)
@@ -160,12 +159,12 @@ def _name_of(error: BaseException) -> str:
 
 
 def _run(request: dict[str, Any], file_name: str, namespace: dict[str, Any], files: set[str]) -> dict[str, Any]:
-    """Run a cell: {"status", "error": the exception's class, "line": where the cell stood when it came}.
+    """Run a cell; return {"status", "error": the exception's class, "line": the line of the cell where it was raised}.
 
-    Threads that it leaves are noted in its output: they do not get into the processes of later cells.
+    Threads still running are mentioned in the output: a fork does not carry them into later cells' processes.
     """
     status, error_name, line, last_words = "ok", None, None, ""
-    # By lines, as to a terminal: in order with what child processes print, and nothing is left in a stream that a cell has kept.
+    # Line-buffered as on a terminal: in order with the output of child processes, and nothing lingers in a stream that a cell keeps.
     stream = io.TextIOWrapper(
         io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "utf-8", "replace", newline="\n", line_buffering=True
     )
@@ -177,7 +176,7 @@ def _run(request: dict[str, Any], file_name: str, namespace: dict[str, Any], fil
                 run_cell(request["code"], file_name, namespace)
         except CellTimeout:
             raise
-        except BaseException as error:  # SystemExit too: the session goes on
+        except BaseException as error:  # SystemExit too: the session continues
             status, error_name = "failed", _name_of(error)
             frames = _own_frames(error, files)
             line = frames.tb_lineno if frames is not None else getattr(error, "lineno", None)
@@ -195,7 +194,7 @@ def _run(request: dict[str, Any], file_name: str, namespace: dict[str, Any], fil
                 f"[{left} thread{'s' * (left > 1)} of this cell still running: ended with it, with the pools that need them]\n"
             )
     data = memoryview(last_words.encode("utf-8", "replace"))
-    with contextlib.suppress(OSError):  # the cell has closed it
+    with contextlib.suppress(OSError):  # the cell may have closed it
         while data:
             data = data[_write(1, data) :]
     return {"status": status, "error": error_name, "line": line if type(line) is int else None}
@@ -203,7 +202,7 @@ def _run(request: dict[str, Any], file_name: str, namespace: dict[str, Any], fil
 
 def run_cell(code: str, file_name: str, namespace: dict[str, Any]) -> None:
     lines = code.splitlines(True)
-    if lines and not lines[-1].endswith("\n"):  # as linecache reads a file: traceback places its carets by whole lines
+    if lines and not lines[-1].endswith("\n"):  # as linecache does: traceback needs whole lines to place carets
         lines[-1] += "\n"
     linecache.cache[file_name] = (len(code), None, lines, file_name)
     tree = ast.parse(code, file_name)

@@ -1,8 +1,8 @@
 """Confines the server and its programs, in two halves.
 
-`enter_world` runs once, in the warm server, and does what is the same for all programs: namespaces without network, a root that
-holds the interpreter and the system's libraries read-only, the Landlock rules. `confine_program` runs in every program's own
-process before the first line of the program: private process ids, /proc and disk, limits, the rules, the system-call filter.
+`enter_world` runs once, in the warm server, and does everything that is the same for all programs: namespaces without network, a
+read-only root with the interpreter and the system's libraries, the Landlock rules. `confine_program` runs in every program's own
+process before the program's first line: private process ids, /proc and disk, limits, the rules, the system-call filter.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from reflectioncoder.sandbox.runtime import kernel, seccomp
 LINUX = sys.platform == "linux"
 BOX = "/box"
 WORK = "/box/work"
-TMP = "/box/tmp"  # the program's disk, where something of ours lies below /tmp: /tmp leads here, and to that
+TMP = "/box/tmp"  # the program's disk if bound files lie below /tmp: /tmp links here
 _BELOW_TMP = "/box/below-tmp"
-_PROGRAM = f"{TMP}/.program"  # then WORK is this folder of it
-_STACK_BYTES = 128 * 2**20  # more is never there: the gap below the stack is set when the interpreter starts
+_PROGRAM = f"{TMP}/.program"  # the folder on that disk that becomes WORK
+_STACK_BYTES = 128 * 2**20  # a higher limit has no effect: the gap below the stack is fixed when the interpreter starts
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _LINKS = {"/tmp": WORK, "/dev/shm": WORK, "/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0"}
 
@@ -32,17 +32,17 @@ class World:
     """The configuration of the confinement. Made by `reflectioncoder.sandbox.isolation`, sent as JSON.
 
     Attributes:
-        namespaces, landlock, seccomp: the means in use.
-        box: a host directory, ours alone; programs without namespaces work in its subdirectory `work`.
+        namespaces, landlock, seccomp: the mechanisms in use.
+        box: a private host directory; programs without namespaces work in its subdirectory `work`.
         bind: directories and files that programs may read, at their own paths.
-        hide: directories below `bind` that programs must not see (the installed packages: benchmark data may be among them).
-        show: what of `hide` they may see all the same.
-        packages: what of `show` they may import.
-        readable_proc: with namespaces, let them read /proc.
-        readable: `bind` without `hide` and with `show`, as a list for Landlock, which cannot exclude.
-        user: (uid, gid) to run as if the server is started by root; None otherwise.
-        keep_read_search: the interpreter lies in a directory that `user` cannot enter; Landlock still decides what is read.
-        cgroup_files: `cgroup.procs` files that the server joins.
+        hide: directories below `bind` that programs must not see (installed packages may include benchmark data).
+        show: exceptions from `hide`.
+        packages: the importable part of `show`.
+        readable_proc: with namespaces, let programs read /proc.
+        readable: `bind` without `hide` and with `show`, as a list for Landlock, which cannot exclude paths.
+        user: (uid, gid) to run as if root starts the server; None otherwise.
+        keep_read_search: the interpreter lies in a directory that `user` cannot enter; Landlock still limits what is read.
+        cgroup_files: `cgroup.procs` files that the server writes to in order to join its control group.
     """
 
     namespaces: bool
@@ -78,9 +78,9 @@ class Entered:
 
 
 def enter_world(world: World) -> Entered:
-    """Confine the server as far as this can be done for all programs. Raises OSError if this machine does not allow it."""
+    """Confine the server as far as possible for all programs at once. Raises OSError if this machine does not allow it."""
     entered = Entered(world)
-    for path in world.cgroup_files:  # programs are born into the group: moving each of them would cost milliseconds
+    for path in world.cgroup_files:  # forked programs inherit the group; moving each one would cost milliseconds
         with open(path, "w") as handle:
             handle.write("0")
     if not LINUX:
@@ -90,7 +90,7 @@ def enter_world(world: World) -> Entered:
         _enter_namespaces(world)
     if world.landlock:
         if world.namespaces:
-            # Not /proc: its lists of mounts tell of the host. Its names may be seen, and descriptors opened by way of it.
+            # Not /proc: its mount lists reveal the host. Listing its names and opening descriptors through it stays possible.
             readable = ["/"] if world.readable_proc else [f"/{name}" for name in os.listdir("/") if name != "proc"]
             entered.ruleset = kernel.landlock_ruleset(readable, [BOX], ["/dev/null"], listable=["/"])
         else:
@@ -104,14 +104,14 @@ def enter_world(world: World) -> Entered:
 def _enter_namespaces(world: World) -> None:
     others = kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWCGROUP
     if world.user is not None:
-        # Root builds the root file system (it may enter every directory), then goes on as an ordinary user: the limit on
-        # processes never holds for root, not even for root inside of a user namespace.
+        # Root builds the root file system (it may enter every directory), then continues as an ordinary user: the limit on
+        # processes does not apply to root, not even inside a user namespace.
         kernel.unshare(kernel.CLONE_NEWNS)
         _build_root(world)
         os.setgroups([])
         os.setresgid(world.user[1], world.user[1], world.user[1])
         os.setresuid(world.user[0], world.user[0], world.user[0])
-        kernel.prctl(kernel.PR_SET_DUMPABLE, 1)  # /proc/self belongs to us again
+        kernel.prctl(kernel.PR_SET_DUMPABLE, 1)  # makes /proc/self accessible again
         _enter_user_namespace(others | kernel.CLONE_NEWNS)
     else:
         _enter_user_namespace(others | kernel.CLONE_NEWNS)
@@ -127,7 +127,7 @@ def _enter_user_namespace(more: int) -> None:
 
 
 def _build_root(world: World) -> None:
-    """Build a new root on a small tmpfs, read-only, with read-only binds of the files that programs may see."""
+    """Build a new read-only root on a small tmpfs, with read-only binds of the files that programs may see."""
     root = world.box
     kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
     kernel.mount("tmpfs", root, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=1m,mode=755")
@@ -136,7 +136,7 @@ def _build_root(world: World) -> None:
     if world.has_files_below_tmp:
         links["/tmp"] = TMP
         os.makedirs(root + TMP)
-        os.symlink(TMP[1:], root + "/tmp")  # relative, so that it holds before this is the root
+        os.symlink(TMP[1:], root + "/tmp")  # relative, so that it is valid before the pivot
     for path in world.bind:
         target = root + path
         if os.path.islink(path):  # /bin → usr/bin
@@ -156,7 +156,7 @@ def _build_root(world: World) -> None:
     if world.has_files_below_tmp:
         _bind(root + TMP, root + _BELOW_TMP)
         kernel.lock_mount(root + _BELOW_TMP, locked)
-    _bind("/proc", root + "/proc")  # each program mounts its own over it; the kernel demands that one is visible already
+    _bind("/proc", root + "/proc")  # each program mounts its own over it; the kernel requires that one is already visible
     for name in _DEVICES:
         _bind(f"/dev/{name}", f"{root}/dev/{name}")
     os.makedirs(root + WORK)
@@ -184,36 +184,36 @@ def _bind(source: str, target: str) -> None:
 
 
 def fork_program(entered: Entered) -> int:
-    """Fork the process of one program, which is process 1 of its process namespace if there are namespaces; return 0 in the child."""
+    """Fork the process of one program, with namespaces as process 1 of its own process namespace; return 0 in the child."""
     if entered.world.namespaces:
         return kernel.fork_into(kernel.CLONE_NEWPID | kernel.CLONE_NEWNS)
     return os.fork()
 
 
 def confine_program(entered: Entered, limits: dict[str, float], *, hidden: bool = False) -> None:
-    """Complete the confinement in the program's process, before the program runs. Raises OSError; then nothing may run.
+    """Complete the confinement in the program's process, before the program runs. After an OSError, nothing may run.
 
-    `hidden`: other processes of the program have no way to its memory and descriptors.
+    `hidden`: make this process not dumpable, so that the program's other processes cannot reach its memory and descriptors.
     """
     world = entered.world
     if world.cgroup_files:
         with open("/proc/self/oom_score_adj", "w") as handle:
-            handle.write("1000")  # the group's memory is up: the program goes, not the server
+            handle.write("1000")  # out of memory in the group kills the program, not the server
     if world.namespaces:
         flags = kernel.MS_NOSUID | kernel.MS_NODEV
         _mount_disk(world, flags, f"size={int(limits['disk_bytes'])},nr_inodes={int(limits['disk_files'])},mode=700")
         kernel.mount("proc", "/proc", "proc", flags | kernel.MS_NOEXEC | kernel.MS_RDONLY, "subset=pid")
-    os.setsid()  # a group of its own: by it everything is killed, and kill(0, ...) reaches nobody else
+    os.setsid()  # a separate process group, for killing all of it, and so that kill(0, ...) reaches nothing else
     set_limits(limits, world)
     os.chdir(world.work)
     if not LINUX:
         return
-    # After the limits: no_new_privs first, because Landlock and the filter ask for it.
+    # After the limits; no_new_privs first, because Landlock and the filter require it.
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     _drop_privileges(world)
     if hidden:
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
-    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # a change of user would have cleared it
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # set last: a change of user clears it
     if entered.ruleset >= 0:
         kernel.landlock_restrict(entered.ruleset)
     if world.seccomp:
@@ -250,19 +250,19 @@ def _drop_privileges(world: World) -> None:
 def set_limits(limits: dict[str, float], world: World) -> None:
     cpu = max(1, int(limits["cpu_s"] + 0.999))
     pairs = [
-        # Soft and hard alike: SIGXCPU could be ignored, and process 1 of a namespace ignores it anyway.
+        # Soft = hard limit, hence SIGKILL: a program could ignore SIGXCPU, and process 1 of a namespace does so anyway.
         (resource.RLIMIT_CPU, cpu),
         (resource.RLIMIT_AS, int(limits.get("address_space_bytes") or limits["memory_bytes"])),
         (resource.RLIMIT_FSIZE, int(limits["file_bytes"])),
         (resource.RLIMIT_NOFILE, int(limits["open_files"])),
-        (resource.RLIMIT_CORE, 1),  # not 0: a pipe as core pattern ignores that, and takes 1 as never
+        (resource.RLIMIT_CORE, 1),  # not 0: the kernel ignores 0 if the core pattern is a pipe, but 1 disables dumps
     ]
     if LINUX:
         pairs += [(resource.RLIMIT_MEMLOCK, 65536), (resource.RLIMIT_MSGQUEUE, 0), (resource.RLIMIT_SIGPENDING, 1024)]
         pairs.append((resource.RLIMIT_STACK, _STACK_BYTES))
-        if world.namespaces:  # counted within our user namespace: the server and this program
+        if world.namespaces:  # counts only this user namespace: the server and this program
             pairs.append((resource.RLIMIT_NPROC, int(limits["processes"]) + 1))
-        elif os.getuid() != 0 or world.user is not None:  # root is never counted; the parent's watch counts instead
+        elif os.getuid() != 0 or world.user is not None:  # the limit does not apply to root; the parent's watch enforces it
             uid = world.user[0] if world.user else os.getuid()
             pairs.append((resource.RLIMIT_NPROC, count_tasks(uid) + int(limits["processes"])))
     for kind, value in pairs:
@@ -273,7 +273,7 @@ def set_limits(limits: dict[str, float], world: World) -> None:
 
 
 def count_tasks(uid: int) -> int:
-    """Count the threads that the user runs at the moment: RLIMIT_NPROC counts them all."""
+    """Count the user's current threads, all of which count against RLIMIT_NPROC."""
     count = 0
     for entry in os.listdir("/proc"):
         if entry.isdigit():

@@ -1,8 +1,8 @@
-"""Encodes answers, inside the sandbox, as bytes that hold all that the comparison needs and run no code on the other side.
+"""Encodes answers inside the sandbox as bytes that hold everything the comparison needs and run no code on the other side.
 
-Frames of an answer, by their letter:
+Frames of an answer, by letter:
     V  plain values: marshal version 2 (deterministic, no references)
-    D  the same, too long to send: its `digest`, then marshal of (type name, length, all floats, equal to itself)
+    D  a plain value too long to send: its `digest`, then marshal of (type name, length, all floats, equal to itself)
     P  values of other types: marshal of a tree of (kind, ...) nodes, see `portable`
 
 `sandbox.answers` reads them.
@@ -35,7 +35,7 @@ _NAN_BYTES = re.compile(rb"[\xf0-\xff][\x7f\xff]")
 
 
 def _plain_kinds(value: object) -> set[type] | None:
-    """Return all types inside a plain value, None for another one. It takes whole levels, at C speed, and never holds the last one."""
+    """Return all types inside a plain value, None for other values. Works on whole levels at C speed, without storing the last one."""
     kinds = {type(value)}
     found = set(kinds)
     level: list[Any] = [value]
@@ -62,7 +62,7 @@ class TooLargeError(Exception):
 
 
 class _Tree:
-    """Turns a value of any type into plain nodes; hostile types can only raise, which counts as an opaque object."""
+    """Converts a value of any type into plain nodes; hostile types can only raise, which makes the value opaque."""
 
     def __init__(self, exhaust: bool) -> None:
         self._left = MAX_NODES
@@ -108,7 +108,7 @@ class _Tree:
         return ("object", name)
 
     def _array(self, value: Any, name: str, numpy: Any, depth: int) -> tuple[Any, ...]:
-        """Send the items in a row, and the shape: numbers and texts of numpy's own types as such, everything else as objects."""
+        """Encode the flattened items and the shape; items of numpy's own number and text types keep their dtype, others are objects."""
         if value.size > MAX_NODES or (isinstance(value, numpy.ma.MaskedArray) and numpy.ma.is_masked(value)):
             return ("object", name)
         array = numpy.asarray(value)
@@ -120,7 +120,7 @@ class _Tree:
 
 
 def _name_of(kind: type) -> str:
-    """Return module and name of a class; one made by `type(...)` in a program's globals has no module."""
+    """Return module and name of a class; a class made by `type(...)` in a program's globals has no module."""
     name = type.__dict__["__qualname__"].__get__(kind)
     try:
         return f"{type.__dict__['__module__'].__get__(kind)}.{name}"
@@ -138,20 +138,20 @@ def _numpy_scalar(value: Any, name: str) -> tuple[Any, ...]:
     if value.imag == 0:
         try:
             return ("fraction", *value.real.as_integer_ratio())
-        except (OverflowError, ValueError):  # infinite, no number
+        except (OverflowError, ValueError):  # infinity or NaN
             return ("subclass", name, ("v", float(value.real)))
     plain = complex(value)
     return ("subclass", name, ("v", plain)) if plain == value else ("object", name)
 
 
 def _number(value: Any, kind: type) -> tuple[list[Any], float | None, bool] | None:
-    """Describe an object of another class (sympy, mpmath) as a number: the ones of Python's that it says to equal, its float, and
-    whether its hash is theirs. Whatever its class claims here, it is one number afterwards.
+    """Describe an object of another class (sympy, mpmath) as a number: the Python numbers that it claims to equal, its float, and
+    whether its hash matches theirs. Whatever its class claims here, the decoded object is a single number.
     """
     candidates: list[Any] = []
     for convert, method in ((bool, "__bool__"), (int, "__int__"), (float, "__float__"), (complex, "__complex__")):
         if hasattr(kind, method):
-            with contextlib.suppress(Exception):  # no such number
+            with contextlib.suppress(Exception):  # it does not convert to this type
                 candidates.append(convert(value))
     if not candidates:
         return None
@@ -173,18 +173,18 @@ def _number(value: Any, kind: type) -> tuple[list[Any], float | None, bool] | No
 
 
 def _container(value: Any, kind: type) -> Any:
-    """Return the built-in container that an object of another class (sympy's Tuple) says to equal, None if there is none."""
+    """Return the built-in container that an object of another class (sympy's Tuple) claims to equal; None if there is none."""
     if not (hasattr(kind, "__len__") and hasattr(kind, "__iter__")) or len(value) > MAX_NODES:
         return None
     for convert in (list, tuple, set, dict):
-        with contextlib.suppress(Exception):  # no such container
+        with contextlib.suppress(Exception):  # it does not convert to this container
             plain = convert(value) if convert is dict else convert(islice(value, MAX_NODES))
             if value == plain:
                 return plain
     return None
 
 
-# The built-in value inside an instance of a subclass, whatever the subclass overrides.
+# Functions that get the built-in value out of an instance of a subclass, whatever the subclass overrides.
 _BASES: dict[type, Any] = {
     int: lambda v: int.__add__(v, 0),
     float: lambda v: float.__add__(v, 0.0),
@@ -199,7 +199,7 @@ _BASES: dict[type, Any] = {
 }
 
 
-# Types of the standard library that equal a built-in value without being one.
+# Types of the standard library whose instances equal built-in values without being instances of a built-in type.
 _EQUALS: dict[type, Any] = {
     ChainMap: dict,
     UserDict: dict,
@@ -210,7 +210,7 @@ _EQUALS: dict[type, Any] = {
 
 
 def portable(value: object, exhaust: bool = False) -> tuple[Any, ...]:
-    """Turn a value into plain nodes. `exhaust`: send the items of an iterator."""
+    """Convert a value into plain nodes. `exhaust`: include the items of an iterator."""
     try:
         return _Tree(exhaust).node(value)
     except BaseException:
@@ -225,9 +225,9 @@ def all_floats(value: object) -> bool:
 
 
 def digest(value: Any) -> bytes | None:
-    """Return 16 bytes for a plain value, the same for equal bytes of marshal; None if it is not plain.
+    """Return a 16-byte hash of a plain value's marshal bytes; None if the value is not plain.
 
-    A long sequence is not held as bytes all at once.
+    Hashes a long sequence in chunks, to save memory.
     """
     return _digest_and_kinds(value)[0]
 
@@ -254,7 +254,7 @@ def _parts(value: Any) -> Iterator[Any]:
 
 
 def encode_answer(value: Any, reference: bool, in_full: bool, as_set: bool, exhaust: bool = False) -> tuple[bytes, bytes]:
-    """Return (letter, content) of an answer's frame."""
+    """Return (letter, content) of the frame for an answer."""
     max_bytes = MAX_WHOLE_BYTES if in_full else MAX_PLAIN_BYTES
     mark = None
     if _is_long(value) and len(value) > max_bytes:  # each item takes at least a byte
@@ -266,7 +266,7 @@ def encode_answer(value: Any, reference: bool, in_full: bool, as_set: bool, exha
         mark = digest(value) if _is_long(value) else hashlib.blake2b(data, digest_size=16).digest()
     if mark is None:
         tree = portable(value, exhaust)
-        if as_set and tree[0] == "object":  # a generator, say: what EvalPlus's set(out) makes of it
+        if as_set and tree[0] == "object":  # such as a generator, which EvalPlus's set(out) consumes
             tree = portable(frozenset(value))
         return b"P", marshal.dumps(tree, MARSHAL_VERSION)
     length = len(value) if hasattr(value, "__len__") else 0
@@ -276,11 +276,11 @@ def encode_answer(value: Any, reference: bool, in_full: bool, as_set: bool, exha
 
 
 def _equals_itself(value: Any) -> bool:
-    """Tell whether a value equals itself. One with a NaN inside does not, which Python's comparison by identity would hide."""
+    """Tell whether a value equals its copy. One with a NaN does not, which Python's identity shortcut would hide."""
     encoded = (marshal.dumps(part, MARSHAL_VERSION) for part in _parts(value))
     return all(marshal.loads(data) == marshal.loads(data) for data in encoded if may_hold_nan(data))
 
 
 def may_hold_nan(data: bytes) -> bool:
-    """Tell whether the upper bytes of a NaN (or of an infinity) occur; a real look at every value would take far longer."""
+    """Tell whether the upper bytes of a NaN (or infinity) occur; checking every value would take far longer."""
     return _NAN_BYTES.search(data) is not None

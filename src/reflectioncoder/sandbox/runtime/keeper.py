@@ -1,16 +1,15 @@
-"""Runs as the first process of a session: it holds the channel to the trusted side, starts the processes that run cells, and never runs
-one.
+"""The first process of a session: holds the channel to the trusted side and starts the processes that run cells, but never runs one.
 
-A cell can write output and nothing else. Its process reports over a pipe whose only end waits, unread, in a socket that the process
-cannot write to; whether the process has ended is what the kernel says. The keeper's memory and descriptors are out of reach: it is
-started as not dumpable (`confine.confine_program`).
+A cell can only write output. Its process reports over a pipe whose write end waits, unread, in a socket that the process cannot write
+to; the kernel tells whether the process has ended. The keeper's memory and descriptors are inaccessible, because it is started as not
+dumpable (`confine.confine_program`).
 
-Requests, one JSON value a line: {"code", "number", "timeout_s", "output_bytes", "advance", "keep"}. Several requests may be about one
-cell, the first of which says `advance`: all of them run from the same state and find the same files. The process of the one that
-says `keep` is the next state; the others are given up.
+Requests, one JSON value per line: {"code", "number", "timeout_s", "output_bytes", "advance", "keep"}. Several requests may concern one
+cell, the first of which has `advance`: all run from the same state and find the same files. The process of the request with `keep`
+becomes the next state; the others are discarded.
 
-Answers, one JSON value a line: {"status", "output", "error", "line", "open"}, or {"lost": reason, "status"}: there is no next
-state. "open": what the state holds (`runtime.open_files`): "nothing", "files", or "more", which two runs cannot both find as it was.
+Answers, one JSON value per line: {"status", "output", "error", "line", "open"}, or {"lost": reason, "status"} if no state is left.
+"open" says what the state holds open (`runtime.open_files`): "nothing", "files", or "more", which cannot be restored for a second run.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ from reflectioncoder.sandbox.runtime.work_files import restore, snapshot
 CHANNEL_FD, REQUEST_FD = 4, 5
 _MAX_REPORT_BYTES = 4096
 _MAX_PID_BYTES = 20
-_GRACE_S = 2.0  # from the interrupt of a cell to its end
-_START_PATIENCE_S = 10.0  # until a state has forked
-_LOOK_S = 0.1  # between looks for the end of a process: what it has left behind may hold its descriptors
+_GRACE_S = 2.0  # from a cell's interrupt to its end
+_START_PATIENCE_S = 10.0  # for a state to fork
+_LOOK_S = 0.1  # between checks whether a process has ended: leftover processes may hold its descriptors open
 _LINUX = sys.platform == "linux"
 
 
 class LostError(Exception):
-    """Raised if a cell's process, or the state before it, has ended or must not be believed."""
+    """A cell's process, or the state before it, has ended or cannot be trusted."""
 
     def __init__(self, reason: str, status: str = "crashed"):
         super().__init__(reason)
@@ -47,7 +46,7 @@ class LostError(Exception):
 
 
 def serve_session(payload: dict[str, Any]) -> None:
-    """Serve requests until there are no more. `payload`: file_name."""
+    """Serve requests until their end. `payload`: file_name."""
     if _LINUX:
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     keeper = Keeper(payload["file_name"])
@@ -66,7 +65,7 @@ class Keeper:
     """The keeper of a session: `run(request)` returns the answer.
 
     Raises (from `run`):
-        LostError: nothing came of the cell.
+        LostError: the cell gave no result.
     """
 
     def __init__(self, file_name: str):
@@ -100,7 +99,7 @@ class Keeper:
 
 
 class _Process:
-    """A process that runs a cell or, afterwards, waits as a state. `pid` is 0 until it is known to be a child of ours."""
+    """A process that runs a cell or, afterwards, waits as a state. `pid` is 0 until it is known to be the keeper's child."""
 
     def __init__(self) -> None:
         self.messages, self.theirs = socket.socketpair()
@@ -117,7 +116,7 @@ class _Process:
             raise LostError(f"the interpreter takes no more cells ({error})") from error
 
     def exit_status(self) -> int | None:
-        """Return the exit code (negative: the signal) of a process that has ended; collect all others that have ended, too."""
+        """Return the process's exit code (negative: the signal), None while it runs; reap all other ended children too."""
         found = None
         with contextlib.suppress(ChildProcessError):
             while True:
@@ -132,7 +131,7 @@ class _Process:
         self.messages.close()
         self.theirs.close()
         if self.pid:
-            with contextlib.suppress(OSError):  # where the filter of system calls forbids it: without messages it ends by itself
+            with contextlib.suppress(OSError):  # the system-call filter may forbid it; without messages the process ends by itself
                 os.kill(self.pid, signal.SIGKILL)
 
 
@@ -145,7 +144,7 @@ def _first_state(file_name: str) -> _Process:
             for fd in (CHANNEL_FD, REQUEST_FD):
                 os.close(fd)
             if _LINUX:
-                kernel.prctl(kernel.PR_SET_DUMPABLE, 1)  # the watch has to see what cells take
+                kernel.prctl(kernel.PR_SET_DUMPABLE, 1)  # the watch must see the resources of cells
             cells.live(state.theirs, file_name)
         finally:
             os._exit(1)
@@ -154,7 +153,7 @@ def _first_state(file_name: str) -> _Process:
 
 
 class _Run:
-    """A cell that runs from a state, in a process of its own."""
+    """A cell that runs from a state, in its own process."""
 
     def __init__(self, state: _Process, request: dict[str, Any]):
         self.process = _Process()
@@ -191,8 +190,8 @@ class _Run:
         while True:
             ready = {fd for fd, _ in poll.poll(1000 * _LOOK_S)}
             if REQUEST_FD in ready:
-                os._exit(0)  # nobody waits any more
-            exit_status = self.process.exit_status()  # before its last words are read
+                os._exit(0)  # the trusted side is gone
+            exit_status = self.process.exit_status()  # read before the last output, so that none is missed
             if self._output_fd in ready and not self._read_output():
                 poll.unregister(self._output_fd)
             if self._tripwire_fd in ready:
@@ -213,7 +212,7 @@ class _Run:
         return {**_checked(self._report), "output": self._output.text()}
 
     def _await_start(self) -> None:
-        """Wait until the process has said its number, in the first line of its output, and is seen to be a child of ours."""
+        """Wait until the process has sent its id, in the first line of its output, and is confirmed as the keeper's child."""
         said, deadline = b"", time.monotonic() + _START_PATIENCE_S
         while not said.endswith(b"\n"):
             if not select.select([self._output_fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
@@ -232,7 +231,7 @@ class _Run:
                 raise LostError("the interpreter takes no more cells") from error
 
     def _read_output(self) -> bool:
-        """Take the output that is there; return False at its end."""
+        """Read the available output; return False at its end."""
         with contextlib.suppress(BlockingIOError):
             while data := os.read(self._output_fd, 1 << 18):
                 self._output.add(data)
@@ -256,7 +255,7 @@ class _Run:
                 raise LostError("the cell wrote to a descriptor of the session")
 
     def _closed(self) -> str:
-        """Say why no report can come: the process has ended, or has closed its descriptors."""
+        """Return why no report can come: the process has ended, or has closed its descriptors."""
         deadline = time.monotonic() + 1.0
         while self.process.pid and time.monotonic() < deadline:
             if (status := self.process.exit_status()) is not None:
@@ -270,10 +269,10 @@ def _how(status: int) -> str:
 
 
 def _checked(data: bytes | bytearray) -> dict[str, Any]:
-    """Check the report of a cell's process, which may be anything, and return it.
+    """Validate and return the report of a cell's process, which may be anything.
 
     Raises:
-        LostError: it is none.
+        LostError: the data is not a report.
     """
     with contextlib.suppress(ValueError, RecursionError, AttributeError):
         report = json.loads(data)

@@ -1,7 +1,6 @@
-"""Calls the Linux system calls of the confinement that Python does not offer, through ctypes: namespaces, mounts, Landlock,
-capabilities.
+"""Calls, through ctypes, the Linux system calls for confinement that Python lacks: namespaces, mounts, Landlock, capabilities.
 
-Every function raises OSError with the name of the call. Numbers: kernel headers (uapi), x86_64 and aarch64.
+Every function raises OSError with the name of the call. Numbers are from the kernel headers (uapi) for x86_64 and aarch64.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID = 1, 2
 AT_FDCWD, AT_RECURSIVE = -100, 0x8000
 CAP_DAC_READ_SEARCH = 2
 
-# Landlock: rights on files by the ABI that brought them.
+# Landlock: rights on files, by the ABI that introduced them.
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
 _FS_RIGHTS_BY_ABI = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}
 _FILE_RIGHTS = EXECUTE | WRITE_FILE | READ_FILE | 1 << 14 | 1 << 15
@@ -35,9 +34,9 @@ _CAPSET = 91 if _ARM else 126
 _MOUNT_SETATTR = 442
 _LANDLOCK_CREATE, _LANDLOCK_ADD_RULE, _LANDLOCK_RESTRICT = 444, 445, 446
 
-_CAP_HEADER, _CAP_DATA = ctypes.c_uint32 * 2, ctypes.c_uint32 * 6  # made here once: a new type is slow in a fresh process
+_CAP_HEADER, _CAP_DATA = ctypes.c_uint32 * 2, ctypes.c_uint32 * 6  # created once: a new type is slow in a fresh process
 
-# PyDLL keeps the interpreter lock: a raw clone must not be made while another holder could be recorded in the child.
+# PyDLL keeps the GIL: a raw clone made without it could record another holder in the child.
 _libc = ctypes.PyDLL(None, use_errno=True)
 
 
@@ -49,7 +48,7 @@ def _checked(name: str, result: int) -> int:
 
 
 def _syscall(name: str, number: int, *arguments: object) -> int:
-    # Each argument as a full register: ctypes would pass a bare int as 32 bits and leave the upper half undefined.
+    # Pass each argument as a full register: ctypes passes a bare int as 32 bits and leaves the upper half undefined.
     return _checked(name, _libc.syscall(number, *(ctypes.c_long(a) if isinstance(a, int) else a for a in arguments)))
 
 
@@ -68,10 +67,10 @@ def unshare(flags: int) -> None:
 
 
 def fork_into(flags: int) -> int:
-    """Fork into new namespaces; return 0 in the child. Only for processes with one thread."""
+    """Fork into new namespaces; return 0 in the child. Only for single-threaded processes."""
     pid = _syscall("clone", _CLONE, flags | 17, 0, 0, 0, 0)  # 17: SIGCHLD
     if pid == 0:
-        ctypes.pythonapi.PyOS_AfterFork_Child()  # what os.fork() does: locks, thread state, random's seed
+        ctypes.pythonapi.PyOS_AfterFork_Child()  # as os.fork() does: locks, thread state, random's seed
     return pid
 
 
@@ -91,7 +90,7 @@ def lock_mount(target: str, attributes: int, recursive: bool = True) -> None:
 
 
 def pivot_into(new_root: str) -> None:
-    """Make `new_root` (a mount point) the root and let go of the old one."""
+    """Make `new_root` (a mount point) the root and detach the old one."""
     os.chdir(new_root)
     _syscall("pivot_root", _PIVOT_ROOT, b".", b".")
     _checked("umount2", _libc.umount2(b".", MNT_DETACH))
@@ -108,7 +107,7 @@ def keep_capability_over_exec(capability: int) -> None:
 
 
 def landlock_abi() -> int:
-    """Return the kernel's Landlock version; 0 if there is none."""
+    """Return the kernel's Landlock ABI version; 0 without Landlock."""
     try:
         return _syscall("landlock", _LANDLOCK_CREATE, None, 0, 1)
     except OSError:
@@ -122,9 +121,9 @@ class _PathBeneath(ctypes.Structure):
 
 
 def landlock_ruleset(readable: list[str], writable: list[str], devices: list[str], listable: list[str] | None = None) -> int:
-    """Make a ruleset: read and execute below `readable`, everything below `writable`, read and write `devices`, names below `listable`.
+    """Make a ruleset: read and execute below `readable`, all rights below `writable`, read and write `devices`, list below `listable`.
 
-    No TCP (ABI 4), no signals to and no abstract sockets of processes outside (ABI 6). Paths that do not exist are left out.
+    It forbids TCP (ABI 4), and signals to and abstract sockets of outside processes (ABI 6). Missing paths are skipped.
     """
     abi = landlock_abi()
     rights = sum(bits for since, bits in _FS_RIGHTS_BY_ABI.items() if since <= abi)

@@ -1,7 +1,7 @@
-"""Tracks what a cell leaves open: two runs of the next cell share it, and each has to find it as it was.
+"""Tracks what a cell leaves open: two runs of the next cell share it, and each must find it unchanged.
 
-Of files with a name the place where they are read and written is put back (their contents are: `work_files`). Of anything else that
-processes share there is no putting back: files without a name or outside of the working directory, memory, pipes, sockets, children.
+The offsets of named files are restored (their content: see `work_files`). Other things that processes share cannot be restored:
+unnamed files and files outside the working directory, memory, pipes, sockets, children.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import sys
 from collections.abc import Collection
 
 _MAX_FD = 256
-_SHARED_BY = ("mmap", "_sqlite3")  # modules: memory without a descriptor; what remembers the state of its file
+_SHARED_BY = ("mmap", "_sqlite3")  # modules with memory without a descriptor, or with state about their file
 
 
 class OpenFiles:
-    """The open files of one process and those that are forked from it. The descriptors `own`, and those that are open now, are ours."""
+    """The open files of a process and its forks, without the descriptors `own` and those already open at construction."""
 
     def __init__(self, own: Collection[int]):
         self._own = own
@@ -33,12 +33,12 @@ class OpenFiles:
         return found
 
     def look(self) -> str:
-        """Note the places in files, and tell what is open.
+        """Record the file offsets, and tell what is open.
 
-        "nothing"; "files" alone; or "more": something that cannot be put back.
+        Returns "nothing", "files" (only), or "more": something that cannot be restored.
         """
         self._offsets, shares = {}, _has_children() or any(name in sys.modules for name in _SHARED_BY)
-        with contextlib.suppress(Exception):  # a cell has patched what this uses
+        with contextlib.suppress(Exception):  # a cell may have patched functions used here
             here = os.stat(".").st_dev
             for fd, found in self._open():
                 if self._ours.get(fd) == (found.st_dev, found.st_ino):
@@ -52,7 +52,7 @@ class OpenFiles:
         return "more" if shares else "files" if self._offsets else "nothing"
 
     def put_back(self) -> None:
-        """Put the places back, in a process that has just been forked."""
+        """Restore the offsets, in a newly forked process."""
         for fd, offset in self._offsets.items():
             with contextlib.suppress(OSError):
                 os.lseek(fd, offset, os.SEEK_SET)
@@ -61,6 +61,6 @@ class OpenFiles:
 def _has_children() -> bool:
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except Exception:  # there are none
+    except Exception:  # no children
         return False
     return True

@@ -1,7 +1,7 @@
 """Imports the installed packages that programs may use, and no others, in the same way at every tier.
 
-Where Landlock is the only means, a program may read these and not the folder with all that are installed, in which the interpreter
-would look for them; and the server, which imports some of them first, could read all.
+With Landlock alone, a program can read these packages but not list the folder of all installed ones, where the interpreter would look
+for them; and the server, which preloads some of them, could read all packages.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from importlib.machinery import FileFinder, ModuleSpec, PathFinder
 
 
 class ShownPackages:
-    """A finder for `sys.meta_path`. `paths`: folders of packages, and files of modules."""
+    """A finder for `sys.meta_path`. `paths`: package folders and module files."""
 
     def __init__(self, paths: Iterable[str]):
         self._places = {os.path.basename(path).removesuffix(".py"): path for path in paths}
@@ -27,7 +27,7 @@ class ShownPackages:
             return None
         if place.endswith(".py"):
             return importlib.util.spec_from_file_location(name, place)
-        if not os.path.exists(f"{place}/__init__.py"):  # as mpl_toolkits
+        if not os.path.exists(f"{place}/__init__.py"):  # a namespace package, such as mpl_toolkits
             spec = ModuleSpec(name, None, is_package=True)
             spec.submodule_search_locations = [place]
             return spec
@@ -35,10 +35,10 @@ class ShownPackages:
 
 
 def keep_listings() -> None:
-    """Let the interpreter's finders go on with the names that they know of a folder that cannot be listed any more.
+    """Let the interpreter's finders keep their known names for a folder that can no longer be listed.
 
-    A finder lists its folder again when something there has changed. Where Landlock is the only means, programs may read the standard
-    library and not list its folder, which others lie in: all modules that are not loaded yet would be gone.
+    A finder lists its folder again when something in it changes. With Landlock alone, programs can read the standard library but not
+    list its folder, which holds other folders too: all modules not yet loaded would then disappear.
     """
     PathFinder.find_spec("a module that is not there")  # every finder lists its folder
     for finder in sys.path_importer_cache.values():

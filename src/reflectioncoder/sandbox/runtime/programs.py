@@ -1,8 +1,8 @@
 """Defines the kinds of programs that the server's children become. Each runs confined, reads its payload, and never returns.
 
     script   a Python program, as `python main.py` would run it
-    session  the keeper of a stateful interpreter: runs cells in processes of their own, on request (`runtime.keeper`)
-    calls    a function called with given arguments, its answers sent back (`reflectioncoder.sandbox.runtime.calls`)
+    session  the keeper of a stateful interpreter, which runs each cell in its own process (`runtime.keeper`)
+    calls    a function called with given arguments, with its answers sent back (`reflectioncoder.sandbox.runtime.calls`)
     asserts  tests of a function in another process (`reflectioncoder.sandbox.runtime.asserts`)
     trace    a Python program under a tracer (`reflectioncoder.sandbox.runtime.tracer`)
     exec     another executable
@@ -34,16 +34,16 @@ SCRIPT = "main.py"
 
 def start(kind: str) -> NoReturn:
     """Become a program of the given kind."""
-    with open(PAYLOAD_FD, "rb") as handle:  # and closed: a script has no descriptors but the standard ones
+    with open(PAYLOAD_FD, "rb") as handle:  # closed afterwards: a script has only the standard descriptors
         payload = marshal.load(handle)
     os.environ.clear()
     os.environ.update(payload.get("env", {}))
-    tempfile.tempdir = os.environ.get("TMPDIR")  # else it would try where it can write, with what EvalPlus's guard takes away
+    tempfile.tempdir = os.environ.get("TMPDIR")  # else it probes folders, with functions that EvalPlus's guard removes
     for name, content in payload.get("files", {}).items():
-        with open(name, "wb", opener=lambda path, flags: os.open(path, flags, 0o700)) as handle:  # what was compiled is to be run
+        with open(name, "wb", opener=lambda path, flags: os.open(path, flags, 0o700)) as handle:  # it may be an executable
             handle.write(content)
     for name in [name for name in sys.modules if name.partition(".")[0] == "reflectioncoder"]:
-        del sys.modules[name]  # nothing of ours is part of a program's world
+        del sys.modules[name]  # a program must not see this package
     _KINDS[kind](payload)
     os._exit(0)
 
@@ -59,7 +59,7 @@ def run_script(payload: dict[str, Any]) -> NoReturn:
 
 
 def guarded(work: Callable[[], object], file_name: str) -> int:
-    """Run, and return the interpreter's exit code; the traceback of an error goes to stderr, from `file_name` on."""
+    """Run `work` and return the interpreter's exit code; a traceback, from `file_name` on, goes to stderr."""
     try:
         work()
     except SystemExit as error:
@@ -74,7 +74,7 @@ def guarded(work: Callable[[], object], file_name: str) -> int:
 
 
 def format_error(error: BaseException, file_name: str) -> str:
-    """Format the traceback as CPython prints it for a script: from the program's own frames on (none for a syntax error)."""
+    """Format the traceback as CPython does for a script: from the program's own frames on (none for a syntax error)."""
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename != file_name:
         frames = frames.tb_next
@@ -82,7 +82,7 @@ def format_error(error: BaseException, file_name: str) -> str:
 
 
 def leave(code: int) -> NoReturn:
-    """Do what an interpreter does at its end, without taking itself apart."""
+    """Run the interpreter's exit steps without its teardown, and exit."""
     for step in (threading._shutdown, atexit._run_exitfuncs, sys.stdout.flush, sys.stderr.flush):  # type: ignore[attr-defined]
         with contextlib.suppress(Exception):
             step()

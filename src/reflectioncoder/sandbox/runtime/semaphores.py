@@ -1,6 +1,6 @@
-"""Provides semaphores for `multiprocessing` if the C library's cannot be made: that keeps them in /dev/shm, which belongs to the host.
+"""Provides semaphores for `multiprocessing` if the C library's are unavailable: those live in /dev/shm, which belongs to the host.
 
-A semaphore is a pipe that holds as many bytes as it has units, so that it works between threads and after a fork alike.
+A semaphore is a pipe that holds one byte per unit, so it works between threads and after a fork alike.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import threading
 import time
 
 _RECURSIVE_MUTEX = 0
-_MAX_UNITS = 4096  # what a pipe surely takes
+_MAX_UNITS = 4096  # a pipe always has this capacity
 
 
 class SemLock:
-    """A semaphore with the interface of `_multiprocessing.SemLock`, which has no documentation; see `multiprocessing.synchronize`."""
+    """A semaphore with the interface of `_multiprocessing.SemLock`, which is undocumented; see `multiprocessing.synchronize`."""
 
     SEM_VALUE_MAX = 2**31 - 1
     name = None  # no other process can open it
@@ -98,7 +98,7 @@ def _me() -> tuple[int, int]:
 
 
 def replace_those_of_the_c_library() -> None:
-    """Replace the C library's semaphores for all that this process will run. `multiprocessing` may have been imported or not."""
+    """Replace the C library's semaphores in this process, whether or not `multiprocessing` is already imported."""
     import _multiprocessing
 
     _multiprocessing.SemLock = SemLock  # type: ignore[misc, assignment]

@@ -1,14 +1,14 @@
 """Runs the warm fork server: a small interpreter that confines itself once and then forks a confined process for every program.
 
-It is started by `reflectioncoder.sandbox.forkserver` and talks with it over one socket, JSON lines:
+`reflectioncoder.sandbox.forkserver` starts it and talks to it over one socket in JSON lines:
 
     →  {"run": kind, "limits": {...}}      with the program's descriptors (0, 1, 2, 3 = payload, 4 = channel, 5 = requests, ...)
-    ←  {"pid": n}                          the program's process as the other side numbers it
+    ←  {"pid": n}                          the program's process id as the other side sees it
     →  {"kill": true}                      at any time while it runs
-    ←  {"exit": code | null, "signal": n | null, "cpu_s", "peak_memory_bytes"}   everything of the program is dead and reaped
+    ←  {"exit": code | null, "signal": n | null, "cpu_s", "peak_memory_bytes"}   all processes of the program are dead and reaped
     ←  {"unavailable": reason}             the confinement failed; nothing untrusted has run
 
-One program at a time, one thread, and nothing secret: no test data, no expected values, no earlier programs.
+It runs one program at a time in one thread, and holds no secrets: no test data, no expected values, no earlier programs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from reflectioncoder.sandbox.runtime.packages import ShownPackages, keep_listing
 _FIRST_FREE_FD = 7
 _CONFINEMENT_FAILED = 125
 _NUM_FDS = 7
-_HIGH_FDS = 64  # the server's own descriptors lie here and above, a program's below
+_HIGH_FDS = 64  # the server's own descriptors start here; a program's are below
 
 
 class Server:
@@ -52,7 +52,7 @@ class Server:
         self._control.sendall(json.dumps(value).encode() + b"\n")
 
     def receive(self) -> dict | None:
-        """Return the next message; None when the other side is gone. Descriptors wait for the message that they belong to."""
+        """Return the next message; None once the other side is gone. Received descriptors are kept for their message."""
         while b"\n" not in self._pending:
             data, fds, _, _ = socket.recv_fds(self._control, 65536, _NUM_FDS)
             if not data:
@@ -78,16 +78,16 @@ class Server:
             return
         if not self._entered.world.namespaces:
             semaphores.replace_those_of_the_c_library()
-        # Within the world, and by a finder that knows no other packages: pandas would load pyarrow, which programs do not see.
+        # After the confinement, and with a finder for the shown packages only: pandas would load pyarrow, which programs cannot see.
         for name in setup["preload"]:
-            with contextlib.suppress(Exception):  # what cannot be imported here is the program's own to meet
+            with contextlib.suppress(Exception):  # a failed import will recur in the program itself
                 importlib.import_module(name)
-        # What is alive now is never garbage: keep the collector from touching (and thereby copying) these pages in every child.
+        # Objects alive now never become garbage: keep the collector from touching (and so copying) their pages in every child.
         gc.collect()
         gc.freeze()
         self.send({"ready": True})
         while (request := self.receive()) is not None:
-            if "run" in request:  # a late "kill" for a program that has ended is passed over
+            if "run" in request:  # ignores a late "kill" for a program that has ended
                 fds, self._pending_fds = self._pending_fds, []
                 self._run(request, fds)
 
@@ -127,7 +127,7 @@ class Server:
                 else:
                     message = self.receive()
                     self._kill(pid)
-                    if message is None:  # the other side is gone: nobody wants to know
+                    if message is None:  # the other side is gone
                         os._exit(0)
             status = self._reap(pid)
         self._kill_leftovers(pid)
@@ -142,7 +142,7 @@ class Server:
 
     @staticmethod
     def _reap(pid: int) -> tuple[int, resource.struct_rusage] | None:
-        """Reap the processes that have ended; return (exit code, usage) of the program itself if it is among them."""
+        """Reap ended processes; return (exit code, usage) of the program itself if it is among them."""
         found = None
         with contextlib.suppress(ChildProcessError):
             while True:
@@ -159,8 +159,8 @@ class Server:
             os.killpg(pid, signal.SIGKILL)  # without namespaces: the program cannot leave its group
 
     def _kill_leftovers(self, pid: int) -> None:
-        """Kill what the program has left. The end of process 1 of a namespace has ended all of it; elsewhere the server, as subreaper,
-        has adopted it."""
+        """Kill the program's remaining processes. In a namespace, the end of process 1 has ended them; elsewhere the server, as
+        subreaper, has adopted them."""
         assert self._entered is not None
         if self._entered.world.namespaces:
             return
@@ -176,7 +176,7 @@ class Server:
                 return
 
     def _become_program(self, request: dict, fds: list[int], failure_write: int) -> None:
-        """Become the program, in the forked process. Never returns."""
+        """Become the program in the forked process. Never returns."""
         try:
             assert self._entered is not None
             signal.set_wakeup_fd(-1)
@@ -191,12 +191,12 @@ class Server:
             with contextlib.suppress(OSError):
                 os.write(failure_write, traceback.format_exc(limit=-2).encode())
             os._exit(_CONFINEMENT_FAILED)
-        # The failure pipe too: from here on nobody can claim that the confinement failed.
+        # Closes the failure pipe too, so that the program cannot claim that the confinement failed.
         os.closerange(_FIRST_FREE_FD, _HIGH_FDS + 64)
         try:
             programs.start(request["run"])
         finally:
-            os._exit(1)  # whatever happened: the server's code must not go on in here
+            os._exit(1)  # in any case: the server's code must not continue in this process
 
 
 def _out_of_the_way(fd: int) -> int:
@@ -212,16 +212,16 @@ def _children() -> list[int]:
 
 
 def _restore_signals() -> None:
-    """Restore signals: what the parent's starter ignores or blocks (nohup, `&` in a script) must not decide how a program ends."""
+    """Reset signals: ones ignored or blocked by the parent's launcher (nohup, `&` in a script) must not affect how a program ends."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:  # which Python ignores
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:  # Python ignores these
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def main() -> None:
-    """Serve on the inherited socket whose descriptor is the only argument."""
+    """Serve on the inherited socket, whose descriptor is the only argument."""
     control = socket.socket(fileno=_out_of_the_way(int(sys.argv[1])))
     os.closerange(3, _HIGH_FDS)
     _restore_signals()

@@ -1,7 +1,7 @@
-"""Shows values of a traced program: bounded, the same in every run, and without running any code of the program.
+"""Shows values of a traced program: bounded, reproducible, and without running any code of the program.
 
-A value whose text is complete and of built-in types reads as `repr` would write it. Whatever is left out is marked by `…`, so that
-nobody takes the text for the whole value.
+A fully shown value of built-in types reads as its `repr`. Omissions are marked by `…`, so that a text is never mistaken for the whole
+value.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from itertools import islice
 from typing import Any
 
 LEFT_OUT = "…"
-MAX_CHARS = 400  # of one value
-_MAX_ITEMS = 60  # of one container
+MAX_CHARS = 400  # per value
+_MAX_ITEMS = 60  # per container
 _MAX_DEPTH = 5
-_MAX_BITS = 2000  # of an integer that is written in decimal
+_MAX_BITS = 2000  # for integers written in decimal
 _MAX_ATTRIBUTES = 12
 
 ATOMS = frozenset((int, float, bool, type(None), str, complex, bytes))
@@ -34,7 +34,7 @@ _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 
 
 def show(value: Any, room: int = MAX_CHARS) -> str:
-    """Return the text of a value, of at most about `room` characters."""
+    """Return the text of a value, at most about `room` characters."""
     try:
         text = _text(value, room, _MAX_DEPTH, [])
     except Exception:
@@ -43,7 +43,7 @@ def show(value: Any, room: int = MAX_CHARS) -> str:
 
 
 def show_error(error: BaseException) -> str:
-    """Return the class of an exception and its message; of classes of the program the arguments, as its `__str__` is not called."""
+    """Return the class and message of an exception; for the program's own classes, whose `__str__` must not run, the arguments."""
     kind = type(error)
     name = kind.__name__
     try:
@@ -56,7 +56,7 @@ def show_error(error: BaseException) -> str:
 
 
 def attributes_of(value: Any, module: str) -> dict[str, Any] | None:
-    """Return the attributes of an instance of a class that was defined in `module`; None of any other value."""
+    """Return the attributes of an instance of a class defined in `module`; None for any other value."""
     kind = type(value)
     if kind.__module__ != module or isinstance(value, type):
         return None
@@ -112,7 +112,7 @@ def _container(value: Any, kind: type, room: int, depth: int, above: list[int]) 
         if issubclass(kind, base):
             return f"{_class_name(value)}({write(value, room, depth, above)})"
     for base in (int, float, str):
-        if issubclass(kind, base):  # of an enumeration or a class of the program
+        if issubclass(kind, base):  # an enumeration or a class of the program
             return f"{_class_name(value)}({_text(_plain(base, value), room, depth, above)})"
     named = [f"{name}={_text(part, room, depth, above)}" for name, part in islice(_attributes(value), _MAX_ATTRIBUTES)]
     own = kind.__module__ == "__main__"

@@ -1,19 +1,19 @@
-"""Runs a program under a tracer, inside the sandbox: which statements are executed, and what each does to the variables.
+"""Runs a program under a tracer inside the sandbox, and records the executed statements and their effects on variables.
 
-Every statement of the program gets a number (`numbered`) that stands in the place of its line, so that a line event is the execution
-of a statement, however the program is laid out. The program is executed, then `before` untraced, then the traced `test`.
+Every statement gets a number (`numbered`) that replaces its line number, so that each line event is the execution of one statement,
+however the program is laid out. The program runs first, then `before` untraced, then the traced `test`.
 
-Rows are JSON arrays, a line each:
+Rows are JSON arrays, one per line:
     ["call", frame, function, caller, {name: value}]   `function`: the number of its definition, 0 for the module, -1 for the test
     ["step", frame, statement]                          a statement begins
-    ["set", frame, {name: value}]                       what the statement before has changed; an attribute is `name.attribute`
-    ["gone", frame, [name]]                             variables that it has deleted
-    ["out", frame, text]                                what was printed meanwhile
+    ["set", frame, {name: value}]                       changes by the previous statement; an attribute is `name.attribute`
+    ["gone", frame, [name]]                             variables that it deleted
+    ["out", frame, text]                                text printed meanwhile
     ["raise", frame, text]                              an exception passes through the statement
     ["yield", frame, value], ["return", frame, value], ["leave", frame, ""]   how a call ends; `leave`: with the exception
-    ["end", reason]                                     done, limit (events, bytes or time), or an exception outside of the program
-Rows are written as the program runs: one that is killed leaves what came before. A program can forge rows; they are evidence of nothing
-but where to look.
+    ["end", reason]                                     done, limit (events, bytes or time), or an exception outside the program
+Rows are written as the program runs, so a killed program leaves its earlier rows. A program can forge rows; they prove nothing and
+only suggest where to look.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from reflectioncoder.sandbox.runtime.showing import ATOMS, attributes_of, show, 
 
 PROGRAM, MODULE, TEST = "<program>", 0, -1
 _FLUSH_S = 0.005
-_MAX_OUT = 2000  # characters of one row of output
+_MAX_OUT = 2000  # characters per row of output
 _MAX_KEPT = 200  # items of a list that is compared with a copy
-_MAX_DEPTH = 400  # calls within calls that are followed
-_HEADROOM = 60  # frames of the tracer and of what runs the program
+_MAX_DEPTH = 400  # nested calls that are followed
+_HEADROOM = 60  # frames of the tracer and the code that runs the program
 _YIELD = frozenset(dis.opmap[name] for name in ("YIELD_VALUE", "INSTRUMENTED_YIELD_VALUE") if name in dis.opmap)
 _SKIPPED = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
-# By names that a program does not replace.
+# Bound here, so that a program that patches the modules does not affect them.
 _write, _clock, _dump, _leave_process = os.write, time.perf_counter, json.dumps, os._exit
 
 
 def numbered(tree: ast.Module) -> list[ast.stmt | ast.ExceptHandler | ast.match_case]:
-    """Return the statements, `except` and `case` clauses of a program in the order of its text: the first has the number 1."""
+    """Return the statements, `except` and `case` clauses of a program in source order; the first has the number 1."""
 
     def below(node: ast.AST) -> Iterator[Any]:
         for child in ast.iter_child_nodes(node):
@@ -58,7 +58,7 @@ def numbered(tree: ast.Module) -> list[ast.stmt | ast.ExceptHandler | ast.match_
 
 
 def numbered_code(source: str) -> tuple[types.CodeType, frozenset[str]]:
-    """Compile a program with the numbers of its statements as lines, and return the names that it assigns at module level."""
+    """Compile a program with statement numbers as line numbers; also return the names that it assigns at module level."""
     tree = ast.parse(source)
     places = {id(node): number for number, node in enumerate(numbered(tree), start=1)}
 
@@ -102,7 +102,7 @@ def serve_trace(payload: dict[str, Any]) -> NoReturn:
 
 
 class _Rows:
-    """Writes rows to the channel. The byte limit ends the process, so that no program can go on untraced."""
+    """Writes rows to the channel. The byte limit ends the process, so that no program continues untraced."""
 
     def __init__(self, channel: int, max_bytes: int, delay_s: float):
         self._channel, self._left, self._delay_s = channel, max_bytes, delay_s
@@ -133,7 +133,7 @@ class _Rows:
 
 
 class _Printed(io.TextIOBase):
-    """Keeps the beginning of what the program prints since it was last asked."""
+    """Keeps the beginning of the program's output since the last `take`."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
@@ -159,14 +159,14 @@ class _Printed(io.TextIOBase):
 
 
 class _Frame:
-    """Keep what is known of a call: its number, and the values that its variables had when they were last looked at."""
+    """The recorded state of a call: its number, and the values of its variables at the last look."""
 
     __slots__ = ("globals", "number", "raised", "seen", "skip")
 
     def __init__(self, number: int, global_names: tuple[str, ...]):
         self.number = number
         self.globals = global_names
-        self.seen: dict[str, tuple[Any, str]] = {}  # of a path what is kept of its value, and its text
+        self.seen: dict[str, tuple[Any, str]] = {}  # path → (`_kept` value, its text)
         self.raised = False
         self.skip = False
 
@@ -221,7 +221,7 @@ class _Tracer:
         return _Frame(self._num_frames, names)
 
     def _enter(self, frame: types.FrameType, event: str, arg: Any) -> Any:
-        """Begin to follow a frame: the global trace function."""
+        """Begin to follow a frame (the global trace function)."""
         code = frame.f_code
         if code.co_filename != PROGRAM or event != "call":
             return None
@@ -243,7 +243,7 @@ class _Tracer:
         return self._follow
 
     def _follow(self, frame: types.FrameType, event: str, arg: Any) -> Any:
-        """Follow a frame: the local trace function."""
+        """Follow a frame (the local trace function)."""
         followed = self._frames.get(frame)
         if followed is None:
             return None
@@ -278,7 +278,7 @@ class _Tracer:
             self._rows.end("limit")
 
     def _look(self, frame: types.FrameType, followed: _Frame) -> None:
-        """Write what has changed since the last look."""
+        """Write the changes since the last look."""
         if changed := self._changes(frame, followed):
             self._rows.add("set", followed.number, changed)
         if text := self.printed.take():
@@ -311,7 +311,7 @@ class _Tracer:
 
 
 def _kept(value: Any) -> Any:
-    """Return what tells cheaply that a value is unchanged: itself if it cannot change, of a short list of such a copy, else None."""
+    """Return a value for cheap change detection: an immutable value itself, a copy of a short list of such values, else None."""
     if type(value) is list:
         return list(value) if len(value) <= _MAX_KEPT and all(type(item) in ATOMS for item in value) else None
     return value if type(value) in ATOMS else None

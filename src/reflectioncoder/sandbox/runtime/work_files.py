@@ -1,6 +1,6 @@
-"""Saves the files in a program's own directory and restores them: a cell that runs twice finds the same ones.
+"""Saves and restores the files in a program's own directory, so that a cell that runs twice finds the same ones.
 
-Kinds that cannot be put back (pipes, sockets) are left as they are. Files are written in place: who has one open keeps it.
+Kinds that cannot be restored (pipes, sockets) are left as they are. Files are written in place, so open descriptors stay valid.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry of the working directory. `content`: of a file its bytes, of a link its target, of a directory None."""
+    """An entry of the working directory. `content`: a file's bytes, a link's target, None for a directory."""
 
     path: str
     mode: int
@@ -22,7 +22,7 @@ class Entry:
 
 
 def snapshot() -> tuple[Entry, ...]:
-    """Return the entries of the working directory, directories before their content."""
+    """Return the entries of the working directory, each directory before its content."""
     found: list[Entry] = []
     waiting = ["."]
     while waiting:
@@ -41,7 +41,7 @@ def snapshot() -> tuple[Entry, ...]:
 
 
 def restore(wanted: tuple[Entry, ...]) -> None:
-    """Make the working directory hold what it held before."""
+    """Restore the working directory to an earlier snapshot."""
     now = snapshot()
     if now == wanted:
         return
@@ -68,7 +68,7 @@ def _put_back(entry: Entry) -> None:
     else:
         with open(os.open(entry.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as handle:
             handle.write(entry.content)
-    with contextlib.suppress(PermissionError):  # refused at tier 1
+    with contextlib.suppress(PermissionError):  # the filter refuses it at tier 1
         os.chmod(entry.path, stat.S_IMODE(entry.mode))
 
 

@@ -1,6 +1,6 @@
-"""Makes programs as people write them who have read the task, or Python, wrongly: whole programs that mostly differ in several lines.
+"""Makes programs as written by people who misread the task, or Python: whole programs that mostly differ in several lines.
 
-`FAMILIES` maps the name of each misreading to a function that yields all its programs about a problem. `misreadings` gives all of all.
+`FAMILIES` maps the name of each misreading to a function that yields its programs for a problem. `misreadings` returns those of all.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from reflectioncoder.data.problems import Problem
 __all__ = ["FAMILIES", "Reading", "Repair", "misreadings", "repair_of"]
 
 Repair = Literal["reread", "dropped", "before", "everywhere"]
-"""reread: lines are replaced by others; dropped: lines only go; before: a line moves in front of its loop; everywhere: a change in
-several places, of which the fragments are the first."""
+"""reread: lines are replaced; dropped: lines are only deleted; before: a line moves in front of its loop; everywhere: several places
+change, and the fragments show the first."""
 
 FAMILIES: dict[str, Callable[[Reading], Iterator[Mutation]]] = {
     family.__name__: family
@@ -60,7 +60,7 @@ FAMILIES: dict[str, Callable[[Reading], Iterator[Mutation]]] = {
 
 
 def misreadings(problem: Problem) -> list[Mutation]:
-    """Return every misread program of a problem, in a fixed order, without repeats and without the reference itself.
+    """Return all distinct misread programs of a problem, in a fixed order, without the reference itself.
 
     Raises:
         libcst.ParserSyntaxError: the reference is not Python.
@@ -76,7 +76,7 @@ def misreadings(problem: Problem) -> list[Mutation]:
 
 
 def repair_of(mutation: Mutation) -> Repair:
-    """Return what has to be done about a misreading."""
+    """Return the kind of repair that a misreading needs."""
     if mutation.operator == "every_bound":
         return "everywhere"
     if not mutation.correct:
@@ -85,13 +85,13 @@ def repair_of(mutation: Mutation) -> Repair:
 
 
 def _programs(family: Callable[[Reading], Iterator[Mutation]], reading: Reading) -> Iterator[Mutation]:
-    """Yield what a family makes of a problem, up to the first program that its lines do not fit into."""
+    """Yield a family's programs for a problem; stop at the first one that is invalid."""
     with contextlib.suppress(cst.ParserSyntaxError, cst.CSTValidationError):
         yield from family(reading)
 
 
 def _meaning(program: str) -> str | None:
-    """Return a program without its layout; None if it is no Python."""
+    """Return a program with normalized layout; None if it is not valid Python."""
     try:
         return ast.unparse(syntax.parse(program))
     except (SyntaxError, ValueError, RecursionError, MemoryError):

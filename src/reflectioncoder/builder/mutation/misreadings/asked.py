@@ -1,4 +1,4 @@
-"""Finds the sentence of a problem statement that says what a misreading got wrong, to be quoted word for word."""
+"""Finds the sentence of a problem statement that a misreading got wrong, to be quoted verbatim."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _ABOUT: dict[str, str] = {
 
 
 def sentence_asked(problem: Problem, family: str) -> str:
-    """Return the sentence of the statement about what a family misreads; "" if there is none that can be quoted."""
+    """Return the first quotable sentence of the statement about what a family misreads; "" if there is none."""
     about = re.compile(rf"\b(?:{_ABOUT.get(family, '.')})", re.IGNORECASE)
     sentences = (" ".join(sentence.split()).rstrip(".") for sentence in _SENTENCE_END.split(_statement(problem)))
     return next(

@@ -1,4 +1,4 @@
-"""Misreadings of Python: what changes in place, what gives a new value back, and how positions count."""
+"""Misreadings of Python: what changes in place, what returns a new value, and how positions count."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _LIST = re.compile(r"list|List")
 
 
 def changed_argument(reading: Reading) -> Iterator[Mutation]:
-    """Change a list or dictionary in place where a new one is meant: the caller's own is changed, or None is returned."""
+    """Change a list or dictionary in place where a new one is meant: this alters the caller's object or yields None."""
     for node, _ in reading.expressions(cst.Call, cst.Subscript, cst.BinaryOperation, cst.ListComp, cst.Dict):
         for lines, new in _in_place(reading, node):
             yield reading.before("changed_argument", node, lines, new, wrong=lines[-1])
 
 
 def _in_place(reading: Reading, node: cst.BaseExpression) -> Iterator[tuple[list[str], str]]:
-    """Yield lines that change something in place and the expression for the result."""
+    """Yield lines that change a value in place, with the expression for the result."""
     result = reading.fresh("result", "changed")
     if isinstance(node, cst.Call) and m.matches(node.func, m.Name("sorted")):
         items, others = reading.text(node.args[0].value), ", ".join(reading.text(argument).rstrip(", ") for argument in node.args[1:])
@@ -70,7 +70,7 @@ def _is_list(reading: Reading, name: str) -> bool:
 
 
 def unchanged_text(reading: Reading) -> Iterator[Mutation]:
-    """Call a method of a text as if it changed the text itself."""
+    """Call a string method as if it changed the string in place."""
     for node, line in reading.expressions(cst.Call):
         if isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute) and node.func.attr.value in _TEXT_METHODS:
             owner = reading.text(node.func.value)
@@ -81,7 +81,7 @@ def unchanged_text(reading: Reading) -> Iterator[Mutation]:
 
 
 def removal_in_loop(reading: Reading) -> Iterator[Mutation]:
-    """Remove items from the list that a loop goes over, so that some are passed over."""
+    """Remove items from a list while iterating over it, so that the loop skips some."""
     for items in list_comprehensions(reading):
         if items.conditions and items.inner is None and items.target.isidentifier():
             kept = reading.fresh("kept", "left_over")
@@ -96,7 +96,7 @@ def removal_in_loop(reading: Reading) -> Iterator[Mutation]:
 
 
 def _shrinking_loop(reading: Reading, loop: cst.CSTNode) -> Iterator[Mutation]:
-    """Take what a loop passes over out of the list, within a loop of its own."""
+    """Remove the items that a loop's condition excludes in a separate loop over the same list."""
     if not isinstance(loop, cst.For) or not isinstance(loop.body, cst.IndentedBlock) or not isinstance(loop.target, cst.Name):
         return
     branch = loop.body.body[0]
@@ -114,7 +114,7 @@ def _shrinking_loop(reading: Reading, loop: cst.CSTNode) -> Iterator[Mutation]:
 
 
 def index_out_of_range(reading: Reading) -> Iterator[Mutation]:
-    """Go over positions that begin or end in the wrong place, beyond the end or behind the start."""
+    """Iterate over positions that start or end in the wrong place, such as beyond the end."""
     index = reading.fresh("index", "spot")
     for items in list_comprehensions(reading):
         if items.inner is None and _is_sequence(reading, items.iterable):
@@ -158,7 +158,7 @@ def _indexed(reading: Reading, loop: cst.For, index: str) -> Iterator[Mutation]:
 
 
 def _unwrapped(reading: Reading) -> Iterator[Mutation]:
-    """Forget the remainder that brings a position back to the start."""
+    """Drop the modulo that wraps a position around to the start."""
     for node, _ in reading.expressions(cst.Subscript):
         if m.matches(node, m.Subscript(slice=[m.SubscriptElement(m.Index(m.BinaryOperation(operator=m.Modulo())))])):
             assert isinstance(node, cst.Subscript)
@@ -171,7 +171,7 @@ def _unwrapped(reading: Reading) -> Iterator[Mutation]:
 
 
 def counted_from_one(reading: Reading) -> Iterator[Mutation]:
-    """Count positions from one where they count from zero, or the other way round."""
+    """Count positions from one instead of from zero."""
     position = reading.fresh("position", "place")
     for node, _ in reading.expressions(cst.Subscript):
         assert isinstance(node, cst.Subscript)

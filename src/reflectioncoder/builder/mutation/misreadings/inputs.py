@@ -1,4 +1,4 @@
-"""Misreadings of the input: empty ones, changes made at the entrance, an example instead of the rule, a recursion without an end."""
+"""Misreadings of the input: empty input, normalization on entry, an example instead of the rule, recursion without an end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HELPERS = {
 
 
 def empty_input(reading: Reading) -> Iterator[Mutation]:
-    """Give another answer than the stated one for nothing: an empty text or list, or zero."""
+    """Return a wrong answer for an empty text or list, or zero."""
     for position, name in enumerate(reading.parameters):
         for example in reading.examples:
             if position >= len(example.values) or example.values[position] or isinstance(example.values[position], bool):
@@ -60,7 +60,7 @@ def _other_answers(example: Example) -> Iterator[str]:
 
 
 def early_normalisation(reading: Reading) -> Iterator[Mutation]:
-    """Change the input at the entrance, so that something that counts is lost: case, spaces, order, repetitions."""
+    """Normalize the input on entry, losing something that matters: case, spaces, order, repetitions."""
     for name in reading.parameters_of("str$"):
         texts = [value for value in reading.values_of(name) if isinstance(value, str)]
         if any(value != value.strip().lower() for value in texts):
@@ -92,7 +92,7 @@ def _is_unsorted(values: list[Any]) -> bool:
 
 
 def hard_coded_example(reading: Reading) -> Iterator[Mutation]:
-    """Return the answer of the example for its arguments, and something simple for all others."""
+    """Return an example's answer for its arguments, and a trivial value for all others."""
     names = list(reading.parameters)
     if reading.entry is None or not names:
         return
@@ -116,7 +116,7 @@ def hard_coded_example(reading: Reading) -> Iterator[Mutation]:
 
 
 def _rule(reading: Reading, function: cst.FunctionDef) -> str:
-    """Return the beginning of the first loop of a function, or its last line."""
+    """Return the source of the first loop of a function, or of its last statement."""
     lines = function.body.body
     return reading.program.text(next((line for line in lines if isinstance(line, (cst.For, cst.While))), lines[-1]))
 
@@ -157,7 +157,7 @@ def _without_base_cases(reading: Reading) -> Iterator[Mutation]:
 
 
 def wrong_structure(reading: Reading) -> Iterator[Mutation]:
-    """Collect in a set, which keeps each value once and no order."""
+    """Collect values in a set, which drops repetitions and order."""
     for items in list_comprehensions(reading):
         found = reading.fresh("found", "values", "result")
         wrong = f"{found}.add({items.value})"
@@ -181,7 +181,7 @@ def wrong_structure(reading: Reading) -> Iterator[Mutation]:
 
 
 def repeated_values(reading: Reading) -> Iterator[Mutation]:
-    """Keep each value once where repetitions count, or keep repetitions where they do not."""
+    """Drop repetitions that matter, or keep repetitions that should be dropped."""
     for items in list_comprehensions(reading):
         found = reading.fresh("found", "values", "result")
         wrong = f"if {items.value} not in {found}:"

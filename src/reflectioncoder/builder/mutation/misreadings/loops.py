@@ -1,4 +1,4 @@
-"""Misreadings of loops: where something begins anew, ends, is counted, or which position is meant."""
+"""Misreadings of loops: where a value is reset, where a loop ends, what it counts, and positions mistaken for values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _START = m.SimpleStatementLine([m.Assign(targets=[m.AssignTarget(m.Name())], val
 
 
 def reset_in_loop(reading: Reading) -> Iterator[Mutation]:
-    """Begin anew in every round what should be collected over all rounds."""
+    """Reset in every iteration a value that should accumulate over all of them."""
     for name, items in aggregates(reading, "sum"):
         total = reading.fresh("total", name, "result")
         lines = items.loops(reading, [f"{total} = 0", f"{total} += {items.value}"])
@@ -34,15 +34,15 @@ def reset_in_loop(reading: Reading) -> Iterator[Mutation]:
             if m.matches(start, _START) and isinstance(loop, cst.For):
                 assert isinstance(loop.body, cst.IndentedBlock)
                 moved = reading.text(start)
-                if moved in (line.strip() for line in reading.text(loop).splitlines()):
-                    continue  # it begins anew there already: twice would be idle
+                if moved in (line.strip() for line in reading.program.text(loop).splitlines()):
+                    continue  # the loop already resets it
                 inside = loop.with_changes(body=loop.body.with_changes(body=[start, *loop.body.body]))
                 body = [inside if line is loop else line for line in block.body if line is not start]
                 yield reading.replaced("reset_in_loop", block, [block.with_changes(body=body)], correct=moved, wrong=moved)
 
 
 def stops_at_first(reading: Reading) -> Iterator[Mutation]:
-    """Stop after the first item that counts, although all of them do."""
+    """Stop after the first matching item although all of them matter."""
     for name, items in aggregates(reading, "any", "all"):
         if (line := reading.return_of(items.node)) is not None:
             wrong = f"return {items.value}"
@@ -50,7 +50,7 @@ def stops_at_first(reading: Reading) -> Iterator[Mutation]:
                                   correct=reading.text(items.node), wrong=wrong)  # fmt: skip
     for items in list_comprehensions(reading):
         found = reading.fresh("found", "values", "result")
-        if not items.conditions or items.inner is not None:  # nobody writes a loop that always ends in its first round
+        if not items.conditions or items.inner is not None:  # a loop that always ends in its first iteration is implausible
             continue
         lines = [f"{found} = []", *items.loops(reading, [f"{found}.append({items.value})", "break"])]
         if (line := reading.return_of(items.node)) is not None:
@@ -76,7 +76,7 @@ def stops_at_first(reading: Reading) -> Iterator[Mutation]:
 
 
 def position_for_value(reading: Reading) -> Iterator[Mutation]:
-    """Look at the position of an item where its value is meant."""
+    """Use the position of an item where its value is meant."""
     position = reading.fresh("position", "place", "number_of_item")
     for items in list_comprehensions(reading):
         if items.target.isidentifier() and items.inner is None and _holds_integers(reading, items.iterable):
@@ -113,7 +113,7 @@ def _holds_integers(reading: Reading, iterable: str) -> bool:
 
 
 def lost_last_part(reading: Reading) -> Iterator[Mutation]:
-    """Split a text by hand and forget the part behind the last separator."""
+    """Split a text by hand and forget the part after the last separator."""
     for node, _ in reading.expressions(cst.Call):
         if not m.matches(node, m.Call(func=m.Attribute(attr=m.Name("split") | m.Name("splitlines")))):
             continue
@@ -131,7 +131,7 @@ def lost_last_part(reading: Reading) -> Iterator[Mutation]:
 
 
 def count_for_sum(reading: Reading) -> Iterator[Mutation]:
-    """Count items where their values are to be added up, or the other way round."""
+    """Count items whose values should be summed, or vice versa."""
     for _, items in aggregates(reading, "sum"):
         count = reading.fresh("count", "number_of_items")
         is_count = items.value in ("1", "True")
@@ -155,7 +155,7 @@ def count_for_sum(reading: Reading) -> Iterator[Mutation]:
 
 
 def any_for_all(reading: Reading) -> Iterator[Mutation]:
-    """Ask whether one condition holds where all have to, or the other way round."""
+    """Test whether any condition holds where all must hold, or vice versa."""
     for name, items in aggregates(reading, "any", "all"):
         if (line := reading.return_of(items.node)) is not None:
             wrong = f"if {items.value}:" if name == "all" else f"if not ({items.value}):"

@@ -53,7 +53,7 @@ def negative_numbers(reading: Reading) -> Iterator[Mutation]:
 
 
 def numbers_as_text(reading: Reading) -> Iterator[Mutation]:
-    """Treat numbers as text: they are joined, sorted and compared character by character."""
+    """Treat numbers as text: join, sort or compare them character by character."""
     for node, _ in reading.expressions(cst.Call, cst.BinaryOperation):
         if isinstance(node, cst.BinaryOperation):
             ints = set(reading.parameters_of("int$"))
@@ -94,7 +94,7 @@ def _as_texts(reading: Reading, node: cst.Call, name: str) -> Iterator[Mutation]
 
 
 def shifted_bounds(reading: Reading) -> Iterator[Mutation]:
-    """Count a limit in where it is left out, or the other way round."""
+    """Include a limit that should be excluded, or vice versa."""
     for name, items in aggregates(reading, "sum", "any", "all", "max", "min"):
         if name == "sum" and (other := _shifted_range(items.iterable)):
             total = reading.fresh("total", "result")
@@ -114,13 +114,13 @@ def _with_iterable(items: Items, iterable: str) -> Items:
 
 
 def _shifted_range(text: str) -> str:
-    """Return a call of `range` whose end is moved by one; "" if the text is none."""
+    """Return a `range` call with its end moved by one; "" if the text is not such a call."""
     found = _BOUND.fullmatch(text)
     return f"{found[1]}{found[2]}{'' if found[3] else ' + 1'}{found[4]}" if found else ""
 
 
 def every_bound(reading: Reading) -> Iterator[Mutation]:
-    """Count all limits of the program in or leave all of them out, if there are several: those of comparisons, or those of ranges."""
+    """Include all limits of a program or exclude all of them, if there are several: those of comparisons, or those of ranges."""
 
     def compared(line: str, strict: bool) -> str:
         return re.sub(r" (<=|>=|<|>) ", lambda sign: _other_side(sign, strict), line)
@@ -142,7 +142,7 @@ def _other_side(sign: re.Match[str], strict: bool) -> str:
 
 
 def _decisions(reading: Reading) -> Iterator[Mutation]:
-    """Write a comparison with a limit as branches, the limit on the wrong side."""
+    """Rewrite a comparison with a limit as branches, with the limit on the wrong side."""
     for node in reading.program.nodes:
         if not m.matches(node, m.SimpleStatementLine([m.Return(m.IfExp() | m.Comparison())])):
             continue
@@ -163,7 +163,7 @@ def _decisions(reading: Reading) -> Iterator[Mutation]:
 
 
 def early_rounding(reading: Reading) -> Iterator[Mutation]:
-    """Round parts of a computation before its end."""
+    """Round an intermediate result."""
     for node, _ in reading.expressions(cst.BinaryOperation):
         assert isinstance(node, cst.BinaryOperation)
         left, right = node.left, reading.text(node.right)

@@ -1,4 +1,4 @@
-"""Misreadings of an order: of equal items, of occurrences, of the key to sort by, and of steps."""
+"""Misreadings of order: of ties, of occurrences, of the sort key, and of steps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROUNDING = ("abs", "round", "int", "float")
 
 
 def ties(reading: Reading) -> Iterator[Mutation]:
-    """Take another one of candidates that rank equally."""
+    """Choose the wrong one of several equally ranked candidates."""
     for node, _ in reading.expressions(cst.Call):
         assert isinstance(node, cst.Call)
         key = _keyword(node, "key")
@@ -83,10 +83,10 @@ def _keyword(node: cst.Call, name: str) -> cst.BaseExpression | None:
 
 
 def flipped_comparison(reading: Reading, node: cst.Comparison, *, literals: bool) -> str:
-    """Return a comparison with its limit on the other side; "" if it has none.
+    """Return a comparison with its limit included instead of excluded, or vice versa; "" if it is of another form.
 
     Args:
-        literals: one with a number, else one of two values that a call brings.
+        literals: accept only comparisons with a number, or only those without.
     """
     target = node.comparisons[0]
     has_literal = isinstance(target.comparator, (cst.Integer, cst.Float)) or isinstance(node.left, (cst.Integer, cst.Float))
@@ -96,7 +96,7 @@ def flipped_comparison(reading: Reading, node: cst.Comparison, *, literals: bool
 
 
 def wrong_occurrence(reading: Reading) -> Iterator[Mutation]:
-    """Take the last one where the first is meant, or the other way round."""
+    """Take the last occurrence where the first is meant, or vice versa."""
     for node, _ in reading.expressions(cst.Call, cst.Subscript):
         if isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute) and node.func.attr.value in _SWAPPED:
             place = reading.fresh("place", "spot")
@@ -135,7 +135,7 @@ def _other_end(reading: Reading, node: cst.Subscript) -> Iterator[Mutation]:
 
 
 def _last_hit(reading: Reading) -> Iterator[Mutation]:
-    """Let a search go on after its first hit, so that the last one is returned."""
+    """Let a search continue after its first hit, so that it returns the last one."""
     for loop in reading.program.nodes:
         block = reading.program.parent.get(loop)
         if not isinstance(loop, cst.For) or not isinstance(block, cst.IndentedBlock) or loop not in block.body[-2:-1]:
@@ -156,7 +156,7 @@ def _last_hit(reading: Reading) -> Iterator[Mutation]:
 
 
 def wrong_sort_key(reading: Reading) -> Iterator[Mutation]:
-    """Sort or choose by another property than the one that is asked for."""
+    """Sort or choose by a property other than the requested one."""
     for node, _ in reading.expressions(cst.Call):
         assert isinstance(node, cst.Call)
         if not m.matches(node.func, m.Name("sorted") | m.Name("max") | m.Name("min")) or len(node.args) > 2 or node.args[0].star:
@@ -193,7 +193,7 @@ def order_of_steps(reading: Reading) -> Iterator[Mutation]:
 
 
 def _swapped_methods(reading: Reading, node: cst.Call) -> Iterator[Mutation]:
-    """Call the second of two methods of a text first."""
+    """Swap the order of two chained string methods."""
     if not m.matches(node, _CHAIN):
         return
     assert isinstance(node.func, cst.Attribute)
@@ -206,7 +206,7 @@ def _swapped_methods(reading: Reading, node: cst.Call) -> Iterator[Mutation]:
 
 
 def _applied_to_parts(reading: Reading, node: cst.Call) -> Iterator[Mutation]:
-    """Apply a function to the parts instead of the whole: `abs(a - b)` becomes `abs(a) - abs(b)`, `sorted(x[:2])` `sorted(x)[:2]`."""
+    """Apply a function at the wrong level: `abs(a - b)` becomes `abs(a) - abs(b)`, `sorted(x[:2])` becomes `sorted(x)[:2]`."""
     if len(node.args) != 1 or not isinstance(node.func, cst.Name) or node.args[0].star:
         return
     argument, name = node.args[0].value, node.func.value
@@ -222,7 +222,7 @@ def _applied_to_parts(reading: Reading, node: cst.Call) -> Iterator[Mutation]:
 
 
 def _cut_first(reading: Reading, node: cst.Subscript) -> Iterator[Mutation]:
-    """Cut before what has to be done first: `sorted(x)[:2]` becomes `sorted(x[:2])`."""
+    """Slice too early: `sorted(x)[:2]` becomes `sorted(x[:2])`."""
     inner = node.value
     cut = reading.text(node)[len(reading.text(inner)) :]
     if m.matches(inner, m.Call(func=m.Name("sorted"))) and ":" in cut:
@@ -242,7 +242,7 @@ def _cut_first(reading: Reading, node: cst.Subscript) -> Iterator[Mutation]:
 
 
 def _other_grouping(reading: Reading, node: cst.BinaryOperation) -> Iterator[Mutation]:
-    """Group an arithmetic expression otherwise: `(a + b) * c` becomes `a + b * c`."""
+    """Regroup an arithmetic expression: `(a + b) * c` becomes `a + b * c`."""
     inner = node.left
     if not isinstance(inner, cst.BinaryOperation) or isinstance(node.right, cst.BinaryOperation):
         return

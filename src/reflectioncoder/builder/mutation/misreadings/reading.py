@@ -1,6 +1,6 @@
-"""Holds a problem with its parsed reference, and puts other lines in the place of some of its lines.
+"""Holds a problem with its parsed reference, and replaces some of the reference's lines.
 
-Families of misreadings look for nodes of the reference (libcst) and write what stands there instead as plain source lines.
+Families of misreadings search for nodes of the reference (libcst) and give their replacements as plain source lines.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SIZED = re.compile(r"(?:list|str|dict|set|tuple|List|Dict|Set|Tuple)\b")
 
 @dataclass(frozen=True)
 class Example:
-    """A test of the form `assert f(arguments) == expected` with literals alone, as source and as values."""
+    """A test of the form `assert f(arguments) == expected` with only literals, as source and as values."""
 
     arguments: tuple[str, ...]
     expected: str
@@ -60,7 +60,7 @@ class Reading:
 
     @cached_property
     def parameters(self) -> dict[str, str]:
-        """Return the positional parameters of the entry point and their kinds: the annotations, or the types in the first test."""
+        """Map the positional parameters of the entry point to their types: the annotations, or the types in the first example."""
         if self.entry is None or self.entry.params.star_arg is not cst.MaybeSentinel.DEFAULT or self.entry.params.kwonly_params:
             return {}
         found = {}
@@ -78,7 +78,7 @@ class Reading:
         return ""
 
     def parameters_of(self, pattern: str) -> list[str]:
-        """Return the parameters whose kinds match a pattern."""
+        """Return the parameters whose types match a pattern."""
         return [name for name, kind in self.parameters.items() if re.match(pattern, kind)]
 
     @cached_property
@@ -92,7 +92,7 @@ class Reading:
 
     @cached_property
     def names(self) -> set[str]:
-        """Return every name that stands in the program."""
+        """Return all names in the program."""
         return {node.value for node in self.program.nodes if isinstance(node, cst.Name)}
 
     def values_of(self, name: str) -> list[object]:
@@ -106,7 +106,7 @@ class Reading:
         return any(re.search(r"(?<![\w)\]])-\d", argument) for example in self.examples for argument in example.arguments)
 
     def fresh(self, *wanted: str) -> str:
-        """Return the first of these names that the program does not use yet, or a variant of the first."""
+        """Return the first of these names that the program does not use, or a variant of the first."""
         return next((name for name in (*wanted, f"{wanted[0]}_so_far", f"new_{wanted[0]}") if name not in self.names), f"{wanted[0]}_2")
 
     def text(self, node: cst.CSTNode) -> str:
@@ -114,22 +114,22 @@ class Reading:
         return re.sub(r"\s*\n\s*", " ", self.program.text(node))
 
     def bare(self, node: cst.BaseExpression) -> str:
-        """Return the source of an expression without brackets around it."""
+        """Return the source of an expression without enclosing parentheses."""
         return self.text(node.with_changes(lpar=[], rpar=[]))
 
     def return_of(self, node: cst.BaseExpression) -> cst.CSTNode | None:
-        """Return the statement that returns an expression and does nothing else."""
+        """Return the statement that only returns this expression; None if there is none."""
         parent = self.program.parent[node]
         return self.statement_of(node) if isinstance(parent, cst.Return) else None
 
     def expressions(self, *kinds: type[cst.BaseExpression]) -> Iterator[tuple[cst.BaseExpression, cst.CSTNode]]:
-        """Yield the expressions of these kinds that are evaluated once, when their statement begins, each with its statement."""
+        """Yield expressions of these kinds that could be evaluated before their statement, each with its statement."""
         for node in self.program.nodes:
             if isinstance(node, kinds) and (statement := self.statement_of(node)) is not None:
                 yield node, statement
 
     def statement_of(self, node: cst.CSTNode) -> cst.CSTNode | None:
-        """Return the statement before which an expression could be evaluated; None if it depends on what the statement does."""
+        """Return the statement before which an expression could be evaluated; None if its scope or condition prevents that."""
         child = node
         for ancestor in self.program.ancestors(node):
             if isinstance(ancestor, _SCOPES) or (isinstance(ancestor, cst.IfExp) and child is not ancestor.test):
@@ -147,18 +147,18 @@ class Reading:
         return None
 
     def replaced(self, family: str, old: cst.CSTNode, new: Sequence[cst.CSTNode], *, correct: str, wrong: str) -> Mutation:
-        """Return the program with other nodes in the place of one; of the fragments the first lines are kept."""
+        """Return the program with one node replaced by others; fragments are cut to their first lines."""
         node = new[0] if len(new) == 1 else cst.FlattenSentinel(new)
         changed = self.program.module.deep_replace(old, node)  # pyright: ignore[reportArgumentType] (statements may be several)
         assert isinstance(changed, cst.Module)
         return Mutation(family, changed.code, shortened(correct), shortened(wrong))
 
     def instead(self, family: str, line: cst.CSTNode, lines: Sequence[str], *, correct: str, wrong: str) -> Mutation:
-        """Return the program with other lines in the place of a statement."""
+        """Return the program with a statement replaced by other lines."""
         return self.replaced(family, line, self.parsed(lines), correct=correct, wrong=wrong)
 
     def before(self, family: str, node: cst.CSTNode, lines: Sequence[str], new: str, *, wrong: str, correct: str = "") -> Mutation:
-        """Return the program with lines before the statement of an expression, in whose place another expression stands."""
+        """Return the program with lines inserted before the statement of an expression, and the expression replaced."""
         statement = self.statement_of(node)
         assert statement is not None
         if new.startswith("(") and not isinstance(self.program.parent[node], _OPERATIONS):
@@ -167,13 +167,13 @@ class Reading:
         return self.replaced(family, statement, [*self.parsed(lines), changed], correct=correct or self.text(node), wrong=wrong)
 
     def at_entrance(self, family: str, lines: Sequence[str], *, wrong: str) -> Mutation:
-        """Return the program with lines at the beginning of its entry point; nothing correct is missing."""
+        """Return the program with lines inserted at the start of its entry point; nothing is removed."""
         assert self.entry is not None
         first = self.entry.body.body[0]
         return self.replaced(family, first, [*self.parsed(lines), first], correct="", wrong=wrong)
 
     def with_body(self, family: str, lines: Sequence[str], *, correct: str, wrong: str) -> Mutation:
-        """Return the program with another body of its entry point; helper functions that nothing calls any more go."""
+        """Return the program with a new body for its entry point and without all other functions."""
         assert self.entry is not None
         assert isinstance(self.entry.body, cst.IndentedBlock)
         new = self.entry.with_changes(body=self.entry.body.with_changes(body=self.parsed(lines)))
@@ -184,7 +184,7 @@ class Reading:
         return Mutation(family, code, shortened(correct), shortened(wrong))
 
     def with_helper(self, mutation: Mutation, helper: Sequence[str]) -> Mutation:
-        """Return a mutation with a helper function below its program."""
+        """Return a mutation with a helper function appended to its program."""
         return Mutation(
             mutation.operator, mutation.code.rstrip() + "\n\n\n" + "\n".join(helper) + "\n", mutation.correct, mutation.wrong
         )
@@ -202,7 +202,7 @@ def indented(lines: Sequence[str], levels: int = 1) -> list[str]:
 
 
 def shortened(fragment: str) -> str:
-    """Return the first line of a fragment, without the colon at its end that only a whole statement needs."""
+    """Return the first line of a fragment without a trailing colon."""
     return fragment.strip().split("\n")[0].removesuffix(":")
 
 
@@ -227,7 +227,7 @@ def _example(test: str, entry_point: str) -> Example | None:
     try:
         values = tuple(syntax.literal(argument) for argument in call.args)
         result = syntax.literal(expected)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+    except syntax.NOT_A_LITERAL:
         return None
     sources = [ast.get_source_segment(test, part) or ast.unparse(part) for part in (*call.args, expected)]
     return Example(tuple(sources[:-1]), sources[-1], values, result)

@@ -1,6 +1,6 @@
-"""Repairs a misread program where it is wrong, so that its form stays: a line changes, goes, or stands elsewhere.
+"""Repairs a misread program in its own style: a line changes, disappears or moves.
 
-What comes out is a proposal: whether it is right has to be run. Where none is, the reference takes the place of the whole part.
+The repairs are only proposals, to be checked by running them. If none is right, the reference replaces the whole part.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BASES = {
 
 
 def small_repairs(slip: Mutation) -> list[Mutation]:
-    """Return proposals, as slips whose `code` is the repaired program; of what only changes its place `correct` is `wrong`."""
+    """Return proposals as slips whose `code` is the repaired program; where a line only moves, `correct` equals `wrong`."""
     family = _FAMILIES.get(slip.operator)
     lines = slip.code.split("\n")
     whole = (number for number, line in enumerate(lines) if line.strip().rstrip(":") == slip.wrong)
@@ -43,12 +43,12 @@ def _indent(line: str) -> str:
 
 
 def _with(lines: Lines, at: int, *new: str, count: int = 1) -> Lines:
-    """Return lines with others in the place of some, at the indent of the first of them."""
+    """Replace `count` lines from `at` by new lines at the indentation of the first."""
     return [*lines[:at], *(_indent(lines[at]) + line for line in new), *lines[at + count :]]
 
 
 def _header(lines: Lines, at: int) -> list[int]:
-    """Return the headers of the loops around a line, the innermost first."""
+    """Return the line numbers of the headers of the loops around a line, innermost first."""
     found, indent = [], len(_indent(lines[at]))
     for number in reversed(range(at)):
         if lines[number].strip() and len(_indent(lines[number])) < indent:
@@ -58,7 +58,7 @@ def _header(lines: Lines, at: int) -> list[int]:
 
 
 def _argument(correct: str) -> ast.expr | None:
-    """Return the first argument of a call."""
+    """Return the first argument of a call; None if there is none."""
     tree = parse(correct)
     node = getattr(tree.body[0], "value", None) if tree is not None and tree.body else None
     return node.args[0] if isinstance(node, ast.Call) and node.args else None

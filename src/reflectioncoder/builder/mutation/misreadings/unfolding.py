@@ -1,4 +1,4 @@
-"""Writes comprehensions and calls over items as loops, in which a misreading finds its place."""
+"""Rewrites comprehensions and calls over items as loops, so that a misreading can be inserted."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from reflectioncoder.builder.mutation.misreadings.reading import INDENT, Reading
 
 @dataclass(frozen=True)
 class Items:
-    """Items that an expression goes over: `value` for each, from the loops of a comprehension or from one iterable.
+    """The items that an expression iterates over, with a `value` for each: from a comprehension or a single iterable.
 
     Attributes:
-        node: the expression that would be replaced as a whole.
+        node: the whole expression to replace.
         source: the comprehension; None for a plain iterable.
     """
 
@@ -29,7 +29,7 @@ class Items:
     inner: cst.CompFor | None = None
 
     def loops(self, reading: Reading, body: Sequence[str]) -> list[str]:
-        """Return the loops around lines that are run for every item."""
+        """Return loops that run the body for every item."""
         lines = list(body)
         if self.inner is not None:
             lines = _loops(reading, self.inner, lines)
@@ -50,7 +50,7 @@ def target_of(reading: Reading, comp: cst.CompFor) -> str:
 
 
 def items_of(reading: Reading, node: cst.BaseExpression, source: cst.BaseExpression) -> Items:
-    """Return the items of `source`, an argument of `node` or `node` itself."""
+    """Return the items of `source`, which is an argument of `node` or `node` itself."""
     if isinstance(source, (cst.GeneratorExp, cst.ListComp, cst.SetComp)):
         comp = source.for_in
         conditions = tuple(reading.text(condition.test) for condition in comp.ifs)
@@ -69,7 +69,7 @@ def _singular(reading: Reading, iterable: cst.BaseExpression) -> str:
 
 
 def calls(reading: Reading, *names: str) -> Iterator[tuple[str, cst.Call]]:
-    """Yield the calls of built-in functions with one plain argument, that could be written before their statement."""
+    """Yield calls of the named built-in functions with one plain argument that could be evaluated before their statement."""
     for node, _ in reading.expressions(cst.Call):
         assert isinstance(node, cst.Call)
         name = node.func.value if isinstance(node.func, cst.Name) else ""
@@ -78,13 +78,13 @@ def calls(reading: Reading, *names: str) -> Iterator[tuple[str, cst.Call]]:
 
 
 def aggregates(reading: Reading, *names: str) -> Iterator[tuple[str, Items]]:
-    """Yield the calls such as `sum(...)` and the items that they go over."""
+    """Yield calls such as `sum(...)` with the items that they iterate over."""
     for name, node in calls(reading, *names):
         yield name, items_of(reading, node, node.args[0].value)
 
 
 def list_comprehensions(reading: Reading) -> Iterator[Items]:
-    """Yield the comprehensions whose values are kept in a list: `[...]`, `list(...)`, `sorted(...)` and `sep.join(...)` of one."""
+    """Yield comprehensions whose values are kept: `[...]`, and generators in `list(...)`, `sorted(...)` or `sep.join(...)`."""
     for node, _ in reading.expressions(cst.ListComp, cst.GeneratorExp):
         assert isinstance(node, (cst.ListComp, cst.GeneratorExp))
         call = reading.program.parent[reading.program.parent[node]]

@@ -1,1 +1,1 @@
-"""The kinds of stories. A kind is a module with one class that implements `StoryKind`, and a row in `registry.KINDS`."""
+"""The kinds of stories. Each kind is a module with a class that implements `StoryKind`, and has a row in `registry.KINDS`."""

@@ -1,9 +1,8 @@
-"""Nothing is looked at: the failing test itself says what there is to say."""
+"""Direct repair without a look: the failing test already shows what is wrong."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 from reflectioncoder.builder.executions import Executions
 from reflectioncoder.builder.stories.kinds.kind import StoryKind
@@ -22,4 +21,4 @@ class Direct(StoryKind):
         for attempt in story.attempts:
             places.append(attempt_place(attempt, story, before))
             before = fix(attempt, story)
-        return closed(replace(story), places, before)
+        return closed(story, places, before)

@@ -1,7 +1,7 @@
-"""A wrong expectation: once the program is right, a test still fails, because the value in it is wrong. The statement decides.
+"""A wrong expectation: once the program is right, a test still fails because its expected value is wrong. The statement decides.
 
-The wrong value is one that a slipped program returns for the input. It stands in the test from the first cell on and is corrected
-before the last one, to what the right program returns, which a cell prints.
+The wrong value is one that a program with a slip returns for the input. The test contains it from the first cell on; before the last
+cell it is corrected to the value that the right program returns, which a cell prints.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from reflectioncoder.builder.stories.story import Attempt, Draft, Place, Round, 
 from reflectioncoder.builder.stories.values import difference, is_another_value
 from reflectioncoder.builder.stories.wording import Manner, fix, opening, quotable
 
-_MAX_PROGRAMS = 4  # whose values are asked for, in one session
+_MAX_PROGRAMS = 4  # programs besides the reference that supply wrong values, run in one session
 _MAX_VALUE_CHARS = 60
 _MARK = "value:"
 _WITHOUT_VALUES = ("syntax_slip", "misspelt_name", "missing_import")
@@ -34,7 +34,7 @@ _WITHOUT_VALUES = ("syntax_slip", "misspelt_name", "missing_import")
 
 @dataclass(frozen=True)
 class _Mistake:
-    """A shown test, its call, the value that it should expect, and the one that is written into `wrong_test` in its place."""
+    """A shown test, its call, the right expected value, and the wrong one that `wrong_test` expects."""
 
     test: str
     call: str
@@ -71,7 +71,7 @@ class Expectation(StoryKind):
 
 
 def _doubt(mistake: _Mistake, story: Story, wrong: Story, before: Sequence[Saying]) -> list[Place]:
-    """Return the places of the right program under the wrong test, and of the question what it returns."""
+    """Return two places: the right program failing the wrong test, and a cell that prints what it returns."""
     cell = story.last_cell.replace(mistake.test, mistake.wrong_test)
     failure = Failure("wrong_value", "AssertionError", mistake.wrong_test, mistake.call, mistake.wrong, mistake.right)
     attempt = Attempt(story.reference, story.reference, cell, Execution("failed", "", "AssertionError"), failure)
@@ -107,7 +107,7 @@ def _explanation(mistake: _Mistake, story: Story) -> list[Saying]:
 
 
 def _rule_for(mistake: _Mistake, rules: Sequence[str]) -> str:
-    """Return the sentence of the statement that has most words in common with the test; "" if none has any."""
+    """Return the rule with the most words in common with the test, or the only rule; "" if no rule shares a word."""
     words = {word.strip("'\"[](),.:") for word in mistake.wrong_test.replace("_", " ").split()} - {"assert", "==", ""}
     words |= {"empty"} if any(pair in mistake.call for pair in ('""', "''", "[]", "{}", "()")) else set()
     scored = [(sum(word in rule.split() for word in words), -number, rule) for number, rule in enumerate(rules)]
@@ -116,14 +116,14 @@ def _rule_for(mistake: _Mistake, rules: Sequence[str]) -> str:
 
 
 def _mistake(story: Story, first: int, execute: Executions, rng: random.Random) -> _Mistake | None:
-    """Return a wrong value for one of the tests from number `first` on, as a slipped program returns it."""
+    """Return a wrong value for one of the tests from index `first` on, as returned by a wrong program."""
     wanted = [(test, parts) for test in story.tests[first:] if (parts := _equality(test)) is not None]
     if not wanted:
         return None
     slips = [
         slip.code
         for slip in plausible(mutations(story.reference), StatedWords.of(story.request, story.reference))
-        if slip.operator not in ("syntax_slip", "misspelt_name", "missing_import")
+        if slip.operator not in _WITHOUT_VALUES
     ]
     rng.shuffle(slips)
     programs = [story.reference, story.attempts[-1].program, *slips[: _MAX_PROGRAMS - 1]]
@@ -144,7 +144,7 @@ def _equality(test: str) -> tuple[str, str] | None:
 
 
 def _asking(program: str, setup: str, calls: Sequence[str]) -> str:
-    """Return a cell that prints the values of calls, each behind its number, as far as they can be had."""
+    """Return a cell that prints each call's number and value; calls that raise print nothing."""
     lines = [
         f"try:\n    print({f'{_MARK}{number} '!r}, repr({call}), sep='')\nexcept Exception:\n    pass"
         for number, call in enumerate(calls)
@@ -157,17 +157,10 @@ def _answers(output: str, calls: Sequence[str]) -> dict[str, str]:
     return {calls[int(number)]: value for number, value in found}
 
 
-def _literal(text: str) -> object:
-    try:
-        return syntax.literal(text)
-    except (ValueError, SyntaxError):
-        return None
-
-
 def _is_plausible(wrong: str, right: str) -> bool:
-    """Tell whether a value can be written down and is a near miss of the right one: such that words say how it differs."""
+    """Tell whether a value can be quoted and is a near miss of the right one, so that words can describe the difference."""
     if not wrong or not right or max(len(wrong), len(right)) > _MAX_VALUE_CHARS or not quotable(wrong) or not quotable(right):
         return False
-    ours, theirs = _literal(wrong), _literal(right)
+    ours, theirs = syntax.literal_or(wrong, None), syntax.literal_or(right, None)
     is_near = isinstance(ours, bool) or difference(wrong, right) != ""
     return type(ours) is type(theirs) and theirs is not None and is_another_value(wrong, right) and is_near

@@ -1,4 +1,4 @@
-"""A crash that hides a second fault: once it is repaired, a wrong value appears."""
+"""A crash that hides a second fault: repairing the crash reveals a wrong value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A wrong hypothesis first: another cause is suspected and tried in a run, which refutes it; then the place is looked at."""
+"""A wrong hypothesis: a run refutes another suspected cause, and then a look shows where the attempt goes wrong."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from reflectioncoder.builder.stories.wording import Manner, failure_facts, fix, 
 from reflectioncoder.builder.tracing import print_probe, value_cell
 from reflectioncoder.data.python_source import first_line, parse
 
-_MAX_TRIALS = 4  # of which one has to be refuted
+_MAX_TRIALS = 4  # one must be refuted
 _MAX_VALUE_CHARS = 80
 
 
@@ -41,14 +41,14 @@ class Hypothesis(StoryKind):
             places.append(attempt_place(attempt, story, before))
             if attempt is first:
                 places.append(Place(tuple(trials), is_needed=True))
-            is_known = attempt is first and any("def " in trial.cell for trial in trials)  # of the call, which such a cell prints too
+            is_known = attempt is first and any("def " in trial.cell for trial in trials)  # such cells print the call's value
             places.append(look_place(attempt, story, execute, with_call=not is_known, seen=checked if attempt is first else ""))
             before = fix(attempt, story, place_of(story, attempt, execute))
         return closed(story, places, before)
 
 
 def _right_value(attempt: Attempt, story: Story, execute: Executions) -> str:
-    """Return an expression that the failing call computes first, and rightly; "" if there is none that could be suspected."""
+    """Return a suspicious expression that the failing call computes correctly before it goes wrong; "" if there is none."""
     divergence = divergence_of(story, attempt, execute)
     if attempt.failure.kind != "wrong_value":
         return ""
@@ -58,7 +58,7 @@ def _right_value(attempt: Attempt, story: Story, execute: Executions) -> str:
 
 
 def _can_be_wrong(expression: str) -> bool:
-    """Tell whether an expression is a cause that rivals the real one: a variable that was worked out, a method, or several steps."""
+    """Tell whether an expression is complex enough to be suspected: a variable, a method call, or several operations."""
     tree = parse(expression)
     nodes = list(ast.walk(tree)) if tree is not None else []
     is_method = any(isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) for node in nodes)
@@ -66,7 +66,7 @@ def _can_be_wrong(expression: str) -> bool:
 
 
 def _check(expression: str, attempt: Attempt, story: Story, execute: Executions) -> Round:
-    """Return the cell that prints a value which is suspected and turns out to be right."""
+    """Return the round that prints a suspected value, which turns out to be right."""
     divergence = divergence_of(story, attempt, execute)
     assert divergence is not None
     facts = failure_facts(attempt, story) | {"part": expression}
@@ -86,7 +86,7 @@ def _check(expression: str, attempt: Attempt, story: Story, execute: Executions)
 
 
 def _trials(attempt: Attempt, story: Story, execute: Executions, rng: random.Random) -> list[Round]:
-    """Return cells that try other causes than the real one, the nearest first."""
+    """Return rounds that try wrong causes, those at the place of the failure first."""
     real = [other.slip for other in story.attempts if other.slip is not None]
     if not attempt.test(story.tests):
         return []
@@ -116,7 +116,7 @@ def _trial(suspect: Suspect, attempt: Attempt, story: Story) -> Round:
 
 
 def _definition_at(program: str, line: int) -> str:
-    """Return the definition at module level that a line (from 0) stands in, "" if there is none."""
+    """Return the source of the module-level statement that contains a line (counted from 0); "" if there is none."""
     tree = parse(program)
     for node in tree.body if tree is not None else []:
         if first_line(node) - 1 <= line < (node.end_lineno or 0):
@@ -125,11 +125,11 @@ def _definition_at(program: str, line: int) -> str:
 
 
 def _read_value(output: str, attempt: Attempt, facts: dict[str, str]) -> Sequence[Saying] | None:
-    """Return how the value of the failing call refutes the suspicion, None if it does not."""
+    """Return sentences on how the value of the failing call refutes the suspicion; None if it does not."""
     expected = attempt.failure.expected
     if "\n" in output or not 0 < len(output) <= _MAX_VALUE_CHARS or "`" in output or output == expected or "0x" in output:
         return None
-    if not is_another_value(output, expected):  # the same value in other words, or none that can be compared
+    if not is_another_value(output, expected):  # equal or not comparable
         return None
     if not is_worth_trying(attempt.failure.actual, output, expected):
         return None
@@ -140,7 +140,7 @@ def _read_value(output: str, attempt: Attempt, facts: dict[str, str]) -> Sequenc
 
 
 def _read_tests(output: str, attempt: Attempt, story: Story, facts: dict[str, str]) -> Sequence[Saying] | None:
-    """Return how the tests refute the suspicion: the same one fails again, in the same way."""
+    """Return sentences on how the tests refute the suspicion (the same test fails in the same way); None if they do not."""
     test = attempt.test(story.tests)
     if failing_test(output, story.tests) != test:
         return None

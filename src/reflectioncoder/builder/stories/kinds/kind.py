@@ -1,4 +1,4 @@
-"""The seam of the kinds of stories: what a kind is given, and what it makes of it."""
+"""The interface that every kind of story implements."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from reflectioncoder.builder.stories.wording import Manner
 
 
 class StoryKind(Protocol):
-    """Makes a story of failing attempts."""
+    """Makes a story from failing attempts."""
 
     @property
     @abstractmethod
     def min_rounds(self) -> int:
-        """Return the number of rounds that it needs, without the cell that passes."""
+        """Return the minimum number of rounds, not counting the passing cell."""
 
     @abstractmethod
     def draft(self, story: Story, execute: Executions, rng: random.Random, manner: Manner) -> Draft | None:
-        """Return the story as it is to be run, None if these attempts do not allow it.
+        """Return the draft of the story, or None if these attempts do not allow this kind.
 
-        The same story, log and state of `rng` give the same draft. What has to be seen beforehand is run by `execute`.
+        The draft depends only on the story, the log and the state of `rng`. `execute` runs programs whose results the draft needs.
         """

@@ -1,4 +1,4 @@
-"""Print and look: each failing attempt is followed by a cell that prints the values at the place where it goes wrong."""
+"""Print and look: after each failing attempt, a cell prints the values where the attempt goes wrong."""
 
 from __future__ import annotations
 

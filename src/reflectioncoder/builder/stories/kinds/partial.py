@@ -1,7 +1,7 @@
-"""A partial repair: it makes the failing test pass, then the next one fails, and only then comes the rest of it.
+"""A partial repair: it makes the failing test pass, a later test fails, and only then the rest is repaired.
 
-Three forms, of which one is taken that real runs allow: one of several places is corrected; a condition gets one of its two cases; one
-of two slips is corrected.
+Real runs decide between three forms: one of several places is corrected, a condition gets one of its two cases, or one of two slips is
+corrected.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from reflectioncoder.builder.stories.story import Attempt, Draft, Saying, Story
 from reflectioncoder.builder.stories.wording import CASES, Manner, failure_facts, fix, opening, quotable
 from reflectioncoder.data.python_source import parse
 
-_MAX_HALVES = 4  # programs that are run, in one session
+_MAX_HALVES = 4  # programs run in one session
 _MAX_OUTPUT_CHARS = 2000
 _MAX_QUOTED_CHARS = 80
 _SIGNS = ("<", "<=", ">", ">=")
@@ -50,7 +50,7 @@ class Partial(StoryKind):
 
 
 def _moves_on(earlier: Execution, later: Attempt, tests: Sequence[str]) -> bool:
-    """Tell whether a later attempt fails at a later test than an earlier run: what the earlier one failed at passes."""
+    """Tell whether a later attempt fails at a later test than an earlier run, so that the earlier failing test passes."""
     before, after = failing_test(earlier.output, tuple(tests)), later.test(tests)
     return earlier.error == "AssertionError" and bool(before and after) and tests.index(str(before)) < tests.index(after)
 
@@ -62,11 +62,11 @@ def _two_slips_draft(story: Story, execute: Executions, rng: random.Random) -> D
 
 @dataclass(frozen=True)
 class _Half:
-    """A program that is half repaired.
+    """A half-repaired program.
 
     Attributes:
-        done: what is said of this half; its facts.
-        left: what the second half repairs.
+        done: sentence about the repaired half, with its facts.
+        left: the slip that the second half repairs.
     """
 
     program: str
@@ -75,7 +75,7 @@ class _Half:
 
 
 def _half_draft(story: Story, execute: Executions, rng: random.Random) -> Draft | None:
-    """Draft the story of a repair that covers one place or one case of two."""
+    """Draft the story of a repair that first covers only one of two places or cases."""
     (first,) = story.attempts
     if first.slip is None or first.slip.operator == "syntax_slip":
         return None
@@ -98,7 +98,7 @@ def _half_draft(story: Story, execute: Executions, rng: random.Random) -> Draft 
 
 
 def _places(attempt: Attempt, slip: Mutation) -> Iterator[_Half]:
-    """Yield the attempt with only one of the lines, or of the signs of a line, corrected that have to change."""
+    """Yield the attempt with only one of its wrong lines corrected, or one of the wrong comparison signs in a single line."""
     ours, theirs = attempt.program.split("\n"), attempt.corrected.split("\n")
     changes = _changes(ours, theirs)
     if len(changes) == 1 and changes[0][1] - changes[0][0] == changes[0][3] - changes[0][2] == 1:
@@ -121,7 +121,7 @@ def _places(attempt: Attempt, slip: Mutation) -> Iterator[_Half]:
 
 
 def _each(ours: Sequence[str], theirs: Sequence[str]) -> list[list[str]]:
-    """Return the first sequence with only one of its differences to the second one removed, for each of them."""
+    """Return, for each difference between two sequences, the first sequence with only that difference removed."""
     return [[*ours[:begin], *theirs[start:stop], *ours[end:]] for begin, end, start, stop in _changes(ours, theirs)]
 
 
@@ -131,7 +131,7 @@ def _changes(ours: Sequence[str], theirs: Sequence[str]) -> list[tuple[int, int,
 
 
 def _cases(attempt: Attempt, slip: Mutation) -> Iterator[_Half]:
-    """Yield the corrected program with only one of the two cases of a branch that is missing in the attempt."""
+    """Yield the corrected program with only one operand of the `or` condition that the attempt lacks."""
     tree = parse(slip.correct.removeprefix("if ").removesuffix(":")) if slip.operator in CASES else None
     test = getattr(tree.body[0], "value", None) if tree is not None and tree.body else None
     if not isinstance(test, ast.BoolOp) or not isinstance(test.op, ast.Or) or attempt.corrected.count(slip.correct) != 1:
@@ -145,7 +145,7 @@ def _cases(attempt: Attempt, slip: Mutation) -> Iterator[_Half]:
 
 
 def _next_attempt(story: Story, halves: Sequence[_Half], execute: Executions) -> tuple[_Half, Attempt] | None:
-    """Return the first half that passes the test at which the attempt fails, and fails at a later one; and the attempt that it is."""
+    """Return the first half that passes the attempt's failing test and fails a later one, with the attempt it makes."""
     first = story.attempts[0]
     cells = [first.cell_of(half.program) for half in halves]
     for half, cell, ran in zip(halves, cells, execute(cells) if cells else (), strict=True):

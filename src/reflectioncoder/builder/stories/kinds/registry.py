@@ -1,4 +1,4 @@
-"""All kinds of stories by name. The names are declared in `choices.RoundKind`, which the configuration needs without the builder."""
+"""All kinds of stories by name. `choices.RoundKind` declares the names, so that the configuration does not import the builder."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Judges BigCodeBench-Hard (arXiv 2406.15877): functions that use libraries, tested by programs of `unittest`."""
+"""Judges BigCodeBench-Hard (arXiv 2406.15877): functions that use libraries, tested with `unittest`."""

@@ -1,8 +1,8 @@
-"""Makes tests of `unittest` wrong on purpose: assertions that what passes them today would fail.
+"""Makes `unittest` tests wrong on purpose: alters assertions so that programs that pass them would fail.
 
-A test method is taken together with the methods of its class that it uses, since many assertions stand there. A constant in the
-argument of an assertion is replaced by another of its look where there is one (`Suite.is_hidden`): which of them is right, only a
-solution knows. Elsewhere the condition is turned round, or a value is put into a list; who reads the source can see that.
+A test method is altered together with the methods of its class that it uses, since many assertions are there. If an assertion has a
+constant argument, it is replaced by a similar-looking one (`Suite.is_hidden`), so that only a solution knows which one is right. Other
+assertions get a negated condition, or a value wrapped in a list, which a reader of the source can recognise.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _EQUAL = frozenset(_EQUALITIES.split())
 _RAISES = frozenset(("assertRaises", "assertRaisesRegex", "assertWarns", "assertWarnsRegex"))
 _CALLED_WITH = frozenset(("assert_called_with", "assert_called_once_with", "assert_any_call"))
 _CONTAINS = frozenset(("assertIn",))
-_MIN_CONTAINED_CHARS = 4  # a shorter text may be contained after a change as well
+_MIN_CONTAINED_CHARS = 4  # a shorter text may still be contained after a change
 _OPPOSITES = {
     "assertTrue": "assertFalse",
     "assertFalse": "assertTrue",
@@ -58,14 +58,14 @@ _OTHER_ERRORS = ("ZeroDivisionError", "BlockingIOError", "StopAsyncIteration", "
 
 @dataclass(frozen=True)
 class Alteration:
-    """An assertion of a test: the `number`-th in the method `owner`, which is the test itself or one that it uses."""
+    """An assertion of a test: the `number`-th in the method `owner`, which is the test itself or a method it uses."""
 
     owner: str
     number: int
 
 
 class Suite:
-    """The class of tests in the source of a task's tests."""
+    """The test class in the source of a task's tests."""
 
     def __init__(self, source: str):
         self._module = syntax.parse(source)
@@ -74,12 +74,12 @@ class Suite:
 
     @cached_property
     def tests(self) -> tuple[str, ...]:
-        """Return the names of the tests, in the order in which they run."""
+        """Return the names of the tests in the order they run."""
         return tuple(sorted(name for name in self._methods if name.startswith(_PREFIX)))
 
     def alterations(self, test: str) -> list[Alteration]:
-        """Return the assertions of a test that can be made wrong, the best first: hidden ones before others, its own before those of
-        methods that it uses."""
+        """Return the assertions of a test that can be made wrong, best first: hidden ones before others, the test's own before those of
+        methods it uses."""
         found = [
             Alteration(owner, number)
             for owner in (test, *self._used_by(test))
@@ -88,17 +88,17 @@ class Suite:
         return sorted(found, key=lambda each: self.rank(test, each))
 
     def rank(self, test: str, alteration: Alteration) -> tuple[bool, bool]:
-        """Return the place of an alteration among those of a test; of a smaller one more can be expected."""
+        """Return the sort key of an alteration among those of a test; smaller is better."""
         return not self.is_hidden(alteration), alteration.owner != test
 
     def is_hidden(self, alteration: Alteration) -> bool:
-        """Tell whether a wrong assertion looks like a right one to who reads it."""
+        """Tell whether the altered assertion looks right to a reader of the source."""
         assertion = list(_assertions(self._methods[alteration.owner]))[alteration.number]
         form = _wrong_form(assertion) if isinstance(assertion, ast.Call) else None
         return form is not None and form.is_hidden
 
     def _used_by(self, test: str) -> list[str]:
-        """Return the other methods, no tests, that a test calls, and those that these call."""
+        """Return the non-test methods that a test calls, directly or indirectly."""
         used, left = [], [test]
         while left:
             for node in ast.walk(self._methods[left.pop()]):
@@ -109,9 +109,9 @@ class Suite:
         return used
 
     def with_tests(self, tests: list[tuple[str, str, Alteration | None]], random: Random) -> str:
-        """Return the source with other tests: for each its name, the test that it is made of, and what is wrong in it."""
+        """Return the source with other tests, each given as its name, the test it is made from, and its alteration."""
         methods: list[ast.stmt] = []
-        altered: dict[Alteration, ast.FunctionDef] = {}  # alike in all tests that use it: one that differs would be seen
+        altered: dict[Alteration, ast.FunctionDef] = {}  # identical in all tests that use it: a difference would show
         for name, test, alteration in tests:
             names = {used: f"{used}_{random.getrandbits(40):010x}" for used in self._used_by(test)} | {test: name}
             for owner, new_name in names.items():
@@ -130,8 +130,8 @@ class Suite:
 
     @cached_property
     def _kept(self) -> list[ast.stmt]:
-        """Return what stands in the class besides its tests and the methods that only they use: a test has its own copies of these, and
-        beside the originals an alteration would be seen."""
+        """Return the class body without its tests and the methods that only they use: each test has its own copies of these, and the
+        originals would reveal an alteration."""
         used = {name for test in self.tests for name in self._used_by(test) if not hasattr(TestCase, name)}
         left: list[ast.AST] = [node for node in self._module.body if node is not self._class]
         left += [node for node in self._class.body if not self._is_test(node) and getattr(node, "name", None) not in used]
@@ -148,7 +148,7 @@ class Suite:
 
 
 def _names(node: ast.AST) -> tuple[str, ...]:
-    """Return what may name a method in a node: an attribute, a variable, a text."""
+    """Return the texts in a node that may name a method: an attribute, a variable, a string."""
     if isinstance(node, ast.Attribute):
         return (node.attr,)
     if isinstance(node, ast.Name):
@@ -163,7 +163,7 @@ def _assertions(method: ast.FunctionDef) -> Iterator[ast.Assert | ast.Call]:
 
 
 class _Altering(ast.NodeTransformer):
-    """Replaces the assertion with a number by a wrong one."""
+    """Replaces the assertion with the given number by a wrong one."""
 
     def __init__(self, number: int, random: Random):
         self._number, self._random = number, random
@@ -194,14 +194,14 @@ class _Renaming(ast.NodeTransformer):
 
 
 class _Form(NamedTuple):
-    """A way to make an assertion wrong. `is_hidden`: nobody sees it who does not know the right value."""
+    """A way to make an assertion wrong. `is_hidden`: only those who know the right value can recognise it."""
 
     made: Callable[[ast.Call, Random], ast.Call]
     is_hidden: bool = False
 
 
 def _wrong_form(call: ast.Call) -> _Form | None:
-    """Return what makes an assertion wrong; None if it is no assertion, or of no kind that is known here."""
+    """Return a way to make an assertion wrong; None if the call is not an assertion of a known kind."""
     name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
     if any(isinstance(argument, ast.Starred) for argument in call.args):
         return None
@@ -219,7 +219,7 @@ def _wrong_form(call: ast.Call) -> _Form | None:
 
 
 def _with_another_constant(call: ast.Call, numbers: Iterable[int]) -> _Form | None:
-    """Return what changes a constant in the first of the arguments that holds one; None if none does."""
+    """Return a form that changes a constant in the first argument that holds one; None if none does."""
     number = next((number for number in numbers if _constants(call.args[number])), None)
     if number is None:
         return None
@@ -248,7 +248,7 @@ def _is_long_text(node: ast.expr) -> bool:
 
 
 def _constants(node: ast.expr) -> list[ast.Constant]:
-    """Return the constants in a literal, also in one that holds other expressions besides, whose change changes its value."""
+    """Return the constants whose change changes the value of a literal, which may contain other expressions too."""
     if isinstance(node, ast.Constant):
         return [node] if _can_be_another(node.value) else []
     if isinstance(node, ast.UnaryOp):
@@ -258,7 +258,7 @@ def _constants(node: ast.expr) -> list[ast.Constant]:
 
 
 def _with_one_changed(node: ast.expr, random: Random) -> ast.expr:
-    """Return a copy of a literal with another constant in it: any, or of numbers the largest, whose change no tolerance hides."""
+    """Return a copy of a literal with one constant changed; among numbers the largest, since no tolerance hides its change."""
     node = copy.deepcopy(node)
     constants = _constants(node)
     sizes = [abs(constant.value) for constant in constants if isinstance(constant.value, int | float)]  # True and False are 1 and 0
@@ -269,7 +269,7 @@ def _with_one_changed(node: ast.expr, random: Random) -> ast.expr:
 
 
 _KINDS = (string.ascii_lowercase, string.ascii_uppercase, string.digits)
-_MIN_STEP = 3  # of the first digit of a number: tests allow for tolerances
+_MIN_STEP = 3  # minimum change of a number's first digit, to exceed tolerances
 
 
 def _can_be_another(value: object) -> bool:
@@ -279,7 +279,7 @@ def _can_be_another(value: object) -> bool:
 
 
 def _another(value: Any, random: Random) -> Any:
-    """Return another value of the same type and look: with one digit or letter in the place of another."""
+    """Return a similar-looking value of the same type, with one digit or letter replaced."""
     if isinstance(value, bool):
         return not value
     if isinstance(value, bytes):
@@ -295,6 +295,6 @@ def _another(value: Any, random: Random) -> Any:
 
 
 def _places(value: str | bytes) -> list[int]:
-    """Return the places of digits and letters."""
+    """Return the positions of digits and letters."""
     text = value.decode("latin-1") if isinstance(value, bytes) else value
     return [place for place, char in enumerate(text) if any(char in kind for kind in _KINDS)]

@@ -1,4 +1,4 @@
-"""BigCodeBench-Hard's benchmarks: rows → tasks → verdicts, on the tasks whose references pass on this machine."""
+"""BigCodeBench-Hard's benchmarks: makes tasks from rows, and judges those whose references pass on this machine."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ LIMITS = Limits(
     processes=64,
     open_files=256,
 )
-"""Time and address space are the official limits."""
+"""The official limits on time and address space."""
 _SLOW_S = 15.0  # some references sleep in each of their tests
-_USUAL_BYTES = 2**30  # of a program
-_FIRST_S = 30.0  # own time in company; only a run alone gets the whole limit
-_FORMAT = 2  # of what is kept of references, and of how suites are changed
+_USUAL_BYTES = 2**30  # a program's usual memory
+_FIRST_S = 30.0  # limit on own time in a first run, while others run; only a run alone gets the full limit
+_FORMAT = 2  # version of the cached references and of how suites are altered
 
 
 @dataclass(frozen=True)
@@ -58,23 +58,23 @@ class UnitTests:
 
 @dataclass(frozen=True)
 class Reference:
-    """Holds what is known of a task's reference on this machine: why it fails ("": it passes), and how its tests are made wrong."""
+    """The outcome for a task's reference on this machine: why it fails ("": it passes), and how its tests can be made wrong."""
 
     failure: str
     alterations: dict[str, tuple[Alteration, ...]]
 
     def is_complete(self, suite: Suite) -> bool:
-        """Tell whether it passes, and each test is made wrong that has an assertion."""
+        """Tell whether the reference passes and every test with an assertion can be made wrong."""
         return not self.failure and all(self.alterations.get(test) for test in suite.tests if suite.alterations(test))
 
     def is_hidden(self, suite: Suite) -> bool:
-        """Tell whether any of the wrong tests looks like a right one."""
+        """Tell whether any of the wrong tests looks right to a reader of the source."""
         return any(suite.is_hidden(each) for own in self.alterations.values() for each in own)
 
 
 @dataclass(frozen=True)
 class UnitTestsJudge(Judge[UnitTests]):
-    """Judges by suites of `unittest`, in the solution's process: they patch what it calls, and look at objects that cannot leave it."""
+    """Judges by `unittest` suites that run in the solution's process: they patch its calls and inspect objects that cannot leave it."""
 
     checks_references: ClassVar[bool] = True
 
@@ -110,7 +110,7 @@ class UnitTestsJudge(Judge[UnitTests]):
         return ReferenceOutcome(known.failure, known.is_hidden(suite), not alone and not known.is_complete(suite))
 
     def subsets(self, tasks: Sequence[Task[UnitTests]], rows: Sequence[Row]) -> list[Subset]:
-        """Our verdicts, and the official ones."""
+        """Return our verdicts and the official ones."""
         harness = [{**row, "status": "passed" if row.get("harness_status") == "OK" else "failed"} for row in rows]
         return [(None, rows), (HARNESS, harness)]
 
@@ -119,7 +119,7 @@ class UnitTestsJudge(Judge[UnitTests]):
 
 
 def confined(isolation: Isolation) -> Isolation:
-    """Let programs read /proc, as far as there are only their own processes in it: libraries look up there what is loaded."""
+    """Let programs read /proc if it shows only their own processes: libraries look up loaded libraries there."""
     return replace(isolation, readable_proc=True)
 
 
@@ -129,10 +129,10 @@ def suite_of(source: str) -> Suite:
 
 
 def reference_of(tests: UnitTests, isolation: Isolation, *, alone: bool) -> Reference:
-    """Judge the reference of a task, once for the same packages, Python and isolation: it is kept in the user cache.
+    """Judge the reference of a task; cached in the user cache by packages, Python version and isolation.
 
     Args:
-        alone: nothing else is running. What went wrong beside others may be due to them, and is not kept.
+        alone: no other program is running. Failures while others run may be due to them, and are not cached.
 
     Raises:
         SandboxUnavailableError: the sandbox failed.
@@ -140,7 +140,7 @@ def reference_of(tests: UnitTests, isolation: Isolation, *, alone: bool) -> Refe
     path = _kept_at(tests, isolation)
     try:
         return _read(path)
-    except (UsageError, KeyError, TypeError):  # not there, or cut off
+    except (UsageError, KeyError, TypeError):  # missing or truncated
         pass
     found = _judged(tests, isolation)
     if alone or found.is_complete(suite_of(tests.source)):
@@ -172,7 +172,7 @@ def _judged(tests: UnitTests, isolation: Isolation) -> Reference:
 
 
 def tasks_of(split: Split) -> Callable[[Sequence[Row], str], list[Task[UnitTests]]]:
-    """Return what makes tasks of a split's rows."""
+    """Return the function that makes tasks from a split's rows."""
     return lambda rows, where: [_task(row, split) for row in rows]
 
 
@@ -189,5 +189,5 @@ def _task(row: Row, split: Split) -> Task[UnitTests]:
 
 
 def request_for(task: Task[UnitTests], sample: int) -> Request:
-    """Ask as officially; the answer is begun with the fence alone."""
+    """Ask with the official request; the answer is prefilled with the fence alone."""
     return Request(task.task_id, sample, task.instruction, task.entry_point)

@@ -1,4 +1,4 @@
-"""BigCodeBench-Hard's files, one a split, and what a model is asked. Source: BigCodeBench, arXiv 2406.15877."""
+"""BigCodeBench-Hard's files, one per split, and its requests. Source: BigCodeBench, arXiv 2406.15877."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ def instruction_for(row: dict[str, Any], split: Split) -> str:
 
 
 def calibrated(code_prompt: str, solution: str) -> str:
-    """Return the program of a solution: a stub with the imports of the prompt stands before it, as officially (`--calibrated`)."""
+    """Return the program of a solution, preceded by a stub with the prompt's imports, as the official `--calibrated` does."""
     return f"{code_prompt}\n    pass\n{solution}"

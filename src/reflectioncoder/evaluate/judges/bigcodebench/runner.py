@@ -1,7 +1,7 @@
-"""Runs in the sandbox, as a program of its own: a solution with its tests, as the official evaluator runs them.
+"""Runs a solution with its tests as the official evaluator does. This is a separate program that runs in the sandbox.
 
-tests.py holds both, tag.txt what each line of output begins with: one for each outcome of a test (`success`, `failure`, `error`,
-`skip`, …), its name and what it says; `compile` or `load` if it does not come to tests; `done` in the end.
+tests.py holds solution and tests, tag.txt the prefix of each line of output. There is one line per outcome of a test (`success`,
+`failure`, `error`, `skip`, …), with its name and message; `compile` or `load` if no test was reached; `done` at the end.
 """
 
 import builtins
@@ -17,7 +17,7 @@ _MODULE = "__test__"
 
 
 class _Streams(io.StringIO):
-    """Accepts writing, and refuses to be read."""
+    """A stream that accepts writes and refuses reads."""
 
     def read(self, *args, **kwargs):
         raise OSError
@@ -34,7 +34,7 @@ class _Outcomes(unittest.TestResult):
         self._say = say
 
     def _record(self, kind, test, error=None):
-        whole = getattr(test, "test_case", test)  # of a subtest
+        whole = getattr(test, "test_case", test)  # for a subtest, the test that contains it
         text = f"{error[0].__name__}: {error[1]}" if error else ""
         self._say(kind, whole.id().rpartition(".")[2], text)
 
@@ -69,7 +69,7 @@ class _Outcomes(unittest.TestResult):
 
 
 def _taken(name):
-    """Return the content of a file that the tests are not to find."""
+    """Read and remove a file, so that the tests do not find it."""
     with open(name, encoding="utf-8", errors="surrogatepass") as handle:
         content = handle.read()
     os.remove(name)
@@ -91,7 +91,7 @@ def main():
     sys.stdin = sys.stdout = sys.stderr = _Streams()
     os.environ.update(TZ="UTC", MPLBACKEND="Agg")
     time.tzset()
-    builtins.exit = builtins.quit = None  # as officially
+    builtins.exit = builtins.quit = None  # as in the official evaluator
     module = types.ModuleType(_MODULE)
     module.__dict__.update(
         __builtins__=builtins, __file__=f"{_MODULE}.py", __package__=None, __doc__=None, sys=sys, os=os, environ=os.environ

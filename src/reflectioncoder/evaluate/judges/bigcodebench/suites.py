@@ -1,9 +1,8 @@
 """Runs a solution with a suite of tests in the sandbox, and challenges it with suites in which tests are wrong on purpose.
 
-What a suite says of itself is said in the solution's own process, where the solution can have replaced everything. So a solution that
-passes its tests has been challenged first: which of them are wrong is drawn anew for each run, and exactly these have to fail. A
-second run takes the complement. Source, names and order of the tests are alike in all runs; only values differ, where a test has
-any that can be changed (`Suite.is_hidden`).
+A suite reports its outcomes from the solution's own process, where the solution can replace everything. A solution is therefore
+challenged first: each run draws anew which tests are wrong, and exactly these must fail. A second run uses the complement. Source,
+names and order of the tests are the same in all runs; only values differ, if a test has any that can be changed (`Suite.is_hidden`).
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ _SAID: dict[Missed, str] = {
     "early exit": "it ended before all of its tests did",
     "unchecked": "tests that are wrong on purpose did not fail, or others did: nothing holds it to its tests",
 }
-_MAX_ALTERATIONS = 4  # of a test
+_MAX_ALTERATIONS = 4  # per test
 _FAILED = frozenset(("failure", "error"))
 
 
 @dataclass(frozen=True)
 class SuiteRun:
-    """A run. `outcomes`: what was said of each test; `broken`: why it did not come to tests, in the stage `compile` or `load`."""
+    """A run. `outcomes`: the reported outcomes of each test; `broken`: why no test was reached, in the stage `compile` or `load`."""
 
     ran: RunResult
     outcomes: Mapping[str, frozenset[str]]
@@ -53,7 +52,7 @@ class SuiteRun:
 
     @property
     def passes_officially(self) -> bool:
-        """Tell whether the official evaluator would pass it: no failure and no error, whatever was run."""
+        """Tell whether the official evaluator would pass the run: no failure and no error, whichever tests ran."""
         return self.is_done and not any(said & _FAILED for said in self.outcomes.values())
 
     def verdict(self, tests: Sequence[str]) -> Verdict:
@@ -85,7 +84,7 @@ class SuiteRun:
 
 
 def run_suite(program: str, tests: str, limits: Limits, isolation: Isolation) -> SuiteRun:
-    """Run a program, with the source of its tests behind it.
+    """Run a program followed by the source of its tests.
 
     Raises:
         SandboxUnavailableError: the sandbox failed.
@@ -113,7 +112,7 @@ def run_suite(program: str, tests: str, limits: Limits, isolation: Isolation) ->
 
 @dataclass(frozen=True)
 class Challenge:
-    """A suite with wrong tests in it. `wrong`: those that have to fail."""
+    """A suite with wrong tests in it. `wrong`: the tests that must fail."""
 
     source: str
     tests: tuple[str, ...]
@@ -125,28 +124,28 @@ class Challenge:
         return "unchecked" if self.unexpected(run) or run.outcomes.keys() - set(self.tests) else None
 
     def unexpected(self, run: SuiteRun) -> list[str]:
-        """Return the tests whose outcome is not what was drawn."""
+        """Return the tests whose outcome does not match the draw."""
         return [test for test in self.tests if not (run.fails if test in self.wrong else run.passes)(test)]
 
 
 def challenges(suite: Suite, alterations: Alterations, random: Random | None = None) -> Iterator[Challenge]:
-    """Yield the challenges of a suite, in pairs; none where no test can be made wrong."""
+    """Yield the challenges of a suite in pairs; none if no test can be made wrong."""
     random = random or SystemRandom()
     able = [test for test in suite.tests if alterations.get(test)]
     for _ in range(num_pairs(len(able)) if able else 0):
         drawn = frozenset(test for test in able if random.random() < 0.5)
         for wrong in (drawn, frozenset(able) - drawn):
-            order: defaultdict[Alteration, float] = defaultdict(random.random)  # one for all: tests that share a helper have it alike
+            order: defaultdict[Alteration, float] = defaultdict(random.random)  # shared: tests with a common helper alter it alike
             chosen = {test: min(alterations[test], key=order.__getitem__) for test in suite.tests if test in wrong}
             tests = [(test, test, chosen.get(test)) for test in suite.tests]
             yield Challenge(suite.with_tests(tests, random), suite.tests, wrong)
 
 
 def judge_suite(program: str, suite: Suite, alterations: Alterations, limits: Limits, isolation: Isolation) -> Verdict:
-    """Challenge a program, then run it with its tests as they are.
+    """Challenge a program, then run it with its unaltered tests.
 
-    The run comes last, as in `multipl_e.programs`: it alone holds nothing but right expectations. A program whose challenge meets a
-    limit of time is not run.
+    The plain run comes last, as in `multipl_e.programs`, since only it holds nothing but right expectations. A program whose challenge
+    hits a time limit is not run.
 
     Raises:
         SandboxUnavailableError: the sandbox failed.
@@ -170,19 +169,19 @@ def judge_suite(program: str, suite: Suite, alterations: Alterations, limits: Li
 
 
 def unchanged(suite: Suite) -> str:
-    """Return the tests as they are, in the form of a challenge."""
+    """Return the unaltered tests in the form of a challenge."""
     return suite.with_tests([(test, test, None) for test in suite.tests], SystemRandom())
 
 
 def failing_alterations(
     program: str, suite: Suite, limits: Limits, isolation: Isolation, *, is_slow: bool
 ) -> dict[str, tuple[Alteration, ...]]:
-    """Return alterations that make a right program fail, a few of each test, with which challenges come out as drawn.
+    """Return a few alterations per test that make a right program fail and whose challenges then match the draw.
 
-    Of those of a test only the best are taken (`Suite.rank`).
+    Only the best alterations of a test are used (`Suite.rank`).
 
     Args:
-        is_slow: a run takes so long that only one of each test is tried, and not in the company of which others it can be.
+        is_slow: runs are so slow that only one alteration per test is tried, and if they fail together, none is tried alone.
 
     Raises:
         SandboxUnavailableError: the sandbox failed.
@@ -203,7 +202,7 @@ def failing_alterations(
         return found
     if is_slow:
         return {}
-    # A test that is left in its middle may keep others from passing; such are not made wrong.
+    # A test that stops halfway may make others fail; such tests are not made wrong.
     alone = {test: tuple(each for each in own if stands(_with_one_wrong(suite, test, each))) for test, own in found.items()}
     return alone if all(map(stands, challenges(suite, alone))) else {}
 

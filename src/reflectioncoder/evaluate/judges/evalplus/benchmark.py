@@ -1,4 +1,4 @@
-"""EvalPlus's benchmarks: rows → tasks → the verdict on a whole solution, which is that of its parts."""
+"""EvalPlus's benchmarks: makes tasks from rows, and combines the verdicts on a solution's parts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reflectioncoder.paths import cache_dir
 
 @dataclass(frozen=True)
 class EvalPlusJudge(Judge[FunctionTests]):
-    """Judges by comparing answers to inputs. `parts` are what a solution must pass: base, or base and plus."""
+    """Judges by comparing answers to inputs. `parts`: the parts a solution must pass: base, or base and plus."""
 
     parts: tuple[PartName, ...]
     has_rules: ClassVar[bool] = True
@@ -33,7 +33,7 @@ class EvalPlusJudge(Judge[FunctionTests]):
         return Verdict("no_code", "no_code", "no_code" if "plus" in self.parts else None)
 
     def subsets(self, tasks: Sequence[Task[FunctionTests]], rows: Sequence[Row]) -> list[Subset]:
-        """Base, and plus, which counts only with base."""
+        """Return base and plus; a sample passes plus only if it also passes base."""
         base: Subset = "base", [{**row, "status": row["base_status"]} for row in rows]
         return [base, ("plus", rows)] if "plus" in self.parts else [base]
 
@@ -74,7 +74,7 @@ def _is_certain(verdict: PartVerdict) -> bool:
 
 
 def tasks_of(family: Family) -> Callable[[Sequence[Row], str], list[Task[FunctionTests]]]:
-    """Return what makes tasks of a data set's rows."""
+    """Return the function that makes tasks from a data set's rows."""
 
     def task(row: Row) -> Task[FunctionTests]:
         tests = function_tests(family, row)
@@ -84,7 +84,7 @@ def tasks_of(family: Family) -> Callable[[Sequence[Row], str], list[Task[Functio
 
 
 def mbpp_request(task: Task[FunctionTests], sample: int) -> Request:
-    """Ask with the task's text and its first assertion in a fence (the paper's request). The prompt is a docstring that holds both."""
+    """Ask with the task's text and its first assertion in a fence (the paper's request). The prompt is a docstring with both."""
     text, found, assertion = task.prompt.strip().strip('"').partition("\nassert")
     asked = f"{text.strip()}\n```python\nassert{assertion.rstrip()}\n```" if found else text.strip()
     return Request(task.task_id, sample, asked, task.entry_point)

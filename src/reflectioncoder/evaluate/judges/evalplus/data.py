@@ -1,7 +1,7 @@
-"""HumanEval+ and MBPP+ as EvalPlus publishes them: rows → tasks with base and plus inputs.
+"""Reads HumanEval+ and MBPP+ as EvalPlus publishes them: makes tasks with base and plus inputs from rows.
 
-MBPP+'s inputs are stored as JSON, which knows neither tuples nor sets nor complex numbers; `restore_inputs` puts them back, task by
-task (evalplus 0.3.1, `mbpp_deserialize_inputs`).
+MBPP+'s inputs are stored as JSON, which has no tuples, sets or complex numbers; `restore_inputs` restores them task by task
+(evalplus 0.3.1, `mbpp_deserialize_inputs`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PartName = Literal["base", "plus"]
 
 @dataclass(frozen=True)
 class Part:
-    """The inputs of one part, marshalled (compact: MBPP+ and HumanEval+ have 160,000 of them)."""
+    """The inputs of one part, marshalled to save memory: MBPP+ and HumanEval+ have 160,000 of them."""
 
     inputs: bytes
     num_inputs: int
@@ -30,7 +30,7 @@ class Part:
 
 @dataclass(frozen=True)
 class FunctionTests:
-    """The tests of a task's solutions: the expected answers are those of the canonical solution."""
+    """The tests of a task's solutions; the expected answers are the canonical solution's."""
 
     family: Family
     canonical_solution: str
@@ -42,7 +42,7 @@ class FunctionTests:
         return self.base if name == "base" else self.plus
 
     def key(self) -> str:
-        """Identifies the expected values: whatever they depend on, and nothing else."""
+        """Return a key of exactly what the expected values depend on."""
         return content_hash(self.canonical_solution, self.base.inputs.hex(), self.plus.inputs.hex())
 
 
@@ -71,7 +71,7 @@ def _second(change: Callable[[Any], Any]) -> Callable[[list[Any]], Any]:
 
 
 def _set_or_dict(item: Any) -> Any:
-    # An empty list becomes an empty dictionary there: `{}` was meant as a set.
+    # EvalPlus turns an empty list into an empty dictionary, where `{}` was meant as a set.
     return set(item) if isinstance(item, list) and item else {}
 
 
@@ -93,13 +93,13 @@ _RESTORE_BY_TASK = {f"Mbpp/{number}": change for change, numbers in _RESTORE.ite
 
 
 def restore_inputs(task_id: str, inputs: list[Any]) -> list[Any]:
-    """Return the Python values behind the JSON ones."""
+    """Return the Python values that the JSON values stand for."""
     change = _RESTORE_BY_TASK.get(task_id)
     return inputs if change is None else [change(arguments) for arguments in inputs]
 
 
 def serializable_inputs(task_id: str, inputs: list[Any]) -> list[Any]:
-    """Inputs as JSON can hold them (evalplus 0.3.1, `mbpp_serialize_inputs`)."""
+    """Return inputs as JSON can hold them (evalplus 0.3.1, `mbpp_serialize_inputs`)."""
     if task_id == "Mbpp/115":
         return [[[list(item) for item in arguments[0]]] for arguments in inputs]
     if task_id in ("Mbpp/124", "Mbpp/252"):

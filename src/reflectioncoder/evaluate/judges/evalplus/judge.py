@@ -1,10 +1,9 @@
-"""The verdict on one solution: base and plus, each in a fresh process, EvalPlus's rules, nothing that the program could forge.
+"""Judges one solution under EvalPlus's rules: base and plus each run in a fresh process, and the program cannot forge its verdict.
 
-The program's process gets inputs and sends answers (`sandbox.functions`); expected values and comparison are here. Every part is
-run to its end or to a limit, and answers are looked at afterwards: neither its end nor the time to its next input tells a program
-which of its answers was wrong. The first failure is the verdict. Limits are on the program's own time; a verdict that rests on one
-has `hit_time_limit` and is to be taken again before it counts, alone (`alone=True`) or on a core of its own (`core`, see
-`evaluate.second_look`).
+The program's process gets inputs and sends answers (`sandbox.functions`); expected values and comparison stay here. Every part runs to
+its end or to a limit before its answers are compared, so neither its end nor the time to the next input tells a program which answer
+was wrong. The first failure decides the verdict. Limits apply to the program's own time; a verdict that depends on one has
+`hit_time_limit` set and is provisional until taken again, alone (`alone=True`) or on its own core (`core`, see `evaluate.second_look`).
 """
 
 from __future__ import annotations
@@ -44,22 +43,22 @@ from reflectioncoder.sandbox.runtime.encoding import digest
 
 PartStatus = Literal["passed", "failed", "timeout", "memory", "compile_error", "crashed"]
 
-# EvalPlus 0.3.1: four times the reference's time, at least the rules' floor; the whole at most 60 s and 2 s of patience.
+# EvalPlus 0.3.1: four times the reference's time, at least the rules' floor; a whole part at most 60 s plus 2 s of patience.
 TIME_FACTOR = 4.0
 MAX_PART_S = 60.0
 PATIENCE_S = 2.0
-# EvalPlus limits loading by the whole only, in which a program could do all its work before the clock of a call runs.
+# EvalPlus limits loading only by the whole part's limit, so a program could do all its work before the first call is timed.
 MAX_LOAD_S = 10.0
-# A first run in company is given this much; only a run alone gets the whole limit.
+# The limit of a first run, while others run; only a run alone gets the full limit.
 FIRST_LIMIT_S = 0.3
-# A time-out alone is taken once more if the machine has turned slower by more than the first, with limits longer by up to the second.
+# A time-out of a run alone is retried if the machine has slowed down by more than _STEADY, with limits scaled by up to _MAX_SLOWDOWN.
 _STEADY, _MAX_SLOWDOWN = 1.1, 3.0
 LIMITS = Limits(memory_bytes=4 * 2**30, processes=64)
-_MAX_KEPT_BYTES = 64 * 2**20  # of answers that nobody has looked at yet
+_MAX_KEPT_BYTES = 64 * 2**20  # limit on answers that wait to be compared
 
 
 def describe_limits(rules: Rules) -> dict[str, Any]:
-    """Return the limits of each part of a solution, in seconds and bytes."""
+    """Return the limits on each part of a solution, in seconds and bytes."""
     held = {key: value for key, value in asdict(LIMITS).items() if key not in ("wall_s", "cpu_s")}
     times = {"min_call_s": MIN_TIME_LIMIT_S[rules], "reference_time_factor": TIME_FACTOR, "max_part_s": MAX_PART_S}
     times["max_load_s"] = MAX_LOAD_S
@@ -79,9 +78,9 @@ _END_STATUS: dict[CallEnd, PartStatus] = {
 class PartVerdict:
     """The verdict on one part.
 
-    `failed_input`: the number of the input at which it ended; -1: before any; None: all passed. `hit_time_limit`: see the module.
+    `failed_input`: index of the input that failed; -1: before the first; None: all passed. `hit_time_limit`: see the module docstring.
 
-    `is_unsure`: it ended, but perhaps only within the longer limits that it had beside others.
+    `is_unsure`: the program ended, but perhaps only thanks to the longer limits it has while others run.
     """
 
     status: PartStatus
@@ -93,10 +92,10 @@ class PartVerdict:
 
 
 class FunctionJudge:
-    """Judges solutions of tasks that are tested by comparing answers. Safe to call from several threads.
+    """Judges solutions by comparing their answers with the reference's. Thread-safe.
 
     Args:
-        reference_folder: where expected values are kept, by content.
+        reference_folder: folder that caches expected values by content.
     """
 
     def __init__(self, isolation: Isolation, rules: Rules, reference_folder: Path):
@@ -129,8 +128,8 @@ class FunctionJudge:
         """Judge one part of one solution.
 
         Args:
-            alone: nothing else is running; otherwise the verdict is a first one.
-            core: nothing else is running there, but on others.
+            alone: no other program is running; otherwise the verdict is provisional.
+            core: a core that this program has to itself while others run elsewhere.
 
         Raises:
             SandboxUnavailableError: the sandbox failed.
@@ -164,7 +163,7 @@ class _PartRun:
         self._rules: Rules = rules
         self._isolation = isolation
         self._as_set = tests.family == "mbpp" and entry_point in SET_ENTRY_POINTS
-        # Equal values do not decide these: 0.3.1 fails every answer to find_zero, and not every list is a set.
+        # Equal bytes do not decide these: 0.3.1 fails every answer to find_zero, and not every list converts to a set.
         self._bytes_decide = not self._as_set and not (entry_point == "find_zero" and rules == "evalplus-0.3.1")
         self._arguments: list[list[Any]] | None = None
         self._num_answers = -1  # not loaded yet
@@ -176,7 +175,7 @@ class _PartRun:
         self._may_be_unclear = True
 
     def time_limit_s(self, number: int) -> float:
-        """Own seconds for the call of one input."""
+        """Return the limit for the call on one input, in seconds of the program's own time."""
         floor = MIN_TIME_LIMIT_S[self._rules]
         return max(floor, TIME_FACTOR * self._expected.times.get(number, 0.0)) * self._scale
 
@@ -186,7 +185,7 @@ class _PartRun:
         return (min(MAX_PART_S, total) + PATIENCE_S) * self._scale
 
     def verdict(self, *, alone: bool) -> PartVerdict:
-        """Return the verdict; judge a time-out again, with longer limits, if the machine has become slower since they were set."""
+        """Return the verdict; retry a time-out with longer limits if the machine has slowed down since they were set."""
         certain_s = self.time_limit_s(-1)
         if self._core is not None:
             self._scale *= SHARED_FACTOR
@@ -210,12 +209,12 @@ class _PartRun:
         whole = self.whole_limit_s()
         limits = replace(LIMITS, wall_s=whole, cpu_s=whole + 5)
 
-        def limit(frame: int) -> float:  # frame 0 is the program's loading
+        def limit(frame: int) -> float:  # frame 0 is loading
             full = self.time_limit_s(frame - 1) if frame else min(whole, MAX_LOAD_S * self._scale)
             return full if alone else min(full, max(FIRST_LIMIT_S, self._expected.times.get(frame - 1, 0.0) * TIME_FACTOR))
 
         report = self._run(limits, limit)
-        if self._unclear:  # once more, with the long answers in full
+        if self._unclear:  # run again, with long answers in full
             report = self._run(limits, limit, in_full=True)
         if self._failure is not None:
             status, number, detail = self._failure
@@ -244,7 +243,7 @@ class _PartRun:
         return report
 
     def _consume(self, letter: str, content: bytes) -> bool:
-        """Take one frame and tell whether more are to come; what an answer is worth is seen later."""
+        """Store one frame and tell whether more are expected; answers are compared later."""
         if self._num_answers < 0:
             if letter == "L":
                 self._num_answers = 0
@@ -264,7 +263,7 @@ class _PartRun:
         return self._num_answers < self._part.num_inputs
 
     def _look_at_answers(self) -> None:
-        """Look at the answers that have been kept, until one decides."""
+        """Compare the stored answers until one decides the verdict."""
         kept, self._kept, self._kept_bytes = self._kept, [], 0
         for letter, content in kept:
             if self._failure is not None or self._unclear:
@@ -282,7 +281,7 @@ class _PartRun:
                 self._failure = "failed", number, f"wrong answer to input {number}"
 
     def _is_right(self, number: int, letter: str, content: bytes) -> bool:
-        """May set `_unclear` (and is then False): bytes are missing to decide."""
+        """Tell whether an answer is right; sets `_unclear` and returns False if that takes bytes that were not sent."""
         expected_letter, expected = self._expected.letter(number), self._expected.content(number)
         if self._bytes_decide and number not in self._expected.odd:
             if letter == expected_letter == "V" and content == expected:
@@ -305,12 +304,12 @@ class _PartRun:
             wanted = read_value(expected_letter, expected)
         atol = self._tests.atol
         if atol == 0 and self._expected.first_floats is not None and self._expected.first_floats < number:
-            atol = FLOAT_TOLERANCE  # set by an earlier input, and it stays
+            atol = FLOAT_TOLERANCE  # set by an earlier input, and kept
         arguments = self._all_arguments()[number]
         return matches(self._tests.family, self._entry_point, arguments, answer, wanted, atol, self._rules)
 
     def _differs_for_sure(self, number: int, answer: Summary) -> bool:
-        """Other type or length: neither equal nor close. Not for types that equal others, nor for tasks with an oracle."""
+        """Tell whether type or length rule out a match. False for types that can equal others, and for tasks with an oracle."""
         if self._tests.family == "mbpp" and self._entry_point in ORACLE_ENTRY_POINTS:
             return False
         if self._expected.letter(number) == "D":

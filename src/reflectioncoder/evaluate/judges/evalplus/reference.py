@@ -1,7 +1,7 @@
-"""Expected values: the canonical solution's answers and run times, computed in the sandbox once, kept by content.
+"""Computes expected values: the canonical solution's answers and run times, run once in the sandbox and cached by content.
 
-An answer that is short as bytes is kept as it is; of a longer one 16 bytes of BLAKE2b, its type and its length are enough to
-recognise it. What an inexact match needs beyond that is computed again (`answer_in_full`).
+Short answers are stored in full. A longer answer is stored as its type, its length and 16 bytes of BLAKE2b, which suffice to
+recognise it; if an inexact match needs the value itself, it is computed again (`answer_in_full`).
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from reflectioncoder.sandbox.runtime.encoding import may_hold_nan
 
 _FORMAT = 3
 _LIMITS = Limits(wall_s=600, cpu_s=600, memory_bytes=8 * 2**30, processes=64)
-_MIN_KEPT_TIME_S = 0.05  # shorter calls never move a limit
+_MIN_KEPT_TIME_S = 0.05  # shorter calls never change a limit
 
 
 @dataclass(frozen=True)
 class Summary:
-    """All that is known of a long answer. `plain`: equal bytes mean equal values (no NaN inside)."""
+    """The summary of a long answer. `plain`: equal bytes mean equal values (no NaN inside)."""
 
     type_name: str
     length: int
@@ -46,10 +46,10 @@ class Summary:
 class ReferencePart:
     """The reference's answers to a part.
 
-    `answers`: frames (letter and content) as `runtime.encoding` makes them; `times`: CPU seconds of the calls that take long.
+    `answers`: frames (letter and content) from `runtime.encoding`; `times`: CPU seconds of the slow calls, by input.
 
-    `first_floats`: the first input whose expected value sets the tolerance. `odd`: answers that equal bytes do not make equal
-    (NaN inside, or a type that is not plain).
+    `first_floats`: the first input whose expected value sets the tolerance. `odd`: answers for which equal bytes do not imply equal
+    values (NaN inside, or a type that is not plain).
     """
 
     answers: tuple[bytes, ...]
@@ -72,14 +72,14 @@ class Reference:
     base: ReferencePart
     plus: ReferencePart
     slowness: float
-    """Seconds of a fixed piece of work when the times were taken: another machine scales its limits by its own."""
+    """CPU seconds of a fixed workload when the times were taken, for scaling limits on other machines."""
 
     def part(self, name: PartName) -> ReferencePart:
         return self.base if name == "base" else self.plus
 
 
 def read_summary(content: bytes) -> Summary:
-    """Read the summary in a D frame; raises BrokenAnswerError if there is none."""
+    """Read the summary in a D frame; raise BrokenAnswerError if it is malformed."""
     _, fields = read_value("V", content[16:])
     if not (isinstance(fields, tuple) and len(fields) == 4 and isinstance(fields[0], str) and isinstance(fields[1], int)):
         raise BrokenAnswerError("a malformed summary")
@@ -87,10 +87,10 @@ def read_summary(content: bytes) -> Summary:
 
 
 def slowness() -> float:
-    """Seconds of CPU that a fixed piece of work takes; the best of a few, since only disturbances add."""
+    """Return the CPU seconds of a fixed workload; the minimum of a few runs, since interference only adds time."""
 
     def once() -> float:
-        began = time.thread_time()  # other threads of ours may be at work
+        began = time.thread_time()  # other threads of this process may be busy
         total = 0
         for number in range(100_000):
             total += number * number % 7
@@ -105,16 +105,16 @@ def _slowness_now() -> float:
 
 
 def time_scale(reference: Reference, now: float | None = None) -> float:
-    """Return how much slower this machine is than when and where the times were taken; never below 1.
+    """Return the factor by which this machine is slower than where and when the times were taken; at least 1.
 
     Args:
-        now: its `slowness` at this moment, which changes by half and more on shared machines; else that of this process's beginning.
+        now: the current `slowness`, which can vary by half and more on shared machines; by default that at this process's start.
     """
     return max(1.0, (now or _slowness_now()) / reference.slowness) if reference.slowness > 0 else 1.0
 
 
 def load_reference(task_id: str, entry_point: str, tests: FunctionTests, folder: Path, isolation: Isolation) -> Reference:
-    """Read the reference from `folder`, or compute it and store it there.
+    """Read the reference from `folder`, or compute and store it.
 
     Raises:
         MachineError: the canonical solution does not run here.
@@ -127,7 +127,7 @@ def load_reference(task_id: str, entry_point: str, tests: FunctionTests, folder:
     reference = Reference(
         *(_compute(task_id, entry_point, tests, name, isolation) for name in ("base", "plus")), slowness=_slowness_now()
     )
-    # A cache that cannot be written is no reason not to score.
+    # Scoring must not fail because the cache cannot be written.
     with contextlib.suppress(OSError):
         write_atomic(path, _dump(reference))
     return reference
@@ -186,12 +186,12 @@ def _value(answer: bytes) -> Any:
 def _all_floats(answer: bytes) -> bool:
     if answer[0:1] == b"D":
         return read_summary(answer[1:]).all_floats
-    # A float's tag, or a list's or tuple's with a float as first item: only these need a closer look.
+    # Decode only if the tag is a float's, or a list's or tuple's whose first item is a float.
     return answer[1:2] in b"g[(" and is_floats(_value(answer))
 
 
 def answer_in_full(source: str, entry_point: str, inputs: list[Any], isolation: Isolation) -> tuple[str, Any] | None:
-    """Return (type name, value) of the canonical solution's answer to the only input; None if it is too long to be sent."""
+    """Return (type name, value) of the canonical solution's answer to the single input; None if it is too long to be sent."""
     found: list[tuple[str, Any]] = []
 
     def consume(letter: str, content: bytes) -> bool:

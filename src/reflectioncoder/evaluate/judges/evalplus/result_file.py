@@ -1,4 +1,4 @@
-"""EvalPlus's own result file, for tools that read it (schema of evalplus 0.3.1)."""
+"""Writes EvalPlus's own result file, for tools that read it (schema of evalplus 0.3.1)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _STATUS = {"passed": "pass", "timeout": "timeout"}
 
 
 def evalplus_results(tasks: Sequence[Task[FunctionTests]], rows: Sequence[Row], md5: str) -> dict[str, Any]:
-    """`{"date", "hash", "eval": {task_id: [{"base_status", "plus_status", "base_fail_tests", ...}]}}`.
+    """Return `{"date", "hash", "eval": {task_id: [{"base_status", "plus_status", "base_fail_tests", ...}]}}`.
 
-    EvalPlus knows pass, fail and timeout; everything else that is not a pass is its "fail".
+    EvalPlus has only pass, fail and timeout; every other failure becomes "fail".
     """
     tests = {task.task_id: task.tests for task in tasks}
     evaluations: dict[str, list[dict[str, Any]]] = defaultdict(list)

@@ -1,11 +1,11 @@
-"""The world in which EvalPlus 0.3.1 runs a solution (`unsafe_execute` and `reliability_guard`), for equal verdicts.
+"""Reproduces the environment in which EvalPlus 0.3.1 runs a solution (`unsafe_execute` and `reliability_guard`), for equal verdicts.
 
-What a solution does not find there it does not find here either. None of it protects anything: that is the sandbox's business.
+A solution lacks here what it lacks there. None of this is protection: that is the sandbox's job.
 """
 
 from __future__ import annotations
 
-# Frames on the stack when EvalPlus 0.3.1, started by its command, calls a solution (measured): recursion has the rest.
+# Frames on the stack when EvalPlus 0.3.1, run from its command line, calls a solution (measured); recursion can use the rest.
 STACK_DEPTH = 27
 
 _ABSENT_FROM = {
@@ -16,7 +16,7 @@ _ABSENT_FROM = {
     "builtins": "exit quit open help",
 }
 ABSENT_NAMES = tuple(f"{module}.{name}" for module, names in _ABSENT_FROM.items() for name in names.split())
-"""Set to None by EvalPlus's guard."""
+"""Names that EvalPlus's guard sets to None."""
 
 ABSENT_MODULES = ("ipdb", "joblib", "resource", "psutil", "tkinter")
-"""Kept from being imported by EvalPlus's guard."""
+"""Modules that EvalPlus's guard makes unimportable."""

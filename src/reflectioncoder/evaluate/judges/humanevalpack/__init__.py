@@ -1,1 +1,1 @@
-"""Judges HumanEvalPack: HumanEval's tasks in six languages, to be repaired (HumanEvalFix) or written (HumanEvalSynthesize)."""
+"""Judges HumanEvalPack: HumanEval's tasks in six languages, to repair (HumanEvalFix) or to write (HumanEvalSynthesize)."""

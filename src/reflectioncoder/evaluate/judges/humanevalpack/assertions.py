@@ -1,7 +1,7 @@
-"""Reads the assertions of HumanEvalPack's tests as calls and conditions, for challenges (`multipl_e.challenge`).
+"""Parses the assertions of HumanEvalPack's tests into calls and conditions, for challenges (`multipl_e.challenge`).
 
-They were written by hand, so not all of them compare the result of one call with a literal. Those that do have a wrong expectation in a
-challenge (`multipl_e.assertions`); of all others the condition is turned round, which is as wrong, but can be seen to be.
+The tests were written by hand, so not all assertions compare the result of one call with a literal. Those that do get a wrong
+expectation in a challenge (`multipl_e.assertions`); the others get a negated condition, which is as wrong, but recognisable.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from reflectioncoder.evaluate.judges.multipl_e.assertions import HOLE, Assertion
 
 @dataclass(frozen=True, kw_only=True)
 class TestSyntax:
-    """The way in which a language's tests assert.
+    """The form of assertions in a language's tests.
 
-    `opening` matches the beginning of an assertion up to the bracket that holds the condition, `tail` what follows behind it. `pair`:
-    the bracket holds two values that have to be equal, and how that is asked. `listed`: the bracket holds a list of conditions.
-    `raised`: a condition that must not hold, as a group of the pattern of a statement. `truth`: a bare result as a comparison.
+    `opening` matches the beginning of an assertion up to the bracket around the condition, `tail` the text after that bracket. `pair`:
+    format of the condition if the bracket holds two values that must be equal. `listed`: the bracket holds a list of conditions.
+    `raised`: pattern of a statement whose group is a condition that must not hold. `truth`: format of a bare result as a comparison.
     """
 
-    __test__ = False  # not a test case, whatever its name
+    __test__ = False  # not a test case despite its name
 
     opening: str
     tail: str = ""
@@ -35,7 +35,7 @@ class TestSyntax:
 
 
 _STRING = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|`[^`]*`", re.DOTALL)
-# What a literal changed in it might not make wrong: arithmetic, limits, alternatives, comma expressions, variables, casts.
+# Conditions that a changed literal might not make wrong: arithmetic, limits, alternatives, comma expressions, variables, casts.
 _NOT_PLAIN = re.compile(
     r"&&|\|\||!=|[%*+?]|[<>]=?\s*-?\.?\d|\d\s*[<>]|-\s*\d*\.(?!\d)|\babs\b|any_cast|\0\.(?!equals\()|\[\d+\]|\((?:int|double|String)\)|[(\[]\s*\([^()]*,"
     r"|(?<![\w.\"'])(?!(?:true|false|null|nullptr|nil|undefined|int|double|float|char|string|bool|String|Object)\b)"
@@ -45,7 +45,7 @@ _QUOTES = "\"'`"
 
 
 def assertions_of(tests: str, syntax: TestSyntax, function: str) -> list[Assertion]:
-    """Return all assertions of a task, in their order.
+    """Return all assertions of a task, in order.
 
     Raises:
         MachineError: there are none.
@@ -72,7 +72,7 @@ def _conditions(tests: str, syntax: TestSyntax) -> Iterator[tuple[int, int, str]
 
 
 def _listed(tests: str, syntax: TestSyntax) -> Iterator[tuple[int, int, str]]:
-    """Yield the conditions of a list; where there is none, those of statements that throw."""
+    """Yield the conditions of a list; without a list, those of statements that throw."""
     match = re.search(syntax.opening, tests)
     if match:
         closing = closing_of(tests, match.end() - 1, _QUOTES) or len(tests)
@@ -83,7 +83,7 @@ def _listed(tests: str, syntax: TestSyntax) -> Iterator[tuple[int, int, str]]:
 
 
 def _split(text: str, start: int, end: int) -> Iterator[tuple[int, int, str]]:
-    """Yield the parts between commas outside of brackets and strings, without the white space around them."""
+    """Yield the spans between commas outside brackets and strings, without surrounding white space."""
     masked = _STRING.sub(lambda string: "s" * len(string[0]), text[:end])
     depth, begun = 0, start
     for place in (*range(start, end), end):
@@ -112,11 +112,11 @@ def _assertion(start: int, end: int, condition: str, syntax: TestSyntax, functio
 
 
 def wrong_condition(row: int, assertions: Sequence[Assertion], random: Random) -> str:
-    """Return a shape that the result of an assertion's call cannot fulfil if it fulfils the assertion."""
+    """Return a shape that a result cannot satisfy if it satisfies the assertion."""
     own = assertions[row]
     if not own.in_loop:
         try:
             return wrong_shape(row, assertions, random)
-        except MachineError:  # there is nothing to change in it
+        except MachineError:  # it has nothing to change
             pass
     return f"!({own.shape})"

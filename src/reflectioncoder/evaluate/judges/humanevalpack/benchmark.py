@@ -1,4 +1,4 @@
-"""HumanEvalPack's benchmarks: rows → tasks → verdicts, in Python by test programs, in other languages as MultiPL-E's are judged."""
+"""HumanEvalPack's benchmarks: makes tasks from rows, and judges Python by test programs, other languages like MultiPL-E's."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from reflectioncoder.languages import PYTHON
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.toolchain import Toolchain
 
-_VERSION = 1  # of what is judged by the forms
-# Where the harness ends a continuation in Python.
+_VERSION = 1  # version of the judging by forms
+# Stop strings of the harness for a continuation in Python.
 _PYTHON_STOPS = ("\nclass", "\ndef", "\n#", "\n@", "\nprint", "\nif", "\nassert")
 _FUNCTION = re.compile(r"(\w+)\s*(?:=\s*)?\(")
 
 
 @dataclass(frozen=True)
 class PackTests:
-    """Tests in the program's own file. `setup`: lines before the solution; `beginning`: what the program begins with."""
+    """Tests in the program's own file. `setup`: lines before the solution; `beginning`: the beginning of the program."""
 
     language: str
     tests: str
@@ -46,7 +46,7 @@ class PackTests:
 
 @dataclass(frozen=True)
 class PackPythonJudge(ProgramsJudge):
-    """Judges Python programs by their tests, which run in another process; imports that the harness adds are there."""
+    """Judges Python programs by tests that run in another process, with the imports that the harness adds."""
 
     def under(self, conditions: Conditions) -> Judging[ProgramTests]:
         judging = super().under(conditions)
@@ -55,7 +55,7 @@ class PackPythonJudge(ProgramsJudge):
 
 @dataclass(frozen=True)
 class PackJudge(MultiPLEJudge):
-    """Judges programs in one other language, after the programs that are known of it have been judged rightly."""
+    """Judges programs in one other language, once its known programs have got the right verdicts."""
 
     @property
     def _toolchain(self) -> Toolchain:
@@ -87,13 +87,13 @@ def judge_pack_program(solution: str, tests: PackTests, isolation: Isolation) ->
 
 
 def joined_head(solution: str, tests: PackTests) -> str:
-    """Return all of the program's file that stands before the tests."""
+    """Return the part of the program's file before the tests."""
     form = FORMS[tests.language]
     return form.head(cut(solution, tests.beginning, form.closing), tests.setup)
 
 
 def tasks_of(language: str, variant: Variant) -> Callable[[Sequence[Row], str], list[Task[Any]]]:
-    """Return what makes tasks of a language's rows."""
+    """Return the function that makes tasks from a language's rows."""
     return lambda rows, where: [_task(row, language, variant) for row in rows]
 
 
@@ -122,7 +122,7 @@ def _tests(row: Row, language: str, beginning: str) -> PackTests:
 
 
 def request_for(task: Task[Any], sample: int) -> Request:
-    """Ask as OctoPack does; the answer is begun with the fence, and with the declaration too in other languages than Python."""
+    """Ask as OctoPack does; the answer is prefilled with the fence and, in languages other than Python, the declaration."""
     if isinstance(task.tests, PackTests):
         language = task.tests.language
         begun = prefill(language, task.prompt)

@@ -1,4 +1,4 @@
-"""HumanEvalPack's files, one a language, and what a model is asked. Source: OctoPack, arXiv 2308.07124."""
+"""HumanEvalPack's files, one per language, and its requests. Source: OctoPack, arXiv 2308.07124."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Variant = Literal["fix", "fix-docs", "synthesize"]
 
 
 class PackFile(NamedTuple):
-    """A language's file: the name of the language here (that of MultiPL-E) and the SHA-256 of the content."""
+    """A language's file: this package's name for the language (MultiPL-E's) and the SHA-256 of the content."""
 
     language: str
     sha256: str
@@ -24,7 +24,7 @@ FILES: dict[str, PackFile] = {
     "cpp": PackFile("cpp", "891a390c1b9d2cb85dd8fbebcf1d88dbdd565734a6b2b3259f9ddb3fe95e33d7"),
     "rust": PackFile("rs", "01ece28eaf490d7af037ce53095083dacfd38022cf5b82662ccb78024dc269a1"),
 }
-"""The files, by what stands behind the slash in a benchmark's name."""
+"""The files, by the part of a benchmark's name after the slash."""
 NUM_TASKS = 164
 REVISION = "e17a8f6"
 URL = f"https://github.com/bigcode-project/octopack/raw/{REVISION}/evaluation/create/humaneval-x/data/{{name}}/data/humanevalpack.jsonl"
@@ -32,14 +32,14 @@ _RUST_MAIN = "fn main(){}\n"
 
 
 def beginning_of(row: dict[str, Any], variant: Variant, language: str) -> str:
-    """Return what the program begins with: the declaration, with its docstring unless tests are shown instead."""
+    """Return the beginning of the program: the declaration, with its docstring unless tests are shown instead."""
     if variant != "fix":
         return row["prompt"]
     return (_RUST_MAIN if language == "rs" else "") + row["declaration"]
 
 
 def instruction_for(row: dict[str, Any], variant: Variant, language: str) -> str:
-    """Return OctoPack's request: the wrong program (with the tests, where no docstring says what is right) and what to do with it."""
+    """Return OctoPack's request: for a repair, the wrong program (with the tests, if the docstring is hidden) and the instruction."""
     if variant == "synthesize":
         return row["instruction"].strip()
     shown = beginning_of(row, variant, language) + row["buggy_solution"]
@@ -48,5 +48,5 @@ def instruction_for(row: dict[str, Any], variant: Variant, language: str) -> str
 
 
 def prefill(language: str, beginning: str) -> str:
-    """Return the beginning of the answer: a fence and the declaration, which the harness has behind the request."""
+    """Return the beginning of the answer: a fence and the declaration, which the harness appends to the request."""
     return f"```{LANGUAGES[language].fence}\n{beginning}"

@@ -1,7 +1,7 @@
-"""The form of HumanEvalPack's programs in a language: how solution and tests become one file, how that is built, run and challenged.
+"""The form of HumanEvalPack's programs in a language: how solution and tests become one file, and how it is built, run and challenged.
 
-A solution is joined with its tests as bigcode-evaluation-harness does it: imports that it may do without are there, and what follows
-the asked function is cut. Facts from its `tasks/humanevalpack.py` and `custom_metrics/code_eval` (arXiv 2308.07124).
+A solution is joined with its tests as bigcode-evaluation-harness does: imports that it may omit are added, and text after the requested
+function is cut off. Facts from its `tasks/humanevalpack.py` and `custom_metrics/code_eval` (arXiv 2308.07124).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PYTHON_IMPORTS = (
 _NUMPY = ("import numpy", "import numpy as np")
 _JAVA_STUB = "public class Main {\n    }"
 _TESTIFY = '"github.com/stretchr/testify/assert"'
-# What the tests use of testify: `assert.New` and `Equal`, which compares as reflect.DeepEqual does.
+# The part of testify that the tests use: `assert.New` and `Equal`, which compares like reflect.DeepEqual.
 _GO_ASSERT = """
 type packAssert struct{ t *testing.T }
 
@@ -53,26 +53,26 @@ func packEqual(expected, actual interface{}) bool { return packReflect.DeepEqual
 class PackForm:
     """A language's form.
 
-    `language` has the toolchain and the words of failures. `closing`: so many braces end what is asked for, and what follows them is
-    cut; 0 where nothing behind it does harm.
+    `language`: the toolchain and the patterns of failures. `closing`: number of closing braces that end the requested code, after which
+    the text is cut off; 0 if later text does no harm.
     """
 
     language: Language
     syntax: TestSyntax
     recorder: Recorder
     head: Callable[[str, str], str]
-    """Returns what stands before the tests, from the solution and the task's own lines before it."""
+    """Returns the file's part before the tests, from the solution and the task's setup lines."""
     closing: int = 0
 
 
 def python_program(solution: str) -> str:
-    """Return the solution behind the imports that it may do without; numpy, which is slow to load, only where it is named."""
+    """Return the solution after the imports that it may omit; numpy, which loads slowly, only if the solution names it."""
     imports = (*_PYTHON_IMPORTS, *(_NUMPY if re.search(r"\bn(?:umpy|p)\b", solution) else ()))
     return "\n".join((*imports, solution)).strip()
 
 
 def cut(solution: str, beginning: str, closing: int) -> str:
-    """Return the solution up to the brace that closes what `beginning` opens; braces are counted as the harness does."""
+    """Return the solution up to the brace that closes the code opened by `beginning`; braces are counted as in the harness."""
     lines = [line.strip() for line in beginning.split("\n") if line.strip()]
     at = solution.find(lines[-1]) if lines and closing else -1
     if at < 0:
@@ -97,7 +97,7 @@ def _java(solution: str, setup: str) -> str:
 
 
 def _go(solution: str, setup: str) -> str:
-    """Return package, imports and solution. Go refuses a package that is imported twice, or not used."""
+    """Return package, imports and solution. Go rejects a package that is imported twice or unused."""
     body = solution.replace("package main", "")
     given = [line.strip() for line in setup.split("\n") if line.strip().startswith('"')]
     wanted = [line for line in given if line != _TESTIFY and line not in body]
@@ -112,7 +112,7 @@ def _go(solution: str, setup: str) -> str:
 
 
 def _rust(solution: str, setup: str) -> str:
-    """Return the solution with one `main`, without the crates that it only names: rustc alone knows none."""
+    """Return the solution with one `main` and without unused crates, since rustc alone has no crates."""
     program = "fn main()".join(solution.split("fn main()")[:2])
     program = program if "fn main()" in program else f"fn main(){{}}\n{program}"
     for line, used in _RUST_CRATES.items():
@@ -171,7 +171,7 @@ FORMS: dict[str, PackForm] = {
             '{{ file.write(row + " " + (held ? 1 : 0) + "\\n"); }} '
             "catch (java.io.IOException e) {{ throw new RuntimeException(e); }} return held; }}",
             insert_before=r"^\s*public static void main",
-            edits=((r"({name}\(\d+, .*\))(?=\s*\}})", r"\1;"),),  # one that is a statement, not in a list
+            edits=((r"({name}\(\d+, .*\))(?=\s*\}})", r"\1;"),),  # an assertion that is a statement, not in a list
         ),
         _java,
         closing=2,
@@ -197,7 +197,7 @@ FORMS: dict[str, PackForm] = {
         _derived("go", wrong_answer="Not equal:"),
         TestSyntax(opening=r"\bassert\.Equal\(", pair=(r"Equal", "packEqual({}, {})")),
         Recorder(
-            row="_ = assert; {name}({row}, {condition})",  # a variable that is not used does not compile
+            row="_ = assert; {name}({row}, {condition})",  # Go does not compile an unused variable
             start='func {name}(row int, held bool) {{ file, _ := {name}_os.OpenFile({name}_os.Getenv("{file}"), '
             "{name}_os.O_APPEND|{name}_os.O_CREATE|{name}_os.O_WRONLY, 0600)\n"
             'file.WriteString({name}_fmt.Sprintf("%d %t\\n", row, held))\nfile.Close() }}',
@@ -220,4 +220,4 @@ FORMS: dict[str, PackForm] = {
         _rust,
     ),
 }
-"""The forms, by the names of `LANGUAGES`; Python's tests run in another process, and need none."""
+"""The forms by language name (`LANGUAGES`). Python needs none: its tests run in another process."""

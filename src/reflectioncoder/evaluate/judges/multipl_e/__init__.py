@@ -1,1 +1,1 @@
-"""Judges programs in other languages, whose tests stand in the program's own file: MultiPL-E."""
+"""Judges programs in other languages, with their tests in the program's own file: MultiPL-E."""

@@ -1,12 +1,12 @@
-"""Reads the assertions of MultiPL-E's tests, and makes expectations that are wrong on purpose.
+"""Parses the assertions of MultiPL-E's tests, and makes expectations that are wrong on purpose.
 
-An assertion is a call of the function under test and a condition on its result. `shape` is that condition with a hole where the call
-stands, so that the shape of one assertion can be put around the call of another. Two shapes differ surely if no result can fulfil both,
-which is decided by their literals alone and on the safe side: numbers within the tests' tolerance, maps in another order, `1` and
-`"1"`, `[]` and `None` do not count as different.
+An assertion is a call of the function under test and a condition on its result. Its `shape` is the condition with a hole in place of
+the call, so that one assertion's shape can be put around another's call. Two shapes surely differ if no result can satisfy both. Only
+their literals decide this, conservatively: numbers within the tests' tolerance, maps in another order, `1` and `"1"`, `[]` and `None`
+do not count as different.
 
-A wrong shape must not look wrong. What several assertions expect ("Yes", true, 0) becomes what others expect. What one alone expects
-has a literal changed: exchanged with another's, it would be told by a program that knows the answers to those others.
+A wrong shape must not look wrong. An expectation that several assertions share ("Yes", true, 0) is replaced by another assertion's. A
+unique expectation gets a changed literal: replaced by another's, it would be recognised by a program that knows the other answers.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from reflectioncoder.errors import MachineError
 from reflectioncoder.languages.language import AssertionSyntax, Language
 
 HOLE = "\0"
-"""Stands for the call in a shape."""
+"""Placeholder for the call in a shape."""
 
 
 @dataclass(frozen=True)
 class Assertion:
-    """An assertion. `start`, `end`: its place in the tests. `in_loop`: it may be run several times, with varying values."""
+    """An assertion. `start`, `end`: its span in the tests. `in_loop`: it may run several times, with varying values."""
 
     start: int
     end: int
@@ -42,10 +42,10 @@ class Assertion:
 
 
 def assertions_of(tests: str, language: Language) -> list[Assertion]:
-    """Return all assertions of a task, in their order.
+    """Return all assertions of a task, in order.
 
     Raises:
-        MachineError: there are none, or one is not written as those of this language are.
+        MachineError: there are none, or one does not have this language's form.
     """
     syntax = language.multipl_e.assertions
     found = list(_assertions(tests, syntax, language.name) if syntax else _python_assertions(tests))
@@ -71,7 +71,7 @@ def _assertions(tests: str, syntax: AssertionSyntax, language: str) -> Iterator[
 
 
 def closing_of(text: str, opening: int, quotes: str) -> int | None:
-    """Return the place behind the bracket that closes the one at `opening`."""
+    """Return the position after the bracket that closes the one at `opening`."""
     depth, quote, at = 0, "", opening
     while at < len(text):
         character = text[at]
@@ -91,7 +91,7 @@ def closing_of(text: str, opening: int, quotes: str) -> int | None:
 
 
 def _python_assertions(tests: str) -> Iterator[Assertion]:
-    """Yield the assertions in the function `check`, whose parameter is the function under test; they may stand in loops."""
+    """Yield the assertions in the function `check`, whose parameter is the function under test; some may be in loops."""
     check = next((node for node in syntax.parse(tests).body if isinstance(node, ast.FunctionDef) and node.name == "check"), None)
     if check is None:
         return
@@ -123,7 +123,7 @@ def _python_assertions(tests: str) -> Iterator[Assertion]:
 
 _TOLERANCE = re.compile(r"<=?\s*[\d.e+-]+\s*$| 0\.001$")
 _STRING = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'", re.DOTALL)
-_IN_STRING = re.compile(r"[$@]\w+|\\.|(?P<plain>[A-Za-z0-9])")  # `$name` can be a variable there, with nothing in it
+_IN_STRING = re.compile(r"[$@]\w+|\\.|(?P<plain>[A-Za-z0-9])")  # `$name` may be interpolated as an empty variable
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 _TRUTH = re.compile(r"(?<![\w#])(?:#t|#f|true|false|True|False|TRUE|FALSE)\b")
 _ATTEMPTS = 20
@@ -132,7 +132,7 @@ _OPPOSITES |= {false: true for true, false in _OPPOSITES.items()}
 
 
 def surely_differ(one: str, other: str) -> bool:
-    """Tell whether no result can fulfil both of two shapes."""
+    """Tell whether no result can satisfy both shapes."""
     (numbers, words), (other_numbers, other_words) = _literals(one), _literals(other)
     if words != other_words or len(numbers) != len(other_numbers):
         return True
@@ -141,7 +141,7 @@ def surely_differ(one: str, other: str) -> bool:
 
 @lru_cache(1024)
 def _literals(shape: str) -> tuple[list[float], list[str]]:
-    """Return the numbers and the words in strings that a shape holds, each in order of size."""
+    """Return a shape's numbers and the words in its strings, each sorted."""
     shape = _TOLERANCE.sub("", shape)
     if shape.strip() in (HOLE, f"not {HOLE}"):
         shape = str(shape.strip() == HOLE)
@@ -160,13 +160,13 @@ def _literals(shape: str) -> tuple[list[float], list[str]]:
 
 
 def wrong_shape(row: int, assertions: Sequence[Assertion], random: Random) -> str:
-    """Return a shape that the result of an assertion's call cannot fulfil if it fulfils the assertion.
+    """Return a shape that a result cannot satisfy if it satisfies the assertion.
 
     Raises:
-        MachineError: nothing in the assertion can be changed, and no other expects anything else.
+        MachineError: nothing in the assertion can be changed, and no other assertion expects something else.
     """
     own = assertions[row]
-    if own.in_loop:  # what it expects is computed in the loop
+    if own.in_loop:  # the loop computes its expectation
         return _never_held(own.shape)
     shapes = [assertion.shape for assertion in assertions if not assertion.in_loop]
     others = [shape for shape in shapes if surely_differ(own.shape, shape)]
@@ -203,7 +203,7 @@ def _altered(shape: str, shapes: Sequence[str], random: Random) -> str | None:
 
 
 def _num_values(shape: str) -> int:
-    """Count the different literals: a key that occurs twice in a map is an error in some languages."""
+    """Count the distinct literals: a duplicate key in a map is an error in some languages."""
     numbers, words = _literals(shape)
     return len({*numbers}) + len({*words})
 
@@ -219,7 +219,7 @@ def _other_number(shape: str, random: Random) -> str | None:
 
 
 def _other_letter(shape: str, letters: str, random: Random) -> str | None:
-    """Put another letter or digit into a string, one of `letters` if possible; put a letter into an empty string."""
+    """Replace a letter or digit in a string, by one of `letters` if possible; put a letter into an empty string."""
     strings = list(_STRING.finditer(shape))
     usual = [text for text in strings if not re.search(r"\\[^ntr\"']", text[0])]
     places = [match for text in usual for match in _IN_STRING.finditer(shape, *text.span()) if match["plain"]]

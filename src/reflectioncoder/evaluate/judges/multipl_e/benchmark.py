@@ -1,4 +1,4 @@
-"""MultiPL-E's benchmarks: rows → tasks → the verdict on a program, beside what MultiPL-E's own evaluators say."""
+"""MultiPL-E's benchmarks: makes tasks from rows, and judges programs, with the verdict of MultiPL-E's own evaluators alongside."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ HARNESS = "harness"
 
 @dataclass(frozen=True)
 class MultiPLEJudge(Judge[LanguageTests]):
-    """Judges programs in one language, after its known programs have been judged rightly.
+    """Judges programs in one language, once its known programs have got the right verdicts.
 
-    None runs beside others when it is judged again: compilers and runtimes take all cores.
+    Programs are judged again one at a time, since compilers and runtimes use all cores.
     """
 
     language: str
@@ -68,7 +68,7 @@ class MultiPLEJudge(Judge[LanguageTests]):
         return {"toolchain": self._toolchain.version()}
 
     def subsets(self, tasks: Sequence[Task[LanguageTests]], rows: Sequence[Row]) -> list[Subset]:
-        """Our verdicts, and what MultiPL-E's evaluators say."""
+        """Return our verdicts and those of MultiPL-E's evaluators."""
         harness = [{**row, "status": "passed" if row.get("harness_status") == "OK" else "failed"} for row in rows]
         return [(None, rows), (HARNESS, harness)]
 
@@ -88,12 +88,12 @@ def verdict_of(judged: ProgramVerdict) -> Verdict:
 
 
 def tasks_of(language: str) -> Callable[[Sequence[Row], str], list[Task[LanguageTests]]]:
-    """Return what makes tasks of the rows of a language's data file."""
+    """Return the function that makes tasks from the rows of a language's data file."""
     return lambda rows, where: [Task(row["name"], row["prompt"], "", row["tests"]) for row in parse_tasks(rows, language, where)]
 
 
 def request_for(task: Task[LanguageTests], sample: int) -> Request:
-    """Ask for a function; its answer is begun with the fence and the prompt."""
+    """Ask for a function; the answer is prefilled with the fence and the prompt."""
     language, stops = task.tests.language, task.tests.stop_tokens
     asked, begun = request_text(language, task.prompt), prefill(language, task.prompt)
     return Request(task.task_id, sample, asked, "", task.prompt, begun, language, stops)

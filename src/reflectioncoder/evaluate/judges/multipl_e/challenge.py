@@ -1,14 +1,13 @@
-"""Challenges programs: tests hold a program to something only if it fails exactly those of them that are wrong on purpose.
+"""Challenges programs: tests prove something only if the program fails exactly those that are wrong on purpose.
 
-An exit code of 0 shows little. A program can end before its tests do, empty the assertions, learn from them what they expect, or give
-back what is equal to anything. So each is challenged first: which of its assertions have a wrong expectation is drawn anew
-for each run, each of them is evaluated and says whether it held, and that has to be what was drawn. Nothing in the program's process
-tells right expectations from wrong ones: it may read its source and its memory, and write the answers itself; to write the right ones
-it has to know which expectations are right. A second run takes the complement, so that no constant answer is right in both; guessing
-is right in one of 1000 cases at most (`num_pairs`).
+An exit code of 0 proves little. A program can exit before its tests end, disable the assertions, learn from them what they expect, or
+return an object that equals everything. So each program is challenged first: each run draws anew which assertions get a wrong
+expectation, every assertion is evaluated and records whether it held, and the outcomes must match the draw. Nothing in the program's
+process tells right expectations from wrong ones: the program may read its source and memory and write the outcomes itself, but to
+write matching ones it must know which expectations are right. A second run uses the complement of the draw, so that no constant answer
+matches both; guessing succeeds with a probability of at most 1/1000 (`num_pairs`).
 
-The outcomes are in a file of their own, which the program's output cannot push out, one line for each assertion: its number and
-whether it held.
+The outcomes go to a separate file, which the program's output cannot overflow: one line per assertion, its number and whether it held.
 """
 
 from __future__ import annotations
@@ -31,15 +30,15 @@ _GUESSED_BITS = 10  # 1 of 1024
 
 @dataclass(frozen=True)
 class Challenge:
-    """A challenge. `program`: solution and tests in one; `drawn`: for each assertion, whether its expectation is right."""
+    """A challenge. `program`: solution and tests in one file; `drawn`: for each assertion, whether its expectation is right."""
 
     program: str
     drawn: tuple[bool, ...]
 
     def missed_by(self, outcomes: str) -> Missed | None:
-        """Say what is wrong with the outcomes of the run: "early exit" or "unchecked"; None if they are as drawn.
+        """Return how the outcomes of the run deviate from the draw, "early exit" or "unchecked"; None if they match.
 
-        An assertion in a loop says several times whether it held.
+        An assertion in a loop records several outcomes.
         """
         said: dict[str, set[str]] = {}
         for line in outcomes.splitlines():
@@ -55,15 +54,15 @@ _HELD = {True: {"1", "true"}, False: {"0", "false"}}
 
 
 def num_pairs(num_assertions: int) -> int:
-    """Return how many pairs of challenges it takes until guesses are right in one of 1000 cases at most."""
+    """Return how many pairs of challenges it takes until guessing succeeds with a probability of at most 1/1000."""
     return math.ceil(_GUESSED_BITS / (2 * num_assertions))
 
 
 def challenges(solution: str, tests: str, language: Language, random: Random | None = None) -> Iterator[Challenge]:
-    """Yield all challenges that a program has to stand besides its tests.
+    """Yield all challenges that a program must pass besides its tests.
 
     Raises:
-        MachineError: the tests are not written as those of this language are.
+        MachineError: the tests do not have this language's form.
     """
     yield from challenges_of(solution, tests, assertions_of(tests, language), language.multipl_e.recorder, wrong_shape, random)
 
@@ -76,7 +75,7 @@ def challenges_of(
     wrong: Callable[[int, Sequence[Assertion], Random], str],
     random: Random | None = None,
 ) -> Iterator[Challenge]:
-    """Yield all challenges by tests whose assertions are read; `wrong` makes the wrong shape of one of them."""
+    """Yield all challenges for tests with parsed assertions; `wrong` makes a wrong shape for one of them."""
     random = random or SystemRandom()
     for _ in range(num_pairs(len(assertions))):
         drawn = tuple(random.random() < 0.5 for _ in assertions)

@@ -1,9 +1,9 @@
-"""Says what MultiPL-E's own evaluators say of a run: the verdict under which published figures were made.
+"""Gives the verdict of MultiPL-E's own evaluators on a run, which published scores are based on.
 
 Facts from nuprl/MultiPL-E, `evaluation/src/eval_*.py` (and `src/eval_*.py` for C++, JavaScript, TypeScript, Rust, Ruby and R), and
-from bigcode-evaluation-harness, `multiple_metrics/`, whose rules are the same. A run is passed there if its status is OK and its
-exit code 0. Two things are not copied: a time-out of PHP and Racket is a Timeout here (there an Exception), and Go's verdict
-is that of the tests (bigcode-evaluation-harness names the file so that `go test` finds none, and passes everything: its issue 224).
+from bigcode-evaluation-harness, `multiple_metrics/`, whose rules are the same. There a run passes if its status is OK and its exit code
+0. Two things differ: a time-out of PHP and Racket is a Timeout here (an Exception there), and Go's verdict is that of the tests
+(bigcode-evaluation-harness names the file so that `go test` finds no tests, and passes everything: its issue 224).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def status_of_build(ran: RunResult, rule: HarnessRule) -> HarnessStatus:
 
 
 def status_of_run(ran: RunResult, rule: HarnessRule) -> HarnessStatus:
-    """Return the status of a program that was run."""
+    """Return the status of a program run."""
     if ran.status == "timeout":
         return "Timeout"
     if ran.exit_code == 0 and not (rule.fails_with and _are_in(rule.fails_with, ran)):

@@ -1,8 +1,8 @@
-"""Before a verdict on a language is believed: programs whose verdicts are known are judged, and must come out as they should.
+"""Self-test of a language's judge: known-good and known-bad programs must get the expected verdicts before any score is reported.
 
-Five tasks of our own in the form of MultiPL-E's (`languages/preflight_programs/<language>.toml`), each with a right and a wrong body;
-the first with bodies that do not compile, raise, loop, fill memory, end early and make its assertions pass anything. What held is
-remembered with the toolchain's version, the isolation and all that judges.
+The programs are five tasks in MultiPL-E's form (`languages/preflight_programs/<language>.toml`), each with a right and a wrong body.
+The first also has bodies that do not compile, raise, loop, fill memory, end early and make its assertions accept anything. A success
+is cached with the toolchain's version, the isolation and the judge's version.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from reflectioncoder.progress import Progress
 from reflectioncoder.sandbox.isolation import Isolation
 from reflectioncoder.sandbox.pool import map_ordered, workers_within_memory
 
-LOOP_S = 3.0  # for the program that never ends
-PATIENCE = 4.0  # with programs that have come out wrong
+LOOP_S = 3.0  # time limit of the endless program
+PATIENCE = 4.0  # factor on the limits when a program with a wrong verdict is judged again
 EXPECTED: dict[str, tuple[str, ...]] = {
     "right": ("",),
     "wrong": ("wrong answer",),
@@ -31,19 +31,19 @@ EXPECTED: dict[str, tuple[str, ...]] = {
     "exception": ("exception",),
     "timeout": ("timeout",),
     "memory": ("out of memory",),
-    # Some languages turn one into another; passed they must not be.
+    # Languages differ in which of these they report; "passed" is never right.
     "early_exit": ("early exit", "exception"),
     "unchecked": ("unchecked", "early exit", "wrong answer"),
 }
 
 
 class PreflightError(MachineError):
-    """A language's known programs are not judged as they should be: no verdict on it would mean anything."""
+    """A language's known programs get wrong verdicts, so that no verdict in it would mean anything."""
 
 
 @dataclass(frozen=True)
 class PreflightProgram:
-    """`kind`: what should become of it, a key of the file."""
+    """A known program. `kind`: its expected outcome, a key of the file."""
 
     task: str
     kind: str
@@ -52,7 +52,7 @@ class PreflightProgram:
 
     @property
     def expected(self) -> tuple[str, ...]:
-        """Return the reasons of `programs` that are right; "" is passed."""
+        """Return the acceptable reasons (see `programs`); "" means passed."""
         return EXPECTED[self.kind]
 
 
@@ -73,12 +73,12 @@ def _programs(language: str, content: dict[str, Any]) -> Iterator[PreflightProgr
 
 
 def require_preflight(language: str, isolation: Isolation, workers: int = 0) -> dict[str, Any]:
-    """Judge a language's known programs, if they have not been judged before with the same of everything.
+    """Judge a language's known programs, unless that was done before with the same versions and isolation.
 
-    Returns what goes into the results: the version and the number of programs.
+    Returns the entry for the results: the version and the number of programs.
 
     Raises:
-        PreflightError: a program did not come out as it should, or the language does not run in this isolation.
+        PreflightError: a program got a wrong verdict, or the language does not run in this isolation.
         SandboxUnavailableError: the sandbox failed.
     """
     toolchain = LANGUAGES[language].toolchain
@@ -88,7 +88,7 @@ def require_preflight(language: str, isolation: Isolation, workers: int = 0) -> 
     record = cache_dir() / "preflight" / f"{language}-{key[:16]}.json"
     try:
         return read_json(record)
-    except UsageError:  # not there, or cut off
+    except UsageError:  # missing or truncated
         pass
     programs = preflight_programs(language)
     workers = workers_within_memory(toolchain.memory_bytes, workers)
@@ -97,7 +97,7 @@ def require_preflight(language: str, isolation: Isolation, workers: int = 0) -> 
         for done, failure in enumerate(map_ordered(lambda program: _failure(program, isolation), programs, workers), start=1):
             doubtful += [programs[done - 1]] if failure else []
             progress.update(done)
-    # A busy machine makes programs exceed their limits: once more, one by one.
+    # On a busy machine programs exceed their limits: judge them again, one at a time.
     failures = [failure for program in doubtful if (failure := _failure(program, isolation, patience=PATIENCE))]
     if failures:
         raise PreflightError(
@@ -110,7 +110,7 @@ def require_preflight(language: str, isolation: Isolation, workers: int = 0) -> 
 
 
 def _failure(program: PreflightProgram, isolation: Isolation, patience: float = 1.0) -> str | None:
-    """Say what is wrong with the verdict on a program, judged with `patience` times the language's limit."""
+    """Describe what is wrong with the verdict on a program, judged with `patience` times the language's limit; None if it is right."""
     run_s = LOOP_S if program.kind == "timeout" else LANGUAGES[program.tests.language].toolchain.run_s * patience
     verdict = judge_program(program.program, program.tests, isolation, run_s=run_s)
     if verdict.reason in program.expected:

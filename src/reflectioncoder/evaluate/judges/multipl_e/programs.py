@@ -1,10 +1,10 @@
 """MultiPL-E: HumanEval in other languages. A program is the prompt, the completion and the tests in one file, compiled and run.
 
-Completions are cut by one of two named rules: `multipl-e` (at the first stop token, as MultiPL-E and bigcode-evaluation-harness do) and
-`reflectioncoder` (the authors' script: at the last occurrence of each stop token in turn, with stops of its own). Verdicts differ from
-the harness's where an exit code of 0 shows nothing: programs are challenged (`challenge`), and a program that ends before
-its tests are over has not passed them, nor has one that does not fail tests which are wrong. `harness_status` keeps what the harness
-would say. Source: MultiPL-E, arXiv 2208.08227.
+Completions are truncated by one of two named rules: `multipl-e` (at the first stop token, as MultiPL-E and bigcode-evaluation-harness
+do) and `reflectioncoder` (the authors' script: at the last occurrence of each stop token in turn, with its own stop tokens). Verdicts
+differ from the harness's where an exit code of 0 proves nothing: programs are challenged (`challenge`), and one that ends before its
+tests do, or does not fail wrong tests, has not passed. `harness_status` records the harness's verdict. Source: MultiPL-E, arXiv
+2208.08227.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from reflectioncoder.sandbox.limits import RunResult
 Reason = Literal["", "wrong answer", "exception", "early exit", "unchecked", "compile error", "timeout", "out of memory", "crashed"]
 
 _TAIL_CHARS = 2000
-CHALLENGE_PATIENCE = 2.0  # times the limits of the run: a program at their edge must not fail for what it does beyond its tests
+CHALLENGE_PATIENCE = 2.0  # factor on the run's limits: recording outcomes must not fail a program near them
 _IN_A_CHALLENGE = "when some of its tests were wrong: "
 _MISSED: dict[Missed, str] = {
     "early exit": "ended with exit code 0 while its tests were not over",
     "unchecked": "its tests hold it to nothing: it does not fail those of them, and only those, that are wrong",
 }
-_JUDGE_VERSION = 4  # of what follows from a run in this module and in `harness`
+_JUDGE_VERSION = 4  # version of how this module and `harness` interpret a run
 
 FILES: dict[str, TaskFile] = dict(
     sorted((item for language in LANGUAGES.values() for item in language.multipl_e.files.items()), key=itemgetter(1))
 )
-"""The data files, by what comes after `multipl-e/` in a benchmark's name."""
+"""The data files, by the part of a benchmark's name after `multipl-e/`."""
 URL = "https://github.com/deepseek-ai/DeepSeek-Coder/raw/main/Evaluation/HumanEval/data/{file}"
 
 
 def language_of(name: str) -> str:
-    """Return the language of a data file: `cs` of `cs-bu`."""
+    """Return the language of a data file: `cs` for `cs-bu`."""
     return name.partition("-")[0]
 
 
@@ -53,12 +53,12 @@ _OUT_OF_MEMORY = re.compile(
     r"|memory allocation of \d+ bytes failed",
     re.IGNORECASE,
 )
-_UNCAUGHT = re.compile(r"^terminate called after throwing", re.MULTILINE)  # an exception, by the signal that ends it
+_UNCAUGHT = re.compile(r"^terminate called after throwing", re.MULTILINE)  # an exception, though the program ends by a signal
 
 
 @dataclass(frozen=True)
 class LanguageTests:
-    """`tests` are what stands behind the completion in the program's file."""
+    """The tests of a task: `tests` follow the completion in the program's file."""
 
     language: str
     tests: str
@@ -72,7 +72,7 @@ class LanguageTests:
 class ProgramVerdict:
     """The verdict on a program.
 
-    `reason` tells failures apart; `hit_time_limit`: the machine's load may have decided; `is_final`: the program fails anyway.
+    `reason`: the kind of failure; `hit_time_limit`: the machine's load may have decided; `is_final`: the program fails in any case.
     """
 
     status: Literal["passed", "failed", "timeout", "memory", "compile_error", "crashed"]
@@ -90,10 +90,10 @@ class ProgramVerdict:
 
 
 def parse_tasks(rows: Sequence[dict[str, Any]], language: str, where: str) -> list[dict[str, Any]]:
-    """Rows of a humaneval-<language>.jsonl: name, prompt, tests, stop_tokens.
+    """Check and return rows of a humaneval-<language>.jsonl: name, prompt, tests, stop_tokens.
 
     Raises:
-        MachineError: a row that lacks one of them (the row is named).
+        MachineError: a row lacks one of them; the message names the row.
     """
     tasks = []
     for number, row in enumerate(rows, start=1):
@@ -106,13 +106,13 @@ def parse_tasks(rows: Sequence[dict[str, Any]], language: str, where: str) -> li
 
 
 def judging_key(language: str) -> str:
-    """Identifies how a language's programs are judged."""
+    """Return the cache key of how a language's programs are judged."""
     row = LANGUAGES[language]
     return content_hash(repr((row.toolchain, row.multipl_e, _JUDGE_VERSION)))
 
 
 def judge_program(solution: str, tests: LanguageTests, isolation: Isolation, *, run_s: float | None = None) -> ProgramVerdict:
-    """Challenge one program, then compile and run it with its tests; `run_s`: a time limit in place of the language's.
+    """Challenge one program, then compile and run it with its tests; `run_s` replaces the language's time limit.
 
     Raises:
         SandboxUnavailableError: the sandbox failed.
@@ -126,10 +126,10 @@ def judge_program(solution: str, tests: LanguageTests, isolation: Isolation, *, 
 def judge_challenged(
     program: str, given: Iterable[Challenge], language: Language, isolation: Isolation, *, run_s: float | None = None
 ) -> ProgramVerdict:
-    """Give a program its challenges, then compile and run it with its tests, which `program` holds.
+    """Run a program's challenges, then compile and run `program`, which includes its tests.
 
-    The run comes last: it alone holds nothing but right expectations, and a program that left notes of them could stand a challenge
-    after it. So a program whose challenge exceeds a limit of time is not run: its verdict may be taken again.
+    The plain run comes last: only it holds nothing but right expectations, and a program that saved them could pass a later challenge.
+    For the same reason a program whose challenge hits a time limit is not run: its verdict may be taken again.
 
     Raises:
         SandboxUnavailableError: the sandbox failed.
@@ -157,7 +157,7 @@ def judge_challenged(
 def _challenged(
     given: Iterable[Challenge], language: Language, isolation: Isolation, run_s: float | None, spent: list[Execution]
 ) -> ProgramVerdict | None:
-    """Return the verdict in case the program passes its tests; None if it stands all challenges. Their cost is appended to `spent`."""
+    """Return the verdict on a program that fails a challenge, None if it passes all; appends the executions to `spent`."""
     for challenge in given:
         done = execute_recording(language.toolchain, challenge.program, isolation, run_s=run_s, patience=CHALLENGE_PATIENCE)
         spent.append(done)
@@ -216,7 +216,7 @@ def _is_wrong_answer(ran: RunResult, words: str | None) -> bool:
 
 
 def request_text(language: str, prompt: str) -> str:
-    """Return the paper's request; the answer is prefilled with the fence and the prompt (`prefill`)."""
+    """Return the paper's request; `prefill` begins the answer with the fence and the prompt."""
     return f"Write a complete {LANGUAGES[language].title} function for the problem.\n{_fence(language)}{prompt.rstrip()}\n```"
 
 
