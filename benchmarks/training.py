@@ -43,6 +43,8 @@ def contenders(args, lengths: str) -> dict[str, Contender]:
         chosen["ours, packed"] = Contender(packed=True)
         if on_gpu:
             chosen["ours, packed, ckpt"] = Contender(packed=True, checkpointing=True)
+    if args.mixed and not on_gpu:
+        chosen.update({f"{name}, bfloat16": replace(own, mixed=True) for name, own in list(chosen.items())})
     if args.compile:
         for name, own in list(chosen.items()):
             if own.loss is None:
@@ -107,6 +109,7 @@ def main() -> None:
     parser.add_argument("--lengths", choices=["typical", "varied"], nargs="+", default=["typical", "varied"])
     parser.add_argument("--pack", type=int, default=0, help="tokens of a pack; 0: ours one by one only")
     parser.add_argument("--trl", action="store_true", help="TRL's parts too (pip install trl)")
+    parser.add_argument("--mixed", action="store_true", help="on a CPU, each with products in bfloat16 too (model.dtype: mixed)")
     parser.add_argument("--compile", action="store_true", help="ours with torch.compile too")
     parser.add_argument("--peak-tflops", type=float, default=989.0, help="of the GPU in bfloat16, for its use")
     parser.add_argument("--settings", help=argparse.SUPPRESS)

@@ -28,6 +28,7 @@ class Contender:
     checkpointing: bool = False
     compiled: bool = False  # the output layer
     layers_compiled: bool = False
+    mixed: bool = False  # products in bfloat16 on a CPU too
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Contest:
         with contextlib.closing(Engine(self.model, compiled=own.compiled)) if own.loss is None else contextlib.nullcontext() as engine:
             losses = []
             for part, share in self.parts(own):
-                with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=own.mixed or self.device.type == "cuda"):
                     if engine is None:
                         assert own.loss is not None
                         loss = own.loss(self.base, self.plan, part, self.device) * share

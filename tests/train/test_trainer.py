@@ -8,6 +8,7 @@ import time
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from reflectioncoder.config.declarations import LoraConfig, ModelConfig, Recipe, TrainConfig
 from reflectioncoder.data.files import write_jsonl
@@ -137,6 +138,25 @@ def test_held_out_answers_are_evaluated_as_at_inference(tmp_path, model_dir, mic
         total -= sum(log_p[at - 1, ids[at]].item() for at in range(len(prompt), len(ids)))
         count += len(ids) - len(prompt)
     assert summary["evaluations"][0]["eval_loss"] == pytest.approx(total / count, rel=1e-5)
+
+
+@pytest.mark.parametrize("amx", [True, False])
+def test_mixed_weights_are_float32_and_products_bfloat16_where_the_processor_multiplies_them(tmp_path, model_dir, monkeypatch, amx):
+    from reflectioncoder.models import load
+    from reflectioncoder.models.sources import ModelSource
+
+    monkeypatch.setattr(load, "has_amx", lambda: amx)
+    losses = {}
+    for dtype in ("float32", "mixed"):
+        train = TrainConfig(epochs=2, global_batch_size=4, learning_rate=1e-3)
+        recipe = Recipe("r", ModelConfig(str(model_dir), device="cpu", dtype=dtype), train=train)
+        summary = train_model(recipe, ModelSource(model_dir, "local"), SAMPLES, tmp_path / dtype)
+        assert summary["autocast"] == ("bfloat16" if amx and dtype == "mixed" else None)
+        losses[dtype] = [entry["loss"] for entry in summary["history"]]
+    assert losses["mixed"] == pytest.approx(losses["float32"], rel=2e-2 if amx else 0)
+    assert (losses["mixed"] != losses["float32"]) == amx
+    weights = {name: load_file(next((tmp_path / name).rglob("model.safetensors"))) for name in losses}
+    assert all(tensor.dtype == torch.float32 for tensor in weights["mixed"].values())
 
 
 def test_how_a_run_is_carried_out_may_change_when_it_is_continued_and_what_is_computed_may_not(model_dir):

@@ -22,7 +22,7 @@ from reflectioncoder.generate.embedded import embedded_server, has_vllm, vllm_se
 from reflectioncoder.generate.served_backend import Encode, ServedBackend
 from reflectioncoder.models.digests import file_digest, model_hash
 from reflectioncoder.models.gguf_export import check_gguf, gguf_of
-from reflectioncoder.models.load import load_tokenizer, pick_device
+from reflectioncoder.models.load import load_tokenizer, pick_device, weight_dtype
 from reflectioncoder.models.packaged import resolve_gguf
 from reflectioncoder.models.sources import resolve_model
 from reflectioncoder.models.tokens import make_requests
@@ -105,7 +105,7 @@ def asked_folder(config: ModelConfig, path: Path, backend: choices.RunBackend, p
         check_gguf(path)
         key = content_hash(model_hash(path), _GGUF_DTYPE)
         return _served_here(backend, key, path, partial(_gguf_server, path), endpoint, encode)
-    dtype = "bfloat16" if config.dtype == "auto" else config.dtype  # the same for base and trained model, whatever their stored dtype
+    dtype = weight_dtype(config, on_gpu=True)  # the same for base and trained model, whatever their stored dtype
     endpoint = replace(endpoint, model=str(path))  # the server's name for the model
     serve = partial(vllm_server, str(path), dtype=dtype)
     return _served_here(backend, content_hash(model_hash(path), dtype), path, serve, endpoint, encode)
@@ -158,7 +158,7 @@ def opened_once(open_backend: Callable[[], AbstractContextManager[Backend]]) -> 
 
 def _in_this_process(config: ModelConfig, path: Path) -> AskedModel:
     # Weights in the default dtype keep the key that they had before dtypes were part of it.
-    key = model_hash(path) if config.dtype == "auto" else content_hash(model_hash(path), config.dtype)
+    key = model_hash(path) if config.dtype in ("auto", "mixed") else content_hash(model_hash(path), config.dtype)
     return AskedModel(key, path, True, lambda _chars, _tokens: _transformers(config, path))
 
 

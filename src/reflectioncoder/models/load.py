@@ -49,6 +49,35 @@ def pick_device(name: str) -> str:
     return name
 
 
+def weight_dtype(config: ModelConfig, *, on_gpu: bool, for_training: bool = False) -> str:
+    """Return the name of the dtype that a model's weights are loaded in."""
+    if config.dtype in ("auto", "mixed"):
+        return "bfloat16" if on_gpu and not for_training else "float32"
+    return config.dtype
+
+
+def autocast_dtype(config: ModelConfig) -> Any:
+    """Return the torch dtype of the products in training, or None where it is that of the weights.
+
+    A CPU without AMX has to emulate bfloat16, or gains little by it; there "mixed" is float32.
+
+    Raises:
+        MachineError: a GPU is required and there is none.
+    """
+    torch = require("torch", "train")
+    on_gpu = pick_device(config.device).startswith("cuda")
+    if config.dtype == "mixed":
+        return torch.bfloat16 if on_gpu or has_amx() else None
+    return torch.bfloat16 if on_gpu and config.dtype == "auto" else None
+
+
+def has_amx() -> bool:
+    """Tell whether the processor has matrix units for bfloat16, which torch uses by itself; older torch does not say."""
+    torch = require("torch", "train")
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("amx_bf16"))
+
+
 def load_tokenizer(path: Path) -> Any:
     """Load a folder's tokenizer, with left padding.
 
@@ -106,7 +135,7 @@ def load_model(
 
     `sharded`: leave the model where it was loaded, since it may not fit on one device. `quantized`: linear layers in 4 bits (NF4).
 
-    dtype "auto" is float32 on a CPU; on a GPU it is bfloat16 for generation and float32 weights for training (bfloat16 arithmetic).
+    dtypes "auto" and "mixed" are float32 on a CPU; on a GPU they are bfloat16 for generation and float32 for training (`autocast_dtype`).
 
     Raises:
         UsageError: the folder has no causal language model.
@@ -115,7 +144,7 @@ def load_model(
     transformers, torch = require("transformers", "train"), require("torch", "train")
     quiet_libraries()
     device = pick_device(config.device)
-    dtype = config.dtype if config.dtype != "auto" else ("float32" if device == "cpu" or for_training else "bfloat16")
+    dtype = weight_dtype(config, on_gpu=device != "cpu", for_training=for_training)
     tokenizer = load_tokenizer(path)
     settings: dict[str, Any] = {"dtype": getattr(torch, dtype), "generation_config": plain_generation_config(path)}
     if quantized:

@@ -14,7 +14,7 @@ from reflectioncoder.data.render import ADDED_TOKENS
 from reflectioncoder.errors import UsageError
 from reflectioncoder.method.packing import PackedBatch
 from reflectioncoder.method.plan import RunPlan
-from reflectioncoder.models.load import load_config, load_model, pick_device
+from reflectioncoder.models.load import autocast_dtype, load_config, load_model, pick_device, weight_dtype
 from reflectioncoder.models.sources import ModelSource
 from reflectioncoder.models.tokens import add_tokens, make_renderer
 from reflectioncoder.progress import say
@@ -53,7 +53,7 @@ def prepare_model(recipe: Recipe, source: ModelSource, *, on_cpu: bool = False) 
 
 
 def _weight_dtype(recipe: Recipe) -> torch.dtype:
-    return torch.float32 if recipe.model.dtype == "auto" else getattr(torch, recipe.model.dtype)
+    return getattr(torch, weight_dtype(recipe.model, on_gpu=False, for_training=True))
 
 
 def is_quantized(recipe: Recipe) -> bool:
@@ -137,7 +137,7 @@ def forecast_run(recipe: Recipe, source: ModelSource, tokenizer: Any, plan: RunP
     """Forecast the memory of the run's largest forward without loading weights."""
     on_gpu = pick_device(recipe.model.device).startswith("cuda")
     model = empty_model(recipe, source, tokenizer)
-    autocast = torch.bfloat16 if on_gpu and recipe.model.dtype == "auto" else None
+    autocast = autocast_dtype(recipe.model)
     device = "cuda" if on_gpu else "cpu"
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     output_layer = {id(module) for module in base.get_output_embeddings().modules()}

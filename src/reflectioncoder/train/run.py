@@ -18,7 +18,7 @@ from reflectioncoder.errors import StoppedError
 from reflectioncoder.method.heldout import HeldOut
 from reflectioncoder.method.plan import RunPlan
 from reflectioncoder.models.digests import model_hash
-from reflectioncoder.models.load import pick_device
+from reflectioncoder.models.load import autocast_dtype, pick_device
 from reflectioncoder.models.sources import ModelSource
 from reflectioncoder.progress import Progress, say
 from reflectioncoder.stopping import StopFlag
@@ -146,7 +146,8 @@ def _fit(
     if checkpoint:
         say(f"train: continuing after step {done_before}")
     on_gpu = pick_device(recipe.model.device).startswith("cuda")
-    settings = {"bf16": on_gpu and recipe.model.dtype == "auto", "gradient_checkpointing": checkpointing}
+    autocast = autocast_dtype(recipe.model)
+    settings = {"bf16": autocast is not None, "gradient_checkpointing": checkpointing}
     args = training_arguments(recipe.train, plan, train_dir, recipe.seed, use_cpu=not on_gpu, **settings)
     with Progress("train", plan.total_steps, done_before) as progress:
 
@@ -180,6 +181,7 @@ def _fit(
         "duration_s": round(duration_s, 2),
         "tokens_per_s": round(trainer.num_tokens_seen / duration_s, 2) if duration_s > 0 else None,
         "device": str(trainer.args.device),
+        "autocast": str(autocast).removeprefix("torch.") if autocast is not None else None,
         "gradient_checkpointing": checkpointing,
         "resumed_from_step": done_before,
         "history": [entry for entry in trainer.state.log_history if "loss" in entry],
