@@ -190,7 +190,7 @@ ROUND_KINDS_HELP: dict[RoundKind, str] = {
 Dtype = Literal["auto", "mixed", "float32", "bfloat16", "float64"]
 DTYPES_HELP: dict[Dtype, str] = {
     "auto": "float32; on a GPU bfloat16 for generation, float32 weights with bfloat16 autocast for training",
-    "mixed": "as auto, and training on a CPU multiplies in bfloat16 too if the processor has AMX: about twice as fast, losses equal to 1e-3",
+    "mixed": "as auto, but a CPU with AMX multiplies in bfloat16 too in training, which is about twice as fast",
     "float32": "32-bit weights and arithmetic everywhere",
     "bfloat16": "16-bit weights; half the memory, and less exact updates in training",
     "float64": "64-bit weights, for comparing two runs exactly on a CPU",

@@ -135,7 +135,7 @@ def load_model(
 
     `sharded`: leave the model where it was loaded, since it may not fit on one device. `quantized`: linear layers in 4 bits (NF4).
 
-    dtypes "auto" and "mixed" are float32 on a CPU; on a GPU they are bfloat16 for generation and float32 for training (`autocast_dtype`).
+    The dtype is that of `weight_dtype`; of training, `autocast_dtype` says in which one products are computed.
 
     Raises:
         UsageError: the folder has no causal language model.
