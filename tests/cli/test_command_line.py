@@ -407,3 +407,34 @@ def test_a_fault_shows_no_credential_of_any_kind(options, monkeypatch, capsys, t
     assert "/tmp/agent" in text
     for value in (*secrets.values(), "p4ss", "token=tok", "hunter2%2F", "sk-odd"):
         assert value not in text
+
+
+@pytest.mark.parametrize("command", ["problems", "check", "build", "score"])
+def test_programs_run_at_tier_0_only_where_it_is_accepted(command, tmp_path):
+    write_jsonl(tmp_path / "samples.jsonl", [reflection_sample(0).to_json()])
+    write_jsonl(tmp_path / "problems.jsonl", [problem.to_json() for problem in bundled_problems("train")[:1]])
+    write_jsonl(tmp_path / "answers.jsonl", [{"task_id": bundled_problems("test_seen")[0].task_id, "solution": "pass"}])
+    accepted = ["--floor", "0"]
+    argv = {
+        "problems": ["problems", str(tmp_path / "problems.jsonl"), "--output", str(tmp_path / "out.jsonl")],
+        "check": ["check", str(tmp_path / "samples.jsonl")],
+        "score": [
+            "score",
+            str(tmp_path / "answers.jsonl"),
+            "--benchmark",
+            "bundled/seen",
+            "--partial",
+            "--output",
+            str(tmp_path / "out"),
+        ],
+        "build": ["build", "demo", "--runs-dir", str(tmp_path), "--limit", "1", "--set", "build.min_samples=0"],
+    }[command]
+    if command == "build":
+        accepted = ["--set", "sandbox.floor=0"]
+    refused = run(*argv, REFLECTIONCODER_ISOLATION="rlimits")
+    assert refused.returncode == 3
+    assert "tier 1 is demanded" in refused.stderr.decode()
+    assert "--floor 0, in a recipe sandbox.floor: 0, accepts it" in refused.stderr.decode()
+    done = run(*argv, *accepted, REFLECTIONCODER_ISOLATION="rlimits")
+    assert b"is demanded" not in done.stderr
+    assert done.returncode in (0, 1), done.stderr  # 1: a sample of the tests prints something else

@@ -21,6 +21,7 @@ from reflectioncoder.contamination.records import behaviour_names, known_behavio
 from reflectioncoder.data.samples import Sample, language_of
 from reflectioncoder.errors import CannotError
 from reflectioncoder.languages import LANGUAGES, PYTHON
+from reflectioncoder.sandbox.detect import FLOOR
 from reflectioncoder.sandbox.limits import Limits
 
 
@@ -63,10 +64,12 @@ def replays_of(pool: DutyPool, samples: Sequence[Sample]) -> Iterator[tuple[int,
 
 @dataclass(frozen=True)
 class Verifying:
-    """Verifies drafts of problems."""
+    """Verifies drafts of problems. `floor`: the weakest isolation tier accepted."""
+
+    floor: int
 
     def open(self, node: NodeFacts, workers: int) -> OpenDuty:
-        return OpenDuty(verifier(), workers, {})
+        return OpenDuty(verifier(self.floor), workers, {})
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,6 @@ def collect_on(cluster: ClusterWanted, sources: list[str], output: Path, limit: 
         The errors of `Crew.gathered` and `collect_problems`.
     """
     with cluster.gathered() as crew:
-        pool = crew.on("problems", Verifying(), {})
+        pool = crew.on("problems", Verifying(FLOOR if cluster.floor is None else cluster.floor), {})
         with pool.dispatching() as dispatcher:
             return collect_problems(sources, output, limit, pool.num_jobs, dispatcher.do)

@@ -157,8 +157,8 @@ class Crew:
             found = "\n".join(f"  {node.name}: {node.facts.isolation} (tier {node.facts.tier})" for node in nodes)
             raise MachineError(
                 f"the nodes confine programs in different ways\n{found}\n"
-                "  hint:    REFLECTIONCODER_ISOLATION=landlock where the nodes are started makes them alike; --floor N, where there is "
-                "one, accepts all from tier N up"
+                "  hint:    REFLECTIONCODER_ISOLATION=landlock where the nodes are started makes them alike; --floor N (in a recipe "
+                "sandbox.floor) accepts all from tier N up"
             )
 
     def on(self, name: str, duty: Duty, here: Mapping[str, Any]) -> DutyPool:

@@ -94,6 +94,10 @@ def add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rules", choices=RULES, default=RULES[0], help=described("rules for HumanEval(+) and MBPP(+)", RULES_HELP, RULES[0])
     )
+    add_floor_argument(parser)
+
+
+def add_floor_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--floor",
         type=int,

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from reflectioncoder.commands import (
     Outcome,
+    add_floor_argument,
     add_ray_argument,
     add_shard_argument,
     add_workers_argument,
+    floor_of,
     seconds,
     shard_outcome,
     wanted_cluster,
@@ -46,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write check.jsonl (a row for each sample) and check.json there too, and go on from them",
     )
     add_workers_argument(parser)
+    add_floor_argument(parser)
     add_shard_argument(parser, "written to DIR/shard-I-of-N, for merge; needs --output")
     add_ray_argument(parser)
 
@@ -60,10 +63,9 @@ def run(args: argparse.Namespace) -> Outcome:
     cluster = wanted_cluster(args, args.workers)
     if cluster and args.output is None:
         raise UsageError("what nodes have found is kept in a folder\n  where:   --ray\n  hint:    --output DIR")
-    config = SandboxConfig()
     if not cluster:
-        require_floor(detect_isolation(), config.floor)
-    limits = replace(limits_from(config), wall_s=args.cell_timeout_s)
+        require_floor(detect_isolation(), floor_of(args))
+    limits = replace(limits_from(SandboxConfig()), wall_s=args.cell_timeout_s)
     samples = _samples(args.data, args.limit)
     if args.shard:
         from reflectioncoder.sharded.check import run_shard

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from reflectioncoder.commands import (
     Outcome,
+    add_floor_argument,
     add_ray_argument,
     add_shard_argument,
     add_workers_argument,
+    floor_of,
     shard_outcome,
     wanted_cluster,
 )
@@ -35,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", required=True, type=Path, metavar="FILE", help="file to write (JSON Lines); name it in build.problems"
     )
     add_workers_argument(parser)
+    add_floor_argument(parser)
     add_shard_argument(parser, "written to FILE.shards/shard-I-of-N, for merge")
     add_ray_argument(parser)
 
@@ -46,12 +49,12 @@ def run(args: argparse.Namespace) -> Outcome:
     if args.shard:
         from reflectioncoder.sharded.problems import run_shard
 
-        return shard_outcome(run_shard(args.sources, args.output, args.limit, args.workers, args.shard))
+        return shard_outcome(run_shard(args.sources, args.output, args.limit, args.workers, args.shard, floor=floor_of(args)))
     if cluster:
         from reflectioncoder.cluster.building import collect_on
 
         return _outcome(collect_on(cluster, args.sources, args.output, args.limit), args.output)
-    return _outcome(collect_problems(args.sources, args.output, args.limit, args.workers), args.output)
+    return _outcome(collect_problems(args.sources, args.output, args.limit, args.workers, floor=floor_of(args)), args.output)
 
 
 def merged(shards: Sequence[ShardFolder], directory: Path) -> Outcome:

@@ -134,5 +134,5 @@ def require_floor(isolation: Isolation, floor: int = FLOOR) -> None:
         raise SandboxUnavailableError(
             f"programs would run at isolation tier {isolation.tier} ({isolation.name}); tier {floor} is demanded\n"
             "  meaning: they could read your files and use the network\n"
-            "  hint:    reflectioncoder doctor says why; --floor 0 accepts it and marks the results as unsafe"
+            f"  hint:    reflectioncoder doctor says why; --floor {isolation.tier}, in a recipe sandbox.floor: {isolation.tier}, accepts it"
         )

@@ -14,13 +14,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.builder.sources.collect import drafts, verifier, write_problems
+from reflectioncoder.builder.sources.collect import Verify, drafts, verifier, write_problems
 from reflectioncoder.builder.sources.draft import Draft, Dropped
 from reflectioncoder.data.files import JsonlAppender, content_hash, read_jsonl, sha256_file
 from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.data.problems import Problem, parse_problem
 from reflectioncoder.errors import UsageError
 from reflectioncoder.progress import Progress
+from reflectioncoder.sandbox.detect import FLOOR
 from reflectioncoder.sandbox.pool import map_ordered
 from reflectioncoder.shard_folders import ShardFolder, Work
 from reflectioncoder.sharded.common import ShardOutcome, in_order
@@ -29,7 +30,9 @@ from reflectioncoder.shards import Shard
 LOG = "drafts.jsonl"
 
 
-def run_shard(sources: Sequence[str], output: Path, limit: int | None, workers: int, shard: Shard) -> ShardOutcome:
+def run_shard(
+    sources: Sequence[str], output: Path, limit: int | None, workers: int, shard: Shard, *, floor: int = FLOOR
+) -> ShardOutcome:
     """Verify this shard's drafts until it has `limit` problems, which is the most that the merge can need from it.
 
     Raises:
@@ -39,17 +42,19 @@ def run_shard(sources: Sequence[str], output: Path, limit: int | None, workers: 
     directory = output.with_name(f"{output.name}.shards") / shard.folder
     log = directory / LOG
     with ShardFolder.begun(directory, shard, _work(sources, output, limit)) as folder:
-        num_done, num_kept, digest = _verify_own(sources, shard, log, limit, workers)
+        num_done, num_kept, digest = _verify_own(sources, shard, log, limit, verifier(floor), workers)
         folder.finish([log], {"num_units": num_done, "drafts": None if num_kept == limit else digest})
     return ShardOutcome(folder, num_done, f"{num_kept} problems", output.parent)
 
 
-def _verify_own(sources: Sequence[str], shard: Shard, log: Path, limit: int | None, workers: int) -> tuple[int, int, str | None]:
+def _verify_own(
+    sources: Sequence[str], shard: Shard, log: Path, limit: int | None, verify: Verify, workers: int
+) -> tuple[int, int, str | None]:
     """Append the outcomes of this shard's drafts to `log`; return their number, the number kept, and a hash of all shards' drafts."""
     there = [row for _, row in read_jsonl(log, tolerate_torn_tail=True)] if log.exists() else []
     with expected_form(log):
         known = {row["position"]: (row["key"], "problem" in row) for row in there}
-    verify, own = verifier(), _OwnDrafts(sources, shard, {position: key for position, (key, _) in known.items()}, log)
+    own = _OwnDrafts(sources, shard, {position: key for position, (key, _) in known.items()}, log)
 
     def result_of(job: tuple[int, str, Draft | Dropped]) -> dict[str, Any]:
         position, key, draft = job

@@ -19,7 +19,7 @@ from reflectioncoder.config.declarations import SandboxConfig
 from reflectioncoder.data.files import JsonlWriter
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.progress import Progress
-from reflectioncoder.sandbox.detect import detect_isolation, require_floor
+from reflectioncoder.sandbox.detect import FLOOR, detect_isolation, require_floor
 from reflectioncoder.sandbox.limits import Limits
 from reflectioncoder.sandbox.pool import map_ordered
 
@@ -29,7 +29,13 @@ Verify = Callable[[Draft | Dropped], Problem | Dropped]
 
 
 def collect_problems(
-    sources: Iterable[str], output: Path, limit: int | None = None, workers: int = 0, verify_draft: Verify | None = None
+    sources: Iterable[str],
+    output: Path,
+    limit: int | None = None,
+    workers: int = 0,
+    verify_draft: Verify | None = None,
+    *,
+    floor: int = FLOOR,
 ) -> dict[str, Any]:
     """Write the first `limit` problems of all sources to `output`, and dropped drafts to a file beside it (`dropped_file`).
 
@@ -37,25 +43,25 @@ def collect_problems(
 
     Args:
         verify_draft: verifies a draft on another machine; by default drafts are verified on this one.
+        floor: the weakest isolation tier accepted on this machine.
 
     Raises:
         UsageError: an unknown source, or rows of an unknown form. As with any error, `output` is left untouched.
         MachineError: a package is missing, or the disk is full.
         SandboxUnavailableError: programs cannot be run on this machine.
     """
-    with contextlib.closing(map_ordered(verify_draft or verifier(), drafts(sources), workers)) as results:
+    with contextlib.closing(map_ordered(verify_draft or verifier(floor), drafts(sources), workers)) as results:
         return write_problems(results, output, limit)
 
 
-def verifier() -> Verify:
+def verifier(floor: int = FLOOR) -> Verify:
     """Return the function that turns a draft into a problem under the default limits.
 
     Raises:
-        SandboxUnavailableError: programs cannot be run on this machine.
+        SandboxUnavailableError: programs cannot be run on this machine, or only below the tier `floor`.
     """
-    config = SandboxConfig()
-    require_floor(detect_isolation(), config.floor)
-    return partial(_verified, limits=replace(limits_from(config), wall_s=BuildConfig().cell_timeout_s))
+    require_floor(detect_isolation(), floor)
+    return partial(_verified, limits=replace(limits_from(SandboxConfig()), wall_s=BuildConfig().cell_timeout_s))
 
 
 def dropped_file(output: Path) -> Path:
