@@ -134,5 +134,6 @@ def require_floor(isolation: Isolation, floor: int = FLOOR) -> None:
         raise SandboxUnavailableError(
             f"programs would run at isolation tier {isolation.tier} ({isolation.name}); tier {floor} is demanded\n"
             "  meaning: they could read your files and use the network\n"
-            f"  hint:    reflectioncoder doctor says why; --floor {isolation.tier}, in a recipe sandbox.floor: {isolation.tier}, accepts it"
+            "  hint:    reflectioncoder doctor says why; "
+            f"--floor {isolation.tier}, in a recipe sandbox.floor: {isolation.tier}, accepts it"
         )
