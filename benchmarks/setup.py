@@ -175,7 +175,7 @@ def main() -> None:
     from reflectioncoder.config.declarations import ModelConfig
     from reflectioncoder.models.sources import resolve_model
     from reflectioncoder.sandbox.pool import default_workers
-    from reflectioncoder.train.rendered_files import num_processes
+    from reflectioncoder.train.rendered_files import num_render_processes
 
     model = str(resolve_model(ModelConfig(args.model)).path)
     print(f"{args.model}, rendering {args.rendering}, {default_workers()} cores\n")
@@ -185,7 +185,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
             rows = write_rows(count, folder)
-            num_proc = num_processes(rows.stat().st_size)
+            num_proc = num_render_processes(rows.stat().st_size)
             ratios, ours, theirs, later, last = [], [], [], [], {}
             for _ in range(args.rounds if count <= 20_000 else 1):
                 shutil.rmtree(folder / "cache", ignore_errors=True)

@@ -1,11 +1,12 @@
 """Notes and progress go where the caller says, in the caller's threads too, and nowhere if the caller says nothing."""
 
+import contextlib
 import errno
 import time
 
 import pytest
 
-from reflectioncoder.progress import Progress, Reporter, current_log, logging_to, reporting, say
+from reflectioncoder.progress import Progress, Reporter, log_of, logging_to, reporting, say
 from reflectioncoder.sandbox.pool import map_ordered, map_unordered
 
 
@@ -77,27 +78,24 @@ def test_jobs_in_threads_speak_as_their_caller_does(map_jobs, capfd):
 
 
 def test_a_log_within_another_ends_with_its_block(tmp_path):
-    with reporting(Reporter()):
+    with reporting(Reporter(quiet=True)):
         with logging_to(tmp_path / "outer"):
             with logging_to(tmp_path / "inner"):
-                assert current_log() == tmp_path / "inner"
-            assert current_log() == tmp_path / "outer"
-        assert current_log() is None
+                say("first")
+            say("second")
+        say("third")
+    assert [(tmp_path / name).read_text().split()[1:] for name in ("inner", "outer")] == [["first"], ["second"]]
 
 
-def test_after_an_error_the_log_is_still_known_where_the_error_is_reported(tmp_path):
-    with reporting(Reporter()):
-        with pytest.raises(KeyError), logging_to(tmp_path / "run.log"):
+@pytest.mark.parametrize("reporter", [None, Reporter(quiet=True)])
+def test_an_error_names_the_innermost_log_and_ends_all(tmp_path, reporter):
+    with contextlib.nullcontext() if reporter is None else reporting(reporter):
+        with pytest.raises(KeyError) as caught, logging_to(tmp_path / "outer"), logging_to(tmp_path / "inner"):
             raise KeyError
-        assert current_log() == tmp_path / "run.log"
-    assert current_log() is None
-
-
-def test_a_caller_of_the_library_has_no_log_left_after_an_error(tmp_path):
-    assert current_log() is None
-    with pytest.raises(KeyError), logging_to(tmp_path / "run.log"):
-        raise KeyError
-    assert current_log() is None
+        say("a note that belongs to no run")
+    assert log_of(caught.value) == tmp_path / "inner"
+    assert log_of(KeyError()) is None
+    assert list(tmp_path.iterdir()) == []
 
 
 class GoneTerminal:

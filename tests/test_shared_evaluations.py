@@ -8,13 +8,15 @@ import weakref
 
 import pytest
 
+from reflectioncoder import pipeline
 from reflectioncoder.cli import main
 from reflectioncoder.config.loading import load_recipe
 from reflectioncoder.data.files import read_json, write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.generate.transformers_backend import TransformersBackend
-from reflectioncoder.pipeline import BASE, Run
+from reflectioncoder.pipeline import Run
 from reflectioncoder.shared_evaluations import SharedEvaluations
+from reflectioncoder.stage_marker import BASE
 from tests.conftest import make_model, make_tokenizer
 
 RECIPE = """
@@ -124,6 +126,16 @@ def test_an_evaluation_of_another_kind_is_never_copied(world, setting, monkeypat
     )
     Run(other, folder / "runs").evaluate(BASE)
     assert loads.names == ["base"]
+
+
+def test_a_run_finds_once_which_tasks_can_be_judged(world, monkeypatch):
+    folder, _ = world
+    recipe = load_recipe(folder / "recipe.yaml", ["name=judged-once"])
+    judged, found = pipeline.judged_benchmarks, []
+    monkeypatch.setattr(pipeline, "judged_benchmarks", lambda *args: found.append(judged(*args)) or found[-1])
+    run = Run(recipe, folder / "runs")
+    assert run._benchmarks(run.source.path) is run._benchmarks(run.source.path) is found[0]
+    assert len(found) == 1
 
 
 def test_a_base_model_that_was_changed_is_evaluated_again(world, monkeypatch, tmp_path):

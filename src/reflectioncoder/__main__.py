@@ -1,10 +1,10 @@
 import sys
 
 from reflectioncoder.cli import main
-from reflectioncoder.train.sharding import leave, num_processes
+from reflectioncoder.train.sharding import leave, world_size
 
 if __name__ == "__main__":
     code = main()
-    if num_processes() > 1:
+    if world_size() > 1:
         leave(code)
     sys.exit(code)

@@ -88,6 +88,10 @@ class CannotError(MachineError):
     """A healthy machine lacks something, such as a toolchain, that other machines may have."""
 
 
+class UnreachableError(MachineError):
+    """A server on the network, such as the model hub, does not answer; it may later."""
+
+
 class StoppedError(ReflectionCoderError):
     """Work was stopped cleanly on request and can be resumed (exit code 130)."""
 

@@ -171,9 +171,9 @@ class JudgedCompletions:
         sampling = {**sampling_settings(recipe.generate), "seed": recipe.seed, "finish_reasons": self.finish_reasons}
         summary = summarize(self.scorer, rows, recipe.evaluate.confidence, model, sampling)
         results = _write_results(self.directory, summary, self.samples)
+        require_sandbox(results)
         scoring = Scoring(self.scorer.benchmark, self.samples, rows, results, str(model["path"]))
         write_formats(formats, scoring, self.directory, Path(COMPLETIONS).stem)
-        require_sandbox(results)
         return results
 
 
@@ -266,9 +266,9 @@ class PreparedScoring:
             MachineError: too many samples could not be run in the sandbox.
         """
         results = _write_results(directory, summarize(self.scorer, rows), self.samples)
+        require_sandbox(results)
         scoring = Scoring(self.benchmark, self.samples, rows, results, self.options.model)
         written = write_formats(self.options.formats, scoring, directory, self.path.stem)
-        require_sandbox(results)
         return ScoredFile(results, (directory / SAMPLES, directory / "results.json", *written), self.warning)
 
 

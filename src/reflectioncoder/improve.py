@@ -23,9 +23,10 @@ from reflectioncoder.data.prompts import one_off_sample
 from reflectioncoder.data.run_folders import IMPROVE_FILE
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.results import headline
-from reflectioncoder.pipeline import BASE, TRAINED, Run
+from reflectioncoder.pipeline import Run
 from reflectioncoder.progress import say
 from reflectioncoder.self_samples import answers_key, sample_answers
+from reflectioncoder.stage_marker import BASE, TRAINED
 from reflectioncoder.stopping import StopFlag
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Improvement:
 
     def _run(self) -> list[Round]:
         config = self.recipe.improve
-        scores = _pass_at_1(self._base.evaluate(BASE))
+        scores = _pass_at_1(self._base.measure(BASE)[0])
         rounds = [Round(0, 0, 0, _mean(scores), scores, str(self._base.source.path))]
         self._write(rounds)
         for number in range(1, config.rounds + 1):
@@ -176,7 +177,7 @@ class Improvement:
             return None
         run.train()
         run.export_gguf()
-        scores = _pass_at_1(run.evaluate(TRAINED))
+        scores = _pass_at_1(run.measure(TRAINED)[0])
         run.mark_finished()
         result = Round(number, len(problems), built["num_accepted"], _mean(scores), scores, str(run.model))
         say(f"improve: round {number}: {result.num_samples} samples, held-out score {100 * result.score:.1f} %")

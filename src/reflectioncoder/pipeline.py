@@ -60,13 +60,11 @@ from reflectioncoder.run_checks import check_run, problem_files
 from reflectioncoder.run_plan import plan_lines
 from reflectioncoder.self_samples import with_self_samples
 from reflectioncoder.shared_evaluations import SharedEvaluations
-from reflectioncoder.stage_marker import WHOLE_RUN, Marker
+from reflectioncoder.stage_marker import BASE, TRAINED, WHOLE_RUN, Marker, evaluation_stage, marker_path, reference_loss_stage
 from reflectioncoder.stopping import StopFlag
 
 if TYPE_CHECKING:
     from reflectioncoder.train.ranks import Team
-
-BASE, TRAINED = "base", "trained"
 
 
 class Run:
@@ -131,6 +129,11 @@ class Run:
             say(f"generate: {reason}: {backend} is used in place of {wanted}")
         return backend
 
+    @cached_property
+    def _judged(self) -> dict[str, Benchmark]:
+        """Load the benchmarks with the tasks that can be judged here, once, so that base and trained model get the same tasks."""
+        return judged_benchmarks(self.recipe, self.data_dir)
+
     def asked(self, folder: Path) -> AskedModel:
         """Return the model in a folder, to be asked through the run's backend."""
         return asked_folder(self.recipe.model, folder, self.backend, self.recipe.generate.batch_size)
@@ -168,7 +171,7 @@ class Run:
         return result
 
     def _marker(self, stage: str) -> Path:
-        return self.directory / "stages" / f"{stage.replace('/', '-')}.json"
+        return marker_path(self.directory, stage)
 
     def check(self) -> None:
         """Check the configuration, the data and the model before any work.
@@ -224,7 +227,7 @@ class Run:
 
     def has_build(self) -> bool:
         """Tell whether the build is done with these settings."""
-        marker = Marker.read(self.directory / "stages" / "build.json")
+        marker = Marker.read(self._marker("build"))
         return marker is not None and marker.key == self.build_key and not marker.changed(self.directory)
 
     def build(self) -> dict[str, Any]:
@@ -300,11 +303,11 @@ class Run:
         for spec in self.recipe.evaluate.benchmarks:
             if note := refuse_contaminated(model, split_name(spec)[0], allow=self.recipe.evaluate.allow_contaminated):
                 say(note)
-        return judged_benchmarks(self.recipe, self.data_dir)
+        return self._judged
 
     def _evaluate(self, which: str, benchmark: Benchmark, model: AskedModel, backend: Callable[[], Backend]) -> dict[str, Any]:
         recipe = self.recipe
-        name = _evaluation_stage(benchmark.name, which)
+        name = evaluation_stage(benchmark.name, which)
         key = completions_key(benchmark, recipe, model.key, in_batches=model.in_batches)
         directory = self.directory / "eval" / benchmark.name / which
         outputs = [directory / file for file in ("completions.jsonl", "samples.jsonl", "results.json")]
@@ -338,7 +341,7 @@ class Run:
 
     def _reference_loss(self, which: str, path: Path, benchmark: Benchmark) -> dict[str, Any]:
         config, confidence = self.recipe.model, self.recipe.evaluate.confidence
-        name = f"reference-loss-{benchmark.name}-{which}"
+        name = reference_loss_stage(benchmark.name, which)
         directory = self.directory / "eval" / benchmark.name / which
         outputs = [directory / REFERENCE_LOSSES]
         depends_on = [losses_key(benchmark, config, model_hash(path)), confidence]
@@ -378,17 +381,13 @@ class Run:
         }
 
     def _summary(self, which: str, results: dict[str, Any]) -> dict[str, Any]:
-        marker = Marker.read(self._marker(_evaluation_stage(results["benchmark"]["name"], which)))
+        marker = Marker.read(self._marker(evaluation_stage(results["benchmark"]["name"], which)))
         return summary_of(results, marker.duration_s if marker else None)
 
     def report(self) -> Path:
         from reflectioncoder.report.html import write_report
 
         return write_report([self.directory], self.directory / "report.html")
-
-
-def _evaluation_stage(benchmark: str, which: str) -> str:
-    return f"eval-{benchmark}-{which}"
 
 
 def _limits(recipe: Recipe) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def _is_first_process() -> bool:
 
 
 SILENT = Reporter(quiet=True)
+_LOG_ATTRIBUTE = "_reflectioncoder_log"
 _current: ContextVar[Reporter] = ContextVar("reporter", default=SILENT)
 
 
@@ -75,20 +76,21 @@ def reporting(reporter: Reporter) -> Iterator[None]:
 
 @contextlib.contextmanager
 def logging_to(path: Path) -> Iterator[None]:
-    """Send the block's messages to a log too. After an error the log stays current within `reporting`, so that the report finds it."""
-    before = _current.get()
-    _current.set(replace(before, log_path=path))
+    """Send the block's messages to a log too. An error that leaves the block names the log (`log_of`)."""
+    token = _current.set(replace(_current.get(), log_path=path))
     try:
         yield
-    except BaseException:
-        if before is SILENT:  # a library caller's context stays as it was
-            _current.set(before)
+    except BaseException as error:
+        if log_of(error) is None:
+            setattr(error, _LOG_ATTRIBUTE, path)
         raise
-    _current.set(before)
+    finally:
+        _current.reset(token)
 
 
-def current_log() -> Path | None:
-    return _current.get().log_path
+def log_of(error: BaseException) -> Path | None:
+    """Return the log of the innermost `logging_to` that an error has left; None if there was none."""
+    return getattr(error, _LOG_ATTRIBUTE, None)
 
 
 def say(message: str) -> None:

@@ -20,7 +20,7 @@ from reflectioncoder.evaluate.results import headline
 from reflectioncoder.evaluation import named_benchmarks
 from reflectioncoder.progress import format_duration
 from reflectioncoder.reference_evaluation import references_of
-from reflectioncoder.stage_marker import Marker
+from reflectioncoder.stage_marker import Marker, evaluation_stage, marker_path, reference_loss_stage
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ def planned_stages(recipe: Recipe, num_problems: int, benchmarks: Sequence[Bench
             count = len(benchmark.tasks)
             if "pass_rate" in recipe.evaluate.measures:
                 yield PlannedStage(
-                    f"eval-{benchmark.name}-{which}", f"{count} tasks", count, lambda result: headline(result)["num_tasks"]
+                    evaluation_stage(benchmark.name, which), f"{count} tasks", count, lambda result: headline(result)["num_tasks"]
                 )
             if "reference_loss" in recipe.evaluate.measures and (count := len(references_of(benchmark))):
-                name = f"reference-loss-{benchmark.name}-{which}"
+                name = reference_loss_stage(benchmark.name, which)
                 yield PlannedStage(name, f"{count} solutions", count, lambda result: result["num_tasks"])
 
     sources = ", ".join(Path(source).name for source in recipe.build.problems)
@@ -98,7 +98,7 @@ def plan_lines(recipe: Recipe, directory: Path, data_dir: str | None = None) -> 
 
 
 def _marker(directory: Path, stage: str) -> Marker | None:
-    return Marker.read(directory / "stages" / f"{stage.replace('/', '-')}.json")
+    return Marker.read(marker_path(directory, stage))
 
 
 def expected_seconds(stage: PlannedStage, directory: Path, model: str) -> float | None:

@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder import __version__
-from reflectioncoder.config.settings import shown_value
+from reflectioncoder.config.differences import differing, flattened
 from reflectioncoder.data.file_lock import alone_in
 from reflectioncoder.data.files import content_hash, read_json, write_json
 from reflectioncoder.data.json_text import expected_form
+from reflectioncoder.data.temporary import holds_something
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.versions import package_versions, source_hash
 from reflectioncoder.shards import Shard
@@ -71,7 +72,8 @@ class Work:
     @property
     def of_units(self) -> dict[str, Any]:
         """Return what all unit results in a folder have in common."""
-        found = {"command": self.command, "num_units": self.num_units, **_flat("settings", self.settings), **_flat("data", self.data)}
+        nested = flattened({"settings": self.settings, "data": self.data})
+        found = {"command": self.command, "num_units": self.num_units, **nested}
         return json.loads(json.dumps(found))  # as read back from JSON: lists, not tuples
 
 
@@ -98,7 +100,7 @@ class ShardFolder:
             if there.shard != shard:
                 raise UsageError(f"{directory} holds shard {there.shard}, not {shard}\n  hint:    choose another folder")
             _require_equal(there, cls(directory, shard, work), "this command")
-        elif directory.is_dir() and any(path.name != _LOCK for path in directory.iterdir()):
+        elif holds_something(directory, lock=_LOCK):
             raise UsageError(f"{directory} is not empty, and holds no shard\n  hint:    choose another folder")
         with alone_in(directory, _LOCK, "another process"):
             begun = cls(directory, shard, work)
@@ -198,15 +200,4 @@ def _require_equal(first: ShardFolder, other: ShardFolder, name: str = "") -> No
 
 def differences(what: str, one: dict[str, Any], two: dict[str, Any]) -> str:
     """Return a message that lists the differences between two descriptions, without secrets."""
-    names = [name for name in dict.fromkeys((*one, *two)) if one.get(name) != two.get(name)]
-    shown = [(name, *(repr(shown_value(values.get(name), name)) for values in (one, two))) for name in names]
-    return "\n".join([what, *(f"  {name}: {first:.200}, and {second:.200}" for name, first, second in shown)])
-
-
-def _flat(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
-    """Return nested settings with dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        nested = isinstance(value, dict) and value
-        flat.update(_flat(f"{prefix}.{name}", value) if nested else {f"{prefix}.{name}": value})
-    return flat
+    return "\n".join([what, *(f"  {name}: {first}, and {second}" for name, first, second in differing(one, two))])

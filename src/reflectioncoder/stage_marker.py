@@ -16,6 +16,23 @@ from reflectioncoder.errors import UsageError
 
 WHOLE_RUN = "run"
 """The marker of a whole finished run, beside those of its stages; its output is `config.yaml`."""
+BASE, TRAINED = "base", "trained"
+"""The two models of a run that are evaluated."""
+
+
+def evaluation_stage(benchmark: str, which: str) -> str:
+    """Return the name of the stage that evaluates the base or the trained model on a benchmark."""
+    return f"eval-{benchmark}-{which}"
+
+
+def reference_loss_stage(benchmark: str, which: str) -> str:
+    """Return the name of the stage that measures the loss of a benchmark's canonical programs under the base or the trained model."""
+    return f"reference-loss-{benchmark}-{which}"
+
+
+def marker_path(directory: Path, stage: str) -> Path:
+    """Return the path of a stage's marker in a run folder."""
+    return directory / "stages" / f"{stage.replace('/', '-')}.json"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The cells of an ablation: arms, the grid, seeds, shards, and what is refused."""
 
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from reflectioncoder.builder.authors.registry import check_author
 from reflectioncoder.cli import main
 from reflectioncoder.config.loading import load_recipe
 from reflectioncoder.errors import UsageError
+from reflectioncoder.models.sources import ModelSource
 from reflectioncoder.shards import Shard
+from reflectioncoder.train.job import TrainingJob
 
 
 def design(*overrides):
@@ -75,6 +78,17 @@ def test_credentials_of_arms_and_of_the_grid_are_in_no_name_no_settings_and_no_f
     written += [str(identity_of(cell.resolved.recipe)) for cell in made.cells]
     assert not [text for text in written if "secretpw" in text]
     assert made.cells[0].arm == "a name=https://h/m"
+
+
+def test_a_training_and_a_shard_of_a_recipe_with_arms_write_none_of_their_credentials(tmp_path):
+    recipe = load_recipe("demo", [SECRETS[0]]).recipe
+    job = TrainingJob(recipe, ModelSource(tmp_path, "local"), None, tmp_path, None)
+    assert "secretpw" not in json.dumps(job.to_json())
+    options = ["--runs-dir", str(tmp_path), "--limit", "1", "--set", SECRETS[0], "--set", "build.min_samples=0", "-q"]
+    assert main(["build", "demo", "--shard", "1/1", *options]) == 0
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(path.name == "shard.json" for path in files)
+    assert not [path for path in files if b"secretpw" in path.read_bytes()]
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,15 @@ def test_doctor_ends_with_a_verdict(capsys, monkeypatch):
     assert all(line[:6] in ("  ok  ", "  --  ") for line in lines[1:-3] if line and line not in titles)
 
 
+@pytest.mark.parametrize("name", ["nobody/has-it-0", "./no-such-folder"])
+def test_a_model_that_cannot_be_looked_at_leaves_the_rest_of_the_diagnosis(name, capsys, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert main(["doctor", "--model", name]) == 1
+    out = capsys.readouterr().out
+    assert f"{name}: CANNOT be trained: " in out
+    assert "Next: " in out.splitlines()[-1]
+
+
 def test_doctor_s_verdict_is_in_the_json_too(capsys):
     assert main(["doctor", "--json"]) == 0
     value = json.loads(capsys.readouterr().out)

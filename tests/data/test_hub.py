@@ -11,8 +11,9 @@ import pytest
 from reflectioncoder.config.declarations import ModelConfig
 from reflectioncoder.data.hub import HubAddress, first_lines, parse_hub_address
 from reflectioncoder.data.training_sets import find_training_set
-from reflectioncoder.errors import MachineError, UsageError
-from reflectioncoder.models.sources import resolve_model
+from reflectioncoder.errors import MachineError, UnreachableError, UsageError
+from reflectioncoder.models import sources
+from reflectioncoder.models.sources import ModelSource, resolve_model
 from tests.hub_server import HubServer
 
 datasets = pytest.importorskip("datasets", reason="the package datasets is not installed")
@@ -247,6 +248,26 @@ def test_a_model_is_downloaded_by_name_resumed_after_a_cut_and_found_without_the
     hub.close()
     assert resolve_model(ModelConfig("o/llama")) == source
     assert resolve_model(ModelConfig("o/llama", revision=commit)) == source
+
+
+@pytest.mark.parametrize(
+    ("error", "is_replaced"),
+    [(UnreachableError("no network"), True), (MachineError("the disk is full"), False), (MachineError("a package is missing"), False)],
+)
+def test_a_package_takes_the_place_of_the_hub_alone(error, is_replaced, monkeypatch, tmp_path):
+    name = next(iter(sources.PACKAGED_MODELS))
+
+    def failing(config):
+        raise error
+
+    monkeypatch.setattr(sources, "_from_hub", failing)
+    monkeypatch.setattr(sources, "from_package", lambda package: tmp_path)
+    monkeypatch.setattr(sources, "_packages_in_use", set())
+    if is_replaced:
+        assert resolve_model(ModelConfig(name)) == ModelSource(tmp_path, "package")
+    else:
+        with pytest.raises(MachineError, match=str(error)):
+            resolve_model(ModelConfig(name))
 
 
 def test_a_model_that_is_missing_gated_or_of_no_such_revision_is_one_clear_error(hub):

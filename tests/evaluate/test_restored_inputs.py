@@ -11,7 +11,7 @@ from unittest import mock
 
 import pytest
 
-from reflectioncoder.evaluate.data_files import look_up
+from reflectioncoder.evaluate.data_files import matching
 from reflectioncoder.evaluate.judges.evalplus.data import restore_inputs
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -37,7 +37,7 @@ def test_inputs_are_restored_as_by_evalplus(evalplus, data_dir):
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-    file = look_up("MbppPlus*.jsonl.gz", str(data_dir))
+    file = next(matching("MbppPlus*.jsonl.gz", str(data_dir)))
     assert file is not None
     with gzip.open(file, "rt") as handle:
         rows = [json.loads(line) for line in handle]

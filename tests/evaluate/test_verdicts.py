@@ -11,7 +11,7 @@ import pytest
 from reflectioncoder.choices import Rules
 from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.evaluate.benchmarks import load_benchmark
-from reflectioncoder.evaluate.data_files import look_up
+from reflectioncoder.evaluate.data_files import matching
 from reflectioncoder.evaluate.judges.evalplus.benchmark import SolutionJudge
 from reflectioncoder.evaluate.results import summarize
 from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, score_samples
@@ -100,7 +100,7 @@ def test_every_verdict_on_the_published_completions_is_evalpluss(data_dir, tmp_p
 def test_canonical_solutions_score_one_and_mutated_ones_zero(data_dir, tmp_path, name):
     benchmark = load_benchmark(name, str(data_dir))
     pattern = {"humaneval+": "HumanEvalPlus*.jsonl.gz", "mbpp+": "MbppPlus*.jsonl.gz"}[name]
-    path = look_up(pattern, str(data_dir))
+    path = next(matching(pattern, str(data_dir)))
     assert path is not None
     with gzip.open(path, "rt") as handle:
         tasks = [json.loads(line) for line in handle]

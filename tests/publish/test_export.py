@@ -276,6 +276,15 @@ def test_a_format_without_rows_has_no_file_and_the_reason_is_counted(tmp_path, c
     assert main(arguments) == 0  # an export may be repeated in its folder
 
 
+def test_an_export_without_any_row_says_why(tmp_path, capsys):
+    write_jsonl(tmp_path / "plain.jsonl", [generation_sample(0).to_json()])
+    arguments = ["export", str(tmp_path / "plain.jsonl"), "--output", str(tmp_path / "out"), "--format", "preference"]
+    assert main(arguments) == 2
+    told = capsys.readouterr().err
+    assert "none of the samples has a row in these formats\n  preference: no failing attempt (1 samples)" in told
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_verify_finds_a_changed_file(exported_dir, tmp_path):
     out = tmp_path / "copy"
     out.mkdir()

@@ -124,6 +124,16 @@ def test_a_run_that_is_not_finished_is_refused(run, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_run_whose_data_was_built_anew_is_not_published_with_it(run, tmp_path, capsys):
+    again = tmp_path / "small"
+    shutil.copytree(run, again)
+    with open(again / "build" / "reflections.jsonl", "a") as file:
+        file.write((again / "build" / "reflections.jsonl").read_text().splitlines()[0] + "\n")
+    assert exported(again, tmp_path / "out") == 2
+    assert "reflections.jsonl is missing or was changed since the stage build wrote it" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_run_that_was_begun_again_with_other_settings_is_not_published_under_them(run, tmp_path, capsys):
     begun = tmp_path / "small"
     shutil.copytree(run, begun)

@@ -47,7 +47,7 @@ def planned(recipe: Recipe, model_dir: Path, samples: Samples):
 def test_files_give_the_plan_that_samples_in_memory_give(model_dir, tmp_path, monkeypatch, rendering, processes):
     monkeypatch.setattr(rendered_files, "_BYTES_A_PART", 2**12)
     monkeypatch.setattr(rendered_files, "_SAMPLES_A_TABLE", 3)
-    monkeypatch.setattr(rendered_files, "num_processes", lambda num_bytes: processes)
+    monkeypatch.setattr(rendered_files, "num_render_processes", lambda num_bytes: processes)
     longest = max(len(s.input_ids) for s in planned(recipe_for(model_dir, tmp_path, rendering), model_dir, SAMPLES)[0].samples)
     recipe = recipe_for(model_dir, tmp_path, rendering, max_length=longest - 1, mask_strategy=("random_token",))
     plan, data, shown = planned(recipe, model_dir, SAMPLES)
@@ -120,7 +120,7 @@ def test_a_damaged_cache_is_made_anew(model_dir, tmp_path, damage, capsys):
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_malformed_row_is_one_error_and_leaves_nothing(model_dir, tmp_path, monkeypatch, processes):
     monkeypatch.setattr(rendered_files, "_BYTES_A_PART", 2**12)
-    monkeypatch.setattr(rendered_files, "num_processes", lambda num_bytes: processes)
+    monkeypatch.setattr(rendered_files, "num_render_processes", lambda num_bytes: processes)
     recipe = recipe_for(model_dir, tmp_path)
     file = Path(recipe.train.reflection_data[0])
     lines = file.read_text().splitlines(keepends=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from reflectioncoder.ablation.identity import is_same
 from reflectioncoder.config.checks import folder_name
-from reflectioncoder.config.credentials import without_secrets
+from reflectioncoder.config.credentials import shown_setting
 from reflectioncoder.config.declarations import AblateConfig
 from reflectioncoder.config.loading import ResolvedRecipe, leaves, with_settings
 from reflectioncoder.config.yaml_text import one_line
@@ -101,7 +101,7 @@ def design_of(resolved: ResolvedRecipe) -> Design:
     cells = [Cell(arm.name, seed, _resolved(resolved, arm, seed)) for seed in seeds for arm in arms]
     if _twice([cell.name for cell in cells]):
         raise UsageError.for_value("two arms have names of the same folder", "ablate.arms", names, "names of letters and digits")
-    shown = {arm.name: {key: without_secrets(key, value) for key, value in arm.settings.items()} for arm in arms}
+    shown = {arm.name: {key: shown_setting(key, value) for key, value in arm.settings.items()} for arm in arms}
     return Design(shown, seeds, control, tuple(cells))
 
 
@@ -114,7 +114,7 @@ def _arms(config: AblateConfig) -> Iterator[_Arm]:
     for arm, settings in (config.arms or {"": {}}).items():
         where = f"ablate.arms.{arm}"
         if not isinstance(settings, dict):
-            shown = without_secrets(where, settings)
+            shown = shown_setting(where, settings)
             raise UsageError.for_value("an arm is a mapping of settings", where, shown, "{train.kl_weight: 0} or {}")
         for combination in _combinations(config.grid):
             parts = [arm, *(f"{key.rpartition('.')[2]}={_short(key, value)}" for key, value in combination.items())]
@@ -139,7 +139,7 @@ def _combinations(grid: dict[str, Any]) -> list[dict[str, Any]]:
     for key, values in grid.items():
         where = f"ablate.grid.{key}"
         if not isinstance(values, list) or not values:
-            shown = without_secrets(where, values)
+            shown = shown_setting(where, values)
             raise UsageError.for_value("a setting of the grid has a list of values", where, shown, "[first, second]")
         names = [_short(key, value) for value in values]
         if (same := _twice(names) or _twice(values)) is not None:
@@ -150,7 +150,7 @@ def _combinations(grid: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _short(key: str, value: Any) -> str:
     """Return the name of a value in an arm's name."""
-    value = without_secrets(key, value)
+    value = shown_setting(key, value)
     return "+".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else one_line(value)
 
 

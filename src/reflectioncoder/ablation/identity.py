@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.builder.authors.registry import author_of
-from reflectioncoder.config.credentials import without_secrets
+from reflectioncoder.config.credentials import shown_setting
 from reflectioncoder.config.declarations import ModelConfig, Recipe
+from reflectioncoder.config.differences import flattened
 from reflectioncoder.data.files import content_hash
 from reflectioncoder.evaluate.specs import own_path, split_spec
 from reflectioncoder.generate.reference_loss import MEASURED
@@ -44,22 +45,14 @@ def is_same(known: Mapping[str, Any], recipe: Recipe) -> bool:
 
 def _settings(recipe: Recipe) -> Iterator[tuple[str, Any]]:
     """Yield dotted keys and values, as they are read from JSON, without those that change no number."""
-    settings = _flat(json.loads(json.dumps(asdict(recipe))), "")
-    yield from _stored((key, value) for key, value in settings if key not in _WITHOUT_EFFECT)
+    settings = flattened(json.loads(json.dumps(asdict(recipe))))
+    yield from _stored((key, value) for key, value in settings.items() if key not in _WITHOUT_EFFECT)
 
 
 def _stored(settings: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
     """Yield settings as they may be stored: addresses without credentials, which are changed without changing any answer."""
     for key, value in settings:
-        yield key, identity_of_url(value) if key == "build.endpoint.base_url" else without_secrets(key, value)
-
-
-def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+        yield key, identity_of_url(value) if key == "build.endpoint.base_url" else shown_setting(key, value)
 
 
 def _inputs(recipe: Recipe) -> Iterator[tuple[str, str]]:

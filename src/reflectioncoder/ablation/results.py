@@ -12,7 +12,7 @@ from reflectioncoder.ablation.metrics import Metric, metrics_of, metrics_of_json
 from reflectioncoder.ablation.statistics import TaskValues, mean_of, paired_difference
 from reflectioncoder.data.files import read_json, write_json
 from reflectioncoder.data.json_text import expected_form
-from reflectioncoder.pipeline import BASE, TRAINED
+from reflectioncoder.stage_marker import BASE, TRAINED
 
 CellMetrics = Mapping[Metric, TaskValues]
 _TRAIN = ("num_tokens", "visits", "reflection_visits", "reflection_tokens", "duration_s")

@@ -22,10 +22,11 @@ from reflectioncoder.config.loading import ResolvedRecipe
 from reflectioncoder.data.files import put_aside, read_json, write_atomic, write_json
 from reflectioncoder.data.run_folders import ABLATION_FILE
 from reflectioncoder.environment import environment
-from reflectioncoder.pipeline import BASE, Run
+from reflectioncoder.pipeline import Run
 from reflectioncoder.progress import format_duration, say
 from reflectioncoder.report.html import write_report
 from reflectioncoder.shards import WHOLE, Shard
+from reflectioncoder.stage_marker import BASE, marker_path
 from reflectioncoder.stopping import StopFlag
 
 if TYPE_CHECKING:
@@ -166,8 +167,7 @@ def _copy_build(source: Path, target: Path) -> None:
         put_aside(whole)
     shutil.copytree(source / "build", partial)
     partial.rename(whole)
-    (target / "stages").mkdir(parents=True, exist_ok=True)
-    write_atomic(target / "stages" / "build.json", (source / "stages" / "build.json").read_bytes())
+    write_atomic(marker_path(target, "build"), marker_path(source, "build").read_bytes())
 
 
 def _mean(values: Sequence[float]) -> float:

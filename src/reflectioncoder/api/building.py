@@ -41,7 +41,7 @@ def build_reflections(
     """Make reflection samples with a real interpreter in the loop, as `reflectioncoder build` does.
 
     Writes `reflections.jsonl`, `rejected.jsonl` and `build.json` into `output_dir`, and `log.sqlite`, from which an interrupted build
-    resumes. Tasks of HumanEval(+) and MBPP(+) are excluded if their data is found on this machine.
+    resumes. Tasks of benchmarks whose data is found on this machine are excluded.
 
     Args:
         recipe: supplies the sections `build` and `sandbox`, and the seed.

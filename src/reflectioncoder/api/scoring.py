@@ -9,12 +9,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from reflectioncoder.choices import RULES, Rules
-from reflectioncoder.data.files import write_json, write_jsonl
+from reflectioncoder.data.files import write_jsonl
 from reflectioncoder.evaluate.benchmarks import Benchmark
 from reflectioncoder.evaluate.compare import ScoredRun, Subset, compare_runs, read_run
 from reflectioncoder.evaluate.judges.base import Status
 from reflectioncoder.evaluate.metrics import Interval
-from reflectioncoder.evaluate.results import headline, require_sandbox, summarize
+from reflectioncoder.evaluate.results import headline
 from reflectioncoder.evaluate.score import SAMPLES, score_samples
 from reflectioncoder.evaluation import ScoreOptions, prepare_scoring
 
@@ -104,9 +104,7 @@ def score(
         write_jsonl(given, [dict(row) for row in samples])
         prepared = prepare_scoring(given, benchmark, options)
         rows = score_samples(prepared.samples, Path(folder, SAMPLES), prepared.scorer, workers)
-        results = summarize(prepared.scorer, rows)
-        require_sandbox(results)
-        write_json(Path(folder, "results.json"), results)
+        results = prepared.finish(rows, Path(folder)).results
         run = read_run(Path(folder))
     metric = headline(results)
     return ScoreResult(

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.builder.log_file import DATABASE_ERRORS, Claim, checksum, damaged, database_error, entry_key, open_checked
-from reflectioncoder.config.settings import shown_value
+from reflectioncoder.config.differences import differing, flattened
 from reflectioncoder.errors import UsageError
 from reflectioncoder.generate.reply import Reply, clean
 
@@ -240,18 +240,8 @@ class LoggedAccount:
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> str:
-    before, now = _flat(before), _flat(now)
-    names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
-    shown = [(name, *(repr(shown_value(settings.get(name), name)) for settings in (before, now))) for name in names]
-    return "".join(f"  setting: {name}\n  before:  {old:.300}\n  now:     {new:.300}\n" for name, old, new in shown)
-
-
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten sections of settings into dotted names."""
-    flat = {}
-    for name, value in settings.items():
-        flat.update(_flat(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {f"{prefix}{name}": value})
-    return flat
+    found = sorted(differing(flattened(before), flattened(now)))
+    return "".join(f"  setting: {name}\n  before:  {old}\n  now:     {new}\n" for name, old, new in found)
 
 
 def _cleaned(response: Any) -> Any:

@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reflectioncoder.commands import Outcome, add_data_dir_argument
-from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT, MachineError, SandboxUnavailableError, require
+from reflectioncoder.errors import (
+    EXIT_CHECK_FAILED,
+    EXIT_DONE,
+    EXIT_ENVIRONMENT,
+    MachineError,
+    SandboxUnavailableError,
+    UsageError,
+    require,
+)
 
 if TYPE_CHECKING:
     from reflectioncoder.sandbox.isolation import Isolation
@@ -234,10 +242,13 @@ def _why_not_trainable(name: str) -> str | None:
     from reflectioncoder.models.load import load_config
     from reflectioncoder.models.sources import resolve_model
 
-    require("torch", "train")
-    from reflectioncoder.train.selfcheck import why_not_exact
+    try:
+        require("torch", "train")
+        from reflectioncoder.train.selfcheck import why_not_exact
 
-    return why_not_exact(load_config(resolve_model(ModelConfig(name)).path))
+        return why_not_exact(load_config(resolve_model(ModelConfig(name)).path))
+    except (UsageError, MachineError) as error:  # the rest of the diagnosis is shown all the same
+        return str(error).partition("\n")[0]
 
 
 def _gpu() -> str | None:

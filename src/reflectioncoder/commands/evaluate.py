@@ -21,7 +21,6 @@ from reflectioncoder.commands import (
     limited,
     percent,
     shard_outcome,
-    wanted_benchmark,
     wanted_cluster,
 )
 from reflectioncoder.commands.generate import SHARDS_OF_SERVED_MODELS, add_model_arguments, generation_recipe, model_of
@@ -51,9 +50,10 @@ def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.contamination.records import refuse_contaminated
     from reflectioncoder.data.answer_reasons import has_no_program_at_all
     from reflectioncoder.data.file_lock import alone_in
-    from reflectioncoder.data.files import claim
-    from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT, CannotError, UsageError
-    from reflectioncoder.evaluate.benchmarks import require_distinct
+    from reflectioncoder.data.files import claim_for_answers
+    from reflectioncoder.errors import EXIT_CHECK_FAILED, EXIT_DONE, EXIT_ENVIRONMENT, CannotError
+    from reflectioncoder.evaluate.benchmarks import load_benchmarks, require_distinct
+    from reflectioncoder.evaluate.dates import EVER, DateWindow, dates_of
     from reflectioncoder.evaluate.references import with_references
     from reflectioncoder.evaluate.results import summary_of
     from reflectioncoder.evaluation import completions_key, evaluate_model, require_formats, skip, write_skipped
@@ -64,7 +64,10 @@ def run(args: argparse.Namespace) -> Outcome:
     cluster = wanted_cluster(args, args.workers)
     recipe = generation_recipe(args)
     recipe = replace(recipe, sandbox=replace(recipe.sandbox, workers=args.workers, rules=args.rules, floor=floor_of(args)))
-    benchmarks = [wanted_benchmark(spec, args) for spec in args.benchmark]
+    specs = [limited(spec, args.limit) for spec in args.benchmark]
+    window = DateWindow(args.from_date, args.to_date)
+    benchmarks = list(load_benchmarks(specs, args.data_dir, window).values())
+    windows = [window if dates_of(benchmark.tasks) else EVER for benchmark in benchmarks]
     model = model_of(args)
     lines = []
     for benchmark in benchmarks:
@@ -72,13 +75,13 @@ def run(args: argparse.Namespace) -> Outcome:
         lines += benchmark.date_lines()
         note = refuse_contaminated(model.path, benchmark.name, allow=args.allow_contaminated)
         lines += [note] if note else []
-        key = completions_key(benchmark, recipe, model.key, in_batches=model.in_batches)
-        if not args.shard and not claim(args.output / benchmark.name, key):
-            raise UsageError(
-                f"{args.output / benchmark.name} holds results of another model or other settings\n  hint:    choose another --output"
-            )
+    if not args.shard:
+        with alone_in(args.output):
+            for benchmark in benchmarks:
+                key = completions_key(benchmark, recipe, model.key, in_batches=model.in_batches)
+                claim_for_answers(args.output / benchmark.name, key)
     benchmarks = [with_references(benchmark, floor_of(args), args.workers) for benchmark in benchmarks]  # last: it can take minutes
-    wanted = [WantedBenchmark(limited(spec, args.limit), args.from_date, args.to_date, args.data_dir) for spec in args.benchmark]
+    wanted = [WantedBenchmark(spec, applied.since, applied.until, args.data_dir) for spec, applied in zip(specs, windows, strict=True)]
     if args.shard:
         from reflectioncoder.sharded.evaluate import run_shard
 

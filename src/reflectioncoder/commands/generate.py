@@ -163,8 +163,7 @@ def model_of(args: argparse.Namespace):
 
 def run(args: argparse.Namespace) -> Outcome:
     from reflectioncoder.data.file_lock import alone_in
-    from reflectioncoder.data.files import claim, claim_anew
-    from reflectioncoder.errors import UsageError
+    from reflectioncoder.data.files import claim_for_answers
     from reflectioncoder.evaluation import completions_key
     from reflectioncoder.generate.base import generate, longest
 
@@ -180,10 +179,7 @@ def run(args: argparse.Namespace) -> Outcome:
     key = completions_key(benchmark, recipe, model.key, in_batches=model.in_batches)
     requests = benchmark.requests(recipe.generate.num_samples)
     with alone_in(args.output):
-        if not claim(args.output, key):
-            if path.exists():
-                raise UsageError(f"{path} holds completions of another model or other settings\n  hint:    choose another --output")
-            claim_anew(args.output, key)  # no completions of its previous use are left
+        claim_for_answers(args.output, key)
         with model.open(longest(requests), recipe.generate.max_new_tokens) as backend:
             counts = generate(backend, requests, recipe.generate, recipe.seed, path, f"generate {benchmark.name}")
     return _outcome(counts, benchmark, path)

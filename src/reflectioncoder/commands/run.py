@@ -34,7 +34,8 @@ def _run(args: argparse.Namespace, team: Team | None) -> Outcome:
     from pathlib import Path
 
     from reflectioncoder.evaluate.results import summary_line
-    from reflectioncoder.pipeline import BASE, TRAINED, Run
+    from reflectioncoder.pipeline import Run
+    from reflectioncoder.stage_marker import BASE, TRAINED
     from reflectioncoder.stopping import SigtermFlag
 
     resolved = resolve_limited_recipe(args)

@@ -11,16 +11,16 @@ from typing import Any
 from reflectioncoder.server_address import scrub_urls, shown_variable, without_credentials
 
 
-def without_secrets(key: str, value: Any) -> Any:
+def shown_setting(key: str, value: Any) -> Any:
     """Return the value of a setting without credentials.
 
     Args:
         key: its dotted key. Values of a mapping, such as `ablate.arms`, are known by their own keys, those of a list by its key.
     """
     if isinstance(value, Mapping):
-        return {name: without_secrets(f"{key}.{name}", inner) for name, inner in value.items()}
+        return {name: shown_setting(f"{key}.{name}", inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(without_secrets(key, item) for item in value)
+        return type(value)(shown_setting(key, item) for item in value)
     if not isinstance(value, str):
         return value
     name = key.rpartition(".")[2]

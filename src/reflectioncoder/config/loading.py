@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from reflectioncoder.config.credentials import without_secrets
+from reflectioncoder.config.credentials import shown_setting
 from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.config.settings import Origins, describe, field_types, section
 from reflectioncoder.config.yaml_text import one_line, parse_yaml
@@ -172,7 +172,7 @@ def _dump(settings: Any, prefix: str, provenance: dict[str, str], lines: list[st
             _dump(value, key + ".", provenance, lines)
         else:
             origin = " ".join(provenance.get(key, "default").split())  # an override may have had newlines
-            lines.append(f"{indent}{spec.name}: {one_line(without_secrets(key, value))}  # [{origin}] {spec.metadata['doc']}")
+            lines.append(f"{indent}{spec.name}: {one_line(shown_setting(key, value))}  # [{origin}] {spec.metadata['doc']}")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from reflectioncoder.contamination.behaviour import Behaviour, BenchmarkTask
 from reflectioncoder.contamination.overlap import KnownTasks
-from reflectioncoder.data.files import content_hash, read_json, write_json
+from reflectioncoder.data.files import content_hash, read_json, remember_json, write_json
 from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.data.prompts import program_of_answer
 from reflectioncoder.data.samples import Sample
@@ -20,6 +20,7 @@ from reflectioncoder.evaluate.benchmarks import BENCHMARKS, BIGCODEBENCH, CRUXEV
 from reflectioncoder.evaluate.data_files import BenchmarkFile
 from reflectioncoder.evaluate.judges.bigcodebench.benchmark import tasks_of
 from reflectioncoder.paths import cache_dir
+from reflectioncoder.progress import say
 from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.terminal import in_line
 
@@ -75,7 +76,7 @@ def _known_to_training(data_dir: str | None) -> KnownTasks:
 
 @cache
 def known_behaviour(data_dir: str | None = None) -> Behaviour | None:
-    """Return the `Behaviour` of the same sets; None if none of them is on this machine.
+    """Return the `Behaviour` of HumanEval+, MBPP+ and BigCodeBench-Hard; None if none of them is on this machine.
 
     Raises:
         SandboxUnavailableError: programs cannot be confined here.
@@ -109,7 +110,8 @@ def _rows(file: BenchmarkFile, data_dir: str | None) -> list[dict[str, Any]]:
         return []
     try:
         return [{**row, "plus_input": []} for row in file.read(path)]
-    except MachineError:
+    except MachineError as error:
+        say(f"contamination: {str(error).partition(chr(10))[0]}; its tasks will not be recognised")
         return []
 
 
@@ -141,7 +143,7 @@ def _matches(samples: Iterable[Sample], known: KnownTasks, identity: str | None)
             found.append((sample.id or f"#{count}", task))
         count += 1
     if kept is not None:
-        write_json(kept, {"num_samples": count, "found": found})
+        remember_json(kept, {"num_samples": count, "found": found})
     return Matches(count, found)
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from reflectioncoder.data.json_text import expected_form, parse_json
+from reflectioncoder.data.temporary import holds_something, remove_abandoned, temporary_beside
 from reflectioncoder.errors import NO_PATH, MachineError, ReflectionCoderError, UsageError
 
 _NEARLY_FULL_BYTES = 2**26
@@ -64,7 +65,7 @@ def write_atomic(path: str | Path, content: str | bytes) -> Path:
     """
     path = Path(path)
     target = replaceable(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as handle:
@@ -80,7 +81,22 @@ def write_atomic(path: str | Path, content: str | bytes) -> Path:
 
 
 def write_json(path: str | Path, value: Any) -> Path:
-    return write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    return write_atomic(path, _json_text(value))
+
+
+def _json_text(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def remember(path: Path, content: str | bytes) -> None:
+    """Write a file of the user cache. One that cannot be written costs the time to compute its content again, and is no error."""
+    with contextlib.suppress(ReflectionCoderError, OSError):
+        write_atomic(path, content)
+
+
+def remember_json(path: Path, value: Any) -> None:
+    """Do what `remember` does, for a JSON value."""
+    remember(path, _json_text(value))
 
 
 def read_json(path: str | Path) -> Any:
@@ -219,12 +235,12 @@ class JsonlWriter:
     def __init__(self, path: str | Path):
         self.path = replaceable(Path(path))
         self._is_wanted = True
-        self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        self._temporary = temporary_beside(self.path)
 
     def __enter__(self) -> JsonlWriter:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            remove_stale(self.path)
+            remove_abandoned(self.path)
             self._handle = open(self._temporary, "wb")
         except OSError as error:
             raise _storage_error(self.path, error) from error
@@ -256,12 +272,6 @@ class JsonlWriter:
 
 def write_jsonl(path: str | Path, rows: list[dict[str, Any]]) -> Path:
     return write_atomic(path, "".join(dumps_row(row) + "\n" for row in rows))
-
-
-def remove_stale(path: Path) -> None:
-    """Remove the temporary files of killed writers of `path` (`.NAME.PID.tmp`)."""
-    for stale in path.parent.glob(f".{path.name}.*.tmp"):
-        shutil.rmtree(stale) if stale.is_dir() else stale.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -313,14 +323,27 @@ def claim(directory: Path, key: str) -> bool:
     if owner.is_file():
         with expected_form(owner):
             return read_json(owner)["key"] == key
-    if directory.is_dir() and any(path.name != LOCK_FILE for path in directory.iterdir()):
+    if holds_something(directory, lock=LOCK_FILE):
         return False
-    claim_anew(directory, key)
+    _own(directory, key)
     return True
 
 
-def claim_anew(directory: Path, key: str) -> None:
-    """Make `directory` the folder of `key`, whatever key it had before; other files in it stay."""
+def claim_for_answers(directory: Path, key: str) -> None:
+    """Claim `directory` for the answers of `key`. A folder of another key is taken over as long as it has no answer or verdict.
+
+    Raises:
+        UsageError: it has some.
+    """
+    if claim(directory, key):
+        return
+    files = (directory / name for name in ("completions.jsonl", "samples.jsonl"))
+    if kept := next((file for file in files if file.exists() and file.stat().st_size), None):
+        raise UsageError(f"{kept} is of another model or of other settings\n  hint:    choose another --output")
+    _own(directory, key)
+
+
+def _own(directory: Path, key: str) -> None:
     write_json(directory / "settings.json", {"key": key})
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from reflectioncoder.data.files import content_hash, read_json, write_json
+from reflectioncoder.data.files import content_hash, read_json, remember_json
 from reflectioncoder.data.json_text import expected_form
-from reflectioncoder.errors import MachineError, ReflectionCoderError, UsageError, require
+from reflectioncoder.errors import MachineError, ReflectionCoderError, UnreachableError, UsageError, require
 from reflectioncoder.paths import cache_dir
 from reflectioncoder.progress import say
 
@@ -79,7 +79,7 @@ def find_hub_data(address: HubAddress) -> HubData:
         if found is None:
             say(f"data: {address} at {commit[:12]} is being downloaded")
             found = _prepared(address, commit)
-            write_json(note, {"config": found.config, "split": found.split, "files": [str(file) for file in found.files]})
+            remember_json(note, {"config": found.config, "split": found.split, "files": [str(file) for file in found.files]})
     return found
 
 
@@ -149,7 +149,8 @@ def hub_errors(where: str, name: str, revision: str | None, kind: HubKind = "dat
 
     Raises:
         UsageError: the repository or revision does not exist, or is gated.
-        MachineError: everything else, such as a network failure.
+        UnreachableError: the hub does not answer, or with an error of its own.
+        MachineError: everything else, such as a full disk.
     """
     try:
         yield
@@ -174,9 +175,11 @@ def _explained(error: Exception, where: str, name: str, revision: str | None, ki
     if caused_by(errors.RepositoryNotFoundError, errors.HFValidationError):
         return UsageError(f"{where}: no such {kind} on the hub, or a private one\n  hint:    a private one needs HF_TOKEN")
     if caused_by(errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, ConnectionError):
-        return MachineError(
+        return UnreachableError(
             f"{where}: the hub cannot be reached, and the {kind} is not in its cache\n  hint:    name a local folder instead"
         )
+    if caused_by(errors.HfHubHTTPError):
+        return UnreachableError(f"{where}: the hub answers with an error: {first_lines(error)}\n  hint:    run it again later")
     if isinstance(error, FileNotFoundError | ValueError):  # no data files, an unreadable card, several configurations
         return UsageError(f"{where}: {first_lines(error, 2)}")  # the second line lists the configurations
     cause = error.__cause__ or error  # the cause of a DatasetGenerationError

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
+import http.client
 import importlib.util
 import json
 import os
-import urllib.error
 import urllib.request
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -88,15 +91,18 @@ class DataFile:
     origin: Origin = "published"
 
     def find(self, data_dir: str | None = None) -> Path | None:
-        return look_up(self.pattern, data_dir)
+        """Return the file; of several, the published one if it is among them, else the first that was found."""
+        found = list(matching(self.pattern, data_dir))
+        if len(found) < 2:
+            return found[0] if found else None
+        return next((path for path in found if self._is_published(path)), found[0])
 
     def obtain(self, data_dir: str | None = None) -> Path:
         return self.find(data_dir) or self._download()
 
     def read(self, path: Path) -> list[dict[str, Any]]:
         try:
-            content = path.read_bytes()
-            content = gzip.decompress(content) if path.suffix == ".gz" else content
+            content = _content(path)
             found = hashlib.sha256(content).hexdigest()
         except (OSError, EOFError, zlib.error) as error:
             raise MachineError(f"{path} cannot be read: {error}") from error
@@ -109,6 +115,12 @@ class DataFile:
             return json.loads(content)
         return [json.loads(line) for line in content.split(b"\n") if line.strip()]
 
+    def _is_published(self, path: Path) -> bool:
+        with contextlib.suppress(OSError, EOFError, zlib.error):
+            status = path.stat()
+            return _content_sha256(path, status.st_size, status.st_mtime_ns) == self.sha256
+        return False
+
     def _download(self) -> Path:
         """Download the file into the user cache; raise MachineError, which lists the places searched, if that fails."""
         looked = "\n".join(f"    {place}" for place in search_places())
@@ -120,7 +132,7 @@ class DataFile:
         try:
             with urllib.request.urlopen(self.url, timeout=60) as response:
                 content = response.read()
-        except (urllib.error.URLError, OSError) as error:
+        except (OSError, http.client.HTTPException) as error:  # URLError is an OSError; a connection that is cut is the other
             raise MachineError(f"{missing}  and it cannot be downloaded: {error}\n{hint}") from error
         write_atomic(target, content)
         try:
@@ -170,10 +182,19 @@ def search_places(data_dir: str | None = None) -> list[Path]:
     return places
 
 
-def look_up(pattern: str, data_dir: str | None = None) -> Path | None:
-    """Return the file that matches `pattern` in the first place that has one; among several matches, the last."""
+def matching(pattern: str, data_dir: str | None = None) -> Iterator[Path]:
+    """Yield the files that match `pattern`, place by place, in each the last of the alphabet first."""
     for place in search_places(data_dir):
-        found = sorted(path for path in place.rglob(pattern) if path.is_file()) if place.is_dir() else []
-        if found:
-            return found[-1]
-    return None
+        if place.is_dir():
+            yield from sorted((path for path in place.rglob(pattern) if path.is_file()), reverse=True)
+
+
+@cache
+def _content_sha256(path: Path, _size: int, _mtime_ns: int) -> str:
+    """Return the SHA-256 of a file's uncompressed content; size and time are for the cache."""
+    return hashlib.sha256(_content(path)).hexdigest()
+
+
+def _content(path: Path) -> bytes:
+    content = path.read_bytes()
+    return gzip.decompress(content) if path.suffix == ".gz" else content

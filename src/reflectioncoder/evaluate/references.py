@@ -1,8 +1,9 @@
 """Excludes the tasks of a benchmark that this machine cannot judge: those whose canonical solutions (references) fail here.
 
-Only judges whose tests need packages, the network or particular versions check references (`Judge.checks_references`). Results name
-each excluded task with its reason, and report beside every score how many references pass. A reference that fails while others run is
-judged once more, alone. The outcome for a whole benchmark is stored for `known_references`, which judges nothing.
+Judges check references (`Judge.checks_references`) if their tests need packages, the network or particular versions, or if the problems
+are the user's own. Results name each excluded task with its reason, and report beside every score how many references pass. A reference
+that fails while others run is judged once more, alone. The outcome for a whole benchmark is stored for `known_references`, which judges
+nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reflectioncoder.data.files import content_hash, read_json, write_json
+from reflectioncoder.data.files import content_hash, read_json, remember_json
 from reflectioncoder.errors import MachineError, SandboxUnavailableError, UsageError
 from reflectioncoder.evaluate.judges.base import ReferenceOutcome
 from reflectioncoder.evaluate.versions import package_versions
@@ -118,7 +119,8 @@ def with_references(benchmark: Benchmark[Any], floor: int, workers: int) -> Benc
     num_without = sum(outcome.is_missing for outcome in outcomes.values())
     references = References(len(benchmark.tasks), failed, not_challenged, num_without)
     if not benchmark.left_out:
-        write_json(_kept_at(benchmark.name), {"environment": _environment(benchmark.sha256, isolation), **references.to_json()})
+        environment = _environment(benchmark.sha256, isolation)
+        remember_json(_kept_at(benchmark.name), {"environment": environment, **references.to_json()})
     if len(failed) == len(benchmark.tasks):
         reason = next(iter(failed.values()))
         raise MachineError(

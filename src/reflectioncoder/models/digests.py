@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from reflectioncoder.data.files import content_hash, read_json, sha256_file, write_json
+from reflectioncoder.data.files import content_hash, read_json, remember_json, sha256_file
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.paths import cache_dir
 
@@ -42,6 +42,5 @@ def file_digest(file: Path) -> str:
         if known["state"] == state:
             return str(known["sha256"])
     digest = sha256_file(file)
-    with contextlib.suppress(MachineError, OSError):  # an unwritable cache only costs time
-        write_json(memory, {"state": state, "sha256": digest})
+    remember_json(memory, {"state": state, "sha256": digest})
     return digest

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.choices import GGUF_DTYPES, GgufDtype
-from reflectioncoder.data.files import read_json, remove_stale, writing
+from reflectioncoder.data.files import read_json, writing
+from reflectioncoder.data.temporary import remove_abandoned, temporary_beside
 from reflectioncoder.errors import UsageError, require, require_choice
 from reflectioncoder.models.gguf_tensors import Layout
 from reflectioncoder.models.gguf_tokenizer import Vocabulary
@@ -98,10 +99,10 @@ def write_gguf(folder: Path, path: Path, dtype: GgufDtype) -> Path:
     layout.describe(writer)
     names = layout.names(iter(weights.files))
     Vocabulary.of(folder, num_rows=weights.shape("model.embed_tokens.weight")[0]).write(writer)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     with writing(path), contextlib.ExitStack() as stack:
         path.parent.mkdir(parents=True, exist_ok=True)
-        remove_stale(path)
+        remove_abandoned(path)
         stack.callback(temporary.unlink, missing_ok=True)
         stack.callback(writer.close)
         _write_file(writer, temporary, layout, weights, names, dtype)

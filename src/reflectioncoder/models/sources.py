@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reflectioncoder.config.declarations import ModelConfig
 from reflectioncoder.data.hub import hub_errors
-from reflectioncoder.errors import MachineError, UsageError, require
+from reflectioncoder.errors import UnreachableError, UsageError, require
 from reflectioncoder.models.load import quiet_libraries
 from reflectioncoder.models.packaged import PACKAGED_MODELS, from_package
 from reflectioncoder.progress import say
@@ -51,7 +51,7 @@ def resolve_model(config: ModelConfig) -> ModelSource:
     if package.name not in _packages_in_use:
         try:
             return ModelSource(_from_hub(config), "hub")
-        except MachineError:
+        except UnreachableError:
             say(f"{config.name}: the model hub cannot be reached; using the package {package.name} {package.version}")
             _packages_in_use.add(package.name)
     return ModelSource(from_package(package), "package")

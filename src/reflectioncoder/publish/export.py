@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import tempfile
 from array import array
 from collections import Counter
@@ -23,6 +22,7 @@ from reflectioncoder.choices import FailedAttempts
 from reflectioncoder.data.files import JsonlWriter, read_json, read_jsonl
 from reflectioncoder.data.run_folders import run_folders
 from reflectioncoder.data.samples import Sample, language_of, read_samples
+from reflectioncoder.data.temporary import is_temporary
 from reflectioncoder.errors import CheckFailedError, UsageError, require
 from reflectioncoder.publish.exactly_once import RowRenderer, UnsupportedFormatError, check_row
 from reflectioncoder.publish.formats import FORMATS, Row, Skipped, metadata_of
@@ -149,8 +149,8 @@ def export(
         failed_attempts: whether the rows train the code of attempts whose output reports a failure.
 
     Raises:
-        UsageError: no samples, a duplicate id, a sample in an unknown language, a template that can render none of the formats, an
-            output folder with other files, a format that cannot mark code as not trained.
+        UsageError: no samples, none that has a row in any of the formats, a duplicate id, a sample in an unknown language, a template
+            that can render none of the formats, an output folder with other files, a format that cannot mark code as not trained.
         CheckFailedError: a row does not hold exactly its sample.
     """
     names = [name for name in FORMATS if name in set(formats)]
@@ -177,9 +177,16 @@ def export(
                     files[form_name].write(row)
         if not tally.types:
             raise UsageError(f"no samples in {', '.join(str(source.samples) for source in sources)}")
+        if not any(count.num_rows for count in counts.values()):
+            reasons = [f"  {name}: {_why_none(count)}" for name, count in counts.items()]
+            raise UsageError("\n".join(["none of the samples has a row in these formats", *reasons, "  hint:    --format canonical"]))
     for name in [name for name, count in counts.items() if not count.num_rows]:
         (output_dir / f"{name}.jsonl").unlink()
     return Exported(tuple(sources), counts, tally, limit, failed_attempts)
+
+
+def _why_none(count: FormatCounts) -> str:
+    return count.unsupported or ", ".join(f"{reason} ({number} samples)" for reason, number in count.skipped.most_common())
 
 
 def _require_place_for_context(names: Sequence[str]) -> None:
@@ -249,9 +256,8 @@ def require_free(output_dir: Path, formats: Iterable[str]) -> None:
     own = {f"{name}.jsonl" for name in formats}
     if card.is_file() and CARD_SIGN in card.read_text(encoding="utf-8", errors="replace"):
         own.add(CARD_NAME)
-    unfinished = re.compile(rf"\.({'|'.join(map(re.escape, own))})\.\d+\.tmp")  # left by a killed export
     found = sorted(path.name for path in output_dir.iterdir()) if output_dir.is_dir() else []
-    others = [name for name in found if name not in own and not unfinished.fullmatch(name)]
+    others = [name for name in found if name not in own and not is_temporary(name)]  # such are left by a killed export
     if others:
         shown = ", ".join(others[:5]) + (", …" if len(others) > 5 else "")
         raise UsageError(f"{output_dir} holds files that are not of this export: {shown}\n  hint:    name a new folder")

@@ -18,7 +18,7 @@ from reflectioncoder.evaluate.benchmarks import split_name
 from reflectioncoder.evaluate.compare import compare_folders
 from reflectioncoder.evaluate.results import headline
 from reflectioncoder.publish.export import Source, Tally, find_source
-from reflectioncoder.stage_marker import WHOLE_RUN, Marker
+from reflectioncoder.stage_marker import BASE, TRAINED, WHOLE_RUN, Marker, evaluation_stage, marker_path
 
 _MAX_NAMED = 5
 _CONTINUE = "run the same command again: it continues"
@@ -82,6 +82,8 @@ def read_finished_run(directory: Path, base_name: str | None = None) -> Finished
     _require_done(directory, WHOLE_RUN, directory / "config.yaml")
     recipe = load_recipe(directory / "config.yaml").recipe
     model = directory / "model"
+    if recipe.build.problems:
+        _require_done(directory, "build", directory / "build" / "build.json")
     trained = _require_done(directory, "train", model / "config.json")
     model_files = _written_into(model, trained)
     evaluations = tuple(_evaluations(directory, recipe))
@@ -111,7 +113,7 @@ def read_finished_run(directory: Path, base_name: str | None = None) -> Finished
 
 def _require_done(directory: Path, stage: str, output: Path) -> Marker:
     """Return the marker of a stage; refuse a run whose stage is not done or whose files changed since."""
-    marker = Marker.read(directory / "stages" / f"{stage}.json")
+    marker = Marker.read(marker_path(directory, stage))
     if marker is None or not output.is_file():
         raise UsageError(f"{directory} is not finished: its stage {stage} is not done\n  hint:    {_CONTINUE}")
     if changed := marker.changed(directory):
@@ -136,16 +138,15 @@ def _evaluations(directory: Path, recipe: Recipe) -> list[Evaluation]:
 
 def _evaluation(directory: Path, name: str) -> Evaluation:
     folder = directory / "eval" / name
-    scored = {which: f"eval-{name}-{which}".replace("/", "-") for which in ("base", "trained")}
-    _require_done(directory, scored["trained"], folder / "trained" / "results.json")
-    has_base = (folder / "base" / "results.json").is_file()  # rounds of `improve` do not score the base model
+    _require_done(directory, evaluation_stage(name, TRAINED), folder / TRAINED / "results.json")
+    has_base = (folder / BASE / "results.json").is_file()  # rounds of `improve` do not score the base model
     if has_base:
-        _require_done(directory, scored["base"], folder / "base" / "results.json")
+        _require_done(directory, evaluation_stage(name, BASE), folder / BASE / "results.json")
     with expected_form(f"the results in {folder}"):
-        base = read_json(folder / "base" / "results.json") if has_base else None
-        trained = read_json(folder / "trained" / "results.json")
+        base = read_json(folder / BASE / "results.json") if has_base else None
+        trained = read_json(folder / TRAINED / "results.json")
         headline(trained)
-        return Evaluation(name, base, trained, compare_folders(folder, "base", "trained"))
+        return Evaluation(name, base, trained, compare_folders(folder, BASE, TRAINED))
 
 
 def _name(directory: Path, recipe: Recipe) -> str:

@@ -14,9 +14,10 @@ from typing import Any
 
 from reflectioncoder import __version__
 from reflectioncoder.choices import GgufDtype
-from reflectioncoder.data.files import content_hash, explain_full_disk, read_json, remove_stale, sha256_file, write_atomic, write_json
+from reflectioncoder.data.files import content_hash, explain_full_disk, read_json, sha256_file, write_atomic, write_json
 from reflectioncoder.data.hub import first_lines
 from reflectioncoder.data.json_text import expected_form
+from reflectioncoder.data.temporary import remove_abandoned, temporary_beside
 from reflectioncoder.errors import UsageError, require
 from reflectioncoder.models.digests import model_hash
 from reflectioncoder.models.gguf_export import check_gguf, write_gguf
@@ -66,8 +67,8 @@ def make_model_folder(
     if gguf is not None:
         check_gguf(run.model)
     output.parent.mkdir(parents=True, exist_ok=True)
-    remove_stale(output)
-    scratch = output.with_name(f".{output.name}.{os.getpid()}.tmp")
+    remove_abandoned(output)
+    scratch = temporary_beside(output)
     try:
         with explain_full_disk(output.parent):
             checks = _write(run, scratch, gguf, license, is_checked=is_checked)

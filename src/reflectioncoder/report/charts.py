@@ -94,7 +94,7 @@ def intervals(rows: Sequence[tuple[str, str, dict[str, Any]]]) -> str:
     )
 
 
-def differences(rows: Sequence[tuple[str, dict[str, Any]]], scale: float, unit: str, *, higher_is_better: bool) -> str:
+def difference_chart(rows: Sequence[tuple[str, dict[str, Any]]], scale: float, unit: str, *, higher_is_better: bool) -> str:
     """Draw differences with their intervals around zero. Rows are (label, estimate); values are shown times `scale`."""
     if not rows:
         return ""

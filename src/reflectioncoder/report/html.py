@@ -13,12 +13,11 @@ from markupsafe import Markup
 from reflectioncoder.data.files import write_atomic
 from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.data.run_folders import run_folders
-from reflectioncoder.report.charts import Line, bars, differences, intervals, line_chart, swatch
+from reflectioncoder.report.charts import Line, bars, difference_chart, intervals, line_chart, swatch
 from reflectioncoder.report.collect import WHICH, collect_run, funnel
 from reflectioncoder.report.page import render_page
 from reflectioncoder.report.pairs import Pair
-from reflectioncoder.report.provenance import chosen
-from reflectioncoder.report.provenance import differences as settings_that_differ
+from reflectioncoder.report.provenance import chosen, differences
 from reflectioncoder.report.sequences import within
 from reflectioncoder.report.tasks import MAX_LISTED, Programs, Side, TaskSet, for_page, task_set
 
@@ -125,7 +124,7 @@ def _together(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "curves": _curves(runs),
         "keys": [(run["name"], Markup(swatch(number))) for number, run in enumerate(runs) if run["train"]],
         "names": [run["name"] for run in parts],
-        "settings": settings_that_differ([run["settings"] for run in parts]) if len(parts) > 1 else [],
+        "settings": differences([run["settings"] for run in parts]) if len(parts) > 1 else [],
     }
 
 
@@ -139,7 +138,7 @@ def _differences(ablation: dict[str, Any] | None) -> list[str]:
     for metric in ablation["metrics"] if ablation else ():
         scale, unit = (100.0, "points") if metric["kind"] == "pass@1" else (1.0, "nats")
         rows = [(row["arm"], row["difference"]) for row in metric["arms"] if "difference" in row]
-        charts.append(differences(rows, scale, unit, higher_is_better=metric["higher_is_better"]))
+        charts.append(difference_chart(rows, scale, unit, higher_is_better=metric["higher_is_better"]))
     return charts
 
 

@@ -38,7 +38,7 @@ from reflectioncoder.builder.pipeline import (
 )
 from reflectioncoder.builder.summary import BuildSummary, LogCounts
 from reflectioncoder.config.building import BuildConfig
-from reflectioncoder.config.declarations import Recipe
+from reflectioncoder.config.declarations import AblateConfig, Recipe
 from reflectioncoder.config.loading import recipe_of
 from reflectioncoder.contamination.overlap import KnownTasks
 from reflectioncoder.contamination.records import behaviour_names, known_behaviour, known_tasks
@@ -169,7 +169,7 @@ def _work(recipe: Recipe, limit: int | None, data_dir: str | None, known: KnownT
         {"problems": problems.digest, "benchmarks": known.names, _TESTS: behaviour_names(data_dir), "files": files},
         num_units=problems.count,
         paths={
-            "recipe": asdict(replace(recipe, build=replace(recipe.build, endpoint=endpoint))),
+            "recipe": asdict(replace(recipe, build=replace(recipe.build, endpoint=endpoint), ablate=AblateConfig())),
             "limit": limit,
             "data_dir": data_dir and os.path.abspath(data_dir),
             "problems": ", ".join(recipe.build.problems),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.config.building import EndpointConfig
-from reflectioncoder.config.declarations import Recipe
+from reflectioncoder.config.declarations import AblateConfig, Recipe
 from reflectioncoder.config.settings import NOWHERE, section
 from reflectioncoder.models.sources import ModelSource
 from reflectioncoder.stopping import StopFlag
@@ -47,8 +47,8 @@ class TrainingJob:
         return train_model(self.recipe, self.source, self.samples(), self.run_dir, resume=self.resume, stop=stop)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the job as JSON without the settings of the author's server, which no training needs and which can be secret."""
-        recipe = replace(self.recipe, build=replace(self.recipe.build, endpoint=EndpointConfig()))
+        """Return the job as JSON without settings that no training needs and that can be secret: the author's server, other arms."""
+        recipe = replace(self.recipe, build=replace(self.recipe.build, endpoint=EndpointConfig()), ablate=AblateConfig())
         return {
             "recipe": asdict(recipe),
             "source": self.source.to_json(),

@@ -37,7 +37,7 @@ from reflectioncoder.models.load import pick_device
 from reflectioncoder.progress import say
 from reflectioncoder.stopping import StopFlag
 from reflectioncoder.train.job import TrainingJob
-from reflectioncoder.train.sharding import num_processes
+from reflectioncoder.train.sharding import world_size
 
 if TYPE_CHECKING:
     from reflectioncoder.train.ranks import Team
@@ -59,7 +59,7 @@ def training_processes(recipe: Recipe) -> int:
         UsageError: more processes than GPUs.
         MachineError: a GPU is required and there is none.
     """
-    wanted, launched = recipe.train.processes, num_processes()
+    wanted, launched = recipe.train.processes, world_size()
     if launched > 1:
         if wanted not in ("auto", launched):
             say(f"train: train.processes is {wanted}, but {launched} processes were started: these train")
@@ -83,7 +83,7 @@ def carry_out(job: TrainingJob, stop: StopFlag | None, team: Team | None = None)
     """
     if team is not None:
         return team.train(job, stop)
-    num_ranks = 1 if num_processes() > 1 else training_processes(job.recipe)
+    num_ranks = 1 if world_size() > 1 else training_processes(job.recipe)
     return job.train(stop) if num_ranks == 1 else train_in_children(job, num_ranks, stop or StopFlag())
 
 

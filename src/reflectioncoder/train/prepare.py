@@ -208,9 +208,9 @@ def decide_checkpointing(recipe: Recipe, source: ModelSource, tokenizer: Any, pl
 
 
 def device_bytes(device: str, num_ranks: int = 1) -> float:
-    """Return the memory of a GPU, or a rank's share of the machine's available memory, in bytes."""
+    """Return the free memory of a GPU, which other processes may use too, or a rank's share of the machine's, in bytes."""
     if device.startswith("cuda"):
-        return torch.cuda.mem_get_info(device)[1]
+        return torch.cuda.mem_get_info(device)[0]
     try:
         with open("/proc/meminfo") as handle:
             return next(int(line.split()[1]) * 1024 / num_ranks for line in handle if line.startswith("MemAvailable:"))

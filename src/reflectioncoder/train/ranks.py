@@ -1,4 +1,4 @@
-"""Lets `run` and `improve` work under torchrun: the first process does everything, and the others join its trainings.
+"""Lets `run`, `improve` and `ablate` work under torchrun: the first process does everything, and the others join its trainings.
 
 While they wait, they poll the launcher's store once a second, which costs nothing and has no time limit; a process waiting in a
 collective operation would hit its timeout after minutes.
@@ -18,7 +18,7 @@ from reflectioncoder.errors import MachineError, ReflectionCoderError, exit_code
 from reflectioncoder.models.load import pick_device, quiet_libraries
 from reflectioncoder.stopping import SigtermFlag, StopFlag
 from reflectioncoder.train.job import TrainingJob
-from reflectioncoder.train.sharding import num_processes, set_up_sharding
+from reflectioncoder.train.sharding import set_up_sharding, world_size
 
 _POLL_S = 1.0
 _MAX_WAIT_S = 60.0  # for the first process, after an error in a training that must have reached it too
@@ -111,7 +111,7 @@ class Team:
 
 def launched_team() -> Team | None:
     """Return the team of this process; None if it was started on its own."""
-    if num_processes() == 1:
+    if world_size() == 1:
         return None
     torch = require("torch.distributed", "train")
     store, rank, num_ranks = next(iter(torch.rendezvous("env://")))

@@ -124,7 +124,7 @@ def _rendered(one: SampleSet, model: ModelConfig, path: Path, folder: Path) -> A
 
 def _write(one: SampleSet, model: ModelConfig, path: Path, folder: Path) -> None:
     datasets: Any = require("datasets", "train")
-    num_proc = num_processes(one.num_bytes)
+    num_proc = num_render_processes(one.num_bytes)
     parts = one.parts(-(-one.num_bytes // _BYTES_A_PART))
     say(f"train: rendering {one.num_bytes / 1e6:.1f} MB of samples in {num_proc} process{'es' if num_proc > 1 else ''}")
     integers = datasets.List(datasets.Value("int32"))
@@ -196,7 +196,7 @@ def _table(samples: Sequence[Sample], tokens: Sequence[tuple[list[int], list[Spa
     return pyarrow.table(columns)
 
 
-def num_processes(num_bytes: int) -> int:
+def num_render_processes(num_bytes: int) -> int:
     """Return how many processes render `num_bytes` of input: one per core, if each gets enough to do."""
     return max(1, min(default_workers(), num_bytes // _BYTES_A_PROCESS))
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.config.declarations import Recipe
-from reflectioncoder.data.files import explain_full_disk, read_json, remove_stale, write_atomic, write_json
+from reflectioncoder.data.files import explain_full_disk, read_json, write_atomic, write_json
 from reflectioncoder.data.render import ADDED_TOKENS
+from reflectioncoder.data.temporary import remove_abandoned, temporary_beside
 from reflectioncoder.errors import UsageError
 from reflectioncoder.models.load import load_tokenizer
 from reflectioncoder.models.tokens import make_renderer
@@ -23,10 +24,10 @@ _PROBES = ("def f(x):\n    return x", " x", "\n\n  x", "a  b", "日本 ü")
 
 def save_model(model: Any, tokenizer: Any, recipe: Recipe, model_dir: Path, summary: dict[str, Any]) -> None:
     """Save the whole folder and rename it into place when complete; a LoRA is merged into the weights."""
-    scratch = model_dir.with_name(f".{model_dir.name}.{os.getpid()}.tmp")
+    scratch = temporary_beside(model_dir)
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
-    remove_stale(model_dir)
+    remove_abandoned(model_dir)
     write_model(model, tokenizer, recipe, scratch)
     write_json(scratch / "reflectioncoder.json", {"rendering": recipe.model.rendering, "base_model": recipe.model.name})
     write_atomic(scratch / "README.md", _model_card(recipe, summary))

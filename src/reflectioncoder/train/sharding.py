@@ -41,7 +41,7 @@ def set_up_sharding(sharding: str) -> None:
     Raises:
         MachineError: DeepSpeed is not installed.
     """
-    if num_processes() == 1:
+    if world_size() == 1:
         return
     if sharding.startswith("zero"):
         require("deepspeed", "deepspeed")
@@ -49,7 +49,8 @@ def set_up_sharding(sharding: str) -> None:
         os.environ.setdefault(name, value)
 
 
-def num_processes() -> int:
+def world_size() -> int:
+    """Return the number of training processes (ranks) that a launcher has started, this one among them."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -62,7 +63,7 @@ def has_process_group() -> bool:
 
 def is_sharded() -> bool:
     """Tell whether the parameters themselves are sharded over several processes."""
-    if num_processes() == 1:
+    if world_size() == 1:
         return False
     return _is_on("FSDP") or (_is_on("DEEPSPEED") and _zero_stage() == 3)
 

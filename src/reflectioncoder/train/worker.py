@@ -11,14 +11,13 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from pathlib import Path
 
+from reflectioncoder.crash import in_a_line, trace_of, without_secrets
 from reflectioncoder.data.files import read_json, write_json
 from reflectioncoder.errors import EXIT_DONE, StoppedError, exit_code_of, explained
 from reflectioncoder.models.load import quiet_libraries
 from reflectioncoder.progress import Reporter, reporting
-from reflectioncoder.server_address import scrub_urls
 from reflectioncoder.stopping import SigtermFlag
 from reflectioncoder.train.job import TrainingJob
 from reflectioncoder.train.launch import error_file
@@ -49,9 +48,8 @@ def _failed(error: BaseException, logs: Path) -> int:
         return exit_code_of(error)
     message, trace = explained(error), ""
     if message is None:
-        message = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        trace = scrub_urls("".join(traceback.format_exception(error)))
-    write_json(error_file(logs, int(os.environ["RANK"])), {"message": scrub_urls(message), "traceback": trace})
+        message, trace = in_a_line(error), trace_of(error)
+    write_json(error_file(logs, int(os.environ["RANK"])), {"message": without_secrets(message), "traceback": trace})
     return exit_code_of(error)
 
 

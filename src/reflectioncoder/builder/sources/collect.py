@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.builder.pipeline import limits_from
 from reflectioncoder.builder.sources import read_source
 from reflectioncoder.builder.sources.draft import Draft, Dropped
 from reflectioncoder.builder.sources.verify import verify
 from reflectioncoder.config.building import BuildConfig
 from reflectioncoder.config.declarations import SandboxConfig
+from reflectioncoder.config.limits import limits_from
 from reflectioncoder.data.files import JsonlWriter
 from reflectioncoder.data.problems import Problem
 from reflectioncoder.progress import Progress

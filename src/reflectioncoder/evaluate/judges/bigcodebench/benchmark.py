@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from reflectioncoder.data.completion_requests import Request
-from reflectioncoder.data.files import content_hash, read_json, write_json
+from reflectioncoder.data.files import content_hash, read_json, remember_json
 from reflectioncoder.data.python_source import parse
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.judges.base import Conditions, Judge, Judging, Look, ReferenceOutcome, Row, Subset, Task, Verdict
@@ -145,7 +145,7 @@ def reference_of(tests: UnitTests, isolation: Isolation, *, alone: bool) -> Refe
     found = _judged(tests, isolation)
     if alone or found.is_complete(suite_of(tests.source)):
         alterations = {test: [asdict(each) for each in wrong] for test, wrong in found.alterations.items()}
-        write_json(path, {"failure": found.failure, "alterations": alterations})
+        remember_json(path, {"failure": found.failure, "alterations": alterations})
     return found
 
 

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.data.files import content_hash, write_atomic
+from reflectioncoder.data.files import content_hash, remember
 from reflectioncoder.errors import MachineError
 from reflectioncoder.evaluate.judges.evalplus.data import FunctionTests, PartName
 from reflectioncoder.evaluate.judges.evalplus.oracles import NOT_NONE_ENTRY_POINTS, is_floats
@@ -127,9 +127,7 @@ def load_reference(task_id: str, entry_point: str, tests: FunctionTests, folder:
     reference = Reference(
         *(_compute(task_id, entry_point, tests, name, isolation) for name in ("base", "plus")), slowness=_slowness_now()
     )
-    # Scoring must not fail because the cache cannot be written.
-    with contextlib.suppress(OSError):
-        write_atomic(path, _dump(reference))
+    remember(path, _dump(reference))
     return reference
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from reflectioncoder.data.files import content_hash, read_json, write_json
+from reflectioncoder.data.files import content_hash, read_json, remember_json
 from reflectioncoder.errors import MachineError, UsageError
 from reflectioncoder.evaluate.judges.multipl_e.programs import LanguageTests, judge_program, judging_key
 from reflectioncoder.languages import LANGUAGES
@@ -105,7 +105,7 @@ def require_preflight(language: str, isolation: Isolation, workers: int = 0) -> 
             f"{len(failures)} of {len(programs)} known programs came out wrong\n  " + "\n  ".join(failures)
         )
     held = {"version": toolchain.version(), "num_programs": len(programs), "held": True}
-    write_json(record, held)
+    remember_json(record, held)
     return held
 
 
