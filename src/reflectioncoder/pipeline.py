@@ -21,6 +21,7 @@ from reflectioncoder import __version__
 from reflectioncoder.builder.authors.registry import author_of
 from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.choices import RunBackend
+from reflectioncoder.config.building import NOT_OF_A_REQUEST
 from reflectioncoder.config.declarations import Recipe
 from reflectioncoder.config.limits import limits_from
 from reflectioncoder.config.loading import ResolvedRecipe
@@ -218,7 +219,9 @@ class Run:
         recipe = self.recipe
         files = (*problem_files(recipe), *author_of(recipe.build).files(recipe.build))
         names = [known_tasks(self.data_dir).names, behaviour_names(self.data_dir)]
-        return [asdict(recipe.build), _limits(recipe), recipe.seed, [sha256_file(file) for file in files], names]
+        build = asdict(recipe.build)
+        build["endpoint"] = {name: value for name, value in build["endpoint"].items() if name not in NOT_OF_A_REQUEST}
+        return [build, _limits(recipe), recipe.seed, [sha256_file(file) for file in files], names]
 
     @property
     def build_key(self) -> str:

@@ -13,7 +13,12 @@ from reflectioncoder.data.files import JsonlWriter, claim, claim_for_answers, wr
 from reflectioncoder.data.temporary import holds_something, is_temporary, remove_abandoned, temporary_beside
 from reflectioncoder.errors import UsageError
 
-ENDED = "import os, sys; from pathlib import Path; from reflectioncoder.data.temporary import temporary_beside as t; t(Path(sys.argv[1])).touch()"
+ENDED = """
+import sys
+from pathlib import Path
+from reflectioncoder.data.temporary import temporary_beside
+temporary_beside(Path(sys.argv[1])).touch()
+"""
 
 
 def left_by_an_ended_process(path):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.builder.authors.registry import author_of
+from reflectioncoder.config.building import NOT_OF_A_REQUEST
 from reflectioncoder.config.credentials import shown_setting
 from reflectioncoder.config.declarations import ModelConfig, Recipe
 from reflectioncoder.config.differences import flattened
@@ -24,7 +25,13 @@ from reflectioncoder.run_checks import problem_files
 from reflectioncoder.server_address import identity_of_url
 from reflectioncoder.train.run import HOW_IT_RUNS
 
-_WITHOUT_EFFECT = frozenset({"description", "sandbox.workers", *(f"train.{name}" for name in HOW_IT_RUNS)})
+_URL = "build.endpoint.base_url"  # of another server another run is made, though not of another password
+_WITHOUT_EFFECT = {
+    "description",
+    "sandbox.workers",
+    *(f"train.{name}" for name in HOW_IT_RUNS),
+    *(f"build.endpoint.{name}" for name in NOT_OF_A_REQUEST),
+} - {_URL}
 
 
 def identity_of(recipe: Recipe) -> dict[str, Any]:
@@ -44,15 +51,16 @@ def is_same(known: Mapping[str, Any], recipe: Recipe) -> bool:
 
 
 def _settings(recipe: Recipe) -> Iterator[tuple[str, Any]]:
-    """Yield dotted keys and values, as they are read from JSON, without those that change no number."""
+    """Yield the dotted keys and values that change numbers, as they are read from JSON."""
     settings = flattened(json.loads(json.dumps(asdict(recipe))))
-    yield from _stored((key, value) for key, value in settings.items() if key not in _WITHOUT_EFFECT)
+    yield from _stored(settings.items())
 
 
 def _stored(settings: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-    """Yield settings as they may be stored: addresses without credentials, which are changed without changing any answer."""
+    """Yield the settings that change numbers, as they may be stored: addresses without credentials."""
     for key, value in settings:
-        yield key, identity_of_url(value) if key == "build.endpoint.base_url" else shown_setting(key, value)
+        if key not in _WITHOUT_EFFECT:
+            yield key, identity_of_url(value) if key == _URL else shown_setting(key, value)
 
 
 def _inputs(recipe: Recipe) -> Iterator[tuple[str, str]]:

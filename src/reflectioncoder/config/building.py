@@ -29,6 +29,9 @@ from reflectioncoder.choices import (
 from reflectioncoder.config.checks import MAX_AT_ONCE, MAX_RETRIES, MAX_SAMPLES, MAX_SECONDS, shares_of
 from reflectioncoder.config.settings import Settings, doc
 
+NOT_OF_A_REQUEST = ("base_url", "api_key_env", "timeout_s", "retries", "max_in_flight", "input_usd", "output_usd")
+"""The fields of `EndpointConfig` that do not affect answers: how the server is reached, the concurrency, and the prices."""
+
 
 @dataclass(frozen=True)
 class EndpointConfig(Settings):

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.builder.author import DialogueStats
-from reflectioncoder.builder.authors.model import NOT_OF_A_REQUEST
 from reflectioncoder.builder.authors.registry import author_of, check_author
 from reflectioncoder.builder.critic import CriticCounts
 from reflectioncoder.builder.earlier import require_same_author
@@ -37,7 +36,7 @@ from reflectioncoder.builder.pipeline import (
     written_candidates,
 )
 from reflectioncoder.builder.summary import BuildSummary, LogCounts
-from reflectioncoder.config.building import BuildConfig
+from reflectioncoder.config.building import NOT_OF_A_REQUEST, BuildConfig
 from reflectioncoder.config.declarations import AblateConfig, Recipe
 from reflectioncoder.config.loading import recipe_of
 from reflectioncoder.contamination.overlap import KnownTasks

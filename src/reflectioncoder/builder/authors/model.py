@@ -19,7 +19,7 @@ from reflectioncoder.builder.log import BuildLog
 from reflectioncoder.builder.outcomes import Rejected
 from reflectioncoder.builder.rollouts import Rollout, RolloutWriter, Usage
 from reflectioncoder.builder.templates import Prompts
-from reflectioncoder.config.building import BuildConfig, EndpointConfig
+from reflectioncoder.config.building import NOT_OF_A_REQUEST, BuildConfig, EndpointConfig
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.errors import UsageError
 from reflectioncoder.generate.body import request_body
@@ -38,8 +38,6 @@ _NOT_OF_AN_ANSWER = (
     "problems", "budget_tokens", "budget_usd", "min_samples", "max_chars", "near_duplicates", "attempts", "diagnoses", "tests",
     "critic", "max_tokens", "tokenizer", "round_kinds", "max_rounds",
 )  # fmt: skip
-NOT_OF_A_REQUEST = ("base_url", "api_key_env", "timeout_s", "retries", "max_in_flight", "input_usd", "output_usd")
-"""Endpoint fields that do not affect answers: how the server is reached, the concurrency, and the prices."""
 _NOT_IN_OLDER_LOGS = ("extra_body", "omit", "max_tokens_field")
 
 
