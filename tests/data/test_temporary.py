@@ -77,7 +77,7 @@ def test_a_writer_leaves_the_files_of_another_alone(tmp_path):
         with JsonlWriter(tmp_path / "a.jsonl") as second:
             second.write({"who": 2})
         first.write({"who": 1})
-    assert (tmp_path / "a.jsonl").read_text() == '{"who":1}\n'
+    assert (tmp_path / "a.jsonl").read_text() == '{"who": 1}\n'
 
 
 def test_a_folder_with_nothing_but_unfinished_files_is_free(tmp_path):

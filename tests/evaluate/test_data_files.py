@@ -12,6 +12,7 @@ import pytest
 from reflectioncoder.contamination.records import _rows
 from reflectioncoder.data import files
 from reflectioncoder.errors import MachineError
+from reflectioncoder.evaluate import data_files
 from reflectioncoder.evaluate.data_files import DataFile
 from reflectioncoder.progress import Reporter, reporting
 
@@ -74,7 +75,8 @@ def serving_half(content):
         server.server_close()
 
 
-def test_a_download_that_is_cut_is_one_error_and_leaves_nothing(world):
+def test_a_download_that_is_cut_is_one_error_and_leaves_nothing(world, monkeypatch):
+    monkeypatch.setattr(data_files, "is_offline", lambda: False)
     with serving_half(CONTENT * 100) as url, pytest.raises(MachineError, match="cannot be downloaded: IncompleteRead"):
         replace(FILE, url=url).obtain(str(world))
     assert FILE.find(str(world)) is None

@@ -22,4 +22,8 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def differing(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return (name, value of one, value of two) for each name whose values differ, as messages show them."""
     names = [name for name in dict.fromkeys((*one, *two)) if one.get(name) != two.get(name)]
-    return [(name, *(repr(shown_value(values.get(name), name))[:_MAX_CHARS] for values in (one, two))) for name in names]
+    return [(name, _shown(one, name), _shown(two, name)) for name in names]
+
+
+def _shown(values: Mapping[str, Any], name: str) -> str:
+    return repr(shown_value(values.get(name), name))[:_MAX_CHARS]
