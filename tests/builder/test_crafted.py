@@ -218,6 +218,16 @@ def test_a_search_shrinks_what_it_finds_and_finds_the_same_again():
     assert find_input(allowed, lambda arguments: False, "seed") is None
 
 
+@pytest.mark.parametrize("num_answers", [1, 2, 5, 20])
+def test_a_program_that_has_no_answer_the_second_time_does_not_end_the_search(num_answers):
+    """A slip may hang in one line; after some restarts of its process there are no answers any more."""
+    allowed = Allowed([(3, 5), (0, 1), (40, 2)])
+    answers = iter([True] * num_answers)
+    found = find_input(allowed, lambda arguments: next(answers, False), "seed")
+    assert found is not None
+    assert allowed.allows(found)
+
+
 def test_draws_are_allowed_inputs(real):
     for chosen, *_ in real:
         allowed = Allowed(read_known(chosen).all)

@@ -30,12 +30,14 @@ def collect_run(folder: RunFolder) -> dict[str, Any]:
         raise UsageError(f"{directory} is not a run folder: it has no config.yaml")
     env = _optional(directory / "env.json") or {}
     config = (directory / "config.yaml").read_text(encoding="utf-8")
+    settings, description = settings_of(config, str(directory / "config.yaml"))
     return {
         "name": folder.name,
         "rounds": folder.rounds,
         "ablation": folder.ablation,
         "config": config,
-        "settings": settings_of(config, str(directory / "config.yaml")),
+        "settings": settings,
+        "description": description,
         "env": env,
         "build": _optional(directory / "build" / "build.json"),
         "train": _optional(directory / "train" / "train.json"),

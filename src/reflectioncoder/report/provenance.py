@@ -34,8 +34,8 @@ class Difference:
     settings: tuple[Setting, ...]
 
 
-def settings_of(text: str, where: str) -> dict[str, Setting]:
-    """Return the settings of a `config.yaml` by their dotted keys.
+def settings_of(text: str, where: str) -> tuple[dict[str, Setting], str]:
+    """Return (the settings of a `config.yaml` by their dotted keys, what the recipe says of itself).
 
     Raises:
         UsageError: not YAML, or not a mapping.
@@ -44,8 +44,10 @@ def settings_of(text: str, where: str) -> dict[str, Setting]:
     if not isinstance(value, dict):
         raise UsageError(f"{where} is not as reflectioncoder wrote it: it is no mapping")
     lines = text.splitlines()
+    description = value.get("description")
     origins = {key: found[1] for key, line in line_of.items() if line <= len(lines) and (found := _ORIGIN.search(lines[line - 1]))}
-    return {key: Setting(one_line(content), origins.get(key, "")) for key, content in _leaves(value, origins)}
+    settings = {key: Setting(one_line(content), origins.get(key, "")) for key, content in _leaves(value, origins)}
+    return settings, description if isinstance(description, str) else ""
 
 
 def _leaves(value: dict[str, Any], origins: Collection[str], prefix: str = "") -> Iterator[tuple[str, Any]]:

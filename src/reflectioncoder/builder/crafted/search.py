@@ -35,11 +35,22 @@ _SETTINGS = settings(
 
 
 def find_input(allowed: Allowed, differs: Callable[[Arguments], bool], seed: str) -> Arguments | None:
-    """Return a shrunk input for which `differs` holds, deterministic given the seed; None if none is found."""
+    """Return a shrunk input for which `differs` holds, deterministic given the seed; None if none is found.
+
+    Each input is looked at once: hypothesis repeats what it has found, and a program that takes too long may have no answer then.
+    """
+    known: dict[str, bool] = {}
+
+    def differs_once(arguments: Arguments) -> bool:
+        key = literal(arguments)
+        if key not in known:
+            known[key] = differs(arguments)
+        return known[key]
+
     strategy = arguments_strategy(allowed)
     with _ONE_AT_A_TIME:
         try:
-            return find(strategy, differs, settings=_SETTINGS, random=random.Random(f"search/{seed}"))
+            return find(strategy, differs_once, settings=_SETTINGS, random=random.Random(f"search/{seed}"))
         except NoSuchExample:
             return None
 
