@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from html.parser import HTMLParser
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -65,6 +66,24 @@ def test_the_page_is_self_contained_and_escapes_everything(run_dir, tmp_path):
     assert base == NASTY
     assert trained.startswith(NASTY + "def ")
     assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ('description: "plain answers alone: 17 % & <b>more"', "<p>plain answers alone: 17 % &amp; &lt;b&gt;more</p>"),
+        ("description: ''", None),
+        ("description: [1]", None),
+        ("", None),
+    ],
+)
+def test_the_page_says_of_a_run_what_its_recipe_says(tmp_path, line, shown):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text(f"name: run\n{line}\n")
+    header = (
+        write_report([tmp_path / "run"], tmp_path / "report.html").read_text().partition("<h1>run</h1>")[2].partition("</header>")[0]
+    )
+    assert (shown in header) if shown else header.strip().startswith('<p class="dim">')
 
 
 def test_a_run_that_has_only_begun_gets_a_page_too(tmp_path):
