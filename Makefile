@@ -6,9 +6,6 @@ BIN := $(VENV)/bin
 # Where your package source has none, point pip at one that does: make setup TORCH_ARGS="--index-url <CPU wheels>".
 TORCH ?= torch==2.13.0
 TORCH_ARGS ?=
-# OpenMP threads that wait look around for a tenth of a millisecond and then sleep: other processes on the same cores do not slow torch
-# down many times over, and on idle cores it is a third faster than with threads that sleep at once.
-export GOMP_SPINCOUNT ?= 100000
 HAS_GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo yes)
 PYTEST := $(BIN)/python -m pytest
 

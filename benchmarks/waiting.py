@@ -1,9 +1,11 @@
-"""Measure a training step with threads that wait asleep (ours) and with OpenMP's own way of waiting, alone and beside busy processes.
+"""Measure a training step with three ways of waiting for other threads, alone and beside busy processes.
+
+Ours looks for a moment and then sleeps; "asleep" sleeps at once; "default" is OpenMP's own way, which looks for long.
 
     python benchmarks/waiting.py
 
 Each way of waiting has a process of its own with the same model and samples. They take steps in turn, so that what the machine does
-meanwhile meets both. About three minutes on two cores.
+meanwhile meets all. About four minutes on two cores.
 """
 
 from __future__ import annotations
@@ -18,17 +20,19 @@ import time
 from statistics import median
 from typing import Any
 
-from reflectioncoder.waiting import SETTINGS, wait_passively
+from reflectioncoder.waiting import SETTINGS, wait_briefly
 
-WAYS = ("passive", "default")
+WAYS = ("ours", "asleep", "default")
 VOCAB_SIZE = 4096
 BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:  # it ends with the benchmark\n    sum(range(100_000))"
 
 
 def take_steps(args: argparse.Namespace) -> None:
     """Take steps in the child: one for each line of stdin, its seconds printed to stdout; at the end print the peak memory in bytes."""
-    if args.way == "passive":
-        wait_passively()
+    if args.way == "asleep":
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    elif args.way == "ours":
+        wait_briefly()
     import torch
     from steps.samples import rendered_sample
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -117,12 +121,13 @@ def main() -> None:
     print(
         f"{args.threads} threads, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}; medians of {args.rounds} steps"
     )
-    print(f"{'':<26}{'passive':>12}{'default':>12}{'default / passive':>20}")
+    print(f"{'':<26}" + "".join(f"{way:>12}" for way in WAYS) + "".join(f"{f'{way} / ours':>18}" for way in WAYS[1:]))
     for num_busy in (0, args.busy):
         seconds = measure(children, args.rounds, num_busy)
-        passive, default = (median(seconds[way]) for way in WAYS)
+        ours, *others = (median(seconds[way]) for way in WAYS)
         label = f"beside {num_busy} busy processes" if num_busy else "alone"
-        print(f"{label:<26}{passive:>10.3f} s{default:>10.3f} s{default / passive:>20.2f}", flush=True)
+        times = "".join(f"{value:>10.3f} s" for value in (ours, *others))
+        print(f"{label:<26}{times}" + "".join(f"{other / ours:>18.2f}" for other in others), flush=True)
         spans = "   ".join(f"{way} {min(seconds[way]):.3f} to {max(seconds[way]):.3f} s" for way in WAYS)
         print(f"{'':<26}{spans}", flush=True)
     for way, child in children.items():

@@ -12,7 +12,7 @@ import pytest
 
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.data.samples import Block, Sample, assistant, user
-from reflectioncoder.waiting import wait_passively
+from reflectioncoder.waiting import wait_briefly
 from tests import skips, tiers
 
 CHATML = (
@@ -40,7 +40,7 @@ with contextlib.suppress(ImportError):
 
 def pytest_configure(config):
     tiers.configure(config)
-    wait_passively()
+    wait_briefly()
     _use_a_cache_of_its_own(config)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as under `nohup make test &`: children would ignore it too
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -24,7 +24,7 @@ from reflectioncoder.errors import EXIT_DONE, EXIT_INTERRUPTED, StoppedError, ex
 from reflectioncoder.progress import Reporter, reporting
 from reflectioncoder.server_address import scrub_urls
 from reflectioncoder.terminal import escaped, escaped_json, fits_on_screen, page, speaks_unicode, use_replacements
-from reflectioncoder.waiting import wait_passively
+from reflectioncoder.waiting import wait_briefly
 
 COMMANDS = {
     "run": "build, evaluate, train, evaluate again and report, as a recipe says; running it again continues",
@@ -202,7 +202,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 done, 1 a check failed, 2 usage or configuration, 3 the machine lacks something, 70 a bug in this program, 130 interrupted.
     """
     use_replacements()
-    wait_passively()
+    wait_briefly()
     argv = _command_first(sys.argv[1:] if argv is None else argv)
     args, module = _parse(argv)
     if args.offline:

@@ -1,7 +1,8 @@
-"""Makes OpenMP threads sleep, instead of spinning, while they wait for each other.
+"""Makes OpenMP threads sleep, after a moment of spinning, while they wait for each other.
 
-torch's threads meet at a barrier many times per training step. By default each spins until the last one arrives; when other processes
-compete for the cores, the spinning threads keep the last one from being scheduled (`benchmarks/waiting.py`).
+torch's threads meet at a barrier many times per training step. By default each spins for milliseconds until the last one arrives; when
+other processes compete for the cores, the spinning threads keep the last one from being scheduled. Threads that sleep at once have to
+be woken at every barrier, which costs as much as short steps take (`benchmarks/waiting.py`).
 """
 
 from __future__ import annotations
@@ -10,9 +11,13 @@ import os
 
 # The variables that set how threads wait: OpenMP's own, LLVM's and Intel's, GNU's.
 SETTINGS = ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", "GOMP_SPINCOUNT")
+_SPINS = 3_000  # of GNU's library, about a tenth of a millisecond; the others take whole milliseconds and so sleep at once
 
 
-def wait_passively() -> None:
-    """Make OpenMP threads sleep while waiting, in child processes too, unless the user chose otherwise. Call before loading torch."""
+def wait_briefly() -> None:
+    """Make OpenMP threads sleep soon while waiting, here and in child processes, unless the user chose otherwise.
+
+    Call it before torch is loaded.
+    """
     if not any(name in os.environ for name in SETTINGS):
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": str(_SPINS)}

@@ -170,7 +170,7 @@ class TrainConfig(Settings):
     global_batch_size: int = doc("Samples per optimizer step, over all processes together (the paper: 512).", 8, low=1)
     micro_batch_tokens: int = doc(
         "Maximum number of tokens (both views) of several samples packed into one forward pass; 0 runs each sample alone. Set 8192 or "
-        "more on a GPU; it does not help on a CPU.",
+        "more on a GPU, 2048 on a CPU with model.dtype: mixed; it does not help on other CPUs.",
         0,
         low=0,
     )
