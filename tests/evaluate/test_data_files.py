@@ -32,6 +32,7 @@ def test_of_several_versions_the_published_one_is_read(world):
     for version in ("v0.1.9", "v0.1.11", "v0.1.10"):
         (world / f"Bench-{version}.jsonl").write_bytes(CONTENT if version == "v0.1.10" else b"{}\n")
     found = FILE.find(str(world))
+    assert found is not None
     assert found == world / "Bench-v0.1.10.jsonl"
     assert FILE.read(found) == [{"task_id": "t/1"}]
 
