@@ -7,7 +7,6 @@ import shutil
 import pytest
 
 from reflectioncoder.cli import main
-from reflectioncoder.config.building import BuildConfig
 from reflectioncoder.data.files import write_json, write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.evaluate.benchmarks import BENCHMARKS, load_benchmark
@@ -23,20 +22,14 @@ RESULTS = {"schema_version": 1, "status": "done", "benchmark": {"name": "b", "sh
 def reading_commands(folder, task):
     """Command → (the file it reads, a good row, its command line)."""
     file = folder / "rows.jsonl"
-    model_of_attempts = [
-        "--set",
-        "build.author=attempts",
-        "--set",
-        "build.endpoint.model=m",
-        "--set",
-        f"build.two_slip_share={BuildConfig().two_slip_share}",
-    ]
+    model_of_attempts = ["--set", "build.author=attempts", "--set", "build.endpoint.model=m"]
+    compared = ["--set", "evaluate.benchmarks=[humaneval]"]  # with which the data is compared before the model is looked for
     runs, out = ["--runs-dir", str(folder / "runs")], ["--output", str(folder / "out")]
     return {
         "inspect": (file, SAMPLE, ["inspect", str(file), "--limit", "9"]),
         "check": (file, SAMPLE, ["check", str(file)]),
         "export": (file, SAMPLE, ["export", str(file), *out]),
-        "train": (file, SAMPLE, ["train", "demo", "--set", f"train.reflection_data=[{file}]", *runs]),
+        "train": (file, SAMPLE, ["train", "demo", "--set", f"train.reflection_data=[{file}]", *compared, *runs]),
         "build": (file, PROBLEM, ["build", "demo", "--set", f"build.problems=[{file}]", *runs]),
         "attempts": (
             file, {"task_id": PROBLEM["task_id"], "solution": "x"},
