@@ -24,7 +24,7 @@ THEMES = {"light": DEFAULT_TERMINAL_THEME, "dark": DIMMED_MONOKAI}
 COLUMNS = 118
 # Each command, and which of its lines are shown; the rest is cut with a word.
 COMMANDS = (
-    ("reflectioncoder build demo --limit 6 --set name=tour --set build.min_samples=1 -q", slice(0, 4)),
+    ("reflectioncoder build demo --limit 6 --set name=tour --set build.min_samples=1 --set build.diagnoses=traced -q", slice(0, 4)),
     ("reflectioncoder inspect runs/tour/build/reflections.jsonl --mask-rate 0.5 --limit 1", slice(0, 70)),
     ("reflectioncoder check runs/tour/build/reflections.jsonl -q", slice(0, 3)),
 )

@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parent
 THEMES = ("light", "dark")
 RATES = (0.0, 0.5, 1.0)
 PANE, HEIGHT = 400, 850
-BUILD = "build demo --limit 8 --set name=tour --set build.min_samples=1 -q"
+BUILD = "build demo --limit 8 --set name=tour --set build.min_samples=1 --set build.diagnoses=traced -q"
 # Of the page only the tokens and their counts are shown: no controls, no scroll bars.
 STYLE = """
   body > :not(main), main > :not(article), h1, h1 + p, .controls, .legend { display: none !important }
