@@ -56,7 +56,7 @@ def judge_in_process(tests: FunctionTests, entry_point: str, program: str, rules
     with (
         mock.patch("reflectioncoder.evaluate.judges.evalplus.judge.call", call_in_process),
         mock.patch("reflectioncoder.evaluate.judges.evalplus.reference.call", call_in_process),
-        mock.patch("reflectioncoder.evaluate.judges.evalplus.reference.write_atomic"),
+        mock.patch("reflectioncoder.evaluate.judges.evalplus.reference.remember"),
     ):
         judge = FunctionJudge(RLIMITS, rules, Path("/nonexistent"))
         return judge.judge_part("t/0", entry_point, tests, "base", program, alone=True)

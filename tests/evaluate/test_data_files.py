@@ -37,12 +37,15 @@ def test_of_several_versions_the_published_one_is_read(world):
     assert FILE.read(found) == [{"task_id": "t/1"}]
 
 
-def test_a_published_file_in_a_later_place_comes_before_another_in_the_first(world, monkeypatch, tmp_path):
+def test_another_file_in_the_first_place_is_not_passed_over_in_silence(world, monkeypatch, tmp_path):
     (world / "Bench-v0.1.9.jsonl").write_bytes(b"{}\n")
     (tmp_path / "second").mkdir()
     (tmp_path / "second" / "Bench-v0.1.10.jsonl").write_bytes(CONTENT)
     monkeypatch.setenv("REFLECTIONCODER_DATA", str(tmp_path / "second"))
-    assert FILE.find(str(world)) == tmp_path / "second" / "Bench-v0.1.10.jsonl"
+    found = FILE.find(str(world))
+    assert found == world / "Bench-v0.1.9.jsonl"
+    with pytest.raises(MachineError, match="is not the published file"):
+        FILE.read(found)
 
 
 def test_a_file_that_is_not_the_published_one_is_named_where_nothing_is_compared_with_it(world, capsys):

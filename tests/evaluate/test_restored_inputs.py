@@ -37,7 +37,7 @@ def test_inputs_are_restored_as_by_evalplus(evalplus, data_dir):
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-    file = next(matching("MbppPlus*.jsonl.gz", str(data_dir)))
+    file = matching("MbppPlus*.jsonl.gz", str(data_dir))[0]
     assert file is not None
     with gzip.open(file, "rt") as handle:
         rows = [json.loads(line) for line in handle]

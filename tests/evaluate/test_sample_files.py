@@ -175,7 +175,7 @@ def test_samples_without_any_program_are_a_failed_check(tmp_path, capsys):
 
 def test_answers_with_future_imports_keep_them_in_front_of_the_prompts_preamble(tmp_path, data_dir):
     """HumanEval's prompts import what they name in signatures; some define helpers."""
-    path = next(matching("HumanEvalPlus*.jsonl.gz", str(data_dir)))
+    path = matching("HumanEvalPlus*.jsonl.gz", str(data_dir))[0]
     assert path is not None
     with gzip.open(path, "rt") as handle:
         tasks = [json.loads(line) for line in handle]

@@ -100,7 +100,7 @@ def test_every_verdict_on_the_published_completions_is_evalpluss(data_dir, tmp_p
 def test_canonical_solutions_score_one_and_mutated_ones_zero(data_dir, tmp_path, name):
     benchmark = load_benchmark(name, str(data_dir))
     pattern = {"humaneval+": "HumanEvalPlus*.jsonl.gz", "mbpp+": "MbppPlus*.jsonl.gz"}[name]
-    path = next(matching(pattern, str(data_dir)))
+    path = matching(pattern, str(data_dir))[0]
     assert path is not None
     with gzip.open(path, "rt") as handle:
         tasks = [json.loads(line) for line in handle]

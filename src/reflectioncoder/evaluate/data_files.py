@@ -11,7 +11,6 @@ import json
 import os
 import urllib.request
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -91,8 +90,8 @@ class DataFile:
     origin: Origin = "published"
 
     def find(self, data_dir: str | None = None) -> Path | None:
-        """Return the file; of several, the published one if it is among them, else the first that was found."""
-        found = list(matching(self.pattern, data_dir))
+        """Return the file of the first place that has one; of several there, the published one if it is among them."""
+        found = matching(self.pattern, data_dir)
         if len(found) < 2:
             return found[0] if found else None
         return next((path for path in found if self._is_published(path)), found[0])
@@ -182,11 +181,13 @@ def search_places(data_dir: str | None = None) -> list[Path]:
     return places
 
 
-def matching(pattern: str, data_dir: str | None = None) -> Iterator[Path]:
-    """Yield the files that match `pattern`, place by place, in each the last of the alphabet first."""
+def matching(pattern: str, data_dir: str | None = None) -> list[Path]:
+    """Return the files that match `pattern` in the first place that has any, the last of the alphabet first."""
     for place in search_places(data_dir):
-        if place.is_dir():
-            yield from sorted((path for path in place.rglob(pattern) if path.is_file()), reverse=True)
+        found = sorted((path for path in place.rglob(pattern) if path.is_file()), reverse=True) if place.is_dir() else []
+        if found:
+            return found
+    return []
 
 
 @cache
