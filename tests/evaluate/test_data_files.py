@@ -43,6 +43,7 @@ def test_another_file_in_the_first_place_is_not_passed_over_in_silence(world, mo
     (tmp_path / "second" / "Bench-v0.1.10.jsonl").write_bytes(CONTENT)
     monkeypatch.setenv("REFLECTIONCODER_DATA", str(tmp_path / "second"))
     found = FILE.find(str(world))
+    assert found is not None
     assert found == world / "Bench-v0.1.9.jsonl"
     with pytest.raises(MachineError, match="is not the published file"):
         FILE.read(found)
