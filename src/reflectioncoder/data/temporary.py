@@ -45,7 +45,7 @@ def remove_abandoned(path: Path) -> None:
         if entry.is_dir(follow_symlinks=False):
             shutil.rmtree(entry.path, ignore_errors=True)
         else:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):  # gone already, or another user's: it is in nobody's way
                 os.unlink(entry.path)
 
 
