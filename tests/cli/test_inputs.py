@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from reflectioncoder.cli import main
+from reflectioncoder.config.building import BuildConfig
 from reflectioncoder.data.files import write_json, write_jsonl
 from reflectioncoder.data.problems import bundled_problems
 from reflectioncoder.evaluate.benchmarks import BENCHMARKS, load_benchmark
@@ -22,7 +23,8 @@ RESULTS = {"schema_version": 1, "status": "done", "benchmark": {"name": "b", "sh
 def reading_commands(folder, task):
     """Command → (the file it reads, a good row, its command line)."""
     file = folder / "rows.jsonl"
-    model_of_attempts = ["--set", "build.author=attempts", "--set", "build.endpoint.model=m"]
+    of_a_model = {"author": "attempts", "endpoint.model": "m", "two_slip_share": BuildConfig().two_slip_share}
+    model_of_attempts = [part for key, value in of_a_model.items() for part in ("--set", f"build.{key}={value}")]
     compared = ["--set", "evaluate.benchmarks=[humaneval]"]  # with which the data is compared before the model is looked for
     runs, out = ["--runs-dir", str(folder / "runs")], ["--output", str(folder / "out")]
     return {

@@ -115,7 +115,7 @@ def test_a_run_that_is_not_finished_is_refused(run, tmp_path, capsys):
     shutil.copytree(run, broken)
     (broken / "stages" / "eval-bundled-unseen-trained.json").unlink()
     assert exported(broken, tmp_path / "out") == 2
-    assert "its stage eval-bundled-unseen-trained is not done" in capsys.readouterr().err
+    assert "its stage eval-bundled/unseen-trained is not done" in capsys.readouterr().err
     (broken / "model" / "config.json").write_text("{}")
     assert exported(broken, tmp_path / "out") == 2
     assert "was changed since the stage train wrote it" in capsys.readouterr().err

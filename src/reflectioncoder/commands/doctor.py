@@ -152,11 +152,10 @@ def _languages(strongest: Isolation | None, *, try_out: bool) -> Section:
 
 def _models(model: str | None) -> Section:
     from reflectioncoder.extras import extra
-    from reflectioncoder.models.load import has_amx
 
     section = Section("Models on this machine: train, run, generate, evaluate")
     train = extra("train")
-    gpu = _gpu()
+    gpu, amx = _gpu_and_amx()
     if train.problem is None:
         section.has("packages", ", ".join(f"{name} {train.versions[name]}" for name in ("torch", "transformers", "accelerate", "peft")))
     else:
@@ -165,7 +164,6 @@ def _models(model: str | None) -> Section:
         section.has("GPU", gpu)
     else:
         section.lacks("GPU", "torch finds none; the CPU trains models of a few hundred million parameters")
-    amx = train.problem is None and has_amx()
     if amx and not gpu:
         section.has("CPU", "has AMX: model.dtype: mixed trains about twice as fast")
     section.value = {"gpu": gpu, "amx": amx}
@@ -251,9 +249,12 @@ def _why_not_trainable(name: str) -> str | None:
         return str(error).partition("\n")[0]
 
 
-def _gpu() -> str | None:
+def _gpu_and_amx() -> tuple[str | None, bool]:
+    """Return the GPU's name and whether the CPU has AMX, as far as there is a torch that can be imported and says so."""
+    from reflectioncoder.models.load import has_amx
+
     try:
         import torch
     except ImportError:
-        return None
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+        return None, False
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None, has_amx()
