@@ -8,12 +8,15 @@ import sys
 
 import pytest
 
-from reflectioncoder.config.declarations import ModelConfig
+from reflectioncoder.builder.lengths import token_counter
+from reflectioncoder.config.building import BuildConfig
+from reflectioncoder.config.declarations import ModelConfig, Recipe
 from reflectioncoder.data.hub import HubAddress, first_lines, parse_hub_address
 from reflectioncoder.data.training_sets import find_training_set
 from reflectioncoder.errors import MachineError, UnreachableError, UsageError
 from reflectioncoder.models import sources
 from reflectioncoder.models.sources import ModelSource, resolve_model
+from tests.conftest import reflection_sample
 from tests.hub_server import HubServer
 
 datasets = pytest.importorskip("datasets", reason="the package datasets is not installed")
@@ -248,6 +251,26 @@ def test_a_model_is_downloaded_by_name_resumed_after_a_cut_and_found_without_the
     hub.close()
     assert resolve_model(ModelConfig("o/llama")) == source
     assert resolve_model(ModelConfig("o/llama", revision=commit)) == source
+
+
+def test_a_build_counts_with_the_tokenizer_of_a_model_of_the_hub_and_downloads_nothing_else(hub, model_files, monkeypatch):
+    def counts(name):
+        build = BuildConfig(max_tokens=100, tokenizer=name)
+        count = token_counter(Recipe("r", ModelConfig("none"), build=build))
+        assert count is not None
+        return count(reflection_sample(1))
+
+    hub.add("models", "o/llama", model_files)
+    hub.add("models", "o/slow", {"config.json": "{}"})
+    assert counts("o/llama") > 0
+    assert [path for path in model_files if hub.downloads(path)] == ["tokenizer.json"]
+    with pytest.raises(UsageError, match=r"o/slow has no tokenizer.json on the hub"):
+        counts("o/slow")
+    hub.close()
+    assert counts("o/llama") > 0
+    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail(f"it waited {seconds} s for a hub that is not there"))
+    with pytest.raises(UsageError, match="the hub cannot be reached"):
+        counts("o/other")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.config.declarations import Recipe
-from reflectioncoder.data.hub import hub_errors
+from reflectioncoder.data.hub import file_of_repository, hub_errors
 from reflectioncoder.data.render_chat import chat_block
 from reflectioncoder.data.samples import Sample
 from reflectioncoder.errors import ReflectionCoderError, UsageError, require
@@ -70,12 +70,17 @@ def _file(name: str, revision: str | None) -> Path:
         return path / _FILE
     if path.is_absolute() or name.startswith(".") or name.count("/") > 1:
         raise UsageError(f"no such file or folder: {path}")
-    hub = require("huggingface_hub", "train")
     try:
-        with hub_errors(f"tokenizer {name}", name, revision, "model"):
-            timeout = {"etag_timeout": 5} if name in PACKAGED_MODELS else {}
-            return Path(hub.hf_hub_download(name, _FILE, revision=revision, **timeout))
+        return _from_hub(name, revision)
     except ReflectionCoderError:
         if name not in PACKAGED_MODELS or revision is not None:
             raise
         return tokenizer_of_package(PACKAGED_MODELS[name]) / _FILE
+
+
+def _from_hub(name: str, revision: str | None) -> Path:
+    with hub_errors(f"tokenizer {name}", name, revision, "model"):
+        file = file_of_repository("model", name, _FILE, revision, **({"etag_timeout": 5} if name in PACKAGED_MODELS else {}))
+    if file is None:
+        raise UsageError(f"{name} has no {_FILE} on the hub")
+    return file

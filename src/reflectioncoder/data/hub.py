@@ -85,10 +85,25 @@ def find_hub_data(address: HubAddress) -> HubData:
 
 def commit_of(address: HubAddress) -> str:
     """Return the commit of an address's revision; without a network, the one last used."""
+    card = ["README.md", ".gitattributes"]  # `datasets` selects the other files
+    return _snapshot("data set", address.name, card, address.revision).name
+
+
+def file_of_repository(kind: HubKind, name: str, file: str, revision: str | None, **options: Any) -> Path | None:
+    """Return one file of a repository, downloaded if it is not cached; None if the repository has no such file.
+
+    It is asked for as a snapshot of one file: for a file by itself the hub's client tries five times, half a minute, before it says
+    that the hub cannot be reached.
+    """
+    path = _snapshot(kind, name, [file], revision, **options) / file
+    return path if path.is_file() else None
+
+
+def _snapshot(kind: HubKind, name: str, files: list[str], revision: str | None, **options: Any) -> Path:
     hub: Any = require("huggingface_hub", "train")
     require("huggingface_hub.utils", "train").disable_progress_bars()
-    card = ["README.md", ".gitattributes"]  # `datasets` selects the other files
-    return Path(hub.snapshot_download(address.name, repo_type="dataset", revision=address.revision, allow_patterns=card)).name
+    repo_type = "model" if kind == "model" else "dataset"
+    return Path(hub.snapshot_download(name, repo_type=repo_type, revision=revision, allow_patterns=files, **options))
 
 
 def _noted(note: Path, commit: str) -> HubData | None:

@@ -15,10 +15,10 @@ from typing import Any
 from reflectioncoder import __version__
 from reflectioncoder.choices import GgufDtype
 from reflectioncoder.data.files import content_hash, explain_full_disk, read_json, sha256_file, write_atomic, write_json
-from reflectioncoder.data.hub import first_lines
+from reflectioncoder.data.hub import file_of_repository, first_lines
 from reflectioncoder.data.json_text import expected_form
 from reflectioncoder.data.temporary import remove_abandoned, temporary_beside
-from reflectioncoder.errors import UsageError, require
+from reflectioncoder.errors import UsageError
 from reflectioncoder.models.digests import model_hash
 from reflectioncoder.models.gguf_export import check_gguf, write_gguf
 from reflectioncoder.progress import say
@@ -118,9 +118,8 @@ def _license_of(run: FinishedRun, base: Path) -> str | None:
     """Return the licence in the base model's card, from its folder or the hub; None if it is unavailable."""
     card = base / CARD_NAME
     if not card.is_file() and run.env["model"]["origin"] == "hub":
-        hub: Any = require("huggingface_hub", "train")
         try:
-            card = Path(hub.hf_hub_download(run.recipe.model.name, CARD_NAME, revision=run.recipe.model.revision))
+            card = file_of_repository("model", run.recipe.model.name, CARD_NAME, run.recipe.model.revision) or card
         except Exception as error:  # noqa: BLE001 (offline, no card, gated: the licence stays unknown)
             say(f"the licence of {run.base_name} is not known: {first_lines(error)}")
     return stated_license(card.read_text(encoding="utf-8", errors="replace")) if card.is_file() else None

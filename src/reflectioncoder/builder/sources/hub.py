@@ -9,7 +9,15 @@ from typing import Any
 
 from reflectioncoder.builder.sources.draft import Draft, Dropped
 from reflectioncoder.builder.sources.forms import Origin, draft_from
-from reflectioncoder.data.hub import HubAddress, config_and_split, first_lines, hub_errors, parse_hub_address, quiet_datasets
+from reflectioncoder.data.hub import (
+    HubAddress,
+    config_and_split,
+    file_of_repository,
+    first_lines,
+    hub_errors,
+    parse_hub_address,
+    quiet_datasets,
+)
 from reflectioncoder.errors import MachineError, UsageError, require
 
 
@@ -53,9 +61,10 @@ def _stated_license(address: HubAddress) -> str:
     hub: Any = require("huggingface_hub", "hub")
     try:
         local = Path(address.name) / "README.md"
-        path = local if Path(address.name).is_dir() else hub.hf_hub_download(
-            address.name, "README.md", repo_type="dataset", revision=address.revision
-        )  # fmt: skip
+        is_local = Path(address.name).is_dir()
+        path = local if is_local else file_of_repository("data set", address.name, local.name, address.revision)
+        if path is None:
+            return ""
         stated = hub.DatasetCard.load(path).data.to_dict().get("license")
     except (OSError, ValueError):
         return ""
