@@ -93,11 +93,12 @@ def test_threads_that_are_the_first_to_need_numpy_compare_rightly_and_without_wa
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
+# Not scikit-learn: it sets an environment variable when it is imported, which EvalPlus's guard forbids, so it fails there as here.
 USERS_OF_NUMPY = {
     "from sympy import lambdify\nfrom sympy.abc import x as y\ndef f(x): return 2 * int(lambdify(y, y, 'numpy')(x))": "sympy",
     "import networkx as nx\ndef f(x): return 2 * x * int(nx.to_numpy_array(nx.path_graph(2))[0, 1])": "networkx",
     "from scipy import special\ndef f(x): return 2 * x * int(special.comb(3, 3))": "scipy",
-    "import sklearn.utils\ndef f(x): return 2 * x": "sklearn",
+    "import pandas as pd\ndef f(x): return int(pd.Series([x, x]).sum())": "pandas",
 }
 
 
