@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from reflectioncoder.builder.claims import count_claims
 from reflectioncoder.builder.critic.counts import REFUSALS, Refusal
 from reflectioncoder.builder.critic.diagnoses import diagnoses_of
 from reflectioncoder.builder.critic.gates import needed_code, refusal
+from reflectioncoder.builder.log import LOG_NAME
 from reflectioncoder.builder.mutation.stated_words import num_statements
 from reflectioncoder.builder.pipeline import build_reflections
 from reflectioncoder.builder.replay import replay
@@ -71,19 +73,35 @@ def num_diagnoses(sample):
 
 
 def build_with(folder, say, **build):
-    script = Words(PROBLEMS, say=say)
+    return build_by(Words(PROBLEMS, say=say), folder, **build)
+
+
+def build_by(script, folder, **build):
+    """Build in a folder; with the log of the samples without a critic there, their programs are not run again."""
     with serving(script) as url:
-        summary = build_reflections(recipe_of(folder, url, **build), folder)
+        summary = build_reflections(recipe_of(folder, url, **build), folder, fork=(folder / LOG_NAME).exists())
     return summary, list(read_samples(folder / "reflections.jsonl")), script
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory):
-    """The same samples without a critic."""
+def plain_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("plain")
     recipe = recipe_of(folder, "")
     build_reflections(replace(recipe, build=replace(recipe.build, critic="none", endpoint=EndpointConfig())), folder)
-    return list(read_samples(folder / "reflections.jsonl"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plain(plain_folder):
+    """The same samples without a critic."""
+    return list(read_samples(plain_folder / "reflections.jsonl"))
+
+
+@pytest.fixture
+def begun(plain_folder, tmp_path):
+    """A folder in which the programs of these samples have been run, and no critic has been asked."""
+    shutil.copyfile(plain_folder / LOG_NAME, tmp_path / LOG_NAME)
+    return tmp_path
 
 
 @pytest.fixture(scope="module")
@@ -133,17 +151,17 @@ def test_nothing_is_asked_again(said):
     assert again["output_tokens"] == summary["output_tokens"] > 0
 
 
-def test_a_build_that_is_out_of_budget_goes_on_with_more(tmp_path, said):
+def test_a_build_that_is_out_of_budget_goes_on_with_more(begun, said):
     folder, summary, *_ = said
     script = Words(PROBLEMS, say=anew)
     with serving(script) as url:
         with pytest.raises(MachineError, match=r"budget of \d+ tokens"):
-            build_reflections(recipe_of(tmp_path, url, budget_tokens=2500), tmp_path)
+            build_reflections(recipe_of(begun, url, budget_tokens=2500), begun, fork=True)
         num_asked = len(script.asked)
         assert 0 < num_asked < summary["critic"]["num_asked"]
-        build_reflections(recipe_of(tmp_path, url, budget_tokens=10_000_000), tmp_path)
+        build_reflections(recipe_of(begun, url, budget_tokens=10_000_000), begun)
     assert len(script.asked) == summary["critic"]["num_asked"]
-    assert (tmp_path / "reflections.jsonl").read_bytes() == (folder / "reflections.jsonl").read_bytes()
+    assert (begun / "reflections.jsonl").read_bytes() == (folder / "reflections.jsonl").read_bytes()
 
 
 HYBRID = {"hybrid": True, "two_slip_share": 0.25, "max_operator_share": 0.15}
@@ -163,8 +181,8 @@ CASES = {
 
 
 @pytest.mark.parametrize("reason", CASES)
-def test_a_text_that_may_not_take_a_diagnosis_place_leaves_it_as_it_was(reason, plain, tmp_path):
-    summary, samples, _ = build_with(tmp_path, CASES[reason])
+def test_a_text_that_may_not_take_a_diagnosis_place_leaves_it_as_it_was(reason, plain, begun):
+    summary, samples, _ = build_with(begun, CASES[reason])
     assert summary["critic"]["num_accepted"] == 0
     assert summary["critic"]["refused"] == {reason: summary["critic"]["num_asked"]}
     assert [json.dumps(sample.to_json()) for sample in samples] == [json.dumps(sample.to_json()) for sample in plain]
@@ -197,20 +215,17 @@ class Attempts(Words):
         return f"```python\ndef {problem.entry_point}(*values):\n    return 'wrong'\n```"
 
 
-def test_an_answer_that_is_cut_off_is_refused(tmp_path):
-    script = CutOff(PROBLEMS, say=anew)
-    with serving(script) as url:
-        summary = build_reflections(recipe_of(tmp_path, url), tmp_path)
+def test_an_answer_that_is_cut_off_is_refused(begun):
+    summary, *_ = build_by(CutOff(PROBLEMS, say=anew), begun)
     assert summary["critic"]["refused"] == {"answer_cut_off": summary["critic"]["num_asked"]}
 
 
-def test_what_the_server_does_not_answer_stays_as_it_was(tmp_path):
-    script = Fails(PROBLEMS, say=anew)
-    with serving(script) as url:
-        counts = build_reflections(recipe_of(tmp_path, url), tmp_path)["critic"]
+def test_what_the_server_does_not_answer_stays_as_it_was(begun):
+    summary, samples, _ = build_by(Fails(PROBLEMS, say=anew), begun)
+    counts = summary["critic"]
     assert set(counts["refused"]) <= {"no_answer", "refused"}
     assert counts["num_accepted"] + sum(counts["refused"].values()) == counts["num_asked"]
-    for sample in read_samples(tmp_path / "reflections.jsonl"):
+    for sample in samples:
         assert ("critic" in sample.metadata) == (sample.metadata["task_id"] in (PROBLEMS[0].task_id, PROBLEMS[3].task_id))
 
 
@@ -222,10 +237,9 @@ def test_the_model_that_attempts_may_be_the_critic_too(tmp_path):
     assert summary["num_requests"] == 2 * len(PROBLEMS)
 
 
-def test_a_server_that_never_answers_ends_the_build(tmp_path):
-    script = Words(PROBLEMS, say=anew, faults=dict.fromkeys(range(1000), 500))
-    with serving(script) as url, pytest.raises(MachineError, match="500"):
-        build_reflections(recipe_of(tmp_path, url), tmp_path)
+def test_a_server_that_never_answers_ends_the_build(begun):
+    with pytest.raises(MachineError, match="500"):
+        build_by(Words(PROBLEMS, say=anew, faults=dict.fromkeys(range(1000), 500)), begun)
 
 
 def test_every_reason_has_a_meaning_and_a_test():
@@ -268,23 +282,23 @@ def test_settings_of_the_critic_are_checked_before_any_work(tmp_path):
             build_reflections(replace(recipe, build=replace(recipe.build, **settings)), tmp_path)
 
 
-def test_other_settings_of_the_critic_are_refused_unless_forked(tmp_path):
-    build_with(tmp_path, anew)
+def test_other_settings_of_the_critic_are_refused_unless_forked(begun):
+    build_with(begun, anew)
     with serving(Words(PROBLEMS, say=anew)) as url:
-        recipe = recipe_of(tmp_path, url)
+        recipe = recipe_of(begun, url)
         warmer = replace(recipe, build=replace(recipe.build, endpoint=replace(recipe.build.endpoint, temperature=1.0)))
         with pytest.raises(UsageError, match="other settings"):
-            build_reflections(warmer, tmp_path)
-        build_reflections(warmer, tmp_path, fork=True)
+            build_reflections(warmer, begun)
+        build_reflections(warmer, begun, fork=True)
 
 
-def test_a_prompt_of_the_users_own_is_taken(tmp_path):
-    prompts = tmp_path / "prompts"
+def test_a_prompt_of_the_users_own_is_taken(begun):
+    prompts = begun / "prompts"
     prompts.mkdir()
     (prompts / "critic.jinja").write_text(
         "MINE {{ problem }}\nThis is what I found out:\n\n{{ diagnosis }}\n\nWrite that last paragraph."
     )
-    _, _, script = build_with(tmp_path, anew, prompts=str(prompts))
+    _, _, script = build_with(begun, anew, prompts=str(prompts))
     assert script.asked
     assert all(request.startswith("MINE ") for request in script.asked)
 
