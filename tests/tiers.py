@@ -4,7 +4,7 @@ Quick are, of each test, as many cases as show every value of its small paramete
 value of its large ones (an attack of a family, a program of a table). Tests marked `long` are not quick; hypothesis tests are, with
 few examples, and run again with all of theirs in the rest. Tests marked `slow` are in neither: isolations that are used only where they
 are named, all tasks of a benchmark in every language, models of real size. Of tests marked `sampled(n)`, whose cases are many and
-dear, the rest has one case of n. `--tier` chooses: quick, rest, all.
+dear, the rest has one case of n, hypothesis tests too. `--tier` chooses: quick, rest, all.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def select(config: pytest.Config, items: list[pytest.Item]) -> None:
     if tier == "quick":
         wanted = {item for item in usual if item.nodeid in quick}
     else:
-        wanted = {item for item in usual if is_property(item) or (item.nodeid not in quick and is_drawn(item))}
+        wanted = {item for item in usual if is_drawn(item) and (is_property(item) or item.nodeid not in quick)}
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
     items[:] = [item for item in items if item in wanted]
 

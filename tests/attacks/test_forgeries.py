@@ -37,6 +37,7 @@ def verdicts_on(language, kind, isolation, num_tasks):
         yield judge_program(prompt + FORGERIES[language][kind], right.tests, isolation)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("language", "kind"), KINDS)
 def test_a_forgery_does_not_pass(language, kind, isolation):
     verdicts = list(verdicts_on(language, kind, isolation, 2))

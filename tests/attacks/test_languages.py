@@ -140,7 +140,7 @@ def target_of(host: Host, name: str) -> object:
     return places.get(name) or host.given.get(name) or host.folder / name
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(("attack", "name"), [(attack, name) for attack, names in TARGETS.items() for name in names])
 def test_a_program_cannot(attack, name, language, isolation, host):
     verdict, output = attempt(language, attack, isolation, target_of(host, name), SIGNAL="9")
@@ -151,7 +151,7 @@ def test_a_program_cannot(attack, name, language, isolation, host):
     assert "empty" not in output  # in open_folder
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("attack", TARGETS)
 def test_without_confinement_the_same_program_can(attack, language, host):
     """With what is ours: without capabilities not even root can read or signal what is another user's."""
@@ -167,7 +167,7 @@ def test_without_confinement_the_same_program_can(attack, language, host):
             host.assert_untouched()
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     ("attack", "target"),
     [("read", "own file"), ("write", "mine"), ("delete", "own file"), ("list", "."), ("signal", "0")],

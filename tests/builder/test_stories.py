@@ -2,6 +2,7 @@
 
 import random
 import re
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from reflectioncoder.builder.cells import Execution
 from reflectioncoder.builder.claims import count_claims
 from reflectioncoder.builder.grammar import merged, say, traced_grammar
+from reflectioncoder.builder.log import LOG_NAME
 from reflectioncoder.builder.mutation import Mutation
 from reflectioncoder.builder.mutation.diagnosis import Failure, failing_test
 from reflectioncoder.builder.pipeline import build_reflections
@@ -248,7 +250,9 @@ def test_samples_that_are_too_long_are_told_shorter(tmp_path):
     lengths = free["texts"]["tokens"]
     assert lengths["min"] <= lengths["median"] <= lengths["p90"] <= lengths["max"]
     limit = int(lengths["median"])
-    short = build_reflections(replace(few, build=replace(few.build, max_tokens=limit)), tmp_path / "short")
+    (tmp_path / "short").mkdir()
+    shutil.copyfile(tmp_path / "free" / LOG_NAME, tmp_path / "short" / LOG_NAME)  # so that only what is new is run
+    short = build_reflections(replace(few, build=replace(few.build, max_tokens=limit)), tmp_path / "short", fork=True)
     assert short["texts"]["tokens"]["max"] <= limit
     assert short["num_accepted"] > 0.6 * free["num_accepted"]
     samples = list(read_samples(tmp_path / "short" / "reflections.jsonl"))

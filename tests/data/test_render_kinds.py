@@ -83,6 +83,7 @@ def test_requests_of_the_token_rendering_are_the_saved_template_s(kind, text):
     assert list(renderer.render(answer_of(text)).input_ids[: len(request)]) == request
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("template", TEMPLATES)
 @pytest.mark.parametrize("kind", ALL_KINDS)
 @settings(max_examples=examples(8))
@@ -100,6 +101,7 @@ def test_requests_of_the_chat_rendering_are_the_template_s_in_both_rounds(kind, 
     assert asked_by_a_server(tokenizer, earlier, "No.", text)[-len(later) :] == later
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("template", ["chatml", "bare markers", "token"])
 @pytest.mark.parametrize("kind", ALL_KINDS)
 @settings(max_examples=examples(8))

@@ -153,8 +153,10 @@ leave(0)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize(
+    ("tied", "checkpointing"),
+    [(True, True), (False, False), *(pytest.param(tied, not tied, marks=pytest.mark.slow) for tied in (True, False))],
+)
 def test_parameters_sharded_over_processes_get_the_gradients_of_whole_ones(tmp_path, tied, checkpointing):
     """FSDP2 as torch has it (`fully_shard`): the output layer is gathered like any other module, because it is called like one."""
     (tmp_path / "script.py").write_text(SHARDED)
