@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from reflectioncoder.builder.log_file import DATABASE_ERRORS, Claim, checksum, damaged, database_error, entry_key, open_checked
+from reflectioncoder.builder.log_file import DATABASE_ERRORS, LogLock, checksum, damaged, database_error, entry_key, open_checked
 from reflectioncoder.config.differences import differing, flattened
 from reflectioncoder.errors import UsageError
 from reflectioncoder.generate.reply import Reply, clean
@@ -43,14 +43,14 @@ class BuildLog:
         self._waiting: dict[str, Future[Any]] = {}
         self.num_new: Counter[str] = Counter()  # by kind
         self.num_replayed: Counter[str] = Counter()
-        self._claim = Claim(path)
+        self._log_lock = LogLock(path)
         try:
             self._connection = open_checked(path)
             self._num_requests = self._count("request")
-            self._claim.require_entries(self._num_requests)
+            self._log_lock.require_entries(self._num_requests)
             self._lose_what_was_under_way()
         except BaseException:
-            self._claim.close()
+            self._log_lock.close()
             raise
 
     def _count(self, kind: str) -> int:
@@ -133,7 +133,7 @@ class BuildLog:
         if kind == "request" and is_new:
             with self._lock:
                 self._num_requests += 1
-                self._claim.note_entries(self._num_requests)
+                self._log_lock.note_entries(self._num_requests)
 
     def account(self, request: dict[str, Any]) -> LoggedAccount:
         """Return the account that `Endpoint.ask` needs for a request of kind "request"."""
@@ -209,11 +209,11 @@ class BuildLog:
         except DATABASE_ERRORS as error:
             raise database_error(path, error) from error
         self._num_requests = self._count("request")
-        self._claim.note_entries(self._num_requests)
+        self._log_lock.note_entries(self._num_requests)
 
     def close(self) -> None:
         self._connection.close()
-        self._claim.close()
+        self._log_lock.close()
 
     def __enter__(self) -> BuildLog:
         return self

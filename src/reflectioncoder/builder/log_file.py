@@ -118,7 +118,7 @@ def _verify(connection: sqlite3.Connection, path: Path, table: str, columns: tup
             raise damaged(path, f"an entry of the table {table} is not what was written")
 
 
-class Claim:
+class LogLock:
     """The lock of a log, `log.lock`, which one build at a time holds; it stores the minimum number of answers in the log.
 
     Raises:
