@@ -1,6 +1,9 @@
 """An ablation on a tiny random model: shared builds and evaluations, resuming, shards, and numbers that the runs themselves give."""
 
+import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -57,6 +60,20 @@ def test_a_shard_leaves_the_results_of_what_is_done(done):
     directory, first = done
     assert (first["num_finished"], first["num_cells"]) == (2, 4)
     assert read_json(directory / "ablation.json")["num_finished"] == 4
+
+
+def test_shards_that_run_at_the_same_time_build_and_evaluate_the_base_model_once(folder, tmp_path):
+    argv = [sys.executable, "-m", "reflectioncoder", "ablate", str(folder / "r.yaml"), "--runs-dir", str(tmp_path)]
+    shards = [
+        subprocess.Popen([*argv, "--shard", f"{number}/4"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        for number in (1, 2)
+    ]
+    said = [shard.communicate()[1] for shard in shards]
+    assert [shard.returncode for shard in shards] == [0, 0], said
+    for work in ("build", "eval-bundled/seen-base", "eval-bundled/unseen-base"):
+        assert len(re.findall(rf"^{work}: copied from", "".join(said), re.MULTILINE)) == 1, said
+    assert read_json(tmp_path / "small" / "ablation.json")["num_finished"] == 2
+    assert [*(tmp_path / "small").glob("build-*"), *(tmp_path / "small" / "cells" / ".evaluations").glob("*.lock")] == []
 
 
 def test_the_builds_of_a_seed_are_the_same_and_the_control_trains_without_reflections(done):

@@ -4,11 +4,13 @@ import errno
 import fcntl
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
 from reflectioncoder.builder.log import LOG_NAME, BuildLog
-from reflectioncoder.data.file_lock import alone_in, lock_alone
+from reflectioncoder.data.file_lock import OccupiedError, alone_in, in_turn, lock_alone
 from reflectioncoder.data.files import claim
 from reflectioncoder.errors import MachineError
 from reflectioncoder.progress import Reporter, reporting
@@ -42,6 +44,31 @@ def test_a_folder_is_kept_to_one_command_and_given_back_and_still_counts_as_free
     with alone_in(tmp_path / "out"):
         assert claim(tmp_path / "out", "key")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["settings.json"]
+
+
+def test_work_in_turn_waits_for_the_one_that_is_at_it_and_says_so_once(tmp_path, capsys):
+    order, is_inside = [], threading.Event()
+
+    def first():
+        with in_turn(tmp_path, "work.lock", "the work"):
+            is_inside.set()
+            time.sleep(1.2)  # more than two looks
+            order.append("first")
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert is_inside.wait(60)
+    with reporting(Reporter()), in_turn(tmp_path, "work.lock", "the work"):
+        order.append("second")
+    thread.join()
+    assert order == ["first", "second"]
+    assert capsys.readouterr().err.count("the work: another process is at it") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_work_in_turn_is_its_own_and_is_not_waited_for(tmp_path):
+    with pytest.raises(OccupiedError, match="of the work"), in_turn(tmp_path, "work.lock", "the work"):
+        raise OccupiedError("of the work")
 
 
 def test_of_many_processes_one_at_a_time_is_in_a_folder(tmp_path):

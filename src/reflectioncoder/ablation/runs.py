@@ -19,6 +19,7 @@ from reflectioncoder.ablation.metrics import metrics_of
 from reflectioncoder.ablation.results import finish, finished_cells, summarize
 from reflectioncoder.ablation.statistics import detectable_share, mean_of
 from reflectioncoder.config.loading import ResolvedRecipe
+from reflectioncoder.data.file_lock import in_turn
 from reflectioncoder.data.files import put_aside, read_json, write_atomic, write_json
 from reflectioncoder.data.run_folders import ABLATION_FILE
 from reflectioncoder.environment import environment
@@ -111,10 +112,17 @@ class Ablation:
         say(f"ablate: {cell.arm}, seed {cell.seed}")
         run = self._of(cell)
         identity = identity_of(cell.resolved.recipe)
-        self._share_build(run)
         started = time.monotonic()
+        with run.prepared():
+            self._build(run)
         run.run()
         finish(cell, run.directory, identity, round(time.monotonic() - started, 1))
+
+    def _build(self, run: Run) -> None:
+        """Build, or copy the build of another cell; wait for another shard that makes the same build."""
+        with in_turn(self.directory, f"build-{run.build_key}.lock", "build"):
+            self._share_build(run)
+            run.build()
 
     def _share_build(self, run: Run) -> None:
         """Copy the build of another cell with the same build settings, if there is one and this cell has no build."""
@@ -135,8 +143,7 @@ class Ablation:
         """Before the first training, report how small a difference can be found and how long the runs take."""
         run = self._of(first)
         with run.prepared():
-            self._share_build(run)
-            run.build()
+            self._build(run)
             run.measure(BASE)
         base = metrics_of(run.directory, first.resolved.recipe.evaluate, BASE)
         recipe, num_seeds = self._resolved.recipe, len(self.design.seeds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,12 @@ from reflectioncoder.data.files import LOCK_FILE, writing
 from reflectioncoder.errors import MachineError
 from reflectioncoder.progress import say
 
+_WAIT_S = 0.5  # between two looks whether the other process has ended
 _UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)  # Lustre without -o flock, some NFS and FUSE
+
+
+class OccupiedError(MachineError):
+    """Another process is at work in a folder."""
 
 
 def lock_alone(descriptor: int, path: Path, who: str = "another process") -> None:
@@ -23,7 +29,8 @@ def lock_alone(descriptor: int, path: Path, who: str = "another process") -> Non
         who: a name for the process that may hold the lock, used in messages.
 
     Raises:
-        MachineError: another process holds the lock, or the file system fails.
+        OccupiedError: another process holds the lock.
+        MachineError: the file system fails.
     """
     try:
         import fcntl
@@ -33,7 +40,7 @@ def lock_alone(descriptor: int, path: Path, who: str = "another process") -> Non
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise MachineError(f"{who} is at work in {path.parent}") from None
+            raise OccupiedError(f"{who} is at work in {path.parent}") from None
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
                 raise
@@ -47,7 +54,8 @@ def alone_in(directory: Path, name: str = LOCK_FILE, who: str = "another command
     The file that is locked is removed at the end of the block; a process that is killed leaves it, which does no harm.
 
     Raises:
-        MachineError: another process is at work there; the folder cannot be written.
+        OccupiedError: another process is at work there.
+        MachineError: the folder cannot be written.
     """
     path = directory / name
     while True:
@@ -63,6 +71,31 @@ def alone_in(directory: Path, name: str = LOCK_FILE, who: str = "another command
             finally:
                 path.unlink(missing_ok=True)
             return
+
+
+@contextlib.contextmanager
+def in_turn(directory: Path, name: str, work: str) -> Iterator[None]:
+    """Keep a piece of work to this process, as `alone_in` does, but wait for another process that is at it.
+
+    Args:
+        name: of the file that is locked.
+        work: the name of the work, used in the message that says what is waited for.
+
+    Raises:
+        MachineError: the folder cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        is_waiting = False
+        while True:
+            try:
+                stack.enter_context(alone_in(directory, name))
+                break
+            except OccupiedError:
+                if not is_waiting:
+                    say(f"{work}: another process is at it; waiting for its result")
+                is_waiting = True
+                time.sleep(_WAIT_S)
+        yield
 
 
 def _is_open_file(path: Path, descriptor: int) -> bool:
