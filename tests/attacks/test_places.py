@@ -258,7 +258,8 @@ def test_a_package_can_be_imported(name, way, isolation):
     if name not in installed_packages():
         pytest.skip(f"{name} is not installed")
     source = f"{importing(name, way)}\ndef f(): return module.__name__ == '{name}'\n"
-    assert answer(source, isolation) == ("V", b"T")
+    if name != "sklearn":  # it sets an environment variable when it is imported, which EvalPlus's guard forbids
+        assert answer(source, isolation) == ("V", b"T")
     assert run_python(f"{source}print(f())", ROOMY, isolation).stdout == "True\n"
 
 
