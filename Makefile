@@ -9,7 +9,7 @@ TORCH_ARGS ?=
 HAS_GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo yes)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup lint type imports test test-rest test-all test-floors bench demo toolchains docs release-check clean
+.PHONY: setup lint type imports test test-rest test-ci test-all test-floors bench demo toolchains docs release-check clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -46,12 +46,15 @@ type: setup
 imports: setup
 	$(BIN)/lint-imports
 
-# Every promise once; what that leaves out; both, and what takes hours (tests/tiers.py). CI runs the first two.
+# Every promise once; what that leaves out; both in one run, as CI does; both, and what takes hours (tests/tiers.py).
 test: setup
 	OMP_NUM_THREADS=1 $(PYTEST) -n auto --tier quick
 
 test-rest: setup
 	OMP_NUM_THREADS=1 $(PYTEST) -n auto --tier rest
+
+test-ci: setup
+	OMP_NUM_THREADS=1 $(PYTEST) -n auto --tier ci
 
 test-all: setup
 	OMP_NUM_THREADS=1 $(PYTEST) -n auto

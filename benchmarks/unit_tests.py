@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.answer_benchmarks import mutants
 from reflectioncoder.evaluate.benchmarks import BENCHMARKS, load_benchmark
 from reflectioncoder.evaluate.judges.base import ALONE, Conditions
-from reflectioncoder.evaluate.judges.bigcodebench.benchmark import LIMITS
+from reflectioncoder.evaluate.judges.bigcodebench.benchmark import LIMITS, confined
 from reflectioncoder.evaluate.references import with_references
 from reflectioncoder.sandbox.detect import FLOOR, detect_isolation
 from reflectioncoder.sandbox.isolation import Isolation
@@ -70,7 +70,7 @@ def official_unit_tests(code_prompt: str, tests: str, solution: str, isolation: 
 
 def compare(name: str, workers: int, every: int, number: int) -> dict[str, Any]:
     """Count on every so-manieth task, with so many slips each."""
-    isolation = detect_isolation()
+    isolation = confined(detect_isolation())
     row = BENCHMARKS[name]
     rows = {one["task_id"]: one for one in row.file.read(row.file.obtain())}
     whole = load_benchmark(name)

@@ -4,7 +4,8 @@ Quick are, of each test, as many cases as show every value of its small paramete
 value of its large ones (an attack of a family, a program of a table). Tests marked `long` are not quick; hypothesis tests are, with
 few examples, and run again with all of theirs in the rest. Tests marked `slow` are in neither: isolations that are used only where they
 are named, all tasks of a benchmark in every language, models of real size. Of tests marked `sampled(n)`, whose cases are many and
-dear, the rest has one case of n, hypothesis tests too. `--tier` chooses: quick, rest, all.
+dear, the rest has one case of n, hypothesis tests too. `--tier` chooses: quick, rest, ci (both in one run, which collects and builds
+once), all.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-TIERS = ("all", "quick", "rest")
+TIERS = ("all", "quick", "rest", "ci")
 _VARIABLE = "REFLECTIONCODER_TEST_EXAMPLES"  # of this process and the workers that it starts
 _FEW = 10  # times fewer examples in the quick tier
 MAX_SMALL = 6  # values of a parameter that are all shown
@@ -26,7 +27,10 @@ MAX_SMALL = 6  # values of a parameter that are all shown
 
 def add_option(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--tier", choices=TIERS, default="all", help="quick: every promise once; rest: what quick leaves out, but slow tests; all"
+        "--tier",
+        choices=TIERS,
+        default="all",
+        help="quick: every promise once; rest: what quick leaves out, but slow tests; ci: both; all",
     )
 
 
@@ -54,10 +58,12 @@ def select(config: pytest.Config, items: list[pytest.Item]) -> None:
         return
     usual = [item for item in items if item.get_closest_marker("slow") is None]
     quick = quick_tests(usual)
-    if tier == "quick":
-        wanted = {item for item in usual if item.nodeid in quick}
-    else:
-        wanted = {item for item in usual if is_drawn(item) and (is_property(item) or item.nodeid not in quick)}
+    is_quick = {item: item.nodeid in quick for item in usual}
+    wanted = {
+        "quick": {item for item in usual if is_quick[item]},
+        "rest": {item for item in usual if is_drawn(item) and (is_property(item) or not is_quick[item])},
+        "ci": {item for item in usual if is_drawn(item) or is_quick[item]},
+    }[tier]
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
     items[:] = [item for item in items if item in wanted]
 
