@@ -314,13 +314,13 @@ def test_an_interrupt_does_not_wait_for_what_is_under_way(number, tmp_path):
         assert time.monotonic() - started < 300
 
 
-def test_models_are_told_apart_by_what_their_answers_depend_on(tmp_path):
+def test_models_are_told_apart_by_what_their_answers_depend_on(tmp_path, model_dir):
     ours = EndpointConfig()
     others = [replace(ours, api="completion"), replace(ours, assistant_prefix="vllm"), replace(ours, base_url="http://elsewhere/v1")]
     keys = [asked_model(ModelConfig(name), "openai", endpoint).key for name in ("a", "b") for endpoint in (ours, *others)]
     (tmp_path / "a.gguf").write_bytes(b"GGUF")
     keys += [asked_model(ModelConfig(str(tmp_path / "a.gguf")), "local", endpoint).key for endpoint in (ours, others[0])]
-    keys += [asked_model(ModelConfig("a"), "vllm", endpoint).key for endpoint in (ours, others[0])]
+    keys += [asked_model(ModelConfig(str(model_dir)), "vllm", endpoint).key for endpoint in (ours, others[0])]
     assert len(set(keys)) == len(keys)
     assert asked_model(ModelConfig("a"), "openai", replace(ours, max_in_flight=3)).key == keys[0]
 

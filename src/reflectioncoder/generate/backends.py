@@ -64,7 +64,8 @@ def asked_model(config: ModelConfig, backend: choices.Backend, endpoint: Endpoin
     """Find the model to ask.
 
     Args:
-        config: the model's name: a folder or hub id; openai: the server's name for it; local: a GGUF file or a packaged GGUF model.
+        config: the model's name: a folder or hub id, with a revision; openai: the server's name for it; local: a GGUF file or a
+            packaged GGUF model.
         endpoint: openai: the server; local, vllm: the API (chat or completion) and the number of parallel requests.
 
     Raises:
@@ -82,9 +83,9 @@ def asked_model(config: ModelConfig, backend: choices.Backend, endpoint: Endpoin
     if backend == "local":
         gguf = resolve_gguf(config.name)
         return _served_here(backend, file_digest(gguf), None, partial(embedded_server, gguf), endpoint)
-    path = Path(config.name) if Path(config.name).is_dir() else None
-    weights = model_hash(path) if path else config.name
-    return _served_here(backend, weights, path, partial(vllm_server, config.name), endpoint)
+    path = resolve_model(config).path  # downloaded here, so that the key is that of the weights and the revision is the recipe's
+    endpoint = replace(endpoint, model=str(path))  # the server's name for the model
+    return _served_here(backend, model_hash(path), path, partial(vllm_server, str(path)), endpoint)
 
 
 def asked_folder(config: ModelConfig, path: Path, backend: choices.RunBackend, parallel: int) -> AskedModel:
