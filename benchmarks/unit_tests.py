@@ -68,13 +68,13 @@ def official_unit_tests(code_prompt: str, tests: str, solution: str, isolation: 
     return run_python(_OFFICIAL, limits, isolation, files={"program.py": program}).exit_code == _PASSED
 
 
-def compare(name: str, workers: int, every: int, number: int) -> dict[str, Any]:
-    """Count on every so-manieth task, with so many slips each."""
+def compare(name: str, workers: int, first: int, every: int, number: int) -> dict[str, Any]:
+    """Count on every so-manieth task from the first, with so many slips each."""
     isolation = confined(detect_isolation())
     row = BENCHMARKS[name]
     rows = {one["task_id"]: one for one in row.file.read(row.file.obtain())}
     whole = load_benchmark(name)
-    tasks = whole.tasks[::every]
+    tasks = whole.tasks[first::every]
     whole = replace(whole, tasks=tasks, left_out=frozenset(task.task_id for task in whole.tasks if task not in tasks))
     benchmark = with_references(whole, FLOOR, workers)
     judge = benchmark.judge.under(Conditions(isolation, Limits(), "strict"))
@@ -116,10 +116,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("benchmark", choices=[name for name in BENCHMARKS if name.startswith("bigcodebench-hard/")])
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--first", type=int, default=0, metavar="K", help="begin with the task of this number, counted from 0")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="take every N-th task")
     parser.add_argument("--slips", type=int, default=5, metavar="N", help="in each reference")
     args = parser.parse_args()
-    print(json.dumps(compare(args.benchmark, args.workers, args.every, args.slips)), flush=True)
+    print(json.dumps(compare(args.benchmark, args.workers, args.first, args.every, args.slips)), flush=True)
 
 
 if __name__ == "__main__":
