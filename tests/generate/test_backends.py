@@ -5,11 +5,12 @@ import shutil
 
 import pytest
 
+from reflectioncoder.config.building import EndpointConfig
 from reflectioncoder.config.declarations import GenerateConfig, ModelConfig
 from reflectioncoder.data.completion_requests import python_request
 from reflectioncoder.data.files import write_jsonl
-from reflectioncoder.errors import UsageError
-from reflectioncoder.generate.backends import asked_folder, opened_once, usable_backend
+from reflectioncoder.errors import MachineError, UsageError
+from reflectioncoder.generate.backends import asked_folder, asked_model, opened_once, usable_backend
 from reflectioncoder.generate.base import longest, read_completions
 from reflectioncoder.models.load import load_tokenizer
 from reflectioncoder.models.tokens import make_requests
@@ -48,6 +49,13 @@ def test_completions_of_each_backend_and_dtype_have_keys_of_their_own(model_dir)
     asked = [asked_folder(config, model_dir, backend, 1) for config in (CONFIG, double) for backend in ("transformers", "vllm")]
     assert len({model.key for model in asked}) == 4
     assert [model.in_batches for model in asked] == [True, False] * 2
+
+
+def test_nothing_is_downloaded_for_vllm_where_it_is_not_installed(monkeypatch):
+    monkeypatch.setattr("reflectioncoder.generate.embedded.has_vllm", lambda: False)
+    monkeypatch.setattr("reflectioncoder.generate.backends.resolve_model", lambda config: pytest.fail("it was looked for"))
+    with pytest.raises(MachineError, match="vllm is not installed"):
+        asked_model(ModelConfig("owner/name"), "vllm", EndpointConfig())
 
 
 def test_vllm_is_replaced_where_it_is_not_installed_or_there_is_no_gpu(monkeypatch):

@@ -18,7 +18,7 @@ from reflectioncoder.config.declarations import ModelConfig
 from reflectioncoder.data.files import content_hash
 from reflectioncoder.errors import require
 from reflectioncoder.generate.base import Backend
-from reflectioncoder.generate.embedded import embedded_server, has_vllm, vllm_server
+from reflectioncoder.generate.embedded import embedded_server, has_vllm, require_vllm, vllm_server
 from reflectioncoder.generate.served_backend import Encode, ServedBackend
 from reflectioncoder.models.digests import file_digest, model_hash
 from reflectioncoder.models.gguf_export import check_gguf, gguf_of
@@ -83,6 +83,8 @@ def asked_model(config: ModelConfig, backend: choices.Backend, endpoint: Endpoin
     if backend == "local":
         gguf = resolve_gguf(config.name)
         return _served_here(backend, file_digest(gguf), None, partial(embedded_server, gguf), endpoint)
+    if not Path(config.name).is_dir():
+        require_vllm()  # before gigabytes are downloaded for it
     path = resolve_model(config).path  # downloaded here, so that the key is that of the weights and the revision is the recipe's
     endpoint = replace(endpoint, model=str(path))  # the server's name for the model
     return _served_here(backend, model_hash(path), path, partial(vllm_server, str(path)), endpoint)

@@ -41,16 +41,21 @@ def has_vllm() -> bool:
     return importlib.util.find_spec("vllm") is not None
 
 
+def require_vllm() -> None:
+    """Raise MachineError if vLLM is not installed."""
+    if not has_vllm():
+        raise MachineError(
+            "the package vllm is not installed\n  hint:    pip install vllm (a GPU), or ask a server (openai) or a GGUF model (local)"
+        )
+
+
 def vllm_server(model: str, parallel: int, context_tokens: int, *, dtype: str = "auto") -> contextlib.AbstractContextManager[str]:
     """Serve a hub model or folder with vLLM on this machine's GPUs, with continuous batching.
 
     Args:
         dtype: of weights and arithmetic; "auto" is vLLM's choice, which depends on the stored dtype.
     """
-    if not has_vllm():
-        raise MachineError(
-            "the package vllm is not installed\n  hint:    pip install vllm (a GPU), or ask a server (openai) or a GGUF model (local)"
-        )
+    require_vllm()
     return _serving("serve_vllm", model, [model, str(parallel), str(context_tokens), dtype], {})
 
 
