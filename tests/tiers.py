@@ -53,7 +53,7 @@ def examples(count: int) -> int:
 
 def select(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the tests of the tier that is asked for."""
-    tier = config.getoption("tier")
+    tier = str(config.getoption("tier"))
     if tier == "all":
         return
     usual = [item for item in items if item.get_closest_marker("slow") is None]
