@@ -108,7 +108,7 @@ def command(*argv):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["doctor", "train", "generate", "evaluate"])
+@pytest.mark.parametrize("name", ["doctor", "train", pytest.param("generate", marks=pytest.mark.slow), "evaluate"])
 def test_threads_wait_briefly_in_every_command_that_loads_torch(model, tmp_path, name):
     on = ["--benchmark", "bundled/seen:1", "--output", str(tmp_path / "out"), "--max-new-tokens", "4"]
     argv = {

@@ -37,7 +37,7 @@ train: {{reflection_data: [{folder}/one_off.jsonl], epochs: 40, global_batch_siz
 
 
 @pytest.fixture(scope="module")
-def improved(tmp_path_factory):
+def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("world")
     tokenizer = make_tokenizer()
     make_model("llama", len(tokenizer), dtype="float32").save_pretrained(folder / "random")
@@ -46,10 +46,15 @@ def improved(tmp_path_factory):
     # A model that knows how a program begins and ends, and no more.
     write_jsonl(folder / "one_off.jsonl", [one_off_sample(p).to_json() for p in bundled_problems("train")[:12]])
     (folder / "first.yaml").write_text(FIRST.format(folder=folder))
-    assert main(["train", str(folder / "first.yaml"), "--runs-dir", str(folder), "-q"]) == 0
     (folder / "r.yaml").write_text(RECIPE.format(folder=folder))
-    assert main(["improve", str(folder / "r.yaml"), "--runs-dir", str(folder / "runs"), "-q"]) == 0
     return folder
+
+
+@pytest.fixture(scope="module")
+def improved(world):
+    assert main(["train", str(world / "first.yaml"), "--runs-dir", str(world), "-q"]) == 0
+    assert main(["improve", str(world / "r.yaml"), "--runs-dir", str(world / "runs"), "-q"]) == 0
+    return world
 
 
 @pytest.mark.long
@@ -136,9 +141,10 @@ def test_the_best_round_is_the_first_of_equals():
     assert best(rounds).number == 1
 
 
-def test_impossible_settings_are_named(improved, capsys):
+def test_impossible_settings_are_named(world, capsys):
     for change, message in (("evaluate.benchmarks=[]", "held-out tasks"), ("build.problems=[none.jsonl]", "none.jsonl")):
-        assert main(["improve", str(improved / "r.yaml"), "--runs-dir", str(improved / "x"), "--set", change]) == 2
+        model = f"model.name={world / 'random'}"
+        assert main(["improve", str(world / "r.yaml"), "--runs-dir", str(world / "x"), "--set", model, "--set", change]) == 2
         assert message in capsys.readouterr().err
 
 

@@ -1,11 +1,12 @@
-"""Tiers of one suite: `make test` keeps every promise represented, CI runs the rest too, `make test-all` everything.
+"""Tiers of one suite: `make test` keeps every promise represented, CI shows every case of each, `make test-all` every combination.
 
 Quick are, of each test, as many cases as show every value of its small parameters (each tier of isolation, each rendering, …) and one
 value of its large ones (an attack of a family, a program of a table). Tests marked `long` are not quick; hypothesis tests are, with
-few examples, and run again with all of theirs in the rest. Tests marked `slow` are in neither: isolations that are used only where they
-are named, all tasks of a benchmark in every language, models of real size. Of tests marked `sampled(n)`, whose cases are many and
-dear, the rest has one case of n, hypothesis tests too. `--tier` chooses: quick, rest, ci (both in one run, which collects and builds
-once), all.
+few examples, and run again with all of theirs in the rest. The rest has as many cases as show every value of every parameter (each
+attack, in one of the isolations), and every combination of those marked `product`. Of tests marked `sampled(n)`, whose cases are many
+and dear, it has one case of n, hypothesis tests too; `part` takes as little of what a single test goes through. Tests marked `slow` are
+in neither: isolations that are used only where they are named, all tasks of a benchmark in every language, models of real size.
+`--tier` chooses: quick, rest, ci (both in one run, which collects and builds once), all.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from __future__ import annotations
 import os
 import zlib
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 TIERS = ("all", "quick", "rest", "ci")
-_VARIABLE = "REFLECTIONCODER_TEST_EXAMPLES"  # of this process and the workers that it starts
+_VARIABLE = "REFLECTIONCODER_TEST_TIER"  # of this process and the workers that it starts
 _FEW = 10  # times fewer examples in the quick tier
+T = TypeVar("T")
 MAX_SMALL = 6  # values of a parameter that are all shown
 
 
@@ -36,8 +38,7 @@ def add_option(parser: pytest.Parser) -> None:
 
 def configure(config: pytest.Config) -> None:
     """Choose how many examples hypothesis makes, before test modules are imported; on a shared machine one can take any time."""
-    few = config.getoption("tier") == "quick"
-    os.environ[_VARIABLE] = "few" if few else "all"
+    os.environ[_VARIABLE] = str(config.getoption("tier"))
     default = settings.default
     assert default is not None
     settings.register_profile(
@@ -48,7 +49,12 @@ def configure(config: pytest.Config) -> None:
 
 def examples(count: int) -> int:
     """Return how many examples a test makes in this tier, of `count` in all."""
-    return max(5, count // _FEW) if os.environ.get(_VARIABLE) == "few" else count
+    return max(5, count // _FEW) if os.environ.get(_VARIABLE) == "quick" else count
+
+
+def part(items: Sequence[T], step: int) -> Sequence[T]:
+    """Return what a test goes through: all in `make test-all`, otherwise one of `step`, beginning with the first."""
+    return items if os.environ.get(_VARIABLE, "all") == "all" else items[::step]
 
 
 def select(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -57,21 +63,14 @@ def select(config: pytest.Config, items: list[pytest.Item]) -> None:
     if tier == "all":
         return
     usual = [item for item in items if item.get_closest_marker("slow") is None]
-    quick = quick_tests(usual)
-    is_quick = {item: item.nodeid in quick for item in usual}
+    quick, drawn = quick_tests(usual), drawn_tests(usual)
     wanted = {
-        "quick": {item for item in usual if is_quick[item]},
-        "rest": {item for item in usual if is_drawn(item) and (is_property(item) or not is_quick[item])},
-        "ci": {item for item in usual if is_drawn(item) or is_quick[item]},
+        "quick": quick,
+        "rest": {item.nodeid for item in usual if item.nodeid in drawn and (is_property(item) or item.nodeid not in quick)},
+        "ci": quick | drawn,
     }[tier]
-    config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
-    items[:] = [item for item in items if item in wanted]
-
-
-def is_drawn(item: pytest.Item) -> bool:
-    """Tell whether a case is among those of its test that CI runs."""
-    marker = item.get_closest_marker("sampled")
-    return marker is None or zlib.crc32(item.nodeid.encode()) % marker.args[0] == 0
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in wanted])
+    items[:] = [item for item in items if item.nodeid in wanted]
 
 
 def is_property(item: pytest.Item) -> bool:
@@ -80,28 +79,45 @@ def is_property(item: pytest.Item) -> bool:
 
 def quick_tests(items: Sequence[pytest.Item]) -> set[str]:
     """Return the ids of the tests of the quick tier."""
-    families: dict[str, list[pytest.Item]] = defaultdict(list)
-    for item in items:
-        if item.get_closest_marker("long") is None:
-            families[item.nodeid.partition("[")[0]].append(item)
-    return {item.nodeid for cases in families.values() for item in quick_cases(cases)}
+    short = [item for item in items if item.get_closest_marker("long") is None]
+    return {item.nodeid for cases in _families(short) for item in cover(cases, MAX_SMALL)}
 
 
-def quick_cases(cases: Sequence[pytest.Item]) -> list[pytest.Item]:
-    """Return as few of a test's cases as show every value of its small parameters, at least one."""
+def drawn_tests(items: Sequence[pytest.Item]) -> set[str]:
+    """Return the ids of the tests that CI runs beside the quick ones, or again with more examples."""
+    drawn: set[str] = set()
+    for cases in _families(items):
+        if sampled := cases[0].get_closest_marker("sampled"):
+            drawn.update(item.nodeid for item in cases if zlib.crc32(item.nodeid.encode()) % sampled.args[0] == 0)
+        else:
+            drawn.update(item.nodeid for item in (cases if cases[0].get_closest_marker("product") else cover(cases, len(cases))))
+    return drawn
+
+
+def cover(cases: Sequence[pytest.Item], max_values: int) -> list[pytest.Item]:
+    """Return as few of a test's cases as show every value of its parameters that have at most `max_values`, at least one."""
     values: dict[str, set[int]] = defaultdict(set)
     for case in cases:
-        for name, index in _indices(case).items():
-            values[name].add(index)
-    left = {(name, index) for name, found in values.items() if len(found) <= MAX_SMALL for index in found}
+        for name, value in _values(case):
+            values[name].add(value)
+    left = {(name, value) for name, found in values.items() if len(found) <= max_values for value in found}
     chosen: list[pytest.Item] = []
     for case in sorted(cases, key=lambda case: zlib.crc32(case.nodeid.encode())):  # else always the first of the large ones
-        shown = left & set(_indices(case).items())
+        shown = left & _values(case)
         if shown or not chosen:
             chosen.append(case)
             left -= shown
     return chosen
 
 
-def _indices(item: Any) -> dict[str, int]:
-    return item.callspec.indices if hasattr(item, "callspec") else {}
+def _families(items: Sequence[pytest.Item]) -> Iterable[list[pytest.Item]]:
+    """Group the cases of each test."""
+    families: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        families[item.nodeid.partition("[")[0]].append(item)
+    return families.values()
+
+
+def _values(item: Any) -> set[tuple[str, int]]:
+    """Return (parameter, identity of its value): of a product every case has the same objects, and not all can be compared."""
+    return {(name, id(value)) for name, value in item.callspec.params.items()} if hasattr(item, "callspec") else set()

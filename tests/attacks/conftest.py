@@ -159,7 +159,8 @@ def survivors(mark: str) -> list[str]:
             texts = Path(f"/proc/{entry}/comm").read_bytes(), Path(f"/proc/{entry}/cmdline").read_bytes()
             if any(mark.encode() in text for text in texts):
                 state = Path(f"/proc/{entry}/stat").read_text().rsplit(")", 1)[1].split()[0]
-                found.append(f"{entry} ({state})")
+                if state != "X":  # dead, and about to be taken off the list
+                    found.append(f"{entry} ({state})")
         except OSError:
             continue
     return found

@@ -6,6 +6,8 @@ taken from everybody. Each attempt has a control that shows that it works withou
 
 import errno
 import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -36,7 +38,7 @@ PROCESSORS = {
     "batch": "os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))",
     "its policy, as it is": "os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))",
     "parameters, as they are": "os.sched_setparam(0, os.sched_param(0))",
-    "attributes": "syscall(314, 0, (ctypes.c_uint32 * 14)(48, 3), 0)",
+    "attributes": "syscall(314, 0, (ctypes.c_uint32 * 14)(48, 3, 0, 0, os.nice(0) & 0xFFFFFFFF), 0)",
     "a processor": "os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])",
     "processors of a thread": "os.sched_setaffinity(threading.get_native_id(), os.sched_getaffinity(0))",
     "nice": "os.nice(1)",
@@ -256,3 +258,14 @@ HONEST = {
 def test_an_honest_program_with_odd_habits_passes(what, isolation):
     result = run_python(HONEST[what], replace(LIMITS, cpu_s=20, wall_s=20, memory_bytes=2**30), isolation)
     assert (result.status, result.stdout) == ("ok", "42\n"), result
+
+
+def test_a_program_that_asks_for_its_niceness_passes_beside_a_nice_judge(isolation):
+    judge = (
+        "import sys\nfrom reflectioncoder.sandbox.isolation import ISOLATIONS\nfrom reflectioncoder.sandbox.limits import Limits\n"
+        "from reflectioncoder.sandbox.process import run_python\n"
+        "for ask in ('0', '1'):\n    print(run_python(f'import os\\nos.nice({ask})', Limits(), ISOLATIONS[sys.argv[1]]).status)"
+    )
+    argv = [sys.executable, "-c", judge, isolation.name]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, preexec_fn=lambda: os.nice(3))
+    assert done.stdout.split() == ["ok", "failed"]

@@ -312,7 +312,7 @@ def recipe(folder, workers=2, **build):
     return Recipe("b", ModelConfig("none"), build=config, sandbox=SandboxConfig(workers=workers))
 
 
-@pytest.fixture(scope="module", params=["traced", pytest.param("templates", marks=pytest.mark.long)])
+@pytest.fixture(scope="module", params=["traced", pytest.param("templates", marks=pytest.mark.slow)])
 def built(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("crafted")
     build_reflections(recipe(folder, diagnoses=request.param, max_operator_share=1.0), folder)

@@ -14,6 +14,7 @@ import pytest
 from reflectioncoder.contamination.overlap import NgramIndex
 from reflectioncoder.data.problems import BUNDLED_SPLITS, Problem, bundled_problems, load_problems, parse_problem
 from reflectioncoder.errors import UsageError
+from tests.tiers import part
 
 PROBLEMS = [problem for split in BUNDLED_SPLITS for problem in bundled_problems(split)]
 GOOD = {
@@ -99,7 +100,7 @@ def test_every_reference_passes_its_tests_and_its_docstring_examples(split):
 @pytest.mark.long
 def test_no_problem_behaves_like_another_one():
     compiled = [(p, compile(p.test_code, p.task_id, "exec")) for p in PROBLEMS]
-    for problem in PROBLEMS:
+    for problem in part(PROBLEMS, 4):
         namespace = function_of(problem)
         function = namespace[problem.entry_point]
         twins = [
@@ -169,7 +170,7 @@ def test_no_reference_passes_the_tests_of_a_benchmark_task(benchmark_tasks):
         with contextlib.suppress(SyntaxError):
             compiled.append((task_id, compile(test, task_id, "exec"), name, code))
     assert len(compiled) > 1600
-    for problem in PROBLEMS:
+    for problem in part(PROBLEMS, 4):
         namespace = function_of(problem)
         function = namespace[problem.entry_point]
         twins = [

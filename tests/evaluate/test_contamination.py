@@ -37,6 +37,7 @@ from reflectioncoder.pipeline import Run
 from reflectioncoder.sandbox.detect import detect_isolation
 from reflectioncoder.sharded.build import _work
 from tests.conftest import make_model, make_tokenizer
+from tests.tiers import part
 
 ROW = {
     "task_id": "HumanEval/900",
@@ -89,13 +90,13 @@ def test_every_sixth_task_is_found_under_another_name(data_dir):
     behaviour = known_behaviour()
     assert behaviour is not None
     missed = []
-    tasks = behaviour._tasks[::6]
+    tasks = part(behaviour._tasks[::6], 3)
     for task in tasks:
         program = task.row["prompt"] + task.row["canonical_solution"]
         renamed = re.sub(rf"\b{task.row['entry_point']}\b", "my_function", program)
         if behaviour(renamed) is None:
             missed.append(task.row["task_id"])
-    assert len(tasks) > 85
+    assert len(tasks) > 28
     assert len(missed) <= 2, missed
 
 

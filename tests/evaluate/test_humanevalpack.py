@@ -20,6 +20,7 @@ from reflectioncoder.evaluate.judges.humanevalpack.forms import FORMS, cut
 from reflectioncoder.generate.base import RawCompletion, completion_row
 from tests.evaluate.multipl_e_tasks import needs
 from tests.evaluate.pack_harness import mutants, passes_harness, verdicts
+from tests.tiers import part
 
 pytestmark = pytest.mark.timeout(3000)  # of compilers that take 20 s a program on a busy machine
 VARIANTS = ("humanevalfix", "humanevalfix-docs", "humanevalsynthesize")
@@ -87,13 +88,13 @@ def test_an_answer_in_another_language_continues_the_declaration(name):
 @pytest.mark.long
 def test_python_references_pass_and_bugs_fail():
     benchmark, wrong = buggy("python")
-    right = [(task, task.canonical_solution) for task in benchmark.tasks]
+    right = [(task, task.canonical_solution) for task in part(benchmark.tasks, 3)]
     assert failed(right, verdicts(benchmark, right)) == set()
-    judged = verdicts(benchmark, wrong)
+    judged = verdicts(benchmark, part(wrong, 3))
     assert {verdict.status for verdict in judged} == {"failed", "timeout"}
 
 
-STEPS = {"js": 4, "java": 40, "cpp": 20, "go": 20, "rust": 20}
+STEPS = {"js": 8, "java": 80, "cpp": 40, "go": 40, "rust": 40}
 
 
 @pytest.mark.long
@@ -120,7 +121,7 @@ def _references_pass_and_bugs_fail(name, step):
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["python", "js"])
 def test_some_mutants_are_judged_as_the_harness_judges_them(name, tmp_path):
-    _mutants_are_judged_alike(name, tmp_path, 12)
+    _mutants_are_judged_alike(name, tmp_path, 24)
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from reflectioncoder.sandbox.execution import execute, trim_builds, warm_up
 from reflectioncoder.sandbox.isolation import LANDLOCK
 from reflectioncoder.sandbox.limits import RunResult
 from tests.evaluate.multipl_e_tasks import BROKEN_TASKS, needs, run_instead
+from tests.tiers import part
 
 STUBS = {  # bodies that compile for any signature and raise
     "cpp": 'throw std::runtime_error("stub");',
@@ -53,6 +54,7 @@ def test_programs_with_known_verdicts_get_them(name, isolation, tmp_path, monkey
     assert require_preflight(name, isolation)["num_programs"] == len(programs)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", [name for name, language in LANGUAGES.items() if language.toolchain.lowest_tier <= 1])
 def test_a_container_without_privileges_is_enough(name):
     """Tier 1: no file system of its own, no change of modes and times, no /proc."""
@@ -98,6 +100,7 @@ def test_exit_codes_alone_pass_what_is_not_passed(isolation):
     assert fooled == {"right": {(True, True)}, "wrong": {(False, False)}, "early_exit": {(True, False)}, "unchecked": {(True, False)}}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", [name for name in LANGUAGES if name != "scala"])  # seconds for each compilation
 def test_the_harness_says_of_our_run_what_it_says_of_a_plain_one(name, isolation, tmp_path):
     """MultiPL-E's way, without a sandbox."""
@@ -134,7 +137,7 @@ def plainly(toolchain, program, folder):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("every", [20, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [40, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", STUBS)
 def test_a_program_that_raises_is_told_from_one_that_does_not_compile(name, every, data_dir, isolation):
     needs(name)
@@ -149,7 +152,7 @@ def test_a_program_that_raises_is_told_from_one_that_does_not_compile(name, ever
 def test_the_canonical_solutions_pass(data_dir, isolation):
     """HumanEval's own solutions, in the language that they are written in."""
     right = {task.task_id.partition("/")[2]: task.tests.canonical_solution for task in load_benchmark("humaneval").tasks}
-    tasks = {task.task_id.partition("/")[2]: task.tests for task in load_benchmark("multipl-e/py").tasks}
+    tasks = {task.task_id.partition("/")[2]: task.tests for task in part(load_benchmark("multipl-e/py").tasks, 3)}
     verdicts = {number: judge_program(right[number], tests, isolation) for number, tests in tasks.items()}
     assert {task: verdict.reason for task, verdict in verdicts.items() if verdict.status != "passed"} == {}
 

@@ -232,7 +232,7 @@ def test_every_assertion_of_every_task_can_be_made_wrong(name, data_dir):
             assert own.condition() in text
 
 
-@pytest.mark.parametrize("every", [20, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [40, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", FRAMES)
 def test_a_program_that_knows_all_answers_stands_the_challenge(name, every, data_dir, isolation):
     """Right programs for nearly all tasks of all languages, whatever is drawn: a false alarm would show here."""

@@ -57,7 +57,11 @@ def _samples(tests, programs, judge: Any = EvalPlusJudge(("base", "plus"))):  # 
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("idle", [[], [0], sorted(os.sched_getaffinity(0))[:2], [0, 1, 10**6]], ids=["none", "one", "two", "strange"])
+@pytest.mark.parametrize(
+    "idle",
+    [[], pytest.param([0], marks=pytest.mark.slow), sorted(os.sched_getaffinity(0))[:2], [0, 1, 10**6]],
+    ids=["none", "one", "two", "strange"],
+)
 def test_verdicts_are_the_same_on_any_number_of_idle_cores(idle, steady, monkeypatch, tmp_path):
     monkeypatch.setattr("reflectioncoder.evaluate.second_look.idle_cores", lambda: idle)
     benchmark, samples = _samples(function_tests("humaneval", PLUS), PROGRAMS)

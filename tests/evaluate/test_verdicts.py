@@ -5,6 +5,7 @@ import gzip
 import json
 import multiprocessing
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from reflectioncoder.evaluate.data_files import matching
 from reflectioncoder.evaluate.judges.evalplus.benchmark import SolutionJudge
 from reflectioncoder.evaluate.results import summarize
 from reflectioncoder.evaluate.score import Scorer, read_samples_to_score, score_samples
+from tests.tiers import part
 
 # EvalPlus 0.3.1 fails these on its wall-clock limits where the machine is loaded: it disagrees with itself, in the recorded runs or
 # in ours (docs/lab-book.md). Without a time-out they pass.
@@ -32,10 +34,10 @@ def own_cache(tmp_path_factory):
         yield
 
 
-def published_rows(benchmark, data_dir, model, output, rules, workers=0):
+def published_rows(benchmark, data_dir, model, output, rules):
     family = benchmark.name.rstrip("+")
     samples = read_samples_to_score(data_dir / f"generations/ReflectionCoder-{model}/{family}.jsonl", benchmark)
-    return score_samples(samples, output, Scorer(benchmark, rules=rules), workers)
+    return score_samples(part(samples, 3), output, Scorer(benchmark, rules=rules))
 
 
 def recorded_verdicts(data_dir, model, name):
@@ -66,9 +68,9 @@ def differences(rows, recorded, rules):
 
 @pytest.mark.parametrize("name", ["humaneval+", "mbpp+"])
 def test_verdicts_on_the_first_published_completions_are_evalpluss(data_dir, tmp_path, name):
-    benchmark = load_benchmark(f"{name}:10", str(data_dir))
+    benchmark = load_benchmark(f"{name}:20", str(data_dir))
     rows = published_rows(benchmark, data_dir, "CL-7B", tmp_path / "samples.jsonl", "evalplus-0.3.1")
-    assert len(rows) == 10
+    assert len(rows) == len(part(range(20), 3))
     assert differences(rows, recorded_verdicts(data_dir, "CL-7B", name), "evalplus-0.3.1") == []
 
 
@@ -86,8 +88,10 @@ def test_verdicts_on_the_first_published_completions_are_evalpluss(data_dir, tmp
 def test_every_verdict_on_the_published_completions_is_evalpluss(data_dir, tmp_path, model, name, rules, base, plus):
     rows = published_rows(load_benchmark(name, str(data_dir)), data_dir, model, tmp_path / "samples.jsonl", rules)
     recorded = recorded_verdicts(data_dir, model, name)
-    assert len(rows) == len(recorded["tasks"])
+    assert len(rows) == len(part(list(recorded["tasks"]), 3))
     assert differences(rows, recorded, rules) == []
+    if len(rows) < len(recorded["tasks"]):
+        return
     num_fragile = sum(is_fragile(row["task_id"], recorded) for row in rows)
     # A fragile one may pass here although EvalPlus's limits end it: on a busy machine it need not.
     assert base - num_fragile <= sum(row["base_status"] == "passed" for row in rows) <= base
@@ -103,7 +107,8 @@ def test_canonical_solutions_score_one_and_mutated_ones_zero(data_dir, tmp_path,
     path = matching(pattern, str(data_dir))[0]
     assert path is not None
     with gzip.open(path, "rt") as handle:
-        tasks = [json.loads(line) for line in handle]
+        tasks = part([json.loads(line) for line in handle], 3)
+    benchmark = replace(benchmark, tasks=part(benchmark.tasks, 3))
     right = [{"task_id": t["task_id"], "completion": t["canonical_solution"]} for t in tasks]
     # The same program, its answer wrapped: another type, another value, never equal and never close.
     wrapped = "\n\n\n_right = {0}\n\n\ndef {0}(*arguments):\n    return ('wrong', _right(*arguments))\n"

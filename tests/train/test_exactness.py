@@ -154,6 +154,7 @@ MIXED = [reflection_sample(n, steps=1 + n % 2) for n in range(4)] + [generation_
 MODELS = ["llama", "qwen2", "mistral", "gemma", "qwen3"]
 
 
+@pytest.mark.product
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.4, 0.8, 1.0])
 @pytest.mark.parametrize("strategy", MASK_STRATEGIES)
 @pytest.mark.parametrize("kind", ["llama", "qwen2"])
@@ -163,6 +164,7 @@ def test_every_strategy_and_rate_equals_the_doubled_batch(kind, strategy, rate, 
     assert_same(our_loss_and_gradients(model, plan), plain_loss_and_gradients(model, plan, token_tokenizer))
 
 
+@pytest.mark.product
 @pytest.mark.parametrize("budget", [0, 400, 100_000], ids=["one by one", "some packed", "one pack"])
 @pytest.mark.parametrize("normalization", ["global", "per_sample"])
 @pytest.mark.parametrize("positions", ["gap", "dense"])

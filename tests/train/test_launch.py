@@ -241,7 +241,7 @@ leave(0)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("launcher", ["torchrun", "environment"])
+@pytest.mark.parametrize("launcher", ["torchrun", pytest.param("environment", marks=pytest.mark.slow)])
 def test_the_processes_of_a_launcher_join_one_training_after_the_other(folder, launcher):
     """As in `improve`; by torchrun, whose store outlives them, or by whatever sets torch's variables."""
     write_jsonl(folder / "samples.jsonl", [reflection_sample(number).to_json() for number in range(4)])

@@ -52,7 +52,7 @@ def trained(model_dir, run_dir, num_ranks, micro_batch_tokens):
     return rows, load_file(run_dir / "model" / "model.safetensors")
 
 
-@pytest.mark.parametrize("micro_batch_tokens", [0, pytest.param(400, marks=pytest.mark.long)])
+@pytest.mark.parametrize("micro_batch_tokens", [0, pytest.param(400, marks=pytest.mark.slow)])
 def test_two_processes_come_to_the_losses_gradients_and_weights_of_one(model_dir, tmp_path, micro_batch_tokens):
     """5 steps of 5 samples in two processes: unequal shares, and at the end a step of 4."""
     one_rows, one = trained(model_dir, tmp_path / "one", 1, micro_batch_tokens)
@@ -155,7 +155,7 @@ leave(0)
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("tied", "checkpointing"),
-    [(True, True), (False, False), *(pytest.param(tied, not tied, marks=pytest.mark.slow) for tied in (True, False))],
+    [(True, True), *(pytest.param(*flags, marks=pytest.mark.slow) for flags in ((False, False), (True, False), (False, True)))],
 )
 def test_parameters_sharded_over_processes_get_the_gradients_of_whole_ones(tmp_path, tied, checkpointing):
     """FSDP2 as torch has it (`fully_shard`): the output layer is gathered like any other module, because it is called like one."""
@@ -194,7 +194,9 @@ leave(0)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("first", "second", "decision"), [("1e3", "1e15", True), ("1e15", "1e3", False)])
+@pytest.mark.parametrize(
+    ("first", "second", "decision"), [("1e3", "1e15", True), pytest.param("1e15", "1e3", False, marks=pytest.mark.slow)]
+)
 def test_whether_activations_are_computed_again_is_decided_once(model_dir, tmp_path, first, second, decision):
     """Processes that find different amounts of memory free."""
     (tmp_path / "script.py").write_text(DECIDING)

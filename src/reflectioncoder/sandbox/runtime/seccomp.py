@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import platform
 import struct
 
@@ -189,8 +190,9 @@ def filter_program(private_mounts: bool, own_pid: int | None) -> bytes:
     code.on(_FCNTL, *_all_but(1, *_REFUSED_FCNTLS))
     for numbers, index in _SELF_ONLY.values():
         code.on(numbers, *_only(index, 0))
-    # setpriority is allowed only as a no-op: for the process itself, with priority 0.
-    nothing = [step for index in range(3) for step in ((_LOAD, 0, 0, _argument(index)), (_JUMP_EQUAL, 1, 0, 0), _REFUSE)]
+    # setpriority is allowed only as a no-op: for the process itself, with the niceness that it has, as `os.nice(0)` asks.
+    same = (0, 0, os.getpriority(os.PRIO_PROCESS, 0) & 0xFFFFFFFF)
+    nothing = [step for index in range(3) for step in ((_LOAD, 0, 0, _argument(index)), (_JUMP_EQUAL, 1, 0, same[index]), _REFUSE)]
     code.on(_SETPRIORITY, *nothing, _PASS)
     stream = (_LOAD, 0, 0, _argument(1)), (_AND, 0, 0, 0xF), (_JUMP_EQUAL, 1, 0, _STREAM)
     code.on(_SOCKETPAIR, (_LOAD, 0, 0, _argument(0)), (_JUMP_EQUAL, 1, 0, _UNIX), _REFUSE, *stream, _REFUSE, _PASS)
