@@ -54,15 +54,20 @@ def program_of_answer(text: str) -> str:
 
 
 def without_docstring(program: str) -> str:
-    """Return the program without its functions' docstrings (a function whose body is only a docstring keeps it)."""
+    """Return the program without its functions' docstrings (a function whose body is only a docstring keeps it).
+
+    The blank lines between a docstring and the first statement go with it: nobody leaves them behind a signature.
+    """
     lines = program.split("\n")
     for node in ast.walk(syntax.parse(program)):
-        if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None and len(node.body) > 1:
-            first = node.body[0]
-            if node.body[1].lineno <= (first.end_lineno or first.lineno) or first.lineno == node.lineno:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node) is not None and len(node.body) > 1:
+            first, second = node.body[:2]
+            end = first.end_lineno or first.lineno
+            if second.lineno <= end or first.lineno == node.lineno:
                 continue  # other code shares its lines
-            for number in range(first.lineno - 1, first.end_lineno or first.lineno):
-                lines[number] = "\0"
+            for number in range(first.lineno - 1, second.lineno - 1):
+                if number < end or not lines[number].strip():
+                    lines[number] = "\0"
     return "\n".join(line for line in lines if line != "\0")
 
 
