@@ -152,11 +152,12 @@ def test_a_unit_that_resumes_never_takes_too_long(tmp_path):
 
 def test_the_grid_for_a_gpu_is_the_recipe_with_more_tokens_more_seeds_and_other_models():
     on_cpu = design_of(load_recipe(grid.RECIPE))
-    for name, tokens in (("smollm2", 2_000_000), ("qwen", 2_000_000)):
+    for name in ("smollm2", "qwen"):
         made = design_of(grid.recipe_of(name, "model", Settings()))
-        assert made.arms == on_cpu.arms
+        assert made.arms.keys() == on_cpu.arms.keys()
         assert len(made.seeds) == 5
-        assert {cell.resolved.recipe.train.max_tokens for cell in made.cells} == {tokens}
+        tokens = [{cell.arm: cell.resolved.recipe.train.max_tokens for cell in design.cells} for design in (made, on_cpu)]
+        assert tokens[0] == {arm: 10 * here for arm, here in tokens[1].items()}
         assert {cell.resolved.recipe.train.lora is None for cell in made.cells} == {name == "smollm2"}
         for cell in made.cells:
             check_author(cell.resolved.recipe.build)
