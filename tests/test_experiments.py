@@ -171,7 +171,7 @@ def test_runs_of_the_grid_are_made_with_few_tokens_on_a_cpu_and_none_is_repeated
     tokenizer.save_pretrained(tmp_path / "model")
     out = tmp_path / "out"
     group = grid.group_of("smollm2", tmp_path / "model", TINY)
-    assert len(group.units) == 6
+    assert len(group.units) == 7
     group = replace(group, units=("masked-seed1", "self-sampled-seed1"))
     for _ in range(2):
         with opened(out, TINY) as results:
@@ -183,7 +183,7 @@ def test_runs_of_the_grid_are_made_with_few_tokens_on_a_cpu_and_none_is_repeated
         assert row["result"] == {**cell["train"], "duration_s": cell["duration_s"]}
         assert {(m["kind"], m["benchmark"], len(m["tasks"])) for m in cell["trained"]} >= {("pass@1", "bundled/seen", 3)}
     assert grid.main(["--output", str(out), "--tiny", "--smollm2", str(tmp_path / "model"), "--stage", "summary"]) == 0
-    assert "2 of 6 runs finished" in capfd.readouterr().out
+    assert "2 of 7 runs finished" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize(
