@@ -107,7 +107,6 @@ def test_a_run_with_other_training_copies_the_evaluation_of_its_base_model(world
 @pytest.mark.parametrize(
     "setting",
     [
-        "seed=6",
         "generate.max_new_tokens=7",
         "generate.batch_size=3",
         "model.dtype=float64",
@@ -126,6 +125,21 @@ def test_an_evaluation_of_another_kind_is_never_copied(world, setting, monkeypat
     )
     Run(other, folder / "runs").evaluate(BASE)
     assert loads.names == ["base"]
+
+
+def test_only_answers_that_are_drawn_depend_on_the_seed(world, monkeypatch):
+    folder, _ = world
+
+    def base_is_loaded(name, *settings):
+        loads = Loads(monkeypatch)
+        settings = ["evaluate.benchmarks=['bundled/seen:2']", f"name={name}", *settings]
+        Run(load_recipe(folder / "recipe.yaml", settings), folder / "runs").evaluate(BASE)
+        return loads.names == ["base"]
+
+    assert not base_is_loaded("other-seed", "seed=6")
+    assert base_is_loaded("drawn", "generate.temperature=0.5")
+    assert not base_is_loaded("drawn-again", "generate.temperature=0.5")
+    assert base_is_loaded("drawn-with-other-seed", "generate.temperature=0.5", "seed=6")
 
 
 def test_a_run_finds_once_which_tasks_can_be_judged(world, monkeypatch):

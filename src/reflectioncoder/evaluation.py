@@ -81,12 +81,14 @@ def named_benchmarks(recipe: Recipe, data_dir: str | None) -> dict[str, Benchmar
 def completions_key(benchmark: Benchmark, recipe: Recipe, model: str, *, in_batches: bool = True) -> str:
     """Return the cache key of a benchmark's completions; `model` identifies the model and its backend.
 
-    The key ignores which references pass here: a task that is left out now may be judged later, and the other way round.
+    The key ignores which references pass here: a task that is left out now may be judged later, and the other way round. Greedy
+    answers do not depend on the seed.
     """
     whole = benchmark.whole
     sampling = sampling_settings(recipe.generate, in_batches=in_batches)
     requests = [request.instruction for request in whole.requests(1)]
-    return content_hash(whole.describe(), requests, sampling, recipe.seed, model)
+    seed = recipe.seed if recipe.generate.temperature > 0 else None
+    return content_hash(whole.describe(), requests, sampling, seed, model)
 
 
 def sampling_settings(config: GenerateConfig, *, in_batches: bool = True) -> dict[str, Any]:
