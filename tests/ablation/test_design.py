@@ -201,7 +201,8 @@ def test_the_grid_has_the_arms_of_the_comparison_at_equal_numbers_of_tokens():
     made = design_of(load_recipe(EXPERIMENTS / "grid.yaml"))
     trains = {cell.arm: cell.resolved.recipe.train for cell in made.cells}
     assert len(made.seeds) >= 3
-    assert {train.max_tokens for train in trains.values()} == {200_000}
+    assert {train.max_tokens for arm, train in trains.items() if arm != "one-off, half as long"} == {200_000}
+    assert trains["one-off, half as long"].max_tokens == 100_000
     builds = [cell.resolved.recipe.build for cell in made.cells]
     assert builds == builds[:1] * len(builds)
     assert {arm: train.reflection_token_share for arm, train in trains.items()} == {
@@ -211,6 +212,7 @@ def test_the_grid_has_the_arms_of_the_comparison_at_equal_numbers_of_tokens():
         "masked": 0.5,
         "masked, failures as context": 0.5,
         "self-sampled": 0,
+        "one-off, half as long": 0,
     }
     assert trains["masked"].mask_strategy == ("block_type",)
     assert trains["masked"].mask_block_order == ("execution", "text", "code")
