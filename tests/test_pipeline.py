@@ -271,6 +271,10 @@ def test_what_is_said_of_a_model_goes_when_another_takes_its_place(whole, world,
 
 def test_completions_of_another_model_or_of_other_settings_are_never_mixed(world, tmp_path, capsys):
     base = ["generate", str(world / "model"), "--benchmark", "bundled/seen:2", "--output", str(tmp_path / "o"), "--max-new-tokens", "8"]
+    assert main([*base, "--seed", "1"]) == main([*base, "--seed", "2"]) == 0  # greedy answers are the same
+    assert main([*base, "--temperature", "0.5"]) == 2
+    (tmp_path / "o/completions.jsonl").unlink()
+    base += ["--temperature", "0.5"]
     assert main(base) == 0
     assert main(base) == 0
     assert main([*base, "--seed", "1"]) == 2
