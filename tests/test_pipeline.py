@@ -107,6 +107,17 @@ def test_a_run_says_at_the_end_which_tasks_changed(whole, world, capsys):
     assert f", {len(solved[1] - solved[0])} gained, {len(solved[0] - solved[1])} lost, p = " in line
 
 
+def test_a_run_says_at_the_end_what_is_known_from_elsewhere(whole, world, tmp_path, capsys):
+    shutil.copytree(whole, tmp_path / "whole")
+    known = "evaluate.known={plain answers alone: {'bundled/seen:6': 33.3, bundled/seen: 1}, the paper: {humaneval: 75}}"
+    assert main(["run", str(world / "whole.yaml"), "--runs-dir", str(tmp_path), "--set", known]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.count("from elsewhere") == 1
+    assert "\n  plain answers alone: 33.3 %, from elsewhere, as the recipe says\n" in captured.out
+    assert "eval-bundled/seen-trained: done before" in captured.err
+    assert "plain answers alone · from elsewhere" in (tmp_path / "whole" / "report.html").read_text()
+
+
 def test_the_plan_scales_what_earlier_runs_took(whole, tmp_path):
     shutil.copytree(whole, tmp_path / "earlier")
     took = {"build": 80.0, "train": 30.0, "eval-bundled-seen-base": 60.0, "eval-bundled-seen-trained": 12.0}

@@ -50,6 +50,7 @@ def test_a_file_that_was_edited_makes_another_run_and_one_that_is_gone_does_not(
         ("sandbox", {"workers": 1}, True),
         ("sandbox", {"wall_s": 9.0}, False),
         ("evaluate", {"benchmarks": ("bundled/seen:3",)}, False),
+        ("evaluate", {"known": {"the paper, v. 1.5": {"humaneval+": 68.9}}}, True),
     ],
 )
 def test_a_setting_counts_where_it_changes_a_number(section, changed, same, recipe, known):

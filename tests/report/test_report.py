@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from reflectioncoder.data.files import read_json, read_jsonl, write_atomic, write_json, write_jsonl
 from reflectioncoder.data.run_folders import RunFolder
+from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.benchmarks import load_benchmark
 from reflectioncoder.evaluate.compare import compare_runs, read_run
 from reflectioncoder.evaluate.results import summarize
@@ -84,6 +85,30 @@ def test_the_page_says_of_a_run_what_its_recipe_says(tmp_path, line, shown):
         write_report([tmp_path / "run"], tmp_path / "report.html").read_text().partition("<h1>run</h1>")[2].partition("</header>")[0]
     )
     assert (shown in header) if shown else header.strip().startswith('<p class="dim">')
+
+
+def test_results_from_elsewhere_stand_beside_those_of_the_same_benchmark(run_dir, tmp_path):
+    run = shutil.copytree(run_dir, tmp_path / "run")
+    known = {"plain <i>answers</i>, alone": {"bundled/seen:5": 40, "bundled/unseen": 10.0}, "of other tasks": {"bundled/seen": 30.5}}
+    config = {"name": "run", "evaluate": {"benchmarks": ["bundled/seen:5", "bundled/unseen"], "known": known}}
+    write_atomic(run / "config.yaml", json.dumps(config))
+    (benchmark,) = collect_run(RunFolder(run, "run"))["benchmarks"]
+    trained = benchmark["sides"]["trained"]["headline"]
+    assert trained["value"] == 0.4
+    (shown,) = benchmark["known"].values()
+    assert shown == {key: pytest.approx(trained[key]) for key in ("value", "ci_low", "ci_high", "num_tasks")}
+    page = " ".join(write_report([run], tmp_path / "report.html").read_text().partition("</section>")[0].split())
+    assert '<span class="big">40.0 %</span> <span class="dim">plain &lt;i&gt;answers&lt;/i&gt;, alone · from elsewhere' in page
+    assert page.count('class="dot known"') == 1
+    assert "of other tasks" not in page
+
+
+def test_a_damaged_recipe_is_named(run_dir, tmp_path):
+    run = shutil.copytree(run_dir, tmp_path / "run")
+    for damaged in ("evaluate: [1]", "evaluate: {known: [a], benchmarks: [bundled/seen]}", "evaluate: {known: {a: 3}, benchmarks: [a]}"):
+        write_atomic(run / "config.yaml", damaged)
+        with pytest.raises(UsageError, match=re.escape(str(run))):
+            write_report([run], tmp_path / "report.html")
 
 
 def test_a_run_that_has_only_begun_gets_a_page_too(tmp_path):

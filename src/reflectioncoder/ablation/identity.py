@@ -26,6 +26,7 @@ from reflectioncoder.server_address import identity_of_url
 from reflectioncoder.train.run import HOW_IT_RUNS
 
 _URL = "build.endpoint.base_url"  # of another server another run is made, though not of another password
+_KNOWN_ELSEWHERE = "evaluate.known."
 _WITHOUT_EFFECT = {
     "description",
     "sandbox.workers",
@@ -59,7 +60,7 @@ def _settings(recipe: Recipe) -> Iterator[tuple[str, Any]]:
 def _stored(settings: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
     """Yield the settings that change numbers, as they may be stored: addresses without credentials."""
     for key, value in settings:
-        if key not in _WITHOUT_EFFECT:
+        if key not in _WITHOUT_EFFECT and not f"{key}.".startswith(_KNOWN_ELSEWHERE):
             yield key, identity_of_url(value) if key == _URL else shown_setting(key, value)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from reflectioncoder.choices import (
@@ -78,11 +78,9 @@ class EndpointConfig(Settings):
     max_in_flight: int = doc(
         "Maximum number of simultaneous requests; fewer are sent while the server complains of too many.", 16, low=1, high=MAX_AT_ONCE
     )
-    extra_body: dict[str, Any] = field(
-        default_factory=dict,
-        metadata={
-            "doc": "Further parameters to send with every request, such as {reasoning_effort: low}. They are logged: put no key there."
-        },
+    extra_body: dict[str, Any] = doc(
+        "Further parameters to send with every request, such as {reasoning_effort: low}. They are logged: put no key there.",
+        factory=dict,
     )
     omit: tuple[Omittable, ...] = doc(
         "Parameters to leave out of requests; list those that the server refuses.", (), values=OMITTABLE_HELP
@@ -95,9 +93,9 @@ class EndpointConfig(Settings):
 @dataclass(frozen=True)
 class BuildConfig(Settings):
     author: AuthorName = doc("Who writes the reflection sequences.", "mutation", values=AUTHORS_HELP)
-    endpoint: EndpointConfig = field(
-        default_factory=EndpointConfig,
-        metadata={"doc": "The server to ask, or the model to serve here; with author: attempts the name of the model that wrote them."},
+    endpoint: EndpointConfig = doc(
+        "The server to ask, or the model to serve here; with author: attempts the name of the model that wrote them.",
+        factory=EndpointConfig,
     )
     hybrid: bool = doc(
         "Take one attempt from the model and the repair from the reference solution (authors openai, local, vllm). Turn it on for "
@@ -186,14 +184,12 @@ class BuildConfig(Settings):
         "none",
         values=CRITICS_HELP,
     )
-    round_kinds: dict[str, Any] = field(
-        default_factory=lambda: {"look": 0.35, "hypothesis": 0.2, "partial": 0.15, "expectation": 0.15, "hidden": 0.15},
-        metadata={
-            "doc": "Shares of the kinds of stories among the samples (mutation with diagnoses: traced), by name; they add up to 1. "
-            "Where the slips of a problem do not allow a kind, another one is drawn.",
-            "check": shares_of(ROUND_KINDS),
-            "values": ROUND_KINDS_HELP,
-        },
+    round_kinds: dict[str, Any] = doc(
+        "Shares of the kinds of stories among the samples (mutation with diagnoses: traced), by name; they add up to 1. "
+        "Where the slips of a problem do not allow a kind, another one is drawn.",
+        factory=lambda: {"look": 0.35, "hypothesis": 0.2, "partial": 0.15, "expectation": 0.15, "hidden": 0.15},
+        check=shares_of(ROUND_KINDS),
+        values=ROUND_KINDS_HELP,
     )
     max_rounds: int = doc(
         "Maximum number of programs that are run in a sample before the one that passes (mutation with diagnoses: traced).",

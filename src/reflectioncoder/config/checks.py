@@ -64,3 +64,14 @@ def shares_of(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], str | Non
         return f"a share from 0 to 1 for some of {', '.join(names)}, 1 in all"
 
     return check
+
+
+def pass_rates(value: Mapping[str, Any]) -> str | None:
+    """Check a mapping from names to mappings from benchmarks to percentages."""
+
+    def is_percentage(rate: Any) -> bool:
+        return isinstance(rate, int | float) and not isinstance(rate, bool) and 0 <= rate <= 100
+
+    if all(isinstance(rates, Mapping) and all(map(is_percentage, rates.values())) for rates in value.values()):
+        return None
+    return "name → benchmark → a percentage from 0 to 100, {the paper: {humaneval+: 68.9}}"

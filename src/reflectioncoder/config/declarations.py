@@ -6,7 +6,7 @@ in a run's `config.yaml`, `docs/recipes.md` and the JSON Schema are generated fr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from reflectioncoder.choices import (
@@ -59,6 +59,7 @@ from reflectioncoder.config.checks import (
     each_block_type_once,
     folder_name,
     not_empty,
+    pass_rates,
     seeds,
     useful_share,
 )
@@ -323,6 +324,12 @@ class EvaluateConfig(Settings):
     )
     to_date: str = doc("Last day of the tasks of dated benchmarks, YYYY-MM-DD; empty sets no limit.", "", check=day)
     allow_contaminated: bool = doc("Also print numbers on benchmarks of which the training data contains tasks.", False)
+    known: dict[str, Any] = doc(
+        "Results from elsewhere, which the report shows beside this run's: name → benchmark as in evaluate.benchmarks → pass@1, %, "
+        "{the paper: {humaneval+: 68.9}}. Give those of a control, or of the paper that a run repeats.",
+        factory=dict,
+        check=pass_rates,
+    )
 
 
 @dataclass(frozen=True)
@@ -336,19 +343,15 @@ class ImproveConfig(Settings):
 
 @dataclass(frozen=True)
 class AblateConfig(Settings):
-    arms: dict[str, Any] = field(
-        default_factory=dict,
-        metadata={
-            "doc": "Arms that `ablate` compares: name → settings that differ from the recipe, {train.kl_weight: 0}; {} is the recipe "
-            "as it stands. What an arm says of a section, {train: {kl_weight: 0}}, leaves the section's other settings as they are."
-        },
+    arms: dict[str, Any] = doc(
+        "Arms that `ablate` compares: name → settings that differ from the recipe, {train.kl_weight: 0}; {} is the recipe "
+        "as it stands. What an arm says of a section, {train: {kl_weight: 0}}, leaves the section's other settings as they are.",
+        factory=dict,
     )
-    grid: dict[str, Any] = field(
-        default_factory=dict,
-        metadata={
-            "doc": "Settings with the values to try, {train.mask_strategy: [[none], [block_type]]}; each arm takes each of them. Arms "
-            "that have one of these settings themselves are refused."
-        },
+    grid: dict[str, Any] = doc(
+        "Settings with the values to try, {train.mask_strategy: [[none], [block_type]]}; each arm takes each of them. Arms "
+        "that have one of these settings themselves are refused.",
+        factory=dict,
     )
     control: str = doc("Name of the arm that all others are compared with; empty takes the first.", "")
     seeds: tuple[int, ...] = doc(
@@ -387,11 +390,11 @@ class Recipe(Settings):
     model: ModelConfig = doc("The base model, at least its name: {name: HuggingFaceTB/SmolLM2-135M-Instruct}.")
     description: str = doc("One line about the recipe, shown by `recipes list`.", "")
     seed: int = doc("Seed of everything that is drawn at random; change it to repeat a run independently.", 3407, low=0, high=MAX_SEED)
-    build: BuildConfig = field(default_factory=BuildConfig, metadata={"doc": "How reflection data is made."})
-    train: TrainConfig = field(default_factory=TrainConfig, metadata={"doc": "How the model is fine-tuned."})
-    generate: GenerateConfig = field(default_factory=GenerateConfig, metadata={"doc": "How one-off programs are generated."})
-    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig, metadata={"doc": "What is scored."})
-    improve: ImproveConfig = field(default_factory=ImproveConfig, metadata={"doc": "How `improve` repeats attempts and training."})
-    ablate: AblateConfig = field(default_factory=AblateConfig, metadata={"doc": "Which settings `ablate` compares."})
-    sandbox: SandboxConfig = field(default_factory=SandboxConfig, metadata={"doc": "Limits of the programs that are run."})
-    export: ExportConfig = field(default_factory=ExportConfig, metadata={"doc": "In which other forms the trained model is written."})
+    build: BuildConfig = doc("How reflection data is made.", factory=BuildConfig)
+    train: TrainConfig = doc("How the model is fine-tuned.", factory=TrainConfig)
+    generate: GenerateConfig = doc("How one-off programs are generated.", factory=GenerateConfig)
+    evaluate: EvaluateConfig = doc("What is scored.", factory=EvaluateConfig)
+    improve: ImproveConfig = doc("How `improve` repeats attempts and training.", factory=ImproveConfig)
+    ablate: AblateConfig = doc("Which settings `ablate` compares.", factory=AblateConfig)
+    sandbox: SandboxConfig = doc("Limits of the programs that are run.", factory=SandboxConfig)
+    export: ExportConfig = doc("In which other forms the trained model is written.", factory=ExportConfig)

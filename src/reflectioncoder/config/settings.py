@@ -31,6 +31,7 @@ def doc(
     text: str,
     default: Any = dataclasses.MISSING,
     *,
+    factory: Any = dataclasses.MISSING,
     low: float | None = None,
     high: float | None = None,
     check: Check | None = None,
@@ -39,12 +40,14 @@ def doc(
     """Declare a documented field: its meaning and unit, its default, its inclusive range.
 
     Args:
+        factory: makes the default where it is a section or a mapping.
         check: called with a value of the declared type and range; returns None if it is allowed, else a description of what is.
         values: the effect of each value of a choice.
     """
     if isinstance(default, (list, dict)):
-        raise TypeError("use a tuple")
-    return field(default=default, metadata={"doc": text, "low": low, "high": high, "check": check, "values": values or {}})
+        raise TypeError("use a tuple, or a factory")
+    metadata = {"doc": text, "low": low, "high": high, "check": check, "values": values or {}}
+    return field(default=default, default_factory=factory, metadata=metadata)
 
 
 class Settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from reflectioncoder.errors import UsageError
@@ -49,6 +50,18 @@ def without_folder(spec: str) -> str:
     """Return the same benchmark without the place of a user's file."""
     path = own_path(split_spec(spec)[0])
     return spec if path is None else _named(Path(path.name), spec)
+
+
+def known_pass_rates(known: Mapping[str, Mapping[str, float]], specs: Iterable[str]) -> dict[str, dict[str, float]]:
+    """Return a recipe's `evaluate.known` as benchmark name → whose result → share; of other benchmarks than `specs` it has none."""
+    rates = {spec: {whose: rates[spec] / 100 for whose, rates in known.items() if spec in rates} for spec in specs}
+    return {_name(spec): found for spec, found in rates.items() if found}
+
+
+def _name(spec: str) -> str:
+    base = split_spec(spec)[0]
+    path = own_path(base)
+    return base if path is None else own_name(path)
 
 
 def _named(path: Path, spec: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from reflectioncoder.data.files import read_json
 from reflectioncoder.data.run_folders import RunFolder
 from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.compare import ScoredRun, read_run
+from reflectioncoder.evaluate.metrics import wilson_interval
 from reflectioncoder.evaluate.results import headline
+from reflectioncoder.evaluate.specs import known_pass_rates
 from reflectioncoder.report.pairs import Pair, pair_of
 from reflectioncoder.report.provenance import settings_of
 from reflectioncoder.report.sequences import sequence
@@ -30,18 +33,20 @@ def collect_run(folder: RunFolder) -> dict[str, Any]:
         raise UsageError(f"{directory} is not a run folder: it has no config.yaml")
     env = _optional(directory / "env.json") or {}
     config = (directory / "config.yaml").read_text(encoding="utf-8")
-    settings, description = settings_of(config, str(directory / "config.yaml"))
+    settings, recipe = settings_of(config, str(directory / "config.yaml"))
+    description, evaluate = recipe.get("description"), recipe.get("evaluate", {})
+    known = known_pass_rates(evaluate.get("known", {}), evaluate.get("benchmarks", ()))
     return {
         "name": folder.name,
         "rounds": folder.rounds,
         "ablation": folder.ablation,
         "config": config,
         "settings": settings,
-        "description": description,
+        "description": description if isinstance(description, str) else "",
         "env": env,
         "build": _optional(directory / "build" / "build.json"),
         "train": _optional(directory / "train" / "train.json"),
-        "benchmarks": _benchmarks(directory / "eval", folder.name),
+        "benchmarks": _benchmarks(directory / "eval", folder.name, known),
         "sequences": [sequence(sample) for sample in _optional(directory / "train" / "preview.json", list) or []],
         "stages": {path.stem: _seconds(path) for path in sorted((directory / "stages").glob("*.json"), key=_written)},
     }
@@ -78,13 +83,13 @@ def _optional(path: Path, kind: type = dict) -> Any:
     return content
 
 
-def _benchmarks(directory: Path, run: str) -> list[dict[str, Any]]:
-    """Return each benchmark's results before and after training, and their comparison."""
+def _benchmarks(directory: Path, run: str, known: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+    """Return each benchmark's results before and after training, their comparison, and the results that the recipe knows."""
     names = sorted({path.parent.parent.relative_to(directory) for path in directory.rglob("results.json")})
-    return [_benchmark(str(name), directory / name, run) for name in names]
+    return [_benchmark(str(name), directory / name, run, known.get(str(name), {})) for name in names]
 
 
-def _benchmark(name: str, directory: Path, run: str) -> dict[str, Any]:
+def _benchmark(name: str, directory: Path, run: str, known: Mapping[str, float]) -> dict[str, Any]:
     """Return what the page shows about a benchmark. `sides`: the scorings of base and trained model, as far as they exist."""
     sides: dict[str, dict[str, Any]] = {}
     pair = Pair()
@@ -100,7 +105,17 @@ def _benchmark(name: str, directory: Path, run: str) -> dict[str, Any]:
         sides[which] = {"headline": main, "subsets": subsets, "counts": results["counts"], "results": results, "side": side}
     if len(sides) == len(WHICH) and not pair.reason:
         pair = pair_of(*(sides[which]["side"].scored for which in WHICH))
-    return {"name": name, "sides": sides, "pair": pair}
+    return {"name": name, "sides": sides, "pair": pair, "known": _known(known, sides)}
+
+
+def _known(known: Mapping[str, float], sides: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return results from elsewhere like headlines, with intervals as if each came from as many tasks as were scored here."""
+    found = {}
+    for side in list(sides.values())[:1]:
+        num_tasks, confidence = side["headline"]["num_tasks"], side["results"]["confidence"]
+        for whose, rate in known.items():
+            found[whose] = {**asdict(wilson_interval(rate * num_tasks, num_tasks, confidence)), "num_tasks": num_tasks}
+    return found
 
 
 def _scored(directory: Path) -> tuple[ScoredRun | None, str]:

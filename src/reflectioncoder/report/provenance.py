@@ -34,8 +34,8 @@ class Difference:
     settings: tuple[Setting, ...]
 
 
-def settings_of(text: str, where: str) -> tuple[dict[str, Setting], str]:
-    """Return (the settings of a `config.yaml` by their dotted keys, what the recipe says of itself).
+def settings_of(text: str, where: str) -> tuple[dict[str, Setting], dict[str, Any]]:
+    """Return (the settings of a `config.yaml` as text, by their dotted keys; its content).
 
     Raises:
         UsageError: not YAML, or not a mapping.
@@ -44,10 +44,9 @@ def settings_of(text: str, where: str) -> tuple[dict[str, Setting], str]:
     if not isinstance(value, dict):
         raise UsageError(f"{where} is not as reflectioncoder wrote it: it is no mapping")
     lines = text.splitlines()
-    description = value.get("description")
     origins = {key: found[1] for key, line in line_of.items() if line <= len(lines) and (found := _ORIGIN.search(lines[line - 1]))}
     settings = {key: Setting(one_line(content), origins.get(key, "")) for key, content in _leaves(value, origins)}
-    return settings, description if isinstance(description, str) else ""
+    return settings, value
 
 
 def _leaves(value: dict[str, Any], origins: Collection[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
