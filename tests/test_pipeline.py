@@ -109,9 +109,14 @@ def test_a_run_says_at_the_end_which_tasks_changed(whole, world, capsys):
 
 def test_a_run_says_at_the_end_what_is_known_from_elsewhere(whole, world, tmp_path, capsys):
     shutil.copytree(whole, tmp_path / "whole")
+    argv = ["run", str(world / "whole.yaml"), "--runs-dir", str(tmp_path), "--set"]
+    assert main([*argv, "evaluate.known={the paper: {humanevl+: 75}}"]) == 2
+    assert "did you mean 'humaneval+'?" in capsys.readouterr().err
     known = "evaluate.known={plain answers alone: {'bundled/seen:6': 33.3, bundled/seen: 1}, the paper: {humaneval: 75}}"
-    assert main(["run", str(world / "whole.yaml"), "--runs-dir", str(tmp_path), "--set", known]) == 0
+    assert main([*argv, known]) == 0
     captured = capsys.readouterr()
+    for whose, spec in (("plain answers alone", "bundled/seen"), ("the paper", "humaneval")):
+        assert f"the result on {spec} ({whose}) is not shown: this run does not evaluate {spec}\n" in captured.err
     assert captured.out.count("from elsewhere") == 1
     assert "\n  plain answers alone: 33.3 %, from elsewhere, as the recipe says\n" in captured.out
     assert "eval-bundled/seen-trained: done before" in captured.err
@@ -282,7 +287,13 @@ def test_what_is_said_of_a_model_goes_when_another_takes_its_place(whole, world,
 
 def test_completions_of_another_model_or_of_other_settings_are_never_mixed(world, tmp_path, capsys):
     base = ["generate", str(world / "model"), "--benchmark", "bundled/seen:2", "--output", str(tmp_path / "o"), "--max-new-tokens", "8"]
-    assert main([*base, "--seed", "1"]) == main([*base, "--seed", "2"]) == 0  # greedy answers are the same
+    completions = tmp_path / "o" / "completions.jsonl"
+    assert main([*base, "--seed", "1"]) == 0
+    first = completions.read_bytes()
+    assert main([*base, "--seed", "2"]) == 0  # they are done: greedy answers are the same
+    completions.unlink()
+    assert main([*base, "--seed", "2"]) == 0
+    assert completions.read_bytes() == first
     assert main([*base, "--temperature", "0.5"]) == 2
     (tmp_path / "o/completions.jsonl").unlink()
     base += ["--temperature", "0.5"]

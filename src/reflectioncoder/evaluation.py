@@ -17,7 +17,7 @@ from reflectioncoder.data.completion_requests import Request
 from reflectioncoder.data.file_lock import alone_in
 from reflectioncoder.data.files import content_hash, write_json
 from reflectioncoder.errors import CannotError, MachineError, UsageError
-from reflectioncoder.evaluate.benchmarks import BENCHMARKS, Benchmark, load_benchmarks
+from reflectioncoder.evaluate.benchmarks import BENCHMARKS, Benchmark, load_benchmarks, split_name
 from reflectioncoder.evaluate.dates import DateWindow
 from reflectioncoder.evaluate.references import with_references
 from reflectioncoder.evaluate.results import require_sandbox, skipped, summarize
@@ -31,7 +31,9 @@ from reflectioncoder.evaluate.score import (
     require_all_tasks,
     score_samples,
 )
+from reflectioncoder.evaluate.specs import with_absolute_path
 from reflectioncoder.evaluate.versions import package_versions, source_hash
+from reflectioncoder.generate.backends import AskedModel
 from reflectioncoder.generate.base import Backend, generate
 from reflectioncoder.progress import say
 from reflectioncoder.result_formats import WRITERS
@@ -43,15 +45,22 @@ from reflectioncoder.server_address import scrub_urls
 
 
 def check_benchmarks(recipe: Recipe, data_dir: str | None) -> None:
-    """Check that the recipe's benchmarks can be loaded and judged.
+    """Check that the recipe's benchmarks can be loaded and judged; report known results on other benchmarks, which will not be shown.
 
     Raises:
         UsageError, MachineError: as `load_benchmarks`.
+        UsageError: a known result is on an unknown benchmark.
         MachineError: this machine cannot judge one of them.
     """
     for spec, benchmark in named_benchmarks(recipe, data_dir).items():
         if reason := benchmark.judge.why_skipped(recipe.sandbox.workers):
             raise MachineError(f"{spec} cannot be run here: {reason}")
+    evaluated = set(map(with_absolute_path, recipe.evaluate.benchmarks))
+    for whose, rates in recipe.evaluate.known.items():
+        for spec in rates:
+            split_name(spec)
+            if with_absolute_path(spec) not in evaluated:
+                say(f"evaluate.known: the result on {spec} ({whose}) is not shown: this run does not evaluate {spec}")
 
 
 def judged_benchmarks(recipe: Recipe, data_dir: str | None) -> dict[str, Benchmark[Any]]:
@@ -78,17 +87,17 @@ def named_benchmarks(recipe: Recipe, data_dir: str | None) -> dict[str, Benchmar
     return load_benchmarks(evaluate.benchmarks, data_dir, DateWindow(evaluate.from_date, evaluate.to_date))
 
 
-def completions_key(benchmark: Benchmark, recipe: Recipe, model: str, *, in_batches: bool = True) -> str:
-    """Return the cache key of a benchmark's completions; `model` identifies the model and its backend.
+def completions_key(benchmark: Benchmark, recipe: Recipe, model: AskedModel) -> str:
+    """Return the cache key of a benchmark's completions by a model.
 
     The key ignores which references pass here: a task that is left out now may be judged later, and the other way round. Greedy
     answers do not depend on the seed.
     """
     whole = benchmark.whole
-    sampling = sampling_settings(recipe.generate, in_batches=in_batches)
+    sampling = sampling_settings(recipe.generate, in_batches=model.in_batches)
     requests = [request.instruction for request in whole.requests(1)]
-    seed = recipe.seed if recipe.generate.temperature > 0 else None
-    return content_hash(whole.describe(), requests, sampling, seed, model)
+    is_greedy = recipe.generate.temperature == 0 and model.takes_temperature
+    return content_hash(whole.describe(), requests, sampling, None if is_greedy else recipe.seed, model.key)
 
 
 def sampling_settings(config: GenerateConfig, *, in_batches: bool = True) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from reflectioncoder.environment import environment
 from reflectioncoder.evaluate.benchmarks import Benchmark, split_name
 from reflectioncoder.evaluate.compare import compare_folders
 from reflectioncoder.evaluate.results import headline, summary_of
+from reflectioncoder.evaluate.specs import known_results
 from reflectioncoder.evaluation import (
     completions_key,
     evaluate_model,
@@ -311,7 +312,7 @@ class Run:
     def _evaluate(self, which: str, benchmark: Benchmark, model: AskedModel, backend: Callable[[], Backend]) -> dict[str, Any]:
         recipe = self.recipe
         name = evaluation_stage(benchmark.name, which)
-        key = completions_key(benchmark, recipe, model.key, in_batches=model.in_batches)
+        key = completions_key(benchmark, recipe, model)
         directory = self.directory / "eval" / benchmark.name / which
         outputs = [directory / file for file in ("completions.jsonl", "samples.jsonl", "results.json")]
         depends_on = [key, recipe.evaluate.confidence, _limits(recipe), *benchmark.not_judged]
@@ -380,6 +381,7 @@ class Run:
             "pass@1": {s: {BASE: headline(before[s]), TRAINED: headline(after[s])} for s in before},
             "compared": {s: compare_folders(self.directory / "eval" / before[s]["benchmark"]["name"], BASE, TRAINED) for s in before},
             "summary": {s: {BASE: self._summary(BASE, before[s]), TRAINED: self._summary(TRAINED, after[s])} for s in before},
+            "known": {s: found for s in before if (found := known_results(self.recipe.evaluate.known, s))},
             **({"reference_loss": {BASE: losses_before, TRAINED: losses_after}} if losses_after else {}),
         }
 

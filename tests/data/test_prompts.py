@@ -26,6 +26,10 @@ PROGRAMS = {
         'def f(x):\n    """Double."""\n\n    @cache\n    def g(): return x\n\n    return 2 * g()\n',
         "def f(x):\n    @cache\n    def g(): return x\n\n    return 2 * g()\n",
     ),
+    "a decorator with a blank line in it": (
+        'def f(x):\n    """Double."""\n\n    @named("""a\n\n    b""")\n    class g: pass\n\n    return g\n',
+        'def f(x):\n    @named("""a\n\n    b""")\n    class g: pass\n\n    return g\n',
+    ),
     "a coroutine": ('async def f(x):\n    """Double."""\n\n    return 2 * x\n', "async def f(x):\n    return 2 * x\n"),
     "nothing but it": ('def f(x):\n    """Double."""\n', 'def f(x):\n    """Double."""\n'),
     "code on its line": (

@@ -15,6 +15,7 @@ from reflectioncoder.evaluate.judges.bigcodebench import benchmark as judge_modu
 from reflectioncoder.evaluate.judges.bigcodebench.benchmark import reference_of, tasks_of
 from reflectioncoder.evaluate.references import References, known_references, lines_of, with_references, without_failed
 from reflectioncoder.evaluation import ScoreOptions, complete_and_judge, completions_key, prepare_scoring
+from reflectioncoder.generate.backends import AskedModel
 from reflectioncoder.generate.base import RawCompletion
 from reflectioncoder.sandbox.limits import Limits
 from tests.evaluate.bigcodebench_tasks import NEEDS_MORE, NEEDS_NETWORK, TESTS, VISIBLE, benchmark_of, row
@@ -93,10 +94,11 @@ def test_a_challenge_that_goes_wrong_once_is_not_kept(isolation, monkeypatch):
 def test_a_key_of_completions_does_not_depend_on_what_passes_here():
     whole = benchmark_of(row(), NEEDS_MORE, VISIBLE)
     recipe = Recipe("r", ModelConfig("none"))
+    model = AskedModel("model", None, in_batches=False, open=lambda *lengths: pytest.fail("it was loaded"))
     failed = [{}, {"BigCodeBench/2": "one word"}, {"BigCodeBench/2": "another"}, {"BigCodeBench/1": "x", "BigCodeBench/5": "y"}]
-    keys = {completions_key(without_failed(whole, References(3, reasons)), recipe, "model") for reasons in failed}
-    assert keys == {completions_key(whole, recipe, "model")}
-    assert completions_key(benchmark_of(row(), VISIBLE), recipe, "model") not in keys
+    keys = {completions_key(without_failed(whole, References(3, reasons)), recipe, model) for reasons in failed}
+    assert keys == {completions_key(whole, recipe, model)}
+    assert completions_key(benchmark_of(row(), VISIBLE), recipe, model) not in keys
 
 
 class _Asked:

@@ -97,7 +97,7 @@ def test_every_sixth_task_is_found_under_another_name(data_dir):
         if behaviour(renamed) is None:
             missed.append(task.row["task_id"])
     assert len(tasks) > 28
-    assert len(missed) <= len(tasks) // 40, missed
+    assert len(missed) <= len(tasks) / 40, missed
 
 
 def test_no_bundled_reference_behaves_like_a_benchmark_task(data_dir):

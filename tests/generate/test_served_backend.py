@@ -325,11 +325,24 @@ def test_models_are_told_apart_by_what_their_answers_depend_on(tmp_path, model_d
     assert asked_model(ModelConfig("a"), "openai", replace(ours, max_in_flight=3)).key == keys[0]
 
 
-def test_how_many_go_at_a_time_is_no_other_setting():
+def test_how_many_go_at_a_time_is_no_other_setting(model_dir):
     benchmark = load_benchmark("bundled/seen:2")
     recipes = [Recipe("r", ModelConfig("m"), generate=GenerateConfig(batch_size=size)) for size in (4, 8)]
-    assert len({completions_key(benchmark, recipe, "m") for recipe in recipes}) == 2
-    assert len({completions_key(benchmark, recipe, "m", in_batches=False) for recipe in recipes}) == 1
+    here = asked_model(ModelConfig(str(model_dir)), "transformers", EndpointConfig())
+    served = asked_model(ModelConfig("m"), "openai", EndpointConfig())
+    assert len({completions_key(benchmark, recipe, here) for recipe in recipes}) == 2
+    assert len({completions_key(benchmark, recipe, served) for recipe in recipes}) == 1
+
+
+@pytest.mark.parametrize(
+    ("temperature", "omit", "num_keys"), [(0.0, (), 1), (0.0, ("seed",), 1), (0.0, ("temperature",), 2), (0.8, (), 2)]
+)
+def test_answers_depend_on_the_seed_unless_they_are_greedy(temperature, omit, num_keys):
+    """A server that is not told the temperature draws its answers at its own."""
+    model = asked_model(ModelConfig("m"), "openai", EndpointConfig(omit=omit))
+    benchmark, settings = load_benchmark("bundled/seen:2"), GenerateConfig(temperature=temperature)
+    recipes = [Recipe("r", ModelConfig("m"), seed=seed, generate=settings) for seed in (1, 2)]
+    assert len({completions_key(benchmark, recipe, model) for recipe in recipes}) == num_keys
 
 
 @pytest.mark.parametrize(

@@ -89,25 +89,32 @@ def test_the_page_says_of_a_run_what_its_recipe_says(tmp_path, line, shown):
 
 def test_results_from_elsewhere_stand_beside_those_of_the_same_benchmark(run_dir, tmp_path):
     run = shutil.copytree(run_dir, tmp_path / "run")
-    known = {"plain <i>answers</i>, alone": {"bundled/seen:5": 40, "bundled/unseen": 10.0}, "of other tasks": {"bundled/seen": 30.5}}
+    whose = "plain <i>answers</i>, alone, and nothing else"
+    known = {whose: {"bundled/seen:5": 40, "bundled/unseen": 10.0}, "of other tasks": {"bundled/seen": 30.5}}
     config = {"name": "run", "evaluate": {"benchmarks": ["bundled/seen:5", "bundled/unseen"], "known": known}}
     write_atomic(run / "config.yaml", json.dumps(config))
     (benchmark,) = collect_run(RunFolder(run, "run"))["benchmarks"]
     trained = benchmark["sides"]["trained"]["headline"]
     assert trained["value"] == 0.4
     (shown,) = benchmark["known"].values()
-    assert shown == {key: pytest.approx(trained[key]) for key in ("value", "ci_low", "ci_high", "num_tasks")}
+    assert shown == {**{key: pytest.approx(trained[key]) for key in ("value", "ci_low", "ci_high")}, "as_for_tasks": 5}
     page = " ".join(write_report([run], tmp_path / "report.html").read_text().partition("</section>")[0].split())
-    assert '<span class="big">40.0 %</span> <span class="dim">plain &lt;i&gt;answers&lt;/i&gt;, alone · from elsewhere' in page
+    escaped = "plain &lt;i&gt;answers&lt;/i&gt;, alone, and nothing else"
+    assert f'<span class="big">40.0 %</span> <span class="dim">{escaped} · from elsewhere' in page
     assert page.count('class="dot known"') == 1
+    assert f"{escaped.removesuffix('d nothing else')}…<title>{escaped}</title>" in page
     assert "of other tasks" not in page
 
 
 def test_a_damaged_recipe_is_named(run_dir, tmp_path):
     run = shutil.copytree(run_dir, tmp_path / "run")
-    for damaged in ("evaluate: [1]", "evaluate: {known: [a], benchmarks: [bundled/seen]}", "evaluate: {known: {a: 3}, benchmarks: [a]}"):
+    for damaged in (
+        "evaluate: [1]",
+        "evaluate: {known: [a], benchmarks: [bundled/seen]}",
+        "evaluate: {known: {a: 3}, benchmarks: [a]}",
+    ):
         write_atomic(run / "config.yaml", damaged)
-        with pytest.raises(UsageError, match=re.escape(str(run))):
+        with pytest.raises(UsageError, match=re.escape(str(run)) + r".*(config\.yaml|has no attribute)"):
             write_report([run], tmp_path / "report.html")
 
 

@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> Outcome:
     if not args.shard:
         with alone_in(args.output):
             for benchmark in benchmarks:
-                key = completions_key(benchmark, recipe, model.key, in_batches=model.in_batches)
+                key = completions_key(benchmark, recipe, model)
                 claim_for_answers(args.output / benchmark.name, key)
     benchmarks = [with_references(benchmark, floor_of(args), args.workers) for benchmark in benchmarks]  # last: it can take minutes
     wanted = [WantedBenchmark(spec, applied.since, applied.until, args.data_dir) for spec, applied in zip(specs, windows, strict=True)]

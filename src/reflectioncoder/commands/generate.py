@@ -176,7 +176,7 @@ def run(args: argparse.Namespace) -> Outcome:
         wanted = benchmark_of_shards(args.benchmark, args)
         return shard_outcome(run_shard(model, benchmark, wanted, recipe, args.output / args.shard.folder, args.shard))
     path = args.output / "completions.jsonl"
-    key = completions_key(benchmark, recipe, model.key, in_batches=model.in_batches)
+    key = completions_key(benchmark, recipe, model)
     requests = benchmark.requests(recipe.generate.num_samples)
     with alone_in(args.output):
         claim_for_answers(args.output, key)

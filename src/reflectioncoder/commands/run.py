@@ -47,8 +47,8 @@ def _run(args: argparse.Namespace, team: Team | None) -> Outcome:
         said = _difference(result["compared"][name])
         lines.append(f"{name:<20} {percent(pair[BASE]):<26} {percent(pair[TRAINED]):<26} {said}".rstrip())
         lines += [f"  {which}: {summary_line(result['summary'][name][which])}" for which in (BASE, TRAINED)]
-        known = {whose: rates[name] for whose, rates in resolved.recipe.evaluate.known.items() if name in rates}
-        lines += [f"  {whose}: {rate:.1f} %, from elsewhere, as the recipe says" for whose, rate in known.items()]
+        known = result["known"].get(name, {})
+        lines += [f"  {whose}: {100 * share:.1f} %, from elsewhere, as the recipe says" for whose, share in known.items()]
     losses = result.get("reference_loss", {BASE: {}, TRAINED: {}})
     for name, base in losses[BASE].items():
         before, after = (f"{loss['value']:.4f} [{loss['ci_low']:.4f}, {loss['ci_high']:.4f}]" for loss in (base, losses[TRAINED][name]))

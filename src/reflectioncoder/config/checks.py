@@ -67,11 +67,14 @@ def shares_of(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], str | Non
 
 
 def pass_rates(value: Mapping[str, Any]) -> str | None:
-    """Check a mapping from names to mappings from benchmarks to percentages."""
+    """Check a mapping from names, each one line, to mappings from benchmarks to percentages."""
 
     def is_percentage(rate: Any) -> bool:
         return isinstance(rate, int | float) and not isinstance(rate, bool) and 0 <= rate <= 100
 
-    if all(isinstance(rates, Mapping) and all(map(is_percentage, rates.values())) for rates in value.values()):
+    def is_allowed(whose: str, rates: Any) -> bool:
+        return whose.isprintable() and isinstance(rates, Mapping) and all(map(is_percentage, rates.values()))
+
+    if all(is_allowed(whose, rates) for whose, rates in value.items()):
         return None
-    return "name → benchmark → a percentage from 0 to 100, {the paper: {humaneval+: 68.9}}"
+    return "names, each with benchmarks and percentages from 0 to 100, {the paper: {humaneval+: 68.9}}"

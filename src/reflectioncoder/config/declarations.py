@@ -325,8 +325,8 @@ class EvaluateConfig(Settings):
     to_date: str = doc("Last day of the tasks of dated benchmarks, YYYY-MM-DD; empty sets no limit.", "", check=day)
     allow_contaminated: bool = doc("Also print numbers on benchmarks of which the training data contains tasks.", False)
     known: dict[str, Any] = doc(
-        "Results from elsewhere, which the report shows beside this run's: name → benchmark as in evaluate.benchmarks → pass@1, %, "
-        "{the paper: {humaneval+: 68.9}}. Give those of a control, or of the paper that a run repeats.",
+        "Results from elsewhere to show beside this run's, {NAME: {BENCHMARK: pass@1 in %}}, such as {the paper: {humaneval+: 68.9}}. "
+        "Benchmarks are written as in evaluate.benchmarks, for the same tasks. Give those of a control, or of a paper to repeat.",
         factory=dict,
         check=pass_rates,
     )

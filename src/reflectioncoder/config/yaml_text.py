@@ -143,5 +143,7 @@ def one_line(value: Any) -> str:
 
 
 def _flow(value: Any, style: str | None) -> str:
-    text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, default_style=style, width=float("inf"), allow_unicode=True)
+    text = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=True, default_style=style, width=float("inf"), allow_unicode=True, sort_keys=False
+    )
     return text.removesuffix("\n").removesuffix("\n...")

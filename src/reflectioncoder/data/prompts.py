@@ -63,9 +63,10 @@ def without_docstring(program: str) -> str:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node) is not None and len(node.body) > 1:
             first, second = node.body[:2]
             end = first.end_lineno or first.lineno
-            if second.lineno <= end or first.lineno == node.lineno:
+            next_line = min([second.lineno, *(decorator.lineno for decorator in getattr(second, "decorator_list", ()))])
+            if next_line <= end or first.lineno == node.lineno:
                 continue  # other code shares its lines
-            for number in range(first.lineno - 1, second.lineno - 1):
+            for number in range(first.lineno - 1, next_line - 1):
                 if number < end or not lines[number].strip():
                     lines[number] = "\0"
     return "\n".join(line for line in lines if line != "\0")

@@ -46,7 +46,7 @@ from reflectioncoder.evaluate.judges.multipl_e.benchmark import MultiPLEJudge
 from reflectioncoder.evaluate.judges.multipl_e.programs import FILES, URL, language_of
 from reflectioncoder.evaluate.judges.programs import OwnProblemsJudge, ProgramsJudge
 from reflectioncoder.evaluate.references import References
-from reflectioncoder.evaluate.specs import OWN, own_name, own_path, split_spec
+from reflectioncoder.evaluate.specs import OWN, name_of, own_path, split_spec
 from reflectioncoder.evaluate.user_files import LiveCodeBenchFiles
 from reflectioncoder.sandbox.readable import keep_secret
 
@@ -255,8 +255,8 @@ class Benchmark(Generic[T]):
 def split_name(spec: str) -> tuple[str, int | None]:
     """Split `name` or `name:N` (its first N tasks) into (name, N or None); `file:a/own.jsonl` has the name `file/own`."""
     base, limit = split_spec(spec)
-    if path := own_path(base):
-        return own_name(path), limit
+    if own_path(base):
+        return name_of(spec), limit
     if base not in BENCHMARKS:
         hint = None if get_close_matches(base, BENCHMARKS) else "file:PATH takes a problem file of your own"
         raise UsageError.for_value("unknown benchmark", "--benchmark", base, BENCHMARKS, hint)

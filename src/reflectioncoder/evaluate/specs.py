@@ -1,9 +1,9 @@
-"""Parses benchmark names: `NAME` or `file:PATH`, either with `:N` appended for its first N tasks. Knows no benchmark."""
+"""Parses and compares benchmark names: `NAME` or `file:PATH`, either with `:N` for its first N tasks. Knows no benchmark."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from reflectioncoder.errors import UsageError
@@ -35,6 +35,13 @@ def own_path(base: str) -> Path | None:
     return Path(base.removeprefix(OWN)) if base.startswith(OWN) else None
 
 
+def name_of(spec: str) -> str:
+    """Return the benchmark's name, also that of its results folder: `humaneval:40` is `humaneval`, `file:a/own.jsonl` is `file/own`."""
+    base = split_spec(spec)[0]
+    path = own_path(base)
+    return base if path is None else own_name(path)
+
+
 def own_name(path: Path) -> str:
     """Return the benchmark name of a user's file, also the name of its results folder: `a/own.jsonl` is `file/own`."""
     return f"file/{_stem(path)}"
@@ -52,16 +59,10 @@ def without_folder(spec: str) -> str:
     return spec if path is None else _named(Path(path.name), spec)
 
 
-def known_pass_rates(known: Mapping[str, Mapping[str, float]], specs: Iterable[str]) -> dict[str, dict[str, float]]:
-    """Return a recipe's `evaluate.known` as benchmark name → whose result → share; of other benchmarks than `specs` it has none."""
-    rates = {spec: {whose: rates[spec] / 100 for whose, rates in known.items() if spec in rates} for spec in specs}
-    return {_name(spec): found for spec, found in rates.items() if found}
-
-
-def _name(spec: str) -> str:
-    base = split_spec(spec)[0]
-    path = own_path(base)
-    return base if path is None else own_name(path)
+def known_results(known: Mapping[str, Mapping[str, float]], spec: str) -> dict[str, float]:
+    """Return what a recipe's `evaluate.known` says of a benchmark: whose result → pass@1 as a share."""
+    wanted = with_absolute_path(spec)
+    return {whose: rate / 100 for whose, rates in known.items() for name, rate in rates.items() if with_absolute_path(name) == wanted}
 
 
 def _named(path: Path, spec: str) -> str:

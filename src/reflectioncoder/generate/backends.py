@@ -51,6 +51,7 @@ class AskedModel:
         key: a hash of everything that completions depend on besides requests and sampling.
         path: its folder on this machine, if it has one.
         in_batches: requests are completed in batches, and completions depend on the batch size.
+        takes_temperature: the temperature is sent to it; else even at 0 its answers are drawn at random, and depend on the seed.
         open: opens the backend, given the longest request in characters and the longest answer in tokens.
     """
 
@@ -58,6 +59,7 @@ class AskedModel:
     path: Path | None
     in_batches: bool
     open: Callable[[int, int], AbstractContextManager[Backend]]
+    takes_temperature: bool = True
 
 
 def asked_model(config: ModelConfig, backend: choices.Backend, endpoint: EndpointConfig) -> AskedModel:
@@ -79,7 +81,8 @@ def asked_model(config: ModelConfig, backend: choices.Backend, endpoint: Endpoin
         shape = [endpoint.extra_body, list(endpoint.omit)] if endpoint.extra_body or endpoint.omit else []
         identity = ServerAddress.parse(endpoint.base_url).identity
         key = content_hash(backend, config.name, identity, endpoint.revision, endpoint.api, endpoint.assistant_prefix, *shape)
-        return AskedModel(key, None, False, lambda _chars, _tokens: ServedBackend(endpoint, backend))
+        takes_temperature = "temperature" not in endpoint.omit
+        return AskedModel(key, None, False, lambda _chars, _tokens: ServedBackend(endpoint, backend), takes_temperature)
     if backend == "local":
         gguf = resolve_gguf(config.name)
         return _served_here(backend, file_digest(gguf), None, partial(embedded_server, gguf), endpoint)

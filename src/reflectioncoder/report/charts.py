@@ -12,6 +12,7 @@ from typing import Any
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 300, 150, 40, 22, 10
 NUM_COLOURS = 8
 MAX_POINTS = 400
+MAX_LABEL_CHARS = 32
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,10 @@ def swatch(number: int) -> str:
 
 
 def intervals(rows: Sequence[tuple[str, str, dict[str, Any]]]) -> str:
-    """Draw shares with confidence intervals on one common scale. Rows are (label, css class, metric)."""
+    """Draw shares with confidence intervals on one common scale. Rows are (label, css class, metric).
+
+    A metric with `num_tasks` says of how many tasks it is a share.
+    """
     width, row_height, left, right = 640, 26, 210, 110
     top_value = max((metric["ci_high"] for _, _, metric in rows), default=1.0) or 1.0
 
@@ -81,11 +85,13 @@ def intervals(rows: Sequence[tuple[str, str, dict[str, Any]]]) -> str:
     parts = []
     for number, (label, css_class, metric) in enumerate(rows):
         y = number * row_height + row_height / 2
+        shown = label if len(label) <= MAX_LABEL_CHARS else f"{label[: MAX_LABEL_CHARS - 1]}…"
+        of_tasks = f" of {metric['num_tasks']}" if "num_tasks" in metric else ""
         parts.append(
-            f'<text class="label" x="{left - 10}" y="{y + 4}" text-anchor="end">{escape(label)}</text>'
+            f'<text class="label" x="{left - 10}" y="{y + 4}" text-anchor="end">{escape(shown)}<title>{escape(label)}</title></text>'
             f'<line class="range {css_class}" x1="{x(metric["ci_low"]):.1f}" x2="{x(metric["ci_high"]):.1f}" y1="{y}" y2="{y}"/>'
             f'<circle class="dot {css_class}" cx="{x(metric["value"]):.1f}" cy="{y}" r="5"/>'
-            f'<text class="tick" x="{width - right + 12}" y="{y + 4}">{100 * metric["value"]:.1f} % of {metric["num_tasks"]}</text>'
+            f'<text class="tick" x="{width - right + 12}" y="{y + 4}">{100 * metric["value"]:.1f} %{of_tasks}</text>'
         )
     height = row_height * len(rows)
     axis = f'<line class="grid" x1="{left}" x2="{left}" y1="0" y2="{height}"/>'

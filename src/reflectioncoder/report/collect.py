@@ -13,7 +13,7 @@ from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.compare import ScoredRun, read_run
 from reflectioncoder.evaluate.metrics import wilson_interval
 from reflectioncoder.evaluate.results import headline
-from reflectioncoder.evaluate.specs import known_pass_rates
+from reflectioncoder.evaluate.specs import known_results, name_of
 from reflectioncoder.report.pairs import Pair, pair_of
 from reflectioncoder.report.provenance import settings_of
 from reflectioncoder.report.sequences import sequence
@@ -35,7 +35,7 @@ def collect_run(folder: RunFolder) -> dict[str, Any]:
     config = (directory / "config.yaml").read_text(encoding="utf-8")
     settings, recipe = settings_of(config, str(directory / "config.yaml"))
     description, evaluate = recipe.get("description"), recipe.get("evaluate", {})
-    known = known_pass_rates(evaluate.get("known", {}), evaluate.get("benchmarks", ()))
+    known = {name_of(spec): known_results(evaluate.get("known", {}), spec) for spec in evaluate.get("benchmarks", ())}
     return {
         "name": folder.name,
         "rounds": folder.rounds,
@@ -114,7 +114,7 @@ def _known(known: Mapping[str, float], sides: Mapping[str, dict[str, Any]]) -> d
     for side in list(sides.values())[:1]:
         num_tasks, confidence = side["headline"]["num_tasks"], side["results"]["confidence"]
         for whose, rate in known.items():
-            found[whose] = {**asdict(wilson_interval(rate * num_tasks, num_tasks, confidence)), "num_tasks": num_tasks}
+            found[whose] = {**asdict(wilson_interval(rate * num_tasks, num_tasks, confidence)), "as_for_tasks": num_tasks}
     return found
 
 

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 from markupsafe import Markup
@@ -23,7 +22,6 @@ from reflectioncoder.report.sequences import within
 from reflectioncoder.report.tasks import MAX_LISTED, Programs, Side, TaskSet, for_page, task_set
 
 MAX_SEQUENCE_BYTES = 800_000
-_LABEL_CHARS = 32  # of a row of a chart
 
 _CURVES = (
     ("loss of the step", "loss", None),
@@ -147,7 +145,7 @@ def _differences(ablation: dict[str, Any] | None) -> list[str]:
 def _interval_rows(benchmark: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
     sides = benchmark["sides"]
     rows = [(f"all, {which}", which, side["headline"]) for which, side in sides.items()]
-    rows += [(shorten(whose, _LABEL_CHARS, placeholder=" …"), "known", found) for whose, found in benchmark["known"].items()]
+    rows += [(whose, "known", found) for whose, found in benchmark["known"].items()]
     subsets = [metric["subset"] for side in list(sides.values())[:1] for metric in side["subsets"] if metric["name"] == "pass@1"]
     for subset in subsets:
         for which, side in sides.items():

@@ -58,7 +58,7 @@ def run_shard(
     longest_request = max(longest(benchmark.requests(1)) for benchmark in benchmarks)
     num_units = sum(len(own_tasks(benchmark, shard)) for benchmark in benchmarks)
     logs, num_samples = [], 0
-    with ShardFolder.begun(directory, shard, _work(model.key, benchmarks, wanted, recipe, formats)) as folder:
+    with ShardFolder.begun(directory, shard, _work(model, benchmarks, wanted, recipe, formats)) as folder:
         with model.open(longest_request, recipe.generate.max_new_tokens) as backend:
             for benchmark in benchmarks:
                 place, label = directory / benchmark.name, f"{benchmark.name}, shard {shard}"
@@ -103,12 +103,16 @@ def merge(shards: Sequence[ShardFolder], directory: Path) -> Iterator[tuple[Benc
 
 
 def _work(
-    key: str, benchmarks: Sequence[Benchmark[Any]], wanted: Sequence[WantedBenchmark], recipe: Recipe, formats: Sequence[ResultFormat]
+    model: AskedModel,
+    benchmarks: Sequence[Benchmark[Any]],
+    wanted: Sequence[WantedBenchmark],
+    recipe: Recipe,
+    formats: Sequence[ResultFormat],
 ) -> Work:
     places: dict[str, Any] = {}
     for benchmark, one in zip(benchmarks, wanted, strict=True):
         places |= one.paths(benchmark.name)
-    keys = {benchmark.name: completions_key(benchmark, recipe, key, in_batches=False) for benchmark in benchmarks}
+    keys = {benchmark.name: completions_key(benchmark, recipe, model) for benchmark in benchmarks}
     scorers = [_scorer(benchmark, recipe, None) for benchmark in benchmarks]
     return Work(
         "evaluate",

@@ -33,7 +33,7 @@ def run_shard(
         UsageError: the model completes requests in batches.
     """
     require_server(model)
-    keys = {benchmark.name: completions_key(benchmark, recipe, model.key, in_batches=False)}
+    keys = {benchmark.name: completions_key(benchmark, recipe, model)}
     settings = {"benchmark": wanted.to_json(), **settings_of_completions(recipe, keys)}
     paths = {"num_samples": recipe.generate.num_samples, **wanted.paths("benchmark")}
     work = Work("generate", settings, {"benchmark": benchmark.sha256}, num_units=len(benchmark.tasks), paths=paths)
