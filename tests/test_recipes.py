@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import random
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +27,15 @@ from reflectioncoder.errors import UsageError
 from reflectioncoder.evaluate.judges.evalplus.oracles import matches
 from reflectioncoder.method.masking import hidden_positions, mask_rate
 from reflectioncoder.method.views import student_view
+
+
+def test_what_the_recipes_know_of_the_paper_is_what_the_reproduction_page_says():
+    page = (Path(__file__).parent.parent / "docs" / "reproduction.md").read_text(encoding="utf-8")
+    rows = re.findall(r"HumanEval [\d.]+ \(([\d.]+)\), MBPP [\d.]+ \(([\d.]+)\) \| `train ([\w.-]+)`", page)
+    assert len(rows) == 4
+    for humaneval, mbpp, name in rows:
+        known = {"the paper": {"humaneval+": float(humaneval), "mbpp+": float(mbpp)}}
+        assert load_recipe(name).recipe.evaluate.known == known
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
