@@ -1,21 +1,32 @@
-"""Writes the pictures of docs/concepts.md: what a strategy hides comes from `method.masking`, not from a drawing."""
+"""Writes the pictures of docs/concepts.md and docs/reproduction.md.
+
+What a strategy hides comes from `method.masking`, and the differences between arms come from the kept cells: nothing is drawn by hand.
+"""
 
 import random
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
+from typing import Any
 
+from reflectioncoder.ablation.design import design_of
+from reflectioncoder.ablation.metrics import ALL, Metric
+from reflectioncoder.ablation.results import finished_cells
+from reflectioncoder.ablation.statistics import Estimate, paired_difference
 from reflectioncoder.choices import MASK_STRATEGIES
+from reflectioncoder.config.loading import load_recipe
 from reflectioncoder.data.render import Span
 from reflectioncoder.data.samples import BlockType
 from reflectioncoder.method.masking import hidden_positions
 
 FOLDER = Path(__file__).parent / "pictures"
+EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 STYLE = """  <style>
     .text { fill: #dbeafe; stroke: #3b82f6 } .code { fill: #dcfce7; stroke: #22a05a } .execution { fill: #fef3c7; stroke: #d99a1c }
     .plain { fill: #f1f1f4; stroke: #8a8a99 } .gone { fill: #fff; stroke: #c9c9d2; stroke-dasharray: 2 2 }
     .label { font-weight: bold } .small { font-size: 12px; fill: #55555f } .mid { text-anchor: middle } .end { text-anchor: end }
-    .arrow { stroke: #8a8a99; fill: none; stroke-width: 1.5 }
+    .arrow { stroke: #8a8a99; fill: none; stroke-width: 1.5 } .zero { stroke: #c9c9d2 }
+    .unclear { stroke: #8a8a99; fill: #8a8a99 } .better { stroke: #22a05a; fill: #22a05a } .worse { stroke: #c5384c; fill: #c5384c }
   </style>
 """
 
@@ -33,7 +44,16 @@ STAGES = (
     ("report", "before and after", "plain"),
 )
 FILES = ("problems.jsonl", "reflections.jsonl", "model/", "results.json")
+ARM = "masked"
+CONTROLS = {
+    "one-off": "reflections and answers, against answers alone: as many tokens",
+    "one-off, half as long": "reflections and answers, against the same answers alone",
+}
+BENCHMARKS = {ALL: "all 468", "bundled/seen": "seen", "bundled/unseen": "unseen", "bundled/repair": "repair", "humaneval": "HumanEval"}
+PANELS = (("pass@1", 100, 18, "pass@1, points", "{:+.1f}"), ("reference loss", 1, 0.075, "loss of programs, nats a token", "{:+.3f}"))
+"""Of each kind of metric: the factor, the end of the axis, the heading, the format of a number."""
 _CELL, _ROW, _LEFT, _GAP = 7, 34, 140, 32
+_LINE, _PANEL, _NUMBERS = 22, 250, 180
 
 
 def masks() -> str:
@@ -76,6 +96,45 @@ def pipeline() -> str:
         _text("mid", (build + evaluate + width) / 2, top + 110, words),
     ]
     return _svg(16 + 5 * width + 4 * gap, top + 134, "The stages of a run, and the file that each hands to the next", parts)
+
+
+def grid() -> str:
+    """Draw the differences between the arms of experiments/grid.yaml that have been run with every seed."""
+    runs: dict[str, list[dict[Metric, Any]]] = {}
+    for finished in finished_cells(design_of(load_recipe(EXPERIMENTS / "grid.yaml")), EXPERIMENTS / "results" / "grid" / "cells"):
+        runs.setdefault(finished.cell.arm, []).append(dict(finished.metrics))
+    parts, y = [], 20
+    for control, words in CONTROLS.items():
+        parts.append(_text("label", 8, y, words))
+        for number, (kind, scale, reach, heading, shown) in enumerate(PANELS):
+            x = 100 + number * (_PANEL + _NUMBERS)
+            parts.append(_text("small mid", x + _PANEL / 2, y + 22, heading))
+            parts.append(f'  <path class="zero" d="M{x + _PANEL / 2:g} {y + 28}v{_LINE * len(BENCHMARKS)}"/>')
+            for row, benchmark in enumerate(BENCHMARKS):
+                metric = Metric(kind, benchmark)
+                arm, other = ([run[metric] for run in runs[name]] for name in (ARM, control))
+                found = paired_difference(arm, other, of_shares=kind == "pass@1")
+                line = y + 28 + _LINE * row + _LINE // 2
+                parts += _interval(found, scale, reach, x, line, higher_is_better=metric.higher_is_better)
+                ends = ", ".join(shown.format(scale * end) for end in (found.ci_low, found.ci_high))
+                parts.append(_text("small", x + _PANEL + 8, line + 4, f"{shown.format(scale * found.value)} [{ends}]"))
+        parts += [_text("end", 92, y + 32 + _LINE * row + _LINE // 2, name) for row, name in enumerate(BENCHMARKS.values())]
+        y += 28 + _LINE * len(BENCHMARKS) + 30
+    parts.append(
+        _text("small", 8, y, f"Green is better and red is worse; grey intervals contain zero. 95 %, over {len(runs[ARM])} seeds and all tasks.")
+    )
+    return _svg(100 + len(PANELS) * (_PANEL + _NUMBERS), y + 14, "What reflections add to plain answers, in pass@1 and in loss", parts)
+
+
+def _interval(found: Estimate, scale: float, reach: float, x: int, y: int, *, higher_is_better: bool) -> Iterable[str]:
+    """Draw a difference with its interval in a panel whose middle is zero and whose edges are `reach`."""
+    is_clear = found.ci_low > 0 or found.ci_high < 0
+    kind = "unclear" if not is_clear else "better" if (found.value > 0) == higher_is_better else "worse"
+    low, value, high = (
+        round(x + _PANEL / 2 * (1 + max(-1.0, min(1.0, scale * end / reach)))) for end in (found.ci_low, found.value, found.ci_high)
+    )
+    yield f'  <path class="{kind}" stroke-width="3" opacity="0.5" d="M{low} {y}H{high}"/>'
+    yield f'  <circle class="{kind}" cx="{value}" cy="{y}" r="4"/>'
 
 
 def _column(number: int) -> int:
@@ -123,7 +182,7 @@ def _svg(width: int, height: int, title: str, parts: Iterable[str]) -> str:
     )
 
 
-PICTURES = {"masks.svg": masks, "pipeline.svg": pipeline}
+PICTURES = {"masks.svg": masks, "pipeline.svg": pipeline, "grid.svg": grid}
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
