@@ -12,7 +12,7 @@ from typing import Any
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 300, 150, 40, 22, 10
 NUM_COLOURS = 8
 MAX_POINTS = 400
-MAX_LABEL_CHARS = 32
+MAX_LABEL_CHARS = 29  # as many as fit beside the bars
 
 
 @dataclass(frozen=True)
