@@ -102,7 +102,7 @@ def test_results_from_elsewhere_stand_beside_those_of_the_same_benchmark(run_dir
     escaped = "plain &lt;i&gt;answers&lt;/i&gt;, alone, and nothing else"
     assert f'<span class="big">40.0 %</span> <span class="dim">{escaped} · from elsewhere' in page
     assert page.count('class="dot known"') == 1
-    assert f"{escaped.removesuffix('d nothing else')}…<title>{escaped}</title>" in page
+    assert f"{escaped.removesuffix(' and nothing else')}…<title>{escaped}</title>" in page
     assert "of other tasks" not in page
 
 
