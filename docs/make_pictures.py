@@ -120,14 +120,8 @@ def grid() -> str:
                 parts.append(_text("small", x + _PANEL + 8, line + 4, f"{shown.format(scale * found.value)} [{ends}]"))
         parts += [_text("end", 92, y + 32 + _LINE * row + _LINE // 2, name) for row, name in enumerate(BENCHMARKS.values())]
         y += 28 + _LINE * len(BENCHMARKS) + 30
-    parts.append(
-        _text(
-            "small",
-            8,
-            y,
-            f"Green is better and red is worse; grey intervals contain zero. 95 %, over {len(runs[ARM])} seeds and all tasks.",
-        )
-    )
+    legend = f"Green is better and red is worse; grey intervals contain zero. 95 %, over {len(runs[ARM])} seeds and all tasks."
+    parts.append(_text("small", 8, y, legend))
     return _svg(100 + len(PANELS) * (_PANEL + _NUMBERS), y + 14, "What reflections add to plain answers, in pass@1 and in loss", parts)
 
 
