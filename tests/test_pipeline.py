@@ -116,7 +116,7 @@ def test_a_run_says_at_the_end_what_is_known_from_elsewhere(whole, world, tmp_pa
     assert main([*argv, known]) == 0
     captured = capsys.readouterr()
     for whose, spec in (("plain answers alone", "bundled/seen"), ("the paper", "humaneval")):
-        assert f"the result on {spec} ({whose}) is not shown: this run does not evaluate {spec}\n" in captured.err
+        assert f"evaluate.known: {whose}: not shown for {spec}, which this run does not evaluate\n" in captured.err
     assert captured.out.count("from elsewhere") == 1
     assert "\n  plain answers alone: 33.3 %, from elsewhere, as the recipe says\n" in captured.out
     assert "eval-bundled/seen-trained: done before" in captured.err

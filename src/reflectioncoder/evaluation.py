@@ -59,8 +59,8 @@ def check_benchmarks(recipe: Recipe, data_dir: str | None) -> None:
     for whose, rates in recipe.evaluate.known.items():
         for spec in rates:
             split_name(spec)
-            if with_absolute_path(spec) not in evaluated:
-                say(f"evaluate.known: the result on {spec} ({whose}) is not shown: this run does not evaluate {spec}")
+        if others := [spec for spec in rates if with_absolute_path(spec) not in evaluated]:
+            say(f"evaluate.known: {whose}: not shown for {', '.join(others)}, which this run does not evaluate")
 
 
 def judged_benchmarks(recipe: Recipe, data_dir: str | None) -> dict[str, Benchmark[Any]]:
