@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reflectioncoder.ablation.design import design_of
-from reflectioncoder.ablation.metrics import ALL, Metric
+from reflectioncoder.ablation.metrics import ALL, Kind, Metric
 from reflectioncoder.ablation.results import finished_cells
 from reflectioncoder.ablation.statistics import Estimate, paired_difference
 from reflectioncoder.choices import MASK_STRATEGIES
@@ -50,7 +50,10 @@ CONTROLS = {
     "one-off, half as long": "reflections and answers, against the same answers alone",
 }
 BENCHMARKS = {ALL: "all 468", "bundled/seen": "seen", "bundled/unseen": "unseen", "bundled/repair": "repair", "humaneval": "HumanEval"}
-PANELS = (("pass@1", 100, 18, "pass@1, points", "{:+.1f}"), ("reference loss", 1, 0.075, "loss of programs, nats a token", "{:+.3f}"))
+PANELS: tuple[tuple[Kind, float, float, str, str], ...] = (
+    ("pass@1", 100, 18, "pass@1, points", "{:+.1f}"),
+    ("reference loss", 1, 0.075, "loss of programs, nats a token", "{:+.3f}"),
+)
 """Of each kind of metric: the factor, the end of the axis, the heading, the format of a number."""
 _CELL, _ROW, _LEFT, _GAP = 7, 34, 140, 32
 _LINE, _PANEL, _NUMBERS = 22, 250, 180
