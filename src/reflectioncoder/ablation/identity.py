@@ -26,7 +26,7 @@ from reflectioncoder.server_address import identity_of_url
 from reflectioncoder.train.run import HOW_IT_RUNS
 
 _URL = "build.endpoint.base_url"  # of another server another run is made, though not of another password
-_KNOWN_ELSEWHERE = "evaluate.known."
+_KNOWN_ELSEWHERE = "evaluate.known."  # shown beside a run's numbers, and changes none of them
 _WITHOUT_EFFECT = {
     "description",
     "sandbox.workers",
